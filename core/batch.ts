@@ -1,0 +1,101 @@
+/** A run of events from one lane, with the judgement of each, on its way to the target. */
+import { PipelineError } from './errors.ts';
+import type { ChangeEvent, Checkpoint, DatasetName, LaneId } from './event.ts';
+
+/**
+ * Small integers, so that a batch's verdicts fit one Uint8Array and a passing event allocates nothing.
+ * In the order of what wins: where one rule says drop and another quarantine, nothing is thrown away.
+ * A tagged or warned event goes on to the target; a dropped or quarantined one does not.
+ */
+export const Verdict = { Pass: 0, Tag: 1, Warn: 2, Drop: 3, Quarantine: 4 } as const;
+export type Verdict = (typeof Verdict)[keyof typeof Verdict];
+
+export type StageName = 'cdc' | 'quality' | 'inference' | 'sync';
+export type Severity = 'info' | 'warning' | 'critical';
+
+/** Why an event did not simply pass. `index` is the event's place in its batch. */
+export interface Finding {
+  readonly index: number;
+  readonly stage: StageName;
+  /** The rule's id in the contract, `<model>.route[n]`, `schema.<kind>`, `hold.key` or `target.<SQLSTATE>`. */
+  readonly rule: string;
+  /** The column it is about, or null where it is about the row. */
+  readonly column: string | null;
+  readonly verdict: Exclude<Verdict, typeof Verdict.Pass>;
+  /** How loud to be about it; never what happens to the row. */
+  readonly severity: Severity;
+  /** In words, without any value of the row unless the contract allows it. */
+  readonly message: string;
+  /** Someone asked to be told of this one (a route with `do: alert`). */
+  readonly notify: boolean;
+}
+
+/** The finding by which `hold: key` holds an event that waits for an earlier held event of its key. */
+export const HOLD_KEY_RULE = 'hold.key';
+
+export const ScoreStatus = { NotAsked: 0, Scored: 1, Unavailable: 2 } as const;
+
+/** Target columns that keep a score: null where the contract leaves one out. */
+export interface ScoreColumns {
+  readonly score: string | null;
+  readonly model: string | null;
+  readonly at: string | null;
+}
+
+/** One model's output for the events of one dataset in a batch: `values[i]` scores `events[i]`, NaN unless `status[i]` is Scored. */
+export interface Scores {
+  readonly dataset: DatasetName;
+  readonly model: string;
+  readonly version: string;
+  readonly values: Float32Array;
+  readonly status: Uint8Array;
+  /** Unix time in ms at which the batch was scored. */
+  readonly atMs: number;
+  readonly write: ScoreColumns;
+}
+
+/** `stream`: from the log. `snapshot`: rows read from the table. `replay`: released quarantine items, with old versions. */
+export type Origin = 'stream' | 'snapshot' | 'replay';
+
+/**
+ * Events stay in place from source to target: a stage marks an event, it never removes one. So an index
+ * means the same event to every stage, and nothing can be lost by a filter.
+ *
+ * Once every event is applied or held in quarantine, and only then, the lane may resume at `checkpoint`.
+ * A batch that ends inside a source transaction has a position inside it: the events before it are never applied again.
+ * A batch may have no events: it then only moves the checkpoint.
+ */
+export class Batch {
+  readonly lane: LaneId;
+  readonly events: readonly ChangeEvent[];
+  readonly checkpoint: Checkpoint;
+  readonly origin: Origin;
+  readonly verdicts: Uint8Array;
+  readonly findings: Finding[] = [];
+  readonly scores: Scores[] = [];
+  /** Milliseconds spent in each stage, filled by the runner. */
+  readonly millisByStage: Record<StageName, number> = { cdc: 0, quality: 0, inference: 0, sync: 0 };
+
+  constructor(events: readonly ChangeEvent[], checkpoint: Checkpoint, origin: Origin = 'stream') {
+    this.lane = checkpoint.lane;
+    this.events = events;
+    this.checkpoint = checkpoint;
+    this.origin = origin;
+    this.verdicts = new Uint8Array(events.length);
+  }
+
+  /** Records a finding. The worst verdict of an event's findings is the event's verdict. */
+  mark(finding: Finding): void {
+    const current = this.verdicts[finding.index];
+    if (current === undefined) {
+      throw new PipelineError('BUG', `finding ${finding.rule} marks event ${finding.index} of ${this.events.length}`);
+    }
+    this.findings.push(finding);
+    if (finding.verdict > current) this.verdicts[finding.index] = finding.verdict;
+  }
+
+  /** Whether the event at `index` goes on to the target. */
+  passes(index: number): boolean {
+    return (this.verdicts[index] ?? Verdict.Quarantine) < Verdict.Drop;
+  }
+}

@@ -1,0 +1,155 @@
+/** What the parts of a pipeline promise each other. Everything here moves batches, never single events. */
+import type { Batch, Finding, StageName } from './batch.ts';
+import type { ChangeEvent, Checkpoint, DatasetName, LaneId } from './event.ts';
+
+/** The right to move one lane forward. A newer lease on the lane makes this one's commits fail. */
+export interface Lease {
+  readonly lane: LaneId;
+  readonly epoch: number;
+  /** Where the lane resumes, or null for a lane never read. */
+  readonly checkpoint: Checkpoint | null;
+}
+
+/** Takes a lane over and tells where it resumes. */
+export type Resume = (lane: LaneId) => Promise<Lease>;
+
+export interface Source extends AsyncDisposable {
+  readonly name: string;
+  /**
+   * Yields each lane's batches in order, from where `resume` says. Reads ahead no further than its own
+   * bounded buffer, so a slow consumer slows the source. Ends, rather than throws, when `signal` aborts.
+   */
+  read(resume: Resume, signal: AbortSignal): AsyncIterable<Batch>;
+  /** Tells upstream that it may forget everything up to here. Only a hint: it may be lost or repeated. */
+  acknowledge(checkpoint: Checkpoint): Promise<void>;
+}
+
+/** Judges or scores a batch in place. Throws only when it can't work at all: bad data is a finding. */
+export interface Stage {
+  readonly name: StageName;
+  run(batch: Batch, signal: AbortSignal): Promise<void>;
+}
+
+/** What became of every event of a batch. Invariant 8: the counts add up to the number of its events. */
+export interface Applied {
+  readonly kind: 'applied';
+  readonly checkpoint: Checkpoint;
+  readonly upserts: number;
+  readonly deletes: number;
+  readonly truncates: number;
+  /** Events that the target already held, or had newer. A released event that is stale is superseded. */
+  readonly stale: number;
+  /** Outlived by a later event of its key (or a truncate) in the same batch. */
+  readonly folded: number;
+  readonly held: number;
+  readonly dropped: number;
+}
+
+/** Rows that the target will not take now: an answer, not an exception. Also how `hold: key` makes an event wait for its key. */
+export interface Refused {
+  readonly kind: 'refused';
+  readonly findings: readonly [Finding, ...Finding[]];
+}
+
+export interface Sink extends AsyncDisposable {
+  readonly name: string;
+  /** Makes this process the lane's only writer. Any older lease on the lane is fenced off from then on. */
+  acquire(lane: LaneId): Promise<Lease>;
+  /**
+   * Applies every event marked neither drop nor quarantine, makes `held` durable, and stores `batch.checkpoint`:
+   * all of it or nothing. Doing it again changes nothing: a row, or the tombstone of a deleted one, keeps the greater
+   * of its version and the event's (kept wherever order can be broken: "Where versions live"), and an event is held once.
+   * Events of a `replay` batch settle their quarantine items (applied, superseded, held again) in the same transaction.
+   * Refuses or throws with the target as it was.
+   */
+  apply(batch: Batch, held: readonly Quarantined[], lease: Lease, signal: AbortSignal): Promise<Applied | Refused>;
+}
+
+/** Checkpoints for a target that can't keep its own beside its rows (an HTTP API, a topic). */
+export interface CheckpointStore {
+  acquire(lane: LaneId): Promise<Lease>;
+  /** Fails with LEASE_LOST when the lane has a newer lease. */
+  save(checkpoint: Checkpoint, lease: Lease): Promise<void>;
+}
+
+/** An event taken out of the flow, with everything needed to judge it again. */
+export interface Quarantined {
+  /** `eventId(event)`: holding the same event twice holds it once. */
+  readonly id: string;
+  readonly lane: LaneId;
+  readonly event: ChangeEvent;
+  readonly findings: readonly Finding[];
+}
+
+/**
+ * `held`: waits for a person. `waiting`: held only because an earlier event of its key is (hold: key); released by itself
+ * after it. `released`: in line for the replay source. `applied`, `superseded`, `discarded`: settled.
+ */
+export type ItemStatus = 'held' | 'waiting' | 'released' | 'applied' | 'superseded' | 'discarded';
+
+export interface QuarantineItem extends Quarantined {
+  readonly status: ItemStatus;
+  readonly heldAtMs: number;
+  readonly settledAtMs: number | null;
+  /** Who released or discarded it, and why. */
+  readonly by: string | null;
+  readonly why: string | null;
+}
+
+export interface QuarantineFilter {
+  readonly dataset?: DatasetName;
+  readonly rule?: string;
+  readonly key?: string;
+  readonly status?: readonly ItemStatus[];
+  /** Unix times in ms of being held: from (inclusive), to (exclusive). */
+  readonly heldFromMs?: number;
+  readonly heldToMs?: number;
+  /** The id of the last item of the page before. Newest first. */
+  readonly after?: string;
+  readonly limit: number;
+}
+
+export interface Quarantine {
+  /** Durable when it resolves. Called before the checkpoint moves past the events. */
+  hold(items: readonly Quarantined[], signal: AbortSignal): Promise<void>;
+  find(filter: QuarantineFilter): Promise<readonly QuarantineItem[]>;
+  get(id: string): Promise<QuarantineItem | null>;
+  /** How many items each dataset has in each status. */
+  counts(): Promise<readonly { dataset: DatasetName; status: ItemStatus; count: number }[]>;
+  /**
+   * Puts events in line for the replay source, which sends them through the stages again. Items already settled or
+   * released are left alone. Where the dataset holds keys, every earlier and later item of the same key goes along, in
+   * the source's order. Returns the ids now in line.
+   */
+  release(ids: readonly string[], by: string): Promise<readonly string[]>;
+  /** Settles items as discarded; events waiting for them are released. Returns the ids discarded. */
+  discard(ids: readonly string[], by: string, why: string): Promise<readonly string[]>;
+  /** What releasing would come to, without doing it: `superseded` where the target has the key at a newer version. */
+  outrun(ids: readonly string[]): Promise<ReadonlySet<string>>;
+}
+
+/** The released items as a log: what the replay source reads. Sequence numbers grow with every release and are never reused. */
+export interface ReleaseLog {
+  /** Items released after `after` (exclusive), in order; at most `limit`. */
+  releasedAfter(after: bigint, limit: number): Promise<readonly { readonly seq: bigint; readonly item: Quarantined }[]>;
+  /** Resolves when there may be something new, or after a while. */
+  changed(signal: AbortSignal): Promise<void>;
+}
+
+/** What a batch came to, once it is committed. Metrics, the dashboard and ops/ see batches only through this. */
+export interface BatchReport {
+  readonly batch: Batch;
+  readonly applied: Applied;
+  readonly millisByStage: Readonly<Record<StageName, number>>;
+}
+/** Called after the commit, in lane order. What it throws is a BUG, so it had better not. */
+export type Observer = (report: BatchReport) => void;
+
+/** How far a snapshot is, for people. */
+export interface SnapshotProgress {
+  readonly dataset: DatasetName;
+  readonly rowsDone: number;
+  /** From the planner's statistics; null where there are none. */
+  readonly rowsEstimated: number | null;
+  readonly state: 'waiting' | 'copying' | 'done';
+}

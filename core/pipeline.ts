@@ -1,0 +1,138 @@
+/** Moves batches from a source through the stages into a sink, and commits each once. */
+import { type Batch, type Finding, Verdict } from './batch.ts';
+import { type Clock, systemClock } from './clock.ts';
+import type { Applied, Lease, Observer, Quarantined, Resume, Sink, Source, Stage } from './contracts.ts';
+import { PipelineError } from './errors.ts';
+import { eventId, type LaneId } from './event.ts';
+
+export interface PipelineParts {
+  readonly source: Source;
+  readonly stages: readonly Stage[];
+  readonly sink: Sink;
+  /** Told of every batch once it is committed, in lane order. */
+  readonly observers?: readonly Observer[];
+  readonly clock?: Clock;
+}
+
+export interface PipelineSignals {
+  /** Stop reading, finish what was read, commit it, return. */
+  readonly drain: AbortSignal;
+  /** Stop now. What was in flight is read again from the checkpoint next time. */
+  readonly abort: AbortSignal;
+}
+
+/**
+ * Runs until the source ends, `drain` aborts, or something throws. There is one way to recover from any
+ * failure: throw, and run again from the checkpoint. So an error path is the same path as a crash.
+ */
+export async function runPipeline(parts: PipelineParts, signals: PipelineSignals): Promise<void> {
+  const clock = parts.clock ?? systemClock;
+  const leases = new Map<LaneId, Lease>();
+  const resume: Resume = async (lane) => {
+    const lease = await parts.sink.acquire(lane);
+    leases.set(lane, lease);
+    return lease;
+  };
+
+  // A failure anywhere must stop the source before the error travels back through the generators: each waits
+  // for the one before it to finish, and a source that waits for its next change finishes only when told to.
+  const failure = new AbortController();
+  const working = AbortSignal.any([signals.abort, failure.signal]);
+  const reading = AbortSignal.any([signals.drain, working]);
+
+  let batches = parts.source.read(resume, reading);
+  for (const stage of parts.stages) batches = through(stage, ahead(batches), working, failure, clock);
+
+  for await (const batch of ahead(batches)) {
+    try {
+      working.throwIfAborted();
+      const lease = leases.get(batch.lane);
+      if (lease === undefined) throw new PipelineError('BUG', `${parts.source.name} yielded a lane it never resumed`);
+      const started = clock.monotonic();
+      const applied = await deliver(parts, batch, lease, working);
+      batch.millisByStage.sync += clock.monotonic() - started;
+      closeLedger(batch, applied);
+      for (const observe of parts.observers ?? []) observe({ batch, applied, millisByStage: batch.millisByStage });
+      await parts.source.acknowledge(applied.checkpoint); // Invariant 5: only what is committed.
+    } catch (error) {
+      failure.abort(error);
+      throw error;
+    }
+  }
+  working.throwIfAborted();
+}
+
+/** Each pass either commits the batch or moves at least one more of its events to quarantine, so it ends. Invariants 1 and 2. */
+async function deliver(parts: PipelineParts, batch: Batch, lease: Lease, signal: AbortSignal): Promise<Applied> {
+  for (let pass = 0; pass <= batch.events.length; pass++) {
+    const outcome = await parts.sink.apply(batch, quarantined(batch), lease, signal);
+    if (outcome.kind === 'applied') return outcome;
+    for (const finding of outcome.findings) batch.mark(finding);
+  }
+  throw new PipelineError('BUG', `${parts.sink.name} refuses a batch without naming a new event`);
+}
+
+/** Invariant 8: every event that came in is accounted for once. */
+function closeLedger(batch: Batch, applied: Applied): void {
+  const { upserts, deletes, truncates, stale, folded, held, dropped } = applied;
+  const out = upserts + deletes + truncates + stale + folded + held + dropped;
+  if (out !== batch.events.length) {
+    throw new PipelineError('BUG', `the ledger of ${batch.lane} at ${batch.checkpoint.position} does not close: ${batch.events.length} in, ${out} out`);
+  }
+}
+
+function quarantined(batch: Batch): Quarantined[] {
+  if (!batch.verdicts.includes(Verdict.Quarantine)) return [];
+  const findings = new Map<number, Finding[]>();
+  for (const finding of batch.findings) {
+    const known = findings.get(finding.index);
+    if (known === undefined) findings.set(finding.index, [finding]);
+    else known.push(finding);
+  }
+  const held: Quarantined[] = [];
+  for (const [index, event] of batch.events.entries()) {
+    if (batch.verdicts[index] !== Verdict.Quarantine) continue;
+    held.push({ id: eventId(event), lane: batch.lane, event, findings: findings.get(index) ?? [] });
+  }
+  return held;
+}
+
+async function* through(
+  stage: Stage,
+  batches: AsyncIterable<Batch>,
+  signal: AbortSignal,
+  failure: AbortController,
+  clock: Clock,
+): AsyncGenerator<Batch> {
+  for await (const batch of batches) {
+    try {
+      const started = clock.monotonic();
+      await stage.run(batch, signal);
+      batch.millisByStage[stage.name] += clock.monotonic() - started;
+    } catch (error) {
+      failure.abort(error);
+      throw error;
+    }
+    yield batch;
+  }
+}
+
+/** Asks for the next item while the last one is being worked on, so that neighbouring stages overlap. */
+async function* ahead<T>(items: AsyncIterable<T>): AsyncGenerator<T> {
+  const iterator = items[Symbol.asyncIterator]();
+  const pull = () => {
+    const next = iterator.next();
+    next.catch(() => {}); // Awaited on the next turn; until then a rejection must not count as unhandled.
+    return next;
+  };
+  try {
+    for (let next = pull(); ; ) {
+      const result = await next;
+      if (result.done === true) return;
+      next = pull();
+      yield result.value;
+    }
+  } finally {
+    await iterator.return?.();
+  }
+}

@@ -1,0 +1,23 @@
+/** Places in a source's log, written so that string order is log order: comparable here, in SQL, and in a file. */
+import type { Position, Version } from './event.ts';
+
+/** A Postgres LSN ("16/B374D848") is a place in its slot's lane and a version of the rows it committed. */
+export function fromLsn(lsn: string): Position & Version {
+  const [high = '', low = ''] = lsn.split('/');
+  return `${high.padStart(8, '0')}${low.padStart(8, '0')}`.toLowerCase() as Position & Version;
+}
+
+/** The same from the 64-bit number of the protocol. */
+export function fromLsnNumber(lsn: bigint): Position & Version {
+  return lsn.toString(16).padStart(16, '0') as Position & Version;
+}
+
+/** The 64-bit number of a position or version made by `fromLsn`; whatever follows the first 16 digits is left out. */
+export function toLsnNumber(position: string): bigint {
+  return BigInt(`0x${position.slice(0, 16)}`);
+}
+
+/** A Kafka offset is only a place in its partition's lane: when partitions are added, keys move between lanes. */
+export function fromOffset(offset: bigint): Position {
+  return offset.toString(16).padStart(16, '0') as Position;
+}

