@@ -1,8 +1,11 @@
 /** Two projects: `fast` needs nothing but Node, `real` starts real servers (see test/support). */
 import { defineConfig } from 'vitest/config';
 
+const report = process.env['TIDEGATE_TEST_REPORT'];
+
 export default defineConfig({
   test: {
+    reporters: report === undefined ? ['default'] : ['default', ['json', { outputFile: report }]],
     projects: [
       {
         test: {
