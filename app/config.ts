@@ -1,0 +1,319 @@
+/** Loads tidegate.yaml and explains everything that is wrong with it at once. Touches no server: `check` and `run` do, with what comes out of here. */
+import { readFileSync } from 'node:fs';
+import { basename, dirname, resolve } from 'node:path';
+import { isNode, LineCounter, parseDocument } from 'yaml';
+import type { DatasetName, LaneId } from '../core/event.ts';
+import type { Problem } from '../core/problems.ts';
+import { nearest, readNode } from './config-read.ts';
+import { type Config, configSchema, type PipelineConfig, type SourceConfig } from './config-schema.ts';
+
+/** A config that fits the schema and itself. */
+export interface LoadedConfig {
+  /** The absolute path of the file. */
+  readonly file: string;
+  readonly folder: string;
+  readonly config: Config;
+  /** `tidegate.yaml:12: sources.shop`: where a person finds a path of the config. */
+  readonly place: (...path: (string | number)[]) => string;
+}
+
+export type ConfigResult =
+  | { readonly kind: 'loaded'; readonly loaded: LoadedConfig; readonly warnings: readonly Problem[] }
+  | { readonly kind: 'invalid'; readonly problems: readonly Problem[] };
+
+export type Environment = Readonly<Record<string, string | undefined>>;
+
+/** Reads and judges the file. Never throws for what is in it. */
+export function loadConfig(file: string, env: Environment = process.env): ConfigResult {
+  const path = resolve(file);
+  let text: string;
+  try {
+    text = readFileSync(path, 'utf8');
+  } catch (error) {
+    const code = (error as NodeJS.ErrnoException).code ?? 'error';
+    return {
+      kind: 'invalid',
+      problems: [
+        {
+          severity: 'error',
+          path: file,
+          message: `the config file cannot be read (${code})`,
+          fix: 'Check the path, or write a first one with `tidegate init`.',
+        },
+      ],
+    };
+  }
+  return parseConfig(text, path, env);
+}
+
+/** The same for a text that would stand at `file`. */
+export function parseConfig(text: string, file: string, env: Environment): ConfigResult {
+  const lines = new LineCounter();
+  const document = parseDocument(text, { lineCounter: lines, prettyErrors: false });
+  const name = basename(file);
+  const problems: Problem[] = document.errors.map((error) => ({
+    severity: 'error',
+    path: `${name}:${lines.linePos(error.pos[0]).line}`,
+    message: `is no valid YAML: ${error.message}`,
+    fix: 'Correct the indentation or quoting on this line.',
+  }));
+  if (problems.length > 0) return { kind: 'invalid', problems };
+
+  const place = (path: readonly (string | number)[]): string => {
+    let line = 1;
+    for (let depth = path.length; depth >= 0; depth--) {
+      const found = keyLine(document.contents, path.slice(0, depth), lines);
+      if (found === null) continue;
+      line = found;
+      break;
+    }
+    return path.length === 0 ? `${name}:${line}:` : `${name}:${line}: ${pathText(path)}`;
+  };
+  const folder = dirname(file);
+  const value: unknown = document.toJS();
+  const config = readNode(value ?? {}, configSchema, [], { folder, env, problems, place }) as Config | undefined;
+  // What is wrong between the parts is told together with what is wrong within them, as far as the text itself shows it.
+  problems.push(...crossProblems(value, place));
+  if (config === undefined || problems.some((problem) => problem.severity === 'error')) return { kind: 'invalid', problems };
+  const loaded: LoadedConfig = { file, folder, config, place: (...path) => place(path) };
+  problems.push(...loadedProblems(loaded));
+  if (problems.some((problem) => problem.severity === 'error')) return { kind: 'invalid', problems };
+  return { kind: 'loaded', loaded, warnings: problems };
+}
+
+/** Every dataset that a source brings. */
+export function datasetsOf(sourceName: string, source: SourceConfig): readonly DatasetName[] {
+  return source.tables.map((table) => `${sourceName}.${table}` as DatasetName);
+}
+
+/** The lane of a source, as the source itself names it. */
+export function laneOf(sourceName: string, source: SourceConfig): LaneId {
+  return `${sourceName}/${source.slot}` as LaneId;
+}
+
+/** The lane that brings a pipeline's released events back. */
+export function replayLaneOf(pipeline: string): LaneId {
+  return `replay:${pipeline}` as LaneId;
+}
+
+export function isLoopback(host: string): boolean {
+  return host === 'localhost' || host === '::1' || /^127\.\d+\.\d+\.\d+$/.test(host);
+}
+
+/** The source and target of a pipeline of a loaded config: they exist, or it would not have loaded. */
+export function partsOf(config: Config, pipeline: PipelineConfig) {
+  const source = config.sources[pipeline.source];
+  const target = config.targets[pipeline.target];
+  if (source === undefined || target === undefined) throw new Error('a loaded config names only what it has');
+  return { source, target };
+}
+
+/** References between the parts, told from the plain YAML so that they appear beside errors of form. */
+function crossProblems(value: unknown, place: (path: readonly (string | number)[]) => string): Problem[] {
+  const problems: Problem[] = [];
+  const root = asObject(value);
+  const sources = asObject(root['sources']);
+  const targets = asObject(root['targets']);
+  for (const [name, pipelineValue] of Object.entries(asObject(root['pipelines']))) {
+    const pipeline = asObject(pipelineValue);
+    for (const [role, known] of [
+      ['source', sources],
+      ['target', targets],
+    ] as const) {
+      const wanted = pipeline[role];
+      if (typeof wanted !== 'string' || Object.hasOwn(known, wanted)) continue;
+      const near = nearest(wanted, Object.keys(known));
+      problems.push({
+        severity: 'error',
+        path: place(['pipelines', name, role]),
+        message: `there is no ${role} named ${wanted}`,
+        fix:
+          near === null
+            ? `Add it under ${role}s, or name one of: ${Object.keys(known).join(', ') || 'none yet'}.`
+            : `Did you mean ${near}?`,
+      });
+    }
+    const source = typeof pipeline['source'] === 'string' ? asObject(sources[pipeline['source']]) : {};
+    const tables = asList(source['tables']).map((table) => `${String(pipeline['source'])}.${String(table)}`);
+    for (const [index, useValue] of asList(pipeline['models']).entries()) {
+      const dataset = asObject(useValue)['dataset'];
+      if (typeof dataset !== 'string' || tables.length === 0 || tables.includes(dataset)) continue;
+      const near = nearest(dataset, tables);
+      problems.push({
+        severity: 'error',
+        path: place(['pipelines', name, 'models', index, 'dataset']),
+        message: `${dataset} is no dataset of this pipeline's source`,
+        fix: near === null ? `Name one of: ${tables.join(', ')}.` : `Did you mean ${near}?`,
+      });
+    }
+  }
+  return problems;
+}
+
+/** What only the loaded values show. */
+function loadedProblems({ config, place }: LoadedConfig): Problem[] {
+  const problems: Problem[] = [];
+  const error = (path: string, message: string, fix: string) => problems.push({ severity: 'error', path, message, fix });
+  const warning = (path: string, message: string, fix: string) => problems.push({ severity: 'warning', path, message, fix });
+
+  const slots = new Map<string, string>();
+  for (const [name, source] of Object.entries(config.sources)) {
+    if (!isPostgresUrl(source.url.reveal())) {
+      error(place('sources', name, 'url'), 'is no postgres url', 'Write postgres://user:password@host:port/database.');
+      continue;
+    }
+    const slot = `${serverOf(source.url.reveal())} ${source.slot}`;
+    const other = slots.get(slot);
+    if (other !== undefined)
+      error(
+        place('sources', name, 'slot'),
+        `the slot ${source.slot} is also that of the source ${other}`,
+        'Give each source a slot of its own.',
+      );
+    slots.set(slot, name);
+  }
+  for (const [name, target] of Object.entries(config.targets)) {
+    if (!isPostgresUrl(target.url.reveal()))
+      error(place('targets', name, 'url'), 'is no postgres url', 'Write postgres://user:password@host:port/database.');
+    if (target.schema === 'tidegate')
+      error(place('targets', name, 'schema'), 'tidegate is the schema of lanes and quarantine', 'Choose another schema for your tables.');
+    else if (target.schema.startsWith('pg_'))
+      error(place('targets', name, 'schema'), 'PostgreSQL keeps schemas beginning with pg_ for itself', 'Choose another schema.');
+  }
+
+  const readBy = new Map<string, string>();
+  const writtenBy = new Map<string, string>();
+  for (const [name, pipeline] of Object.entries(config.pipelines)) {
+    const { source, target } = partsOf(config, pipeline);
+    const reader = readBy.get(pipeline.source);
+    if (reader !== undefined) {
+      error(
+        place('pipelines', name, 'source'),
+        `the slot of ${pipeline.source} is already read by the pipeline ${reader}`,
+        'Add a second source with a slot of its own for this pipeline.',
+      );
+    }
+    readBy.set(pipeline.source, name);
+    for (const table of source.tables) {
+      const bare = table.slice(table.indexOf('.') + 1);
+      const place_ = `${serverOf(target.url.reveal())} ${target.schema}.${bare}`;
+      const writer = writtenBy.get(place_);
+      if (writer !== undefined && writer !== `${name} ${table}`) {
+        error(
+          place('pipelines', name, 'target'),
+          `${target.schema}.${bare} would be written from two tables (${writer.replace(' ', ': ')} and ${name}: ${table})`,
+          'Give one of them a target with another schema.',
+        );
+      }
+      writtenBy.set(place_, `${name} ${table}`);
+    }
+    if (
+      serverOf(source.url.reveal()) === serverOf(target.url.reveal()) &&
+      source.tables.some((table) => table.startsWith(`${target.schema}.`))
+    ) {
+      error(place('pipelines', name, 'target'), 'source and target are the same tables', 'Write to another schema or database.');
+    }
+    const used = new Set<string>();
+    for (const [index, use] of pipeline.models.entries()) {
+      for (const [role, column] of Object.entries(use.write)) {
+        if (column === null) continue;
+        if (used.has(`${use.dataset} ${column}`)) {
+          error(
+            place('pipelines', name, 'models', index, 'write', role),
+            `the column ${column} is written twice`,
+            'Give each score a column of its own.',
+          );
+        }
+        used.add(`${use.dataset} ${column}`);
+      }
+    }
+  }
+
+  if (config.http.enabled && !isLoopback(config.http.host) && config.http.tokens.length === 0) {
+    error(
+      place('http', 'host'),
+      `${config.http.host} is beyond loopback, and nobody would be asked who they are`,
+      'Set http.tokens, or listen on 127.0.0.1.',
+    );
+  }
+  for (const [index, token] of config.http.tokens.entries()) {
+    if (token.token.reveal().length < 16)
+      error(place('http', 'tokens', index, 'token'), 'is shorter than 16 characters', 'Make one with `openssl rand -hex 24`.');
+  }
+  for (const [name, alert] of Object.entries(config.alerts)) {
+    const url = URL.canParse(alert.url.reveal()) ? new URL(alert.url.reveal()) : null;
+    if (url === null || (url.protocol !== 'https:' && url.protocol !== 'http:'))
+      error(place('alerts', name, 'url'), 'is no http url', 'Write https://….');
+    else if (url.protocol === 'http:' && !alert.allowPrivate) {
+      error(
+        place('alerts', name, 'url'),
+        'is sent without TLS',
+        'Write https://…, or set allowPrivate: true for a receiver of your own network.',
+      );
+    }
+    const key = /^whsec_([A-Za-z0-9+/]+={0,2})$/.exec(alert.secret.reveal());
+    const bytes = key === null ? 0 : Buffer.from(key[1] ?? '', 'base64').length;
+    if (bytes < 24 || bytes > 64) {
+      error(
+        place('alerts', name, 'secret'),
+        'is no signing secret',
+        'Write whsec_ and 24 to 64 bytes as base64: echo "whsec_$(openssl rand -base64 32)".',
+      );
+    }
+  }
+  if (Object.keys(config.alerts).length === 0) {
+    warning(place('alerts'), 'nobody is told when a lane halts', 'Add a webhook under alerts, or watch /readyz.');
+  }
+  return problems;
+}
+
+function isPostgresUrl(url: string): boolean {
+  return URL.canParse(url) && /^postgres(ql)?:$/.test(new URL(url).protocol) && new URL(url).hostname !== '';
+}
+
+function serverOf(url: string): string {
+  if (!URL.canParse(url)) return url;
+  const { hostname, port, pathname } = new URL(url);
+  return `${hostname}:${port || '5432'}${pathname}`;
+}
+
+function pathText(path: readonly (string | number)[]): string {
+  return path.reduce<string>((text, part) => (typeof part === 'number' ? `${text}[${part}]` : text === '' ? part : `${text}.${part}`), '');
+}
+
+/** The line on which the value at `path` is named, or null where the document has no such path. */
+function keyLine(contents: unknown, path: readonly (string | number)[], lines: LineCounter): number | null {
+  let node: unknown = contents;
+  let named: unknown = contents;
+  for (const part of path) {
+    if (!isCollection(node)) return null;
+    const items: readonly unknown[] = node.items;
+    if (typeof part === 'number') {
+      node = items[part];
+      named = node;
+    } else {
+      const pair = items.find((item) => isPair(item) && String(item.key) === part);
+      if (!isPair(pair)) return null;
+      named = pair.key;
+      node = pair.value;
+    }
+    if (named === undefined) return null;
+  }
+  return isNode(named) && named.range ? lines.linePos(named.range[0]).line : null;
+}
+
+function isCollection(node: unknown): node is { readonly items: readonly unknown[] } {
+  return typeof node === 'object' && node !== null && 'items' in node && Array.isArray(node.items);
+}
+
+function isPair(item: unknown): item is { readonly key: unknown; readonly value: unknown } {
+  return typeof item === 'object' && item !== null && 'key' in item && 'value' in item;
+}
+
+function asObject(value: unknown): Record<string, unknown> {
+  return typeof value === 'object' && value !== null && !Array.isArray(value) ? (value as Record<string, unknown>) : {};
+}
+
+function asList(value: unknown): readonly unknown[] {
+  return Array.isArray(value) ? (value as unknown[]) : [];
+}
