@@ -1,0 +1,64 @@
+/** What the service tells people of: the types of alerts and what each carries. */
+
+/** One entry an alert type; `data` of the webhook's body has the fields named here. No row values and no secrets. */
+export interface AlertData {
+  'breaker.opened': {
+    pipeline: string;
+    dataset: string;
+    ratio: number;
+    rows: number;
+    quarantined: number;
+    topRules: readonly { rule: string; count: number }[];
+    message: string;
+    fix: string;
+  };
+  'breaker.closed': { pipeline: string; dataset: string };
+  'lane.halted': { pipeline: string; code: string; message: string; fix: string };
+  'lane.recovered': { pipeline: string; haltedMs: number };
+  'schema.drift': { pipeline: string; dataset: string; changes: readonly string[]; policy: string };
+  'model.registered': { model: string; version: string; aliases: readonly string[] };
+  'model.unavailable': { pipeline: string; dataset: string; model: string; failure: string; message: string };
+  'quarantine.rate': {
+    pipeline: string;
+    dataset: string;
+    ratio: number;
+    rows: number;
+    quarantined: number;
+    topRules: readonly { rule: string; count: number }[];
+  };
+  'score.alert': {
+    pipeline: string;
+    dataset: string;
+    rule: string;
+    severity: string;
+    count: number;
+    keys: readonly string[];
+    withheld: number;
+  };
+  'webhook.test': { message: string };
+}
+export type AlertType = keyof AlertData;
+
+export const ALERT_TYPES = [
+  'breaker.opened',
+  'breaker.closed',
+  'lane.halted',
+  'lane.recovered',
+  'schema.drift',
+  'model.registered',
+  'model.unavailable',
+  'quarantine.rate',
+  'score.alert',
+  'webhook.test',
+] as const satisfies readonly AlertType[];
+
+/** Whether a pattern of the config's `events` (`breaker.*`, `quarantine.rate`, `*`) takes this type. */
+export function takes(pattern: string, type: string): boolean {
+  if (pattern === '*' || pattern === type) return true;
+  return pattern.endsWith('.*') && type.startsWith(pattern.slice(0, -1));
+}
+
+/** Patterns that take no alert at all: most likely misspelt. For `tidegate check`. */
+export function idlePatterns(patterns: readonly string[]): string[] {
+  return patterns.filter((pattern) => !ALERT_TYPES.some((type) => takes(pattern, type)));
+}

@@ -1,0 +1,503 @@
+/** The series of each pipeline, from BatchReports: counters since the start, and the last 15 minutes second by second. */
+import { type Batch, ScoreStatus, type StageName, Verdict } from '../core/batch.ts';
+import { type Clock, systemClock } from '../core/clock.ts';
+import type { Applied, BatchReport, Observer } from '../core/contracts.ts';
+import type { Dataset, DatasetName, LaneId, Position } from '../core/event.ts';
+import { LATENCY_BUCKETS, latencyBucket, latencyLimitMs, latencyQuantile } from './histogram.ts';
+import { Exposition } from './prometheus.ts';
+import { SecondsRing, type SeriesFrame } from './series.ts';
+
+/** How much the page can look back. */
+export const SERIES_SECONDS = 900;
+/** Rates and latencies of a snapshot are those of the last so many whole seconds. */
+const RATE_SECONDS = 10;
+/** Rule ids come from contracts and from SQLSTATEs, so there are few; beyond this many they are counted as `other`. */
+const RULES_MAX = 2_000;
+const SCORE_BINS = 20;
+const STAGES: readonly StageName[] = ['cdc', 'quality', 'inference', 'sync'];
+
+/** Events by what became of them: a tagged or warned one passed as well, with a remark. */
+export interface VerdictCounts {
+  readonly in: number;
+  readonly passed: number;
+  readonly tagged: number;
+  readonly warned: number;
+  readonly dropped: number;
+  readonly held: number;
+}
+
+export interface RuleCount {
+  readonly stage: StageName;
+  readonly rule: string;
+  readonly column: string | null;
+  readonly verdict: 'tag' | 'warn' | 'drop' | 'quarantine';
+  readonly count: number;
+  readonly lastAtMs: number;
+}
+
+export interface ScoreSeries {
+  readonly model: string;
+  readonly version: string;
+  readonly scored: number;
+  readonly unavailable: number;
+  readonly lastAtMs: number;
+  /** Scores in 20 equal bins of [0, 1]; what lies outside counts in the first or last. */
+  readonly histogram: readonly number[];
+}
+
+export interface DatasetSeries {
+  readonly dataset: DatasetName;
+  /** Since the service started. */
+  readonly totals: VerdictCounts;
+  /** Events a second over the last 10 whole seconds. */
+  readonly rates: { readonly pass: number; readonly warn: number; readonly drop: number; readonly quarantine: number };
+  /** Source commit to target commit, of streamed events of the last 60 seconds; null where there were none. */
+  readonly latencyMs: { readonly p50: number | null; readonly p99: number | null };
+  readonly lastEventAtMs: number | null;
+  /** Most frequent first. */
+  readonly rules: readonly RuleCount[];
+  readonly scores: readonly ScoreSeries[];
+}
+
+export interface LaneSeries {
+  readonly lane: LaneId;
+  readonly position: Position;
+  readonly batches: number;
+  readonly ledger: LedgerCounts;
+  /** Age at its commit of the newest streamed change; null before the first, 0 once the lane has caught up. */
+  readonly lagMs: number | null;
+  /** As the source says it (`setLaneLag`); null where it does not. */
+  readonly lagBytes: number | null;
+  readonly committedAtMs: number;
+}
+
+/** Invariant 8: `difference` is what came in minus everything that is accounted for, and is 0 unless there is a bug. */
+export interface LedgerCounts {
+  readonly events: number;
+  readonly upserts: number;
+  readonly deletes: number;
+  readonly truncates: number;
+  readonly stale: number;
+  readonly folded: number;
+  readonly held: number;
+  readonly dropped: number;
+  readonly difference: number;
+}
+
+export interface PipelineSeries {
+  readonly pipeline: string;
+  readonly datasets: readonly DatasetSeries[];
+  readonly lanes: readonly LaneSeries[];
+  /** Mean milliseconds a batch, since the service started. */
+  readonly stageMs: Readonly<Record<StageName, number>>;
+}
+
+export interface MetricsSnapshot {
+  readonly atMs: number;
+  readonly pipelines: readonly PipelineSeries[];
+}
+
+/** The charts of one dataset, for the page's stream of events. */
+export interface DatasetFrame extends SeriesFrame {
+  readonly pipeline: string;
+  readonly dataset: DatasetName;
+}
+
+class DatasetCounters {
+  readonly ring = new SecondsRing(SERIES_SECONDS);
+  /** By verdict, in the order of `Verdict`. */
+  readonly byVerdict = new Float64Array(5);
+  readonly latency = new Uint32Array(LATENCY_BUCKETS);
+  latencySumMs = 0;
+  lastEventAtMs: number | null = null;
+  readonly rules = new Map<string, { -readonly [K in keyof RuleCount]: RuleCount[K] }>();
+  readonly scores = new Map<
+    string,
+    { readonly model: string; readonly version: string; scored: number; unavailable: number; lastAtMs: number; readonly bins: Float64Array }
+  >();
+}
+
+interface LaneCounters {
+  position: Position;
+  batches: number;
+  readonly sums: { -readonly [K in Exclude<keyof LedgerCounts, 'difference'>]: number };
+  lagMs: number | null;
+  lagBytes: number | null;
+  committedAtMs: number;
+}
+
+interface PipelineCounters {
+  readonly datasets: Map<DatasetName, DatasetCounters>;
+  readonly lanes: Map<LaneId, LaneCounters>;
+  readonly stages: Record<StageName, { readonly buckets: Uint32Array; sumMs: number; batches: number }>;
+  batches: number;
+}
+
+/**
+ * One for the service. A batch costs one pass over its verdicts and commit times without allocating; findings and scores are counted
+ * only where there are any. All memory is bounded: a ring a dataset, a counter a rule (at most 2,000) and a histogram a model version.
+ */
+export class Metrics {
+  readonly #clock: Pick<Clock, 'now'>;
+  readonly #pipelines = new Map<string, PipelineCounters>();
+  readonly #states = new Map<string, string>();
+  readonly #collectors: ((out: Exposition) => void)[] = [];
+  readonly #startedAtMs: number;
+
+  constructor(clock: Pick<Clock, 'now'> = systemClock) {
+    this.#clock = clock;
+    this.#startedAtMs = clock.now();
+  }
+
+  /** To be put among the observers of the pipeline of that name. */
+  observer(pipeline: string): Observer {
+    const counters = this.#pipeline(pipeline);
+    return (report) => this.#observe(counters, report);
+  }
+
+  /** What the source says about bytes of its log that the lane has not read yet. */
+  setLaneLag(pipeline: string, lane: LaneId, bytes: number | null): void {
+    const counters = this.#pipeline(pipeline).lanes.get(lane);
+    if (counters === undefined) return;
+    counters.lagBytes = bytes;
+  }
+
+  /** Exported as `tidegate_pipeline_state{state="…"} 1`. */
+  setPipelineState(pipeline: string, state: string): void {
+    this.#pipeline(pipeline);
+    this.#states.set(pipeline, state);
+  }
+
+  /** Adds series of others (quarantine counts, alerts, process) to the exposition; called at each scrape. */
+  collect(collector: (out: Exposition) => void): void {
+    this.#collectors.push(collector);
+  }
+
+  snapshot(): MetricsSnapshot {
+    const atMs = this.#clock.now();
+    const pipelines = [...this.#pipelines].map(([pipeline, counters]) => ({
+      pipeline,
+      datasets: [...counters.datasets].map(([dataset, of]) => datasetSeries(dataset, of, atMs)),
+      lanes: [...counters.lanes].map(([lane, of]) => laneSeries(lane, of)),
+      stageMs: {
+        cdc: meanMs(counters.stages.cdc),
+        quality: meanMs(counters.stages.quality),
+        inference: meanMs(counters.stages.inference),
+        sync: meanMs(counters.stages.sync),
+      },
+    }));
+    return { atMs, pipelines };
+  }
+
+  /**
+   * The charts' whole seconds from `fromS` (Unix seconds, inclusive) to now. Ask first with 0 for all that is kept, then with the `toS`
+   * of the last answer: seconds before it never change any more.
+   */
+  series(fromS: number): { readonly toS: number; readonly frames: readonly DatasetFrame[] } {
+    const toS = Math.floor(this.#clock.now() / 1000);
+    const first = Math.max(fromS, Math.floor(this.#startedAtMs / 1000));
+    const frames = [...this.#pipelines].flatMap(([pipeline, { datasets }]) =>
+      [...datasets].map(([dataset, { ring }]) => ({ pipeline, dataset, ...ring.frame(first, toS) })),
+    );
+    return { toS, frames };
+  }
+
+  /** The text for `GET /metrics`, of content type `text/plain; version=0.0.4; charset=utf-8`. */
+  prometheus(): string {
+    const out = new Exposition();
+    const atMs = this.#clock.now();
+    out.gauge('tidegate_start_time_seconds', 'Unix time at which the service started.', {}, this.#startedAtMs / 1000);
+    for (const [pipeline, counters] of this.#pipelines) {
+      const state = this.#states.get(pipeline);
+      if (state !== undefined) out.gauge('tidegate_pipeline_state', 'The state that the pipeline is in.', { pipeline, state }, 1);
+      exposeLanes(out, pipeline, counters, atMs);
+      for (const [dataset, of] of counters.datasets) exposeDataset(out, pipeline, dataset, of);
+      for (const stage of STAGES) exposeStage(out, pipeline, stage, counters.stages[stage]);
+    }
+    for (const collector of this.#collectors) collector(out);
+    return out.toString();
+  }
+
+  #pipeline(name: string): PipelineCounters {
+    const known = this.#pipelines.get(name);
+    if (known !== undefined) return known;
+    const fresh: PipelineCounters = {
+      datasets: new Map(),
+      lanes: new Map(),
+      stages: { cdc: stageTimes(), quality: stageTimes(), inference: stageTimes(), sync: stageTimes() },
+      batches: 0,
+    };
+    this.#pipelines.set(name, fresh);
+    return fresh;
+  }
+
+  #observe(counters: PipelineCounters, { batch, applied, millisByStage }: BatchReport): void {
+    const nowMs = this.#clock.now();
+    counters.batches++;
+    countLane(counters, batch, applied, nowMs);
+    countEvents(counters, batch, nowMs);
+    if (batch.findings.length > 0) countFindings(counters, batch, nowMs);
+    if (batch.scores.length > 0) countScores(counters, batch);
+    if (batch.events.length === 0) return;
+    for (const stage of STAGES) {
+      const of = counters.stages[stage];
+      const ms = millisByStage[stage];
+      const bucket = latencyBucket(ms);
+      of.buckets[bucket] = (of.buckets[bucket] ?? 0) + 1;
+      of.sumMs += ms;
+      of.batches++;
+    }
+  }
+}
+
+const stageTimes = () => ({ buckets: new Uint32Array(LATENCY_BUCKETS), sumMs: 0, batches: 0 });
+
+function countLane(counters: PipelineCounters, batch: Batch, applied: Applied, nowMs: number): void {
+  let lane = counters.lanes.get(batch.lane);
+  if (lane === undefined) {
+    const sums = { events: 0, upserts: 0, deletes: 0, truncates: 0, stale: 0, folded: 0, held: 0, dropped: 0 };
+    lane = { position: batch.checkpoint.position, batches: 0, sums, lagMs: null, lagBytes: null, committedAtMs: nowMs };
+    counters.lanes.set(batch.lane, lane);
+  }
+  lane.position = applied.checkpoint.position;
+  lane.batches++;
+  lane.committedAtMs = nowMs;
+  const { sums } = lane;
+  sums.events += batch.events.length;
+  sums.upserts += applied.upserts;
+  sums.deletes += applied.deletes;
+  sums.truncates += applied.truncates;
+  sums.stale += applied.stale;
+  sums.folded += applied.folded;
+  sums.held += applied.held;
+  sums.dropped += applied.dropped;
+  if (batch.origin !== 'stream') return;
+  const newest = batch.events.at(-1);
+  // A batch without events only moves the checkpoint: the lane has read everything there is.
+  lane.lagMs = newest === undefined ? 0 : Math.max(0, nowMs - newest.committedAtMs);
+}
+
+/** Counts runs of events of one dataset and one commit time, so that a map is looked up once a run and not once an event. */
+function countEvents(counters: PipelineCounters, batch: Batch, nowMs: number): void {
+  const { events, verdicts } = batch;
+  const second = Math.floor(nowMs / 1000);
+  const streamed = batch.origin === 'stream';
+  for (let from = 0; from < events.length;) {
+    const first = events[from];
+    if (first === undefined) return;
+    const { dataset, committedAtMs } = first;
+    let pass = 0;
+    let tag = 0;
+    let warn = 0;
+    let drop = 0;
+    let at = from;
+    for (; at < events.length; at++) {
+      const event = events[at];
+      if (event === undefined || event.dataset !== dataset || event.committedAtMs !== committedAtMs) break;
+      const verdict = verdicts[at];
+      if (verdict === Verdict.Pass) pass++;
+      else if (verdict === Verdict.Tag) tag++;
+      else if (verdict === Verdict.Warn) warn++;
+      else if (verdict === Verdict.Drop) drop++;
+    }
+    const count = at - from;
+    const quarantine = count - pass - tag - warn - drop;
+    const of = datasetCounters(counters, dataset);
+    const { byVerdict } = of;
+    byVerdict[Verdict.Pass] = (byVerdict[Verdict.Pass] ?? 0) + pass;
+    byVerdict[Verdict.Tag] = (byVerdict[Verdict.Tag] ?? 0) + tag;
+    byVerdict[Verdict.Warn] = (byVerdict[Verdict.Warn] ?? 0) + warn;
+    byVerdict[Verdict.Drop] = (byVerdict[Verdict.Drop] ?? 0) + drop;
+    byVerdict[Verdict.Quarantine] = (byVerdict[Verdict.Quarantine] ?? 0) + quarantine;
+    of.lastEventAtMs = nowMs;
+    of.ring.add(second, pass, tag + warn, drop, quarantine);
+    if (streamed) {
+      // Only the stream's age says how fast the road is: a snapshot's rows and a released event are as old as they are.
+      const ms = Math.max(0, nowMs - committedAtMs);
+      const bucket = latencyBucket(ms);
+      of.ring.addLatency(second, bucket, count);
+      of.latency[bucket] = (of.latency[bucket] ?? 0) + count;
+      of.latencySumMs += ms * count;
+    }
+    from = at;
+  }
+}
+
+const verdictNames = { [Verdict.Tag]: 'tag', [Verdict.Warn]: 'warn', [Verdict.Drop]: 'drop', [Verdict.Quarantine]: 'quarantine' } as const;
+
+function countFindings(counters: PipelineCounters, batch: Batch, nowMs: number): void {
+  for (const finding of batch.findings) {
+    const event = batch.events[finding.index];
+    if (event === undefined) continue;
+    const { rules } = datasetCounters(counters, event.dataset);
+    let id = `${finding.stage} ${finding.rule} ${finding.column ?? ''} ${finding.verdict}`;
+    const crowded = rules.size >= RULES_MAX && !rules.has(id);
+    if (crowded) id = `${finding.stage} other ${finding.verdict}`;
+    const known = rules.get(id);
+    if (known === undefined) {
+      const rule = crowded ? 'other' : finding.rule;
+      const column = crowded ? null : finding.column;
+      rules.set(id, { stage: finding.stage, rule, column, verdict: verdictNames[finding.verdict], count: 1, lastAtMs: nowMs });
+    } else {
+      known.count++;
+      known.lastAtMs = nowMs;
+    }
+  }
+}
+
+function countScores(counters: PipelineCounters, batch: Batch): void {
+  for (const scores of batch.scores) {
+    const dataset = counters.datasets.get(scores.dataset);
+    if (dataset === undefined) continue;
+    const id = `${scores.model}@${scores.version}`;
+    let of = dataset.scores.get(id);
+    if (of === undefined) {
+      of = { model: scores.model, version: scores.version, scored: 0, unavailable: 0, lastAtMs: 0, bins: new Float64Array(SCORE_BINS) };
+      // Versions come and go while the service runs; the eldest is forgotten.
+      const eldest = dataset.scores.size >= 16 ? dataset.scores.keys().next().value : undefined;
+      if (eldest !== undefined) dataset.scores.delete(eldest);
+      dataset.scores.set(id, of);
+    }
+    of.lastAtMs = scores.atMs;
+    const { bins } = of;
+    for (let i = 0; i < scores.status.length; i++) {
+      const status = scores.status[i];
+      if (status === ScoreStatus.Unavailable) of.unavailable++;
+      if (status !== ScoreStatus.Scored) continue;
+      of.scored++;
+      const bin = Math.max(0, Math.min(SCORE_BINS - 1, Math.floor((scores.values[i] ?? 0) * SCORE_BINS)));
+      bins[bin] = (bins[bin] ?? 0) + 1;
+    }
+  }
+}
+
+function datasetCounters(counters: PipelineCounters, { name }: Dataset): DatasetCounters {
+  const known = counters.datasets.get(name);
+  if (known !== undefined) return known;
+  const fresh = new DatasetCounters();
+  counters.datasets.set(name, fresh);
+  return fresh;
+}
+
+function totalsOf({ byVerdict }: DatasetCounters): VerdictCounts {
+  const of = (verdict: Verdict) => byVerdict[verdict] ?? 0;
+  return {
+    in: byVerdict.reduce((sum, count) => sum + count, 0),
+    passed: of(Verdict.Pass),
+    tagged: of(Verdict.Tag),
+    warned: of(Verdict.Warn),
+    dropped: of(Verdict.Drop),
+    held: of(Verdict.Quarantine),
+  };
+}
+
+function datasetSeries(dataset: DatasetName, of: DatasetCounters, atMs: number): DatasetSeries {
+  const toS = Math.floor(atMs / 1000);
+  const recent = of.ring.sums(toS - RATE_SECONDS, toS).counts;
+  const { latency } = of.ring.sums(toS - 60, toS + 1);
+  const rate = (count: number) => Math.round((count / RATE_SECONDS) * 10) / 10;
+  return {
+    dataset,
+    totals: totalsOf(of),
+    rates: { pass: rate(recent.pass), warn: rate(recent.warn), drop: rate(recent.drop), quarantine: rate(recent.quarantine) },
+    latencyMs: { p50: latencyQuantile(latency, 0.5), p99: latencyQuantile(latency, 0.99) },
+    lastEventAtMs: of.lastEventAtMs,
+    rules: [...of.rules.values()].map((rule) => ({ ...rule })).sort((a, b) => b.count - a.count),
+    scores: [...of.scores.values()].map(({ bins, ...score }) => ({ ...score, histogram: [...bins] })),
+  };
+}
+
+function laneSeries(lane: LaneId, of: LaneCounters): LaneSeries {
+  return {
+    lane,
+    position: of.position,
+    batches: of.batches,
+    ledger: { ...of.sums, difference: ledgerDifference(of) },
+    lagMs: of.lagBytes === 0 ? 0 : of.lagMs,
+    lagBytes: of.lagBytes,
+    committedAtMs: of.committedAtMs,
+  };
+}
+
+/** Invariant 8: in = applied + stale + folded + held + dropped. */
+function ledgerDifference({ sums }: LaneCounters): number {
+  return sums.events - sums.upserts - sums.deletes - sums.truncates - sums.stale - sums.folded - sums.held - sums.dropped;
+}
+
+const meanMs = ({ sumMs, batches }: { readonly sumMs: number; readonly batches: number }) =>
+  batches === 0 ? 0 : Math.round((sumMs / batches) * 100) / 100;
+
+function exposeLanes(out: Exposition, pipeline: string, counters: PipelineCounters, atMs: number): void {
+  for (const [lane, of] of counters.lanes) {
+    const labels = { pipeline, lane };
+    const outcome = (name: string, count: number) =>
+      out.counter('tidegate_lane_outcomes_total', 'What became of the events that a lane brought.', { ...labels, outcome: name }, count);
+    out.counter('tidegate_lane_events_total', 'Events that a lane brought and committed.', labels, of.sums.events);
+    outcome('upserted', of.sums.upserts);
+    outcome('deleted', of.sums.deletes);
+    outcome('truncated', of.sums.truncates);
+    outcome('stale', of.sums.stale);
+    outcome('folded', of.sums.folded);
+    outcome('held', of.sums.held);
+    outcome('dropped', of.sums.dropped);
+    out.gauge('tidegate_ledger_difference', 'Events in minus events accounted for; anything but 0 is a bug.', labels, ledgerDifference(of));
+    out.counter('tidegate_lane_batches_total', 'Batches committed.', labels, of.batches);
+    if (of.lagMs !== null) {
+      const help = 'Age of the newest streamed change when it was committed at the target.';
+      out.gauge('tidegate_lane_lag_seconds', help, labels, (of.lagBytes === 0 ? 0 : of.lagMs) / 1000);
+    }
+    if (of.lagBytes !== null) out.gauge('tidegate_lane_lag_bytes', 'Bytes of the log of the source still to be read.', labels, of.lagBytes);
+    const quietHelp = 'Seconds since the lane last committed anything.';
+    out.gauge('tidegate_lane_quiet_seconds', quietHelp, labels, Math.max(0, atMs - of.committedAtMs) / 1000);
+  }
+}
+
+function exposeDataset(out: Exposition, pipeline: string, dataset: DatasetName, of: DatasetCounters): void {
+  const labels = { pipeline, dataset };
+  const totals = totalsOf(of);
+  for (const verdict of ['passed', 'tagged', 'warned', 'dropped', 'held'] as const) {
+    out.counter('tidegate_events_total', 'Events judged and committed, by verdict.', { ...labels, verdict }, totals[verdict]);
+  }
+  for (const { stage, rule, column, verdict, count } of of.rules.values()) {
+    const ruleLabels = { ...labels, stage, rule, column: column ?? '', verdict };
+    out.counter('tidegate_findings_total', 'Findings, by the rule that made them.', ruleLabels, count);
+  }
+  const help = 'Commit at the source to commit at the target, of streamed events.';
+  out.histogram('tidegate_latency_seconds', help, labels, cumulative(of.latency), of.latencySumMs / 1000);
+  for (const { model, version, scored, unavailable, bins } of of.scores.values()) {
+    const modelLabels = { ...labels, model, version };
+    out.counter('tidegate_scored_total', 'Events that a model scored.', modelLabels, scored);
+    out.counter('tidegate_unscored_total', 'Events that a model was asked to score and could not.', modelLabels, unavailable);
+    let seen = 0;
+    const buckets = [...bins].map((count, i): [number, number] => {
+      seen += count;
+      return [i === bins.length - 1 ? Number.POSITIVE_INFINITY : (i + 1) / bins.length, seen];
+    });
+    const sum = bins.reduce((total, count, i) => total + count * ((i + 0.5) / bins.length), 0);
+    out.histogram('tidegate_score', 'Scores, in bins of [0, 1]; the sum is taken at the middle of the bins.', modelLabels, buckets, sum);
+  }
+}
+
+function exposeStage(out: Exposition, pipeline: string, stage: StageName, of: PipelineCounters['stages'][StageName]): void {
+  if (of.batches === 0) return;
+  out.histogram(
+    'tidegate_stage_seconds',
+    'Time that a stage spent on a batch.',
+    { pipeline, stage },
+    cumulative(of.buckets),
+    of.sumMs / 1000,
+  );
+}
+
+/** Three limits a decade (1, 2.51, 5.01 …) of the ten that are kept, in seconds, cumulative as Prometheus wants them. */
+function cumulative(buckets: Uint32Array): [number, number][] {
+  const out: [number, number][] = [];
+  let seen = 0;
+  for (let k = 0; k < LATENCY_BUCKETS; k++) {
+    seen += buckets[k] ?? 0;
+    const limit = latencyLimitMs(k);
+    if (k === LATENCY_BUCKETS - 1) out.push([Number.POSITIVE_INFINITY, seen]);
+    else if (k % 10 === 0 || k % 10 === 4 || k % 10 === 7) out.push([Number((limit / 1000).toPrecision(3)), seen]);
+  }
+  return out;
+}
