@@ -48,9 +48,9 @@ export interface BreakerOptions {
 export interface QuarantineBreaker {
   readonly observe: Observer;
   /** The breakers that are open now. */
-  open(): readonly BreakerOpened[];
+  readonly open: () => readonly BreakerOpened[];
   /** Closes the breakers of the pipeline and forgets what they counted: what an operator who resumes it asks for. */
-  reset(): void;
+  readonly reset: () => void;
 }
 
 /**
