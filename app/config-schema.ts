@@ -403,13 +403,16 @@ const alertSchema = {
       uniqueItems: true,
       title: 'Events',
       description: 'What you want to hear of: names, or a prefix and a star.',
-      default: ['breaker.*', 'lane.*', 'schema.*', 'model.*', 'quarantine.rate'],
+      default: ['breaker.*', 'lane.*', 'schema.*', 'model.*', 'quarantine.rate', 'score.alert'],
     },
-    allowPrivate: {
-      type: 'boolean',
-      title: 'Allow private addresses',
-      description: 'Whether you let it post to loopback and private networks, and without TLS there.',
-      default: false,
+    allowNetworks: {
+      type: 'array',
+      items: { type: 'string', minLength: 1 },
+      title: 'Allowed networks',
+      description:
+        'Private networks that you let it post to, without TLS if you like, in CIDR notation; left out, only the public internet over https.',
+      examples: [['127.0.0.1/32', '10.1.0.0/16']],
+      default: [],
     },
   },
   required: ['kind', 'url', 'secret'],

@@ -4,8 +4,9 @@ import { basename, dirname, resolve } from 'node:path';
 import { isNode, LineCounter, parseDocument } from 'yaml';
 import type { DatasetName, LaneId } from '../core/event.ts';
 import type { Problem } from '../core/problems.ts';
+import { checkEndpoints, type WebhookEndpoint } from '../ops/alerts/webhook.ts';
 import { nearest, readNode } from './config-read.ts';
-import { type Config, configSchema, type PipelineConfig, type SourceConfig } from './config-schema.ts';
+import { type AlertConfig, type Config, configSchema, type PipelineConfig, type SourceConfig } from './config-schema.ts';
 
 /** A config that fits the schema and itself. */
 export interface LoadedConfig {
@@ -106,6 +107,11 @@ export function partsOf(config: Config, pipeline: PipelineConfig) {
   const target = config.targets[pipeline.target];
   if (source === undefined || target === undefined) throw new Error('a loaded config names only what it has');
   return { source, target };
+}
+
+/** What ops/ sends an alert's webhooks by. */
+export function endpointOf(name: string, alert: AlertConfig): WebhookEndpoint {
+  return { name, url: alert.url.reveal(), secrets: [alert.secret.reveal()], events: alert.events, allowNetworks: alert.allowNetworks };
 }
 
 /** References between the parts, told from the plain YAML so that they appear beside errors of form. */
@@ -241,24 +247,9 @@ function loadedProblems({ config, place }: LoadedConfig): Problem[] {
       error(place('http', 'tokens', index, 'token'), 'is shorter than 16 characters', 'Make one with `openssl rand -hex 24`.');
   }
   for (const [name, alert] of Object.entries(config.alerts)) {
-    const url = URL.canParse(alert.url.reveal()) ? new URL(alert.url.reveal()) : null;
-    if (url === null || (url.protocol !== 'https:' && url.protocol !== 'http:'))
-      error(place('alerts', name, 'url'), 'is no http url', 'Write https://….');
-    else if (url.protocol === 'http:' && !alert.allowPrivate) {
-      error(
-        place('alerts', name, 'url'),
-        'is sent without TLS',
-        'Write https://…, or set allowPrivate: true for a receiver of your own network.',
-      );
-    }
-    const key = /^whsec_([A-Za-z0-9+/]+={0,2})$/.exec(alert.secret.reveal());
-    const bytes = key === null ? 0 : Buffer.from(key[1] ?? '', 'base64').length;
-    if (bytes < 24 || bytes > 64) {
-      error(
-        place('alerts', name, 'secret'),
-        'is no signing secret',
-        'Write whsec_ and 24 to 64 bytes as base64: echo "whsec_$(openssl rand -base64 32)".',
-      );
+    const root = 'alerts';
+    for (const problem of checkEndpoints([endpointOf(name, alert)], root)) {
+      problems.push({ ...problem, path: place(root, name, problem.path.slice(`${root}.${name}.`.length)) });
     }
   }
   if (Object.keys(config.alerts).length === 0) {
