@@ -6,7 +6,8 @@ import type { Secret } from './secret.ts';
  * absolute path. A property is either in `required` or has a `default`; a default of null means that the option may be left out.
  */
 export interface SchemaNode {
-  readonly type?: 'object' | 'array' | 'string' | 'number' | 'integer' | 'boolean';
+  readonly type?:
+    'object' | 'array' | 'string' | 'number' | 'integer' | 'boolean' | 'null' | readonly ['string' | 'number' | 'integer', 'null'];
   readonly title?: string;
   readonly description?: string;
   readonly default?: unknown;
@@ -39,18 +40,24 @@ export type FromSchema<S> = S extends { readonly 'x-kind': 'secret' }
       ? C
       : S extends { readonly enum: readonly (infer E)[] }
         ? E
-        : S extends { readonly type: 'string' }
-          ? string
-          : S extends { readonly type: 'number' | 'integer' }
-            ? number
-            : S extends { readonly type: 'boolean' }
-              ? boolean
-              : S extends { readonly type: 'array'; readonly items: infer I }
-                ? readonly FromSchema<I>[]
-                : S extends { readonly type: 'object'; readonly properties: infer P }
-                  ? { readonly [K in keyof P]: FromSchema<P[K]> | (P[K] extends { readonly default: null } ? null : never) }
-                  : S extends { readonly type: 'object'; readonly additionalProperties: infer A }
-                    ? Readonly<Record<string, FromSchema<A>>>
-                    : S extends { readonly anyOf: readonly (infer O)[] }
-                      ? FromSchema<O>
-                      : unknown;
+        : S extends { readonly type: readonly ['string', 'null'] }
+          ? string | null
+          : S extends { readonly type: readonly ['number' | 'integer', 'null'] }
+            ? number | null
+            : S extends { readonly type: 'string' }
+              ? string
+              : S extends { readonly type: 'number' | 'integer' }
+                ? number
+                : S extends { readonly type: 'boolean' }
+                  ? boolean
+                  : S extends { readonly type: 'array'; readonly items: infer I }
+                    ? readonly FromSchema<I>[]
+                    : S extends { readonly type: 'object'; readonly properties: infer P }
+                      ? { readonly [K in keyof P]: FromSchema<P[K]> | (P[K] extends { readonly default: null } ? null : never) }
+                      : S extends { readonly type: 'object'; readonly additionalProperties: infer A }
+                        ? Readonly<Record<string, FromSchema<A>>>
+                        : S extends { readonly anyOf: readonly (infer O)[] }
+                          ? FromSchema<O>
+                          : S extends { readonly type: 'null' }
+                            ? null
+                            : unknown;

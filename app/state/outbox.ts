@@ -83,9 +83,7 @@ export class SqliteOutbox implements AlertOutbox {
   }
 
   /** The newest settled alerts first, for people. */
-  deliveries(
-    limit: number,
-  ): readonly {
+  deliveries(limit: number): readonly {
     readonly id: string;
     readonly endpoint: string;
     readonly type: string;

@@ -1,0 +1,282 @@
+/** What the HTTP API answers, as JSON Schemas; their types are inferred. docs/http-api.md and /openapi.json are made from them. */
+import type { FromSchema, SchemaNode } from '../schema-type.ts';
+
+const text = (description: string) => ({ type: 'string', description }) as const;
+const textOrNull = (description: string) => ({ type: ['string', 'null'], description }) as const;
+const whole = (description: string) => ({ type: 'integer', description }) as const;
+const number = (description: string) => ({ type: 'number', description }) as const;
+const numberOrNull = (description: string) => ({ type: ['number', 'null'], description }) as const;
+const yes = (description: string) => ({ type: 'boolean', description }) as const;
+const list = <const S extends SchemaNode>(items: S, description: string) => ({ type: 'array', items, description }) as const;
+const record = <const S extends SchemaNode>(additionalProperties: S, description: string) =>
+  ({ type: 'object', additionalProperties, description }) as const;
+const orNull = <const S extends SchemaNode>(schema: S, description: string) =>
+  ({ anyOf: [schema, { type: 'null' }], description }) as const;
+function shape<const P extends Readonly<Record<string, SchemaNode>>>(description: string, properties: P) {
+  return {
+    type: 'object',
+    description,
+    properties,
+    required: Object.keys(properties) as readonly string[],
+    additionalProperties: false,
+  } as const;
+}
+
+export const reasonSchema = shape('Why something does not run.', {
+  code: text('An error code of docs/errors.md, or OPERATOR where a person halted it.'),
+  message: text('What happened, in words, without row values or secrets.'),
+  fix: text('What to do about it.'),
+  atMs: whole('Unix time in ms.'),
+});
+
+export const LANE_STATES = ['starting', 'running', 'backing-off', 'halted', 'draining', 'stopped'] as const;
+
+export const laneStatusSchema = shape('One lane of a pipeline.', {
+  lane: text('`source/slot`, or `replay:<pipeline>` for the lane that brings released rows back.'),
+  role: { enum: ['main', 'replay'], description: 'Whether it reads the source or the released rows.' },
+  state: { enum: LANE_STATES, description: 'What it does now.' },
+  sinceMs: whole('Unix time in ms since when it is in this state.'),
+  reason: orNull(reasonSchema, 'Why it backs off or is halted; else null.'),
+  attempts: whole('Failed runs in a row.'),
+  retryAtMs: numberOrNull('When it tries again, while backing off.'),
+});
+
+export const snapshotProgressSchema = shape('How far the first copy of a table is.', {
+  dataset: text('source.schema.table'),
+  rowsDone: whole('Rows copied.'),
+  rowsEstimated: numberOrNull('What the planner of the source expects in all; null where it does not know.'),
+  state: { enum: ['waiting', 'copying', 'done'], description: 'What it does now.' },
+});
+
+export const pipelineStatusSchema = shape('One pipeline.', {
+  name: text('Its name in the config.'),
+  source: text('The source’s name.'),
+  target: text('The target’s name.'),
+  targetSchema: text('The schema of the target that its tables go to.'),
+  state: { enum: LANE_STATES, description: 'The state of its main lane.' },
+  ready: yes('Whether it counts as ready: running, caught up, not halted.'),
+  notReady: list({ type: 'string' }, 'Why it is not ready; empty where it is.'),
+  lanes: list(laneStatusSchema, 'Its lanes.'),
+  datasets: list({ type: 'string' }, 'What it moves.'),
+  unjudged: list({ type: 'string' }, 'Datasets without a rule file: they pass unjudged.'),
+  snapshot: list(snapshotProgressSchema, 'The first copy; empty before it is known and where there is none.'),
+  lagMs: numberOrNull('How old the newest change was when it was committed to the target; 0 once caught up; null before the first.'),
+  lagBytes: numberOrNull('Bytes of the source’s log not read yet; null where unknown.'),
+});
+
+export const statusSchema = shape('The service.', {
+  version: text('Of Tidegate.'),
+  instance: text('Differs between two starts of the service.'),
+  startedAtMs: whole('Unix time in ms.'),
+  nowMs: whole('Unix time in ms.'),
+  ready: yes('Whether every pipeline is ready.'),
+  pipelines: list(pipelineStatusSchema, 'All pipelines.'),
+  alerts: list(
+    shape('A receiver of alerts.', {
+      name: text('Its name in the config.'),
+      delivered: whole('Alerts it took since the start.'),
+      failures: whole('Failed attempts since the start.'),
+      givenUp: whole('Alerts given up since the start.'),
+      lastDeliveredAtMs: numberOrNull('Unix time in ms.'),
+      lastFailure: textOrNull('The last failure in words.'),
+    }),
+    'The receivers of alerts.',
+  ),
+});
+
+export const readySchema = shape('Whether the service is ready, and why not.', {
+  ready: yes('Whether every pipeline is.'),
+  pipelines: list(
+    shape('One pipeline.', {
+      name: text('Its name.'),
+      ready: yes('Whether it is ready.'),
+      reasons: list({ type: 'string' }, 'Why it is not.'),
+    }),
+    'Every pipeline.',
+  ),
+});
+
+export const laneSchema = shape('A lane as the target keeps it, in the same transactions as the rows.', {
+  pipeline: text('The pipeline.'),
+  lane: text('The lane.'),
+  role: { enum: ['main', 'replay'], description: 'Whether it reads the source or the released rows.' },
+  state: { enum: LANE_STATES, description: 'What it does now in this process.' },
+  epoch: whole('The number of its newest lease.'),
+  position: textOrNull('Where it resumes; null where it never committed.'),
+  updatedAtMs: numberOrNull('Unix time in ms of its last commit.'),
+  ledger: record(
+    { type: 'integer' },
+    'Every event accounted for: events = upserts + deletes + truncates + stale + folded + held + dropped.',
+  ),
+  closed: yes('Whether the ledger adds up. If not, it is a bug.'),
+});
+export const lanesSchema = shape('All lanes.', { lanes: list(laneSchema, 'All lanes that a target knows.') });
+
+export const findingSchema = shape('Why an event did not simply pass.', {
+  stage: { enum: ['cdc', 'quality', 'inference', 'sync'], description: 'Who found it.' },
+  rule: text('The rule’s id.'),
+  column: textOrNull('The column, or null where it is about the row.'),
+  verdict: { enum: ['tag', 'warn', 'drop', 'quarantine'], description: 'What the rule asks for.' },
+  severity: { enum: ['info', 'warning', 'critical'], description: 'How loud to be.' },
+  message: text('In words, without values unless the rule file allows them.'),
+});
+
+export const ITEM_STATUSES = ['held', 'waiting', 'released', 'applied', 'superseded', 'discarded'] as const;
+
+const itemProperties = {
+  id: text('Names the event wherever it turns up.'),
+  pipeline: text('The pipeline.'),
+  dataset: text('source.schema.table'),
+  op: { enum: ['read', 'insert', 'update', 'delete', 'truncate'], description: 'What the change did.' },
+  key: text('The row’s key as text.'),
+  status: {
+    enum: ITEM_STATUSES,
+    description: 'held: waits for you. waiting: waits for an earlier row of its key. released: on its way back. The rest are settled.',
+  },
+  version: text('The commit in the source’s order.'),
+  committedAtMs: whole('Unix time in ms of the commit at the source.'),
+  heldAtMs: whole('Unix time in ms.'),
+  settledAtMs: numberOrNull('Unix time in ms; null while open.'),
+  by: textOrNull('Who released or discarded it.'),
+  why: textOrNull('Why it was discarded.'),
+  findings: list(findingSchema, 'Why it is held.'),
+} as const;
+export const itemSchema = shape('A quarantined event.', itemProperties);
+export const itemDetailSchema = shape('A quarantined event with its row.', {
+  ...itemProperties,
+  lane: text('The lane that brought it.'),
+  columns: list(
+    shape('A cell.', {
+      name: text('The column.'),
+      type: text('The source’s name of its type.'),
+      key: yes('Whether it is part of the key.'),
+      before: textOrNull('The cell before the change as text; null where it is null or there was no row.'),
+      after: textOrNull('The cell after the change as text.'),
+      note: textOrNull('`unchanged`: the source did not send it. `redacted`: the rule file hides it.'),
+    }),
+    'The row.',
+  ),
+});
+export const itemsSchema = shape('A page of the quarantine, newest first.', {
+  items: list(itemSchema, 'The items.'),
+  next: textOrNull('Give this as `after` for the next page; null at the end.'),
+});
+
+export const releaseOutcomeSchema = shape('What releasing an item comes to.', {
+  id: text('The item.'),
+  pipeline: text('The pipeline.'),
+  outcome: {
+    enum: ['released', 'would pass', 'still fails', 'superseded', 'not open', 'unknown'],
+    description:
+      'released: on its way. The next three only with dryRun. not open: settled or on its way already. unknown: there is none of this id.',
+  },
+  rules: list({ type: 'string' }, 'The rules it still fails.'),
+});
+export const releaseSchema = shape('What releasing comes to.', {
+  dryRun: yes('Whether nothing was done.'),
+  outcomes: list(releaseOutcomeSchema, 'Item by item. Without dryRun also the items of the same keys that go along.'),
+  counts: record({ type: 'integer' }, 'How many of each outcome.'),
+});
+export const discardSchema = shape('What was discarded.', {
+  dryRun: yes('Whether nothing was done.'),
+  ids: list({ type: 'string' }, 'The ids.'),
+});
+
+export const datasetSchema = shape('A dataset of a pipeline.', {
+  dataset: text('source.schema.table'),
+  pipeline: text('The pipeline.'),
+  ruleFile: textOrNull('Its rule file, relative to the config; null where it passes unjudged.'),
+  models: list({ type: 'string' }, 'Models that score it, as named in the config.'),
+  totals: record({ type: 'integer' }, 'Events since the service started: in, passed, tagged, warned, dropped, held.'),
+  rates: record({ type: 'number' }, 'Events a second over the last 10 s: pass, warn, drop, quarantine.'),
+  latencyMs: shape('Commit at the source to commit at the target.', {
+    p50: numberOrNull('Median.'),
+    p99: numberOrNull('99th percentile.'),
+  }),
+  lastEventAtMs: numberOrNull('Unix time in ms.'),
+  quarantine: record({ type: 'integer' }, 'Items in each status.'),
+});
+export const datasetsSchema = shape('All datasets.', { datasets: list(datasetSchema, 'All datasets.') });
+
+export const modelVersionSchema = shape('One version of a model.', {
+  model: text('Its name.'),
+  version: whole('1, 2, 3 …'),
+  sha256: text('Of the bytes that are served.'),
+  aliases: list({ type: 'string' }, 'Aliases that point at it.'),
+  registeredAtMs: whole('Unix time in ms.'),
+  usedBy: list({ type: 'string' }, 'Pipelines that score by it now.'),
+  mapping: { description: 'The feature mapping as registered.' },
+  report: { description: 'What admission measured.' },
+});
+export const modelVersionsSchema = shape('A model’s versions.', {
+  model: text('Its name.'),
+  versions: list(modelVersionSchema, 'Oldest first.'),
+});
+export const modelsSchema = shape('All models.', { models: list(modelVersionsSchema, 'All models.') });
+export const registeredSchema = shape('A registered version.', {
+  created: yes('False where this very upload is a version already.'),
+  version: modelVersionSchema,
+});
+
+export const problemSchema = {
+  type: 'object',
+  description: 'An error (RFC 9457), with `error` for clients of the Open Inference Protocol and `error_code` for programs.',
+  properties: {
+    type: text('A page about this kind of error.'),
+    title: text('The kind of error in words.'),
+    status: whole('The HTTP status.'),
+    detail: text('What went wrong here.'),
+    fix: text('What to do about it.'),
+    error: text('The same as `detail`.'),
+    error_code: text('For programs.'),
+    findings: list(
+      {
+        type: 'object',
+        properties: {
+          rule: text('What was violated.'),
+          severity: text('error or warning.'),
+          path: text('Where.'),
+          detail: text('What and what to do.'),
+        },
+        required: ['rule', 'severity', 'path', 'detail'],
+      },
+      'Of a rejected model.',
+    ),
+  },
+  required: ['type', 'title', 'status', 'detail', 'error', 'error_code'],
+} as const satisfies SchemaNode;
+
+export type LaneRunState = (typeof LANE_STATES)[number];
+export type Reason = FromSchema<typeof reasonSchema>;
+export type LaneStatus = FromSchema<typeof laneStatusSchema>;
+export type PipelineStatus = FromSchema<typeof pipelineStatusSchema>;
+export type Status = FromSchema<typeof statusSchema>;
+export type Ready = FromSchema<typeof readySchema>;
+export type LaneView = FromSchema<typeof laneSchema>;
+export type FindingView = FromSchema<typeof findingSchema>;
+export type ItemView = FromSchema<typeof itemSchema>;
+export type ItemDetail = FromSchema<typeof itemDetailSchema>;
+export type ItemPage = FromSchema<typeof itemsSchema>;
+export type ReleaseOutcome = FromSchema<typeof releaseOutcomeSchema>;
+export type ReleaseView = FromSchema<typeof releaseSchema>;
+export type DiscardView = FromSchema<typeof discardSchema>;
+export type DatasetView = FromSchema<typeof datasetSchema>;
+export type ModelVersionView = FromSchema<typeof modelVersionSchema>;
+
+/**
+ * One message of `GET /api/events` (server-sent events named `snapshot`, one a second). `series` holds only the whole seconds that the
+ * message before did not: the first has up to 15 minutes. Shapes of `metrics` and `series`: ops/metrics.ts.
+ */
+export interface LiveSnapshot {
+  readonly atMs: number;
+  readonly status: Status;
+  readonly datasets: readonly DatasetView[];
+  readonly metrics: unknown;
+  readonly series: { readonly toS: number; readonly frames: readonly unknown[] };
+  readonly quarantine: {
+    /** Newest open items first, at most 20. Null while the target is away. */
+    readonly newest: readonly ItemView[] | null;
+    readonly counts:
+      readonly { readonly pipeline: string; readonly dataset: string; readonly status: string; readonly count: number }[] | null;
+  };
+}
