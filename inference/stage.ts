@@ -1,0 +1,371 @@
+/**
+ * The inference stage: scores the events of a batch by the models in use, and routes them by their scores.
+ *
+ * A new version of a model is taken up between two batches and without waiting: its child is started and warmed while the old one
+ * goes on serving, and is switched to once it is ready. Only the first version of all is waited for. A model that does not answer,
+ * that nobody has registered yet, or whose mapping does not fit the dataset is unavailable, and the use's failure policy says what follows.
+ */
+import { type Batch, type Finding, ScoreStatus, type ScoreColumns, Verdict } from '../core/batch.ts';
+import { type Clock, systemClock } from '../core/clock.ts';
+import type { Stage } from '../core/contracts.ts';
+import { PipelineError } from '../core/errors.ts';
+import type { Dataset, DatasetName } from '../core/event.ts';
+import type { Problem } from '../core/problems.ts';
+import { type CompiledFeatures, compileFeatures, ENCODED, type RefusedFeatures } from './features.ts';
+import type { ModelRegistry } from './models/registry.ts';
+import type { ModelVersion } from './models/store.ts';
+import { type CompiledRoute, compileRoutes, type Route, routeFinding } from './routes.ts';
+import type { Scorer, ScorerSession } from './scorer/supervisor.ts';
+
+/** A model in use, as the config says it. */
+export interface ModelUse {
+  /** `order-risk`, `order-risk@3`, `order-risk@canary` */
+  readonly model: string;
+  readonly dataset: DatasetName;
+  readonly on: readonly ('insert' | 'update' | 'read')[];
+  readonly write: ScoreColumns;
+  /** In order; the first that is true counts. */
+  readonly routes: readonly Route[];
+  /** `fail_open`: the rows pass unscored. `fail_closed`: they are quarantined. `hold`: the stage throws MODEL_UNAVAILABLE. */
+  readonly failure: 'fail_open' | 'fail_closed' | 'hold';
+  /** How long a batch waits for its scores before that counts as a failure. */
+  readonly deadlineMs: number;
+}
+
+export interface InferenceParts {
+  readonly registry: ModelRegistry;
+  readonly scorer: Scorer;
+  readonly uses: readonly ModelUse[];
+  readonly clock?: Clock;
+}
+
+/** How a model in use is doing, for status pages. */
+export interface ModelUseStatus {
+  readonly model: string;
+  readonly dataset: DatasetName;
+  /** The version that scores now; null while there is none. */
+  readonly version: number | null;
+  /** The version being started, to be switched to. */
+  readonly nextVersion: number | null;
+  readonly scored: number;
+  readonly unavailable: number;
+  /** Rows that the mapping rejected or the model gave no number for. */
+  readonly unreadable: number;
+  /** Why the last batch had no scores; null when it had. */
+  readonly problem: string | null;
+}
+
+export interface InferenceStage extends Stage, AsyncDisposable {
+  status(): readonly ModelUseStatus[];
+  /** What keeps the uses from working with these datasets today: for `tidegate check`. A model not registered yet is a warning. */
+  check(datasets: readonly Dataset[]): readonly Problem[];
+}
+
+export function inferenceStage(parts: InferenceParts): InferenceStage {
+  const uses = parts.uses.map((use, index) => new UsedModel(use, `models[${index}]`, parts));
+  return {
+    name: 'inference',
+    async run(batch, signal) {
+      for (const use of uses) await use.run(batch, signal);
+    },
+    status: () => uses.map((use) => use.status()),
+    check: (datasets) => uses.flatMap((use) => use.check(datasets)),
+    async [Symbol.asyncDispose]() {
+      await Promise.all(uses.map((use) => use.close()));
+    },
+  };
+}
+
+interface Served {
+  readonly version: ModelVersion;
+  readonly session: ScorerSession;
+  /** Compiled once per Dataset object. */
+  readonly features: WeakMap<Dataset, CompiledFeatures | RefusedFeatures>;
+}
+
+/** The rows of a batch that a model scores, encoded. */
+interface Encoded {
+  readonly matrix: Float32Array;
+  /** `events[i]` is the index in the batch of the matrix's row i. */
+  readonly events: Int32Array;
+  readonly rows: number;
+}
+
+class UsedModel {
+  readonly #use: ModelUse;
+  readonly #path: string;
+  readonly #name: string;
+  readonly #registry: ModelRegistry;
+  readonly #scorer: Scorer;
+  readonly #clock: Clock;
+  readonly #routes = new WeakMap<Dataset, readonly CompiledRoute[]>();
+  #current: Served | null = null;
+  #next: Served | null = null;
+  #scored = 0;
+  #unavailable = 0;
+  #unreadable = 0;
+  #problem: string | null = null;
+
+  constructor(use: ModelUse, path: string, parts: InferenceParts) {
+    this.#use = use;
+    this.#path = path;
+    this.#name = use.model.split('@')[0] ?? use.model;
+    this.#registry = parts.registry;
+    this.#scorer = parts.scorer;
+    this.#clock = parts.clock ?? systemClock;
+  }
+
+  async run(batch: Batch, signal: AbortSignal): Promise<void> {
+    const asked = this.#asked(batch);
+    if (asked.length === 0) return;
+    const values = new Float32Array(batch.events.length).fill(NaN);
+    const status = new Uint8Array(batch.events.length);
+    for (const index of asked) status[index] = ScoreStatus.Unavailable;
+
+    let served: Served | null = null;
+    try {
+      served = await this.#serve(signal);
+      const { rows, events, matrix } = this.#encode(batch, asked, served);
+      const scores = rows === 0 ? new Float32Array(0) : await served.session.score(matrix, rows, this.#use.deadlineMs);
+      for (let row = 0; row < rows; row++) {
+        const index = events[row] ?? -1;
+        const score = scores[row] ?? NaN;
+        // The gate after the model: what is no number is no score.
+        if (!Number.isFinite(score)) {
+          this.#markUnreadable(batch, index, served.version, 'the model gives no number');
+          continue;
+        }
+        values[index] = score;
+        status[index] = ScoreStatus.Scored;
+        this.#scored++;
+      }
+      this.#problem = null;
+    } catch (error) {
+      signal.throwIfAborted();
+      if (error instanceof PipelineError) throw error;
+      this.#fail(batch, asked, error);
+    }
+    batch.scores.push({
+      dataset: this.#use.dataset,
+      model: this.#name,
+      version: String(served?.version.version ?? ''),
+      values,
+      status,
+      atMs: this.#clock.now(),
+      write: this.#use.write,
+    });
+    if (served !== null) this.#route(batch, asked, values, status, served.version);
+  }
+
+  status(): ModelUseStatus {
+    return {
+      model: this.#use.model,
+      dataset: this.#use.dataset,
+      version: this.#current?.version.version ?? null,
+      nextVersion: this.#next?.version.version ?? null,
+      scored: this.#scored,
+      unavailable: this.#unavailable,
+      unreadable: this.#unreadable,
+      problem: this.#problem,
+    };
+  }
+
+  check(datasets: readonly Dataset[]): readonly Problem[] {
+    const dataset = datasets.find(({ name }) => name === this.#use.dataset);
+    if (dataset === undefined) return []; // The config's own check says that there is no such dataset.
+    const routes = compileRoutes(this.#use.routes, dataset, this.#path);
+    const problems: Problem[] = routes.kind === 'refused' ? [...routes.problems] : [];
+    const version = this.#registry.resolve(this.#use.model);
+    if (version === null) {
+      const fix = `Register it: POST /api/models/${this.#name}/versions. Until then its failure policy (${this.#use.failure}) applies.`;
+      return [...problems, { severity: 'warning', path: `${this.#path}.model`, message: `There is no model ${this.#use.model} yet.`, fix }];
+    }
+    const features = compileFeatures(version.mapping, dataset, `${this.#name}@${version.version} mapping`);
+    return features.kind === 'refused' ? [...problems, ...features.problems] : problems;
+  }
+
+  async close(): Promise<void> {
+    await Promise.all([this.#current?.session.release(), this.#next?.session.release()]);
+    this.#current = null;
+    this.#next = null;
+  }
+
+  /** The events to score: of the dataset, of the operations, and on their way to the target. */
+  #asked(batch: Batch): number[] {
+    const asked: number[] = [];
+    const { dataset: wanted, on } = this.#use;
+    let last: Dataset | null = null;
+    let matches = false;
+    for (let index = 0; index < batch.events.length; index++) {
+      const event = batch.events[index];
+      if (event === undefined) continue;
+      if (event.dataset !== last) {
+        last = event.dataset;
+        matches = last.name === wanted;
+      }
+      if (matches && (on as readonly string[]).includes(event.op) && batch.passes(index)) asked.push(index);
+    }
+    return asked;
+  }
+
+  /** The version to score by now. Throws where there is none. */
+  async #serve(signal: AbortSignal): Promise<Served> {
+    const wanted = this.#registry.resolve(this.#use.model);
+    if (wanted === null) throw new Error(`${this.#use.model} is not registered`);
+    if (this.#current?.version !== wanted && this.#next?.version !== wanted) {
+      const abandoned = this.#next;
+      this.#next = await this.#start(wanted);
+      // Not awaited: its end is nothing that a batch has to wait for.
+      void abandoned?.session.release();
+    }
+    if (this.#current?.version === wanted && this.#next !== null) {
+      void this.#next.session.release(); // Moved back before it was ready.
+      this.#next = null;
+    }
+    const next = this.#next;
+    if (next !== null) {
+      if (this.#current === null) await settled(next.session.ready(), signal);
+      if (this.#current === null || next.session.status().state === 'ready') {
+        void this.#current?.session.release();
+        this.#current = next;
+        this.#next = null;
+      }
+    }
+    if (this.#current === null) throw new PipelineError('BUG', `${this.#use.model} is resolved and not served`);
+    return this.#current;
+  }
+
+  async #start(version: ModelVersion): Promise<Served> {
+    const { input, output, costs, batchRowsMax } = version.report;
+    const session = this.#scorer.open({
+      id: `${version.model}@${version.version}`,
+      bytes: await this.#registry.bytes(version),
+      input,
+      output,
+      microsPerRow: costs.at(-1)?.microsPerRow ?? 100,
+      batchRowsMax,
+    });
+    return { version, session, features: new WeakMap() };
+  }
+
+  #encode(batch: Batch, asked: readonly number[], served: Served): Encoded {
+    const { width } = served.version.report.input;
+    const matrix = new Float32Array(asked.length * width);
+    const events = new Int32Array(asked.length);
+    let rows = 0;
+    let dataset: Dataset | null = null;
+    let features: CompiledFeatures | null = null;
+    for (const index of asked) {
+      const event = batch.events[index];
+      if (event === undefined) continue;
+      if (features === null || event.dataset !== dataset) {
+        dataset = event.dataset;
+        features = this.#featuresOf(dataset, served);
+      }
+      const rejected = features.encode(event, matrix, rows * width);
+      if (rejected === ENCODED) events[rows++] = index;
+      else {
+        const name = served.version.mapping.features[rejected]?.name ?? '';
+        this.#markUnreadable(batch, index, served.version, `the feature "${name}" can't be read from it`);
+      }
+    }
+    return { matrix: matrix.subarray(0, rows * width), events, rows };
+  }
+
+  #featuresOf(dataset: Dataset, served: Served): CompiledFeatures {
+    let features = served.features.get(dataset);
+    if (features === undefined) {
+      features = compileFeatures(served.version.mapping, dataset, `${this.#name}@${served.version.version} mapping`);
+      served.features.set(dataset, features);
+    }
+    if (features.kind === 'compiled') return features;
+    throw new Error(features.problems.map(({ path, message }) => `${path}: ${message}`).join(' '));
+  }
+
+  #routesOf(dataset: Dataset): readonly CompiledRoute[] {
+    const known = this.#routes.get(dataset);
+    if (known !== undefined) return known;
+    const compiled = compileRoutes(this.#use.routes, dataset, this.#path);
+    if (compiled.kind === 'refused') {
+      const text = compiled.problems.map(({ path, message, fix }) => `${path}: ${message} ${fix}`).join(' ');
+      throw new PipelineError('CONFIG_INVALID', `compiling the routes of ${this.#use.model} for ${dataset.name}: ${text}`);
+    }
+    this.#routes.set(dataset, compiled.routes);
+    return compiled.routes;
+  }
+
+  #route(batch: Batch, asked: readonly number[], values: Float32Array, status: Uint8Array, version: ModelVersion): void {
+    if (this.#use.routes.length === 0) return;
+    for (const index of asked) {
+      const event = batch.events[index];
+      if (status[index] !== ScoreStatus.Scored || event === undefined) continue;
+      const score = values[index] ?? NaN;
+      for (const [place, compiled] of this.#routesOf(event.dataset).entries()) {
+        const { route } = compiled;
+        let applied: boolean;
+        try {
+          applied = compiled.applies(event, score);
+        } catch {
+          this.#markUnreadable(batch, index, version, `the route "${route.when}" can't be told from it`);
+          continue;
+        }
+        if (!applied) continue;
+        batch.mark(routeFinding(index, this.#name, version.version, place, route, score));
+        break;
+      }
+    }
+  }
+
+  /** A row that gets no score through its own fault: the mapping says what becomes of it, and the batch goes on. */
+  #markUnreadable(batch: Batch, index: number, version: ModelVersion, why: string): void {
+    const { unreadable } = version.mapping;
+    this.#unreadable++;
+    batch.mark({
+      index,
+      stage: 'inference',
+      rule: `${this.#name}.unreadable`,
+      column: null,
+      verdict: unreadable?.do === 'quarantine' ? Verdict.Quarantine : unreadable?.do === 'tag' ? Verdict.Tag : Verdict.Warn,
+      severity: unreadable?.severity ?? 'warning',
+      message: `${this.#name}@${version.version} can't score this row: ${why}`,
+      notify: false,
+    });
+  }
+
+  /** The model does not answer: what the use's failure policy says. */
+  #fail(batch: Batch, asked: readonly number[], cause: unknown): void {
+    this.#unavailable += asked.length;
+    this.#problem = cause instanceof Error ? cause.message : String(cause);
+    if (this.#use.failure === 'fail_open') return;
+    if (this.#use.failure === 'hold') {
+      throw new PipelineError('MODEL_UNAVAILABLE', `scoring ${this.#use.dataset} by ${this.#use.model}`, { cause });
+    }
+    for (const index of asked) {
+      const finding: Finding = {
+        index,
+        stage: 'inference',
+        rule: `${this.#name}.unavailable`,
+        column: null,
+        verdict: Verdict.Quarantine,
+        severity: 'warning',
+        message: `${this.#use.model} did not answer, and its failure policy is fail_closed`,
+        notify: false,
+      };
+      batch.mark(finding);
+    }
+  }
+}
+
+/** Waits until the promise settles, either way, or `signal` aborts (then it throws). */
+async function settled(promise: Promise<void>, signal: AbortSignal): Promise<void> {
+  signal.throwIfAborted();
+  const { promise: done, resolve, reject } = Promise.withResolvers<void>();
+  const abort = (): void => reject(signal.reason);
+  signal.addEventListener('abort', abort, { once: true });
+  promise.then(resolve, () => resolve());
+  try {
+    await done;
+  } finally {
+    signal.removeEventListener('abort', abort);
+  }
+}
