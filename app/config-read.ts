@@ -55,10 +55,9 @@ export function readNode(value: unknown, schema: SchemaNode, path: Path, context
     case 'boolean':
       if (typeof value === 'boolean') return value;
       return wrong(context, path, `must be true or false, and is ${show(value)}`, 'Write true or false, without quotes.');
-    case undefined:
-      break;
+    default:
+      return value;
   }
-  return value;
 }
 
 function readObject(value: unknown, schema: SchemaNode, path: Path, context: ReadContext): unknown {

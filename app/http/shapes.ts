@@ -1,10 +1,11 @@
 /** What the HTTP API answers, as JSON Schemas; their types are inferred. docs/http-api.md and /openapi.json are made from them. */
+import type { EndpointStatus } from '../../ops/alerts/webhook.ts';
+import type { DatasetSeries, LaneSeries } from '../../ops/metrics.ts';
 import type { FromSchema, SchemaNode } from '../schema-type.ts';
 
 const text = (description: string) => ({ type: 'string', description }) as const;
 const textOrNull = (description: string) => ({ type: ['string', 'null'], description }) as const;
 const whole = (description: string) => ({ type: 'integer', description }) as const;
-const number = (description: string) => ({ type: 'number', description }) as const;
 const numberOrNull = (description: string) => ({ type: ['number', 'null'], description }) as const;
 const yes = (description: string) => ({ type: 'boolean', description }) as const;
 const list = <const S extends SchemaNode>(items: S, description: string) => ({ type: 'array', items, description }) as const;
@@ -48,40 +49,57 @@ export const snapshotProgressSchema = shape('How far the first copy of a table i
   state: { enum: ['waiting', 'copying', 'done'], description: 'What it does now.' },
 });
 
-export const pipelineStatusSchema = shape('One pipeline.', {
+const counted = (description: string) => record({ type: 'integer' }, description);
+/** Shapes that ops/metrics.ts defines: documented here, typed there. */
+const open = (description: string) => ({ type: 'object', description, additionalProperties: {} }) as const;
+
+export const modelUseStatusSchema = shape('A model in use.', {
+  model: text('Its name.'),
+  dataset: text('What it scores.'),
+  alias: text('The version or alias that the config names.'),
+  version: textOrNull('The version this stands for now; null where there is none yet.'),
+  state: { enum: ['ready', 'starting', 'backing-off', 'missing'], description: 'Whether it can score. missing: nobody registered it yet.' },
+  failure: { enum: ['fail_open', 'fail_closed', 'hold'], description: 'What happens to rows while it cannot.' },
+});
+
+const pipelineProperties = {
   name: text('Its name in the config.'),
   source: text('The source’s name.'),
   target: text('The target’s name.'),
   targetSchema: text('The schema of the target that its tables go to.'),
-  state: { enum: LANE_STATES, description: 'The state of its main lane.' },
+  state: { enum: LANE_STATES, description: 'The state of its main lane; halted where its replay lane is.' },
+  sinceMs: whole('Unix time in ms since when it is in this state.'),
+  retryAtMs: numberOrNull('When it tries again, while backing off.'),
+  attempt: whole('Failed runs in a row.'),
+  error: orNull(reasonSchema, 'Why it backs off or is halted; else null.'),
   ready: yes('Whether it counts as ready: running, caught up, not halted.'),
   notReady: list({ type: 'string' }, 'Why it is not ready; empty where it is.'),
-  lanes: list(laneStatusSchema, 'Its lanes.'),
-  datasets: list({ type: 'string' }, 'What it moves.'),
-  unjudged: list({ type: 'string' }, 'Datasets without a rule file: they pass unjudged.'),
+  runs: list(laneStatusSchema, 'What its two lanes do: the one that reads the source, and the one that brings released rows back.'),
   snapshot: list(snapshotProgressSchema, 'The first copy; empty before it is known and where there is none.'),
-  lagMs: numberOrNull('How old the newest change was when it was committed to the target; 0 once caught up; null before the first.'),
-  lagBytes: numberOrNull('Bytes of the source’s log not read yet; null where unknown.'),
+  lagMs: numberOrNull('How far behind the source it is: 0 once caught up; null before that is known.'),
+  stageMs: record({ type: 'number' }, 'Mean milliseconds a batch in each stage.'),
+  models: list(modelUseStatusSchema, 'The models it scores by.'),
+} as const;
+export const pipelineStatusSchema = shape('One pipeline.', {
+  ...pipelineProperties,
+  lanes: list(open('lane, position, batches, ledger, lagMs, lagBytes, committedAtMs.'), 'Its lanes since the service started.'),
+  datasets: list(
+    open('dataset, totals, rates, latencyMs, lastEventAtMs, rules, scores, quarantine (items by status), judged, ruleFile.'),
+    'What it moves, with rates over the last 10 s and totals since the service started.',
+  ),
 });
 
-export const statusSchema = shape('The service.', {
+const statusProperties = {
   version: text('Of Tidegate.'),
   instance: text('Differs between two starts of the service.'),
   startedAtMs: whole('Unix time in ms.'),
   nowMs: whole('Unix time in ms.'),
   ready: yes('Whether every pipeline is ready.'),
+} as const;
+export const statusSchema = shape('The service.', {
+  ...statusProperties,
   pipelines: list(pipelineStatusSchema, 'All pipelines.'),
-  alerts: list(
-    shape('A receiver of alerts.', {
-      name: text('Its name in the config.'),
-      delivered: whole('Alerts it took since the start.'),
-      failures: whole('Failed attempts since the start.'),
-      givenUp: whole('Alerts given up since the start.'),
-      lastDeliveredAtMs: numberOrNull('Unix time in ms.'),
-      lastFailure: textOrNull('The last failure in words.'),
-    }),
-    'The receivers of alerts.',
-  ),
+  alerts: list(open('name, delivered, failures, givenUp, lastDeliveredAtMs, lastFailure, gone.'), 'The receivers of alerts.'),
 });
 
 export const readySchema = shape('Whether the service is ready, and why not.', {
@@ -162,39 +180,36 @@ export const itemsSchema = shape('A page of the quarantine, newest first.', {
   next: textOrNull('Give this as `after` for the next page; null at the end.'),
 });
 
-export const releaseOutcomeSchema = shape('What releasing an item comes to.', {
+export const releaseOutcomeSchema = shape('What releasing an item would come to.', {
   id: text('The item.'),
-  pipeline: text('The pipeline.'),
   outcome: {
-    enum: ['released', 'would pass', 'still fails', 'superseded', 'not open', 'unknown'],
+    enum: ['would-pass', 'still-fails', 'superseded', 'settled', 'unknown'],
     description:
-      'released: on its way. The next three only with dryRun. not open: settled or on its way already. unknown: there is none of this id.',
+      'would-pass: by today’s rules and models, though the target may still refuse it. superseded: the target has something newer. settled: not open any more. unknown: there is none of this id.',
   },
-  rules: list({ type: 'string' }, 'The rules it still fails.'),
+  findings: list(findingSchema, 'Why it still fails.'),
 });
-export const releaseSchema = shape('What releasing comes to.', {
+export const releaseSchema = shape('What releasing came to, or would.', {
   dryRun: yes('Whether nothing was done.'),
-  outcomes: list(releaseOutcomeSchema, 'Item by item. Without dryRun also the items of the same keys that go along.'),
-  counts: record({ type: 'integer' }, 'How many of each outcome.'),
+  results: list(releaseOutcomeSchema, 'With dryRun: item by item. Else empty.'),
+  released: list({ type: 'string' }, 'Without dryRun: the ids now on their way, with those of the same keys that go along.'),
 });
-export const discardSchema = shape('What was discarded.', {
-  dryRun: yes('Whether nothing was done.'),
-  ids: list({ type: 'string' }, 'The ids.'),
-});
+export const discardSchema = shape('What was discarded.', { discarded: list({ type: 'string' }, 'The ids.') });
 
 export const datasetSchema = shape('A dataset of a pipeline.', {
   dataset: text('source.schema.table'),
   pipeline: text('The pipeline.'),
+  judged: yes('Whether it has a rule file.'),
   ruleFile: textOrNull('Its rule file, relative to the config; null where it passes unjudged.'),
   models: list({ type: 'string' }, 'Models that score it, as named in the config.'),
-  totals: record({ type: 'integer' }, 'Events since the service started: in, passed, tagged, warned, dropped, held.'),
+  totals: counted('Events since the service started: in, passed, tagged, warned, dropped, held.'),
   rates: record({ type: 'number' }, 'Events a second over the last 10 s: pass, warn, drop, quarantine.'),
   latencyMs: shape('Commit at the source to commit at the target.', {
     p50: numberOrNull('Median.'),
     p99: numberOrNull('99th percentile.'),
   }),
   lastEventAtMs: numberOrNull('Unix time in ms.'),
-  quarantine: record({ type: 'integer' }, 'Items in each status.'),
+  quarantine: counted('Items in each status.'),
 });
 export const datasetsSchema = shape('All datasets.', { datasets: list(datasetSchema, 'All datasets.') });
 
@@ -249,8 +264,6 @@ export const problemSchema = {
 export type LaneRunState = (typeof LANE_STATES)[number];
 export type Reason = FromSchema<typeof reasonSchema>;
 export type LaneStatus = FromSchema<typeof laneStatusSchema>;
-export type PipelineStatus = FromSchema<typeof pipelineStatusSchema>;
-export type Status = FromSchema<typeof statusSchema>;
 export type Ready = FromSchema<typeof readySchema>;
 export type LaneView = FromSchema<typeof laneSchema>;
 export type FindingView = FromSchema<typeof findingSchema>;
@@ -261,22 +274,20 @@ export type ReleaseOutcome = FromSchema<typeof releaseOutcomeSchema>;
 export type ReleaseView = FromSchema<typeof releaseSchema>;
 export type DiscardView = FromSchema<typeof discardSchema>;
 export type DatasetView = FromSchema<typeof datasetSchema>;
+export type ModelUseStatus = FromSchema<typeof modelUseStatusSchema>;
 export type ModelVersionView = FromSchema<typeof modelVersionSchema>;
 
-/**
- * One message of `GET /api/events` (server-sent events named `snapshot`, one a second). `series` holds only the whole seconds that the
- * message before did not: the first has up to 15 minutes. Shapes of `metrics` and `series`: ops/metrics.ts.
- */
-export interface LiveSnapshot {
-  readonly atMs: number;
-  readonly status: Status;
-  readonly datasets: readonly DatasetView[];
-  readonly metrics: unknown;
-  readonly series: { readonly toS: number; readonly frames: readonly unknown[] };
-  readonly quarantine: {
-    /** Newest open items first, at most 20. Null while the target is away. */
-    readonly newest: readonly ItemView[] | null;
-    readonly counts:
-      readonly { readonly pipeline: string; readonly dataset: string; readonly status: string; readonly count: number }[] | null;
-  };
-}
+type Properties<P> = { readonly [K in keyof P]: FromSchema<P[K]> };
+export type DatasetStatus = DatasetSeries & {
+  readonly quarantine: Readonly<Record<string, number>>;
+  readonly judged: boolean;
+  readonly ruleFile: string | null;
+};
+export type PipelineStatus = Properties<typeof pipelineProperties> & {
+  readonly lanes: readonly LaneSeries[];
+  readonly datasets: readonly DatasetStatus[];
+};
+export type Status = Properties<typeof statusProperties> & {
+  readonly pipelines: readonly PipelineStatus[];
+  readonly alerts: readonly EndpointStatus[];
+};

@@ -1,0 +1,35 @@
+/** What the HTTP server asks of the service: the service implements it, tests may stand in for it. */
+import type { QuarantineFilter } from '../../core/contracts.ts';
+import type { ModelRegistry } from '../../inference/models/registry.ts';
+import type { Metrics } from '../../ops/metrics.ts';
+import type { DatasetView, ItemDetail, ItemPage, LaneView, ModelVersionView, Ready, ReleaseView, Status } from './shapes.ts';
+
+/** Which items an operator means: by id, or all that fit a filter. */
+export interface ItemChoice {
+  readonly ids?: readonly string[];
+  readonly filter?: Omit<QuarantineFilter, 'after' | 'limit'>;
+}
+
+export interface Operations {
+  status(): Promise<Status>;
+  ready(): Ready;
+  lanes(): Promise<readonly LaneView[]>;
+  datasets(): Promise<readonly DatasetView[]>;
+  readonly metrics: Pick<Metrics, 'series' | 'prometheus'>;
+
+  /** `after` is the `next` of the page before. */
+  quarantine(filter: Omit<QuarantineFilter, 'after'>, after: string | null): Promise<ItemPage>;
+  quarantined(id: string): Promise<ItemDetail | null>;
+  release(choice: ItemChoice, by: string, dryRun: boolean): Promise<ReleaseView>;
+  /** The ids discarded. */
+  discard(choice: ItemChoice, by: string, why: string): Promise<readonly string[]>;
+  /** Grows whenever items were held or settled. */
+  quarantineChanges(): number;
+
+  /** False where there is no such pipeline. */
+  resume(pipeline: string, by: string): boolean;
+  halt(pipeline: string, by: string, why: string): boolean;
+
+  readonly models: ModelRegistry;
+  modelVersions(model: string): readonly ModelVersionView[];
+}
