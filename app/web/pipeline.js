@@ -1,0 +1,385 @@
+/** One pipeline: its state, its numbers, its datasets, its quarantine and its models. */
+import { post } from './api.js';
+import { flowChart, histogram, sparkline } from './charts.js';
+import { act, dialog, toast } from './dialogs.js';
+import { attribute, h, keyed, text } from './dom.js';
+import { ago, bytes, count, duration, exact, moment, percent, rate, tableOf } from './format.js';
+import { quarantineView } from './quarantine.js';
+
+const STATES = {
+  starting: ['quiet', 'Starting'],
+  running: ['good', 'Running'],
+  'backing-off': ['warn', 'Trying again'],
+  halted: ['bad', 'Halted'],
+  draining: ['quiet', 'Finishing'],
+  stopped: ['quiet', 'Stopped'],
+};
+const STEPS = [
+  ['cdc', 'Capture'],
+  ['quality', 'Check'],
+  ['inference', 'Score'],
+  ['sync', 'Sync'],
+];
+
+/** `context`: `now()` (the service's clock), `series` and `windowS()`. */
+export function pipelineView(first, context) {
+  const { name } = first;
+  const pill = h('span', { class: 'pill' }, h('span', { class: 'dot', 'aria-hidden': 'true' }));
+  const pillText = h('span');
+  pill.append(pillText);
+  const heading = h('h2', {}, name);
+  const road = h('p', { class: 'road' });
+  const banner = bannerView(name, context);
+  const tiles = tilesView();
+  const steps = h('ol', { class: 'steps', 'aria-label': 'Time that each step takes for a batch' });
+  const snapshot = h('section', { class: 'panel snapshot', 'aria-label': 'First copy', hidden: true });
+  const snapshotRows = keyed(snapshot, snapshotRow);
+  const cards = h('div', { class: 'cards' });
+  const datasets = keyed(cards, (dataset) => datasetCard(name, dataset, context));
+  const quarantine = quarantineView(name, context.now);
+  const models = modelsView();
+  const lanes = lanesView(context);
+  const root = h(
+    'section',
+    { class: 'pipeline', 'aria-label': `Pipeline ${name}` },
+    h('div', { class: 'pipeline-head' }, h('div', {}, heading, road), pill),
+    banner.root,
+    tiles.root,
+    snapshot,
+    cards,
+    quarantine.root,
+    h('div', { class: 'pair' }, models.root, lanes.root),
+    steps,
+  );
+  let openItems = -1;
+  void quarantine.refresh();
+
+  return {
+    root,
+    refreshQuarantine: () => quarantine.refresh(),
+    update(status) {
+      const [kind, words] = STATES[status.state] ?? ['quiet', status.state];
+      attribute(pill, 'class', `pill ${kind}`);
+      text(pillText, words);
+      text(road, `${status.source} → ${status.target}${status.targetSchema === undefined ? '' : `, schema ${status.targetSchema}`}`);
+      banner.update(status);
+      tiles.update(status, context);
+      const copying = status.snapshot.filter((one) => one.state !== 'done');
+      snapshot.hidden = copying.length === 0;
+      snapshotRows(copying.length === 0 ? [] : status.snapshot, (one) => one.dataset);
+      datasets(status.datasets, (one) => one.dataset);
+      quarantine.update(status);
+      models.update(status);
+      lanes.update(status);
+      const shown = STEPS.filter(([step]) => (status.stageMs[step] ?? 0) > 0);
+      if (steps.childElementCount !== shown.length)
+        steps.replaceChildren(...shown.map(([, label]) => h('li', {}, h('span', {}, label), h('b'))));
+      for (const [i, [step]] of shown.entries()) text(steps.children[i].lastElementChild, `${status.stageMs[step].toFixed(1)} ms`);
+      steps.hidden = shown.length === 0;
+      // The counts tell of a change even where the stream's own hint is missed.
+      const items = status.datasets.reduce(
+        (sum, { quarantine: of }) => sum + Object.values(of).reduce((a, b) => a + b, 0) * 7 + (of.held ?? 0),
+        0,
+      );
+      if (items !== openItems && openItems >= 0) void quarantine.refresh();
+      openItems = items;
+    },
+  };
+}
+
+/** What is wrong, what to do about it, and the button that goes on. Hidden while all is well. */
+function bannerView(pipeline, { now }) {
+  const title = h('strong');
+  const message = h('p');
+  const fix = h('p', { class: 'fix' });
+  const resume = h('button', { type: 'button', class: 'primary', onclick: () => act(resume, confirmResume) }, 'Resume…');
+  const root = h('div', { class: 'banner', role: 'alert', hidden: true }, h('div', {}, title, message, fix), resume);
+
+  async function confirmResume() {
+    const sure = await dialog(`Resume ${pipeline}?`, (close) => [
+      h(
+        'p',
+        {},
+        'It goes on from its last checkpoint. Nothing was lost while it stood still. Should the cause still be there, it halts again.',
+      ),
+      h(
+        'div',
+        { class: 'actions' },
+        h('button', { type: 'button', onclick: () => close(null) }, 'Cancel'),
+        h('button', { type: 'button', class: 'primary', autofocus: true, onclick: () => close(true) }, 'Resume'),
+      ),
+    ]);
+    if (sure !== true) return;
+    await post(`api/pipelines/${encodeURIComponent(pipeline)}/resume`, {});
+    toast('good', `${pipeline} goes on.`);
+  }
+
+  return {
+    root,
+    update({ state, error, retryAtMs, attempt }) {
+      const shown = state === 'halted' || (state === 'backing-off' && error !== null);
+      if (root.hidden === shown) root.hidden = !shown;
+      if (!shown) return;
+      const inS = retryAtMs === null ? null : Math.max(0, Math.ceil((retryAtMs - now()) / 1000));
+      attribute(root, 'class', `banner ${state === 'halted' ? 'bad' : 'warn'}`);
+      const next = inS === null || inS === 0 ? 'now' : `in ${inS} s`;
+      text(
+        title,
+        state === 'halted'
+          ? `Halted: ${error?.code ?? 'by an operator'}`
+          : `${error.code}, trying again ${next}${attempt > 1 ? ` (attempt ${attempt + 1})` : ''}`,
+      );
+      text(message, error?.message ?? '');
+      text(fix, error?.fix ?? '');
+      resume.hidden = state !== 'halted';
+    },
+  };
+}
+
+function tilesView() {
+  const tile = (label, spark = null) => {
+    const value = h('b');
+    const note = h('span', { class: 'note' });
+    return { root: h('div', { class: 'tile' }, h('h3', {}, label), value, note, spark?.root ?? null), value, note, spark };
+  };
+  const flow = tile('Rows a second', sparkline());
+  const latency = tile('Latency, median', sparkline());
+  const lag = tile('Behind the source');
+  const held = tile('In quarantine');
+  const ledger = tile('Ledger');
+  return {
+    root: h('div', { class: 'tiles' }, flow.root, latency.root, lag.root, held.root, ledger.root),
+    update({ name, datasets, lanes, lagMs }, { series }) {
+      const sum = (of) => datasets.reduce((total, one) => total + of(one), 0);
+      const rates = (of) => sum(({ rates: r }) => of(r));
+      const all = rates((r) => r.pass + r.warn + r.drop + r.quarantine);
+      text(flow.value, rate(all));
+      text(flow.note, `${count(sum(({ totals }) => totals.in))} since the start`);
+      const points = datasets.map(({ dataset }) => series.points(name, dataset, 120, 2));
+      const length = points[0]?.length ?? 0;
+      const merged = (of) => Array.from({ length }, (_, i) => points.reduce((total, one) => of(total, one[i]), 0));
+      flow.spark.update(merged((total, p) => total + p.pass + p.warn + p.drop + p.quarantine));
+      latency.spark.update(merged((most, p) => Math.max(most, p.p50 ?? 0)));
+      const worst = (of) =>
+        datasets.reduce((most, one) => (one.latencyMs[of] === null ? most : Math.max(most ?? 0, one.latencyMs[of])), null);
+      text(latency.value, duration(worst('p50')));
+      text(latency.note, worst('p99') === null ? 'no changes in the last minute' : `p99 ${duration(worst('p99'))}`);
+      const lagBytes = lanes.reduce((total, one) => (one.lagBytes === null ? total : (total ?? 0) + one.lagBytes), null);
+      const behind = lagMs ?? lanes.reduce((most, one) => (one.lagMs === null ? most : Math.max(most ?? 0, one.lagMs)), null);
+      text(lag.value, behind === null ? '–' : behind < 1000 ? 'caught up' : duration(behind));
+      attribute(lag.value, 'class', behind !== null && behind > 30_000 ? 'hot' : null);
+      text(
+        lag.note,
+        lagBytes === null
+          ? behind === null
+            ? 'not known yet'
+            : `newest change ${duration(behind)} old`
+          : `${bytes(lagBytes)} of log to read`,
+      );
+      const open = sum(({ quarantine }) => (quarantine.held ?? 0) + (quarantine.waiting ?? 0));
+      const judged = sum(({ totals }) => totals.in);
+      text(held.value, count(open));
+      attribute(held.value, 'class', open > 0 ? 'held' : null);
+      const share = judged === 0 ? 0 : sum(({ totals }) => totals.held) / judged;
+      text(held.note, `${percent(share)} of all rows were held`);
+      const difference = lanes.reduce((total, one) => total + one.ledger.difference, 0);
+      const events = lanes.reduce((total, one) => total + one.ledger.events, 0);
+      text(ledger.value, difference === 0 ? 'closed' : `${exact(difference)} missing`);
+      attribute(ledger.value, 'class', difference === 0 ? 'good' : 'hot');
+      text(ledger.note, difference === 0 ? `all ${count(events)} changes accounted for` : 'this is a bug: please report it');
+    },
+  };
+}
+
+function snapshotRow(first) {
+  const { prefix, table } = tableOf(first.dataset);
+  const bar = h('progress', { max: 100, 'aria-label': `First copy of ${first.dataset}` });
+  const words = h('span', { class: 'quiet' });
+  return {
+    root: h('div', { class: 'snapshot-row' }, h('span', {}, h('span', { class: 'quiet' }, prefix), table), bar, words),
+    update({ rowsDone, rowsEstimated, state }) {
+      if (state === 'done') bar.value = 100;
+      else if (state === 'waiting') bar.value = 0;
+      else if (rowsEstimated === null || rowsEstimated === 0) bar.removeAttribute('value');
+      else bar.value = Math.min(99, (rowsDone / rowsEstimated) * 100);
+      const of = rowsEstimated === null ? '' : ` of about ${count(Math.max(rowsEstimated, rowsDone))}`;
+      text(words, state === 'done' ? `${count(rowsDone)} rows copied` : state === 'waiting' ? 'waiting' : `${count(rowsDone)}${of} rows`);
+    },
+  };
+}
+
+function datasetCard(pipeline, first, { series, windowS, now }) {
+  const { prefix, table } = tableOf(first.dataset);
+  const badge = h('span', { class: 'badge', title: 'There is no rule file for this table: its rows pass as they are.' }, 'not judged');
+  const now_ = h('b');
+  const held = h('b');
+  const late = h('b');
+  const last = h('span', { class: 'quiet last' });
+  const chart = flowChart(`Rows of ${table} a second`);
+  const idle = h('p', { class: 'idle quiet' });
+  const rules = h('ol', { class: 'rules', 'aria-label': `Rules of ${table} that found something` });
+  const scores = h('div', { class: 'scores' });
+  const scored = keyed(scores, scoreRow);
+  const stat = (label, value) => h('div', {}, value, h('span', {}, label));
+  const root = h(
+    'article',
+    { class: 'panel card', 'aria-label': first.dataset },
+    h('div', { class: 'panel-head' }, h('h3', {}, h('span', { class: 'quiet' }, prefix), table, ' ', badge), last),
+    h('div', { class: 'stats' }, stat('rows/s', now_), stat('latency p50 · p99', late), stat('held now', held)),
+    chart.root,
+    idle,
+    rules,
+    scores,
+  );
+  return {
+    root,
+    update({ dataset, rates, totals, latencyMs, lastEventAtMs, quarantine, rules: found, scores: models, judged }) {
+      badge.hidden = judged !== false;
+      const open = (quarantine.held ?? 0) + (quarantine.waiting ?? 0);
+      text(now_, rate(rates.pass + rates.warn + rates.drop + rates.quarantine));
+      text(late, latencyMs.p50 === null ? '–' : `${duration(latencyMs.p50)} · ${duration(latencyMs.p99)}`);
+      text(held, count(open));
+      attribute(held, 'class', open > 0 ? 'held' : null);
+      text(last, lastEventAtMs === null ? '' : ago(lastEventAtMs, now()));
+      const span = windowS();
+      const points = series.points(pipeline, dataset, span, span <= 60 ? 1 : span <= 300 ? 3 : 10);
+      const counted = (layer) => count(Math.round(points.reduce((sum, p) => sum + p[layer], 0) * (span / points.length)));
+      chart.update(
+        points,
+        `In the last ${span / 60} min: ${counted('pass')} passed, ${counted('warn')} warned, ${counted('quarantine')} held`,
+      );
+      text(idle, totals.in === 0 ? 'No change of this table has come in yet.' : '');
+      idle.hidden = totals.in > 0;
+      showRules(rules, found);
+      scored(models, (one) => `${one.model}@${one.version}`);
+      scores.hidden = models.length === 0;
+    },
+  };
+}
+
+const RULES_SHOWN = 4;
+
+function showRules(list, found) {
+  const shown = found.slice(0, RULES_SHOWN);
+  const most = Math.max(1, ...shown.map((rule) => rule.count));
+  list.hidden = shown.length === 0;
+  while (list.children.length > shown.length) list.lastElementChild.remove();
+  while (list.children.length < shown.length)
+    list.append(h('li', {}, h('span', { class: 'meter', 'aria-hidden': 'true' }), h('code'), h('span', { class: 'verdict' }), h('b')));
+  for (const [i, rule] of shown.entries()) {
+    const [meter, name, verdict, n] = list.children[i].children;
+    meter.style.width = `${(rule.count / most) * 100}%`;
+    attribute(meter, 'class', `meter ${rule.verdict}`);
+    text(name, rule.column === null || rule.rule.includes(rule.column) ? rule.rule : `${rule.column}: ${rule.rule}`);
+    text(verdict, { quarantine: 'held', drop: 'dropped', warn: 'warned', tag: 'tagged' }[rule.verdict] ?? rule.verdict);
+    text(n, count(rule.count));
+  }
+}
+
+function scoreRow(first) {
+  const chart = histogram(`Scores of ${first.model} version ${first.version}`);
+  const words = h('span', { class: 'quiet' });
+  return {
+    root: h(
+      'div',
+      { class: 'score' },
+      h('p', {}, h('b', {}, `${first.model} `), h('span', { class: 'badge' }, `v${first.version}`), ' ', words),
+      chart.root,
+    ),
+    update({ scored, unavailable, histogram: bins }) {
+      text(words, `${count(scored)} scored${unavailable > 0 ? `, ${count(unavailable)} could not be` : ''}`);
+      chart.update(bins, [0.8]);
+    },
+  };
+}
+
+const MODEL_STATES = {
+  ready: ['good', 'ready'],
+  starting: ['quiet', 'starting'],
+  'backing-off': ['warn', 'not answering'],
+  missing: ['warn', 'not registered'],
+};
+const FAILURES = {
+  fail_open: 'rows pass unscored if it fails',
+  fail_closed: 'rows are held if it fails',
+  hold: 'the lane stops if it fails',
+};
+
+function modelsView() {
+  const list = h('ul', { class: 'lines' });
+  const root = h('section', { class: 'panel', 'aria-label': 'Models' }, h('div', { class: 'panel-head' }, h('h3', {}, 'Models')), list);
+  return {
+    root,
+    update({ models }) {
+      const words = JSON.stringify(models);
+      if (list.dataset.words === words) return;
+      list.dataset.words = words;
+      if (models.length === 0) return list.replaceChildren(h('li', { class: 'quiet' }, 'No model scores this pipeline.'));
+      list.replaceChildren(
+        ...models.map(({ model, alias, version, state, dataset, failure }) => {
+          const [kind, said] = MODEL_STATES[state] ?? ['quiet', state];
+          return h(
+            'li',
+            {},
+            h(
+              'span',
+              {},
+              h('b', {}, model),
+              ' ',
+              version === null ? null : h('span', { class: 'badge' }, `v${version}`),
+              h('span', { class: 'quiet' }, ` @${alias} on ${tableOf(dataset).table}; ${FAILURES[failure] ?? failure}`),
+            ),
+            h('span', { class: `chip ${kind}` }, said),
+          );
+        }),
+      );
+    },
+  };
+}
+
+function lanesView({ now }) {
+  const list = h('ul', { class: 'lines' });
+  const root = h('section', { class: 'panel', 'aria-label': 'Lanes' }, h('div', { class: 'panel-head' }, h('h3', {}, 'Lanes')), list);
+  const rows = keyed(list, () => {
+    const name = h('b');
+    const words = h('span', { class: 'quiet' });
+    const at = h('code');
+    return {
+      root: h('li', {}, h('span', {}, name, ' ', words), at),
+      update({ lane, ledger, position, committedAtMs, batches }) {
+        text(name, lane);
+        const { upserts, deletes, truncates, stale, folded, held, dropped } = ledger;
+        const others = [
+          [stale, 'superseded'],
+          [folded, 'folded'],
+          [held, 'held'],
+          [dropped, 'dropped'],
+          [truncates, 'truncates'],
+        ].filter(([n]) => n > 0);
+        text(
+          words,
+          `${count(upserts)} written, ${count(deletes)} deleted${others.map(([n, word]) => `, ${count(n)} ${word}`).join('')} in ${count(batches)} batches; last ${ago(committedAtMs, now())}`,
+        );
+        text(at, shortPosition(position));
+        attribute(at, 'title', `Position ${position}, committed ${moment(committedAtMs)}`);
+      },
+    };
+  });
+  const none = h('p', { class: 'quiet none' }, 'Nothing has been committed since the service started.');
+  root.append(none);
+  return {
+    root,
+    update({ lanes }) {
+      none.hidden = lanes.length > 0;
+      rows(lanes, (one) => one.lane);
+    },
+  };
+}
+
+/** An LSN as PostgreSQL writes it, where the position is one. */
+function shortPosition(position) {
+  const lsn = /^([0-9a-f]{8})([0-9a-f]{8})/.exec(position);
+  if (lsn === null) return position;
+  const short = (hex) => hex.replace(/^0+(?=.)/, '').toUpperCase();
+  return `${short(lsn[1])}/${short(lsn[2])}`;
+}

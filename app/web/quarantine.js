@@ -1,0 +1,410 @@
+/** The quarantine of one pipeline: the newest items with their reasons, and what may be done about them. */
+import { get, post } from './api.js';
+import { act, dialog, toast } from './dialogs.js';
+import { attribute, h, keyed, text } from './dom.js';
+import { ago, exact, moment, tableOf } from './format.js';
+
+const PAGE = 25;
+const STATUS = {
+  held: 'Held',
+  waiting: 'Waiting for its key',
+  released: 'On its way back',
+  applied: 'Released',
+  superseded: 'Superseded',
+  discarded: 'Discarded',
+};
+const OUTCOMES = {
+  'would-pass': ['good', 'would pass'],
+  'still-fails': ['bad', 'still fails'],
+  superseded: ['quiet', 'superseded: the target has something newer'],
+  settled: ['quiet', 'not open any more'],
+  unknown: ['quiet', 'unknown'],
+};
+const OPS = { read: 'snapshot', insert: 'insert', update: 'update', delete: 'delete', truncate: 'truncate' };
+
+/** `now()` is the service's clock, so that ages are right where the two clocks differ. */
+export function quarantineView(pipeline, now) {
+  const chosen = new Set();
+  let items = [];
+  let next = null;
+  let pages = 1;
+  let loading = null;
+  let again = false;
+
+  const dataset = h('select', { 'aria-label': 'Dataset', onchange: () => restart() }, h('option', { value: '' }, 'All datasets'));
+  const status = h(
+    'select',
+    { 'aria-label': 'Status', onchange: () => restart() },
+    h('option', { value: 'open' }, 'Open'),
+    ...Object.entries(STATUS).map(([value, name]) => h('option', { value }, name)),
+  );
+  const release = h(
+    'button',
+    { type: 'button', class: 'primary', disabled: true, onclick: () => act(release, () => releaseItems([...chosen])) },
+    'Release…',
+  );
+  const discard = h('button', { type: 'button', disabled: true, onclick: () => act(discard, () => discardItems([...chosen])) }, 'Discard…');
+  const all = h('input', { type: 'checkbox', 'aria-label': 'Select all rows shown', onchange: () => selectAll(all.checked) });
+  const body = h('tbody');
+  const rows = keyed(body, (item) => row(item));
+  const table = h(
+    'table',
+    {},
+    h('caption', { class: 'hidden' }, `Quarantine of ${pipeline}, newest first`),
+    h(
+      'thead',
+      {},
+      h(
+        'tr',
+        {},
+        h('th', { scope: 'col' }, all),
+        ...['Held', 'Row', 'Change', 'Reasons', 'Status'].map((name) => h('th', { scope: 'col' }, name)),
+        h('th', { scope: 'col' }, h('span', { class: 'hidden' }, 'Actions')),
+      ),
+    ),
+    body,
+  );
+  const empty = h('div', { class: 'empty', hidden: true });
+  const more = h(
+    'button',
+    { type: 'button', class: 'more', hidden: true, onclick: () => act(more, () => (pages++, load())) },
+    'Show older',
+  );
+  const total = h('span', { class: 'badge' });
+  const root = h(
+    'section',
+    { class: 'panel quarantine', 'aria-label': `Quarantine of ${pipeline}` },
+    h('div', { class: 'panel-head' }, h('h3', {}, 'Quarantine ', total), h('div', { class: 'tools' }, dataset, status, release, discard)),
+    h('div', { class: 'scroll', tabindex: 0, role: 'region', 'aria-label': 'Quarantined rows' }, table),
+    empty,
+    more,
+  );
+
+  function restart() {
+    pages = 1;
+    chosen.clear();
+    void refresh();
+  }
+
+  /** Asks for what is shown again; calls while one is under way are answered by one more after it. */
+  async function refresh() {
+    if (loading !== null) {
+      again = true;
+      return loading;
+    }
+    loading = load()
+      .catch(() =>
+        showEmpty(
+          'The quarantine cannot be read now',
+          'It is kept in the target database, which may be down. This list comes back by itself.',
+        ),
+      )
+      .finally(() => {
+        loading = null;
+        if (!again) return;
+        again = false;
+        void refresh();
+      });
+    return loading;
+  }
+
+  async function load() {
+    const found = [];
+    let after = null;
+    for (let page = 0; page < pages; page++) {
+      const query = new URLSearchParams({ limit: String(PAGE), pipeline });
+      if (dataset.value !== '') query.set('dataset', dataset.value);
+      if (status.value === 'open') for (const one of ['held', 'waiting', 'released']) query.append('status', one);
+      else query.set('status', status.value);
+      if (after !== null) query.set('after', after);
+      const answer = await get(`api/quarantine?${query}`);
+      found.push(...answer.items);
+      after = answer.next;
+      if (after === null) break;
+    }
+    items = found;
+    next = after;
+    for (const id of chosen) if (!items.some((item) => item.id === id && isOpen(item))) chosen.delete(id);
+    show();
+  }
+
+  function show() {
+    rows(items, (item) => item.id);
+    table.hidden = items.length === 0;
+    if (items.length === 0) {
+      if (status.value === 'open')
+        showEmpty(
+          'Nothing is held',
+          'Every row that came in has passed. Rows that break a rule will wait here, with the reason, until you release or discard them.',
+        );
+      else showEmpty('Nothing here', 'No row of the quarantine has this status.');
+    } else empty.hidden = true;
+    more.hidden = next === null;
+    choose();
+  }
+
+  function showEmpty(title, words) {
+    empty.hidden = false;
+    empty.replaceChildren(h('strong', {}, title), h('p', {}, words));
+  }
+
+  function selectAll(on) {
+    chosen.clear();
+    if (on) for (const item of items) if (isOpen(item)) chosen.add(item.id);
+    rows(items, (item) => item.id);
+    choose();
+  }
+
+  function choose() {
+    const n = chosen.size;
+    release.disabled = n === 0;
+    discard.disabled = n === 0;
+    text(release, n === 0 ? 'Release…' : `Release ${n}…`);
+    text(discard, n === 0 ? 'Discard…' : `Discard ${n}…`);
+    const open = items.filter(isOpen).length;
+    all.checked = n > 0 && n === open;
+    all.indeterminate = n > 0 && n < open;
+    all.disabled = open === 0;
+  }
+
+  function row(first) {
+    let item = first;
+    const { prefix, table: name } = tableOf(item.dataset);
+    const box = h('input', {
+      type: 'checkbox',
+      'aria-label': `Select ${name} ${item.key}`,
+      onchange: () => {
+        if (box.checked) chosen.add(item.id);
+        else chosen.delete(item.id);
+        choose();
+      },
+    });
+    const age = h('time', { title: moment(item.heldAtMs), datetime: new Date(item.heldAtMs).toISOString() });
+    const state = h('span', { class: 'state' });
+    const one = h('button', { type: 'button', class: 'small', onclick: () => act(one, () => releaseItems([item.id])) }, 'Release');
+    const reasons = h('td', { class: 'reasons' });
+    const element = h(
+      'tr',
+      {},
+      h('td', { class: 'pick' }, box),
+      h('td', { class: 'when' }, age),
+      h(
+        'td',
+        { class: 'what' },
+        h(
+          'button',
+          { type: 'button', class: 'link', 'aria-haspopup': 'dialog', onclick: () => showItem(item) },
+          h('span', { class: 'quiet' }, prefix.split('.').slice(1).join('.')),
+          name,
+          h('span', { class: 'key' }, item.key === '' ? 'all rows' : item.key),
+        ),
+      ),
+      h('td', { class: 'op' }, OPS[item.op] ?? item.op),
+      reasons,
+      h('td', {}, state),
+      h('td', { class: 'act' }, one),
+    );
+    return {
+      root: element,
+      update(fresh) {
+        item = fresh;
+        box.checked = chosen.has(item.id);
+        box.disabled = !isOpen(item);
+        one.hidden = item.status !== 'held';
+        text(age, ago(item.heldAtMs, now()));
+        text(state, STATUS[item.status] ?? item.status);
+        attribute(state, 'class', `state ${item.status}`);
+        attribute(state, 'title', item.by === null ? null : `by ${item.by}${item.why === null ? '' : `: ${item.why}`}`);
+        const words = item.findings.map((finding) => `${finding.rule}\n${finding.message}`).join('\n');
+        if (reasons.dataset.words === words) return;
+        reasons.dataset.words = words;
+        reasons.replaceChildren(...item.findings.map(reason));
+      },
+    };
+  }
+
+  async function showItem(item) {
+    let detail = null;
+    try {
+      detail = await get(`api/quarantine/${encodeURIComponent(item.id)}`);
+    } catch {
+      // The list knows enough to show something.
+    }
+    await dialog(`${tableOf(item.dataset).table} ${item.key}`, (close) =>
+      [
+        h(
+          'p',
+          { class: 'quiet' },
+          `${item.dataset} · ${OPS[item.op] ?? item.op} · committed ${moment(item.committedAtMs)} · held ${moment(item.heldAtMs)}`,
+        ),
+        h(
+          'ul',
+          { class: 'reasons' },
+          item.findings.map((finding) => h('li', {}, reason(finding))),
+        ),
+        detail === null ? null : cells(detail.columns),
+        h('div', { class: 'actions' }, h('button', { type: 'button', autofocus: true, onclick: () => close(null) }, 'Close')),
+      ].filter((part) => part !== null),
+    );
+  }
+
+  async function releaseItems(ids) {
+    const { results } = await post('api/quarantine/release', { ids, dryRun: true });
+    const counts = new Map();
+    for (const { outcome } of results) counts.set(outcome, (counts.get(outcome) ?? 0) + 1);
+    const byId = new Map(items.map((item) => [item.id, item]));
+    const passing = counts.get('would-pass') ?? 0;
+    const sure = await dialog(ids.length === 1 ? 'Release this row?' : `Release ${ids.length} rows?`, (close) => [
+      h(
+        'p',
+        {},
+        passing === ids.length
+          ? 'By the rules and models of now, nothing stands in the way.'
+          : 'What would happen by the rules and models of now:',
+      ),
+      h(
+        'p',
+        { class: 'chips' },
+        [...counts].map(([outcome, n]) =>
+          h('span', { class: `chip ${OUTCOMES[outcome]?.[0] ?? 'quiet'}` }, `${exact(n)} ${OUTCOMES[outcome]?.[1] ?? outcome}`),
+        ),
+      ),
+      h(
+        'ul',
+        { class: 'results' },
+        results.slice(0, 50).map(({ id, outcome, findings }) => {
+          const item = byId.get(id);
+          const [kind, words] = OUTCOMES[outcome] ?? ['quiet', outcome];
+          return h(
+            'li',
+            {},
+            h('span', {}, item === undefined ? id : `${tableOf(item.dataset).table} ${item.key}`),
+            h('span', { class: `chip ${kind}` }, words),
+            findings.map(reason),
+          );
+        }),
+      ),
+      h(
+        'p',
+        { class: 'quiet' },
+        'A released row goes through the checks again and never replaces anything newer. One that still fails is held again.',
+      ),
+      h(
+        'div',
+        { class: 'actions' },
+        h('button', { type: 'button', onclick: () => close(null) }, 'Cancel'),
+        h(
+          'button',
+          { type: 'button', class: 'primary', autofocus: true, onclick: () => close(true) },
+          passing === 0 ? 'Release anyway' : 'Release',
+        ),
+      ),
+    ]);
+    if (sure !== true) return;
+    const { released } = await post('api/quarantine/release', { ids });
+    chosen.clear();
+    toast('good', released.length === 1 ? 'The row is on its way back.' : `${exact(released.length)} rows are on their way back.`);
+    await refresh();
+  }
+
+  async function discardItems(ids) {
+    const why = await dialog(ids.length === 1 ? 'Discard this row?' : `Discard ${ids.length} rows?`, (close) => {
+      const field = h('input', {
+        type: 'text',
+        id: 'why',
+        required: true,
+        maxlength: 500,
+        autofocus: true,
+        placeholder: 'test order, corrected at the source, …',
+      });
+      return [
+        h('p', {}, 'A discarded change never reaches the target. Rows that wait for it go on.'),
+        h('label', { for: 'why' }, 'Why', field),
+        h(
+          'div',
+          { class: 'actions' },
+          h('button', { type: 'button', onclick: () => close(null) }, 'Cancel'),
+          h(
+            'button',
+            { class: 'danger', onclick: (event) => (event.preventDefault(), field.reportValidity() && close(field.value)) },
+            'Discard',
+          ),
+        ),
+      ];
+    });
+    if (why === null) return;
+    const { discarded } = await post('api/quarantine/discard', { ids, why });
+    chosen.clear();
+    toast('good', discarded.length === 1 ? 'The row is discarded.' : `${exact(discarded.length)} rows are discarded.`);
+    await refresh();
+  }
+
+  return {
+    root,
+    refresh,
+    update(status_) {
+      const names = status_.datasets.map((one) => one.dataset);
+      const shown = [...dataset.options].slice(1).map((option) => option.value);
+      if (names.join() !== shown.join()) {
+        const value = dataset.value;
+        dataset.replaceChildren(
+          h('option', { value: '' }, 'All datasets'),
+          ...names.map((name) => h('option', { value: name }, tableOf(name).table)),
+        );
+        dataset.value = names.includes(value) ? value : '';
+      }
+      const open = status_.datasets.reduce((sum, one) => sum + (one.quarantine.held ?? 0) + (one.quarantine.waiting ?? 0), 0);
+      text(total, exact(open));
+      attribute(total, 'class', open > 0 ? 'badge hot' : 'badge');
+      for (const time of body.querySelectorAll('time')) text(time, ago(Date.parse(time.dateTime), now()));
+    },
+  };
+}
+
+const isOpen = (item) => item.status === 'held' || item.status === 'waiting';
+
+function reason({ rule, column, message, severity }) {
+  return h(
+    'span',
+    { class: `reason ${severity}` },
+    h('code', {}, rule),
+    h('span', {}, column === null || message.includes(column) ? message : `${column}: ${message}`),
+  );
+}
+
+function cells(columns) {
+  const some = columns.some(({ before }) => before !== null);
+  const show = (value, note) => (note !== null ? h('em', {}, note) : value === null ? h('em', {}, 'null') : value);
+  return h(
+    'div',
+    { class: 'scroll cells', tabindex: 0, role: 'region', 'aria-label': 'The row' },
+    h(
+      'table',
+      {},
+      h(
+        'thead',
+        {},
+        h(
+          'tr',
+          {},
+          h('th', { scope: 'col' }, 'Column'),
+          some ? h('th', { scope: 'col' }, 'Before') : null,
+          h('th', { scope: 'col' }, 'After'),
+        ),
+      ),
+      h(
+        'tbody',
+        {},
+        columns.map(({ name, type, key, before, after, note }) =>
+          h(
+            'tr',
+            {},
+            h('th', { scope: 'row', title: type }, name, key ? h('span', { class: 'badge' }, 'key') : null),
+            some ? h('td', {}, show(before, null)) : null,
+            h('td', { class: some && before !== after && note === null ? 'changed' : null }, show(after, note)),
+          ),
+        ),
+      ),
+    ),
+  );
+}
