@@ -1,0 +1,695 @@
+/**
+ * One connection to a PostgreSQL server, spoken by us: pipelines of binary statements, COPY both ways and logical replication need the
+ * socket itself. Requests are answered in the order they were sent, several may be in flight; a lost connection fails all of them.
+ *
+ * Modes: *idle or answering* (a queue of pending requests, each ended by its ReadyForQuery), *copying out* (the oldest request hands
+ * CopyData on as it comes, the socket pauses while nobody takes it) and *copying both* (replication: every CopyData goes to one handler until the
+ * connection is destroyed).
+ */
+import { readFileSync } from 'node:fs';
+import { connect as connectTcp, isIP, type Socket } from 'node:net';
+import { connect as connectTls } from 'node:tls';
+import { Format, FrontendWriter } from './messages.ts';
+import { parsePgUrl, type PgAddress } from './ident.ts';
+import { md5Password, Scram } from './scram.ts';
+
+export interface PgOptions {
+  /** `postgres://user:password@host:port/database?sslmode=disable|prefer|require|verify-full`. */
+  readonly url: string;
+  readonly applicationName?: string;
+  /** `database` opens a walsender for logical replication. */
+  readonly replication?: 'database';
+  /** Default 10,000. */
+  readonly connectTimeoutMs?: number;
+  /** Further settings of the session ("statement_timeout": "0"). */
+  readonly settings?: Readonly<Record<string, string>>;
+}
+
+export type PgParam = string | number | bigint | boolean | null | Uint8Array;
+
+export interface PgColumn {
+  readonly name: string;
+  readonly oid: number;
+  readonly typmod: number;
+}
+
+export interface PgResult {
+  readonly columns: readonly PgColumn[];
+  /** Cells as the server's text. Where they were asked for in binary, use `raw`. */
+  readonly rows: readonly (readonly (string | null)[])[];
+  readonly raw: readonly (readonly (Buffer | null)[])[];
+  /** The command tag: "INSERT 0 5". */
+  readonly tag: string;
+  /** Rows touched, from the tag; 0 where it names none. */
+  readonly affected: number;
+}
+
+/** What the server said no to. `code` is the SQLSTATE. */
+export class PgError extends Error {
+  override readonly name = 'PgError';
+  readonly code: string;
+  readonly severity: string;
+  readonly detail: string | null;
+  readonly hint: string | null;
+  readonly position: string | null;
+  readonly schema: string | null;
+  readonly table: string | null;
+  readonly column: string | null;
+  readonly dataType: string | null;
+  readonly constraint: string | null;
+
+  constructor(fields: ReadonlyMap<string, string>) {
+    super(fields.get('M') ?? 'unknown error');
+    this.code = fields.get('C') ?? 'XX000';
+    this.severity = fields.get('V') ?? fields.get('S') ?? 'ERROR';
+    this.detail = fields.get('D') ?? null;
+    this.hint = fields.get('H') ?? null;
+    this.position = fields.get('P') ?? null;
+    this.schema = fields.get('s') ?? null;
+    this.table = fields.get('t') ?? null;
+    this.column = fields.get('c') ?? null;
+    this.dataType = fields.get('d') ?? null;
+    this.constraint = fields.get('n') ?? null;
+  }
+}
+
+/** The connection could not be made, or is gone. */
+export class PgConnectionError extends Error {
+  override readonly name = 'PgConnectionError';
+}
+
+/** Takes CopyData payloads of a replication stream: `bytes[from, to)` is one, valid only during the call. */
+export interface CopyBothHandler {
+  message(bytes: Buffer, from: number, to: number): void;
+  /** Everything that has arrived so far was handed over. */
+  drained(): void;
+}
+
+/** A replication stream. `pause` stops reading from the socket, so that the server waits. */
+export interface CopyBoth {
+  send(payload: Uint8Array): void;
+  pause(): void;
+  resume(): void;
+}
+
+interface Pending {
+  readyLeft: number;
+  readonly results: PgResult[];
+  error: PgError | null;
+  readonly resolve: (results: PgResult[]) => void;
+  readonly reject: (error: Error) => void;
+  readonly onCopyData: ((bytes: Buffer) => void) | null;
+  readonly onCopyIn: (() => void) | null;
+  readonly binary: boolean;
+}
+
+const EMPTY: readonly never[] = [];
+const READ_SMALL = 2048;
+const READ_FULL = 65_536;
+
+export class PgConnection implements AsyncDisposable {
+  readonly parameters = new Map<string, string>();
+  /** Resolves when the connection is gone: with the reason, or null where `close` ended it. */
+  readonly closed: Promise<Error | null>;
+  #backendPid = 0;
+  #secret = 0;
+  readonly #socket: Socket;
+  readonly #address: PgAddress;
+  readonly #pending: Pending[] = [];
+  #head = 0;
+  #rest: Buffer = Buffer.alloc(0);
+  #columns: readonly PgColumn[] = EMPTY;
+  #rows: (readonly (string | null)[])[] = [];
+  #raw: (readonly (Buffer | null)[])[] = [];
+  #copyBoth: CopyBothHandler | null = null;
+  #copyBothStarted: (() => void) | null = null;
+  #held = false;
+  #gather: NodeJS.Timeout | null = null;
+  #failure: Error | null = null;
+  #closing = false;
+  #onClosed: (reason: Error | null) => void = () => {};
+  #onNotification: ((channel: string, payload: string) => void) | null = null;
+
+  private constructor(socket: Socket, address: PgAddress) {
+    this.#socket = socket;
+    this.#address = address;
+    this.closed = new Promise((resolve) => {
+      this.#onClosed = resolve;
+    });
+  }
+
+  get backendPid(): number {
+    return this.#backendPid;
+  }
+
+  /** Whether requests can be sent. */
+  get open(): boolean {
+    return this.#failure === null && !this.#closing;
+  }
+
+  /** Throws PgError where the server refuses the login, PgConnectionError where there is no server. */
+  static async connect(options: PgOptions, signal?: AbortSignal): Promise<PgConnection> {
+    const address = parsePgUrl(options.url);
+    const timeoutMs = options.connectTimeoutMs ?? 10_000;
+    signal?.throwIfAborted();
+    const socket = await openSocket(address, timeoutMs, signal);
+    const connection = new PgConnection(socket, address);
+    const timer = setTimeout(() => connection.destroy(new PgConnectionError(`no answer to the login within ${timeoutMs} ms`)), timeoutMs);
+    const abort = (): void => connection.destroy(new PgConnectionError('the connection was given up'));
+    signal?.addEventListener('abort', abort, { once: true });
+    try {
+      await connection.#login(options);
+      return connection;
+    } catch (error) {
+      connection.destroy();
+      throw error;
+    } finally {
+      clearTimeout(timer);
+      signal?.removeEventListener('abort', abort);
+    }
+  }
+
+  /** One statement with parameters ($1 …), sent as text; bytes as bytea. Throws PgError, PgConnectionError. */
+  async query(sql: string, params: readonly PgParam[] = EMPTY): Promise<PgResult> {
+    const writer = new FrontendWriter(sql.length + 256);
+    writer.parse('', sql);
+    const texts = params.map((value) =>
+      value === null || typeof value === 'string' || value instanceof Uint8Array ? value : String(value),
+    );
+    writer.bind(
+      '',
+      '',
+      texts,
+      texts.map((value) => (value instanceof Uint8Array ? Format.Binary : Format.Text)),
+    );
+    writer.describe('P', '').execute().sync();
+    const results = await this.exchange(writer.bytes());
+    return results[0] ?? { columns: EMPTY, rows: EMPTY, raw: EMPTY, tag: '', affected: 0 };
+  }
+
+  /** Several statements without parameters, in one implicit transaction unless they say otherwise. */
+  async script(sql: string): Promise<PgResult[]> {
+    return this.exchange(new FrontendWriter(sql.length + 64).query(sql).bytes());
+  }
+
+  /**
+   * Sends messages that were built already and resolves at the `readyCount`-th ReadyForQuery with a result per completed statement.
+   * Rejects with the first error of them, also only then, so the connection stays usable. With `binary`, rows are in `raw`.
+   */
+  exchange(bytes: Uint8Array | readonly Uint8Array[], readyCount = 1, binary = false): Promise<PgResult[]> {
+    return new Promise((resolve, reject) => {
+      if (!this.#enqueue({ readyLeft: readyCount, results: [], error: null, resolve, reject, onCopyData: null, onCopyIn: null, binary }))
+        return;
+      this.#write(bytes);
+    });
+  }
+
+  /** Sends a COPY … TO STDOUT and yields its CopyData payloads, gathered to chunks. Ends the connection where the reader stops early. */
+  async *copyOut(sql: string, signal?: AbortSignal): AsyncGenerator<Buffer> {
+    let chunks: Buffer[] = [];
+    let gathered = 0;
+    let wake: () => void = () => {};
+    let done = false;
+    let failure: Error | null = null;
+    const ended = new Promise<PgResult[]>((resolve, reject) => {
+      const onCopyData = (bytes: Buffer): void => {
+        chunks.push(Buffer.from(bytes)); // The socket's buffer is used again after this call.
+        gathered += bytes.length;
+        if (gathered > 4 << 20) this.#hold(true);
+        wake();
+      };
+      if (this.#enqueue({ readyLeft: 1, results: [], error: null, resolve, reject, onCopyData, onCopyIn: null, binary: false })) {
+        this.#write(new FrontendWriter().query(sql).bytes());
+      }
+    });
+    ended.then(
+      () => {
+        done = true;
+        wake();
+      },
+      (error: Error) => {
+        failure = error;
+        done = true;
+        wake();
+      },
+    );
+    const abort = (): void => this.destroy(new PgConnectionError('the copy was given up'));
+    signal?.addEventListener('abort', abort, { once: true });
+    try {
+      for (;;) {
+        if (chunks.length > 0) {
+          const taken = chunks;
+          chunks = [];
+          gathered = 0;
+          this.#hold(false);
+          yield Buffer.concat(taken);
+        } else if (done) {
+          if (failure !== null) throw failure as Error;
+          return;
+        } else {
+          await new Promise<void>((resolve) => {
+            wake = resolve;
+          });
+        }
+      }
+    } finally {
+      signal?.removeEventListener('abort', abort);
+      if (!done) this.destroy(new PgConnectionError('the copy was given up'));
+    }
+  }
+
+  /** Sends a COPY … FROM STDIN and its data, never further ahead than the socket takes it. Throws PgError where rows are refused. */
+  async copyIn(sql: string, chunks: AsyncIterable<Uint8Array> | Iterable<Uint8Array>): Promise<PgResult> {
+    let started: () => void = () => {};
+    const ready = new Promise<void>((resolve) => {
+      started = resolve;
+    });
+    let failed = false;
+    const ended = new Promise<PgResult[]>((resolve, reject) => {
+      if (this.#enqueue({ readyLeft: 1, results: [], error: null, resolve, reject, onCopyData: null, onCopyIn: started, binary: false })) {
+        this.#write(new FrontendWriter().query(sql).bytes());
+      }
+    });
+    ended.catch(() => {
+      failed = true;
+      started();
+    });
+    await ready;
+    const writer = new FrontendWriter();
+    try {
+      for await (const chunk of chunks) {
+        if (failed) break;
+        writer.copyData(chunk);
+        if (!this.#socket.write(writer.take())) await this.#drain();
+      }
+      if (!failed) this.#write(writer.reset().copyDone().bytes());
+    } catch (error) {
+      this.#write(writer.reset().copyFail('the data ended early').bytes());
+      await ended.catch(() => {});
+      throw error;
+    }
+    const results = await ended;
+    return results[0] ?? { columns: EMPTY, rows: EMPTY, raw: EMPTY, tag: '', affected: 0 };
+  }
+
+  /**
+   * Starts a replication stream (START_REPLICATION …). Throws PgError where the server refuses. From then on every CopyData goes to `handler`,
+   * and the connection is good for nothing else. The server ending the stream shows in `closed`.
+   *
+   * Reads are gathered: a walsender sends row by row, and a reader that wakes for each makes it twice as dear for the server. While there is
+   * much to read (more than 2 KiB came, yet less than a full read), the socket rests for a millisecond. At low rates it never does.
+   */
+  async copyBoth(sql: string, handler: CopyBothHandler): Promise<CopyBoth> {
+    await new Promise<void>((resolve, reject) => {
+      this.#copyBothStarted = () => {
+        this.#copyBoth = handler;
+        resolve();
+      };
+      if (
+        this.#enqueue({
+          readyLeft: 1,
+          results: [],
+          error: null,
+          resolve: () => reject(new PgConnectionError('the server ended the stream at once')),
+          reject,
+          onCopyData: null,
+          onCopyIn: null,
+          binary: false,
+        })
+      ) {
+        this.#write(new FrontendWriter().query(sql).bytes());
+      }
+    });
+    const writer = new FrontendWriter();
+    return {
+      send: (payload) => this.#write(Buffer.from(writer.reset().copyData(payload).bytes())),
+      pause: () => this.#hold(true),
+      resume: () => this.#hold(false),
+    };
+  }
+
+  /** Is told of NOTIFY messages for channels that this session listens to. */
+  onNotification(handler: (channel: string, payload: string) => void): void {
+    this.#onNotification = handler;
+  }
+
+  /** Asks the server, over a connection of its own, to stop what this one is running. */
+  async cancel(): Promise<void> {
+    const socket = await openSocket(this.#address, 5000);
+    const request = Buffer.alloc(16);
+    request.writeInt32BE(16, 0);
+    request.writeInt32BE(80_877_102, 4);
+    request.writeInt32BE(this.#backendPid, 8);
+    request.writeInt32BE(this.#secret, 12);
+    await new Promise<void>((resolve) => {
+      socket.once('close', () => resolve());
+      socket.once('error', () => resolve());
+      socket.end(request);
+    });
+  }
+
+  /** Says goodbye and waits until the connection is gone. */
+  async close(): Promise<void> {
+    if (this.#failure === null && !this.#closing) {
+      this.#closing = true;
+      this.#socket.end(new FrontendWriter().terminate().bytes());
+      this.#hold(false);
+      this.#socket.resume();
+    }
+    await this.closed;
+  }
+
+  /** Cuts the connection; everything in flight fails with `error`. */
+  destroy(error: Error = new PgConnectionError('the connection was closed')): void {
+    this.#fail(error);
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.close();
+  }
+
+  async #login(options: PgOptions): Promise<void> {
+    const ready = new Promise<PgResult[]>((resolve, reject) => {
+      this.#enqueue({ readyLeft: 1, results: [], error: null, resolve, reject, onCopyData: null, onCopyIn: null, binary: false });
+    });
+    const socket = this.#socket;
+    socket.setNoDelay(true);
+    socket.setKeepAlive(true, 30_000);
+    socket.on('data', (chunk: Buffer) => this.#read(chunk));
+    socket.once('error', (error) => this.#fail(new PgConnectionError(`the connection to ${where(this.#address)} broke`, { cause: error })));
+    socket.once('close', () => this.#fail(this.#closing ? null : new PgConnectionError(`${where(this.#address)} closed the connection`)));
+    socket.write(
+      new FrontendWriter()
+        .startup({
+          user: this.#address.user,
+          database: this.#address.database,
+          client_encoding: 'UTF8',
+          DateStyle: 'ISO, YMD',
+          IntervalStyle: 'postgres',
+          TimeZone: 'UTC',
+          extra_float_digits: '3',
+          bytea_output: 'hex',
+          application_name: options.applicationName ?? 'tidegate',
+          ...(options.replication === undefined ? {} : { replication: options.replication }),
+          ...options.settings,
+        })
+        .bytes(),
+    );
+    await ready;
+  }
+
+  #scram: Scram | null = null;
+
+  #authenticate(bytes: Buffer, at: number, end: number): void {
+    const { user, password } = this.#address;
+    const writer = new FrontendWriter();
+    const kind = bytes.readInt32BE(at);
+    switch (kind) {
+      case 0:
+        return;
+      case 3:
+        this.#write(writer.password(password).bytes());
+        return;
+      case 5:
+        this.#write(writer.password(md5Password(user, password, bytes.subarray(at + 4, at + 8))).bytes());
+        return;
+      case 10: {
+        const mechanisms = bytes.toString('utf8', at + 4, end).split('\0');
+        if (!mechanisms.includes('SCRAM-SHA-256'))
+          return this.#fail(new PgConnectionError(`the server offers only ${mechanisms.join(' ')} to log in with`));
+        this.#scram = new Scram(password);
+        this.#write(writer.saslInitial('SCRAM-SHA-256', this.#scram.first()).bytes());
+        return;
+      }
+      case 11:
+      case 12:
+        try {
+          if (kind === 11) this.#write(writer.saslResponse(this.#scram?.final(bytes.toString('utf8', at + 4, end)) ?? '').bytes());
+          else this.#scram?.verify(bytes.toString('utf8', at + 4, end));
+        } catch (error) {
+          this.#fail(new PgConnectionError('the login failed', { cause: error }));
+        }
+        return;
+      default:
+        this.#fail(new PgConnectionError(`the server asks for a kind of login (${kind}) that is not supported`));
+    }
+  }
+
+  #enqueue(pending: Pending): boolean {
+    if (this.#failure !== null || this.#closing) {
+      pending.reject(this.#failure ?? new PgConnectionError('the connection was closed'));
+      return false;
+    }
+    this.#pending.push(pending);
+    return true;
+  }
+
+  #write(bytes: Uint8Array | readonly Uint8Array[]): void {
+    if (bytes instanceof Uint8Array) {
+      this.#socket.write(bytes);
+      return;
+    }
+    this.#socket.cork();
+    for (const part of bytes) this.#socket.write(part);
+    this.#socket.uncork();
+  }
+
+  #drain(): Promise<void> {
+    return new Promise((resolve) => {
+      const done = (): void => {
+        this.#socket.off('drain', done);
+        this.#socket.off('close', done);
+        resolve();
+      };
+      this.#socket.once('drain', done);
+      this.#socket.once('close', done);
+    });
+  }
+
+  #hold(hold: boolean): void {
+    this.#held = hold;
+    if (hold) this.#socket.pause();
+    else if (this.#gather === null) this.#socket.resume();
+  }
+
+  #read(chunk: Buffer): void {
+    const bytes = this.#rest.length === 0 ? chunk : Buffer.concat([this.#rest, chunk]);
+    let at = 0;
+    while (bytes.length - at >= 5) {
+      const length = bytes.readInt32BE(at + 1);
+      const end = at + 1 + length;
+      if (end > bytes.length) break;
+      if (bytes[at] === 0x64 && this.#copyBoth !== null) this.#copyBoth.message(bytes, at + 5, end);
+      else this.#message(bytes[at] ?? 0, bytes, at + 5, end);
+      if (this.#failure !== null) return;
+      at = end;
+    }
+    this.#rest = at === bytes.length ? Buffer.alloc(0) : bytes.subarray(at);
+    if (this.#copyBoth === null) return;
+    this.#copyBoth.drained();
+    if (chunk.length > READ_SMALL && chunk.length < READ_FULL && this.#gather === null && !this.#held) {
+      this.#socket.pause();
+      this.#gather = setTimeout(() => {
+        this.#gather = null;
+        if (!this.#held) this.#socket.resume();
+      }, 1);
+    }
+  }
+
+  #message(type: number, bytes: Buffer, at: number, end: number): void {
+    const pending = this.#pending[this.#head];
+    switch (type) {
+      case 0x44: // DataRow
+        this.#dataRow(bytes, at, pending?.binary ?? false);
+        return;
+      case 0x43: // CommandComplete
+      case 0x49: // EmptyQueryResponse
+        this.#complete(type === 0x43 ? bytes.toString('utf8', at, end - 1) : '', pending);
+        return;
+      case 0x5a: // ReadyForQuery
+        this.#ready(pending);
+        return;
+      case 0x45: {
+        const error = new PgError(fieldsOf(bytes, at, end));
+        this.#columns = EMPTY;
+        this.#rows = [];
+        this.#raw = [];
+        if (pending !== undefined) pending.error ??= error;
+        if (error.severity === 'FATAL' || error.severity === 'PANIC') this.#fail(error);
+        return;
+      }
+      case 0x54: // RowDescription
+        this.#columns = columnsOf(bytes, at);
+        return;
+      case 0x64: // CopyData
+        pending?.onCopyData?.(bytes.subarray(at, end));
+        return;
+      case 0x47: // CopyInResponse
+        pending?.onCopyIn?.();
+        return;
+      case 0x57: // CopyBothResponse
+        this.#copyBothStarted?.();
+        return;
+      case 0x53: {
+        const [name = '', value = ''] = bytes.toString('utf8', at, end).split('\0');
+        this.parameters.set(name, value);
+        return;
+      }
+      case 0x4b: // BackendKeyData
+        this.#backendPid = bytes.readInt32BE(at);
+        this.#secret = bytes.readInt32BE(at + 4);
+        return;
+      case 0x52: // Authentication
+        this.#authenticate(bytes, at, end);
+        return;
+      case 0x41: {
+        const [channel = '', payload = ''] = bytes.toString('utf8', at + 4, end).split('\0');
+        this.#onNotification?.(channel, payload);
+        return;
+      }
+      default:
+        // ParseComplete, BindComplete, CloseComplete, NoData, ParameterDescription, CopyOutResponse, CopyDone, NoticeResponse: nothing to do.
+        return;
+    }
+  }
+
+  #dataRow(bytes: Buffer, start: number, binary: boolean): void {
+    const count = bytes.readInt16BE(start);
+    let at = start + 2;
+    const texts: (string | null)[] = [];
+    const raws: (Buffer | null)[] = [];
+    for (let i = 0; i < count; i++) {
+      const length = bytes.readInt32BE(at);
+      at += 4;
+      if (binary) raws.push(length < 0 ? null : Buffer.from(bytes.subarray(at, at + length)));
+      else texts.push(length < 0 ? null : bytes.toString('utf8', at, at + length));
+      if (length > 0) at += length;
+    }
+    if (binary) this.#raw.push(raws);
+    else this.#rows.push(texts);
+  }
+
+  #complete(tag: string, pending: Pending | undefined): void {
+    const affected = Number(/(\d+)$/.exec(tag)?.[1] ?? 0);
+    pending?.results.push({ columns: this.#columns, rows: this.#rows, raw: this.#raw, tag, affected });
+    this.#columns = EMPTY;
+    this.#rows = [];
+    this.#raw = [];
+  }
+
+  #ready(pending: Pending | undefined): void {
+    if (pending === undefined) return;
+    pending.readyLeft--;
+    if (pending.readyLeft > 0) return;
+    this.#head++;
+    if (this.#head > 64 || this.#head === this.#pending.length) {
+      this.#pending.splice(0, this.#head);
+      this.#head = 0;
+    }
+    if (pending.error === null) pending.resolve(pending.results);
+    else pending.reject(pending.error);
+  }
+
+  #fail(reason: Error | null): void {
+    if (this.#failure !== null) return;
+    this.#failure = reason ?? new PgConnectionError('the connection was closed');
+    if (this.#gather !== null) clearTimeout(this.#gather);
+    this.#socket.destroy();
+    for (const pending of this.#pending.splice(this.#head)) pending.reject(pending.error ?? this.#failure);
+    this.#pending.length = 0;
+    this.#head = 0;
+    this.#onClosed(reason);
+  }
+}
+
+const where = ({ host, port }: PgAddress): string => `the Postgres server at ${host}:${port}`;
+
+async function openSocket(address: PgAddress, timeoutMs: number, signal?: AbortSignal): Promise<Socket> {
+  const plain = await dial(address, timeoutMs, signal);
+  if (address.sslmode === 'disable') return plain;
+  const answer = await askForTls(plain, address);
+  if (answer === 'N') {
+    if (address.sslmode === 'prefer') return plain;
+    plain.destroy();
+    throw new PgConnectionError(`${where(address)} does not offer TLS, and sslmode=${address.sslmode} wants it`);
+  }
+  return new Promise((resolve, reject) => {
+    const verify = address.sslmode === 'verify-full';
+    const secure = connectTls({
+      socket: plain,
+      rejectUnauthorized: verify,
+      ...(isIP(address.host) === 0 ? { servername: address.host } : {}),
+      ...(address.sslrootcert === null ? {} : { ca: readFileSync(address.sslrootcert) }),
+    });
+    const failed = (error: Error): void => {
+      plain.destroy();
+      reject(new PgConnectionError(`TLS with ${where(address)} failed`, { cause: error }));
+    };
+    secure.once('error', failed);
+    secure.once('secureConnect', () => {
+      secure.off('error', failed);
+      resolve(secure);
+    });
+  });
+}
+
+function dial(address: PgAddress, timeoutMs: number, signal?: AbortSignal): Promise<Socket> {
+  return new Promise((resolve, reject) => {
+    const socket = connectTcp({ host: address.host, port: address.port });
+    const done = (error: Error | null): void => {
+      clearTimeout(timer);
+      signal?.removeEventListener('abort', abort);
+      socket.off('error', done);
+      if (error === null) return resolve(socket);
+      socket.destroy();
+      reject(error instanceof PgConnectionError ? error : new PgConnectionError(`${where(address)} cannot be reached`, { cause: error }));
+    };
+    const timer = setTimeout(() => done(new PgConnectionError(`${where(address)} did not answer within ${timeoutMs} ms`)), timeoutMs);
+    const abort = (): void => done(new PgConnectionError('the connection was given up'));
+    signal?.addEventListener('abort', abort, { once: true });
+    socket.once('error', done);
+    socket.once('connect', () => done(null));
+  });
+}
+
+function askForTls(socket: Socket, address: PgAddress): Promise<string> {
+  return new Promise((resolve, reject) => {
+    const request = Buffer.alloc(8);
+    request.writeInt32BE(8, 0);
+    request.writeInt32BE(80_877_103, 4);
+    const failed = (): void => reject(new PgConnectionError(`${where(address)} closed the connection`));
+    socket.once('error', failed);
+    socket.once('close', failed);
+    socket.once('readable', () => {
+      const answer = socket.read(1) as Buffer | null; // One byte, S or N: nothing may follow before our next message.
+      socket.off('error', failed);
+      socket.off('close', failed);
+      if (answer === null) failed();
+      else resolve(answer.toString('latin1'));
+    });
+    socket.write(request);
+  });
+}
+
+function columnsOf(bytes: Buffer, start: number): PgColumn[] {
+  const columns: PgColumn[] = [];
+  let at = start + 2;
+  for (let i = bytes.readInt16BE(start); i > 0; i--) {
+    const end = bytes.indexOf(0, at);
+    const name = bytes.toString('utf8', at, end);
+    columns.push({ name, oid: bytes.readUInt32BE(end + 7), typmod: bytes.readInt32BE(end + 13) });
+    at = end + 19;
+  }
+  return columns;
+}
+
+function fieldsOf(bytes: Buffer, start: number, end: number): Map<string, string> {
+  const fields = new Map<string, string>();
+  let at = start;
+  while (at < end && bytes[at] !== 0) {
+    const stop = bytes.indexOf(0, at + 1);
+    fields.set(String.fromCharCode(bytes[at] ?? 0), bytes.toString('utf8', at + 1, stop));
+    at = stop + 1;
+  }
+  return fields;
+}

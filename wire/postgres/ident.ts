@@ -1,0 +1,64 @@
+/** Names, literals and addresses of PostgreSQL as text. */
+
+/** An identifier, always quoted: "Order", "a""b". */
+export function quoteIdent(name: string): string {
+  return `"${name.replaceAll('"', '""')}"`;
+}
+
+/** `schema.table`, both quoted. */
+export function quoteQualified(schema: string, name: string): string {
+  return `${quoteIdent(schema)}.${quoteIdent(name)}`;
+}
+
+/** A string literal, safe whatever standard_conforming_strings says. */
+export function quoteLiteral(text: string): string {
+  const quoted = text.replaceAll("'", "''");
+  return quoted.includes('\\') ? ` E'${quoted.replaceAll('\\', '\\\\')}'` : `'${quoted}'`;
+}
+
+export type SslMode = 'disable' | 'prefer' | 'require' | 'verify-full';
+
+export interface PgAddress {
+  readonly host: string;
+  readonly port: number;
+  readonly user: string;
+  readonly password: string;
+  readonly database: string;
+  readonly sslmode: SslMode;
+  /** PEM file of the authority to trust, for verify-full. */
+  readonly sslrootcert: string | null;
+}
+
+/** Reads `postgres://user:password@host:port/database?sslmode=…`. Throws a TypeError that never repeats the url, since it holds a password. */
+export function parsePgUrl(url: string): PgAddress {
+  let parsed: URL;
+  try {
+    parsed = new URL(url);
+  } catch {
+    throw new TypeError('the url of a Postgres server must look like postgres://user:password@host:port/database');
+  }
+  if (parsed.protocol !== 'postgres:' && parsed.protocol !== 'postgresql:')
+    throw new TypeError(`a Postgres url begins with postgres://, not ${parsed.protocol}//`);
+  const mode = parsed.searchParams.get('sslmode') ?? 'prefer';
+  const known: Record<string, SslMode> = {
+    disable: 'disable',
+    allow: 'prefer',
+    prefer: 'prefer',
+    require: 'require',
+    'verify-ca': 'verify-full',
+    'verify-full': 'verify-full',
+  };
+  const sslmode = known[mode];
+  if (sslmode === undefined) throw new TypeError(`sslmode must be one of ${Object.keys(known).join(', ')}, not ${mode}`);
+  const user = decodeURIComponent(parsed.username) || 'postgres';
+  const host = parsed.hostname.replace(/^\[(.*)\]$/, '$1');
+  return {
+    host: host === '' ? '127.0.0.1' : host,
+    port: parsed.port === '' ? 5432 : Number(parsed.port),
+    user,
+    password: decodeURIComponent(parsed.password),
+    database: decodeURIComponent(parsed.pathname.slice(1)) || user,
+    sslmode,
+    sslrootcert: parsed.searchParams.get('sslrootcert'),
+  };
+}

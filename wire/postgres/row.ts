@@ -1,0 +1,46 @@
+/** A row as pgoutput or COPY BINARY encoded it: offsets into a shared buffer, decoded cell by cell when somebody reads. */
+import { CELL_NULL, CELL_UNCHANGED, type Dataset, type EncodedRow, type Row, UNCHANGED, type Value } from '../../core/event.ts';
+
+/** How the cells of one column are written on the wire, and how they are read. */
+export interface PgColumnType {
+  /** Of the source: 16384 and above differ between servers. */
+  readonly oid: number;
+  readonly typmod: number;
+  readonly format: 'binary' | 'text';
+  /** Throws a RangeError or TypeError for bytes that are no value of the type. */
+  readonly decode: (bytes: Buffer, offset: number, length: number) => Value;
+}
+
+/** A dataset with the wire types of its columns, in the same order. One object per Dataset. */
+export interface PgRelation {
+  readonly dataset: Dataset;
+  readonly types: readonly PgColumnType[];
+}
+
+export class PgRow implements Row, EncodedRow {
+  readonly encoding = 'postgres';
+  readonly relation: PgRelation;
+  readonly bytes: Buffer;
+  readonly cells: Int32Array;
+  readonly at: number;
+
+  constructor(relation: PgRelation, bytes: Buffer, cells: Int32Array, at: number) {
+    this.relation = relation;
+    this.bytes = bytes;
+    this.cells = cells;
+    this.at = at;
+  }
+
+  get encoded(): EncodedRow {
+    return this;
+  }
+
+  value(column: number): Value {
+    const cell = this.at + 2 * column;
+    const length = this.cells[cell + 1];
+    if (length === undefined || length === CELL_NULL) return null;
+    if (length === CELL_UNCHANGED) return UNCHANGED;
+    const type = this.relation.types[column];
+    return type === undefined ? null : type.decode(this.bytes, this.cells[cell] ?? 0, length);
+  }
+}
