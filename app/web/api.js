@@ -69,7 +69,7 @@ async function send(method, path, body, signal) {
 async function problemOf(answer) {
   try {
     const problem = await answer.json();
-    const details = (problem.problems ?? []).map((one) => one.message).join(' ');
+    const details = (problem.findings ?? []).map((one) => one.detail).join(' ');
     return new ApiError(answer.status, problem.detail ?? (details || problem.title) ?? answer.statusText, problem.fix ?? null);
   } catch {
     return new ApiError(answer.status, `The service answered ${answer.status}.`);

@@ -72,7 +72,7 @@ void follow('api/events', {
     } else if (name === 'series') {
       series.add(data);
     } else if (name === 'quarantine') {
-      for (const view of views.values()) void view.refreshQuarantine();
+      for (const view of views.values()) view.quarantineChanged();
     }
   },
 });

@@ -4,9 +4,9 @@ import { duration, rate, timeOfDay } from './format.js';
 
 const WIDTH = 600;
 const HEIGHT = 150;
-const STRIP = 34;
-const GAP = 12;
-const PAD = { top: 12, right: 4, bottom: 20, left: 40 };
+const STRIP = 38;
+const GAP = 14;
+const PAD = { top: 12, right: 4, bottom: 24, left: 48 };
 
 const NAMES = { pass: 'Passed', warn: 'Warned', drop: 'Dropped', quarantine: 'Held' };
 
@@ -87,7 +87,7 @@ export function flowChart(label) {
       grid.replaceChildren(
         ...[0, 0.5, 1].flatMap((share) => [
           s('line', { x1: PAD.left, x2: plotRight, y1: y(most * share), y2: y(most * share) }),
-          label2(PAD.left - 6, y(most * share) + 4, 'end', rate(most * share)),
+          tick(PAD.left - 6, y(most * share) + 4, 'end', rate(most * share)),
         ]),
       );
       let below = points.map(() => 0);
@@ -119,16 +119,12 @@ export function flowChart(label) {
       );
       text(heldMax, rate(mostHeld));
       const marks = [0, 0.25, 0.5, 0.75, 1].map((share) => Math.round(share * (points.length - 1)));
-      const spanS = points.length < 2 ? 0 : points.at(-1).atS - points[0].atS;
+      const spanS = points.length < 2 ? 0 : (points[1].atS - points[0].atS) * points.length;
       times.replaceChildren(
         ...marks.map((i, n) => {
-          const back = Math.round(spanS * (1 - n / 4));
-          return label2(
-            x(i),
-            total - 4,
-            n === 0 ? 'start' : n === 4 ? 'end' : 'middle',
-            n === 4 ? 'now' : `−${back >= 120 ? `${Math.round(back / 60)} min` : `${back} s`}`,
-          );
+          const backS = Math.round(spanS * (1 - n / 4));
+          const anchor = n === 0 ? 'start' : n === 4 ? 'end' : 'middle';
+          return tick(x(i), total - 4, anchor, n === 4 ? 'now' : `−${Math.floor(backS / 60)}:${String(backS % 60).padStart(2, '0')}`);
         }),
       );
     },
@@ -174,9 +170,9 @@ export function histogram(label) {
     bars,
     limits,
     s('line', { class: 'axis', x1: 0, x2: W, y1: H, y2: H }),
-    label2(0, H + 14, 'start', '0'),
-    label2(W / 2, H + 14, 'middle', 'score'),
-    label2(W, H + 14, 'end', '1'),
+    tick(0, H + 14, 'start', '0'),
+    tick(W / 2, H + 14, 'middle', 'score'),
+    tick(W, H + 14, 'end', '1'),
   );
   return {
     root: svg,
@@ -203,7 +199,7 @@ export function histogram(label) {
   };
 }
 
-function label2(x, y, anchor, content) {
+function tick(x, y, anchor, content) {
   const element = s('text', { class: 'tick', x, y, 'text-anchor': anchor });
   element.textContent = content;
   return element;

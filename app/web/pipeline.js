@@ -56,7 +56,7 @@ export function pipelineView(first, context) {
 
   return {
     root,
-    refreshQuarantine: () => quarantine.refresh(),
+    quarantineChanged: () => quarantine.changed(),
     update(status) {
       const [kind, words] = STATES[status.state] ?? ['quiet', status.state];
       attribute(pill, 'class', `pill ${kind}`);
@@ -67,7 +67,10 @@ export function pipelineView(first, context) {
       const copying = status.snapshot.filter((one) => one.state !== 'done');
       snapshot.hidden = copying.length === 0;
       snapshotRows(copying.length === 0 ? [] : status.snapshot, (one) => one.dataset);
-      datasets(status.datasets, (one) => one.dataset);
+      datasets(
+        status.datasets.map((one) => ({ ...one, limits: limitsOf(status.models, one.dataset) })),
+        (one) => one.dataset,
+      );
       quarantine.update(status);
       models.update(status);
       lanes.update(status);
@@ -81,7 +84,7 @@ export function pipelineView(first, context) {
         (sum, { quarantine: of }) => sum + Object.values(of).reduce((a, b) => a + b, 0) * 7 + (of.held ?? 0),
         0,
       );
-      if (items !== openItems && openItems >= 0) void quarantine.refresh();
+      if (items !== openItems && openItems >= 0) quarantine.changed();
       openItems = items;
     },
   };
@@ -233,7 +236,7 @@ function datasetCard(pipeline, first, { series, windowS, now }) {
   );
   return {
     root,
-    update({ dataset, rates, totals, latencyMs, lastEventAtMs, quarantine, rules: found, scores: models, judged }) {
+    update({ dataset, rates, totals, latencyMs, lastEventAtMs, quarantine, rules: found, scores: models, judged, limits }) {
       badge.hidden = judged !== false;
       const open = (quarantine.held ?? 0) + (quarantine.waiting ?? 0);
       text(now_, rate(rates.pass + rates.warn + rates.drop + rates.quarantine));
@@ -251,7 +254,10 @@ function datasetCard(pipeline, first, { series, windowS, now }) {
       text(idle, totals.in === 0 ? 'No change of this table has come in yet.' : '');
       idle.hidden = totals.in > 0;
       showRules(rules, found);
-      scored(models, (one) => `${one.model}@${one.version}`);
+      scored(
+        models.map((one) => ({ ...one, limits })),
+        (one) => `${one.model}@${one.version}`,
+      );
       scores.hidden = models.length === 0;
     },
   };
@@ -276,6 +282,14 @@ function showRules(list, found) {
   }
 }
 
+/** Where the routes of a dataset's models begin, as far as they are plain limits of the score. */
+function limitsOf(models, dataset) {
+  const routes = models.filter((one) => one.dataset === dataset).flatMap((one) => one.routes ?? []);
+  return routes
+    .map(({ when }) => Number(/^\s*score\s*>=?\s*(0?\.\d+)\s*$/.exec(when)?.[1] ?? Number.NaN))
+    .filter((limit) => !Number.isNaN(limit));
+}
+
 function scoreRow(first) {
   const chart = histogram(`Scores of ${first.model} version ${first.version}`);
   const words = h('span', { class: 'quiet' });
@@ -286,9 +300,9 @@ function scoreRow(first) {
       h('p', {}, h('b', {}, `${first.model} `), h('span', { class: 'badge' }, `v${first.version}`), ' ', words),
       chart.root,
     ),
-    update({ scored, unavailable, histogram: bins }) {
+    update({ scored, unavailable, histogram: bins, limits }) {
       text(words, `${count(scored)} scored${unavailable > 0 ? `, ${count(unavailable)} could not be` : ''}`);
-      chart.update(bins, [0.8]);
+      chart.update(bins, limits);
     },
   };
 }

@@ -4,7 +4,9 @@ import { act, dialog, toast } from './dialogs.js';
 import { attribute, h, keyed, text } from './dom.js';
 import { ago, exact, moment, tableOf } from './format.js';
 
-const PAGE = 25;
+const PAGE = 12;
+/** The list is asked for again at most this often by itself. */
+const REFRESH_MS = 2_000;
 const STATUS = {
   held: 'Held',
   waiting: 'Waiting for its key',
@@ -80,6 +82,32 @@ export function quarantineView(pipeline, now) {
     more,
   );
 
+  /** Rows must not move under a hand: while someone points at or has chosen some, newer ones wait behind a button. */
+  const inUse = () => chosen.size > 0 || body.matches(':hover') || body.contains(document.activeElement);
+  const newer = h('button', { type: 'button', class: 'newer', hidden: true, onclick: () => void refresh() }, 'Show newer rows');
+  table.before(newer);
+  body.addEventListener('pointerleave', () => {
+    if (!newer.hidden && !inUse()) void refresh();
+  });
+  let refreshedAtMs = 0;
+  let later = null;
+
+  /** Something was held or settled: shows it, soon. */
+  function changed() {
+    if (inUse()) {
+      newer.hidden = false;
+      return;
+    }
+    later ??= setTimeout(
+      () => {
+        later = null;
+        if (inUse()) newer.hidden = false;
+        else void refresh();
+      },
+      Math.max(0, refreshedAtMs + REFRESH_MS - Date.now()),
+    );
+  }
+
   function restart() {
     pages = 1;
     chosen.clear();
@@ -92,6 +120,8 @@ export function quarantineView(pipeline, now) {
       again = true;
       return loading;
     }
+    newer.hidden = true;
+    refreshedAtMs = Date.now();
     loading = load()
       .catch(() =>
         showEmpty(
@@ -112,13 +142,13 @@ export function quarantineView(pipeline, now) {
     const found = [];
     let after = null;
     for (let page = 0; page < pages; page++) {
-      const query = new URLSearchParams({ limit: String(PAGE), pipeline });
+      const query = new URLSearchParams({ limit: String(PAGE) });
       if (dataset.value !== '') query.set('dataset', dataset.value);
       if (status.value === 'open') for (const one of ['held', 'waiting', 'released']) query.append('status', one);
       else query.set('status', status.value);
       if (after !== null) query.set('after', after);
       const answer = await get(`api/quarantine?${query}`);
-      found.push(...answer.items);
+      found.push(...answer.items.filter((item) => item.pipeline === undefined || item.pipeline === pipeline));
       after = answer.next;
       if (after === null) break;
     }
@@ -342,6 +372,7 @@ export function quarantineView(pipeline, now) {
   return {
     root,
     refresh,
+    changed,
     update(status_) {
       const names = status_.datasets.map((one) => one.dataset);
       const shown = [...dataset.options].slice(1).map((option) => option.value);
