@@ -300,18 +300,22 @@ export class PgConnection implements AsyncDisposable {
    * much to read (more than 2 KiB came, yet less than a full read), the socket rests for a millisecond. At low rates it never does.
    */
   async copyBoth(sql: string, handler: CopyBothHandler): Promise<CopyBoth> {
+    let started = false;
     await new Promise<void>((resolve, reject) => {
       this.#copyBothStarted = () => {
+        started = true;
         this.#copyBoth = handler;
         resolve();
       };
+      // An error in the middle of the stream leaves the walsender waiting for commands: for us the connection is over.
+      const refuse = (error: Error): void => (started ? this.#fail(error) : reject(error));
       if (
         this.#enqueue({
           readyLeft: 1,
           results: [],
           error: null,
-          resolve: () => reject(new PgConnectionError('the server ended the stream at once')),
-          reject,
+          resolve: () => refuse(new PgConnectionError('the server ended the stream')),
+          reject: refuse,
           onCopyData: null,
           onCopyIn: null,
           binary: false,
