@@ -117,7 +117,7 @@ export function flowChart(label) {
           )
           .join(''),
       );
-      text(heldMax, rate(mostHeld));
+      text(heldMax, points.some((p) => p.quarantine > 0) ? rate(mostHeld) : '0');
       const marks = [0, 0.25, 0.5, 0.75, 1].map((share) => Math.round(share * (points.length - 1)));
       const spanS = points.length < 2 ? 0 : (points[1].atS - points[0].atS) * points.length;
       times.replaceChildren(
@@ -160,8 +160,8 @@ export function sparkline() {
 
 /** Scores in equal bins of [0, 1]; counts on a root scale, since nearly all rows score low and the few high ones matter. `from` marks a route's limit. */
 export function histogram(label) {
-  const W = 320;
-  const H = 76;
+  const W = 480;
+  const H = 84;
   const bars = s('g');
   const limits = s('g', { class: 'limits' });
   const svg = s(

@@ -67,10 +67,7 @@ export function pipelineView(first, context) {
       const copying = status.snapshot.filter((one) => one.state !== 'done');
       snapshot.hidden = copying.length === 0;
       snapshotRows(copying.length === 0 ? [] : status.snapshot, (one) => one.dataset);
-      datasets(
-        status.datasets.map((one) => ({ ...one, limits: limitsOf(status.models, one.dataset) })),
-        (one) => one.dataset,
-      );
+      datasets(status.datasets, (one) => one.dataset);
       quarantine.update(status);
       models.update(status);
       lanes.update(status);
@@ -221,8 +218,6 @@ function datasetCard(pipeline, first, { series, windowS, now }) {
   const chart = flowChart(`Rows of ${table} a second`);
   const idle = h('p', { class: 'idle quiet' });
   const rules = h('ol', { class: 'rules', 'aria-label': `Rules of ${table} that found something` });
-  const scores = h('div', { class: 'scores' });
-  const scored = keyed(scores, scoreRow);
   const stat = (label, value) => h('div', {}, value, h('span', {}, label));
   const root = h(
     'article',
@@ -232,11 +227,10 @@ function datasetCard(pipeline, first, { series, windowS, now }) {
     chart.root,
     idle,
     rules,
-    scores,
   );
   return {
     root,
-    update({ dataset, rates, totals, latencyMs, lastEventAtMs, quarantine, rules: found, scores: models, judged, limits }) {
+    update({ dataset, rates, totals, latencyMs, lastEventAtMs, quarantine, rules: found, judged }) {
       badge.hidden = judged !== false;
       const open = (quarantine.held ?? 0) + (quarantine.waiting ?? 0);
       text(now_, rate(rates.pass + rates.warn + rates.drop + rates.quarantine));
@@ -254,11 +248,6 @@ function datasetCard(pipeline, first, { series, windowS, now }) {
       text(idle, totals.in === 0 ? 'No change of this table has come in yet.' : '');
       idle.hidden = totals.in > 0;
       showRules(rules, found);
-      scored(
-        models.map((one) => ({ ...one, limits })),
-        (one) => `${one.model}@${one.version}`,
-      );
-      scores.hidden = models.length === 0;
     },
   };
 }
@@ -321,10 +310,22 @@ const FAILURES = {
 
 function modelsView() {
   const list = h('ul', { class: 'lines' });
-  const root = h('section', { class: 'panel', 'aria-label': 'Models' }, h('div', { class: 'panel-head' }, h('h3', {}, 'Models')), list);
+  const charts = h('div');
+  const scored = keyed(charts, scoreRow);
+  const root = h(
+    'section',
+    { class: 'panel', 'aria-label': 'Models' },
+    h('div', { class: 'panel-head' }, h('h3', {}, 'Models')),
+    list,
+    charts,
+  );
   return {
     root,
-    update({ models }) {
+    update({ models, datasets }) {
+      const scores = datasets.flatMap((one) =>
+        one.scores.map((score) => ({ ...score, dataset: one.dataset, limits: limitsOf(models, one.dataset) })),
+      );
+      scored(scores, (one) => `${one.dataset} ${one.model}@${one.version}`);
       const words = JSON.stringify(models);
       if (list.dataset.words === words) return;
       list.dataset.words = words;

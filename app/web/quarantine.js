@@ -84,8 +84,8 @@ export function quarantineView(pipeline, now) {
 
   /** Rows must not move under a hand: while someone points at or has chosen some, newer ones wait behind a button. */
   const inUse = () => chosen.size > 0 || body.matches(':hover') || body.contains(document.activeElement);
-  const newer = h('button', { type: 'button', class: 'newer', hidden: true, onclick: () => void refresh() }, 'Show newer rows');
-  table.before(newer);
+  const newer = h('button', { type: 'button', class: 'small newer', hidden: true, onclick: () => void refresh() }, 'Show newer rows');
+  total.after(' ', newer);
   body.addEventListener('pointerleave', () => {
     if (!newer.hidden && !inUse()) void refresh();
   });
