@@ -1,0 +1,65 @@
+/** numeric: base-10000 digits with a weight, a sign and a display scale; the decimal text loses nothing. */
+
+/** `numeric_send`: ndigits, weight, sign (0x4000 negative, 0xC000 NaN, 0xD000 Infinity, 0xF000 -Infinity), dscale, digits. */
+export function numericText(bytes: Buffer, offset: number): string {
+  const count = bytes.readInt16BE(offset);
+  const weight = bytes.readInt16BE(offset + 2);
+  const sign = bytes.readUInt16BE(offset + 4);
+  const scale = bytes.readUInt16BE(offset + 6);
+  if (sign === 0xc000) return 'NaN';
+  if (sign === 0xd000) return 'Infinity';
+  if (sign === 0xf000) return '-Infinity';
+  const digit = (i: number): number => (i >= 0 && i < count ? bytes.readUInt16BE(offset + 8 + 2 * i) : 0);
+  let shown = sign === 0x4000 ? '-' : '';
+  if (weight < 0) shown += '0';
+  else {
+    shown += digit(0);
+    for (let i = 1; i <= weight; i++) shown += String(digit(i)).padStart(4, '0');
+  }
+  if (scale === 0) return shown;
+  let fraction = '';
+  for (let i = weight + 1; fraction.length < scale; i++) fraction += String(digit(i)).padStart(4, '0');
+  return `${shown}.${fraction.slice(0, scale)}`;
+}
+
+/** The inverse, for a decimal text as JavaScript, JSON or SQL writes it ("-12.50", "1e3", "NaN", "Infinity"). Throws a RangeError for anything else. */
+export function numericBytes(decimal: string): Buffer {
+  const special = { NaN: 0xc000, Infinity: 0xd000, '+Infinity': 0xd000, '-Infinity': 0xf000 }[decimal];
+  if (special !== undefined) return header(0, 0, special, 0, []);
+  const match = /^([+-]?)(\d*)(?:\.(\d*))?(?:[eE]([+-]?\d+))?$/.exec(decimal);
+  if (match === null || ((match[2] ?? '') === '' && (match[3] ?? '') === '')) throw new RangeError('not a decimal number');
+  let whole = match[2] ?? '';
+  let fraction = match[3] ?? '';
+  const exponent = Number(match[4] ?? 0);
+  if (Math.abs(exponent) > 16_383) throw new RangeError('a decimal exponent beyond what numeric holds');
+  if (exponent > 0) {
+    whole += fraction.slice(0, exponent).padEnd(exponent, '0');
+    fraction = fraction.slice(exponent);
+  } else if (exponent < 0) {
+    fraction = whole.slice(exponent).padStart(-exponent, '0') + fraction;
+    whole = whole.slice(0, exponent);
+  }
+  const scale = fraction.length;
+  whole = whole.replace(/^0+/, '');
+  whole = whole.padStart(Math.ceil(whole.length / 4) * 4, '0');
+  fraction = fraction.padEnd(Math.ceil(fraction.length / 4) * 4, '0');
+  const digits = ((whole + fraction).match(/.{4}/g) ?? []).map(Number);
+  let weight = whole.length / 4 - 1;
+  while (digits[0] === 0) {
+    digits.shift();
+    weight--;
+  }
+  while (digits.at(-1) === 0) digits.pop();
+  if (digits.length === 0) return header(0, 0, 0, scale, []);
+  return header(digits.length, weight, match[1] === '-' ? 0x4000 : 0, scale, digits);
+}
+
+function header(count: number, weight: number, sign: number, scale: number, digits: readonly number[]): Buffer {
+  const bytes = Buffer.alloc(8 + 2 * digits.length);
+  bytes.writeInt16BE(count, 0);
+  bytes.writeInt16BE(weight, 2);
+  bytes.writeUInt16BE(sign, 4);
+  bytes.writeUInt16BE(scale, 6);
+  for (const [i, digit] of digits.entries()) bytes.writeUInt16BE(digit, 8 + 2 * i);
+  return bytes;
+}
