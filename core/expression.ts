@@ -32,7 +32,7 @@ export interface CompiledExpression {
   /** It reads nothing, so it gives the same for every event. */
   readonly constant: boolean;
   /** Throws `ExpressionError` where a result cannot be computed (division by zero, a text that is no number): treat the row as unreadable. */
-  evaluate(event: ChangeEvent, ...variables: readonly (number | string | boolean | null)[]): ExpressionResult;
+  readonly evaluate: (event: ChangeEvent, ...variables: readonly (number | string | boolean | null)[]) => ExpressionResult;
   /** Indices of the columns that are read from `after` and from `before`, ascending. */
   readonly columns: readonly number[];
   readonly beforeColumns: readonly number[];

@@ -7,7 +7,7 @@ export interface SafeRegex {
   readonly pattern: string;
   /** `native`: proven to be free of backtracking and run by V8. `re2`: run by the linear-time engine. */
   readonly engine: 'native' | 're2';
-  test(text: string): boolean;
+  readonly test: (text: string) => boolean;
 }
 
 /** A pattern in RE2's syntax, or why it is refused (look-around and back-references have no linear-time match). */

@@ -1,0 +1,452 @@
+/** The dataset's rule file as users write it: read, validated with all problems at once, and brought into one form. */
+import { createHash } from 'node:crypto';
+import { readFileSync } from 'node:fs';
+import { dirname, isAbsolute, resolve } from 'node:path';
+import type { Severity } from '../core/batch.ts';
+import type { DatasetName, Operation } from '../core/event.ts';
+import { durationMicros } from '../core/expression/timestamp.ts';
+import { parseExpression } from '../core/expression/parse.ts';
+import { suggestion } from '../core/expression/suggest.ts';
+import type { Problem } from '../core/problems.ts';
+import { type CheckItem, contractSchema, DRIFT_KINDS, MODIFIERS, type RuleFile } from './contract-schema.ts';
+import type { Expectation, Nulls } from './expectation.ts';
+import { EXPECTATIONS } from './expectations/registry.ts';
+import { GREAT_EXPECTATIONS, translateExpectation } from './great-expectations.ts';
+import { LATER_CHECKS, LATER_MODIFIERS, LATER_PATHS } from './later.ts';
+import { lintCheck } from './lint.ts';
+import { isObject, type Keys, RuleText } from './rule-text.ts';
+import { DEFAULT_EVOLUTION, type DriftKind, type DriftPolicy, type ExpectedSchema } from './schema/drift.ts';
+
+export { contractSchema } from './contract-schema.ts';
+
+export type OnFail = 'tag' | 'warn' | 'quarantine' | 'drop' | 'halt';
+
+/** One rule of a contract, with everything said that the file left to defaults. */
+export interface Check {
+  readonly id: string;
+  readonly expectation: Expectation;
+  /** null for checks of whole rows. */
+  readonly column: string | null;
+  readonly parameters: unknown;
+  readonly where: string | null;
+  readonly onFail: OnFail;
+  readonly severity: Severity;
+  readonly nulls: Nulls;
+  readonly ops: readonly Operation[];
+  readonly message: string | null;
+  readonly allowValues: boolean;
+  readonly noBefore: 'skip' | 'fail';
+  /** Where the check stands in the file, and where its parameters do. */
+  readonly keys: Keys;
+  readonly parameterKeys: Keys;
+}
+
+/** When too much of a dataset is quarantined: for ops' breaker. */
+export interface BreakerRule {
+  readonly quarantinedRatio: number;
+  readonly overMs: number;
+  readonly minRows: number;
+}
+
+export interface Contract {
+  readonly file: string;
+  readonly dataset: DatasetName;
+  readonly version: number;
+  /** sha256 of the file, in hex: tells two texts of one version apart. */
+  readonly digest: string;
+  readonly owner: string | null;
+  readonly description: string | null;
+  readonly tags: readonly string[];
+  readonly mode: 'enforce' | 'shadow';
+  /** null: the default of the dataset. */
+  readonly hold: 'event' | 'key' | null;
+  readonly schema: ExpectedSchema | null;
+  readonly checks: readonly Check[];
+  readonly breaker: BreakerRule | null;
+  /** What is odd in the file and does not keep it from being used. */
+  readonly warnings: readonly Problem[];
+  /** `datasets/orders.yaml:12:9: columns.total[0]`: where a part of the file stands. */
+  readonly place: (keys: Keys) => string;
+  /** The JSON Schemas that the file names, by the path it writes. */
+  readonly schemaFiles: ReadonlyMap<string, unknown>;
+}
+
+export type ParsedContract = { readonly contract: Contract } | { readonly problems: readonly [Problem, ...Problem[]] };
+
+/** Reads a rule file. `file` is its path: for the problems, and to find the files it names. Warnings come with the contract, or among the problems. */
+export function parseContract(text: string, file: string): ParsedContract {
+  const rules = new RuleText(text, file);
+  const digest = createHash('sha256').update(text).digest('hex');
+  if (rules.value !== null || rules.problems.length === 0) {
+    const contract = new Reader(rules, digest).read();
+    if (contract !== null) return { contract };
+  }
+  const [first, ...more] = rules.problems;
+  if (first === undefined) throw new Error(`${file} is refused without a problem`);
+  return { problems: [first, ...more] };
+}
+
+const SHORT_OPERATIONS: Readonly<Record<string, Operation>> = { c: 'insert', u: 'update', d: 'delete', r: 'read', t: 'truncate' };
+const DEFAULT_OPERATIONS: readonly Operation[] = ['insert', 'update', 'read'];
+
+class Reader {
+  readonly #rules: RuleText;
+  readonly #digest: string;
+  readonly #schemaFiles = new Map<string, unknown>();
+
+  constructor(rules: RuleText, digest: string) {
+    this.#rules = rules;
+    this.#digest = digest;
+  }
+
+  read(): Contract | null {
+    const rules = this.#rules;
+    if (!isObject(rules.value)) {
+      return rules.refuse(
+        [],
+        'the file is empty or no set of keys',
+        'Write apiVersion: quality/v1, kind: DatasetRules, dataset: <source>.<schema>.<table>, and columns with checks.',
+      );
+    }
+    const value = this.#withoutLater(rules.value);
+    const fits = rules.check(contractSchema, value);
+    // The checks are read even so, as far as they can be: all problems are told at once.
+    const checks = this.#checks(value);
+    if (!fits || checks === null || rules.problems.some((problem) => problem.severity === 'error')) return null;
+    const file = value as unknown as RuleFile; // ajv has just said so.
+    return {
+      file: rules.file,
+      dataset: file.dataset as DatasetName,
+      version: file.version ?? 1,
+      digest: this.#digest,
+      owner: file.owner ?? null,
+      description: file.description ?? null,
+      tags: file.tags ?? [],
+      mode: file.mode ?? 'enforce',
+      hold: file.hold ?? null,
+      schema: expectedSchema(file),
+      checks,
+      breaker: breakerRule(file),
+      warnings: rules.problems,
+      place: (keys) => rules.place(keys),
+      schemaFiles: this.#schemaFiles,
+    };
+  }
+
+  /** The file without the parts that belong to other versions, each of which is told. */
+  #withoutLater(value: Readonly<Record<string, unknown>>): Record<string, unknown> {
+    const copy: Record<string, unknown> = { ...value };
+    for (const [path, later] of Object.entries(LATER_PATHS)) {
+      const [section = '', key] = path.split('.');
+      const part = copy[section];
+      if (key === undefined ? part === undefined : !isObject(part) || !(key in part)) continue;
+      const keys = key === undefined ? [section] : [section, key];
+      if (later.severity === 'error') this.#rules.refuse(keys, later.message, later.fix);
+      else this.#rules.warn(keys, later.message, later.fix);
+      if (key === undefined) delete copy[section];
+      else copy[section] = Object.fromEntries(Object.entries(part as object).filter(([name]) => name !== key));
+    }
+    if (isObject(copy['quarantine']) && Object.keys(copy['quarantine']).length === 0) delete copy['quarantine'];
+    const breaker = copy['breaker'];
+    if (isObject(breaker) && (breaker['while_open'] === 'divert' || breaker['while_open'] === 'pass')) {
+      this.#rules.refuse(
+        ['breaker', 'while_open'],
+        `while_open: ${breaker['while_open']} is not supported yet`,
+        'Write while_open: hold (the lane stops), or remove it.',
+      );
+      copy['breaker'] = { ...breaker, while_open: 'hold' };
+    }
+    if (isObject(copy['columns'])) {
+      copy['columns'] = Object.fromEntries(
+        Object.entries(copy['columns']).map(([column, items]) => [
+          column,
+          Array.isArray(items) ? items.map((item: unknown, index) => this.#itemWithoutLater(item, ['columns', column, index])) : items,
+        ]),
+      );
+    }
+    if (Array.isArray(copy['checks']))
+      copy['checks'] = copy['checks'].map((item: unknown, index) => this.#itemWithoutLater(item, ['checks', index]));
+    return copy;
+  }
+
+  #itemWithoutLater(item: unknown, keys: Keys): unknown {
+    const later = typeof item === 'string' ? LATER_CHECKS.get(item) : undefined;
+    if (later !== undefined) {
+      this.#rules.refuse(keys, later.message, later.fix);
+      return { description: LATER_MARK };
+    }
+    if (!isObject(item)) return item;
+    const kept: [string, unknown][] = [];
+    let isLater = false;
+    for (const [name, value] of Object.entries(item)) {
+      const reason = LATER_CHECKS.get(name);
+      const modifier = LATER_MODIFIERS.get(name);
+      if (reason === undefined && modifier === undefined) {
+        kept.push([name, value]);
+        continue;
+      }
+      // The modifiers of a window check are told with the check.
+      if (reason !== undefined || !Object.keys(item).some((key) => LATER_CHECKS.has(key)))
+        this.#rules.refuse([...keys, name], (reason ?? modifier)?.message ?? '', (reason ?? modifier)?.fix ?? '');
+      isLater ||= reason !== undefined;
+    }
+    return isLater
+      ? { ...Object.fromEntries(kept.filter(([name]) => MODIFIERS.includes(name) || EXPECTATIONS.has(name))), description: LATER_MARK }
+      : Object.fromEntries(kept);
+  }
+
+  #checks(value: Readonly<Record<string, unknown>>): Check[] | null {
+    const defaults = isObject(value['defaults']) ? value['defaults'] : {};
+    const source = isObject(value['source']) ? value['source'] : {};
+    const settings: Settings = {
+      onFail: (defaults['on_fail'] as OnFail | undefined) ?? 'quarantine',
+      severity: (defaults['severity'] as Severity | undefined) ?? 'critical',
+      nulls: (defaults['nulls'] as Nulls | undefined) ?? 'skip',
+      ops: Array.isArray(source['ops']) ? operations(source['ops'] as readonly string[]) : DEFAULT_OPERATIONS,
+    };
+    const checks: Check[] = [];
+    const byId = new Map<string, Check>();
+    const add = (check: Check | null) => {
+      if (check === null) return;
+      const other = byId.get(check.id);
+      if (other !== undefined) {
+        const elsewhere = this.#rules
+          .place(other.keys)
+          .replace(`${this.#rules.file}:`, 'line ')
+          .replace(/:\d+:.*$/, '');
+        this.#rules.refuse(
+          check.keys,
+          `the id "${check.id}" is taken by another rule (${elsewhere})`,
+          'Give one of them an id of its own: `id: …`.',
+        );
+        return;
+      }
+      byId.set(check.id, check);
+      checks.push(check);
+    };
+    if (isObject(value['columns'])) {
+      for (const [column, items] of Object.entries(value['columns'])) {
+        if (!Array.isArray(items)) continue;
+        for (const [index, item] of items.entries()) add(this.#check(item as unknown, column, ['columns', column, index], settings));
+      }
+    }
+    if (Array.isArray(value['checks'])) {
+      for (const [index, item] of value['checks'].entries()) add(this.#check(item as unknown, null, ['checks', index], settings));
+    }
+    add(this.#recordSchema(value, settings));
+    for (const check of checks) lintCheck(check, value, this.#rules, this.#schemaFiles);
+    return checks;
+  }
+
+  /** schema.record_schema is a check of the whole row. */
+  #recordSchema(value: Readonly<Record<string, unknown>>, settings: Settings): Check | null {
+    const { schema } = value;
+    if (!isObject(schema) || schema['record_schema'] === undefined) return null;
+    const expectation = EXPECTATIONS.get('json_schema');
+    if (expectation === undefined) return null;
+    const keys = ['schema', 'record_schema'];
+    return this.#complete(
+      { expectation, column: null, parameters: schema['record_schema'], keys, parameterKeys: keys },
+      { id: 'schema.record' } as CheckItem,
+      settings,
+    );
+  }
+
+  #check(item: unknown, column: string | null, keys: Keys, settings: Settings): Check | null {
+    if (item === null || typeof item === 'string') {
+      const expectation = EXPECTATIONS.get(item ?? 'null');
+      // A name that is not known, or needs parameters, was told by the schema.
+      if (expectation?.bare !== true || column === null) return null;
+      return this.#complete({ expectation, column, parameters: true, keys, parameterKeys: keys }, {} as CheckItem, settings);
+    }
+    if (!isObject(item) || item['description'] === LATER_MARK) return null;
+    const check = item as CheckItem;
+    const names = Object.keys(item).filter((name) => EXPECTATIONS.has(name) || name === 'expect');
+    if (names.length > 1)
+      return this.#rules.refuse(
+        keys,
+        `${names.join(' and ')} stand in one check`,
+        'Make each a check of its own: begin every one with a dash.',
+      );
+    const [name] = names;
+    if (name === undefined) {
+      const strange = Object.keys(item).some((key) => !MODIFIERS.includes(key) && key !== 'column');
+      if (!strange)
+        this.#rules.refuse(
+          keys,
+          'no check stands here',
+          `Add one, such as ${column === null ? "expr: 'after.total >= 0'" : 'not_null: true'}.`,
+        );
+      return null;
+    }
+    if (typeof check.mostly === 'number' && check.mostly < 1) this.#mostly(check, keys);
+    if (name === 'expect') return this.#expected(check, column, keys, settings);
+    const expectation = EXPECTATIONS.get(name);
+    if (expectation === undefined) return null;
+    if ('kwargs' in item) this.#rules.refuse([...keys, 'kwargs'], 'kwargs go with expect', `Write the parameters under ${name}.`);
+    const on = column ?? (typeof check.column === 'string' ? check.column : null);
+    if (expectation.on === 'column' && on === null)
+      return this.#rules.refuse(
+        [...keys, name],
+        `${name} judges a column, and none is named`,
+        'Add column: <name>, or move it under columns.',
+      );
+    if (expectation.on === 'row' && check.column !== undefined)
+      return this.#rules.refuse([...keys, 'column'], `${name} judges whole rows`, 'Remove column.');
+    return this.#complete({ expectation, column: on, parameters: item[name], keys, parameterKeys: [...keys, name] }, check, settings);
+  }
+
+  #mostly(check: CheckItem, keys: Keys): void {
+    const place = [...keys, 'mostly'];
+    if (check.on_fail === 'tag')
+      this.#rules.warn(
+        place,
+        'the share of rows that pass is not judged yet: rows that fail are tagged, and that is all',
+        'Remove mostly, or leave it for a later version.',
+      );
+    else
+      this.#rules.refuse(
+        place,
+        'mostly below 1 needs windows, which are not supported yet',
+        'Write on_fail: tag (rows that fail are marked and pass), or remove mostly.',
+      );
+  }
+
+  /** `expect:` with a name and kwargs of Great Expectations. */
+  #expected(check: CheckItem, column: string | null, keys: Keys, settings: Settings): Check | null {
+    const name = String(check.expect);
+    const kwargs = isObject(check.kwargs) ? check.kwargs : {};
+    const translated = translateExpectation(name, column === null ? kwargs : { column, ...kwargs });
+    const at = [...keys, 'expect'];
+    if (translated === null) {
+      return this.#rules.refuse(
+        at,
+        `${name} is not among the checks of single rows that this version has`,
+        suggestion(name, GREAT_EXPECTATIONS, 'expectation'),
+      );
+    }
+    if ('unknown' in translated) {
+      for (const key of translated.unknown)
+        this.#rules.refuse([...keys, 'kwargs', key], `${name} takes no "${key}"`, suggestion(key, translated.takes, 'keyword'));
+      return null;
+    }
+    const expectation = EXPECTATIONS.get(translated.name);
+    if (expectation === undefined) return null;
+    if (typeof translated.mostly === 'number' && translated.mostly < 1)
+      this.#mostly({ ...check, mostly: translated.mostly }, [...keys, 'kwargs']);
+    const parameterKeys = [...keys, 'kwargs'];
+    if (expectation.on !== 'row' && translated.column === null)
+      return this.#rules.refuse(parameterKeys, `${name} needs a column`, 'Add column: <name> to the kwargs.');
+    const before = this.#rules.problems.length;
+    if (
+      !this.#rules.check({ type: 'object', properties: { kwargs: expectation.schema } }, { kwargs: translated.parameters }) &&
+      this.#rules.problems.length > before
+    ) {
+      // The schema speaks of our own parameters: the place that counts is that of the kwargs.
+      const found = this.#rules.problems.splice(before);
+      for (const problem of found) this.#rules.refuse(parameterKeys, `${name}: ${problem.message}`, problem.fix);
+      return null;
+    }
+    return this.#complete(
+      { expectation, column: translated.column, parameters: translated.parameters, keys, parameterKeys },
+      check,
+      settings,
+    );
+  }
+
+  #complete(
+    found: Pick<Check, 'expectation' | 'column' | 'parameters' | 'keys' | 'parameterKeys'>,
+    item: CheckItem,
+    settings: Settings,
+  ): Check {
+    const { expectation, column, keys } = found;
+    const own = item.ops === undefined ? null : operations(item.ops);
+    const check: Check = {
+      ...found,
+      id: typeof item.id === 'string' ? item.id : column === null ? expectation.name : `${column}.${expectation.name}`,
+      where: typeof item.where === 'string' ? item.where : null,
+      onFail: item.on_fail ?? settings.onFail,
+      severity: item.severity ?? settings.severity,
+      nulls: item.nulls ?? settings.nulls,
+      ops: expectation.needsBefore ? ['update'] : (own ?? settings.ops),
+      message: item.message ?? null,
+      allowValues: item.allow_values === true,
+      noBefore: item.no_before ?? 'skip',
+    };
+    if (expectation.needsBefore && own !== null && own.some((op) => op !== 'update')) {
+      this.#rules.refuse([...keys, 'ops'], `${expectation.name} compares an update’s old and new values`, 'Remove ops.');
+    }
+    if (!expectation.needsBefore && item.no_before !== undefined)
+      this.#rules.warn([...keys, 'no_before'], `${expectation.name} does not look at the old row`, 'Remove no_before.');
+    if (expectation.judgesNulls && item.nulls !== undefined)
+      this.#rules.warn([...keys, 'nulls'], `${expectation.name} speaks of nulls itself`, 'Remove nulls.');
+    if (own?.includes('truncate') === true && expectation.name !== 'expr')
+      this.#rules.refuse([...keys, 'ops'], 'a truncate has no row to judge', 'Use an expr on op, such as expr: \'op != "truncate"\'.');
+    if (check.where !== null) {
+      const parsed = parseExpression(check.where, this.#rules.place([...keys, 'where']));
+      if (parsed.kind === 'refused') this.#rules.problems.push(...parsed.problems);
+    }
+    if (typeof found.parameters === 'string' && expectation.name === 'json_schema')
+      this.#readSchemaFile(found.parameters, found.parameterKeys);
+    return check;
+  }
+
+  #readSchemaFile(path: string, keys: Keys): void {
+    if (this.#schemaFiles.has(path)) return;
+    if (isAbsolute(path) || path.split(/[\\/]/).includes('..')) {
+      this.#rules.refuse(
+        keys,
+        `${path} lies outside the folder of the rule file`,
+        'Put the schema beside the rule file and write ./name.json.',
+      );
+      return;
+    }
+    let text: string;
+    try {
+      text = readFileSync(resolve(dirname(this.#rules.file), path), 'utf8');
+    } catch {
+      this.#rules.refuse(keys, `the file ${path} cannot be read`, 'Write the path from the folder of the rule file, or the schema itself.');
+      return;
+    }
+    try {
+      this.#schemaFiles.set(path, JSON.parse(text));
+    } catch {
+      this.#rules.refuse(keys, `the file ${path} is no valid JSON`, 'Correct the file.');
+    }
+  }
+}
+
+interface Settings {
+  readonly onFail: OnFail;
+  readonly severity: Severity;
+  readonly nulls: Nulls;
+  readonly ops: readonly Operation[];
+}
+
+/** Stands in for a check of another version, which was told already. */
+const LATER_MARK = 'not of this version';
+
+function operations(names: readonly string[]): readonly Operation[] {
+  return names.map((name) => SHORT_OPERATIONS[name] ?? (name as Operation));
+}
+
+function expectedSchema({ schema }: RuleFile): ExpectedSchema | null {
+  if (schema?.columns === undefined) return null;
+  const said: Readonly<Record<string, string | undefined>> = schema.evolution ?? {};
+  const policyOf = (kind: DriftKind): DriftPolicy => {
+    const policy = said[kind] ?? (kind.startsWith('add_') ? said['add'] : undefined) ?? DEFAULT_EVOLUTION[kind];
+    return policy === 'hold' ? 'halt' : policy === 'ignore' ? 'accept' : (policy as DriftPolicy);
+  };
+  return {
+    columns: Object.entries(schema.columns).map(([name, column]) =>
+      typeof column === 'string' ? { name, type: column, nullable: null } : { name, type: column.type, nullable: column.nullable ?? null },
+    ),
+    evolution: Object.fromEntries(DRIFT_KINDS.map((kind) => [kind, policyOf(kind)])) as Readonly<Record<DriftKind, DriftPolicy>>,
+  };
+}
+
+function breakerRule({ breaker }: RuleFile): BreakerRule | null {
+  if (breaker === undefined) return null;
+  const { quarantined_ratio: quarantinedRatio, over = '1m', min_rows: minRows = 200 } = breaker.open_when;
+  return { quarantinedRatio, overMs: Number(durationMicros(over) ?? 60_000_000n) / 1000, minRows };
+}

@@ -1,0 +1,122 @@
+/**
+ * What an expectation is: the parameters it takes in a rule file, and how it becomes a test of one row. Each lies in a file of its own
+ * in expectations/, and expectations/registry.ts names them all.
+ */
+import { type ChangeEvent, type Column, type Dataset, type Row, UNCHANGED, type Value } from '../core/event.ts';
+import type { FromSchema, SchemaNode } from './schema-type.ts';
+
+/** What a test says of a row. Numbers, so that a passing row allocates nothing. `Unreadable`: the rule cannot judge this row at all. */
+export const Outcome = { Pass: 0, Fail: 1, Unreadable: 2 } as const;
+export type Outcome = (typeof Outcome)[keyof typeof Outcome];
+
+/** `row` is the image that is judged: the new row, or the old one where a check names deletes. May throw: that is `Unreadable`. */
+export type Test = (row: Row, event: ChangeEvent) => Outcome;
+
+/** A cell that has a value: neither null nor UNCHANGED. */
+export type Cell = Exclude<Value, null | typeof UNCHANGED>;
+
+/** What a null does where the check does not speak of nulls. `skip` and `pass`: nothing; a window will count them differently. */
+export type Nulls = 'skip' | 'fail' | 'pass';
+
+/** What an expectation may ask while it is bound to a dataset, and where it says what is wrong. */
+export interface Site {
+  readonly dataset: Dataset;
+  /** The column the check stands at; null for checks of the whole row. */
+  readonly column: (Column & { readonly index: number }) | null;
+  readonly nulls: Nulls;
+  /** What a check of old and new values does where the source sent no old ones. */
+  readonly noBefore: 'skip' | 'fail';
+  /** Where the rule lies, for the problems of parts that make their own (expressions). */
+  path(...inParameters: readonly (string | number)[]): string;
+  /** A JSON Schema that the parameters name as a file, already read. */
+  schemaFile(path: string): unknown;
+  /** Says what is wrong; the rule is refused. `at` leads into the parameters. */
+  refuse(message: string, fix: string, ...at: readonly (string | number)[]): null;
+  /** Says what is odd; the rule stands. */
+  warn(message: string, fix: string, ...at: readonly (string | number)[]): void;
+  /** The place of a column named in the parameters, or null and a problem. */
+  columnIndex(name: string, ...at: readonly (string | number)[]): number | null;
+}
+
+/** A rule that is ready to judge rows of one dataset. */
+export interface Bound {
+  readonly test: Test;
+  /** Completes "<column> …" or, for a row, says it all: "is null", "net and tax do not add up". No values of the row. */
+  readonly reason: string;
+  /** The columns it reads, by index: what `allow_values` may show. */
+  readonly columns: readonly number[];
+}
+
+export interface Expectation {
+  readonly name: string;
+  /** Whether it stands at a column (`columns:`, or `column:` in the long form) or judges whole rows; `either`: both. */
+  readonly on: 'column' | 'row' | 'either';
+  /** It may be written as its bare name. */
+  readonly bare: boolean;
+  /** It speaks of nulls itself: `nulls` does not apply. */
+  readonly judgesNulls: boolean;
+  /** It compares with the old row, so it is asked of updates alone. */
+  readonly needsBefore: boolean;
+  /** JSON Schema of its parameters, with title and description for editors. */
+  readonly schema: SchemaNode;
+  bind(parameters: unknown, site: Site): Bound | null;
+}
+
+interface Definition<S extends SchemaNode> {
+  readonly name: string;
+  readonly on?: 'column' | 'row' | 'either';
+  readonly bare?: boolean;
+  readonly judgesNulls?: boolean;
+  readonly needsBefore?: boolean;
+  readonly schema: S;
+  readonly bind: (parameters: FromSchema<S>, site: Site) => Bound | null;
+}
+
+/** An expectation whose parameters have the type of its schema. */
+export function defineExpectation<const S extends SchemaNode>(definition: Definition<S>): Expectation {
+  const { bind } = definition;
+  return {
+    on: 'column',
+    bare: false,
+    judgesNulls: false,
+    needsBefore: false,
+    ...definition,
+    // The rule file was validated with this very schema before anything is bound.
+    bind: (parameters, site) => bind(parameters as FromSchema<S>, site),
+  };
+}
+
+/** The column a column check stands at; the parser lets none through without. */
+export function columnOf(site: Site): Column & { readonly index: number } {
+  if (site.column === null) throw new Error('a check of a column is bound without one');
+  return site.column;
+}
+
+/** A test of one cell: UNCHANGED cells are never judged, nulls go by the policy. */
+export function cellTest(site: Site, passes: (cell: Cell) => boolean): Test {
+  const { index } = columnOf(site);
+  const whenNull = site.nulls === 'fail' ? Outcome.Fail : Outcome.Pass;
+  return (row) => {
+    const value = row.value(index);
+    if (value === null) return whenNull;
+    if (value === UNCHANGED) return Outcome.Pass;
+    return passes(value) ? Outcome.Pass : Outcome.Fail;
+  };
+}
+
+/** A test of one cell that is a text; a cell of another kind cannot be read. */
+export function textTest(site: Site, passes: (text: string) => boolean): Test {
+  const { index } = columnOf(site);
+  const whenNull = site.nulls === 'fail' ? Outcome.Fail : Outcome.Pass;
+  return (row) => {
+    const value = row.value(index);
+    if (typeof value === 'string') return passes(value) ? Outcome.Pass : Outcome.Fail;
+    if (value === null) return whenNull;
+    return value === UNCHANGED ? Outcome.Pass : Outcome.Unreadable;
+  };
+}
+
+/** What a type is called in problems. */
+export function typeOf(column: Column): string {
+  return column.native === '' ? column.type : column.native;
+}

@@ -1,0 +1,50 @@
+/** Every expectation by its name: to add one, write its file and name it here. */
+import type { Expectation } from '../expectation.ts';
+import { between } from './between.ts';
+import { immutable, transitions } from './changes.ts';
+import { expr } from './expr.ts';
+import { format } from './format.ts';
+import { jsonSchema } from './json-schema.ts';
+import { length } from './length.ts';
+import { isNullCheck, notNull } from './nulls.ts';
+import { pairEqual, pairGreater, sumEquals } from './pairs.ts';
+import {
+  matchLike,
+  matchLikeList,
+  matchRegex,
+  matchRegexList,
+  notMatchLike,
+  notMatchLikeList,
+  notMatchRegex,
+  notMatchRegexList,
+} from './patterns.ts';
+import { inSet, notInSet } from './sets.ts';
+import { type } from './type.ts';
+
+const all: readonly Expectation[] = [
+  notNull,
+  isNullCheck,
+  inSet,
+  notInSet,
+  between,
+  length,
+  matchRegex,
+  notMatchRegex,
+  matchRegexList,
+  notMatchRegexList,
+  matchLike,
+  notMatchLike,
+  matchLikeList,
+  notMatchLikeList,
+  format,
+  type,
+  jsonSchema,
+  pairEqual,
+  pairGreater,
+  sumEquals,
+  expr,
+  immutable,
+  transitions,
+];
+
+export const EXPECTATIONS: ReadonlyMap<string, Expectation> = new Map(all.map((expectation) => [expectation.name, expectation]));

@@ -1,0 +1,163 @@
+/** Named formats of texts. Each is a function in linear time; docs/rules.md says what each takes. */
+import { microsOf } from '../core/expression/timestamp.ts';
+import { COUNTRIES_2, COUNTRIES_3, CURRENCIES, IBAN_LENGTHS } from './codes.ts';
+
+type Format = (text: string) => boolean;
+
+export const FORMATS = {
+  uuid: isUuid,
+  email: isEmail,
+  ipv4: isIpv4,
+  ipv6: isIpv6,
+  uri: isUri,
+  date: isDate,
+  'date-time': isDateTime,
+  iban: isIban,
+  currency: (text) => CURRENCIES.has(text),
+  country: (text) => COUNTRIES_2.has(text) || COUNTRIES_3.has(text),
+} as const satisfies Record<string, Format>;
+
+export type FormatName = keyof typeof FORMATS;
+
+const isHex = (code: number) => (code >= 48 && code <= 57) || (code >= 97 && code <= 102) || (code >= 65 && code <= 70);
+const isDigit = (code: number) => code >= 48 && code <= 57;
+const isLetter = (code: number) => (code >= 97 && code <= 122) || (code >= 65 && code <= 90);
+
+/** RFC 9562's text form, in any version and case, without braces. */
+function isUuid(text: string): boolean {
+  if (text.length !== 36) return false;
+  for (let i = 0; i < 36; i++) {
+    const code = text.charCodeAt(i);
+    if (i === 8 || i === 13 || i === 18 || i === 23 ? code !== 45 : !isHex(code)) return false;
+  }
+  return true;
+}
+
+/** An address as mail systems take it: RFC 5321's dot-string (letters beyond ASCII allowed, RFC 6531), a domain of two or more labels, no comments or quotes. */
+function isEmail(text: string): boolean {
+  const at = text.lastIndexOf('@');
+  if (at < 1 || at > 64 || text.length > 254) return false;
+  let dot = true; // The place before the first character counts as one: no dot may follow it.
+  for (let i = 0; i < at; i++) {
+    const code = text.charCodeAt(i);
+    if (code === 46) {
+      if (dot) return false;
+      dot = true;
+      continue;
+    }
+    dot = false;
+    if (code <= 32 || code === 127 || '"(),:;<>@[\\]'.includes(text.charAt(i))) return false;
+  }
+  return !dot && isDomain(text.slice(at + 1), 2);
+}
+
+/** Labels of 1 to 63 letters, digits and inner hyphens; the last is not a number. */
+function isDomain(text: string, labelsMin: number): boolean {
+  if (text.length === 0 || text.length > 253) return false;
+  const labels = text.split('.');
+  if (labels.length < labelsMin || /^\d+$/.test(labels.at(-1) ?? '')) return false;
+  return labels.every((label) => {
+    if (label.length === 0 || label.length > 63 || label.startsWith('-') || label.endsWith('-')) return false;
+    for (let i = 0; i < label.length; i++) {
+      const code = label.charCodeAt(i);
+      if (!isDigit(code) && !isLetter(code) && code !== 45 && code < 128) return false;
+    }
+    return true;
+  });
+}
+
+/** Four decimal numbers of 0 to 255, without leading zeros (which some read as octal). */
+function isIpv4(text: string): boolean {
+  const parts = text.split('.');
+  return parts.length === 4 && parts.every((part) => /^(?:0|[1-9]\d{0,2})$/.test(part) && Number(part) <= 255);
+}
+
+/** RFC 4291's text forms, with `::` at most once and an IPv4 tail allowed; no zone, no prefix length. */
+function isIpv6(text: string): boolean {
+  const halves = text.split('::');
+  if (halves.length > 2 || text.length > 45) return false;
+  let groups = 0;
+  for (const [which, half] of halves.entries()) {
+    if (half === '') continue;
+    const parts = half.split(':');
+    for (const [index, part] of parts.entries()) {
+      const isTail = index === parts.length - 1 && which === halves.length - 1;
+      if (isTail && part.includes('.')) {
+        if (!isIpv4(part)) return false;
+        groups += 2;
+      } else {
+        if (!/^[0-9a-fA-F]{1,4}$/.test(part)) return false;
+        groups++;
+      }
+    }
+  }
+  return halves.length === 2 ? groups <= 7 : groups === 8;
+}
+
+/** RFC 3986: a scheme, then characters that a URI may hold, percent signs with two hex digits; an authority has a valid host and port. */
+function isUri(text: string): boolean {
+  const colon = text.indexOf(':');
+  if (colon < 1 || !isLetter(text.charCodeAt(0))) return false;
+  for (let i = 1; i < colon; i++) {
+    const code = text.charCodeAt(i);
+    if (!isLetter(code) && !isDigit(code) && code !== 43 && code !== 45 && code !== 46) return false;
+  }
+  let fragments = 0;
+  for (let i = colon + 1; i < text.length; i++) {
+    const code = text.charCodeAt(i);
+    if (code === 37) {
+      if (!isHex(text.charCodeAt(i + 1)) || !isHex(text.charCodeAt(i + 2))) return false;
+    } else if (code <= 32 || code >= 127 || '"<>\\^`{|}'.includes(text.charAt(i)) || (code === 35 && ++fragments > 1)) return false;
+  }
+  if (!text.startsWith('//', colon + 1)) return !/[[\]]/.test(text.slice(colon + 1));
+  const rest = text.slice(colon + 3);
+  const end = rest.search(/[/?#]/);
+  const authority = end < 0 ? rest : rest.slice(0, end);
+  if (end >= 0 && /[[\]]/.test(rest.slice(end))) return false;
+  return isAuthority(authority, text.slice(0, colon).toLowerCase());
+}
+
+function isAuthority(authority: string, scheme: string): boolean {
+  const host = authority.slice(authority.lastIndexOf('@') + 1);
+  if (authority.indexOf('@') !== authority.lastIndexOf('@')) return false;
+  if (host.startsWith('[')) {
+    const close = host.indexOf(']');
+    return close > 0 && isIpv6(host.slice(1, close)) && /^(?::\d*)?$/.test(host.slice(close + 1));
+  }
+  const colon = host.indexOf(':');
+  const name = colon < 0 ? host : host.slice(0, colon);
+  if (colon >= 0 && !/^\d{0,5}$/.test(host.slice(colon + 1))) return false;
+  if (/[[\]]/.test(name)) return false;
+  return name !== '' || scheme === 'file'; // file:///etc/hosts has no host; for the web it would be a mistake.
+}
+
+/** RFC 3339's full-date: a day that exists, with a year of four digits. */
+function isDate(text: string): boolean {
+  return text.length === 10 && /^\d{4}-\d\d-\d\d$/.test(text) && microsOf(text) !== null;
+}
+
+/** RFC 3339's date-time: a day and time that exist, with a zone. */
+function isDateTime(text: string): boolean {
+  return (
+    /^\d{4}-\d\d-\d\d[Tt ]\d\d:\d\d:\d\d(?:\.\d{1,9})?(?:[Zz]|[+-](?:[01]\d|2[0-3]):[0-5]\d)$/.test(text) &&
+    microsOf(text.replace('t', 'T').replace(/[+-]1[6-9]:|[+-]2\d:/, '+00:')) !== null
+  );
+}
+
+/** ISO 13616: the country's length, letters and digits (spaces between groups allowed, as printed), and the mod-97 check. */
+function isIban(text: string): boolean {
+  const compact = text.includes(' ')
+    ? /^[A-Z0-9]{4}(?: [A-Z0-9]{4})*(?: [A-Z0-9]{1,4})?$/.test(text)
+      ? text.replaceAll(' ', '')
+      : ''
+    : text;
+  if (IBAN_LENGTHS[compact.slice(0, 2)] !== compact.length) return false;
+  let remainder = 0;
+  for (let i = 0; i < compact.length; i++) {
+    const code = compact.charCodeAt((i + 4) % compact.length);
+    if (isDigit(code)) remainder = (remainder * 10 + code - 48) % 97;
+    else if (code >= 65 && code <= 90) remainder = (remainder * 100 + code - 55) % 97;
+    else return false;
+  }
+  return remainder === 1 && isDigit(compact.charCodeAt(2)) && isDigit(compact.charCodeAt(3));
+}

@@ -1,0 +1,111 @@
+/** Great Expectations' names and kwargs for the checks of single rows, as the checks of this service. */
+
+export interface Translated {
+  readonly name: string;
+  readonly column: string | null;
+  readonly parameters: unknown;
+  readonly mostly: unknown;
+}
+
+type Kwargs = Readonly<Record<string, unknown>>;
+
+interface Translation {
+  readonly name: string;
+  /** The kwargs that it takes beside column, mostly and those without meaning for a stream. */
+  readonly takes: readonly string[];
+  readonly parameters: (kwargs: Kwargs) => unknown;
+}
+
+const yes = () => true;
+const bounds = ({ min_value: min, max_value: max, strict_min: strictMin, strict_max: strictMax }: Kwargs) =>
+  given({ min: min ?? undefined, max: max ?? undefined, strict_min: strictMin, strict_max: strictMax });
+const BOUNDS = ['min_value', 'max_value', 'strict_min', 'strict_max'];
+const list = (key: string) => (kwargs: Kwargs) => given({ patterns: kwargs[key], match_on: kwargs['match_on'] });
+
+const TRANSLATIONS: Readonly<Record<string, Translation>> = {
+  expect_column_values_to_not_be_null: { name: 'not_null', takes: [], parameters: yes },
+  expect_column_values_to_be_null: { name: 'null', takes: [], parameters: yes },
+  expect_column_values_to_be_in_set: { name: 'in_set', takes: ['value_set'], parameters: (kwargs) => kwargs['value_set'] },
+  expect_column_values_to_not_be_in_set: { name: 'not_in_set', takes: ['value_set'], parameters: (kwargs) => kwargs['value_set'] },
+  expect_column_values_to_be_between: { name: 'between', takes: BOUNDS, parameters: bounds },
+  expect_column_value_lengths_to_be_between: { name: 'length', takes: BOUNDS, parameters: bounds },
+  expect_column_value_lengths_to_equal: { name: 'length', takes: ['value'], parameters: (kwargs) => kwargs['value'] },
+  expect_column_values_to_match_regex: { name: 'match_regex', takes: ['regex'], parameters: (kwargs) => kwargs['regex'] },
+  expect_column_values_to_not_match_regex: { name: 'not_match_regex', takes: ['regex'], parameters: (kwargs) => kwargs['regex'] },
+  expect_column_values_to_match_regex_list: { name: 'match_regex_list', takes: ['regex_list', 'match_on'], parameters: list('regex_list') },
+  expect_column_values_to_not_match_regex_list: { name: 'not_match_regex_list', takes: ['regex_list'], parameters: list('regex_list') },
+  expect_column_values_to_match_like_pattern: {
+    name: 'match_like',
+    takes: ['like_pattern'],
+    parameters: (kwargs) => kwargs['like_pattern'],
+  },
+  expect_column_values_to_not_match_like_pattern: {
+    name: 'not_match_like',
+    takes: ['like_pattern'],
+    parameters: (kwargs) => kwargs['like_pattern'],
+  },
+  expect_column_values_to_match_like_pattern_list: {
+    name: 'match_like_list',
+    takes: ['like_pattern_list', 'match_on'],
+    parameters: list('like_pattern_list'),
+  },
+  expect_column_values_to_not_match_like_pattern_list: {
+    name: 'not_match_like_list',
+    takes: ['like_pattern_list'],
+    parameters: list('like_pattern_list'),
+  },
+  expect_column_values_to_match_json_schema: { name: 'json_schema', takes: ['json_schema'], parameters: (kwargs) => kwargs['json_schema'] },
+  expect_column_values_to_be_json_parseable: { name: 'type', takes: [], parameters: () => 'json' },
+  expect_column_pair_values_to_be_equal: {
+    name: 'pair_equal',
+    takes: ['column_A', 'column_B', 'ignore_row_if'],
+    parameters: (kwargs) => given({ column_A: kwargs['column_A'], column_B: kwargs['column_B'], ignore_row_if: kwargs['ignore_row_if'] }),
+  },
+  expect_column_pair_values_a_to_be_greater_than_b: {
+    name: 'pair_greater',
+    takes: ['column_A', 'column_B', 'or_equal', 'ignore_row_if'],
+    parameters: (kwargs) =>
+      given({
+        column_A: kwargs['column_A'],
+        column_B: kwargs['column_B'],
+        or_equal: kwargs['or_equal'] ?? undefined,
+        ignore_row_if: kwargs['ignore_row_if'],
+      }),
+  },
+  expect_multicolumn_sum_to_equal: {
+    name: 'sum_equals',
+    takes: ['column_list', 'sum_total', 'ignore_row_if'],
+    parameters: (kwargs) =>
+      given({ column_list: kwargs['column_list'], sum_total: kwargs['sum_total'], ignore_row_if: kwargs['ignore_row_if'] }),
+  },
+};
+
+export const GREAT_EXPECTATIONS: readonly string[] = Object.keys(TRANSLATIONS);
+
+/** Kwargs that Great Expectations takes everywhere and that say nothing about single rows. */
+const EVERYWHERE = ['mostly', 'result_format', 'catch_exceptions', 'meta'];
+
+/** The check that an expectation is here; `null` where it is not one of single rows, a list of kwargs where some are not understood. */
+export function translateExpectation(
+  name: string,
+  kwargs: Kwargs,
+): Translated | { readonly unknown: readonly string[]; readonly takes: readonly string[] } | null {
+  const translation = TRANSLATIONS[name];
+  if (translation === undefined) return null;
+  const { takes } = translation;
+  const hasColumn = !takes.includes('column_A') && !takes.includes('column_list');
+  const known = [...takes, ...(hasColumn ? ['column'] : []), ...EVERYWHERE];
+  const unknown = Object.keys(kwargs).filter((key) => !known.includes(key));
+  if (unknown.length > 0) return { unknown, takes: known };
+  const column = kwargs['column'];
+  return {
+    name: translation.name,
+    column: hasColumn && typeof column === 'string' ? column : null,
+    parameters: translation.parameters(kwargs),
+    mostly: kwargs['mostly'],
+  };
+}
+
+function given(parameters: Readonly<Record<string, unknown>>): Readonly<Record<string, unknown>> {
+  return Object.fromEntries(Object.entries(parameters).filter(([, value]) => value !== undefined));
+}

@@ -1,0 +1,77 @@
+/**
+ * What can be said of a check before its table is known: that no type of column would make sense of it (bounds the wrong way round, an
+ * unsafe regex, an empty set). The check is tried on a column of every kind; where none will do, the reason that most of them give is told.
+ */
+import type { Column, ColumnType, DatasetName } from '../core/event.ts';
+import { parseExpression } from '../core/expression/parse.ts';
+import { suggestion } from '../core/expression/suggest.ts';
+import type { Problem } from '../core/problems.ts';
+import { bindCheck } from './bind.ts';
+import type { Check } from './contract.ts';
+import { COLUMN_TYPES } from './contract-schema.ts';
+import { isObject, type RuleText } from './rule-text.ts';
+import { kindOf } from './schema/drift.ts';
+
+export function lintCheck(
+  check: Check,
+  file: Readonly<Record<string, unknown>>,
+  rules: RuleText,
+  schemaFiles: ReadonlyMap<string, unknown>,
+): void {
+  if (check.expectation.name === 'expr') {
+    if (typeof check.parameters !== 'string') return;
+    const parsed = parseExpression(check.parameters, rules.place(check.parameterKeys));
+    if (parsed.kind === 'refused') rules.problems.push(...parsed.problems);
+    return;
+  }
+  if (!rules.fits(check.expectation.schema, check.parameters)) return; // Told already, with the file's schema.
+  if (check.expectation.name === 'json_schema' && typeof check.parameters === 'string' && !schemaFiles.has(check.parameters)) return;
+  const expected = expectedTypes(file);
+  if (check.column !== null && expected !== null && !expected.has(check.column)) {
+    const keys = check.keys[0] === 'columns' ? check.keys.slice(0, 2) : [...check.keys, 'column'];
+    const warned = rules.problems.some((problem) => problem.path === rules.place(keys));
+    if (!warned)
+      rules.warn(keys, `schema.columns does not list "${check.column}"`, suggestion(check.column, [...expected.keys()], 'column'));
+  }
+  const known = check.column === null ? null : (expected?.get(check.column) ?? null);
+  const attempts = (known === null ? COLUMN_TYPES : [known]).map((type) => attempt(check, type, rules, schemaFiles));
+  if (attempts.some((problems) => problems.every(({ severity }) => severity !== 'error'))) return;
+  const counts = new Map<string, { problem: Problem; count: number }>();
+  for (const problem of attempts.flat().filter(({ severity }) => severity === 'error')) {
+    const id = `${problem.path} ${problem.message}`;
+    const entry = counts.get(id);
+    if (entry === undefined) counts.set(id, { problem, count: 1 });
+    else entry.count++;
+  }
+  const most = Math.max(...[...counts.values()].map(({ count }) => count));
+  rules.problems.push(...[...counts.values()].filter(({ count }) => count === most).map(({ problem }) => problem));
+}
+
+/** The problems of the check on a dataset whose columns all are of one kind. */
+function attempt(check: Check, type: ColumnType, rules: RuleText, schemaFiles: ReadonlyMap<string, unknown>): Problem[] {
+  const names = new Set(check.column === null ? textsIn(check.parameters) : [check.column]);
+  const columns: Column[] = [...names].map((name) => ({ name, type, native: type === 'integer' ? 'bigint' : '', nullable: true }));
+  const problems: Problem[] = [];
+  const dataset = { name: 'any' as DatasetName, version: 0, columns, key: [] };
+  bindCheck(check, { dataset, place: (keys) => rules.place(keys), schemaFiles, problems });
+  return problems;
+}
+
+/** All texts in the parameters of a check of rows: the names of columns are among them. */
+function textsIn(value: unknown): string[] {
+  if (typeof value === 'string') return [value];
+  if (Array.isArray(value)) return value.flatMap(textsIn);
+  return isObject(value) ? Object.values(value).flatMap(textsIn) : [];
+}
+
+/** The kinds of the columns that the schema section lists; null where it lists none. */
+function expectedTypes(file: Readonly<Record<string, unknown>>): ReadonlyMap<string, ColumnType | null> | null {
+  const { schema } = file;
+  if (!isObject(schema) || !isObject(schema['columns'])) return null;
+  return new Map(
+    Object.entries(schema['columns']).map(([name, column]) => {
+      const type = isObject(column) ? column['type'] : column;
+      return [name, typeof type === 'string' ? kindOf(type) : null];
+    }),
+  );
+}

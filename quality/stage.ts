@@ -1,0 +1,198 @@
+/** The quality stage: judges every event of a batch by its dataset's contract, in place. */
+import { type Batch, Verdict } from '../core/batch.ts';
+import type { Stage } from '../core/contracts.ts';
+import { PipelineError } from '../core/errors.ts';
+import type { ChangeEvent, Dataset, DatasetName } from '../core/event.ts';
+import { type CompiledChecks, recompileContract, type Rule } from './compile.ts';
+import type { Contract } from './contract.ts';
+import { Outcome } from './expectation.ts';
+import type { Drift } from './schema/drift.ts';
+
+/** How often a rule judged and how often it did not pass, since the contract was taken up. */
+export interface RuleStats {
+  readonly dataset: DatasetName;
+  readonly rule: string;
+  readonly column: string | null;
+  readonly evaluated: number;
+  readonly failed: number;
+  /** Of the failed: rows that the rule could not read. */
+  readonly unreadable: number;
+}
+
+export interface QualityOptions {
+  /** Events judged before other work of the process gets its turn. Default 2000. */
+  readonly sliceEvents?: number;
+}
+
+export interface QualityStage extends Stage {
+  readonly name: 'quality';
+  /** Takes up a contract, new or changed, from the next batch on. Its rules' counters start again. */
+  replaceContract(contract: Contract): void;
+  /** Events of the dataset pass unjudged from the next batch on. */
+  removeContract(dataset: DatasetName): void;
+  /** The counters of every rule, in the order of the contracts. */
+  stats(): readonly RuleStats[];
+}
+
+export function qualityStage(contracts: ReadonlyMap<DatasetName, Contract>, options: QualityOptions = {}): QualityStage {
+  return new Judge(contracts, options.sliceEvents ?? 2000);
+}
+
+/** A contract in use: what it compiled to for each Dataset object, and the counters of its rules. */
+class ContractInUse {
+  readonly contract: Contract;
+  readonly #compiled = new WeakMap<Dataset, CompiledChecks>();
+  readonly evaluated: Float64Array;
+  readonly failed: Float64Array;
+  readonly unreadable: Float64Array;
+
+  constructor(contract: Contract) {
+    this.contract = contract;
+    this.evaluated = new Float64Array(contract.checks.length);
+    this.failed = new Float64Array(contract.checks.length);
+    this.unreadable = new Float64Array(contract.checks.length);
+  }
+
+  checksOf(dataset: Dataset): CompiledChecks {
+    const known = this.#compiled.get(dataset);
+    if (known !== undefined) return known;
+    const compiled = recompileContract(this.contract, dataset);
+    this.#compiled.set(dataset, compiled);
+    return compiled;
+  }
+}
+
+class Judge implements QualityStage {
+  readonly name = 'quality';
+  readonly #sliceEvents: number;
+  #contracts: ReadonlyMap<DatasetName, ContractInUse>;
+
+  constructor(contracts: ReadonlyMap<DatasetName, Contract>, sliceEvents: number) {
+    this.#sliceEvents = sliceEvents;
+    this.#contracts = new Map([...contracts].map(([name, contract]) => [name, new ContractInUse(contract)]));
+  }
+
+  replaceContract(contract: Contract): void {
+    this.#contracts = new Map(this.#contracts).set(contract.dataset, new ContractInUse(contract));
+  }
+
+  removeContract(dataset: DatasetName): void {
+    const rest = new Map(this.#contracts);
+    rest.delete(dataset);
+    this.#contracts = rest;
+  }
+
+  stats(): readonly RuleStats[] {
+    return [...this.#contracts.values()].flatMap(({ contract, evaluated, failed, unreadable }) =>
+      contract.checks.map(({ id, column }, index) => ({
+        dataset: contract.dataset,
+        rule: id,
+        column,
+        evaluated: evaluated[index] ?? 0,
+        failed: failed[index] ?? 0,
+        unreadable: unreadable[index] ?? 0,
+      })),
+    );
+  }
+
+  async run(batch: Batch, signal: AbortSignal): Promise<void> {
+    // A batch is judged by one set of contracts, even when one is replaced while it is.
+    const contracts = this.#contracts;
+    if (contracts.size === 0) return;
+    const drifting = new Set<Dataset>();
+    for (let from = 0; from < batch.events.length; from += this.#sliceEvents) {
+      if (from > 0) {
+        // Judging is synchronous; the sockets and timers of the process get their turn in between.
+        await new Promise<void>((resolve) => setImmediate(resolve));
+        signal.throwIfAborted();
+      }
+      judge(batch, from, Math.min(batch.events.length, from + this.#sliceEvents), contracts, drifting);
+    }
+  }
+}
+
+function judge(batch: Batch, from: number, to: number, contracts: ReadonlyMap<DatasetName, ContractInUse>, drifting: Set<Dataset>): void {
+  const { events } = batch;
+  let dataset: Dataset | null = null;
+  let use: ContractInUse | undefined;
+  let checks: CompiledChecks | null = null;
+  for (let index = from; index < to; index++) {
+    const event = events[index];
+    if (event === undefined) continue;
+    if (event.dataset !== dataset) {
+      dataset = event.dataset;
+      use = contracts.get(dataset.name);
+      checks = use?.checksOf(dataset) ?? null;
+    }
+    if (checks === null || use === undefined) continue;
+    if (checks.drift.length > 0) judgeDrift(batch, index, checks, drifting);
+    judgeEvent(batch, index, event, checks.byOperation[event.op], use);
+  }
+}
+
+function judgeEvent(batch: Batch, index: number, event: ChangeEvent, rules: readonly Rule[], use: ContractInUse): void {
+  const { evaluated } = use;
+  for (let i = 0; i < rules.length; i++) {
+    const rule = rules[i];
+    if (rule === undefined) continue;
+    evaluated[rule.index] = (evaluated[rule.index] ?? 0) + 1;
+    let outcome: Outcome;
+    try {
+      outcome = rule.test(event);
+    } catch {
+      // What the rule cannot read is a finding, and never stops the lane: no text of the error, which may hold a value.
+      outcome = Outcome.Unreadable;
+    }
+    if (outcome !== Outcome.Pass) fail(batch, index, event, rule, outcome, use);
+  }
+}
+
+function fail(batch: Batch, index: number, event: ChangeEvent, rule: Rule, outcome: Outcome, use: ContractInUse): void {
+  use.failed[rule.index] = (use.failed[rule.index] ?? 0) + 1;
+  if (outcome === Outcome.Unreadable) use.unreadable[rule.index] = (use.unreadable[rule.index] ?? 0) + 1;
+  const message = rule.describe(event, outcome);
+  if (rule.onFail === 'halt') {
+    // The message may show values where the contract allows them in findings; an error never does.
+    throw new PipelineError(
+      'RULE_HALT',
+      `judging ${event.dataset.name}: rule ${rule.id} failed for the event at ${event.version}#${event.ordinal}`,
+    );
+  }
+  batch.mark({
+    index,
+    stage: 'quality',
+    rule: rule.id,
+    column: rule.column,
+    verdict: rule.verdict,
+    severity: rule.severity,
+    message,
+    notify: false,
+  });
+}
+
+/** The policies of the contract's schema section: warn marks the first event of a batch, quarantine every one, halt throws. */
+function judgeDrift(batch: Batch, index: number, { contract, dataset, drift }: CompiledChecks, drifting: Set<Dataset>): void {
+  const isFirst = !drifting.has(dataset);
+  drifting.add(dataset);
+  const shadow = contract.mode === 'shadow';
+  for (const change of drift) {
+    if (change.policy === 'halt' && !shadow) {
+      throw new PipelineError('SCHEMA_DRIFT', `judging ${dataset.name}: ${change.message} (schema.${change.kind})`);
+    }
+    if (isFirst || (change.policy === 'quarantine' && !shadow)) markDrift(batch, index, change, shadow);
+  }
+}
+
+function markDrift(batch: Batch, index: number, { kind, column, policy, message }: Drift, shadow: boolean): void {
+  const verdict = shadow ? Verdict.Tag : policy === 'quarantine' ? Verdict.Quarantine : Verdict.Warn;
+  batch.mark({
+    index,
+    stage: 'quality',
+    rule: `schema.${kind}`,
+    column,
+    verdict,
+    severity: policy === 'warn' ? 'warning' : 'critical',
+    message,
+    notify: false,
+  });
+}
