@@ -5,6 +5,7 @@
 import { systemClock } from '../../core/clock.ts';
 import { featureWidth, mappingWidth } from '../mapping.ts';
 import type { Mapping } from '../mapping-schema.ts';
+import { LAST_COLUMN } from '../scorer/frames.ts';
 import { ScorerError, ScorerProcess, type ScorerProcessOptions } from '../scorer/process.ts';
 import { encodeGolden } from './golden.ts';
 import { OnnxError, type OnnxModel, type OnnxValue, readOnnx } from './onnx.ts';
@@ -52,7 +53,7 @@ export interface AdmissionReport {
   readonly nodes: number;
   readonly parameters: number;
   readonly treeNodes: number;
-  /** The tensor that gets the features, and the one whose column `index` is the score. */
+  /** The tensor that gets the features, and the one whose column `index` is the score; -1 is its last. */
   readonly input: { readonly name: string; readonly width: number };
   readonly output: { readonly name: string; readonly index: number };
   /** 1 where the model takes one row at a time. */
@@ -233,8 +234,8 @@ function chooseOutput(model: OnnxModel, mapping: Mapping, findings: AdmissionFin
     findings.push(failure('OUTPUT_MISMATCH', path, `the output is of type ${named.type}; a float tensor is needed`));
     return null;
   }
-  const columns = named.shape !== null && named.shape.length >= 2 ? named.shape[1] : 1;
-  const index = mapping.output?.index ?? (typeof columns === 'number' && columns > 0 ? columns - 1 : 0);
+  const columns = named.shape === null ? null : named.shape.length >= 2 ? (named.shape[1] ?? null) : 1;
+  const index = mapping.output?.index ?? LAST_COLUMN;
   if (typeof columns === 'number' && index >= columns) {
     findings.push(failure('OUTPUT_MISMATCH', path, `the output has ${columns} columns and the mapping reads column ${index}`));
     return null;

@@ -5,14 +5,14 @@
 import { createRequire } from 'node:module';
 import { Socket } from 'node:net';
 import type { InferenceSession, Tensor } from 'onnxruntime-node';
-import { bytesOf, floatsOf, type Frame, frameHeader, FrameKind, FrameReader } from './frames.ts';
+import { bytesOf, floatsOf, type Frame, frameHeader, FrameKind, FrameReader, LAST_COLUMN } from './frames.ts';
 
 /** What a `Load` frame begins with: a u32 length and this as JSON; the model's bytes follow. */
 export interface LoadHeader {
   readonly input: string;
   readonly width: number;
   readonly output: string;
-  /** Which column of the output is the score. */
+  /** Which column of the output is the score; `LAST_COLUMN` for its last. */
   readonly index: number;
 }
 
@@ -61,13 +61,14 @@ function column(tensor: Tensor | undefined, index: number, rows: number): Float3
   if (tensor === undefined) throw new Error('the model gave no output');
   const { data } = tensor;
   if (!(data instanceof Float32Array || data instanceof Float64Array)) throw new Error(`the output is ${tensor.type}, not float or double`);
-  const width = rows === 0 ? index + 1 : data.length / rows;
-  if (!Number.isInteger(width) || index >= width) {
-    throw new Error(`the output has shape [${tensor.dims.join(', ')}] for ${rows} rows, and column ${index} is asked for`);
+  const width = rows === 0 ? 1 : data.length / rows;
+  const place = index === LAST_COLUMN ? width - 1 : index;
+  if (!Number.isInteger(width) || place < 0 || place >= width) {
+    throw new Error(`the output has shape [${tensor.dims.join(', ')}] for ${rows} rows, and column ${place} is asked for`);
   }
   if (width === 1 && data instanceof Float32Array) return data;
   const scores = new Float32Array(rows);
-  for (let row = 0; row < rows; row++) scores[row] = data[row * width + index] ?? NaN;
+  for (let row = 0; row < rows; row++) scores[row] = data[row * width + place] ?? NaN;
   return scores;
 }
 

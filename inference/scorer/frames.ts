@@ -4,6 +4,9 @@
 export const FrameKind = { Load: 1, Run: 2, Loaded: 3, Result: 4, Failed: 5 } as const;
 export type FrameKind = (typeof FrameKind)[keyof typeof FrameKind];
 
+/** As `index` of a model's output: its last column, however many it has. */
+export const LAST_COLUMN = -1;
+
 export interface Frame {
   readonly kind: number;
   readonly id: number;

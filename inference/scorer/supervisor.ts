@@ -25,7 +25,7 @@ export interface ServedModel extends ScorableModel {
 export interface ScorerOptions extends ScorerProcessOptions {
   /** Rows that may wait for one model. Default 65,536. */
   readonly queueRowsMax?: number;
-  /** Rows of one run. Default 4,096. */
+  /** Rows of one run. Default 8,192. */
   readonly microBatchRowsMax?: number;
   /** What a run may take besides ten times its measured cost. Default 1 s. */
   readonly runLimitMs?: number;
@@ -132,7 +132,7 @@ class Runner {
     this.#model = model;
     this.#options = options;
     this.#clock = options.clock ?? systemClock;
-    this.#microBatchRowsMax = Math.min(options.microBatchRowsMax ?? 4096, model.batchRowsMax);
+    this.#microBatchRowsMax = Math.min(options.microBatchRowsMax ?? 8192, model.batchRowsMax);
     const first = Promise.withResolvers<void>();
     first.promise.catch(() => {}); // Nobody may be waiting for it.
     this.ready = first.promise;
