@@ -24,9 +24,11 @@ export interface PgType {
   /** Fields of a composite, in order, dropped ones left out. */
   readonly fields: readonly { readonly name: string; readonly type: PgType }[];
   readonly delimiter: string;
+  /** What rules go by. */
   readonly columnType: ColumnType;
-  /** Null where there is no codec: the bytes are passed on, and rules see them as they are. */
-  readonly decode: Decode | null;
+  /** Whether there is a codec. Without one the bytes are passed on, and rules see them as they are. */
+  readonly readable: boolean;
+  readonly decode: Decode;
 }
 
 const text: Decode = (bytes, offset, length) => bytes.toString('utf8', offset, offset + length);
@@ -89,15 +91,15 @@ function ipv6Text(address: Buffer): string {
 
 /** The shortest text that reads back as the same float4, as the server writes it. */
 export function float4Number(value: number): number {
-  if (!Number.isFinite(value)) return value;
-  for (let digits = 6; digits <= 9; digits++) {
+  if (!Number.isFinite(value) || value === 0) return value;
+  for (let digits = 1; digits <= 9; digits++) {
     const short = Number(value.toPrecision(digits));
     if (Math.fround(short) === value) return short;
   }
   return value;
 }
 
-type Builtin = readonly [oid: number, name: string, type: ColumnType, decode: Decode | null];
+type Builtin = readonly [oid: number, name: string, type: ColumnType, decode: Decode];
 const BUILTINS: readonly Builtin[] = [
   [16, 'bool', 'boolean', (bytes, offset) => bytes[offset] === 1],
   [17, 'bytea', 'bytes', (bytes, offset, length) => Buffer.from(bytes.subarray(offset, offset + length))],
@@ -140,20 +142,27 @@ const BUILTINS: readonly Builtin[] = [
   [4072, 'jsonpath', 'text', versioned],
 ];
 
-const builtins = new Map(
-  BUILTINS.map(([typeOid, name, columnType, decode]) => [typeOid, base(typeOid, 'pg_catalog', name, columnType, decode)]),
-);
-
-/** Types whose text is the server's own although the catalog knows them only by an extension. */
-const EXTENSION_TEXT = new Set(['citext', 'ltree', 'lquery']);
+const builtins = new Map(BUILTINS.map(([typeOid, name, type, decode]) => [typeOid, base(typeOid, 'pg_catalog', name, type, decode)]));
 
 /** A built-in scalar type by its OID, which every server has; undefined for all others. */
 export function builtinType(typeOid: number): PgType | undefined {
   return builtins.get(typeOid);
 }
 
-function base(typeOid: number, schema: string, name: string, columnType: ColumnType, decode: Decode | null): PgType {
-  return { oid: typeOid, schema, name, kind: 'b', inner: null, isArray: false, fields: [], delimiter: ',', columnType, decode };
+function base(typeOid: number, schema: string, name: string, columnType: ColumnType, decode: Decode): PgType {
+  return {
+    oid: typeOid,
+    schema,
+    name,
+    kind: 'b',
+    inner: null,
+    isArray: false,
+    fields: [],
+    delimiter: ',',
+    columnType,
+    readable: true,
+    decode,
+  };
 }
 
 /**
@@ -221,25 +230,27 @@ export async function describeTypes(connection: PgConnection, oids: Iterable<num
   return found;
 }
 
-function derive(shape: Omit<PgType, 'columnType' | 'decode'>, whole: boolean): PgType {
-  if (shape.kind === 'e') return { ...shape, columnType: 'text', decode: text };
-  if (shape.kind === 'd' && shape.inner !== null) return { ...shape, columnType: shape.inner.columnType, decode: shape.inner.decode };
-  if (shape.isArray && shape.inner !== null && shape.inner.decode !== null)
-    return { ...shape, columnType: 'other', decode: arrayDecoder(shape.inner, shape.delimiter) };
-  if (shape.kind === 'r' && shape.inner !== null && shape.inner.decode !== null)
-    return { ...shape, columnType: 'other', decode: rangeDecoder(shape.inner) };
-  if (shape.kind === 'm' && shape.inner !== null && shape.inner.decode !== null)
-    return { ...shape, columnType: 'other', decode: multirangeDecoder(shape.inner) };
-  if (shape.kind === 'c' && whole && shape.fields.every(({ type }) => type.decode !== null)) {
-    return { ...shape, columnType: 'other', decode: compositeDecoder(shape.fields.map(({ type }) => type)) };
+function derive(shape: Omit<PgType, 'columnType' | 'readable' | 'decode'>, whole: boolean): PgType {
+  const { inner } = shape;
+  const readable = (columnType: ColumnType, decode: Decode): PgType => ({ ...shape, columnType, readable: true, decode });
+  if (shape.kind === 'e') return readable('text', text);
+  if (inner?.readable === true) {
+    if (shape.kind === 'd') return readable(inner.columnType, inner.decode);
+    if (shape.isArray) return readable('other', arrayDecoder(inner, shape.delimiter));
+    if (shape.kind === 'r') return readable('other', rangeDecoder(inner));
+    if (shape.kind === 'm') return readable('other', multirangeDecoder(inner));
   }
-  if (EXTENSION_TEXT.has(shape.name)) return { ...shape, columnType: 'text', decode: shape.name === 'citext' ? text : versioned };
-  return { ...shape, columnType: 'other', decode: null };
+  if (shape.kind === 'c' && whole && shape.fields.every(({ type }) => type.readable)) {
+    return readable('other', compositeDecoder(shape.fields.map(({ type }) => type)));
+  }
+  if (shape.name === 'citext') return readable('text', text);
+  if (shape.name === 'ltree' || shape.name === 'lquery') return readable('text', versioned);
+  return { ...shape, columnType: 'other', readable: false, decode: rawBytes };
 }
 
 /** A value inside an array, range or composite, as the server's text has it before quoting. */
 function innerText(type: PgType, bytes: Buffer, offset: number, length: number): string {
-  const value = type.decode === null ? null : type.decode(bytes, offset, length);
+  const value = type.decode(bytes, offset, length);
   if (typeof value === 'boolean') return value ? 't' : 'f';
   if (value instanceof Uint8Array) return `\\x${Buffer.from(value).toString('hex')}`;
   if (typeof value === 'number' && Object.is(value, -0)) return '-0';
