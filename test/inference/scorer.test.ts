@@ -1,0 +1,197 @@
+/** The scorer child on the real runtime: what it may see, what happens when it is stuck or dies, and how requests are batched. */
+import { existsSync, mkdtempSync, readFileSync, readdirSync, readlinkSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import fc from 'fast-check';
+import { expect, test } from 'vitest';
+import { bytesOf, frameHeader, FrameReader, type Frame, FrameKind } from '../../inference/scorer/frames.ts';
+import { ScorerError, ScorerProcess } from '../../inference/scorer/process.ts';
+import { Scorer, type ScorerOptions, type ServedModel } from '../../inference/scorer/supervisor.ts';
+import { eventually } from '../support/eventually.ts';
+import { endlessModel, externalModel, linearModel, modelOf } from './models.ts';
+
+const input = { name: 'features', width: 2 };
+const output = { name: 'score', index: 0 };
+const served = (bytes: Uint8Array, rest: Partial<ServedModel> = {}): ServedModel => ({
+  id: 'test@1',
+  bytes,
+  input,
+  output,
+  microsPerRow: 1,
+  batchRowsMax: Number.MAX_SAFE_INTEGER,
+  ...rest,
+});
+const onLinux = process.platform === 'linux';
+
+async function failureOf(promise: Promise<unknown>): Promise<string> {
+  try {
+    await promise;
+    return 'none';
+  } catch (error) {
+    return error instanceof ScorerError ? error.failure : String(error);
+  }
+}
+
+test('frames come out as they went in, however the pipe cuts them', () => {
+  const payloads = fc.array(fc.uint8Array({ maxLength: 50 }), { maxLength: 8 });
+  fc.assert(
+    fc.property(payloads, fc.integer({ min: 1, max: 40 }), (sent, cut) => {
+      const whole = Buffer.concat(sent.flatMap((payload, index) => [frameHeader(FrameKind.Run, index, payload.length), payload]));
+      const received: Frame[] = [];
+      const reader = new FrameReader((frame) => received.push(frame));
+      for (let at = 0; at < whole.length; at += cut) reader.push(whole.subarray(at, at + cut));
+      expect(received.map(({ id, payload }) => [id, ...payload])).toEqual(sent.map((payload, index) => [index, ...payload]));
+    }),
+  );
+  expect(() => new FrameReader(() => {}).push(new Uint8Array(12).fill(255))).toThrow('a frame of');
+});
+
+test.runIf(onLinux)('the child sees nothing of ours: no environment, no folder, no other rights, no core files', async () => {
+  const home = mkdtempSync(join(tmpdir(), 'tidegate-home-'));
+  const before = { HOME: process.env['HOME'], secret: process.env['TIDEGATE_TEST_SECRET'] };
+  Object.assign(process.env, { HOME: home, TIDEGATE_TEST_SECRET: 'hush' });
+  try {
+    await using child = await ScorerProcess.start({ bytes: linearModel([1, 2]), input, output });
+    expect([...(await child.run(new Float32Array([1, 2]), 2000))]).toEqual([5]);
+    const proc = `/proc/${child.pid}`;
+    expect(
+      readFileSync(`${proc}/environ`, 'utf8')
+        .split('\0')
+        .filter((entry) => entry !== '' && !/^(PWD|OLDPWD|SHLVL|_)=/.test(entry)),
+    ).toEqual(['ORT_DISABLE_TELEMETRY=1']);
+    expect(readlinkSync(`${proc}/cwd`)).toMatch(/tidegate-scorer-\w+ \(deleted\)$/);
+    expect(readFileSync(`${proc}/limits`, 'utf8')).toMatch(/Max core file size +0 +/);
+    expect(readFileSync(`${proc}/limits`, 'utf8')).toMatch(/Max address space +4000000000 +/);
+    expect(readFileSync(`${proc}/oom_score_adj`, 'utf8').trim()).toBe('1000');
+    if (process.getuid?.() === 0) expect(readFileSync(`${proc}/status`, 'utf8')).toMatch(/^Uid:\t65534\t/m);
+    // The runtime's telemetry would write here, and start threads of its own.
+    expect(readdirSync(home)).toEqual([]);
+    expect(existsSync(join(before.HOME ?? home, '.cache/Microsoft'))).toBe(false);
+  } finally {
+    Object.assign(process.env, { HOME: before.HOME });
+    delete process.env['TIDEGATE_TEST_SECRET'];
+  }
+});
+
+test('a model that reads a file of the current folder finds none', async () => {
+  // Admission refuses it; this is the second wall.
+  expect(await failureOf(ScorerProcess.start({ bytes: externalModel('package.json'), input, output }))).toBe('model');
+});
+
+test.runIf(onLinux)('a model that wants more memory than it may have fails, or its child does, and the service does not', async () => {
+  const hungry = modelOf([
+    { op: 'Constant', inputs: [], outputs: ['shape'], attributes: { value_ints: { kind: 'ints', value: [2_000_000_000, 2] } } },
+    { op: 'ConstantOfShape', inputs: ['shape'], outputs: ['huge'] },
+    { op: 'ReduceSum', inputs: ['huge'], outputs: ['sum'] },
+    { op: 'Add', inputs: ['features', 'sum'], outputs: ['score'] },
+  ]);
+  const attempt = async () => {
+    await using child = await ScorerProcess.start({ bytes: hungry, input, output }, { memoryBytesMax: 3_000_000_000 });
+    await child.run(new Float32Array(2), 5000);
+  };
+  expect(['model', 'crashed']).toContain(await failureOf(attempt()));
+});
+
+test('an endless run is killed at its limit, and the next child goes on', async () => {
+  await using scorer = new Scorer({ runLimitMs: 150 });
+  const session = scorer.open(served(endlessModel()));
+  expect([...(await session.score(new Float32Array([7, 0]), 1, 5000))]).toEqual([7]);
+  const { pid } = session.status();
+  expect(await failureOf(session.score(new Float32Array([7, 1]), 1, 5000))).toBe('deadline');
+  expect([...(await session.score(new Float32Array([8, 0]), 1, 5000))]).toEqual([8]);
+  expect(session.status()).toMatchObject({ state: 'ready', restarts: 1 });
+  expect(session.status().pid).not.toBe(pid);
+  expect(() => process.kill(pid ?? 0, 0)).toThrow('ESRCH');
+});
+
+test('a request past its own deadline fails, and the child that was only slow is kept', async () => {
+  await using scorer = new Scorer();
+  const session = scorer.open(served(endlessModel()));
+  await session.ready();
+  const { pid } = session.status();
+  process.kill(pid ?? 0, 'SIGSTOP');
+  expect(await failureOf(session.score(new Float32Array([1, 0]), 1, 30))).toBe('deadline');
+  process.kill(pid ?? 0, 'SIGCONT');
+  expect([...(await session.score(new Float32Array([2, 0]), 1, 5000))]).toEqual([2]);
+  expect(session.status()).toMatchObject({ pid, restarts: 0, lateResults: 1 });
+});
+
+test('a child that is killed fails its requests and is started again', async () => {
+  await using scorer = new Scorer();
+  const session = scorer.open(served(linearModel([1, 0])));
+  await session.ready();
+  const { pid } = session.status();
+  process.kill(pid ?? 0, 'SIGSTOP');
+  const lost = failureOf(session.score(new Float32Array([1, 0]), 1, 5000));
+  process.kill(pid ?? 0, 'SIGKILL');
+  expect(await lost).toBe('crashed');
+  expect([...(await session.score(new Float32Array([3, 0]), 1, 10_000))]).toEqual([3]);
+  expect(session.status().restarts).toBe(1);
+});
+
+test('a model that does not load makes requests fail at once, not at their deadline', async () => {
+  await using scorer = new Scorer();
+  const session = scorer.open(served(new Uint8Array([1, 2, 3])));
+  expect(await failureOf(session.ready())).toBe('model');
+  // The clock's random backoff grows past 10 ms from the first attempt on.
+  await eventually(() => session.status().state === 'backing-off', 'backing off');
+  expect(await failureOf(session.score(new Float32Array(2), 1, 10))).toBe('unavailable');
+  expect(session.status().lastFailure).not.toBeNull();
+});
+
+test('requests that wait while the child is busy go as one run, each with its own scores in order', async () => {
+  await using scorer = new Scorer();
+  const session = scorer.open(served(linearModel([1, 10])));
+  await session.ready();
+  const sizes = [1, 5, 300, 2, 64, 1, 17];
+  let at = 0;
+  const answers = sizes.map((rows) => {
+    const matrix = Float32Array.from({ length: rows * 2 }, (_, cell) => (cell % 2 === 0 ? at++ : 1));
+    return session.score(matrix, rows, 5000);
+  });
+  const scores = (await Promise.all(answers)).flatMap((answer) => [...answer]);
+  expect(scores).toEqual(Array.from({ length: at }, (_, index) => index + 10));
+  // The first went alone or with some; whatever waited for it went together.
+  expect(session.status().runs).toBeLessThanOrEqual(2);
+  expect(session.status().rows).toBe(at);
+});
+
+const shapes: readonly [string, Partial<ServedModel>, ScorerOptions, number][] = [
+  ['more rows than a micro-batch', {}, { microBatchRowsMax: 64 }, 5],
+  ['a model of one row at a time', { bytes: linearModel([1, 10], 1), batchRowsMax: 1 }, {}, 300],
+];
+test.each(shapes)('%s are scored in pieces and in order', async (_name, model, options, runs) => {
+  await using scorer = new Scorer(options);
+  const session = scorer.open(served(linearModel([1, 10]), model));
+  const matrix = Float32Array.from({ length: 600 }, (_, cell) => (cell % 2 === 0 ? cell / 2 : 1));
+  expect([...(await session.score(matrix, 300, 10_000))]).toEqual(Array.from({ length: 300 }, (_, index) => index + 10));
+  expect(session.status().runs).toBe(runs);
+});
+
+test('a queue that is full says so instead of growing', async () => {
+  await using scorer = new Scorer({ queueRowsMax: 10 });
+  const session = scorer.open(served(linearModel([1, 0])));
+  const first = session.score(new Float32Array(16), 8, 5000);
+  expect(await failureOf(session.score(new Float32Array(16), 8, 5000))).toBe('unavailable');
+  expect(await first).toHaveLength(8);
+});
+
+test('sessions of one model share a child, which ends with the last of them', async () => {
+  await using scorer = new Scorer();
+  const [one, two] = [scorer.open(served(linearModel([1, 0]))), scorer.open(served(linearModel([1, 0])))];
+  await Promise.all([one.ready(), two.ready()]);
+  const { pid } = one.status();
+  expect(two.status().pid).toBe(pid);
+  await one.release();
+  await one.release();
+  expect([...(await two.score(new Float32Array([4, 0]), 1, 5000))]).toEqual([4]);
+  await two.release();
+  expect(() => process.kill(pid ?? 0, 0)).toThrow('ESRCH');
+  expect(scorer.status()).toEqual([]);
+  expect(await failureOf(two.score(new Float32Array(2), 1, 100))).toBe('closed');
+});
+
+test('a view on a larger buffer sends its own cells only', () => {
+  const cells = new Float32Array([1, 2, 3, 4]);
+  expect([...new Float32Array(bytesOf(cells.subarray(1, 3)).slice().buffer)]).toEqual([2, 3]);
+});

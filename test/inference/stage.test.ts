@@ -1,0 +1,241 @@
+/** The inference stage on real children: who is scored, what becomes of whom, and what a model's failure means. */
+import { expect, test } from 'vitest';
+import { type Batch, ScoreStatus, Verdict } from '../../core/batch.ts';
+import { PipelineError } from '../../core/errors.ts';
+import { type ChangeEvent, type Dataset, UNCHANGED, ValueRow } from '../../core/event.ts';
+import type { Mapping } from '../../inference/mapping-schema.ts';
+import { ModelRegistry } from '../../inference/models/registry.ts';
+import { MemoryModelStore } from '../../inference/models/store.ts';
+import { Scorer } from '../../inference/scorer/supervisor.ts';
+import { inferenceStage, type InferenceStage, type ModelUse } from '../../inference/stage.ts';
+import { eventually } from '../support/eventually.ts';
+import {
+  batchOf,
+  endlessModel,
+  insertInto,
+  linearModel,
+  modelOf,
+  plainDataset,
+  plainInsert,
+  plainMapping,
+  registryOf,
+  useOf,
+} from './models.ts';
+
+const never = new AbortController().signal;
+
+/** Runs `work` with a stage of these parts and closes everything. */
+async function withStage(
+  registry: ModelRegistry,
+  uses: readonly ModelUse[],
+  work: (stage: InferenceStage, scorer: Scorer) => Promise<void>,
+): Promise<void> {
+  await using scorer = new Scorer({ runLimitMs: 150 });
+  await using stage = inferenceStage({ registry, scorer, uses });
+  await work(stage, scorer);
+}
+
+async function judged(stage: InferenceStage, ...events: readonly ChangeEvent[]): Promise<Batch> {
+  const batch = batchOf(...events);
+  await stage.run(batch, never);
+  return batch;
+}
+
+const scoresOf = (batch: Batch) => [...(batch.scores[0]?.values ?? [])];
+const statusOf = (batch: Batch) => [...(batch.scores[0]?.status ?? [])];
+const rulesOf = (batch: Batch) => batch.findings.map(({ index, rule, verdict }) => `${index} ${rule} ${verdict}`);
+
+test('events of the dataset and the operations are scored in their places, others are not asked for', async () => {
+  const other: Dataset = { ...plainDataset, name: 'test.public.other' as Dataset['name'] };
+  const update: ChangeEvent = { ...plainInsert(3, 3), op: 'update', before: null, after: new ValueRow(3, 3, 1) };
+  const gone: ChangeEvent = { ...plainInsert(4, 4), op: 'delete', before: new ValueRow(4, 4, 1), after: null };
+  const write = { score: 'risk', model: null, at: 'scored_at' };
+  await withStage(await registryOf('plain', { bytes: linearModel([1, 100]) }), [useOf({ on: ['insert'], write })], async (stage) => {
+    const batch = batchOf(plainInsert(1, 1), insertInto(other, 2, 2, 0), update, gone, plainInsert(5, 5), plainInsert(6, 6));
+    batch.mark({
+      index: 5,
+      stage: 'quality',
+      rule: 'r',
+      column: null,
+      verdict: Verdict.Quarantine,
+      severity: 'info',
+      message: '',
+      notify: false,
+    });
+    await stage.run(batch, never);
+    expect(scoresOf(batch)).toEqual([1, NaN, NaN, NaN, 5, NaN]);
+    expect(statusOf(batch)).toEqual([ScoreStatus.Scored, 0, 0, 0, ScoreStatus.Scored, ScoreStatus.NotAsked]);
+    expect(batch.scores[0]).toMatchObject({ dataset: plainDataset.name, model: 'plain', version: '1', write });
+    const none = await judged(stage, gone);
+    expect(none.scores).toEqual([]);
+  });
+});
+
+test('the first route that is true counts', async () => {
+  const routes = [
+    { when: 'score >= 0.9 && after.b > 0', do: 'quarantine', severity: 'critical' },
+    { when: 'score >= 0.8', do: 'alert', severity: 'warning' },
+    { when: 'score >= 0.5', do: 'tag', severity: 'info' },
+  ] as const;
+  await withStage(await registryOf('plain', { bytes: linearModel([1, 0]) }), [useOf({ routes })], async (stage) => {
+    const batch = await judged(stage, plainInsert(1, 0.95, 1), plainInsert(2, 0.95, 0), plainInsert(3, 0.6), plainInsert(4, 0.1));
+    expect([...batch.verdicts]).toEqual([Verdict.Quarantine, Verdict.Tag, Verdict.Tag, Verdict.Pass]);
+    expect(batch.findings.map(({ rule, severity, notify }) => [rule, severity, notify])).toEqual([
+      ['plain.route[0]', 'critical', false],
+      ['plain.route[1]', 'warning', true],
+      ['plain.route[2]', 'info', false],
+    ]);
+    expect(batch.findings[0]?.message).toBe('plain@1 scores 0.9500: score >= 0.9 && after.b > 0');
+  });
+});
+
+test('a row that can not be read is a finding, and the rest of the batch is scored', async () => {
+  const mapping: Mapping = { ...plainMapping, unreadable: { do: 'quarantine', severity: 'info' } };
+  await withStage(await registryOf('plain', { bytes: linearModel([1, 0]), mapping }), [useOf()], async (stage) => {
+    const batch = await judged(
+      stage,
+      plainInsert(1, 1),
+      plainInsert(2, null),
+      plainInsert(3, NaN),
+      plainInsert(4, UNCHANGED),
+      plainInsert(5, Infinity),
+      plainInsert(6, 6),
+    );
+    expect(scoresOf(batch)).toEqual([1, NaN, NaN, NaN, NaN, 6]);
+    expect(rulesOf(batch)).toEqual([1, 2, 3, 4].map((index) => `${index} plain.unreadable ${Verdict.Quarantine}`));
+    expect(batch.findings[0]).toMatchObject({
+      severity: 'info',
+      message: 'plain@1 can\'t score this row: the feature "a" can\'t be read from it',
+    });
+    expect(stage.status()).toMatchObject([{ scored: 2, unreadable: 4, unavailable: 0, problem: null }]);
+  });
+});
+
+test('a score that is no number is no score', async () => {
+  const root = modelOf(
+    [
+      { op: 'ReduceSum', inputs: ['features'], outputs: ['sum'], attributes: { keepdims: { kind: 'int', value: 1 } } },
+      { op: 'Sqrt', inputs: ['features'], outputs: ['score'] },
+    ],
+    { width: 2 },
+  );
+  await withStage(
+    await registryOf('plain', { bytes: root }),
+    [useOf({ routes: [{ when: 'score < 100', do: 'quarantine', severity: 'info' }] })],
+    async (stage) => {
+      const batch = await judged(stage, plainInsert(1, -4), plainInsert(2, 4));
+      expect(scoresOf(batch)).toEqual([NaN, 2]);
+      expect(rulesOf(batch)).toEqual([`0 plain.unreadable ${Verdict.Warn}`, `1 plain.route[0] ${Verdict.Quarantine}`]);
+    },
+  );
+});
+
+const failing: readonly [string, (use: Partial<ModelUse>, work: (stage: InferenceStage) => Promise<void>) => Promise<void>][] = [
+  ['not registered', async (use, work) => withStage(await ModelRegistry.open(new MemoryModelStore()), [useOf(use)], work)],
+  [
+    'stuck',
+    async (use, work) => withStage(await registryOf('plain', { bytes: endlessModel() }), [useOf({ ...use, deadlineMs: 100 })], work),
+  ],
+  [
+    'not loadable',
+    async (use, work) => withStage(await registryOf('plain', { bytes: new Uint8Array([9]) }), [useOf({ ...use, deadlineMs: 10 })], work),
+  ],
+  [
+    'reading a column that is no more',
+    async (use, work) =>
+      withStage(
+        await registryOf('plain', {
+          bytes: linearModel([1, 0]),
+          mapping: { ...plainMapping, columns: { ...plainMapping.columns, gone: 'text' } },
+        }),
+        [useOf(use)],
+        work,
+      ),
+  ],
+];
+
+test.each(failing)('a model that is %s: fail_open passes, fail_closed quarantines, hold stops the lane', async (_name, run) => {
+  const events = [plainInsert(1, 1, 1), plainInsert(2, 2, 1)];
+  await run({ failure: 'fail_open' }, async (stage) => {
+    const batch = await judged(stage, ...events);
+    expect([statusOf(batch), rulesOf(batch)]).toEqual([[ScoreStatus.Unavailable, ScoreStatus.Unavailable], []]);
+    expect(stage.status()[0]).toMatchObject({ unavailable: 2, problem: expect.any(String) });
+  });
+  await run({ failure: 'fail_closed' }, async (stage) => {
+    expect(rulesOf(await judged(stage, ...events))).toEqual([0, 1].map((index) => `${index} plain.unavailable ${Verdict.Quarantine}`));
+  });
+  await run({ failure: 'hold' }, async (stage) => {
+    const error = await judged(stage, ...events).catch((reason: unknown) => reason);
+    expect(error).toBeInstanceOf(PipelineError);
+    expect(error).toMatchObject({ code: 'MODEL_UNAVAILABLE', message: 'scoring test.public.plain by plain' });
+  });
+});
+
+test('after an endless run and after a killed child the service goes on scoring', async () => {
+  await withStage(await registryOf('plain', { bytes: endlessModel() }), [useOf()], async (stage, scorer) => {
+    expect(scoresOf(await judged(stage, plainInsert(1, 1)))).toEqual([1]);
+    expect(statusOf(await judged(stage, plainInsert(2, 2, 1)))).toEqual([ScoreStatus.Unavailable]); // Runs without an end.
+    expect(scoresOf(await judged(stage, plainInsert(3, 3)))).toEqual([3]);
+    process.kill(scorer.status()[0]?.pid ?? 0, 'SIGKILL');
+    await eventually(async () => scoresOf(await judged(stage, plainInsert(4, 4)))[0] === 4, 'a score by the next child');
+    expect(scorer.status()[0]?.restarts).toBe(2);
+  });
+});
+
+test('a new version is taken up between batches, without a batch that waits or goes unscored', async () => {
+  const registry = await ModelRegistry.open(new MemoryModelStore());
+  expect((await registry.register('plain', linearModel([1, 0]), plainMapping)).kind).toBe('registered');
+  await withStage(registry, [useOf()], async (stage, scorer) => {
+    const first = await judged(stage, plainInsert(1, 1));
+    expect([scoresOf(first), first.scores[0]?.version]).toEqual([[1], '1']);
+    expect((await registry.register('plain', linearModel([100, 0]), plainMapping)).kind).toBe('registered');
+    const seen = new Set<string>();
+    await eventually(async () => {
+      const batch = await judged(stage, plainInsert(2, 2));
+      const { version } = batch.scores[0] ?? { version: 'none' };
+      seen.add(`${version}: ${scoresOf(batch).join()}`);
+      return version === '2';
+    }, 'the new version');
+    expect([...seen]).toEqual(['1: 2', '2: 200']);
+    await eventually(() => scorer.status().length === 1, 'the end of the old child');
+    // And back again, to what has no child any more.
+    await registry.setAlias('plain', 'production', 1);
+    await eventually(async () => (await judged(stage, plainInsert(3, 3))).scores[0]?.version === '1', 'the old version');
+  });
+});
+
+test('a version that does not load is never switched to', async () => {
+  const registry = await registryOf('plain', { bytes: linearModel([1, 0]) }, { bytes: new Uint8Array([9]) });
+  await registry.setAlias('plain', 'production', 1);
+  await withStage(registry, [useOf()], async (stage, scorer) => {
+    await judged(stage, plainInsert(1, 1));
+    await registry.setAlias('plain', 'production', 2);
+    await judged(stage, plainInsert(1, 1));
+    await eventually(() => scorer.status().some(({ lastFailure }) => lastFailure !== null), 'the failure to load');
+    expect(scoresOf(await judged(stage, plainInsert(2, 2)))).toEqual([2]);
+    expect(stage.status()).toMatchObject([{ version: 1, nextVersion: 2 }]);
+  });
+});
+
+test('a route that does not compile is an error of the config, and check says so before', async () => {
+  await withStage(
+    await registryOf('plain', { bytes: linearModel([1, 0]) }),
+    [useOf({ routes: [{ when: 'skore > 1', do: 'tag', severity: 'info' }] })],
+    async (stage) => {
+      expect(stage.check([plainDataset]).map(({ path }) => path)).toEqual([expect.stringMatching(/^models\[0\]\.routes\[0\]\.when/)]);
+      await expect(judged(stage, plainInsert(1, 1))).rejects.toMatchObject({ code: 'CONFIG_INVALID' });
+    },
+  );
+  await withStage(await ModelRegistry.open(new MemoryModelStore()), [useOf()], async (stage) => {
+    expect(stage.check([plainDataset])).toMatchObject([{ severity: 'warning', path: 'models[0].model' }]);
+  });
+});
+
+test('an abort is obeyed while the first child starts', async () => {
+  await withStage(await registryOf('plain', { bytes: linearModel([1, 0]) }), [useOf()], async (stage) => {
+    const abort = new AbortController();
+    const run = stage.run(batchOf(plainInsert(1, 1)), abort.signal);
+    abort.abort(new Error('stop'));
+    await expect(run).rejects.toThrow('stop');
+  });
+});
