@@ -157,12 +157,12 @@ const itemProperties = {
   settledAtMs: numberOrNull('Unix time in ms; null while open.'),
   by: textOrNull('Who released or discarded it.'),
   why: textOrNull('Why it was discarded.'),
+  lane: text('The lane that brought it.'),
   findings: list(findingSchema, 'Why it is held.'),
 } as const;
 export const itemSchema = shape('A quarantined event.', itemProperties);
 export const itemDetailSchema = shape('A quarantined event with its row.', {
   ...itemProperties,
-  lane: text('The lane that brought it.'),
   columns: list(
     shape('A cell.', {
       name: text('The column.'),
@@ -170,7 +170,7 @@ export const itemDetailSchema = shape('A quarantined event with its row.', {
       key: yes('Whether it is part of the key.'),
       before: textOrNull('The cell before the change as text; null where it is null or there was no row.'),
       after: textOrNull('The cell after the change as text.'),
-      note: textOrNull('`unchanged`: the source did not send it. `redacted`: the rule file hides it.'),
+      note: textOrNull('`unchanged`: the source did not send it.'),
     }),
     'The row.',
   ),

@@ -1,0 +1,89 @@
+/** Where people look at and settle what a pipeline has quarantined: a connection to the target beside the lanes' own. */
+import type { Clock } from '../core/clock.ts';
+import type { Stage } from '../core/contracts.ts';
+import { PipelineError } from '../core/errors.ts';
+import type { DatasetName } from '../core/event.ts';
+import type { ModelRegistry } from '../inference/models/registry.ts';
+import type { Scorer } from '../inference/scorer/supervisor.ts';
+import { type InferenceStage, inferenceStage } from '../inference/stage.ts';
+import { qualityStage } from '../quality/stage.ts';
+import { type PostgresSink, postgresSink } from '../sync/postgres/sink.ts';
+import { datasetsOf, partsOf } from './config.ts';
+import type { Config, PipelineConfig } from './config-schema.ts';
+import { modelUses, sinkOptions } from './connect.ts';
+import type { RuleFile } from './rule-files.ts';
+
+export interface DeskParts {
+  readonly config: Config;
+  readonly name: string;
+  readonly pipeline: PipelineConfig;
+  readonly rules: ReadonlyMap<DatasetName, RuleFile>;
+  readonly registry: ModelRegistry;
+  readonly scorer: Scorer;
+  readonly clock: Clock;
+}
+
+export class Desk implements AsyncDisposable {
+  readonly pipeline: string;
+  readonly datasets: readonly DatasetName[];
+  readonly #parts: DeskParts;
+  #sink: Promise<PostgresSink> | null = null;
+
+  constructor(parts: DeskParts) {
+    this.#parts = parts;
+    this.pipeline = parts.name;
+    this.datasets = datasetsOf(parts.pipeline.source, partsOf(parts.config, parts.pipeline).source);
+  }
+
+  /** A sink of its own, for a lane's run. */
+  openSink(): Promise<PostgresSink> {
+    const { config, name, pipeline, rules, clock } = this.#parts;
+    return postgresSink(sinkOptions(config, name, pipeline, rules, clock));
+  }
+
+  /** Works with the target by the desk's own connection, which is opened again at the next call where it broke. */
+  async withSink<T>(work: (sink: PostgresSink) => Promise<T>): Promise<T> {
+    this.#sink ??= this.openSink();
+    const opening = this.#sink;
+    try {
+      return await work(await opening);
+    } catch (error) {
+      if (this.#sink === opening && !(error instanceof PipelineError && error.after === 'bug')) {
+        this.#sink = null;
+        // Broken anyway, and the next call opens another: nobody waits for its end.
+        void opening.then((sink) => sink[Symbol.asyncDispose]()).catch(() => {});
+      }
+      throw error;
+    }
+  }
+
+  quality(): ReturnType<typeof qualityStage> {
+    return qualityStage(new Map([...this.#parts.rules].map(([dataset, { contract }]) => [dataset, contract])));
+  }
+
+  /** To be disposed of; null where the pipeline scores nothing. */
+  inference(): InferenceStage | null {
+    const { registry, scorer, pipeline, clock } = this.#parts;
+    return pipeline.models.length === 0 ? null : inferenceStage({ registry, scorer, uses: modelUses(pipeline), clock });
+  }
+
+  /** Does something with stages made for it alone, for a stage works on one batch at a time. */
+  async withStages<T>(work: (stages: readonly Stage[]) => Promise<T>): Promise<T> {
+    const inference = this.inference();
+    try {
+      return await work([this.quality(), ...(inference === null ? [] : [inference])]);
+    } finally {
+      await inference?.[Symbol.asyncDispose]();
+    }
+  }
+
+  ruleFile(dataset: DatasetName): string | null {
+    return this.#parts.rules.get(dataset)?.file ?? null;
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    const opening = this.#sink;
+    this.#sink = null;
+    await opening?.then((sink) => sink[Symbol.asyncDispose]()).catch(() => {}); // On its way out; it may be away already.
+  }
+}

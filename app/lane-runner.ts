@@ -1,0 +1,216 @@
+/**
+ * Keeps one lane of a pipeline running. A failure ends the run; the error table says what follows: another run after a backoff, or a
+ * halt, which is remembered in the state file and lasts over restarts until a person resumes.
+ */
+import { backoffMs, type Clock } from '../core/clock.ts';
+import type { Observer } from '../core/contracts.ts';
+import { PipelineError } from '../core/errors.ts';
+import type { LaneId } from '../core/event.ts';
+import { type PipelineParts, runPipeline } from '../core/pipeline.ts';
+import type { LaneRunState, LaneStatus, Reason } from './http/shapes.ts';
+import { errorFields, type Logger } from './logger.ts';
+import { withoutSecrets } from './secret.ts';
+import type { Halts } from './state/halts.ts';
+
+/** What one run needs, opened for it and closed after it. */
+export interface Run extends AsyncDisposable {
+  readonly parts: Omit<PipelineParts, 'observers' | 'clock'>;
+}
+
+export interface LaneRunnerOptions {
+  readonly lane: LaneId;
+  readonly role: 'main' | 'replay';
+  /** Names its halt in the state file. */
+  readonly haltName: string;
+  /** Opens source and sink. Rejects with a PipelineError where one of them is away. */
+  readonly open: (signal: AbortSignal) => Promise<Run>;
+  readonly observers: readonly Observer[];
+  readonly halts: Halts;
+  readonly clock: Clock;
+  readonly logger: Logger;
+  readonly onState?: (state: LaneRunState, reason: Reason | null) => void;
+}
+
+/** A halt that a person asked for. */
+export const OPERATOR = 'OPERATOR';
+
+/** `cut`: ended on purpose from here (a halt). */
+type Ending = { readonly kind: 'drained' | 'ended' | 'cut' } | { readonly kind: 'failed'; readonly error: unknown };
+
+export class LaneRunner {
+  readonly #options: LaneRunnerOptions;
+  readonly #drain = new AbortController();
+  readonly #stop = new AbortController();
+  #state: LaneRunState = 'starting';
+  #sinceMs: number;
+  #reason: Reason | null = null;
+  #attempts = 0;
+  #retryAtMs: number | null = null;
+  #abortRun: AbortController | null = null;
+  /** Ends the wait of a halt or a backoff. */
+  #wake = new AbortController();
+  #halt: Reason | null;
+  #loop: Promise<void> | null = null;
+
+  constructor(options: LaneRunnerOptions) {
+    this.#options = options;
+    this.#sinceMs = options.clock.now();
+    const halt = options.halts.get(options.haltName);
+    this.#halt = halt === null ? null : { code: halt.code, message: halt.message, fix: halt.fix, atMs: halt.atMs };
+    if (this.#halt !== null) this.#enter('halted', this.#halt);
+  }
+
+  start(): void {
+    this.#loop ??= this.#runForever();
+  }
+
+  status(): LaneStatus {
+    const { lane, role } = this.#options;
+    return {
+      lane,
+      role,
+      state: this.#state,
+      sinceMs: this.#sinceMs,
+      reason: this.#reason,
+      attempts: this.#attempts,
+      retryAtMs: this.#retryAtMs,
+    };
+  }
+
+  get state(): LaneRunState {
+    return this.#state;
+  }
+
+  /** Stops the lane at its checkpoint before anything more is committed, and until `resume`. Remembered before it returns. */
+  halt(code: string, message: string, fix: string): void {
+    if (this.#drain.signal.aborted) return;
+    const reason = { code, message: withoutSecrets(message), fix, atMs: this.#options.clock.now() };
+    this.#halt = reason;
+    this.#options.halts.set({ pipeline: this.#options.haltName, ...reason });
+    this.#options.logger.warn('halted', { lane: this.#options.lane, code, reason: reason.message, fix });
+    this.#abortRun?.abort(new Halted());
+    this.#wake.abort();
+    this.#enter('halted', reason);
+  }
+
+  /** Lets a halted lane go on, and one that backs off try at once. */
+  resume(): void {
+    const { halts, haltName, logger, lane } = this.#options;
+    if (halts.clear(haltName)) logger.info('resumed', { lane });
+    this.#halt = null;
+    this.#attempts = 0;
+    this.#wake.abort();
+  }
+
+  /** Stops reading, commits what was read, and ends; after `deadlineMs` cuts it off, and the next start reads it again. */
+  async drain(deadlineMs: number): Promise<void> {
+    this.#drain.abort();
+    this.#wake.abort();
+    if (this.#state === 'running' || this.#state === 'starting') this.#enter('draining', null);
+    const deadline = setTimeout(() => {
+      this.#options.logger.warn('the drain took too long and was cut off; what was in flight is read again next time', {
+        lane: this.#options.lane,
+      });
+      this.#stop.abort();
+    }, deadlineMs);
+    try {
+      await this.#loop;
+    } finally {
+      clearTimeout(deadline);
+    }
+    this.#enter('stopped', null);
+  }
+
+  async #runForever(): Promise<void> {
+    const { clock } = this.#options;
+    while (!this.#drain.signal.aborted) {
+      this.#wake = new AbortController();
+      if (this.#halt !== null) {
+        this.#enter('halted', this.#halt);
+        await clock.sleep(2 ** 31 - 1, this.#wake.signal);
+        continue;
+      }
+      const ending = await this.#runOnce();
+      if (ending.kind === 'drained') return;
+      if (this.#halt !== null || ending.kind === 'cut') continue;
+      if (ending.kind === 'failed') this.#judge(ending.error);
+      else this.#enter('stopped', null);
+      if (this.#halt !== null) continue;
+      if (this.#drain.signal.aborted) return;
+      const ms = ending.kind === 'ended' ? 1000 : backoffMs(this.#attempts, clock);
+      if (ending.kind === 'failed') {
+        this.#retryAtMs = clock.now() + Math.round(ms);
+        await clock.sleep(ms, this.#wake.signal);
+        this.#retryAtMs = null;
+      } else await clock.sleep(ms, this.#wake.signal);
+    }
+  }
+
+  async #runOnce(): Promise<Ending> {
+    const { open, observers, clock, lane, logger } = this.#options;
+    const abortRun = new AbortController();
+    this.#abortRun = abortRun;
+    const onStop = () => abortRun.abort(new Halted());
+    this.#stop.signal.addEventListener('abort', onStop, { once: true });
+    if (this.#stop.signal.aborted) onStop();
+    if (this.#attempts === 0) this.#enter('starting', null);
+    const committed: Observer = () => {
+      if (this.#attempts > 0 || this.#state === 'backing-off') this.#recovered();
+    };
+    try {
+      await using run = await open(abortRun.signal);
+      if (this.#attempts === 0) this.#enter('running', null);
+      logger.info('running', { lane });
+      await runPipeline(
+        { ...run.parts, observers: [...observers, committed], clock },
+        { drain: this.#drain.signal, abort: abortRun.signal },
+      );
+      return { kind: this.#drain.signal.aborted ? 'drained' : 'ended' };
+    } catch (error) {
+      if (this.#stop.signal.aborted) return { kind: 'drained' };
+      // Whatever a part made of the abort, it was not its own failure.
+      if (abortRun.signal.aborted) return { kind: 'cut' };
+      return { kind: 'failed', error };
+    } finally {
+      this.#stop.signal.removeEventListener('abort', onStop);
+      this.#abortRun = null;
+    }
+  }
+
+  #recovered(): void {
+    this.#attempts = 0;
+    if (!this.#drain.signal.aborted) this.#enter('running', null);
+  }
+
+  #judge(thrown: unknown): void {
+    const { clock, logger, lane } = this.#options;
+    const error = thrown instanceof PipelineError ? thrown : new PipelineError('BUG', 'an unexpected error', { cause: thrown });
+    if (error.after !== 'backoff') {
+      logger.error('the lane cannot go on by itself', { lane, ...errorFields(error) });
+      this.halt(error.code, describe(error), error.fix);
+      return;
+    }
+    this.#attempts++;
+    const reason = { code: error.code, message: withoutSecrets(describe(error)), fix: error.fix, atMs: clock.now() };
+    logger.warn('the run failed and is tried again', { lane, attempt: this.#attempts, ...errorFields(error) });
+    this.#enter('backing-off', reason);
+  }
+
+  #enter(state: LaneRunState, reason: Reason | null): void {
+    if (state !== this.#state) this.#sinceMs = this.#options.clock.now();
+    const changed = state !== this.#state || reason?.code !== this.#reason?.code;
+    this.#state = state;
+    this.#reason = reason;
+    if (changed) this.#options.onState?.(state, reason);
+  }
+}
+
+/** Why a run was cut off on purpose; never judged. */
+class Halted extends Error {
+  override readonly name = 'Halted';
+}
+
+/** The message with that of its cause: what the server said is most of the news. */
+function describe(error: PipelineError): string {
+  return error.cause instanceof Error && error.cause.message !== '' ? `${error.message}: ${error.cause.message}` : error.message;
+}

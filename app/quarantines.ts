@@ -1,0 +1,119 @@
+/** The quarantines of all pipelines as one: what the HTTP API and the command line look into and settle. */
+import type { Quarantine, QuarantineFilter, QuarantineItem } from '../core/contracts.ts';
+import { PipelineError } from '../core/errors.ts';
+import type { Desk } from './desk.ts';
+import { dryRunRelease } from './dry-run.ts';
+import type { ItemChoice } from './http/operations.ts';
+import type { ItemDetail, ItemPage, ReleaseOutcome, ReleaseView } from './http/shapes.ts';
+import { itemDetail, itemView } from './items.ts';
+
+/** Items that one call may release or discard by a filter. */
+export const CHOICE_MAX = 10_000;
+const OPEN = ['held', 'waiting'] as const;
+
+/** Newest first over all pipelines; `after` is the `next` of the page before. */
+export async function listItems(desks: readonly Desk[], filter: Omit<QuarantineFilter, 'after'>, after: string | null): Promise<ItemPage> {
+  const cursor = readCursor(after);
+  const pages = await Promise.all(
+    desksOf(desks, filter.dataset).map(async (desk) => {
+      const last = cursor[desk.pipeline];
+      const items = await desk.withSink((sink) =>
+        sink.quarantine.find({ ...filter, limit: filter.limit + 1, ...(last === undefined ? {} : { after: last }) }),
+      );
+      return items.map((item) => ({ pipeline: desk.pipeline, item }));
+    }),
+  );
+  const merged = pages.flat().sort((a, b) => b.item.heldAtMs - a.item.heldAtMs);
+  const shown = merged.slice(0, filter.limit);
+  const next: Record<string, string> = { ...cursor };
+  for (const { pipeline, item } of shown) next[pipeline] = item.id;
+  return {
+    items: shown.map(({ pipeline, item }) => itemView(pipeline, item)),
+    next: merged.length > shown.length ? Buffer.from(JSON.stringify(next)).toString('base64url') : null,
+  };
+}
+
+export async function getItem(desks: readonly Desk[], id: string): Promise<ItemDetail | null> {
+  const desk = deskOf(desks, id);
+  const item = desk === undefined ? null : await desk.withSink((sink) => sink.quarantine.get(id));
+  return desk === undefined || item === null ? null : itemDetail(desk.pipeline, item);
+}
+
+export async function releaseItems(
+  desks: readonly Desk[],
+  choice: ItemChoice,
+  by: string,
+  dryRun: boolean,
+  signal: AbortSignal,
+): Promise<ReleaseView> {
+  const results: ReleaseOutcome[] = [];
+  const released: string[] = [];
+  for (const { desk, ids } of await choose(desks, choice)) {
+    if (dryRun)
+      results.push(...(await desk.withStages((stages) => desk.withSink((sink) => dryRunRelease(ids, sink.quarantine, stages, signal)))));
+    else released.push(...(await desk.withSink((sink) => sink.quarantine.release(ids, by))));
+  }
+  if (dryRun)
+    for (const id of choice.ids ?? []) if (deskOf(desks, id) === undefined) results.push({ id, outcome: 'unknown', findings: [] });
+  return { dryRun, results, released };
+}
+
+export async function discardItems(desks: readonly Desk[], choice: ItemChoice, by: string, why: string): Promise<readonly string[]> {
+  const discarded: string[] = [];
+  for (const { desk, ids } of await choose(desks, choice))
+    discarded.push(...(await desk.withSink((sink) => sink.quarantine.discard(ids, by, why))));
+  return discarded;
+}
+
+/** The open items that are meant, by desk and oldest first; desks without any are left out. */
+async function choose(
+  desks: readonly Desk[],
+  { ids, filter }: ItemChoice,
+): Promise<readonly { readonly desk: Desk; readonly ids: readonly string[] }[]> {
+  if (ids !== undefined)
+    return desks.map((desk) => ({ desk, ids: ids.filter((id) => deskOf(desks, id) === desk) })).filter((one) => one.ids.length > 0);
+  const chosen = filter ?? {};
+  const found = await Promise.all(
+    desksOf(desks, chosen.dataset).map(async (desk) => {
+      const items = await desk.withSink((sink) => allOf(sink.quarantine, { ...chosen, status: chosen.status ?? OPEN }));
+      return { desk, ids: items.map(({ id }) => id) };
+    }),
+  );
+  return found.filter((one) => one.ids.length > 0);
+}
+
+/** Every item that fits, oldest first, up to CHOICE_MAX. */
+async function allOf(
+  quarantine: Pick<Quarantine, 'find'>,
+  filter: Omit<QuarantineFilter, 'limit' | 'after'>,
+): Promise<readonly QuarantineItem[]> {
+  const found: QuarantineItem[] = [];
+  for (let after: string | undefined; found.length < CHOICE_MAX;) {
+    const page = await quarantine.find({ ...filter, limit: 500, ...(after === undefined ? {} : { after }) });
+    found.push(...page);
+    after = page.at(-1)?.id;
+    if (page.length < 500 || after === undefined) break;
+  }
+  return found.slice(0, CHOICE_MAX).reverse();
+}
+
+function desksOf(desks: readonly Desk[], dataset: string | undefined): readonly Desk[] {
+  return dataset === undefined ? desks : desks.filter((desk) => desk.datasets.some((known) => known === dataset));
+}
+
+/** An item's id begins with its dataset, and a dataset belongs to one pipeline. */
+function deskOf(desks: readonly Desk[], id: string): Desk | undefined {
+  return desks.find((desk) => desk.datasets.some((dataset) => id.startsWith(`${dataset}/`)));
+}
+
+function readCursor(after: string | null): Readonly<Record<string, string>> {
+  if (after === null) return {};
+  try {
+    const cursor: unknown = JSON.parse(Buffer.from(after, 'base64url').toString('utf8'));
+    if (typeof cursor === 'object' && cursor !== null && Object.values(cursor).every((id) => typeof id === 'string'))
+      return cursor as Record<string, string>;
+  } catch {
+    // Told below.
+  }
+  throw new PipelineError('CONFIG_INVALID', '`after` is no `next` of a page before');
+}

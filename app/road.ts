@@ -1,0 +1,356 @@
+/** One pipeline as it runs: its two lanes, its breaker, its quarantine, and what there is to tell of it. */
+import type { Clock } from '../core/clock.ts';
+import type { Observer, QuarantineItem } from '../core/contracts.ts';
+import { PipelineError } from '../core/errors.ts';
+import type { DatasetName } from '../core/event.ts';
+import { postgresSource } from '../cdc/postgres/source.ts';
+import { replaySource } from '../cdc/replay.ts';
+import type { InferenceStage } from '../inference/stage.ts';
+import type { ModelRegistry } from '../inference/models/registry.ts';
+import type { Scorer } from '../inference/scorer/supervisor.ts';
+import type { AlertSender } from '../ops/alerts/webhook.ts';
+import { scoreAlerts } from '../ops/alerts/score-alerts.ts';
+import { type QuarantineBreaker, quarantineBreaker } from '../ops/breaker.ts';
+import type { DatasetSeries, Metrics, PipelineSeries } from '../ops/metrics.ts';
+import type { PostgresSink } from '../sync/postgres/sink.ts';
+import { laneOf, partsOf, replayLaneOf } from './config.ts';
+import type { Config, PipelineConfig } from './config-schema.ts';
+import { breakerSettings, modelUses, sourceOptions } from './connect.ts';
+import { Desk } from './desk.ts';
+import type { DatasetStatus, LaneRunState, LaneView, ModelUseStatus, PipelineStatus, Reason } from './http/shapes.ts';
+import { LaneRunner, OPERATOR, type Run } from './lane-runner.ts';
+import { errorFields, type Logger } from './logger.ts';
+import type { RuleFile } from './rule-files.ts';
+import type { Halts } from './state/halts.ts';
+import { formatDuration } from './units.ts';
+
+export interface RoadParts {
+  readonly config: Config;
+  readonly name: string;
+  readonly pipeline: PipelineConfig;
+  readonly rules: ReadonlyMap<DatasetName, RuleFile>;
+  readonly registry: ModelRegistry;
+  readonly scorer: Scorer;
+  readonly metrics: Metrics;
+  readonly alerts: AlertSender;
+  readonly halts: Halts;
+  readonly clock: Clock;
+  readonly logger: Logger;
+}
+
+/** How often the target is asked whether it is there, and what its quarantine holds. */
+const PROBE_MS = 1000;
+const REPLAY_BATCH_ROWS = 500;
+
+type Source = ReturnType<typeof postgresSource>;
+export type Counts = Awaited<ReturnType<PostgresSink['quarantine']['counts']>>;
+
+export class Road implements AsyncDisposable {
+  readonly name: string;
+  readonly desk: Desk;
+  readonly #parts: RoadParts;
+  readonly #main: LaneRunner;
+  readonly #replay: LaneRunner;
+  readonly #breaker: QuarantineBreaker;
+  /** Two lanes run at once, and a stage works on one batch at a time. */
+  readonly #inference: readonly (InferenceStage | null)[];
+  readonly #stopped = new AbortController();
+  #source: Source | null = null;
+  #targetProblem: string | null = 'the target has not been asked yet';
+  #counts: Counts = [];
+  #changes = 0;
+  #haltedAtMs: number | null = null;
+  #probing: Promise<void> = Promise.resolve();
+
+  constructor(parts: RoadParts) {
+    const { name, pipeline, config, clock, metrics, halts } = parts;
+    this.#parts = parts;
+    this.name = name;
+    const { source } = partsOf(config, pipeline);
+    this.desk = new Desk(parts);
+    this.#breaker = this.#makeBreaker();
+    this.#inference = [this.desk.inference(), this.desk.inference()];
+    const logger = parts.logger.with({ pipeline: name });
+    const seen: Observer = ({ applied, batch }) => {
+      if (applied.held > 0 || batch.origin === 'replay') this.#changes++;
+    };
+    const alert = scoreAlerts({ pipeline: name, clock, emit: (data) => this.#tell('score.alert', data) });
+    const common = { halts, clock, logger };
+    this.#main = new LaneRunner({
+      ...common,
+      lane: laneOf(pipeline.source, source),
+      role: 'main',
+      haltName: name,
+      open: () => this.#openMain(),
+      observers: [metrics.observer(name), seen, alert, this.#breaker.observe],
+      onState: (state, reason) => this.#onState(state, reason),
+    });
+    this.#replay = new LaneRunner({
+      ...common,
+      lane: replayLaneOf(name),
+      role: 'replay',
+      haltName: replayLaneOf(name),
+      open: () => this.#openReplay(),
+      observers: [metrics.observer(name), seen],
+      onState: (state, reason) => {
+        if (state === 'halted' && reason !== null)
+          this.#tell('lane.halted', { pipeline: name, code: reason.code, message: reason.message, fix: reason.fix });
+      },
+    });
+  }
+
+  start(): void {
+    this.#main.start();
+    this.#replay.start();
+    this.#probing = this.#probeForever();
+  }
+
+  /** Reading stops, what was read is committed; what takes longer is cut off. */
+  async drain(deadlineMs: number): Promise<void> {
+    await Promise.all([this.#main.drain(deadlineMs), this.#replay.drain(deadlineMs)]);
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    this.#stopped.abort();
+    await this.#probing;
+    for (const stage of this.#inference) await stage?.[Symbol.asyncDispose]();
+    await this.desk[Symbol.asyncDispose]();
+  }
+
+  resume(): void {
+    this.#breaker.reset();
+    this.#main.resume();
+    this.#replay.resume();
+  }
+
+  halt(by: string, why: string): void {
+    this.#main.halt(OPERATOR, why === '' ? `halted by ${by}` : `halted by ${by}: ${why}`, 'Resume the pipeline when you are done.');
+  }
+
+  get changes(): number {
+    return this.#changes;
+  }
+
+  noteChange(): void {
+    this.#changes++;
+  }
+
+  get counts(): Counts {
+    return this.#counts;
+  }
+
+  status(series: PipelineSeries | null): PipelineStatus {
+    const { name, pipeline, config } = this.#parts;
+    const main = this.#main.status();
+    const replay = this.#replay.status();
+    const worse = replay.state === 'halted' && main.state !== 'halted' ? replay : main;
+    const notReady = this.notReady(series);
+    return {
+      name,
+      source: pipeline.source,
+      target: pipeline.target,
+      targetSchema: partsOf(config, pipeline).target.schema,
+      state: worse.state,
+      sinceMs: worse.sinceMs,
+      retryAtMs: worse.retryAtMs,
+      attempt: worse.attempts,
+      error: worse.reason,
+      ready: notReady.length === 0,
+      notReady,
+      runs: [main, replay],
+      snapshot: this.#source?.progress() ?? [],
+      lagMs: this.#lagMs(series),
+      stageMs: series?.stageMs ?? { cdc: 0, quality: 0, inference: 0, sync: 0 },
+      models: this.#modelStatus(),
+      lanes: series?.lanes ?? [],
+      datasets: this.desk.datasets.map((dataset) => this.#datasetStatus(dataset, series)),
+    };
+  }
+
+  /** Why the pipeline is not ready, in words; empty where it is. */
+  notReady(series: PipelineSeries | null): readonly string[] {
+    const reasons: string[] = [];
+    for (const { role, state, reason } of [this.#main.status(), this.#replay.status()]) {
+      const what = role === 'main' ? 'the pipeline' : 'the lane of released rows';
+      if (state === 'running' || (role === 'replay' && state === 'starting')) continue;
+      reasons.push(`${what} is ${state}${reason === null ? '' : `: ${reason.message}`}`);
+    }
+    if (this.#targetProblem !== null) reasons.push(this.#targetProblem);
+    for (const { dataset, rowsDone, rowsEstimated, state } of this.#source?.progress() ?? []) {
+      if (state === 'done') continue;
+      const of = rowsEstimated === null || rowsEstimated <= 0 ? `${rowsDone} rows so far` : `${rowsDone} of about ${rowsEstimated} rows`;
+      reasons.push(`${dataset} is still being copied (${of})`);
+    }
+    const lagMs = this.#lagMs(series);
+    if (lagMs !== null && lagMs > this.#parts.pipeline.readyLag) {
+      reasons.push(
+        `it is ${formatDuration(lagMs)} behind the source, and ready means ${formatDuration(this.#parts.pipeline.readyLag)} at most`,
+      );
+    }
+    return reasons;
+  }
+
+  async lanes(): Promise<readonly LaneView[]> {
+    const states = new Map([this.#main.status(), this.#replay.status()].map((status) => [status.lane, status]));
+    const kept = await this.desk.withSink((sink) => sink.lanes());
+    return kept.flatMap((lane) => {
+      const status = states.get(lane.lane);
+      if (status === undefined) return [];
+      const { events, ...rest } = lane.ledger;
+      const out = Object.values(rest).reduce((sum, count) => sum + Number(count), 0);
+      const ledger = Object.fromEntries(Object.entries(lane.ledger).map(([name, count]) => [name, Number(count)]));
+      return [
+        {
+          pipeline: this.name,
+          lane: lane.lane,
+          role: status.role,
+          state: status.state,
+          epoch: lane.epoch,
+          position: lane.position,
+          updatedAtMs: lane.updatedAtMs,
+          ledger,
+          closed: Number(events) === out,
+        },
+      ];
+    });
+  }
+
+  async #openMain(): Promise<Run> {
+    const { config, pipeline, clock } = this.#parts;
+    const sink = await this.desk.openSink();
+    const source = postgresSource(sourceOptions(config, pipeline, clock));
+    this.#source = source;
+    const inference = this.#inference[0] ?? null;
+    return {
+      parts: { source, stages: [this.desk.quality(), ...(inference === null ? [] : [inference])], sink },
+      [Symbol.asyncDispose]: async () => {
+        await source[Symbol.asyncDispose]();
+        await sink[Symbol.asyncDispose]();
+      },
+    };
+  }
+
+  async #openReplay(): Promise<Run> {
+    const { clock, name } = this.#parts;
+    const sink = await this.desk.openSink();
+    const source = replaySource({ log: sink.quarantine, lane: replayLaneOf(name), batchRows: REPLAY_BATCH_ROWS, clock });
+    const inference = this.#inference[1] ?? null;
+    return {
+      parts: { source, stages: [this.desk.quality(), ...(inference === null ? [] : [inference])], sink },
+      [Symbol.asyncDispose]: async () => {
+        await source[Symbol.asyncDispose]();
+        await sink[Symbol.asyncDispose]();
+      },
+    };
+  }
+
+  #makeBreaker(): QuarantineBreaker {
+    const { name, pipeline, rules, clock } = this.#parts;
+    return quarantineBreaker({
+      pipeline: name,
+      clock,
+      settings: (dataset) => breakerSettings(pipeline, rules.get(dataset)),
+      onOpen: (error, opened) => {
+        this.#main.halt(error.code, error.message, error.fix);
+        const { dataset, ratio: share, rows, quarantined, topRules } = opened;
+        this.#tell('breaker.opened', {
+          pipeline: name,
+          dataset,
+          ratio: share,
+          rows,
+          quarantined,
+          topRules,
+          message: error.message,
+          fix: error.fix,
+        });
+      },
+      onClose: ({ dataset }) => this.#tell('breaker.closed', { pipeline: name, dataset }),
+      onRate: ({ dataset, ratio: share, rows, quarantined, topRules }) =>
+        this.#tell('quarantine.rate', { pipeline: name, dataset, ratio: share, rows, quarantined, topRules }),
+    });
+  }
+
+  #onState(state: LaneRunState, reason: Reason | null): void {
+    const { name, metrics, clock } = this.#parts;
+    metrics.setPipelineState(name, state);
+    if (state === 'halted' && reason !== null && this.#haltedAtMs === null) {
+      this.#haltedAtMs = reason.atMs;
+      this.#tell('lane.halted', { pipeline: name, code: reason.code, message: reason.message, fix: reason.fix });
+    } else if (state === 'running' && this.#haltedAtMs !== null) {
+      this.#tell('lane.recovered', { pipeline: name, haltedMs: clock.now() - this.#haltedAtMs });
+      this.#haltedAtMs = null;
+    }
+  }
+
+  #tell: AlertSender['emit'] = async (type, data) => {
+    try {
+      await this.#parts.alerts.emit(type, data);
+    } catch (error) {
+      this.#parts.logger.error('an alert could not be kept', { pipeline: this.name, type, ...errorFields(error) });
+    }
+  };
+
+  #lagMs(series: PipelineSeries | null): number | null {
+    const lane = this.#main.status().lane;
+    return series?.lanes.find((candidate) => candidate.lane === lane)?.lagMs ?? null;
+  }
+
+  #datasetStatus(dataset: DatasetName, series: PipelineSeries | null): DatasetStatus {
+    const known = series?.datasets.find((candidate) => candidate.dataset === dataset) ?? silent(dataset);
+    const ruleFile = this.desk.ruleFile(dataset);
+    return { ...known, quarantine: this.#countsOf(dataset), judged: ruleFile !== null, ruleFile };
+  }
+
+  #countsOf(dataset: DatasetName): Readonly<Record<QuarantineItem['status'], number>> {
+    const counts = { held: 0, waiting: 0, released: 0, applied: 0, superseded: 0, discarded: 0 };
+    for (const { dataset: of, status, count } of this.#counts) if (of === dataset) counts[status] += count;
+    return counts;
+  }
+
+  #modelStatus(): readonly ModelUseStatus[] {
+    const { registry, pipeline } = this.#parts;
+    const running = this.#inference[0]?.status() ?? [];
+    return modelUses(pipeline).map(({ model, dataset, failure }) => {
+      const [name = '', alias = ''] = model.split('@');
+      const use = running.find((candidate) => candidate.model === model && candidate.dataset === dataset);
+      const resolved = registry.resolve(model);
+      const state =
+        resolved === null
+          ? 'missing'
+          : use === undefined || use.problem !== null
+            ? 'backing-off'
+            : use.version === null
+              ? 'starting'
+              : 'ready';
+      return { model: name, dataset, alias, version: resolved === null ? null : String(resolved.version), state, failure };
+    });
+  }
+
+  async #probeForever(): Promise<void> {
+    const { clock } = this.#parts;
+    while (!this.#stopped.signal.aborted) {
+      try {
+        const counts = await this.desk.withSink((sink) => sink.quarantine.counts());
+        if (JSON.stringify(counts) !== JSON.stringify(this.#counts)) this.#changes++;
+        this.#counts = counts;
+        this.#targetProblem = null;
+      } catch (error) {
+        this.#targetProblem =
+          error instanceof PipelineError ? `the target does not answer: ${error.message}` : 'the target does not answer';
+      }
+      await clock.sleep(PROBE_MS, this.#stopped.signal);
+    }
+  }
+}
+
+function silent(dataset: DatasetName): DatasetSeries {
+  return {
+    dataset,
+    totals: { in: 0, passed: 0, tagged: 0, warned: 0, dropped: 0, held: 0 },
+    rates: { pass: 0, warn: 0, drop: 0, quarantine: 0 },
+    latencyMs: { p50: null, p99: null },
+    lastEventAtMs: null,
+    rules: [],
+    scores: [],
+  };
+}

@@ -1,0 +1,92 @@
+/** The rule files of a pipeline: found by the config's patterns, read, and held against the tables they are about. */
+import { globSync, readFileSync, statSync } from 'node:fs';
+import { relative, resolve } from 'node:path';
+import type { DatasetName } from '../core/event.ts';
+import type { Problem } from '../core/problems.ts';
+import { type Contract, parseContract } from '../quality/contract.ts';
+import { datasetsOf, type LoadedConfig, partsOf } from './config.ts';
+import { nearest } from './config-read.ts';
+import type { PipelineConfig } from './config-schema.ts';
+
+export interface RuleFile {
+  /** Relative to the config file, as people know it. */
+  readonly file: string;
+  readonly contract: Contract;
+}
+
+export interface RuleFiles {
+  readonly files: ReadonlyMap<DatasetName, RuleFile>;
+  /** Errors in the files, and a warning for each dataset without one. */
+  readonly problems: readonly Problem[];
+}
+
+export function loadRuleFiles(loaded: LoadedConfig, pipelineName: string, pipeline: PipelineConfig): RuleFiles {
+  const problems: Problem[] = [];
+  const files = new Map<DatasetName, RuleFile>();
+  const { source } = partsOf(loaded.config, pipeline);
+  const datasets = datasetsOf(pipeline.source, source);
+  const place = loaded.place('pipelines', pipelineName, 'datasets');
+  for (const path of findFiles(loaded.folder, pipeline, place, problems)) {
+    const file = relative(loaded.folder, path);
+    // Relative to where the person stands: the path is printed, and the files it names are found by it.
+    const parsed = parseContract(readFileSync(path, 'utf8'), relative('.', path));
+    if ('problems' in parsed) {
+      problems.push(...parsed.problems);
+      continue;
+    }
+    problems.push(...parsed.contract.warnings);
+    const { dataset } = parsed.contract;
+    const other = files.get(dataset);
+    if (other !== undefined) {
+      problems.push({
+        severity: 'error',
+        path: `${file}: dataset`,
+        message: `${dataset} has a rule file already: ${other.file}`,
+        fix: 'Put all its rules into one file.',
+      });
+    } else if (!datasets.includes(dataset)) {
+      // A folder of rule files may serve several pipelines: one about another source is none of this one's business.
+      const elsewhere =
+        !dataset.startsWith(`${pipeline.source}.`) && Object.keys(loaded.config.sources).some((name) => dataset.startsWith(`${name}.`));
+      if (elsewhere) continue;
+      const near = nearest(dataset, datasets);
+      problems.push({
+        severity: 'error',
+        path: `${file}: dataset`,
+        message: `${dataset} is none of the tables of the pipeline ${pipelineName}`,
+        fix:
+          near === null
+            ? `Name one of ${datasets.join(', ')}, or add its table to the source ${pipeline.source}.`
+            : `Did you mean ${near}?`,
+      });
+    } else files.set(dataset, { file, contract: parsed.contract });
+  }
+  for (const dataset of datasets) {
+    if (files.has(dataset) || problems.some((problem) => problem.severity === 'error')) continue;
+    problems.push({
+      severity: 'warning',
+      path: place,
+      message: `${dataset} has no rule file: its rows pass unjudged`,
+      fix: 'Write one (`tidegate init` makes first ones), or leave it so.',
+    });
+  }
+  return { files, problems };
+}
+
+function findFiles(folder: string, pipeline: PipelineConfig, place: string, problems: Problem[]): readonly string[] {
+  const patterns = typeof pipeline.datasets === 'string' ? [pipeline.datasets] : pipeline.datasets;
+  const found = new Set<string>();
+  for (const pattern of patterns) {
+    const paths = globSync(pattern, { cwd: folder }).map((path) => resolve(folder, path));
+    const matches = paths.filter((path) => statSync(path).isFile());
+    if (matches.length === 0)
+      problems.push({
+        severity: 'warning',
+        path: place,
+        message: `nothing matches ${pattern}`,
+        fix: 'Check the pattern; it is relative to the config file.',
+      });
+    for (const path of matches.sort()) found.add(path);
+  }
+  return [...found];
+}

@@ -1,0 +1,327 @@
+/** The service: everything that the config names, wired together, started, watched and stopped. */
+import { randomUUID } from 'node:crypto';
+import type { DatabaseSync } from 'node:sqlite';
+import type { FastifyInstance } from 'fastify';
+import { type Clock, systemClock } from '../core/clock.ts';
+import type { QuarantineFilter } from '../core/contracts.ts';
+import type { Problem } from '../core/problems.ts';
+import { ModelRegistry } from '../inference/models/registry.ts';
+import { Scorer } from '../inference/scorer/supervisor.ts';
+import { type AlertSender, webhookSender } from '../ops/alerts/webhook.ts';
+import { Metrics } from '../ops/metrics.ts';
+import { endpointOf, type LoadedConfig } from './config.ts';
+import type { Desk } from './desk.ts';
+import type { ItemChoice, Operations } from './http/operations.ts';
+import { createHttpServer } from './http/server.ts';
+import type {
+  DatasetView,
+  ItemDetail,
+  ItemPage,
+  LaneView,
+  ModelVersionView,
+  Ready,
+  ReleaseOutcome,
+  ReleaseView,
+  Status,
+} from './http/shapes.ts';
+import { errorFields, type Logger, silentLogger } from './logger.ts';
+import { discardItems, getItem, listItems, releaseItems } from './quarantines.ts';
+import { Road } from './road.ts';
+import { loadRuleFiles } from './rule-files.ts';
+import { openState } from './state/database.ts';
+import { Halts } from './state/halts.ts';
+import { SqliteModelStore } from './state/model-store.ts';
+import { SqliteOutbox } from './state/outbox.ts';
+import { VERSION } from './version.ts';
+
+/** A config or rule files that must not run: every problem at once. */
+export class ConfigProblems extends Error {
+  override readonly name = 'ConfigProblems';
+  readonly problems: readonly Problem[];
+  constructor(problems: readonly Problem[]) {
+    super(problems.map(({ path, message }) => `${path}: ${message}`).join('; '));
+    this.problems = problems;
+  }
+}
+
+export interface ServiceOptions {
+  readonly logger?: Logger;
+  readonly clock?: Clock;
+}
+
+export class Service implements Operations, AsyncDisposable {
+  readonly metrics: Metrics;
+  readonly models: ModelRegistry;
+  readonly #loaded: LoadedConfig;
+  readonly #roads: ReadonlyMap<string, Road>;
+  readonly #database: DatabaseSync;
+  readonly #scorer: Scorer;
+  readonly #alerts: AlertSender;
+  readonly #alerting: Promise<void>;
+  readonly #stopped: AbortController;
+  readonly #clock: Clock;
+  readonly #logger: Logger;
+  readonly #instance = randomUUID();
+  readonly #startedAtMs: number;
+  #http: FastifyInstance | null = null;
+  #url: string | null = null;
+  #stopping: Promise<void> | null = null;
+
+  /** Starts every pipeline and the HTTP server. Throws ConfigProblems, with nothing started, where a rule file is wrong. */
+  static async start(loaded: LoadedConfig, options: ServiceOptions = {}): Promise<Service> {
+    const clock = options.clock ?? systemClock;
+    const logger = options.logger ?? silentLogger;
+    const { config } = loaded;
+    const rules = Object.entries(config.pipelines).map(([name, pipeline]) => ({
+      name,
+      pipeline,
+      ...loadRuleFiles(loaded, name, pipeline),
+    }));
+    const problems = rules.flatMap((one) => one.problems);
+    if (problems.some(({ severity }) => severity === 'error')) throw new ConfigProblems(problems);
+    for (const { path, message, fix } of problems) logger.warn(message, { path, fix });
+
+    const database = openState(config.state);
+    const scorer = new Scorer();
+    const stopped = new AbortController();
+    try {
+      const registry = await ModelRegistry.open(new SqliteModelStore(database), { clock });
+      const metrics = new Metrics(clock);
+      const alerts = webhookSender({
+        endpoints: Object.entries(config.alerts).map(([name, alert]) => endpointOf(name, alert)),
+        outbox: new SqliteOutbox(database),
+        clock,
+        onAttempt: (endpoint, item, delivery) => {
+          const fields = { alert: endpoint, type: item.type, id: item.id };
+          if (delivery.kind === 'delivered') logger.info('an alert was delivered', fields);
+          else
+            logger.warn(delivery.kind === 'retry' ? 'an alert was not delivered and is tried again' : 'an alert was given up', {
+              ...fields,
+              why: delivery.why,
+            });
+        },
+      });
+      const halts = new Halts(database);
+      const roads = new Map(
+        rules.map(({ name, pipeline, files }) => [
+          name,
+          new Road({ config, name, pipeline, rules: files, registry, scorer, metrics, alerts, halts, clock, logger }),
+        ]),
+      );
+      const service = new Service({ loaded, roads, database, scorer, alerts, registry, metrics, stopped, clock, logger });
+      await service.#listen();
+      for (const road of roads.values()) road.start();
+      return service;
+    } catch (error) {
+      stopped.abort();
+      await scorer[Symbol.asyncDispose]();
+      database.close();
+      throw error;
+    }
+  }
+
+  private constructor(parts: {
+    loaded: LoadedConfig;
+    roads: ReadonlyMap<string, Road>;
+    database: DatabaseSync;
+    scorer: Scorer;
+    alerts: AlertSender;
+    registry: ModelRegistry;
+    metrics: Metrics;
+    stopped: AbortController;
+    clock: Clock;
+    logger: Logger;
+  }) {
+    this.#loaded = parts.loaded;
+    this.#roads = parts.roads;
+    this.#database = parts.database;
+    this.#scorer = parts.scorer;
+    this.#alerts = parts.alerts;
+    this.models = parts.registry;
+    this.metrics = parts.metrics;
+    this.#stopped = parts.stopped;
+    this.#clock = parts.clock;
+    this.#logger = parts.logger;
+    this.#startedAtMs = parts.clock.now();
+    this.#alerting = parts.alerts.run(parts.stopped.signal);
+    this.models.onChange((model) => this.#onModel(model));
+    this.metrics.collect((out) => {
+      for (const [pipeline, road] of this.#roads) {
+        for (const { dataset, status, count } of road.counts) {
+          out.gauge('tidegate_quarantine_items', 'Items in the quarantine, by status.', { pipeline, dataset, status }, count);
+        }
+      }
+      out.gauge('process_resident_memory_bytes', 'Memory of the service’s own process.', {}, process.memoryUsage.rss());
+    });
+  }
+
+  /** Where the HTTP server listens, or null where there is none. */
+  get url(): string | null {
+    return this.#url;
+  }
+
+  /** Ends everything in order: reading stops, what was read is committed, then the rest is closed. Calling it again waits for the first. */
+  stop(drainTimeoutMs = this.#loaded.config.drainTimeout): Promise<void> {
+    this.#stopping ??= this.#stop(drainTimeoutMs);
+    return this.#stopping;
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.stop();
+  }
+
+  async status(): Promise<Status> {
+    const { pipelines } = this.metrics.snapshot();
+    const statuses = [...this.#roads].map(([name, road]) => road.status(pipelines.find(({ pipeline }) => pipeline === name) ?? null));
+    return {
+      version: VERSION,
+      instance: this.#instance,
+      startedAtMs: this.#startedAtMs,
+      nowMs: this.#clock.now(),
+      ready: this.#stopping === null && statuses.every(({ ready }) => ready),
+      pipelines: statuses,
+      alerts: this.#alerts.status(),
+    };
+  }
+
+  ready(): Ready {
+    const { pipelines: series } = this.metrics.snapshot();
+    const pipelines = [...this.#roads].map(([name, road]) => {
+      const reasons = [...road.notReady(series.find(({ pipeline }) => pipeline === name) ?? null)];
+      if (this.#stopping !== null) reasons.unshift('the service is stopping');
+      return { name, ready: reasons.length === 0, reasons };
+    });
+    return { ready: pipelines.every(({ ready }) => ready), pipelines };
+  }
+
+  async lanes(): Promise<readonly LaneView[]> {
+    const lanes = await Promise.all([...this.#roads.values()].map((road) => road.lanes()));
+    return lanes.flat();
+  }
+
+  async datasets(): Promise<readonly DatasetView[]> {
+    const { pipelines } = await this.status();
+    return pipelines.flatMap(({ name, datasets, models }) =>
+      datasets.map(({ dataset, judged, ruleFile, totals, rates, latencyMs, lastEventAtMs, quarantine }) => ({
+        dataset,
+        pipeline: name,
+        judged,
+        ruleFile,
+        models: models.filter((use) => use.dataset === dataset).map(({ model, alias }) => `${model}@${alias}`),
+        totals: { ...totals },
+        rates: { ...rates },
+        latencyMs,
+        lastEventAtMs,
+        quarantine,
+      })),
+    );
+  }
+
+  quarantine(filter: Omit<QuarantineFilter, 'after'>, after: string | null): Promise<ItemPage> {
+    return listItems(this.#desks(), filter, after);
+  }
+
+  quarantined(id: string): Promise<ItemDetail | null> {
+    return getItem(this.#desks(), id);
+  }
+
+  async release(choice: ItemChoice, by: string, dryRun: boolean): Promise<ReleaseView> {
+    const view = await releaseItems(this.#desks(), choice, by, dryRun, this.#stopped.signal);
+    if (view.released.length > 0) this.#logger.info('released', { items: view.released.length, by });
+    return view;
+  }
+
+  async discard(choice: ItemChoice, by: string, why: string): Promise<readonly string[]> {
+    const discarded = await discardItems(this.#desks(), choice, by, why);
+    if (discarded.length > 0) this.#logger.info('discarded', { items: discarded.length, by });
+    return discarded;
+  }
+
+  quarantineChanges(): number {
+    return [...this.#roads.values()].reduce((sum, road) => sum + road.changes, 0);
+  }
+
+  resume(pipeline: string, by: string): boolean {
+    const road = this.#roads.get(pipeline);
+    if (road === undefined) return false;
+    this.#logger.info('asked to resume', { pipeline, by });
+    road.resume();
+    return true;
+  }
+
+  halt(pipeline: string, by: string, why: string): boolean {
+    const road = this.#roads.get(pipeline);
+    if (road === undefined) return false;
+    road.halt(by, why);
+    return true;
+  }
+
+  modelVersions(model: string): readonly ModelVersionView[] {
+    const aliases = this.models.aliases(model);
+    return this.models.versions(model).map((version) => ({
+      model,
+      version: version.version,
+      sha256: version.sha256,
+      aliases: aliases.filter((alias) => alias.version === version.version).map(({ alias }) => alias),
+      registeredAtMs: version.registeredAtMs,
+      usedBy: Object.entries(this.#loaded.config.pipelines)
+        .filter(([, pipeline]) =>
+          pipeline.models.some((use) => use.model.split('@')[0] === model && this.models.resolve(use.model)?.version === version.version),
+        )
+        .map(([name]) => name),
+      mapping: version.mapping,
+      report: version.report,
+    }));
+  }
+
+  async #listen(): Promise<void> {
+    const { http } = this.#loaded.config;
+    if (!http.enabled) return;
+    this.#http = await createHttpServer(this, http, this.#logger);
+    try {
+      this.#url = await this.#http.listen({ host: http.host, port: http.port });
+    } catch (error) {
+      const place = this.#loaded.place('http', 'port');
+      const inUse = error instanceof Error && 'code' in error && error.code === 'EADDRINUSE';
+      const message = inUse ? `port ${http.port} of ${http.host} is in use` : `nobody may listen on port ${http.port} of ${http.host}`;
+      throw new ConfigProblems([
+        { severity: 'error', path: place, message, fix: 'Stop the other process, or choose another port (0 takes a free one).' },
+      ]);
+    }
+    this.#logger.info('listening', { url: this.#url });
+  }
+
+  async #stop(drainTimeoutMs: number): Promise<void> {
+    this.#logger.info('stopping', { drainTimeoutMs });
+    await Promise.all([...this.#roads.values()].map((road) => road.drain(drainTimeoutMs)));
+    // The page and the health checks stay until the last batch is committed.
+    await this.#http?.close();
+    for (const road of this.#roads.values()) await road[Symbol.asyncDispose]();
+    this.#stopped.abort();
+    await this.#alerting;
+    await this.#scorer[Symbol.asyncDispose]();
+    this.#database.close();
+    this.#logger.info('stopped');
+  }
+
+  #onModel(model: string): void {
+    const aliases = this.models.aliases(model);
+    const newest = this.models.versions(model).at(-1);
+    if (newest === undefined) return;
+    this.#logger.info('a model changed', {
+      model,
+      versions: newest.version,
+      aliases: aliases.map(({ alias, version }) => `${alias}=${version}`).join(' '),
+    });
+    const told = this.#alerts.emit('model.registered', {
+      model,
+      version: String(newest.version),
+      aliases: aliases.filter(({ version }) => version === newest.version).map(({ alias }) => alias),
+    });
+    told.catch((error: unknown) => this.#logger.error('an alert could not be kept', errorFields(error)));
+  }
+
+  #desks(): readonly Desk[] {
+    return [...this.#roads.values()].map((road) => road.desk);
+  }
+}
