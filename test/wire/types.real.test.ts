@@ -137,7 +137,11 @@ test.each(Object.entries(literals))('%s is read as the server writes it', async 
   for (const literal of values) {
     const { ours, server } = await decoded(type, literal);
     const shown =
-      typeof ours === 'boolean' ? String(ours).slice(0, 1) : ours instanceof Uint8Array ? `\\x${Buffer.from(ours).toString('hex')}` : String(ours);
+      typeof ours === 'boolean'
+        ? String(ours).slice(0, 1)
+        : ours instanceof Uint8Array
+          ? `\\x${Buffer.from(ours).toString('hex')}`
+          : String(ours);
     if (typeof ours === 'number') expect(Object.is(Number(server), ours), `${type} ${literal}: ${ours} / ${server}`).toBe(true);
     else expect(shown, `${type} ${literal}`).toBe(server);
   }

@@ -1,5 +1,6 @@
 /** A row as pgoutput or COPY BINARY encoded it: offsets into a shared buffer, decoded cell by cell when somebody reads. */
 import { CELL_NULL, CELL_UNCHANGED, type Dataset, type EncodedRow, type Row, UNCHANGED, type Value } from '../../core/event.ts';
+import type { PgType } from './types.ts';
 
 /** How the cells of one column are written on the wire, and how they are read. */
 export interface PgColumnType {
@@ -9,6 +10,8 @@ export interface PgColumnType {
   readonly format: 'binary' | 'text';
   /** Throws a RangeError or TypeError for bytes that are no value of the type. */
   readonly decode: (bytes: Buffer, offset: number, length: number) => Value;
+  /** What the type is at the source, for targets that have to translate its OIDs. */
+  readonly type?: PgType;
 }
 
 /** A dataset with the wire types of its columns, in the same order. One object per Dataset. */

@@ -4,7 +4,6 @@
  */
 import type { ColumnType, Value } from '../../core/event.ts';
 import type { PgConnection } from './connection.ts';
-import { quoteLiteral } from './ident.ts';
 import { dateText, intervalText, timestampText, timeText, timetzText } from './types-time.ts';
 import { numericText } from './types-numeric.ts';
 
@@ -357,8 +356,29 @@ function compositeDecoder(fields: readonly PgType[]): Decode {
   };
 }
 
-/** Raw bytes of a cell nobody can read: what a rule sees of a type without a codec. */
-export const rawBytes: Decode = (bytes, offset, length) => Buffer.from(bytes.subarray(offset, offset + length));
+/** A type as plain JSON: what has to be kept beside cells so that they can be read later. Built-in scalars are their OID. */
+export type PgTypeTree =
+  | number
+  | (Pick<PgType, 'oid' | 'schema' | 'name' | 'kind' | 'isArray' | 'delimiter'> & {
+      readonly inner: PgTypeTree | null;
+      readonly fields: readonly { readonly name: string; readonly type: PgTypeTree }[];
+    });
 
-/** The text of an oid array literal for a query. */
-export const oidArray = (oids: Iterable<number>): string => quoteLiteral(`{${[...oids].join(',')}}`);
+export function treeOf(type: PgType): PgTypeTree {
+  if (builtins.has(type.oid)) return type.oid;
+  const { oid: typeOid, schema, name, kind, isArray, delimiter } = type;
+  const fields = type.fields.map((field) => ({ name: field.name, type: treeOf(field.type) }));
+  return { oid: typeOid, schema, name, kind, isArray, delimiter, inner: type.inner === null ? null : treeOf(type.inner), fields };
+}
+
+/** The inverse of `treeOf`. */
+export function typeOf(tree: PgTypeTree): PgType {
+  if (typeof tree === 'number') return builtins.get(tree) ?? base(tree, 'pg_catalog', String(tree), 'other', rawBytes);
+  const fields = tree.fields.map((field) => ({ name: field.name, type: typeOf(field.type) }));
+  return derive({ ...tree, inner: tree.inner === null ? null : typeOf(tree.inner), fields }, true);
+}
+
+/** Raw bytes of a cell nobody can read: what a rule sees of a type without a codec. */
+export function rawBytes(bytes: Buffer, offset: number, length: number): Value {
+  return Buffer.from(bytes.subarray(offset, offset + length));
+}
