@@ -133,16 +133,9 @@ function packValue(value: Value): Buffer {
   if (value === null) return Buffer.from('n');
   if (value === UNCHANGED) return Buffer.from('u');
   if (value instanceof Uint8Array) return Buffer.concat([Buffer.from('b'), value]);
-  switch (typeof value) {
-    case 'boolean':
-      return Buffer.from(value ? 't' : 'f');
-    case 'number':
-      return Buffer.from(`d${Object.is(value, -0) ? '-0' : String(value)}`);
-    case 'bigint':
-      return Buffer.from(`i${value}`);
-    case 'string':
-      return Buffer.from(`s${value}`);
-  }
+  if (typeof value === 'boolean') return Buffer.from(value ? 't' : 'f');
+  if (typeof value === 'number') return Buffer.from(`d${Object.is(value, -0) ? '-0' : String(value)}`);
+  return Buffer.from(typeof value === 'bigint' ? `i${value}` : `s${value}`);
 }
 
 function unpackValue(bytes: Buffer): Value {

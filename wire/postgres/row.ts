@@ -11,7 +11,7 @@ export interface PgColumnType {
   /** Throws a RangeError or TypeError for bytes that are no value of the type. */
   readonly decode: (bytes: Buffer, offset: number, length: number) => Value;
   /** What the type is at the source, for targets that have to translate its OIDs. */
-  readonly type?: PgType;
+  readonly type?: PgType | undefined;
 }
 
 /** A dataset with the wire types of its columns, in the same order. One object per Dataset. */
