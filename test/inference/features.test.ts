@@ -1,5 +1,5 @@
 /** Compiled features against a naive reading of the mapping, and the places where they have to agree with the training side. */
-import fc from 'fast-check';
+import * as fc from 'fast-check';
 import { expect, test } from 'vitest';
 import { type ChangeEvent, type Dataset, type DatasetName, UNCHANGED, type Value, ValueRow, type Version } from '../../core/event.ts';
 import { compileFeatures, ENCODED } from '../../inference/features.ts';
@@ -164,9 +164,9 @@ function naively(feature: Feature, before: readonly Value[] | null, after: reado
   if (missing && policy === 'reject') return null;
   const indicator = policy === 'indicator' ? [missing ? 1 : 0] : [];
   if (feature.type === 'onehot' || feature.type === 'hash') {
-    const cells = new Array<number>(width).fill(0);
+    const cells = Array.from({ length: width }, () => 0);
     if (value === null) return [...cells, ...indicator];
-    let token = String(value as string);
+    let token = typeof value === 'string' ? value : value.toString();
     if (feature.type === 'onehot') {
       const place = feature.vocab.indexOf(token);
       if (place >= 0) cells[place] = 1;
@@ -180,7 +180,7 @@ function naively(feature: Feature, before: readonly Value[] | null, after: reado
     }
     return [...cells, ...indicator];
   }
-  if (missing && policy === 'nan') return new Array<number>(width).fill(NaN);
+  if (missing && policy === 'nan') return Array.from({ length: width }, () => NaN);
   let number = NaN;
   if (missing) number = feature.default ?? 0;
   else if (feature.type === 'number') {
