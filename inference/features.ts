@@ -158,14 +158,23 @@ function compileFeature(feature: Feature, mapping: Mapping, dataset: Dataset, pa
 function readCell(from: string, column: number): ReadCell {
   if (readReference(from).image === 'before') return (event) => known(event.before, column);
   return (event) => {
-    const value = event.after?.value(column) ?? null;
+    const value = cell(event.after, column);
     return value === UNCHANGED ? known(event.before, column) : value;
   };
 }
 
 function known(row: Row | null, column: number): ReturnType<ReadCell> {
-  const value = row?.value(column) ?? null;
+  const value = cell(row, column);
   return value === UNCHANGED ? null : value;
+}
+
+/** The cell; NaN for bytes that are no value of its type, so that they reject their row and not the batch. */
+function cell(row: Row | null, column: number): ReturnType<Row['value']> {
+  try {
+    return row === null ? null : row.value(column);
+  } catch {
+    return NaN;
+  }
 }
 
 function readNumber(read: ReadCell): ReadNumber {
@@ -181,7 +190,7 @@ function toNumber(value: NonNullable<ReturnType<ReadCell>>): number {
 }
 
 function toText(value: NonNullable<ReturnType<ReadCell>>): string | null {
-  return typeof value === 'string' ? value : typeof value === 'object' ? null : String(value);
+  return typeof value === 'string' ? value : typeof value === 'object' || Number.isNaN(value) ? null : String(value);
 }
 
 type ScalarFeature = Extract<Feature, { type: 'number' | 'bool' | 'ordinal' | 'changed' | 'expr' | 'time' }>;
@@ -253,9 +262,9 @@ function ordinal(read: ReadCell, vocab: readonly string[], unknown: number): Rea
 function changed(column: number): ReadNumber {
   return (event) => {
     if (event.op !== 'update') return 0;
-    const after = event.after.value(column);
+    const after = cell(event.after, column);
     if (after === UNCHANGED) return 0;
-    const before = event.before?.value(column) ?? (event.before === null ? UNCHANGED : null);
+    const before = event.before === null ? UNCHANGED : cell(event.before, column);
     return before === UNCHANGED ? undefined : same(before, after) ? 0 : 1;
   };
 }

@@ -1,7 +1,16 @@
 /** Compiled features against a naive reading of the mapping, and the places where they have to agree with the training side. */
 import * as fc from 'fast-check';
 import { expect, test } from 'vitest';
-import { type ChangeEvent, type Dataset, type DatasetName, UNCHANGED, type Value, ValueRow, type Version } from '../../core/event.ts';
+import {
+  type ChangeEvent,
+  type Dataset,
+  type DatasetName,
+  type Row,
+  UNCHANGED,
+  type Value,
+  ValueRow,
+  type Version,
+} from '../../core/event.ts';
 import { compileFeatures, ENCODED } from '../../inference/features.ts';
 import type { Feature, Mapping } from '../../inference/mapping-schema.ts';
 import { featureWidth, mappingWidth, parseMapping } from '../../inference/mapping.ts';
@@ -238,6 +247,17 @@ test('an UNCHANGED cell is the cell of the before image', () => {
   );
   expect(encode(mapping, update(row({ word: 'red' }), row({ word: UNCHANGED })))).toEqual([1, 0, 0]);
   expect(encode(mapping, update(row({ word: 'red' }), row({ word: 'green' })))).toEqual([0, 1, 1]);
+});
+
+test('bytes that are no value reject their row and throw nothing', () => {
+  const broken: Row = {
+    encoded: null,
+    value: () => {
+      throw new RangeError('out of bounds');
+    },
+  };
+  const mapping = mappingOf({ name: 'fine', type: 'const', value: 1 }, { name: 'word', type: 'onehot', from: 'word', vocab: ['NaN'] });
+  expect(encode(mapping, { ...update(null, []), op: 'insert', before: null, after: broken })).toBe('word');
 });
 
 test('murmur3 gives what scikit-learn gives', () => {
