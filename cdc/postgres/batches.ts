@@ -1,0 +1,233 @@
+/**
+ * Events become batches. One side appends what the log brings, the other takes a batch whenever it is ready for one: a batch is whatever
+ * gathered in the meantime. Batches end at commits; a transaction larger than a batch is cut. At most one closed batch waits beside the one
+ * being filled (Invariant 7): then the reader of the log has to wait for `room`.
+ */
+import { Batch, type Origin } from '../../core/batch.ts';
+import type { Clock } from '../../core/clock.ts';
+import type { ChangeEvent, LaneId, Position } from '../../core/event.ts';
+import { type LanePlace, placeText, type SnapshotMark, withinText } from './lane-position.ts';
+import { asChangeEvent, type PgEvent } from './pg-event.ts';
+
+export interface BatchLimits {
+  readonly rows: number;
+  readonly bytes: number;
+  /** How long a batch may wait for more events before it is handed out; 0: not at all. */
+  readonly ageMs: number;
+}
+
+export class BatchQueue {
+  readonly #lane: LaneId;
+  readonly #limits: BatchLimits;
+  readonly #clock: Clock;
+  readonly #closed: Batch[] = [];
+  #events: ChangeEvent[] = [];
+  #bytes = 0;
+  #firstAtMs = 0;
+  /** Place of the last commit among what was appended. */
+  #lsn: string;
+  #snapshot: SnapshotMark | null = null;
+  /** Where the snapshot ended, when nothing of it is left to say elsewhere. */
+  #snapshotEndLsn: string | null = null;
+  /** Of the transaction being appended: its commit LSN, its first event in `#events`, and the bytes before that. */
+  #commit: string | null = null;
+  #openFrom = 0;
+  #openFromBytes = 0;
+  #emitted: Position | null;
+  #emittedAtMs: number;
+  #wakeTaker: (() => void) | null = null;
+  #wakeReader: (() => void) | null = null;
+  #failure: { readonly error: unknown } | null = null;
+  #ended = false;
+
+  /** `from` is where the lane stands; `emitted` says whether the target has that already. */
+  constructor(lane: LaneId, from: LanePlace, emitted: boolean, limits: BatchLimits, clock: Clock) {
+    this.#lane = lane;
+    this.#limits = limits;
+    this.#clock = clock;
+    this.#lsn = from.lsn;
+    this.#setSnapshot(from.snapshot, from.lsn);
+    this.#emitted = emitted ? this.#place() : null;
+    this.#emittedAtMs = clock.monotonic();
+  }
+
+  /** End of the last commit appended (or of the log read since, without events). */
+  get lsn(): string {
+    return this.#lsn;
+  }
+  get snapshot(): SnapshotMark | null {
+    return this.#snapshot;
+  }
+  /** Whether nothing waits to be taken. */
+  get empty(): boolean {
+    return this.#closed.length === 0 && this.#events.length === 0;
+  }
+  /** Whether a closed batch waits, so that reading should pause. */
+  get waiting(): boolean {
+    return this.#closed.length > 0;
+  }
+  /** The LSN of the newest position handed out. */
+  get emittedLsn(): string {
+    return this.#emitted?.slice(0, 16) ?? '';
+  }
+  get emittedAtMs(): number {
+    return this.#emittedAtMs;
+  }
+
+  // --- The reader's side.
+
+  begin(commit: string): void {
+    this.#commit = commit;
+    this.#openFrom = this.#events.length;
+    this.#openFromBytes = this.#bytes;
+  }
+
+  /** `bytes` is what the event takes in memory, roughly. */
+  append(event: PgEvent, bytes: number): void {
+    if (this.#events.length === 0) this.#firstAtMs = this.#clock.monotonic();
+    this.#events.push(asChangeEvent(event));
+    this.#bytes += bytes;
+    if (this.#events.length >= this.#limits.rows || this.#bytes >= this.#limits.bytes) this.#closeInTransaction(event.ordinal + 1);
+  }
+
+  /** The transaction is complete, and ends at `lsn`. */
+  commit(lsn: string): void {
+    this.#commit = null;
+    this.#lsn = lsn;
+    this.#openFrom = this.#events.length;
+    this.#openFromBytes = this.#bytes;
+    if (this.#events.length >= this.#limits.rows || this.#bytes >= this.#limits.bytes) this.#closeComplete();
+  }
+
+  /** The log was read up to `lsn`, between two transactions. */
+  advance(lsn: string): void {
+    if (this.#commit === null && lsn > this.#lsn) this.#lsn = lsn;
+  }
+
+  /** Hands out a batch without events, so that the lane moves on though nothing happens in it. */
+  closeEmpty(): void {
+    if (this.#commit !== null || !this.empty || this.#place() === this.#emitted) return;
+    this.#close([], this.#place());
+    this.#wake();
+  }
+
+  /** Rows of a chunk, after everything appended so far, with the progress they make. Only between transactions. */
+  appendSnapshot(events: readonly PgEvent[], mark: SnapshotMark): void {
+    this.#closeComplete();
+    this.#setSnapshot(mark, this.#lsn);
+    this.#close(events.map(asChangeEvent), this.#place(), 'snapshot');
+    this.#wake();
+  }
+
+  /** A new snapshot begins (or more tables join it): said in the positions from now on. */
+  markSnapshot(mark: SnapshotMark): void {
+    this.#closeComplete();
+    this.#setSnapshot(mark, this.#lsn);
+  }
+
+  /** To be called when no more can be read at once: whoever waits takes what there is. */
+  pause(): void {
+    this.#wake();
+  }
+
+  /** Resolves when another batch may be filled. */
+  async room(): Promise<void> {
+    while (this.#closed.length > 0 && !this.#ended) {
+      await new Promise<void>((resolve) => {
+        this.#wakeReader = resolve;
+      });
+    }
+  }
+
+  /** No more will come. What is complete may still be taken, unless there is an error: that comes first. */
+  end(failure?: { readonly error: unknown }): void {
+    if (this.#ended) return;
+    this.#ended = true;
+    this.#failure = failure ?? null;
+    this.#wake();
+    this.#wakeReader?.();
+  }
+
+  // --- The taker's side.
+
+  /** The next batch, or null at the end. */
+  async take(): Promise<Batch | null> {
+    for (;;) {
+      if (this.#failure !== null) throw this.#failure.error;
+      if (this.#ended) return null;
+      const first = this.#closed.shift();
+      if (first !== undefined) {
+        this.#wakeReader?.();
+        return first;
+      }
+      if (this.#openFrom > 0) {
+        const wait = this.#limits.ageMs - (this.#clock.monotonic() - this.#firstAtMs);
+        if (wait <= 0) {
+          this.#closeComplete();
+          continue;
+        }
+        await this.#woken(wait);
+      } else {
+        await this.#woken(null);
+      }
+    }
+  }
+
+  async #woken(atMostMs: number | null): Promise<void> {
+    const timer = new AbortController();
+    await new Promise<void>((resolve) => {
+      this.#wakeTaker = resolve;
+      if (atMostMs !== null) void this.#clock.sleep(atMostMs, timer.signal).then(resolve); // Never rejects.
+    });
+    timer.abort();
+    this.#wakeTaker = null;
+  }
+
+  #wake(): void {
+    this.#wakeTaker?.();
+  }
+
+  /** At the limit, inside a transaction: cut before it where that leaves something, else after the last event. */
+  #closeInTransaction(eventsDone: number): void {
+    if (this.#openFrom > 0) return this.#closeComplete();
+    if (this.#commit === null) return;
+    const events = this.#events;
+    this.#events = [];
+    this.#bytes = 0;
+    this.#openFrom = 0;
+    this.#openFromBytes = 0;
+    this.#close(events, withinText(this.#place(), this.#commit, eventsDone));
+    this.#wake();
+  }
+
+  /** Everything of complete transactions becomes a batch; what the open one has so far begins the next. */
+  #closeComplete(): void {
+    if (this.#openFrom === 0) return;
+    const rest = this.#events.length > this.#openFrom ? this.#events.splice(this.#openFrom) : [];
+    const events = this.#events;
+    this.#events = rest;
+    this.#bytes -= this.#openFromBytes;
+    this.#openFrom = 0;
+    this.#openFromBytes = 0;
+    this.#firstAtMs = this.#clock.monotonic();
+    this.#close(events, this.#place());
+    this.#wake();
+  }
+
+  #close(events: readonly ChangeEvent[], position: Position, origin: Origin = 'stream'): void {
+    this.#closed.push(new Batch(events, { lane: this.#lane, position }, origin));
+    this.#emitted = position;
+    this.#emittedAtMs = this.#clock.monotonic();
+  }
+
+  #setSnapshot(mark: SnapshotMark | null, lsn: string): void {
+    this.#snapshot = mark;
+    this.#snapshotEndLsn = mark !== null && mark.tables.length === 0 ? lsn : null;
+  }
+
+  #place(): Position {
+    // A snapshot that is done is said only at the very place where it ended, where the position must not become smaller again.
+    const over = this.#snapshotEndLsn !== null && this.#snapshotEndLsn !== this.#lsn;
+    return placeText(this.#lsn, over ? null : this.#snapshot);
+  }
+}

@@ -1,0 +1,236 @@
+/** What the source's catalog says of its tables: datasets with types, keys and nullability, and what a snapshot may read. */
+import type { Column, Dataset, DatasetName } from '../../core/event.ts';
+import { PipelineError } from '../../core/errors.ts';
+import type { PgConnection } from '../../wire/postgres/connection.ts';
+import type { PgColumnType, PgRelation } from '../../wire/postgres/row.ts';
+import { describeTypes, rawBytes } from '../../wire/postgres/types.ts';
+import type { RelationMessage } from './pgoutput.ts';
+
+/** Settings of a session that reads the catalog: names of types come out qualified, and nothing is given up half way. */
+export const SESSION: Readonly<Record<string, string>> = {
+  search_path: 'pg_catalog',
+  statement_timeout: '0',
+  lock_timeout: '0',
+  idle_in_transaction_session_timeout: '0',
+  default_transaction_isolation: 'read committed',
+  jit: 'off',
+};
+
+/** A table of the catalog, before its types are looked up. */
+export interface CatalogTable {
+  /** `schema.table` as in the config. */
+  readonly table: string;
+  readonly schema: string;
+  readonly name: string;
+  readonly message: RelationMessage;
+  /** Columns of the key in the order of the index behind it: primary key, replica identity index or another unique index; empty without one. */
+  readonly keyNames: readonly string[];
+  readonly comment: string | null;
+  readonly columnComments: ReadonlyMap<string, string>;
+  /** From the planner's statistics; null where there are none yet. */
+  readonly rowsEstimated: number | null;
+  /** Bytes on disk, indices left out. */
+  readonly bytes: number;
+  /** Condition of the publication, as SQL; null: every row. */
+  readonly rowFilter: string | null;
+}
+
+/** Splits `schema.table` as the config has it. A dot inside a name is not supported there. */
+export function splitTable(table: string): { readonly schema: string; readonly name: string } {
+  const dot = table.indexOf('.');
+  return dot < 0 ? { schema: 'public', name: table } : { schema: table.slice(0, dot), name: table.slice(dot + 1) };
+}
+
+/** The table's present shape, or null where there is no such table. With a publication, only the columns that it publishes. */
+export async function readTable(connection: PgConnection, table: string, publication: string | null): Promise<CatalogTable | null> {
+  const { schema, name } = splitTable(table);
+  const found = await connection.query(
+    `select c.oid, c.relreplident, c.reltuples::bigint, pg_catalog.pg_table_size(c.oid), pg_catalog.obj_description(c.oid, 'pg_class')
+       from pg_catalog.pg_class c join pg_catalog.pg_namespace n on n.oid = c.relnamespace
+      where n.nspname = $1 and c.relname = $2 and c.relkind in ('r', 'p')`,
+    [schema, name],
+  );
+  const row = found.rows[0];
+  if (row === undefined) return null;
+  const [oid = '0', identity, tuples, bytes, comment] = row;
+  const published = await publishedColumns(connection, schema, name, publication);
+  const columns = await connection.query(
+    `select a.attname, a.atttypid, a.atttypmod, pg_catalog.col_description(a.attrelid, a.attnum)
+       from pg_catalog.pg_attribute a
+      where a.attrelid = $1::pg_catalog.oid and a.attnum > 0 and not a.attisdropped and a.attgenerated = ''
+      order by a.attnum`,
+    [oid],
+  );
+  const kept = columns.rows.filter(([column]) => published.columns === null || (column !== null && published.columns.has(column ?? '')));
+  const keyNames = await readKey(connection, Number(oid), identityOf(identity));
+  return {
+    table,
+    schema,
+    name,
+    keyNames,
+    comment: comment ?? null,
+    columnComments: new Map(kept.flatMap(([column, , , text]) => (typeof text === 'string' ? [[column ?? '', text]] : []))),
+    rowsEstimated: tuples === undefined || tuples === null || Number(tuples) < 0 ? null : Number(tuples),
+    bytes: Number(bytes ?? 0),
+    rowFilter: published.rowFilter,
+    message: {
+      oid: Number(oid),
+      schema,
+      table: name,
+      identity: identityOf(identity),
+      columns: kept.map(([column, type, typmod]) => ({
+        name: column ?? '',
+        typeOid: Number(type),
+        typmod: Number(typmod),
+        inKey: keyNames.includes(column ?? ''),
+      })),
+    },
+  };
+}
+
+function identityOf(text: string | null | undefined): RelationMessage['identity'] {
+  return text === 'n' || text === 'f' || text === 'i' ? text : 'd';
+}
+
+/** Column lists and row filters exist since PostgreSQL 15; before, a publication has every column and row. */
+async function publishedColumns(
+  connection: PgConnection,
+  schema: string,
+  name: string,
+  publication: string | null,
+): Promise<{ columns: ReadonlySet<string> | null; rowFilter: string | null }> {
+  if (publication === null || Number.parseInt(connection.parameters.get('server_version') ?? '0', 10) < 15)
+    return { columns: null, rowFilter: null };
+  const found = await connection.query(
+    `select pg_catalog.array_to_json(attnames), rowfilter from pg_catalog.pg_publication_tables where pubname = $1 and schemaname = $2 and tablename = $3`,
+    [publication, schema, name],
+  );
+  const [names, rowFilter] = found.rows[0] ?? [null, null];
+  return { columns: typeof names === 'string' ? new Set(JSON.parse(names) as string[]) : null, rowFilter: rowFilter ?? null };
+}
+
+/**
+ * The columns that tell rows apart, in the order of their index. What the log sends of an old row are the columns of the replica identity, so
+ * an identity index comes before the primary key. With identity `full` any unique index will do that can't hold nulls or parts of the table.
+ */
+async function readKey(connection: PgConnection, oid: number, identity: RelationMessage['identity']): Promise<readonly string[]> {
+  if (identity === 'n') return [];
+  const fits = identity === 'i' ? 'i.indisreplident' : identity === 'd' ? 'i.indisprimary' : 'true';
+  const found = await connection.query(
+    `select pg_catalog.array_to_json(array(
+              select a.attname from pg_catalog.unnest(i.indkey::pg_catalog.int2[]) with ordinality k(attnum, n)
+                join pg_catalog.pg_attribute a on a.attrelid = i.indrelid and a.attnum = k.attnum
+               where k.n <= i.indnkeyatts order by k.n))
+       from pg_catalog.pg_index i
+      where i.indrelid = $1::pg_catalog.oid and i.indisunique and i.indimmediate and i.indisvalid and i.indpred is null and ${fits}
+        and not exists (select from pg_catalog.unnest(i.indkey::pg_catalog.int2[]) with ordinality k(attnum, n)
+                          left join pg_catalog.pg_attribute a on a.attrelid = i.indrelid and a.attnum = k.attnum
+                         where k.n <= i.indnkeyatts and (k.attnum = 0 or not a.attnotnull))
+      order by i.indisprimary desc, i.indexrelid limit 1`,
+    [String(oid)],
+  );
+  const names = found.rows[0]?.[0];
+  return typeof names === 'string' ? (JSON.parse(names) as string[]) : [];
+}
+
+/**
+ * Datasets by table. A change of shape makes a new Dataset with the next version; the same shape is the same object, whether the log or a
+ * chunk describes it. The log's description is of the past (a column may be gone by now), the catalog's of the present: what both know is
+ * taken from the log.
+ */
+export class Datasets {
+  readonly #source: string;
+  readonly #current = new Map<string, { readonly shape: string; readonly relation: PgRelation }>();
+  readonly #known = new Map<string, PgRelation>();
+
+  constructor(source: string) {
+    this.#source = source;
+  }
+
+  nameOf(table: string): DatasetName {
+    const { schema, name } = splitTable(table);
+    return `${this.#source}.${schema}.${name}` as DatasetName;
+  }
+
+  /** The relation that rows described by `message` have. `present` is the table in the catalog, null where it has been dropped since. */
+  async relationOf(connection: PgConnection, table: string, message: RelationMessage, present: CatalogTable | null): Promise<PgRelation> {
+    const notNull = await notNullColumns(connection, message.oid);
+    const facts = await typeFacts(connection, message);
+    const types = await describeTypes(
+      connection,
+      message.columns.map((column) => column.typeOid),
+    );
+    const columns: Column[] = [];
+    const columnTypes: PgColumnType[] = [];
+    for (const [index, column] of message.columns.entries()) {
+      const type = types.get(column.typeOid);
+      const fact = facts[index];
+      if (fact === undefined) throw new PipelineError('BUG', `no facts about the type of ${table}.${column.name}`);
+      // A type that was dropped since the change was made is still one that can be passed on.
+      columns.push({ name: column.name, type: type?.columnType ?? 'other', native: fact.native, nullable: !notNull.has(column.name) });
+      columnTypes.push({
+        oid: column.typeOid,
+        typmod: column.typmod,
+        format: fact.binary ? 'binary' : 'text',
+        decode: fact.binary ? (type?.decode ?? rawBytes) : serverText,
+        type,
+      });
+    }
+    const key = keyColumns(message, present);
+    if (key.length === 0) {
+      throw new PipelineError(
+        'SOURCE_NO_KEY',
+        `reading ${table}: it has no primary key${message.identity === 'n' ? ', or its replica identity is nothing' : ''}`,
+      );
+    }
+    return this.#keep(table, columns, key, columnTypes);
+  }
+
+  #keep(table: string, columns: readonly Column[], key: readonly number[], types: readonly PgColumnType[]): PgRelation {
+    const shape = JSON.stringify([columns, key, types.map(({ oid, typmod, format }) => [oid, typmod, format])]);
+    const current = this.#current.get(table);
+    if (current?.shape === shape) return current.relation;
+    // A shape that comes back (a description of the past beside one of the present) is the Dataset it was.
+    const known = this.#known.get(table + shape);
+    const version = (current?.relation.dataset.version ?? 0) + 1;
+    const dataset: Dataset = known?.dataset ?? { name: this.nameOf(table), version, columns, key };
+    const relation: PgRelation = known ?? { dataset, types };
+    this.#current.set(table, { shape, relation });
+    this.#known.set(table + shape, relation);
+    return relation;
+  }
+}
+
+const serverText: PgColumnType['decode'] = (bytes, offset, length) => bytes.toString('utf8', offset, offset + length);
+
+/** Indices of the key's columns, in the order of the index behind it where the catalog still knows it. */
+function keyColumns(message: RelationMessage, present: CatalogTable | null): readonly number[] {
+  const marked = message.columns.flatMap((column, index) => (column.inKey ? [index] : []));
+  const ordered = (present?.keyNames ?? []).map((name) => message.columns.findIndex((column) => column.name === name));
+  const usable = ordered.length > 0 && !ordered.includes(-1);
+  if (message.identity === 'f') return usable ? ordered : [];
+  if (message.identity === 'n') return [];
+  return usable && ordered.length === marked.length && ordered.every((column) => marked.includes(column)) ? ordered : marked;
+}
+
+async function notNullColumns(connection: PgConnection, oid: number): Promise<ReadonlySet<string>> {
+  const found = await connection.query(
+    'select attname from pg_catalog.pg_attribute where attrelid = $1::pg_catalog.oid and attnum > 0 and not attisdropped and attnotnull',
+    [String(oid)],
+  );
+  return new Set(found.rows.map(([name]) => name ?? ''));
+}
+
+/** `binary`: the type has a binary form, so that pgoutput (and a chunk) sends that; else its text. */
+async function typeFacts(
+  connection: PgConnection,
+  message: RelationMessage,
+): Promise<readonly { readonly native: string; readonly binary: boolean }[]> {
+  const found = await connection.query(
+    `select pg_catalog.format_type(u.oid, u.typmod), coalesce(t.typsend <> 0, false)
+       from pg_catalog.unnest($1::pg_catalog.oid[], $2::pg_catalog.int4[]) with ordinality u(oid, typmod, n)
+       left join pg_catalog.pg_type t on t.oid = u.oid order by u.n`,
+    [`{${message.columns.map((column) => column.typeOid).join(',')}}`, `{${message.columns.map((column) => column.typmod).join(',')}}`],
+  );
+  return found.rows.map(([native, binary]) => ({ native: native ?? 'unknown', binary: binary === 't' }));
+}

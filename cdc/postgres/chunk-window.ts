@@ -1,0 +1,94 @@
+/**
+ * What the log says of a table between a chunk's two marks, and what that leaves of the chunk. Most keys that changed just leave it: the
+ * log has their rows. An update that did not send all cells (a large value stored apart, unchanged) is laid over the chunk's row instead, since the
+ * target has nothing yet to keep those cells from. (A key move that did not send all cells has been completed before it comes here.)
+ */
+import { CELL_UNCHANGED, type Dataset, keyOf } from '../../core/event.ts';
+import { type PgRelation, PgRow } from '../../wire/postgres/row.ts';
+import type { PgEvent } from './pg-event.ts';
+
+export class ChunkWindow {
+  readonly id: string;
+  readonly table: string;
+  /** Transactions seen before the low mark, among those remembered. */
+  readonly earlier: readonly number[];
+  /** Set when the chunk has to be read again: the table was truncated, or changed its shape. */
+  spoiled = false;
+  /** By key: null where the row leaves the chunk, else the rows to lay over it, in order. */
+  readonly #changed = new Map<string, PgRow[] | null>();
+  #dataset: Dataset | null = null;
+  #overlays = 0;
+
+  constructor(id: string, table: string, earlier: readonly number[]) {
+    this.id = id;
+    this.table = table;
+    this.earlier = earlier;
+  }
+
+  /** An event of the table, in the log's order. */
+  add(event: PgEvent): void {
+    this.#dataset ??= event.dataset;
+    if (event.op === 'truncate' || event.dataset !== this.#dataset) {
+      this.spoiled = true;
+      return;
+    }
+    const { key, movedFrom, after } = event;
+    if (movedFrom !== null) this.#changed.set(movedFrom, null);
+    const known = this.#changed.get(key);
+    // The class is the one that the decoder makes rows of.
+    const row = after as PgRow | null;
+    if (row === null || movedFrom !== null || known === null || !isPartial(row)) {
+      this.#changed.set(key, null);
+    } else {
+      this.#overlays++;
+      if (known === undefined) this.#changed.set(key, [row]);
+      else known.push(row);
+    }
+  }
+
+  /** Whether the chunk, whose rows are of `relation`, can be combined with what was added. */
+  fits(relation: PgRelation): boolean {
+    if (this.spoiled) return false;
+    if (this.#dataset === null || this.#dataset === relation.dataset) return true;
+    return this.#overlays === 0 && keyNames(this.#dataset) === keyNames(relation.dataset);
+  }
+
+  /** The chunk's rows that are to be emitted, in order; null in the place of a row that leaves. */
+  combine(relation: PgRelation, rows: readonly PgRow[]): (PgRow | null)[] {
+    if (this.#changed.size === 0) return [...rows];
+    const { dataset } = relation;
+    return rows.map((row) => {
+      const overlay = this.#changed.get(keyOf(dataset, row));
+      if (overlay === undefined) return row;
+      return overlay === null ? null : laidOver(relation, row, overlay);
+    });
+  }
+}
+
+const keyNames = (dataset: Dataset): string => JSON.stringify(dataset.key.map((index) => dataset.columns[index]?.name));
+
+export function isPartial(row: PgRow): boolean {
+  for (let column = 0; column < row.relation.types.length; column++) {
+    if (row.cells[row.at + 2 * column + 1] === CELL_UNCHANGED) return true;
+  }
+  return false;
+}
+
+/** One row of the newest known cells, in bytes of its own. */
+export function laidOver(relation: PgRelation, base: PgRow, rows: readonly PgRow[]): PgRow {
+  const columns = relation.types.length;
+  const cells = new Int32Array(2 * columns);
+  const parts: Buffer[] = [];
+  let at = 0;
+  for (let column = 0; column < columns; column++) {
+    const newest = rows.findLast((row) => row.cells[row.at + 2 * column + 1] !== CELL_UNCHANGED) ?? base;
+    const from = newest.cells[newest.at + 2 * column] ?? 0;
+    const length = newest.cells[newest.at + 2 * column + 1] ?? CELL_UNCHANGED;
+    cells[2 * column] = at;
+    cells[2 * column + 1] = length;
+    if (length <= 0) continue;
+    parts.push(newest.bytes.subarray(from, from + length));
+    at += length;
+  }
+  return new PgRow(relation, Buffer.concat(parts), cells, 0);
+}

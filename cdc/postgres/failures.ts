@@ -1,0 +1,52 @@
+/** What went wrong at the source, as one of the coded errors that an operator (or the backoff) knows what to do with. */
+import { type ErrorCode, PipelineError } from '../../core/errors.ts';
+import { PgConnectionError, PgError } from '../../wire/postgres/connection.ts';
+
+/** What was being done: some SQLSTATEs mean different things to different commands. */
+export type Doing =
+  'connecting' | 'reading the catalog' | 'creating the publication' | 'creating the slot' | 'streaming' | 'reading a chunk' | 'dropping';
+
+/** `message` says what was being done to what. Errors that already have a code pass through. */
+export function sourceFailure(error: unknown, doing: Doing, message: string): PipelineError {
+  if (error instanceof PipelineError) return error;
+  if (error instanceof PgError) {
+    // The server's own words are of use to the operator, and hold no values of rows in any of the classes below.
+    return new PipelineError(codeOf(error, doing), `${message}: ${error.message} (${error.code})`, { cause: error });
+  }
+  if (error instanceof PgConnectionError) return new PipelineError('SOURCE_UNREACHABLE', `${message}: ${error.message}`, { cause: error });
+  return new PipelineError('BUG', `${message} failed in a way that was not foreseen`, { cause: error });
+}
+
+function codeOf(error: PgError, doing: Doing): ErrorCode {
+  const state = error.code;
+  switch (state) {
+    case '28P01':
+    case '28000':
+      return 'SOURCE_AUTH';
+    case '3D000':
+      return 'CONFIG_INVALID';
+    case '55006':
+      return 'SOURCE_SLOT_ACTIVE';
+    case '53400':
+      return 'SOURCE_SLOTS_FULL';
+    case '53300':
+      // Of "too many clients" another moment may be rid; too many walsenders is a setting.
+      return /wal_?senders/i.test(error.message) ? 'SOURCE_SLOTS_FULL' : 'SOURCE_UNREACHABLE';
+    case '42501':
+      return doing === 'creating the publication' ? 'SOURCE_PUBLICATION_MISSING' : 'SOURCE_PRIVILEGE';
+    case '42P01':
+    case '3F000':
+      return 'SOURCE_TABLE_MISSING';
+    case '42704':
+      if (/publication/.test(error.message)) return 'SOURCE_PUBLICATION_MISSING';
+      return doing === 'streaming' ? 'SOURCE_POSITION_LOST' : 'SOURCE_UNREACHABLE';
+    case '58P01':
+      return 'SOURCE_POSITION_LOST';
+    case '55000':
+      if (/wal_level/.test(error.message)) return 'SOURCE_WAL_LEVEL';
+      if (doing === 'creating the slot') return 'SOURCE_WAL_LEVEL';
+      return doing === 'streaming' ? 'SOURCE_POSITION_LOST' : 'SOURCE_UNREACHABLE';
+    default:
+      return 'SOURCE_UNREACHABLE';
+  }
+}

@@ -1,0 +1,339 @@
+/**
+ * Decoder of pgoutput (protocol version 1, binary), the format of PostgreSQL's logical replication: "Logical Replication Message Formats" in
+ * its manual. A followed change is copied as it is into an arena that the rows of a batch share; a row is a run of offsets and lengths into it,
+ * and nothing is decoded here but lengths.
+ */
+import { CELL_NULL, CELL_UNCHANGED, type Version } from '../../core/event.ts';
+import { PipelineError } from '../../core/errors.ts';
+import { type PgRelation, PgRow } from '../../wire/postgres/row.ts';
+import { PgEvent } from './pg-event.ts';
+
+/** A table as the log describes it at the time of its next change. */
+export interface RelationMessage {
+  readonly oid: number;
+  readonly schema: string;
+  readonly table: string;
+  /** pg_class.relreplident: default, nothing, full, index. */
+  readonly identity: 'd' | 'n' | 'f' | 'i';
+  readonly columns: readonly RelationColumn[];
+}
+export interface RelationColumn {
+  readonly name: string;
+  readonly typeOid: number;
+  readonly typmod: number;
+  /** Whether it is part of the replica identity (with identity `full` every column is). */
+  readonly inKey: boolean;
+}
+
+/** What a decoder needs to know of a table that is followed. */
+export interface FollowedTable {
+  readonly table: string;
+  readonly relation: PgRelation;
+}
+
+/** What a message came to. `Ignored`: of a table that is not followed, or of no interest. */
+export const Read = { Ignored: 0, Event: 1, Begin: 2, Commit: 3, Relation: 4, Truncate: 5, Message: 6 } as const;
+export type Read = (typeof Read)[keyof typeof Read];
+
+const CELLS_PER_CHUNK = 1 << 15;
+const ARENA_BYTES = 1 << 18;
+const POSTGRES_EPOCH_MS = 946_684_800_000;
+const BINARY = 98; // 'b'
+const TEXT = 116; // 't'
+const NULL = 110; // 'n'
+const UNCHANGED = 117; // 'u'
+const KEY = 75; // 'K'
+const NEW = 78; // 'N'
+
+/**
+ * `read` takes one message and says what it was; its content is then in the fields. One decoder a connection: it knows the relations
+ * that the server has described on it (`follow`), and the transaction it is in.
+ */
+export class PgoutputDecoder {
+  /** After `Event`. */
+  event: PgEvent | null = null;
+  /** After `Event`: the table it is of. */
+  followed: FollowedTable | null = null;
+  /** After `Truncate`: one event for each followed table. */
+  truncates: { readonly followed: FollowedTable; readonly event: PgEvent }[] = [];
+  /** After `Relation`: `follow` has to be called before the next message. */
+  relation: RelationMessage | null = null;
+  /** After `Message`. */
+  message: { readonly transactional: boolean; readonly prefix: string; readonly content: string } = {
+    transactional: false,
+    prefix: '',
+    content: '',
+  };
+  /** Since `Begin`: the transaction's commit LSN (16 hex digits), which is the version of its rows, its id and its commit time. */
+  commitLsn = '' as Version;
+  xid = 0;
+  committedAtMs = 0;
+  /** After `Commit`: where the transaction ends (16 hex digits). */
+  endLsn = '';
+  /** Changes met in this transaction so far, those of ignored tables included: so an ordinal never depends on what is followed. */
+  changes = 0;
+
+  readonly #followed = new Map<number, FollowedTable | null>();
+  #lastOid = 0;
+  #last: FollowedTable | null = null;
+  #cells = new Int32Array(CELLS_PER_CHUNK);
+  #used = 0;
+  /** Chunks are never moved or used again: rows keep theirs alive, and it goes with them. */
+  #arena = Buffer.allocUnsafeSlow(ARENA_BYTES);
+  #arenaUsed = 0;
+  /** Where reading stands in `#bytes`, while a message is read. */
+  #bytes: Buffer = this.#arena;
+  #at = 0;
+
+  /** Answers a `Relation`: how events of that oid are made from now on, or null for a table that is not followed. */
+  follow(oid: number, followed: FollowedTable | null): void {
+    this.#followed.set(oid, followed);
+    this.#lastOid = 0;
+  }
+
+  /** Reads the message in `bytes` from `at` to `end`. The caller may use `bytes` again. */
+  read(bytes: Buffer, at: number, end: number): Read {
+    switch (bytes[at]) {
+      case 73: // 'I'
+        return this.#insert(bytes, at, end);
+      case 85: // 'U'
+        return this.#update(bytes, at, end);
+      case 68: // 'D'
+        return this.#delete(bytes, at, end);
+      case 66: // 'B'
+        this.commitLsn = bytes.toString('hex', at + 1, at + 9) as Version;
+        this.committedAtMs = timestampMs(bytes, at + 9);
+        this.xid = bytes.readUInt32BE(at + 17);
+        this.changes = 0;
+        return Read.Begin;
+      case 67: // 'C'
+        this.endLsn = bytes.toString('hex', at + 10, at + 18);
+        return Read.Commit;
+      case 82: // 'R'
+        this.relation = readRelation(bytes, at + 1);
+        return Read.Relation;
+      case 84: // 'T'
+        return this.#truncate(bytes, at);
+      case 77: // 'M'
+        return this.#message(bytes, at);
+      case 79: // 'O'rigin: where a change came from first; of no meaning here.
+      case 89: // T'Y'pe: the catalog tells us more than this message.
+        return Read.Ignored;
+      default:
+        throw new PipelineError('BUG', `a replication message of unknown kind ${bytes[at]}`);
+    }
+  }
+
+  #find(oid: number): FollowedTable | null {
+    if (oid === this.#lastOid) return this.#last;
+    const found = this.#followed.get(oid);
+    if (found === undefined) throw new PipelineError('BUG', `a change of relation ${oid}, which the server has not described`);
+    this.#lastOid = oid;
+    this.#last = found;
+    return found;
+  }
+
+  #insert(bytes: Buffer, at: number, end: number): Read {
+    const ordinal = this.changes++;
+    const followed = this.#find(bytes.readUInt32BE(at + 1));
+    if (followed === null) return Read.Ignored;
+    const stop = this.#keep(bytes, at + 6, end);
+    const after = this.#tuple(followed.relation, false);
+    this.#ended(stop);
+    this.#emit('insert', null, after, followed, ordinal, false);
+    return Read.Event;
+  }
+
+  #update(bytes: Buffer, at: number, end: number): Read {
+    const ordinal = this.changes++;
+    const followed = this.#find(bytes.readUInt32BE(at + 1));
+    if (followed === null) return Read.Ignored;
+    const { relation } = followed;
+    const kind = bytes[at + 5];
+    const stop = this.#keep(bytes, at + 6, end);
+    if (kind === NEW) {
+      const after = this.#tuple(relation, false);
+      this.#ended(stop);
+      this.#emit('update', null, after, followed, ordinal, false);
+      return Read.Event;
+    }
+    const before = this.#tuple(relation, kind === KEY);
+    if (this.#bytes[this.#at++] !== NEW) throw new PipelineError('BUG', 'an update without its new row');
+    const after = this.#tuple(relation, false);
+    this.#ended(stop);
+    fillUnchanged(before, after);
+    this.#emit('update', before, after, followed, ordinal, keyDiffers(this.#bytes, before, after, relation.dataset.key));
+    return Read.Event;
+  }
+
+  #delete(bytes: Buffer, at: number, end: number): Read {
+    const ordinal = this.changes++;
+    const followed = this.#find(bytes.readUInt32BE(at + 1));
+    if (followed === null) return Read.Ignored;
+    const stop = this.#keep(bytes, at + 6, end);
+    const before = this.#tuple(followed.relation, bytes[at + 5] === KEY);
+    this.#ended(stop);
+    this.#emit('delete', before, null, followed, ordinal, false);
+    return Read.Event;
+  }
+
+  #truncate(bytes: Buffer, at: number): Read {
+    const relations = bytes.readInt32BE(at + 1);
+    this.truncates = [];
+    for (let i = 0; i < relations; i++) {
+      const ordinal = this.changes++;
+      const followed = this.#find(bytes.readUInt32BE(at + 6 + 4 * i));
+      if (followed === null) continue;
+      this.#emit('truncate', null, null, followed, ordinal, false);
+      if (this.event !== null) this.truncates.push({ followed, event: this.event });
+    }
+    return Read.Truncate;
+  }
+
+  #message(bytes: Buffer, at: number): Read {
+    const transactional = ((bytes[at + 1] ?? 0) & 1) === 1;
+    const prefixEnd = bytes.indexOf(0, at + 10);
+    const length = bytes.readInt32BE(prefixEnd + 1);
+    this.message = {
+      transactional,
+      prefix: bytes.toString('utf8', at + 10, prefixEnd),
+      // Others' messages may be of any size and content; ours are short.
+      content: length > 256 ? '' : bytes.toString('utf8', prefixEnd + 5, prefixEnd + 5 + length),
+    };
+    return Read.Message;
+  }
+
+  #emit(op: PgEvent['op'], before: PgRow | null, after: PgRow | null, followed: FollowedTable, ordinal: number, moved: boolean): void {
+    this.followed = followed;
+    this.event = new PgEvent(op, before, after, followed.relation.dataset, this.commitLsn, ordinal, this.committedAtMs, moved);
+  }
+
+  /** Copies `bytes[at, end)` into the arena and reads on there. Returns where it ends. */
+  #keep(bytes: Buffer, at: number, end: number): number {
+    const length = end - at;
+    if (this.#arenaUsed + length > this.#arena.length) {
+      this.#arena = Buffer.allocUnsafeSlow(Math.max(ARENA_BYTES, length));
+      this.#arenaUsed = 0;
+    }
+    this.#bytes = this.#arena;
+    this.#at = this.#arenaUsed;
+    bytes.copy(this.#arena, this.#arenaUsed, at, end);
+    this.#arenaUsed += length;
+    return this.#arenaUsed;
+  }
+
+  /** Reads the tuple at `#at`. Of a `K` tuple only the key's columns are known; the others arrive as nulls, which they are not. */
+  #tuple(relation: PgRelation, keyOnly: boolean): PgRow {
+    const bytes = this.#bytes;
+    let at = this.#at;
+    const columns = ((bytes[at] ?? 0) << 8) | (bytes[at + 1] ?? 0);
+    if (columns !== relation.types.length) {
+      throw new PipelineError('BUG', `a row of ${relation.dataset.name} has ${columns} cells, its relation ${relation.types.length}`);
+    }
+    at += 2;
+    if (this.#used + 2 * columns > this.#cells.length) {
+      // Rows keep the chunk they lie in alive, and nothing is ever copied to a larger one.
+      this.#cells = new Int32Array(Math.max(CELLS_PER_CHUNK, 2 * columns));
+      this.#used = 0;
+    }
+    const cells = this.#cells;
+    const first = this.#used;
+    let cell = first;
+    for (let column = 0; column < columns; column++) {
+      const kind = bytes[at++];
+      if (kind === BINARY || kind === TEXT) {
+        const length = ((bytes[at] ?? 0) << 24) | ((bytes[at + 1] ?? 0) << 16) | ((bytes[at + 2] ?? 0) << 8) | (bytes[at + 3] ?? 0);
+        cells[cell] = at + 4;
+        cells[cell + 1] = length;
+        at += 4 + length;
+      } else {
+        if (kind !== NULL && kind !== UNCHANGED)
+          throw new PipelineError('BUG', `a cell of unknown kind ${kind} in a row of ${relation.dataset.name}`);
+        cells[cell] = 0;
+        cells[cell + 1] = kind === NULL ? CELL_NULL : CELL_UNCHANGED;
+      }
+      cell += 2;
+    }
+    this.#used = cell;
+    this.#at = at;
+    if (keyOnly) onlyKey(cells, first, columns, relation.dataset.key);
+    return new PgRow(relation, bytes, cells, first);
+  }
+
+  /** A length read wrong would show here, before anyone acts on it. */
+  #ended(end: number): void {
+    if (this.#at !== end) throw new PipelineError('BUG', `a replication message ends at ${this.#at} instead of ${end}`);
+  }
+}
+
+function onlyKey(cells: Int32Array, first: number, columns: number, key: readonly number[]): void {
+  for (let column = 0; column < columns; column++) {
+    if (!key.includes(column)) cells[first + 2 * column + 1] = CELL_UNCHANGED;
+  }
+}
+
+/**
+ * A large value that an update left alone is not in the new row; but where the old row was sent with it (REPLICA IDENTITY FULL, or a key so
+ * large that it is stored apart) it is there. Both rows lie in one message, so the cell can be shared.
+ */
+function fillUnchanged(before: PgRow, after: PgRow): void {
+  const from = before.cells;
+  const to = after.cells;
+  const columns = after.relation.types.length;
+  for (let column = 0; column < columns; column++) {
+    const target = after.at + 2 * column;
+    if (to[target + 1] !== CELL_UNCHANGED) continue;
+    const source = before.at + 2 * column;
+    to[target] = from[source] ?? 0;
+    to[target + 1] = from[source + 1] ?? CELL_UNCHANGED;
+  }
+}
+
+function keyDiffers(bytes: Buffer, before: PgRow, after: PgRow, key: readonly number[]): boolean {
+  for (const column of key) {
+    const b = before.at + 2 * column;
+    const a = after.at + 2 * column;
+    const beforeLength = before.cells[b + 1] ?? CELL_NULL;
+    const afterLength = after.cells[a + 1] ?? CELL_NULL;
+    if (beforeLength !== afterLength) return true;
+    if (beforeLength <= 0) continue;
+    const beforeAt = before.cells[b] ?? 0;
+    const afterAt = after.cells[a] ?? 0;
+    if (beforeAt === afterAt) continue; // The cell is shared: unchanged.
+    if (bytes.compare(bytes, beforeAt, beforeAt + beforeLength, afterAt, afterAt + afterLength) !== 0) return true;
+  }
+  return false;
+}
+
+function readRelation(bytes: Buffer, start: number): RelationMessage {
+  const oid = bytes.readUInt32BE(start);
+  const schemaEnd = bytes.indexOf(0, start + 4);
+  const tableEnd = bytes.indexOf(0, schemaEnd + 1);
+  const identity = String.fromCharCode(bytes[tableEnd + 1] ?? 0) as RelationMessage['identity'];
+  const count = bytes.readUInt16BE(tableEnd + 2);
+  const columns: RelationColumn[] = [];
+  let at = tableEnd + 4;
+  for (let i = 0; i < count; i++) {
+    const nameEnd = bytes.indexOf(0, at + 1);
+    columns.push({
+      name: bytes.toString('utf8', at + 1, nameEnd),
+      typeOid: bytes.readUInt32BE(nameEnd + 1),
+      typmod: bytes.readInt32BE(nameEnd + 5),
+      inKey: ((bytes[at] ?? 0) & 1) === 1,
+    });
+    at = nameEnd + 9;
+  }
+  return {
+    oid,
+    schema: bytes.toString('utf8', start + 4, schemaEnd) || 'pg_catalog', // The manual: empty for pg_catalog.
+    table: bytes.toString('utf8', schemaEnd + 1, tableEnd),
+    identity,
+    columns,
+  };
+}
+
+/** Microseconds since 2000 as Unix ms, rounded down. Good until the year 287,000. */
+function timestampMs(bytes: Buffer, at: number): number {
+  const micros = bytes.readInt32BE(at) * 4_294_967_296 + bytes.readUInt32BE(at + 4);
+  return Math.floor(micros / 1000) + POSTGRES_EPOCH_MS;
+}

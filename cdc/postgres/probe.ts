@@ -1,0 +1,173 @@
+/** What a source would run into, found before it runs; and what its tables look like. Nothing is changed on the server. */
+import { PipelineError } from '../../core/errors.ts';
+import type { Dataset } from '../../core/event.ts';
+import type { Problem } from '../../core/problems.ts';
+import type { PgConnection } from '../../wire/postgres/connection.ts';
+import { Datasets, readTable, SESSION, splitTable } from './catalog.ts';
+import { connectSource } from './connect.ts';
+import { sourceFailure } from './failures.ts';
+import { checkSlot, readPublication, readSlot } from './slot.ts';
+import type { PostgresSourceOptions } from './source.ts';
+
+export interface DescribedTable {
+  /** `schema.table`. */
+  readonly table: string;
+  /** Null where the table has no key, and so can't be followed. */
+  readonly dataset: Dataset | null;
+  readonly comment: string | null;
+  readonly columnComments: ReadonlyMap<string, string>;
+  /** From the planner's statistics; null where there are none yet. */
+  readonly rowsEstimated: number | null;
+}
+
+/** The tables named, or every table of the database outside the system's schemas. `source` is the first part of the datasets' names. */
+export async function describeTables(url: string, tables?: readonly string[], source = 'source'): Promise<readonly DescribedTable[]> {
+  const connection = await connectSource(source, url, false, SESSION);
+  try {
+    const datasets = new Datasets(source);
+    const described: DescribedTable[] = [];
+    for (const name of tables ?? (await allTables(connection))) {
+      const found = await readTable(connection, name, null);
+      if (found === null) throw new PipelineError('SOURCE_TABLE_MISSING', `describing ${name}: there is no such table`);
+      const { comment, columnComments, rowsEstimated, keyNames, message } = found;
+      const dataset = keyNames.length === 0 ? null : (await datasets.relationOf(connection, name, message, found)).dataset;
+      described.push({ table: `${found.schema}.${found.name}`, dataset, comment, columnComments, rowsEstimated });
+    }
+    return described;
+  } catch (error) {
+    throw sourceFailure(error, 'reading the catalog', `describing the tables of ${source}`);
+  } finally {
+    await connection.close();
+  }
+}
+
+async function allTables(connection: PgConnection): Promise<string[]> {
+  const found = await connection.query(
+    `select n.nspname || '.' || c.relname from pg_catalog.pg_class c join pg_catalog.pg_namespace n on n.oid = c.relnamespace
+      where c.relkind in ('r', 'p') and not c.relispartition and c.relpersistence = 'p'
+        and n.nspname not in ('pg_catalog', 'information_schema', 'tidegate') and n.nspname !~ '^pg_'
+      order by 1`,
+  );
+  return found.rows.flatMap(([name]) => (typeof name === 'string' ? [name] : []));
+}
+
+/** Every problem that can be seen now, with its fix. */
+export async function probePostgresSource(options: PostgresSourceOptions): Promise<Problem[]> {
+  const path = `sources.${options.name}`;
+  let connection: PgConnection;
+  try {
+    connection = await connectSource(options.name, options.url, false, SESSION);
+  } catch (error) {
+    return [problemOf(error, `${path}.url`)];
+  }
+  try {
+    const problems = [...(await probeServer(connection, path)), ...(await probeTables(connection, options, path))];
+    problems.push(...(await probePublication(connection, options, path)), ...(await probeSlot(connection, options, path)));
+    return problems;
+  } catch (error) {
+    return [problemOf(sourceFailure(error, 'reading the catalog', `probing ${options.name}`), path)];
+  } finally {
+    await connection.close();
+  }
+}
+
+function problemOf(error: unknown, path: string): Problem {
+  if (!(error instanceof PipelineError)) throw error;
+  return { severity: 'error', path, message: `${error.message}.`, fix: error.fix };
+}
+
+const problem = (code: ConstructorParameters<typeof PipelineError>[0], path: string, message: string): Problem =>
+  problemOf(new PipelineError(code, message), path);
+
+async function probeServer(connection: PgConnection, path: string): Promise<Problem[]> {
+  const found = await connection.query(
+    `select pg_catalog.current_setting('wal_level'), pg_catalog.current_setting('server_version_num')::int4 >= 140000,
+            r.rolsuper or r.rolreplication, pg_catalog.pg_is_in_recovery(), r.rolname
+       from pg_catalog.pg_roles r where r.rolname = current_user`,
+  );
+  const [walLevel, recent, replication, standby, role] = found.rows[0] ?? [];
+  const problems: Problem[] = [];
+  if (recent !== 't') {
+    problems.push({
+      severity: 'error',
+      path: `${path}.url`,
+      message: 'The server is older than PostgreSQL 14.',
+      fix: 'Use a source of PostgreSQL 14 or newer.',
+    });
+  }
+  if (walLevel !== 'logical') problems.push(problem('SOURCE_WAL_LEVEL', `${path}.url`, `wal_level is ${walLevel ?? 'unknown'}`));
+  if (replication !== 't') problems.push(problem('SOURCE_PRIVILEGE', `${path}.url`, `The role ${role ?? ''} may not start replication`));
+  if (standby === 't') {
+    const fix = 'Point the url at the primary.';
+    problems.push({
+      severity: 'error',
+      path: `${path}.url`,
+      message: 'The server is a standby, where marks can not be written to the log.',
+      fix,
+    });
+  }
+  return problems;
+}
+
+async function probeTables(connection: PgConnection, options: PostgresSourceOptions, path: string): Promise<Problem[]> {
+  const problems: Problem[] = [];
+  for (const [index, table] of options.tables.entries()) {
+    const at = `${path}.tables[${index}]`;
+    const found = await readTable(connection, table, null);
+    if (found === null) {
+      problems.push(problem('SOURCE_TABLE_MISSING', at, `The table ${table} does not exist`));
+      continue;
+    }
+    if (found.keyNames.length === 0)
+      problems.push(problem('SOURCE_NO_KEY', at, `The table ${table} has no primary key, or its replica identity is nothing`));
+    if (options.snapshot.mode === 'never') continue;
+    const { rows } = await connection.query(`select pg_catalog.has_table_privilege($1::pg_catalog.oid, 'select')`, [found.message.oid]);
+    if (rows[0]?.[0] !== 't')
+      problems.push(problem('SOURCE_PRIVILEGE', at, `The role may not select from ${table}, which the snapshot needs`));
+  }
+  return problems;
+}
+
+async function probePublication(connection: PgConnection, options: PostgresSourceOptions, path: string): Promise<Problem[]> {
+  const published = await readPublication(connection, options.publication);
+  const wanted = options.tables.map((table) => splitTable(table));
+  const missing = wanted.filter(({ schema, name }) => published?.has(`${schema}.${name}`) !== true);
+  if (missing.length === 0) return [];
+  // It will be made or extended, where we may: that takes ownership of the tables, and create on the database for a new one.
+  const { rows } = await connection.query(
+    `select pg_catalog.has_database_privilege(pg_catalog.current_database(), 'create'),
+            not exists (select from pg_catalog.unnest($1::text[], $2::text[]) w(s, t)
+                          join pg_catalog.pg_namespace n on n.nspname = w.s
+                          join pg_catalog.pg_class c on c.relnamespace = n.oid and c.relname = w.t
+                         where not pg_catalog.pg_has_role(c.relowner, 'usage'))`,
+    [arrayLiteral(missing.map(({ schema }) => schema)), arrayLiteral(missing.map(({ name }) => name))],
+  );
+  const [mayCreate, owns] = rows[0] ?? [];
+  if (owns === 't' && (published !== null || mayCreate === 't')) return [];
+  const what =
+    published === null
+      ? 'does not exist, and the role may not create it'
+      : `lacks ${missing.length} of the tables, and the role may not add them`;
+  return [problem('SOURCE_PUBLICATION_MISSING', `${path}.publication`, `The publication ${options.publication} ${what}`)];
+}
+
+async function probeSlot(connection: PgConnection, options: PostgresSourceOptions, path: string): Promise<Problem[]> {
+  const slot = await readSlot(connection, options.slot);
+  const at = `${path}.slot`;
+  if (slot === null) {
+    const { rows } = await connection.query(
+      `select (select count(*) from pg_catalog.pg_replication_slots) < pg_catalog.current_setting('max_replication_slots')::int4`,
+    );
+    return rows[0]?.[0] === 't' ? [] : [problem('SOURCE_SLOTS_FULL', at, 'Every replication slot of the server is taken')];
+  }
+  try {
+    const { rows } = await connection.query('select pg_catalog.current_database()');
+    checkSlot(slot, options.slot, null, rows[0]?.[0] ?? '');
+  } catch (error) {
+    return [problemOf(error, at)];
+  }
+  if (!slot.active) return [];
+  return [{ ...problem('SOURCE_SLOT_ACTIVE', at, `The slot ${options.slot} is being read by another process`), severity: 'warning' }];
+}
+
+const arrayLiteral = (texts: readonly string[]): string => `{${texts.map((text) => `"${text.replaceAll(/["\\]/g, '\\$&')}"`).join(',')}}`;

@@ -1,0 +1,116 @@
+/** The replication slot and the publication: looked at, made, removed. SQL of an ordinary connection. */
+import { PipelineError } from '../../core/errors.ts';
+import { fromLsn } from '../../core/position.ts';
+import type { PgConnection } from '../../wire/postgres/connection.ts';
+import { quoteIdent, quoteQualified } from '../../wire/postgres/ident.ts';
+import { splitTable } from './catalog.ts';
+import { sourceFailure } from './failures.ts';
+
+export interface SlotState {
+  readonly plugin: string | null;
+  readonly database: string | null;
+  readonly active: boolean;
+  /** `lost`: the server has removed log that the slot needs. */
+  readonly walStatus: string | null;
+  /** 16 hex digits; '' where there is none. */
+  readonly confirmed: string;
+}
+
+export async function readSlot(connection: PgConnection, slot: string): Promise<SlotState | null> {
+  const found = await connection.query(
+    `select plugin, database, active, wal_status, coalesce(confirmed_flush_lsn, restart_lsn)
+       from pg_catalog.pg_replication_slots where slot_name = $1`,
+    [slot],
+  );
+  const row = found.rows[0];
+  if (row === undefined) return null;
+  const [plugin = null, database = null, active, walStatus = null, confirmed] = row;
+  return { plugin, database, active: active === 't', walStatus, confirmed: typeof confirmed === 'string' ? fromLsn(confirmed) : '' };
+}
+
+/** Makes the slot. Returns the place (16 hex digits) from which it has every commit. Waits for transactions that are under way. */
+export async function createSlot(connection: PgConnection, slot: string): Promise<string> {
+  try {
+    const made = await connection.query(`select lsn from pg_catalog.pg_create_logical_replication_slot($1, 'pgoutput')`, [slot]);
+    return fromLsn(made.rows[0]?.[0] ?? '');
+  } catch (error) {
+    throw sourceFailure(error, 'creating the slot', `creating the replication slot ${slot}`);
+  }
+}
+
+/** The tables of a publication as `schema.table`, or null where there is no such publication. */
+export async function readPublication(connection: PgConnection, publication: string): Promise<ReadonlySet<string> | null> {
+  const found = await connection.query(
+    `select p.pubname, t.schemaname, t.tablename from pg_catalog.pg_publication p
+       left join pg_catalog.pg_publication_tables t on t.pubname = p.pubname where p.pubname = $1`,
+    [publication],
+  );
+  if (found.rows.length === 0) return null;
+  return new Set(found.rows.flatMap(([, schema, table]) => (typeof schema === 'string' ? [`${schema}.${table}`] : [])));
+}
+
+/** Makes the publication of all operations of these tables. A partitioned table is published as itself, not as its partitions. */
+export async function createPublication(connection: PgConnection, publication: string, tables: readonly string[]): Promise<void> {
+  const list = tables.map(quoted).join(', ');
+  await changing(
+    connection,
+    publication,
+    `create publication ${quoteIdent(publication)} for table ${list} with (publish_via_partition_root = true)`,
+  );
+}
+
+export async function addToPublication(connection: PgConnection, publication: string, tables: readonly string[]): Promise<void> {
+  await changing(connection, publication, `alter publication ${quoteIdent(publication)} add table ${tables.map(quoted).join(', ')}`);
+}
+
+/** Removes slot and publication; either may be gone already. Throws SOURCE_SLOT_ACTIVE while somebody reads the slot. */
+export async function dropSlotAndPublication(connection: PgConnection, slot: string, publication: string): Promise<void> {
+  try {
+    await connection.query(
+      `select pg_catalog.pg_drop_replication_slot(slot_name) from pg_catalog.pg_replication_slots where slot_name = $1 and database = pg_catalog.current_database()`,
+      [slot],
+    );
+    await connection.query(`drop publication if exists ${quoteIdent(publication)}`);
+  } catch (error) {
+    throw sourceFailure(error, 'dropping', `removing the slot ${slot} and the publication ${publication}`);
+  }
+}
+
+/** What a running source asks of a slot it has read before. `from`: the lane's place, 16 hex digits. */
+export function checkSlot(slot: SlotState | null, name: string, from: string | null, database: string): void {
+  if (slot === null) {
+    if (from === null) return;
+    throw new PipelineError('SOURCE_POSITION_LOST', `the replication slot ${name} is gone, and the lane has a checkpoint in it`);
+  }
+  if (slot.plugin !== 'pgoutput' || slot.database !== database) {
+    throw new PipelineError(
+      'CONFIG_INVALID',
+      `slot: ${name} is a slot of another kind or database (plugin ${slot.plugin ?? 'none'}): name another`,
+    );
+  }
+  if (slot.walStatus === 'lost') {
+    throw new PipelineError(
+      'SOURCE_POSITION_LOST',
+      `the server has removed log that the replication slot ${name} still needed (wal_status lost)`,
+    );
+  }
+  if (from !== null && slot.confirmed > from) {
+    throw new PipelineError(
+      'SOURCE_POSITION_LOST',
+      `the replication slot ${name} has moved beyond the lane's checkpoint: somebody else has read it`,
+    );
+  }
+}
+
+const quoted = (table: string): string => {
+  const { schema, name } = splitTable(table);
+  return quoteQualified(schema, name);
+};
+
+async function changing(connection: PgConnection, publication: string, sql: string): Promise<void> {
+  try {
+    await connection.script(sql);
+  } catch (error) {
+    throw sourceFailure(error, 'creating the publication', `creating the publication ${publication}`);
+  }
+}

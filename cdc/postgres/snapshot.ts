@@ -1,0 +1,306 @@
+/**
+ * The rows a table already has, in chunks that take their place in the log (Netflix's DBLog, arXiv:2010.12597, with PostgreSQL's means).
+ *
+ * A chunk is read between two messages in the log, its low and its high mark: a row of the chunk is as good as the log at the high mark
+ * unless its key changed between them, and such keys the log itself has. On this connection, for each chunk:
+ *
+ * 1. the low mark, in a transaction of its own;
+ * 2. one REPEATABLE READ transaction that locks the table against DDL (ACCESS SHARE), notes its snapshot, reads the chunk and emits the high mark:
+ *    so no DDL or TRUNCATE commits between the rows and the mark.
+ *
+ * The marks are *transactional* messages: they have a commit in the log, whose end is a place where the lane can stand, and which is flushed at
+ * once (a walsender reads only what is flushed). A transaction that is in the log before the low mark may not be visible yet when the chunk's
+ * snapshot is taken (PostgreSQL logs a commit before it lets others see it); the reader of the log knows such transactions and compares them with the
+ * snapshot (`isVisible`), and such a chunk is read again.
+ */
+import type { Clock } from '../../core/clock.ts';
+import { PipelineError } from '../../core/errors.ts';
+import type { PgConnection } from '../../wire/postgres/connection.ts';
+import { quoteIdent, quoteLiteral, quoteQualified } from '../../wire/postgres/ident.ts';
+import { type PgRelation, PgRow } from '../../wire/postgres/row.ts';
+import { CELL_NULL } from '../../core/event.ts';
+import { type CatalogTable, type Datasets, readTable, splitTable } from './catalog.ts';
+import type { TableProgress } from './lane-position.ts';
+
+export interface Chunk {
+  readonly table: string;
+  readonly relation: PgRelation;
+  /** In the order of the key. Behind each row's cells stand those of its key as text (`keyTexts`). */
+  readonly rows: readonly PgRow[];
+  /** Whether the table ends with it. */
+  readonly complete: boolean;
+  /** What the chunk's transaction could see: `pg_current_snapshot()`. */
+  readonly snapshot: string;
+}
+
+export interface SnapshotParts {
+  readonly connect: () => Promise<PgConnection>;
+  readonly datasets: Datasets;
+  readonly publication: string;
+  /** Prefix of the marks: the slot's own, so that two pipelines on one database leave each other's alone. */
+  readonly prefix: string;
+  /** Tells the marks of this run from those of an earlier one that are still in the log. */
+  readonly run: string;
+  readonly chunkRows: number;
+  /** A chunk ends early when it has this many bytes. */
+  readonly chunkBytes: number;
+  /** Chunks that may be in memory: 1, or 2 where the next is read while one is on its way. */
+  readonly depth: number;
+  readonly clock: Clock;
+  readonly failed: (error: unknown) => void;
+}
+
+/** Reads chunk after chunk; the reader of the log takes each when it meets its high mark. */
+export class SnapshotReader {
+  readonly #parts: SnapshotParts;
+  readonly #chunks = new Map<string, { readonly table: string; readonly chunk: Promise<Chunk> }>();
+  #todo: readonly TableProgress[];
+  #generation = 0;
+  #number = 0;
+  #stopped = false;
+  #wake: () => void = () => {};
+  /** Rows of the next chunk: few at first, then as many as fit the bytes. */
+  #rows = 500;
+  readonly done: Promise<void>;
+
+  constructor(parts: SnapshotParts, todo: readonly TableProgress[]) {
+    this.#parts = parts;
+    this.#todo = todo;
+    this.done = this.#run().catch((error: unknown) => {
+      if (!this.#stopped) parts.failed(error);
+    });
+  }
+
+  /** The table that the marks `id` stand around, or null for marks that are not (or no longer) of interest. */
+  tableOf(id: string): string | null {
+    return this.#chunks.get(id)?.table ?? null;
+  }
+
+  /** The chunk whose high mark was met. The next may then take its place. */
+  async take(id: string): Promise<Chunk | null> {
+    return (await this.#chunks.get(id)?.chunk) ?? null;
+  }
+
+  /** The chunk is emitted; another may be read. */
+  release(id: string): void {
+    this.#chunks.delete(id);
+    this.#wake();
+  }
+
+  /** Forgets all that was read and not emitted, and goes on from here. */
+  restart(todo: readonly TableProgress[]): void {
+    this.#generation++;
+    this.#chunks.clear();
+    this.#todo = todo;
+    this.#wake();
+  }
+
+  stop(): void {
+    this.#stopped = true;
+    this.#wake();
+  }
+
+  async #run(): Promise<void> {
+    await using connection = await this.#parts.connect();
+    await this.#settle(connection);
+    while (!this.#stopped) {
+      const next = this.#todo.find((table) => !table.done);
+      if (next === undefined || this.#chunks.size >= this.#parts.depth) {
+        await new Promise<void>((resolve) => {
+          this.#wake = resolve;
+        });
+        continue;
+      }
+      const generation = this.#generation;
+      const id = `${this.#parts.run}.${this.#number++}`;
+      const reading = this.#read(connection, next, id);
+      reading.catch(() => {}); // Awaited just below, and by whoever meets the high mark.
+      this.#chunks.set(id, { table: next.table, chunk: reading });
+      const chunk = await reading;
+      if (generation !== this.#generation) continue;
+      const lastRow = chunk.rows.at(-1);
+      const last = lastRow === undefined ? next.last : keyTexts(lastRow);
+      this.#todo = this.#todo.map((table) => (table === next ? { ...table, last, done: chunk.complete } : table));
+    }
+  }
+
+  /**
+   * Before the first chunk: a commit that an earlier run has read from the log, and that others still can't see, is not known to this run. Such a
+   * commit is over in a moment, so give transactions that are under way that moment; a long one has not committed, and needs no care.
+   */
+  async #settle(connection: PgConnection): Promise<void> {
+    const running = async (): Promise<string[]> => {
+      const found = await connection.query('select pg_catalog.pg_current_snapshot()::text');
+      return (found.rows[0]?.[0]?.split(':')[2] ?? '').split(',').filter((xid) => xid !== '');
+    };
+    const first = new Set(await running());
+    for (let round = 0; round < 10 && first.size > 0 && !this.#stopped; round++) {
+      await this.#parts.clock.sleep(20);
+      const now = await running();
+      for (const xid of first) if (!now.includes(xid)) first.delete(xid);
+    }
+  }
+
+  async #read(connection: PgConnection, progress: TableProgress, id: string): Promise<Chunk> {
+    const { prefix, datasets, publication, chunkBytes } = this.#parts;
+    const mark = (which: string) =>
+      `select pg_catalog.pg_logical_emit_message(true, ${quoteLiteral(prefix)}, ${quoteLiteral(`${which} ${id}`)})`;
+    await connection.script(mark('low'));
+    const { schema, name } = splitTable(progress.table);
+    await connection.script(`begin isolation level repeatable read; lock table ${quoteQualified(schema, name)} in access share mode`);
+    const snapshot = (await connection.query('select pg_catalog.pg_current_snapshot()::text')).rows[0]?.[0] ?? '';
+    const present = await readTable(connection, progress.table, publication);
+    if (present === null) throw new PipelineError('SOURCE_TABLE_MISSING', `the snapshot of ${progress.table}: the table is gone`);
+    const relation = await datasets.relationOf(connection, progress.table, present.message, present);
+    const limit = Math.min(this.#parts.chunkRows, this.#rows);
+    const reader = new CopyReader(relation, chunkBytes);
+    for await (const bytes of connection.copyOut(chunkSql(present, relation, progress.last, limit))) reader.push(bytes);
+    await connection.script(`${mark('high')}; commit`);
+    const { rows, bytes, cut } = reader;
+    this.#rows = nextRows(limit, rows.length, bytes, chunkBytes);
+    return { table: progress.table, relation, rows, complete: !cut && rows.length < limit, snapshot };
+  }
+}
+
+/** Grows fast while rows prove small, shrinks at once when they don't: so a chunk cut for its bytes is an exception. */
+function nextRows(limit: number, rows: number, bytes: number, chunkBytes: number): number {
+  if (rows === 0) return limit;
+  return Math.max(1, Math.min(limit * 8, Math.floor((0.8 * chunkBytes * rows) / bytes)));
+}
+
+/** Keyset pagination by row comparison: the index of the key serves it, wherever the chunk begins. */
+function chunkSql(table: CatalogTable, relation: PgRelation, last: readonly string[] | null, limit: number): string {
+  const { names, cells, literals } = sqlParts(relation, last);
+  const conditions: string[] = [];
+  if (table.rowFilter !== null) conditions.push(`(${table.rowFilter})`);
+  if (last !== null) conditions.push(`(${names.join(', ')}) > (${literals.join(', ')})`);
+  const where = conditions.length === 0 ? '' : `where ${conditions.join(' and ')}`;
+  return `copy (select ${cells.join(', ')} from ${quoteQualified(table.schema, table.name)} ${where}
+    order by ${names.join(', ')} limit ${limit}) to stdout (format binary)`;
+}
+
+/** The row with this key as it is now, or null where there is none any more. */
+export async function readRow(
+  connection: PgConnection,
+  relation: PgRelation,
+  table: string,
+  key: readonly string[],
+): Promise<PgRow | null> {
+  const { schema, name } = splitTable(table);
+  const { names, cells, literals } = sqlParts(relation, key);
+  const reader = new CopyReader(relation, Number.MAX_SAFE_INTEGER);
+  const sql = `copy (select ${cells.join(', ')} from ${quoteQualified(schema, name)}
+    where (${names.join(', ')}) = (${literals.join(', ')})) to stdout (format binary)`;
+  for await (const bytes of connection.copyOut(sql)) reader.push(bytes);
+  return reader.rows[0] ?? null;
+}
+
+/** Names of the key's columns, all cells with the key's texts behind them, and `key` as literals. */
+function sqlParts(relation: PgRelation, key: readonly string[] | null): { names: string[]; cells: string[]; literals: string[] } {
+  const { columns, key: keyIndices } = relation.dataset;
+  // A type without a binary form would fail the whole COPY: its text, as pgoutput sends it too.
+  const cells = columns.map((column, i) =>
+    relation.types[i]?.format === 'text' ? `${quoteIdent(column.name)}::text` : quoteIdent(column.name),
+  );
+  const keyColumns = keyIndices.map((index) => columns[index]).filter((column) => column !== undefined);
+  const names = keyColumns.map((column) => quoteIdent(column.name));
+  return {
+    names,
+    cells: [...cells, ...names.map((name) => `${name}::text`)],
+    literals: keyColumns.map((column, i) => `${quoteLiteral(key?.[i] ?? '')}::${column.native}`),
+  };
+}
+
+/** The text of a chunk row's key columns, which stand behind its own cells. */
+export function keyTexts(row: PgRow): readonly string[] {
+  const { types, dataset } = row.relation;
+  return dataset.key.map((_, i) => {
+    const cell = row.at + 2 * (types.length + i);
+    const at = row.cells[cell] ?? 0;
+    return row.bytes.toString('utf8', at, at + (row.cells[cell + 1] ?? 0));
+  });
+}
+
+const COPY_HEADER_BYTES = 19;
+
+/** Reads COPY BINARY: a header, then tuples of a cell count and cells with their lengths, then -1. Rows refer to the bytes pushed. */
+class CopyReader {
+  readonly rows: PgRow[] = [];
+  /** Of the rows kept. */
+  bytes = 0;
+  /** Whether rows were left out, because there were enough bytes. */
+  cut = false;
+  readonly #relation: PgRelation;
+  readonly #bytesMax: number;
+  readonly #width: number;
+  #rest: Buffer = Buffer.alloc(0);
+  #headed = false;
+  #cells = new Int32Array(0);
+  #used = 0;
+
+  constructor(relation: PgRelation, bytesMax: number) {
+    this.#relation = relation;
+    this.#bytesMax = bytesMax;
+    this.#width = relation.types.length + relation.dataset.key.length;
+  }
+
+  push(chunk: Buffer): void {
+    if (this.cut) return;
+    const bytes = this.#rest.length === 0 ? chunk : Buffer.concat([this.#rest, chunk]);
+    let at = 0;
+    if (!this.#headed) {
+      if (bytes.length < COPY_HEADER_BYTES) {
+        this.#rest = bytes;
+        return;
+      }
+      at = COPY_HEADER_BYTES + bytes.readInt32BE(15);
+      this.#headed = true;
+    }
+    for (;;) {
+      const end = this.#tuple(bytes, at);
+      if (end < 0) break;
+      this.bytes += end - at;
+      at = end;
+      if (this.bytes >= this.#bytesMax) {
+        this.cut = true;
+        break;
+      }
+    }
+    this.#rest = bytes.subarray(at);
+  }
+
+  /** Reads the tuple at `start`; -1 where it is not all there yet (or was the end). */
+  #tuple(bytes: Buffer, start: number): number {
+    if (bytes.length - start < 2 || bytes.readInt16BE(start) < 0) return -1;
+    const width = this.#width;
+    if (this.#used + 2 * width > this.#cells.length) {
+      this.#cells = new Int32Array(Math.max(1 << 15, 2 * width));
+      this.#used = 0;
+    }
+    const cells = this.#cells;
+    let at = start + 2;
+    let cell = this.#used;
+    for (let i = 0; i < width; i++) {
+      if (bytes.length - at < 4) return -1;
+      const length = bytes.readInt32BE(at);
+      at += 4;
+      cells[cell] = length < 0 ? 0 : at;
+      cells[cell + 1] = length < 0 ? CELL_NULL : length;
+      if (length > 0) at += length;
+      cell += 2;
+    }
+    if (at > bytes.length) return -1;
+    this.rows.push(new PgRow(this.#relation, bytes, cells, this.#used));
+    this.#used = cell;
+    return at;
+  }
+}
+
+/** Whether a transaction (its 32-bit id, as the log has it) had ended for those who hold this snapshot: `xmin:xmax:xip,xip…`. */
+export function visibility(snapshot: string): (xid: number) => boolean {
+  const [, xmax = '0', list = ''] = snapshot.split(':');
+  const low = (text: string): number => Number(BigInt.asUintN(32, BigInt(text)));
+  const limit = low(xmax);
+  const running = new Set(list === '' ? [] : list.split(',').map(low));
+  return (xid) => ((xid - limit) | 0) < 0 && !running.has(xid);
+}

@@ -1,0 +1,359 @@
+/** A PostgreSQL replication slot as a Source: one lane, with the snapshot of its tables in it. */
+import type { Batch } from '../../core/batch.ts';
+import { type Clock, systemClock } from '../../core/clock.ts';
+import type { Resume, SnapshotProgress, Source } from '../../core/contracts.ts';
+import { PipelineError } from '../../core/errors.ts';
+import type { Checkpoint, LaneId, Position } from '../../core/event.ts';
+import { fromLsn } from '../../core/position.ts';
+import type { PgConnection } from '../../wire/postgres/connection.ts';
+import { BatchQueue } from './batches.ts';
+import { Datasets, readTable, SESSION, splitTable } from './catalog.ts';
+import { closeSoon, connectSource } from './connect.ts';
+import { sourceFailure } from './failures.ts';
+import { type LanePlace, parsePlace, type SnapshotMark, snapshotMark, type TableProgress } from './lane-position.ts';
+import { addToPublication, checkSlot, createPublication, createSlot, dropSlotAndPublication, readPublication, readSlot } from './slot.ts';
+import { SnapshotReader } from './snapshot.ts';
+import { SlotStream, type StreamTiming } from './stream.ts';
+
+export interface PostgresSourceOptions {
+  /** The source's name in the config: first part of its datasets' names. */
+  readonly name: string;
+  readonly url: string;
+  readonly slot: string;
+  readonly publication: string;
+  /** `schema.table`; without a schema, public. */
+  readonly tables: readonly string[];
+  readonly snapshot: {
+    /** `initial`: a lane never read begins with the rows that the tables have. `never`: with what changes from now on. */
+    readonly mode: 'initial' | 'never';
+    readonly chunkRows: number;
+    /** Above 1, a chunk is read while the one before is on its way. */
+    readonly parallel: number;
+  };
+  readonly batch: { readonly rows: number; readonly bytes: number; readonly ageMs: number };
+  readonly clock?: Clock;
+  /** How often the server is told of our place and so on; the defaults are meant for everybody. */
+  readonly timing?: Partial<StreamTiming>;
+}
+
+export interface SourceStatus {
+  readonly state: 'stopped' | 'connecting' | 'waiting-for-slot' | 'snapshot' | 'streaming';
+  /** LSNs as 16 hex digits, null while unknown. `received`: end of the last commit read; `committed`: acknowledged; `server`: end of its log. */
+  readonly receivedLsn: string | null;
+  readonly committedLsn: string | null;
+  readonly serverLsn: string | null;
+  /** Bytes of log between what is committed here and the end of the server's log, as last heard. */
+  readonly lagBytes: number | null;
+  /** Unix time in ms of the newest commit read. */
+  readonly lastEventCommittedAtMs: number | null;
+  /** The last failure since the source last worked, else null. */
+  readonly failure: { readonly code: string; readonly message: string } | null;
+}
+
+export interface PostgresSource extends Source {
+  readonly lane: LaneId;
+  progress(): readonly SnapshotProgress[];
+  status(): SourceStatus;
+}
+
+const TIMING: StreamTiming = { statusMs: 5000, silenceMs: 60_000, idleMs: 10_000, idleBytes: 65_536 };
+
+export function postgresSource(options: PostgresSourceOptions): PostgresSource {
+  return new SlotSource(options);
+}
+
+class SlotSource implements PostgresSource {
+  readonly name: string;
+  readonly lane: LaneId;
+  readonly #options: PostgresSourceOptions;
+  readonly #clock: Clock;
+  readonly #tables: readonly string[];
+  /** Kept from run to run, so that what is compiled for a Dataset stays good. */
+  readonly #datasets: Datasets;
+  readonly #estimates = new Map<string, number | null>();
+  #stream: SlotStream | null = null;
+  #queue: BatchQueue | null = null;
+  #state: SourceStatus['state'] = 'stopped';
+  #failure: SourceStatus['failure'] = null;
+  #acknowledged: Position | null = null;
+  #onAcknowledged: (() => void) | null = null;
+
+  constructor(options: PostgresSourceOptions) {
+    this.#options = options;
+    this.name = options.name;
+    this.lane = `${options.name}/${options.slot}` as LaneId;
+    this.#clock = options.clock ?? systemClock;
+    this.#tables = [...new Set(options.tables.map(qualified))];
+    this.#datasets = new Datasets(options.name);
+  }
+
+  async *read(resume: Resume, signal: AbortSignal): AsyncGenerator<Batch> {
+    if (signal.aborted) return;
+    const open: PgConnection[] = [];
+    const stop = (): void => {
+      this.#queue?.end();
+      this.#onAcknowledged?.();
+      // What is not streaming yet waits for answers: cut it off.
+      if (this.#stream === null) for (const connection of open) connection.destroy();
+    };
+    signal.addEventListener('abort', stop, { once: true });
+    this.#state = 'connecting';
+    try {
+      yield* this.#run(resume, signal, open);
+    } catch (error) {
+      if (signal.aborted) return;
+      const failure = sourceFailure(error, 'connecting', `reading ${this.name}`);
+      this.#failure = { code: failure.code, message: failure.message };
+      throw failure;
+    } finally {
+      signal.removeEventListener('abort', stop);
+      await this.#stream?.stop();
+      this.#stream = null;
+      this.#state = 'stopped';
+      await Promise.all(open.map((connection) => closeSoon(connection)));
+    }
+  }
+
+  async *#run(resume: Resume, signal: AbortSignal, open: PgConnection[]): AsyncGenerator<Batch> {
+    const { slot, publication, snapshot, batch } = this.#options;
+    const lease = await resume(this.lane);
+    const connect = async (replication: boolean, settings: Readonly<Record<string, string>> = SESSION): Promise<PgConnection> => {
+      const connection = await this.#connect(replication, settings, signal);
+      open.push(connection);
+      return connection;
+    };
+    const catalog = await connect(false);
+    const checkpoint = lease.checkpoint?.position ?? null;
+    const from = checkpoint === null ? null : parsePlace(checkpoint);
+    const prepared = await this.#prepare(catalog, from, signal);
+    this.#acknowledged = checkpoint;
+    const queue = new BatchQueue(this.lane, prepared.place, from !== null, batch, this.#clock);
+    this.#queue = queue;
+    if (prepared.mark !== null) queue.markSnapshot(prepared.mark);
+    if (from === null || prepared.mark !== null) {
+      // The lane's first place, or the snapshots still to come, before anything else is said or done.
+      queue.closeEmpty();
+      const first = await queue.take();
+      if (first === null) return;
+      yield first;
+      if (prepared.added.length > 0) {
+        await this.#untilAcknowledged(first.checkpoint.position, signal);
+        if (signal.aborted) return;
+      }
+    }
+    if (prepared.added.length > 0) await addToPublication(catalog, publication, prepared.added);
+
+    const replication = await connect(true);
+    const stream = new SlotStream(
+      {
+        slot,
+        publication,
+        prefix: `tidegate.${slot}`,
+        tables: new Set(this.#tables),
+        replication,
+        catalog,
+        datasets: this.#datasets,
+        queue,
+        limits: batch,
+        within: prepared.place.within,
+        clock: this.#clock,
+        timing: { ...TIMING, ...this.#options.timing },
+      },
+      prepared.place.lsn,
+    );
+    const todo = queue.snapshot?.tables ?? [];
+    const chunks =
+      todo.length === 0
+        ? null
+        : new SnapshotReader(
+            {
+              connect: () =>
+                connect(false, { ...SESSION, enable_seqscan: 'off', enable_bitmapscan: 'off', max_parallel_workers_per_gather: '0' }),
+              datasets: this.#datasets,
+              publication,
+              prefix: `tidegate.${slot}`,
+              run: Math.floor(this.#clock.random() * 2 ** 48).toString(36),
+              chunkRows: snapshot.chunkRows,
+              chunkBytes: batch.bytes,
+              depth: snapshot.parallel > 1 ? 2 : 1,
+              clock: this.#clock,
+              failed: (error) => stream.failed(sourceFailure(error, 'reading a chunk', `the snapshot of ${this.name}`)),
+            },
+            todo,
+          );
+    this.#stream = stream;
+    try {
+      await stream.start(chunks);
+      this.#state = 'streaming';
+      this.#failure = null;
+      if (signal.aborted) return;
+      for (;;) {
+        const next = await queue.take();
+        if (next === null) return;
+        stream.taken();
+        yield next;
+      }
+    } finally {
+      await stream.stop();
+      for (const connection of open) if (connection !== replication) connection.destroy();
+      await chunks?.done;
+    }
+  }
+
+  acknowledge(checkpoint: Checkpoint): Promise<void> {
+    if (this.#acknowledged === null || checkpoint.position > this.#acknowledged) this.#acknowledged = checkpoint.position;
+    this.#stream?.acknowledge(checkpoint.position);
+    this.#onAcknowledged?.();
+    return Promise.resolve();
+  }
+
+  progress(): readonly SnapshotProgress[] {
+    const tables = this.#queue?.snapshot?.tables ?? [];
+    return this.#tables.map((table) => {
+      const known = tables.find((one) => one.table === table);
+      const rowsEstimated = this.#estimates.get(table) ?? null;
+      const dataset = this.#datasets.nameOf(table);
+      if (known === undefined) {
+        const waits = this.#queue === null && this.#options.snapshot.mode === 'initial';
+        return { dataset, rowsDone: waits ? 0 : (this.#done.get(table) ?? 0), rowsEstimated, state: waits ? 'waiting' : 'done' };
+      }
+      this.#done.set(table, known.rowsDone);
+      const current = tables.find((one) => !one.done);
+      return { dataset, rowsDone: known.rowsDone, rowsEstimated, state: known.done ? 'done' : known === current ? 'copying' : 'waiting' };
+    });
+  }
+  readonly #done = new Map<string, number>();
+
+  status(): SourceStatus {
+    const stream = this.#stream;
+    const committed = this.#acknowledged?.slice(0, 16) ?? null;
+    const server = stream === null || stream.serverLsn === '' ? null : stream.serverLsn;
+    const behind = committed !== null && server !== null ? Number(BigInt(`0x${server}`) - BigInt(`0x${committed}`)) : null;
+    const copying = this.#state === 'streaming' && (this.#queue?.snapshot?.tables.length ?? 0) > 0;
+    return {
+      state: copying ? 'snapshot' : this.#state,
+      receivedLsn: stream === null || stream.receivedLsn === '' ? null : stream.receivedLsn,
+      committedLsn: committed,
+      serverLsn: server,
+      lagBytes: behind === null ? null : Math.max(0, behind),
+      lastEventCommittedAtMs: stream?.lastCommitAtMs ?? null,
+      failure: this.#failure,
+    };
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    this.#queue?.end();
+    await this.#stream?.stop();
+  }
+
+  async #connect(replication: boolean, settings: Readonly<Record<string, string>>, signal: AbortSignal): Promise<PgConnection> {
+    return connectSource(this.name, this.#options.url, replication, settings, signal);
+  }
+
+  /** Makes what is missing on the server and says where the lane begins. `added`: tables that the publication lacks. */
+  async #prepare(
+    catalog: PgConnection,
+    from: LanePlace | null,
+    signal: AbortSignal,
+  ): Promise<{ place: LanePlace; mark: SnapshotMark | null; added: readonly string[] }> {
+    const { publication, snapshot } = this.#options;
+    await this.#checkServer(catalog, from);
+    for (const table of this.#tables) {
+      const found = await readTable(catalog, table, null);
+      if (found === null) throw new PipelineError('SOURCE_TABLE_MISSING', `reading ${table}: there is no such table`);
+      if (found.keyNames.length === 0) {
+        const why = found.message.identity === 'n' ? 'its replica identity is nothing' : 'it has no primary key';
+        throw new PipelineError('SOURCE_NO_KEY', `reading ${table}: ${why}`);
+      }
+      this.#estimates.set(table, found.rowsEstimated);
+    }
+    const published = await readPublication(catalog, publication);
+    const state = await this.#freeSlot(catalog, from, signal);
+    if (published === null) {
+      if (from !== null)
+        throw new PipelineError('SOURCE_PUBLICATION_MISSING', `the publication ${publication} is gone, and the lane has a checkpoint`);
+      // Before the slot: the log is decoded with the catalog of its time.
+      await createPublication(catalog, publication, this.#tables);
+    }
+    const missing = published === null ? [] : this.#tables.filter((table) => !published.has(table));
+    if (from === null) {
+      if (missing.length > 0) await addToPublication(catalog, publication, missing);
+      const lsn = state?.confirmed ?? (await this.#createSlot(catalog));
+      const mark = snapshot.mode === 'initial' ? snapshotMark(1, this.#tables.map(notBegun)) : null;
+      return { place: { lsn, snapshot: mark, within: null }, mark: null, added: [] };
+    }
+    const kept = from.snapshot?.tables.filter(({ table }) => this.#tables.includes(table)) ?? [];
+    const dropped = kept.length < (from.snapshot?.tables.length ?? 0);
+    const added = snapshot.mode === 'initial' ? missing.filter((table) => !kept.some((one) => one.table === table)) : [];
+    // A place inside a transaction must stay one: what joins the snapshot waits for the next start.
+    const mark =
+      (added.length > 0 || dropped) && from.within === null
+        ? snapshotMark((from.snapshot?.seq ?? 0) + 1, [...kept, ...added.map(notBegun)])
+        : null;
+    return { place: from, mark, added: from.within === null ? missing : [] };
+  }
+
+  async #createSlot(catalog: PgConnection): Promise<string> {
+    this.#state = 'waiting-for-slot';
+    const lsn = await createSlot(catalog, this.#options.slot);
+    this.#state = 'connecting';
+    return lsn;
+  }
+
+  async #checkServer(catalog: PgConnection, from: LanePlace | null): Promise<void> {
+    const found = await catalog.query(
+      `select pg_catalog.current_setting('wal_level'), pg_catalog.current_setting('server_version_num')::int4 >= 140000,
+              case when pg_catalog.pg_is_in_recovery() then pg_catalog.pg_last_wal_replay_lsn() else pg_catalog.pg_current_wal_insert_lsn() end`,
+    );
+    const [walLevel, recent, lsn] = found.rows[0] ?? [];
+    if (recent !== 't') throw new PipelineError('CONFIG_INVALID', `sources.${this.name}.url: the server is older than PostgreSQL 14`);
+    if (walLevel !== 'logical') throw new PipelineError('SOURCE_WAL_LEVEL', `reading ${this.name}: wal_level is ${walLevel ?? 'unknown'}`);
+    if (from !== null && typeof lsn === 'string' && fromLsn(lsn) < from.lsn) {
+      throw new PipelineError(
+        'SOURCE_POSITION_LOST',
+        `reading ${this.name}: the lane's checkpoint is beyond the end of the server's log; was it restored from a backup?`,
+      );
+    }
+  }
+
+  /** A slot stays active for a moment after its reader is gone: give it two seconds. */
+  async #freeSlot(catalog: PgConnection, from: LanePlace | null, signal: AbortSignal): ReturnType<typeof readSlot> {
+    const { slot } = this.#options;
+    const database = (await catalog.query('select pg_catalog.current_database()')).rows[0]?.[0] ?? '';
+    for (let round = 0; ; round++) {
+      const state = await readSlot(catalog, slot);
+      checkSlot(state, slot, from?.lsn ?? null, database);
+      if (state?.active !== true || signal.aborted) return state;
+      if (round === 20) throw new PipelineError('SOURCE_SLOT_ACTIVE', `reading the replication slot ${slot}: another process reads it`);
+      await this.#clock.sleep(100, signal);
+    }
+  }
+
+  async #untilAcknowledged(position: Position, signal: AbortSignal): Promise<void> {
+    while (!signal.aborted && (this.#acknowledged === null || this.#acknowledged < position)) {
+      await new Promise<void>((resolve) => {
+        this.#onAcknowledged = resolve;
+      });
+    }
+    this.#onAcknowledged = null;
+  }
+}
+
+/** Removes the slot and the publication. The lane's checkpoint in the target is then worth nothing. */
+export async function teardownPostgresSource(options: Pick<PostgresSourceOptions, 'name' | 'url' | 'slot' | 'publication'>): Promise<void> {
+  const connection = await connectSource(options.name, options.url, false, SESSION);
+  try {
+    await dropSlotAndPublication(connection, options.slot, options.publication);
+  } finally {
+    await closeSoon(connection);
+  }
+}
+
+const notBegun = (table: string): TableProgress => ({ table, rowsDone: 0, last: null, done: false });
+
+const qualified = (table: string): string => {
+  const { schema, name } = splitTable(table);
+  return `${schema}.${name}`;
+};
+
+export { describeTables, type DescribedTable, probePostgresSource } from './probe.ts';

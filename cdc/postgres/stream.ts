@@ -1,0 +1,462 @@
+/**
+ * One run of a replication slot: messages of the log become events in a `BatchQueue`, in the order of the log.
+ *
+ * Messages come by callback and are read at once, except while something has to be asked of the server first: the shape of a table (Relation
+ * messages), the chunk that belongs to a high mark, the cells that a key move did not send. Then what the socket still hands over waits in
+ * `#backlog` (less than one read) and the socket is paused. It is also paused while a closed batch waits to be taken (Invariant 7). The
+ * server is told of our place by a timer of its own, so that it does not take a slow consumer for a dead one.
+ */
+import type { Clock } from '../../core/clock.ts';
+import { PipelineError } from '../../core/errors.ts';
+import type { Position, Version } from '../../core/event.ts';
+import type { CopyBoth, CopyBothHandler, PgConnection } from '../../wire/postgres/connection.ts';
+import { quoteIdent, quoteLiteral } from '../../wire/postgres/ident.ts';
+import type { PgRow } from '../../wire/postgres/row.ts';
+import type { BatchLimits, BatchQueue } from './batches.ts';
+import { type Datasets, readTable } from './catalog.ts';
+import { ChunkWindow, isPartial, laidOver } from './chunk-window.ts';
+import { sourceFailure } from './failures.ts';
+import { snapshotMark, type TableProgress } from './lane-position.ts';
+import { PgEvent } from './pg-event.ts';
+import { type FollowedTable, PgoutputDecoder, Read, type RelationMessage } from './pgoutput.ts';
+import { keyTexts, readRow, type SnapshotReader, visibility } from './snapshot.ts';
+
+export interface StreamParts {
+  readonly slot: string;
+  readonly publication: string;
+  readonly prefix: string;
+  /** `schema.table`. */
+  readonly tables: ReadonlySet<string>;
+  /** The walsender. */
+  readonly replication: PgConnection;
+  /** For questions to the catalog. */
+  readonly catalog: PgConnection;
+  readonly datasets: Datasets;
+  readonly queue: BatchQueue;
+  readonly limits: BatchLimits;
+  /** The transaction that the lane has done in part: as many of its events are left out. */
+  readonly within: { readonly commit: string; readonly events: number } | null;
+  readonly clock: Clock;
+  readonly timing: StreamTiming;
+}
+
+export interface StreamTiming {
+  /** How often the server hears from us at least. */
+  readonly statusMs: number;
+  /** The server counts as gone when it says nothing for so long, asked or not. */
+  readonly silenceMs: number;
+  /** An idle lane is moved on this often at most … */
+  readonly idleMs: number;
+  /** … and when the log has grown by so many bytes. */
+  readonly idleBytes: number;
+}
+
+const TICK_MS = 250;
+/** An event's objects beside its bytes: cells, row, event. */
+const EVENT_OVERHEAD_BYTES = 240;
+
+export class SlotStream implements CopyBothHandler {
+  readonly #parts: StreamParts;
+  readonly #decoder = new PgoutputDecoder();
+  readonly #queue: BatchQueue;
+  readonly #stopped = new AbortController();
+  #copy: CopyBoth | null = null;
+  #blocked = false;
+  #paused = false;
+  readonly #backlog: Buffer[] = [];
+  #inTransaction = false;
+  #skip = 0;
+  #within: StreamParts['within'];
+  #snapshot: SnapshotReader | null = null;
+  #window: ChunkWindow | null = null;
+  #highMark: string | null = null;
+  /** Transactions seen while a snapshot is under way that its chunks may not have seen; see snapshot.ts. */
+  #recent: number[] = [];
+  #acknowledged: string;
+  #heardAtMs: number;
+  #toldAtMs: number;
+  #receivedLsn = '';
+  #serverLsn = '';
+  #lastCommitAtMs: number | null = null;
+  #ticking: Promise<void> = Promise.resolve();
+
+  /** `acknowledged` is the place (16 hex digits) that the target has for sure. */
+  constructor(parts: StreamParts, acknowledged: string) {
+    this.#parts = parts;
+    this.#queue = parts.queue;
+    this.#within = parts.within;
+    this.#acknowledged = acknowledged;
+    this.#heardAtMs = parts.clock.monotonic();
+    this.#toldAtMs = this.#heardAtMs;
+  }
+
+  get receivedLsn(): string {
+    return this.#receivedLsn;
+  }
+  get serverLsn(): string {
+    return this.#serverLsn;
+  }
+  get acknowledgedLsn(): string {
+    return this.#acknowledged;
+  }
+  get lastCommitAtMs(): number | null {
+    return this.#lastCommitAtMs;
+  }
+
+  /** Chunks are taken from `snapshot` as their marks come by. */
+  async start(snapshot: SnapshotReader | null): Promise<void> {
+    const { replication, slot, publication, queue } = this.#parts;
+    this.#snapshot = snapshot;
+    const options = `proto_version '1', binary 'true', messages 'true', publication_names ${quoteLiteral(quoteIdent(publication))}`;
+    try {
+      this.#copy = await replication.copyBoth(`start_replication slot ${quoteIdent(slot)} logical ${asLsn(queue.lsn)} (${options})`, this);
+    } catch (error) {
+      throw sourceFailure(error, 'streaming', `reading the replication slot ${slot}`);
+    }
+    void replication.closed.then((reason) => {
+      if (!this.#stopped.signal.aborted) this.#fail(reason ?? new PipelineError('SOURCE_UNREACHABLE', `the stream of ${slot} ended`));
+    });
+    this.#ticking = this.#tick();
+  }
+
+  /** The snapshot's own failures end the stream as well. */
+  failed(error: unknown): void {
+    this.#fail(error);
+  }
+
+  /** To be called whenever a batch was taken: there is room for another. */
+  taken(): void {
+    this.#flow();
+  }
+
+  /** Invariant 5: the server hears of this place and never of a later one. */
+  acknowledge(position: Position): void {
+    const lsn = position.slice(0, 16);
+    if (lsn <= this.#acknowledged) return;
+    this.#acknowledged = lsn;
+    this.#tell(false);
+  }
+
+  async stop(): Promise<void> {
+    if (!this.#stopped.signal.aborted && this.#copy !== null) this.#tell(false);
+    this.#stopped.abort();
+    this.#snapshot?.stop();
+    this.#queue.end();
+    await this.#ticking;
+  }
+
+  // --- CopyBothHandler: called by the connection.
+
+  message(bytes: Buffer, from: number, to: number): void {
+    if (this.#stopped.signal.aborted) return;
+    if (this.#blocked) {
+      this.#backlog.push(Buffer.from(bytes.subarray(from, to)));
+      return;
+    }
+    try {
+      this.#handle(bytes, from, to);
+    } catch (error) {
+      this.#fail(error);
+    }
+  }
+
+  drained(): void {
+    this.#heardAtMs = this.#parts.clock.monotonic();
+    if (!this.#blocked) this.#queue.pause();
+    this.#flow();
+  }
+
+  // --- Reading.
+
+  #handle(bytes: Buffer, from: number, to: number): void {
+    if (bytes[from] === 107) return this.#keepalive(bytes, from); // 'k'
+    if (bytes[from] !== 119) return; // 'w': the start of the data, the end of the log, the time, then the message.
+    const decoder = this.#decoder;
+    const read = decoder.read(bytes, from + 25, to);
+    switch (read) {
+      case Read.Event:
+        if (decoder.event !== null && decoder.followed !== null) this.#event(decoder.event, decoder.followed, to - from);
+        return;
+      case Read.Begin:
+        this.#begin();
+        return;
+      case Read.Commit:
+        this.#commit();
+        return;
+      case Read.Relation:
+        if (decoder.relation !== null) this.#relation(decoder.relation);
+        return;
+      case Read.Truncate:
+        for (const { followed, event } of decoder.truncates) this.#event(event, followed, EVENT_OVERHEAD_BYTES);
+        return;
+      case Read.Message:
+        this.#mark();
+        return;
+      case Read.Ignored:
+    }
+  }
+
+  #keepalive(bytes: Buffer, from: number): void {
+    const lsn = bytes.toString('hex', from + 1, from + 9);
+    if (lsn > this.#serverLsn) this.#serverLsn = lsn;
+    // All that committed before has been sent before this message, so the lane may stand here.
+    if (!this.#inTransaction && this.#within === null) this.#queue.advance(lsn);
+    if (bytes[from + 17] === 1) this.#tell(false);
+  }
+
+  #begin(): void {
+    const { commitLsn, xid } = this.#decoder;
+    this.#inTransaction = true;
+    this.#skip = 0;
+    if (this.#within !== null) {
+      // A restart inside a transaction: what is done is left out, and nothing is applied twice. The place inside it stays until it comes.
+      this.#skip = commitLsn === this.#within.commit ? this.#within.events : Number.MAX_SAFE_INTEGER;
+      if (commitLsn < this.#within.commit) return;
+      if (commitLsn > this.#within.commit) {
+        throw new PipelineError(
+          'SOURCE_POSITION_LOST',
+          `the slot ${this.#parts.slot} does not have the transaction that the lane is inside of`,
+        );
+      }
+      this.#within = null;
+    }
+    this.#queue.begin(commitLsn);
+    if (this.#snapshot !== null) this.#recent.push(xid);
+  }
+
+  #event(event: PgEvent, followed: FollowedTable, bytes: number): void {
+    if (event.ordinal < this.#skip) return;
+    if (this.#snapshot !== null) {
+      if (event.movedFrom !== null && event.after !== null && isPartial(event.after as PgRow))
+        return this.#completeMove(event, followed, bytes);
+      if (this.#window?.table === followed.table) this.#window.add(event);
+    }
+    this.#queue.append(event, bytes + EVENT_OVERHEAD_BYTES);
+  }
+
+  #commit(): void {
+    const { endLsn, committedAtMs } = this.#decoder;
+    this.#inTransaction = false;
+    if (this.#within !== null) return;
+    this.#receivedLsn = endLsn;
+    if (endLsn > this.#serverLsn) this.#serverLsn = endLsn;
+    this.#lastCommitAtMs = committedAtMs;
+    this.#queue.commit(endLsn);
+    const id = this.#highMark;
+    this.#highMark = null;
+    if (id !== null) this.#block(this.#finishChunk(id));
+  }
+
+  /** Messages of others, and marks of earlier runs, mean nothing to us. */
+  #mark(): void {
+    const { prefix, content } = this.#decoder.message;
+    const snapshot = this.#snapshot;
+    if (snapshot === null || prefix !== this.#parts.prefix) return;
+    const [which, id = ''] = content.split(' ');
+    if (which === 'low') {
+      const table = snapshot.tableOf(id);
+      if (table !== null) this.#window = new ChunkWindow(id, table, [...this.#recent]);
+    } else if (which === 'high' && this.#window?.id === id) {
+      this.#highMark = id;
+    }
+  }
+
+  #relation(message: RelationMessage): void {
+    const table = `${message.schema}.${message.table}`;
+    if (!this.#parts.tables.has(table)) {
+      this.#decoder.follow(message.oid, null);
+      return;
+    }
+    this.#block(this.#describe(message, table));
+  }
+
+  async #describe(message: RelationMessage, table: string): Promise<void> {
+    const { catalog, datasets, publication } = this.#parts;
+    const present = await readTable(catalog, table, publication);
+    const relation = await datasets.relationOf(catalog, table, message, present);
+    this.#decoder.follow(message.oid, { table, relation });
+  }
+
+  /**
+   * A key move that did not send all cells, while its row may not be in the target yet: the cells are read from the table. Should they have
+   * changed again since, the log has that too, further on; should the row be gone, the log has that.
+   */
+  #completeMove(event: PgEvent, followed: FollowedTable, bytes: number): void {
+    const { relation } = followed;
+    const after = event.after as PgRow;
+    const key = relation.dataset.key.map((column) => {
+      const value = after.value(column);
+      return value instanceof Uint8Array ? `\\x${Buffer.from(value).toString('hex')}` : String(value);
+    });
+    this.#block(
+      readRow(this.#parts.catalog, relation, followed.table, key).then((base) => {
+        const row = base === null ? after : laidOver(relation, base, [after]);
+        const { dataset, version, ordinal, committedAtMs } = event;
+        const whole = new PgEvent('update', event.before, row, dataset, version, ordinal, committedAtMs, true);
+        if (this.#window?.table === followed.table) this.#window.add(whole);
+        this.#queue.append(whole, bytes + EVENT_OVERHEAD_BYTES);
+      }),
+    );
+  }
+
+  // --- Chunks.
+
+  async #finishChunk(id: string): Promise<void> {
+    const window = this.#window;
+    const snapshot = this.#snapshot;
+    this.#window = null;
+    const chunk = (await snapshot?.take(id)) ?? null;
+    if (window === null || snapshot === null || chunk === null) return;
+    const isVisible = visibility(chunk.snapshot);
+    const unseen = window.earlier.some((xid) => !isVisible(xid));
+    this.#recent = this.#recent.filter((xid) => !isVisible(xid));
+    const progress = this.#queue.snapshot?.tables ?? [];
+    if (unseen || !window.fits(chunk.relation)) {
+      snapshot.restart(progress);
+      return;
+    }
+    await this.#emitChunk(progress, chunk.table, chunk.rows, window.combine(chunk.relation, chunk.rows), chunk.complete);
+    snapshot.release(id);
+    if (this.#queue.snapshot?.tables.length === 0) {
+      snapshot.stop();
+      this.#snapshot = null;
+      this.#recent = [];
+    }
+  }
+
+  /** Cut into batches, each with the progress it makes. The rows' version is that of the high mark: their place in the log. */
+  async #emitChunk(
+    before: readonly TableProgress[],
+    table: string,
+    rows: readonly PgRow[],
+    kept: readonly (PgRow | null)[],
+    complete: boolean,
+  ): Promise<void> {
+    const { commitLsn, committedAtMs } = this.#decoder;
+    const { limits } = this.#parts;
+    const done = before.find((progress) => progress.table === table)?.rowsDone ?? 0;
+    let seq = this.#queue.snapshot?.seq ?? 0;
+    let next = 0;
+    do {
+      const events: PgEvent[] = [];
+      let bytes = 0;
+      for (; next < rows.length && events.length < limits.rows && bytes < limits.bytes; next++) {
+        const row = kept[next];
+        if (row === null || row === undefined) continue;
+        events.push(new PgEvent('read', null, row, row.relation.dataset, commitLsn as Version, next, committedAtMs, false));
+        bytes += EVENT_OVERHEAD_BYTES + bytesOf(row);
+      }
+      const lastRow = rows[next - 1];
+      const ended = next >= rows.length;
+      const progress = before.map((one) => {
+        if (one.table !== table) return one;
+        return { table, rowsDone: done + next, last: lastRow === undefined ? one.last : keyTexts(lastRow), done: ended && complete };
+      });
+      await this.#queue.room();
+      if (this.#stopped.signal.aborted) return;
+      this.#queue.appendSnapshot(events, snapshotMark(++seq, progress));
+    } while (next < rows.length);
+  }
+
+  // --- Flow.
+
+  /** Messages wait until `work` is done. */
+  #block(work: Promise<void>): void {
+    this.#blocked = true;
+    this.#flow();
+    work.then(
+      () => this.#unblock(),
+      (error: unknown) => this.#fail(sourceFailure(error, 'reading the catalog', `reading what the log of ${this.#parts.slot} refers to`)),
+    );
+  }
+
+  #unblock(): void {
+    this.#blocked = false;
+    try {
+      let next = 0;
+      while (next < this.#backlog.length && !this.#blocked) {
+        const bytes = this.#backlog[next++];
+        if (bytes !== undefined) this.#handle(bytes, 0, bytes.length);
+      }
+      this.#backlog.splice(0, next);
+    } catch (error) {
+      this.#fail(error);
+      return;
+    }
+    if (!this.#blocked) this.#queue.pause();
+    this.#flow();
+  }
+
+  #flow(): void {
+    const pause = this.#blocked || this.#queue.waiting;
+    if (pause === this.#paused || this.#copy === null) return;
+    this.#paused = pause;
+    if (pause) this.#copy.pause();
+    else {
+      this.#heardAtMs = this.#parts.clock.monotonic(); // Silence while we did not listen is none.
+      this.#copy.resume();
+    }
+  }
+
+  #fail(error: unknown): void {
+    if (this.#stopped.signal.aborted) return;
+    this.#stopped.abort();
+    this.#snapshot?.stop();
+    this.#queue.end({ error: sourceFailure(error, 'streaming', `reading the replication slot ${this.#parts.slot}`) });
+  }
+
+  // --- What the server hears.
+
+  async #tick(): Promise<void> {
+    const { clock, timing } = this.#parts;
+    while (!this.#stopped.signal.aborted) {
+      await clock.sleep(Math.min(TICK_MS, timing.statusMs), this.#stopped.signal);
+      if (this.#stopped.signal.aborted) return;
+      const now = clock.monotonic();
+      const silentMs = this.#paused ? 0 : now - this.#heardAtMs;
+      if (silentMs > timing.silenceMs) {
+        const message = `the server has said nothing on the slot ${this.#parts.slot} for ${Math.round(silentMs)} ms`;
+        return this.#fail(new PipelineError('SOURCE_UNREACHABLE', message));
+      }
+      if (now - this.#toldAtMs >= timing.statusMs) this.#tell(true);
+      this.#moveOn(now);
+    }
+  }
+
+  /** An idle lane: the log grows by what others do, and the slot must not hold it back for ever. */
+  #moveOn(now: number): void {
+    const { timing } = this.#parts;
+    const queue = this.#queue;
+    if (this.#blocked || !queue.empty || now - queue.emittedAtMs < timing.idleMs) return;
+    if (queue.emittedLsn !== '' && BigInt(`0x${queue.lsn}`) - BigInt(`0x${queue.emittedLsn}`) < BigInt(timing.idleBytes)) return;
+    queue.closeEmpty();
+  }
+
+  /** Standby status update: written, flushed, applied, time, and whether the server shall answer. */
+  #tell(ask: boolean): void {
+    if (this.#copy === null || this.#stopped.signal.aborted || !this.#parts.replication.open) return;
+    const { clock } = this.#parts;
+    const status = Buffer.alloc(34);
+    status[0] = 114; // 'r'
+    const written = this.#queue.lsn > this.#acknowledged ? this.#queue.lsn : this.#acknowledged;
+    status.write(written, 1, 'hex');
+    status.write(this.#acknowledged, 9, 'hex'); // Invariant 5
+    status.write(this.#acknowledged, 17, 'hex');
+    status.writeBigInt64BE(BigInt(Math.round(clock.now() - 946_684_800_000)) * 1000n, 25);
+    status[33] = ask ? 1 : 0;
+    this.#copy.send(status);
+    this.#toldAtMs = clock.monotonic();
+  }
+}
+
+function bytesOf(row: PgRow): number {
+  let bytes = 0;
+  for (let column = 0; column < row.relation.types.length; column++) bytes += Math.max(0, row.cells[row.at + 2 * column + 1] ?? 0);
+  return bytes;
+}
+
+/** `00000000016B3748` as `0/16B3748`. */
+function asLsn(hex: string): string {
+  const part = (text: string): string => Number.parseInt(text, 16).toString(16).toUpperCase();
+  return `${part(hex.slice(0, 8))}/${part(hex.slice(8, 16))}`;
+}
