@@ -23,6 +23,13 @@ export interface DeskParts {
   readonly clock: Clock;
 }
 
+export interface Stages {
+  readonly stages: readonly Stage[];
+  /** The one among them that scores; null where the pipeline scores nothing. */
+  readonly inference: InferenceStage | null;
+  readonly close: () => Promise<void>;
+}
+
 export class Desk implements AsyncDisposable {
   readonly pipeline: string;
   readonly datasets: readonly DatasetName[];
@@ -57,24 +64,18 @@ export class Desk implements AsyncDisposable {
     }
   }
 
-  quality(): ReturnType<typeof qualityStage> {
-    return qualityStage(new Map([...this.#parts.rules].map(([dataset, { contract }]) => [dataset, contract])));
-  }
-
-  /** To be disposed of; null where the pipeline scores nothing. */
-  inference(): InferenceStage | null {
-    const { registry, scorer, pipeline, clock } = this.#parts;
-    return pipeline.models.length === 0 ? null : inferenceStage({ registry, scorer, uses: modelUses(pipeline), clock });
-  }
-
-  /** Does something with stages made for it alone, for a stage works on one batch at a time. */
-  async withStages<T>(work: (stages: readonly Stage[]) => Promise<T>): Promise<T> {
-    const inference = this.inference();
-    try {
-      return await work([this.quality(), ...(inference === null ? [] : [inference])]);
-    } finally {
-      await inference?.[Symbol.asyncDispose]();
-    }
+  /** Stages of their own for whoever asks, for a stage works on one batch at a time. To be closed. */
+  stages(): Stages {
+    const { registry, scorer, pipeline, rules, clock } = this.#parts;
+    const quality = qualityStage(new Map([...rules].map(([dataset, { contract }]) => [dataset, contract])));
+    const inference = pipeline.models.length === 0 ? null : inferenceStage({ registry, scorer, uses: modelUses(pipeline), clock });
+    return {
+      stages: [quality, ...(inference === null ? [] : [inference])],
+      inference,
+      close: async () => {
+        await inference?.[Symbol.asyncDispose]();
+      },
+    };
   }
 
   ruleFile(dataset: DatasetName): string | null {

@@ -15,6 +15,8 @@ import type { Halts } from './state/halts.ts';
 /** What one run needs, opened for it and closed after it. */
 export interface Run extends AsyncDisposable {
   readonly parts: Omit<PipelineParts, 'observers' | 'clock'>;
+  /** Whether the source is connected and reads: a run is only said to be running once it does. */
+  readonly isWorking: () => boolean;
 }
 
 export interface LaneRunnerOptions {
@@ -30,6 +32,9 @@ export interface LaneRunnerOptions {
   readonly logger: Logger;
   readonly onState?: (state: LaneRunState, reason: Reason | null) => void;
 }
+
+/** How often a run that is not known to work yet is asked. */
+const ASK_MS = 100;
 
 /** A halt that a person asked for. */
 export const OPERATOR = 'OPERATOR';
@@ -154,17 +159,13 @@ export class LaneRunner {
     this.#stop.signal.addEventListener('abort', onStop, { once: true });
     if (this.#stop.signal.aborted) onStop();
     if (this.#attempts === 0) this.#enter('starting', null);
-    const committed: Observer = () => {
-      if (this.#attempts > 0 || this.#state === 'backing-off') this.#recovered();
-    };
+    const watched = new AbortController();
+    let watching: Promise<void> = Promise.resolve();
     try {
       await using run = await open(abortRun.signal);
-      if (this.#attempts === 0) this.#enter('running', null);
-      logger.info('running', { lane });
-      await runPipeline(
-        { ...run.parts, observers: [...observers, committed], clock },
-        { drain: this.#drain.signal, abort: abortRun.signal },
-      );
+      watching = this.#watch(run, watched.signal);
+      logger.debug('starting', { lane });
+      await runPipeline({ ...run.parts, observers, clock }, { drain: this.#drain.signal, abort: abortRun.signal });
       return { kind: this.#drain.signal.aborted ? 'drained' : 'ended' };
     } catch (error) {
       if (this.#stop.signal.aborted) return { kind: 'drained' };
@@ -172,14 +173,24 @@ export class LaneRunner {
       if (abortRun.signal.aborted) return { kind: 'cut' };
       return { kind: 'failed', error };
     } finally {
+      watched.abort();
+      await watching;
       this.#stop.signal.removeEventListener('abort', onStop);
       this.#abortRun = null;
     }
   }
 
-  #recovered(): void {
+  /** Says `running` once the run works; it stays `starting`, or `backing-off` with the last failure, until then. */
+  async #watch(run: Run, signal: AbortSignal): Promise<void> {
+    const { clock, logger, lane } = this.#options;
+    for (;;) {
+      if (signal.aborted || this.#halt !== null || this.#drain.signal.aborted) return;
+      if (run.isWorking()) break;
+      await clock.sleep(ASK_MS, signal);
+    }
     this.#attempts = 0;
-    if (!this.#drain.signal.aborted) this.#enter('running', null);
+    this.#enter('running', null);
+    logger.info('running', { lane });
   }
 
   #judge(thrown: unknown): void {

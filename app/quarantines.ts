@@ -49,8 +49,7 @@ export async function releaseItems(
   const results: ReleaseOutcome[] = [];
   const released: string[] = [];
   for (const { desk, ids } of await choose(desks, choice)) {
-    if (dryRun)
-      results.push(...(await desk.withStages((stages) => desk.withSink((sink) => dryRunRelease(ids, sink.quarantine, stages, signal)))));
+    if (dryRun) results.push(...(await tryRelease(desk, ids, signal)));
     else released.push(...(await desk.withSink((sink) => sink.quarantine.release(ids, by))));
   }
   if (dryRun)
@@ -63,6 +62,15 @@ export async function discardItems(desks: readonly Desk[], choice: ItemChoice, b
   for (const { desk, ids } of await choose(desks, choice))
     discarded.push(...(await desk.withSink((sink) => sink.quarantine.discard(ids, by, why))));
   return discarded;
+}
+
+async function tryRelease(desk: Desk, ids: readonly string[], signal: AbortSignal): Promise<readonly ReleaseOutcome[]> {
+  const { stages, close } = desk.stages();
+  try {
+    return await desk.withSink((sink) => dryRunRelease(ids, sink.quarantine, stages, signal));
+  } finally {
+    await close();
+  }
 }
 
 /** The open items that are meant, by desk and oldest first; desks without any are left out. */

@@ -3,9 +3,8 @@ import type { Clock } from '../core/clock.ts';
 import type { Observer, QuarantineItem } from '../core/contracts.ts';
 import { PipelineError } from '../core/errors.ts';
 import type { DatasetName } from '../core/event.ts';
-import { postgresSource } from '../cdc/postgres/source.ts';
+import { type PostgresSource, postgresSource } from '../cdc/postgres/source.ts';
 import { replaySource } from '../cdc/replay.ts';
-import type { InferenceStage } from '../inference/stage.ts';
 import type { ModelRegistry } from '../inference/models/registry.ts';
 import type { Scorer } from '../inference/scorer/supervisor.ts';
 import type { AlertSender } from '../ops/alerts/webhook.ts';
@@ -16,7 +15,7 @@ import type { PostgresSink } from '../sync/postgres/sink.ts';
 import { laneOf, partsOf, replayLaneOf } from './config.ts';
 import type { Config, PipelineConfig } from './config-schema.ts';
 import { breakerSettings, modelUses, sourceOptions } from './connect.ts';
-import { Desk } from './desk.ts';
+import { Desk, type Stages } from './desk.ts';
 import type { DatasetStatus, LaneRunState, LaneView, ModelUseStatus, PipelineStatus, Reason } from './http/shapes.ts';
 import { LaneRunner, OPERATOR, type Run } from './lane-runner.ts';
 import { errorFields, type Logger } from './logger.ts';
@@ -42,7 +41,6 @@ export interface RoadParts {
 const PROBE_MS = 1000;
 const REPLAY_BATCH_ROWS = 500;
 
-type Source = ReturnType<typeof postgresSource>;
 export type Counts = Awaited<ReturnType<PostgresSink['quarantine']['counts']>>;
 
 export class Road implements AsyncDisposable {
@@ -52,10 +50,12 @@ export class Road implements AsyncDisposable {
   readonly #main: LaneRunner;
   readonly #replay: LaneRunner;
   readonly #breaker: QuarantineBreaker;
+  /** Kept from run to run, with what was compiled for its datasets. */
+  readonly #source: PostgresSource;
   /** Two lanes run at once, and a stage works on one batch at a time. */
-  readonly #inference: readonly (InferenceStage | null)[];
+  readonly #mainStages: Stages;
+  readonly #replayStages: Stages;
   readonly #stopped = new AbortController();
-  #source: Source | null = null;
   #targetProblem: string | null = 'the target has not been asked yet';
   #counts: Counts = [];
   #changes = 0;
@@ -69,7 +69,9 @@ export class Road implements AsyncDisposable {
     const { source } = partsOf(config, pipeline);
     this.desk = new Desk(parts);
     this.#breaker = this.#makeBreaker();
-    this.#inference = [this.desk.inference(), this.desk.inference()];
+    this.#source = postgresSource(sourceOptions(config, pipeline, clock));
+    this.#mainStages = this.desk.stages();
+    this.#replayStages = this.desk.stages();
     const logger = parts.logger.with({ pipeline: name });
     const seen: Observer = ({ applied, batch }) => {
       if (applied.held > 0 || batch.origin === 'replay') this.#changes++;
@@ -113,7 +115,9 @@ export class Road implements AsyncDisposable {
   async [Symbol.asyncDispose](): Promise<void> {
     this.#stopped.abort();
     await this.#probing;
-    for (const stage of this.#inference) await stage?.[Symbol.asyncDispose]();
+    await this.#source[Symbol.asyncDispose]();
+    await this.#mainStages.close();
+    await this.#replayStages.close();
     await this.desk[Symbol.asyncDispose]();
   }
 
@@ -158,7 +162,7 @@ export class Road implements AsyncDisposable {
       ready: notReady.length === 0,
       notReady,
       runs: [main, replay],
-      snapshot: this.#source?.progress() ?? [],
+      snapshot: this.#source.progress(),
       lagMs: this.#lagMs(series),
       stageMs: series?.stageMs ?? { cdc: 0, quality: 0, inference: 0, sync: 0 },
       models: this.#modelStatus(),
@@ -176,7 +180,7 @@ export class Road implements AsyncDisposable {
       reasons.push(`${what} is ${state}${reason === null ? '' : `: ${reason.message}`}`);
     }
     if (this.#targetProblem !== null) reasons.push(this.#targetProblem);
-    for (const { dataset, rowsDone, rowsEstimated, state } of this.#source?.progress() ?? []) {
+    for (const { dataset, rowsDone, rowsEstimated, state } of this.#source.progress()) {
       if (state === 'done') continue;
       const of = rowsEstimated === null || rowsEstimated <= 0 ? `${rowsDone} rows so far` : `${rowsDone} of about ${rowsEstimated} rows`;
       reasons.push(`${dataset} is still being copied (${of})`);
@@ -216,17 +220,13 @@ export class Road implements AsyncDisposable {
   }
 
   async #openMain(): Promise<Run> {
-    const { config, pipeline, clock } = this.#parts;
     const sink = await this.desk.openSink();
-    const source = postgresSource(sourceOptions(config, pipeline, clock));
-    this.#source = source;
-    const inference = this.#inference[0] ?? null;
+    const source = this.#source;
+    const { stages } = this.#mainStages;
     return {
-      parts: { source, stages: [this.desk.quality(), ...(inference === null ? [] : [inference])], sink },
-      [Symbol.asyncDispose]: async () => {
-        await source[Symbol.asyncDispose]();
-        await sink[Symbol.asyncDispose]();
-      },
+      parts: { source, stages, sink },
+      isWorking: () => source.status().state === 'streaming' || source.status().state === 'snapshot',
+      [Symbol.asyncDispose]: () => sink[Symbol.asyncDispose](),
     };
   }
 
@@ -234,9 +234,10 @@ export class Road implements AsyncDisposable {
     const { clock, name } = this.#parts;
     const sink = await this.desk.openSink();
     const source = replaySource({ log: sink.quarantine, lane: replayLaneOf(name), batchRows: REPLAY_BATCH_ROWS, clock });
-    const inference = this.#inference[1] ?? null;
+    const { stages } = this.#replayStages;
     return {
-      parts: { source, stages: [this.desk.quality(), ...(inference === null ? [] : [inference])], sink },
+      parts: { source, stages, sink },
+      isWorking: () => true,
       [Symbol.asyncDispose]: async () => {
         await source[Symbol.asyncDispose]();
         await sink[Symbol.asyncDispose]();
@@ -290,9 +291,15 @@ export class Road implements AsyncDisposable {
     }
   };
 
+  /** The age of the newest change at its commit; while there is more to commit, no less than the time since the last one. */
   #lagMs(series: PipelineSeries | null): number | null {
-    const lane = this.#main.status().lane;
-    return series?.lanes.find((candidate) => candidate.lane === lane)?.lagMs ?? null;
+    const { lane } = this.#main.status();
+    const known = series?.lanes.find((candidate) => candidate.lane === lane);
+    const { receivedLsn, committedLsn } = this.#source.status();
+    const isBehind = receivedLsn !== null && committedLsn !== null && receivedLsn > committedLsn;
+    if (known === undefined) return null;
+    const waitingMs = isBehind ? this.#parts.clock.now() - known.committedAtMs : 0;
+    return known.lagMs === null ? (isBehind ? waitingMs : null) : Math.max(known.lagMs, waitingMs);
   }
 
   #datasetStatus(dataset: DatasetName, series: PipelineSeries | null): DatasetStatus {
@@ -309,7 +316,7 @@ export class Road implements AsyncDisposable {
 
   #modelStatus(): readonly ModelUseStatus[] {
     const { registry, pipeline } = this.#parts;
-    const running = this.#inference[0]?.status() ?? [];
+    const running = this.#mainStages.inference?.status() ?? [];
     return modelUses(pipeline).map(({ model, dataset, failure }) => {
       const [name = '', alias = ''] = model.split('@');
       const use = running.find((candidate) => candidate.model === model && candidate.dataset === dataset);
@@ -327,8 +334,9 @@ export class Road implements AsyncDisposable {
   }
 
   async #probeForever(): Promise<void> {
-    const { clock } = this.#parts;
+    const { clock, metrics, name } = this.#parts;
     while (!this.#stopped.signal.aborted) {
+      metrics.setLaneLag(name, this.#source.lane, this.#source.status().lagBytes);
       try {
         const counts = await this.desk.withSink((sink) => sink.quarantine.counts());
         if (JSON.stringify(counts) !== JSON.stringify(this.#counts)) this.#changes++;

@@ -13,17 +13,7 @@ import { endpointOf, type LoadedConfig } from './config.ts';
 import type { Desk } from './desk.ts';
 import type { ItemChoice, Operations } from './http/operations.ts';
 import { createHttpServer } from './http/server.ts';
-import type {
-  DatasetView,
-  ItemDetail,
-  ItemPage,
-  LaneView,
-  ModelVersionView,
-  Ready,
-  ReleaseOutcome,
-  ReleaseView,
-  Status,
-} from './http/shapes.ts';
+import type { DatasetView, ItemDetail, ItemPage, LaneView, ModelVersionView, Ready, ReleaseView, Status } from './http/shapes.ts';
 import { errorFields, type Logger, silentLogger } from './logger.ts';
 import { discardItems, getItem, listItems, releaseItems } from './quarantines.ts';
 import { Road } from './road.ts';

@@ -1,5 +1,5 @@
 /** The SQLite file in which the service keeps what it itself must remember over a restart. */
-import { mkdirSync } from 'node:fs';
+import { existsSync, mkdirSync } from 'node:fs';
 import { dirname } from 'node:path';
 import { DatabaseSync } from 'node:sqlite';
 import { PipelineError } from '../../core/errors.ts';
@@ -55,4 +55,9 @@ function migrate(database: DatabaseSync, file: string): void {
     for (const step of MIGRATIONS.slice(version)) database.exec(step);
     database.exec(`pragma user_version = ${MIGRATIONS.length}`);
   });
+}
+
+/** The state file where there is one, for a command that only looks; null where there is none yet. */
+export function existingState(file: string): DatabaseSync | null {
+  return existsSync(file) ? openState(file) : null;
 }

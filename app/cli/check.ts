@@ -1,0 +1,165 @@
+/** tidegate check: everything that is wrong with a config, its rule files and the servers it names, each with a fix. */
+import { systemClock } from '../../core/clock.ts';
+import { PipelineError } from '../../core/errors.ts';
+import type { Dataset } from '../../core/event.ts';
+import type { Problem } from '../../core/problems.ts';
+import { describeTables, probePostgresSource } from '../../cdc/postgres/source.ts';
+import { MemoryModelStore } from '../../inference/models/store.ts';
+import { ModelRegistry } from '../../inference/models/registry.ts';
+import { Scorer } from '../../inference/scorer/supervisor.ts';
+import { inferenceStage } from '../../inference/stage.ts';
+import { memoryOutbox, type Delivery } from '../../ops/alerts/outbox.ts';
+import { webhookSender } from '../../ops/alerts/webhook.ts';
+import { compileContract } from '../../quality/compile.ts';
+import { probePostgresTarget } from '../../sync/postgres/sink.ts';
+import { endpointOf, type LoadedConfig, loadConfig, partsOf } from '../config.ts';
+import { modelUses, sinkOptions, sourceOptions } from '../connect.ts';
+import { loadRuleFiles } from '../rule-files.ts';
+import { withoutSecrets } from '../secret.ts';
+import { existingState } from '../state/database.ts';
+import { SqliteModelStore } from '../state/model-store.ts';
+import type { Command } from './command.ts';
+import { problemsText, show } from './output.ts';
+
+const WEBHOOK_MS = 5000;
+
+export const check: Command = {
+  name: 'check',
+  summary:
+    'Says everything that is wrong with the config and its rule files, and asks the source, the target, the registered models and the alert receivers (each gets a webhook.test). Changes nothing. Exit code 2: the files are wrong; 1: a server is.',
+  positionals: ['CONFIG'],
+  flags: { offline: { type: 'boolean', help: 'Look only at the files.' } },
+  run: async (args, io) => {
+    const result = loadConfig(args.positionals[0] ?? '', io.env);
+    const problems: Problem[] = [...(result.kind === 'invalid' ? result.problems : result.warnings)];
+    if (result.kind === 'loaded') problems.push(...fileProblems(result.loaded));
+    const filesAreWrong = problems.some(isError);
+    if (result.kind === 'loaded' && !filesAreWrong && !args.is('offline')) problems.push(...(await probe(result.loaded)));
+    const ok = !problems.some(isError);
+    show(io, args.is('json'), { ok, problems }, () =>
+      problems.length === 0 ? 'All is well.\n' : `${problemsText(problems)}${ok ? 'It can run.\n' : ''}`,
+    );
+    return ok ? 0 : filesAreWrong ? 2 : 1;
+  },
+};
+
+function fileProblems(loaded: LoadedConfig): readonly Problem[] {
+  return Object.entries(loaded.config.pipelines).flatMap(([name, pipeline]) => loadRuleFiles(loaded, name, pipeline).problems);
+}
+
+async function probe(loaded: LoadedConfig): Promise<readonly Problem[]> {
+  const pipelines = Object.keys(loaded.config.pipelines).map((name) => probePipeline(loaded, name));
+  const found = await Promise.all([...pipelines, probeWebhooks(loaded)]);
+  return found.flat();
+}
+
+async function probePipeline(loaded: LoadedConfig, name: string): Promise<readonly Problem[]> {
+  const { config, place } = loaded;
+  const pipeline = config.pipelines[name];
+  if (pipeline === undefined) return [];
+  const { files } = loadRuleFiles(loaded, name, pipeline);
+  const { source } = partsOf(config, pipeline);
+  const sourcePlace = place('sources', pipeline.source);
+  const targetPlace = place('targets', pipeline.target);
+  const problems: Problem[] = [];
+  const [ofSource, ofTarget] = await Promise.all([
+    attempt(sourcePlace, () => probePostgresSource(sourceOptions(config, pipeline, systemClock))),
+    attempt(targetPlace, () => probePostgresTarget(sinkOptions(config, name, pipeline, files, systemClock))),
+  ]);
+  problems.push(...located(ofSource, 'sources', sourcePlace), ...located(ofTarget, 'targets', targetPlace));
+  if (ofSource.some(isError)) return problems;
+  let datasets: readonly Dataset[] = [];
+  const described = await attempt(sourcePlace, async () => {
+    datasets = await datasetsIn(pipeline.source, source.url.reveal(), source.tables);
+    return [];
+  });
+  problems.push(...described);
+  for (const dataset of datasets) {
+    const rules = files.get(dataset.name);
+    if (rules === undefined) continue;
+    const compiled = compileContract(rules.contract, dataset);
+    if (Array.isArray(compiled)) problems.push(...(compiled as readonly Problem[]));
+  }
+  problems.push(...(await probeModels(loaded, name, datasets)));
+  return problems;
+}
+
+/** The tables of a source as the pipeline will see them. */
+async function datasetsIn(name: string, url: string, tables: readonly string[]): Promise<readonly Dataset[]> {
+  const described = await describeTables(url, tables, name);
+  return described.flatMap(({ dataset }) => (dataset === null ? [] : [dataset]));
+}
+
+async function probeModels({ config, place }: LoadedConfig, name: string, datasets: readonly Dataset[]): Promise<readonly Problem[]> {
+  const pipeline = config.pipelines[name];
+  if (pipeline === undefined || pipeline.models.length === 0) return [];
+  const database = existingState(config.state);
+  await using scorer = new Scorer();
+  try {
+    const registry = await ModelRegistry.open(database === null ? new MemoryModelStore() : new SqliteModelStore(database));
+    await using stage = inferenceStage({ registry, scorer, uses: modelUses(pipeline) });
+    return stage.check(datasets).map((problem) => {
+      const index = /^models\[(\d+)\]\.?(.*)$/.exec(problem.path);
+      return index === null
+        ? problem
+        : { ...problem, path: `${place('pipelines', name, 'models', Number(index[1]))}${index[2] === '' ? '' : `.${index[2]}`}` };
+    });
+  } finally {
+    database?.close();
+  }
+}
+
+/** Posts a webhook.test to each receiver, whatever it subscribed to, and waits for the answer. */
+async function probeWebhooks({ config, place }: LoadedConfig): Promise<readonly Problem[]> {
+  const problems = await Promise.all(
+    Object.entries(config.alerts).map(async ([name, alert]): Promise<Problem[]> => {
+      const { promise, resolve } = Promise.withResolvers<Delivery | null>();
+      const stop = new AbortController();
+      const timer = setTimeout(() => resolve(null), WEBHOOK_MS);
+      const sender = webhookSender({
+        endpoints: [{ ...endpointOf(name, alert), events: ['webhook.test'] }],
+        outbox: memoryOutbox(),
+        timeoutMs: WEBHOOK_MS,
+        onAttempt: (_endpoint, _item, delivery) => resolve(delivery),
+      });
+      const running = sender.run(stop.signal);
+      await sender.emit('webhook.test', { message: 'tidegate check asks whether you are there.' });
+      const delivery = await promise;
+      clearTimeout(timer);
+      stop.abort();
+      await running;
+      if (delivery?.kind === 'delivered') return [];
+      const why = delivery === null ? `it did not answer within ${WEBHOOK_MS / 1000} s` : delivery.why;
+      return [
+        {
+          severity: 'error',
+          path: place('alerts', name, 'url'),
+          message: `the receiver did not take a webhook.test: ${withoutSecrets(why)}`,
+          fix: 'Check the url, that the receiver is up, and that it knows the signing secret.',
+        },
+      ];
+    }),
+  );
+  return problems.flat();
+}
+
+/** A probe that throws has found a problem too. */
+async function attempt(path: string, work: () => Promise<readonly Problem[]>): Promise<readonly Problem[]> {
+  try {
+    return await work();
+  } catch (error) {
+    if (!(error instanceof PipelineError) || error.code === 'BUG') throw error;
+    const cause = error.cause instanceof Error ? `: ${error.cause.message}` : '';
+    return [{ severity: 'error', path, message: withoutSecrets(`${error.message}${cause}`), fix: error.fix }];
+  }
+}
+
+/** Probes name paths of the config without a line: `sources.shop.url` becomes `tidegate.yaml:9: sources.shop.url`. */
+function located(problems: readonly Problem[], section: string, place: string): readonly Problem[] {
+  const file = /^[^:]+:\d+: /.exec(place)?.[0] ?? '';
+  return problems.map((problem) => (problem.path.startsWith(`${section}.`) ? { ...problem, path: `${file}${problem.path}` } : problem));
+}
+
+function isError({ severity }: Problem): boolean {
+  return severity === 'error';
+}

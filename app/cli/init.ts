@@ -1,0 +1,132 @@
+/** tidegate init: looks at a source database and writes a first config and rule files that `tidegate check` accepts. */
+import { existsSync, mkdirSync, writeFileSync } from 'node:fs';
+import { dirname, join } from 'node:path';
+import { stringify } from 'yaml';
+import { UsageError } from './arguments.ts';
+import type { Command } from './command.ts';
+import { show } from './output.ts';
+import { type ProbedColumn, type ProbedTable, probeTables } from './probe-tables.ts';
+
+export const init: Command = {
+  name: 'init',
+  summary:
+    'Looks at a source database (reading only) and writes tidegate.yaml and a rule file for each table, with checks that the tables and a sample of their rows suggest. The urls stay out of the files: they name SOURCE_URL and TARGET_URL.',
+  positionals: [],
+  flags: {
+    source: { type: 'string', value: 'URL', help: 'The source: postgres://user:password@host:port/database. Required.' },
+    target: { type: 'string', value: 'URL', help: 'The target. Required.' },
+    out: { type: 'string', value: 'DIR', help: 'Where to write; here if left out.' },
+    name: { type: 'string', value: 'NAME', help: 'A name for the source; its database’s if left out.' },
+    schema: { type: 'string', value: 'NAME', help: 'The schema on the target; the source’s name if left out.' },
+    table: { type: 'string', multiple: true, value: 'SCHEMA.TABLE', help: 'Only this table. May be repeated.' },
+  },
+  run: async (args, io) => {
+    const source = urlOf(args.text('source'), 'source');
+    const target = urlOf(args.text('target'), 'target');
+    const out = args.text('out') ?? '.';
+    const name = nameOf(args.text('name') ?? decodeURIComponent(new URL(source).pathname.slice(1)), 'source');
+    const wanted = args.list('table');
+    const found = await probeTables(source, wanted);
+    const missing = wanted.filter((table) => !found.some((probed) => `${probed.schema}.${probed.name}` === table));
+    if (missing.length > 0) throw new UsageError(`there is no table ${missing.join(', ')}`, 'Name tables as schema.table.');
+    const usable = found.filter((table) => table.key.length > 0 && !`${table.schema}${table.name}`.includes('.'));
+    const skipped = found.filter((table) => !usable.includes(table)).map((table) => `${table.schema}.${table.name}`);
+    if (usable.length === 0)
+      throw new UsageError('the source has no table with a primary key', 'Give its tables primary keys, or name another database.');
+
+    const pipeline = nameOf(decodeURIComponent(new URL(target).pathname.slice(1)), 'target');
+    const files = new Map([
+      [join(out, 'tidegate.yaml'), configText(name, pipeline === name ? `${name}-target` : pipeline, args.text('schema') ?? name, usable)],
+    ]);
+    const clashes = new Set(usable.map((table) => table.name)).size < usable.length;
+    for (const table of usable) {
+      const file = clashes ? `${table.schema}.${table.name}.yaml` : `${table.name}.yaml`;
+      files.set(join(out, 'datasets', file), ruleText(`${name}.${table.schema}.${table.name}`, table));
+    }
+    const there = [...files.keys()].filter((file) => existsSync(file));
+    if (there.length > 0) throw new UsageError(`${there.join(', ')} exists already`, 'Move it away, or name another folder with --out.');
+    for (const [file, text] of files) {
+      mkdirSync(dirname(file), { recursive: true });
+      writeFileSync(file, text);
+    }
+    show(io, args.is('json'), { files: [...files.keys()], skipped }, () => {
+      const notes = skipped.map((table) => `! ${table} is left out: it has no primary key.\n`).join('');
+      return `${[...files.keys()].map((file) => `wrote ${file}\n`).join('')}${notes}\nNext: set SOURCE_URL and TARGET_URL, then run  tidegate check ${join(out, 'tidegate.yaml')}\n`;
+    });
+    return 0;
+  },
+};
+
+function urlOf(url: string | null, what: string): string {
+  if (url === null) throw new UsageError(`--${what} is missing`, `Write --${what} postgres://user:password@host:port/database.`);
+  if (!URL.canParse(url) || !/^postgres(ql)?:$/.test(new URL(url).protocol))
+    throw new UsageError(`--${what} is no postgres url`, 'Write postgres://user:password@host:port/database.');
+  return url;
+}
+
+/** What may stand as a name in a config, made of `text`. */
+function nameOf(text: string, otherwise: string): string {
+  const name = text
+    .toLowerCase()
+    .replaceAll(/[^a-z0-9_]+/g, '_')
+    .replace(/^[^a-z]+/, '')
+    .slice(0, 40);
+  return name === '' ? otherwise : name;
+}
+
+function configText(source: string, target: string, schema: string, tables: readonly ProbedTable[]): string {
+  const config = {
+    version: 1,
+    state: './tidegate.db',
+    sources: {
+      [source]: {
+        kind: 'postgres',
+        url: '${SOURCE_URL}',
+        slot: `tidegate_${source}`,
+        publication: `tidegate_${source}`,
+        tables: tables.map((table) => `${table.schema}.${table.name}`),
+      },
+    },
+    targets: { [target]: { kind: 'postgres', url: '${TARGET_URL}', schema } },
+    pipelines: { [`${source}-to-${target}`]: { source, target, datasets: './datasets/*.yaml' } },
+    http: { host: '127.0.0.1', port: 8420 },
+  };
+  return [
+    '# yaml-language-server: $schema=./node_modules/tidegate/schema/tidegate.v1.schema.json',
+    '# A first config by `tidegate init`. `tidegate check` says what is wrong with it, docs/config.md what else there is.',
+    stringify(config),
+  ].join('\n');
+}
+
+function ruleText(dataset: string, table: ProbedTable): string {
+  const columns = table.columns.flatMap((column) => {
+    const checks = checksOf(column);
+    return checks.length === 0 ? [] : [[column.name, checks] as const];
+  });
+  const rules = {
+    apiVersion: 'quality/v1',
+    kind: 'DatasetRules',
+    dataset,
+    version: 1,
+    ...(table.comment === null ? {} : { description: table.comment }),
+    schema: { columns: Object.fromEntries(table.columns.map(({ name, type, nullable }) => [name, { type, nullable }])) },
+    defaults: { on_fail: 'quarantine', severity: 'critical' },
+    ...(columns.length === 0 ? {} : { columns: Object.fromEntries(columns) }),
+  };
+  return [
+    '# yaml-language-server: $schema=../node_modules/tidegate/schema/dataset-rules.v1.schema.json',
+    '# First checks by `tidegate init`, from the table and a sample of its rows. Keep what you agree with.',
+    stringify(rules, { flowCollectionPadding: false }),
+  ].join('\n');
+}
+
+/** Only what the table promises or the sample shows; guesses from a sample tag rows and never hold them. */
+function checksOf(column: ProbedColumn): readonly unknown[] {
+  const checks: unknown[] = [];
+  if (!column.nullable) checks.push('not_null');
+  if (column.inKey) checks.push({ immutable: true });
+  if (column.labels !== null) checks.push({ in_set: column.labels });
+  if (column.format !== null) checks.push({ format: column.format, on_fail: 'tag' });
+  if (column.notNegative && !column.inKey) checks.push({ between: { min: 0 }, on_fail: 'tag' });
+  return checks;
+}

@@ -1,0 +1,86 @@
+/** tidegate status and lanes: how things are. */
+import { PipelineError } from '../../core/errors.ts';
+import { postgresSink } from '../../sync/postgres/sink.ts';
+import { systemClock } from '../../core/clock.ts';
+import { laneOf, partsOf, replayLaneOf } from '../config.ts';
+import { sinkOptions } from '../connect.ts';
+import type { Status } from '../http/shapes.ts';
+import { formatDuration } from '../units.ts';
+import { callService, NotRunning } from './client.ts';
+import { type Command, configOf } from './command.ts';
+import { show, table, timeText } from './output.ts';
+
+export const status: Command = {
+  name: 'status',
+  summary: 'Asks the running service how its pipelines are. Exit code 1 where it does not run or is not ready.',
+  positionals: ['CONFIG'],
+  flags: {},
+  run: async (args, io) => {
+    const loaded = configOf(args, io);
+    const answer = await callService(loaded, '/api/status', {}, io.stop).catch((error: unknown) => {
+      if (error instanceof NotRunning) return null;
+      throw error;
+    });
+    if (answer === null) {
+      show(io, args.is('json'), { running: false }, () => 'The service does not run.\n');
+      return 1;
+    }
+    if (answer.status !== 200)
+      throw new PipelineError('CONFIG_INVALID', `the service answered ${answer.status}: is this the config it runs by?`);
+    const now = answer.body as Status; // Our own service, by its own schema.
+    show(io, args.is('json'), { running: true, ...now }, () => {
+      const pipelines = now.pipelines.map(({ name, state, lagMs, ready, notReady, datasets }) => {
+        const held = datasets.reduce((sum, { quarantine }) => sum + (quarantine['held'] ?? 0), 0);
+        return [name, state, lagMs === null ? '-' : formatDuration(lagMs), String(held), ready ? 'ready' : notReady.join('; ')];
+      });
+      return table(['PIPELINE', 'STATE', 'LAG', 'HELD', ''], pipelines);
+    });
+    return now.ready ? 0 : 1;
+  },
+};
+
+export const lanes: Command = {
+  name: 'lanes',
+  summary: 'Shows the lanes as the targets keep them: where each resumes, and whether its ledger closes. Exit code 1 where one does not.',
+  positionals: ['CONFIG'],
+  flags: {},
+  run: async (args, io) => {
+    const { config } = configOf(args, io);
+    const found = [];
+    for (const [pipeline, of] of Object.entries(config.pipelines)) {
+      const own = [laneOf(of.source, partsOf(config, of).source), replayLaneOf(pipeline)];
+      await using sink = await postgresSink(sinkOptions(config, pipeline, of, new Map(), systemClock));
+      for (const lane of await sink.lanes()) {
+        if (!own.includes(lane.lane)) continue;
+        const ledger = Object.fromEntries(Object.entries(lane.ledger).map(([name, count]) => [name, Number(count)]));
+        const { events = 0, ...out } = ledger;
+        const closed = Object.values(out).reduce((sum, count) => sum + count, 0) === events;
+        found.push({
+          pipeline,
+          lane: lane.lane,
+          epoch: lane.epoch,
+          position: lane.position,
+          updatedAtMs: lane.updatedAtMs,
+          ledger,
+          closed,
+        });
+      }
+    }
+    show(io, args.is('json'), { lanes: found }, () =>
+      table(
+        ['LANE', 'POSITION', 'EPOCH', 'UPDATED', 'EVENTS', 'WRITTEN', 'HELD', 'LEDGER'],
+        found.map(({ lane, position, epoch, updatedAtMs, ledger, closed }) => [
+          lane,
+          position ?? '-',
+          String(epoch),
+          timeText(updatedAtMs),
+          String(ledger['events'] ?? 0),
+          String((ledger['upserts'] ?? 0) + (ledger['deletes'] ?? 0) + (ledger['truncates'] ?? 0)),
+          String(ledger['held'] ?? 0),
+          closed ? 'closed' : 'DOES NOT CLOSE',
+        ]),
+      ),
+    );
+    return found.every(({ closed }) => closed) ? 0 : 1;
+  },
+};

@@ -1,0 +1,224 @@
+/** tidegate quarantine: looking at, releasing and discarding held events, on the target itself; works while the service runs. */
+import { userInfo } from 'node:os';
+import { systemClock } from '../../core/clock.ts';
+import type { ItemStatus, QuarantineFilter } from '../../core/contracts.ts';
+import type { DatasetName } from '../../core/event.ts';
+import { MemoryModelStore } from '../../inference/models/store.ts';
+import { ModelRegistry } from '../../inference/models/registry.ts';
+import { Scorer } from '../../inference/scorer/supervisor.ts';
+import { Desk } from '../desk.ts';
+import type { ItemChoice } from '../http/operations.ts';
+import { ITEM_STATUSES, type ItemView, type ReleaseOutcome } from '../http/shapes.ts';
+import { discardItems, getItem, listItems, releaseItems } from '../quarantines.ts';
+import { loadRuleFiles } from '../rule-files.ts';
+import { ConfigProblems } from '../service.ts';
+import { existingState } from '../state/database.ts';
+import { SqliteModelStore } from '../state/model-store.ts';
+import { parseDuration } from '../units.ts';
+import { type Arguments, type FlagSpec, UsageError } from './arguments.ts';
+import { type Command, configOf } from './command.ts';
+import { type ExitCode, type Io, show, table, timeText } from './output.ts';
+
+const filterFlags: Readonly<Record<string, FlagSpec>> = {
+  dataset: { type: 'string', value: 'NAME', help: 'Only this dataset (source.schema.table).' },
+  rule: { type: 'string', value: 'ID', help: 'Only what this rule held.' },
+  key: { type: 'string', value: 'KEY', help: 'Only this key.' },
+  since: { type: 'string', value: 'TIME', help: 'Held since: 2026-11-24T12:00:00Z, or an age such as 2h.' },
+  until: { type: 'string', value: 'TIME', help: 'Held before.' },
+  status: { type: 'string', multiple: true, value: 'STATUS', help: `Only these: ${ITEM_STATUSES.join(', ')}. May be repeated.` },
+};
+const who: Readonly<Record<string, FlagSpec>> = {
+  all: { type: 'boolean', help: 'Every open item, where neither ids nor a filter are given.' },
+  by: { type: 'string', value: 'NAME', help: 'Who does it; written beside the items. Your user name if left out.' },
+};
+
+const list: Command = {
+  name: 'quarantine list',
+  summary: 'Lists quarantined events, newest first.',
+  positionals: ['CONFIG'],
+  flags: {
+    ...filterFlags,
+    limit: { type: 'string', value: 'N', help: 'At most so many; 50 if left out.' },
+    after: { type: 'string', value: 'NEXT', help: 'Goes on after the page that named this.' },
+  },
+  run: (args, io) =>
+    withDesks(args, io, async (desks) => {
+      const limit = Number(args.text('limit') ?? 50);
+      if (!Number.isInteger(limit) || limit < 1 || limit > 1000)
+        throw new UsageError('--limit is no number from 1 to 1000', 'Write --limit 50.');
+      const page = await listItems(desks, { ...filterOf(args), limit }, args.text('after'));
+      show(io, args.is('json'), page, () => {
+        if (page.items.length === 0) return 'Nothing.\n';
+        const rows = page.items.map((item) => [
+          timeText(item.heldAtMs),
+          item.status,
+          item.dataset,
+          item.op,
+          item.key,
+          reasonsOf(item),
+          item.id,
+        ]);
+        const more = page.next === null ? '' : `More: --after ${page.next}\n`;
+        return `${table(['HELD', 'STATUS', 'DATASET', 'OP', 'KEY', 'RULES', 'ID'], rows)}${more}`;
+      });
+      return 0;
+    }),
+};
+
+const showItem: Command = {
+  name: 'quarantine show',
+  summary: 'Shows one quarantined event with its row and why it is held.',
+  positionals: ['CONFIG', 'ID'],
+  flags: {},
+  run: (args, io) =>
+    withDesks(args, io, async (desks) => {
+      const item = await getItem(desks, args.positionals[1] ?? '');
+      if (item === null)
+        throw new UsageError(`there is no quarantined event ${args.positionals[1] ?? ''}`, 'See `tidegate quarantine list` for the ids.');
+      show(io, args.is('json'), item, () => {
+        const head = [
+          `${item.dataset}  ${item.op}  key ${item.key}`,
+          `status ${item.status}, held ${timeText(item.heldAtMs)}, committed ${timeText(item.committedAtMs)} at ${item.version}`,
+          ...(item.settledAtMs === null
+            ? []
+            : [`settled ${timeText(item.settledAtMs)} by ${item.by ?? '-'}${item.why === null ? '' : `: ${item.why}`}`]),
+          '',
+          ...item.findings.map(({ rule, severity, message }) => `${severity}  ${rule}: ${message}`),
+          '',
+        ];
+        const cells = item.columns.map(({ name, type, key, before, after, note }) => [
+          key ? `${name} (key)` : name,
+          type,
+          before ?? 'null',
+          note ?? after ?? 'null',
+        ]);
+        return `${head.join('\n')}\n${table(['COLUMN', 'TYPE', 'BEFORE', 'AFTER'], cells)}`;
+      });
+      return 0;
+    }),
+};
+
+const release: Command = {
+  name: 'quarantine release',
+  summary:
+    'Sends quarantined events through the stages again, under today’s rules; with --dry-run only says what that would come to. The running service picks them up.',
+  positionals: ['CONFIG', '[ID…]'],
+  flags: { ...filterFlags, ...who, 'dry-run': { type: 'boolean', help: 'Only say per event: would pass, still fails, superseded.' } },
+  run: (args, io) =>
+    withDesks(args, io, async (desks) => {
+      const dryRun = args.is('dry-run');
+      const view = await releaseItems(desks, choiceOf(args), callerOf(args), dryRun, io.stop);
+      show(io, args.is('json'), view, () => {
+        if (!dryRun) return `${view.released.length} released${view.released.length === 0 ? ': nothing open fits' : ''}.\n`;
+        if (view.results.length === 0) return 'Nothing open fits.\n';
+        return table(
+          ['OUTCOME', 'ID', 'RULES'],
+          view.results.map((result) => [words[result.outcome], result.id, result.findings.map(({ rule }) => rule).join(', ')]),
+        );
+      });
+      return 0;
+    }),
+};
+
+const words: Readonly<Record<ReleaseOutcome['outcome'], string>> = {
+  'would-pass': 'would pass',
+  'still-fails': 'still fails',
+  superseded: 'superseded',
+  settled: 'settled already',
+  unknown: 'unknown',
+};
+
+const discard: Command = {
+  name: 'quarantine discard',
+  summary: 'Settles quarantined events as discarded: they will never reach the target.',
+  positionals: ['CONFIG', '[ID…]'],
+  flags: { ...filterFlags, ...who, why: { type: 'string', value: 'TEXT', help: 'Why; kept beside the events. Required.' } },
+  run: (args, io) =>
+    withDesks(args, io, async (desks) => {
+      const why = args.text('why');
+      if (why === null) throw new UsageError('--why is missing', 'Say why: --why "test rows".');
+      const discarded = await discardItems(desks, choiceOf(args), callerOf(args), why);
+      show(
+        io,
+        args.is('json'),
+        { discarded },
+        () => `${discarded.length} discarded${discarded.length === 0 ? ': nothing open fits' : ''}.\n`,
+      );
+      return 0;
+    }),
+};
+
+export const quarantineCommands: readonly Command[] = [list, showItem, release, discard];
+
+/** The desks of every pipeline, with the models of the state file for dry runs. */
+async function withDesks(args: Arguments, io: Io, work: (desks: readonly Desk[]) => Promise<ExitCode>): Promise<ExitCode> {
+  const loaded = configOf(args, io);
+  const rules = Object.entries(loaded.config.pipelines).map(([name, pipeline]) => ({
+    name,
+    pipeline,
+    ...loadRuleFiles(loaded, name, pipeline),
+  }));
+  const problems = rules.flatMap((one) => one.problems);
+  if (problems.some(({ severity }) => severity === 'error')) throw new ConfigProblems(problems);
+  const database = existingState(loaded.config.state);
+  const registry = await ModelRegistry.open(database === null ? new MemoryModelStore() : new SqliteModelStore(database));
+  await using scorer = new Scorer();
+  const desks = rules.map(
+    ({ name, pipeline, files }) => new Desk({ config: loaded.config, name, pipeline, rules: files, registry, scorer, clock: systemClock }),
+  );
+  try {
+    return await work(desks);
+  } finally {
+    for (const desk of desks) await desk[Symbol.asyncDispose]();
+    database?.close();
+  }
+}
+
+function choiceOf(args: Arguments): ItemChoice {
+  const ids = args.positionals.slice(1);
+  const filter = filterOf(args);
+  const isFiltered = Object.keys(filter).length > 0;
+  if (ids.length > 0 && isFiltered) throw new UsageError('both ids and a filter are given', 'Give one of the two.');
+  if (ids.length > 0) return { ids };
+  if (!isFiltered && !args.is('all'))
+    throw new UsageError('nothing is chosen', 'Name ids, a filter such as --rule or --dataset, or --all.');
+  return { filter };
+}
+
+function filterOf(args: Arguments): Omit<QuarantineFilter, 'limit' | 'after'> {
+  const dataset = args.text('dataset');
+  const rule = args.text('rule');
+  const key = args.text('key');
+  const since = timeOf(args, 'since');
+  const until = timeOf(args, 'until');
+  const statuses = args.list('status');
+  for (const status of statuses) {
+    if (!(ITEM_STATUSES as readonly string[]).includes(status))
+      throw new UsageError(`there is no status ${status}`, `Use ${ITEM_STATUSES.join(', ')}.`);
+  }
+  return {
+    ...(dataset === null ? {} : { dataset: dataset as DatasetName }),
+    ...(rule === null ? {} : { rule }),
+    ...(key === null ? {} : { key }),
+    ...(since === null ? {} : { heldFromMs: since }),
+    ...(until === null ? {} : { heldToMs: until }),
+    ...(statuses.length === 0 ? {} : { status: statuses as readonly ItemStatus[] }),
+  };
+}
+
+function timeOf(args: Arguments, flag: string): number | null {
+  const text = args.text(flag);
+  if (text === null) return null;
+  const age = parseDuration(text);
+  const ms = age === null ? Date.parse(text) : systemClock.now() - age;
+  if (!Number.isFinite(ms)) throw new UsageError(`--${flag} ${text} is no time`, 'Write 2026-11-24T12:00:00Z, or an age such as 2h.');
+  return ms;
+}
+
+function callerOf(args: Arguments): string {
+  return args.text('by') ?? userInfo().username;
+}
+
+function reasonsOf(item: ItemView): string {
+  return item.findings.map(({ rule }) => rule).join(', ');
+}
