@@ -228,7 +228,7 @@ async function typeFacts(
 ): Promise<readonly { readonly native: string; readonly binary: boolean }[]> {
   const found = await connection.query(
     `select pg_catalog.format_type(u.oid, u.typmod), coalesce(t.typsend <> 0, false)
-       from pg_catalog.unnest($1::pg_catalog.oid[], $2::pg_catalog.int4[]) with ordinality u(oid, typmod, n)
+       from unnest($1::pg_catalog.oid[], $2::pg_catalog.int4[]) with ordinality u(oid, typmod, n)
        left join pg_catalog.pg_type t on t.oid = u.oid order by u.n`,
     [`{${message.columns.map((column) => column.typeOid).join(',')}}`, `{${message.columns.map((column) => column.typmod).join(',')}}`],
   );

@@ -1,6 +1,6 @@
 /** What went wrong at the source, as one of the coded errors that an operator (or the backoff) knows what to do with. */
 import { type ErrorCode, PipelineError } from '../../core/errors.ts';
-import { PgConnectionError, PgError } from '../../wire/postgres/connection.ts';
+import { PgConnectionError, PgError } from '../../wire/postgres/errors.ts';
 
 /** What was being done: some SQLSTATEs mean different things to different commands. */
 export type Doing =
@@ -47,6 +47,7 @@ function codeOf(error: PgError, doing: Doing): ErrorCode {
       if (doing === 'creating the slot') return 'SOURCE_WAL_LEVEL';
       return doing === 'streaming' ? 'SOURCE_POSITION_LOST' : 'SOURCE_UNREACHABLE';
     default:
-      return 'SOURCE_UNREACHABLE';
+      // Class 42: our own statement is wrong. The rest (a server that stops, no memory, a deadlock) may be over in a while.
+      return state.startsWith('42') ? 'BUG' : 'SOURCE_UNREACHABLE';
   }
 }

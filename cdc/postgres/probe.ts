@@ -136,7 +136,7 @@ async function probePublication(connection: PgConnection, options: PostgresSourc
   // It will be made or extended, where we may: that takes ownership of the tables, and create on the database for a new one.
   const { rows } = await connection.query(
     `select pg_catalog.has_database_privilege(pg_catalog.current_database(), 'create'),
-            not exists (select from pg_catalog.unnest($1::text[], $2::text[]) w(s, t)
+            not exists (select from unnest($1::text[], $2::text[]) w(s, t)
                           join pg_catalog.pg_namespace n on n.nspname = w.s
                           join pg_catalog.pg_class c on c.relnamespace = n.oid and c.relname = w.t
                          where not pg_catalog.pg_has_role(c.relowner, 'usage'))`,

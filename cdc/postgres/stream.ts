@@ -109,7 +109,7 @@ export class SlotStream implements CopyBothHandler {
     this.#snapshot = snapshot;
     const options = `proto_version '1', binary 'true', messages 'true', publication_names ${quoteLiteral(quoteIdent(publication))}`;
     try {
-      this.#copy = await replication.copyBoth(`start_replication slot ${quoteIdent(slot)} logical ${asLsn(queue.lsn)} (${options})`, this);
+      this.#copy = await replication.copyBoth(`START_REPLICATION SLOT ${quoteIdent(slot)} LOGICAL ${asLsn(queue.lsn)} (${options})`, this);
     } catch (error) {
       throw sourceFailure(error, 'streaming', `reading the replication slot ${slot}`);
     }

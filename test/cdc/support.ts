@@ -1,0 +1,139 @@
+/** A database of its own for each test, and a target in memory that a source's batches are applied to. */
+import { randomUUID } from 'node:crypto';
+import type { Batch } from '../../core/batch.ts';
+import type { Lease } from '../../core/contracts.ts';
+import { type ChangeEvent, type Checkpoint, type LaneId, type Position, UNCHANGED, type Value } from '../../core/event.ts';
+import { postgresSource, type PostgresSource, type PostgresSourceOptions } from '../../cdc/postgres/source.ts';
+import { PgConnection } from '../../wire/postgres/connection.ts';
+
+export interface TestDatabase extends AsyncDisposable {
+  readonly url: string;
+  readonly name: string;
+  readonly sql: PgConnection;
+  /** Slot and publication of this database alone: slots are known to the whole server. */
+  readonly slot: string;
+  source(options?: Partial<PostgresSourceOptions>): PostgresSource;
+}
+
+export async function testDatabase(server: string, ...setup: readonly string[]): Promise<TestDatabase> {
+  const name = `cdc_${randomUUID().replaceAll('-', '').slice(0, 16)}`;
+  const admin = await PgConnection.connect({ url: server });
+  await admin.script(`create database ${name}`);
+  const url = server.replace(/\/[^/]*$/, `/${name}`);
+  const sql = await PgConnection.connect({ url });
+  for (const statement of setup) await sql.script(statement);
+  const slot = `s_${name}`;
+  return {
+    url,
+    name,
+    sql,
+    slot,
+    source: (options) =>
+      postgresSource({
+        name: 'shop',
+        url,
+        slot,
+        publication: 'tidegate',
+        tables: ['public.t'],
+        snapshot: { mode: 'never', chunkRows: 1000, parallel: 1 },
+        batch: { rows: 1000, bytes: 16 << 20, ageMs: 0 },
+        ...options,
+      }),
+    async [Symbol.asyncDispose]() {
+      await sql.close();
+      await admin.script(
+        `select pg_terminate_backend(active_pid) from pg_replication_slots where slot_name = '${slot}' and active_pid is not null`,
+      );
+      for (let round = 0; round < 100; round++) {
+        const { rows } = await admin.query(`select count(*) from pg_replication_slots where slot_name = $1 and active_pid is not null`, [
+          slot,
+        ]);
+        if (rows[0]?.[0] === '0') break;
+        await new Promise((resolve) => setTimeout(resolve, 20));
+      }
+      await admin.script(`select pg_drop_replication_slot(slot_name) from pg_replication_slots where slot_name = '${slot}'`);
+      await admin.script(`drop database ${name} with (force)`);
+      await admin.close();
+    },
+  };
+}
+
+/** What a target does, in plain JavaScript: rows by key as values by column name, and the lane's checkpoint, moved together. */
+export class Model {
+  checkpoint: Position | null = null;
+  readonly tables = new Map<string, Map<string, Record<string, Value>>>();
+  /** Cells that arrived as UNCHANGED where there was no row to keep them from, as `table/key`. */
+  readonly incomplete = new Set<string>();
+  batches = 0;
+  events = 0;
+  eventsByOp: Record<string, number> = {};
+
+  lease(lane: LaneId): Lease {
+    return { lane, epoch: 1, checkpoint: this.checkpoint === null ? null : { lane, position: this.checkpoint } };
+  }
+
+  apply(batch: Batch): Checkpoint {
+    if (this.checkpoint !== null && batch.checkpoint.position <= this.checkpoint) {
+      throw new Error(`position ${batch.checkpoint.position} does not sort after ${this.checkpoint}`);
+    }
+    for (const event of batch.events) this.#event(event);
+    this.checkpoint = batch.checkpoint.position;
+    this.batches++;
+    return batch.checkpoint;
+  }
+
+  rows(table: string): Record<string, Value>[] {
+    const rows = this.tables.get(table) ?? new Map<string, Record<string, Value>>();
+    return [...rows].sort(([a], [b]) => (a < b ? -1 : 1)).map(([, row]) => row);
+  }
+
+  #event(event: ChangeEvent): void {
+    this.events++;
+    this.eventsByOp[event.op] = (this.eventsByOp[event.op] ?? 0) + 1;
+    const name = event.dataset.name;
+    const rows = this.tables.get(name) ?? new Map<string, Record<string, Value>>();
+    this.tables.set(name, rows);
+    if (event.op === 'truncate') {
+      rows.clear();
+    } else if (event.op === 'delete') {
+      rows.delete(event.key);
+    } else {
+      const base = rows.get(event.movedFrom ?? event.key);
+      const row: Record<string, Value> = { ...(event.op === 'update' ? base : undefined) };
+      for (const [index, column] of event.dataset.columns.entries()) {
+        const value = event.after.value(index);
+        if (value !== UNCHANGED) row[column.name] = value;
+        else if (base === undefined) this.incomplete.add(`${name}/${event.key}`);
+      }
+      if (event.movedFrom !== null) rows.delete(event.movedFrom);
+      rows.set(event.key, row);
+    }
+  }
+}
+
+/** Runs the source into `model` until `until` says so after a batch (it is asked after each), then stops it. */
+export async function run(
+  source: PostgresSource,
+  model: Model,
+  until: (batch: Batch) => boolean | Promise<boolean>,
+  acknowledge = true,
+): Promise<void> {
+  const stop = new AbortController();
+  for await (const batch of source.read(async (lane) => model.lease(lane), stop.signal)) {
+    const checkpoint = model.apply(batch);
+    if (acknowledge) await source.acknowledge(checkpoint);
+    if (await until(batch)) stop.abort();
+  }
+}
+
+/** Runs until the source has passed the end of the log as it is now. */
+export async function catchUp(source: PostgresSource, model: Model, sql: PgConnection): Promise<void> {
+  const end = await endOfLog(sql);
+  await run(source, model, () => model.checkpoint !== null && model.checkpoint.slice(0, 16) >= end && !model.checkpoint.includes('@'));
+}
+
+/** A commit of its own at the end of the log; the end of it, as a position writes it. */
+export async function endOfLog(sql: PgConnection): Promise<string> {
+  const { rows } = await sql.query(`select lpad(to_hex((pg_current_wal_insert_lsn() - '0/0')::bigint), 16, '0')`);
+  return rows[0]?.[0] ?? '';
+}
