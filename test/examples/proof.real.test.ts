@@ -21,8 +21,8 @@ test('a target without the held changes is proved, and each planted mistake is f
     await source.connection.script(toSql({ ddl, changes }));
     bad.push(...changes.filter((change) => change.bad !== null));
     const passing = changes.filter((change) => change.bad === null);
-    await target.connection.script(passing.map(upsert).join(';'));
     if (ddl !== null) await target.connection.script(ddl.replace('public.', 'shop.'));
+    await target.connection.script(passing.map(upsert).join(';'));
   }
   const prover = (held: readonly Change[], ledgerCloses = true) =>
     prove(evidence(held, ledgerCloses), target.connection, source.url, options);
@@ -67,6 +67,7 @@ function evidence(held: readonly Change[], closed: boolean): Evidence {
   const items = held.map((change, i): ItemView => ({
     id: `item/${i}`,
     pipeline: 'p',
+    lane: 'l',
     dataset: `shop.public.${change.table}`,
     op: change.op === 'insert' ? 'insert' : 'update',
     key: change.newKey ?? change.key,
