@@ -70,17 +70,25 @@ export class Batch {
   readonly events: readonly ChangeEvent[];
   readonly checkpoint: Checkpoint;
   readonly origin: Origin;
+  /** Of a `replay` batch: the findings that each event was held for, so that a stage can tell what a person has already decided. */
+  readonly heldFor: readonly (readonly Finding[])[] | null;
   readonly verdicts: Uint8Array;
   readonly findings: Finding[] = [];
   readonly scores: Scores[] = [];
   /** Milliseconds spent in each stage, filled by the runner. */
   readonly millisByStage: Record<StageName, number> = { cdc: 0, quality: 0, inference: 0, sync: 0 };
 
-  constructor(events: readonly ChangeEvent[], checkpoint: Checkpoint, origin: Origin = 'stream') {
+  constructor(
+    events: readonly ChangeEvent[],
+    checkpoint: Checkpoint,
+    origin: Origin = 'stream',
+    heldFor: readonly (readonly Finding[])[] | null = null,
+  ) {
     this.lane = checkpoint.lane;
     this.events = events;
     this.checkpoint = checkpoint;
     this.origin = origin;
+    this.heldFor = heldFor;
     this.verdicts = new Uint8Array(events.length);
   }
 

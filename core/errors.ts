@@ -7,25 +7,58 @@
 export const ERRORS = {
   SOURCE_UNREACHABLE: { after: 'backoff', fix: 'Check that the source is up and reachable.' },
   SOURCE_AUTH: { after: 'operator', fix: 'Check the user and password in the url of the source.' },
-  SOURCE_SLOT_ACTIVE: { after: 'backoff', fix: 'Another process reads this slot: stop it, or give this pipeline a slot of its own. After a crash it frees itself within wal_sender_timeout.' },
-  SOURCE_POSITION_LOST: { after: 'operator', fix: 'The source no longer keeps the log at the checkpoint: run `tidegate teardown`, then start again with a new snapshot. Raise max_slot_wal_keep_size to keep it from happening again.' },
-  SOURCE_PUBLICATION_MISSING: { after: 'operator', fix: 'Create the publication named in the config, or let Tidegate do so with a user who owns the tables.' },
+  SOURCE_SLOT_ACTIVE: {
+    after: 'backoff',
+    fix: 'Another process reads this slot: stop it, or give this pipeline a slot of its own. After a crash it frees itself within wal_sender_timeout.',
+  },
+  SOURCE_POSITION_LOST: {
+    after: 'operator',
+    fix: 'The source no longer keeps the log at the checkpoint: run `tidegate teardown`, then start again with a new snapshot. Raise max_slot_wal_keep_size to keep it from happening again.',
+  },
+  SOURCE_PUBLICATION_MISSING: {
+    after: 'operator',
+    fix: 'Create the publication named in the config, or let Tidegate do so with a user who owns the tables.',
+  },
   SOURCE_WAL_LEVEL: { after: 'operator', fix: 'Set wal_level = logical on the source and restart it.' },
-  SOURCE_SLOTS_FULL: { after: 'operator', fix: 'Raise max_replication_slots and max_wal_senders on the source, or drop slots nobody uses.' },
-  SOURCE_PRIVILEGE: { after: 'operator', fix: 'Grant what is missing: `alter role … replication`, `grant select on …`, ownership of the tables to create a publication.' },
+  SOURCE_SLOTS_FULL: {
+    after: 'operator',
+    fix: 'Raise max_replication_slots and max_wal_senders on the source, or drop slots nobody uses.',
+  },
+  SOURCE_PRIVILEGE: {
+    after: 'operator',
+    fix: 'Grant what is missing: `alter role … replication`, `grant select on …`, ownership of the tables to create a publication.',
+  },
   SOURCE_TABLE_MISSING: { after: 'operator', fix: 'Correct the list of tables in the config: this one does not exist.' },
   SOURCE_NO_KEY: { after: 'operator', fix: 'Give the table a primary key: without one its rows cannot be told apart.' },
   SOURCE_ROW_TOO_LARGE: { after: 'operator', fix: 'Raise the batch limit in bytes, or leave this table out.' },
   TARGET_UNREACHABLE: { after: 'backoff', fix: 'Check that the target is up and reachable.' },
   TARGET_AUTH: { after: 'operator', fix: 'Check the user and password in the url of the target.' },
-  TARGET_PRIVILEGE: { after: 'operator', fix: 'Grant the role of the target what is missing: create on the database for the schemas, and select, insert, update, delete, truncate on the tables.' },
+  TARGET_PRIVILEGE: {
+    after: 'operator',
+    fix: 'Grant the role of the target what is missing: create on the database for the schemas, and select, insert, update, delete, truncate on the tables.',
+  },
   TARGET_SCHEMA: { after: 'operator', fix: 'Make the target table fit the dataset, or set `tables: {create: true, widen: true}`.' },
-  TARGET_READ_ONLY: { after: 'backoff', fix: 'The target takes no writes (a standby, or default_transaction_read_only): point the url at the primary.' },
+  TARGET_READ_ONLY: {
+    after: 'backoff',
+    fix: 'The target takes no writes (a standby, or default_transaction_read_only): point the url at the primary.',
+  },
   LEASE_LOST: { after: 'backoff', fix: 'Nothing to do: another instance took this lane over.' },
-  RULE_HALT: { after: 'operator', fix: 'A check with `on_fail: halt` failed. Look at the row, mend it or the rule, then resume the pipeline.' },
-  SCHEMA_DRIFT: { after: 'operator', fix: "The source table changed in a way the contract's schema section halts at. Change the contract, then resume the pipeline." },
-  TOO_MUCH_QUARANTINE: { after: 'operator', fix: 'Look at the newest quarantined events: the source has probably changed. Then resume the pipeline.' },
-  MODEL_UNAVAILABLE: { after: 'backoff', fix: 'The model does not answer and its failure policy is `hold`: register a working version, or choose fail_open or fail_closed.' },
+  RULE_HALT: {
+    after: 'operator',
+    fix: 'A check with `on_fail: halt` failed. Look at the row, mend it or the rule, then resume the pipeline.',
+  },
+  SCHEMA_DRIFT: {
+    after: 'operator',
+    fix: "The source table changed in a way the contract's schema section halts at. Change the contract, then resume the pipeline.",
+  },
+  TOO_MUCH_QUARANTINE: {
+    after: 'operator',
+    fix: 'Look at the newest quarantined events: the source has probably changed. Then resume the pipeline.',
+  },
+  MODEL_UNAVAILABLE: {
+    after: 'backoff',
+    fix: 'The model does not answer and its failure policy is `hold`: register a working version, or choose fail_open or fail_closed.',
+  },
   CONFIG_INVALID: { after: 'operator', fix: 'Correct the config or rule file at the path named.' },
   BUG: { after: 'bug', fix: 'Report this with the log: an invariant of the service did not hold.' },
 } as const satisfies Record<string, { after: 'backoff' | 'operator' | 'bug'; fix: string }>;

@@ -77,7 +77,10 @@ function closeLedger(batch: Batch, applied: Applied): void {
   const { upserts, deletes, truncates, stale, folded, held, dropped } = applied;
   const out = upserts + deletes + truncates + stale + folded + held + dropped;
   if (out !== batch.events.length) {
-    throw new PipelineError('BUG', `the ledger of ${batch.lane} at ${batch.checkpoint.position} does not close: ${batch.events.length} in, ${out} out`);
+    throw new PipelineError(
+      'BUG',
+      `the ledger of ${batch.lane} at ${batch.checkpoint.position} does not close: ${batch.events.length} in, ${out} out`,
+    );
   }
 }
 
@@ -126,7 +129,7 @@ async function* ahead<T>(items: AsyncIterable<T>): AsyncGenerator<T> {
     return next;
   };
   try {
-    for (let next = pull(); ; ) {
+    for (let next = pull(); ;) {
       const result = await next;
       if (result.done === true) return;
       next = pull();

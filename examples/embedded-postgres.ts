@@ -69,7 +69,12 @@ export async function startEmbeddedPostgres(settings: Readonly<Record<string, st
   let exited: Promise<void> = Promise.resolve();
   const log: string[] = [];
   const start = async (): Promise<void> => {
-    const started = spawn(postgres, ['-D', folder, '-p', String(port), ...flags], { ...identity, env, cwd: root, stdio: ['ignore', 'ignore', 'pipe'] });
+    const started = spawn(postgres, ['-D', folder, '-p', String(port), ...flags], {
+      ...identity,
+      env,
+      cwd: root,
+      stdio: ['ignore', 'ignore', 'pipe'],
+    });
     child = started;
     exited = new Promise((resolve) => started.once('exit', () => resolve()));
     await new Promise<void>((resolve, reject) => {
@@ -170,7 +175,10 @@ function isReachable(path: string): boolean {
 
 function childrenOf(pid: number): number[] {
   try {
-    return execFileSync('ps', ['-o', 'pid=', '--ppid', String(pid)], { encoding: 'utf8' }).split('\n').map(Number).filter((child) => child > 0);
+    return execFileSync('ps', ['-o', 'pid=', '--ppid', String(pid)], { encoding: 'utf8' })
+      .split('\n')
+      .map(Number)
+      .filter((child) => child > 0);
   } catch {
     return [];
   }

@@ -310,7 +310,7 @@ class UsedModel {
           continue;
         }
         if (!applied) continue;
-        batch.mark(routeFinding(index, this.#name, version.version, place, route, score));
+        mark(batch, routeFinding(index, this.#name, version.version, place, route, score));
         break;
       }
     }
@@ -320,7 +320,7 @@ class UsedModel {
   #markUnreadable(batch: Batch, index: number, version: ModelVersion, why: string): void {
     const { unreadable } = version.mapping;
     this.#unreadable++;
-    batch.mark({
+    mark(batch, {
       index,
       stage: 'inference',
       rule: `${this.#name}.unreadable`,
@@ -354,6 +354,16 @@ class UsedModel {
       batch.mark(finding);
     }
   }
+}
+
+/**
+ * What a model thinks of a row is advice to people. So a released event is not held a second time by the finding that a person
+ * released it from: it is tagged with it. Any other finding, of a route it was never held by, does hold it.
+ */
+function mark(batch: Batch, finding: Finding): void {
+  const released =
+    finding.verdict === Verdict.Quarantine && batch.heldFor?.[finding.index]?.some(({ rule }) => rule === finding.rule) === true;
+  batch.mark(released ? { ...finding, verdict: Verdict.Tag, message: `${finding.message} (released)` } : finding);
 }
 
 /** Waits until the promise settles, either way, or `signal` aborts (then it throws). */

@@ -81,9 +81,18 @@ export function parseContract(text: string, file: string): ParsedContract {
     const contract = new Reader(rules, digest).read();
     if (contract !== null) return { contract };
   }
-  const [first, ...more] = rules.problems;
+  const [first, ...more] = inFileOrder(rules.problems);
   if (first === undefined) throw new Error(`${file} is refused without a problem`);
   return { problems: [first, ...more] };
+}
+
+/** By line and column; problems of one place stay in the order in which they were found. */
+function inFileOrder(problems: readonly Problem[]): Problem[] {
+  const placeOf = ({ path }: Problem) => {
+    const [, line = '0', column = '0'] = /:(\d+):(\d+)(?::|$)/.exec(path) ?? [];
+    return Number(line) * 100_000 + Number(column);
+  };
+  return [...problems].sort((a, b) => placeOf(a) - placeOf(b));
 }
 
 const SHORT_OPERATIONS: Readonly<Record<string, Operation>> = { c: 'insert', u: 'update', d: 'delete', r: 'read', t: 'truncate' };
@@ -127,7 +136,7 @@ class Reader {
       schema: expectedSchema(file),
       checks,
       breaker: breakerRule(file),
-      warnings: rules.problems,
+      warnings: inFileOrder(rules.problems),
       place: (keys) => rules.place(keys),
       schemaFiles: this.#schemaFiles,
     };
@@ -208,6 +217,7 @@ class Reader {
     const byId = new Map<string, Check>();
     const add = (check: Check | null) => {
       if (check === null) return;
+      checks.push(check);
       const other = byId.get(check.id);
       if (other !== undefined) {
         const elsewhere = this.#rules
@@ -222,7 +232,6 @@ class Reader {
         return;
       }
       byId.set(check.id, check);
-      checks.push(check);
     };
     if (isObject(value['columns'])) {
       for (const [column, items] of Object.entries(value['columns'])) {

@@ -4,6 +4,7 @@ import { isMap, isNode, isPair, isScalar, isSeq, LineCounter, type Node, parseDo
 import { compareDecimalTexts, parseDecimal } from '../core/expression/decimal.ts';
 import { suggestion } from '../core/expression/suggest.ts';
 import type { Problem } from '../core/problems.ts';
+import { EXPECTATIONS } from './expectations/registry.ts';
 import type { SchemaNode } from './schema-type.ts';
 
 export type Keys = readonly (string | number)[];
@@ -186,6 +187,9 @@ function wording(error: ErrorObject): Omit<Explained, 'keys'> {
       return { message: `"${String(named['missingProperty'])}" is missing`, fix: `Add ${String(named['missingProperty'])}: ….` };
     case 'enum': {
       const allowed = (named['allowedValues'] as readonly unknown[]).map(String);
+      if (typeof error.data === 'string' && EXPECTATIONS.has(error.data)) {
+        return { message: `${error.data} needs parameters`, fix: `Write ${error.data}: and what it needs; see docs/rules.md.` };
+      }
       return { message: `${shown(error.data)} is not one of the choices`, fix: suggestion(String(error.data), allowed, 'value') };
     }
     case 'const':
@@ -193,7 +197,7 @@ function wording(error: ErrorObject): Omit<Explained, 'keys'> {
     case 'type':
       return wrongType(error, [named['type']].flat().map(String));
     case 'pattern':
-      return { message: `${shown(error.data)} has not the form that is needed`, fix: patternFix(error) };
+      return { message: `${shown(error.data)} has not the form that is needed`, fix: `Write ${patternFix(error)}` };
     case 'minItems':
     case 'minProperties':
     case 'minLength':
@@ -205,7 +209,7 @@ function wording(error: ErrorObject): Omit<Explained, 'keys'> {
 
 function patternFix(error: ErrorObject): string {
   const { description } = (error.parentSchema ?? {}) as { readonly description?: string };
-  return description ?? `It has to match ${String(params(error)['pattern'])}.`;
+  return description ?? `a text that matches ${String(params(error)['pattern'])}.`;
 }
 
 const WORDS: Readonly<Record<string, string>> = {

@@ -2,7 +2,7 @@
  * One scorer child: started with nothing of ours (no environment, an empty folder, limits, another user where possible), given one
  * model, and killed when it misses a deadline. Nothing here starts it again; supervisor.ts does.
  */
-import { type ChildProcess, spawn } from 'node:child_process';
+import { type ChildProcess, spawn, type SpawnOptions } from 'node:child_process';
 import { accessSync, constants, existsSync, mkdtempSync, rmSync, statSync, chmodSync } from 'node:fs';
 import { createRequire } from 'node:module';
 import { tmpdir } from 'node:os';
@@ -248,15 +248,23 @@ function spawnScorer(folder: string, memoryBytesMax: number): ChildProcess {
   const child = fileURLToPath(new URL(self.endsWith('.ts') ? './child.ts' : './child.js', self));
   const runtime = createRequire(self).resolve('onnxruntime-node');
   const args = [process.execPath, child, runtime];
-  const nobody = process.getuid?.() === 0 && args.every(readableByAll) ? { uid: NOBODY, gid: NOBODY } : {};
-  const options = {
+  const [command = '', ...rest] = process.platform === 'win32' ? args : limited(args, memoryBytesMax);
+  const options: SpawnOptions = {
     cwd: folder,
     // Nothing of ours, no secrets; and the runtime's telemetry, on by default since 1.29, off.
     env: { ORT_DISABLE_TELEMETRY: '1' },
-    stdio: ['ignore', 'pipe', 'pipe', 'pipe'] as ('ignore' | 'pipe')[],
-    ...nobody,
+    stdio: ['ignore', 'pipe', 'pipe', 'pipe'],
   };
-  if (process.platform === 'win32') return spawn(process.execPath, [child, runtime], options);
+  if (process.getuid?.() !== 0 || !args.every(readableByAll)) return spawn(command, rest, options);
+  try {
+    return spawn(command, rest, { ...options, uid: NOBODY, gid: NOBODY });
+  } catch {
+    return spawn(command, rest, options); // Root without the right to become another user, as in a container stripped of it.
+  }
+}
+
+/** The command under limits that only a shell can set on itself. */
+function limited(args: readonly string[], memoryBytesMax: number): string[] {
   const limits = [
     `ulimit -v ${Math.ceil(memoryBytesMax / 1024)}`,
     'ulimit -c 0',
@@ -266,7 +274,7 @@ function spawnScorer(folder: string, memoryBytesMax: number): ChildProcess {
   // Where setpriv exists, the child dies with the service even in the middle of an endless run.
   const setpriv = '/usr/bin/setpriv';
   const exec = existsSync(setpriv) ? `exec ${setpriv} --pdeathsig KILL "$0" "$@"` : 'exec "$0" "$@"';
-  return spawn('/bin/sh', ['-c', `${limits.join('; ')}; ${exec}`, ...args], options);
+  return ['/bin/sh', '-c', `${limits.join('; ')}; ${exec}`, ...args];
 }
 
 /** Whether a user without any rights of their own can get to the file and read it. */

@@ -1,4 +1,6 @@
 /** The scorer child on the real runtime: what it may see, what happens when it is stuck or dies, and how requests are batched. */
+import { spawn } from 'node:child_process';
+import { once } from 'node:events';
 import { existsSync, mkdtempSync, readFileSync, readdirSync, readlinkSync, statSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
@@ -109,6 +111,20 @@ test('an endless run is killed at its limit, and the next child goes on', async 
   expect(session.status()).toMatchObject({ state: 'ready', restarts: 1 });
   expect(session.status().pid).not.toBe(pid);
   expect(() => process.kill(pid ?? 0, 0)).toThrow('ESRCH');
+});
+
+test.runIf(onLinux && existsSync('/usr/bin/setpriv'))('a child in an endless run does not outlive a service that is killed', async () => {
+  const script = `
+    const { ScorerProcess } = await import(${JSON.stringify(new URL('../../inference/scorer/process.ts', import.meta.url).href)});
+    const { endlessModel } = await import(${JSON.stringify(new URL('./models.ts', import.meta.url).href)});
+    const child = await ScorerProcess.start({ bytes: endlessModel(), input: ${JSON.stringify(input)}, output: ${JSON.stringify(output)} });
+    child.run(new Float32Array([1, 1]), 60_000);
+    console.log(child.pid);`;
+  const service = spawn(process.execPath, ['--input-type=module', '-e', script], { stdio: ['ignore', 'pipe', 'inherit'] });
+  const [printed] = (await once(service.stdout, 'data')) as [Buffer];
+  const pid = Number(printed.toString());
+  service.kill('SIGKILL');
+  await eventually(() => !existsSync(`/proc/${pid}`), 'the child is gone');
 });
 
 test('a request past its own deadline fails, and the child that was only slow is kept', async () => {

@@ -1,6 +1,6 @@
 /** The inference stage on real children: who is scored, what becomes of whom, and what a model's failure means. */
 import { expect, test } from 'vitest';
-import { type Batch, ScoreStatus, Verdict } from '../../core/batch.ts';
+import { Batch, ScoreStatus, Verdict } from '../../core/batch.ts';
 import { PipelineError } from '../../core/errors.ts';
 import { type ChangeEvent, type Dataset, UNCHANGED, ValueRow } from '../../core/event.ts';
 import type { Mapping } from '../../inference/mapping-schema.ts';
@@ -86,6 +86,21 @@ test('the first route that is true counts', async () => {
       ['plain.route[2]', 'info', false],
     ]);
     expect(batch.findings[0]?.message).toBe('plain@1 scores 0.9500: score >= 0.9 && after.b > 0');
+  });
+});
+
+test('a released event is not held again by the route it was released from, and is by any other', async () => {
+  const routes = [
+    { when: 'score >= 0.9', do: 'quarantine', severity: 'critical' },
+    { when: 'score >= 0.5', do: 'quarantine', severity: 'warning' },
+  ] as const;
+  await withStage(await registryOf('plain', { bytes: linearModel([1, 0]) }), [useOf({ routes })], async (stage) => {
+    const held = await judged(stage, plainInsert(1, 0.95), plainInsert(2, 0.95));
+    const heldFor = held.findings.map((finding, index) => [index === 0 ? finding : { ...finding, rule: 'total-is-positive' }]);
+    const batch = new Batch(held.events, held.checkpoint, 'replay', heldFor);
+    await stage.run(batch, never);
+    expect([...batch.verdicts]).toEqual([Verdict.Tag, Verdict.Quarantine]);
+    expect(batch.findings[0]?.message).toBe('plain@1 scores 0.9500: score >= 0.9 (released)');
   });
 });
 

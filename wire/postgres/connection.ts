@@ -6,12 +6,14 @@
  * CopyData on as it comes, the socket pauses while nobody takes it) and *copying both* (replication: every CopyData goes to one handler until the
  * connection is destroyed).
  */
-import { readFileSync } from 'node:fs';
-import { connect as connectTcp, isIP, type Socket } from 'node:net';
-import { connect as connectTls } from 'node:tls';
-import { Format, FrontendWriter } from './messages.ts';
+import type { Socket } from 'node:net';
+import { fieldsOf, PgConnectionError, PgError } from './errors.ts';
 import { parsePgUrl, type PgAddress } from './ident.ts';
-import { md5Password, Scram } from './scram.ts';
+import { Login } from './login.ts';
+import { Format, FrontendWriter } from './messages.ts';
+import { openSocket, where, withDeadline } from './socket.ts';
+
+export { PgConnectionError, PgError } from './errors.ts';
 
 export interface PgOptions {
   /** `postgres://user:password@host:port/database?sslmode=disable|prefer|require|verify-full`. */
@@ -19,7 +21,7 @@ export interface PgOptions {
   readonly applicationName?: string;
   /** `database` opens a walsender for logical replication. */
   readonly replication?: 'database';
-  /** Default 10,000. */
+  /** Until the login is complete. Default 10,000. */
   readonly connectTimeoutMs?: number;
   /** Further settings of the session ("statement_timeout": "0"). */
   readonly settings?: Readonly<Record<string, string>>;
@@ -44,40 +46,6 @@ export interface PgResult {
   readonly affected: number;
 }
 
-/** What the server said no to. `code` is the SQLSTATE. */
-export class PgError extends Error {
-  override readonly name = 'PgError';
-  readonly code: string;
-  readonly severity: string;
-  readonly detail: string | null;
-  readonly hint: string | null;
-  readonly position: string | null;
-  readonly schema: string | null;
-  readonly table: string | null;
-  readonly column: string | null;
-  readonly dataType: string | null;
-  readonly constraint: string | null;
-
-  constructor(fields: ReadonlyMap<string, string>) {
-    super(fields.get('M') ?? 'unknown error');
-    this.code = fields.get('C') ?? 'XX000';
-    this.severity = fields.get('V') ?? fields.get('S') ?? 'ERROR';
-    this.detail = fields.get('D') ?? null;
-    this.hint = fields.get('H') ?? null;
-    this.position = fields.get('P') ?? null;
-    this.schema = fields.get('s') ?? null;
-    this.table = fields.get('t') ?? null;
-    this.column = fields.get('c') ?? null;
-    this.dataType = fields.get('d') ?? null;
-    this.constraint = fields.get('n') ?? null;
-  }
-}
-
-/** The connection could not be made, or is gone. */
-export class PgConnectionError extends Error {
-  override readonly name = 'PgConnectionError';
-}
-
 /** Takes CopyData payloads of a replication stream: `bytes[from, to)` is one, valid only during the call. */
 export interface CopyBothHandler {
   message(bytes: Buffer, from: number, to: number): void;
@@ -98,7 +66,8 @@ interface Pending {
   error: PgError | null;
   readonly resolve: (results: PgResult[]) => void;
   readonly reject: (error: Error) => void;
-  readonly onCopyData: ((bytes: Buffer) => void) | null;
+  /** Takes the payload `bytes[from, to)`, valid only during the call. */
+  readonly onCopyData: ((bytes: Buffer, from: number, to: number) => void) | null;
   readonly onCopyIn: (() => void) | null;
   readonly binary: boolean;
 }
@@ -106,6 +75,10 @@ interface Pending {
 const EMPTY: readonly never[] = [];
 const READ_SMALL = 2048;
 const READ_FULL = 65_536;
+/** What a COPY may be ahead of its reader. */
+const COPY_GATHERED_MAX = 4 << 20;
+/** How long a server may take to answer a goodbye. */
+const CLOSE_MS = 2000;
 
 export class PgConnection implements AsyncDisposable {
   readonly parameters = new Map<string, string>();
@@ -115,9 +88,13 @@ export class PgConnection implements AsyncDisposable {
   #secret = 0;
   readonly #socket: Socket;
   readonly #address: PgAddress;
+  readonly #loginState: Login;
   readonly #pending: Pending[] = [];
   #head = 0;
-  #rest: Buffer = Buffer.alloc(0);
+  /** The beginning of a message that has not arrived whole, in pieces, and how long it will be (0: not known yet). */
+  readonly #partial: Buffer[] = [];
+  #partialLength = 0;
+  #partialWanted = 0;
   #columns: readonly PgColumn[] = EMPTY;
   #rows: (readonly (string | null)[])[] = [];
   #raw: (readonly (Buffer | null)[])[] = [];
@@ -133,6 +110,7 @@ export class PgConnection implements AsyncDisposable {
   private constructor(socket: Socket, address: PgAddress) {
     this.#socket = socket;
     this.#address = address;
+    this.#loginState = new Login(address);
     this.closed = new Promise((resolve) => {
       this.#onClosed = resolve;
     });
@@ -147,26 +125,23 @@ export class PgConnection implements AsyncDisposable {
     return this.#failure === null && !this.#closing;
   }
 
-  /** Throws PgError where the server refuses the login, PgConnectionError where there is no server. */
+  /** Throws PgError where the server refuses the login, PgConnectionError where there is no server or `signal` aborts. */
   static async connect(options: PgOptions, signal?: AbortSignal): Promise<PgConnection> {
     const address = parsePgUrl(options.url);
-    const timeoutMs = options.connectTimeoutMs ?? 10_000;
-    signal?.throwIfAborted();
-    const socket = await openSocket(address, timeoutMs, signal);
-    const connection = new PgConnection(socket, address);
-    const timer = setTimeout(() => connection.destroy(new PgConnectionError(`no answer to the login within ${timeoutMs} ms`)), timeoutMs);
-    const abort = (): void => connection.destroy(new PgConnectionError('the connection was given up'));
-    signal?.addEventListener('abort', abort, { once: true });
-    try {
-      await connection.#login(options);
-      return connection;
-    } catch (error) {
-      connection.destroy();
-      throw error;
-    } finally {
-      clearTimeout(timer);
-      signal?.removeEventListener('abort', abort);
-    }
+    return withDeadline(address, options.connectTimeoutMs ?? 10_000, signal, async (ending) => {
+      const connection = new PgConnection(await openSocket(address, ending), address);
+      const giveUp = (): void => connection.destroy(ending.reason as Error); // A PgConnectionError: see withDeadline.
+      ending.addEventListener('abort', giveUp, { once: true });
+      try {
+        await connection.#login(options);
+        return connection;
+      } catch (error) {
+        connection.destroy();
+        throw error;
+      } finally {
+        ending.removeEventListener('abort', giveUp);
+      }
+    });
   }
 
   /** One statement with parameters ($1 …), sent as text; bytes as bytea. Throws PgError, PgConnectionError. */
@@ -206,16 +181,14 @@ export class PgConnection implements AsyncDisposable {
 
   /** Sends a COPY … TO STDOUT and yields its CopyData payloads, gathered to chunks. Ends the connection where the reader stops early. */
   async *copyOut(sql: string, signal?: AbortSignal): AsyncGenerator<Buffer> {
-    let chunks: Buffer[] = [];
-    let gathered = 0;
+    const gathered = new FrontendWriter(1 << 17);
     let wake: () => void = () => {};
     let done = false;
     let failure: Error | null = null;
     const ended = new Promise<PgResult[]>((resolve, reject) => {
-      const onCopyData = (bytes: Buffer): void => {
-        chunks.push(Buffer.from(bytes)); // The socket's buffer is used again after this call.
-        gathered += bytes.length;
-        if (gathered > 4 << 20) this.#hold(true);
+      const onCopyData = (bytes: Buffer, from: number, to: number): void => {
+        gathered.rawRange(bytes, from, to); // Copied: the socket's buffer is used again after this call.
+        if (gathered.length > COPY_GATHERED_MAX) this.#hold(true);
         wake();
       };
       if (this.#enqueue({ readyLeft: 1, results: [], error: null, resolve, reject, onCopyData, onCopyIn: null, binary: false })) {
@@ -236,13 +209,12 @@ export class PgConnection implements AsyncDisposable {
     const abort = (): void => this.destroy(new PgConnectionError('the copy was given up'));
     signal?.addEventListener('abort', abort, { once: true });
     try {
+      if (signal?.aborted === true) abort();
       for (;;) {
-        if (chunks.length > 0) {
-          const taken = chunks;
-          chunks = [];
-          gathered = 0;
+        if (gathered.length > 0) {
+          const chunk = gathered.take();
           this.#hold(false);
-          yield Buffer.concat(taken);
+          yield chunk;
         } else if (done) {
           if (failure !== null) throw failure as Error;
           return;
@@ -339,7 +311,7 @@ export class PgConnection implements AsyncDisposable {
 
   /** Asks the server, over a connection of its own, to stop what this one is running. */
   async cancel(): Promise<void> {
-    const socket = await openSocket(this.#address, 5000);
+    const socket = await withDeadline(this.#address, 5000, undefined, (ending) => openSocket(this.#address, ending));
     const request = Buffer.alloc(16);
     request.writeInt32BE(16, 0);
     request.writeInt32BE(80_877_102, 4);
@@ -348,11 +320,12 @@ export class PgConnection implements AsyncDisposable {
     await new Promise<void>((resolve) => {
       socket.once('close', () => resolve());
       socket.once('error', () => resolve());
+      socket.resume(); // The server answers with nothing but the end, which shows only to a reader.
       socket.end(request);
     });
   }
 
-  /** Says goodbye and waits until the connection is gone. */
+  /** Says goodbye and waits until the connection is gone; a server that does not react within two seconds is left without its consent. */
   async close(): Promise<void> {
     if (this.#failure === null && !this.#closing) {
       this.#closing = true;
@@ -360,7 +333,9 @@ export class PgConnection implements AsyncDisposable {
       this.#hold(false);
       this.#socket.resume();
     }
+    const timer = setTimeout(() => this.#fail(null), CLOSE_MS);
     await this.closed;
+    clearTimeout(timer);
   }
 
   /** Cuts the connection; everything in flight fails with `error`. */
@@ -377,7 +352,6 @@ export class PgConnection implements AsyncDisposable {
       this.#enqueue({ readyLeft: 1, results: [], error: null, resolve, reject, onCopyData: null, onCopyIn: null, binary: false });
     });
     const socket = this.#socket;
-    socket.setNoDelay(true);
     socket.setKeepAlive(true, 30_000);
     socket.on('data', (chunk: Buffer) => this.#read(chunk));
     socket.once('error', (error) => this.#fail(new PgConnectionError(`the connection to ${where(this.#address)} broke`, { cause: error })));
@@ -402,40 +376,12 @@ export class PgConnection implements AsyncDisposable {
     await ready;
   }
 
-  #scram: Scram | null = null;
-
   #authenticate(bytes: Buffer, at: number, end: number): void {
-    const { user, password } = this.#address;
-    const writer = new FrontendWriter();
-    const kind = bytes.readInt32BE(at);
-    switch (kind) {
-      case 0:
-        return;
-      case 3:
-        this.#write(writer.password(password).bytes());
-        return;
-      case 5:
-        this.#write(writer.password(md5Password(user, password, bytes.subarray(at + 4, at + 8))).bytes());
-        return;
-      case 10: {
-        const mechanisms = bytes.toString('utf8', at + 4, end).split('\0');
-        if (!mechanisms.includes('SCRAM-SHA-256'))
-          return this.#fail(new PgConnectionError(`the server offers only ${mechanisms.join(' ')} to log in with`));
-        this.#scram = new Scram(password);
-        this.#write(writer.saslInitial('SCRAM-SHA-256', this.#scram.first()).bytes());
-        return;
-      }
-      case 11:
-      case 12:
-        try {
-          if (kind === 11) this.#write(writer.saslResponse(this.#scram?.final(bytes.toString('utf8', at + 4, end)) ?? '').bytes());
-          else this.#scram?.verify(bytes.toString('utf8', at + 4, end));
-        } catch (error) {
-          this.#fail(new PgConnectionError('the login failed', { cause: error }));
-        }
-        return;
-      default:
-        this.#fail(new PgConnectionError(`the server asks for a kind of login (${kind}) that is not supported`));
+    try {
+      const answer = this.#loginState.answer(bytes, at, end);
+      if (answer !== null) this.#write(answer);
+    } catch (error) {
+      this.#fail(error as PgConnectionError); // All that `answer` throws.
     }
   }
 
@@ -477,18 +423,25 @@ export class PgConnection implements AsyncDisposable {
   }
 
   #read(chunk: Buffer): void {
-    const bytes = this.#rest.length === 0 ? chunk : Buffer.concat([this.#rest, chunk]);
+    const bytes = this.#whole(chunk);
+    if (bytes === null) return;
     let at = 0;
     while (bytes.length - at >= 5) {
       const length = bytes.readInt32BE(at + 1);
       const end = at + 1 + length;
-      if (end > bytes.length) break;
+      if (end > bytes.length) {
+        this.#partialWanted = 1 + length;
+        break;
+      }
       if (bytes[at] === 0x64 && this.#copyBoth !== null) this.#copyBoth.message(bytes, at + 5, end);
       else this.#message(bytes[at] ?? 0, bytes, at + 5, end);
       if (this.#failure !== null) return;
       at = end;
     }
-    this.#rest = at === bytes.length ? Buffer.alloc(0) : bytes.subarray(at);
+    if (at < bytes.length) {
+      this.#partial.push(bytes.subarray(at));
+      this.#partialLength = bytes.length - at;
+    }
     if (this.#copyBoth === null) return;
     this.#copyBoth.drained();
     if (chunk.length > READ_SMALL && chunk.length < READ_FULL && this.#gather === null && !this.#held) {
@@ -500,6 +453,18 @@ export class PgConnection implements AsyncDisposable {
     }
   }
 
+  /** The chunk behind what was left of the ones before; null while the message at its beginning lacks something. Large messages are joined once. */
+  #whole(chunk: Buffer): Buffer | null {
+    if (this.#partialLength === 0) return chunk;
+    this.#partial.push(chunk);
+    this.#partialLength += chunk.length;
+    if (this.#partialLength < this.#partialWanted) return null;
+    const bytes = Buffer.concat(this.#partial.splice(0), this.#partialLength);
+    this.#partialLength = 0;
+    this.#partialWanted = 0;
+    return bytes;
+  }
+
   #message(type: number, bytes: Buffer, at: number, end: number): void {
     const pending = this.#pending[this.#head];
     switch (type) {
@@ -508,6 +473,7 @@ export class PgConnection implements AsyncDisposable {
         return;
       case 0x43: // CommandComplete
       case 0x49: // EmptyQueryResponse
+      case 0x73: // PortalSuspended: the rows asked for are complete
         this.#complete(type === 0x43 ? bytes.toString('utf8', at, end - 1) : '', pending);
         return;
       case 0x5a: // ReadyForQuery
@@ -526,7 +492,7 @@ export class PgConnection implements AsyncDisposable {
         this.#columns = columnsOf(bytes, at);
         return;
       case 0x64: // CopyData
-        pending?.onCopyData?.(bytes.subarray(at, end));
+        pending?.onCopyData?.(bytes, at, end);
         return;
       case 0x47: // CopyInResponse
         pending?.onCopyIn?.();
@@ -606,75 +572,6 @@ export class PgConnection implements AsyncDisposable {
   }
 }
 
-const where = ({ host, port }: PgAddress): string => `the Postgres server at ${host}:${port}`;
-
-async function openSocket(address: PgAddress, timeoutMs: number, signal?: AbortSignal): Promise<Socket> {
-  const plain = await dial(address, timeoutMs, signal);
-  if (address.sslmode === 'disable') return plain;
-  const answer = await askForTls(plain, address);
-  if (answer === 'N') {
-    if (address.sslmode === 'prefer') return plain;
-    plain.destroy();
-    throw new PgConnectionError(`${where(address)} does not offer TLS, and sslmode=${address.sslmode} wants it`);
-  }
-  return new Promise((resolve, reject) => {
-    const verify = address.sslmode === 'verify-full';
-    const secure = connectTls({
-      socket: plain,
-      rejectUnauthorized: verify,
-      ...(isIP(address.host) === 0 ? { servername: address.host } : {}),
-      ...(address.sslrootcert === null ? {} : { ca: readFileSync(address.sslrootcert) }),
-    });
-    const failed = (error: Error): void => {
-      plain.destroy();
-      reject(new PgConnectionError(`TLS with ${where(address)} failed`, { cause: error }));
-    };
-    secure.once('error', failed);
-    secure.once('secureConnect', () => {
-      secure.off('error', failed);
-      resolve(secure);
-    });
-  });
-}
-
-function dial(address: PgAddress, timeoutMs: number, signal?: AbortSignal): Promise<Socket> {
-  return new Promise((resolve, reject) => {
-    const socket = connectTcp({ host: address.host, port: address.port });
-    const done = (error: Error | null): void => {
-      clearTimeout(timer);
-      signal?.removeEventListener('abort', abort);
-      socket.off('error', done);
-      if (error === null) return resolve(socket);
-      socket.destroy();
-      reject(error instanceof PgConnectionError ? error : new PgConnectionError(`${where(address)} cannot be reached`, { cause: error }));
-    };
-    const timer = setTimeout(() => done(new PgConnectionError(`${where(address)} did not answer within ${timeoutMs} ms`)), timeoutMs);
-    const abort = (): void => done(new PgConnectionError('the connection was given up'));
-    signal?.addEventListener('abort', abort, { once: true });
-    socket.once('error', done);
-    socket.once('connect', () => done(null));
-  });
-}
-
-function askForTls(socket: Socket, address: PgAddress): Promise<string> {
-  return new Promise((resolve, reject) => {
-    const request = Buffer.alloc(8);
-    request.writeInt32BE(8, 0);
-    request.writeInt32BE(80_877_103, 4);
-    const failed = (): void => reject(new PgConnectionError(`${where(address)} closed the connection`));
-    socket.once('error', failed);
-    socket.once('close', failed);
-    socket.once('readable', () => {
-      const answer = socket.read(1) as Buffer | null; // One byte, S or N: nothing may follow before our next message.
-      socket.off('error', failed);
-      socket.off('close', failed);
-      if (answer === null) failed();
-      else resolve(answer.toString('latin1'));
-    });
-    socket.write(request);
-  });
-}
-
 function columnsOf(bytes: Buffer, start: number): PgColumn[] {
   const columns: PgColumn[] = [];
   let at = start + 2;
@@ -685,15 +582,4 @@ function columnsOf(bytes: Buffer, start: number): PgColumn[] {
     at = end + 19;
   }
   return columns;
-}
-
-function fieldsOf(bytes: Buffer, start: number, end: number): Map<string, string> {
-  const fields = new Map<string, string>();
-  let at = start;
-  while (at < end && bytes[at] !== 0) {
-    const stop = bytes.indexOf(0, at + 1);
-    fields.set(String.fromCharCode(bytes[at] ?? 0), bytes.toString('utf8', at + 1, stop));
-    at = stop + 1;
-  }
-  return fields;
 }

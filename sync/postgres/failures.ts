@@ -1,0 +1,35 @@
+/** What an error of the target means: a row it will never take, or a reason to wait, or to ask. */
+import { type ErrorCode, PipelineError } from '../../core/errors.ts';
+import { PgConnectionError, PgError } from '../../wire/postgres/connection.ts';
+import { FENCED } from './migrations.ts';
+
+/**
+ * Whether an error can be a row's own fault: data exceptions (22), integrity constraints (23), a view's check option (44), errors that a trigger raised (P0, and
+ * whatever code of its own it chose), and limits of a row (54). Only then is it worth looking for the row.
+ */
+export function isRefusal(error: unknown): error is PgError {
+  if (!(error instanceof PgError)) return false;
+  const kind = error.code.slice(0, 2);
+  return (
+    kind === '22' || kind === '23' || kind === '44' || kind === 'P0' || kind === '54' || error.code === '42804' || error.code === '428C9'
+  );
+}
+
+/** The coded failure for an error of the target while `doing` something. Passes PipelineErrors on. */
+export function targetFailure(error: unknown, doing: string): unknown {
+  if (error instanceof PipelineError) return error;
+  if (error instanceof PgConnectionError) return new PipelineError('TARGET_UNREACHABLE', doing, { cause: error });
+  if (!(error instanceof PgError)) return error;
+  return new PipelineError(codeOf(error.code), doing, { cause: error });
+}
+
+function codeOf(state: string): ErrorCode {
+  if (state === FENCED) return 'LEASE_LOST';
+  if (state === '25006') return 'TARGET_READ_ONLY';
+  if (state.startsWith('28') || state === '3D000') return 'TARGET_AUTH';
+  if (state === '42501') return 'TARGET_PRIVILEGE';
+  // Undefined or mismatching tables, columns, types, functions: somebody changed the target's tables beneath us.
+  if (state.startsWith('42') || state === '0A000' || state === '3F000' || state === '55000') return 'TARGET_SCHEMA';
+  // Connections (08), resources (53), intervention (57), deadlocks and serialization (40), locks (55P03), I/O (58): they pass.
+  return 'TARGET_UNREACHABLE';
+}

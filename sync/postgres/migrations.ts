@@ -1,0 +1,77 @@
+/** What Tidegate keeps in the target, in the schema `tidegate`: lanes, quarantine, the keys that have something held. */
+import type { PgConnection } from '../../wire/postgres/connection.ts';
+
+/** Raised by `tidegate.advance` when the lane belongs to a newer lease. */
+export const FENCED = 'TG001';
+
+/** Numbered by their place, never edited: a change is one more. Each runs in one transaction with the note that it ran. */
+const MIGRATIONS: readonly string[] = [
+  `create table tidegate.lanes (
+     lane text primary key,
+     epoch bigint not null,
+     position text collate "C",
+     -- The session that holds the lease: the next one ends it, so that a process that hangs in the middle of a batch holds no locks.
+     backend_pid integer, backend_start timestamptz,
+     events bigint not null default 0, upserts bigint not null default 0, deletes bigint not null default 0, truncates bigint not null default 0,
+     stale bigint not null default 0, folded bigint not null default 0, held bigint not null default 0, dropped bigint not null default 0,
+     updated_at timestamptz not null default now());
+   create table tidegate.quarantine (
+     id text primary key,
+     pipeline text not null, lane text not null, dataset text not null,
+     key text not null, moved_from text,
+     version text collate "C" not null,
+     op text not null,
+     event bytea not null,
+     row_json jsonb not null,
+     findings jsonb not null,
+     rules text[] not null,
+     status text not null check (status in ('held', 'waiting', 'released', 'applied', 'superseded', 'discarded')),
+     held_at timestamptz not null default clock_timestamp(),
+     settled_at timestamptz,
+     released_seq bigint,
+     by_whom text, why text);
+   create index on tidegate.quarantine (dataset, key) where status in ('held', 'waiting', 'released');
+   create index on tidegate.quarantine (dataset, moved_from) where status in ('held', 'waiting', 'released') and moved_from is not null;
+   create index on tidegate.quarantine (released_seq) where status = 'released';
+   create index on tidegate.quarantine (held_at desc, id desc);
+   create sequence tidegate.releases;
+   create table tidegate.held_keys (
+     dataset text not null, key text not null,
+     -- The newest version the target took of this key since it has something held; null where none came.
+     version text collate "C",
+     open bigint not null,
+     primary key (dataset, key));
+   create function tidegate.advance(text, bigint, text, bigint[]) returns void language plpgsql as $$
+   begin
+     update tidegate.lanes set position = $3, events = events + $4[1], upserts = upserts + $4[2], deletes = deletes + $4[3], truncates = truncates + $4[4],
+       stale = stale + $4[5], folded = folded + $4[6], held = held + $4[7], dropped = dropped + $4[8], updated_at = clock_timestamp()
+       where lane = $1 and epoch = $2;
+     if not found then raise exception 'the lane belongs to a newer lease' using errcode = '${FENCED}'; end if;
+   end $$;`,
+];
+
+/** Brings the schema up to date. Several processes may call it at once. */
+export async function migrate(sql: PgConnection): Promise<void> {
+  // A role that may use the schema but not create one must not fail where there is nothing to do.
+  const known = await sql.query("select to_regclass('tidegate.migrations')");
+  if (known.rows[0]?.[0] !== null && (await count(sql)) >= MIGRATIONS.length) return;
+  await sql.script('begin');
+  try {
+    await sql.query("select pg_advisory_xact_lock(hashtext('tidegate.migrations'))");
+    await sql.script(
+      'create schema if not exists tidegate; create table if not exists tidegate.migrations (number integer primary key, ran_at timestamptz not null default now())',
+    );
+    for (let number = await count(sql); number < MIGRATIONS.length; number++) {
+      await sql.script(MIGRATIONS[number] ?? '');
+      await sql.query('insert into tidegate.migrations (number) values ($1)', [number + 1]);
+    }
+    await sql.script('commit');
+  } catch (error) {
+    if (sql.open) await sql.script('rollback');
+    throw error;
+  }
+}
+
+async function count(sql: PgConnection): Promise<number> {
+  return Number((await sql.query('select count(*) from tidegate.migrations')).rows[0]?.[0]);
+}

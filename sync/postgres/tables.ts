@@ -1,0 +1,246 @@
+/** The target's tables: made and widened from datasets, checked otherwise, and looked up once per dataset and connection. */
+import type { ScoreColumns } from '../../core/batch.ts';
+import { PipelineError } from '../../core/errors.ts';
+import type { Column, Dataset, DatasetName } from '../../core/event.ts';
+import type { PgConnection } from '../../wire/postgres/connection.ts';
+import { quoteIdent, quoteQualified } from '../../wire/postgres/ident.ts';
+import { portability, type RewriteOids } from '../../wire/postgres/oids.ts';
+import type { PgColumnType } from '../../wire/postgres/row.ts';
+import type { PgType } from '../../wire/postgres/types.ts';
+
+export interface TableOptions {
+  readonly schema: string;
+  readonly create: boolean;
+  readonly widen: boolean;
+  readonly scores: ReadonlyMap<DatasetName, ScoreColumns>;
+}
+
+export interface TargetColumn {
+  readonly name: string;
+  /** The column's type as SQL: what staged values are cast to. */
+  readonly type: string;
+  readonly oid: number;
+}
+
+/** One dataset as this target has it. */
+export interface Table {
+  readonly dataset: Dataset;
+  /** `"schema"."table"`. */
+  readonly qualified: string;
+  /** By the dataset's columns; null where the target's column is generated and cannot be written. */
+  readonly columns: readonly (TargetColumn | null)[];
+  readonly scores: ScoreColumns | null;
+}
+
+/** How cells of one source column travel to this target. */
+export interface Passage {
+  /** The type that staged cells have: the source's, where the target knows it. */
+  readonly staged: string;
+  /** The staged type's array, for `unnest`; null where staged cells are arrays themselves. */
+  readonly arrayable: boolean;
+  readonly rewrite: RewriteOids | null;
+}
+
+const TEXT_OID = 25;
+
+export class Tables {
+  readonly #sql: PgConnection;
+  readonly #options: TableOptions;
+  readonly #tables = new Map<Dataset, Table>();
+  readonly #passages = new Map<PgColumnType, Passage>();
+  /** Qualified names of types to their OID here; null where there is none. */
+  readonly #types = new Map<string, { oid: number; kind: string } | null>();
+
+  constructor(sql: PgConnection, options: TableOptions) {
+    this.#sql = sql;
+    this.#options = options;
+  }
+
+  known(dataset: Dataset): Table | undefined {
+    return this.#tables.get(dataset);
+  }
+
+  /** Forgets what it knows: somebody changed the tables. */
+  forget(): void {
+    this.#tables.clear();
+    this.#types.clear();
+    this.#passages.clear();
+  }
+
+  /** Makes the table fit the dataset, or says with TARGET_SCHEMA what does not fit. Commits on its own; doing it again changes nothing. */
+  async open(dataset: Dataset, types: readonly PgColumnType[] | null): Promise<Table> {
+    const known = this.#tables.get(dataset);
+    if (known !== undefined) return known;
+    await this.#lookUpTypes(types ?? []);
+    const [schema, name] = [this.#options.schema, tableName(dataset.name)];
+    const qualified = quoteQualified(schema, name);
+    const scores = this.#options.scores.get(dataset.name) ?? null;
+    if (await this.#create(dataset, types, schema, qualified)) await this.#lookUpTypes(types ?? []);
+    let present = await this.#columns(qualified);
+    const wanted = [
+      ...dataset.columns.map((column, i) => ({
+        name: column.name,
+        type: this.#columnType(column, types?.[i]?.type),
+        key: dataset.key.includes(i),
+      })),
+      ...scoreColumns(scores).map((column) => ({ ...column, key: false })),
+    ];
+    const missing = wanted.filter((column) => !present.has(column.name));
+    if (missing.length > 0) {
+      if (!this.#options.widen) {
+        throw new PipelineError(
+          'TARGET_SCHEMA',
+          `${qualified} at the target lacks the column ${missing.map((column) => column.name).join(', ')} of ${dataset.name}`,
+        );
+      }
+      await this.#sql.script(
+        `alter table ${qualified} ${missing.map((column) => `add column if not exists ${quoteIdent(column.name)} ${column.type}`).join(', ')}`,
+      );
+      present = await this.#columns(qualified);
+    }
+    await this.#checkKey(dataset, qualified);
+    const columns = dataset.columns.map((column) => {
+      const found = present.get(column.name);
+      return found === undefined || found.generated ? null : { name: column.name, type: found.type, oid: found.oid };
+    });
+    const table: Table = { dataset, qualified, columns, scores };
+    this.#tables.set(dataset, table);
+    return table;
+  }
+
+  /** How cells of a source column are staged here, and what has to be translated in them. */
+  passage(type: PgColumnType): Passage {
+    const known = this.#passages.get(type);
+    if (known !== undefined) return known;
+    const made = this.#makePassage(type);
+    this.#passages.set(type, made);
+    return made;
+  }
+
+  #makePassage(type: PgColumnType): Passage {
+    const described = type.type;
+    if (described === undefined) throw new PipelineError('BUG', `the source said nothing of the type ${type.oid}`);
+    const way = portability(described, (schema, name) => this.#oid(schema, name));
+    if (way.kind === 'missing')
+      throw new PipelineError(
+        'TARGET_SCHEMA',
+        `the target has no type ${way.type}: create it there as the source has it (or the extension that brings it)`,
+      );
+    return {
+      staged: this.#sqlType(described),
+      arrayable: !described.isArray && !(described.kind === 'd' && described.inner?.isArray === true),
+      rewrite: way.kind === 'rewrite' ? way.rewrite : null,
+    };
+  }
+
+  /** The type's name here, as SQL. An enum that the target lacks travels as text, a domain as its base type. */
+  #sqlType(type: PgType): string {
+    if (type.isArray && type.inner !== null) return `${this.#sqlType(type.inner)}[]`;
+    if (type.schema === 'pg_catalog') return quoteQualified('pg_catalog', type.name);
+    const here = this.#types.get(`${type.schema}.${type.name}`);
+    if (here !== null && here !== undefined) return quoteQualified(type.schema, type.name);
+    if (type.kind === 'd' && type.inner !== null) return this.#sqlType(type.inner);
+    if (type.kind === 'e') return 'text';
+    throw new PipelineError(
+      'TARGET_SCHEMA',
+      `the target has no type ${type.schema}.${type.name}: create it there as the source has it (or the extension that brings it)`,
+    );
+  }
+
+  #oid(schema: string, name: string): number | undefined {
+    const here = this.#types.get(`${schema}.${name}`);
+    if (here !== null && here !== undefined) return here.oid;
+    return this.#enums.has(`${schema}.${name}`) ? TEXT_OID : undefined;
+  }
+  readonly #enums = new Set<string>();
+
+  /** What a column is created as: the source's own type where the target has it. */
+  #columnType(column: Column, type: PgType | undefined): string {
+    if (type === undefined || type.schema === 'pg_catalog' || (type.isArray && type.inner?.schema === 'pg_catalog')) return column.native;
+    return this.#sqlType(type);
+  }
+
+  /** Looks up everything inside the given types that is not built in. */
+  async #lookUpTypes(types: readonly PgColumnType[]): Promise<void> {
+    const names = new Map<string, PgType>();
+    const collect = (type: PgType): void => {
+      if (type.schema !== 'pg_catalog') names.set(`${type.schema}.${type.name}`, type);
+      if (type.kind === 'e') this.#enums.add(`${type.schema}.${type.name}`);
+      if (type.inner !== null) collect(type.inner);
+      for (const field of type.fields) collect(field.type);
+    };
+    for (const { type } of types) if (type !== undefined) collect(type);
+    const unknown = [...names.values()].filter((type) => (this.#types.get(`${type.schema}.${type.name}`) ?? null) === null);
+    if (unknown.length === 0) return;
+    const { rows } = await this.#sql.query(
+      `select w.s, w.n, t.oid, t.typtype from unnest($1::text[], $2::text[]) w(s, n)
+       left join (pg_type t join pg_namespace n on n.oid = t.typnamespace) on n.nspname = w.s and t.typname = w.n`,
+      [textArray(unknown.map((type) => type.schema)), textArray(unknown.map((type) => type.name))],
+    );
+    for (const [schema, name, oid, kind] of rows)
+      this.#types.set(`${schema}.${name}`, oid === null || oid === undefined ? null : { oid: Number(oid), kind: kind ?? 'b' });
+  }
+
+  async #create(dataset: Dataset, types: readonly PgColumnType[] | null, schema: string, qualified: string): Promise<boolean> {
+    const { rows } = await this.#sql.query('select to_regclass($1)', [qualified]);
+    if ((rows[0]?.[0] ?? null) !== null) return false;
+    if (!this.#options.create) throw new PipelineError('TARGET_SCHEMA', `the target has no table ${qualified} for ${dataset.name}`);
+    const columns = dataset.columns.map((column, i) => `${quoteIdent(column.name)} ${this.#columnType(column, types?.[i]?.type)}`);
+    const key = dataset.key.map((i) => quoteIdent(dataset.columns[i]?.name ?? ''));
+    // Beside the key nothing is NOT NULL: what may be null is the contract's to say, and it can change.
+    const extra = scoreColumns(this.#options.scores.get(dataset.name) ?? null).map((column) => `${quoteIdent(column.name)} ${column.type}`);
+    await this.#sql.script(
+      `create schema if not exists ${quoteIdent(schema)}; create table if not exists ${qualified} (${[...columns, ...extra].join(', ')}, primary key (${key.join(', ')}))`,
+    );
+    return true;
+  }
+
+  async #columns(qualified: string): Promise<Map<string, { type: string; oid: number; generated: boolean }>> {
+    const { rows } = await this.#sql.query(
+      `select attname, format_type(atttypid, atttypmod), atttypid, attgenerated <> '' or attidentity = 'a'
+       from pg_attribute where attrelid = $1::text::regclass and attnum > 0 and not attisdropped`,
+      [qualified],
+    );
+    return new Map(
+      rows.map(([name, type, oid, generated]) => [name ?? '', { type: type ?? '', oid: Number(oid), generated: generated === 't' }]),
+    );
+  }
+
+  /** ON CONFLICT wants a unique index on just the key's columns. */
+  async #checkKey(dataset: Dataset, qualified: string): Promise<void> {
+    const names = dataset.key.map((i) => dataset.columns[i]?.name ?? '');
+    const { rows } = await this.#sql.query(
+      `select 1 from pg_index i where i.indrelid = $1::text::regclass and i.indisunique and i.indisvalid and i.indimmediate and i.indpred is null and i.indexprs is null and
+       (select array_agg(a.attname::text order by a.attname) from unnest((i.indkey::int2[])[0:i.indnkeyatts - 1]) k join pg_attribute a on a.attrelid = i.indrelid and a.attnum = k)
+       = (select array_agg(n order by n) from unnest($2::text[]) n)`,
+      [qualified, textArray(names)],
+    );
+    if (rows.length === 0) {
+      throw new PipelineError(
+        'TARGET_SCHEMA',
+        `${qualified} at the target has no primary key or unique index on ${names.join(', ')}, the key of ${dataset.name}: add one`,
+      );
+    }
+  }
+}
+
+/** The table's name is the dataset's last part; a name may itself hold dots only in quoted form, which datasets keep. */
+export function tableName(dataset: DatasetName): string {
+  return dataset.split('.').slice(2).join('.');
+}
+
+/** The columns that keep scores, with their types. */
+export function scoreColumns(scores: ScoreColumns | null): { name: string; type: string }[] {
+  if (scores === null) return [];
+  const all = [
+    { name: scores.score, type: 'double precision' },
+    { name: scores.model, type: 'text' },
+    { name: scores.at, type: 'timestamp with time zone' },
+  ];
+  return all.flatMap(({ name, type }) => (name === null ? [] : [{ name, type }]));
+}
+
+/** A text[] literal. */
+export function textArray(values: readonly (string | null)[]): string {
+  return `{${values.map((value) => (value === null ? 'NULL' : `"${value.replaceAll(/["\\]/g, '\\$&')}"`)).join(',')}}`;
+}

@@ -1,0 +1,312 @@
+/** The page in a real browser, over the stand-in service (stand-in.ts). */
+import type { Browser, BrowserContextOptions, Page } from 'playwright-core';
+import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { launchBrowser } from './browser.ts';
+import { type StandIn, startStandIn } from './stand-in.ts';
+
+let browser: Browser;
+beforeAll(async () => {
+  browser = await launchBrowser();
+}, 330_000);
+afterAll(async () => {
+  await browser?.close();
+});
+
+describe('what flows', () => {
+  test('numbers, charts, rules, scores and held rows are shown, and the page asks nobody else and reports no error', async () => {
+    await using shown = await open({ history: 120 });
+    const { page } = shown;
+    await page.getByText('Live', { exact: true }).waitFor();
+    for (const name of ['customers', 'orders', 'payments']) await page.getByRole('article', { name: `shop.public.${name}` }).waitFor();
+    const orders = page.getByRole('article', { name: 'shop.public.orders' });
+    expect(await orders.getByRole('img').getAttribute('aria-label')).toMatch(
+      /^Rows of orders a second\. In the last 5 min: [\d.,K]+ passed, /,
+    );
+    expect(await orders.locator('.rules li').count()).toBe(4);
+    expect((await orders.locator('path.pass').getAttribute('d'))?.length).toBeGreaterThan(500);
+    expect(
+      await page
+        .getByRole('img', { name: /Scores of order-risk version 1/ })
+        .locator('rect.bin')
+        .count(),
+    ).toBe(20);
+    expect(await page.locator('.quarantine tbody tr').count()).toBe(12);
+    expect(await page.locator('.tile', { hasText: 'Ledger' }).locator('b').textContent()).toBe('closed');
+    expect(shown.errors).toEqual([]);
+    expect(shown.elsewhere).toEqual([]);
+  });
+
+  test('it goes on by itself: another second of traffic is seen without a reload', async () => {
+    await using shown = await open({ history: 30 });
+    const total = shown.page.locator('.tile').first().locator('.note');
+    const before = await total.textContent();
+    shown.service.tick();
+    await shown.page.waitForFunction(([was]) => document.querySelector('.tile .note')?.textContent !== was, [before]);
+  });
+
+  test('before the first change it says that there is none, and that nothing is held', async () => {
+    await using shown = await open({ quiet: true });
+    await shown.page.getByText('Nothing is held').waitFor();
+    expect(await shown.page.locator('.tile').first().locator('b').textContent()).toBe('0');
+  });
+
+  test('the first copy shows how far it is', async () => {
+    await using shown = await open({ quiet: true });
+    shown.service.pipeline = { snapshot: [{ dataset: 'shop.public.orders', rowsDone: 50_000, rowsEstimated: 200_000, state: 'copying' }] };
+    const bar = shown.page.getByRole('progressbar', { name: 'First copy of shop.public.orders' });
+    await bar.waitFor();
+    expect(await bar.getAttribute('value')).toBe('25');
+  });
+});
+
+describe('the quarantine', () => {
+  test('releasing shows first what would become of the row, and does nothing until it is confirmed', async () => {
+    await using shown = await open({ history: 60 });
+    const { page, service } = shown;
+    const item = newest(service);
+    await page.locator('.quarantine tbody tr').first().getByRole('button', { name: 'Release' }).click();
+    const words = { 'would-pass': 'would pass', 'still-fails': 'still fails', superseded: 'superseded' }[item.outcome];
+    await page.getByRole('dialog').locator('.results').getByText(words).waitFor();
+    await page.getByRole('button', { name: 'Cancel' }).click();
+    expect(item.status).toBe('held');
+    await page.locator('.quarantine tbody tr').first().getByRole('button', { name: 'Release' }).click();
+    await page
+      .getByRole('dialog')
+      .getByRole('button', { name: /^Release/ })
+      .click();
+    await page.getByText('The row is on its way back.').waitFor();
+    expect(item.status).toBe('applied');
+    await page.locator('.quarantine tbody').getByText(item.key, { exact: true }).waitFor({ state: 'detached' });
+  });
+
+  test('several rows are discarded at once, with the reason that was given', async () => {
+    await using shown = await open({ history: 60 });
+    const { page, service } = shown;
+    const chosen = service.items.slice(-2);
+    for (const { key } of chosen) await page.getByRole('checkbox', { name: `Select orders ${key}`, exact: true }).check();
+    await page.getByRole('button', { name: 'Discard 2…' }).click();
+    await page.getByRole('button', { name: 'Discard', exact: true }).click();
+    expect(chosen.map(({ status }) => status)).toEqual(['held', 'held']); // Without a reason nothing happens.
+    await page.getByLabel('Why').fill('test orders');
+    await page.getByRole('button', { name: 'Discard', exact: true }).click();
+    await page.getByText('2 rows are discarded.').waitFor();
+    expect(chosen.map(({ status, why }) => [status, why])).toEqual([
+      ['discarded', 'test orders'],
+      ['discarded', 'test orders'],
+    ]);
+  });
+
+  test('rows do not move while some are chosen; newer ones wait behind a button', async () => {
+    await using shown = await open({ history: 60 });
+    const { page, service } = shown;
+    const first = newest(service);
+    await page.getByRole('checkbox', { name: `Select orders ${first.key}`, exact: true }).check();
+    while (newest(service) === first) service.tick();
+    await page.getByRole('button', { name: 'Show newer rows' }).waitFor();
+    expect(await page.locator('.quarantine tbody .key').first().textContent()).toBe(first.key);
+    await page.getByRole('button', { name: 'Show newer rows' }).click();
+    await page.getByRole('checkbox', { name: `Select orders ${newest(service).key}`, exact: true }).waitFor();
+    expect(await page.getByRole('checkbox', { name: `Select orders ${first.key}`, exact: true }).isChecked()).toBe(true);
+  });
+
+  test('a row opens with its cells, and what the rules hide stays hidden', async () => {
+    await using shown = await open({ history: 60 });
+    const { page, service } = shown;
+    await page.getByRole('button', { name: new RegExp(newest(service).key) }).click();
+    const dialog = page.getByRole('dialog');
+    await dialog.getByText('numeric').or(dialog.getByText('120.00')).first().waitFor();
+    await dialog.getByText('redacted').waitFor();
+    await page.keyboard.press('Escape');
+    await dialog.waitFor({ state: 'detached' });
+  });
+
+  test('filters ask for what they say, and older rows come on demand', async () => {
+    await using shown = await open({ history: 60 });
+    const { page, service } = shown;
+    await page.getByRole('button', { name: 'Show older' }).click();
+    await page.waitForFunction(() => document.querySelectorAll('.quarantine tbody tr').length > 12);
+    await page.getByLabel('Status').selectOption('discarded');
+    await page.getByText('Nothing here').waitFor();
+    await page.getByLabel('Status').selectOption('open');
+    await page.getByLabel('Dataset').selectOption('shop.public.customers');
+    await page.getByText('Nothing is held').waitFor();
+    expect(service.items.length).toBeGreaterThan(12);
+  });
+});
+
+describe('when something is wrong', () => {
+  test('a halted pipeline says why and what to do, and goes on when it is resumed', async () => {
+    await using shown = await open({ history: 30 });
+    const { page, service } = shown;
+    const error = {
+      code: 'TOO_MUCH_QUARANTINE',
+      message: '24 % of the last 160 events went to quarantine',
+      fix: 'Look at them, then resume.',
+      atMs: 0,
+    };
+    service.pipeline = { state: 'halted', error };
+    const banner = page.getByRole('alert').filter({ hasText: 'Halted: TOO_MUCH_QUARANTINE' });
+    await banner.getByText(error.message).waitFor();
+    await banner.getByText(error.fix).waitFor();
+    expect(await page.title()).toBe('(halted) Tidegate');
+    await banner.getByRole('button', { name: 'Resume…' }).click();
+    await page.getByRole('button', { name: 'Resume', exact: true }).click();
+    await banner.waitFor({ state: 'hidden' });
+    expect(service.requests).toContain('POST /api/pipelines/shop-to-warehouse/resume');
+  });
+
+  test('a pipeline that tries again says when', async () => {
+    await using shown = await open({ history: 30 });
+    const error = { code: 'TARGET_UNREACHABLE', message: 'connecting to warehouse', fix: 'Check that the target is up.', atMs: 0 };
+    shown.service.pipeline = { state: 'backing-off', error, attempt: 3, retryAtMs: Date.now() + 60_000 };
+    await shown.page.getByText(/TARGET_UNREACHABLE, trying again in \d+ s \(attempt 4\)/).waitFor();
+  });
+
+  test('a lost connection is said, and the page comes back by itself', async () => {
+    await using shown = await open({ history: 30 });
+    await shown.page.getByText('Live', { exact: true }).waitFor();
+    await shown.service.down();
+    await shown.page.getByText(/Connection lost, trying again/).waitFor();
+    await shown.service.up();
+    await shown.page.getByText('Live', { exact: true }).waitFor();
+  });
+
+  test('where the service wants a token, the page asks for it and uses it', async () => {
+    await using shown = await open({ history: 30, token: 'a-token-of-sixteen-or-more' });
+    const { page } = shown;
+    await page.getByLabel('Token').fill('a-wrong-token-of-some-length');
+    await page.getByRole('button', { name: 'Go on' }).click();
+    await page.getByLabel('Token').fill('a-token-of-sixteen-or-more');
+    await page.getByRole('button', { name: 'Go on' }).click();
+    await page.getByText('Live', { exact: true }).waitFor();
+    await page.locator('.quarantine tbody tr').first().waitFor();
+  });
+});
+
+describe('for everybody', () => {
+  test.each(['light', 'dark'] as const)('in %s, every text stands out from what is behind it (WCAG AA)', async (colorScheme) => {
+    await using shown = await open({ history: 60 }, { colorScheme });
+    const { page, service } = shown;
+    service.pipeline = { state: 'halted', error: { code: 'RULE_HALT', message: 'a check failed', fix: 'Look at the row.', atMs: 0 } };
+    await page.getByRole('alert').getByText('a check failed').waitFor();
+    await page.locator('.quarantine tbody tr').first().waitFor();
+    await page.addStyleTag({ content: '* { transition: none !important }' }).catch(() => {}); // The policy may forbid it; then nothing moves long.
+    expect(await page.evaluate(faintTexts)).toEqual([]);
+  });
+
+  test('every control has a name, and the keyboard reaches them', async () => {
+    await using shown = await open({ history: 60 });
+    const { page } = shown;
+    await page.locator('.quarantine tbody tr').first().waitFor();
+    const nameless = await page.evaluate(() =>
+      [...document.querySelectorAll<HTMLElement>('button, input, select, a')]
+        .filter((one) => one.offsetParent !== null)
+        .filter((one) => (one.getAttribute('aria-label') ?? one.closest('label')?.textContent ?? one.textContent ?? '').trim() === '')
+        .map((one) => one.outerHTML.slice(0, 100)),
+    );
+    expect(nameless).toEqual([]);
+    await page.keyboard.press('Tab');
+    expect(await page.evaluate(() => document.activeElement?.textContent)).toBe('Skip to the pipelines');
+  });
+
+  test('the chosen theme is kept, and wins over that of the system', async () => {
+    await using shown = await open({ history: 5 }, { colorScheme: 'light' });
+    const { page } = shown;
+    const background = () => page.evaluate(() => getComputedStyle(document.body).backgroundColor);
+    const light = await background();
+    await page.getByRole('button', { name: 'Switch between light and dark' }).click();
+    const dark = await background();
+    expect(dark).not.toBe(light);
+    await page.reload();
+    expect(await background()).toBe(dark);
+  });
+
+  test.each([390, 768, 1440])('at a width of %i nothing has to be scrolled sideways', async (width) => {
+    await using shown = await open({ history: 30 }, { viewport: { width, height: 800 } });
+    await shown.page.locator('.quarantine tbody tr').first().waitFor();
+    expect(await shown.page.evaluate(() => document.documentElement.scrollWidth - innerWidth)).toBeLessThanOrEqual(0);
+  });
+});
+
+const newest = (service: StandIn) => {
+  const item = service.items.at(-1);
+  if (item === undefined) throw new Error('the stand-in holds nothing');
+  return item;
+};
+
+async function open(options: { history?: number; quiet?: boolean; token?: string }, context: BrowserContextOptions = {}) {
+  const service = await startStandIn(options);
+  service.token = options.token ?? null;
+  const profile = await browser.newContext({ viewport: { width: 1440, height: 900 }, ...context });
+  const page: Page = await profile.newPage();
+  page.setDefaultTimeout(15_000);
+  const errors: string[] = [];
+  const elsewhere: string[] = [];
+  page.on('console', (message) => {
+    if (message.type() === 'error') errors.push(message.text());
+  });
+  page.on('pageerror', (error) => errors.push(String(error)));
+  page.on('request', (request) => {
+    if (!request.url().startsWith(service.url)) elsewhere.push(request.url());
+  });
+  await page.goto(service.url);
+  if (options.token === undefined) await page.locator('.pipeline').waitFor();
+  return {
+    page,
+    service,
+    errors,
+    elsewhere,
+    async [Symbol.asyncDispose]() {
+      await profile.close();
+      await service[Symbol.asyncDispose]();
+    },
+  };
+}
+
+/** Texts whose contrast with the background is below 4.5 (3 where large), as "ratio text". Runs in the page. */
+function faintTexts(): string[] {
+  const parse = (color: string) => {
+    const parts = color.match(/[\d.]+/g)?.map(Number) ?? [];
+    const scale = color.startsWith('color(') ? 255 : 1; // color(srgb r g b / a): what color-mix computes to.
+    return { rgb: parts.slice(0, 3).map((part) => part * scale), alpha: parts[3] ?? 1 };
+  };
+  const luminance = (rgb: readonly number[]) => {
+    const [r = 0, g = 0, b = 0] = rgb.map((part) => (part / 255 <= 0.04045 ? part / 255 / 12.92 : ((part / 255 + 0.055) / 1.055) ** 2.4));
+    return 0.2126 * r + 0.7152 * g + 0.0722 * b;
+  };
+  const backgroundOf = (element: Element): number[] => {
+    const layers: { rgb: number[]; alpha: number }[] = [];
+    for (let at: Element | null = element; at !== null; at = at.parentElement) {
+      const layer = parse(getComputedStyle(at).backgroundColor);
+      if (layer.alpha > 0) layers.push(layer);
+      if (layer.alpha === 1) break;
+    }
+    return layers.reduceRight<number[]>(
+      (below, { rgb, alpha }) => rgb.map((part, i) => part * alpha + (below[i] ?? 255) * (1 - alpha)),
+      [255, 255, 255],
+    );
+  };
+  const faint = new Set<string>();
+  const walker = document.createTreeWalker(document.body, NodeFilter.SHOW_TEXT);
+  for (let node = walker.nextNode(); node !== null; node = walker.nextNode()) {
+    const element = node.parentElement;
+    const text = (node.textContent ?? '').trim();
+    if (
+      element === null ||
+      text === '' ||
+      !element.checkVisibility() ||
+      element.closest('svg, .hidden, .skip, noscript, :disabled, .tip') !== null
+    )
+      continue;
+    const style = getComputedStyle(element);
+    const background = backgroundOf(element);
+    const { rgb, alpha } = parse(style.color);
+    const color = rgb.map((part, i) => part * alpha + (background[i] ?? 255) * (1 - alpha));
+    const [low = 0, high = 0] = [luminance(color), luminance(background)].sort((a, b) => a - b);
+    const ratio = (high + 0.05) / (low + 0.05);
+    const large =
+      Number.parseFloat(style.fontSize) >= 24 || (Number.parseFloat(style.fontSize) >= 18.66 && Number(style.fontWeight) >= 700);
+    if (ratio < (large ? 3 : 4.5)) faint.add(`${ratio.toFixed(2)} ${text.slice(0, 40)}`);
+  }
+  return [...faint];
+}

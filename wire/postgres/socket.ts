@@ -1,0 +1,110 @@
+/** Opens the socket that a connection lives on: TCP, then TLS as `sslmode` wants it. */
+import { readFileSync } from 'node:fs';
+import { connect as connectTcp, isIP, type Socket } from 'node:net';
+import { connect as connectTls } from 'node:tls';
+import { PgConnectionError } from './errors.ts';
+import type { PgAddress } from './ident.ts';
+
+const SSL_REQUEST = 80_877_103;
+
+/** For messages: never with user or password. */
+export const where = ({ host, port }: PgAddress): string => `the Postgres server at ${host}:${port}`;
+
+/** Throws PgConnectionError; where `signal` aborts first, its reason. A server that takes the connection and then says nothing is left so too. */
+export async function openSocket(address: PgAddress, signal: AbortSignal): Promise<Socket> {
+  const plain = await dial(address, signal);
+  if (address.sslmode === 'disable') return plain;
+  const offered = await asksForTls(plain, address, signal);
+  if (offered) return secured(plain, address, signal);
+  if (address.sslmode === 'prefer') return plain;
+  plain.destroy();
+  throw new PgConnectionError(`${where(address)} does not offer TLS, and sslmode=${address.sslmode} wants it`);
+}
+
+/** Runs `work` with a signal that aborts, always for a PgConnectionError, after `timeoutMs` or with `signal`. */
+export async function withDeadline<T>(
+  address: PgAddress,
+  timeoutMs: number,
+  signal: AbortSignal | undefined,
+  work: (ending: AbortSignal) => Promise<T>,
+): Promise<T> {
+  const controller = new AbortController();
+  const timer = setTimeout(
+    () => controller.abort(new PgConnectionError(`${where(address)} did not answer within ${timeoutMs} ms`)),
+    timeoutMs,
+  );
+  const abort = (): void => controller.abort(new PgConnectionError('the connection was given up'));
+  signal?.addEventListener('abort', abort, { once: true });
+  try {
+    if (signal?.aborted === true) abort();
+    return await work(controller.signal);
+  } finally {
+    clearTimeout(timer);
+    signal?.removeEventListener('abort', abort);
+  }
+}
+
+function dial(address: PgAddress, signal: AbortSignal): Promise<Socket> {
+  const socket = connectTcp({ host: address.host, port: address.port });
+  socket.setNoDelay(true);
+  return settled(socket, signal, `${where(address)} cannot be reached`, (done) => socket.once('connect', () => done(socket)));
+}
+
+/** One byte, S or N: the server may send nothing more before our next message. */
+function asksForTls(socket: Socket, address: PgAddress, signal: AbortSignal): Promise<boolean> {
+  const request = Buffer.alloc(8);
+  request.writeInt32BE(8, 0);
+  request.writeInt32BE(SSL_REQUEST, 4);
+  socket.write(request);
+  return settled(socket, signal, `${where(address)} closed the connection`, (done, fail) => {
+    socket.once('readable', () => {
+      const answer = socket.read(1) as Buffer | null; // A socket without an encoding gives bytes.
+      if (answer === null) fail(null);
+      else if (answer[0] === 0x53 || answer[0] === 0x4e) done(answer[0] === 0x53);
+      else fail(new PgConnectionError(`${where(address)} does not speak the protocol of Postgres`));
+    });
+  });
+}
+
+function secured(plain: Socket, address: PgAddress, signal: AbortSignal): Promise<Socket> {
+  const secure = connectTls({
+    socket: plain,
+    rejectUnauthorized: address.sslmode === 'verify-full',
+    ...(isIP(address.host) === 0 ? { servername: address.host } : {}),
+    ...(address.sslrootcert === null ? {} : { ca: readFileSync(address.sslrootcert) }),
+  });
+  return settled(secure, signal, `TLS with ${where(address)} failed`, (done) => secure.once('secureConnect', () => done(secure)));
+}
+
+/** Waits for what `start` listens for, or for the socket's end; leaves no listener behind, and no socket where it fails. */
+function settled<T>(
+  socket: Socket,
+  signal: AbortSignal,
+  what: string,
+  start: (done: (value: T) => void, fail: (cause: Error | null) => void) => void,
+): Promise<T> {
+  return new Promise((resolve, reject) => {
+    const finish = (): void => {
+      signal.removeEventListener('abort', onAbort);
+      socket.off('error', onError);
+      socket.off('close', onClose);
+    };
+    const fail = (cause: Error | null): void => {
+      finish();
+      socket.once('error', () => {}); // Whatever the dying socket still says.
+      socket.destroy();
+      reject(cause instanceof PgConnectionError ? cause : new PgConnectionError(what, cause === null ? {} : { cause }));
+    };
+    const onError = (error: Error): void => fail(error);
+    const onClose = (): void => fail(null);
+    const onAbort = (): void => fail(signal.reason instanceof Error ? signal.reason : null);
+    signal.addEventListener('abort', onAbort, { once: true });
+    socket.once('error', onError);
+    socket.once('close', onClose);
+    if (signal.aborted) return onAbort();
+    start((value) => {
+      finish();
+      resolve(value);
+    }, fail);
+  });
+}
