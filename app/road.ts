@@ -7,6 +7,7 @@ import { type PostgresSource, postgresSource } from '../cdc/postgres/source.ts';
 import { replaySource } from '../cdc/replay.ts';
 import type { ModelRegistry } from '../inference/models/registry.ts';
 import type { Scorer } from '../inference/scorer/supervisor.ts';
+import type { AlertData, AlertType } from '../ops/alerts/events.ts';
 import type { AlertSender } from '../ops/alerts/webhook.ts';
 import { scoreAlerts } from '../ops/alerts/score-alerts.ts';
 import { type QuarantineBreaker, quarantineBreaker } from '../ops/breaker.ts';
@@ -283,12 +284,12 @@ export class Road implements AsyncDisposable {
     }
   }
 
-  #tell: AlertSender['emit'] = async (type, data) => {
-    try {
-      await this.#parts.alerts.emit(type, data);
-    } catch (error) {
-      this.#parts.logger.error('an alert could not be kept', { pipeline: this.name, type, ...errorFields(error) });
-    }
+  /** Alerts are written down before anything waits for them; one that cannot be is in the log. */
+  readonly #tell = <T extends AlertType>(type: T, data: AlertData[T]): void => {
+    const { alerts, logger } = this.#parts;
+    alerts.emit(type, data).catch((error: unknown) => {
+      logger.error('an alert could not be kept', { pipeline: this.name, type, ...errorFields(error) });
+    });
   };
 
   /** The age of the newest change at its commit; while there is more to commit, no less than the time since the last one. */

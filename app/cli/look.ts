@@ -4,7 +4,7 @@ import { postgresSink } from '../../sync/postgres/sink.ts';
 import { systemClock } from '../../core/clock.ts';
 import { laneOf, partsOf, replayLaneOf } from '../config.ts';
 import { sinkOptions } from '../connect.ts';
-import type { Status } from '../http/shapes.ts';
+import type { LaneView, Status } from '../http/shapes.ts';
 import { formatDuration } from '../units.ts';
 import { callService, NotRunning } from './client.ts';
 import { type Command, configOf } from './command.ts';
@@ -46,7 +46,7 @@ export const lanes: Command = {
   flags: {},
   run: async (args, io) => {
     const { config } = configOf(args, io);
-    const found = [];
+    const found: Omit<LaneView, 'role' | 'state'>[] = [];
     for (const [pipeline, of] of Object.entries(config.pipelines)) {
       const own = [laneOf(of.source, partsOf(config, of).source), replayLaneOf(pipeline)];
       await using sink = await postgresSink(sinkOptions(config, pipeline, of, new Map(), systemClock));

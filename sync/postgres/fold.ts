@@ -3,7 +3,6 @@
  * taken from the earlier ones; a key move is a delete and an upsert. Order only matters between groups: a group ends where a dataset changes its
  * shape or a key move needs cells of the target's old row.
  */
-import type { Batch } from '../../core/batch.ts';
 import { type ChangeEvent, type Dataset, type EncodedRow, type Row, UNCHANGED, type Value } from '../../core/event.ts';
 import { PgRow } from '../../wire/postgres/row.ts';
 
@@ -16,6 +15,10 @@ export interface Entry {
   readonly row: Row | null;
   /** Some of the row's cells are UNCHANGED: only the others are written, where the target has the row. */
   readonly partial: boolean;
+  /** The state of the same row before this one, in this batch: its score holds where this event was not scored. */
+  readonly earlier: Entry | null;
+  /** The row was deleted and made anew in this batch: nothing of the target's old one may stay. */
+  readonly fresh: boolean;
 }
 
 export interface Group {
@@ -36,35 +39,40 @@ export interface Folded {
   readonly deletes: number;
 }
 
-/** `takes(i)` tells whether event i is to be written at all. */
-export function fold(batch: Batch, takes: (index: number) => boolean): Folded {
+export interface FoldOptions {
+  /** Whether the event is to be written at all. */
+  readonly takes: (index: number) => boolean;
+  /** Whether the row at a move's old key holds more than its cells (a score), so that it must be updated rather than written anew. */
+  readonly keepsRow: (index: number) => boolean;
+}
+
+/** Folds `events[from, to)`. */
+export function fold(events: readonly ChangeEvent[], options: FoldOptions, from = 0, to = events.length): Folded {
   const groups: Group[] = [];
   const open = new Map<string, Group>();
   let folded = 0;
   const truncated: Group[] = [];
-  const { events } = batch;
 
-  const begin = (dataset: Dataset, move: Entry | null): Group => {
-    const group: Group = { dataset, truncate: false, entries: new Map(), move };
-    groups.push(group);
-    return group;
-  };
   const groupOf = (dataset: Dataset): Group => {
     const current = open.get(dataset.name);
     if (current !== undefined && current.dataset === dataset) return current;
-    const group = begin(dataset, null);
+    const group: Group = { dataset, truncate: false, entries: new Map(), move: null };
+    groups.push(group);
     open.set(dataset.name, group);
     return group;
   };
   const put = (group: Group, key: string, entry: Entry): void => {
     const previous = group.entries.get(key);
-    if (previous !== undefined && previous.index >= 0) folded++;
+    if (previous !== undefined) {
+      if (previous.index >= 0) folded++;
+      group.entries.delete(key); // So that entries stand in the order of their last events.
+    }
     group.entries.set(key, entry);
   };
 
-  for (let index = 0; index < events.length; index++) {
+  for (let index = from; index < to; index++) {
     const event = events[index];
-    if (event === undefined || !takes(index)) continue;
+    if (event === undefined || !options.takes(index)) continue;
     const group = groupOf(event.dataset);
     if (event.op === 'truncate') {
       for (const { index: earlier } of group.entries.values()) if (earlier >= 0) folded++;
@@ -76,24 +84,26 @@ export function fold(batch: Batch, takes: (index: number) => boolean): Folded {
     }
     const { key, movedFrom } = event;
     if (event.after === null) {
-      put(group, key, { index, event, row: null, partial: false });
+      put(group, key, { index, event, row: null, partial: false, earlier: null, fresh: false });
       continue;
     }
     const source = group.entries.get(movedFrom ?? key);
-    const merged = source?.row === undefined || source.row === null ? event.after : merge(event.after, source.row, event.dataset);
-    const partial = isPartial(merged, event.dataset);
+    const earlier = source === undefined || source.row === null ? null : source;
+    const fresh = source !== undefined && (source.row === null || source.fresh);
+    const older = earlier?.row ?? null;
+    const row = older === null ? event.after : merge(event.after, older, event.dataset);
+    const partial = isPartial(row, event.dataset);
+    const entry = { index, event, row, partial, earlier, fresh };
     if (movedFrom === null) {
-      put(group, key, { index, event, row: merged, partial });
-      continue;
-    }
-    if (partial) {
-      // The missing cells are in the target's row at the old key, where the entries so far have to be first.
-      begin(event.dataset, { index, event, row: merged, partial });
+      put(group, key, entry);
+    } else if (partial || (earlier === null && options.keepsRow(index))) {
+      // What is missing is in the target's row at the old key, where the entries so far have to be first.
+      groups.push({ dataset: event.dataset, truncate: false, entries: new Map(), move: { ...entry, row: event.after, earlier: null } });
       open.delete(event.dataset.name);
-      continue;
+    } else {
+      put(group, movedFrom, { index: -1, event, row: null, partial: false, earlier: null, fresh: false });
+      put(group, key, { ...entry, fresh: true });
     }
-    put(group, movedFrom, { index: -1, event, row: null, partial: false });
-    put(group, key, { index, event, row: merged, partial });
   }
 
   let upserts = 0;

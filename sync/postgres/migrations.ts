@@ -25,6 +25,8 @@ const MIGRATIONS: readonly string[] = [
      row_json jsonb not null,
      findings jsonb not null,
      rules text[] not null,
+     -- Whether the key waited for this item when it was held.
+     hold text not null check (hold in ('event', 'key')),
      status text not null check (status in ('held', 'waiting', 'released', 'applied', 'superseded', 'discarded')),
      held_at timestamptz not null default clock_timestamp(),
      settled_at timestamptz,

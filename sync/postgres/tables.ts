@@ -12,7 +12,7 @@ export interface TableOptions {
   readonly schema: string;
   readonly create: boolean;
   readonly widen: boolean;
-  readonly scores: ReadonlyMap<DatasetName, ScoreColumns>;
+  readonly scores: ReadonlyMap<DatasetName, readonly ScoreColumns[]>;
 }
 
 export interface TargetColumn {
@@ -29,15 +29,15 @@ export interface Table {
   readonly qualified: string;
   /** By the dataset's columns; null where the target's column is generated and cannot be written. */
   readonly columns: readonly (TargetColumn | null)[];
-  readonly scores: ScoreColumns | null;
+  readonly scores: readonly ScoreColumns[];
 }
 
 /** How cells of one source column travel to this target. */
 export interface Passage {
-  /** The type that staged cells have: the source's, where the target knows it. */
+  /** The type that staged cells have, as SQL: the source's, where the target knows it. */
   readonly staged: string;
-  /** The staged type's array, for `unnest`; null where staged cells are arrays themselves. */
-  readonly arrayable: boolean;
+  /** Its OID here. */
+  readonly oid: number;
   readonly rewrite: RewriteOids | null;
 }
 
@@ -74,7 +74,7 @@ export class Tables {
     await this.#lookUpTypes(types ?? []);
     const [schema, name] = [this.#options.schema, tableName(dataset.name)];
     const qualified = quoteQualified(schema, name);
-    const scores = this.#options.scores.get(dataset.name) ?? null;
+    const scores = this.#options.scores.get(dataset.name) ?? [];
     if (await this.#create(dataset, types, schema, qualified)) await this.#lookUpTypes(types ?? []);
     let present = await this.#columns(qualified);
     const wanted = [
@@ -83,7 +83,7 @@ export class Tables {
         type: this.#columnType(column, types?.[i]?.type),
         key: dataset.key.includes(i),
       })),
-      ...scoreColumns(scores).map((column) => ({ ...column, key: false })),
+      ...scores.flatMap(scoreColumns).map((column) => ({ ...column, key: false })),
     ];
     const missing = wanted.filter((column) => !present.has(column.name));
     if (missing.length > 0) {
@@ -118,6 +118,8 @@ export class Tables {
   }
 
   #makePassage(type: PgColumnType): Passage {
+    // A type without a binary form comes as its text.
+    if (type.format === 'text') return { staged: 'text', oid: TEXT_OID, rewrite: null };
     const described = type.type;
     if (described === undefined) throw new PipelineError('BUG', `the source said nothing of the type ${type.oid}`);
     const way = portability(described, (schema, name) => this.#oid(schema, name));
@@ -128,7 +130,7 @@ export class Tables {
       );
     return {
       staged: this.#sqlType(described),
-      arrayable: !described.isArray && !(described.kind === 'd' && described.inner?.isArray === true),
+      oid: this.#oidOf(described),
       rewrite: way.kind === 'rewrite' ? way.rewrite : null,
     };
   }
@@ -145,6 +147,12 @@ export class Tables {
       'TARGET_SCHEMA',
       `the target has no type ${type.schema}.${type.name}: create it there as the source has it (or the extension that brings it)`,
     );
+  }
+
+  #oidOf(type: PgType): number {
+    if (type.schema === 'pg_catalog') return type.oid;
+    const here = this.#oid(type.schema, type.name);
+    return here ?? (type.kind === 'd' && type.inner !== null ? this.#oidOf(type.inner) : 0);
   }
 
   #oid(schema: string, name: string): number | undefined {
@@ -188,7 +196,9 @@ export class Tables {
     const columns = dataset.columns.map((column, i) => `${quoteIdent(column.name)} ${this.#columnType(column, types?.[i]?.type)}`);
     const key = dataset.key.map((i) => quoteIdent(dataset.columns[i]?.name ?? ''));
     // Beside the key nothing is NOT NULL: what may be null is the contract's to say, and it can change.
-    const extra = scoreColumns(this.#options.scores.get(dataset.name) ?? null).map((column) => `${quoteIdent(column.name)} ${column.type}`);
+    const extra = (this.#options.scores.get(dataset.name) ?? [])
+      .flatMap(scoreColumns)
+      .map((column) => `${quoteIdent(column.name)} ${column.type}`);
     await this.#sql.script(
       `create schema if not exists ${quoteIdent(schema)}; create table if not exists ${qualified} (${[...columns, ...extra].join(', ')}, primary key (${key.join(', ')}))`,
     );
@@ -229,15 +239,18 @@ export function tableName(dataset: DatasetName): string {
   return dataset.split('.').slice(2).join('.');
 }
 
+export const SCORE_TYPES = {
+  score: { type: 'double precision', oid: 701 },
+  model: { type: 'text', oid: 25 },
+  at: { type: 'timestamp with time zone', oid: 1184 },
+} as const;
+
 /** The columns that keep scores, with their types. */
-export function scoreColumns(scores: ScoreColumns | null): { name: string; type: string }[] {
-  if (scores === null) return [];
-  const all = [
-    { name: scores.score, type: 'double precision' },
-    { name: scores.model, type: 'text' },
-    { name: scores.at, type: 'timestamp with time zone' },
-  ];
-  return all.flatMap(({ name, type }) => (name === null ? [] : [{ name, type }]));
+export function scoreColumns(scores: ScoreColumns): { name: string; type: string }[] {
+  return (['score', 'model', 'at'] as const).flatMap((part) => {
+    const name = scores[part];
+    return name === null ? [] : [{ name, type: SCORE_TYPES[part].type }];
+  });
 }
 
 /** A text[] literal. */

@@ -60,19 +60,30 @@ export function packEvent(event: ChangeEvent): Buffer {
   return Buffer.concat([head, json, packRow(event.before, event.dataset), packRow(event.after, event.dataset)]);
 }
 
+/** Datasets met so far, so that events of one dataset share one object: what is compiled for it is compiled once. */
+export type EventFamilies = Map<string, { readonly dataset: Dataset; readonly relation: PgRelation | null }>;
+
 /** Throws BUG for bytes that `packEvent` did not make. */
-export function unpackEvent(packed: Uint8Array): ChangeEvent {
+export function unpackEvent(packed: Uint8Array, families: EventFamilies = new Map()): ChangeEvent {
   const bytes = Buffer.from(packed.buffer, packed.byteOffset, packed.byteLength);
   if (bytes[0] !== FORMAT) throw new PipelineError('BUG', `a held event has format ${bytes[0]}, this version reads ${FORMAT}`);
   const length = bytes.readUInt32BE(1);
   const header = JSON.parse(bytes.toString('utf8', 5, 5 + length)) as Header; // Written by packEvent.
-  const { dataset } = header;
-  const relation: PgRelation | null = header.types === null ? null : { dataset, types: header.types.map(unpackType) };
+  const { dataset, relation } = familyOf(header, families);
   const reader = { bytes, at: 5 + length };
   const before = unpackRow(header.before, reader, dataset, relation);
   const after = unpackRow(header.after, reader, dataset, relation);
   const { op, key, movedFrom, version, ordinal, committedAtMs } = header;
   return { op, before, after, dataset, key, movedFrom, version, ordinal, committedAtMs } as ChangeEvent; // op and rows were consistent when it was packed.
+}
+
+function familyOf({ dataset, types }: Header, families: EventFamilies): { dataset: Dataset; relation: PgRelation | null } {
+  const name = JSON.stringify([dataset, types]);
+  const known = families.get(name);
+  if (known !== undefined) return known;
+  const made = { dataset, relation: types === null ? null : { dataset, types: types.map(unpackType) } };
+  families.set(name, made);
+  return made;
 }
 
 function unpackType(packed: PackedColumn): PgColumnType {

@@ -1,0 +1,366 @@
+/**
+ * The careful road: an explicit transaction, for batches whose outcome has to be known before it commits. It locks the keys concerned,
+ * decides event by event what is written, what waits and what is outrun, writes, settles, and moves the checkpoint. Where the target refuses rows, it looks
+ * for them by halving the batch between savepoints.
+ */
+import { type Batch, type Finding, HOLD_KEY_RULE, Verdict } from '../../core/batch.ts';
+import type { Applied, Lease, Quarantined, Refused } from '../../core/contracts.ts';
+import { PipelineError } from '../../core/errors.ts';
+import { type ChangeEvent, type DatasetName, eventId, versionOf } from '../../core/event.ts';
+import type { PgConnection, PgError } from '../../wire/postgres/connection.ts';
+import { type Format, FrontendWriter } from '../../wire/postgres/messages.ts';
+import { textArrayParameter } from './arrays.ts';
+import { isRefusal, refusalText } from './failures.ts';
+import { fold, type Folded, isPartial } from './fold.ts';
+import { type HeldKey, keysOf, lockKeys, raiseAllVersions, raiseVersions, refOf, settleKeys } from './held-keys.ts';
+import { findingsJson, heldStatus, type HoldMode, holdParameters, openItems, releaseUnblocked } from './items.ts';
+import { emitAdvance } from './lanes.ts';
+import { keepsScore, type Plan, type Writes } from './writes.ts';
+
+export interface CarefulParts {
+  readonly sql: PgConnection;
+  readonly writes: Writes;
+  readonly heldKeys: Set<string>;
+  readonly pipeline: string;
+  readonly holdStatement: string;
+  readonly holdFormats: readonly Format[];
+  readonly modeOf: (event: ChangeEvent) => HoldMode;
+}
+
+type Counts = Omit<Applied, 'kind' | 'checkpoint'>;
+
+/** What is to be done with a batch. */
+interface Decision {
+  /** The batch's events, some of them cut down to what the target does not have newer; null where nothing of one is to be written. */
+  readonly events: (ChangeEvent | null)[];
+  readonly findings: Finding[];
+  /** Versions of keys with something held, as the target takes newer ones. */
+  readonly versions: Map<string, string>;
+  readonly truncated: Map<DatasetName, string>;
+  stale: number;
+  dropped: number;
+  held: number;
+  /** Of released items: id to what became of it. */
+  readonly settled: Map<string, { status: 'applied' | 'superseded' | 'discarded'; event: ChangeEvent }>;
+}
+
+interface Written {
+  readonly folded: Omit<Folded, 'groups'>;
+  readonly missing: number;
+}
+
+export class CarefulRoad {
+  readonly #parts: CarefulParts;
+
+  constructor(parts: CarefulParts) {
+    this.#parts = parts;
+  }
+
+  async apply(batch: Batch, held: readonly Quarantined[], lease: Lease): Promise<Applied | Refused> {
+    try {
+      return await this.#attempt(batch, held, lease, false);
+    } catch (error) {
+      if (!isRefusal(error)) throw error;
+      return this.#attempt(batch, held, lease, true);
+    }
+  }
+
+  async #attempt(batch: Batch, held: readonly Quarantined[], lease: Lease, halving: boolean): Promise<Applied | Refused> {
+    const { sql } = this.#parts;
+    // Tables are made and statements prepared before, for they would go with the transaction.
+    await this.#prepare(batch);
+    await sql.script('begin');
+    try {
+      const outcome = await this.#inside(batch, held, lease, halving);
+      await sql.script(outcome.kind === 'applied' ? 'commit' : 'rollback');
+      return outcome;
+    } catch (error) {
+      if (sql.open) await sql.script('rollback');
+      throw error;
+    }
+  }
+
+  async #inside(batch: Batch, held: readonly Quarantined[], lease: Lease, halving: boolean): Promise<Applied | Refused> {
+    const { sql } = this.#parts;
+    const isReplay = batch.origin === 'replay';
+    const decision = isReplay ? await this.#decideReplay(batch, held) : await this.#decide(batch);
+    const [first, ...more] = decision.findings;
+    if (first !== undefined) return { kind: 'refused', findings: [first, ...more] };
+
+    const written = halving ? await this.#writeHalving(batch, decision) : await this.#writeAll(batch, decision, 0, batch.events.length);
+    const [refused, ...others] = decision.findings;
+    if (refused !== undefined) return { kind: 'refused', findings: [refused, ...others] };
+
+    await this.#advance(batch, isReplay ? [] : held, lease, decision, written);
+    await raiseVersions(sql, decision.versions);
+    for (const [dataset, version] of decision.truncated) await raiseAllVersions(sql, dataset, version);
+    if (isReplay) await this.#settle(batch, held, decision);
+    else await this.#releaseFree(held);
+    return { kind: 'applied', checkpoint: batch.checkpoint, ...countsOf(decision, written) };
+  }
+
+  /** The lane's own events: those whose key waits are refused, and what the target takes of keys with something held is remembered. */
+  async #decide(batch: Batch): Promise<Decision> {
+    const { heldKeys, modeOf } = this.#parts;
+    const decision = newDecision(batch);
+    const touched = new Set<string>();
+    for (const event of batch.events) {
+      for (const ref of refsOf(event)) if (heldKeys.has(ref)) touched.add(ref);
+    }
+    const open = touched.size === 0 ? new Map<string, HeldKey>() : await lockKeys(this.#parts.sql, touched);
+    const own = new Set(batch.events.flatMap((event, i) => (batch.verdicts[i] === Verdict.Quarantine ? refsOf(event) : [])));
+    for (const ref of touched) if (!open.has(ref) && !own.has(ref)) heldKeys.delete(ref);
+
+    const blocked = new Set([...open].flatMap(([ref, key]) => (key.open > 0 ? [ref] : [])));
+    for (const [index, event] of batch.events.entries()) {
+      const verdict = batch.verdicts[index];
+      const refs = refsOf(event);
+      if (verdict === Verdict.Quarantine) {
+        decision.held++;
+        for (const ref of refs) blocked.add(ref);
+      } else if (verdict === Verdict.Drop) {
+        decision.dropped++;
+      } else if (event.op === 'truncate') {
+        if (heldKeys.size > 0) decision.truncated.set(event.dataset.name, versionOf(event));
+        continue;
+      } else if (refs.some((ref) => blocked.has(ref))) {
+        // An update that leaves cells out would mix them with those of a row that is not there yet.
+        if (modeOf(event) === 'key' || (event.after !== null && isPartial(event.after, event.dataset))) {
+          decision.findings.push(waiting(index));
+          for (const ref of refs) blocked.add(ref);
+        } else for (const ref of refs) if (blocked.has(ref)) decision.versions.set(ref, versionOf(event));
+        continue;
+      } else continue;
+      decision.events[index] = null;
+    }
+    return decision;
+  }
+
+  /** Released events: those outrun by newer ones are superseded, those behind a key that waits again wait too. */
+  async #decideReplay(batch: Batch, held: readonly Quarantined[]): Promise<Decision> {
+    const { sql, modeOf } = this.#parts;
+    const decision = newDecision(batch);
+    const refs = new Set(batch.events.flatMap(refsOf));
+    const open = await openItems(sql, refs);
+    const locked = await lockKeys(sql, refs);
+    const status = new Map(open.map((item) => [item.id, item.status]));
+    const heldAgain = new Set(held.map(({ id }) => id));
+    const settled = new Set<string>();
+    const versions = new Map([...locked].map(([ref, { version }]) => [ref, version]));
+    for (const [index, event] of batch.events.entries()) {
+      const id = eventId(event);
+      const own = refsOf(event);
+      const version = versionOf(event);
+      if (status.get(id) !== 'released') {
+        decision.stale++; // Settled by somebody since it was read.
+        decision.events[index] = null;
+      } else if (heldAgain.has(id)) {
+        decision.held++;
+        decision.events[index] = null;
+      } else if (batch.verdicts[index] === Verdict.Drop) {
+        decision.dropped++;
+        decision.events[index] = null;
+        decision.settled.set(id, { status: 'discarded', event });
+        settled.add(id);
+      } else if (
+        modeOf(event) === 'key' &&
+        open.some((item) => item.version < version && !settled.has(item.id) && item.refs.some((ref) => own.includes(ref)))
+      ) {
+        decision.findings.push(waiting(index));
+      } else {
+        const left = withoutOutrun(event, (ref) => (versions.get(ref) ?? '') >= version);
+        decision.events[index] = left;
+        decision.settled.set(id, { status: left === null ? 'superseded' : 'applied', event });
+        settled.add(id);
+        if (left === null) decision.stale++;
+        else {
+          for (const ref of refsOf(left)) {
+            versions.set(ref, version);
+            decision.versions.set(ref, version);
+          }
+        }
+      }
+    }
+    return decision;
+  }
+
+  async #prepare(batch: Batch): Promise<void> {
+    await this.#plan(batch, batch.events, 0, batch.events.length, false);
+  }
+
+  async #plan(
+    batch: Batch,
+    events: readonly (ChangeEvent | null)[],
+    from: number,
+    to: number,
+    inTransaction: boolean,
+  ): Promise<{ folded: Folded; plan: Plan }> {
+    // Events that are not to be written keep their places, so that an index means the same everywhere.
+    const all = events.map((event, i) => event ?? batch.events[i]).filter((event) => event !== undefined);
+    const folded = fold(
+      all,
+      {
+        takes: (i) => events[i] !== null && batch.passes(i),
+        keepsRow: (i) => {
+          const event = all[i];
+          return event !== undefined && keepsScore(event, i, batch.scores);
+        },
+      },
+      from,
+      to,
+    );
+    return { folded, plan: await this.#parts.writes.plan(folded, batch.scores, inTransaction) };
+  }
+
+  async #writeAll(batch: Batch, decision: Decision, from: number, to: number): Promise<Written> {
+    const { sql, writes } = this.#parts;
+    const { folded, plan } = await this.#plan(batch, decision.events, from, to, true);
+    const writer = new FrontendWriter(1 << 16);
+    const read = writes.emit(plan, batch.scores, writer);
+    const missing = read(await sql.exchange(writer.sync().bytes()));
+    return { folded, missing };
+  }
+
+  /** In the source's own order, so that what it never held at once (two rows with one unique value) is not held here either. */
+  async #writeHalving(batch: Batch, decision: Decision): Promise<Written> {
+    const total = { folded: 0, truncates: 0, upserts: 0, deletes: 0 };
+    let missing = 0;
+    const { sql } = this.#parts;
+    const range = async (from: number, to: number): Promise<void> => {
+      await sql.script('savepoint tidegate_range');
+      let error: PgError;
+      try {
+        const written = await this.#writeAll(batch, decision, from, to);
+        // Deferred constraints would only speak at the commit, and not of a row.
+        await sql.script('set constraints all immediate; set constraints all deferred; release savepoint tidegate_range');
+        for (const name of ['folded', 'truncates', 'upserts', 'deletes'] as const) total[name] += written.folded[name];
+        missing += written.missing;
+        return;
+      } catch (thrown) {
+        if (!isRefusal(thrown)) throw thrown;
+        error = thrown;
+      }
+      await sql.script('rollback to savepoint tidegate_range; release savepoint tidegate_range');
+      if (to - from === 1) {
+        decision.findings.push(refusal(from, error));
+        decision.events[from] = null;
+        return;
+      }
+      const middle = (from + to) >> 1;
+      await range(from, middle);
+      await range(middle, to);
+    };
+    await range(0, batch.events.length);
+    return { folded: total, missing };
+  }
+
+  async #advance(batch: Batch, held: readonly Quarantined[], lease: Lease, decision: Decision, written: Written): Promise<void> {
+    const { sql, pipeline, holdStatement, holdFormats, modeOf } = this.#parts;
+    const writer = new FrontendWriter();
+    emitAdvance(writer, batch, lease, countsOf(decision, written));
+    if (held.length > 0) writer.bind('', holdStatement, holdParameters(held, pipeline, modeOf), holdFormats).execute();
+    await sql.exchange(writer.sync().bytes());
+  }
+
+  /** What was held as waiting may have nothing to wait for by now: the last item of its key was settled after the batch was judged. */
+  async #releaseFree(held: readonly Quarantined[]): Promise<void> {
+    const waits = held.filter(({ findings }) => heldStatus(findings) === 'waiting');
+    if (waits.length > 0) await releaseUnblocked(this.#parts.sql, new Set(waits.flatMap(({ event }) => refsOf(event))));
+  }
+
+  async #settle(batch: Batch, held: readonly Quarantined[], { settled }: Decision): Promise<void> {
+    const { sql } = this.#parts;
+    if (settled.size > 0) {
+      await sql.query(
+        `update tidegate.quarantine q set status = w.status, settled_at = clock_timestamp()
+         from unnest($1::text[], $2::text[]) w(id, status) where q.id = w.id`,
+        [textArrayParameter([...settled.keys()]), textArrayParameter([...settled.values()].map(({ status }) => status))],
+      );
+      await settleKeys(
+        sql,
+        [...settled.values()].flatMap(({ event }) => keysOf(event).map((key) => ({ dataset: event.dataset.name, key }))),
+      );
+    }
+    if (held.length > 0) {
+      await sql.query(
+        `update tidegate.quarantine q set status = w.status, findings = w.findings::jsonb, settled_at = null, released_seq = null,
+           rules = array(select distinct f ->> 'rule' from jsonb_array_elements(w.findings::jsonb) f)
+         from unnest($1::text[], $2::text[], $3::text[]) w(id, status, findings) where q.id = w.id and q.status = 'released'`,
+        [
+          textArrayParameter(held.map(({ id }) => id)),
+          textArrayParameter(held.map(({ findings }) => heldStatus(findings))),
+          textArrayParameter(held.map(({ findings }) => findingsJson(findings))),
+        ],
+      );
+    }
+    await releaseUnblocked(sql, new Set(batch.events.flatMap(refsOf)));
+  }
+}
+
+function newDecision(batch: Batch): Decision {
+  return {
+    events: [...batch.events],
+    findings: [],
+    versions: new Map(),
+    truncated: new Map(),
+    stale: 0,
+    dropped: 0,
+    held: 0,
+    settled: new Map(),
+  };
+}
+
+const refsOf = (event: ChangeEvent): string[] => keysOf(event).map((key) => refOf(event.dataset.name, key));
+
+function countsOf(decision: Decision, { folded, missing }: Written): Counts {
+  return {
+    // A partial update without a row at the target is stale: its row, when it comes, has newer cells.
+    upserts: folded.upserts - missing,
+    deletes: folded.deletes,
+    truncates: folded.truncates,
+    stale: decision.stale + missing,
+    folded: folded.folded,
+    held: decision.held,
+    dropped: decision.dropped,
+  };
+}
+
+/** What of a released event the target does not have newer. */
+function withoutOutrun(event: ChangeEvent, isOutrun: (ref: string) => boolean): ChangeEvent | null {
+  const name = event.dataset.name;
+  const keyOutrun = isOutrun(refOf(name, event.key));
+  if (event.movedFrom === null) return keyOutrun ? null : event;
+  const oldOutrun = isOutrun(refOf(name, event.movedFrom));
+  if (!keyOutrun && !oldOutrun) return event;
+  if (keyOutrun && oldOutrun) return null;
+  if (event.op !== 'update') throw new PipelineError('BUG', `a ${event.op} that moves a key`);
+  if (keyOutrun) return { ...event, op: 'delete', after: null, key: event.movedFrom, movedFrom: null };
+  // The row at the old key is a newer one and stays. Cells left out were those of the one before it.
+  return isPartial(event.after, event.dataset) ? null : { ...event, movedFrom: null };
+}
+
+function waiting(index: number): Finding {
+  return {
+    index,
+    stage: 'sync',
+    rule: HOLD_KEY_RULE,
+    column: null,
+    verdict: Verdict.Quarantine,
+    severity: 'info',
+    message: 'an earlier event of the key is in quarantine',
+    notify: false,
+  };
+}
+
+function refusal(index: number, error: PgError): Finding {
+  return {
+    index,
+    stage: 'sync',
+    rule: `target.${error.code}`,
+    column: error.column,
+    verdict: Verdict.Quarantine,
+    severity: 'warning',
+    message: refusalText(error),
+    notify: true,
+  };
+}

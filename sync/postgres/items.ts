@@ -1,0 +1,167 @@
+/** Items of the quarantine as rows of `tidegate.quarantine`: written, read, and put in line again when nothing holds them back any more. */
+import { type Finding, HOLD_KEY_RULE } from '../../core/batch.ts';
+import type { ItemStatus, Quarantined, QuarantineItem } from '../../core/contracts.ts';
+import { type ChangeEvent, type LaneId, type Row, UNCHANGED, type Value, versionOf } from '../../core/event.ts';
+import type { PgConnection } from '../../wire/postgres/connection.ts';
+import { type EventFamilies, packEvent, unpackEvent } from '../../wire/postgres/event-bytes.ts';
+import type { ParameterBytes } from '../../wire/postgres/messages.ts';
+import { byteaArrayParameter, textArrayParameter } from './arrays.ts';
+import { lockKeys, refOf, split } from './held-keys.ts';
+
+export type HoldMode = 'event' | 'key';
+
+/** Holding an item again changes nothing: only items that are new count on their keys. */
+export const HOLD_SQL = `with given as (
+    select * from unnest($1::text[], $2::text[], $3::text[], $4::text[], $5::text[], $6::text[], $7::text[], $8::bytea[], $9::text[], $10::text[], $11::text[], $12::text[])
+      g(id, lane, dataset, key, moved_from, version, op, event, row_json, findings, hold, status)),
+  inserted as (
+    insert into tidegate.quarantine (id, pipeline, lane, dataset, key, moved_from, version, op, event, row_json, findings, rules, hold, status)
+    select id, $13::text, lane, dataset, key, moved_from, version, op, event, row_json::jsonb, findings::jsonb,
+      array(select distinct f ->> 'rule' from jsonb_array_elements(findings::jsonb) f), hold, status from given
+    on conflict (id) do nothing returning dataset, key, moved_from),
+  keys as (select dataset, key from inserted union all select dataset, moved_from from inserted where moved_from is not null)
+  insert into tidegate.held_keys (dataset, key, open) select dataset, key, count(*) from keys group by 1, 2 order by 1, 2
+  on conflict (dataset, key) do update set open = held_keys.open + excluded.open`;
+
+/** The parameters of HOLD_SQL, in binary. */
+export function holdParameters(
+  items: readonly Quarantined[],
+  pipeline: string,
+  modeOf: (event: ChangeEvent) => HoldMode,
+): readonly ParameterBytes[] {
+  const texts = (of: (item: Quarantined) => string | null): Buffer => textArrayParameter(items.map(of));
+  return [
+    texts(({ id }) => id),
+    texts(({ lane }) => lane),
+    texts(({ event }) => event.dataset.name),
+    texts(({ event }) => event.key),
+    texts(({ event }) => event.movedFrom),
+    texts(({ event }) => versionOf(event)),
+    texts(({ event }) => event.op),
+    byteaArrayParameter(items.map(({ event }) => packEvent(event))),
+    texts(({ event }) => rowJson(event.after ?? event.before, event)),
+    texts(({ findings }) => findingsJson(findings)),
+    texts(({ event }) => modeOf(event)),
+    texts(({ findings }) => heldStatus(findings)),
+    pipeline,
+  ];
+}
+
+/** An item that only waits for its key is released by itself. */
+export function heldStatus(findings: readonly Finding[]): 'held' | 'waiting' {
+  return findings.length > 0 && findings.every(({ rule }) => rule === HOLD_KEY_RULE) ? 'waiting' : 'held';
+}
+
+export function findingsJson(findings: readonly Finding[]): string {
+  return JSON.stringify(findings.map(({ index: _index, ...finding }) => finding));
+}
+
+/** For people and their queries; what is released comes from `event`. */
+function rowJson(row: Row | null, { dataset }: ChangeEvent): string {
+  const cells: Record<string, unknown> = {};
+  for (const [i, { name }] of dataset.columns.entries()) {
+    let value: Value;
+    try {
+      value = row === null ? null : row.value(i);
+    } catch {
+      value = null; // A cell that cannot be read is a finding already.
+    }
+    if (value === UNCHANGED) continue;
+    cells[name] =
+      typeof value === 'bigint' || (typeof value === 'number' && !Number.isFinite(value))
+        ? String(value)
+        : value instanceof Uint8Array
+          ? `\\x${Buffer.from(value.buffer, value.byteOffset, value.byteLength).toString('hex')}`
+          : value;
+  }
+  return JSON.stringify(cells);
+}
+
+/** Columns that `itemFrom` reads, in its order. */
+export const ITEM_COLUMNS = `id, lane, event, findings, status, extract(epoch from held_at) * 1000, extract(epoch from settled_at) * 1000, by_whom, why`;
+
+export function itemFrom(row: readonly (string | null)[], families: EventFamilies): QuarantineItem {
+  const [id, lane, event, findings, status, heldAt, settledAt, by, why] = row;
+  return {
+    id: id ?? '',
+    lane: (lane ?? '') as LaneId,
+    event: unpackEvent(Buffer.from((event ?? '').slice(2), 'hex'), families),
+    findings: (JSON.parse(findings ?? '[]') as Finding[]).map((finding) => ({ ...finding, index: 0 })), // Written by findingsJson.
+    status: status as ItemStatus, // A check constraint holds it.
+    heldAtMs: Math.floor(Number(heldAt)),
+    settledAtMs: settledAt === null || settledAt === undefined ? null : Math.floor(Number(settledAt)),
+    by: by ?? null,
+    why: why ?? null,
+  };
+}
+
+/** An open item as decisions about its key need it. */
+export interface OpenItem {
+  readonly id: string;
+  readonly refs: readonly string[];
+  readonly version: string;
+  readonly status: 'held' | 'waiting' | 'released';
+  readonly hold: HoldMode;
+}
+
+/**
+ * All open items that share a key with one of `refs`, directly or through a move, in the source's order, with all their keys locked. Whoever
+ * holds an item meanwhile waits for this transaction.
+ */
+export async function openItems(sql: PgConnection, refs: Iterable<string>): Promise<OpenItem[]> {
+  const known = new Set<string>();
+  const items = new Map<string, OpenItem>();
+  let next = new Set(refs);
+  while (next.size > 0) {
+    await lockKeys(sql, next);
+    const [datasets, keys] = split(next);
+    const parameters = [textArrayParameter(datasets), textArrayParameter(keys)];
+    const { rows } = await sql.query(
+      `select q.id, q.dataset, q.key, q.moved_from, q.version, q.status, q.hold from tidegate.quarantine q
+       join unnest($1::text[], $2::text[]) w(dataset, key) on q.dataset = w.dataset and q.key = w.key where q.status in ('held', 'waiting', 'released')
+       union select q.id, q.dataset, q.key, q.moved_from, q.version, q.status, q.hold from tidegate.quarantine q
+       join unnest($1::text[], $2::text[]) w(dataset, key) on q.dataset = w.dataset and q.moved_from = w.key where q.status in ('held', 'waiting', 'released')`,
+      parameters,
+    );
+    for (const ref of next) known.add(ref);
+    next = new Set();
+    for (const [id, dataset, key, movedFrom, version, status, hold] of rows) {
+      const own = [key, movedFrom].flatMap((one) => (one === null || one === undefined ? [] : [refOf(dataset ?? '', one)]));
+      items.set(id ?? '', {
+        id: id ?? '',
+        refs: own,
+        version: version ?? '',
+        status: status as OpenItem['status'], // As the query asks.
+        hold: hold as HoldMode, // A check constraint holds it.
+      });
+      for (const ref of own) if (!known.has(ref)) next.add(ref);
+    }
+  }
+  return [...items.values()].sort((a, b) => (a.version < b.version ? -1 : a.version > b.version ? 1 : 0));
+}
+
+/** Puts items in line for the replay source, in this order. */
+export async function putInLine(sql: PgConnection, ids: readonly string[], by: string | null): Promise<void> {
+  if (ids.length === 0) return;
+  // Numbers must become visible in their order, or a reader goes past one that is not there yet.
+  await sql.query("select pg_advisory_xact_lock(hashtext('tidegate.releases'))");
+  await sql.query(
+    `update tidegate.quarantine q set status = 'released', released_seq = w.seq, by_whom = coalesce($2, q.by_whom)
+     from (select id, nextval('tidegate.releases') as seq from (select id from unnest($1::text[]) with ordinality u(id, n) order by n) o) w
+     where q.id = w.id`,
+    [textArrayParameter(ids), by],
+  );
+  await sql.query("select pg_notify('tidegate', '')");
+}
+
+/** Releases what waited for one of these keys and waits for nothing any more. */
+export async function releaseUnblocked(sql: PgConnection, refs: Iterable<string>): Promise<void> {
+  const blocked = new Set<string>();
+  const free: string[] = [];
+  for (const item of await openItems(sql, refs)) {
+    const isBlocked = item.status === 'held' || item.refs.some((ref) => blocked.has(ref));
+    if (isBlocked && item.hold === 'key') for (const ref of item.refs) blocked.add(ref);
+    else if (item.status === 'waiting' && !isBlocked) free.push(item.id);
+  }
+  await putInLine(sql, free, null);
+}

@@ -1,0 +1,86 @@
+/** Lanes as the target keeps them: who may write, where each resumes, and what became of every event. */
+import type { Applied, Lease } from '../../core/contracts.ts';
+import type { LaneId, Position } from '../../core/event.ts';
+import type { PgConnection } from '../../wire/postgres/connection.ts';
+import { Format, type FrontendWriter } from '../../wire/postgres/messages.ts';
+import type { Batch } from '../../core/batch.ts';
+
+/** Invariant 8: `events` is the sum of all others. */
+export interface Ledger {
+  readonly events: bigint;
+  readonly upserts: bigint;
+  readonly deletes: bigint;
+  readonly truncates: bigint;
+  readonly stale: bigint;
+  readonly folded: bigint;
+  readonly held: bigint;
+  readonly dropped: bigint;
+}
+
+export interface LaneState {
+  readonly lane: LaneId;
+  readonly epoch: number;
+  readonly position: Position | null;
+  readonly ledger: Ledger;
+  readonly updatedAtMs: number;
+}
+
+const ADVANCE = 'tg_advance';
+
+export function prepareAdvance(writer: FrontendWriter): void {
+  writer.parse(ADVANCE, 'select tidegate.advance($1::text, $2::bigint, $3::text, $4::bigint[])');
+}
+
+/** Moves the lane's checkpoint and counts the batch; fails with FENCED where the lane belongs to a newer lease. */
+export function emitAdvance(writer: FrontendWriter, batch: Batch, lease: Lease, counts: Omit<Applied, 'kind' | 'checkpoint'>): void {
+  const { upserts, deletes, truncates, stale, folded, held, dropped } = counts;
+  const ledger = [batch.events.length, upserts, deletes, truncates, stale, folded, held, dropped];
+  const parameters = [lease.lane, String(lease.epoch), batch.checkpoint.position, `{${ledger.join(',')}}`];
+  writer.bind('', ADVANCE, parameters, Format.Text).execute();
+}
+
+/**
+ * Takes a lane over. A holder that hangs in the middle of a transaction is cut off, so that it keeps no locks; one that is between batches finds
+ * out at its next.
+ */
+export async function acquireLane(sql: PgConnection, lane: LaneId): Promise<Lease> {
+  await sql.query(
+    `select pg_terminate_backend(a.pid) from tidegate.lanes l join pg_stat_activity a on a.pid = l.backend_pid and a.backend_start = l.backend_start
+     where l.lane = $1 and a.pid <> pg_backend_pid() and a.state is distinct from 'idle'`,
+    [lane],
+  );
+  const { rows } = await sql.query(
+    `insert into tidegate.lanes (lane, epoch, backend_pid, backend_start)
+     select $1, 1, pid, backend_start from pg_stat_activity where pid = pg_backend_pid()
+     on conflict (lane) do update set epoch = lanes.epoch + 1, backend_pid = excluded.backend_pid, backend_start = excluded.backend_start,
+       updated_at = clock_timestamp()
+     returning epoch, position`,
+    [lane],
+  );
+  const [epoch, position] = rows[0] ?? [];
+  return {
+    lane,
+    epoch: Number(epoch),
+    // Written by `advance` from a position.
+    checkpoint: position === null || position === undefined ? null : { lane, position: position as Position },
+  };
+}
+
+export async function readLanes(sql: PgConnection): Promise<readonly LaneState[]> {
+  const { rows } = await sql.query(
+    `select lane, epoch, position, extract(epoch from updated_at) * 1000, events, upserts, deletes, truncates, stale, folded, held, dropped
+     from tidegate.lanes order by lane`,
+  );
+  return rows.map(([lane, epoch, position, updatedAt, ...counts]) => {
+    const [events = 0n, upserts = 0n, deletes = 0n, truncates = 0n, stale = 0n, folded = 0n, held = 0n, dropped = 0n] = counts.map(
+      (count) => BigInt(count ?? '0'),
+    );
+    return {
+      lane: lane as LaneId, // Written from one.
+      epoch: Number(epoch),
+      position: (position ?? null) as Position | null, // Written from one.
+      updatedAtMs: Math.floor(Number(updatedAt)),
+      ledger: { events, upserts, deletes, truncates, stale, folded, held, dropped },
+    };
+  });
+}

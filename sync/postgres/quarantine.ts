@@ -1,0 +1,201 @@
+/** The quarantine as people and the replay source see it, over a connection of its own beside the lanes'. */
+import type { ItemStatus, Quarantine, Quarantined, QuarantineFilter, QuarantineItem, ReleaseLog } from '../../core/contracts.ts';
+import type { Clock } from '../../core/clock.ts';
+import type { ChangeEvent, DatasetName } from '../../core/event.ts';
+import { PgError, type PgConnection, type PgParam } from '../../wire/postgres/connection.ts';
+import type { EventFamilies } from '../../wire/postgres/event-bytes.ts';
+import { textArrayParameter } from './arrays.ts';
+import { targetFailure } from './failures.ts';
+import { refOf, settleKeys } from './held-keys.ts';
+import { type HoldMode, HOLD_SQL, holdParameters, ITEM_COLUMNS, itemFrom, openItems, putInLine, releaseUnblocked } from './items.ts';
+import type { Turns } from './turns.ts';
+
+/** How long the replay source sleeps at most where a notification got lost. */
+const CHANGED_MS = 2000;
+const DEADLOCK = '40P01';
+const ATTEMPTS_MAX = 4;
+
+export interface QuarantineParts {
+  readonly pipeline: string;
+  readonly connection: PgConnection;
+  readonly turns: Turns;
+  readonly modeOf: (event: ChangeEvent) => HoldMode;
+  readonly clock: Clock;
+}
+
+export class PostgresQuarantine implements Quarantine, ReleaseLog {
+  readonly #parts: QuarantineParts;
+  readonly #families: EventFamilies = new Map();
+  #isListening = false;
+  #wake = new AbortController();
+
+  constructor(parts: QuarantineParts) {
+    this.#parts = parts;
+    parts.connection.onNotification(() => {
+      this.#wake.abort();
+      this.#wake = new AbortController();
+    });
+  }
+
+  async hold(items: readonly Quarantined[]): Promise<void> {
+    const { pipeline, modeOf } = this.#parts;
+    const parameters = holdParameters(items, pipeline, modeOf) as readonly PgParam[]; // Buffers and one text.
+    await this.#inTurn('holding events', (sql) => sql.query(HOLD_SQL, parameters));
+  }
+
+  async find(filter: QuarantineFilter): Promise<readonly QuarantineItem[]> {
+    const where: string[] = ['pipeline = $1'];
+    const parameters: PgParam[] = [this.#parts.pipeline];
+    const add = (sql: (place: string) => string, value: PgParam | undefined): void => {
+      if (value === undefined) return;
+      parameters.push(value);
+      where.push(sql(`$${parameters.length}`));
+    };
+    add((place) => `dataset = ${place}`, filter.dataset);
+    add((place) => `${place} = any(rules)`, filter.rule);
+    add((place) => `(key = ${place} or moved_from = ${place})`, filter.key);
+    add((place) => `status = any(${place}::text[])`, filter.status === undefined ? undefined : textArrayParameter(filter.status));
+    add((place) => `held_at >= to_timestamp(${place}::float8 / 1000)`, filter.heldFromMs);
+    add((place) => `held_at < to_timestamp(${place}::float8 / 1000)`, filter.heldToMs);
+    add((place) => `(held_at, id) < (select held_at, id from tidegate.quarantine where id = ${place})`, filter.after);
+    parameters.push(filter.limit);
+    const sql = `select ${ITEM_COLUMNS} from tidegate.quarantine where ${where.join(' and ')} order by held_at desc, id desc limit $${parameters.length}`;
+    const { rows } = await this.#inTurn('looking into the quarantine', (connection) => connection.query(sql, parameters));
+    return rows.map((row) => itemFrom(row, this.#families));
+  }
+
+  async get(id: string): Promise<QuarantineItem | null> {
+    const { rows } = await this.#inTurn('looking into the quarantine', (sql) =>
+      sql.query(`select ${ITEM_COLUMNS} from tidegate.quarantine where id = $1 and pipeline = $2`, [id, this.#parts.pipeline]),
+    );
+    const row = rows[0];
+    return row === undefined ? null : itemFrom(row, this.#families);
+  }
+
+  async counts(): Promise<readonly { dataset: DatasetName; status: ItemStatus; count: number }[]> {
+    const { rows } = await this.#inTurn('counting the quarantine', (sql) =>
+      sql.query('select dataset, status, count(*) from tidegate.quarantine where pipeline = $1 group by 1, 2 order by 1, 2', [
+        this.#parts.pipeline,
+      ]),
+    );
+    // Written by us from a dataset's name, and held by a check constraint.
+    return rows.map(([dataset, status, count]) => ({
+      dataset: dataset as DatasetName,
+      status: status as ItemStatus,
+      count: Number(count),
+    }));
+  }
+
+  release(ids: readonly string[], by: string): Promise<readonly string[]> {
+    return this.#transaction('releasing', async (sql) => {
+      const chosen = new Set(ids);
+      const open = await openItems(sql, await this.#refsOf(sql, ids));
+      const refs = new Set<string>();
+      // What shares a key with a chosen item goes along where the key is held; so do those that share one with these.
+      for (let before = -1; before < chosen.size + refs.size;) {
+        before = chosen.size + refs.size;
+        for (const { id, refs: own, hold } of open) {
+          if (hold !== 'key') continue;
+          if (own.some((ref) => refs.has(ref))) chosen.add(id);
+          if (chosen.has(id)) for (const ref of own) refs.add(ref);
+        }
+      }
+      const inLine = open.filter(({ id, status }) => chosen.has(id) && status !== 'released').map(({ id }) => id);
+      await putInLine(sql, inLine, by);
+      return inLine;
+    });
+  }
+
+  discard(ids: readonly string[], by: string, why: string): Promise<readonly string[]> {
+    return this.#transaction('discarding', async (sql) => {
+      const refs = await this.#refsOf(sql, ids);
+      await openItems(sql, refs); // Locks their keys.
+      const { rows } = await sql.query(
+        `update tidegate.quarantine set status = 'discarded', settled_at = clock_timestamp(), by_whom = $2, why = $3
+         where id = any($1::text[]) and pipeline = $4 and status in ('held', 'waiting', 'released') returning id, dataset, key, moved_from`,
+        [textArrayParameter(ids), by, why, this.#parts.pipeline],
+      );
+      await settleKeys(
+        sql,
+        rows.flatMap(([, dataset, key, movedFrom]) => refsIn(dataset, key, movedFrom)),
+      );
+      await releaseUnblocked(sql, refs);
+      return rows.map(([id]) => id ?? '');
+    });
+  }
+
+  async outrun(ids: readonly string[]): Promise<ReadonlySet<string>> {
+    const { rows } = await this.#inTurn('comparing versions', (sql) =>
+      sql.query(
+        `select q.id from tidegate.quarantine q join tidegate.held_keys h on h.dataset = q.dataset and h.key = q.key
+         where q.id = any($1::text[]) and q.pipeline = $2 and h.version >= q.version`,
+        [textArrayParameter(ids), this.#parts.pipeline],
+      ),
+    );
+    return new Set(rows.map(([id]) => id ?? ''));
+  }
+
+  async releasedAfter(after: bigint, limit: number): Promise<readonly { readonly seq: bigint; readonly item: Quarantined }[]> {
+    const { rows } = await this.#inTurn('reading released events', (sql) =>
+      sql.query(
+        `select ${ITEM_COLUMNS}, released_seq from tidegate.quarantine
+         where status = 'released' and released_seq > $1 and pipeline = $2 order by released_seq limit $3`,
+        [after, this.#parts.pipeline, limit],
+      ),
+    );
+    return rows.map((row) => ({ seq: BigInt(row.at(-1) ?? '0'), item: itemFrom(row, this.#families) }));
+  }
+
+  async changed(signal: AbortSignal): Promise<void> {
+    const { clock } = this.#parts;
+    const wake = this.#wake.signal;
+    if (!this.#isListening) {
+      await this.#inTurn('listening', (sql) => sql.script('listen tidegate'));
+      this.#isListening = true;
+      return; // What came before it listened is to be read first.
+    }
+    await clock.sleep(CHANGED_MS, AbortSignal.any([signal, wake]));
+  }
+
+  async #refsOf(sql: PgConnection, ids: readonly string[]): Promise<Set<string>> {
+    const { rows } = await sql.query(
+      `select dataset, key, moved_from from tidegate.quarantine where id = any($1::text[]) and pipeline = $2`,
+      [textArrayParameter(ids), this.#parts.pipeline],
+    );
+    return new Set(rows.flatMap(([dataset, key, movedFrom]) => refsIn(dataset, key, movedFrom).map((ref) => refOf(ref.dataset, ref.key))));
+  }
+
+  async #inTurn<T>(doing: string, work: (sql: PgConnection) => Promise<T>): Promise<T> {
+    const { turns, connection } = this.#parts;
+    try {
+      return await turns.take(() => work(connection));
+    } catch (error) {
+      throw targetFailure(error, doing);
+    }
+  }
+
+  /** People's own work is done again where it met a lane's on the same keys in another order. */
+  #transaction<T>(doing: string, work: (sql: PgConnection) => Promise<T>): Promise<T> {
+    return this.#inTurn(doing, async (sql) => {
+      for (let attempt = 1; ; attempt++) {
+        await sql.script('begin');
+        try {
+          const result = await work(sql);
+          await sql.script('commit');
+          return result;
+        } catch (error) {
+          if (sql.open) await sql.script('rollback');
+          if (!(error instanceof PgError && error.code === DEADLOCK && attempt < ATTEMPTS_MAX)) throw error;
+        }
+      }
+    });
+  }
+}
+
+function refsIn(
+  dataset: string | null | undefined,
+  key: string | null | undefined,
+  movedFrom: string | null | undefined,
+): { dataset: string; key: string }[] {
+  return [key, movedFrom].flatMap((one) => (one === null || one === undefined ? [] : [{ dataset: dataset ?? '', key: one }]));
+}

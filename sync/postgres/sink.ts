@@ -1,0 +1,255 @@
+/**
+ * PostgreSQL as a target. A batch is one transaction: its rows, its held events, its counts and its checkpoint.
+ *
+ * The common road needs no answer before it commits: everything goes in one write, ended by one Sync, as one implicit transaction. Where the
+ * outcome has to be known first (keys with something held, updates that bring only some cells, released events, rows that the target
+ * refuses) the careful road takes an explicit transaction; see careful.ts.
+ */
+import { type Batch, Verdict } from '../../core/batch.ts';
+import { type Clock, systemClock } from '../../core/clock.ts';
+import type { Applied, Lease, Quarantine, Quarantined, Refused, ReleaseLog, Sink } from '../../core/contracts.ts';
+import type { ScoreColumns } from '../../core/batch.ts';
+import { PipelineError } from '../../core/errors.ts';
+import type { ChangeEvent, ColumnType, Dataset, DatasetName, LaneId } from '../../core/event.ts';
+import { PgConnection } from '../../wire/postgres/connection.ts';
+import { Format, FrontendWriter } from '../../wire/postgres/messages.ts';
+import { CarefulRoad } from './careful.ts';
+import { isRefusal, targetFailure } from './failures.ts';
+import { fold } from './fold.ts';
+import { keysOf, refOf } from './held-keys.ts';
+import { type HoldMode, HOLD_SQL, holdParameters } from './items.ts';
+import { acquireLane, emitAdvance, type LaneState, prepareAdvance, readLanes } from './lanes.ts';
+import { migrate } from './migrations.ts';
+import { PostgresQuarantine } from './quarantine.ts';
+import { Statements } from './statements.ts';
+import { Tables } from './tables.ts';
+import { Turns } from './turns.ts';
+import { keepsScore, Writes } from './writes.ts';
+
+export type { LaneState, Ledger } from './lanes.ts';
+export { probePostgresTarget } from './probe.ts';
+
+export interface PostgresSinkOptions {
+  /** The target's name in the config. */
+  readonly name: string;
+  readonly url: string;
+  /** Where the tables are: one per dataset, under the table's own name. */
+  readonly schema: string;
+  readonly tables: { readonly create: boolean; readonly widen: boolean };
+  /** Whether later events of a held key wait for it; null for the default: `key` where an update may leave cells out, else `event`. */
+  readonly hold: (dataset: DatasetName) => HoldMode | null;
+  readonly scores: readonly { readonly dataset: DatasetName; readonly write: ScoreColumns }[];
+  /** Of the sessions that write; null leaves it to the server. */
+  readonly synchronousCommit?: 'on' | 'off' | null;
+  readonly pipeline: string;
+  readonly clock?: Clock;
+}
+
+export interface PostgresSink extends Sink {
+  readonly quarantine: Quarantine & ReleaseLog;
+  lanes(): Promise<readonly LaneState[]>;
+}
+
+/** Types whose values can be long enough for PostgreSQL to leave them out of an update that does not change them. */
+const TOASTABLE: ReadonlySet<ColumnType> = new Set(['text', 'json', 'bytes', 'other', 'decimal']);
+/** How long a transaction may stand still: a process that hangs in one must not keep its locks for ever. */
+const IDLE_IN_TRANSACTION = '10s';
+const HOLD = 'tg_hold';
+
+/** Connects and makes what Tidegate keeps in the target. Throws TARGET_* errors. */
+export async function postgresSink(options: PostgresSinkOptions): Promise<PostgresSink> {
+  try {
+    const desk = await PgConnection.connect({ url: options.url, applicationName: `tidegate ${options.pipeline}` });
+    try {
+      await migrate(desk);
+      return new Target(options, desk);
+    } catch (error) {
+      desk.destroy();
+      throw error;
+    }
+  } catch (error) {
+    throw targetFailure(error, `opening the target ${options.name}`);
+  }
+}
+
+class Target implements PostgresSink {
+  readonly name: string;
+  readonly quarantine: PostgresQuarantine;
+  readonly #options: PostgresSinkOptions;
+  readonly #desk: PgConnection;
+  readonly #turns = new Turns();
+  readonly #modes = new WeakMap<Dataset, HoldMode>();
+  readonly #writer = new FrontendWriter(1 << 20);
+  #lane: LaneSession | null = null;
+
+  constructor(options: PostgresSinkOptions, desk: PgConnection) {
+    this.name = options.name;
+    this.#options = options;
+    this.#desk = desk;
+    const { pipeline, clock = systemClock } = options;
+    this.quarantine = new PostgresQuarantine({ pipeline, connection: desk, turns: this.#turns, modeOf: this.#modeOf, clock });
+  }
+
+  async acquire(lane: LaneId): Promise<Lease> {
+    try {
+      const session = (this.#lane ??= await this.#openLane());
+      const lease = await acquireLane(session.sql, lane);
+      await this.#readHeldKeys(session);
+      return lease;
+    } catch (error) {
+      throw targetFailure(error, `taking over the lane ${lane} at ${this.name}`);
+    }
+  }
+
+  async apply(batch: Batch, held: readonly Quarantined[], lease: Lease, signal: AbortSignal): Promise<Applied | Refused> {
+    const session = this.#lane;
+    if (session === null) throw new PipelineError('BUG', `${this.name} is to write a lane it never acquired`);
+    signal.throwIfAborted();
+    const cut = (): void => session.sql.destroy();
+    signal.addEventListener('abort', cut, { once: true });
+    try {
+      for (const { event } of held) for (const key of keysOf(event)) session.heldKeys.add(refOf(event.dataset.name, key));
+      const isCommon = batch.origin !== 'replay' && !this.#isTouched(session, batch, held);
+      const applied = isCommon ? await this.#commonRoad(session, batch, held, lease) : null;
+      return applied ?? (await session.careful.apply(batch, held, lease));
+    } catch (error) {
+      const failure = targetFailure(error, `writing to ${this.name}`);
+      // Somebody may have mended the tables by the next run.
+      if (failure instanceof PipelineError && failure.code === 'TARGET_SCHEMA') session.forget();
+      throw failure;
+    } finally {
+      signal.removeEventListener('abort', cut);
+    }
+  }
+
+  async lanes(): Promise<readonly LaneState[]> {
+    try {
+      return await this.#turns.take(() => readLanes(this.#desk));
+    } catch (error) {
+      throw targetFailure(error, `reading the lanes at ${this.name}`);
+    }
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await Promise.all([this.#desk.close(), this.#lane?.sql.close()]);
+  }
+
+  /** Answers null, with the target as it was, where the careful road has to be taken. */
+  async #commonRoad(session: LaneSession, batch: Batch, held: readonly Quarantined[], lease: Lease): Promise<Applied | null> {
+    const { events, scores } = batch;
+    const folded = fold(events, { takes: (i) => batch.passes(i), keepsRow: (i) => keepsRow(batch, i) });
+    const plan = await session.writes.plan(folded, scores);
+    if (plan.isUncertain) return null;
+    const counts = {
+      upserts: folded.upserts,
+      deletes: folded.deletes,
+      truncates: folded.truncates,
+      stale: 0,
+      folded: folded.folded,
+      held: held.length,
+      dropped: countOf(batch.verdicts, Verdict.Drop),
+    };
+    const writer = this.#writer.reset();
+    emitAdvance(writer, batch, lease, counts);
+    if (held.length > 0) writer.bind('', HOLD, holdParameters(held, this.#options.pipeline, this.#modeOf), HOLD_FORMATS).execute();
+    session.writes.emit(plan, scores, writer);
+    try {
+      await session.sql.exchange(writer.sync().bytes());
+    } catch (error) {
+      if (!isRefusal(error)) throw error;
+      return null;
+    }
+    return { kind: 'applied', checkpoint: batch.checkpoint, ...counts };
+  }
+
+  /** Whether an event that passes concerns a key that has, or may have, something held. */
+  #isTouched({ heldKeys }: LaneSession, batch: Batch, held: readonly Quarantined[]): boolean {
+    if (heldKeys.size === 0) return false;
+    // Items that wait for their key may be free by now, and who only waits is told so in the transaction that holds it.
+    if (held.some(({ findings }) => findings.some(({ rule }) => rule === 'hold.key'))) return true;
+    for (const [index, event] of batch.events.entries()) {
+      if (!batch.passes(index)) continue;
+      const { name } = event.dataset;
+      if (event.op === 'truncate' || heldKeys.has(refOf(name, event.key))) return true;
+      if (event.movedFrom !== null && heldKeys.has(refOf(name, event.movedFrom))) return true;
+    }
+    return false;
+  }
+
+  async #openLane(): Promise<LaneSession> {
+    const { url, pipeline, schema, tables: table, scores, synchronousCommit } = this.#options;
+    const sql = await PgConnection.connect({
+      url,
+      applicationName: `tidegate ${pipeline} lane`,
+      settings: {
+        idle_in_transaction_session_timeout: IDLE_IN_TRANSACTION,
+        // The planner knows nothing of staged rows: without these it may read a whole table for a few of them.
+        enable_hashjoin: 'off',
+        enable_mergejoin: 'off',
+        ...(synchronousCommit === undefined || synchronousCommit === null ? {} : { synchronous_commit: synchronousCommit }),
+      },
+    });
+    const byDataset = new Map<DatasetName, ScoreColumns[]>();
+    for (const { dataset, write } of scores) byDataset.set(dataset, [...(byDataset.get(dataset) ?? []), write]);
+    const tables = new Tables(sql, { schema, create: table.create, widen: table.widen, scores: byDataset });
+    const statements = new Statements(sql, tables);
+    const writes = new Writes(tables, statements);
+    const heldKeys = new Set<string>();
+    const writer = new FrontendWriter();
+    prepareAdvance(writer);
+    writer.parse(HOLD, HOLD_SQL);
+    await sql.exchange(writer.sync().bytes());
+    const careful = new CarefulRoad({
+      sql,
+      writes,
+      heldKeys,
+      pipeline,
+      holdStatement: HOLD,
+      holdFormats: HOLD_FORMATS,
+      modeOf: this.#modeOf,
+    });
+    const forget = (): void => {
+      tables.forget();
+      statements.forget();
+    };
+    return { sql, writes, careful, heldKeys, forget };
+  }
+
+  /** Only the lane that writes a key adds to what is held of it, so this set, kept by its one writer, misses nothing. */
+  async #readHeldKeys({ sql, heldKeys }: LaneSession): Promise<void> {
+    const { rows } = await sql.query('select dataset, key from tidegate.held_keys');
+    heldKeys.clear();
+    for (const [dataset, key] of rows) heldKeys.add(refOf(dataset ?? '', key ?? ''));
+  }
+
+  readonly #modeOf = ({ dataset }: ChangeEvent): HoldMode => {
+    const known = this.#modes.get(dataset);
+    if (known !== undefined) return known;
+    const mode = this.#options.hold(dataset.name) ?? (dataset.columns.some(({ type }) => TOASTABLE.has(type)) ? 'key' : 'event');
+    this.#modes.set(dataset, mode);
+    return mode;
+  };
+}
+
+interface LaneSession {
+  readonly sql: PgConnection;
+  readonly writes: Writes;
+  readonly careful: CarefulRoad;
+  /** Every key with something held, and some that had. */
+  readonly heldKeys: Set<string>;
+  readonly forget: () => void;
+}
+
+/** Eleven arrays in binary, the status, and the pipeline's name as text. */
+const HOLD_FORMATS: readonly Format[] = [...Array.from({ length: 12 }, () => Format.Binary), Format.Text];
+
+function keepsRow(batch: Batch, index: number): boolean {
+  const event = batch.events[index];
+  return event !== undefined && batch.scores.length > 0 && keepsScore(event, index, batch.scores);
+}
+
+function countOf(verdicts: Uint8Array, verdict: number): number {
+  let count = 0;
+  for (const one of verdicts) if (one === verdict) count++;
+  return count;
+}

@@ -1,0 +1,204 @@
+/**
+ * What is written to one table in one form, as SQL prepared once per session: rows by COPY into a staging table and one statement, or row by
+ * row with parameters. A form is what the rows have in common: which cells they bring, how these are encoded, which scores they carry.
+ */
+import type { ScoreColumns } from '../../core/batch.ts';
+import type { PgConnection } from '../../wire/postgres/connection.ts';
+import { quoteIdent } from '../../wire/postgres/ident.ts';
+import { FrontendWriter } from '../../wire/postgres/messages.ts';
+import type { RewriteOids } from '../../wire/postgres/oids.ts';
+import type { PgColumnType } from '../../wire/postgres/row.ts';
+import { SCORE_TYPES, type Table, type Tables } from './tables.ts';
+
+export type WriteKind = 'upsert' | 'partial' | 'delete' | 'move';
+
+export interface Form {
+  readonly kind: WriteKind;
+  readonly table: Table;
+  /** Of the cells, where they are encoded; null where they are plain values, sent as text. */
+  readonly types: readonly PgColumnType[] | null;
+  /** Which of the dataset's columns a row brings. */
+  readonly columns: readonly number[];
+  /** Which scores are written. */
+  readonly scores: readonly ScoreColumns[];
+}
+
+/** One cell of a staged row. */
+export type StagedCell =
+  | { readonly from: 'after' | 'key'; readonly column: number; readonly rewrite: RewriteOids | null }
+  | { readonly from: 'score'; readonly score: number; readonly part: 'score' | 'model' | 'at' };
+
+/** A form as the session knows it. */
+export interface Prepared {
+  readonly form: Form;
+  readonly number: number;
+  readonly columns: readonly StagedColumn[];
+  /** In the order of the staging table's columns and of the parameters. */
+  readonly cells: readonly StagedCell[];
+  /** Names of prepared statements, for the n-th use of the form in one transaction. */
+  readonly bulk: { readonly copy: string; readonly write: string }[];
+  readonly row: readonly string[];
+}
+
+export interface StagedColumn {
+  readonly cell: StagedCell;
+  readonly name: string;
+  readonly staged: string;
+  readonly oid: number;
+  /** The target's column. */
+  readonly target: string;
+  /** The target's type, where the staged one has to be read from its text. */
+  readonly cast: string | null;
+}
+
+/** How often one transaction stages one form in bulk; beyond it goes row by row. */
+const STAGES_MAX = 3;
+
+export class Statements {
+  readonly #sql: PgConnection;
+  readonly #tables: Tables;
+  readonly #prepared = new Map<Table, Map<string, Prepared>>();
+  #count = 0;
+
+  constructor(sql: PgConnection, tables: Tables) {
+    this.#sql = sql;
+    this.#tables = tables;
+  }
+
+  /** Forgets everything: the tables changed. What the session still has of it is in nobody's way. */
+  forget(): void {
+    this.#prepared.clear();
+  }
+
+  known(table: Table, key: string): Prepared | undefined {
+    return this.#prepared.get(table)?.get(key);
+  }
+
+  /** Prepares a form, to be sent row by row, under a key of the caller's. */
+  async prepare(key: string, form: Form): Promise<Prepared> {
+    const columns = this.#stagedColumns(form);
+    const number = ++this.#count;
+    const row = rowStatements(form, columns);
+    const prepared: Prepared = {
+      form,
+      number,
+      columns,
+      cells: columns.map(({ cell }) => cell),
+      bulk: [],
+      row: row.map((_, i) => `tg${number}_r${i}`),
+    };
+    const writer = new FrontendWriter();
+    const oids = columns.map(({ oid }) => oid);
+    for (const [i, sql] of row.entries()) writer.parse(prepared.row[i] ?? '', sql, oids);
+    await this.#sql.exchange(writer.sync().bytes());
+    let known = this.#prepared.get(form.table);
+    if (known === undefined) this.#prepared.set(form.table, (known = new Map<string, Prepared>()));
+    known.set(key, prepared);
+    return prepared;
+  }
+
+  /** Makes it possible to send a form in bulk, `uses` times in one transaction. Not inside a transaction: the staging tables would go with it. */
+  async stage(prepared: Prepared, uses: number): Promise<void> {
+    const { form, bulk, columns, number } = prepared;
+    for (let use = bulk.length; use < Math.min(uses, STAGES_MAX); use++) {
+      const stage = `tidegate_${number}_${use}`;
+      const list = columns.map(({ name, staged }) => `${name} ${staged}`).join(', ');
+      await this.#sql.script(`create temp table ${stage} (${list}) on commit delete rows`);
+      const names = { copy: `tg${number}_c${use}`, write: `tg${number}_w${use}` };
+      const writer = new FrontendWriter();
+      writer.parse(names.copy, `copy pg_temp.${stage} from stdin (format ${form.types === null ? 'text' : 'binary'})`);
+      writer.parse(names.write, bulkStatement(form, columns, `pg_temp.${stage}`));
+      await this.#sql.exchange(writer.sync().bytes());
+      bulk.push(names);
+    }
+  }
+
+  #stagedColumns({ kind, table, types, columns, scores }: Form): StagedColumn[] {
+    const staged: StagedColumn[] = [];
+    const add = (from: 'after' | 'key', column: number): void => {
+      const target = table.columns[column];
+      if (target === null || target === undefined) return; // Generated at the target.
+      const type = types?.[column];
+      const passage = type === undefined ? null : this.#tables.passage(type);
+      staged.push({
+        cell: { from, column, rewrite: passage?.rewrite ?? null },
+        name: `${from === 'key' ? 'k' : 'c'}${column}`,
+        staged: passage?.staged ?? target.type,
+        oid: passage?.oid ?? target.oid,
+        target: quoteIdent(target.name),
+        cast: passage === null || passage.oid === target.oid ? null : target.type,
+      });
+    };
+    if (kind !== 'delete') for (const column of columns) add('after', column);
+    if (kind !== 'upsert') for (const column of table.dataset.key) add('key', column);
+    for (const [score, write] of scores.entries()) {
+      for (const part of ['score', 'model', 'at'] as const) {
+        const name = write[part];
+        if (name === null) continue;
+        const { type, oid } = SCORE_TYPES[part];
+        staged.push({
+          cell: { from: 'score', score, part },
+          name: `s${score}_${part}`,
+          staged: type,
+          oid,
+          target: quoteIdent(name),
+          cast: null,
+        });
+      }
+    }
+    return staged;
+  }
+}
+
+const cast = (expression: string, { cast: type }: StagedColumn): string => (type === null ? expression : `${expression}::text::${type}`);
+
+const isKeyCell = ({ cell }: StagedColumn): boolean => cell.from === 'key';
+
+function upsert(form: Form, columns: readonly StagedColumn[], values: string): string {
+  const { table } = form;
+  const key = table.dataset.key.map((i) => quoteIdent(table.dataset.columns[i]?.name ?? ''));
+  const set = columns.flatMap(({ cell, target }) =>
+    cell.from === 'after' && table.dataset.key.includes(cell.column) ? [] : [`${target} = excluded.${target}`],
+  );
+  return `insert into ${table.qualified} (${columns.map(({ target }) => target).join(', ')}) ${values}
+    on conflict (${key.join(', ')}) do ${set.length === 0 ? 'nothing' : `update set ${set.join(', ')}`}`;
+}
+
+const assignments = (columns: readonly StagedColumn[], value: (column: StagedColumn, index: number) => string): string[] =>
+  columns.flatMap((column, index) => (isKeyCell(column) ? [] : [`${column.target} = ${value(column, index)}`]));
+
+const matches = (columns: readonly StagedColumn[], value: (column: StagedColumn, index: number) => string, alias = 't'): string =>
+  columns.flatMap((column, index) => (isKeyCell(column) ? [`${alias}.${column.target} = ${value(column, index)}`] : [])).join(' and ');
+
+function bulkStatement(form: Form, columns: readonly StagedColumn[], stage: string): string {
+  const staged = (column: StagedColumn): string => cast(`s.${column.name}`, column);
+  const { qualified } = form.table;
+  if (form.kind === 'upsert') return upsert(form, columns, `select ${columns.map(staged).join(', ')} from ${stage} s`);
+  if (form.kind === 'delete') return `delete from ${qualified} t using ${stage} s where ${matches(columns, staged)}`;
+  return `update ${qualified} t set ${assignments(columns, staged).join(', ')} from ${stage} s where ${matches(columns, staged)}`;
+}
+
+/** Parameters are the columns in order. Of a move: what makes room at the new key, the update, and, of a whole row, the insert where there was none. */
+function rowStatements(form: Form, columns: readonly StagedColumn[]): string[] {
+  const value = (column: StagedColumn, index: number): string => cast(`$${index + 1}`, column);
+  const { qualified } = form.table;
+  if (form.kind === 'upsert') return [upsert(form, columns, `values (${columns.map(value).join(', ')})`)];
+  if (form.kind === 'delete') return [`delete from ${qualified} t where ${matches(columns, value)}`];
+  const set = assignments(columns, value);
+  const update = `update ${qualified} t set ${set.join(', ')} where ${matches(columns, value)}`;
+  if (form.kind === 'partial') return [update];
+  const after = columns.filter((column) => !isKeyCell(column));
+  const atNewKey = form.table.dataset.key
+    .map((key) => columns.findIndex(({ cell }) => cell.from === 'after' && cell.column === key))
+    .map((index) => {
+      const column = columns[index];
+      return column === undefined ? 'false' : `t.${column.target} = ${value(column, index)}`;
+    })
+    .join(' and ');
+  const room = `delete from ${qualified} t where ${atNewKey} and exists (select 1 from ${qualified} o where ${matches(columns, value, 'o')})`;
+  if (form.columns.length < form.table.dataset.columns.length) return [room, update];
+  const insert = `insert into ${qualified} (${after.map(({ target }) => target).join(', ')})
+    select ${columns.flatMap((column, index) => (isKeyCell(column) ? [] : [value(column, index)])).join(', ')}
+    where not exists (select 1 from ${qualified} t where ${atNewKey})`;
+  return [room, update, insert];
+}

@@ -1,0 +1,315 @@
+/** Folded groups become messages to the target: entries of one form together, in bulk where they are many. */
+import { type Scores, ScoreStatus, type ScoreColumns } from '../../core/batch.ts';
+import type { ChangeEvent, Row } from '../../core/event.ts';
+import { PipelineError } from '../../core/errors.ts';
+import type { PgResult } from '../../wire/postgres/connection.ts';
+import { Format, type FrontendWriter, type ParameterBytes } from '../../wire/postgres/messages.ts';
+import { type PgColumnType, PgRow } from '../../wire/postgres/row.ts';
+import { copyText, isEncoded, valueText, writeEncoded } from './cells.ts';
+import { type Entry, type Folded, type Group, isUnchanged, MergedRow } from './fold.ts';
+import type { Form, Prepared, StagedCell, Statements, WriteKind } from './statements.ts';
+import type { Table, Tables } from './tables.ts';
+
+/** From here on rows are staged by COPY; below, one statement each is cheaper (see bench/sync.ts). */
+const BULK_ROWS_MIN = 24;
+/** Size at which a COPY begins its next message. */
+const COPY_MESSAGE_BYTES = 1 << 18;
+/** "PGCOPY\n\xff\r\n\0", no flags, no extension. */
+const COPY_HEADER = Buffer.from('5047434f50590aff0d0a000000000000000000', 'hex');
+/** Microseconds from 1970 to 2000, where PostgreSQL's timestamps begin. */
+const EPOCH_MS = 946_684_800_000;
+
+/** Entries of one form in one group. */
+interface Part {
+  readonly form: Form;
+  readonly prepared: Prepared;
+  readonly entries: Entry[];
+}
+
+export interface Plan {
+  readonly steps: readonly ({ readonly truncate: Table } | Part)[];
+  /** Some of what will be counted as written may turn out to have no row at the target. */
+  readonly isUncertain: boolean;
+}
+
+export class Writes {
+  readonly #tables: Tables;
+  readonly #statements: Statements;
+
+  constructor(tables: Tables, statements: Statements) {
+    this.#tables = tables;
+    this.#statements = statements;
+  }
+
+  /**
+   * Opens tables and prepares statements, each once. Inside a transaction all tables must be known already, and what was not staged before it
+   * goes row by row. Throws TARGET_SCHEMA.
+   */
+  async plan({ groups }: Pick<Folded, 'groups'>, scores: readonly Scores[], inTransaction = false): Promise<Plan> {
+    const uses = new Map<Prepared, number>();
+    const steps: ({ truncate: Table } | Part)[] = [];
+    let isUncertain = false;
+    for (const group of groups) {
+      const table = this.#tables.known(group.dataset) ?? (await this.#tables.open(group.dataset, typesOf(group)));
+      if (group.truncate) steps.push({ truncate: table });
+      const own = scores.filter(({ dataset }) => dataset === group.dataset.name);
+      for (const [key, { kind, entries }] of partition(group, own)) {
+        isUncertain ||= kind === 'partial' || (kind === 'move' && entries.some(({ partial }) => partial));
+        let prepared = this.#statements.known(table, key);
+        if (prepared === undefined) prepared = await this.#statements.prepare(key, formOf(kind, table, entries, own));
+        if (entries.length >= BULK_ROWS_MIN && kind !== 'move' && !inTransaction) {
+          const use = (uses.get(prepared) ?? 0) + 1;
+          uses.set(prepared, use);
+          if (prepared.bulk.length < use) await this.#statements.stage(prepared, use);
+        }
+        steps.push({ form: prepared.form, prepared, entries });
+      }
+    }
+    return { steps, isUncertain };
+  }
+
+  /**
+   * Writes the messages of a plan, and answers a reader of their results: how many partial updates (and moves with cells missing) found
+   * no row at the target.
+   */
+  emit(plan: Plan, scores: readonly Scores[], writer: FrontendWriter): (results: readonly PgResult[]) => number {
+    const uses = new Map<Prepared, number>();
+    /** Per statement how many rows it has to touch; -1 where it does not matter. */
+    const expected: number[] = [];
+    for (const step of plan.steps) {
+      if ('truncate' in step) {
+        writer.parse('', `truncate ${step.truncate.qualified}`).bind('', '', [], Format.Text).execute();
+        expected.push(-1);
+        continue;
+      }
+      const { prepared, entries, form } = step;
+      const own = scores.filter(({ dataset }) => dataset === form.table.dataset.name);
+      const isPartial = form.kind === 'partial' || (form.kind === 'move' && prepared.row.length === 2);
+      const use = uses.get(prepared) ?? 0;
+      const bulk = prepared.bulk[use];
+      if (entries.length >= BULK_ROWS_MIN && bulk !== undefined) {
+        uses.set(prepared, use + 1);
+        writer.bind('', bulk.copy, [], Format.Text).execute();
+        if (form.types === null) copyAsText(writer, prepared, entries, own);
+        else copyBinary(writer, prepared, entries, own);
+        writer.copyDone().bind('', bulk.write, [], Format.Text).execute();
+        expected.push(-1, isPartial ? entries.length : -1);
+        continue;
+      }
+      for (const entry of entries) {
+        const parameters = prepared.cells.map((cell) => parameterOf(cell, entry, own, form.types !== null));
+        for (const [i, name] of prepared.row.entries()) {
+          writer.bind('', name, parameters, form.types === null ? Format.Text : Format.Binary).execute();
+          expected.push(isPartial && i === prepared.row.length - 1 ? 1 : -1);
+        }
+      }
+    }
+    return (results) => {
+      let missing = 0;
+      for (const [i, rows] of expected.entries()) if (rows > 0) missing += rows - (results[i]?.affected ?? 0);
+      return missing;
+    };
+  }
+}
+
+type Parts = Map<string, { kind: WriteKind; entries: Entry[] }>;
+
+/** Entries by their form's key. Deletes come first, so that they make room for what has their unique values now. */
+function partition(group: Group, scores: readonly Scores[]): Parts {
+  const parts: Parts = new Map();
+  const columns = group.dataset.columns.length;
+  if (group.move !== null) {
+    parts.set(keyOfForm('move', group.move, columns, scores), { kind: 'move', entries: [group.move] });
+    return parts;
+  }
+  const deletes = new Map<string, Entry[]>();
+  // Nearly all of a batch: whole rows as they came from the source, none of them scored.
+  const plain: Entry[] = [];
+  for (const entry of group.entries.values()) {
+    const { row } = entry;
+    if (row === null) {
+      const key = keyOfForm('delete', entry, columns, []);
+      const known = deletes.get(key);
+      if (known === undefined) deletes.set(key, [entry]);
+      else known.push(entry);
+      continue;
+    }
+    if (!entry.partial && scores.length === 0 && row instanceof PgRow) {
+      plain.push(entry);
+      continue;
+    }
+    const kind = entry.partial ? 'partial' : 'upsert';
+    const key = keyOfForm(kind, entry, columns, scores);
+    const known = parts.get(key);
+    if (known === undefined) parts.set(key, { kind, entries: [entry] });
+    else known.entries.push(entry);
+  }
+  const ordered: Parts = new Map([...deletes].map(([key, entries]) => [key, { kind: 'delete', entries }]));
+  if (plain.length > 0) {
+    const key = 'upsert b *';
+    const known = parts.get(key);
+    if (known === undefined) ordered.set(key, { kind: 'upsert', entries: plain });
+    else known.entries.push(...plain);
+  }
+  for (const [key, part] of parts) ordered.set(key, part);
+  return ordered;
+}
+
+/** What tells forms of one table apart: kind, encoding, cells that are brought, scores that are written. */
+function keyOfForm(kind: WriteKind, entry: Entry, columns: number, scores: readonly Scores[]): string {
+  const row = kind === 'delete' ? entry.event.before : entry.row;
+  const encoding = row !== null && isEncoded(row, columns) ? 'b' : 't';
+  if (kind === 'delete') return `delete ${encoding}`;
+  let cells = '*';
+  if (entry.partial && row !== null) {
+    cells = '';
+    for (let column = 0; column < columns; column++) cells += isUnchanged(row, column) ? '-' : '+';
+  }
+  let asked = '';
+  for (const score of scores) asked += scoreOf(entry, score) === NOT_ASKED ? '-' : '+';
+  return `${kind} ${encoding} ${cells}${asked.includes('+') ? ` ${asked}` : ''}`;
+}
+
+function formOf(kind: WriteKind, table: Table, entries: readonly Entry[], scores: readonly Scores[]): Form {
+  const entry = entries[0];
+  if (entry === undefined) throw new PipelineError('BUG', 'a form without entries');
+  const { columns: all, key } = table.dataset;
+  const row = kind === 'delete' ? entry.event.before : entry.row;
+  const types = row !== null && isEncoded(row, all.length) ? encodedTypes(row) : null;
+  const written = scores.flatMap((score) => (kind !== 'delete' && scoreOf(entry, score) !== NOT_ASKED ? [score.write] : []));
+  let columns = all.map((_, i) => i);
+  if (row !== null && entry.partial) columns = columns.filter((column) => !isUnchanged(row, column));
+  if (kind === 'partial') {
+    const beside = columns.filter((column) => !key.includes(column));
+    columns = beside.length === 0 && written.length === 0 ? columns.filter((column) => column === key[0]) : beside;
+  }
+  return { kind, table, types, columns, scores: written satisfies readonly ScoreColumns[] };
+}
+
+function typesOf({ entries, move }: Group): readonly PgColumnType[] | null {
+  for (const { row, event } of move === null ? entries.values() : [move]) {
+    const types = encodedTypes(row ?? event.before);
+    if (types !== null) return types;
+  }
+  return null;
+}
+
+function encodedTypes(row: Row | null): readonly PgColumnType[] | null {
+  const origin = row instanceof MergedRow ? row.origin(0) : row;
+  return origin instanceof PgRow ? origin.relation.types : null;
+}
+
+const NOT_ASKED = -1;
+const NO_SCORE = -2;
+
+/** The index of the event whose score an entry's row has; NOT_ASKED where the row's score stays as it is, NO_SCORE where it has none. */
+function scoreOf(entry: Entry, score: Scores): number {
+  for (let at: Entry | null = entry; at !== null; at = at.earlier) {
+    const status = score.status[at.index];
+    if (status === ScoreStatus.Scored) return at.index;
+    if (status === ScoreStatus.Unavailable) return NO_SCORE;
+  }
+  return entry.fresh ? NO_SCORE : NOT_ASKED;
+}
+
+/** The scores that a form writes, in its order: those asked for in this entry. */
+function scoreFor(entry: Entry, scores: readonly Scores[], place: number): { score: Scores; index: number } {
+  let at = 0;
+  for (const score of scores) {
+    const index = scoreOf(entry, score);
+    if (index === NOT_ASKED) continue;
+    if (at === place) return { score, index };
+    at++;
+  }
+  throw new PipelineError('BUG', 'an entry without the score of its form');
+}
+
+/** The row that a key cell is read from: of a move and a delete, the row before. */
+function keyRow({ event, row }: Pick<Entry, 'event' | 'row'>, kind: WriteKind): Row {
+  const from = kind === 'partial' ? row : (event.before ?? row);
+  if (from === null) throw new PipelineError('BUG', `a ${event.op} of ${event.dataset.name} brings no key`);
+  return from;
+}
+
+function cellRow(cell: StagedCell, entry: Entry, kind: WriteKind): Row {
+  if (cell.from === 'key') return keyRow(entry, kind);
+  if (entry.row === null) throw new PipelineError('BUG', `no row to write for a ${entry.event.op} of ${entry.event.dataset.name}`);
+  return entry.row;
+}
+
+function copyBinary(writer: FrontendWriter, { cells, form }: Prepared, entries: readonly Entry[], scores: readonly Scores[]): void {
+  let at = writer.beginCopyData();
+  writer.raw(COPY_HEADER);
+  let limit = writer.length + COPY_MESSAGE_BYTES;
+  const count = cells.length;
+  for (const entry of entries) {
+    if (writer.length > limit) {
+      writer.endCopyData(at);
+      at = writer.beginCopyData();
+      limit = writer.length + COPY_MESSAGE_BYTES;
+    }
+    writer.int16(count);
+    for (let i = 0; i < count; i++) {
+      const cell = cells[i] as StagedCell;
+      if (cell.from === 'score') {
+        const bytes = scoreBytes(cell, entry, scores);
+        writer.int32(bytes === null ? -1 : bytes.length);
+        if (bytes !== null) writer.raw(bytes);
+      } else writeEncoded(writer, cellRow(cell, entry, form.kind), cell.column, cell.rewrite);
+    }
+  }
+  writer.int16(-1);
+  writer.endCopyData(at);
+}
+
+function copyAsText(writer: FrontendWriter, { cells, form }: Prepared, entries: readonly Entry[], scores: readonly Scores[]): void {
+  for (const entry of entries) {
+    const texts = cells.map((cell) => copyText(cellText(cell, entry, scores, form.kind)));
+    writer.copyData(Buffer.from(`${texts.join('\t')}\n`));
+  }
+}
+
+function parameterOf(cell: StagedCell, entry: Entry, scores: readonly Scores[], encoded: boolean): ParameterBytes {
+  const kind: WriteKind = entry.row === null ? 'delete' : entry.event.movedFrom !== null ? 'move' : 'partial';
+  if (!encoded) return cellText(cell, entry, scores, kind);
+  return cell.from === 'score' ? scoreBytes(cell, entry, scores) : encodedCell(cellRow(cell, entry, kind), cell);
+}
+
+function encodedCell(row: Row, { column, rewrite }: Extract<StagedCell, { column: number }>): Buffer | null {
+  const origin = row instanceof MergedRow ? row.origin(column) : row;
+  if (!(origin instanceof PgRow)) throw new PipelineError('BUG', 'a row of plain values among encoded ones');
+  const from = origin.cells[origin.at + 2 * column] ?? 0;
+  const length = origin.cells[origin.at + 2 * column + 1] ?? -1;
+  if (length < 0) return null;
+  const bytes = origin.bytes.subarray(from, from + length);
+  if (rewrite === null) return bytes;
+  const copy = Buffer.from(bytes);
+  rewrite(copy, 0);
+  return copy;
+}
+
+function cellText(cell: StagedCell, entry: Entry, scores: readonly Scores[], kind: WriteKind): string | null {
+  if (cell.from !== 'score') return valueText(cellRow(cell, entry, kind).value(cell.column));
+  const { score, index } = scoreFor(entry, scores, cell.score);
+  if (index === NO_SCORE) return null;
+  if (cell.part === 'score') return String(score.values[index]);
+  return cell.part === 'model' ? modelText(score) : new Date(score.atMs).toISOString();
+}
+
+function scoreBytes(cell: Extract<StagedCell, { from: 'score' }>, entry: Entry, scores: readonly Scores[]): Buffer | null {
+  const { score, index } = scoreFor(entry, scores, cell.score);
+  if (index === NO_SCORE) return null;
+  if (cell.part === 'model') return Buffer.from(modelText(score));
+  const bytes = Buffer.alloc(8);
+  if (cell.part === 'score') bytes.writeDoubleBE(score.values[index] ?? Number.NaN);
+  else bytes.writeBigInt64BE(BigInt(Math.round((score.atMs - EPOCH_MS) * 1000)));
+  return bytes;
+}
+
+/** "order-risk@3". */
+const modelText = ({ model, version }: Scores): string => `${model}@${version}`;
+
+/** Whether the row at a move's old key has a score that stays. For `fold`. */
+export function keepsScore(event: ChangeEvent, index: number, scores: readonly Scores[]): boolean {
+  return scores.some(({ dataset, status }) => dataset === event.dataset.name && status[index] === ScoreStatus.NotAsked);
+}
