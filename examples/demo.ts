@@ -33,18 +33,6 @@ const SEED = positive('--seed', values.seed);
 const RATE = positive('--rate', values.rate);
 const SHOP = join(import.meta.dirname, 'shop');
 
-if (values.help) {
-  process.stdout.write(`npm run demo                       a shop in motion, with a live page, until Ctrl-C
-  --rate 400                       changes a second
-  --seed 1                         the same seed makes the same changes
-npm run demo -- --once             sends changes through, proves the result, ends
-  --rows 20000                     changes in all
-  --json                           prints the summary as JSON
-`);
-} else {
-  process.exitCode = await main();
-}
-
 async function main(): Promise<number> {
   const stop = new AbortController();
   for (const signal of ['SIGINT', 'SIGTERM'] as const) process.on(signal, () => stop.abort());
@@ -286,5 +274,22 @@ function say(line: string): void {
   (values.json ? process.stderr : process.stdout).write(`${line}\n`);
 }
 
-const count = (n: number) => new Intl.NumberFormat('en').format(n);
-const round = (n: number) => Math.round(n * 100) / 100;
+function count(n: number): string {
+  return new Intl.NumberFormat('en').format(n);
+}
+
+function round(n: number): number {
+  return Math.round(n * 100) / 100;
+}
+
+if (values.help) {
+  process.stdout.write(`npm run demo                       a shop in motion, with a live page, until Ctrl-C
+  --rate 400                       changes a second
+  --seed 1                         the same seed makes the same changes
+npm run demo -- --once             sends changes through, proves the result, ends
+  --rows 20000                     changes in all
+  --json                           prints the summary as JSON
+`);
+} else {
+  process.exitCode = await main();
+}

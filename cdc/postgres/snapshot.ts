@@ -175,7 +175,7 @@ function chunkSql(table: CatalogTable, relation: PgRelation, last: readonly stri
   if (table.rowFilter !== null) conditions.push(`(${table.rowFilter})`);
   if (last !== null) conditions.push(`(${names.join(', ')}) > (${literals.join(', ')})`);
   const where = conditions.length === 0 ? '' : `where ${conditions.join(' and ')}`;
-  return `copy (select ${cells.join(', ')} from ${quoteQualified(table.schema, table.name)} ${where}
+  return `copy (select ${cells.join(', ')} from ${quoteQualified(table.schema, table.name)} t ${where}
     order by ${names.join(', ')} limit ${limit}) to stdout (format binary)`;
 }
 
@@ -189,7 +189,7 @@ export async function readRow(
   const { schema, name } = splitTable(table);
   const { names, cells, literals } = sqlParts(relation, key);
   const reader = new CopyReader(relation, Number.MAX_SAFE_INTEGER);
-  const sql = `copy (select ${cells.join(', ')} from ${quoteQualified(schema, name)}
+  const sql = `copy (select ${cells.join(', ')} from ${quoteQualified(schema, name)} t
     where (${names.join(', ')}) = (${literals.join(', ')})) to stdout (format binary)`;
   for await (const bytes of connection.copyOut(sql)) reader.push(bytes);
   return reader.rows[0] ?? null;
@@ -203,7 +203,8 @@ function sqlParts(relation: PgRelation, key: readonly string[] | null): { names:
     relation.types[i]?.format === 'text' ? `${quoteIdent(column.name)}::text` : quoteIdent(column.name),
   );
   const keyColumns = keyIndices.map((index) => columns[index]).filter((column) => column !== undefined);
-  const names = keyColumns.map((column) => quoteIdent(column.name));
+  // With the table's alias, or ORDER BY would mean the text beside it, which has the same name.
+  const names = keyColumns.map((column) => `t.${quoteIdent(column.name)}`);
   return {
     names,
     cells: [...cells, ...names.map((name) => `${name}::text`)],
