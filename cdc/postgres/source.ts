@@ -158,6 +158,9 @@ class SlotSource implements PostgresSource {
         within: prepared.place.within,
         clock: this.#clock,
         timing: { ...TIMING, ...this.#options.timing },
+        onProgress: (tables) => {
+          for (const { table, rowsDone } of tables) this.#done.set(table, rowsDone);
+        },
       },
       prepared.place.lsn,
     );
@@ -217,7 +220,6 @@ class SlotSource implements PostgresSource {
         const waits = this.#queue === null && this.#options.snapshot.mode === 'initial';
         return { dataset, rowsDone: waits ? 0 : (this.#done.get(table) ?? 0), rowsEstimated, state: waits ? 'waiting' : 'done' };
       }
-      this.#done.set(table, known.rowsDone);
       const current = tables.find((one) => !one.done);
       return { dataset, rowsDone: known.rowsDone, rowsEstimated, state: known.done ? 'done' : known === current ? 'copying' : 'waiting' };
     });

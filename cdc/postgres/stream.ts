@@ -38,6 +38,8 @@ export interface StreamParts {
   readonly within: { readonly commit: string; readonly events: number } | null;
   readonly clock: Clock;
   readonly timing: StreamTiming;
+  /** Told of the tables' progress with every chunk, to its end. */
+  readonly onProgress: (tables: readonly TableProgress[]) => void;
 }
 
 export interface StreamTiming {
@@ -354,6 +356,7 @@ export class SlotStream implements CopyBothHandler {
       });
       await this.#queue.room();
       if (this.#stopped.signal.aborted) return;
+      this.#parts.onProgress(progress);
       this.#queue.appendSnapshot(events, snapshotMark(++seq, progress));
     } while (next < rows.length);
   }

@@ -1,6 +1,7 @@
 /** A database of its own for each test, and a target in memory that a source's batches are applied to. */
 import { randomUUID } from 'node:crypto';
 import type { Batch } from '../../core/batch.ts';
+import { PipelineError } from '../../core/errors.ts';
 import type { Lease } from '../../core/contracts.ts';
 import { type ChangeEvent, type Checkpoint, type LaneId, type Position, UNCHANGED, type Value } from '../../core/event.ts';
 import { postgresSource, type PostgresSource, type PostgresSourceOptions } from '../../cdc/postgres/source.ts';
@@ -126,10 +127,25 @@ export async function run(
   }
 }
 
+/** The same, begun again from the checkpoint after what passes by itself, as the service does it. */
+export async function runAgain(...args: Parameters<typeof run>): Promise<void> {
+  for (let attempt = 1; ; attempt++) {
+    try {
+      return await run(...args);
+    } catch (error) {
+      if (!(error instanceof PipelineError) || error.after !== 'backoff' || attempt === 5) throw error;
+    }
+  }
+}
+
 /** Runs until the source has passed the end of the log as it is now. */
 export async function catchUp(source: PostgresSource, model: Model, sql: PgConnection): Promise<void> {
   const end = await endOfLog(sql);
-  await run(source, model, () => model.checkpoint !== null && model.checkpoint.slice(0, 16) >= end && !model.checkpoint.includes('@'));
+  await runAgain(
+    source,
+    model,
+    () => model.checkpoint !== null && model.checkpoint.slice(0, 16) >= end && !/@[0-9a-f]+\.\w/.test(model.checkpoint),
+  );
 }
 
 /** A commit of its own at the end of the log; the end of it, as a position writes it. */
