@@ -1,13 +1,18 @@
-/** The page in a real browser, over the stand-in service (stand-in.ts). */
+/// <reference lib="dom" />
+/**
+ * The page in a real browser, over the stand-in service (stand-in.ts). What runs in the page is written here too, hence the DOM's types;
+ * the build leaves test/ out, so what ships is still checked without them.
+ */
 import type { Browser, BrowserContextOptions, Page } from 'playwright-core';
-import { afterAll, beforeAll, describe, expect, test } from 'vitest';
-import { launchBrowser } from './browser.ts';
+import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest';
+import { launchBrowser, NO_BROWSER } from './browser.ts';
 import { type StandIn, startStandIn } from './stand-in.ts';
 
-let browser: Browser;
+let browser: Browser | null = null;
 beforeAll(async () => {
   browser = await launchBrowser();
 }, 330_000);
+beforeEach((context) => context.skip(browser === null, NO_BROWSER));
 afterAll(async () => {
   await browser?.close();
 });
@@ -174,9 +179,9 @@ describe('when something is wrong', () => {
   test('where the service wants a token, the page asks for it and uses it', async () => {
     await using shown = await open({ history: 30, token: 'a-token-of-sixteen-or-more' });
     const { page } = shown;
-    await page.getByLabel('Token').fill('a-wrong-token-of-some-length');
+    await page.getByLabel('Token', { exact: true }).fill('a-wrong-token-of-some-length');
     await page.getByRole('button', { name: 'Go on' }).click();
-    await page.getByLabel('Token').fill('a-token-of-sixteen-or-more');
+    await page.getByLabel('Token', { exact: true }).fill('a-token-of-sixteen-or-more');
     await page.getByRole('button', { name: 'Go on' }).click();
     await page.getByText('Live', { exact: true }).waitFor();
     await page.locator('.quarantine tbody tr').first().waitFor();
@@ -235,6 +240,7 @@ const newest = (service: StandIn) => {
 };
 
 async function open(options: { history?: number; quiet?: boolean; token?: string }, context: BrowserContextOptions = {}) {
+  if (browser === null) throw new Error(NO_BROWSER);
   const service = await startStandIn(options);
   service.token = options.token ?? null;
   const profile = await browser.newContext({ viewport: { width: 1440, height: 900 }, ...context });
