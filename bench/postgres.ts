@@ -121,14 +121,14 @@ class Bench {
         select n, 1 + n % 50000, (array['new','paid','shipped','cancelled'])[1 + (n + round) % 4], (array['EUR','USD','GBP'])[1 + n % 3],
           (array['DE','US','GB','FR','NL'])[1 + n % 5], (n % 90000) / 100.0 + round, 1.90, (n % 90000) / 100.0 + round + 1.90, (1 + n % 9)::integer,
           (array['web','app','store'])[1 + n % 3], 'customer' || (n % 50000) || '@example.com', 'left at the door, round ' || round, clock_timestamp(), clock_timestamp() $$;
-      create procedure write_inserts(total bigint, size bigint) language plpgsql as $$
-        begin for n in 0 .. total / size - 1 loop
+      create procedure write_inserts(amount bigint, size bigint) language plpgsql as $$
+        begin for n in 0 .. amount / size - 1 loop
           insert into orders select (order_row(n * size + i, 0)).* from generate_series(1, size) i; commit; end loop; end $$;
-      create procedure write_updates(total bigint, size bigint, round integer) language plpgsql as $$
-        begin for n in 0 .. total / size - 1 loop
+      create procedure write_updates(amount bigint, size bigint, round integer) language plpgsql as $$
+        begin for n in 0 .. amount / size - 1 loop
           update orders set status = (array['new','paid','shipped','cancelled'])[1 + (id + round) % 4], net = net + 1, total = total + 1, items = items % 9 + 1,
             note = 'left at the door, round ' || round, updated_at = clock_timestamp()
-            where id = any (array(select 1 + (((n * size + i) * 7919) % total) from generate_series(1, size) i)); commit; end loop; end $$;`);
+            where id = any (array(select 1 + (((n * size + i) * 7919) % amount) from generate_series(1, size) i)); commit; end loop; end $$;`);
     return new Bench(source, target, sourceSql, targetSql, rows);
   }
 
@@ -174,7 +174,7 @@ class Bench {
   async compare(cell: Cell, runs: number, say: (text: string) => void): Promise<Record<string, unknown>> {
     const bySide = new Map<string, Run[]>();
     for (let round = 0; round < runs; round++) {
-      for (const side of ['subscription', ...VARIANTS.map(({ name }) => name)]) {
+      for (const side of process.env['BENCH_SIDES']?.split('|') ?? ['subscription', ...VARIANTS.map(({ name }) => name)]) {
         const variant = VARIANTS.find(({ name }) => name === side);
         const run = await this.#run(cell, variant?.work ?? null);
         bySide.set(side, [...(bySide.get(side) ?? []), run]);
@@ -249,9 +249,17 @@ class Bench {
     const task = { source: this.#source.url(), target: this.#target.url(), slot, synchronousCommit, work };
     return {
       start: async () => {
-        const started = spawn(process.execPath, [fileURLToPath(new URL('./tidegate-child.ts', import.meta.url)), JSON.stringify(task)], {
-          stdio: ['ignore', 'ignore', 'inherit'],
-        });
+        const started = spawn(
+          process.execPath,
+          [
+            ...(process.env['BENCH_NODE_ARGS']?.split(' ') ?? []),
+            fileURLToPath(new URL('./tidegate-child.ts', import.meta.url)),
+            JSON.stringify(task),
+          ],
+          {
+            stdio: ['ignore', 'ignore', 'inherit'],
+          },
+        );
         child = started;
         return Promise.resolve(started);
       },

@@ -56,6 +56,11 @@ export interface Sink extends AsyncDisposable {
   /** Makes this process the lane's only writer. Any older lease on the lane is fenced off from then on. */
   acquire(lane: LaneId): Promise<Lease>;
   /**
+   * Gets ready whatever of a batch does not need the target's answer, while the batch before it may still be on its way. Changes nothing, and
+   * need not be called.
+   */
+  prepare?(batch: Batch): void;
+  /**
    * Applies every event marked neither drop nor quarantine, makes `held` durable, and stores `batch.checkpoint`:
    * all of it or nothing. Doing it again changes nothing: a row, or the tombstone of a deleted one, keeps the greater
    * of its version and the event's (kept wherever order can be broken: "Where versions live"), and an event is held once.

@@ -42,6 +42,7 @@ export async function runPipeline(parts: PipelineParts, signals: PipelineSignals
 
   let batches = parts.source.read(resume, reading);
   for (const stage of parts.stages) batches = through(stage, ahead(batches), working, failure, clock);
+  if (parts.sink.prepare !== undefined) batches = prepared(parts.sink, ahead(batches), failure, clock);
 
   for await (const batch of ahead(batches)) {
     try {
@@ -112,6 +113,20 @@ async function* through(
       const started = clock.monotonic();
       await stage.run(batch, signal);
       batch.millisByStage[stage.name] += clock.monotonic() - started;
+    } catch (error) {
+      failure.abort(error);
+      throw error;
+    }
+    yield batch;
+  }
+}
+
+async function* prepared(sink: Sink, batches: AsyncIterable<Batch>, failure: AbortController, clock: Clock): AsyncGenerator<Batch> {
+  for await (const batch of batches) {
+    try {
+      const started = clock.monotonic();
+      sink.prepare?.(batch);
+      batch.millisByStage.sync += clock.monotonic() - started;
     } catch (error) {
       failure.abort(error);
       throw error;

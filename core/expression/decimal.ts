@@ -20,6 +20,34 @@ export function parseDecimal(text: string): Decimal | null {
   return scale >= 0 ? new Decimal(unscaled, scale) : new Decimal(unscaled * 10n ** BigInt(-scale), 0);
 }
 
+/** Up to so many characters, digits make a safe integer. */
+const SAFE_LENGTH = 15;
+
+/**
+ * The digits of a short plain decimal as one integer ("-12.50" is -1250, of the scale that `scaleOf` tells); NaN for every other text. Sums
+ * of a few of one scale are exact.
+ */
+export function shortUnscaled(text: string): number {
+  const { length } = text;
+  const negative = text.charCodeAt(0) === MINUS;
+  if (length <= (negative ? 1 : 0) || length > SAFE_LENGTH) return Number.NaN;
+  let value = 0;
+  let dot = false;
+  for (let i = negative ? 1 : 0; i < length; i++) {
+    const code = text.charCodeAt(i);
+    if (code >= ZERO && code <= ZERO + 9) value = value * 10 + code - ZERO;
+    else if (code === DOT && !dot && i > 0) dot = true;
+    else return Number.NaN;
+  }
+  return negative ? -value : value;
+}
+
+/** Digits behind the point. */
+export function scaleOf(text: string): number {
+  const dot = text.indexOf('.');
+  return dot < 0 ? 0 : text.length - dot - 1;
+}
+
 /** The decimal of an integer or a finite double, exactly as its shortest text reads; null for NaN and the infinities. */
 export function decimalOf(value: number | bigint | string): Decimal | null {
   if (typeof value === 'bigint') return new Decimal(value, 0);

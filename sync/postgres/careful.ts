@@ -209,7 +209,8 @@ export class CarefulRoad {
       from,
       to,
     );
-    return { folded, plan: await this.#parts.writes.plan(folded, batch.scores, inTransaction) };
+    const { writes } = this.#parts;
+    return { folded, plan: await (inTransaction ? writes.planInside(folded, batch.scores) : writes.plan(folded, batch.scores)) };
   }
 
   async #writeAll(batch: Batch, decision: Decision, from: number, to: number): Promise<Written> {

@@ -15,7 +15,7 @@ import { PgConnection } from '../../wire/postgres/connection.ts';
 import { Format, FrontendWriter } from '../../wire/postgres/messages.ts';
 import { CarefulRoad } from './careful.ts';
 import { isRefusal, targetFailure } from './failures.ts';
-import { fold } from './fold.ts';
+import { fold, type Folded } from './fold.ts';
 import { keysOf, refOf } from './held-keys.ts';
 import { type HoldMode, HOLD_SQL, holdParameters } from './items.ts';
 import { acquireLane, emitAdvance, type LaneState, prepareAdvance, readLanes } from './lanes.ts';
@@ -24,7 +24,7 @@ import { PostgresQuarantine } from './quarantine.ts';
 import { Statements } from './statements.ts';
 import { Tables } from './tables.ts';
 import { Turns } from './turns.ts';
-import { keepsScore, Writes } from './writes.ts';
+import { keepsScore, type Plan, Writes } from './writes.ts';
 
 export type { LaneState, Ledger } from './lanes.ts';
 export { probePostgresTarget } from './probe.ts';
@@ -79,7 +79,10 @@ class Target implements PostgresSink {
   readonly #desk: PgConnection;
   readonly #turns = new Turns();
   readonly #modes = new WeakMap<Dataset, HoldMode>();
-  readonly #writer = new FrontendWriter(1 << 20);
+  readonly #head = new FrontendWriter(1 << 12);
+  /** Batches folded and encoded ahead of their turn. */
+  readonly #ready = new WeakMap<Batch, Ready>();
+  readonly #writers: FrontendWriter[] = [];
   #lane: LaneSession | null = null;
 
   constructor(options: PostgresSinkOptions, desk: PgConnection) {
@@ -134,12 +137,30 @@ class Target implements PostgresSink {
     await Promise.all([this.#desk.close(), this.#lane?.sql.close()]);
   }
 
+  prepare(batch: Batch): void {
+    const session = this.#lane;
+    if (session === null || batch.origin === 'replay') return;
+    const folded = foldOf(batch);
+    const plan = session.writes.planKnown(folded, batch.scores, true);
+    if (plan !== null && !plan.isUncertain) this.#ready.set(batch, this.#encode(session, batch, folded, plan));
+  }
+
+  #encode(session: LaneSession, batch: Batch, folded: Folded, plan: Plan): Ready {
+    const writer = this.#writers.pop() ?? new FrontendWriter(1 << 18);
+    session.writes.emit(plan, batch.scores, writer.reset());
+    return { folded, writer: writer.sync(), findings: batch.findings.length, generation: session.generation };
+  }
+
   /** Answers null, with the target as it was, where the careful road has to be taken. */
   async #commonRoad(session: LaneSession, batch: Batch, held: readonly Quarantined[], lease: Lease): Promise<Applied | null> {
-    const { events, scores } = batch;
-    const folded = fold(events, { takes: (i) => batch.passes(i), keepsRow: (i) => keepsRow(batch, i) });
-    const plan = await session.writes.plan(folded, scores);
-    if (plan.isUncertain) return null;
+    let ready = this.#ready.get(batch);
+    if (ready?.findings !== batch.findings.length || ready.generation !== session.generation) {
+      const folded = foldOf(batch);
+      const plan = await session.writes.plan(folded, batch.scores);
+      if (plan.isUncertain) return null;
+      ready = this.#encode(session, batch, folded, plan);
+    }
+    const { folded, writer } = ready;
     const counts = {
       upserts: folded.upserts,
       deletes: folded.deletes,
@@ -149,15 +170,17 @@ class Target implements PostgresSink {
       held: held.length,
       dropped: countOf(batch.verdicts, Verdict.Drop),
     };
-    const writer = this.#writer.reset();
-    emitAdvance(writer, batch, lease, counts);
-    if (held.length > 0) writer.bind('', HOLD, holdParameters(held, this.#options.pipeline, this.#modeOf), HOLD_FORMATS).execute();
-    session.writes.emit(plan, scores, writer);
+    const head = this.#head.reset();
+    emitAdvance(head, batch, lease, counts);
+    if (held.length > 0) head.bind('', HOLD, holdParameters(held, this.#options.pipeline, this.#modeOf), HOLD_FORMATS).execute();
     try {
-      await session.sql.exchange(writer.sync().bytes());
+      await session.sql.exchange([head.bytes(), writer.bytes()]);
     } catch (error) {
       if (!isRefusal(error)) throw error;
       return null;
+    } finally {
+      this.#ready.delete(batch);
+      this.#writers.push(writer);
     }
     return { kind: 'applied', checkpoint: batch.checkpoint, ...counts };
   }
@@ -208,11 +231,19 @@ class Target implements PostgresSink {
       holdFormats: HOLD_FORMATS,
       modeOf: this.#modeOf,
     });
-    const forget = (): void => {
-      tables.forget();
-      statements.forget();
+    const session: LaneSession = {
+      sql,
+      writes,
+      careful,
+      heldKeys,
+      generation: 0,
+      forget: () => {
+        tables.forget();
+        statements.forget();
+        session.generation++;
+      },
     };
-    return { sql, writes, careful, heldKeys, forget };
+    return session;
   }
 
   /** Only the lane that writes a key adds to what is held of it, so this set, kept by its one writer, misses nothing. */
@@ -237,8 +268,20 @@ interface LaneSession {
   readonly careful: CarefulRoad;
   /** Every key with something held, and some that had. */
   readonly heldKeys: Set<string>;
+  /** Changes whenever what was got ready ahead is worth nothing any more. */
+  generation: number;
   readonly forget: () => void;
 }
+
+interface Ready {
+  readonly folded: Folded;
+  readonly writer: FrontendWriter;
+  /** Of the batch when it was encoded: a batch that was marked since has to be encoded anew. */
+  readonly findings: number;
+  readonly generation: number;
+}
+
+const foldOf = (batch: Batch): Folded => fold(batch.events, { takes: (i) => batch.passes(i), keepsRow: (i) => keepsRow(batch, i) });
 
 /** Eleven arrays in binary, the status, and the pipeline's name as text. */
 const HOLD_FORMATS: readonly Format[] = [...Array.from({ length: 12 }, () => Format.Binary), Format.Text];

@@ -97,6 +97,10 @@ export class Statements {
     return prepared;
   }
 
+  isStaged({ bulk }: Prepared, uses: number): boolean {
+    return bulk.length >= Math.min(uses, STAGES_MAX);
+  }
+
   /** Makes it possible to send a form in bulk, `uses` times in one transaction. Not inside a transaction: the staging tables would go with it. */
   async stage(prepared: Prepared, uses: number): Promise<void> {
     const { form, bulk, columns, number } = prepared;

@@ -41,31 +41,61 @@ export class Writes {
     this.#statements = statements;
   }
 
-  /**
-   * Opens tables and prepares statements, each once. Inside a transaction all tables must be known already, and what was not staged before it
-   * goes row by row. Throws TARGET_SCHEMA.
-   */
-  async plan({ groups }: Pick<Folded, 'groups'>, scores: readonly Scores[], inTransaction = false): Promise<Plan> {
+  /** Opens tables and prepares statements, each once. Not inside a transaction. Throws TARGET_SCHEMA. */
+  async plan(folded: Pick<Folded, 'groups'>, scores: readonly Scores[]): Promise<Plan> {
+    const known = this.planKnown(folded, scores, true);
+    if (known !== null) return known;
+    await this.#learn(folded, scores, true);
+    return planned(this.planKnown(folded, scores, true));
+  }
+
+  /** The same inside a transaction, where all tables must be known already and what was not staged before goes row by row. */
+  async planInside(folded: Pick<Folded, 'groups'>, scores: readonly Scores[]): Promise<Plan> {
+    const known = this.planKnown(folded, scores, false);
+    if (known !== null) return known;
+    await this.#learn(folded, scores, false);
+    return planned(this.planKnown(folded, scores, false));
+  }
+
+  /** A plan without asking the target; null where it has to be asked first. */
+  planKnown({ groups }: Pick<Folded, 'groups'>, scores: readonly Scores[], inBulk: boolean): Plan | null {
     const uses = new Map<Prepared, number>();
     const steps: ({ truncate: Table } | Part)[] = [];
     let isUncertain = false;
     for (const group of groups) {
-      const table = this.#tables.known(group.dataset) ?? (await this.#tables.open(group.dataset, typesOf(group)));
+      const table = this.#tables.known(group.dataset);
+      if (table === undefined) return null;
       if (group.truncate) steps.push({ truncate: table });
       const own = scores.filter(({ dataset }) => dataset === group.dataset.name);
       for (const [key, { kind, entries }] of partition(group, own)) {
-        isUncertain ||= kind === 'partial' || (kind === 'move' && entries.some(({ partial }) => partial));
-        let prepared = this.#statements.known(table, key);
-        if (prepared === undefined) prepared = await this.#statements.prepare(key, formOf(kind, table, entries, own));
-        if (entries.length >= BULK_ROWS_MIN && kind !== 'move' && !inTransaction) {
+        const prepared = this.#statements.known(table, key);
+        if (prepared === undefined) return null;
+        if (inBulk && isBulk(kind, entries)) {
           const use = (uses.get(prepared) ?? 0) + 1;
           uses.set(prepared, use);
-          if (prepared.bulk.length < use) await this.#statements.stage(prepared, use);
+          if (!this.#statements.isStaged(prepared, use)) return null;
         }
+        isUncertain ||= kind === 'partial' || (kind === 'move' && entries.some(({ partial }) => partial));
         steps.push({ form: prepared.form, prepared, entries });
       }
     }
     return { steps, isUncertain };
+  }
+
+  async #learn({ groups }: Pick<Folded, 'groups'>, scores: readonly Scores[], inBulk: boolean): Promise<void> {
+    const uses = new Map<Prepared, number>();
+    for (const group of groups) {
+      const table = this.#tables.known(group.dataset) ?? (await this.#tables.open(group.dataset, typesOf(group)));
+      const own = scores.filter(({ dataset }) => dataset === group.dataset.name);
+      for (const [key, { kind, entries }] of partition(group, own)) {
+        let prepared = this.#statements.known(table, key);
+        if (prepared === undefined) prepared = await this.#statements.prepare(key, formOf(kind, table, entries, own));
+        if (!inBulk || !isBulk(kind, entries)) continue;
+        const use = (uses.get(prepared) ?? 0) + 1;
+        uses.set(prepared, use);
+        await this.#statements.stage(prepared, use);
+      }
+    }
   }
 
   /**
@@ -110,6 +140,13 @@ export class Writes {
       return missing;
     };
   }
+}
+
+const isBulk = (kind: WriteKind, entries: readonly Entry[]): boolean => kind !== 'move' && entries.length >= BULK_ROWS_MIN;
+
+function planned(plan: Plan | null): Plan {
+  if (plan === null) throw new PipelineError('BUG', 'a plan that is not known after all');
+  return plan;
 }
 
 type Parts = Map<string, { kind: WriteKind; entries: Entry[] }>;

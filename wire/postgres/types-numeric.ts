@@ -9,6 +9,14 @@ export function numericText(bytes: Buffer, offset: number): string {
   if (sign === 0xc000) return 'NaN';
   if (sign === 0xd000) return 'Infinity';
   if (sign === 0xf000) return '-Infinity';
+  if (weight >= 0 && weight <= 2 && scale <= 4) {
+    // Money and the like: below 10^12 with at most four decimals, no digit groups beyond them.
+    let whole = 0;
+    for (let i = 0; i <= weight; i++) whole = whole * 10_000 + (i < count ? bytes.readUInt16BE(offset + 8 + 2 * i) : 0);
+    const text = sign === 0x4000 ? `-${whole}` : String(whole);
+    if (scale === 0) return text;
+    return text + (fractions(scale)[weight + 1 < count ? bytes.readUInt16BE(offset + 10 + 2 * weight) : 0] ?? '');
+  }
   const digit = (i: number): number => (i >= 0 && i < count ? bytes.readUInt16BE(offset + 8 + 2 * i) : 0);
   let shown = sign === 0x4000 ? '-' : '';
   if (weight < 0) shown += '0';
@@ -20,6 +28,17 @@ export function numericText(bytes: Buffer, offset: number): string {
   let fraction = '';
   for (let i = weight + 1; fraction.length < scale; i++) fraction += String(digit(i)).padStart(4, '0');
   return `${shown}.${fraction.slice(0, scale)}`;
+}
+
+const FRACTIONS: string[][] = [];
+
+/** By digit group: its first `scale` digits behind a point. */
+function fractions(scale: number): string[] {
+  const known = FRACTIONS[scale];
+  if (known !== undefined) return known;
+  const made = Array.from({ length: 10_000 }, (_, group) => `.${String(group).padStart(4, '0').slice(0, scale)}`);
+  FRACTIONS[scale] = made;
+  return made;
 }
 
 /** The inverse, for a decimal text as JavaScript, JSON or SQL writes it ("-12.50", "1e3", "NaN", "Infinity"). Throws a RangeError for anything else. */
