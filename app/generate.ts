@@ -1,8 +1,9 @@
-/** Writes what is made from the schemas: schema/*.json and docs/config.md. `npm run generate`; a test fails where they differ. */
+/** Writes what is made from the schemas and tables: schema/*.json, docs/config.md and docs/errors.md. `npm run generate`; a test fails where they differ. */
 import { mkdirSync, writeFileSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
 import { contractSchema } from '../quality/contract.ts';
 import { configSchema, publishedConfigSchema } from './config-schema.ts';
+import { errorsPage } from './errors-page.ts';
 import type { SchemaNode } from './schema-type.ts';
 
 /** The generated files by their path in the repository. */
@@ -11,6 +12,7 @@ export function generatedFiles(): ReadonlyMap<string, string> {
     ['schema/tidegate.v1.schema.json', `${JSON.stringify(publishedConfigSchema(), null, 2)}\n`],
     ['schema/dataset-rules.v1.schema.json', `${JSON.stringify(contractSchema, null, 2)}\n`],
     ['docs/config.md', configPage()],
+    ['docs/errors.md', errorsPage()],
   ]);
 }
 
