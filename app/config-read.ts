@@ -119,7 +119,8 @@ function readText(value: unknown, schema: SchemaNode, path: Path, context: ReadC
     const example = schema.examples?.[0];
     const fix =
       example === undefined ? `Write it so: ${lowerFirst(schema.description ?? schema.pattern)}` : `Write it like ${show(example)}.`;
-    return wrong(context, path, `${show(text)} is not what is expected here`, fix);
+    // As it is written: what a variable stands for may be secret.
+    return wrong(context, path, `${show(value)} is not what is expected here`, fix);
   }
   return text;
 }
@@ -130,12 +131,12 @@ function readNumber(value: unknown, schema: SchemaNode, path: Path, context: Rea
     return wrong(context, path, `must be a number, and is ${show(value)}`, 'Write a number without quotes.');
   }
   if (schema.type === 'integer' && !Number.isInteger(number))
-    return wrong(context, path, `must be a whole number, and is ${number}`, 'Leave out the fraction.');
+    return wrong(context, path, `must be a whole number, and is ${show(value)}`, 'Leave out the fraction.');
   if (number < (schema.minimum ?? -Infinity) || number > (schema.maximum ?? Infinity)) {
     return wrong(
       context,
       path,
-      `must lie between ${schema.minimum} and ${schema.maximum}, and is ${number}`,
+      `must lie between ${schema.minimum} and ${schema.maximum}, and is ${show(value)}`,
       'Choose a number within these limits.',
     );
   }
@@ -271,8 +272,11 @@ function isObject(value: unknown): value is Record<string, unknown> {
   return typeof value === 'object' && value !== null && !Array.isArray(value);
 }
 
-function show(value: unknown): string {
+/** A value for people. A url is not shown: it may hold a password, and stands here only where someone put it into the wrong place. */
+export function show(value: unknown): string {
+  if (typeof value === 'object' && value !== null) return Array.isArray(value) ? 'a list' : 'a block'; // Which may hold itself, by an alias.
   const text = JSON.stringify(value) ?? 'nothing';
+  if (text.includes('://')) return 'a url';
   return text.length > 60 ? `${text.slice(0, 57)}…` : text;
 }
 

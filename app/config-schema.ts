@@ -81,6 +81,7 @@ const sourceSchema = {
       type: 'string',
       pattern: SLOT_PATTERN,
       title: 'Replication slot',
+      examples: ['tidegate_shop'],
       description:
         'The slot you read by. It is made when it does not exist, and keeps the log on the source until you read it or run `tidegate teardown`.',
     },
@@ -88,11 +89,12 @@ const sourceSchema = {
       type: 'string',
       pattern: SLOT_PATTERN,
       title: 'Publication',
+      examples: ['tidegate_shop'],
       description: 'The publication that says which tables you get. It is made when it does not exist.',
     },
     tables: {
       type: 'array',
-      items: { type: 'string', pattern: TABLE_PATTERN },
+      items: { type: 'string', pattern: TABLE_PATTERN, examples: ['public.orders'] },
       minItems: 1,
       uniqueItems: true,
       title: 'Tables',
@@ -217,6 +219,7 @@ const modelUseSchema = {
       pattern: '^[^.\\s]+\\.[^.\\s]+\\.[^.\\s]+$',
       title: 'Dataset',
       description: 'Whose changes you score: source.schema.table.',
+      examples: ['shop.public.orders'],
     },
     on: {
       type: 'array',

@@ -1,11 +1,11 @@
 /** Loads tidegate.yaml and explains everything that is wrong with it at once. Touches no server: `check` and `run` do, with what comes out of here. */
 import { readFileSync } from 'node:fs';
 import { basename, dirname, resolve } from 'node:path';
-import { isNode, LineCounter, parseDocument } from 'yaml';
+import { type Document, isNode, LineCounter, parseDocument, visit } from 'yaml';
 import type { DatasetName, LaneId } from '../core/event.ts';
 import type { Problem } from '../core/problems.ts';
 import { checkEndpoints, type WebhookEndpoint } from '../ops/alerts/webhook.ts';
-import { nearest, readNode } from './config-read.ts';
+import { nearest, readNode, show } from './config-read.ts';
 import { type AlertConfig, type Config, configSchema, type PipelineConfig, type SourceConfig } from './config-schema.ts';
 
 /** A config that fits the schema and itself. */
@@ -71,10 +71,16 @@ export function parseConfig(text: string, file: string, env: Environment): Confi
     return path.length === 0 ? `${name}:${line}:` : `${name}:${line}: ${pathText(path)}`;
   };
   const folder = dirname(file);
-  const value: unknown = document.toJS();
+  let value: unknown;
+  try {
+    value = document.toJS();
+  } catch {
+    return { kind: 'invalid', problems: [aliasProblem(document, name, lines)] };
+  }
   const config = readNode(value ?? {}, configSchema, [], { folder, env, problems, place }) as Config | undefined;
   // What is wrong between the parts is told together with what is wrong within them, as far as the text itself shows it.
   problems.push(...crossProblems(value, place));
+  problems.sort((a, b) => lineOf(a) - lineOf(b));
   if (config === undefined || problems.some((problem) => problem.severity === 'error')) return { kind: 'invalid', problems };
   const loaded: LoadedConfig = { file, folder, config, place: (...path) => place(path) };
   problems.push(...loadedProblems(loaded));
@@ -132,7 +138,7 @@ function crossProblems(value: unknown, place: (path: readonly (string | number)[
       problems.push({
         severity: 'error',
         path: place(['pipelines', name, role]),
-        message: `there is no ${role} named ${wanted}`,
+        message: `there is no ${role} named ${wanted.includes('://') ? show(wanted) : wanted}`,
         fix:
           near === null
             ? `Add it under ${role}s, or name one of: ${Object.keys(known).join(', ') || 'none yet'}.`
@@ -270,6 +276,29 @@ function serverOf(url: string): string {
 
 function pathText(path: readonly (string | number)[]): string {
   return path.reduce<string>((text, part) => (typeof part === 'number' ? `${text}[${part}]` : text === '' ? part : `${text}.${part}`), '');
+}
+
+/** What YAML's parser leaves to the reading of the values: a text such as *.yaml without quotes is an alias of something that is not there. */
+function aliasProblem(document: Document.Parsed, name: string, lines: LineCounter): Problem {
+  let line = 1;
+  visit(document, {
+    Alias: (_key, alias) => {
+      if (alias.resolve(document) !== undefined) return undefined;
+      line = lines.linePos(alias.range?.[0] ?? 0).line;
+      return visit.BREAK;
+    },
+  });
+  return {
+    severity: 'error',
+    path: `${name}:${line}`,
+    message: 'a text that begins with * stands for an anchor, and this one stands for none that can be put in',
+    fix: 'Put it in quotes, or name an anchor that stands above it.',
+  };
+}
+
+/** The line that a path made by `place` begins with. */
+function lineOf({ path }: Problem): number {
+  return Number(/:(\d+):/.exec(path)?.[1] ?? 0);
 }
 
 /** The line on which the value at `path` is named, or null where the document has no such path. */

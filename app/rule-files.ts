@@ -78,7 +78,7 @@ function findFiles(folder: string, pipeline: PipelineConfig, place: string, prob
   const found = new Set<string>();
   for (const pattern of patterns) {
     const paths = globSync(pattern, { cwd: folder }).map((path) => resolve(folder, path));
-    const matches = paths.filter((path) => statSync(path).isFile());
+    const matches = paths.filter((path) => statSync(path, { throwIfNoEntry: false })?.isFile() === true);
     if (matches.length === 0)
       problems.push({
         severity: 'warning',

@@ -26,7 +26,10 @@ export class Secret {
   }
 }
 
-/** `text` without anything that looks like the user and password of a url, for log lines made of other people's messages. */
+/**
+ * `text` without anything that looks like the user and password of a url, for log lines made of other people's messages. Up to the last @:
+ * a password that nobody escaped may hold one.
+ */
 export function withoutSecrets(text: string): string {
-  return text.replace(/([a-z][a-z0-9+.-]*:\/\/)[^\s/@]+@/gi, '$1[secret]@').replace(/whsec_[A-Za-z0-9+/=]+/g, '[secret]');
+  return text.replace(/([a-z][a-z0-9+.-]*:\/\/)[^\s'"]*@/gi, '$1[secret]@').replace(/whsec_[A-Za-z0-9+/=]+/g, '[secret]');
 }

@@ -1,0 +1,120 @@
+/** Rule files: found by the config's patterns, and held against the tables that the pipeline has. */
+import { mkdirSync, mkdtempSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { dirname, join } from 'node:path';
+import { afterEach, expect, test } from 'vitest';
+import { type LoadedConfig, parseConfig } from '../../app/config.ts';
+import { loadRuleFiles } from '../../app/rule-files.ts';
+
+const folders: string[] = [];
+afterEach(() => {
+  for (const folder of folders.splice(0)) rmSync(folder, { recursive: true });
+});
+
+const rules = (dataset: string, rest = 'columns: {id: [not_null]}') =>
+  `apiVersion: quality/v1\nkind: DatasetRules\ndataset: ${dataset}\nversion: 1\n${rest}\n`;
+
+/** A config of two pipelines over `files`, with `patterns` for the first one. */
+function load(files: Readonly<Record<string, string>>, patterns: unknown = './datasets/*.yaml') {
+  const folder = mkdtempSync(join(tmpdir(), 'tidegate-rules-'));
+  folders.push(folder);
+  for (const [name, text] of Object.entries(files)) {
+    mkdirSync(dirname(join(folder, name)), { recursive: true });
+    writeFileSync(join(folder, name), text);
+  }
+  const source = (slot: string, tables: readonly string[]) => ({
+    kind: 'postgres',
+    url: 'postgres://a@b/c',
+    slot,
+    publication: slot,
+    tables,
+  });
+  const target = (schema: string) => ({ kind: 'postgres', url: 'postgres://a@d/e', schema });
+  const config = {
+    version: 1,
+    sources: { shop: source('one', ['public.orders', 'public.items']), crm: source('two', ['public.people']) },
+    targets: { lake: target('shop'), pond: target('crm') },
+    pipelines: {
+      main: { source: 'shop', target: 'lake', datasets: patterns },
+      second: { source: 'crm', target: 'pond', datasets: patterns },
+    },
+  };
+  const result = parseConfig(JSON.stringify(config), join(folder, 'tidegate.yaml'), {});
+  if (result.kind === 'invalid') throw new Error(JSON.stringify(result.problems));
+  return { folder, of: (pipeline: string) => rulesOf(result.loaded, pipeline) };
+}
+
+function rulesOf(loaded: LoadedConfig, name: string) {
+  const pipeline = loaded.config.pipelines[name];
+  if (pipeline === undefined) throw new Error(`no pipeline ${name}`);
+  const { files, problems } = loadRuleFiles(loaded, name, pipeline);
+  return {
+    files: Object.fromEntries([...files].map(([dataset, { file }]) => [dataset, file])),
+    problems: problems.map(
+      ({ severity, path, message, fix }) => `${severity} ${path.replace(/^.*tidegate-rules-\w+\//, '')} ${message} → ${fix}`,
+    ),
+  };
+}
+
+test('each table gets its file, and one folder may serve several pipelines', () => {
+  const shop = load({
+    'datasets/a.yaml': rules('shop.public.orders'),
+    'datasets/b.yaml': rules('shop.public.items'),
+    'datasets/c.yaml': rules('crm.public.people'),
+    'datasets/notes.txt': 'no rules',
+  });
+  expect(shop.of('main')).toEqual({
+    files: { 'shop.public.orders': 'datasets/a.yaml', 'shop.public.items': 'datasets/b.yaml' },
+    problems: [],
+  });
+  expect(shop.of('second')).toEqual({ files: { 'crm.public.people': 'datasets/c.yaml' }, problems: [] });
+});
+
+test('patterns and paths may be listed, and a file that fits twice is read once', () => {
+  const { files, problems } = load({ 'x/a.yaml': rules('shop.public.orders'), 'x/y/b.yaml': rules('shop.public.items') }, [
+    'x/**/*.yaml',
+    './x/a.yaml',
+  ]).of('main');
+  expect([Object.values(files).sort(), problems]).toEqual([['x/a.yaml', 'x/y/b.yaml'], []]);
+});
+
+test('a table without a file passes unjudged, and that is said', () => {
+  expect(load({ 'datasets/a.yaml': rules('shop.public.orders') }).of('main').problems).toEqual([
+    expect.stringMatching(
+      /^warning tidegate\.yaml:\d+: pipelines\.main\.datasets shop\.public\.items has no rule file: its rows pass unjudged →/,
+    ),
+  ]);
+  expect(load({}).of('main').problems[0]).toMatch(/^warning .* nothing matches \.\/datasets\/\*\.yaml → Check the pattern/);
+});
+
+test('every error of every file is told at once, with the file, the path in it and a fix', () => {
+  const { problems } = load({
+    'datasets/a.yaml': rules('shop.public.order'),
+    'datasets/b.yaml': rules('shop.public.items', 'columns: {id: [not_nul]}\nchecks: [{id: x}]'),
+    'datasets/c.yaml': rules('shop.public.orders'),
+    'datasets/d.yaml': rules('shop.public.orders'),
+    'datasets/e.yaml': 'dataset: [',
+    'datasets/f.yaml': rules('nobody.public.orders'),
+  }).of('main');
+  expect(problems).toEqual(
+    expect.arrayContaining([
+      'error datasets/a.yaml: dataset shop.public.order is none of the tables of the pipeline main → Did you mean shop.public.orders?',
+      expect.stringMatching(/^error datasets\/b\.yaml:.*columns\.id/),
+      expect.stringMatching(/^error datasets\/b\.yaml:.*checks/),
+      'error datasets/d.yaml: dataset shop.public.orders has a rule file already: datasets/c.yaml → Put all its rules into one file.',
+      expect.stringMatching(/^error datasets\/e\.yaml/),
+      expect.stringMatching(/^error datasets\/f\.yaml: dataset nobody\.public\.orders is none of the tables/),
+    ]),
+  );
+  expect(problems.filter((line) => !line.startsWith('error datasets/'))).toEqual([]);
+});
+
+test('folders and links that lead nowhere are no rule files', () => {
+  const shop = load({
+    'datasets/a.yaml': rules('shop.public.orders'),
+    'datasets/b.yaml': rules('shop.public.items'),
+    'datasets/sub.yaml/x': '',
+  });
+  symlinkSync('nowhere', join(shop.folder, 'datasets/c.yaml'));
+  expect(shop.of('main').problems).toEqual([]);
+});
