@@ -12,8 +12,11 @@ declare module 'fastify' {
   }
 }
 
-/** Answered without a token: what load balancers and orchestrators ask, and the page itself, which holds nothing. */
-const OPEN_PATHS = new Set(['/healthz', '/readyz']);
+/**
+ * Routes answered without a token: what load balancers and orchestrators ask, and the page itself, which holds nothing. Routes and not
+ * paths: the router reads /%61pi/status as /api/status, so a path says little about where it leads.
+ */
+const OPEN_ROUTES: ReadonlySet<string | undefined> = new Set(['/healthz', '/readyz', '/*']);
 
 export function guard(app: FastifyInstance, http: Pick<HttpConfig, 'host' | 'allowedHosts' | 'tokens'>): void {
   const tokens = http.tokens.map(({ name, token }) => ({ name, digest: digestOf(token.reveal()) }));
@@ -22,8 +25,7 @@ export function guard(app: FastifyInstance, http: Pick<HttpConfig, 'host' | 'all
   app.addHook('onRequest', async (request) => {
     checkHost(request, hosts);
     if (request.method !== 'GET' && request.method !== 'HEAD') checkSite(request);
-    const path = request.url.split('?', 1)[0] ?? '/';
-    if (tokens.length === 0 || OPEN_PATHS.has(path) || isPage(path)) return;
+    if (tokens.length === 0 || OPEN_ROUTES.has(request.routeOptions.url)) return;
     request.caller = nameOf(request.headers.authorization, tokens);
   });
 }
@@ -63,10 +65,6 @@ function nameOf(header: string | undefined, tokens: readonly { readonly name: st
   throw new HttpProblem(401, 'UNAUTHENTICATED', given === undefined ? 'This call needs a token.' : 'This token is not known.', {
     fix: 'Send Authorization: Bearer and one of the tokens under http.tokens.',
   });
-}
-
-function isPage(path: string): boolean {
-  return !path.startsWith('/api/') && path !== '/metrics' && path !== '/openapi.json';
 }
 
 function nameIn(host: string): string {

@@ -85,7 +85,6 @@ export function modelRoutes(app: FastifyInstance, operations: Operations, modelB
           200: registeredSchema,
           201: registeredSchema,
           400: problemSchema,
-          413: problemSchema,
           415: problemSchema,
           422: problemSchema,
         },
@@ -177,7 +176,9 @@ async function bytesOf(part: MultipartFile, limit: number): Promise<Buffer> {
   const chunks: Buffer[] = [];
   for await (const chunk of part.file as AsyncIterable<Buffer>) chunks.push(chunk);
   if (part.file.truncated) {
-    throw new HttpProblem(413, 'MODEL_TOO_LARGE', `A file may have ${limit} bytes.`, {
+    const detail = `The file has more than the ${limit} bytes allowed.`;
+    throw new HttpProblem(422, 'MODEL_REJECTED', detail, {
+      findings: [{ rule: 'TOO_LARGE', severity: 'error', path: part.fieldname, detail }],
       fix: 'Shrink the model, or raise http.modelBytes in the config.',
     });
   }

@@ -60,7 +60,6 @@ export function problemBody(problem: HttpProblem): Record<string, unknown> {
 
 const TITLES: Readonly<Record<string, string>> = {
   MODEL_REJECTED: 'Model rejected',
-  MODEL_TOO_LARGE: 'Model too large',
   INVALID_REQUEST: 'Invalid request',
   UNAUTHENTICATED: 'Token missing or wrong',
   WRONG_HOST: 'Unknown host',

@@ -78,7 +78,7 @@ export async function createHttpServer(operations: Operations, http: HttpConfig,
       cacheControl: true,
       maxAge: 0,
       etag: true,
-      globIgnore: ['**/*.md'],
+      allowedPath: (path) => !path.endsWith('.md'),
     });
   return app;
 }
