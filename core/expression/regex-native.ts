@@ -289,7 +289,13 @@ class Positions {
   }
 
   #connect(from: readonly number[], to: readonly number[]): void {
-    for (const position of from) for (const next of to) this.#follow[position]?.add(next);
+    for (const position of from)
+      for (const next of to) {
+        const follow = this.#follow[position];
+        // One step that two loops offer, as in (a+)+, is two ways to read one text: their number doubles with each character.
+        if (follow?.has(next) === true) throw new Unknown();
+        follow?.add(next);
+      }
   }
 
   #then(left: Facts, right: Facts): Facts {

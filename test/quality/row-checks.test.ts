@@ -1,0 +1,382 @@
+/** Each check of one column against a naive reading of what it promises. */
+import fc from 'fast-check';
+import { describe, expect, test } from 'vitest';
+import { CURRENCIES } from '../../quality/codes.ts';
+import { UNCHANGED, type Value } from '../../core/event.ts';
+import { type Cells, insert, removed, rule, truncated, update } from './support.ts';
+
+const RUNS = { numRuns: 150 };
+const cell = (column: keyof Cells, value: Value) => insert({ [column]: value });
+
+/** Every check of a single column that does not speak of nulls itself, with a cell that passes and one that fails. */
+const CELL_CHECKS: readonly [keyof Cells, Record<string, unknown>, Value, Value][] = [
+  ['status', { in_set: ['new', 'paid'] }, 'new', 'gone'],
+  ['status', { not_in_set: ['gone'] }, 'new', 'gone'],
+  ['total', { between: { min: 1, max: 5 } }, '5.00', '5.01'],
+  ['status', { length: { max: 3 } }, 'new', 'paid'],
+  ['status', { match_regex: '^n' }, 'new', 'old'],
+  ['status', { not_match_regex: '^o' }, 'new', 'old'],
+  ['status', { match_regex_list: ['^n', '^p'] }, 'paid', 'old'],
+  ['status', { not_match_regex_list: ['^o', '^x'] }, 'paid', 'old'],
+  ['status', { match_like: 'n%' }, 'new', 'old'],
+  ['status', { not_match_like: 'o%' }, 'new', 'old'],
+  ['status', { match_like_list: ['n%', 'p%'] }, 'new', 'old'],
+  ['status', { not_match_like_list: ['o%', 'x%'] }, 'new', 'old'],
+  ['email', { format: 'email' }, 'a@example.org', 'a@'],
+  ['status', { type: 'integer' }, '12', '1.5'],
+  ['body', { json_schema: { type: 'object', required: ['a'] } }, '{"a":1}', '{}'],
+];
+
+describe.each(CELL_CHECKS)('%s %j', (column, check, good, bad) => {
+  test('passes what fits and fails what does not', () => {
+    expect([rule(column, check)(cell(column, good)), rule(column, check)(cell(column, bad))]).toEqual([true, false]);
+  });
+
+  test('a null goes by the policy, and a cell that was not sent is never judged', () => {
+    expect(rule(column, check)(cell(column, null))).toBe(true);
+    expect(rule(column, { ...check, nulls: 'pass' })(cell(column, null))).toBe(true);
+    expect(rule(column, { ...check, nulls: 'fail' })(cell(column, null))).toBe(false);
+    expect(rule(column, { ...check, nulls: 'fail' })(update(null, { [column]: UNCHANGED }))).toBe(true);
+  });
+
+  test('a cell of another kind than its column cannot be read', () => {
+    expect(rule(column, check)(cell(column, true))).toBe('unreadable');
+  });
+
+  test('where limits it to the rows for which the condition is true', () => {
+    const limited = rule(column, { ...check, where: 'after.items > 3' });
+    expect(limited(insert({ [column]: bad, items: 4 }))).toBe(false);
+    expect(limited(insert({ [column]: bad, items: 3 }))).toBe(true);
+    expect(limited(insert({ [column]: bad, items: null }))).toBe(true);
+    expect(limited(update(null, { [column]: bad, items: UNCHANGED }))).toBe(true);
+  });
+
+  test('deletes meet it where they are named, by their old row', () => {
+    expect(rule(column, check)(removed({ [column]: bad }))).toBe(true);
+    expect(rule(column, { ...check, ops: ['d'] })(removed({ [column]: bad }))).toBe(false);
+    expect(rule(column, { ...check, ops: ['delete'] })(removed(null))).toBe(true);
+    expect(rule(column, { ...check, ops: ['delete'] })(cell(column, bad))).toBe(true);
+    expect(rule(column, check)(truncated())).toBe(true);
+  });
+});
+
+describe('not_null and null', () => {
+  const cells = fc.constantFrom<Value>(null, UNCHANGED, 'x', '');
+  test('judge presence alone', () => {
+    fc.assert(
+      fc.property(cells, (value) => {
+        expect(rule('status', 'not_null')(cell('status', value))).toBe(value !== null);
+        expect(rule('status', null)(cell('status', value))).toBe(value === null || value === UNCHANGED);
+      }),
+    );
+  });
+  test('null with a condition says what may not be there', () => {
+    const unpaid = rule('shipped_at', { null: true, where: 'after.status == "new"' });
+    expect(unpaid(insert({ status: 'new', shipped_at: '2026-01-01 00:00:00+00' }))).toBe(false);
+    expect(unpaid(insert({ status: 'paid', shipped_at: '2026-01-01 00:00:00+00' }))).toBe(true);
+  });
+});
+
+describe('in_set and not_in_set compare by type, not by text', () => {
+  test('numbers of any writing', () => {
+    const unscaled = fc.integer({ min: -500, max: 500 });
+    fc.assert(
+      fc.property(fc.uniqueArray(unscaled, { minLength: 1, maxLength: 6 }), unscaled, fc.nat(3), (members, value, zeros) => {
+        const text = `${(value / 100).toFixed(2)}${'0'.repeat(zeros)}`;
+        const listed = members.map((member) => member / 100);
+        expect(rule('total', { in_set: listed })(cell('total', text))).toBe(members.includes(value));
+        expect(rule('total', { not_in_set: listed })(cell('total', text))).toBe(!members.includes(value));
+      }),
+      RUNS,
+    );
+  });
+  test('integers beyond 2^53, booleans and timestamps', () => {
+    const big = '9007199254740993';
+    expect(rule('id', { in_set: [big] })(cell('id', 9007199254740993n))).toBe(true);
+    expect(rule('id', { in_set: [big] })(cell('id', 9007199254740992n))).toBe(false);
+    expect(rule('id', { in_set: [7] })(cell('id', 7))).toBe(true);
+    expect(rule('paid', { in_set: [true] })(cell('paid', false))).toBe(false);
+    const noon = rule('created_at', { in_set: ['2026-11-24T13:00:00+01:00'] });
+    expect(noon(cell('created_at', '2026-11-24 12:00:00+00'))).toBe(true);
+    expect(noon(cell('created_at', '2026-11-24 12:00:00.000001+00'))).toBe(false);
+    expect(rule('total', { in_set: [1] })(cell('total', 'NaN'))).toBe('unreadable');
+  });
+});
+
+describe('between', () => {
+  const strict = fc.record({ strict_min: fc.boolean(), strict_max: fc.boolean() });
+  const holds = (value: bigint, min: bigint, max: bigint, strictMin: boolean, strictMax: boolean) =>
+    (strictMin ? value > min : value >= min) && (strictMax ? value < max : value <= max);
+
+  test('decimals of any length, as exact as their digits', () => {
+    const unscaled = fc.bigInt({ min: -(10n ** 24n), max: 10n ** 24n });
+    const near = fc.oneof(unscaled, fc.bigInt({ min: -300n, max: 300n }));
+    const text = (value: bigint) =>
+      `${value < 0n ? '-' : ''}${String(value < 0n ? -value : value)
+        .padStart(3, '0')
+        .replace(/(..)$/, '.$1')}`;
+    fc.assert(
+      fc.property(near, near, near, strict, (a, b, value, { strict_min, strict_max }) => {
+        fc.pre(a !== b);
+        const [min, max] = a < b ? [a, b] : [b, a];
+        const check = rule('total', { between: { min: text(min), max: text(max), strict_min, strict_max } });
+        for (const at of [value, min, max, min + 1n, max - 1n])
+          expect(check(cell('total', text(at)))).toBe(holds(at, min, max, strict_min, strict_max));
+      }),
+      RUNS,
+    );
+  });
+
+  test('integers and bigints', () => {
+    const any = fc.oneof(fc.bigInt({ min: -(2n ** 63n), max: 2n ** 63n - 1n }), fc.bigInt({ min: 2n ** 53n - 3n, max: 2n ** 53n + 3n }));
+    const number = (value: bigint): Value => (Number.isSafeInteger(Number(value)) ? Number(value) : value);
+    fc.assert(
+      fc.property(any, any, any, strict, (a, b, value, { strict_min, strict_max }) => {
+        fc.pre(a !== b);
+        const [min, max] = a < b ? [a, b] : [b, a];
+        const check = rule('id', { between: { min: String(min), max: String(max), strict_min, strict_max } });
+        for (const at of [value, min, max, min - 1n, max + 1n])
+          expect(check(cell('id', number(at)))).toBe(holds(at, min, max, strict_min, strict_max));
+      }),
+      RUNS,
+    );
+  });
+
+  test('whole numbers against bounds with a fraction', () => {
+    const check = rule('id', { between: { min: 0.5, max: '9007199254740993.5' } });
+    expect([0, 1, 9007199254740993n, 9007199254740994n].map((id) => check(cell('id', id)))).toEqual([false, true, true, false]);
+  });
+
+  test('doubles, with NaN out of order', () => {
+    fc.assert(
+      fc.property(fc.double(), (value) => {
+        const expected = Number.isNaN(value) ? 'unreadable' : value >= 0.1 && value < 2.5;
+        expect(rule('risk', { between: { min: 0.1, max: 2.5, strict_max: true } })(cell('risk', value))).toBe(expected);
+      }),
+      RUNS,
+    );
+  });
+
+  test('timestamps and dates as moments, whatever zone the rule writes', () => {
+    const at = fc.date({ min: new Date('1990-01-01'), max: new Date('2060-01-01'), noInvalidDate: true });
+    const postgres = (time: Date) =>
+      time
+        .toISOString()
+        .replace('T', ' ')
+        .replace(/\.?0*Z$/, '+00');
+    fc.assert(
+      fc.property(at, at, at, (a, b, value) => {
+        fc.pre(a.getTime() !== b.getTime());
+        const [min, max] = a < b ? [a, b] : [b, a];
+        const check = rule('created_at', { between: { min: min.toISOString(), max: max.toISOString() } });
+        expect(check(cell('created_at', postgres(value)))).toBe(value >= min && value <= max);
+      }),
+      RUNS,
+    );
+    const since = rule('created_at', { between: { min: '2026-01-01T01:00:00+01:00' } });
+    expect(since(cell('created_at', '2026-01-01 00:00:00+00'))).toBe(true);
+    expect(since(cell('created_at', '2025-12-31 23:59:59.999999+00'))).toBe(false);
+    expect(since(cell('created_at', 'infinity'))).toBe(true);
+    expect(since(cell('created_at', '0044-03-15 00:00:00+00 BC'))).toBe(false);
+    expect(rule('day', { between: { min: '2026-01-01' } })(cell('day', '2025-12-31'))).toBe(false);
+  });
+
+  test('what has no place in the order cannot be read, and infinities have one', () => {
+    const check = rule('total', { between: { min: 0 } });
+    expect(['NaN', 'x', '', 7, 'Infinity', '-Infinity'].map((value) => check(cell('total', value)))).toEqual([
+      'unreadable',
+      'unreadable',
+      'unreadable',
+      'unreadable',
+      true,
+      false,
+    ]);
+  });
+});
+
+test('length counts code points of texts and bytes of bytes', () => {
+  fc.assert(
+    fc.property(fc.string({ unit: 'binary', maxLength: 8 }), fc.nat(6), fc.nat(6), fc.boolean(), (text, a, b, strict) => {
+      const [min, max] = [Math.min(a, b), Math.max(a, b) + 2];
+      const points = Array.from(text).length;
+      const check = rule('status', { length: { min, max, strict_min: strict } });
+      expect(check(cell('status', text))).toBe((strict ? points > min : points >= min) && points <= max);
+      expect(rule('status', { length: a })(cell('status', text))).toBe(points === a);
+      const bytes = Buffer.from(text);
+      expect(rule('hash', { length: { max } })(cell('hash', bytes))).toBe(bytes.length <= max);
+    }),
+    RUNS,
+  );
+});
+
+describe('patterns', () => {
+  test('a regex is searched, in either engine', () => {
+    const check = rule('status', { match_regex: 'b+c' });
+    expect(['abbcd', 'ac', 'bc'].map((text) => check(cell('status', text)))).toEqual([true, false, true]);
+    const slow = rule('status', { match_regex: '^(a+)+$' });
+    expect(slow(cell('status', `${'a'.repeat(50_000)}!`))).toBe(false);
+    expect(rule('status', { match_regex: '(?i)^NEW$' })(cell('status', 'new'))).toBe(true);
+  });
+
+  test('LIKE is what a translation to a regex says', () => {
+    const part = fc.constantFrom('%', '_', '\\%', '\\_', '\\\\', 'a', 'b', 'ab', '💧', '.', '*');
+    const text = fc.array(fc.constantFrom('a', 'b', '%', '_', '\\', '💧', '.', '*', '\n'), { maxLength: 8 }).map((parts) => parts.join(''));
+    fc.assert(
+      fc.property(fc.array(part, { minLength: 1, maxLength: 7 }), text, (parts, value) => {
+        const pattern = parts.join('');
+        fc.pre(!/^%+$/.test(pattern));
+        const source = parts
+          .map((p) => (p === '%' ? '[^]*' : p === '_' ? '[^]' : p.replace(/^\\(?=.)/, '').replaceAll(/[.*\\]/g, '\\$&')))
+          .join('');
+        expect(rule('status', { match_like: pattern })(cell('status', value))).toBe(new RegExp(`^${source}$`, 'u').test(value));
+        expect(rule('status', { not_match_like: pattern })(cell('status', value))).toBe(!new RegExp(`^${source}$`, 'u').test(value));
+      }),
+      { numRuns: 600 },
+    );
+  });
+
+  test('of a list one pattern is enough, or all of them with match_on: all', () => {
+    const both = rule('status', { match_regex_list: { patterns: ['a', 'b'], match_on: 'all' } });
+    expect(['ab', 'a', 'c'].map((text) => both(cell('status', text)))).toEqual([true, false, false]);
+    expect(rule('status', { match_like_list: { patterns: ['a%', '%b'], match_on: 'all' } })(cell('status', 'axb'))).toBe(true);
+  });
+});
+
+describe('format', () => {
+  const cases: Record<string, { good: readonly string[]; bad: readonly string[] }> = {
+    uuid: {
+      good: ['6f9619ff-8b86-d011-b42d-00c04fc964ff', '6F9619FF-8B86-D011-B42D-00C04FC964FF'],
+      bad: ['', '6f9619ff8b86d011b42d00c04fc964ff', '{6f9619ff-8b86-d011-b42d-00c04fc964ff}', '6f9619ff-8b86-d011-b42d-00c04fc964fg'],
+    },
+    email: {
+      good: ['a@b.org', 'first.last+tag@sub.example.com', 'ü@bücher.example', "o'neil@example.org"],
+      bad: [
+        '',
+        'a',
+        '@b.org',
+        'a@',
+        'a@b',
+        'a..b@c.org',
+        '.a@c.org',
+        'a.@c.org',
+        'a@-b.org',
+        'a@b..org',
+        'a b@c.org',
+        'a@b.1',
+        'a@b@c.org',
+      ],
+    },
+    ipv4: { good: ['0.0.0.0', '255.255.255.255'], bad: ['', '256.0.0.1', '1.2.3', '01.2.3.4', '1.2.3.4.5', '1.2.3.4 '] },
+    ipv6: {
+      good: ['::', '::1', '2001:db8::1', '1:2:3:4:5:6:7:8', '::ffff:1.2.3.4', '1:2:3:4:5:6:1.2.3.4'],
+      bad: ['', ':', ':::', '1:2:3:4:5:6:7', '1::2::3', '12345::', 'fe80::1%eth0', '1:2:3:4:5:6:7:8::', '::1.2.3', '1.2.3.4::'],
+    },
+    uri: {
+      good: ['https://example.org/a?b=c#d', 'mailto:a@b.org', 'urn:isbn:1', 'file:///etc/hosts', 'http://[::1]:80/', 'a+b:c'],
+      bad: ['', 'example.org', '://x', 'http://', 'http://a b', 'http://a/%zz', '1a:b', 'http://[::g]/', 'http://a#b#c', 'http://a/<b>'],
+    },
+    date: { good: ['2026-11-24', '2024-02-29'], bad: ['', '2026-02-29', '2026-1-1', '2026-11-24T00:00:00Z', '2026-13-01', '24.11.2026'] },
+    'date-time': {
+      good: ['2026-11-24T13:45:00Z', '2026-11-24t13:45:00.123z', '2026-11-24 13:45:00+01:00', '2026-11-24T13:45:00+23:00'],
+      bad: ['', '2026-11-24', '2026-11-24T13:45:00', '2026-11-24T25:00:00Z', '2026-02-30T00:00:00Z', '2026-11-24T13:45:00+24:00'],
+    },
+    iban: {
+      good: ['DE89370400440532013000', 'GB29 NWBK 6016 1331 9268 19', 'NO9386011117947'],
+      bad: [
+        '',
+        'DE89370400440532013001',
+        'DE8937040044053201300',
+        'ZZ89370400440532013000',
+        'de89370400440532013000',
+        'DE89 3704004405 32013000',
+      ],
+    },
+    currency: { good: ['EUR', 'XAU'], bad: ['', 'eur', 'EURO', 'ZZZ'] },
+    country: { good: ['DE', 'DEU'], bad: ['', 'de', 'ZZ', 'UK', 'Germany'] },
+  };
+  test.each(Object.entries(cases))('%s', (name, { good, bad }) => {
+    const check = rule('email', { format: name });
+    expect(good.filter((text) => check(cell('email', text)) !== true)).toEqual([]);
+    expect(bad.filter((text) => check(cell('email', text)) !== false)).toEqual([]);
+  });
+  test('generated ones pass, and with a character of another kind they fail', () => {
+    const email = rule('email', { format: 'uuid' });
+    const ipv6 = rule('email', { format: 'ipv6' });
+    fc.assert(
+      fc.property(fc.uuid(), fc.ipV6(), fc.ipV4(), fc.emailAddress(), fc.webUrl(), (uuid, v6, v4, address, url) => {
+        expect([uuid, `${uuid}0`].map((text) => email(cell('email', text)))).toEqual([true, false]);
+        expect([v6, `${v6}g`].map((text) => ipv6(cell('email', text)))).toEqual([true, false]);
+        expect(rule('email', { format: 'ipv4' })(cell('email', v4))).toBe(true);
+        expect(rule('email', { format: 'email' })(cell('email', address))).toBe(true);
+        expect(rule('email', { format: 'uri' })(cell('email', url))).toBe(true);
+      }),
+      RUNS,
+    );
+  });
+  test('an IBAN with one digit changed is none', () => {
+    fc.assert(
+      fc.property(fc.integer({ min: 4, max: 21 }), fc.integer({ min: 1, max: 9 }), (at, by) => {
+        const valid = 'DE89370400440532013000';
+        const changed = `${valid.slice(0, at)}${(Number(valid[at]) + by) % 10}${valid.slice(at + 1)}`;
+        expect(rule('email', { format: 'iban' })(cell('email', changed))).toBe(false);
+      }),
+    );
+    expect(CURRENCIES.has('EUR')).toBe(true);
+  });
+});
+
+describe('type', () => {
+  test.each([
+    ['integer', ['1', '-7', '9007199254740993'], ['1.0', 'x', '']],
+    ['decimal', ['1', '1.50', '-.5', '1e3'], ['NaN', 'x', '']],
+    ['float', ['1.5', 'NaN', '-Infinity'], ['x']],
+    ['boolean', ['true', 'F'], ['yes', '']],
+    ['timestamp', ['2026-11-24T13:45:00Z', '2026-11-24'], ['x', '2026-02-30']],
+    ['date', ['2026-11-24'], ['2026-11-24T13:45:00Z', '2026-02-30']],
+    ['time', ['13:45', '23:59:59.5+01'], ['24:00', '1:00']],
+    ['json', ['{}', '1', 'null'], ['{', '']],
+  ])('texts that read as %s', (type, good, bad) => {
+    const check = rule('status', { type });
+    expect([...good, ...bad].map((text) => check(cell('status', text)))).toEqual([...good.map(() => true), ...bad.map(() => false)]);
+  });
+  test('one of several types is enough, and a typed column holds its own', () => {
+    const check = rule('status', { type: ['integer', 'date'] });
+    expect(['7', '2026-11-24', 'x'].map((text) => check(cell('status', text)))).toEqual([true, true, false]);
+    expect([1, 1n << 60n, 1.5, 'x'].map((value) => rule('id', { type: 'integer' })(cell('id', value)))).toEqual([true, true, false, false]);
+  });
+});
+
+describe('json_schema', () => {
+  const schema = {
+    type: 'object',
+    required: ['sku'],
+    properties: { sku: { type: 'string', pattern: '^[A-Z]+$' }, n: { type: 'integer', minimum: 1 } },
+  };
+  test('of a cell: its JSON, and text that is none cannot be read', () => {
+    const check = rule('body', { json_schema: schema });
+    const texts = ['{"sku":"A"}', '{"sku":"a"}', '{"sku":"A","n":0}', '[]', '{'];
+    expect(texts.map((text) => check(cell('body', text)))).toEqual([true, false, false, false, 'unreadable']);
+  });
+  test('of the row: numbers as numbers, json columns as JSON, nulls as null, what was not sent as nothing', () => {
+    const check = rule(null, {
+      json_schema: {
+        type: 'object',
+        required: ['id', 'status'],
+        properties: {
+          id: { type: 'integer' },
+          total: { type: ['number', 'null'], maximum: 100 },
+          body: { type: ['object', 'null'], required: ['a'] },
+          created_at: { type: ['string', 'null'], format: 'date-time' },
+          status: { enum: ['new', 'paid'] },
+        },
+      },
+    });
+    const good = { id: 1, total: '99.50', body: '{"a":1}', created_at: '2026-11-24 13:45:00+00', status: 'new' };
+    expect(check(insert(good))).toBe(true);
+    expect(check(insert({ ...good, total: '100.01' }))).toBe(false);
+    expect(check(insert({ ...good, body: '{}' }))).toBe(false);
+    expect(check(insert({ ...good, status: null }))).toBe(false);
+    expect(check(update(null, { ...good, status: UNCHANGED }))).toBe(true);
+    expect(check(update(null, { ...good, status: UNCHANGED, total: '101' }))).toBe(false);
+  });
+});
