@@ -67,7 +67,9 @@ export function readArguments(command: CommandSpec, args: readonly string[]): Ar
         near === null ? `Try tidegate ${command.name} --help.` : `Did you mean --${near}?`,
       );
     }
-    if (flag.type === 'string' && (token.value === undefined || token.value === '')) {
+    // `--rule --json`: the next flag is no value. One that begins so is written --rule=--json.
+    const isFlag = token.inlineValue === false && token.value.startsWith('--');
+    if (flag.type === 'string' && (token.value === undefined || token.value === '' || isFlag)) {
       throw new UsageError(`--${token.name} needs a value`, `Write --${token.name} ${flag.value ?? 'VALUE'}.`);
     }
     if (flag.type === 'boolean' && token.value !== undefined)
