@@ -116,13 +116,15 @@ class SlotSource implements PostgresSource {
 
   async *#run(resume: Resume, signal: AbortSignal, open: PgConnection[]): AsyncGenerator<Batch> {
     const { slot, publication, snapshot, batch } = this.#options;
-    const lease = await resume(this.lane);
     const connect = async (replication: boolean, settings: Readonly<Record<string, string>> = SESSION): Promise<PgConnection> => {
       const connection = await this.#connect(replication, settings, signal);
       open.push(connection);
       return connection;
     };
     const catalog = await connect(false);
+    // Another instance that is at work keeps its lease: the lane is only taken over where the slot is free.
+    await this.#freeSlot(catalog, null, signal);
+    const lease = await resume(this.lane);
     const checkpoint = lease.checkpoint?.position ?? null;
     const from = checkpoint === null ? null : parsePlace(checkpoint);
     const prepared = await this.#prepare(catalog, from, signal);
