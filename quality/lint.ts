@@ -1,6 +1,6 @@
 /**
  * What can be said of a check before its table is known: that no type of column would make sense of it (bounds the wrong way round, an
- * unsafe regex, an empty set). The check is tried on a column of every kind; where none will do, the reason that most of them give is told.
+ * unsafe regex, an empty set). The check is tried on a column of every kind; where none will do, the reason that the best fitting ones give is told.
  */
 import type { Column, ColumnType, DatasetName } from '../core/event.ts';
 import { parseExpression } from '../core/expression/parse.ts';
@@ -34,17 +34,23 @@ export function lintCheck(
       rules.warn(keys, `schema.columns does not list "${check.column}"`, suggestion(check.column, [...expected.keys()], 'column'));
   }
   const known = check.column === null ? null : (expected?.get(check.column) ?? null);
-  const attempts = (known === null ? COLUMN_TYPES : [known]).map((type) => attempt(check, type, rules, schemaFiles));
-  if (attempts.some((problems) => problems.every(({ severity }) => severity !== 'error'))) return;
-  const counts = new Map<string, { problem: Problem; count: number }>();
-  for (const problem of attempts.flat().filter(({ severity }) => severity === 'error')) {
-    const id = `${problem.path} ${problem.message}`;
-    const entry = counts.get(id);
-    if (entry === undefined) counts.set(id, { problem, count: 1 });
-    else entry.count++;
-  }
-  const most = Math.max(...[...counts.values()].map(({ count }) => count));
-  rules.problems.push(...[...counts.values()].filter(({ count }) => count === most).map(({ problem }) => problem));
+  const attempts = (known === null ? COLUMN_TYPES : [known]).map((type) =>
+    attempt(check, type, rules, schemaFiles).filter(({ severity }) => severity === 'error'),
+  );
+  if (attempts.some((problems) => problems.length === 0)) return;
+  rules.problems.push(...likeliest(attempts));
+}
+
+/** The kind of column that the check fits best is the one that most was meant for: fewest problems, then those that most kinds share. */
+function likeliest(attempts: readonly Problem[][]): readonly Problem[] {
+  const fewest = Math.min(...attempts.map(({ length }) => length));
+  const idOf = ({ path, message }: Problem) => `${path} ${message}`;
+  const shared = (problems: readonly Problem[]) => {
+    const ids = new Set(problems.map(idOf));
+    return attempts.flat().filter((problem) => ids.has(idOf(problem))).length;
+  };
+  const [best = []] = attempts.filter(({ length }) => length === fewest).sort((a, b) => shared(b) - shared(a));
+  return best;
 }
 
 /** The problems of the check on a dataset whose columns all are of one kind. */

@@ -151,7 +151,8 @@ function fail(batch: Batch, index: number, event: ChangeEvent, rule: Rule, outco
   use.failed[rule.index] = (use.failed[rule.index] ?? 0) + 1;
   if (outcome === Outcome.Unreadable) use.unreadable[rule.index] = (use.unreadable[rule.index] ?? 0) + 1;
   const message = rule.describe(event, outcome);
-  if (rule.onFail === 'halt') {
+  // A released event that fails is held again: to halt would keep everything released after it waiting for this one.
+  if (rule.onFail === 'halt' && batch.origin !== 'replay') {
     // The message may show values where the contract allows them in findings; an error never does.
     throw new PipelineError(
       'RULE_HALT',
@@ -170,21 +171,23 @@ function fail(batch: Batch, index: number, event: ChangeEvent, rule: Rule, outco
   });
 }
 
-/** The policies of the contract's schema section: warn marks the first event of a batch, quarantine every one, halt throws. */
+/** The policies of the contract's schema section: warn marks the first event of a batch, quarantine every one, halt throws (and holds a released event). */
 function judgeDrift(batch: Batch, index: number, { contract, dataset, drift }: CompiledChecks, drifting: Set<Dataset>): void {
   const isFirst = !drifting.has(dataset);
   drifting.add(dataset);
   const shadow = contract.mode === 'shadow';
   for (const change of drift) {
-    if (change.policy === 'halt' && !shadow) {
+    const halts = change.policy === 'halt' && !shadow;
+    // A released event may be of a table as it was before: it is held again, and the lane of released events goes on.
+    if (halts && batch.origin !== 'replay') {
       throw new PipelineError('SCHEMA_DRIFT', `judging ${dataset.name}: ${change.message} (schema.${change.kind})`);
     }
-    if (isFirst || (change.policy === 'quarantine' && !shadow)) markDrift(batch, index, change, shadow);
+    if (isFirst || halts || (change.policy === 'quarantine' && !shadow)) markDrift(batch, index, change, shadow);
   }
 }
 
 function markDrift(batch: Batch, index: number, { kind, column, policy, message }: Drift, shadow: boolean): void {
-  const verdict = shadow ? Verdict.Tag : policy === 'quarantine' ? Verdict.Quarantine : Verdict.Warn;
+  const verdict = shadow ? Verdict.Tag : policy === 'quarantine' || policy === 'halt' ? Verdict.Quarantine : Verdict.Warn;
   batch.mark({
     index,
     stage: 'quality',
