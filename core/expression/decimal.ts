@@ -36,7 +36,7 @@ export function shortUnscaled(text: string): number {
   for (let i = negative ? 1 : 0; i < length; i++) {
     const code = text.charCodeAt(i);
     if (code >= ZERO && code <= ZERO + 9) value = value * 10 + code - ZERO;
-    else if (code === DOT && !dot && i > 0) dot = true;
+    else if (code === DOT && !dot && i > (negative ? 1 : 0)) dot = true;
     else return Number.NaN;
   }
   return negative ? -value : value;
@@ -97,7 +97,7 @@ export function compareDecimalTexts(a: string, b: string): -1 | 0 | 1 {
   const negativeB = b.charCodeAt(0) === MINUS;
   if (negativeA === negativeB) {
     const order = compareMagnitudes(a, negativeA ? 1 : 0, b, negativeB ? 1 : 0);
-    return negativeA ? (-order as -1 | 0 | 1) : order;
+    return negativeA && order !== 0 ? (-order as -1 | 1) : order;
   }
   // One is negative: they differ in order unless both are zero ("-0.00").
   if (compareMagnitudes(a, negativeA ? 1 : 0, '0', 0) === 0 && compareMagnitudes(b, negativeB ? 1 : 0, '0', 0) === 0) return 0;

@@ -67,27 +67,29 @@ type Arithmetic = (a: Operand, b: Operand) => Operand;
 
 /** Both operands number or bigint. */
 export const INTEGERS: Readonly<Record<'+' | '-' | '*' | '/' | '%', Arithmetic>> = {
-  '+': (a, b) => small((a as number) + (b as number), a, b) ?? integer(BigInt(a as number) + BigInt(b as number)),
-  '-': (a, b) => small((a as number) - (b as number), a, b) ?? integer(BigInt(a as number) - BigInt(b as number)),
+  '+': (a, b) => {
+    if (typeof a === 'number' && typeof b === 'number' && Number.isSafeInteger(a + b)) return a + b;
+    return integer(BigInt(a as number) + BigInt(b as number));
+  },
+  '-': (a, b) => {
+    if (typeof a === 'number' && typeof b === 'number' && Number.isSafeInteger(a - b)) return a - b;
+    return integer(BigInt(a as number) - BigInt(b as number));
+  },
   '*': (a, b) => {
     if (typeof a === 'number' && typeof b === 'number' && Number.isSafeInteger(a * b)) return a * b + 0;
     return integer(BigInt(a as number) * BigInt(b as number));
   },
   '/': (a, b) => {
-    if (b === 0) throw new ExpressionError('division by zero');
+    if (b === 0 || b === 0n) throw new ExpressionError('division by zero');
     if (typeof a === 'number' && typeof b === 'number') return Math.trunc(a / b) + 0;
     return integer(BigInt(a as number) / BigInt(b as number));
   },
   '%': (a, b) => {
-    if (b === 0) throw new ExpressionError('division by zero');
+    if (b === 0 || b === 0n) throw new ExpressionError('division by zero');
     if (typeof a === 'number' && typeof b === 'number') return (a % b) + 0;
     return integer(BigInt(a as number) % BigInt(b as number));
   },
 };
-
-function small(result: number, a: Operand, b: Operand): number | null {
-  return typeof a === 'number' && typeof b === 'number' && Number.isSafeInteger(result) ? result : null;
-}
 
 export const DOUBLES: Readonly<Record<'+' | '-' | '*' | '/', Arithmetic>> = {
   '+': (a, b) => Number(a) + Number(b),

@@ -137,6 +137,8 @@ const LENGTH_MAX = 8192;
 
 const COMPARISONS: ReadonlySet<string> = new Set(['==', '!=', '<', '<=', '>', '>=', 'in']);
 const DEPTH_MAX = 100;
+/** Each operator of a chain is one level of the tree that is compiled. */
+const CHAIN_MAX = 300;
 
 class Parser {
   readonly #tokens: readonly Token[];
@@ -204,8 +206,14 @@ class Parser {
 
   #leftToRight(operators: readonly BinaryOperator[], operand: () => Node): Node {
     let left = operand();
-    for (;;) {
+    for (let length = 0; ; length++) {
       const token = this.#peek();
+      if (length === CHAIN_MAX)
+        throw new SyntaxProblem(
+          token.at,
+          'the expression is too long',
+          `Keep it under ${CHAIN_MAX} operators in a row, or split it into several rules.`,
+        );
       const operator = operators.find((candidate) => token.kind === 'operator' && token.text === candidate);
       if (operator === undefined) return left;
       this.#next++;

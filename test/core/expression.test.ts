@@ -313,7 +313,10 @@ describe('problems', () => {
     fc.assert(
       fc.property(fc.array(words, { maxLength: 14 }), (parts) => {
         const compiled = compileExpression(parts.join(''), { dataset, path: 'rule' });
-        if (compiled.kind === 'refused') return expect(compiled.problems[0].path).toBe('rule');
+        if (compiled.kind === 'refused') {
+          expect(compiled.problems[0].path).toMatch(/^rule/);
+          return;
+        }
         try {
           compiled.evaluate(insert(order));
         } catch (error) {
@@ -328,7 +331,8 @@ describe('problems', () => {
     expect(problems(`${'('.repeat(5000)}1${')'.repeat(5000)}`)).toHaveLength(1);
     expect(problems(`${'!'.repeat(3000)}true`)).toHaveLength(1);
     expect(problems(`1${' + 1'.repeat(5000)}`)).toHaveLength(1);
-    expect(evaluate(`1${' + 1'.repeat(2000)}`)).toBe(2001);
+    expect(problems(`1${' + 1'.repeat(301)}`)).toHaveLength(1);
+    expect(evaluate(`1${' + 1'.repeat(299)}`)).toBe(300);
   });
 });
 
