@@ -48,8 +48,21 @@ export class Desk implements AsyncDisposable {
     return postgresSink(sinkOptions(config, name, pipeline, rules, clock));
   }
 
-  /** Works with the target by the desk's own connection, which is opened again at the next call where it broke. */
+  /**
+   * Works with the target by the desk's own connection. One that was cut since the last call is opened again, and the work done again: all
+   * that is asked here may be asked twice.
+   */
   async withSink<T>(work: (sink: PostgresSink) => Promise<T>): Promise<T> {
+    const isNew = this.#sink === null;
+    try {
+      return await this.#once(work);
+    } catch (error) {
+      if (isNew || !(error instanceof PipelineError && error.after === 'backoff')) throw error;
+      return this.#once(work);
+    }
+  }
+
+  async #once<T>(work: (sink: PostgresSink) => Promise<T>): Promise<T> {
     this.#sink ??= this.openSink();
     const opening = this.#sink;
     try {

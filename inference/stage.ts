@@ -105,6 +105,8 @@ class UsedModel {
   #unavailable = 0;
   #unreadable = 0;
   #problem: string | null = null;
+  /** The version that the problem was with; null where none was registered. */
+  #problemOf: ModelVersion | null = null;
 
   constructor(use: ModelUse, path: string, parts: InferenceParts) {
     this.#use = use;
@@ -166,7 +168,8 @@ class UsedModel {
       scored: this.#scored,
       unavailable: this.#unavailable,
       unreadable: this.#unreadable,
-      problem: this.#problem,
+      // What went wrong with another version, or before there was one, is no news of this one.
+      problem: this.#problemOf === this.#registry.resolve(this.#use.model) ? this.#problem : null,
     };
   }
 
@@ -336,6 +339,7 @@ class UsedModel {
   #fail(batch: Batch, asked: readonly number[], cause: unknown): void {
     this.#unavailable += asked.length;
     this.#problem = cause instanceof Error ? cause.message : String(cause);
+    this.#problemOf = this.#registry.resolve(this.#use.model);
     if (this.#use.failure === 'fail_open') return;
     if (this.#use.failure === 'hold') {
       throw new PipelineError('MODEL_UNAVAILABLE', `scoring ${this.#use.dataset} by ${this.#use.model}`, { cause });

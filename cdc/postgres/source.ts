@@ -212,18 +212,23 @@ class SlotSource implements PostgresSource {
     return Promise.resolve();
   }
 
+  /** A table is done once the target has committed its last chunk: what was only read is still on its way. */
   progress(): readonly SnapshotProgress[] {
     const tables = this.#queue?.snapshot?.tables ?? [];
+    const committed = this.#acknowledged === null ? null : (parsePlace(this.#acknowledged).snapshot?.tables ?? []);
     return this.#tables.map((table) => {
       const known = tables.find((one) => one.table === table);
       const rowsEstimated = this.#estimates.get(table) ?? null;
       const dataset = this.#datasets.nameOf(table);
+      const isOnItsWay = committed?.some((one) => one.table === table && !one.done) === true;
       if (known === undefined) {
-        const waits = this.#queue === null && this.#options.snapshot.mode === 'initial';
-        return { dataset, rowsDone: waits ? 0 : (this.#done.get(table) ?? 0), rowsEstimated, state: waits ? 'waiting' : 'done' };
+        const waits = committed === null && this.#options.snapshot.mode === 'initial';
+        const rowsDone = waits ? 0 : (this.#done.get(table) ?? 0);
+        return { dataset, rowsDone, rowsEstimated, state: waits ? 'waiting' : isOnItsWay ? 'copying' : 'done' };
       }
-      const current = tables.find((one) => !one.done);
-      return { dataset, rowsDone: known.rowsDone, rowsEstimated, state: known.done ? 'done' : known === current ? 'copying' : 'waiting' };
+      const isCurrent = known.done || known === tables.find((one) => !one.done);
+      const isDone = known.done && !isOnItsWay;
+      return { dataset, rowsDone: known.rowsDone, rowsEstimated, state: isDone ? 'done' : isCurrent ? 'copying' : 'waiting' };
     });
   }
   readonly #done = new Map<string, number>();
