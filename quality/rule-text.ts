@@ -29,6 +29,7 @@ export class RuleText {
     }
     const document = parseDocument(text, { lineCounter: this.#lines, prettyErrors: false, stringKeys: false });
     this.#root = document.contents;
+    nameNullKeys(this.#root);
     for (const { pos, message, code } of document.errors) {
       const { line, col } = this.#lines.linePos(pos[0]);
       const fix = code === 'DUPLICATE_KEY' ? 'Join the two, or rename one.' : 'Correct the indentation, the brackets or the quotes there.';
@@ -110,9 +111,17 @@ export class RuleText {
   }
 }
 
+/** YAML reads the key of `null: true` as no name at all; here it is the name of a check. */
+function nameNullKeys(root: Node | null): void {
+  visit(root, {
+    Pair: (_, { key }) => {
+      if (isScalar(key) && key.value === null && key.source === 'null') key.value = 'null';
+    },
+  });
+}
+
 function keyText(key: unknown): string {
-  if (!isScalar(key)) return '';
-  return key.value === null ? 'null' : String(key.value as string | number | boolean);
+  return isScalar(key) ? String(key.value as string | number | boolean | null) : '';
 }
 
 /** `columns.total[0].between`, with brackets and quotes around keys that are not plain words. */
