@@ -11,13 +11,16 @@ export interface CliRun {
 }
 
 /** Runs `tidegate …args` where nobody sits at the terminal. */
-export async function cli(...args: readonly string[]): Promise<CliRun> {
+export const cli = (...args: readonly string[]): Promise<CliRun> => cliIn({}, ...args);
+
+/** The same with variables of the environment. */
+export async function cliIn(env: Readonly<Record<string, string>>, ...args: readonly string[]): Promise<CliRun> {
   let stdout = '';
   let stderr = '';
   const code = await runCli(args, {
     stdout: (text) => void (stdout += text),
     stderr: (text) => void (stderr += text),
-    env: {},
+    env,
     isTerminal: false,
     ask: async () => null,
     stop: new AbortController().signal,
