@@ -68,9 +68,10 @@ void follow('api/events', {
     if (name === 'status') {
       status = data;
       clockOffsetMs = data.nowMs - Date.now();
-      render();
     } else if (name === 'series') {
+      // Comes behind each status: drawn together, so that the first picture is whole.
       series.add(data);
+      render();
     } else if (name === 'quarantine') {
       for (const view of views.values()) view.quarantineChanged();
     }
