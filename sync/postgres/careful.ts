@@ -12,7 +12,7 @@ import { type Format, FrontendWriter } from '../../wire/postgres/messages.ts';
 import { textArrayParameter } from './arrays.ts';
 import { isRefusal, refusalText } from './failures.ts';
 import { fold, type Folded, isPartial } from './fold.ts';
-import { type HeldKey, keysOf, lockKeys, raiseAllVersions, raiseVersions, refOf, settleKeys } from './held-keys.ts';
+import { type HeldKey, keysOf, lockKeys, raiseAllVersions, raiseVersions, refOf, settleKeys, TURN_SQL } from './held-keys.ts';
 import { findingsJson, heldStatus, type HoldMode, holdParameters, openItems, releaseUnblocked } from './items.ts';
 import { emitAdvance } from './lanes.ts';
 import { keepsScore, type Plan, type Writes } from './writes.ts';
@@ -83,6 +83,7 @@ export class CarefulRoad {
   async #inside(batch: Batch, held: readonly Quarantined[], lease: Lease, halving: boolean): Promise<Applied | Refused> {
     const { sql } = this.#parts;
     const isReplay = batch.origin === 'replay';
+    if (isReplay || held.length > 0 || this.#isTouched(batch)) await sql.query(TURN_SQL, [this.#parts.pipeline]);
     const decision = isReplay ? await this.#decideReplay(batch, held) : await this.#decide(batch);
     const [first, ...more] = decision.findings;
     if (first !== undefined) return { kind: 'refused', findings: [first, ...more] };
@@ -97,6 +98,11 @@ export class CarefulRoad {
     if (isReplay) await this.#settle(batch, held, decision);
     else await this.#releaseFree(held);
     return { kind: 'applied', checkpoint: batch.checkpoint, ...countsOf(decision, written) };
+  }
+
+  #isTouched({ events }: Batch): boolean {
+    const { heldKeys } = this.#parts;
+    return heldKeys.size > 0 && events.some((event) => event.op === 'truncate' || refsOf(event).some((ref) => heldKeys.has(ref)));
   }
 
   /** The lane's own events: those whose key waits are refused, and what the target takes of keys with something held is remembered. */

@@ -1,6 +1,6 @@
 /**
- * Keys that have something in quarantine. The row of a key in `tidegate.held_keys` serializes everybody who decides about it: the lane that
- * would write it, the lane of released rows, and the people who release and discard.
+ * Keys that have something in quarantine, in `tidegate.held_keys`. Everybody who decides about one (the lane that would write it, the lane of
+ * released rows, the people who release and discard) does so in a transaction that holds the pipeline's turn.
  */
 import type { ChangeEvent, DatasetName } from '../../core/event.ts';
 import type { PgConnection } from '../../wire/postgres/connection.ts';
@@ -25,6 +25,12 @@ export const refOf = (dataset: string, key: string): string => `${dataset}\0${ke
 export function keysOf(event: ChangeEvent): readonly string[] {
   return event.movedFrom === null ? [event.key] : [event.key, event.movedFrom];
 }
+
+/**
+ * First in every transaction that decides about held keys: those of one pipeline take turns, so that none meets another's row locks in
+ * another order, and numbers of releases become visible in their order.
+ */
+export const TURN_SQL = "select pg_advisory_xact_lock(hashtext('tidegate'), hashtext($1::text))";
 
 /** Locks the rows of these keys until the transaction ends, always in the same order. Keys without anything held are left out. */
 export async function lockKeys(sql: PgConnection, refs: ReadonlySet<string>): Promise<Map<string, HeldKey>> {

@@ -140,11 +140,9 @@ export async function openItems(sql: PgConnection, refs: Iterable<string>): Prom
   return [...items.values()].sort((a, b) => (a.version < b.version ? -1 : a.version > b.version ? 1 : 0));
 }
 
-/** Puts items in line for the replay source, in this order. */
+/** Puts items in line for the replay source, in this order. Their numbers become visible in order, for the transaction holds the pipeline's turn. */
 export async function putInLine(sql: PgConnection, ids: readonly string[], by: string | null): Promise<void> {
   if (ids.length === 0) return;
-  // Numbers must become visible in their order, or a reader goes past one that is not there yet.
-  await sql.query("select pg_advisory_xact_lock(hashtext('tidegate.releases'))");
   await sql.query(
     `update tidegate.quarantine q set status = 'released', released_seq = w.seq, by_whom = coalesce($2, q.by_whom)
      from (select id, nextval('tidegate.releases') as seq from (select id from unnest($1::text[]) with ordinality u(id, n) order by n) o) w

@@ -6,7 +6,7 @@ import { PgError, type PgConnection, type PgParam } from '../../wire/postgres/co
 import type { EventFamilies } from '../../wire/postgres/event-bytes.ts';
 import { textArrayParameter } from './arrays.ts';
 import { targetFailure } from './failures.ts';
-import { refOf, settleKeys } from './held-keys.ts';
+import { refOf, settleKeys, TURN_SQL } from './held-keys.ts';
 import { type HoldMode, HOLD_SQL, holdParameters, ITEM_COLUMNS, itemFrom, openItems, putInLine, releaseUnblocked } from './items.ts';
 import type { Turns } from './turns.ts';
 
@@ -180,6 +180,7 @@ export class PostgresQuarantine implements Quarantine, ReleaseLog {
       for (let attempt = 1; ; attempt++) {
         await sql.script('begin');
         try {
+          await sql.query(TURN_SQL, [this.#parts.pipeline]);
           const result = await work(sql);
           await sql.script('commit');
           return result;

@@ -16,7 +16,7 @@ import { Format, FrontendWriter } from '../../wire/postgres/messages.ts';
 import { CarefulRoad } from './careful.ts';
 import { isRefusal, targetFailure } from './failures.ts';
 import { fold, type Folded } from './fold.ts';
-import { keysOf, refOf } from './held-keys.ts';
+import { keysOf, refOf, TURN_SQL } from './held-keys.ts';
 import { type HoldMode, HOLD_SQL, holdParameters } from './items.ts';
 import { acquireLane, emitAdvance, type LaneState, prepareAdvance, readLanes } from './lanes.ts';
 import { migrate } from './migrations.ts';
@@ -55,11 +55,16 @@ const TOASTABLE: ReadonlySet<ColumnType> = new Set(['text', 'json', 'bytes', 'ot
 /** How long a transaction may stand still: a process that hangs in one must not keep its locks for ever. */
 const IDLE_IN_TRANSACTION = '10s';
 const HOLD = 'tg_hold';
+const TURN = 'tg_turn';
 
 /** Connects and makes what Tidegate keeps in the target. Throws TARGET_* errors. */
 export async function postgresSink(options: PostgresSinkOptions): Promise<PostgresSink> {
   try {
-    const desk = await PgConnection.connect({ url: options.url, applicationName: `tidegate ${options.pipeline}` });
+    const desk = await PgConnection.connect({
+      url: options.url,
+      applicationName: `tidegate ${options.pipeline}`,
+      settings: { idle_in_transaction_session_timeout: IDLE_IN_TRANSACTION },
+    });
     try {
       await migrate(desk);
       return new Target(options, desk);
@@ -172,7 +177,10 @@ class Target implements PostgresSink {
     };
     const head = this.#head.reset();
     emitAdvance(head, batch, lease, counts);
-    if (held.length > 0) head.bind('', HOLD, holdParameters(held, this.#options.pipeline, this.#modeOf), HOLD_FORMATS).execute();
+    if (held.length > 0) {
+      head.bind('', TURN, [this.#options.pipeline], Format.Text).execute();
+      head.bind('', HOLD, holdParameters(held, this.#options.pipeline, this.#modeOf), HOLD_FORMATS).execute();
+    }
     try {
       await session.sql.exchange([head.bytes(), writer.bytes()]);
     } catch (error) {
@@ -220,7 +228,7 @@ class Target implements PostgresSink {
     const heldKeys = new Set<string>();
     const writer = new FrontendWriter();
     prepareAdvance(writer);
-    writer.parse(HOLD, HOLD_SQL);
+    writer.parse(TURN, TURN_SQL).parse(HOLD, HOLD_SQL);
     await sql.exchange(writer.sync().bytes());
     const careful = new CarefulRoad({
       sql,

@@ -130,7 +130,7 @@ export class Statements {
         staged: passage?.staged ?? target.type,
         oid: passage?.oid ?? target.oid,
         target: quoteIdent(target.name),
-        cast: passage === null || passage.oid === target.oid ? null : target.type,
+        cast: passage === null || passage.oid === target.oid ? null : target.base,
       });
     };
     if (kind !== 'delete') for (const column of columns) add('after', column);

@@ -17,8 +17,10 @@ export interface TableOptions {
 
 export interface TargetColumn {
   readonly name: string;
-  /** The column's type as SQL: what staged values are cast to. */
+  /** The column's type as SQL, with its modifier ("character varying(8)"). */
   readonly type: string;
+  /** The same without: a cast to a type with its length would cut what an assignment refuses. */
+  readonly base: string;
   readonly oid: number;
 }
 
@@ -101,7 +103,7 @@ export class Tables {
     await this.#checkKey(dataset, qualified);
     const columns = dataset.columns.map((column) => {
       const found = present.get(column.name);
-      return found === undefined || found.generated ? null : { name: column.name, type: found.type, oid: found.oid };
+      return found === undefined || found.generated ? null : { name: column.name, type: found.type, base: found.base, oid: found.oid };
     });
     const table: Table = { dataset, qualified, columns, scores };
     this.#tables.set(dataset, table);
@@ -205,14 +207,17 @@ export class Tables {
     return true;
   }
 
-  async #columns(qualified: string): Promise<Map<string, { type: string; oid: number; generated: boolean }>> {
+  async #columns(qualified: string): Promise<Map<string, { type: string; base: string; oid: number; generated: boolean }>> {
     const { rows } = await this.#sql.query(
-      `select attname, format_type(atttypid, atttypmod), atttypid, attgenerated <> '' or attidentity = 'a'
+      `select attname, format_type(atttypid, atttypmod), format_type(atttypid, null), atttypid, attgenerated <> '' or attidentity = 'a'
        from pg_attribute where attrelid = $1::text::regclass and attnum > 0 and not attisdropped`,
       [qualified],
     );
     return new Map(
-      rows.map(([name, type, oid, generated]) => [name ?? '', { type: type ?? '', oid: Number(oid), generated: generated === 't' }]),
+      rows.map(([name, type, base, oid, generated]) => [
+        name ?? '',
+        { type: type ?? '', base: base ?? '', oid: Number(oid), generated: generated === 't' },
+      ]),
     );
   }
 

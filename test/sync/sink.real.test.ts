@@ -1,0 +1,436 @@
+/** The target against the plainest model of it: whatever is held, released and settled meanwhile, it ends as the source is. */
+import { expect, inject, test } from 'vitest';
+import { Batch, Verdict } from '../../core/batch.ts';
+import { PipelineError } from '../../core/errors.ts';
+import { type ChangeEvent, type Dataset, eventId, type LaneId, type Position, ValueRow, type Version } from '../../core/event.ts';
+import { runPipeline } from '../../core/pipeline.ts';
+import { replaySource } from '../../cdc/replay.ts';
+import { type PostgresSink, postgresSink, type PostgresSinkOptions, probePostgresTarget } from '../../sync/postgres/sink.ts';
+import { PgConnection } from '../../wire/postgres/connection.ts';
+import { createDatabase } from '../support/databases.ts';
+import { eventually } from '../support/eventually.ts';
+import { Random } from '../support/random.ts';
+import { batchOf, batchSource, DATASET, encoded, gate, LANE, Shop } from './shop.ts';
+
+const server = inject('targetServer');
+const seeds = process.env['SYNC_SEEDS']?.split(',').map(Number) ?? [1, 2, 3, 4, 5, 6];
+const never = new AbortController().signal;
+const REPLAY = 'replay:p' as LaneId;
+
+interface Fixture extends AsyncDisposable {
+  readonly url: string;
+  readonly sql: PgConnection;
+  sink(options?: Partial<PostgresSinkOptions>): Promise<PostgresSink>;
+  rows(): Promise<unknown[]>;
+}
+
+async function fixture(...setup: readonly string[]): Promise<Fixture> {
+  const database = await createDatabase(server, 'sync');
+  const sql = await PgConnection.connect({ url: database.url });
+  for (const script of setup) await sql.script(script);
+  return {
+    url: database.url,
+    sql,
+    sink: (options) =>
+      postgresSink({
+        name: 'store',
+        url: database.url,
+        schema: 'shop',
+        tables: { create: true, widen: true },
+        hold: () => 'key',
+        scores: [],
+        pipeline: 'p',
+        ...options,
+      }),
+    rows: async () => (await sql.query('select id, n, note from shop.items order by id')).rows.map(([id, n, note]) => [id, n, note]),
+    async [Symbol.asyncDispose]() {
+      await sql.close();
+      await database[Symbol.asyncDispose]();
+    },
+  };
+}
+
+const shown = (shop: Shop): unknown[] =>
+  [...shop.rows.values()].sort(([a], [b]) => a - b).map(([id, n, note]) => [String(id), n === null ? null : String(n), note]);
+
+/** Runs the lane of released rows until nothing is open. */
+async function replayUntilSettled(sink: PostgresSink, lane = REPLAY): Promise<void> {
+  const drain = new AbortController();
+  const running = runPipeline(
+    { source: replaySource({ log: sink.quarantine, lane, batchRows: 7 }), stages: [], sink },
+    { drain: drain.signal, abort: never },
+  );
+  try {
+    await Promise.race([
+      running,
+      eventually(async () => {
+        const counts = await sink.quarantine.counts();
+        return !counts.some(({ status, count }) => count > 0 && ['held', 'waiting', 'released'].includes(status));
+      }, 'everything is settled'),
+    ]);
+  } finally {
+    drain.abort();
+    await running;
+  }
+}
+
+async function ledgers(sink: PostgresSink): Promise<void> {
+  for (const { lane, ledger } of await sink.lanes()) {
+    const { events, ...out } = ledger;
+    expect(
+      Object.values(out).reduce((sum, count) => sum + count, 0n),
+      `the ledger of ${lane}`,
+    ).toBe(events);
+  }
+}
+
+test.each(seeds.flatMap((seed) => (['key', 'event'] as const).map((hold) => [seed, hold] as const)))(
+  'seed %i, hold: %s: with everything released, the target is what the source is',
+  async (seed, hold) => {
+    const random = new Random(seed);
+    await using db = await fixture();
+    const form = random.chance(0.5) ? 'encoded' : 'values';
+    // Where only the event is held, a later one must not depend on it.
+    const shop = new Shop(random, form, { moves: hold === 'key', partial: hold === 'key', truncates: true });
+    const bad = new Map<string, 'quarantine' | 'drop'>();
+    const batches: Batch[] = [];
+    let events = 0;
+    for (let n = 0; n < 25; n++) {
+      const batch: ChangeEvent[] = [];
+      for (let left = 1 + random.below(15); left > 0; left--) batch.push(...shop.transaction());
+      for (const event of batch) if (event.op !== 'truncate' && random.chance(0.06)) bad.set(eventId(event), 'quarantine');
+      events += batch.length;
+      batches.push(batchOf(batch, shop.place));
+    }
+    await using sink = await db.sink({ hold: () => hold });
+    await using desk = await db.sink({ hold: () => hold });
+    const drain = new AbortController();
+    const replay = runPipeline(
+      { source: replaySource({ log: desk.quarantine, lane: REPLAY, batchRows: 3 }), stages: [], sink: desk },
+      { drain: drain.signal, abort: never },
+    );
+    const releaseSome = async (): Promise<void> => {
+      const open = await sink.quarantine.find({ status: ['held'], limit: 100 });
+      const ids = open.filter(() => random.chance(0.3)).map(({ id }) => id);
+      if (ids.length > 0 && random.chance(0.5)) await sink.quarantine.release(ids, 'me');
+    };
+    await runPipeline({ source: batchSource(batches, releaseSome), stages: [gate(bad)], sink }, { drain: never, abort: never });
+    drain.abort();
+    await replay;
+    const open = await sink.quarantine.find({ status: ['held', 'waiting'], limit: 10_000 });
+    await sink.quarantine.release(
+      open.map(({ id }) => id),
+      'me',
+    );
+    await replayUntilSettled(sink);
+    expect(await db.rows(), `${form}, seed ${seed}`).toEqual(shown(shop));
+    await ledgers(sink);
+    const [lane] = (await sink.lanes()).filter((one) => one.lane === LANE);
+    expect(Number(lane?.ledger.events)).toBe(events);
+    const held = await sink.quarantine.find({ limit: 10_000 });
+    expect(held.filter(({ findings }) => findings.length > 0).length).toBe(held.length);
+    expect((await db.sql.query('select count(*) from tidegate.held_keys')).rows[0]?.[0]).toBe('0');
+  },
+);
+
+test('what is dropped is gone, and what is discarded frees what waited for it', async () => {
+  await using db = await fixture();
+  await using sink = await db.sink();
+  const event = (op: 'insert' | 'update', id: number, n: number, version: string): ChangeEvent =>
+    ({
+      op,
+      dataset: DATASET,
+      before: null,
+      after: encoded(id, n, 'x'),
+      key: String(id),
+      movedFrom: null,
+      version,
+      ordinal: 0,
+      committedAtMs: 0,
+    }) as unknown as ChangeEvent;
+  const events = [event('insert', 1, 1, '01'), event('insert', 2, 2, '02'), event('update', 1, 3, '03'), event('insert', 3, 4, '04')];
+  const [first, , second, dropped] = events;
+  const bad = new Map(
+    [first, dropped].map((one) => [one === undefined ? '' : eventId(one), one === first ? ('quarantine' as const) : ('drop' as const)]),
+  );
+  await runPipeline(
+    { source: batchSource([batchOf(events, '04' as Position)]), stages: [gate(bad)], sink },
+    { drain: never, abort: never },
+  );
+  expect(await db.rows()).toEqual([['2', '2', 'x']]);
+  const items = await sink.quarantine.find({ limit: 10 });
+  expect(new Map(items.map(({ id, status }) => [id, status]))).toEqual(
+    new Map([
+      [first === undefined ? '' : eventId(first), 'held'],
+      [second === undefined ? '' : eventId(second), 'waiting'],
+    ]),
+  );
+  expect(await sink.quarantine.discard([first === undefined ? '' : eventId(first)], 'me', 'not ours')).toHaveLength(1);
+  await replayUntilSettled(sink);
+  expect(await db.rows()).toEqual([
+    ['1', '3', 'x'],
+    ['2', '2', 'x'],
+  ]);
+  const item = await sink.quarantine.get(first === undefined ? '' : eventId(first));
+  expect(item).toMatchObject({ status: 'discarded', by: 'me', why: 'not ours' });
+  await ledgers(sink);
+});
+
+test.each(['encoded', 'values'] as const)('rows that the target refuses are held, and the rest is applied (%s)', async (form) => {
+  await using db = await fixture(
+    'create schema shop; create table shop.items (id bigint primary key, n integer check (n < 500), note varchar(8))',
+  );
+  await using sink = await db.sink();
+  const row = form === 'encoded' ? encoded : (...values: readonly (number | string | null)[]) => new ValueRow(...values);
+  const events = Array.from({ length: 300 }, (_, i) => {
+    const n = i % 50 === 7 ? 999 : i;
+    const note = i === 20 ? 'far too long' : 'ok';
+    return {
+      op: 'insert',
+      dataset: DATASET,
+      before: null,
+      after: row(i, n % 500 === i ? i : n, note),
+      key: String(i),
+      movedFrom: null,
+      version: '01',
+      ordinal: i,
+      committedAtMs: 0,
+    } as unknown as ChangeEvent;
+  });
+  await runPipeline({ source: batchSource([batchOf(events, '01' as Position)]), stages: [], sink }, { drain: never, abort: never });
+  expect((await db.rows()).length).toBe(293);
+  const items = await sink.quarantine.find({ limit: 100 });
+  expect(items.flatMap(({ findings }) => findings.map(({ rule, column }) => `${rule} ${column ?? ''}`)).sort()).toEqual(
+    ['target.22001 ', ...Array.from({ length: 6 }, () => 'target.23514 ')].sort(),
+  );
+  expect(JSON.stringify(items.map(({ findings }) => findings))).not.toMatch(/999|far too long/);
+  await db.sql.script('alter table shop.items drop constraint items_n_check, alter note type text');
+  await using desk = await db.sink();
+  await desk.quarantine.release(
+    items.map(({ id }) => id),
+    'me',
+  );
+  await replayUntilSettled(desk);
+  expect((await db.rows()).length).toBe(300);
+  await ledgers(desk);
+});
+
+test('two rows that swap a unique value within a batch are no reason to refuse either', async () => {
+  await using db = await fixture('create schema shop; create table shop.items (id bigint primary key, n integer unique, note text)');
+  await using sink = await db.sink();
+  const change = (op: 'insert' | 'update', id: number, n: number, ordinal: number): ChangeEvent =>
+    ({
+      op,
+      dataset: DATASET,
+      before: null,
+      after: encoded(id, n, ''),
+      key: String(id),
+      movedFrom: null,
+      version: '01',
+      ordinal,
+      committedAtMs: 0,
+    }) as unknown as ChangeEvent;
+  const first = [change('insert', 1, 10, 0), change('insert', 2, 20, 1)];
+  const swap = [change('update', 1, 99, 0), change('update', 2, 10, 1), change('update', 1, 20, 2)];
+  await runPipeline(
+    { source: batchSource([batchOf(first, '01' as Position), batchOf(swap, '02' as Position)]), stages: [], sink },
+    { drain: never, abort: never },
+  );
+  expect(await db.rows()).toEqual([
+    ['1', '20', ''],
+    ['2', '10', ''],
+  ]);
+  expect(await sink.quarantine.counts()).toEqual([]);
+});
+
+test('a lane taken over is fenced: the older lease changes nothing any more', async () => {
+  await using db = await fixture();
+  await using old = await db.sink();
+  await using young = await db.sink();
+  const oldLease = await old.acquire(LANE);
+  const event = {
+    op: 'insert',
+    dataset: DATASET,
+    before: null,
+    after: encoded(1, 1, 'x'),
+    key: '1',
+    movedFrom: null,
+    version: '01' as Version,
+    ordinal: 0,
+    committedAtMs: 0,
+  } as unknown as ChangeEvent;
+  const lease = await young.acquire(LANE);
+  expect(lease.epoch).toBe(oldLease.epoch + 1);
+  const late = old.apply(batchOf([event], '01' as Position), [], oldLease, never);
+  await expect(late).rejects.toSatisfy((error) => error instanceof PipelineError && error.code === 'LEASE_LOST');
+  expect(await db.rows()).toEqual([]);
+  const applied = await young.apply(batchOf([event], '01' as Position), [], lease, never);
+  expect(applied).toMatchObject({ kind: 'applied', upserts: 1 });
+  expect((await young.acquire(LANE)).checkpoint?.position).toBe('01');
+});
+
+test('scores have columns of their own, and keep with their row until it is scored again', async () => {
+  const write = { score: 'risk', model: 'risk_model', at: 'risk_at' };
+  await using db = await fixture();
+  await using sink = await db.sink({ scores: [{ dataset: DATASET.name, write }] });
+  const lease = await sink.acquire(LANE);
+  let place = 0;
+  const send = async (rows: readonly (readonly [id: number, score: number | 'none' | 'unasked', movedFrom?: number])[]): Promise<void> => {
+    place++;
+    const version = String(place).padStart(4, '0');
+    const events = rows.map(
+      ([id, , movedFrom], ordinal) =>
+        ({
+          op: movedFrom === undefined ? 'insert' : 'update',
+          dataset: DATASET,
+          before: movedFrom === undefined ? null : encoded(movedFrom, null, null),
+          after: encoded(id, place, 'x'),
+          key: String(id),
+          movedFrom: movedFrom === undefined ? null : String(movedFrom),
+          version,
+          ordinal,
+          committedAtMs: 0,
+        }) as unknown as ChangeEvent,
+    );
+    const batch = batchOf(events, version as Position);
+    batch.scores.push({
+      dataset: DATASET.name,
+      model: 'm',
+      version: '3',
+      atMs: 1_700_000_000_000,
+      write,
+      values: Float32Array.from(rows, ([, score]) => (typeof score === 'number' ? score : Number.NaN)),
+      status: Uint8Array.from(rows, ([, score]) => (score === 'unasked' ? 0 : score === 'none' ? 2 : 1)),
+    });
+    await sink.apply(batch, [], lease, never);
+  };
+  const scores = async (): Promise<unknown> =>
+    (await db.sql.query(`select id, n, risk, risk_model, extract(epoch from risk_at)::bigint from shop.items order by id`)).rows;
+  await send([
+    [1, 0.5],
+    [2, 'none'],
+    [3, 0.25],
+  ]);
+  await send([
+    [1, 'unasked'],
+    [3, 'none'],
+  ]);
+  await send([[9, 'unasked', 1]]);
+  expect(await scores()).toEqual([
+    ['2', '1', null, null, null],
+    ['3', '2', null, null, null],
+    ['9', '3', '0.5', 'm@3', '1700000000'],
+  ]);
+  await send(Array.from({ length: 60 }, (_, i) => [100 + i, i / 64] as const));
+  expect((await db.sql.query('select count(*), sum(risk)::text from shop.items where id >= 100')).rows[0]).toEqual([
+    '60',
+    String((59 * 60) / 2 / 64),
+  ]);
+});
+
+test('a target table of other types, with columns of its own and generated ones, takes rows by their text', async () => {
+  await using db = await fixture(`create schema shop; create table shop.items (id integer primary key, n numeric(10,2), note varchar(40),
+    twice numeric generated always as (n * 2) stored, mine text default 'mine')`);
+  await using sink = await db.sink({ tables: { create: false, widen: false } });
+  const lease = await sink.acquire(LANE);
+  for (const [place, count] of [
+    [1, 3],
+    [2, 100],
+  ] as const) {
+    const events = Array.from(
+      { length: count },
+      (_, i) =>
+        ({
+          op: 'insert',
+          dataset: DATASET,
+          before: null,
+          after: encoded(i, i, 'é'),
+          key: String(i),
+          movedFrom: null,
+          version: String(place),
+          ordinal: i,
+          committedAtMs: 0,
+        }) as unknown as ChangeEvent,
+    );
+    await sink.apply(batchOf(events, String(place) as Position), [], lease, never);
+  }
+  expect((await db.sql.query('select count(*), sum(n), sum(twice), min(mine), max(note) from shop.items')).rows).toEqual([
+    ['100', '4950.00', '9900.00', 'mine', 'é'],
+  ]);
+});
+
+test('a column that the source got is added where that is allowed, and asked for where it is not', async () => {
+  await using db = await fixture('create schema shop; create table shop.items (id bigint primary key, n integer)');
+  const batch = batchOf(
+    [
+      {
+        op: 'insert',
+        dataset: DATASET,
+        before: null,
+        after: encoded(1, 1, 'x'),
+        key: '1',
+        movedFrom: null,
+        version: '01',
+        ordinal: 0,
+        committedAtMs: 0,
+      } as unknown as ChangeEvent,
+    ],
+    '01' as Position,
+  );
+  await using narrow = await db.sink({ tables: { create: false, widen: false } });
+  const refused = narrow.apply(batch, [], await narrow.acquire(LANE), never);
+  await expect(refused).rejects.toSatisfy(
+    (error) => error instanceof PipelineError && error.code === 'TARGET_SCHEMA' && error.message.includes('note'),
+  );
+  await using wide = await db.sink();
+  await wide.apply(batch, [], await wide.acquire(LANE), never);
+  expect(await db.rows()).toEqual([['1', '1', 'x']]);
+});
+
+test("a table without a unique key on the dataset's key is refused with the fix", async () => {
+  await using db = await fixture('create schema shop; create table shop.items (id bigint, n integer, note text)');
+  await using sink = await db.sink();
+  const dataset: Dataset = DATASET;
+  const batch = new Batch(
+    [
+      {
+        op: 'insert',
+        dataset,
+        before: null,
+        after: encoded(1, 1, 'x'),
+        key: '1',
+        movedFrom: null,
+        version: '01',
+        ordinal: 0,
+        committedAtMs: 0,
+      } as unknown as ChangeEvent,
+    ],
+    { lane: LANE, position: '01' as Position },
+  );
+  expect(batch.verdicts[0]).toBe(Verdict.Pass);
+  await expect(sink.apply(batch, [], await sink.acquire(LANE), never)).rejects.toThrow(/no primary key or unique index on id/);
+});
+
+test('probing a target changes nothing and names what is missing', async () => {
+  await using db = await fixture(
+    `do $$ begin if not exists (select from pg_roles where rolname = 'sync_probe') then create role sync_probe login; end if; end $$`,
+  );
+  await using sink = await db.sink();
+  expect((await sink.lanes()).length).toBe(0);
+  const url = new URL(db.url);
+  url.username = 'sync_probe';
+  const options = {
+    name: 'store',
+    schema: 'nowhere',
+    tables: { create: false, widen: false },
+    hold: () => null,
+    scores: [],
+    pipeline: 'p',
+  };
+  const problems = await probePostgresTarget({ ...options, url: url.href });
+  expect(problems.map(({ path }) => path).sort()).toEqual(['targets.store', 'targets.store.schema']);
+  expect(await probePostgresTarget({ ...options, tables: { create: true, widen: true }, url: db.url })).toEqual([]);
+  url.port = '1';
+  const [unreachable] = await probePostgresTarget({ ...options, url: url.href });
+  expect(unreachable).toMatchObject({ severity: 'error', path: 'targets.store.url' });
+});
