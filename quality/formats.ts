@@ -46,24 +46,36 @@ function isEmail(text: string): boolean {
       continue;
     }
     dot = false;
-    if (code <= 32 || code === 127 || '"(),:;<>@[\\]'.includes(text.charAt(i))) return false;
+    if (code < 128 && NOT_IN_LOCAL_PART[code] === 1) return false;
   }
-  return !dot && isDomain(text.slice(at + 1), 2);
+  return !dot && isDomain(text, at + 1);
 }
 
-/** Labels of 1 to 63 letters, digits and inner hyphens; the last is not a number. */
-function isDomain(text: string, labelsMin: number): boolean {
-  if (text.length === 0 || text.length > 253) return false;
-  const labels = text.split('.');
-  if (labels.length < labelsMin || /^\d+$/.test(labels.at(-1) ?? '')) return false;
-  return labels.every((label) => {
-    if (label.length === 0 || label.length > 63 || label.startsWith('-') || label.endsWith('-')) return false;
-    for (let i = 0; i < label.length; i++) {
-      const code = label.charCodeAt(i);
-      if (!isDigit(code) && !isLetter(code) && code !== 45 && code < 128) return false;
+/** Spaces, controls and what RFC 5321 allows only between quotes. A table: looking each character up in a text takes half of the time. */
+const NOT_IN_LOCAL_PART = Uint8Array.from({ length: 128 }, (_, code) =>
+  code <= 32 || code === 127 || '"(),:;<>@[\\]'.includes(String.fromCharCode(code)) ? 1 : 0,
+);
+
+/** From `from` to the end: two or more labels of 1 to 63 letters, digits and inner hyphens; the last is not a number. */
+function isDomain(text: string, from: number): boolean {
+  if (text.length - from > 253) return false;
+  let start = from;
+  let labels = 0;
+  let isNumber = true;
+  for (let i = from; i <= text.length; i++) {
+    const code = i === text.length ? 46 : text.charCodeAt(i);
+    if (code === 46) {
+      if (i === start || i - start > 63 || text.charCodeAt(start) === 45 || text.charCodeAt(i - 1) === 45) return false;
+      labels++;
+      if (i === text.length) return labels >= 2 && !isNumber;
+      start = i + 1;
+      isNumber = true;
+    } else if (!isDigit(code)) {
+      if (!isLetter(code) && code !== 45 && code < 128) return false;
+      isNumber = false;
     }
-    return true;
-  });
+  }
+  return false;
 }
 
 /** Four decimal numbers of 0 to 255, without leading zeros (which some read as octal). */

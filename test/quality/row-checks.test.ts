@@ -249,7 +249,7 @@ describe('format', () => {
       bad: ['', '6f9619ff8b86d011b42d00c04fc964ff', '{6f9619ff-8b86-d011-b42d-00c04fc964ff}', '6f9619ff-8b86-d011-b42d-00c04fc964fg'],
     },
     email: {
-      good: ['a@b.org', 'first.last+tag@sub.example.com', 'ü@bücher.example', "o'neil@example.org"],
+      good: ['a@b.org', `a@${'b'.repeat(63)}.org`, 'a@1.b2', 'first.last+tag@sub.example.com', 'ü@bücher.example', "o'neil@example.org"],
       bad: [
         '',
         'a',
@@ -262,6 +262,9 @@ describe('format', () => {
         'a@-b.org',
         'a@b..org',
         'a b@c.org',
+        'a@b-.org',
+        'a@b.org.',
+        `a@${'b'.repeat(64)}.org`,
         'a@b.1',
         'a@b@c.org',
       ],
