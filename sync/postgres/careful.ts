@@ -169,7 +169,7 @@ export class CarefulRoad {
         decision.settled.set(id, { status: 'discarded', event });
         settled.add(id);
       } else if (
-        modeOf(event) === 'key' &&
+        (modeOf(event) === 'key' || (event.after !== null && isPartial(event.after, event.dataset))) &&
         open.some((item) => item.version < version && !settled.has(item.id) && item.refs.some((ref) => own.includes(ref)))
       ) {
         decision.findings.push(waiting(index));

@@ -34,29 +34,26 @@ function codeOf(state: string): ErrorCode {
   return 'TARGET_UNREACHABLE';
 }
 
-/** Why the target refused a row, in words of ours: the server's own message may quote the row's values. */
-export function refusalText({ code, column, constraint, table }: PgError): string {
+/**
+ * Why the target refused a row. The database's own words where they name columns and constraints and never a value (it keeps values for
+ * the detail), else words of ours.
+ */
+export function refusalText({ code, message, column, constraint, table }: PgError): string {
+  if (code.startsWith('23') || code === '22001' || code === '22003') return `the target refused the row: ${message} (${code})`;
   const why = REFUSALS[code] ?? (code.startsWith('P0') ? 'a trigger raised an exception' : 'the row does not fit');
   const of = [
     column === null ? '' : `column ${column}`,
     constraint === null ? '' : `constraint ${constraint}`,
     table === null ? '' : `table ${table}`,
   ].filter((part) => part !== '');
-  return `the target refused the row: ${why}${of.length === 0 ? '' : ` (${of.join(', ')})`}`;
+  return `the target refused the row: ${why} (${[code, ...of].join(', ')})`;
 }
 
 const REFUSALS: Readonly<Record<string, string>> = {
-  '22001': 'a text is too long for its column',
-  '22003': 'a number is out of the range of its column',
   '22007': 'a date or time cannot be read as the type of its column',
   '22008': 'a date or time is out of range',
   '22021': 'a text has characters that the encoding of the target lacks',
   '22P02': 'a value cannot be read as the type of its column',
   '22P03': 'a value cannot be read as the type of its column',
-  '23502': 'a column that may not be null is null',
-  '23503': 'a row that it refers to is missing',
-  '23505': 'another row has the same unique value',
-  '23514': 'a check of the table fails',
-  '23P01': 'it conflicts with another row under an exclusion constraint',
   '44000': 'the view does not take it',
 };

@@ -158,7 +158,8 @@ export async function releaseUnblocked(sql: PgConnection, refs: Iterable<string>
   const free: string[] = [];
   for (const item of await openItems(sql, refs)) {
     const isBlocked = item.status === 'held' || item.refs.some((ref) => blocked.has(ref));
-    if (isBlocked && item.hold === 'key') for (const ref of item.refs) blocked.add(ref);
+    // Whatever the policy: what is `waiting` under `hold: event` leaves cells out, and those are of the row that is held.
+    if (isBlocked) for (const ref of item.refs) blocked.add(ref);
     else if (item.status === 'waiting' && !isBlocked) free.push(item.id);
   }
   await putInLine(sql, free, null);
