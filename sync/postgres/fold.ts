@@ -94,7 +94,10 @@ export function fold(events: readonly ChangeEvent[], options: FoldOptions, from 
     const row = older === null ? event.after : merge(event.after, older, event.dataset);
     const partial = isPartial(row, event.dataset);
     const entry = { index, event, row, partial, earlier, fresh };
-    if (movedFrom === null) {
+    if (source !== undefined && fresh && partial && movedFrom === null) {
+      // The row that it changes was dropped on its way, and the one before that stays deleted. The deletion's event has the key.
+      put(group, key, { index, event: source.event, row: null, partial: false, earlier: null, fresh: false });
+    } else if (movedFrom === null) {
       put(group, key, entry);
     } else if (partial || (earlier === null && options.keepsRow(index))) {
       // What is missing is in the target's row at the old key, where the entries so far have to be first.

@@ -6,7 +6,7 @@ import { expect, inject, test } from 'vitest';
 import { replaySource } from '../../cdc/replay.ts';
 import { Batch, Verdict } from '../../core/batch.ts';
 import type { QuarantineItem, ReleaseLog, Source, Stage } from '../../core/contracts.ts';
-import { type ChangeEvent, eventId, type LaneId } from '../../core/event.ts';
+import { type ChangeEvent, eventId, type LaneId, type Position, UNCHANGED, ValueRow, type Version } from '../../core/event.ts';
 import { runPipeline } from '../../core/pipeline.ts';
 import { postgresSink, type PostgresSink } from '../../sync/postgres/sink.ts';
 import { PgConnection } from '../../wire/postgres/connection.ts';
@@ -88,7 +88,9 @@ async function simulate(seed: number, url: string, sql: PgConnection): Promise<s
     const lane = (await main.lanes()).find((one) => one.lane === log.lane);
     done = lane?.position === log.end;
   }
-  await replay(again, main, replayLane, 3);
+  // The replay reads ahead, and what one batch releases may come behind the end that it saw.
+  for (let rounds = 0; rounds < 20 && (await all()).some(({ status }) => status === 'released'); rounds++)
+    await replay(again, main, replayLane, 3);
 
   const items = new Map((await all()).map((item) => [item.id, item]));
   const problems: string[] = [];
@@ -118,13 +120,40 @@ async function simulate(seed: number, url: string, sql: PgConnection): Promise<s
 }
 
 const only = process.env['SIM_SEED'];
-const first = Number(only ?? 1);
-const count = only === undefined ? Number(process.env['SIM_SEEDS'] ?? 20) : 1;
+const count = Number(process.env['SIM_SEEDS'] ?? 12);
+/** Those that found something once go on being tried. */
+const FOUND = [143, 203, 277, 349, 378];
+const seeds = only === undefined ? [...FOUND, ...Array.from({ length: count }, (_, i) => i + 1)] : [Number(only)];
 
-test(`the real target holds the fold of ${count} logs`, { timeout: 60_000 + 2000 * count }, async () => {
+test(`the real target holds the fold of ${seeds.length} logs`, { timeout: 60_000 + 2000 * seeds.length }, async () => {
   await using database = await createDatabase(inject('targetServer'), 'sim');
   await using sql = await PgConnection.connect({ url: database.url });
-  for (let seed = first; seed < first + count; seed++) {
+  for (const seed of new Set(seeds)) {
     expect(await simulate(seed, database.url, sql), `SIM_SEED=${seed}`).toEqual([]);
   }
+});
+
+test('a row deleted, made anew by an event that is dropped, and updated in part stays deleted', async () => {
+  await using database = await createDatabase(inject('targetServer'), 'sim');
+  await using sql = await PgConnection.connect({ url: database.url });
+  const { lane, dataset } = makeLog(new Random(1), { lane: 'orders', mode: 'event', partial: true, refusedMoves: true, transactions: 1 });
+  const options = { name: 'target', url: database.url, schema: 'public', tables: { create: true, widen: false }, pipeline: 'sim' };
+  await using sink = await postgresSink({ ...options, hold: () => 'event', scores: [] });
+  const at = (n: number) => ({ dataset, key: 'a', movedFrom: null, version: `0000000${n}` as Version, ordinal: 0, committedAtMs: 0 });
+  const events: ChangeEvent[] = [
+    { op: 'insert', before: null, after: new ValueRow('a', 1, 'old'), ...at(1) },
+    { op: 'delete', before: new ValueRow('a', 1, 'old'), after: null, ...at(2) },
+    { op: 'insert', before: null, after: new ValueRow('a', 50, 'new'), ...at(3) },
+    { op: 'update', before: null, after: new ValueRow('a', 2, UNCHANGED), ...at(4) },
+  ];
+  const source: Source = {
+    ...part({ lane, dataset, mode: 'event', events, positions: [], end: '' as Position }, new Random(1), 0),
+    async *read(resume) {
+      await resume(lane);
+      yield new Batch(events.slice(0, 1), { lane, position: '1' as Position });
+      yield new Batch(events.slice(1), { lane, position: '2' as Position });
+    },
+  };
+  await runPipeline({ source, stages: [judge], sink }, { drain: never, abort: never });
+  expect((await sql.query('select * from public.orders')).rows).toEqual([]);
 });
