@@ -13,6 +13,8 @@ export interface BenchOptions {
   readonly rows: number;
   /** Runs of each side of a cell; the median counts. */
   readonly runs: number;
+  /** Which of SIDES run. */
+  readonly sides: readonly string[];
   /** Only cells whose name contains this. */
   readonly only: string;
   readonly json: boolean;
@@ -45,6 +47,8 @@ const VARIANTS: readonly { readonly name: string; readonly work: Work }[] = [
   { name: 'five rules, model', work: { rules: 5, model: true } },
 ];
 
+export const SIDES: readonly string[] = ['subscription', ...VARIANTS.map(({ name }) => name)];
+
 const COLUMNS = `id bigint primary key, customer_id bigint not null, status text not null, currency text not null, country text not null,
   net numeric(12,2) not null, tax numeric(12,2) not null, total numeric(12,2) not null, items integer not null, channel text not null, email text,
   note text, created_at timestamptz not null, updated_at timestamptz not null`;
@@ -72,7 +76,7 @@ export async function benchPostgres(options: BenchOptions): Promise<void> {
         if (wanted.length === 0) continue;
         say(`writing ${options.rows} ${operation}s in transactions of ${perTransaction} …`);
         await bench.write(operation, perTransaction);
-        for (const cell of wanted) cells.push(await bench.compare(cell, options.runs, say));
+        for (const cell of wanted) cells.push(await bench.compare(cell, options, say));
       }
     }
     const latency = 'latency'.includes(options.only) ? await bench.latency(options.quick ? 5 : 12, say) : null;
@@ -171,10 +175,10 @@ class Bench {
   }
 
   /** Alternating runs of both sides of one cell: subscription, then each variant of ours, and again. */
-  async compare(cell: Cell, runs: number, say: (text: string) => void): Promise<Record<string, unknown>> {
+  async compare(cell: Cell, { runs, sides }: BenchOptions, say: (text: string) => void): Promise<Record<string, unknown>> {
     const bySide = new Map<string, Run[]>();
     for (let round = 0; round < runs; round++) {
-      for (const side of process.env['BENCH_SIDES']?.split('|') ?? ['subscription', ...VARIANTS.map(({ name }) => name)]) {
+      for (const side of sides) {
         const variant = VARIANTS.find(({ name }) => name === side);
         const run = await this.#run(cell, variant?.work ?? null);
         bySide.set(side, [...(bySide.get(side) ?? []), run]);
@@ -183,7 +187,7 @@ class Bench {
     }
     const medians = Object.fromEntries([...bySide].map(([side, all]) => [side, medianRun(all, this.#rows)]));
     const bar = medians['subscription']?.rowsPerSecond ?? Number.NaN;
-    const ratios = Object.fromEntries(VARIANTS.map(({ name }) => [name, round2((medians[name]?.rowsPerSecond ?? Number.NaN) / bar)]));
+    const ratios = Object.fromEntries(Object.entries(medians).map(([side, { rowsPerSecond }]) => [side, round2(rowsPerSecond / bar)]));
     return { cell: nameOf(cell), ratios, medians };
   }
 
@@ -249,17 +253,8 @@ class Bench {
     const task = { source: this.#source.url(), target: this.#target.url(), slot, synchronousCommit, work };
     return {
       start: async () => {
-        const started = spawn(
-          process.execPath,
-          [
-            ...(process.env['BENCH_NODE_ARGS']?.split(' ') ?? []),
-            fileURLToPath(new URL('./tidegate-child.ts', import.meta.url)),
-            JSON.stringify(task),
-          ],
-          {
-            stdio: ['ignore', 'ignore', 'inherit'],
-          },
-        );
+        const script = fileURLToPath(new URL('./tidegate-child.ts', import.meta.url));
+        const started = spawn(process.execPath, [script, JSON.stringify(task)], { stdio: ['ignore', 'ignore', 'inherit'] });
         child = started;
         return Promise.resolve(started);
       },
@@ -373,7 +368,7 @@ function table(cells: readonly Record<string, unknown>[], latency: Record<string
     const ratios = cell['ratios'] as Record<string, number>; // Made by `compare`.
     for (const [side, run] of Object.entries(cell['medians'] as Record<string, Record<keyof Run, number>>)) {
       lines.push(
-        `${String(cell['cell'])} | ${side} | ${run.rowsPerSecond} | ${ratios[side] ?? 1} | ${run.cpuSource} / ${run.cpuService} / ${run.cpuTarget} | ${run.peakMiB}`,
+        `${String(cell['cell'])} | ${side} | ${run.rowsPerSecond} | ${ratios[side] ?? ''} | ${run.cpuSource} / ${run.cpuService} / ${run.cpuTarget} | ${run.peakMiB}`,
       );
     }
   }
