@@ -43,7 +43,29 @@ export interface EncodedRow {
   /** Two numbers a cell, its offset in `bytes` and its length: cell i at [at + 2i] and [at + 2i + 1]. Length -1 is null, -2 is `UNCHANGED`. */
   readonly cells: Int32Array;
   readonly at: number;
+  /** How the cells of each column are written: one array for all rows of a relation, so that what is made of it can be kept by its identity. */
+  readonly types: readonly EncodedType[];
 }
+
+/**
+ * How the cells of one column are written, for those who read them where they lie: no value is made, nothing is looked up. The readers say
+ * nothing but what `Row.value` says, and hold for the `binary` format only; without `type`, and of all other cells, ask `value`.
+ */
+export interface EncodedType {
+  readonly format: 'binary' | 'text';
+  readonly type?: CellReaders | undefined;
+}
+
+/** Throw a RangeError for bytes that are no value, as `value` does. Null where such cells can't be read so. */
+export interface CellReaders {
+  /** An integer, float or decimal as the nearest double. NaN where there is none, or where only `value` can tell. */
+  readonly number: ReadCellNumber | null;
+  /** A date or timestamp as microseconds since 2000-01-01 (UTC), a time as microseconds since midnight. NaN: ask `value`. */
+  readonly micros: ReadCellNumber | null;
+  /** The bytes are the value itself, in UTF-8. */
+  readonly isText: boolean;
+}
+export type ReadCellNumber = (bytes: Uint8Array, offset: number, length: number) => number;
 
 /** A row of plain values, as sources other than Postgres and most tests make it. */
 export class ValueRow implements Row {

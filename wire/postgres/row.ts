@@ -38,6 +38,10 @@ export class PgRow implements Row, EncodedRow {
     return this;
   }
 
+  get types(): readonly PgColumnType[] {
+    return this.relation.types;
+  }
+
   value(column: number): Value {
     const cell = this.at + 2 * column;
     const length = this.cells[cell + 1];

@@ -2,15 +2,16 @@
  * The binary formats of PostgreSQL's types, and how a cell in them is read. Formats: the `…_send` functions in PostgreSQL's
  * src/backend/utils/adt; texts: their `…_out` functions with DateStyle ISO, IntervalStyle postgres and TimeZone UTC.
  */
-import type { ColumnType, Value } from '../../core/event.ts';
+import type { CellReaders, ColumnType, ReadCellNumber, Value } from '../../core/event.ts';
 import type { PgConnection } from './connection.ts';
+import { dateMicros, int2Number, int4Number, int8Number, numericNumber, oidNumber, timestampMicros } from './numbers.ts';
 import { dateText, intervalText, timestampText, timeText, timetzText } from './types-time.ts';
 import { numericText } from './types-numeric.ts';
 
 export type Decode = (bytes: Buffer, offset: number, length: number) => Value;
 
 /** What a type is on one server. */
-export interface PgType {
+export interface PgType extends CellReaders {
   readonly oid: number;
   /** Schema and name as the catalog has them: pg_catalog, int4. */
   readonly schema: string;
@@ -98,6 +99,33 @@ export function float4Number(value: number): number {
   return value;
 }
 
+const float4: Decode = (bytes, offset) => float4Number(bytes.readFloatBE(offset));
+const float8: Decode = (bytes, offset) => bytes.readDoubleBE(offset);
+const int2: Decode = (bytes, offset) => bytes.readInt16BE(offset);
+const date: Decode = (bytes, offset) => dateText(bytes.readInt32BE(offset));
+const time: Decode = (bytes, offset) => timeText(bytes.readBigInt64BE(offset));
+const timestamp: Decode = (bytes, offset) => timestampText(bytes.readBigInt64BE(offset), '');
+const timestamptz: Decode = (bytes, offset) => timestampText(bytes.readBigInt64BE(offset), '+00');
+
+/** What can be read off the bytes that a decoder decodes, so that domains and enums have it too. */
+const NUMBERS = new Map<Decode, ReadCellNumber>([
+  [int2, int2Number],
+  [int4, int4Number],
+  [int8, int8Number],
+  [oid, oidNumber],
+  [numericText, numericNumber],
+]);
+const MICROS = new Map<Decode, ReadCellNumber>([
+  [date, dateMicros],
+  [time, timestampMicros],
+  [timestamp, timestampMicros],
+  [timestamptz, timestampMicros],
+]);
+
+function readersOf(decode: Decode): CellReaders {
+  return { number: NUMBERS.get(decode) ?? null, micros: MICROS.get(decode) ?? null, isText: decode === text };
+}
+
 type Builtin = readonly [oid: number, name: string, type: ColumnType, decode: Decode];
 const BUILTINS: readonly Builtin[] = [
   [16, 'bool', 'boolean', (bytes, offset) => bytes[offset] === 1],
@@ -105,7 +133,7 @@ const BUILTINS: readonly Builtin[] = [
   [18, 'char', 'text', text],
   [19, 'name', 'text', text],
   [20, 'int8', 'integer', int8],
-  [21, 'int2', 'integer', (bytes, offset) => bytes.readInt16BE(offset)],
+  [21, 'int2', 'integer', int2],
   [23, 'int4', 'integer', int4],
   [25, 'text', 'text', text],
   [26, 'oid', 'integer', oid],
@@ -113,18 +141,18 @@ const BUILTINS: readonly Builtin[] = [
   [114, 'json', 'json', text],
   [142, 'xml', 'text', text],
   [650, 'cidr', 'text', inet],
-  [700, 'float4', 'float', (bytes, offset) => float4Number(bytes.readFloatBE(offset))],
-  [701, 'float8', 'float', (bytes, offset) => bytes.readDoubleBE(offset)],
+  [700, 'float4', 'float', float4],
+  [701, 'float8', 'float', float8],
   [705, 'unknown', 'text', text],
   [774, 'macaddr8', 'text', macaddr],
   [829, 'macaddr', 'text', macaddr],
   [869, 'inet', 'text', inet],
   [1042, 'bpchar', 'text', text],
   [1043, 'varchar', 'text', text],
-  [1082, 'date', 'date', (bytes, offset) => dateText(bytes.readInt32BE(offset))],
-  [1083, 'time', 'time', (bytes, offset) => timeText(bytes.readBigInt64BE(offset))],
-  [1114, 'timestamp', 'timestamp', (bytes, offset) => timestampText(bytes.readBigInt64BE(offset), '')],
-  [1184, 'timestamptz', 'timestamp', (bytes, offset) => timestampText(bytes.readBigInt64BE(offset), '+00')],
+  [1082, 'date', 'date', date],
+  [1083, 'time', 'time', time],
+  [1114, 'timestamp', 'timestamp', timestamp],
+  [1184, 'timestamptz', 'timestamp', timestamptz],
   [
     1186,
     'interval',
@@ -161,6 +189,7 @@ function base(typeOid: number, schema: string, name: string, columnType: ColumnT
     columnType,
     readable: true,
     decode,
+    ...readersOf(decode),
   };
 }
 
@@ -229,9 +258,15 @@ export async function describeTypes(connection: PgConnection, oids: Iterable<num
   return found;
 }
 
-function derive(shape: Omit<PgType, 'columnType' | 'readable' | 'decode'>, whole: boolean): PgType {
+function derive(shape: Omit<PgType, 'columnType' | 'readable' | 'decode' | keyof CellReaders>, whole: boolean): PgType {
   const { inner } = shape;
-  const readable = (columnType: ColumnType, decode: Decode): PgType => ({ ...shape, columnType, readable: true, decode });
+  const readable = (columnType: ColumnType, decode: Decode): PgType => ({
+    ...shape,
+    columnType,
+    readable: true,
+    decode,
+    ...readersOf(decode),
+  });
   if (shape.kind === 'e') return readable('text', text);
   if (inner?.readable === true) {
     if (shape.kind === 'd') return readable(inner.columnType, inner.decode);
@@ -244,7 +279,7 @@ function derive(shape: Omit<PgType, 'columnType' | 'readable' | 'decode'>, whole
   }
   if (shape.name === 'citext') return readable('text', text);
   if (shape.name === 'ltree' || shape.name === 'lquery') return readable('text', versioned);
-  return { ...shape, columnType: 'other', readable: false, decode: rawBytes };
+  return { ...shape, columnType: 'other', readable: false, decode: rawBytes, ...readersOf(rawBytes) };
 }
 
 /** A value inside an array, range or composite, as the server's text has it before quoting. */
