@@ -29,7 +29,7 @@ export type ExpressionResult = Exclude<Value, symbol> | undefined;
 export interface CompiledExpression {
   readonly kind: 'compiled';
   readonly type: ExpressionType;
-  /** It reads nothing, so it gives the same for every event. */
+  /** It gives the same for every event: it reads nothing, or nothing that matters (`… || true`). */
   readonly constant: boolean;
   /** Throws `ExpressionError` where a result cannot be computed (division by zero, a text that is no number): treat the row as unreadable. */
   readonly evaluate: (event: ChangeEvent, ...variables: readonly (number | string | boolean | null)[]) => ExpressionResult;

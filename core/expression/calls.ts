@@ -99,15 +99,20 @@ export function compileCall(compiler: Compiler, node: Node, target: Node | null,
   if (target === null && name === 'abs') return compileAbsolute(compiler, node, operands);
   if (target === null && name === 'string' && operands[0]?.type === 'timestamp')
     return compilePlain(compiler, node, name, TIMESTAMP_TEXT, operands);
-  const plain = target !== null ? METHODS[name] : (FUNCTIONS[name] ?? (name === 'size' ? METHODS['size'] : undefined));
+  const plain = target !== null ? own(METHODS, name) : (own(FUNCTIONS, name) ?? (name === 'size' ? METHODS['size'] : undefined));
   if (plain === undefined) {
     const known = target === null ? [...Object.keys(FUNCTIONS), ...SPECIAL, 'size'] : [...Object.keys(METHODS), 'matches'];
-    const other = target === null ? METHODS[name] : FUNCTIONS[name];
+    const other = own(target === null ? METHODS : FUNCTIONS, name);
     const fix =
       other === undefined ? suggestion(name, known, 'function') : target === null ? `Write text.${name}(…).` : `Write ${name}(…).`;
     return compiler.refuse(node, `there is no function "${name}"`, fix);
   }
   return compilePlain(compiler, node, name, plain, operands);
+}
+
+/** A function of the language, and not one that every JavaScript object has ("constructor"). */
+function own(functions: Readonly<Record<string, Plain>>, name: string): Plain | undefined {
+  return Object.hasOwn(functions, name) ? functions[name] : undefined;
 }
 
 function compilePlain(compiler: Compiler, node: Node, name: string, plain: Plain, operands: readonly Typed[]): Typed | null {

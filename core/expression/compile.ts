@@ -3,11 +3,12 @@ import type { CompiledExpression, CompileExpressionOptions, ExpressionResult, Ex
 import { type ChangeEvent, type ColumnType, UNCHANGED, type Value } from '../event.ts';
 import type { Problem } from '../problems.ts';
 import { compileCall } from './calls.ts';
+import { hasTextOrder, isPadded, unpadded } from './columns.ts';
 import { decimalText } from './decimal.ts';
 import { arithmetic, type Compare, comparison, compareTexts, DECIMALS, DOUBLES, equals, INTEGERS, toDouble } from './operators.ts';
 import { type BinaryOperator, type Node, place } from './parse.ts';
 import { suggestion } from './suggest.ts';
-import { microsOf, timestampText } from './timestamp.ts';
+import { microsOf, timeOfDay, timestampText } from './timestamp.ts';
 import { Decimal, ExpressionError, type Operand } from './values.ts';
 
 export type Evaluate = (event: ChangeEvent, variables: readonly Operand[]) => Operand;
@@ -20,6 +21,8 @@ export interface Typed {
   /** A number written with a fraction: a decimal, and a double beside a double. */
   readonly literal: boolean;
   readonly node: Node;
+  /** Of a column: its cells are read as texts that are in no order (json, interval), or are times of day. */
+  readonly texts?: 'unordered' | 'times';
 }
 
 export function compileNode(root: Node, text: string, options: CompileExpressionOptions): CompiledExpression | RefusedExpression {
@@ -97,8 +100,8 @@ export function words(type: ExpressionType): string {
 const OPERATIONS = ['insert', 'update', 'delete', 'read', 'truncate'];
 
 /** Nulls are values; what the source did not send is unknown. A cell of another kind than its column's type cannot be read. */
-function cellReader(type: ExpressionType, column: number, image: 'after' | 'before'): Evaluate {
-  const read = guard(type);
+function cellReader(type: ExpressionType, padded: boolean, column: number, image: 'after' | 'before'): Evaluate {
+  const read = guard(type, padded);
   if (image === 'after') return (event) => (event.after === null ? null : read(event.after.value(column)));
   return (event) => {
     if (event.before !== null) return read(event.before.value(column));
@@ -107,7 +110,8 @@ function cellReader(type: ExpressionType, column: number, image: 'after' | 'befo
   };
 }
 
-function guard(type: ExpressionType): (value: Value) => Operand {
+function guard(type: ExpressionType, padded: boolean): (value: Value) => Operand {
+  if (padded) return (value) => (typeof value === 'string' ? unpadded(value) : absent(value));
   switch (type) {
     case 'int':
       return (value) => (typeof value === 'number' || typeof value === 'bigint' ? value : absent(value));
@@ -253,8 +257,12 @@ export class Compiler {
   column(node: Node, image: 'after' | 'before', name: string): Typed | null {
     const found = this.columnIndex(node, image, name);
     if (found === null) return null;
-    const type = COLUMN_TYPES[this.#options.dataset.columns[found]?.type ?? 'other'];
-    return typed(node, type, cellReader(type, found, image), false);
+    const column = this.#options.dataset.columns[found];
+    if (column === undefined) throw new Error('a column that was found is not there');
+    const type = COLUMN_TYPES[column.type];
+    const cell = typed(node, type, cellReader(type, isPadded(column), found, image), false);
+    if (type !== 'string') return cell;
+    return hasTextOrder(column) ? (column.type === 'time' ? { ...cell, texts: 'times' } : cell) : { ...cell, texts: 'unordered' };
   }
 
   columnIndex(node: Node, image: 'after' | 'before', name: string): number | null {
@@ -348,6 +356,9 @@ export class Compiler {
     if (left.type !== 'bool' || right.type !== 'bool') return null;
     const [a, b] = [left.evaluate, right.evaluate];
     const decisive = operator === '||';
+    // One side that decides is the whole: what the other reads does not matter, and who asks for a condition is told that it is none.
+    if ([left, right].some((side) => side.constant && side.evaluate(NO_EVENT, []) === decisive))
+      return typed(node, 'bool', () => decisive, true);
     return typed(
       node,
       'bool',
@@ -367,6 +378,9 @@ export class Compiler {
     const comparable = this.comparable(node, left, right, isEquality);
     if (comparable === null) return null;
     if (isEquality) this.#checkOperation(left, right);
+    // x == x is how people ask whether a float is NaN.
+    if (!left.constant && !(isEquality && left.type === 'double') && isSame(left.node, right.node))
+      return this.refuse(node, 'this compares something with itself', 'Compare it with something else.');
     const [a, b] = [comparable.left.evaluate, comparable.right.evaluate];
     const { compare } = comparable;
     const constant = left.constant && right.constant;
@@ -391,7 +405,9 @@ export class Compiler {
         const x = a(event, variables);
         const y = b(event, variables);
         if (x === null || y === null || x === undefined || y === undefined) return undefined;
-        return holds(compare(x, y));
+        const order = compare(x, y);
+        if (Number.isNaN(order)) throw new ExpressionError('NaN has no order');
+        return holds(order);
       },
       constant,
     );
@@ -416,6 +432,13 @@ export class Compiler {
       if (equality) return { left, right, compare: compareTexts };
       return this.refuse(node, 'nothing is less or greater than null', 'Write == null or != null.');
     }
+    const unordered = [left, right].find(({ texts }) => texts === 'unordered');
+    if (!equality && unordered !== undefined)
+      return this.refuse(
+        unordered.node,
+        'the texts of this column are not in the order of its values',
+        'Use == or !=, or a function of it.',
+      );
     const [a, b] = [this.#beside(left, right), this.#beside(right, left)];
     if (a === null || b === null) return null;
     const compare = comparison(a.type, b.type);
@@ -439,6 +462,13 @@ export class Compiler {
       const canonical = timestampText(micros);
       return typed(operand.node, 'timestamp', () => canonical, true);
     }
+    if (operand.type === 'string' && other.texts === 'times' && operand.constant) {
+      const text = operand.evaluate(NO_EVENT, []);
+      const canonical = typeof text === 'string' ? timeOfDay(text) : null;
+      if (canonical === null)
+        return this.refuse(operand.node, 'the text beside a time of day is none', 'Write it as "17:00" or "17:00:00.5".');
+      return typed(operand.node, 'string', () => canonical, true);
+    }
     return operand;
   }
 
@@ -456,7 +486,7 @@ export class Compiler {
     for (const item of items) this.#checkOperation(left, item);
     if (!pairs.every((pair) => pair !== null)) return null;
     const { evaluate } = left;
-    const texts = left.type === 'string' || left.type === 'int' ? constantsOf(items) : null;
+    const texts = left.type === 'string' || left.type === 'int' ? constantsOf(pairs.map((pair) => pair.right)) : null;
     const constant = left.constant && items.every((item) => item.constant);
     if (texts !== null) {
       return typed(
@@ -563,6 +593,12 @@ const ORDER: Readonly<Record<'<' | '<=' | '>' | '>=', (order: number) => boolean
   '>': (order) => order > 0,
   '>=': (order) => order >= 0,
 };
+
+/** Whether two parts of an expression are written alike. */
+function isSame(a: Node, b: Node): boolean {
+  const shape = (node: Node) => JSON.stringify(node, (key, value: unknown) => (key === 'at' ? undefined : value));
+  return shape(a) === shape(b);
+}
 
 export function typed(node: Node, type: ExpressionType, evaluate: Evaluate, constant: boolean): Typed {
   return { type, evaluate, constant, literal: false, node };

@@ -8,9 +8,17 @@ const PLUS = 43;
 
 const SYNTAX = /^([+-]?)(\d*)(?:\.(\d*))?(?:[eE]([+-]?\d{1,5}))?$/;
 
+/** More digits than PostgreSQL's numeric holds (147,455): to make a bigint of a text of megabytes takes seconds. */
+const LENGTH_MAX = 150_000;
+
+/** Whether a text is a finite decimal, without making one of it. */
+export function isDecimal(text: string): boolean {
+  return text.length <= LENGTH_MAX && /^[+-]?\.?\d/.test(text) && SYNTAX.test(text);
+}
+
 /** The decimal of a text ("-12.50", "1e3"), or null where it is not a finite decimal ("NaN", "Infinity", "abc"). */
 export function parseDecimal(text: string): Decimal | null {
-  const match = SYNTAX.exec(text);
+  const match = text.length > LENGTH_MAX ? null : SYNTAX.exec(text);
   if (match === null) return null;
   const [, sign = '', whole = '', fraction = '', exponent = '0'] = match;
   if (whole === '' && fraction === '') return null;

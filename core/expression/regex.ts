@@ -1,14 +1,22 @@
 /** Regular expressions from rule files: always in linear time, refused where that cannot be. */
 import { RE2JS } from 're2js';
 import { nativeSource } from './regex-native.ts';
+import { positionsOf } from './regex-positions.ts';
+import { parsePattern } from './regex-syntax.ts';
+import { Found, RegexTable } from './regex-table.ts';
 
 /** Searches `text` for the pattern: true where it is found anywhere in it. */
 export interface SafeRegex {
   readonly pattern: string;
-  /** `native`: proven to be free of backtracking and run by V8. `re2`: run by the linear-time engine. */
-  readonly engine: 'native' | 're2';
+  /** `native`: proven to be free of backtracking and run by V8. `table`: of states, for texts of ASCII. `re2`: run by the linear-time engine, as are other texts. */
+  readonly engine: 'native' | 'table' | 're2';
   readonly test: (text: string) => boolean;
+  /** For texts of ASCII as bytes; null where there is none. */
+  readonly table: RegexTable | null;
 }
+
+/** Beyond this length a text may fill V8's stack of places to come back to, although it never comes back far. */
+const NATIVE_LENGTH_MAX = 100_000;
 
 /** A pattern in RE2's syntax, or why it is refused (look-around and back-references have no linear-time match). */
 export function compileRegex(pattern: string): SafeRegex | { readonly refused: string; readonly fix: string } {
@@ -18,12 +26,21 @@ export function compileRegex(pattern: string): SafeRegex | { readonly refused: s
   } catch (error) {
     return refusal(pattern, error instanceof Error ? error.message : 'not understood');
   }
-  const source = nativeSource(pattern);
-  if (source !== null) {
-    const native = new RegExp(source, 'u');
-    return { pattern, engine: 'native', test: (text) => native.test(text) };
-  }
-  return { pattern, engine: 're2', test: (text) => linear.matcher(text).find() };
+  const byEngine = (text: string) => linear.matcher(text).find();
+  const parsed = parsePattern(pattern);
+  const positions = parsed === null ? null : positionsOf(parsed.root);
+  if (parsed === null || positions === null) return { pattern, engine: 're2', test: byEngine, table: null };
+  const table = RegexTable.of(parsed, positions);
+  const byTable = table === null ? byEngine : (text: string) => search(table, text, byEngine);
+  const source = nativeSource(parsed, positions);
+  if (source === null) return { pattern, engine: table === null ? 're2' : 'table', test: byTable, table };
+  const native = new RegExp(source, 'u');
+  return { pattern, engine: 'native', test: (text) => (text.length <= NATIVE_LENGTH_MAX ? native.test(text) : byTable(text)), table };
+}
+
+function search(table: RegexTable, text: string, otherwise: (text: string) => boolean): boolean {
+  const found = table.inText(text);
+  return found === Found.NotAscii ? otherwise(text) : found === Found.Yes;
 }
 
 function refusal(pattern: string, reason: string) {

@@ -50,6 +50,19 @@ export function timestampText(micros: bigint): string {
   return `${shownYear}-${two(month)}-${two(day)} ${time}+00${year > 0 ? '' : ' BC'}`;
 }
 
+const TIME = /^(\d\d):(\d\d)(?::(\d\d)(?:\.(\d{1,6}))?)?$/;
+
+/** A time of day as PostgreSQL writes it ('17:00' is '17:00:00'), so that texts are equal and ordered as their times are; null where the text is none. */
+export function timeOfDay(text: string): string | null {
+  const match = TIME.exec(text);
+  if (match === null) return null;
+  const [, hour = '', minute = '', second = '00', fraction = ''] = match;
+  const digits = fraction.replace(/0+$/, '');
+  const isLast = hour === '24' && minute === '00' && second === '00' && digits === '';
+  if ((Number(hour) > 23 && !isLast) || Number(minute) > 59 || Number(second) > 59) return null;
+  return `${hour}:${minute}:${second}${digits === '' ? '' : `.${digits}`}`;
+}
+
 function two(n: number): string {
   return String(n).padStart(2, '0');
 }

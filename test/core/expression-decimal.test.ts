@@ -1,7 +1,7 @@
 import fc from 'fast-check';
 import { expect, test } from 'vitest';
-import { addDecimals, compareDecimalTexts, decimalText, multiplyDecimals, parseDecimal } from '../../core/expression/decimal.ts';
-import { compareTimestampTexts, durationMicros, microsOf, timeParts, timestampText } from '../../core/expression/timestamp.ts';
+import { addDecimals, compareDecimalTexts, decimalText, isDecimal, multiplyDecimals, parseDecimal } from '../../core/expression/decimal.ts';
+import { compareTimestampTexts, durationMicros, microsOf, timeOfDay, timeParts, timestampText } from '../../core/expression/timestamp.ts';
 
 /** A decimal as an integer of 30 digits after the point: an oracle that knows nothing of texts but their digits. */
 const SCALE = 30;
@@ -105,4 +105,30 @@ test('durations as CEL writes them', () => {
   expect(durationMicros('2d')).toBe(172_800_000_000n);
   expect(durationMicros('250ms')).toBe(250_000n);
   for (const text of ['', '1', 'h', '1h 30m', '1x']) expect(durationMicros(text)).toBe(null);
+});
+
+test('times of day as PostgreSQL writes them', () => {
+  expect(['17:00', '17:00:00', '17:00:00.500', '00:00', '24:00', '23:59:59.999999'].map(timeOfDay)).toEqual([
+    '17:00:00',
+    '17:00:00',
+    '17:00:00.5',
+    '00:00:00',
+    '24:00:00',
+    '23:59:59.999999',
+  ]);
+  for (const text of ['', '5:00', '17', '17:60', '17:00:60', '24:00:01', '25:00', '17:00Z', '5 pm', '17:00:00.'])
+    expect([text, timeOfDay(text)]).toEqual([text, null]);
+});
+
+test('a text is a decimal where one can be made of it, and megabytes of digits are none', () => {
+  const text = fc.string({ unit: fc.constantFrom('0', '7', '.', '-', '+', 'e', ' '), maxLength: 8 });
+  fc.assert(
+    fc.property(text, (one) => {
+      expect(isDecimal(one)).toBe(parseDecimal(one) !== null);
+    }),
+    { numRuns: 3000 },
+  );
+  const long = '9'.repeat(5_000_000);
+  expect([isDecimal(long), parseDecimal(long)]).toEqual([false, null]);
+  expect(compareDecimalTexts(long, '1')).toBe(1);
 });

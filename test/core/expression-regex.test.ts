@@ -2,7 +2,7 @@ import fc from 'fast-check';
 import { RE2JS } from 're2js';
 import { expect, test } from 'vitest';
 import { compileRegex } from '../../core/expression/regex.ts';
-import { nativeSource } from '../../core/expression/regex-native.ts';
+import { Found } from '../../core/expression/regex-table.ts';
 import { nearest } from '../../core/expression/suggest.ts';
 
 function compiled(pattern: string) {
@@ -13,64 +13,72 @@ function compiled(pattern: string) {
 const character = fc.constantFrom('a', 'b', '1', '-', '.', '@', ' ', '\n', 'é', '😀', '\u2028', '_', 'Z');
 const subject = fc.string({ unit: character, maxLength: 12 });
 
-test('a pattern that V8 runs says the same as the linear-time engine', () => {
-  const atom = fc.constantFrom(
-    'a',
-    'b',
-    '.',
-    '\\d',
-    '\\w',
-    '\\s',
-    '\\S',
-    '\\W',
-    '[a-z]',
-    '[^@\\s]',
-    '[-.]',
-    '\\.',
-    '@',
-    '(?:ab|1)',
-    '(a|b)',
-    '(?:[ab]1)',
-    'é',
-    '😀',
-    '[^a]',
-  );
-  const quantifier = fc.constantFrom('', '', '?', '*', '+', '{2}', '{1,3}', '{2,}', '+?');
-  const pattern = fc
-    .tuple(
-      fc.constantFrom('', '^', '^'),
-      fc.array(fc.tuple(atom, quantifier), { minLength: 1, maxLength: 5 }),
-      fc.constantFrom('', '$', '$'),
-    )
-    .map(([start, parts, end]) => start + parts.map(([a, q]) => a + q).join('') + end);
-  let native = 0;
+const atom = fc.constantFrom(
+  'a',
+  'b',
+  '.',
+  '\\d',
+  '\\w',
+  '\\s',
+  '\\S',
+  '\\W',
+  '[a-z]',
+  '[^@\\s]',
+  '[-.]',
+  '\\.',
+  '@',
+  '(?:ab|1)',
+  '(a|b)',
+  '(?:[ab]1)',
+  'é',
+  '😀',
+  '[^a]',
+);
+const quantifier = fc.constantFrom('', '', '?', '*', '+', '{2}', '{1,3}', '{2,}', '{0,2}', '+?');
+const simple = fc.array(fc.tuple(atom, quantifier), { minLength: 1, maxLength: 5 }).map((parts) => parts.map(([a, q]) => a + q).join(''));
+/** What repeats and chooses among patterns, empty ones too: many ways to read one text. */
+const nested = fc.tuple(simple, simple, quantifier, simple).map(([a, b, q, c]) => `(?:${a}|${b}|)${q}${c}`);
+const pattern = fc
+  .tuple(fc.constantFrom('', '', '(?i)'), fc.constantFrom('', '^', '^'), fc.oneof(simple, simple, nested), fc.constantFrom('', '$', '$'))
+  .map((parts) => parts.join(''));
+
+test('a pattern that V8 or a table of states runs says the same as the linear-time engine', () => {
+  const counts = { native: 0, table: 0, re2: 0, ascii: 0 };
   fc.assert(
     fc.property(pattern, fc.array(subject, { minLength: 1, maxLength: 8 }), (text, subjects) => {
-      const source = nativeSource(text);
-      if (source === null) return;
-      native++;
-      const regex = new RegExp(source, 'u');
+      const regex = compiled(text);
       const linear = RE2JS.compile(text);
-      for (const one of subjects) expect(`${one} ${regex.test(one)}`).toBe(`${one} ${linear.matcher(one).find()}`);
+      counts[regex.engine]++;
+      for (const one of subjects) {
+        const found = linear.matcher(one).find();
+        expect(`${one} ${regex.test(one)}`).toBe(`${one} ${found}`);
+        const bytes = Buffer.from(`b${one}b`);
+        const byTable = [regex.table?.inText(one), regex.table?.inBytes(bytes, 1, bytes.length - 1)];
+        // A match may end before the first character beyond ASCII.
+        if (byTable[0] === undefined || byTable[0] === Found.NotAscii) continue;
+        counts.ascii++;
+        expect([one, ...byTable]).toEqual([one, ...byTable.map(() => (found ? Found.Yes : Found.No))]);
+      }
     }),
     { numRuns: 4000 },
   );
-  expect(native).toBeGreaterThan(500);
+  expect(Math.min(counts.native, counts.table, counts.ascii)).toBeGreaterThan(500);
 });
 
 test.each([
   ['^[A-Z]{3}$', 'native'],
   ['^[^@\\s]+@[^@\\s]+$', 'native'],
   ['^\\d{4}-\\d{2}$', 'native'],
-  ['^(?:[a-z]+\\.)+[a-z]+$', 're2'], // after a dot, letters may be of the loop or of the end
+  ['^(?:[a-z]+\\.)+[a-z]+$', 'table'], // after a dot, letters may be of the loop or of the end
   ['^(?:[a-z]+-)*\\d+$', 'native'],
   ['[0-9]{3}', 'native'],
   ['(a|b)c?', 'native'],
-  ['a+b', 're2'], // unanchored and unbounded: every start would be tried
-  ['^(a+)+$', 're2'],
-  ['^(a|a)*b', 're2'],
-  ['^a*a*b', 're2'],
-  ['(?i)abc', 're2'],
+  ['a+b', 'table'], // unanchored and unbounded: every start would be tried
+  ['^(a+)+$', 'table'],
+  ['^(a|a)*b', 'table'],
+  ['^a*a*b', 'table'],
+  ['(?i)abc', 'table'],
+  ['(a|b)*a(a|b){12}$', 're2'], // 2^12 states
   ['\\bword\\b', 're2'],
   ['^a|b$', 're2'],
   ['^[[:alpha:]]+$', 're2'],
@@ -88,6 +96,18 @@ test('no pattern takes longer than the length of the text allows', () => {
     const started = performance.now();
     compiled(pattern).test(text);
     expect(performance.now() - started).toBeLessThan(3000);
+  }
+});
+
+test('a text of megabytes is matched as a short one is', () => {
+  const long = 'abc-'.repeat(1_000_000);
+  for (const [pattern, text, found] of [
+    ['^(?:[a-z]+-)*\\d+$', long, false],
+    ['^(?:[a-z]+-)*\\d+$', `${long}7`, true],
+    ['^[^@\\s]+@[^@\\s]+$', `${long}@x`, true],
+  ] as const) {
+    expect(compiled(pattern)).toMatchObject({ engine: 'native' });
+    expect(compiled(pattern).test(text)).toBe(found);
   }
 });
 

@@ -352,3 +352,73 @@ test('whole numbers and decimals are exact: the same as bigint arithmetic', () =
     }),
   );
 });
+
+describe('conditions that say the same of every row', () => {
+  test.each([
+    ['after.total > 0 || true', true],
+    ['false && after.total / 0 > 1', true],
+    ['after.total > 0 && true', false],
+    ['(after.paid || true) && after.id > 1', false],
+  ])('%s is constant: %s', (text, constant) => {
+    expect(compile(text).constant).toBe(constant);
+  });
+  test.each(['after.total == after.total', 'after.status != after["status"]', 'size(after.status) <= size(after.status)'])(
+    '%s compares something with itself',
+    (text) => {
+      expect(problems(text)).toEqual([expect.stringContaining('compares something with itself')]);
+    },
+  );
+  test('but a float may be asked whether it is NaN', () => {
+    expect([Number.NaN, 1].map((risk) => evaluate('after.risk == after.risk', insert({ risk })))).toEqual([false, true]);
+  });
+});
+
+test('NaN has no order: what compares it cannot be read, whatever is made of the answer', () => {
+  for (const text of ['after.risk > 0.5', '!(after.risk > 0.5)', 'after.risk <= after.id'])
+    expect(() => evaluate(text, insert({ risk: Number.NaN, id: 1 }))).toThrow('NaN has no order');
+});
+
+test('names that every JavaScript object has are no functions', () => {
+  for (const text of ['after.status.constructor()', 'toString(after.status)', 'after.status.valueOf()', 'constructor(1)'])
+    expect(problems(text)).toEqual([expect.stringContaining('there is no function')]);
+});
+
+describe('columns whose texts are not what they seem', () => {
+  const more = [
+    ...columns,
+    { name: 'code', type: 'text', native: 'character(5)', nullable: true },
+    { name: 'opens', type: 'time', native: 'time without time zone', nullable: true },
+    { name: 'zoned', type: 'time', native: 'time with time zone', nullable: true },
+    { name: 'age', type: 'other', native: 'interval', nullable: true },
+    { name: 'body', type: 'json', native: 'jsonb', nullable: true },
+  ] as const satisfies readonly Column[];
+  const table: Dataset = { ...dataset, columns: more };
+  const event = (cells: Cells): ChangeEvent =>
+    ({ ...insert({}), after: new ValueRow(...more.map(({ name }) => cells[name] ?? null)) }) as ChangeEvent;
+  const said = (text: string, cells: Cells) => compile(text, { dataset: table }).evaluate(event(cells));
+
+  test('the spaces that fill up a char(n) mean nothing', () => {
+    for (const text of [
+      'after.code == "ab"',
+      'after.code in ["ab"]',
+      'size(after.code) == 2',
+      'after.code.matches("^..$")',
+      'after.code.endsWith("b")',
+    ])
+      expect([text, said(text, { code: 'ab   ' })]).toEqual([text, true]);
+    expect(said('after.code == " ab"', { code: 'ab   ' })).toBe(false);
+  });
+  test('a time of day is compared as one, however it is written', () => {
+    expect(['16:59:59.9', '17:00:00', '17:00:00.5'].map((opens) => said('after.opens <= "17:00"', { opens }))).toEqual([true, true, false]);
+    expect(said('after.opens in ["17:00:00.50"]', { opens: '17:00:00.5' })).toBe(true);
+    expect(problems('after.opens > "5 pm"', { dataset: table })).toEqual([
+      expect.stringContaining('the text beside a time of day is none'),
+    ]);
+  });
+  test('texts of an interval, a zoned time or a document have no order, and can be equal', () => {
+    for (const name of ['age', 'zoned', 'body']) {
+      expect(problems(`after.${name} > "1 day"`, { dataset: table })).toEqual([expect.stringContaining('not in the order of its values')]);
+      expect(said(`after.${name} == "1 day"`, { [name]: '1 day' })).toBe(true);
+    }
+  });
+});
