@@ -1,6 +1,6 @@
 /** A run of events from one lane, with the judgement of each, on its way to the target. */
 import { PipelineError } from './errors.ts';
-import type { ChangeEvent, Checkpoint, DatasetName, LaneId } from './event.ts';
+import type { ChangeEvent, Checkpoint, DatasetName, LaneId, Position } from './event.ts';
 
 /**
  * Small integers, so that a batch's verdicts fit one Uint8Array and a passing event allocates nothing.
@@ -63,13 +63,15 @@ export type Origin = 'stream' | 'snapshot' | 'replay';
  *
  * Once every event is applied or held in quarantine, and only then, the lane may resume at `checkpoint`.
  * A batch that ends inside a source transaction has a position inside it: the events before it are never applied again.
- * A batch may have no events: it then only moves the checkpoint.
+ * A batch may have no events: it then only moves the checkpoint. No two batches of a lane have the same checkpoint.
  */
 export class Batch {
   readonly lane: LaneId;
   readonly events: readonly ChangeEvent[];
   readonly checkpoint: Checkpoint;
   readonly origin: Origin;
+  /** Where the lane stands once every batch before this one is in; null at its beginning. Set by the runner, in the source's order. */
+  after: Position | null = null;
   /** Of a `replay` batch: the findings that each event was held for, so that a stage can tell what a person has already decided. */
   readonly heldFor: readonly (readonly Finding[])[] | null;
   readonly verdicts: Uint8Array;

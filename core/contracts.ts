@@ -56,10 +56,12 @@ export interface Sink extends AsyncDisposable {
   /** Makes this process the lane's only writer. Any older lease on the lane is fenced off from then on. */
   acquire(lane: LaneId): Promise<Lease>;
   /**
-   * Gets ready whatever of a batch does not need the target's answer, while the batch before it may still be on its way. Changes nothing, and
-   * need not be called.
+   * Gets ready whatever of a batch does not need the target's answer, while the batch before it may still be on its way. It may send the batch
+   * ahead, where the target takes it only if the lane stands at `batch.after` by then (Invariant 6); `apply` waits for the answer. Batches are
+   * prepared in the order in which they are applied; one may be left out. What was prepared and never applied may or may not be in the target, as
+   * after a lost answer.
    */
-  prepare?(batch: Batch): void;
+  prepare?(batch: Batch, held: readonly Quarantined[], lease: Lease): void;
   /**
    * Applies every event marked neither drop nor quarantine, makes `held` durable, and stores `batch.checkpoint`:
    * all of it or nothing. Doing it again changes nothing: a row, or the tombstone of a deleted one, keeps the greater

@@ -3,7 +3,7 @@ import { type Batch, type Finding, Verdict } from './batch.ts';
 import { type Clock, systemClock } from './clock.ts';
 import type { Applied, Lease, Observer, Quarantined, Resume, Sink, Source, Stage } from './contracts.ts';
 import { PipelineError } from './errors.ts';
-import { eventId, type LaneId } from './event.ts';
+import { eventId, type LaneId, type Position } from './event.ts';
 
 export interface PipelineParts {
   readonly source: Source;
@@ -28,9 +28,11 @@ export interface PipelineSignals {
 export async function runPipeline(parts: PipelineParts, signals: PipelineSignals): Promise<void> {
   const clock = parts.clock ?? systemClock;
   const leases = new Map<LaneId, Lease>();
+  const places = new Map<LaneId, Position | null>();
   const resume: Resume = async (lane) => {
     const lease = await parts.sink.acquire(lane);
     leases.set(lane, lease);
+    places.set(lane, lease.checkpoint?.position ?? null);
     return lease;
   };
 
@@ -40,15 +42,15 @@ export async function runPipeline(parts: PipelineParts, signals: PipelineSignals
   const working = AbortSignal.any([signals.abort, failure.signal]);
   const reading = AbortSignal.any([signals.drain, working]);
 
-  let batches = parts.source.read(resume, reading);
+  let batches: AsyncIterable<Batch> = inOrder(parts.source.read(resume, reading), places);
   for (const stage of parts.stages) batches = through(stage, ahead(batches), working, failure, clock);
-  if (parts.sink.prepare !== undefined) batches = prepared(parts.sink, ahead(batches), failure, clock);
+  if (parts.sink.prepare !== undefined)
+    batches = prepared(parts.sink, ahead(batches), (batch) => leaseOf(batch, parts, leases), failure, clock);
 
   for await (const batch of ahead(batches)) {
     try {
       working.throwIfAborted();
-      const lease = leases.get(batch.lane);
-      if (lease === undefined) throw new PipelineError('BUG', `${parts.source.name} yielded a lane it never resumed`);
+      const lease = leaseOf(batch, parts, leases);
       const started = clock.monotonic();
       const applied = await deliver(parts, batch, lease, working);
       batch.millisByStage.sync += clock.monotonic() - started;
@@ -61,6 +63,12 @@ export async function runPipeline(parts: PipelineParts, signals: PipelineSignals
     }
   }
   working.throwIfAborted();
+}
+
+function leaseOf(batch: Batch, { source }: PipelineParts, leases: ReadonlyMap<LaneId, Lease>): Lease {
+  const lease = leases.get(batch.lane);
+  if (lease === undefined) throw new PipelineError('BUG', `${source.name} yielded a lane it never resumed`);
+  return lease;
 }
 
 /** Each pass either commits the batch or moves at least one more of its events to quarantine, so it ends. Invariants 1 and 2. */
@@ -101,6 +109,15 @@ function quarantined(batch: Batch): Quarantined[] {
   return held;
 }
 
+/** Tells each batch where it goes on from. */
+async function* inOrder(batches: AsyncIterable<Batch>, places: Map<LaneId, Position | null>): AsyncGenerator<Batch> {
+  for await (const batch of batches) {
+    batch.after = places.get(batch.lane) ?? null;
+    places.set(batch.lane, batch.checkpoint.position);
+    yield batch;
+  }
+}
+
 async function* through(
   stage: Stage,
   batches: AsyncIterable<Batch>,
@@ -121,11 +138,17 @@ async function* through(
   }
 }
 
-async function* prepared(sink: Sink, batches: AsyncIterable<Batch>, failure: AbortController, clock: Clock): AsyncGenerator<Batch> {
+async function* prepared(
+  sink: Sink,
+  batches: AsyncIterable<Batch>,
+  leaseOf: (batch: Batch) => Lease,
+  failure: AbortController,
+  clock: Clock,
+): AsyncGenerator<Batch> {
   for await (const batch of batches) {
     try {
       const started = clock.monotonic();
-      sink.prepare?.(batch);
+      sink.prepare?.(batch, quarantined(batch), leaseOf(batch));
       batch.millisByStage.sync += clock.monotonic() - started;
     } catch (error) {
       failure.abort(error);

@@ -34,8 +34,8 @@ export interface BreakerOptions {
   /** The settings of a dataset; null switches its breaker off. */
   readonly settings: (dataset: DatasetName) => BreakerSettings | null;
   /**
-   * Called once when a breaker opens, after the commit of the batch that opened it and before the next one may be applied: so it must stop the
-   * pipeline at once (`supervisor.halt(error)`), and not in a later turn of the event loop.
+   * Called once when a breaker opens, after the commit of the batch that opened it and before another is sent: so it must stop the pipeline at
+   * once (`supervisor.halt(error)`), and not in a later turn of the event loop. One batch may be on its way already.
    */
   readonly onOpen: (error: PipelineError, opened: BreakerOpened) => void;
   /** Called when an open breaker is closed by `reset`. */

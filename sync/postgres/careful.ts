@@ -92,7 +92,7 @@ export class CarefulRoad {
     const [refused, ...others] = decision.findings;
     if (refused !== undefined) return { kind: 'refused', findings: [refused, ...others] };
 
-    await this.#advance(batch, isReplay ? [] : held, lease, decision, written);
+    await this.#advance(batch, isReplay ? [] : held, lease, countsOf(decision, written));
     await raiseVersions(sql, decision.versions);
     for (const [dataset, version] of decision.truncated) await raiseAllVersions(sql, dataset, version);
     if (isReplay) await this.#settle(batch, held, decision);
@@ -261,10 +261,10 @@ export class CarefulRoad {
     return { folded: total, missing };
   }
 
-  async #advance(batch: Batch, held: readonly Quarantined[], lease: Lease, decision: Decision, written: Written): Promise<void> {
+  async #advance(batch: Batch, held: readonly Quarantined[], lease: Lease, counts: Counts): Promise<void> {
     const { sql, pipeline, holdStatement, holdFormats, modeOf } = this.#parts;
     const writer = new FrontendWriter();
-    emitAdvance(writer, batch, lease, countsOf(decision, written));
+    emitAdvance(writer, batch, lease, counts);
     if (held.length > 0) writer.bind('', holdStatement, holdParameters(held, pipeline, modeOf), holdFormats).execute();
     await sql.exchange(writer.sync().bytes());
   }

@@ -1,7 +1,7 @@
 /** What an error of the target means: a row it will never take, or a reason to wait, or to ask. */
 import { type ErrorCode, PipelineError } from '../../core/errors.ts';
 import { PgConnectionError, PgError } from '../../wire/postgres/connection.ts';
-import { FENCED } from './migrations.ts';
+import { FENCED, OUT_OF_TURN } from './migrations.ts';
 
 /**
  * Whether an error can be a row's own fault: data exceptions (22), integrity constraints (23), a view's check option (44), errors that a trigger raised (P0, and
@@ -15,6 +15,9 @@ export function isRefusal(error: unknown): error is PgError {
   );
 }
 
+/** The batch was sent ahead, and the one before it is not in: nothing of it took effect. */
+export const isOutOfTurn = (error: unknown): boolean => error instanceof PgError && error.code === OUT_OF_TURN;
+
 /** The coded failure for an error of the target while `doing` something. Passes PipelineErrors on. */
 export function targetFailure(error: unknown, doing: string): unknown {
   if (error instanceof PipelineError) return error;
@@ -25,6 +28,7 @@ export function targetFailure(error: unknown, doing: string): unknown {
 
 function codeOf(state: string): ErrorCode {
   if (state === FENCED) return 'LEASE_LOST';
+  if (state === OUT_OF_TURN) return 'BUG';
   if (state === '25006') return 'TARGET_READ_ONLY';
   if (state.startsWith('28') || state === '3D000') return 'TARGET_AUTH';
   if (state === '42501') return 'TARGET_PRIVILEGE';

@@ -28,14 +28,17 @@ export interface LaneState {
 const ADVANCE = 'tg_advance';
 
 export function prepareAdvance(writer: FrontendWriter): void {
-  writer.parse(ADVANCE, 'select tidegate.advance($1::text, $2::bigint, $3::text, $4::bigint[])');
+  writer.parse(ADVANCE, 'select tidegate.advance($1::text, $2::bigint, $3::text, $4::bigint[], $5::text)');
 }
 
-/** Moves the lane's checkpoint and counts the batch; fails with FENCED where the lane belongs to a newer lease. */
+/**
+ * Moves the lane's checkpoint on from `batch.after` and counts the batch. Fails with FENCED where the lane belongs to a newer lease, with OUT_OF_TURN
+ * where it stands elsewhere, because the batch before this one is not in.
+ */
 export function emitAdvance(writer: FrontendWriter, batch: Batch, lease: Lease, counts: Omit<Applied, 'kind' | 'checkpoint'>): void {
   const { upserts, deletes, truncates, stale, folded, held, dropped } = counts;
   const ledger = [batch.events.length, upserts, deletes, truncates, stale, folded, held, dropped];
-  const parameters = [lease.lane, String(lease.epoch), batch.checkpoint.position, `{${ledger.join(',')}}`];
+  const parameters = [lease.lane, String(lease.epoch), batch.checkpoint.position, `{${ledger.join(',')}}`, batch.after];
   writer.bind('', ADVANCE, parameters, Format.Text).execute();
 }
 

@@ -3,6 +3,8 @@ import type { PgConnection } from '../../wire/postgres/connection.ts';
 
 /** Raised by `tidegate.advance` when the lane belongs to a newer lease. */
 export const FENCED = 'TG001';
+/** Raised by `tidegate.advance` when the lane does not stand where the batch goes on from. */
+export const OUT_OF_TURN = 'TG002';
 
 /** Numbered by their place, never edited: a change is one more. Each runs in one transaction with the note that it ran. */
 const MIGRATIONS: readonly string[] = [
@@ -49,6 +51,19 @@ const MIGRATIONS: readonly string[] = [
        stale = stale + $4[5], folded = folded + $4[6], held = held + $4[7], dropped = dropped + $4[8], updated_at = clock_timestamp()
        where lane = $1 and epoch = $2;
      if not found then raise exception 'the lane belongs to a newer lease' using errcode = '${FENCED}'; end if;
+   end $$;`,
+  // A batch goes on from where the one before it ended, so that it can be sent before that one is answered for.
+  `drop function tidegate.advance(text, bigint, text, bigint[]);
+   create function tidegate.advance(text, bigint, text, bigint[], text) returns void language plpgsql as $$
+   begin
+     update tidegate.lanes set position = $3, events = events + $4[1], upserts = upserts + $4[2], deletes = deletes + $4[3], truncates = truncates + $4[4],
+       stale = stale + $4[5], folded = folded + $4[6], held = held + $4[7], dropped = dropped + $4[8], updated_at = clock_timestamp()
+       where lane = $1 and epoch = $2 and position is not distinct from $5;
+     if found then return; end if;
+     if exists (select from tidegate.lanes where lane = $1 and epoch = $2) then
+       raise exception 'the lane does not stand where the batch goes on from' using errcode = '${OUT_OF_TURN}';
+     end if;
+     raise exception 'the lane belongs to a newer lease' using errcode = '${FENCED}';
    end $$;`,
 ];
 

@@ -1,9 +1,10 @@
 /**
  * PostgreSQL as a target. A batch is one transaction: its rows, its held events, its counts and its checkpoint.
  *
- * The common road needs no answer before it commits: everything goes in one write, ended by one Sync, as one implicit transaction. Where the
- * outcome has to be known first (keys with something held, updates that bring only some cells, released events, rows that the target
- * refuses) the careful road takes an explicit transaction; see careful.ts.
+ * The common road needs no answer before it commits: everything goes in one write, ended by one Sync, as one implicit transaction. So a batch is
+ * sent while the one before it is still at work, and the target never waits for us; should that one fail, `tidegate.advance` fails this one too, for
+ * the lane does not stand where it goes on from. Where the outcome has to be known first (keys with something held, updates that bring only some cells,
+ * released events, rows that the target refuses) the careful road takes an explicit transaction, and nothing is sent ahead; see careful.ts.
  */
 import { type Batch, Verdict } from '../../core/batch.ts';
 import { type Clock, systemClock } from '../../core/clock.ts';
@@ -11,10 +12,10 @@ import type { Applied, Lease, Quarantine, Quarantined, Refused, ReleaseLog, Sink
 import type { ScoreColumns } from '../../core/batch.ts';
 import { PipelineError } from '../../core/errors.ts';
 import type { ChangeEvent, ColumnType, Dataset, DatasetName, LaneId } from '../../core/event.ts';
-import { PgConnection } from '../../wire/postgres/connection.ts';
+import { PgConnection, type PgResult } from '../../wire/postgres/connection.ts';
 import { Format, FrontendWriter } from '../../wire/postgres/messages.ts';
 import { CarefulRoad } from './careful.ts';
-import { isRefusal, targetFailure } from './failures.ts';
+import { isOutOfTurn, isRefusal, targetFailure } from './failures.ts';
 import { fold, type Folded } from './fold.ts';
 import { keysOf, refOf, TURN_SQL } from './held-keys.ts';
 import { type HoldMode, HOLD_SQL, holdParameters } from './items.ts';
@@ -84,8 +85,7 @@ class Target implements PostgresSink {
   readonly #desk: PgConnection;
   readonly #turns = new Turns();
   readonly #modes = new WeakMap<Dataset, HoldMode>();
-  readonly #head = new FrontendWriter(1 << 12);
-  /** Batches folded and encoded ahead of their turn. */
+  /** Batches folded, encoded and perhaps sent ahead of their turn. */
   readonly #ready = new WeakMap<Batch, Ready>();
   readonly #writers: FrontendWriter[] = [];
   #lane: LaneSession | null = null;
@@ -116,10 +116,9 @@ class Target implements PostgresSink {
     const cut = (): void => session.sql.destroy();
     signal.addEventListener('abort', cut, { once: true });
     try {
-      for (const { event } of held) for (const key of keysOf(event)) session.heldKeys.add(refOf(event.dataset.name, key));
-      const isCommon = batch.origin !== 'replay' && !this.#isTouched(session, batch, held);
-      const applied = isCommon ? await this.#commonRoad(session, batch, held, lease) : null;
-      return applied ?? (await session.careful.apply(batch, held, lease));
+      const applied = (await this.#commonRoad(session, batch, held, lease)) ?? (await this.#carefulRoad(session, batch, held, lease));
+      if (session.unsent === batch && applied.kind === 'applied') session.unsent = null;
+      return applied;
     } catch (error) {
       const failure = targetFailure(error, `writing to ${this.name}`);
       // Somebody may have mended the tables by the next run.
@@ -142,29 +141,32 @@ class Target implements PostgresSink {
     await Promise.all([this.#desk.close(), this.#lane?.sql.close()]);
   }
 
-  prepare(batch: Batch): void {
+  prepare(batch: Batch, held: readonly Quarantined[], lease: Lease): void {
     const session = this.#lane;
-    if (session === null || batch.origin === 'replay') return;
+    if (session === null) return;
+    session.newest = batch;
+    const follows = session.unsent === null;
+    session.unsent = batch;
+    if (batch.origin === 'replay') return;
+    rememberHeld(session, held);
     const folded = foldOf(batch);
     const plan = session.writes.planKnown(folded, batch.scores, true);
-    if (plan !== null && !plan.isUncertain) this.#ready.set(batch, this.#encode(session, batch, folded, plan));
+    if (plan === null || plan.isUncertain) return;
+    const ready = this.#encode(session, batch, folded, plan);
+    this.#ready.set(batch, ready);
+    // In vain behind a batch that was not sent itself; and never into the middle of the careful road's transaction.
+    if (!follows || session.isCareful || this.#isTouched(session, batch, held)) return;
+    this.#send(session, batch, held, lease, ready);
   }
 
   #encode(session: LaneSession, batch: Batch, folded: Folded, plan: Plan): Ready {
     const writer = this.#writers.pop() ?? new FrontendWriter(1 << 18);
     session.writes.emit(plan, batch.scores, writer.reset());
-    return { folded, writer: writer.sync(), findings: batch.findings.length, generation: session.generation };
+    return { folded, writer: writer.sync(), findings: batch.findings.length, generation: session.generation, sent: null };
   }
 
-  /** Answers null, with the target as it was, where the careful road has to be taken. */
-  async #commonRoad(session: LaneSession, batch: Batch, held: readonly Quarantined[], lease: Lease): Promise<Applied | null> {
-    let ready = this.#ready.get(batch);
-    if (ready?.findings !== batch.findings.length || ready.generation !== session.generation) {
-      const folded = foldOf(batch);
-      const plan = await session.writes.plan(folded, batch.scores);
-      if (plan.isUncertain) return null;
-      ready = this.#encode(session, batch, folded, plan);
-    }
+  /** One write, one Sync: the batch commits by itself, or fails as a whole. */
+  #send(session: LaneSession, batch: Batch, held: readonly Quarantined[], lease: Lease, ready: Ready): Sent {
     const { folded, writer } = ready;
     const counts = {
       upserts: folded.upserts,
@@ -175,22 +177,54 @@ class Target implements PostgresSink {
       held: held.length,
       dropped: countOf(batch.verdicts, Verdict.Drop),
     };
-    const head = this.#head.reset();
+    const head = new FrontendWriter(1 << 10);
     emitAdvance(head, batch, lease, counts);
     if (held.length > 0) {
       head.bind('', TURN, [this.#options.pipeline], Format.Text).execute();
       head.bind('', HOLD, holdParameters(held, this.#options.pipeline, this.#modeOf), HOLD_FORMATS).execute();
     }
-    try {
-      await session.sql.exchange([head.bytes(), writer.bytes()]);
-    } catch (error) {
-      if (!isRefusal(error)) throw error;
-      return null;
-    } finally {
-      this.#ready.delete(batch);
-      this.#writers.push(writer);
+    const answer = session.sql.exchange([head.bytes(), writer.bytes()]).finally(() => this.#writers.push(writer));
+    answer.catch(() => {}); // Read by `apply`; a run that ends before that has no use for it.
+    if (session.unsent === batch) session.unsent = null;
+    return (ready.sent = { answer, applied: { kind: 'applied', checkpoint: batch.checkpoint, ...counts } });
+  }
+
+  /** Answers null, with the target as it was, where the careful road has to be taken. */
+  async #commonRoad(session: LaneSession, batch: Batch, held: readonly Quarantined[], lease: Lease): Promise<Applied | null> {
+    let ready = this.#ready.get(batch);
+    this.#ready.delete(batch);
+    if (ready?.sent) {
+      const outcome = await answered(ready.sent);
+      if (outcome === 'applied') return ready.sent.applied;
+      // What is prepared from here on would be sent in vain until this batch is in.
+      session.unsent = session.newest;
+      if (outcome === 'refused') return null;
+      ready = undefined;
     }
-    return { kind: 'applied', checkpoint: batch.checkpoint, ...counts };
+    rememberHeld(session, held);
+    if (batch.origin === 'replay' || this.#isTouched(session, batch, held)) return null;
+    if (ready?.findings !== batch.findings.length || ready.generation !== session.generation) {
+      const folded = foldOf(batch);
+      const plan = await session.writes.plan(folded, batch.scores);
+      if (plan.isUncertain) return null;
+      ready = this.#encode(session, batch, folded, plan);
+    }
+    const sent = this.#send(session, batch, held, lease, ready);
+    const outcome = await answered(sent);
+    if (outcome === 'out of turn')
+      throw new PipelineError('BUG', `the lane ${batch.lane} does not stand at ${batch.after ?? 'its beginning'}`);
+    if (outcome === 'applied') return sent.applied;
+    session.unsent = session.newest;
+    return null;
+  }
+
+  async #carefulRoad(session: LaneSession, batch: Batch, held: readonly Quarantined[], lease: Lease): Promise<Applied | Refused> {
+    session.isCareful = true;
+    try {
+      return await session.careful.apply(batch, held, lease);
+    } finally {
+      session.isCareful = false;
+    }
   }
 
   /** Whether an event that passes concerns a key that has, or may have, something held. */
@@ -244,6 +278,9 @@ class Target implements PostgresSink {
       writes,
       careful,
       heldKeys,
+      newest: null,
+      unsent: null,
+      isCareful: false,
       generation: 0,
       forget: () => {
         tables.forget();
@@ -276,6 +313,11 @@ interface LaneSession {
   readonly careful: CarefulRoad;
   /** Every key with something held, and some that had. */
   readonly heldKeys: Set<string>;
+  /** The newest batch that was prepared, and the newest of those that were not sent ahead; null once that one is in. */
+  newest: Batch | null;
+  unsent: Batch | null;
+  /** The careful road's transaction is under way on this connection. */
+  isCareful: boolean;
   /** Changes whenever what was got ready ahead is worth nothing any more. */
   generation: number;
   readonly forget: () => void;
@@ -287,6 +329,28 @@ interface Ready {
   /** Of the batch when it was encoded: a batch that was marked since has to be encoded anew. */
   readonly findings: number;
   readonly generation: number;
+  sent: Sent | null;
+}
+
+interface Sent {
+  readonly answer: Promise<readonly PgResult[]>;
+  /** What the batch comes to if the target takes it. */
+  readonly applied: Applied;
+}
+
+async function answered({ answer }: Sent): Promise<'applied' | 'refused' | 'out of turn'> {
+  try {
+    await answer;
+    return 'applied';
+  } catch (error) {
+    if (isOutOfTurn(error)) return 'out of turn';
+    if (isRefusal(error)) return 'refused';
+    throw error;
+  }
+}
+
+function rememberHeld({ heldKeys }: LaneSession, held: readonly Quarantined[]): void {
+  for (const { event } of held) for (const key of keysOf(event)) heldKeys.add(refOf(event.dataset.name, key));
 }
 
 const foldOf = (batch: Batch): Folded => fold(batch.events, { takes: (i) => batch.passes(i), keepsRow: (i) => keepsRow(batch, i) });

@@ -4,6 +4,7 @@ export const MUTATIONS = {
   // The commit.
   'checkpoint-before-rows': 'the checkpoint commits before the rows do',
   'no-fence': 'an old lease may still write',
+  'out-of-turn': 'a batch sent ahead takes effect though the one before it did not',
   'ledger-apart': 'the ledger is counted before the transaction commits',
   'lossy-quarantine': 'a quarantine kept elsewhere says it is durable before it is',
   'hold-twice': 'an event that is held again gets another id',

@@ -41,6 +41,8 @@ export interface TargetOptions {
   readonly elsewhere: boolean;
   readonly dense: boolean;
   readonly modeOf: (event: ChangeEvent) => HoldMode;
+  /** Whether the next batch goes out before the one before it is answered. */
+  readonly sendsAhead: () => boolean;
   /** Where time passes and the connection may fail. */
   readonly point: (signal?: AbortSignal) => Promise<void>;
   readonly violation: (what: string) => void;
@@ -55,6 +57,7 @@ interface Decision {
   held: number;
 }
 
+const OUT_OF_TURN = 'out of turn';
 const EMPTY: Ledger = { events: 0, upserts: 0, deletes: 0, truncates: 0, stale: 0, folded: 0, held: 0, dropped: 0 };
 const OPEN: ReadonlySet<ItemStatus> = new Set(['held', 'waiting', 'released']);
 
@@ -76,8 +79,13 @@ export class Target {
     this.#options = options;
   }
 
+  /**
+   * Sends batches ahead of the answer to the one before, as the real target does: all of them wait at the target, in whatever order they get there,
+   * and one that comes out of turn changes nothing.
+   */
   sink(process: Commits): Sink {
     let knownOpen = new Set<string>();
+    const sent = new Map<Batch, Promise<Applied | Refused | typeof OUT_OF_TURN>>();
     return {
       name: 'simulated target',
       acquire: async (lane): Promise<Lease> => {
@@ -90,7 +98,20 @@ export class Target {
           return { lane, epoch: mine.epoch, checkpoint: mine.checkpoint };
         });
       },
-      apply: (batch, held, lease, signal) => this.#apply(process, batch, held, lease, signal, knownOpen),
+      prepare: (batch, held, lease) => {
+        if (batch.origin === 'replay' || !this.#options.sendsAhead()) return;
+        const answer = this.#apply(process, batch, held, lease, knownOpen);
+        answer.catch(() => {}); // Read by `apply`; a run that ends before that has no use for it.
+        sent.set(batch, answer);
+      },
+      apply: async (batch, held, lease, signal) => {
+        const early = await sent.get(batch);
+        sent.delete(batch);
+        if (early !== undefined && early !== OUT_OF_TURN) return early;
+        const outcome = await this.#apply(process, batch, held, lease, knownOpen, signal);
+        if (outcome === OUT_OF_TURN) throw new PipelineError('BUG', `${batch.lane} does not stand at ${batch.after}`);
+        return outcome;
+      },
       [Symbol.asyncDispose]: async () => {},
     };
   }
@@ -146,17 +167,18 @@ export class Target {
     batch: Batch,
     held: readonly Quarantined[],
     lease: Lease,
-    signal: AbortSignal,
     knownOpen: ReadonlySet<string>,
-  ): Promise<Applied | Refused> {
+    signal?: AbortSignal,
+  ): Promise<Applied | Refused | typeof OUT_OF_TURN> {
     const { mutation, point } = this.#options;
     await point(signal);
     const settledLater: Item[] = [];
-    const outcome = await this.#transaction(async (tx): Promise<Applied | Refused> => {
+    const outcome = await this.#transaction(async (tx): Promise<Applied | Refused | typeof OUT_OF_TURN> => {
       const lane = tx.lanes.get(lease.lane);
       if (lane === undefined || (lane.epoch !== lease.epoch && mutation !== 'no-fence')) {
         throw new PipelineError('LEASE_LOST', `${lease.lane} belongs to another run`); // Invariant 3
       }
+      if ((lane.checkpoint?.position ?? null) !== batch.after && mutation !== 'out-of-turn') return OUT_OF_TURN; // Invariant 6
       const isReplay = batch.origin === 'replay' && !this.#options.elsewhere;
       const decision = isReplay
         ? this.#decideReplay(tx, batch, held)
@@ -303,7 +325,7 @@ export class Target {
       const oldRef = refOf(name, entry.event.movedFrom ?? entry.event.key);
       if (entry.index < 0 || row === null) {
         if (mutation === 'move-leaves-old-row' && entry.index < 0) return;
-        tx.rows.delete(entry.index < 0 ? oldRef : ref);
+        tx.rows.delete(oldRef); // Of a move, what goes is the row at its old key.
         return;
       }
       const isMove = entry.event.movedFrom !== null && entry.partial;

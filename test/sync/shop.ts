@@ -177,4 +177,23 @@ function finding(index: number, verdict: Finding['verdict']): Finding {
   return { index, stage: 'quality', rule: 'bad', column: null, verdict, severity: 'warning', message: 'it is bad', notify: false };
 }
 
-export const batchOf = (events: readonly ChangeEvent[], position: Position): Batch => new Batch(events, { lane: LANE, position });
+/** `after`: where the lane stands before; the runner says so where there is one. */
+export function batchOf(events: readonly ChangeEvent[], position: Position, after: Position | null = null): Batch {
+  const batch = new Batch(events, { lane: LANE, position });
+  batch.after = after;
+  return batch;
+}
+
+export function insertOf(id: number, n: number, version: string, ordinal = 0): ChangeEvent {
+  return {
+    op: 'insert',
+    dataset: DATASET,
+    before: null,
+    after: encoded(id, n, 'x'),
+    key: String(id),
+    movedFrom: null,
+    version: version as Version,
+    ordinal,
+    committedAtMs: 0,
+  } as ChangeEvent; // An encoded row is a row.
+}

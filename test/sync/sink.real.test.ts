@@ -10,7 +10,7 @@ import { PgConnection } from '../../wire/postgres/connection.ts';
 import { createDatabase } from '../support/databases.ts';
 import { eventually } from '../support/eventually.ts';
 import { Random } from '../support/random.ts';
-import { batchOf, batchSource, DATASET, encoded, gate, LANE, Shop } from './shop.ts';
+import { batchOf, batchSource, DATASET, encoded, gate, insertOf, LANE, Shop } from './shop.ts';
 
 const server = inject('targetServer');
 const seeds = process.env['SYNC_SEEDS']?.split(',').map(Number) ?? [1, 2, 3, 4, 5, 6];
@@ -248,17 +248,7 @@ test('a lane taken over is fenced: the older lease changes nothing any more', as
   await using old = await db.sink();
   await using young = await db.sink();
   const oldLease = await old.acquire(LANE);
-  const event = {
-    op: 'insert',
-    dataset: DATASET,
-    before: null,
-    after: encoded(1, 1, 'x'),
-    key: '1',
-    movedFrom: null,
-    version: '01' as Version,
-    ordinal: 0,
-    committedAtMs: 0,
-  } as unknown as ChangeEvent;
+  const event = insertOf(1, 1, '01');
   const lease = await young.acquire(LANE);
   expect(lease.epoch).toBe(oldLease.epoch + 1);
   const late = old.apply(batchOf([event], '01' as Position), [], oldLease, never);
@@ -267,6 +257,64 @@ test('a lane taken over is fenced: the older lease changes nothing any more', as
   const applied = await young.apply(batchOf([event], '01' as Position), [], lease, never);
   expect(applied).toMatchObject({ kind: 'applied', upserts: 1 });
   expect((await young.acquire(LANE)).checkpoint?.position).toBe('01');
+});
+
+test('batches sent ahead commit in order, and never over one that the target refused', async () => {
+  const seed = seeds[0] ?? 1;
+  const random = new Random(seed);
+  await using db = await fixture(
+    'create schema shop; create table shop.items (id bigint primary key, n bigint check (n <> 13), note text)',
+  );
+  await using sink = await db.sink({ hold: () => 'event' });
+  const lease = await sink.acquire(LANE);
+  const placeOf = (number: number): Position => String(number).padStart(4, '0') as Position;
+  const rows = new Map<string, string>();
+  const refused = new Set<number>();
+  const batches = Array.from({ length: 60 }, (_, i) => {
+    const number = i + 1;
+    const n = random.chance(0.15) ? 13 : number;
+    if (n === 13) refused.add(number);
+    // Few keys, so that one batch taking effect before another would show.
+    const id = n === 13 ? 100 + number : number % 3;
+    if (n !== 13) rows.set(String(id), String(n));
+    return batchOf([insertOf(id, n, placeOf(number))], placeOf(number), number === 1 ? null : placeOf(number - 1));
+  });
+  const finding = { stage: 'sync', column: null, verdict: Verdict.Quarantine, severity: 'info', notify: false } as const;
+  for (const [index, batch] of batches.entries()) {
+    // As the runner does: the batch behind is prepared while this one is at work.
+    if (index === 0) sink.prepare?.(batch, [], lease);
+    const applying = sink.apply(batch, [], lease, never);
+    const next = batches[index + 1];
+    if (next !== undefined) sink.prepare?.(next, [], lease);
+    const outcome = await applying;
+    if (!refused.has(index + 1)) {
+      expect(outcome, `seed ${seed}, batch ${index + 1}`).toMatchObject({ kind: 'applied', checkpoint: batch.checkpoint });
+      continue;
+    }
+    expect(outcome).toMatchObject({ kind: 'refused', findings: [{ index: 0, rule: 'target.23514' }] });
+    const [event] = batch.events;
+    if (event === undefined) throw new Error('a batch without its event');
+    const reason = { ...finding, index: 0, rule: 'target.23514', message: 'no' };
+    batch.mark(reason);
+    const held = [{ id: eventId(event), lane: LANE, event, findings: [reason] }];
+    expect(await sink.apply(batch, held, lease, never)).toMatchObject({ kind: 'applied', held: 1 });
+  }
+  expect(refused.size).toBeGreaterThan(0);
+  const found = (await db.rows()).map((row) => (row as string[]).slice(0, 2));
+  expect(new Map(found as [string, string][])).toEqual(rows);
+  const [lane] = await sink.lanes();
+  expect(lane).toMatchObject({ position: placeOf(60), ledger: { events: 60n, held: BigInt(refused.size) } });
+});
+
+test('a batch sent ahead behind one that is missing changes nothing', async () => {
+  await using db = await fixture('create schema shop; create table shop.items (id bigint primary key, n bigint, note text)');
+  await using sink = await db.sink();
+  const lease = await sink.acquire(LANE);
+  await sink.apply(batchOf([insertOf(1, 1, '01')], '01' as Position), [], lease, never);
+  const third = batchOf([insertOf(3, 3, '03')], '03' as Position, '02' as Position);
+  sink.prepare?.(third, [], lease);
+  await expect(sink.apply(third, [], lease, never)).rejects.toSatisfy((error) => error instanceof PipelineError && error.code === 'BUG');
+  expect(await db.rows()).toEqual([['1', '1', 'x']]);
 });
 
 test('scores have columns of their own, and keep with their row until it is scored again', async () => {
@@ -292,7 +340,7 @@ test('scores have columns of their own, and keep with their row until it is scor
           committedAtMs: 0,
         }) as unknown as ChangeEvent,
     );
-    const batch = batchOf(events, version as Position);
+    const batch = batchOf(events, version as Position, place === 1 ? null : (String(place - 1).padStart(4, '0') as Position));
     batch.scores.push({
       dataset: DATASET.name,
       model: 'm',
@@ -352,7 +400,8 @@ test('a target table of other types, with columns of its own and generated ones,
           committedAtMs: 0,
         }) as unknown as ChangeEvent,
     );
-    await sink.apply(batchOf(events, String(place) as Position), [], lease, never);
+    const after = place === 1 ? null : (String(place - 1) as Position);
+    await sink.apply(batchOf(events, String(place) as Position, after), [], lease, never);
   }
   expect((await db.sql.query('select count(*), sum(n), sum(twice), min(mine), max(note) from shop.items')).rows).toEqual([
     ['100', '4950.00', '9900.00', 'mine', 'é'],
