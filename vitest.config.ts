@@ -1,7 +1,12 @@
-/** Two projects: `fast` needs nothing but Node, `real` starts real servers (see test/support). */
+/**
+ * Three projects: `fast` needs nothing but Node, `real` starts real servers (see test/support), `oldest` runs what speaks with PostgreSQL on the
+ * oldest one that is supported, where its programs are installed.
+ */
 import { defineConfig } from 'vitest/config';
+import { isInstalled, OLDEST } from './test/support/postgres-versions.ts';
 
 const report = process.env['TIDEGATE_TEST_REPORT'];
+const onServers = { testTimeout: 120_000, hookTimeout: 120_000, maxWorkers: 2 };
 
 export default defineConfig({
   test: {
@@ -20,11 +25,21 @@ export default defineConfig({
           name: 'real',
           include: ['test/**/*.real.test.ts', 'test/e2e/**/*.test.ts'],
           globalSetup: ['test/support/servers.ts'],
-          testTimeout: 120_000,
-          hookTimeout: 120_000,
-          maxWorkers: 2,
+          ...onServers,
         },
       },
+      ...(isInstalled(OLDEST)
+        ? [
+            {
+              test: {
+                name: 'oldest',
+                include: ['test/{cdc,sync,wire}/**/*.real.test.ts'],
+                globalSetup: ['test/support/oldest-servers.ts'],
+                ...onServers,
+              },
+            },
+          ]
+        : []),
     ],
   },
 });

