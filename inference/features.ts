@@ -2,13 +2,15 @@
  * A feature mapping compiled against a dataset: closures over column indices that write straight into the batch's one Float32Array.
  * Names, vocabularies and expressions are resolved here, once; encoding a row allocates nothing.
  */
-import { type ChangeEvent, type ColumnType, type Dataset, type Row, UNCHANGED } from '../core/event.ts';
+import { CELL_UNCHANGED, type ChangeEvent, type ColumnType, type Dataset, type Row, UNCHANGED } from '../core/event.ts';
 import { compileExpression } from '../core/expression.ts';
 import type { Problem } from '../core/problems.ts';
+import { Cell, numberOf } from './cell.ts';
 import type { Feature, Mapping } from './mapping-schema.ts';
 import { featureWidth, mappingWidth, readReference } from './mapping.ts';
-import { murmur3Text } from './murmur3.ts';
-import { TIME_CIRCLES, timePart } from './time-part.ts';
+import { type TextHasher, textHasher } from './text-hash.ts';
+import { CLOCK_PARTS, microsPart, TIME_CIRCLES, timePart } from './time-part.ts';
+import { Words } from './words.ts';
 
 /** A row was encoded; else the index of the feature that rejected it. */
 export const ENCODED = -1;
@@ -30,10 +32,8 @@ export interface RefusedFeatures {
   readonly problems: readonly [Problem, ...Problem[]];
 }
 
-/** Writes one feature; false rejects the row. */
+/** Writes one feature; false rejects the row. Throws where its cell's bytes are no value: that rejects it too. */
 type Encoder = (event: ChangeEvent, out: Float32Array, at: number) => boolean;
-/** A cell's value; null where there is none. */
-type ReadCell = (event: ChangeEvent) => Exclude<ReturnType<Row['value']>, symbol>;
 /** A number, NaN where the cell can't be read as one, undefined where there is none. */
 type ReadNumber = (event: ChangeEvent) => number | undefined;
 
@@ -70,11 +70,16 @@ export function compileFeatures(mapping: Mapping, dataset: Dataset, path = 'mapp
     kind: 'compiled',
     width: mappingWidth(mapping),
     encode(event, out, at) {
-      for (let index = 0; index < encoders.length; index++) {
-        const encode = encoders[index];
-        if (encode !== undefined && !encode(event, out, at + (offsets[index] ?? 0))) return index;
+      let index = 0;
+      try {
+        for (; index < encoders.length; index++) {
+          const encode = encoders[index];
+          if (encode !== undefined && !encode(event, out, at + (offsets[index] ?? 0))) return index;
+        }
+        return ENCODED;
+      } catch {
+        return index; // Bytes that are no value of their type reject their row, and not the batch.
       }
-      return ENCODED;
     },
   };
 }
@@ -119,7 +124,7 @@ function compileFeature(feature: Feature, mapping: Mapping, dataset: Dataset, pa
     const number = compileNumber(feature.expr, dataset, `${path}.expr`, problems);
     return number === null ? null : scalar(feature, number);
   }
-  const { column: name } = readReference(feature.from);
+  const { column: name, image } = readReference(feature.from);
   const column = dataset.columns.findIndex((candidate) => candidate.name === name);
   const declared = mapping.columns[name];
   if (column < 0 || declared === undefined) return null; // Said by columnProblems and the parser.
@@ -132,65 +137,40 @@ function compileFeature(feature: Feature, mapping: Mapping, dataset: Dataset, pa
     });
     return null;
   }
-  const read = readCell(feature.from, column);
+  if (feature.type === 'time' && declared === 'time' && !CLOCK_PARTS.includes(feature.part)) {
+    problems.push({
+      severity: 'error',
+      path: `${path}.part`,
+      message: `A time of day has no ${feature.part}.`,
+      fix: `Take ${CLOCK_PARTS.join(' or ')}, or read a date or a timestamp.`,
+    });
+    return null;
+  }
+  const cell = new Cell(column, image);
   switch (feature.type) {
     case 'number':
-      return scalar(feature, transformed(readNumber(read), feature.transform ?? []));
+      return scalar(
+        feature,
+        transformed((event) => (cell.find(event) ? cell.number() : undefined), feature.transform ?? []),
+      );
     case 'bool':
-      return scalar(feature, (event) => {
-        const value = read(event);
-        return value === null ? undefined : value === true ? 1 : value === false ? 0 : NaN;
-      });
+      return scalar(feature, (event) => (cell.find(event) ? truth(cell) : undefined));
     case 'ordinal':
-      return scalar(feature, ordinal(read, feature.vocab, feature.unknown ?? -1));
+      return scalar(feature, ordinal(cell, feature.vocab, feature.unknown ?? -1));
     case 'changed':
       return scalar(feature, changed(column));
     case 'time':
-      return time(feature, read);
+      return time(feature, cell, declared === 'time');
     case 'onehot':
-      return onehot(feature, read);
+      return onehot(feature, cell);
     case 'hash':
-      return hashed(feature, read);
+      return hashed(feature, cell);
   }
 }
 
-/** Cells of `after` that the source did not send are those of `before`, where it sent that. */
-function readCell(from: string, column: number): ReadCell {
-  if (readReference(from).image === 'before') return (event) => known(event.before, column);
-  return (event) => {
-    const value = cell(event.after, column);
-    return value === UNCHANGED ? known(event.before, column) : value;
-  };
-}
-
-function known(row: Row | null, column: number): ReturnType<ReadCell> {
-  const value = cell(row, column);
-  return value === UNCHANGED ? null : value;
-}
-
-/** The cell; NaN for bytes that are no value of its type, so that they reject their row and not the batch. */
-function cell(row: Row | null, column: number): ReturnType<Row['value']> {
-  try {
-    return row === null ? null : row.value(column);
-  } catch {
-    return NaN;
-  }
-}
-
-function readNumber(read: ReadCell): ReadNumber {
-  return (event) => {
-    const value = read(event);
-    return value === null ? undefined : typeof value === 'number' ? value : toNumber(value);
-  };
-}
-
-function toNumber(value: NonNullable<ReturnType<ReadCell>>): number {
-  // Number('') is 0: an empty text is no number.
-  return typeof value === 'string' ? (value === '' ? NaN : Number(value)) : typeof value === 'object' ? NaN : Number(value);
-}
-
-function toText(value: NonNullable<ReturnType<ReadCell>>): string | null {
-  return typeof value === 'string' ? value : typeof value === 'object' || Number.isNaN(value) ? null : String(value);
+function truth(cell: Cell): number {
+  const value = cell.value();
+  return value === true ? 1 : value === false ? 0 : NaN;
 }
 
 type ScalarFeature = Extract<Feature, { type: 'number' | 'bool' | 'ordinal' | 'changed' | 'expr' | 'time' }>;
@@ -249,24 +229,44 @@ function compileTransform(transform: Transform): (value: number) => number {
   return (value) => (value - mean) / std;
 }
 
-function ordinal(read: ReadCell, vocab: readonly string[], unknown: number): ReadNumber {
-  const places = new Map(vocab.map((word, index) => [word, index]));
+function ordinal(cell: Cell, vocab: readonly string[], unknown: number): ReadNumber {
+  const words = new Words(vocab);
   return (event) => {
-    const value = read(event);
-    if (value === null) return undefined;
-    const text = toText(value);
-    return text === null ? NaN : (places.get(text) ?? unknown);
+    if (!cell.find(event)) return undefined;
+    const place = placeOf(cell, words);
+    return place === -1 ? unknown : place;
   };
+}
+
+/** The cell's place in the vocabulary; -1 where it is not among the words, NaN where it has no text. */
+function placeOf(cell: Cell, words: Words): number {
+  if (cell.isText) return words.ofBytes(cell.bytes, cell.offset, cell.length);
+  const text = cell.text();
+  return text === null ? NaN : words.ofText(text);
 }
 
 function changed(column: number): ReadNumber {
   return (event) => {
-    if (event.op !== 'update') return 0;
-    const after = cell(event.after, column);
-    if (after === UNCHANGED) return 0;
-    const before = event.before === null ? UNCHANGED : cell(event.before, column);
-    return before === UNCHANGED ? undefined : same(before, after) ? 0 : 1;
+    const { op, before, after } = event;
+    if (op !== 'update' || isUnsent(after, column)) return 0;
+    if (before === null || isUnsent(before, column)) return undefined;
+    return haveSameBytes(before, after, column) || same(before.value(column), after.value(column)) ? 0 : 1;
   };
+}
+
+function isUnsent(row: Row, column: number): boolean {
+  const { encoded } = row;
+  return encoded === null ? row.value(column) === UNCHANGED : encoded.cells[encoded.at + 2 * column + 1] === CELL_UNCHANGED;
+}
+
+/** Most columns of most changes: the cells need not be decoded. False says nothing. */
+function haveSameBytes({ encoded: a }: Row, { encoded: b }: Row, column: number): boolean {
+  if (a === null || b === null || a.types !== b.types) return false;
+  const [from, length = 0] = [a.cells[a.at + 2 * column] ?? 0, a.cells[a.at + 2 * column + 1]];
+  const other = b.cells[b.at + 2 * column] ?? 0;
+  if (length !== b.cells[b.at + 2 * column + 1]) return false;
+  for (let at = 0; at < length; at++) if (a.bytes[from + at] !== b.bytes[other + at]) return false;
+  return true;
 }
 
 function same(a: ReturnType<Row['value']>, b: ReturnType<Row['value']>): boolean {
@@ -280,20 +280,19 @@ function compileNumber(text: string, dataset: Dataset, path: string, problems: P
     return null;
   }
   return (event) => {
-    try {
-      const value = compiled.evaluate(event);
-      return value === undefined || value === null ? undefined : toNumber(value);
-    } catch {
-      return NaN; // It can't be computed from this row: unreadable, as a text that is no number is.
-    }
+    const value = compiled.evaluate(event); // Throws where it can't be computed from this row, which rejects it.
+    return value === undefined || value === null ? undefined : numberOf(value);
   };
 }
 
-function time(feature: Extract<Feature, { type: 'time' }>, read: ReadCell): Encoder {
+function time(feature: Extract<Feature, { type: 'time' }>, cell: Cell, isTimeOfDay: boolean): Encoder {
   const { part } = feature;
   const number: ReadNumber = (event) => {
-    const value = read(event);
-    return value === null ? undefined : typeof value === 'string' ? timePart(value, part) : NaN;
+    if (!cell.find(event)) return undefined;
+    const micros = cell.micros();
+    if (!Number.isNaN(micros)) return microsPart(micros, part, isTimeOfDay);
+    const value = cell.value();
+    return typeof value === 'string' ? timePart(value, part) : NaN;
   };
   if (feature.encode !== 'sincos') return scalar(feature, number);
   const { steps, first } = TIME_CIRCLES[part];
@@ -315,45 +314,48 @@ function time(feature: Extract<Feature, { type: 'time' }>, read: ReadCell): Enco
   };
 }
 
-function onehot(feature: Extract<Feature, { type: 'onehot' }>, read: ReadCell): Encoder {
-  const places = new Map(feature.vocab.map((word, index) => [word, index]));
-  const words = feature.vocab.length;
-  const other = feature.unknown === 'other' ? words : -1;
-  return categorical(feature.null ?? 'default', words + (other < 0 ? 0 : 1), read, (text, out, at) => {
-    const place = places.get(text) ?? other;
-    if (place >= 0) out[at + place] = 1;
+function onehot(feature: Extract<Feature, { type: 'onehot' }>, cell: Cell): Encoder {
+  const words = new Words(feature.vocab);
+  const known = feature.vocab.length;
+  const other = feature.unknown === 'other' ? known : -1;
+  return categorical(feature.null ?? 'default', known + (other === -1 ? 0 : 1), cell, (out, at) => {
+    const place = placeOf(cell, words);
+    if (Number.isNaN(place)) return false;
+    const one = place === -1 ? other : place;
+    if (one !== -1) out[at + one] = 1;
+    return true;
   });
 }
 
-function hashed(feature: Extract<Feature, { type: 'hash' }>, read: ReadCell): Encoder {
+function hashed(feature: Extract<Feature, { type: 'hash' }>, cell: Cell): Encoder {
   const { buckets, prefix = '', signed = true, pre = [] } = feature;
-  return categorical(feature.null ?? 'default', buckets, read, (text, out, at) => {
-    let token = text;
-    for (const step of pre) {
-      if (step === 'lower') token = token.toLowerCase();
-      else if (step === 'trim') token = token.trim();
-      else token = token.slice(token.lastIndexOf('@') + 1);
-    }
-    const hash = murmur3Text(prefix + token);
+  const hasher = textHasher(prefix, pre);
+  return categorical(feature.null ?? 'default', buckets, cell, (out, at) => {
+    const hash = hashOf(cell, hasher);
+    if (Number.isNaN(hash)) return false;
     out[at + (Math.abs(hash) % buckets)] = signed && hash < 0 ? -1 : 1;
+    return true;
   });
 }
 
-/** Zeros, and what `mark` makes of the text. */
+/** NaN for a cell that has no text. */
+function hashOf(cell: Cell, hasher: TextHasher): number {
+  if (cell.isText) return hasher.ofBytes(cell.bytes, cell.offset, cell.length);
+  const text = cell.text();
+  return text === null ? NaN : hasher.ofText(text);
+}
+
+/** Zeros, and what `mark` makes of the cell; it returns false for a cell that rejects the row. */
 function categorical(
   policy: 'default' | 'reject' | 'indicator',
   width: number,
-  read: ReadCell,
-  mark: (text: string, out: Float32Array, at: number) => void,
+  cell: Cell,
+  mark: (out: Float32Array, at: number) => boolean,
 ): Encoder {
   return (event, out, at) => {
-    for (let cell = at; cell < at + width; cell++) out[cell] = 0;
-    const value = read(event);
-    if (policy === 'indicator') out[at + width] = value === null ? 1 : 0;
-    if (value === null) return policy !== 'reject';
-    const text = toText(value);
-    if (text === null) return false;
-    mark(text, out, at);
-    return true;
+    for (let zero = at; zero < at + width; zero++) out[zero] = 0;
+    const found = cell.find(event);
+    if (policy === 'indicator') out[at + width] = found ? 0 : 1;
+    return found ? mark(out, at) : policy !== 'reject';
   };
 }

@@ -7,6 +7,9 @@ export type ParsedMapping =
   | { readonly kind: 'parsed'; readonly mapping: Mapping }
   | { readonly kind: 'refused'; readonly problems: readonly [Problem, ...Problem[]] };
 
+/** Of a row of the matrix: 256 KiB. The memory that a batch takes on its way to the model is bounded by it. */
+const WIDTH_MAX = 65_536;
+
 const ajv = new Ajv({ allErrors: true, strict: true, allowUnionTypes: true });
 // Features are validated by their `type`, one by one: a failing anyOf would list what every other kind of feature lacks.
 const { features, ...restProperties } = mappingSchema.properties;
@@ -78,9 +81,18 @@ function featureProblems(feature: unknown, path: string): Problem[] {
   return validate(feature) ? [] : problemsOf(validate.errors, path);
 }
 
-/** What a schema can't say: names are unique, and columns that are read are declared. */
+/** What a schema can't say: names are unique, columns that are read are declared, and a row stays within bounds. */
 function agreementProblems(mapping: Mapping, path: string): Problem[] {
   const problems: Problem[] = [];
+  const width = mappingWidth(mapping);
+  if (width > WIDTH_MAX) {
+    problems.push({
+      severity: 'error',
+      path: `${path}: features`,
+      message: `They make ${width} columns of each row, more than the ${WIDTH_MAX} that there may be.`,
+      fix: 'Hash into fewer buckets, or leave the rarest words out of the vocabularies.',
+    });
+  }
   const names = new Set<string>();
   for (const [index, feature] of mapping.features.entries()) {
     const at = `${path}: features[${index}]`;

@@ -2,6 +2,8 @@
 import * as fc from 'fast-check';
 import { expect, test } from 'vitest';
 import {
+  CELL_NULL,
+  CELL_UNCHANGED,
   type ChangeEvent,
   type Dataset,
   type DatasetName,
@@ -16,6 +18,9 @@ import type { Feature, Mapping } from '../../inference/mapping-schema.ts';
 import { featureWidth, mappingWidth, parseMapping } from '../../inference/mapping.ts';
 import { murmur3, murmur3Text } from '../../inference/murmur3.ts';
 import { timePart } from '../../inference/time-part.ts';
+import { type PgRelation, PgRow } from '../../wire/postgres/row.ts';
+import { numericBytes } from '../../wire/postgres/types-numeric.ts';
+import { builtinType } from '../../wire/postgres/types.ts';
 
 const dataset: Dataset = {
   name: 'test.public.rows' as DatasetName,
@@ -31,13 +36,67 @@ const dataset: Dataset = {
 };
 const columns: Mapping['columns'] = { id: 'integer', price: 'decimal', flag: 'boolean', word: 'text', at: 'timestamp' };
 const NAMES = dataset.columns.map(({ name }) => name);
+const relation: PgRelation = {
+  dataset,
+  types: [20, 1700, 16, 25, 1184].map((oid) => {
+    const type = builtinType(oid);
+    return { oid, typmod: -1, format: 'binary' as const, decode: type?.decode ?? (() => null), type };
+  }),
+};
 
 const mappingOf = (...features: readonly Feature[]): Mapping => ({ apiVersion: 'inference/v1', columns, features });
 
-function update(before: readonly Value[] | null, after: readonly Value[]): ChangeEvent {
+function update(before: readonly Value[] | null, after: readonly Value[], row = valueRow): ChangeEvent {
   const version = '0000000000000001' as Version;
   const rest = { dataset, key: '1', movedFrom: null, version, ordinal: 0, committedAtMs: 0 };
-  return { op: 'update', before: before === null ? null : new ValueRow(...before), after: new ValueRow(...after), ...rest };
+  return { op: 'update', before: before === null ? null : row(before), after: row(after), ...rest };
+}
+
+function valueRow(values: readonly Value[]): Row {
+  return new ValueRow(...values);
+}
+
+/** As pgoutput writes the same row. */
+function encodedRow(values: readonly Value[]): Row {
+  const cells = new Int32Array(2 * values.length);
+  const parts: Uint8Array[] = [];
+  let at = 0;
+  for (const [column, value] of values.entries()) {
+    const bytes = value === null || value === UNCHANGED ? null : cellBytes(column, value);
+    cells[2 * column] = at;
+    cells[2 * column + 1] = bytes?.length ?? (value === null ? CELL_NULL : CELL_UNCHANGED);
+    if (bytes !== null) parts.push(bytes);
+    at += bytes?.length ?? 0;
+  }
+  return new PgRow(relation, Buffer.concat(parts), cells, 0);
+}
+
+function cellBytes(column: number, value: Exclude<Value, null | symbol>): Uint8Array {
+  switch (NAMES[column]) {
+    case 'id':
+      return int8(BigInt(Number(value) === value ? value : (value as bigint)));
+    case 'price':
+      return numericBytes(String(value));
+    case 'flag':
+      return new Uint8Array([value === true ? 1 : 0]);
+    case 'at':
+      return int8(microsOf(String(value)));
+    default:
+      return Buffer.from(String(value));
+  }
+}
+
+function int8(value: bigint): Buffer {
+  const bytes = Buffer.alloc(8);
+  bytes.writeBigInt64BE(value);
+  return bytes;
+}
+
+/** Since 2000, of the texts made below. */
+function microsOf(text: string): bigint {
+  if (text === 'infinity') return 2n ** 63n - 1n;
+  const ms = text.endsWith('BC') ? Date.UTC(-43, 2, 15, 12) : Date.parse(`${text.slice(0, 23).replace(' ', 'T')}Z`);
+  return BigInt(ms - Date.UTC(2000, 0, 1)) * 1000n + (text.endsWith('BC') ? 0n : 123n);
 }
 
 /** The encoded row, or the name of the feature that rejects it. */
@@ -55,11 +114,14 @@ function encode(mapping: Mapping, event: ChangeEvent): number[] | string {
 const values: fc.Arbitrary<readonly Value[]> = fc.tuple(
   fc.oneof(fc.integer(), fc.bigInt({ min: -(2n ** 63n), max: 2n ** 63n - 1n })),
   fc.oneof(
-    fc.constantFrom(null, UNCHANGED, 'NaN', 'Infinity', '0', '-0.5', '1e400'),
-    fc.float({ noNaN: true, noDefaultInfinity: true }).map((x) => x.toFixed(3)),
+    fc.constantFrom(null, UNCHANGED, 'NaN', 'Infinity', '0', '-0.5', `1${'0'.repeat(400)}`, '0.12345678901234567890'),
+    fc.float({ noNaN: true, noDefaultInfinity: true }).map((x) => BigInt(Math.trunc(x)).toString() + (Math.abs(x) % 1).toFixed(3).slice(1)),
   ),
   fc.constantFrom(null, UNCHANGED, true, false),
-  fc.oneof(fc.constantFrom(null, UNCHANGED, 'red', 'green', 'Ann@Example.ORG '), fc.string({ unit: 'binary' })),
+  fc.oneof(
+    fc.constantFrom(null, UNCHANGED, 'red', 'green', 'Ann@Example.ORG ', '\u00a0ÄRGER@Straße.DE\u00a0', '\t@ b@'),
+    fc.string({ unit: 'binary' }),
+  ),
   fc.oneof(
     fc.constantFrom(null, UNCHANGED, 'infinity', '0044-03-15 12:00:00+00 BC'),
     fc
@@ -136,7 +198,7 @@ const features: fc.Arbitrary<Feature> = fc.oneof(
   fc.record({ type: fc.constant('const' as const), name: fc.constant('f'), value: fc.integer({ min: -9, max: 9 }) }),
 );
 
-test('compiled features do what a naive reading of the mapping does', () => {
+test('compiled features do what a naive reading of the mapping does, over values and over encoded rows', () => {
   fc.assert(
     fc.property(fc.array(features, { minLength: 1, maxLength: 5 }), fc.option(values), values, (mapped, before, after) => {
       const named = mapped.map((feature, index) => ({ ...feature, name: `f${index}` }));
@@ -154,8 +216,9 @@ test('compiled features do what a naive reading of the mapping does', () => {
         naive.push(...cells.map(Math.fround));
       }
       expect(encode(mapping, update(before, after))).toEqual(expected);
+      expect(encode(mapping, update(before, after, encodedRow))).toEqual(expected);
     }),
-    { numRuns: 3000 },
+    { numRuns: 2000 },
   );
 });
 
@@ -278,7 +341,17 @@ test('parts of dates, of times and of far years', () => {
   ]);
   expect((['minute', 'hour', 'dom'] as const).map((part) => timePart('2026-11-24', part))).toEqual([0, 0, 24]);
   expect((['minute', 'hour', 'dow'] as const).map((part) => timePart('13:45:00', part))).toEqual([45, 13, NaN]);
+  expect((['minute', 'hour'] as const).map((part) => timePart('24:00:00', part))).toEqual([0, 24]);
   for (const text of ['infinity', '-infinity', '', 'soon', '0044-03-15 BC']) expect(timePart(text, 'month')).toBeNaN();
+});
+
+test('parts are those in UTC, whatever zone a text has', () => {
+  expect((['minute', 'hour'] as const).map((part) => timePart('00:15:30+02:30', part))).toEqual([45, 21]);
+  expect(timePart('22:45:00-03', 'hour')).toBe(1);
+  const parts = ['minute', 'hour', 'dow', 'dom', 'month'] as const;
+  expect(parts.map((part) => timePart('2026-01-01 00:30:00.5+02', part))).toEqual([30, 22, 2, 31, 12]);
+  expect(parts.map((part) => timePart('2026-02-28T23:30:00-00:45', part))).toEqual([15, 0, 6, 1, 3]);
+  expect(timePart('2026-02-28T23:30:00Z', 'hour')).toBe(23);
 });
 
 test('a mapping that is wrong says all of it, with paths and fixes', () => {
@@ -325,6 +398,18 @@ test('what the mapping reads has to be declared, to exist and to fit', () => {
     'mapping: columns.word',
     'mapping: features[0].from',
   ]);
+  const clock: Dataset = { ...dataset, columns: [{ name: 'at', type: 'time', native: 'time', nullable: false }] };
+  const weekday = { ...mappingOf({ name: 'day', type: 'time', from: 'at', part: 'dow' }), columns: { at: 'time' as const } };
+  expect(compileFeatures(weekday, clock)).toMatchObject({ kind: 'refused', problems: [{ path: 'mapping: features[0].part' }] });
+});
+
+test('a mapping that makes rows too wide is refused', () => {
+  const hashes = (count: number) =>
+    mappingOf(
+      ...Array.from({ length: count }, (_, index): Feature => ({ name: `h${index}`, type: 'hash', from: 'word', buckets: 32_768 })),
+    );
+  expect(parseMapping(hashes(2), 'm').kind).toBe('parsed');
+  expect(parseMapping(hashes(3), 'm')).toMatchObject({ kind: 'refused', problems: [{ path: 'm: features' }] });
 });
 
 test('the width of a mapping counts every column of every feature', () => {
