@@ -83,12 +83,18 @@ interface Served {
   readonly features: WeakMap<Dataset, CompiledFeatures | RefusedFeatures>;
 }
 
-/** The rows of a batch that a model scores, encoded. */
-interface Encoded {
-  readonly matrix: Float32Array;
-  /** `events[i]` is the index in the batch of the matrix's row i. */
+/** By event of the batch, as `Scores` has them. */
+interface Marks {
+  readonly values: Float32Array;
+  readonly status: Uint8Array;
+}
+
+/** Rows of a batch, encoded, on their way to the model. */
+interface Sent {
+  /** `events[i]` is the index in the batch of the row that `scores[i]` scores. */
   readonly events: Int32Array;
   readonly rows: number;
+  readonly scores: Promise<Float32Array>;
 }
 
 class UsedModel {
@@ -101,6 +107,8 @@ class UsedModel {
   readonly #routes = new WeakMap<Dataset, readonly CompiledRoute[]>();
   #current: Served | null = null;
   #next: Served | null = null;
+  /** Used last, and to be used next. */
+  #matrices: readonly [Float32Array, Float32Array] = [new Float32Array(0), new Float32Array(0)];
   #scored = 0;
   #unavailable = 0;
   #unreadable = 0;
@@ -120,43 +128,28 @@ class UsedModel {
   async run(batch: Batch, signal: AbortSignal): Promise<void> {
     const asked = this.#asked(batch);
     if (asked.length === 0) return;
-    const values = new Float32Array(batch.events.length).fill(NaN);
-    const status = new Uint8Array(batch.events.length);
-    for (const index of asked) status[index] = ScoreStatus.Unavailable;
+    const marks: Marks = { values: new Float32Array(batch.events.length).fill(NaN), status: new Uint8Array(batch.events.length) };
+    for (const index of asked) marks.status[index] = ScoreStatus.Unavailable;
 
     let served: Served | null = null;
     try {
       served = await this.#serve(signal);
-      const { rows, events, matrix } = this.#encode(batch, asked, served);
-      const scores = rows === 0 ? new Float32Array(0) : await served.session.score(matrix, rows, this.#use.deadlineMs);
-      for (let row = 0; row < rows; row++) {
-        const index = events[row] ?? -1;
-        const score = scores[row] ?? NaN;
-        // The gate after the model: what is no number is no score.
-        if (!Number.isFinite(score)) {
-          this.#markUnreadable(batch, index, served.version, 'the model gives no number');
-          continue;
-        }
-        values[index] = score;
-        status[index] = ScoreStatus.Scored;
-        this.#scored++;
-      }
+      await this.#score(batch, asked, served, marks, signal);
       this.#problem = null;
     } catch (error) {
       signal.throwIfAborted();
       if (error instanceof PipelineError) throw error;
-      this.#fail(batch, asked, error);
+      this.#fail(batch, asked, marks, error);
     }
     batch.scores.push({
       dataset: this.#use.dataset,
       model: this.#name,
       version: String(served?.version.version ?? ''),
-      values,
-      status,
+      ...marks,
       atMs: this.#clock.now(),
       write: this.#use.write,
     });
-    if (served !== null) this.#route(batch, asked, values, status, served.version);
+    if (served !== null) this.#route(batch, asked, marks, served.version);
   }
 
   status(): ModelUseStatus {
@@ -227,7 +220,12 @@ class UsedModel {
     }
     const next = this.#next;
     if (next !== null) {
-      if (this.#current === null) await settled(next.session.ready(), signal);
+      // Whether it is ready or failed to start, the requests will tell.
+      if (this.#current === null)
+        await unlessAborted(
+          next.session.ready().catch(() => {}),
+          signal,
+        );
       if (this.#current === null || next.session.status().state === 'ready') {
         void this.#current?.session.release();
         this.#current = next;
@@ -246,14 +244,27 @@ class UsedModel {
       input,
       output,
       microsPerRow: costs.at(-1)?.microsPerRow ?? 100,
-      batchRowsMax,
+      rowsMax: batchRowsMax,
     });
     return { version, session, features: new WeakMap() };
   }
 
-  #encode(batch: Batch, asked: readonly number[], served: Served): Encoded {
+  /** A large batch goes in parts: the next one is encoded while the model scores the last, and no more than two are in memory. */
+  async #score(batch: Batch, asked: readonly number[], served: Served, marks: Marks, signal: AbortSignal): Promise<void> {
+    const deadlineAt = this.#clock.monotonic() + this.#use.deadlineMs;
+    const size = Math.ceil(asked.length / Math.ceil(asked.length / served.session.rowsMax));
+    let sent: Sent | null = null;
+    for (let from = 0; from < asked.length; from += size) {
+      const next = this.#send(batch, asked.slice(from, from + size), served, deadlineAt);
+      if (sent !== null) await this.#receive(batch, sent, served.version, marks, signal);
+      sent = next;
+    }
+    if (sent !== null) await this.#receive(batch, sent, served.version, marks, signal);
+  }
+
+  #send(batch: Batch, asked: readonly number[], served: Served, deadlineAt: number): Sent {
     const { width } = served.version.report.input;
-    const matrix = new Float32Array(asked.length * width);
+    const matrix = this.#matrix(asked.length * width);
     const events = new Int32Array(asked.length);
     let rows = 0;
     let dataset: Dataset | null = null;
@@ -272,7 +283,38 @@ class UsedModel {
         this.#markUnreadable(batch, index, served.version, `the feature "${name}" can't be read from it`);
       }
     }
-    return { matrix: matrix.subarray(0, rows * width), events, rows };
+    if (rows === 0) return { events, rows, scores: Promise.resolve(new Float32Array(0)) };
+    const scores = served.session.score(matrix.subarray(0, rows * width), rows, deadlineAt - this.#clock.monotonic());
+    scores.catch(() => {}); // It is awaited once the part before it is: until then a rejection must not count as unhandled.
+    return { events, rows, scores };
+  }
+
+  /**
+   * Room for a part's features. There are two, in turn, and the part before the last has been scored: nothing but a request that has
+   * expired, whose scores nobody gets, still reads what is overwritten. A new one for each would keep the garbage collector busy.
+   */
+  #matrix(floats: number): Float32Array {
+    const [last, free] = this.#matrices;
+    const matrix = free.length < floats ? new Float32Array(floats) : free;
+    this.#matrices = [matrix, last];
+    return matrix;
+  }
+
+  async #receive(batch: Batch, sent: Sent, version: ModelVersion, { values, status }: Marks, signal: AbortSignal): Promise<void> {
+    const { events, rows, scores } = sent;
+    const received = await unlessAborted(scores, signal);
+    for (let row = 0; row < rows; row++) {
+      const index = events[row] ?? -1;
+      const score = received[row] ?? NaN;
+      // The gate after the model: what is no number is no score.
+      if (!Number.isFinite(score)) {
+        this.#markUnreadable(batch, index, version, 'the model gives no number');
+        continue;
+      }
+      values[index] = score;
+      status[index] = ScoreStatus.Scored;
+      this.#scored++;
+    }
   }
 
   #featuresOf(dataset: Dataset, served: Served): CompiledFeatures {
@@ -297,7 +339,7 @@ class UsedModel {
     return compiled.routes;
   }
 
-  #route(batch: Batch, asked: readonly number[], values: Float32Array, status: Uint8Array, version: ModelVersion): void {
+  #route(batch: Batch, asked: readonly number[], { values, status }: Marks, version: ModelVersion): void {
     if (this.#use.routes.length === 0) return;
     for (const index of asked) {
       const event = batch.events[index];
@@ -335,16 +377,17 @@ class UsedModel {
     });
   }
 
-  /** The model does not answer: what the use's failure policy says. */
-  #fail(batch: Batch, asked: readonly number[], cause: unknown): void {
-    this.#unavailable += asked.length;
+  /** The model does not answer: what the use's failure policy says of the rows that it has not scored. */
+  #fail(batch: Batch, asked: readonly number[], { status }: Marks, cause: unknown): void {
+    const unscored = asked.filter((index) => status[index] !== ScoreStatus.Scored);
+    this.#unavailable += unscored.length;
     this.#problem = cause instanceof Error ? cause.message : String(cause);
     this.#problemOf = this.#registry.resolve(this.#use.model);
     if (this.#use.failure === 'fail_open') return;
     if (this.#use.failure === 'hold') {
       throw new PipelineError('MODEL_UNAVAILABLE', `scoring ${this.#use.dataset} by ${this.#use.model}`, { cause });
     }
-    for (const index of asked) {
+    for (const index of unscored) {
       const finding: Finding = {
         index,
         stage: 'inference',
@@ -370,15 +413,15 @@ function mark(batch: Batch, finding: Finding): void {
   batch.mark(released ? { ...finding, verdict: Verdict.Tag, message: `${finding.message} (released)` } : finding);
 }
 
-/** Waits until the promise settles, either way, or `signal` aborts (then it throws). */
-async function settled(promise: Promise<void>, signal: AbortSignal): Promise<void> {
+/** What `promise` resolves to, unless `signal` aborts before; then it throws the reason. */
+async function unlessAborted<T>(promise: Promise<T>, signal: AbortSignal): Promise<T> {
   signal.throwIfAborted();
-  const { promise: done, resolve, reject } = Promise.withResolvers<void>();
+  const { promise: done, resolve, reject } = Promise.withResolvers<T>();
   const abort = (): void => reject(signal.reason);
   signal.addEventListener('abort', abort, { once: true });
-  promise.then(resolve, () => resolve());
+  promise.then(resolve, reject);
   try {
-    await done;
+    return await done;
   } finally {
     signal.removeEventListener('abort', abort);
   }

@@ -250,12 +250,12 @@ async function probe(looked: Looked, mapping: Mapping, options: AdmissionOptions
   const runTimeoutMs = options.runTimeoutMs ?? 2000;
   let child: ScorerProcess;
   try {
-    child = await ScorerProcess.start({ bytes, input, output }, options);
+    child = await ScorerProcess.start({ bytes, input, output, rowsMax: batchRowsMax }, options);
   } catch (error) {
     return { kind: 'rejected', findings: [...findings, probeFinding(error, 'LOAD_FAILED', 'LOAD_TIMEOUT', 'loading it')] };
   }
   try {
-    const run = (matrix: Float32Array) => inBatches(child, matrix, input.width, batchRowsMax, runTimeoutMs);
+    const run = (matrix: Float32Array) => child.run(matrix, runTimeoutMs);
     const zeros = new Float32Array(input.width);
     const zero = await run(zeros);
     if (zero.length !== 1)
@@ -298,22 +298,6 @@ async function probe(looked: Looked, mapping: Mapping, options: AdmissionOptions
   } finally {
     await child.kill();
   }
-}
-
-async function inBatches(
-  child: ScorerProcess,
-  matrix: Float32Array,
-  width: number,
-  rowsMax: number,
-  timeoutMs: number,
-): Promise<Float32Array> {
-  const rows = matrix.length / width;
-  if (rows <= rowsMax) return child.run(matrix, timeoutMs);
-  const scores = new Float32Array(rows);
-  for (let row = 0; row < rows; row += rowsMax) {
-    scores.set(await child.run(matrix.subarray(row * width, Math.min(rows, row + rowsMax) * width), timeoutMs), row);
-  }
-  return scores;
 }
 
 /** The best of a few runs: the first ones warm up, and other work on the machine only ever adds. */

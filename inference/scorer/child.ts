@@ -14,6 +14,8 @@ export interface LoadHeader {
   readonly output: string;
   /** Which column of the output is the score; `LAST_COLUMN` for its last. */
   readonly index: number;
+  /** Rows that the model takes at once: 1 where its first dimension is fixed. */
+  readonly rowsMax: number;
 }
 
 /** What a `Loaded` frame holds, as JSON. */
@@ -48,9 +50,19 @@ async function load(payload: Uint8Array<ArrayBuffer>): Promise<Loaded> {
 
 async function run(payload: Uint8Array<ArrayBuffer>): Promise<Float32Array> {
   if (model === null) throw new Error('no model is loaded');
-  const { session, header } = model;
+  const { width, rowsMax } = model.header;
   const matrix = floatsOf(payload);
-  const rows = matrix.length / header.width;
+  const rows = matrix.length / width;
+  if (rows <= rowsMax) return runOnce(model, matrix, rows);
+  const scores = new Float32Array(rows);
+  for (let from = 0; from < rows; from += rowsMax) {
+    const to = Math.min(rows, from + rowsMax);
+    scores.set(await runOnce(model, matrix.subarray(from * width, to * width), to - from), from);
+  }
+  return scores;
+}
+
+async function runOnce({ session, header }: NonNullable<typeof model>, matrix: Float32Array, rows: number): Promise<Float32Array> {
   // Only the output that is needed: asking for all of them costs up to half at small batches.
   const outputs = await session.run({ [header.input]: new ort.Tensor('float32', matrix, [rows, header.width]) }, [header.output]);
   return column(outputs[header.output], header.index, rows);

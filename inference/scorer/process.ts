@@ -31,6 +31,8 @@ export interface ScorableModel {
   readonly bytes: Uint8Array;
   readonly input: { readonly name: string; readonly width: number };
   readonly output: { readonly name: string; readonly index: number };
+  /** Rows that it takes at once, where that is limited: 1 for a model whose first dimension is fixed. */
+  readonly rowsMax?: number;
 }
 
 export interface ScorerProcessOptions {
@@ -41,8 +43,11 @@ export interface ScorerProcessOptions {
   readonly clock?: Clock;
 }
 
+const CLOSED = 'the scorer was closed';
 const LOG_BYTES_MAX = 8192;
 const NOBODY = 65534;
+const SETPRIV = '/usr/bin/setpriv';
+const UNSHARE = '/usr/bin/unshare';
 const CLOSE_TIMEOUT_MS = 1000;
 
 export class ScorerProcess implements AsyncDisposable {
@@ -60,15 +65,17 @@ export class ScorerProcess implements AsyncDisposable {
     this.exited = link.exited;
   }
 
-  /** Starts a child and loads the model into it. Throws `ScorerError`, with the child gone. */
-  static async start(model: ScorableModel, options: ScorerProcessOptions = {}): Promise<ScorerProcess> {
+  /** Starts a child and loads the model into it. Throws `ScorerError`, with the child gone. `signal` ends the child, whatever it is at. */
+  static async start(model: ScorableModel, options: ScorerProcessOptions = {}, signal?: AbortSignal): Promise<ScorerProcess> {
     const link = new Link(options);
+    if (signal !== undefined) link.obey(signal);
     try {
       const header: LoadHeader = {
         input: model.input.name,
         width: model.input.width,
         output: model.output.name,
         index: model.output.index,
+        rowsMax: model.rowsMax ?? Number.MAX_SAFE_INTEGER,
       };
       const text = Buffer.from(JSON.stringify(header));
       const length = new Uint8Array(4);
@@ -106,6 +113,7 @@ export class ScorerProcess implements AsyncDisposable {
     return this.#link.gone;
   }
 
+  /** Ends the child at once, whatever it is at: what it was asked fails with `closed`. */
   kill(): Promise<void> {
     return this.#link.kill();
   }
@@ -198,13 +206,21 @@ class Link {
     if (!answered.aborted) this.#die(new ScorerError(late, `no answer within ${Math.round(timeoutMs)} ms`));
   }
 
+  /** Kills the child when `signal` aborts. */
+  obey(signal: AbortSignal): void {
+    const abort = (): void => this.#die(new ScorerError('closed', CLOSED));
+    if (signal.aborted) abort();
+    signal.addEventListener('abort', abort);
+    void this.exited.then(() => signal.removeEventListener('abort', abort)); // Never rejects.
+  }
+
   async kill(): Promise<void> {
-    this.child.kill('SIGKILL');
+    this.#die(new ScorerError('closed', CLOSED));
     await this.exited;
   }
 
   async close(): Promise<void> {
-    this.#verdict ??= new ScorerError('closed', 'the scorer was closed');
+    this.#verdict ??= new ScorerError('closed', CLOSED);
     this.#pipe.end();
     const left = new AbortController();
     void this.#clock.sleep(CLOSE_TIMEOUT_MS, left.signal).then(() => this.child.kill('SIGKILL'));
@@ -227,6 +243,7 @@ class Link {
     pending.resolve(frame);
   }
 
+  /** Kills the child; `verdict` is why it is gone. */
   #die(verdict: ScorerError): void {
     this.#verdict ??= verdict;
     this.child.kill('SIGKILL');
@@ -271,10 +288,11 @@ function limited(args: readonly string[], memoryBytesMax: number): string[] {
     // The kernel, short of memory, takes the scorer before the service.
     'echo 1000 > /proc/self/oom_score_adj',
   ].map((command) => `{ ${command}; } 2>/dev/null`);
+  // Where the system lets anybody make namespaces, the child has a network of its own, with nobody in it.
+  const alone = existsSync(UNSHARE) ? `if ${UNSHARE} -Un true 2>/dev/null; then set -- ${UNSHARE} -Un "$@"; fi` : 'true';
   // Where setpriv exists, the child dies with the service even in the middle of an endless run.
-  const setpriv = '/usr/bin/setpriv';
-  const exec = existsSync(setpriv) ? `exec ${setpriv} --pdeathsig KILL "$0" "$@"` : 'exec "$0" "$@"';
-  return ['/bin/sh', '-c', `${limits.join('; ')}; ${exec}`, ...args];
+  const mortal = existsSync(SETPRIV) ? `set -- ${SETPRIV} --pdeathsig KILL --no-new-privs "$@"` : 'true';
+  return ['/bin/sh', '-c', [...limits, mortal, alone, 'exec "$@"'].join('; '), 'sh', ...args];
 }
 
 /** Whether a user without any rights of their own can get to the file and read it. */

@@ -10,6 +10,7 @@
  * that their deadline passes first. Whoever asked follows its failure policy; nothing is asked twice here.
  */
 import { backoffMs, type Clock, systemClock } from '../../core/clock.ts';
+import { PipelineError } from '../../core/errors.ts';
 import { type ScorableModel, ScorerError, ScorerProcess, type ScorerProcessOptions } from './process.ts';
 
 /** A model version to keep a child for. Equal ids share one. */
@@ -18,15 +19,14 @@ export interface ServedModel extends ScorableModel {
   readonly id: string;
   /** What a row costs at large batches, as admission measured it. */
   readonly microsPerRow: number;
-  /** 1 where the model has a fixed batch dimension of 1. */
-  readonly batchRowsMax: number;
 }
 
 export interface ScorerOptions extends ScorerProcessOptions {
   /** Rows that may wait for one model. Default 65,536. */
   readonly queueRowsMax?: number;
-  /** Rows of one run. Default 8,192. */
+  /** Rows of one run, and its floats. Default 8,192 and 4 Mi (16 MiB of memory). One row may have as many floats as it likes. */
   readonly microBatchRowsMax?: number;
+  readonly microBatchFloatsMax?: number;
   /** What a run may take besides ten times its measured cost. Default 1 s. */
   readonly runLimitMs?: number;
 }
@@ -47,11 +47,13 @@ export interface ScorerStatus {
 
 /** The right to score by one model. Release it when done: the last one's release ends the child. */
 export interface ScorerSession {
-  /** Resolves once the child has loaded the model; rejects where the first attempt fails. */
+  /** The rows of a micro-batch: no call of `score` may have more. Whoever has more makes one matrix while another is scored. */
+  readonly rowsMax: number;
+  /** Resolves once the child has loaded the model and run it once; rejects where the first attempt fails. */
   ready(): Promise<void>;
   /**
-   * The scores of `rows` rows of `matrix` (rows × width, row-major), in order. Rejects with `ScorerError` past `deadlineMs` from now,
-   * and where the child fails.
+   * The scores of `rows` rows of `matrix` (rows × width, row-major), in order. Until then the matrix must not change. Rejects with
+   * `ScorerError` past `deadlineMs` from now, and where the child fails.
    */
   score(matrix: Float32Array, rows: number, deadlineMs: number): Promise<Float32Array>;
   status(): ScorerStatus;
@@ -73,6 +75,7 @@ export class Scorer implements AsyncDisposable {
     this.#runners.set(model.id, kept);
     let released = false;
     return {
+      rowsMax: kept.runner.rowsMax,
       ready: () => kept.runner.ready,
       score: (matrix, rows, deadlineMs) => kept.runner.score(matrix, rows, deadlineMs),
       status: () => kept.runner.status(),
@@ -110,11 +113,11 @@ interface Request {
 /** One model's queue and the child that works it off. */
 class Runner {
   readonly ready: Promise<void>;
+  readonly rowsMax: number;
   readonly #model: ServedModel;
   readonly #options: ScorerOptions;
   readonly #clock: Clock;
   readonly #closing = new AbortController();
-  readonly #microBatchRowsMax: number;
   readonly #loop: Promise<void>;
   #queue: Request[] = [];
   #queuedRows = 0;
@@ -132,7 +135,8 @@ class Runner {
     this.#model = model;
     this.#options = options;
     this.#clock = options.clock ?? systemClock;
-    this.#microBatchRowsMax = Math.min(options.microBatchRowsMax ?? 8192, model.batchRowsMax);
+    const floatsMax = options.microBatchFloatsMax ?? 4 * 1024 * 1024;
+    this.rowsMax = Math.max(1, Math.min(options.microBatchRowsMax ?? 8192, Math.floor(floatsMax / model.input.width)));
     const first = Promise.withResolvers<void>();
     first.promise.catch(() => {}); // Nobody may be waiting for it.
     this.ready = first.promise;
@@ -159,27 +163,8 @@ class Runner {
     };
   }
 
-  async score(matrix: Float32Array, rows: number, deadlineMs: number): Promise<Float32Array> {
-    if (rows <= this.#microBatchRowsMax) return this.#ask(matrix, rows, deadlineMs);
-    const { width } = this.#model.input;
-    const parts: Promise<Float32Array>[] = [];
-    for (let from = 0; from < rows; from += this.#microBatchRowsMax) {
-      const to = Math.min(rows, from + this.#microBatchRowsMax);
-      parts.push(this.#ask(matrix.subarray(from * width, to * width), to - from, deadlineMs));
-    }
-    const scores = new Float32Array(rows);
-    for (const [part, values] of (await Promise.all(parts)).entries()) scores.set(values, part * this.#microBatchRowsMax);
-    return scores;
-  }
-
-  async close(): Promise<void> {
-    this.#closing.abort();
-    this.#wake?.();
-    await this.#loop;
-    this.#failAll(new ScorerError('closed', 'the scorer was closed'));
-  }
-
-  #ask(matrix: Float32Array, rows: number, deadlineMs: number): Promise<Float32Array> {
+  score(matrix: Float32Array, rows: number, deadlineMs: number): Promise<Float32Array> {
+    if (rows > this.rowsMax) throw new PipelineError('BUG', `${rows} rows are to be scored at once, and ${this.rowsMax} may be`);
     if (this.#closing.signal.aborted) return Promise.reject(new ScorerError('closed', 'the scorer was closed'));
     const deadlineAt = this.#clock.monotonic() + deadlineMs;
     if (this.#nextStartAt !== null && this.#nextStartAt >= deadlineAt) return Promise.reject(this.#down());
@@ -210,6 +195,13 @@ class Runner {
     return promise;
   }
 
+  async close(): Promise<void> {
+    this.#closing.abort(); // Whatever the child is at, it ends now, and what waits for it fails.
+    this.#wake?.();
+    await this.#loop;
+    this.#failAll(new ScorerError('closed', 'the scorer was closed'));
+  }
+
   async #expire(request: Request, deadlineMs: number, settled: AbortSignal): Promise<void> {
     await this.#clock.sleep(deadlineMs, settled);
     if (settled.aborted) return;
@@ -224,7 +216,8 @@ class Runner {
     for (let attempt = 1; !closing.aborted; attempt++) {
       try {
         this.#nextStartAt = null;
-        await using child = await ScorerProcess.start(this.#model, this.#options);
+        await using child = await ScorerProcess.start(this.#model, this.#options, closing);
+        await this.#warm(child);
         this.#child = child;
         first.resolve();
         const runsBefore = this.#runs;
@@ -246,6 +239,20 @@ class Runner {
       }
       await this.#clock.sleep(waitMs, closing);
     }
+  }
+
+  /** The first run costs many times what the others do: no batch pays for it. */
+  async #warm(child: ScorerProcess): Promise<void> {
+    try {
+      await child.run(new Float32Array(this.#model.input.width), this.#limitMs(1));
+    } catch (error) {
+      if (!(error instanceof ScorerError && error.failure === 'model')) throw error; // A row of zeros may be none for it.
+    }
+  }
+
+  /** How long a run may take before the child counts as stuck. */
+  #limitMs(rows: number): number {
+    return (this.#options.runLimitMs ?? 1000) + (10 * rows * this.#model.microsPerRow) / 1000;
   }
 
   /** Feeds a child until it goes (returns why) or the runner is closed (null). */
@@ -274,9 +281,8 @@ class Runner {
 
   async #run(child: ScorerProcess, requests: readonly Request[]): Promise<ScorerError | null> {
     const rows = requests.reduce((sum, request) => sum + request.rows, 0);
-    const limitMs = (this.#options.runLimitMs ?? 1000) + (10 * rows * this.#model.microsPerRow) / 1000;
     try {
-      const scores = await child.run(together(requests, rows * this.#model.input.width), limitMs);
+      const scores = await child.run(together(requests, rows * this.#model.input.width), this.#limitMs(rows));
       if (scores.length !== rows) throw new ScorerError('model', `${this.#model.id} gives ${scores.length} scores for ${rows} rows`);
       this.#runs++;
       this.#rows += rows;
@@ -300,7 +306,7 @@ class Runner {
   #take(): Request[] {
     const taken: Request[] = [];
     let rows = 0;
-    while (this.#queue[0] !== undefined && (taken.length === 0 || rows + this.#queue[0].rows <= this.#microBatchRowsMax)) {
+    while (this.#queue[0] !== undefined && (taken.length === 0 || rows + this.#queue[0].rows <= this.rowsMax)) {
       const [request] = this.#queue.splice(0, 1);
       if (request === undefined) break;
       taken.push(request);

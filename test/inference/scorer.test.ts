@@ -1,14 +1,14 @@
 /** The scorer child on the real runtime: what it may see, what happens when it is stuck or dies, and how requests are batched. */
-import { spawn } from 'node:child_process';
+import { spawn, spawnSync } from 'node:child_process';
 import { once } from 'node:events';
 import { existsSync, mkdtempSync, readFileSync, readdirSync, readlinkSync, statSync } from 'node:fs';
-import { tmpdir } from 'node:os';
+import { homedir, tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import * as fc from 'fast-check';
 import { expect, test } from 'vitest';
 import { bytesOf, frameHeader, FrameReader, type Frame, FrameKind } from '../../inference/scorer/frames.ts';
 import { ScorerError, ScorerProcess } from '../../inference/scorer/process.ts';
-import { Scorer, type ScorerOptions, type ServedModel } from '../../inference/scorer/supervisor.ts';
+import { Scorer, type ServedModel } from '../../inference/scorer/supervisor.ts';
 import { eventually } from '../support/eventually.ts';
 import { endlessModel, externalModel, linearModel, modelOf } from './models.ts';
 
@@ -20,7 +20,6 @@ const served = (bytes: Uint8Array, rest: Partial<ServedModel> = {}): ServedModel
   input,
   output,
   microsPerRow: 1,
-  batchRowsMax: Number.MAX_SAFE_INTEGER,
   ...rest,
 });
 const reachableByAll = ancestors(import.meta.dirname).every((folder) => (statSync(folder).mode & 0o001) !== 0);
@@ -28,6 +27,12 @@ const onLinux = process.platform === 'linux';
 
 function ancestors(folder: string): string[] {
   return folder === dirname(folder) ? [folder] : [folder, ...ancestors(dirname(folder))];
+}
+
+/** Whether a user without rights may have a network of their own here. */
+function canUnshare(): boolean {
+  const user = process.getuid?.() === 0 ? { uid: 65_534, gid: 65_534 } : {};
+  return spawnSync('/usr/bin/unshare', ['-Un', 'true'], user).status === 0;
 }
 
 async function failureOf(promise: Promise<unknown>): Promise<string> {
@@ -55,7 +60,7 @@ test('frames come out as they went in, however the pipe cuts them', () => {
 
 test.runIf(onLinux)('the child sees nothing of ours: no environment, no folder, no other rights, no core files', async () => {
   const home = mkdtempSync(join(tmpdir(), 'tidegate-home-'));
-  const before = { HOME: process.env['HOME'], secret: process.env['TIDEGATE_TEST_SECRET'] };
+  const before = { HOME: process.env['HOME'], told: existsSync(join(homedir(), '.cache/Microsoft')) };
   Object.assign(process.env, { HOME: home, TIDEGATE_TEST_SECRET: 'hush' });
   try {
     await using child = await ScorerProcess.start({ bytes: linearModel([1, 2]), input, output });
@@ -73,9 +78,12 @@ test.runIf(onLinux)('the child sees nothing of ours: no environment, no folder, 
     // Of root it becomes nobody, unless a folder above keeps nobody from reading the program.
     const user = /^Uid:\t(\d+)\t/m.exec(readFileSync(`${proc}/status`, 'utf8'))?.[1];
     expect(process.getuid?.() === 0 && reachableByAll ? ['65534'] : [String(process.getuid?.()), '65534']).toContain(user);
-    // The runtime's telemetry would write here, and start threads of its own.
+    expect(readFileSync(`${proc}/status`, 'utf8')).toMatch(existsSync('/usr/bin/setpriv') ? /NoNewPrivs:\t1/ : /NoNewPrivs/);
+    // A network of its own, with no interface that is up; unless this machine lets nobody have one.
+    expect(readlinkSync(`${proc}/ns/net`) === readlinkSync('/proc/self/ns/net')).toBe(!canUnshare());
+    // The runtime's telemetry would write to one of these.
     expect(readdirSync(home)).toEqual([]);
-    expect(existsSync(join(before.HOME ?? home, '.cache/Microsoft'))).toBe(false);
+    expect(existsSync(join(before.HOME ?? home, '.cache/Microsoft'))).toBe(before.told);
   } finally {
     Object.assign(process.env, { HOME: before.HOME });
     delete process.env['TIDEGATE_TEST_SECRET'];
@@ -179,16 +187,37 @@ test('requests that wait while the child is busy go as one run, each with its ow
   expect(session.status().rows).toBe(at);
 });
 
-const shapes: readonly [string, Partial<ServedModel>, ScorerOptions, number][] = [
-  ['more rows than a micro-batch', {}, { microBatchRowsMax: 64 }, 5],
-  ['a model of one row at a time', { bytes: linearModel([1, 10], 1), batchRowsMax: 1 }, {}, 300],
-];
-test.each(shapes)('%s are scored in pieces and in order', async (_name, model, options, runs) => {
-  await using scorer = new Scorer(options);
-  const session = scorer.open(served(linearModel([1, 10]), model));
+test('a model of one row at a time scores many in one run, in order', async () => {
+  await using scorer = new Scorer();
+  const session = scorer.open(served(linearModel([1, 10], 1), { rowsMax: 1 }));
   const matrix = Float32Array.from({ length: 600 }, (_, cell) => (cell % 2 === 0 ? cell / 2 : 1));
   expect([...(await session.score(matrix, 300, 10_000))]).toEqual(Array.from({ length: 300 }, (_, index) => index + 10));
-  expect(session.status().runs).toBe(runs);
+  expect(session.status().runs).toBe(1);
+});
+
+test('a run is limited in rows and in memory, and so is a request', async () => {
+  await using scorer = new Scorer({ microBatchRowsMax: 100, microBatchFloatsMax: 64 });
+  const session = scorer.open(served(linearModel([1, 0])));
+  expect(session.rowsMax).toBe(32);
+  await session.ready();
+  const rows = (count: number) => session.score(new Float32Array(2 * count).fill(1), count, 5000);
+  const all = await Promise.all([rows(1), rows(16), rows(16), rows(1)]);
+  expect(all.map((scores) => scores.length)).toEqual([1, 16, 16, 1]);
+  // 32 rows a run: the third request did not fit into the first.
+  expect(session.status().runs).toBe(2);
+  expect(() => rows(33)).toThrow('33 rows are to be scored at once');
+});
+
+test('closing waits neither for a run without an end nor for a child that starts', async () => {
+  const scorer = new Scorer({ runLimitMs: 600_000 });
+  const [stuck, starting] = [scorer.open(served(endlessModel())), scorer.open(served(linearModel([1, 0]), { id: 'test@2' }))];
+  const score = failureOf(stuck.score(new Float32Array([1, 1]), 1, 600_000));
+  await stuck.ready();
+  await eventually(() => stuck.status().queuedRows === 0, 'the run');
+  const waiting = failureOf(starting.ready());
+  await scorer[Symbol.asyncDispose]();
+  expect(await score).toBe('closed');
+  expect(['none', 'closed']).toContain(await waiting);
 });
 
 test('a queue that is full says so instead of growing', async () => {

@@ -23,6 +23,7 @@ import {
 } from './models.ts';
 
 const never = new AbortController().signal;
+const MICRO_BATCH_ROWS = 64;
 
 /** Runs `work` with a stage of these parts and closes everything. */
 async function withStage(
@@ -30,7 +31,7 @@ async function withStage(
   uses: readonly ModelUse[],
   work: (stage: InferenceStage, scorer: Scorer) => Promise<void>,
 ): Promise<void> {
-  await using scorer = new Scorer({ runLimitMs: 150 });
+  await using scorer = new Scorer({ runLimitMs: 150, microBatchRowsMax: MICRO_BATCH_ROWS });
   await using stage = inferenceStage({ registry, scorer, uses });
   await work(stage, scorer);
 }
@@ -245,6 +246,44 @@ test('a route that does not compile is an error of the config, and check says so
   await withStage(await ModelRegistry.open(new MemoryModelStore()), [useOf()], async (stage) => {
     expect(stage.check([plainDataset])).toMatchObject([{ severity: 'warning', path: 'models[0].model' }]);
   });
+});
+
+test('a batch larger than a run goes in parts, every score at its event', async () => {
+  await withStage(await registryOf('plain', { bytes: linearModel([1, 0]) }), [useOf()], async (stage, scorer) => {
+    const events = Array.from({ length: 5 * MICRO_BATCH_ROWS + 1 }, (_, index) => plainInsert(index, index % 7 === 0 ? null : index));
+    for (let round = 0; round < 3; round++) {
+      const expected = events.map((_, index) => (index % 7 === 0 ? NaN : index));
+      expect(scoresOf(await judged(stage, ...events))).toEqual(expected);
+    }
+    expect(scorer.status()[0]?.runs).toBe(3 * 6);
+  });
+});
+
+test('rows that were scored before the model failed keep their scores, and the failure policy speaks of the others', async () => {
+  await withStage(await registryOf('plain', { bytes: endlessModel() }), [useOf({ failure: 'fail_closed' })], async (stage) => {
+    const rows = 3 * MICRO_BATCH_ROWS;
+    const poisoned = 2 * MICRO_BATCH_ROWS; // In the last part.
+    const events = Array.from({ length: rows }, (_, index) => plainInsert(index, index, index === poisoned ? 1 : 0));
+    const batch = await judged(stage, ...events);
+    expect(statusOf(batch)).toEqual(events.map((_, index) => (index < poisoned ? ScoreStatus.Scored : ScoreStatus.Unavailable)));
+    expect([...batch.verdicts]).toEqual(events.map((_, index) => (index < poisoned ? Verdict.Pass : Verdict.Quarantine)));
+    expect(stage.status()).toMatchObject([{ scored: poisoned, unavailable: rows - poisoned }]);
+  });
+});
+
+test('an abort is obeyed while a model that is stuck scores', async () => {
+  await using scorer = new Scorer({ runLimitMs: 600_000 });
+  await using stage = inferenceStage({
+    registry: await registryOf('plain', { bytes: endlessModel() }),
+    scorer,
+    uses: [useOf({ deadlineMs: 600_000 })],
+  });
+  await judged(stage, plainInsert(1, 1));
+  const abort = new AbortController();
+  const run = stage.run(batchOf(plainInsert(1, 1, 1)), abort.signal);
+  await eventually(() => scorer.status()[0]?.queuedRows === 0, 'the run');
+  abort.abort(new Error('stop'));
+  await expect(run).rejects.toThrow('stop');
 });
 
 test('an abort is obeyed while the first child starts', async () => {
