@@ -75,7 +75,7 @@ export class Service implements Operations, AsyncDisposable {
     const scorer = new Scorer();
     const stopped = new AbortController();
     try {
-      const registry = await ModelRegistry.open(new SqliteModelStore(database), { clock });
+      const registry = await ModelRegistry.open(new SqliteModelStore(database), { clock, modelBytesMax: config.http.modelBytes });
       const metrics = new Metrics(clock);
       const alerts = webhookSender({
         endpoints: Object.entries(config.alerts).map(([name, alert]) => endpointOf(name, alert)),

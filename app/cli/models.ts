@@ -2,7 +2,7 @@
 import { readFileSync } from 'node:fs';
 import { basename } from 'node:path';
 import { MemoryModelStore } from '../../inference/models/store.ts';
-import { ModelRegistry } from '../../inference/models/registry.ts';
+import { MODEL_NAME, ModelRegistry } from '../../inference/models/registry.ts';
 import { existingState, openState } from '../state/database.ts';
 import { SqliteModelStore } from '../state/model-store.ts';
 import { UsageError } from './arguments.ts';
@@ -73,6 +73,9 @@ const register: Command = {
   run: async (args, io) => {
     const loaded = configOf(args, io);
     const [, name = '', file = ''] = args.positionals;
+    if (!new RegExp(MODEL_NAME).test(name)) {
+      throw new UsageError(`"${name}" is no name of a model`, 'Use lower-case letters, digits, - and _, a letter first, at most 63.');
+    }
     const mappingFile = args.text('mapping');
     if (mappingFile === null) throw new UsageError('--mapping is missing', 'Write --mapping mapping.json.');
     const bytes = readOrRefuse(file);
@@ -105,7 +108,7 @@ const register: Command = {
     }
     const database = openState(loaded.config.state);
     try {
-      const registry = await ModelRegistry.open(new SqliteModelStore(database));
+      const registry = await ModelRegistry.open(new SqliteModelStore(database), { modelBytesMax: loaded.config.http.modelBytes });
       const outcome = await registry.register(name, bytes, parseOrRefuse(mappingText, mappingFile), { promote });
       return told(
         io,

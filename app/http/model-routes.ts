@@ -1,20 +1,21 @@
 /** Registering models and moving their aliases. */
 import type { MultipartFile } from '@fastify/multipart';
 import type { FastifyInstance, FastifyRequest } from 'fastify';
+import type { AdmissionRule } from '../../inference/models/admission.ts';
+import { MODEL_NAME } from '../../inference/models/registry.ts';
 import type { Operations } from './operations.ts';
 import { HttpProblem } from './problem.ts';
 import { modelsSchema, modelVersionSchema, modelVersionsSchema, problemSchema, registeredSchema } from './shapes.ts';
 
-const NAME = '^[a-z][a-z0-9_-]{0,62}$';
 const nameParams = {
   type: 'object',
-  properties: { name: { type: 'string', pattern: NAME, description: 'The model.' } },
+  properties: { name: { type: 'string', pattern: MODEL_NAME, description: 'The model.' } },
   required: ['name'],
 } as const;
 const versionParams = {
   type: 'object',
   properties: {
-    name: { type: 'string', pattern: NAME, description: 'The model.' },
+    name: { type: 'string', pattern: MODEL_NAME, description: 'The model.' },
     version: { type: 'string', description: 'A number or an alias.' },
   },
   required: ['name', 'version'],
@@ -22,8 +23,8 @@ const versionParams = {
 const aliasParams = {
   type: 'object',
   properties: {
-    name: { type: 'string', pattern: NAME, description: 'The model.' },
-    alias: { type: 'string', pattern: NAME, description: 'The alias.' },
+    name: { type: 'string', pattern: MODEL_NAME, description: 'The model.' },
+    alias: { type: 'string', pattern: MODEL_NAME, description: 'The alias.' },
   },
   required: ['name', 'alias'],
 } as const;
@@ -44,6 +45,8 @@ const aliasBody = {
   additionalProperties: false,
 } as const;
 const MAPPING_BYTES = 1024 * 1024;
+const CURL = 'curl -F model=@model.onnx -F mapping=@mapping.json …';
+const MEND = 'Mend what the findings name and register it again; what is in use stays in use.';
 
 export function modelRoutes(app: FastifyInstance, operations: Operations, modelBytes: number): void {
   const tags = ['models'];
@@ -85,6 +88,7 @@ export function modelRoutes(app: FastifyInstance, operations: Operations, modelB
           200: registeredSchema,
           201: registeredSchema,
           400: problemSchema,
+          413: problemSchema,
           415: problemSchema,
           422: problemSchema,
         },
@@ -94,16 +98,10 @@ export function modelRoutes(app: FastifyInstance, operations: Operations, modelB
       const { model, mapping } = await upload(request, modelBytes);
       const registration = await operations.models.register(request.params.name, model, mapping, { promote: request.query.promote });
       if (registration.kind === 'rejected') {
-        const first = registration.findings[0];
-        throw new HttpProblem(
-          422,
-          'MODEL_REJECTED',
-          first === undefined ? 'The model was rejected.' : `The model was rejected: ${first.detail}`,
-          {
-            findings: registration.findings,
-            fix: 'Mend what the findings name and register it again; what is in use stays in use.',
-          },
-        );
+        const { findings } = registration;
+        const first = findings.find(({ severity }) => severity === 'error');
+        const why = first === undefined ? '' : `: ${first.path}: ${first.detail}`;
+        throw new HttpProblem(422, 'MODEL_REJECTED', `The model was rejected${why}`, { findings, fix: MEND });
       }
       const { version, created } = registration;
       const view = operations.modelVersions(version.model).find((candidate) => candidate.version === version.version);
@@ -138,27 +136,18 @@ export function modelRoutes(app: FastifyInstance, operations: Operations, modelB
   );
 }
 
+interface Upload {
+  readonly model: Uint8Array;
+  readonly mapping: unknown;
+}
+
 /** Reads the parts as they come, and no more of a file than is allowed. */
-async function upload(request: FastifyRequest, modelBytes: number): Promise<{ model: Uint8Array; mapping: unknown }> {
+async function upload(request: FastifyRequest, modelBytes: number): Promise<Upload> {
   if (!request.isMultipart()) {
-    throw new HttpProblem(415, 'UNSUPPORTED_MEDIA_TYPE', 'A model is registered by multipart/form-data.', {
-      fix: 'curl -F model=@model.onnx -F mapping=@mapping.json …',
-    });
+    throw new HttpProblem(415, 'UNSUPPORTED_MEDIA_TYPE', 'A model is registered by multipart/form-data.', { fix: CURL });
   }
-  let model: Buffer | null = null;
-  let mapping: string | null = null;
-  const limits = { fileSize: modelBytes, files: 3, fields: 5, fieldSize: MAPPING_BYTES, parts: 8 };
-  for await (const part of request.parts({ limits })) {
-    if (part.type === 'file') {
-      const bytes = await bytesOf(part, modelBytes);
-      if (part.fieldname === 'model') model = bytes;
-      else if (part.fieldname === 'mapping' || part.fieldname === 'spec') mapping = bytes.toString('utf8');
-    } else if ((part.fieldname === 'mapping' || part.fieldname === 'spec') && typeof part.value === 'string') mapping = part.value;
-  }
-  if (model === null)
-    throw new HttpProblem(400, 'MODEL_MISSING', 'There is no part `model` with a file.', {
-      fix: 'curl -F model=@model.onnx -F mapping=@mapping.json …',
-    });
+  const { model, mapping } = await parts(request, modelBytes);
+  if (model === null) throw new HttpProblem(400, 'MODEL_MISSING', 'There is no part `model` with a file.', { fix: CURL });
   if (mapping === null)
     throw new HttpProblem(400, 'MAPPING_MISSING', 'There is no part `mapping`.', {
       fix: 'Send the feature mapping as JSON in the part `mapping`.',
@@ -166,23 +155,55 @@ async function upload(request: FastifyRequest, modelBytes: number): Promise<{ mo
   try {
     return { model, mapping: JSON.parse(mapping) as unknown };
   } catch {
-    throw new HttpProblem(422, 'MODEL_REJECTED', 'The mapping is no JSON.', {
-      findings: [{ rule: 'MAPPING', severity: 'error', path: 'mapping', detail: 'The part `mapping` is no JSON.' }],
-    });
+    throw rejected({ rule: 'MAPPING', path: 'mapping', detail: 'The part `mapping` is no JSON.' });
   }
+}
+
+async function parts(request: FastifyRequest, modelBytes: number): Promise<{ model: Uint8Array | null; mapping: string | null }> {
+  let model: Buffer | null = null;
+  let mapping: string | null = null;
+  const limits = { fileSize: modelBytes, files: 3, fields: 5, fieldSize: MAPPING_BYTES, parts: 8 };
+  try {
+    for await (const part of request.parts({ limits })) {
+      const isMapping = part.fieldname === 'mapping' || part.fieldname === 'spec';
+      if (part.type === 'file') {
+        const bytes = await bytesOf(part, isMapping ? Math.min(modelBytes, MAPPING_BYTES) : modelBytes);
+        if (part.fieldname === 'model') model = bytes;
+        else if (isMapping) mapping = bytes.toString('utf8');
+      } else if (isMapping && typeof part.value === 'string') {
+        if (part.valueTruncated) throw tooLarge(part.fieldname, MAPPING_BYTES);
+        mapping = part.value;
+      }
+    }
+  } catch (error) {
+    // What has a status is of ours or of the parser's limits; the rest is what the parser says of a body that is none.
+    if (error instanceof HttpProblem || (error instanceof Error && 'statusCode' in error)) throw error;
+    throw new HttpProblem(400, 'INVALID_MULTIPART', 'The body is no multipart/form-data, or ends too early.', { fix: CURL });
+  }
+  return { model, mapping };
 }
 
 async function bytesOf(part: MultipartFile, limit: number): Promise<Buffer> {
   const chunks: Buffer[] = [];
-  for await (const chunk of part.file as AsyncIterable<Buffer>) chunks.push(chunk);
-  if (part.file.truncated) {
-    const detail = `The file has more than the ${limit} bytes allowed.`;
-    throw new HttpProblem(422, 'MODEL_REJECTED', detail, {
-      findings: [{ rule: 'TOO_LARGE', severity: 'error', path: part.fieldname, detail }],
-      fix: 'Shrink the model, or raise http.modelBytes in the config.',
-    });
+  let length = 0;
+  for await (const chunk of part.file as AsyncIterable<Buffer>) {
+    length += chunk.length;
+    if (length <= limit) chunks.push(chunk); // The rest of the body is read all the same, or the client would wait for ever.
   }
+  if (part.file.truncated || length > limit) throw tooLarge(part.fieldname, limit);
   return Buffer.concat(chunks);
+}
+
+function tooLarge(part: string, limit: number): HttpProblem {
+  const fix =
+    part === 'model' ? 'Shrink the model, or raise http.modelBytes in the config.' : 'Shrink the mapping: fewer golden rows or words.';
+  return rejected({ rule: 'TOO_LARGE', path: part, detail: `It has more than the ${limit} bytes allowed.` }, fix);
+}
+
+/** 422 for what is wrong before it comes to the registry. */
+function rejected(finding: { rule: AdmissionRule; path: string; detail: string }, fix = MEND): HttpProblem {
+  const detail = `The model was rejected: ${finding.path}: ${finding.detail}`;
+  return new HttpProblem(422, 'MODEL_REJECTED', detail, { findings: [{ ...finding, severity: 'error' }], fix });
 }
 
 function noModel(): HttpProblem {

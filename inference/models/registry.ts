@@ -9,6 +9,8 @@ import type { Mapping } from '../mapping-schema.ts';
 import { type AdmissionFinding, type AdmissionOptions, admitModel } from './admission.ts';
 import type { ModelAlias, ModelStore, ModelVersion } from './store.ts';
 
+/** What a model or an alias may be called, as a pattern. */
+export const MODEL_NAME = '^[a-z][a-z0-9_-]{0,62}$';
 /** The alias that a name without one means. */
 export const PRODUCTION = 'production';
 

@@ -69,6 +69,7 @@ describe('what it refuses, with exit code 2 and how to say it right', () => {
     [['quarantine', 'discard', '--all'], /--why is missing/],
     [['models', 'register', 'm', 'nowhere.onnx', '--mapping', 'nowhere.json'], /nowhere\.onnx cannot be read \(ENOENT\)/],
     [['models', 'register', 'm', 'nowhere.onnx'], /--mapping is missing/],
+    [['models', 'register', 'My Model@1', 'nowhere.onnx'], /"My Model@1" is no name of a model\n +Use lower-case letters/],
     [['teardown'], /nothing was dropped\n +Answer yes, or give --yes/],
     [['teardown', '--pipeline', 'other'], /there is no pipeline other\n +Name one of main/],
   ])('%j of a config', async (args, message) => {
@@ -167,6 +168,9 @@ describe('what it does', () => {
       json: { versions: [{ model: 'm', version: 1, aliases: ['production'] }] },
     });
     expect((await cli('models', 'list', known.file)).stdout).toMatch(/^MODEL +VERSION .*\nm +1 +production /);
+    using small = configFolder({ http: { modelBytes: '1KiB' } });
+    writeFileSync(model, new Uint8Array(1025));
+    expect(await register(small.file)).toMatchObject({ code: 1, json: { findings: [{ rule: 'TOO_LARGE' }] } });
   });
 
   test('the schemas are printed for editors', async () => {

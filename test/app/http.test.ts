@@ -177,6 +177,7 @@ describe('models', () => {
     ['a model of other inputs', () => linearModel([1, 2, 3]), plainMapping, 'INPUT_MISMATCH'],
     ['a mapping that is none', () => linearModel([1, 2]), { features: 7 }, 'MAPPING'],
     ['a mapping that is no JSON', () => linearModel([1, 2]), '{', 'MAPPING'],
+    ['a mapping that is too large', () => linearModel([1, 2]), `{${' '.repeat(1024 * 1024)}}`, 'TOO_LARGE'],
   ])('%s is 422, with what is wrong', async (_what, bytes, mapping, rule) => {
     const { status, json } = await upload(url, 'bad', bytes(), mapping);
     expect([status, json]).toEqual([
@@ -187,6 +188,33 @@ describe('models', () => {
       }),
     ]);
     expect((await ask(url, '/api/models/bad/versions')).status).toBe(404);
+  });
+
+  test('a file as the mapping, and the other name of its part, are taken', async () => {
+    const parts = (...[name, value]: readonly [string, string | Blob]) => {
+      const form = new FormData();
+      form.set(name, value);
+      form.set('model', new Blob([linearModel([3, 0])]), 'm.onnx');
+      return fetch(`${url}/api/models/parts/versions`, { method: 'POST', body: form });
+    };
+    const mapping = JSON.stringify(plainMapping);
+    const statuses = [await parts('mapping', new Blob([mapping])), await parts('spec', mapping)].map(({ status }) => status);
+    expect([...statuses, (await parts('mapping', new Blob([' '.repeat(1024 * 1024 + 1)]))).status]).toEqual([201, 200, 422]);
+  });
+
+  test.each([
+    ['without a boundary', 'multipart/form-data', 'x', 'INVALID_MULTIPART'],
+    [
+      'cut off',
+      'multipart/form-data; boundary=b',
+      '--b\r\ncontent-disposition: form-data; name="model"; filename="m"\r\n\r\nxx',
+      'INVALID_MULTIPART',
+    ],
+    ['of something else', 'multipart/form-data; boundary=b', 'hello\r\n', 'INVALID_MULTIPART'],
+    ['that is empty', 'multipart/form-data; boundary=b', '', 'MODEL_MISSING'],
+  ])('a body %s is a bad request', async (_what, type, body, code) => {
+    const answer = await ask(url, '/api/models/bad/versions', { method: 'POST', headers: { 'content-type': type }, body });
+    expect(answer).toMatchObject({ status: 400, json: { error_code: code } });
   });
 
   test('a part that is missing, another kind of body and a name that is none are told of', async () => {
