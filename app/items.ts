@@ -49,6 +49,11 @@ function cellText(row: Row | null, index: number): string | null {
   if (row === null) return null;
   const value: Value = row.value(index);
   if (value === null || value === UNCHANGED) return null;
-  const text = value instanceof Uint8Array ? `\\x${Buffer.from(value.subarray(0, CELL_CHARACTERS_MAX)).toString('hex')}` : String(value);
+  const text =
+    value instanceof Uint8Array
+      ? `\\x${Buffer.from(value.subarray(0, CELL_CHARACTERS_MAX)).toString('hex')}`
+      : Object.is(value, -0)
+        ? '-0'
+        : String(value);
   return text.length > CELL_CHARACTERS_MAX ? `${text.slice(0, CELL_CHARACTERS_MAX)}…` : text;
 }

@@ -2,9 +2,9 @@
 import { type Row, UNCHANGED, type Value } from '../../core/event.ts';
 import { PipelineError } from '../../core/errors.ts';
 import type { FrontendWriter } from '../../wire/postgres/messages.ts';
-import type { RewriteOids } from '../../wire/postgres/oids.ts';
 import { PgRow } from '../../wire/postgres/row.ts';
 import { MergedRow } from './fold.ts';
+import type { TranslateCell } from './target-types.ts';
 
 /** Whether every cell of a row is encoded, so that it can go as bytes. */
 export function isEncoded(row: Row, columns: number): boolean {
@@ -14,8 +14,8 @@ export function isEncoded(row: Row, columns: number): boolean {
   return true;
 }
 
-/** Writes one cell as a length and its bytes. `rewrite` translates the OIDs inside. */
-export function writeEncoded(writer: FrontendWriter, row: Row, column: number, rewrite: RewriteOids | null): void {
+/** Writes one cell as a length and its bytes. `translate` makes of it what means the same at the target. */
+export function writeEncoded(writer: FrontendWriter, row: Row, column: number, translate: TranslateCell | null): void {
   const origin = row instanceof MergedRow ? row.origin(column) : row;
   if (!(origin instanceof PgRow)) throw new PipelineError('BUG', 'a row of plain values among encoded ones');
   const cell = origin.at + 2 * column;
@@ -25,14 +25,14 @@ export function writeEncoded(writer: FrontendWriter, row: Row, column: number, r
     writer.int32(-1);
     return;
   }
-  writer.int32(length);
-  if (rewrite === null) {
+  if (translate === null) {
+    writer.int32(length);
     writer.rawRange(origin.bytes, from, from + length);
     return;
   }
-  const copy = Buffer.from(origin.bytes.subarray(from, from + length));
-  rewrite(copy, 0);
-  writer.raw(copy);
+  const translated = translate(origin.bytes, from, length);
+  writer.int32(translated.length);
+  writer.raw(translated);
 }
 
 /** The text that the target's input function reads a value from; null for SQL's null. */

@@ -6,9 +6,9 @@ import type { ScoreColumns } from '../../core/batch.ts';
 import type { PgConnection } from '../../wire/postgres/connection.ts';
 import { quoteIdent } from '../../wire/postgres/ident.ts';
 import { FrontendWriter } from '../../wire/postgres/messages.ts';
-import type { RewriteOids } from '../../wire/postgres/oids.ts';
 import type { PgColumnType } from '../../wire/postgres/row.ts';
 import { SCORE_TYPES, type Table, type Tables } from './tables.ts';
+import type { TranslateCell } from './target-types.ts';
 
 export type WriteKind = 'upsert' | 'partial' | 'delete' | 'move';
 
@@ -25,7 +25,7 @@ export interface Form {
 
 /** One cell of a staged row. */
 export type StagedCell =
-  | { readonly from: 'after' | 'key'; readonly column: number; readonly rewrite: RewriteOids | null }
+  | { readonly from: 'after' | 'key'; readonly column: number; readonly translate: TranslateCell | null }
   | { readonly from: 'score'; readonly score: number; readonly part: 'score' | 'model' | 'at' };
 
 /** A form as the session knows it. */
@@ -125,7 +125,7 @@ export class Statements {
       const type = types?.[column];
       const passage = type === undefined ? null : this.#tables.passage(type);
       staged.push({
-        cell: { from, column, rewrite: passage?.rewrite ?? null },
+        cell: { from, column, translate: passage?.translate ?? null },
         name: `${from === 'key' ? 'k' : 'c'}${column}`,
         staged: passage?.staged ?? target.type,
         oid: passage?.oid ?? target.oid,

@@ -1,12 +1,12 @@
 /** The target's tables: made and widened from datasets, checked otherwise, and looked up once per dataset and connection. */
 import type { ScoreColumns } from '../../core/batch.ts';
 import { PipelineError } from '../../core/errors.ts';
-import type { Column, Dataset, DatasetName } from '../../core/event.ts';
+import type { Dataset, DatasetName } from '../../core/event.ts';
 import type { PgConnection } from '../../wire/postgres/connection.ts';
 import { quoteIdent, quoteQualified } from '../../wire/postgres/ident.ts';
-import { portability, type RewriteOids } from '../../wire/postgres/oids.ts';
 import type { PgColumnType } from '../../wire/postgres/row.ts';
-import type { PgType } from '../../wire/postgres/types.ts';
+import { OBJECT_TYPES } from '../../wire/postgres/types.ts';
+import { type Passage, TargetTypes } from './target-types.ts';
 
 export interface TableOptions {
   readonly schema: string;
@@ -34,27 +34,15 @@ export interface Table {
   readonly scores: readonly ScoreColumns[];
 }
 
-/** How cells of one source column travel to this target. */
-export interface Passage {
-  /** The type that staged cells have, as SQL: the source's, where the target knows it. */
-  readonly staged: string;
-  /** Its OID here. */
-  readonly oid: number;
-  readonly rewrite: RewriteOids | null;
-}
-
-const TEXT_OID = 25;
-
 export class Tables {
   readonly #sql: PgConnection;
   readonly #options: TableOptions;
   readonly #tables = new Map<Dataset, Table>();
-  readonly #passages = new Map<PgColumnType, Passage>();
-  /** Qualified names of types to their OID here; null where there is none. */
-  readonly #types = new Map<string, { oid: number; kind: string } | null>();
+  readonly #types: TargetTypes;
 
   constructor(sql: PgConnection, options: TableOptions) {
     this.#sql = sql;
+    this.#types = new TargetTypes(sql);
     this.#options = options;
   }
 
@@ -65,24 +53,23 @@ export class Tables {
   /** Forgets what it knows: somebody changed the tables. */
   forget(): void {
     this.#tables.clear();
-    this.#types.clear();
-    this.#passages.clear();
+    this.#types.forget();
   }
 
   /** Makes the table fit the dataset, or says with TARGET_SCHEMA what does not fit. Commits on its own; doing it again changes nothing. */
   async open(dataset: Dataset, types: readonly PgColumnType[] | null): Promise<Table> {
     const known = this.#tables.get(dataset);
     if (known !== undefined) return known;
-    await this.#lookUpTypes(types ?? []);
+    await this.#types.lookUp(types ?? []);
     const [schema, name] = [this.#options.schema, tableName(dataset.name)];
     const qualified = quoteQualified(schema, name);
     const scores = this.#options.scores.get(dataset.name) ?? [];
-    if (await this.#create(dataset, types, schema, qualified)) await this.#lookUpTypes(types ?? []);
+    if (await this.#create(dataset, types, schema, qualified)) await this.#types.lookUp(types ?? []);
     let present = await this.#columns(qualified);
     const wanted = [
       ...dataset.columns.map((column, i) => ({
         name: column.name,
-        type: this.#columnType(column, types?.[i]?.type),
+        type: this.#types.columnType(column, types?.[i]?.type),
         key: dataset.key.includes(i),
       })),
       ...scores.flatMap(scoreColumns).map((column) => ({ ...column, key: false })),
@@ -101,6 +88,13 @@ export class Tables {
       present = await this.#columns(qualified);
     }
     await this.#checkKey(dataset, qualified);
+    for (const [i, { name: column }] of dataset.columns.entries()) {
+      if (!OBJECT_TYPES.has(types?.[i]?.oid ?? 0) || !OBJECT_TYPES.has(present.get(column)?.oid ?? 0)) continue;
+      throw new PipelineError(
+        'TARGET_SCHEMA',
+        `${qualified}.${quoteIdent(column)} names an object by its number, and the source's numbers mean others here: make it oid`,
+      );
+    }
     const columns = dataset.columns.map((column) => {
       const found = present.get(column.name);
       return found === undefined || found.generated ? null : { name: column.name, type: found.type, base: found.base, oid: found.oid };
@@ -112,90 +106,14 @@ export class Tables {
 
   /** How cells of a source column are staged here, and what has to be translated in them. */
   passage(type: PgColumnType): Passage {
-    const known = this.#passages.get(type);
-    if (known !== undefined) return known;
-    const made = this.#makePassage(type);
-    this.#passages.set(type, made);
-    return made;
-  }
-
-  #makePassage(type: PgColumnType): Passage {
-    // A type without a binary form comes as its text.
-    if (type.format === 'text') return { staged: 'text', oid: TEXT_OID, rewrite: null };
-    const described = type.type;
-    if (described === undefined) throw new PipelineError('BUG', `the source said nothing of the type ${type.oid}`);
-    const way = portability(described, (schema, name) => this.#oid(schema, name));
-    if (way.kind === 'missing')
-      throw new PipelineError(
-        'TARGET_SCHEMA',
-        `the target has no type ${way.type}: create it there as the source has it (or the extension that brings it)`,
-      );
-    return {
-      staged: this.#sqlType(described),
-      oid: this.#oidOf(described),
-      rewrite: way.kind === 'rewrite' ? way.rewrite : null,
-    };
-  }
-
-  /** The type's name here, as SQL. An enum that the target lacks travels as text, a domain as its base type. */
-  #sqlType(type: PgType): string {
-    if (type.isArray && type.inner !== null) return `${this.#sqlType(type.inner)}[]`;
-    if (type.schema === 'pg_catalog') return quoteQualified('pg_catalog', type.name);
-    const here = this.#types.get(`${type.schema}.${type.name}`);
-    if (here !== null && here !== undefined) return quoteQualified(type.schema, type.name);
-    if (type.kind === 'd' && type.inner !== null) return this.#sqlType(type.inner);
-    if (type.kind === 'e') return 'text';
-    throw new PipelineError(
-      'TARGET_SCHEMA',
-      `the target has no type ${type.schema}.${type.name}: create it there as the source has it (or the extension that brings it)`,
-    );
-  }
-
-  #oidOf(type: PgType): number {
-    if (type.schema === 'pg_catalog') return type.oid;
-    const here = this.#oid(type.schema, type.name);
-    return here ?? (type.kind === 'd' && type.inner !== null ? this.#oidOf(type.inner) : 0);
-  }
-
-  #oid(schema: string, name: string): number | undefined {
-    const here = this.#types.get(`${schema}.${name}`);
-    if (here !== null && here !== undefined) return here.oid;
-    return this.#enums.has(`${schema}.${name}`) ? TEXT_OID : undefined;
-  }
-  readonly #enums = new Set<string>();
-
-  /** What a column is created as: the source's own type where the target has it. */
-  #columnType(column: Column, type: PgType | undefined): string {
-    if (type === undefined || type.schema === 'pg_catalog' || (type.isArray && type.inner?.schema === 'pg_catalog')) return column.native;
-    return this.#sqlType(type);
-  }
-
-  /** Looks up everything inside the given types that is not built in. */
-  async #lookUpTypes(types: readonly PgColumnType[]): Promise<void> {
-    const names = new Map<string, PgType>();
-    const collect = (type: PgType): void => {
-      if (type.schema !== 'pg_catalog') names.set(`${type.schema}.${type.name}`, type);
-      if (type.kind === 'e') this.#enums.add(`${type.schema}.${type.name}`);
-      if (type.inner !== null) collect(type.inner);
-      for (const field of type.fields) collect(field.type);
-    };
-    for (const { type } of types) if (type !== undefined) collect(type);
-    const unknown = [...names.values()].filter((type) => (this.#types.get(`${type.schema}.${type.name}`) ?? null) === null);
-    if (unknown.length === 0) return;
-    const { rows } = await this.#sql.query(
-      `select w.s, w.n, t.oid, t.typtype from unnest($1::text[], $2::text[]) w(s, n)
-       left join (pg_type t join pg_namespace n on n.oid = t.typnamespace) on n.nspname = w.s and t.typname = w.n`,
-      [textArray(unknown.map((type) => type.schema)), textArray(unknown.map((type) => type.name))],
-    );
-    for (const [schema, name, oid, kind] of rows)
-      this.#types.set(`${schema}.${name}`, oid === null || oid === undefined ? null : { oid: Number(oid), kind: kind ?? 'b' });
+    return this.#types.passage(type);
   }
 
   async #create(dataset: Dataset, types: readonly PgColumnType[] | null, schema: string, qualified: string): Promise<boolean> {
     const { rows } = await this.#sql.query('select to_regclass($1)', [qualified]);
     if ((rows[0]?.[0] ?? null) !== null) return false;
     if (!this.#options.create) throw new PipelineError('TARGET_SCHEMA', `the target has no table ${qualified} for ${dataset.name}`);
-    const columns = dataset.columns.map((column, i) => `${quoteIdent(column.name)} ${this.#columnType(column, types?.[i]?.type)}`);
+    const columns = dataset.columns.map((column, i) => `${quoteIdent(column.name)} ${this.#types.columnType(column, types?.[i]?.type)}`);
     const key = dataset.key.map((i) => quoteIdent(dataset.columns[i]?.name ?? ''));
     // Beside the key nothing is NOT NULL: what may be null is the contract's to say, and it can change.
     const extra = (this.#options.scores.get(dataset.name) ?? [])
@@ -209,7 +127,7 @@ export class Tables {
 
   async #columns(qualified: string): Promise<Map<string, { type: string; base: string; oid: number; generated: boolean }>> {
     const { rows } = await this.#sql.query(
-      `select attname, format_type(atttypid, atttypmod), format_type(atttypid, null), atttypid, attgenerated <> '' or attidentity = 'a'
+      `select attname, format_type(atttypid, atttypmod), format_type(atttypid, -1), atttypid, attgenerated <> '' or attidentity = 'a'
        from pg_attribute where attrelid = $1::text::regclass and attnum > 0 and not attisdropped`,
       [qualified],
     );

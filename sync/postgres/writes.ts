@@ -292,7 +292,7 @@ function copyBinary(writer: FrontendWriter, { cells, form }: Prepared, entries: 
         const bytes = scoreBytes(cell, entry, scores);
         writer.int32(bytes === null ? -1 : bytes.length);
         if (bytes !== null) writer.raw(bytes);
-      } else writeEncoded(writer, cellRow(cell, entry, form.kind), cell.column, cell.rewrite);
+      } else writeEncoded(writer, cellRow(cell, entry, form.kind), cell.column, cell.translate);
     }
   }
   writer.int16(-1);
@@ -312,17 +312,13 @@ function parameterOf(cell: StagedCell, entry: Entry, scores: readonly Scores[], 
   return cell.from === 'score' ? scoreBytes(cell, entry, scores) : encodedCell(cellRow(cell, entry, kind), cell);
 }
 
-function encodedCell(row: Row, { column, rewrite }: Extract<StagedCell, { column: number }>): Buffer | null {
+function encodedCell(row: Row, { column, translate }: Extract<StagedCell, { column: number }>): Buffer | null {
   const origin = row instanceof MergedRow ? row.origin(column) : row;
   if (!(origin instanceof PgRow)) throw new PipelineError('BUG', 'a row of plain values among encoded ones');
   const from = origin.cells[origin.at + 2 * column] ?? 0;
   const length = origin.cells[origin.at + 2 * column + 1] ?? -1;
   if (length < 0) return null;
-  const bytes = origin.bytes.subarray(from, from + length);
-  if (rewrite === null) return bytes;
-  const copy = Buffer.from(bytes);
-  rewrite(copy, 0);
-  return copy;
+  return translate === null ? origin.bytes.subarray(from, from + length) : translate(origin.bytes, from, length);
 }
 
 function cellText(cell: StagedCell, entry: Entry, scores: readonly Scores[], kind: WriteKind): string | null {

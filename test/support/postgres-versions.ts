@@ -8,8 +8,8 @@ import { EMBEDDED_PLATFORM, type EmbeddedServer, type ServerBinaries, startEmbed
 
 export const VERSIONS = [14, 15, 16, 17, 18] as const;
 export type PostgresVersion = (typeof VERSIONS)[number];
-export const OLDEST = VERSIONS[0];
-export const NEWEST = 18;
+export const OLDEST: PostgresVersion = 14;
+export const NEWEST: PostgresVersion = 18;
 
 const MODULES = join(dirname(dirname(import.meta.dirname)), 'node_modules');
 /** Where test/matrix.ts installs. */

@@ -4,10 +4,16 @@
  */
 import type { PgType } from './types.ts';
 
-/** Types that every server has under the same OID (FirstNormalObjectId in PostgreSQL's transam.h). */
-const FIRST_USER_OID = 16_384;
+/** Below it, types have one OID on every server and in every version (FirstGenbkiObjectId in PostgreSQL's transam.h). */
+const FIRST_OWN_OID = 10_000;
 
-/** Rewrites a cell in place: `bytes[offset, offset + length)` must be the caller's own. */
+/** Whether every server has the type under its OID. */
+export const isFixed = (type: PgType): boolean => type.oid < FIRST_OWN_OID;
+
+/** What a type inside a cell is at the target: its OID there, undefined where it has no such type. */
+export type OidAtTarget = (type: PgType) => number | undefined;
+
+/** Rewrites a cell in place: its bytes must be the caller's own. */
 export type RewriteOids = (bytes: Buffer, offset: number) => void;
 
 export type Portability =
@@ -19,24 +25,21 @@ export type Portability =
 
 const SAME: Portability = { kind: 'same' };
 
-/** Whether cells of `source` can go to a server whose types are told by `targetOid` (qualified name to OID, undefined where it has none). */
-export function portability(source: PgType, targetOid: (schema: string, name: string) => number | undefined): Portability {
-  if (source.kind === 'd' && source.inner !== null) return portability(source.inner, targetOid); // Sent as its base type.
-  if (source.isArray && source.inner !== null) return arrays(source.inner, targetOid);
-  if (source.kind === 'c') return composites(source, targetOid);
-  if (source.kind === 'r' && source.inner !== null) return ranges(source.inner, targetOid);
-  if (source.kind === 'm' && source.inner?.inner !== null && source.inner !== null) return multiranges(source.inner, targetOid);
+/** Whether cells of `source` can go to the server that `oidAt` tells of. */
+export function portability(source: PgType, oidAt: OidAtTarget): Portability {
+  const { inner } = source;
+  if (source.kind === 'd' && inner !== null) return portability(inner, oidAt); // Sent as its base type.
+  if (source.isArray && inner !== null) return arrays(inner, oidAt);
+  if (source.kind === 'c') return composites(source, oidAt);
+  if (source.kind === 'r' && inner !== null) return ranges(inner, oidAt);
+  if (source.kind === 'm' && inner !== null) return multiranges(inner, oidAt);
   return SAME;
 }
 
-function target(type: PgType, targetOid: (schema: string, name: string) => number | undefined): number | undefined {
-  return type.oid < FIRST_USER_OID ? type.oid : targetOid(type.schema, type.name);
-}
-
-function arrays(element: PgType, targetOid: (schema: string, name: string) => number | undefined): Portability {
-  const oid = target(element, targetOid);
-  if (oid === undefined) return { kind: 'missing', type: `${element.schema}.${element.name}` };
-  const inner = portability(element, targetOid);
+function arrays(element: PgType, oidAt: OidAtTarget): Portability {
+  const oid = oidAt(element);
+  if (oid === undefined) return missing(element);
+  const inner = portability(element, oidAt);
   if (inner.kind === 'missing' || (inner.kind === 'same' && oid === element.oid)) return inner;
   return {
     kind: 'rewrite',
@@ -52,14 +55,14 @@ function arrays(element: PgType, targetOid: (schema: string, name: string) => nu
   };
 }
 
-function composites(composite: PgType, targetOid: (schema: string, name: string) => number | undefined): Portability {
+function composites(composite: PgType, oidAt: OidAtTarget): Portability {
   const oids: number[] = [];
   const inners: (RewriteOids | null)[] = [];
   let changes = false;
   for (const { type } of composite.fields) {
-    const oid = target(type, targetOid);
-    if (oid === undefined) return { kind: 'missing', type: `${type.schema}.${type.name}` };
-    const inner = portability(type, targetOid);
+    const oid = oidAt(type);
+    if (oid === undefined) return missing(type);
+    const inner = portability(type, oidAt);
     if (inner.kind === 'missing') return inner;
     oids.push(oid);
     inners.push(inner.kind === 'rewrite' ? inner.rewrite : null);
@@ -78,14 +81,14 @@ function composites(composite: PgType, targetOid: (schema: string, name: string)
   };
 }
 
-function ranges(subtype: PgType, targetOid: (schema: string, name: string) => number | undefined): Portability {
-  const inner = portability(subtype, targetOid);
+function ranges(subtype: PgType, oidAt: OidAtTarget): Portability {
+  const inner = portability(subtype, oidAt);
   if (inner.kind !== 'rewrite') return inner;
   return { kind: 'rewrite', rewrite: (bytes, offset) => rewriteRange(bytes, offset, inner.rewrite) };
 }
 
-function multiranges(range: PgType, targetOid: (schema: string, name: string) => number | undefined): Portability {
-  const inner = portability(range, targetOid);
+function multiranges(range: PgType, oidAt: OidAtTarget): Portability {
+  const inner = portability(range, oidAt);
   if (inner.kind !== 'rewrite') return inner;
   return {
     kind: 'rewrite',
@@ -95,6 +98,8 @@ function multiranges(range: PgType, targetOid: (schema: string, name: string) =>
     },
   };
 }
+
+const missing = ({ schema, name }: PgType): Portability => ({ kind: 'missing', type: `${schema}.${name}` });
 
 function rewriteRange(bytes: Buffer, offset: number, rewrite: RewriteOids): void {
   const flags = bytes[offset] ?? 1;

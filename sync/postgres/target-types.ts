@@ -1,0 +1,196 @@
+/** Which of the source's types the target has, and how cells of each travel there. */
+import type { Column } from '../../core/event.ts';
+import { PipelineError } from '../../core/errors.ts';
+import type { PgConnection } from '../../wire/postgres/connection.ts';
+import { quoteQualified } from '../../wire/postgres/ident.ts';
+import { isFixed, portability } from '../../wire/postgres/oids.ts';
+import type { PgColumnType } from '../../wire/postgres/row.ts';
+import { moneyScale, OBJECT_TYPES, type PgType } from '../../wire/postgres/types.ts';
+import { textArrayParameter } from './arrays.ts';
+
+/** What the bytes of a cell become on their way, in bytes of its own. */
+export type TranslateCell = (bytes: Buffer, offset: number, length: number) => Buffer;
+
+/** How cells of one source column travel to this target. */
+export interface Passage {
+  /** The type that staged cells have, as SQL: the source's, where the target knows it. */
+  readonly staged: string;
+  /** Its OID here. */
+  readonly oid: number;
+  readonly translate: TranslateCell | null;
+}
+
+interface TypeHere {
+  readonly oid: number;
+  /** Of the array type over it. */
+  readonly array: number;
+  readonly schema: string;
+  readonly name: string;
+}
+
+const TEXT = 25;
+const TEXT_ARRAY = 1009;
+const OID = 26;
+const OID_ARRAY = 1028;
+const INTERVAL = 1186;
+const MONEY = 790;
+/** Types whose empty value the server sends in a binary form that it does not read: int2vector, oidvector, tsquery. */
+const UNREADABLE_WHEN_EMPTY: ReadonlySet<number> = new Set([22, 30, 3615]);
+/** From here on intervals may be infinite; what that looks like in binary means something else to an older server. */
+const INFINITE_INTERVALS = 17;
+
+export class TargetTypes {
+  readonly #sql: PgConnection;
+  /** By the source's qualified name; null where there is none. */
+  readonly #here = new Map<string, TypeHere | null>();
+  /** Array types over fixed types, by the OID of the element. */
+  readonly #arrays = new Map<number, number>();
+  readonly #passages = new Map<PgColumnType, Passage>();
+
+  constructor(sql: PgConnection) {
+    this.#sql = sql;
+  }
+
+  forget(): void {
+    this.#here.clear();
+    this.#passages.clear();
+  }
+
+  /** Looks up everything inside the given types that is not the same on every server. Throws TARGET_SCHEMA where they cannot be kept here. */
+  async lookUp(types: readonly PgColumnType[]): Promise<void> {
+    const own = new Map<string, PgType>();
+    const fixed = new Set<number>();
+    const money = new Set<number>();
+    const collect = (type: PgType): void => {
+      if (isFixed(type)) fixed.add(type.oid);
+      else if (!type.isArray && (this.#here.get(nameOf(type)) ?? null) === null) own.set(nameOf(type), type);
+      if (type.oid === MONEY) money.add(type.scale ?? 2);
+      if (type.inner !== null) collect(type.inner);
+      for (const field of type.fields) collect(field.type);
+    };
+    for (const { type } of types) if (type !== undefined) collect(type);
+    if (money.size > 0) await this.#checkMoney(money);
+    if (own.size === 0) return;
+    // An extension's types may be in another schema here.
+    const { rows } = await this.#sql.query(
+      `select w.s, w.n, f.oid, f.typarray, f.nspname, f.typname from unnest($1::text[], $2::text[], $3::text[]) w(s, n, k)
+       left join lateral (
+         select t.oid, t.typarray, n.nspname, t.typname from pg_type t join pg_namespace n on n.oid = t.typnamespace
+         where t.typname = w.n and (n.nspname = w.s or (w.k = 'b' and exists (
+           select from pg_depend d where d.classid = 'pg_type'::regclass and d.objid = t.oid and d.deptype = 'e')))
+         order by n.nspname = w.s desc limit 1) f on true`,
+      [({ schema }: PgType) => schema, ({ name }: PgType) => name, ({ kind }: PgType) => kind].map((part) =>
+        textArrayParameter([...own.values()].map(part)),
+      ),
+    );
+    for (const [schema, name, oid, array, schemaHere, nameHere] of rows) {
+      const here = { oid: Number(oid), array: Number(array), schema: schemaHere ?? '', name: nameHere ?? '' };
+      this.#here.set(`${schema}.${name}`, oid === null || oid === undefined ? null : here);
+    }
+    const { rows: arrays } = await this.#sql.query(`select oid, typarray from pg_type where oid = any($1::oid[])`, [
+      `{${[...fixed].join(',')}}`,
+    ]);
+    for (const [oid, array] of arrays) this.#arrays.set(Number(oid), Number(array));
+  }
+
+  passage(type: PgColumnType): Passage {
+    const known = this.#passages.get(type);
+    if (known !== undefined) return known;
+    const made = this.#makePassage(type);
+    this.#passages.set(type, made);
+    return made;
+  }
+
+  /** What a column is created as: the source's own type where the target has it. */
+  columnType(column: Column, type: PgType | undefined): string {
+    if (type === undefined) return column.native;
+    const element = type.isArray && type.inner !== null ? type.inner : type;
+    if (OBJECT_TYPES.has(element.oid)) return this.#sqlType(type);
+    const here = this.#here.get(nameOf(element));
+    return isFixed(element) || here?.schema === element.schema ? column.native : this.#sqlType(type);
+  }
+
+  #makePassage(column: PgColumnType): Passage {
+    // A type without a binary form comes as its text.
+    if (column.format === 'text') return { staged: 'text', oid: TEXT, translate: null };
+    const { type } = column;
+    if (type === undefined) throw new PipelineError('BUG', `the source said nothing of the type ${column.oid}`);
+    if (this.#goesAsText(type)) {
+      return { staged: 'text', oid: TEXT, translate: (bytes, offset, length) => Buffer.from(type.text(bytes, offset, length)) };
+    }
+    const way = portability(type, (inner) => this.#oid(inner));
+    const oid = this.#oid(type);
+    if (way.kind === 'missing') throw missing(way.type);
+    if (oid === undefined) throw missing(nameOf(type));
+    return { staged: this.#sqlType(type), oid, translate: way.kind === 'same' ? null : copied(way.rewrite) };
+  }
+
+  /** Its binary form is not read by this server as it is meant. */
+  #goesAsText(type: PgType): boolean {
+    if (type.kind === 'd' && type.inner !== null) return this.#goesAsText(type.inner);
+    const version = Number.parseInt(this.#sql.parameters.get('server_version') ?? '0', 10);
+    return UNREADABLE_WHEN_EMPTY.has(type.oid) || (type.oid === INTERVAL && version < INFINITE_INTERVALS);
+  }
+
+  /** The type's name here, as SQL. An enum that the target lacks travels as text, a domain as its base type. */
+  #sqlType(type: PgType): string {
+    if (type.isArray && type.inner !== null) return `${this.#sqlType(type.inner)}[]`;
+    if (OBJECT_TYPES.has(type.oid)) return 'oid';
+    if (isFixed(type)) return quoteQualified(type.schema, type.name);
+    const here = this.#here.get(nameOf(type));
+    if (here !== null && here !== undefined) return quoteQualified(here.schema, here.name);
+    if (type.kind === 'd' && type.inner !== null) return this.#sqlType(type.inner);
+    if (type.kind === 'e') return 'text';
+    throw missing(nameOf(type));
+  }
+
+  /** Its OID here; undefined where there is no such type, and nothing to stand for it. */
+  #oid(type: PgType): number | undefined {
+    if (type.isArray && type.inner !== null) return this.#arrayOid(type, type.inner);
+    if (OBJECT_TYPES.has(type.oid)) return OID;
+    if (isFixed(type)) return type.oid;
+    const here = this.#here.get(nameOf(type));
+    if (here !== null && here !== undefined) return here.oid;
+    if (type.kind === 'd' && type.inner !== null) return this.#oid(type.inner);
+    return type.kind === 'e' ? TEXT : undefined;
+  }
+
+  #arrayOid(array: PgType, element: PgType): number | undefined {
+    if (OBJECT_TYPES.has(element.oid)) return OID_ARRAY;
+    if (isFixed(array)) return array.oid;
+    if (isFixed(element)) return this.#arrays.get(element.oid);
+    const here = this.#here.get(nameOf(element));
+    if (here !== null && here !== undefined) return here.array;
+    if (element.kind === 'd' && element.inner !== null && !element.inner.isArray) return this.#arrayOid(array, element.inner);
+    return element.kind === 'e' ? TEXT_ARRAY : undefined;
+  }
+
+  /** money is a count of the smallest unit: how large that is has to be one thing on both sides. */
+  async #checkMoney(scales: ReadonlySet<number>): Promise<void> {
+    const here = await moneyScale(this.#sql);
+    for (const scale of scales) {
+      if (scale === here) continue;
+      throw new PipelineError(
+        'TARGET_SCHEMA',
+        `money has ${scale} digits of a fraction at the source and ${here} here: set lc_monetary alike, or make the column numeric`,
+      );
+    }
+  }
+}
+
+const nameOf = ({ schema, name }: PgType): string => `${schema}.${name}`;
+
+function missing(type: string): PipelineError {
+  return new PipelineError(
+    'TARGET_SCHEMA',
+    `the target has no type ${type}: create it there as the source has it (or the extension that brings it)`,
+  );
+}
+
+function copied(rewrite: (bytes: Buffer, offset: number) => void): TranslateCell {
+  return (bytes, offset, length) => {
+    const copy = Buffer.from(bytes.subarray(offset, offset + length));
+    rewrite(copy, 0);
+    return copy;
+  };
+}
