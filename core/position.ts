@@ -17,6 +17,12 @@ export function toLsnNumber(position: string): bigint {
   return BigInt(`0x${position.slice(0, 16)}`);
 }
 
+/** The LSN of a position or version as PostgreSQL writes it, for people and for SQL; whatever follows the first 16 digits is left out. */
+export function toLsn(position: string): string {
+  const part = (text: string): string => Number.parseInt(text, 16).toString(16).toUpperCase();
+  return `${part(position.slice(0, 8))}/${part(position.slice(8, 16))}`;
+}
+
 /** A Kafka offset is only a place in its partition's lane: when partitions are added, keys move between lanes. */
 export function fromOffset(offset: bigint): Position {
   return offset.toString(16).padStart(16, '0') as Position;

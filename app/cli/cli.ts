@@ -12,6 +12,7 @@ import { quarantineCommands } from './quarantine.ts';
 import { run } from './run.ts';
 import { staticCommands } from './static.ts';
 import { teardown } from './teardown.ts';
+import { verify } from './verify.ts';
 import { nearest } from '../config-read.ts';
 
 export const COMMANDS: readonly Command[] = [
@@ -20,6 +21,7 @@ export const COMMANDS: readonly Command[] = [
   init,
   status,
   lanes,
+  verify,
   ...quarantineCommands,
   ...modelCommands,
   teardown,

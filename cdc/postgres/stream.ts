@@ -9,6 +9,7 @@
 import type { Clock } from '../../core/clock.ts';
 import { PipelineError } from '../../core/errors.ts';
 import type { Position, Version } from '../../core/event.ts';
+import { toLsn } from '../../core/position.ts';
 import type { CopyBoth, CopyBothHandler, PgConnection } from '../../wire/postgres/connection.ts';
 import { quoteIdent, quoteLiteral } from '../../wire/postgres/ident.ts';
 import type { PgRow } from '../../wire/postgres/row.ts';
@@ -53,6 +54,12 @@ export interface StreamTiming {
   readonly idleBytes: number;
 }
 
+/**
+ * Content of a transactional message, with the slot's own prefix, behind which the lane is to have a checkpoint: who compares source and target
+ * would wait for ever for a lane in which nothing happens.
+ */
+export const PLACE_MARK = 'place';
+
 const TICK_MS = 250;
 /** An event's objects beside its bytes: cells, row, event. */
 const EVENT_OVERHEAD_BYTES = 240;
@@ -72,6 +79,10 @@ export class SlotStream implements CopyBothHandler {
   #snapshot: SnapshotReader | null = null;
   #window: ChunkWindow | null = null;
   #highMark: string | null = null;
+  /** A place in the log where somebody wants the lane to stand, whether or not anything happens to its tables; null where there is none. */
+  #wantedLsn: string | null = null;
+  /** Whether the transaction being read asks for that. */
+  #wantsPlace = false;
   /** Transactions seen while a snapshot is under way that its chunks may not have seen; see snapshot.ts. */
   #recent: number[] = [];
   #acknowledged: string;
@@ -111,7 +122,7 @@ export class SlotStream implements CopyBothHandler {
     this.#snapshot = snapshot;
     const options = `proto_version '1', binary 'true', messages 'true', publication_names ${quoteLiteral(quoteIdent(publication))}`;
     try {
-      this.#copy = await replication.copyBoth(`START_REPLICATION SLOT ${quoteIdent(slot)} LOGICAL ${asLsn(queue.lsn)} (${options})`, this);
+      this.#copy = await replication.copyBoth(`START_REPLICATION SLOT ${quoteIdent(slot)} LOGICAL ${toLsn(queue.lsn)} (${options})`, this);
     } catch (error) {
       throw sourceFailure(error, 'streaming', `reading the replication slot ${slot}`);
     }
@@ -128,6 +139,7 @@ export class SlotStream implements CopyBothHandler {
 
   /** To be called whenever a batch was taken: there is room for another. */
   taken(): void {
+    this.#stand();
     this.#flow();
   }
 
@@ -244,6 +256,9 @@ export class SlotStream implements CopyBothHandler {
     if (endLsn > this.#serverLsn) this.#serverLsn = endLsn;
     this.#lastCommitAtMs = committedAtMs;
     this.#queue.commit(endLsn);
+    if (this.#wantsPlace) this.#wantedLsn = endLsn;
+    this.#wantsPlace = false;
+    this.#stand();
     const id = this.#highMark;
     this.#highMark = null;
     if (id !== null) this.#block(this.#finishChunk(id));
@@ -252,8 +267,10 @@ export class SlotStream implements CopyBothHandler {
   /** Messages of others, and marks of earlier runs, mean nothing to us. */
   #mark(): void {
     const { prefix, content } = this.#decoder.message;
+    if (prefix !== this.#parts.prefix) return;
+    if (content === PLACE_MARK) this.#wantsPlace = this.#inTransaction;
     const snapshot = this.#snapshot;
-    if (snapshot === null || prefix !== this.#parts.prefix) return;
+    if (snapshot === null) return;
     const [which, id = ''] = content.split(' ');
     if (which === 'low') {
       const table = snapshot.tableOf(id);
@@ -299,6 +316,13 @@ export class SlotStream implements CopyBothHandler {
         this.#queue.append(whole, bytes + EVENT_OVERHEAD_BYTES);
       }),
     );
+  }
+
+  /** An empty batch where the lane is wanted, unless one with events brings it there anyway. */
+  #stand(): void {
+    if (this.#wantedLsn === null) return;
+    this.#queue.closeEmpty();
+    if (this.#queue.emittedLsn >= this.#wantedLsn) this.#wantedLsn = null;
   }
 
   // --- Chunks.
@@ -456,10 +480,4 @@ function bytesOf(row: PgRow): number {
   let bytes = 0;
   for (let column = 0; column < row.relation.types.length; column++) bytes += Math.max(0, row.cells[row.at + 2 * column + 1] ?? 0);
   return bytes;
-}
-
-/** `00000000016B3748` as `0/16B3748`. */
-function asLsn(hex: string): string {
-  const part = (text: string): string => Number.parseInt(text, 16).toString(16).toUpperCase();
-  return `${part(hex.slice(0, 8))}/${part(hex.slice(8, 16))}`;
 }

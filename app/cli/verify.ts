@@ -1,0 +1,153 @@
+/** tidegate verify: proof that the targets are the sources without what is held, while both go on. */
+import { systemClock } from '../../core/clock.ts';
+import type { DatasetName } from '../../core/event.ts';
+import { datasetsOf, partsOf } from '../config.ts';
+import { loadRuleFiles } from '../rule-files.ts';
+import { ConfigProblems } from '../service.ts';
+import { isExplained, REASONS } from '../verify/explain.ts';
+import { NothingToVerify, type PipelineResult, type TableResult, verifyPipeline, type VerifyProgress } from '../verify/verify.ts';
+import { parseDuration } from '../units.ts';
+import { type Arguments, UsageError } from './arguments.ts';
+import { type Command, configOf } from './command.ts';
+import { type Io, show, table } from './output.ts';
+
+const DIFFERENCES_MAX = 100;
+const WAIT = '60s';
+/** How often a person is told how far it is. */
+const PROGRESS_MS = 1000;
+
+export const verify: Command = {
+  name: 'verify',
+  summary:
+    'Proves that each target is its source without what is in quarantine, up to a named place in the source’s log, while both go on. Exit code 0 where it is, 1 where rows differ without an explanation.',
+  positionals: ['CONFIG'],
+  flags: {
+    pipeline: { type: 'string', value: 'NAME', help: 'Only this pipeline.' },
+    dataset: { type: 'string', multiple: true, value: 'NAME', help: 'Only this dataset (source.schema.table). May be repeated.' },
+    limit: {
+      type: 'string',
+      value: 'N',
+      help: `Name so many differing rows of a table, and leave it where so many have no explanation; ${DIFFERENCES_MAX} if left out.`,
+    },
+    rate: { type: 'string', value: 'N', help: 'Compare at most so many rows a second; as many as possible if left out.' },
+    wait: {
+      type: 'string',
+      value: 'TIME',
+      help: `How long a row’s changes may take to come to rest, and a lane may stand still; ${WAIT} if left out.`,
+    },
+  },
+  run: async (args, io) => {
+    const loaded = configOf(args, io);
+    const { config } = loaded;
+    const settings = settingsOf(args);
+    const only = args.text('pipeline');
+    if (only !== null && !Object.hasOwn(config.pipelines, only))
+      throw new UsageError(`there is no pipeline ${only}`, `Name one of ${Object.keys(config.pipelines).join(', ')}.`);
+    const chosen = Object.entries(config.pipelines)
+      .filter(([name]) => only === null || name === only)
+      .map(([name, pipeline]) => {
+        const own = datasetsOf(pipeline.source, partsOf(config, pipeline).source);
+        return { name, pipeline, own, ...loadRuleFiles(loaded, name, pipeline) };
+      });
+    const problems = chosen.flatMap((one) => one.problems);
+    if (problems.some(({ severity }) => severity === 'error')) throw new ConfigProblems(problems);
+    const datasets = datasetsNamed(
+      args,
+      chosen.flatMap(({ own }) => own),
+    );
+    const results: PipelineResult[] = [];
+    for (const { name, pipeline, own, files } of chosen) {
+      if (datasets !== null && !own.some((dataset) => datasets.includes(dataset))) continue;
+      results.push(
+        await verifyPipeline({
+          ...settings,
+          config,
+          name,
+          pipeline,
+          rules: files,
+          datasets,
+          onProgress: progressTo(io),
+          clock: systemClock,
+          signal: io.stop,
+        }).catch((error: unknown) => {
+          if (error instanceof NothingToVerify) throw new UsageError(error.message, 'Run it first: tidegate run CONFIG.');
+          throw error;
+        }),
+      );
+    }
+    const equal = results.every(({ tables }) => tables.every((one) => one.equal));
+    show(io, args.is('json'), { equal, pipelines: results }, () => results.map(words).join('\n'));
+    return equal ? 0 : 1;
+  },
+};
+
+function settingsOf(args: Arguments): { differencesMax: number; rowsPerSecond: number | null; waitMs: number } {
+  const number = (flag: string): number | null => {
+    const text = args.text(flag);
+    if (text === null) return null;
+    const value = Number(text);
+    if (!Number.isSafeInteger(value) || value < 1) throw new UsageError(`--${flag} is no number from 1 on`, `Write --${flag} 1000.`);
+    return value;
+  };
+  const waitMs = parseDuration(args.text('wait') ?? WAIT);
+  if (waitMs === null) throw new UsageError('--wait is no time', 'Write --wait 2m.');
+  return { differencesMax: number('limit') ?? DIFFERENCES_MAX, rowsPerSecond: number('rate'), waitMs };
+}
+
+function datasetsNamed(args: Arguments, known: readonly DatasetName[]): readonly DatasetName[] | null {
+  const names = args.list('dataset');
+  for (const name of names) {
+    if (!(known as readonly string[]).includes(name))
+      throw new UsageError(`there is no dataset ${name}`, `Name one of ${known.join(', ')}.`);
+  }
+  return names.length === 0 ? null : (names as readonly DatasetName[]);
+}
+
+function progressTo(io: Io): (progress: VerifyProgress) => void {
+  let toldAtMs = systemClock.monotonic();
+  return (progress) => {
+    const now = systemClock.monotonic();
+    if (!io.isTerminal || now - toldAtMs < PROGRESS_MS) return;
+    toldAtMs = now;
+    io.stderr(`${progressText(progress)}\n`);
+  };
+}
+
+function progressText(progress: VerifyProgress): string {
+  if (progress.kind === 'waiting') return `${progress.lane} is ${progress.behindBytes} bytes behind; waiting for it`;
+  const { dataset, rows, rowsEstimated, differing } = progress;
+  return `${dataset}: ${rows}${rowsEstimated === null ? '' : ` of about ${rowsEstimated}`} rows, ${differing} differ`;
+}
+
+const STATES: Readonly<Record<TableResult['state'], string>> = {
+  verified: 'equal',
+  copying: 'STILL BEING COPIED',
+  left: 'DIFFERS, left before its end',
+};
+
+function words({ pipeline, through, laneStands, tables }: PipelineResult): string {
+  const reasons = REASONS.filter((reason) => tables.some(({ counts }) => counts[reason] > 0));
+  const head = ['DATASET', 'ROWS', ...reasons.map((reason) => reason.toUpperCase()), ''];
+  const rows = tables.map(({ dataset, rows: count, counts, equal, state }) => [
+    dataset,
+    String(count),
+    ...reasons.map((reason) => String(counts[reason])),
+    equal || state !== 'verified' ? STATES[state] : 'DIFFERS',
+  ]);
+  const named = tables.flatMap(({ dataset, differences }) =>
+    differences
+      .filter(({ reason }) => !isExplained(reason))
+      .map(({ key, kind, reason, columns }) => [dataset, key, reason, kind, columns.join(', ')]),
+  );
+  const stands = laneStands
+    ? 'The lane stands still: what it has not brought yet cannot be told from what is lost. Is the service running?\n'
+    : '';
+  const verdict = tables.every(({ equal }) => equal)
+    ? `The target of ${pipeline} is its source without what is explained above, through ${through}.\n`
+    : `The target of ${pipeline} is not what its source was through ${through}.\n`;
+  return [
+    table(head, rows),
+    named.length === 0 ? '' : `\n${table(['DATASET', 'KEY', 'REASON', 'KIND', 'COLUMNS'], named)}`,
+    `\n${stands}${verdict}`,
+  ].join('');
+}

@@ -1,0 +1,163 @@
+/** Why a row differs: what the quarantine, the rules and the row itself tell of it. */
+import { Batch, Verdict } from '../../core/batch.ts';
+import { PipelineError } from '../../core/errors.ts';
+import {
+  CELL_UNCHANGED,
+  type ChangeEvent,
+  type Dataset,
+  type EncodedRow,
+  type LaneId,
+  type Position,
+  type Version,
+} from '../../core/event.ts';
+import type { Stage } from '../../core/contracts.ts';
+import type { SourceRows, SourceTable } from '../../cdc/postgres/source-rows.ts';
+import type { SettledItem, TargetRows } from '../../sync/postgres/target-rows.ts';
+import type { PgRow } from '../../wire/postgres/row.ts';
+import { differingCells } from '../../wire/postgres/row-sums.ts';
+import type { Differing } from './suspects.ts';
+
+/**
+ * As it should be, for the target is the source without these: `held`, its key has something open in the quarantine; `discarded` and `superseded`, what the row
+ * is at the source was given up; `dropped`, a rule throws it away.
+ *
+ * As it should not be: `partial`, an earlier change was given up, and the ones since left cells out, so there was no row to write them to; `lost`, the target
+ * lacks the row or a change of it; `surplus`, it has a row that the source has not; `undecided`, its changes did not come to rest in time.
+ */
+export const REASONS = ['held', 'discarded', 'superseded', 'dropped', 'partial', 'lost', 'surplus', 'undecided'] as const;
+export type DifferenceReason = (typeof REASONS)[number];
+
+const EXPLAINED: ReadonlySet<DifferenceReason> = new Set(['held', 'discarded', 'superseded', 'dropped']);
+export const isExplained = (reason: DifferenceReason): boolean => EXPLAINED.has(reason);
+
+export interface Difference {
+  /** The key as the quarantine shows it. */
+  readonly key: string;
+  readonly kind: 'missing' | 'changed' | 'surplus';
+  readonly reason: DifferenceReason;
+  /** Of a changed row the columns that differ; values are never told. */
+  readonly columns: readonly string[];
+  /** The item of the quarantine that explains it, where there is one beside the open ones. */
+  readonly item: string | null;
+}
+
+export interface ExplainParts {
+  readonly source: SourceRows;
+  readonly target: TargetRows;
+  readonly table: SourceTable;
+  readonly dataset: Dataset;
+  readonly lane: LaneId;
+  /** The columns that are compared, in the order of the cells. */
+  readonly compared: readonly string[];
+  /** Judges a row by the dataset's rules. */
+  readonly quality: Stage;
+  /** Whether a row has been looked at for as long as it may be. */
+  readonly isLate: (row: Differing) => boolean;
+  readonly signal: AbortSignal;
+}
+
+export interface Explained {
+  readonly differences: readonly Difference[];
+  /** Rows that have changed since they were found to differ, and have to be looked at again. */
+  readonly changed: readonly Differing[];
+}
+
+export async function explain(rows: readonly Differing[], parts: ExplainParts): Promise<Explained> {
+  const { source, target, table, dataset } = parts;
+  const differences: Difference[] = [];
+  const changed: Differing[] = [];
+  const open: Differing[] = [];
+  for (const row of rows) {
+    if (row.isHeld) differences.push(differenceOf(row, 'held', null, parts));
+    else if (!row.isKnown) differences.push(differenceOf(row, 'undecided', null, parts));
+    else open.push(row);
+  }
+  if (open.length === 0) return { differences, changed };
+  const settled = await target.settled(
+    dataset.name,
+    open.map(({ eventKey }) => eventKey),
+  );
+  const found = await source.rows(
+    table,
+    open.map(({ key }) => key),
+  );
+  for (const [i, row] of open.entries()) {
+    const present = found[i] ?? { row: null, version: null };
+    const item = settled.get(row.eventKey) ?? null;
+    // What explains it is held against the row as it was when it differed.
+    if (present.version !== row.source.version && !parts.isLate(row)) changed.push(row);
+    else if (item !== null && item.status !== 'applied' && isOf(item, row, present.row, parts))
+      differences.push(differenceOf(row, item.status === 'superseded' ? 'superseded' : 'discarded', item.id, parts));
+    else differences.push(differenceOf(row, await reasonOf(row, present.row, item, parts), null, parts));
+  }
+  return { differences, changed };
+}
+
+async function reasonOf(row: Differing, present: PgRow | null, item: SettledItem | null, parts: ExplainParts): Promise<DifferenceReason> {
+  if (present === null) return 'surplus';
+  if (await isDropped(present, row.eventKey, parts)) return 'dropped';
+  return item !== null && item.status !== 'applied' && row.target.cells === null ? 'partial' : 'lost';
+}
+
+function differenceOf(row: Differing, reason: DifferenceReason, item: string | null, { compared }: ExplainParts): Difference {
+  const { eventKey: key, source, target } = row;
+  if (source.cells === null) return { key, kind: 'surplus', reason, columns: [], item };
+  if (target.cells === null) return { key, kind: 'missing', reason, columns: [], item };
+  return { key, kind: 'changed', reason, columns: differingColumns(source.cells, target.cells, compared), item };
+}
+
+const differingColumns = (source: string, target: string, compared: readonly string[]): string[] =>
+  differingCells(source, target).flatMap((i) => compared[i] ?? []);
+
+/** Whether the row is at the source what an item, which was never written, would have made of it: in all that differs. */
+function isOf({ event }: SettledItem, row: Differing, present: PgRow | null, { compared, dataset }: ExplainParts): boolean {
+  if (present === null) return (event.op === 'delete' && event.key === row.eventKey) || event.movedFrom === row.eventKey;
+  const given = event.after?.encoded ?? null;
+  if (given === null || event.key !== row.eventKey) return false;
+  const { source, target } = row;
+  const names = source.cells === null || target.cells === null ? compared : differingColumns(source.cells, target.cells, compared);
+  return names.every((name) => {
+    const there = columnOf(event, name);
+    const here = dataset.columns.findIndex((column) => column.name === name);
+    return there >= 0 && here >= 0 && isSameCell(given, there, present, here);
+  });
+}
+
+const columnOf = ({ dataset }: ChangeEvent, name: string): number => dataset.columns.findIndex((column) => column.name === name);
+
+function isSameCell(one: EncodedRow, oneColumn: number, other: EncodedRow, otherColumn: number): boolean {
+  const [first, second] = [cellOf(one, oneColumn), cellOf(other, otherColumn)];
+  if (first === 'unchanged' || second === 'unchanged') return false;
+  return first === null || second === null ? first === second : Buffer.compare(first, second) === 0;
+}
+
+function cellOf({ bytes, cells, at }: EncodedRow, column: number): Uint8Array | 'unchanged' | null {
+  const from = cells[at + 2 * column] ?? 0;
+  const length = cells[at + 2 * column + 1] ?? CELL_UNCHANGED;
+  if (length === CELL_UNCHANGED) return 'unchanged';
+  return length < 0 ? null : bytes.subarray(from, from + length);
+}
+
+/** Whether a rule would throw the row away as it is now; what was thrown away leaves no other trace. */
+async function isDropped(row: PgRow, key: string, { quality, dataset, lane, signal }: ExplainParts): Promise<boolean> {
+  const event: ChangeEvent = {
+    op: 'read',
+    before: null,
+    after: row,
+    dataset,
+    key,
+    movedFrom: null,
+    version: '' as Version, // Judged, and never written.
+    ordinal: 0,
+    committedAtMs: 0,
+  };
+  const batch = new Batch([event], { lane, position: '' as Position }, 'snapshot');
+  try {
+    await quality.run(batch, signal);
+  } catch (error) {
+    // It would halt the lane, and not be dropped.
+    if (error instanceof PipelineError && error.after === 'operator') return false;
+    throw error;
+  }
+  return batch.verdicts[0] === Verdict.Drop;
+}

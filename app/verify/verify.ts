@@ -1,0 +1,304 @@
+/**
+ * Holds a pipeline's target against its source while both go on: the target is the source without what is in quarantine, was given up or
+ * thrown away. What is proved is named by a place in the source's log: everything committed before it is at the target as it should be.
+ */
+import type { Clock } from '../../core/clock.ts';
+import { PipelineError } from '../../core/errors.ts';
+import type { DatasetName, LaneId, Position } from '../../core/event.ts';
+import { toLsn, toLsnNumber } from '../../core/position.ts';
+import { SourceRows, type SourceTable, tablesBeingCopied } from '../../cdc/postgres/source-rows.ts';
+import { qualityStage } from '../../quality/stage.ts';
+import { TargetRows, type TargetTable } from '../../sync/postgres/target-rows.ts';
+import { quoteIdent } from '../../wire/postgres/ident.ts';
+import {
+  cellTexts,
+  commonHash,
+  type ComparedTable,
+  type HashKind,
+  isOrderedAlike,
+  RowSums,
+  type SideColumn,
+} from '../../wire/postgres/row-sums.ts';
+import { laneOf, partsOf } from '../config.ts';
+import type { Config, PipelineConfig } from '../config-schema.ts';
+import { sourceOptions } from '../connect.ts';
+import type { RuleFile } from '../rule-files.ts';
+import { type Difference, type DifferenceReason, explain, isExplained, REASONS } from './explain.ts';
+import { type Differing, Suspects } from './suspects.ts';
+import { TableWalk } from './table.ts';
+
+export interface VerifyOptions {
+  readonly config: Config;
+  readonly name: string;
+  readonly pipeline: PipelineConfig;
+  readonly rules: ReadonlyMap<DatasetName, RuleFile>;
+  /** Those to verify; null: all of the pipeline. */
+  readonly datasets: readonly DatasetName[] | null;
+  /** A table is left where so many rows differ without an explanation; so many differing rows are named. */
+  readonly differencesMax: number;
+  /** How long a row may stay unknown, and a lane may stand still. */
+  readonly waitMs: number;
+  readonly rowsPerSecond: number | null;
+  readonly onProgress: (progress: VerifyProgress) => void;
+  readonly clock: Clock;
+  readonly signal: AbortSignal;
+}
+
+export type VerifyProgress =
+  | { readonly kind: 'waiting'; readonly lane: LaneId; readonly behindBytes: number }
+  | {
+      readonly kind: 'comparing';
+      readonly dataset: DatasetName;
+      readonly rows: number;
+      readonly rowsEstimated: number | null;
+      readonly differing: number;
+    };
+
+export interface TableResult {
+  readonly pipeline: string;
+  readonly dataset: DatasetName;
+  /** `verified`: every row was looked at. `copying`: its first copy is not done. `left`: too many rows differ, and the rest was not looked at. */
+  readonly state: 'verified' | 'copying' | 'left';
+  /** Whether it was verified, and every difference is explained. */
+  readonly equal: boolean;
+  /** Rows of the source that were looked at. */
+  readonly rows: number;
+  /** Differing rows by reason. */
+  readonly counts: Readonly<Record<DifferenceReason, number>>;
+  /** The first of them, those without an explanation before the others. */
+  readonly differences: readonly Difference[];
+  /** Columns whose values the target makes itself. */
+  readonly leftOut: readonly string[];
+}
+
+export interface PipelineResult {
+  readonly pipeline: string;
+  /** What was committed at the source before this place of its log was compared; an LSN as PostgreSQL writes it. */
+  readonly through: string;
+  /** Whether the lane stood still: what it has not brought yet could not be told from what is lost. */
+  readonly laneStands: boolean;
+  readonly tables: readonly TableResult[];
+}
+
+/** The pipeline has never run. */
+export class NothingToVerify extends Error {
+  override readonly name = 'NothingToVerify';
+}
+
+const POLL_MS = 50;
+/** Cells that one look at suspects may take. */
+const LOOK_CELLS_MAX = 20_000;
+
+export async function verifyPipeline(options: VerifyOptions): Promise<PipelineResult> {
+  const { config, name, pipeline, rules, datasets, signal, clock } = options;
+  const parts = partsOf(config, pipeline);
+  const { schema, url } = parts.target;
+  await using source = await SourceRows.open(sourceOptions(config, pipeline, clock), signal);
+  await using target = await TargetRows.open({ name: pipeline.target, url: url.reveal(), schema }, signal);
+  const lane = laneOf(pipeline.source, parts.source);
+  if ((await target.position(lane)) === null) throw new NothingToVerify(`the pipeline ${name} has never run: its lane has no checkpoint`);
+  const hash = await commonHash(source.sql, target.sql);
+  const through = await placeToVerify(source, options);
+  const caughtUp = await catchUp(source, target, lane, through, options);
+  const notCopied = tablesBeingCopied(caughtUp.position);
+  const quality = qualityStage(new Map([...rules].map(([dataset, { contract }]) => [dataset, contract])));
+  const tables: TableResult[] = [];
+  for (const table of parts.source.tables) {
+    const dataset = `${pipeline.source}.${table}` as DatasetName;
+    if (datasets !== null && !datasets.includes(dataset)) continue;
+    const waitMs = caughtUp.laneStands ? 0 : options.waitMs;
+    tables.push(
+      notCopied.has(table)
+        ? copying(name, dataset)
+        : await verifyTable({ ...options, waitMs }, { source, target, lane, hash, quality, table, dataset }),
+    );
+  }
+  return { pipeline: name, through: toLsn(through), laneStands: caughtUp.laneStands, tables };
+}
+
+/** A place in the log such that whoever looks from now on sees everything committed before it. */
+async function placeToVerify(source: SourceRows, { waitMs, clock, signal }: VerifyOptions): Promise<string> {
+  const place = await source.mark();
+  const deadline = clock.monotonic() + waitMs;
+  while (!(await source.settle(signal))) {
+    signal.throwIfAborted();
+    if (clock.monotonic() > deadline) {
+      throw new PipelineError(
+        'SOURCE_UNREACHABLE',
+        'comparing with the source: its commits wait for a synchronous standby that does not answer',
+      );
+    }
+  }
+  return place;
+}
+
+/** Waits while the lane comes nearer to the place. */
+async function catchUp(
+  source: SourceRows,
+  target: TargetRows,
+  lane: LaneId,
+  place: string,
+  { waitMs, clock, signal, onProgress, name }: VerifyOptions,
+): Promise<{ readonly position: Position; readonly laneStands: boolean }> {
+  let last: Position | null = null;
+  let movedAtMs = clock.monotonic();
+  for (;;) {
+    signal.throwIfAborted();
+    const position = await target.position(lane);
+    if (position === null) throw new NothingToVerify(`the lane of the pipeline ${name} is gone`);
+    if (position.slice(0, 16) >= place) return { position, laneStands: false };
+    if (position !== last) movedAtMs = clock.monotonic();
+    last = position;
+    const isOver = clock.monotonic() - movedAtMs > waitMs || !(await source.isRead());
+    if (isOver) return { position, laneStands: true };
+    onProgress({ kind: 'waiting', lane, behindBytes: Number(toLsnNumber(place) - toLsnNumber(position)) });
+    await clock.sleep(POLL_MS, signal);
+  }
+}
+
+interface TableParts {
+  readonly source: SourceRows;
+  readonly target: TargetRows;
+  readonly lane: LaneId;
+  readonly hash: HashKind;
+  readonly quality: ReturnType<typeof qualityStage>;
+  readonly table: string;
+  readonly dataset: DatasetName;
+}
+
+async function verifyTable(options: VerifyOptions, parts: TableParts): Promise<TableResult> {
+  const { waitMs, clock, signal, differencesMax, rowsPerSecond, onProgress } = options;
+  const { source, target, lane, quality } = parts;
+  const table = await source.table(parts.table);
+  const { dataset } = table.relation;
+  const sides = sidesOf(table, await target.table(dataset), parts);
+  const [sourceSums, targetSums] = [new RowSums(source.sql, sides.source), new RowSums(target.sql, sides.target)];
+  const suspects = new Suspects({ source, target, table, dataset, lane, sourceSums, targetSums, waitMs, clock, signal });
+  const tally = new Tally(differencesMax);
+  const isLate = ({ sinceMs }: Differing): boolean => clock.monotonic() - sinceMs >= waitMs;
+  const explaining = { source, target, table, dataset, lane, compared: sides.compared, quality, isLate, signal };
+  const walk = new TableWalk({
+    source: sourceSums,
+    target: targetSums,
+    isRanged: sides.isRanged,
+    suspects,
+    suspectsMax: Math.max(20, Math.min(1000, Math.floor(LOOK_CELLS_MAX / sides.compared.length))),
+    rowsPerSecond,
+    clock,
+    signal,
+    onDiffering: async (rows: readonly Differing[]) => {
+      const { differences, changed } = await explain(rows, explaining);
+      for (const difference of differences) tally.add(difference);
+      for (const { key, sinceMs } of changed) suspects.add(key, sinceMs);
+      return !tally.isFull;
+    },
+    onRows: (rows) =>
+      onProgress({ kind: 'comparing', dataset: dataset.name, rows, rowsEstimated: table.rowsEstimated, differing: tally.size }),
+  });
+  await walk.run();
+  const state = tally.isFull ? 'left' : 'verified';
+  const { counts, differences } = tally;
+  return {
+    pipeline: options.name,
+    dataset: dataset.name,
+    state,
+    equal: state === 'verified' && REASONS.every((reason) => isExplained(reason) || counts[reason] === 0),
+    rows: walk.rows,
+    counts,
+    differences,
+    leftOut: sides.leftOut,
+  };
+}
+
+interface Sides {
+  readonly source: ComparedTable;
+  readonly target: ComparedTable;
+  readonly compared: readonly string[];
+  readonly leftOut: readonly string[];
+  readonly isRanged: boolean;
+}
+
+/** The table as each of the two servers has it, with texts that are the same where the rows are. */
+function sidesOf(here: SourceTable, there: TargetTable, { source, hash }: TableParts): Sides {
+  const { columns, key } = here.relation.dataset;
+  const pairs = columns.map((_, i) => pairOf(here.columns[i], there.columns[i] ?? null, source.guarded));
+  const compared = columns.flatMap(({ name }, i) => (pairs[i] === null ? [] : [name]));
+  const leftOut = columns.flatMap(({ name }, i) => (pairs[i] === null ? [name] : []));
+  const kept = pairs.filter((pair) => pair !== null);
+  const keyPairs = key.flatMap((i) => pairs[i] ?? []);
+  return {
+    source: {
+      from: here.from,
+      version: here.version,
+      filter: here.filter,
+      hash,
+      cells: kept.map(({ texts }) => texts.source),
+      key: keyPairs.map(({ source: { name, base }, texts }) => ({ name: `t.${quoteIdent(name)}`, type: base, text: texts.source })),
+    },
+    target: {
+      from: there.from,
+      version: there.version,
+      filter: null,
+      hash,
+      cells: kept.map(({ texts }) => texts.target),
+      key: keyPairs.map(({ target: { name, base }, texts }) => ({ name: `t.${quoteIdent(name)}`, type: base, text: texts.target })),
+    },
+    compared,
+    leftOut,
+    isRanged: there.ranged && keyPairs.every((pair) => isOrderedAlike(pair.source, pair.target)),
+  };
+}
+
+function pairOf(source: SideColumn | undefined, target: SideColumn | null, guarded: boolean) {
+  return source === undefined || target === null ? null : { source, target, texts: cellTexts(source, target, guarded) };
+}
+
+/** Differences counted, the first of them kept. */
+class Tally {
+  readonly counts: Record<DifferenceReason, number> = newCounts();
+  readonly #keptMax: number;
+  readonly #unexplained: Difference[] = [];
+  readonly #explained: Difference[] = [];
+  size = 0;
+
+  constructor(keptMax: number) {
+    this.#keptMax = keptMax;
+  }
+
+  get isFull(): boolean {
+    return this.#unexplained.length >= this.#keptMax;
+  }
+
+  get differences(): readonly Difference[] {
+    return [...this.#unexplained, ...this.#explained].slice(0, this.#keptMax);
+  }
+
+  add(difference: Difference): void {
+    this.size++;
+    this.counts[difference.reason]++;
+    const kept = isExplained(difference.reason) ? this.#explained : this.#unexplained;
+    if (kept.length < this.#keptMax) kept.push(difference);
+  }
+}
+
+const newCounts = (): Record<DifferenceReason, number> => ({
+  held: 0,
+  discarded: 0,
+  superseded: 0,
+  dropped: 0,
+  partial: 0,
+  lost: 0,
+  surplus: 0,
+  undecided: 0,
+});
+
+const copying = (pipeline: string, dataset: DatasetName): TableResult => ({
+  pipeline,
+  dataset,
+  state: 'copying',
+  equal: false,
+  rows: 0,
+  counts: newCounts(),
+  differences: [],
+  leftOut: [],
+});

@@ -1,0 +1,257 @@
+/**
+ * The source's side of a comparison with a target: its tables as checksums, places in its log, and which transactions a look may have missed.
+ *
+ * A look at rows is only worth something beside a lane's checkpoint if it is known what the look has seen. What it shows had committed before the
+ * place that is asked for *after* it. The other way round there is a gap: PostgreSQL writes a commit into the log, from which the lane reads it, a
+ * moment before it lets others see it (with a synchronous standby that hangs, much longer). `settle` waits until that moment is over.
+ */
+import { type Clock, systemClock } from '../../core/clock.ts';
+import { PipelineError } from '../../core/errors.ts';
+import { CELL_NULL, type Dataset, keyOf, type Position, ValueRow } from '../../core/event.ts';
+import { fromLsn } from '../../core/position.ts';
+import type { PgConnection, PgResult } from '../../wire/postgres/connection.ts';
+import { quoteIdent, quoteLiteral } from '../../wire/postgres/ident.ts';
+import { Format, FrontendWriter } from '../../wire/postgres/messages.ts';
+import { type PgRelation, PgRow } from '../../wire/postgres/row.ts';
+import {
+  COMPARING,
+  describeColumns,
+  keyRows,
+  type KeyTexts,
+  plainTable,
+  type RowSight,
+  type RowSums,
+  searchBy,
+  type SideColumn,
+} from '../../wire/postgres/row-sums.ts';
+import { Datasets, readTable } from './catalog.ts';
+import { closeSoon, connectSource } from './connect.ts';
+import { sourceFailure } from './failures.ts';
+import { parsePlace } from './lane-position.ts';
+import { readSlot } from './slot.ts';
+import type { PostgresSourceOptions } from './source.ts';
+import { PLACE_MARK } from './stream.ts';
+
+export interface SourceTable {
+  readonly relation: PgRelation;
+  /** As `ComparedTable` has them. */
+  readonly from: string;
+  readonly filter: string | null;
+  readonly version: string;
+  /** In the order of the dataset's columns. */
+  readonly columns: readonly SideColumn[];
+  readonly rowsEstimated: number | null;
+}
+
+export interface SourceLook {
+  readonly sights: readonly RowSight[];
+  /** Everything that the look has seen had committed before this place: 16 hex digits. */
+  readonly lsn: string;
+  /** Transactions that were under way. */
+  readonly running: ReadonlySet<string>;
+}
+
+export interface SourceRow {
+  /** Null where there is no such row (any more). */
+  readonly row: PgRow | null;
+  readonly version: string | null;
+}
+
+/** How long a commit may take to be seen by others; only a synchronous standby that hangs makes it longer, and that is looked at by itself. */
+const SETTLE_MS = 2000;
+
+export class SourceRows implements AsyncDisposable {
+  readonly sql: PgConnection;
+  /** Whether the server can say of a text whether a type reads it (PostgreSQL 16). */
+  readonly guarded: boolean;
+  readonly #options: Pick<PostgresSourceOptions, 'name' | 'slot' | 'publication'>;
+  readonly #datasets: Datasets;
+  readonly #clock: Clock;
+  #marked = '';
+
+  private constructor(sql: PgConnection, options: Pick<PostgresSourceOptions, 'name' | 'slot' | 'publication'>, clock: Clock) {
+    this.sql = sql;
+    this.guarded = Number.parseInt(sql.parameters.get('server_version') ?? '0', 10) >= 16;
+    this.#options = options;
+    this.#datasets = new Datasets(options.name);
+    this.#clock = clock;
+  }
+
+  static async open(
+    options: Pick<PostgresSourceOptions, 'name' | 'url' | 'slot' | 'publication' | 'clock'>,
+    signal: AbortSignal,
+  ): Promise<SourceRows> {
+    // A standby that hangs must not make our marks wait for it.
+    const settings = { ...COMPARING, synchronous_commit: 'local' };
+    const sql = await connectSource(options.name, options.url, false, settings, signal);
+    signal.addEventListener('abort', () => sql.destroy(), { once: true });
+    return new SourceRows(sql, options, options.clock ?? systemClock);
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await closeSoon(this.sql);
+  }
+
+  /** Whether somebody reads the slot: without that no lane moves on. */
+  async isRead(): Promise<boolean> {
+    return (await this.#asked('reading the slot', () => readSlot(this.sql, this.#options.slot)))?.active === true;
+  }
+
+  /** Throws SOURCE_TABLE_MISSING and SOURCE_NO_KEY. `table` is `schema.table`. */
+  async table(table: string): Promise<SourceTable> {
+    return this.#asked(`looking at ${table}`, async () => {
+      await this.sql.script('set search_path = pg_catalog');
+      const present = await readTable(this.sql, table, this.#options.publication);
+      if (present === null) throw new PipelineError('SOURCE_TABLE_MISSING', `comparing ${table}: there is no such table`);
+      const relation = await this.#datasets.relationOf(this.sql, table, present.message, present);
+      const described = await describeColumns(this.sql, present.message.oid);
+      const columns = relation.dataset.columns.map(({ name }) => {
+        const column = described.get(name);
+        if (column === undefined) throw new PipelineError('BUG', `the column ${name} of ${table} is in the catalog and is not`);
+        return column;
+      });
+      await searchBy(
+        this.sql,
+        relation.dataset.key.flatMap((i) => columns[i] ?? []),
+      );
+      return {
+        relation,
+        columns,
+        filter: present.rowFilter,
+        rowsEstimated: present.rowsEstimated,
+        ...plainTable(present.schema, present.name),
+      };
+    });
+  }
+
+  /**
+   * Writes a mark into the log, behind which a running lane gets a checkpoint. Answers the mark's place: all that was seen before has
+   * committed before it, and a lane beyond it has all of that.
+   */
+  async mark(): Promise<string> {
+    const sql = `select pg_catalog.pg_logical_emit_message(true, ${quoteLiteral(`tidegate.${this.#options.slot}`)}, ${quoteLiteral(PLACE_MARK)})`;
+    this.#marked = fromLsn((await this.#asked('writing a mark', () => this.sql.query(sql))).rows[0]?.[0] ?? '');
+    return this.#marked;
+  }
+
+  /** The transactions that are under way. */
+  async running(): Promise<ReadonlySet<string>> {
+    return runningIn((await this.#asked('looking at transactions', () => this.sql.query(CURRENT_SNAPSHOT))).rows[0]?.[0]);
+  }
+
+  /**
+   * Waits until all that was committed before the call is seen by whoever looks next. False where that cannot be said: a commit waits for a standby.
+   */
+  async settle(signal: AbortSignal): Promise<boolean> {
+    const before = await this.running();
+    const deadline = this.#clock.monotonic() + SETTLE_MS;
+    let left = before;
+    while (left.size > 0 && this.#clock.monotonic() < deadline) {
+      await this.#clock.sleep(20, signal);
+      const now = await this.running();
+      left = new Set([...left].filter((xid) => now.has(xid)));
+    }
+    if (left.size === 0) return true;
+    const waiting = await this.#asked('looking at transactions', () =>
+      this.sql.query(`select backend_xid::text from pg_catalog.pg_stat_activity where wait_event = 'SyncRep' and backend_xid is not null`),
+    );
+    const low = new Set([...left].map((xid) => String(BigInt.asUintN(32, BigInt(xid)))));
+    return !waiting.rows.some(([xid]) => low.has(xid ?? ''));
+  }
+
+  /** `passed`: where the lane is known to be; there is no new mark while the last one is still on its way. */
+  async look(sums: RowSums, keys: readonly KeyTexts[], passed: string): Promise<SourceLook> {
+    const [, snapshot, sights] = await this.#asked('looking at rows', () =>
+      Promise.all([
+        this.sql.script('begin isolation level repeatable read read only'),
+        this.sql.query(CURRENT_SNAPSHOT),
+        sums.sights(keys),
+        this.sql.script('commit'),
+      ]),
+    );
+    const lsn = this.#marked <= passed ? await this.mark() : await this.#insertLsn();
+    return { sights, lsn, running: runningIn(snapshot.rows[0]?.[0]) };
+  }
+
+  /** The keys as events and the quarantine write them. */
+  async eventKeys({ relation }: SourceTable, keys: readonly KeyTexts[]): Promise<readonly string[]> {
+    const { dataset, types } = relation;
+    const columns = dataset.key.flatMap((i) => dataset.columns[i] ?? []);
+    const keyTypes = dataset.key.map((i) => types[i]);
+    const dense: Dataset = { ...dataset, columns, key: columns.map((_, i) => i) };
+    const cells = columns.map(({ native }, i) => `k.k${i}::${native}${keyTypes[i]?.format === 'text' ? '::text' : ''}`);
+    const { from, params } = keyRows(columns.length, keys);
+    const found = await this.#asked('reading keys', () =>
+      binaryQuery(this.sql, `select ${cells.join(', ')} from ${from} order by k.n`, params),
+    );
+    return found.raw.map((row) =>
+      keyOf(dense, new ValueRow(...row.map((cell, i) => (cell === null ? null : (keyTypes[i]?.decode(cell, 0, cell.length) ?? null))))),
+    );
+  }
+
+  /** The rows whole, as a lane would bring them. */
+  async rows({ relation, from, filter, version }: SourceTable, keys: readonly KeyTexts[]): Promise<readonly SourceRow[]> {
+    const { dataset, types } = relation;
+    const cells = dataset.columns.map(({ name }, i) => `t.${quoteIdent(name)}${types[i]?.format === 'text' ? '::text' : ''}`);
+    const key = dataset.key.flatMap((i) => dataset.columns[i] ?? []);
+    const matches = key.map(({ name, native }, i) => `t.${quoteIdent(name)} = k.k${i}::${native}`).join(' and ');
+    const given = keyRows(key.length, keys);
+    const filtered = filter === null ? '' : `and (${filter})`;
+    const sql = `select k.n::int4, ${version}, ${cells.join(', ')} from ${given.from} join ${from} on ${matches} ${filtered}`;
+    const found = await this.#asked('reading rows', () => binaryQuery(this.sql, sql, given.params));
+    const rows: SourceRow[] = keys.map(() => ({ row: null, version: null }));
+    for (const [n, versionBytes, ...raw] of found.raw) {
+      if (n === null || n === undefined) continue;
+      rows[n.readInt32BE(0) - 1] = { row: rowOf(relation, raw), version: versionBytes?.toString('utf8') ?? null };
+    }
+    return rows;
+  }
+
+  async #insertLsn(): Promise<string> {
+    const sql = 'select pg_catalog.pg_current_wal_insert_lsn()';
+    return fromLsn((await this.#asked('asking for the end of the log', () => this.sql.query(sql))).rows[0]?.[0] ?? '');
+  }
+
+  async #asked<T>(doing: string, work: () => Promise<T>): Promise<T> {
+    try {
+      return await work();
+    } catch (error) {
+      throw sourceFailure(error, 'reading a chunk', `${doing} at ${this.#options.name}`);
+    }
+  }
+}
+
+/** The tables, of those that the lane copies, whose copy is not done at this position. */
+export function tablesBeingCopied(position: Position): ReadonlySet<string> {
+  return new Set(
+    parsePlace(position)
+      .snapshot?.tables.filter(({ done }) => !done)
+      .map(({ table }) => table),
+  );
+}
+
+const CURRENT_SNAPSHOT = 'select pg_catalog.pg_current_snapshot()::text';
+
+/** The transactions under way in a snapshot's text: `xmin:xmax:xid,xid…`. */
+function runningIn(snapshot: string | null | undefined): ReadonlySet<string> {
+  return new Set((snapshot?.split(':')[2] ?? '').split(',').filter((xid) => xid !== ''));
+}
+
+/** A query whose cells come in binary, in `raw`. */
+async function binaryQuery(sql: PgConnection, text: string, params: readonly string[]): Promise<PgResult> {
+  const writer = new FrontendWriter(text.length + 1024).parse('', text).bind('', '', params, Format.Text, Format.Binary);
+  const [result] = await sql.exchange(writer.describe('P', '').execute().sync().bytes(), 1, true);
+  if (result === undefined) throw new PipelineError('BUG', 'a query without a result');
+  return result;
+}
+
+function rowOf(relation: PgRelation, raw: readonly (Buffer | null)[]): PgRow {
+  const cells = new Int32Array(2 * raw.length);
+  let at = 0;
+  for (const [i, bytes] of raw.entries()) {
+    cells[2 * i] = at;
+    cells[2 * i + 1] = bytes === null ? CELL_NULL : bytes.length;
+    at += bytes?.length ?? 0;
+  }
+  return new PgRow(relation, Buffer.concat(raw.filter((bytes) => bytes !== null)), cells, 0);
+}

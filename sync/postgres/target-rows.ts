@@ -1,0 +1,199 @@
+/**
+ * The target's side of a comparison with its source: its tables as checksums, and looks that see rows, the lane's place and the quarantine in one
+ * snapshot. Nothing is written.
+ */
+import type { ItemStatus } from '../../core/contracts.ts';
+import { PipelineError } from '../../core/errors.ts';
+import type { ChangeEvent, Dataset, DatasetName, LaneId, Position } from '../../core/event.ts';
+import { PgConnection } from '../../wire/postgres/connection.ts';
+import { type EventFamilies, unpackEvent } from '../../wire/postgres/event-bytes.ts';
+import { quoteQualified } from '../../wire/postgres/ident.ts';
+import {
+  absentTable,
+  COMPARING,
+  describeColumns,
+  type KeyTexts,
+  plainTable,
+  type RowSight,
+  type RowSums,
+  searchBy,
+  type SideColumn,
+} from '../../wire/postgres/row-sums.ts';
+import { targetFailure } from './failures.ts';
+import { tableName, textArray } from './tables.ts';
+
+export interface TargetTable {
+  /** As `ComparedTable` has them. */
+  readonly from: string;
+  readonly version: string;
+  /** In the order of the dataset's columns; null where the target makes the values itself. */
+  readonly columns: readonly (SideColumn | null)[];
+  /** Whether an index serves ranges of the key in the order that the dataset has. */
+  readonly ranged: boolean;
+}
+
+export interface TargetLook {
+  readonly sights: readonly RowSight[];
+  /** Where the lane stood: everything committed at the source before this place is in, 16 hex digits. */
+  readonly lsn: string;
+  /** By key as events write it: open items of the quarantine. */
+  readonly open: ReadonlySet<string>;
+}
+
+/** An item that is settled: the newest of its key. */
+export interface SettledItem {
+  readonly id: string;
+  readonly status: ItemStatus;
+  readonly event: ChangeEvent;
+}
+
+/** In `TargetLook.open` for a truncate that is held: it concerns every key. No key has this text. */
+export const EVERY_KEY = '\0';
+
+export class TargetRows implements AsyncDisposable {
+  readonly sql: PgConnection;
+  readonly #name: string;
+  readonly #schema: string;
+  readonly #families: EventFamilies = new Map();
+
+  private constructor(sql: PgConnection, name: string, schema: string) {
+    this.sql = sql;
+    this.#name = name;
+    this.#schema = schema;
+  }
+
+  static async open(
+    options: { readonly name: string; readonly url: string; readonly schema: string },
+    signal: AbortSignal,
+  ): Promise<TargetRows> {
+    try {
+      const { name, url, schema } = options;
+      const settings = { ...COMPARING, default_transaction_read_only: 'on' };
+      const sql = await PgConnection.connect({ url, applicationName: 'tidegate verify', settings }, signal);
+      signal.addEventListener('abort', () => sql.destroy(), { once: true });
+      return new TargetRows(sql, name, schema);
+    } catch (error) {
+      throw targetFailure(error, `opening the target ${options.name}`);
+    }
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.sql.close();
+  }
+
+  /** Where the lane stands; null for one that was never begun. */
+  async position(lane: LaneId): Promise<Position | null> {
+    return this.#asked('looking at the lane', async () => {
+      const known = await this.sql.query(`select to_regclass('tidegate.lanes')`);
+      if ((known.rows[0]?.[0] ?? null) === null) return null;
+      return ((await this.sql.query(LANE_SQL, [lane])).rows[0]?.[0] ?? null) as Position | null; // Written from one.
+    });
+  }
+
+  /** The dataset's table. One that is not there yet has no rows. Throws TARGET_SCHEMA where it lacks a column. */
+  async table(dataset: Dataset): Promise<TargetTable> {
+    return this.#asked(`looking at the table of ${dataset.name}`, async () => {
+      await this.sql.script('set search_path = pg_catalog');
+      const name = tableName(dataset.name);
+      const qualified = quoteQualified(this.#schema, name);
+      const oid = Number((await this.sql.query('select to_regclass($1)::oid', [qualified])).rows[0]?.[0] ?? 0);
+      if (oid === 0) {
+        const columns = dataset.columns.map((column) => ({ ...ABSENT_COLUMN, name: column.name }));
+        return { ...absentTable(dataset.columns.map((column) => column.name)), columns, ranged: true };
+      }
+      const described = await describeColumns(this.sql, oid);
+      const missing = dataset.columns.filter((column) => !described.has(column.name));
+      if (missing.length > 0) {
+        const names = missing.map((column) => column.name).join(', ');
+        throw new PipelineError('TARGET_SCHEMA', `${qualified} at the target lacks the column ${names} of ${dataset.name}`);
+      }
+      const columns = dataset.columns.map((column) => {
+        const found = described.get(column.name);
+        return found === undefined || found.generated ? null : found;
+      });
+      const key = dataset.key.flatMap((i) => columns[i] ?? []);
+      if (key.length < dataset.key.length)
+        throw new PipelineError('TARGET_SCHEMA', `${qualified} at the target makes values of its key itself`);
+      await searchBy(this.sql, key);
+      const indexed = await this.sql.query(INDEX_SQL, [oid, textArray(key.map((column) => column.name))]);
+      return { ...plainTable(this.#schema, name), columns, ranged: indexed.rows.length > 0 };
+    });
+  }
+
+  /** Rows, the lane's place and the quarantine, all in one snapshot. `eventKeys` are the keys as events write them. */
+  async look(
+    sums: RowSums,
+    lane: LaneId,
+    dataset: DatasetName,
+    keys: readonly KeyTexts[],
+    eventKeys: readonly string[],
+  ): Promise<TargetLook> {
+    const given = [dataset, textArray([...eventKeys, ''])];
+    const [, place, sights, items] = await this.#asked('looking at rows', () =>
+      Promise.all([
+        this.sql.script('begin isolation level repeatable read read only'),
+        this.sql.query(LANE_SQL, [lane]),
+        sums.sights(keys),
+        this.sql.query(OPEN_SQL, given),
+        this.sql.script('commit'),
+      ]),
+    );
+    const open = new Set<string>();
+    for (const [key, movedFrom, op] of items.rows) {
+      open.add(op === 'truncate' ? EVERY_KEY : (key ?? ''));
+      if (movedFrom !== null && movedFrom !== undefined) open.add(movedFrom);
+    }
+    return { sights, lsn: (place.rows[0]?.[0] ?? '').slice(0, 16), open };
+  }
+
+  /** Of each key the newest item that is settled, whatever became of it. */
+  async settled(dataset: DatasetName, eventKeys: readonly string[]): Promise<ReadonlyMap<string, SettledItem>> {
+    const { rows } = await this.#asked('looking into the quarantine', () => this.sql.query(SETTLED_SQL, [dataset, textArray(eventKeys)]));
+    return new Map(
+      rows.map(([key, id, status, event]) => [
+        key ?? '',
+        // A check constraint holds the status.
+        { id: id ?? '', status: status as ItemStatus, event: unpackEvent(Buffer.from((event ?? '').slice(2), 'hex'), this.#families) },
+      ]),
+    );
+  }
+
+  async #asked<T>(doing: string, work: () => Promise<T>): Promise<T> {
+    try {
+      return await work();
+    } catch (error) {
+      throw targetFailure(error, `${doing} at ${this.#name}`);
+    }
+  }
+}
+
+/** Of a table that is not there: compared as text, and as empty. */
+const ABSENT_COLUMN = { oid: 25, type: 'text', base: 'text', bytewise: true, schema: 'pg_catalog', generated: false };
+
+const LANE_SQL = 'select position from tidegate.lanes where lane = $1';
+
+/** One condition each, so that the indices of the open items serve both. A truncate has the empty key, as a row may have. */
+const OPEN_SQL = `
+  select key, moved_from, op from tidegate.quarantine
+   where dataset = $1 and key = any($2::text[]) and status in ('held', 'waiting', 'released')
+  union all
+  select key, moved_from, op from tidegate.quarantine
+   where dataset = $1 and moved_from = any($2::text[]) and status in ('held', 'waiting', 'released')`;
+
+/** Read whole, once: only the open items have an index by key. */
+const SETTLED_SQL = `
+  with found as (
+    select id, key, moved_from, version from tidegate.quarantine
+     where dataset = $1 and status in ('applied', 'superseded', 'discarded') and (key = any($2::text[]) or moved_from = any($2::text[]))),
+  newest as (
+    select distinct on (k) k, id
+      from (select key as k, id, version from found union all select moved_from, id, version from found) u
+     where k = any($2::text[]) order by k, version desc)
+  select n.k, q.id, q.status, q.event from newest n join tidegate.quarantine q on q.id = n.id`;
+
+const INDEX_SQL = `
+  select from pg_index i
+   where i.indrelid = $1::oid and i.indisunique and i.indisvalid and i.indpred is null and i.indexprs is null
+     and (select array_agg(a.attname::text order by k.n)
+            from unnest((i.indkey::int2[])[0:i.indnkeyatts - 1]) with ordinality k(attnum, n)
+            join pg_attribute a on a.attrelid = i.indrelid and a.attnum = k.attnum) = $2::text[]`;

@@ -1,0 +1,285 @@
+/**
+ * The rows of a table as checksums, by ranges of its key or row by row: computed inside the database, by the same SQL on two servers, so that two
+ * tables are compared without moving their rows. A row is a hash of the texts of its cells; a range is the number of its rows and the XOR of
+ * their hashes, in which no row can take another's place, for each has its key in it.
+ */
+import type { PgConnection, PgResult } from './connection.ts';
+import { quoteIdent, quoteQualified } from './ident.ts';
+
+/** A key as texts of its columns, in the order of the key. */
+export type KeyTexts = readonly string[];
+
+/** From behind `after` up to and with `to`; null: without a bound. */
+export interface KeyRange {
+  readonly after: KeyTexts | null;
+  readonly to: KeyTexts | null;
+}
+
+export interface RangeSum {
+  readonly rows: number;
+  readonly sum: string;
+}
+
+export interface RowHash {
+  readonly key: KeyTexts;
+  readonly hash: string;
+}
+
+/** One row as it stood in one snapshot; all null where there is none. */
+export interface RowSight {
+  /** The hashes of its cells in order, as the text of an array; equal texts are equal rows. */
+  readonly cells: string | null;
+  /** Which version of the row it is (table, place and transaction): the same text is the same version, and nothing was written in between. */
+  readonly version: string | null;
+}
+
+/** A column as one server has it. */
+export interface SideColumn {
+  readonly name: string;
+  readonly oid: number;
+  /** The type as SQL, with its modifier. */
+  readonly type: string;
+  /** The same without. */
+  readonly base: string;
+  /** Whether its texts sort by their bytes; true as well where the type has no collation. */
+  readonly bytewise: boolean;
+  /** The schema of the type. */
+  readonly schema: string;
+  /** Whether the server makes its values itself. */
+  readonly generated: boolean;
+}
+
+/** A table as one server has it; `cells` and `key` are in the same order on both. */
+export interface ComparedTable {
+  /** `"schema"."table" t`, or a query under the same alias. */
+  readonly from: string;
+  /** Of the rows that count, as SQL; null: every row. */
+  readonly filter: string | null;
+  readonly key: readonly { readonly name: string; readonly type: string; readonly text: string }[];
+  /** SQL of the cells' texts. */
+  readonly cells: readonly string[];
+  readonly version: string;
+  readonly hash: HashKind;
+}
+
+/** `native`: PostgreSQL's own hash of a text, which depends on the encoding and on the machine's byte order. `portable`: three times as dear. */
+export type HashKind = 'native' | 'portable';
+
+/** Settings of a session that compares: texts look the same everywhere, the index of the key is used, and policies never hide rows. */
+export const COMPARING: Readonly<Record<string, string>> = {
+  search_path: 'pg_catalog',
+  lc_monetary: 'C',
+  row_security: 'off',
+  statement_timeout: '0',
+  lock_timeout: '0',
+  idle_in_transaction_session_timeout: '60s',
+  default_transaction_isolation: 'read committed',
+  jit: 'off',
+  enable_seqscan: 'off',
+  enable_bitmapscan: 'off',
+  enable_hashjoin: 'off',
+  enable_mergejoin: 'off',
+  max_parallel_workers_per_gather: '0',
+};
+
+/** The hash that means the same on both servers. */
+export async function commonHash(one: PgConnection, other: PgConnection): Promise<HashKind> {
+  const probe = `select pg_catalog.hashtextextended('Tidegate' collate "C", 0), pg_catalog.current_setting('server_encoding')`;
+  const [first, second] = await Promise.all([one.query(probe), other.query(probe)]);
+  return JSON.stringify(first.rows) === JSON.stringify(second.rows) ? 'native' : 'portable';
+}
+
+function hashOf(text: string, kind: HashKind): string {
+  return kind === 'native'
+    ? `pg_catalog.hashtextextended((${text}) collate "C", 0)`
+    : `('x' || pg_catalog."left"(pg_catalog.md5(pg_catalog.convert_to(${text}, 'UTF8')), 16))::bit(64)::int8`;
+}
+
+const PLAIN_TABLE_VERSION = `t.tableoid::text || ' ' || t.ctid::text || ' ' || t.xmin::text`;
+
+/** A table that is there. */
+export const plainTable = (schema: string, name: string): Pick<ComparedTable, 'from' | 'version'> => ({
+  from: `${quoteQualified(schema, name)} t`,
+  version: PLAIN_TABLE_VERSION,
+});
+
+/** A table that is not there yet, as an empty one. */
+export const absentTable = (columns: readonly string[]): Pick<ComparedTable, 'from' | 'version'> => ({
+  from: `(select ${columns.map((name) => `null::text as ${quoteIdent(name)}`).join(', ')} where false) t`,
+  version: `''`,
+});
+
+const DESCRIBE_COLUMNS = `
+  select a.attname, a.atttypid, pg_catalog.format_type(a.atttypid, a.atttypmod), pg_catalog.format_type(a.atttypid, -1),
+         a.attcollation = 0
+           or coalesce(c.collprovider = 'c' and c.collcollate in ('C', 'POSIX'), false)
+           or coalesce(c.collprovider = 'd' and d.datcollate in ('C', 'POSIX')
+                       and coalesce(pg_catalog.to_jsonb(d) ->> 'datlocprovider', 'c') = 'c', false),
+         n.nspname, a.attgenerated <> '' or a.attidentity = 'a'
+    from pg_catalog.pg_attribute a
+    join pg_catalog.pg_type t on t.oid = a.atttypid join pg_catalog.pg_namespace n on n.oid = t.typnamespace
+    left join pg_catalog.pg_collation c on c.oid = a.attcollation
+    join pg_catalog.pg_database d on d.datname = pg_catalog.current_database()
+   where a.attrelid = $1::pg_catalog.oid and a.attnum > 0 and not a.attisdropped`;
+
+/** A table's columns by name. To be asked while the search path is that of COMPARING, so that names of types come out qualified. */
+export async function describeColumns(sql: PgConnection, table: number): Promise<ReadonlyMap<string, SideColumn>> {
+  const { rows } = await sql.query(DESCRIBE_COLUMNS, [table]);
+  return new Map(
+    rows.map(([name, oid, type, base, bytewise, schema, generated]) => [
+      name ?? '',
+      {
+        name: name ?? '',
+        oid: Number(oid),
+        type: type ?? '',
+        base: base ?? '',
+        bytewise: bytewise === 't',
+        schema: schema ?? '',
+        generated: generated === 't',
+      },
+    ]),
+  );
+}
+
+/** Where operators of the key's types are found: an extension's type brings its own. */
+export async function searchBy(sql: PgConnection, key: readonly SideColumn[]): Promise<void> {
+  const schemas = new Set(['pg_catalog', ...key.map(({ schema }) => schema)]);
+  await sql.script(`set search_path = ${[...schemas].map(quoteIdent).join(', ')}`);
+}
+
+/** Keys as parameters, and the rows of them: `k` with the columns `k0`, `k1` …, and their number `n`, from 1. */
+export function keyRows(columns: number, keys: readonly KeyTexts[]): { readonly from: string; readonly params: readonly string[] } {
+  const places = Array.from({ length: columns }, (_, i) => i);
+  const arrays = places.map((i) => `pg_catalog.unnest($${i + 1}::text[])`).join(', ');
+  return {
+    from: `rows from (${arrays}) with ordinality k(${places.map((i) => `k${i}`).join(', ')}, n)`,
+    params: places.map((i) => textArray(keys.map((texts) => texts[i] ?? ''))),
+  };
+}
+
+/** Built-in types whose order is the same everywhere, by what compares with what. Those with a collation count where it is bytewise. */
+const ORDERS: readonly (readonly number[])[] = [
+  [20, 21, 23], // integers
+  [25, 1043], // text and varchar
+  ...[16, 17, 26, 700, 701, 869, 1042, 1082, 1083, 1114, 1184, 1700, 2950].map((oid) => [oid]),
+];
+
+/** Whether a range of this key holds the same keys on both servers. */
+export function isOrderedAlike(source: SideColumn, target: SideColumn): boolean {
+  return source.bytewise && target.bytewise && ORDERS.some((oids) => oids.includes(source.oid) && oids.includes(target.oid));
+}
+
+/** OIDs below are the same on every server. */
+const FIRST_USER_OID = 16_384;
+const TEXTS: ReadonlySet<number> = new Set([19, 25, 1042, 1043]);
+
+/**
+ * One cell as text on either side: what the target would hold of the source's value. Where its type is another, the source reads its value as that
+ * first. `guarded`: the source can say whether it can (PostgreSQL 16); else a value that it cannot read fails the statement.
+ */
+export function cellTexts(source: SideColumn, target: SideColumn, guarded: boolean): { readonly source: string; readonly target: string } {
+  const here = `t.${quoteIdent(source.name)}::text`;
+  const there = `t.${quoteIdent(target.name)}::text`;
+  const same = source.type === target.type || (source.oid === target.oid && source.oid >= FIRST_USER_OID);
+  if (same || target.oid >= FIRST_USER_OID || TEXTS.has(target.oid)) return { source: here, target: there };
+  const type = target.oid === 1560 || target.oid === 1562 ? target.base : target.type; // A bit string is never cut.
+  const read = `${here}::${type}::text`;
+  if (!guarded) return { source: read, target: there };
+  const literal = `'${type.replaceAll("'", "''")}'`;
+  return { source: `case when pg_catalog.pg_input_is_valid(${here}, ${literal}) then ${read} else ${here} end`, target: there };
+}
+
+/** Reads one table for a comparison. Every method is one statement, with a snapshot of its own. */
+export class RowSums {
+  readonly #sql: PgConnection;
+  readonly #table: ComparedTable;
+  readonly #keyTexts: string;
+  readonly #keyNames: string;
+  readonly #rowHash: string;
+
+  constructor(sql: PgConnection, table: ComparedTable) {
+    this.#sql = sql;
+    this.#table = table;
+    this.#keyTexts = table.key.map(({ text }) => text).join(', ');
+    this.#keyNames = table.key.map(({ name }) => name).join(', ');
+    this.#rowHash = hashOf(`row(${table.cells.join(', ')})::text`, table.hash);
+  }
+
+  /** The key of the n-th row of a range; null where it has fewer. */
+  async boundary(range: KeyRange, rows: number): Promise<KeyTexts | null> {
+    const { where, params } = this.#within(range);
+    const sql = `select ${this.#keyTexts} from ${this.#table.from} ${where} order by ${this.#keyNames} offset ${rows - 1} limit 1`;
+    const row = (await this.#sql.query(sql, params)).rows[0];
+    return row === undefined ? null : row.map(textOf);
+  }
+
+  async sum(range: KeyRange): Promise<RangeSum> {
+    const { where, params } = this.#within(range);
+    const sql = `select pg_catalog.count(*), coalesce(pg_catalog.bit_xor(${this.#rowHash}), 0) from ${this.#table.from} ${where}`;
+    const [rows, sum] = (await this.#sql.query(sql, params)).rows[0] ?? [];
+    return { rows: Number(rows), sum: sum ?? '' };
+  }
+
+  /** The rows of a range, or the first of them, in order. */
+  async list(range: KeyRange, rowsMax: number | null = null): Promise<readonly RowHash[]> {
+    const { where, params } = this.#within(range);
+    const limit = rowsMax === null ? '' : `limit ${rowsMax}`;
+    const sql = `select ${this.#keyTexts}, ${this.#rowHash} from ${this.#table.from} ${where} order by ${this.#keyNames} ${limit}`;
+    return rowHashes(await this.#sql.query(sql, params));
+  }
+
+  /** The rows that there are of these keys. */
+  async listOf(keys: readonly KeyTexts[]): Promise<readonly RowHash[]> {
+    if (keys.length === 0) return [];
+    const { from, params } = this.#joined(keys);
+    return rowHashes(await this.#sql.query(`select ${this.#keyTexts}, ${this.#rowHash} from ${from}`, params));
+  }
+
+  /** What there is of each key, in the order of `keys`. */
+  async sights(keys: readonly KeyTexts[]): Promise<readonly RowSight[]> {
+    if (keys.length === 0) return [];
+    const { from, params } = this.#joined(keys);
+    const cells = this.#table.cells.map((text) => hashOf(text, this.#table.hash)).join(', ');
+    const { rows } = await this.#sql.query(`select k.n, array[${cells}]::int8[]::text, ${this.#table.version} from ${from}`, params);
+    const sights: RowSight[] = keys.map(() => ({ cells: null, version: null }));
+    for (const [n, hashes = null, version = null] of rows) sights[Number(n) - 1] = { cells: hashes, version };
+    return sights;
+  }
+
+  #within({ after, to }: KeyRange): { where: string; params: string[] } {
+    const { filter, key } = this.#table;
+    const params: string[] = [];
+    const conditions = filter === null ? [] : [`(${filter})`];
+    const bound = (operator: string, texts: KeyTexts | null): void => {
+      if (texts === null) return;
+      const places = key.map(({ type }, i) => `$${params.push(texts[i] ?? '')}::text::${type}`);
+      conditions.push(`(${this.#keyNames}) ${operator} (${places.join(', ')})`);
+    };
+    bound('>', after);
+    bound('<=', to);
+    return { where: conditions.length === 0 ? '' : `where ${conditions.join(' and ')}`, params };
+  }
+
+  #joined(keys: readonly KeyTexts[]): { from: string; params: readonly string[] } {
+    const { key, filter, from } = this.#table;
+    const matches = key.map(({ name, type }, i) => `${name} = k.k${i}::${type}`).join(' and ');
+    const filtered = filter === null ? '' : ` and (${filter})`;
+    const given = keyRows(key.length, keys);
+    return { from: `${given.from} join ${from} on ${matches}${filtered}`, params: given.params };
+  }
+}
+
+/** The places of the cells in which two sights of a row differ. */
+export function differingCells(one: string, other: string): readonly number[] {
+  const [first, second] = [one, other].map((text) => text.slice(1, -1).split(','));
+  return (first ?? []).flatMap((hash, i) => (hash === second?.[i] ? [] : [i]));
+}
+
+const textOf = (text: string | null): string => text ?? '';
+
+const rowHashes = ({ rows }: PgResult): RowHash[] => rows.map((row) => ({ key: row.slice(0, -1).map(textOf), hash: row.at(-1) ?? '' }));
+
+/** A text[] literal. */
+function textArray(texts: readonly string[]): string {
+  return `{${texts.map((text) => `"${text.replaceAll(/["\\]/g, '\\$&')}"`).join(',')}}`;
+}
