@@ -216,7 +216,7 @@ export class CarefulRoad {
       to,
     );
     const { writes } = this.#parts;
-    return { folded, plan: await (inTransaction ? writes.planInside(folded, batch.scores) : writes.plan(folded, batch.scores)) };
+    return { folded, plan: await writes.plan(folded, batch.scores, inTransaction ? 'inside' : 'careful') };
   }
 
   async #writeAll(batch: Batch, decision: Decision, from: number, to: number): Promise<Written> {

@@ -150,23 +150,23 @@ class Target implements PostgresSink {
     if (batch.origin === 'replay') return;
     rememberHeld(session, held);
     const folded = foldOf(batch);
-    const plan = session.writes.planKnown(folded, batch.scores, true);
+    const plan = session.writes.planKnown(folded, batch.scores, 'common');
     if (plan === null || plan.isUncertain) return;
     const ready = this.#encode(session, batch, folded, plan);
     this.#ready.set(batch, ready);
     // In vain behind a batch that was not sent itself; and never into the middle of the careful road's transaction.
     if (!follows || session.isCareful || this.#isTouched(session, batch, held)) return;
-    this.#send(session, batch, held, lease, ready);
+    this.#send(session, batch, held, lease, ready, false);
   }
 
   #encode(session: LaneSession, batch: Batch, folded: Folded, plan: Plan): Ready {
     const writer = this.#writers.pop() ?? new FrontendWriter(1 << 18);
     session.writes.emit(plan, batch.scores, writer.reset());
-    return { folded, writer: writer.sync(), findings: batch.findings.length, generation: session.generation, sent: null };
+    return { folded, plan, writer: writer.sync(), findings: batch.findings.length, generation: session.generation, sent: null };
   }
 
   /** One write, one Sync: the batch commits by itself, or fails as a whole. */
-  #send(session: LaneSession, batch: Batch, held: readonly Quarantined[], lease: Lease, ready: Ready): Sent {
+  #send(session: LaneSession, batch: Batch, held: readonly Quarantined[], lease: Lease, ready: Ready, inTurn: boolean): void {
     const { folded, writer } = ready;
     const counts = {
       upserts: folded.upserts,
@@ -186,36 +186,37 @@ class Target implements PostgresSink {
     const answer = session.sql.exchange([head.bytes(), writer.bytes()]).finally(() => this.#writers.push(writer));
     answer.catch(() => {}); // Read by `apply`; a run that ends before that has no use for it.
     if (session.unsent === batch) session.unsent = null;
-    return (ready.sent = { answer, applied: { kind: 'applied', checkpoint: batch.checkpoint, ...counts } });
+    ready.sent = { answer, applied: { kind: 'applied', checkpoint: batch.checkpoint, ...counts }, inTurn };
   }
 
   /** Answers null, with the target as it was, where the careful road has to be taken. */
   async #commonRoad(session: LaneSession, batch: Batch, held: readonly Quarantined[], lease: Lease): Promise<Applied | null> {
     let ready = this.#ready.get(batch);
     this.#ready.delete(batch);
-    if (ready?.sent) {
-      const outcome = await answered(ready.sent);
-      if (outcome === 'applied') return ready.sent.applied;
-      // What is prepared from here on would be sent in vain until this batch is in.
-      session.unsent = session.newest;
-      if (outcome === 'refused') return null;
-      ready = undefined;
-    }
     rememberHeld(session, held);
-    if (batch.origin === 'replay' || this.#isTouched(session, batch, held)) return null;
-    if (ready?.findings !== batch.findings.length || ready.generation !== session.generation) {
-      const folded = foldOf(batch);
-      const plan = await session.writes.plan(folded, batch.scores);
-      if (plan.isUncertain) return null;
-      ready = this.#encode(session, batch, folded, plan);
+    for (;;) {
+      if (ready?.sent) {
+        const outcome = await answered(ready.sent);
+        if (outcome === 'applied') return ready.sent.applied;
+        // What is prepared from here on would be sent in vain until this batch is in.
+        session.unsent = session.newest;
+        if (outcome !== 'out of turn') {
+          if (outcome !== 'key is there' || !ready.plan.appends) return null;
+          session.writes.avoidAppends(ready.plan);
+        } else if (ready.sent.inTurn) {
+          throw new PipelineError('BUG', `the lane ${batch.lane} does not stand at ${batch.after ?? 'its beginning'}`);
+        }
+        ready = undefined;
+      }
+      if (batch.origin === 'replay' || this.#isTouched(session, batch, held)) return null;
+      if (ready?.findings !== batch.findings.length || ready.generation !== session.generation) {
+        const folded = foldOf(batch);
+        const plan = await session.writes.plan(folded, batch.scores, 'common');
+        if (plan.isUncertain) return null;
+        ready = this.#encode(session, batch, folded, plan);
+      }
+      this.#send(session, batch, held, lease, ready, true);
     }
-    const sent = this.#send(session, batch, held, lease, ready);
-    const outcome = await answered(sent);
-    if (outcome === 'out of turn')
-      throw new PipelineError('BUG', `the lane ${batch.lane} does not stand at ${batch.after ?? 'its beginning'}`);
-    if (outcome === 'applied') return sent.applied;
-    session.unsent = session.newest;
-    return null;
   }
 
   async #carefulRoad(session: LaneSession, batch: Batch, held: readonly Quarantined[], lease: Lease): Promise<Applied | Refused> {
@@ -325,6 +326,7 @@ interface LaneSession {
 
 interface Ready {
   readonly folded: Folded;
+  readonly plan: Plan;
   readonly writer: FrontendWriter;
   /** Of the batch when it was encoded: a batch that was marked since has to be encoded anew. */
   readonly findings: number;
@@ -336,16 +338,18 @@ interface Sent {
   readonly answer: Promise<readonly PgResult[]>;
   /** What the batch comes to if the target takes it. */
   readonly applied: Applied;
+  /** Every batch before it was in when it was sent. */
+  readonly inTurn: boolean;
 }
 
-async function answered({ answer }: Sent): Promise<'applied' | 'refused' | 'out of turn'> {
+async function answered({ answer }: Sent): Promise<'applied' | 'refused' | 'key is there' | 'out of turn'> {
   try {
     await answer;
     return 'applied';
   } catch (error) {
     if (isOutOfTurn(error)) return 'out of turn';
-    if (isRefusal(error)) return 'refused';
-    throw error;
+    if (!isRefusal(error)) throw error;
+    return error.code === '23505' ? 'key is there' : 'refused';
   }
 }
 

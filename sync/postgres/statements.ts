@@ -10,7 +10,8 @@ import type { PgColumnType } from '../../wire/postgres/row.ts';
 import { SCORE_TYPES, type Table, type Tables } from './tables.ts';
 import type { TranslateCell } from './target-types.ts';
 
-export type WriteKind = 'upsert' | 'partial' | 'delete' | 'move';
+/** `append`: rows that the source made anew, so that the target has none of their keys. In bulk they are copied straight into the table. */
+export type WriteKind = 'upsert' | 'append' | 'partial' | 'delete' | 'move';
 
 export interface Form {
   readonly kind: WriteKind;
@@ -35,8 +36,10 @@ export interface Prepared {
   readonly columns: readonly StagedColumn[];
   /** In the order of the staging table's columns and of the parameters. */
   readonly cells: readonly StagedCell[];
+  /** Rows go by COPY into the table itself, with nothing to do behind it. */
+  readonly isDirect: boolean;
   /** Names of prepared statements, for the n-th use of the form in one transaction. */
-  readonly bulk: { readonly copy: string; readonly write: string }[];
+  readonly bulk: { readonly copy: string; readonly write: string | null }[];
   readonly row: readonly string[];
 }
 
@@ -84,6 +87,7 @@ export class Statements {
       number,
       columns,
       cells: columns.map(({ cell }) => cell),
+      isDirect: isDirect(form, columns),
       bulk: [],
       row: row.map((_, i) => `tg${number}_r${i}`),
     };
@@ -97,13 +101,22 @@ export class Statements {
     return prepared;
   }
 
-  isStaged({ bulk }: Prepared, uses: number): boolean {
-    return bulk.length >= Math.min(uses, STAGES_MAX);
+  isStaged({ bulk, isDirect }: Prepared, uses: number): boolean {
+    return bulk.length >= Math.min(uses, isDirect ? 1 : STAGES_MAX);
   }
 
   /** Makes it possible to send a form in bulk, `uses` times in one transaction. Not inside a transaction: the staging tables would go with it. */
   async stage(prepared: Prepared, uses: number): Promise<void> {
     const { form, bulk, columns, number } = prepared;
+    if (prepared.isDirect) {
+      const list = columns.map(({ target }) => target).join(', ');
+      const copy = `tg${number}_c`;
+      await this.#sql.exchange(
+        new FrontendWriter().parse(copy, `copy ${form.table.qualified} (${list}) from stdin (format binary)`).sync().bytes(),
+      );
+      bulk.push({ copy, write: null });
+      return;
+    }
     for (let use = bulk.length; use < Math.min(uses, STAGES_MAX); use++) {
       const stage = `tidegate_${number}_${use}`;
       const list = columns.map(({ name, staged }) => `${name} ${staged}`).join(', ');
@@ -134,7 +147,7 @@ export class Statements {
       });
     };
     if (kind !== 'delete') for (const column of columns) add('after', column);
-    if (kind !== 'upsert') for (const column of table.dataset.key) add('key', column);
+    if (kind !== 'upsert' && kind !== 'append') for (const column of table.dataset.key) add('key', column);
     for (const [score, write] of scores.entries()) {
       for (const part of ['score', 'model', 'at'] as const) {
         const name = write[part];
@@ -152,6 +165,16 @@ export class Statements {
     }
     return staged;
   }
+}
+
+/** COPY converts nothing: its cells must be of the very types that the table has. */
+function isDirect({ kind, table, types }: Form, columns: readonly StagedColumn[]): boolean {
+  if (kind !== 'append' || types === null || !table.takesCopy) return false;
+  return columns.every(({ cell, oid, target, cast: castTo }) => {
+    if (castTo !== null) return false;
+    if (cell.from === 'score') return [...table.scoreOids].some(([name, found]) => quoteIdent(name) === target && found === oid);
+    return table.columns[cell.column]?.oid === oid;
+  });
 }
 
 const cast = (expression: string, { cast: type }: StagedColumn): string => (type === null ? expression : `${expression}::text::${type}`);
@@ -177,7 +200,8 @@ const matches = (columns: readonly StagedColumn[], value: (column: StagedColumn,
 function bulkStatement(form: Form, columns: readonly StagedColumn[], stage: string): string {
   const staged = (column: StagedColumn): string => cast(`s.${column.name}`, column);
   const { qualified } = form.table;
-  if (form.kind === 'upsert') return upsert(form, columns, `select ${columns.map(staged).join(', ')} from ${stage} s`);
+  if (form.kind === 'upsert' || form.kind === 'append')
+    return upsert(form, columns, `select ${columns.map(staged).join(', ')} from ${stage} s`);
   if (form.kind === 'delete') return `delete from ${qualified} t using ${stage} s where ${matches(columns, staged)}`;
   return `update ${qualified} t set ${assignments(columns, staged).join(', ')} from ${stage} s where ${matches(columns, staged)}`;
 }
@@ -186,7 +210,7 @@ function bulkStatement(form: Form, columns: readonly StagedColumn[], stage: stri
 function rowStatements(form: Form, columns: readonly StagedColumn[]): string[] {
   const value = (column: StagedColumn, index: number): string => cast(`$${index + 1}`, column);
   const { qualified } = form.table;
-  if (form.kind === 'upsert') return [upsert(form, columns, `values (${columns.map(value).join(', ')})`)];
+  if (form.kind === 'upsert' || form.kind === 'append') return [upsert(form, columns, `values (${columns.map(value).join(', ')})`)];
   if (form.kind === 'delete') return [`delete from ${qualified} t where ${matches(columns, value)}`];
   const set = assignments(columns, value);
   const update = `update ${qualified} t set ${set.join(', ')} where ${matches(columns, value)}`;

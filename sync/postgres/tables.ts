@@ -31,6 +31,10 @@ export interface Table {
   readonly qualified: string;
   /** By the dataset's columns; null where the target's column is generated and cannot be written. */
   readonly columns: readonly (TargetColumn | null)[];
+  /** The target's type of each score column. */
+  readonly scoreOids: ReadonlyMap<string, number>;
+  /** New rows may go into it by a COPY of its own: it is a plain table, without rules and without policies that hold for us. */
+  readonly takesCopy: boolean;
   readonly scores: readonly ScoreColumns[];
 }
 
@@ -99,7 +103,8 @@ export class Tables {
       const found = present.get(column.name);
       return found === undefined || found.generated ? null : { name: column.name, type: found.type, base: found.base, oid: found.oid };
     });
-    const table: Table = { dataset, qualified, columns, scores };
+    const scoreOids = new Map(scores.flatMap(scoreColumns).map(({ name }) => [name, present.get(name)?.oid ?? 0]));
+    const table: Table = { dataset, qualified, columns, scoreOids, takesCopy: await this.#takesCopy(qualified), scores };
     this.#tables.set(dataset, table);
     return table;
   }
@@ -137,6 +142,14 @@ export class Tables {
         { type: type ?? '', base: base ?? '', oid: Number(oid), generated: generated === 't' },
       ]),
     );
+  }
+
+  async #takesCopy(qualified: string): Promise<boolean> {
+    const { rows } = await this.#sql.query(
+      `select relkind in ('r', 'p') and not relhasrules and not row_security_active(oid) from pg_class where oid = $1::text::regclass`,
+      [qualified],
+    );
+    return rows[0]?.[0] === 't';
   }
 
   /** ON CONFLICT wants a unique index on just the key's columns. */

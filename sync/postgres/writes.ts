@@ -12,6 +12,8 @@ import type { Table, Tables } from './tables.ts';
 
 /** From here on rows are staged by COPY; below, one statement each is cheaper (see bench/sync.ts). */
 const BULK_ROWS_MIN = 24;
+/** So many plans after a key that was there, appends are tried again. */
+const APPENDS_AFTER = 256;
 /** Size at which a COPY begins its next message. */
 const COPY_MESSAGE_BYTES = 1 << 18;
 /** "PGCOPY\n\xff\r\n\0", no flags, no extension. */
@@ -30,11 +32,22 @@ export interface Plan {
   readonly steps: readonly ({ readonly truncate: Table } | Part)[];
   /** Some of what will be counted as written may turn out to have no row at the target. */
   readonly isUncertain: boolean;
+  /** Some rows are added without looking whether their keys are there. */
+  readonly appends: boolean;
 }
+
+/**
+ * `common`: for the common road. `careful`: for the careful one, before its transaction; no row is added without looking. `inside`: inside that
+ * transaction, where all tables must be known already and what was not staged before goes row by row.
+ */
+export type How = 'common' | 'careful' | 'inside';
 
 export class Writes {
   readonly #tables: Tables;
   readonly #statements: Statements;
+  /** Up to which plan a table takes no appends, because a key was there after all. */
+  readonly #appendsAfter = new Map<Table, number>();
+  #emitted = 0;
 
   constructor(tables: Tables, statements: Statements) {
     this.#tables = tables;
@@ -42,55 +55,59 @@ export class Writes {
   }
 
   /** Opens tables and prepares statements, each once. Not inside a transaction. Throws TARGET_SCHEMA. */
-  async plan(folded: Pick<Folded, 'groups'>, scores: readonly Scores[]): Promise<Plan> {
-    const known = this.planKnown(folded, scores, true);
+  async plan(folded: Pick<Folded, 'groups'>, scores: readonly Scores[], how: How): Promise<Plan> {
+    const known = this.planKnown(folded, scores, how);
     if (known !== null) return known;
-    await this.#learn(folded, scores, true);
-    return planned(this.planKnown(folded, scores, true));
-  }
-
-  /** The same inside a transaction, where all tables must be known already and what was not staged before goes row by row. */
-  async planInside(folded: Pick<Folded, 'groups'>, scores: readonly Scores[]): Promise<Plan> {
-    const known = this.planKnown(folded, scores, false);
-    if (known !== null) return known;
-    await this.#learn(folded, scores, false);
-    return planned(this.planKnown(folded, scores, false));
+    await this.#learn(folded, scores, how);
+    return planned(this.planKnown(folded, scores, how));
   }
 
   /** A plan without asking the target; null where it has to be asked first. */
-  planKnown({ groups }: Pick<Folded, 'groups'>, scores: readonly Scores[], inBulk: boolean): Plan | null {
+  planKnown({ groups }: Pick<Folded, 'groups'>, scores: readonly Scores[], how: How): Plan | null {
     const uses = new Map<Prepared, number>();
     const steps: ({ truncate: Table } | Part)[] = [];
     let isUncertain = false;
+    let appends = false;
     for (const group of groups) {
       const table = this.#tables.known(group.dataset);
       if (table === undefined) return null;
       if (group.truncate) steps.push({ truncate: table });
       const own = scores.filter(({ dataset }) => dataset === group.dataset.name);
-      for (const [key, { kind, entries }] of partition(group, own)) {
+      for (const [key, { kind, entries }] of partition(group, own, this.#mayAppend(table, how))) {
         const prepared = this.#statements.known(table, key);
         if (prepared === undefined) return null;
-        if (inBulk && isBulk(kind, entries)) {
+        if (how !== 'inside' && isBulk(kind, entries)) {
           const use = (uses.get(prepared) ?? 0) + 1;
           uses.set(prepared, use);
           if (!this.#statements.isStaged(prepared, use)) return null;
+          appends ||= prepared.isDirect;
         }
         isUncertain ||= kind === 'partial' || (kind === 'move' && entries.some(({ partial }) => partial));
         steps.push({ form: prepared.form, prepared, entries });
       }
     }
-    return { steps, isUncertain };
+    return { steps, isUncertain, appends };
   }
 
-  async #learn({ groups }: Pick<Folded, 'groups'>, scores: readonly Scores[], inBulk: boolean): Promise<void> {
+  /** A plan with appends found a key that was there: its tables are looked at before they are written for a while. */
+  avoidAppends({ steps }: Plan): void {
+    for (const step of steps)
+      if ('prepared' in step && step.prepared.isDirect) this.#appendsAfter.set(step.form.table, this.#emitted + APPENDS_AFTER);
+  }
+
+  #mayAppend(table: Table, how: How): boolean {
+    return how === 'common' && (this.#appendsAfter.get(table) ?? 0) <= this.#emitted;
+  }
+
+  async #learn({ groups }: Pick<Folded, 'groups'>, scores: readonly Scores[], how: How): Promise<void> {
     const uses = new Map<Prepared, number>();
     for (const group of groups) {
       const table = this.#tables.known(group.dataset) ?? (await this.#tables.open(group.dataset, typesOf(group)));
       const own = scores.filter(({ dataset }) => dataset === group.dataset.name);
-      for (const [key, { kind, entries }] of partition(group, own)) {
+      for (const [key, { kind, entries }] of partition(group, own, this.#mayAppend(table, how))) {
         let prepared = this.#statements.known(table, key);
         if (prepared === undefined) prepared = await this.#statements.prepare(key, formOf(kind, table, entries, own));
-        if (!inBulk || !isBulk(kind, entries)) continue;
+        if (how === 'inside' || !isBulk(kind, entries)) continue;
         const use = (uses.get(prepared) ?? 0) + 1;
         uses.set(prepared, use);
         await this.#statements.stage(prepared, use);
@@ -103,6 +120,7 @@ export class Writes {
    * no row at the target.
    */
   emit(plan: Plan, scores: readonly Scores[], writer: FrontendWriter): (results: readonly PgResult[]) => number {
+    this.#emitted++;
     const uses = new Map<Prepared, number>();
     /** Per statement how many rows it has to touch; -1 where it does not matter. */
     const expected: number[] = [];
@@ -116,14 +134,17 @@ export class Writes {
       const own = scores.filter(({ dataset }) => dataset === form.table.dataset.name);
       const isPartial = form.kind === 'partial' || (form.kind === 'move' && prepared.row.length === 2);
       const use = uses.get(prepared) ?? 0;
-      const bulk = prepared.bulk[use];
+      const bulk = prepared.bulk[prepared.isDirect ? 0 : use];
       if (entries.length >= BULK_ROWS_MIN && bulk !== undefined) {
         uses.set(prepared, use + 1);
         writer.bind('', bulk.copy, [], Format.Text).execute();
         if (form.types === null) copyAsText(writer, prepared, entries, own);
         else copyBinary(writer, prepared, entries, own);
-        writer.copyDone().bind('', bulk.write, [], Format.Text).execute();
-        expected.push(-1, isPartial ? entries.length : -1);
+        writer.copyDone();
+        expected.push(-1);
+        if (bulk.write === null) continue;
+        writer.bind('', bulk.write, [], Format.Text).execute();
+        expected.push(isPartial ? entries.length : -1);
         continue;
       }
       for (const entry of entries) {
@@ -151,45 +172,61 @@ function planned(plan: Plan | null): Plan {
 
 type Parts = Map<string, { kind: WriteKind; entries: Entry[] }>;
 
-/** Entries by their form's key. Deletes come first, so that they make room for what has their unique values now. */
-function partition(group: Group, scores: readonly Scores[]): Parts {
+/**
+ * Entries by their form's key, in an order in which unique values are free before somebody takes them: deletes, changes of rows, new rows. Nearly all
+ * of a batch are whole rows as they came from the source, and are told apart without a text for each.
+ */
+function partition(group: Group, scores: readonly Scores[], mayAppend: boolean): Parts {
   const parts: Parts = new Map();
   const columns = group.dataset.columns.length;
   if (group.move !== null) {
     parts.set(keyOfForm('move', group.move, columns, scores), { kind: 'move', entries: [group.move] });
     return parts;
   }
-  const deletes = new Map<string, Entry[]>();
-  // Nearly all of a batch: whole rows as they came from the source, none of them scored.
-  const plain: Entry[] = [];
+  const deletes: Parts = new Map();
+  const appends: Parts = new Map();
+  const put = (to: Parts, key: string, kind: WriteKind, entry: Entry): Entry[] => {
+    const known = to.get(key);
+    if (known !== undefined) {
+      known.entries.push(entry);
+      return known.entries;
+    }
+    const entries = [entry];
+    to.set(key, { kind, entries });
+    return entries;
+  };
+  // By twice the set of scores that are written, and whether the row is new.
+  const whole: (Entry[] | undefined)[] = [];
   for (const entry of group.entries.values()) {
     const { row } = entry;
-    if (row === null) {
-      const key = keyOfForm('delete', entry, columns, []);
-      const known = deletes.get(key);
-      if (known === undefined) deletes.set(key, [entry]);
-      else known.push(entry);
-      continue;
+    if (row === null) put(deletes, keyOfForm('delete', entry, columns, []), 'delete', entry);
+    else if (entry.partial) put(parts, keyOfForm('partial', entry, columns, scores), 'partial', entry);
+    else if (!(row instanceof PgRow) || scores.length > WHOLE_SCORES_MAX)
+      put(parts, keyOfForm('upsert', entry, columns, scores), 'upsert', entry);
+    else {
+      const isNew = mayAppend && isNewRow(entry);
+      const at = askedOf(entry, scores) * 2 + (isNew ? 1 : 0);
+      const known = whole[at];
+      if (known !== undefined) known.push(entry);
+      else if (isNew) whole[at] = put(appends, keyOfForm('append', entry, columns, scores), 'append', entry);
+      else whole[at] = put(parts, keyOfForm('upsert', entry, columns, scores), 'upsert', entry);
     }
-    if (!entry.partial && scores.length === 0 && row instanceof PgRow) {
-      plain.push(entry);
-      continue;
-    }
-    const kind = entry.partial ? 'partial' : 'upsert';
-    const key = keyOfForm(kind, entry, columns, scores);
-    const known = parts.get(key);
-    if (known === undefined) parts.set(key, { kind, entries: [entry] });
-    else known.entries.push(entry);
   }
-  const ordered: Parts = new Map([...deletes].map(([key, entries]) => [key, { kind: 'delete', entries }]));
-  if (plain.length > 0) {
-    const key = 'upsert b *';
-    const known = parts.get(key);
-    if (known === undefined) ordered.set(key, { kind: 'upsert', entries: plain });
-    else known.entries.push(...plain);
-  }
-  for (const [key, part] of parts) ordered.set(key, part);
-  return ordered;
+  return new Map([...deletes, ...parts, ...appends]);
+}
+
+/** Beyond so many scores of one dataset, rows are told apart by texts. */
+const WHOLE_SCORES_MAX = 8;
+
+/** The source made the row, and nothing of its key was in this batch before. */
+const isNewRow = ({ event, earlier, fresh }: Entry): boolean =>
+  (event.op === 'insert' || event.op === 'read') && earlier === null && !fresh && event.movedFrom === null;
+
+/** The scores that are written with an entry's row, a bit for each. */
+function askedOf(entry: Entry, scores: readonly Scores[]): number {
+  let asked = 0;
+  for (let i = 0; i < scores.length; i++) if (scoreOf(entry, scores[i] as Scores) !== NOT_ASKED) asked |= 1 << i;
+  return asked;
 }
 
 /** What tells forms of one table apart: kind, encoding, cells that are brought, scores that are written. */

@@ -2,7 +2,7 @@
 import { expect, inject, test } from 'vitest';
 import { Batch, Verdict } from '../../core/batch.ts';
 import { PipelineError } from '../../core/errors.ts';
-import { type ChangeEvent, type Dataset, eventId, type LaneId, type Position, ValueRow, type Version } from '../../core/event.ts';
+import { type ChangeEvent, type Dataset, eventId, type LaneId, type Position, ValueRow } from '../../core/event.ts';
 import { runPipeline } from '../../core/pipeline.ts';
 import { replaySource } from '../../cdc/replay.ts';
 import { type PostgresSink, postgresSink, type PostgresSinkOptions, probePostgresTarget } from '../../sync/postgres/sink.ts';
@@ -304,6 +304,47 @@ test('batches sent ahead commit in order, and never over one that the target ref
   expect(new Map(found as [string, string][])).toEqual(rows);
   const [lane] = await sink.lanes();
   expect(lane).toMatchObject({ position: placeOf(60), ledger: { events: 60n, held: BigInt(refused.size) } });
+});
+
+test('new rows are copied straight in; where their keys are there after all they replace them, and one bad row is held alone', async () => {
+  await using db = await fixture(`create schema shop; create table shop.items (id bigint primary key, n integer unique, note text);
+    create table shop.ways (stage text); create function shop.way() returns trigger language plpgsql as $$ begin
+      insert into shop.ways select string_agg(relname, ',') from pg_stat_xact_user_tables where n_tup_ins > 0 and relname like 'tidegate%'; return null; end $$;
+    create trigger way after insert on shop.items execute function shop.way()`);
+  await using sink = await db.sink({ hold: () => 'event' });
+  const many = (from: number, to: number, place: string, n: (id: number) => number): ChangeEvent[] =>
+    Array.from({ length: to - from }, (_, i) => insertOf(from + i, n(from + i), place, i));
+  const [one, two, three, four] = ['01', '02', '03', '04'] as Position[];
+  if (one === undefined || two === undefined || three === undefined || four === undefined) throw new Error('no places');
+  const batches = [
+    batchOf(
+      many(0, 100, one, (id) => id),
+      one,
+    ), // Into an empty table.
+    batchOf(
+      many(50, 150, two, (id) => id + 1000),
+      two,
+    ), // Half of the keys are there.
+    batchOf(
+      many(200, 300, three, (id) => (id === 250 ? 7 : id)),
+      three,
+    ), // One has the unique value of another row.
+    batchOf(
+      many(300, 400, four, (id) => id),
+      four,
+    ),
+  ];
+  await runPipeline({ source: batchSource(batches), stages: [], sink }, { drain: never, abort: never });
+  const expected = Array.from({ length: 400 }, (_, id) => [String(id), String(id >= 50 && id < 150 ? id + 1000 : id), 'x']);
+  expect(await db.rows()).toEqual(expected.filter((_, id) => (id < 150 || id >= 200) && id !== 250));
+  const held = await sink.quarantine.find({ limit: 10 });
+  expect(held.map(({ event, findings }) => [event.key, findings.map(({ rule }) => rule)])).toEqual([['250', ['target.23505']]]);
+  const [lane] = await sink.lanes();
+  expect(lane?.ledger).toMatchObject({ events: 400n, upserts: 399n, held: 1n });
+  // The first batch went without a staging table, those after the first key that was there did not.
+  const ways = (await db.sql.query('select stage from shop.ways')).rows.map(([stage]) => stage);
+  expect(ways[0]).toBeNull();
+  expect(ways[1]).toMatch(/tidegate/);
 });
 
 test('a batch sent ahead behind one that is missing changes nothing', async () => {
