@@ -36,7 +36,7 @@ export interface ScorableModel {
 }
 
 export interface ScorerProcessOptions {
-  /** Address space of the child. Default 4 GB. */
+  /** What the child may allocate, Node's own 600 MB included. Default 3 GB: fifteen times the largest model, as forests take. */
   readonly memoryBytesMax?: number;
   /** From spawning to the loaded model. Default 10 s. */
   readonly loadTimeoutMs?: number;
@@ -45,6 +45,7 @@ export interface ScorerProcessOptions {
 
 const CLOSED = 'the scorer was closed';
 const LOG_BYTES_MAX = 8192;
+const RESERVED_BYTES = 4_000_000_000;
 const NOBODY = 65534;
 const SETPRIV = '/usr/bin/setpriv';
 const UNSHARE = '/usr/bin/unshare';
@@ -142,7 +143,7 @@ class Link {
     this.#clock = options.clock ?? systemClock;
     this.#folder = mkdtempSync(join(tmpdir(), 'tidegate-scorer-'));
     chmodSync(this.#folder, 0o755); // Another user has to enter it.
-    this.child = spawnScorer(this.#folder, options.memoryBytesMax ?? 4_000_000_000);
+    this.child = spawnScorer(this.#folder, options.memoryBytesMax ?? 3_000_000_000);
     this.#pipe = this.child.stdio[3] as Duplex; // 'pipe' makes a socket pair.
     const reader = new FrameReader((frame) => this.#receive(frame));
     this.#pipe.on('data', (chunk: Buffer) => {
@@ -283,7 +284,9 @@ function spawnScorer(folder: string, memoryBytesMax: number): ChildProcess {
 /** The command under limits that only a shell can set on itself. */
 function limited(args: readonly string[], memoryBytesMax: number): string[] {
   const limits = [
-    `ulimit -v ${Math.ceil(memoryBytesMax / 1024)}`,
+    `ulimit -d ${Math.ceil(memoryBytesMax / 1024)}`,
+    // Addresses cost nothing, and Node reserves gigabytes of them; this limit is for systems that count only the heap's end as data.
+    `ulimit -v ${Math.ceil((memoryBytesMax + RESERVED_BYTES) / 1024)}`,
     'ulimit -c 0',
     // The kernel, short of memory, takes the scorer before the service.
     'echo 1000 > /proc/self/oom_score_adj',

@@ -6,6 +6,7 @@ import { homedir, tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import * as fc from 'fast-check';
 import { expect, test } from 'vitest';
+import { type Clock, systemClock } from '../../core/clock.ts';
 import { bytesOf, frameHeader, FrameReader, type Frame, FrameKind } from '../../inference/scorer/frames.ts';
 import { ScorerError, ScorerProcess } from '../../inference/scorer/process.ts';
 import { Scorer, type ServedModel } from '../../inference/scorer/supervisor.ts';
@@ -73,7 +74,8 @@ test.runIf(onLinux)('the child sees nothing of ours: no environment, no folder, 
     ).toEqual(['ORT_DISABLE_TELEMETRY=1']);
     expect(readlinkSync(`${proc}/cwd`)).toMatch(/tidegate-scorer-\w+ \(deleted\)$/);
     expect(readFileSync(`${proc}/limits`, 'utf8')).toMatch(/Max core file size +0 +/);
-    expect(readFileSync(`${proc}/limits`, 'utf8')).toMatch(/Max address space +4000000000 +/);
+    expect(readFileSync(`${proc}/limits`, 'utf8')).toMatch(/Max data size +3000000512 +/);
+    expect(readFileSync(`${proc}/limits`, 'utf8')).toMatch(/Max address space +7000000512 +/);
     expect(readFileSync(`${proc}/oom_score_adj`, 'utf8').trim()).toBe('1000');
     // Of root it becomes nobody, unless a folder above keeps nobody from reading the program.
     const user = /^Uid:\t(\d+)\t/m.exec(readFileSync(`${proc}/status`, 'utf8'))?.[1];
@@ -95,19 +97,28 @@ test('a model that reads a file of the current folder finds none', async () => {
   expect(await failureOf(ScorerProcess.start({ bytes: externalModel('package.json'), input, output }))).toBe('model');
 });
 
-test.runIf(onLinux)('a model that wants more memory than it may have fails, or its child does, and the service does not', async () => {
-  const hungry = modelOf([
-    { op: 'Constant', inputs: [], outputs: ['shape'], attributes: { value_ints: { kind: 'ints', value: [2_000_000_000, 2] } } },
-    { op: 'ConstantOfShape', inputs: ['shape'], outputs: ['huge'] },
-    { op: 'ReduceSum', inputs: ['huge'], outputs: ['sum'] },
-    { op: 'Add', inputs: ['features', 'sum'], outputs: ['score'] },
-  ]);
-  const attempt = async () => {
-    await using child = await ScorerProcess.start({ bytes: hungry, input, output }, { memoryBytesMax: 3_000_000_000 });
-    await child.run(new Float32Array(2), 5000);
-  };
-  expect(['model', 'crashed']).toContain(await failureOf(attempt()));
-});
+test.runIf(onLinux)(
+  'a model may take some hundred megabytes; where it wants more than it may have, it or its child fails, and the service does not',
+  async () => {
+    // Floats that are made by the run, and summed up.
+    const hungry = (floats: number) =>
+      modelOf([
+        { op: 'Constant', inputs: [], outputs: ['shape'], attributes: { value_ints: { kind: 'ints', value: [floats] } } },
+        { op: 'ConstantOfShape', inputs: ['shape'], outputs: ['huge'] },
+        { op: 'ReduceSum', inputs: ['huge'], outputs: ['sum'] },
+        { op: 'Add', inputs: ['features', 'sum'], outputs: ['score'] },
+      ]);
+    const attempt = async (floats: number, memoryBytesMax?: number) => {
+      await using child = await ScorerProcess.start(
+        { bytes: hungry(floats), input, output },
+        memoryBytesMax === undefined ? {} : { memoryBytesMax },
+      );
+      await child.run(new Float32Array(2), 20_000);
+    };
+    expect(await failureOf(attempt(40_000_000))).toBe('none');
+    expect(['model', 'crashed']).toContain(await failureOf(attempt(40_000_000, 1_000_000_000)));
+  },
+);
 
 test('an endless run is killed at its limit, and the next child goes on', async () => {
   await using scorer = new Scorer({ runLimitMs: 150 });
@@ -168,6 +179,32 @@ test('a model that does not load makes requests fail at once, not at their deadl
   await eventually(() => session.status().state === 'backing-off', 'backing off');
   expect(await failureOf(session.score(new Float32Array(2), 1, 10))).toBe('unavailable');
   expect(session.status().lastFailure).not.toBeNull();
+});
+
+test('a child that goes again and again is started later each time, and soon after one that worked', async () => {
+  const waits: number[] = [];
+  const clock: Clock = {
+    ...systemClock,
+    random: () => 1,
+    sleep: (ms, signal) => {
+      if (ms >= 5000) return systemClock.sleep(ms, signal); // Limits of time, not backoffs.
+      waits.push(ms);
+      return Promise.resolve();
+    },
+  };
+  await using scorer = new Scorer({ clock, runLimitMs: 10_000 });
+  const bad = scorer.open(served(new Uint8Array([1, 2, 3])));
+  await eventually(() => waits.length >= 4, 'four backoffs');
+  await bad.release();
+  expect(waits.slice(0, 4)).toEqual([200, 400, 800, 1600]);
+  const good = scorer.open(served(linearModel([1, 0]), { id: 'test@2' }));
+  waits.length = 0;
+  for (let round = 1; round <= 2; round++) {
+    await good.score(new Float32Array(2), 1, 60_000);
+    process.kill(good.status().pid ?? 0, 'SIGKILL');
+    await eventually(() => good.status().restarts === round, 'its end');
+  }
+  expect(waits.filter((ms) => ms !== 1000)).toEqual([200, 200]);
 });
 
 test('requests that wait while the child is busy go as one run, each with its own scores in order', async () => {
