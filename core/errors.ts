@@ -26,7 +26,7 @@ export const ERRORS = {
   },
   SOURCE_PRIVILEGE: {
     after: 'operator',
-    fix: 'Grant what is missing: `alter role … replication`, `grant select on …`, ownership of the tables to create a publication.',
+    fix: 'Grant what is missing: `alter role … replication`, `grant select on …`, `bypassrls` where policies hide rows, ownership of the tables to create a publication.',
   },
   SOURCE_TABLE_MISSING: { after: 'operator', fix: 'Correct the list of tables in the config: this one does not exist.' },
   SOURCE_NO_KEY: { after: 'operator', fix: 'Give the table a primary key: without one its rows cannot be told apart.' },

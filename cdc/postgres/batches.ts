@@ -125,6 +125,11 @@ export class BatchQueue {
     this.#setSnapshot(mark, this.#lsn);
   }
 
+  /** A part of the snapshot begins again: said in the positions from now on, inside a transaction too. */
+  beginAgain(mark: SnapshotMark): void {
+    this.#setSnapshot(mark, this.#lsn);
+  }
+
   /** To be called when no more can be read at once: whoever waits takes what there is. */
   pause(): void {
     this.#wake();

@@ -6,13 +6,17 @@ import type { PgColumnType, PgRelation } from '../../wire/postgres/row.ts';
 import { describeTypes, rawBytes } from '../../wire/postgres/types.ts';
 import type { RelationMessage } from './pgoutput.ts';
 
-/** Settings of a session that reads the catalog: names of types come out qualified, and nothing is given up half way. */
+/** Settings of a session at the source, whatever its role's own are: names of types come out qualified, and nothing is given up half way. */
 export const SESSION: Readonly<Record<string, string>> = {
   search_path: 'pg_catalog',
   statement_timeout: '0',
   lock_timeout: '0',
   idle_in_transaction_session_timeout: '0',
+  idle_session_timeout: '0',
   default_transaction_isolation: 'read committed',
+  default_transaction_read_only: 'off',
+  // The log has every row: a snapshot from which a policy hides some fails, and does not leave them out.
+  row_security: 'off',
   jit: 'off',
 };
 
@@ -22,6 +26,7 @@ export interface CatalogTable {
   readonly table: string;
   readonly schema: string;
   readonly name: string;
+  readonly isPartitioned: boolean;
   readonly message: RelationMessage;
   /** Columns of the key in the order of the index behind it: primary key, replica identity index or another unique index; empty without one. */
   readonly keyNames: readonly string[];
@@ -29,8 +34,6 @@ export interface CatalogTable {
   readonly columnComments: ReadonlyMap<string, string>;
   /** From the planner's statistics; null where there are none yet. */
   readonly rowsEstimated: number | null;
-  /** Bytes on disk, indices left out. */
-  readonly bytes: number;
   /** Condition of the publication, as SQL; null: every row. */
   readonly rowFilter: string | null;
 }
@@ -45,14 +48,14 @@ export function splitTable(table: string): { readonly schema: string; readonly n
 export async function readTable(connection: PgConnection, table: string, publication: string | null): Promise<CatalogTable | null> {
   const { schema, name } = splitTable(table);
   const found = await connection.query(
-    `select c.oid, c.relreplident, c.reltuples::bigint, pg_catalog.pg_table_size(c.oid), pg_catalog.obj_description(c.oid, 'pg_class')
+    `select c.oid, c.relreplident, c.reltuples::bigint, c.relkind, pg_catalog.obj_description(c.oid, 'pg_class')
        from pg_catalog.pg_class c join pg_catalog.pg_namespace n on n.oid = c.relnamespace
       where n.nspname = $1 and c.relname = $2 and c.relkind in ('r', 'p')`,
     [schema, name],
   );
   const row = found.rows[0];
   if (row === undefined) return null;
-  const [oid = '0', identity, tuples, bytes, comment] = row;
+  const [oid = '0', identity, tuples, kind, comment] = row;
   const published = await publishedColumns(connection, schema, name, publication);
   const columns = await connection.query(
     `select a.attname, a.atttypid, a.atttypmod, pg_catalog.col_description(a.attrelid, a.attnum)
@@ -67,11 +70,11 @@ export async function readTable(connection: PgConnection, table: string, publica
     table,
     schema,
     name,
+    isPartitioned: kind === 'p',
     keyNames,
     comment: comment ?? null,
     columnComments: new Map(kept.flatMap(([column, , , text]) => (typeof text === 'string' ? [[column ?? '', text]] : []))),
     rowsEstimated: tuples === undefined || tuples === null || Number(tuples) < 0 ? null : Number(tuples),
-    bytes: Number(bytes ?? 0),
     rowFilter: published.rowFilter,
     message: {
       oid: Number(oid),

@@ -15,8 +15,9 @@
  */
 import type { Clock } from '../../core/clock.ts';
 import { PipelineError } from '../../core/errors.ts';
-import type { PgConnection } from '../../wire/postgres/connection.ts';
+import { type PgConnection, PgError } from '../../wire/postgres/connection.ts';
 import { quoteIdent, quoteLiteral, quoteQualified } from '../../wire/postgres/ident.ts';
+import { Format, FrontendWriter } from '../../wire/postgres/messages.ts';
 import { type PgRelation, PgRow } from '../../wire/postgres/row.ts';
 import { CELL_NULL } from '../../core/event.ts';
 import { type CatalogTable, type Datasets, readTable, splitTable } from './catalog.ts';
@@ -152,6 +153,8 @@ export class SnapshotReader {
     const present = await readTable(connection, progress.table, publication);
     if (present === null) throw new PipelineError('SOURCE_TABLE_MISSING', `the snapshot of ${progress.table}: the table is gone`);
     const relation = await datasets.relationOf(connection, progress.table, present.message, present);
+    const path = operatorPath(relation);
+    if (path !== null) await connection.script(`set local search_path = ${path}`);
     const limit = Math.min(this.#parts.chunkRows, this.#rows);
     const reader = new CopyReader(relation, chunkBytes);
     for await (const bytes of connection.copyOut(chunkSql(present, relation, progress.last, limit))) reader.push(bytes);
@@ -168,48 +171,114 @@ function nextRows(limit: number, rows: number, bytes: number, chunkBytes: number
   return Math.max(1, Math.min(limit * 8, Math.floor((0.8 * chunkBytes * rows) / bytes)));
 }
 
-/** Keyset pagination by row comparison: the index of the key serves it, wherever the chunk begins. */
+/**
+ * The schemas where the operators of the key's types are, as a search path; null where pg_catalog has them all. Without them citext, say, is
+ * ordered by its own operators and compared as text, which leaves rows out.
+ */
+function operatorPath(relation: PgRelation): string | null {
+  const schemas = new Set<string>();
+  for (const column of relation.dataset.key) {
+    let type = relation.types[column]?.type;
+    while (type?.kind === 'd' && type.inner !== null) type = type.inner;
+    if (type !== undefined && type.schema !== 'pg_catalog') schemas.add(quoteIdent(type.schema));
+  }
+  return schemas.size === 0 ? null : ['pg_catalog', ...schemas].join(', ');
+}
+
+/** Keyset pagination by row comparison: the index of the key serves it, wherever the chunk begins. Behind each row's cells, the texts of its key. */
 function chunkSql(table: CatalogTable, relation: PgRelation, last: readonly string[] | null, limit: number): string {
-  const { names, cells, literals } = sqlParts(relation, last);
+  const { names, cells } = sqlParts(relation);
   const conditions: string[] = [];
   if (table.rowFilter !== null) conditions.push(`(${table.rowFilter})`);
-  if (last !== null) conditions.push(`(${names.join(', ')}) > (${literals.join(', ')})`);
+  if (last !== null) {
+    const { columns, key } = relation.dataset;
+    const literals = key.map((index, i) => `${quoteLiteral(last[i] ?? '')}::${columns[index]?.native ?? 'text'}`);
+    conditions.push(`(${names.join(', ')}) > (${literals.join(', ')})`);
+  }
   const where = conditions.length === 0 ? '' : `where ${conditions.join(' and ')}`;
-  return `copy (select ${cells.join(', ')} from ${quoteQualified(table.schema, table.name)} t ${where}
+  return `copy (select ${[...cells, ...names.map((name) => `${name}::text`)].join(', ')} from ${fromTable(table)} t ${where}
     order by ${names.join(', ')} limit ${limit}) to stdout (format binary)`;
 }
 
-/** The row with this key as it is now, or null where there is none any more. */
+/**
+ * The row that has the key of `row`, as it is now: null where there is none any more, `reshaped` where the table has changed its shape since, so
+ * that its cells can't stand in for the row's own.
+ */
 export async function readRow(
   connection: PgConnection,
-  relation: PgRelation,
+  datasets: Datasets,
+  publication: string,
   table: string,
-  key: readonly string[],
-): Promise<PgRow | null> {
+  row: PgRow,
+): Promise<PgRow | null | 'reshaped'> {
   const { schema, name } = splitTable(table);
-  const { names, cells, literals } = sqlParts(relation, key);
-  const reader = new CopyReader(relation, Number.MAX_SAFE_INTEGER);
-  const sql = `copy (select ${cells.join(', ')} from ${quoteQualified(schema, name)} t
-    where (${names.join(', ')}) = (${literals.join(', ')})) to stdout (format binary)`;
-  for await (const bytes of connection.copyOut(sql)) reader.push(bytes);
-  return reader.rows[0] ?? null;
+  const { relation } = row;
+  try {
+    await connection.script(`begin isolation level repeatable read; lock table ${quoteQualified(schema, name)} in access share mode`);
+    const present = await readTable(connection, table, publication);
+    if (present === null) return null;
+    if ((await datasets.relationOf(connection, table, present.message, present)) !== relation) return 'reshaped';
+    const path = operatorPath(relation);
+    if (path !== null) await connection.script(`set local search_path = ${path}`);
+    const { names, cells } = sqlParts(relation);
+    const types = relation.dataset.key.map((column) => relation.types[column]);
+    const sql = `select ${cells.join(', ')} from ${fromTable(present)} t where ${names.map((key, i) => `${key} = $${i + 1}`).join(' and ')}`;
+    const writer = new FrontendWriter(sql.length + 1024).parse(
+      '',
+      sql,
+      types.map((type) => type?.oid ?? 0),
+    );
+    writer.bind(
+      '',
+      '',
+      relation.dataset.key.map((column) => cellBytes(row, column)),
+      types.map((type) => (type?.format === 'text' ? Format.Text : Format.Binary)),
+      Format.Binary,
+    );
+    const [found] = await connection.exchange(writer.execute().sync().bytes(), 1, true);
+    const raw = found?.raw[0];
+    return raw === undefined ? null : rowOfCells(relation, raw);
+  } catch (error) {
+    if (error instanceof PgError && (error.code === '42P01' || error.code === '3F000')) return null; // Dropped, and its rows with it.
+    throw error;
+  } finally {
+    await connection.script('rollback');
+  }
 }
 
-/** Names of the key's columns, all cells with the key's texts behind them, and `key` as literals. */
-function sqlParts(relation: PgRelation, key: readonly string[] | null): { names: string[]; cells: string[]; literals: string[] } {
-  const { columns, key: keyIndices } = relation.dataset;
+function cellBytes(row: PgRow, column: number): Buffer | null {
+  const from = row.cells[row.at + 2 * column] ?? 0;
+  const length = row.cells[row.at + 2 * column + 1] ?? CELL_NULL;
+  return length < 0 ? null : row.bytes.subarray(from, from + length);
+}
+
+function rowOfCells(relation: PgRelation, raw: readonly (Buffer | null)[]): PgRow {
+  const cells = new Int32Array(2 * relation.types.length);
+  let at = 0;
+  for (let column = 0; column < relation.types.length; column++) {
+    const bytes = raw[column] ?? null;
+    cells[2 * column] = at;
+    cells[2 * column + 1] = bytes === null ? CELL_NULL : bytes.length;
+    at += bytes?.length ?? 0;
+  }
+  return new PgRow(relation, Buffer.concat(raw.filter((bytes) => bytes !== null)), cells, 0);
+}
+
+/** A partitioned table's rows are those of its partitions; what inherits from another table is a table of its own, as it is in the log. */
+function fromTable(table: CatalogTable): string {
+  return `${table.isPartitioned ? '' : 'only '}${quoteQualified(table.schema, table.name)}`;
+}
+
+/** Names of the key's columns, and all cells. */
+function sqlParts(relation: PgRelation): { names: string[]; cells: string[] } {
+  const { columns, key } = relation.dataset;
   // A type without a binary form would fail the whole COPY: its text, as pgoutput sends it too.
   const cells = columns.map((column, i) =>
-    relation.types[i]?.format === 'text' ? `${quoteIdent(column.name)}::text` : quoteIdent(column.name),
+    relation.types[i]?.format === 'text' ? `t.${quoteIdent(column.name)}::text` : `t.${quoteIdent(column.name)}`,
   );
-  const keyColumns = keyIndices.map((index) => columns[index]).filter((column) => column !== undefined);
   // With the table's alias, or ORDER BY would mean the text beside it, which has the same name.
-  const names = keyColumns.map((column) => `t.${quoteIdent(column.name)}`);
-  return {
-    names,
-    cells: [...cells, ...names.map((name) => `${name}::text`)],
-    literals: keyColumns.map((column, i) => `${quoteLiteral(key?.[i] ?? '')}::${column.native}`),
-  };
+  const names = key.flatMap((index) => columns[index] ?? []).map((column) => `t.${quoteIdent(column.name)}`);
+  return { names, cells };
 }
 
 /** The text of a chunk row's key columns, which stand behind its own cells. */

@@ -241,7 +241,7 @@ export class SlotStream implements CopyBothHandler {
   #event(event: PgEvent, followed: FollowedTable, bytes: number): void {
     if (event.ordinal < this.#skip) return;
     if (this.#snapshot !== null) {
-      if (event.movedFrom !== null && event.after !== null && isPartial(event.after as PgRow))
+      if (event.movedFrom !== null && this.#isBeingCopied(followed.table) && isPartial(event.after as PgRow))
         return this.#completeMove(event, followed, bytes);
       if (this.#window?.table === followed.table) this.#window.add(event);
     }
@@ -298,24 +298,38 @@ export class SlotStream implements CopyBothHandler {
 
   /**
    * A key move that did not send all cells, while its row may not be in the target yet: the cells are read from the table. Should they have
-   * changed again since, the log has that too, further on; should the row be gone, the log has that.
+   * changed again since, the log has that too, further on; should the row be gone, the log has that. Where the table has another shape by now
+   * they can't be had, and its snapshot begins again: the place says so from this event on.
    */
   #completeMove(event: PgEvent, followed: FollowedTable, bytes: number): void {
-    const { relation } = followed;
-    const after = event.after as PgRow;
-    const key = relation.dataset.key.map((column) => {
-      const value = after.value(column);
-      return value instanceof Uint8Array ? `\\x${Buffer.from(value).toString('hex')}` : String(value);
-    });
+    const { catalog, datasets, publication } = this.#parts;
+    const { relation, table } = followed;
+    const after = event.after as PgRow; // A move has one, of the class that the decoder makes.
     this.#block(
-      readRow(this.#parts.catalog, relation, followed.table, key).then((base) => {
-        const row = base === null ? after : laidOver(relation, base, [after]);
+      readRow(catalog, datasets, publication, table, after).then((base) => {
+        if (base === 'reshaped') this.#copyAgain(table);
+        const row = base === null || base === 'reshaped' ? after : laidOver(relation, base, [after]);
         const { dataset, version, ordinal, committedAtMs } = event;
         const whole = new PgEvent('update', event.before, row, dataset, version, ordinal, committedAtMs, true);
-        if (this.#window?.table === followed.table) this.#window.add(whole);
+        if (this.#window?.table === table) this.#window.add(whole);
         this.#queue.append(whole, bytes + EVENT_OVERHEAD_BYTES);
       }),
     );
+  }
+
+  #isBeingCopied(table: string): boolean {
+    return this.#queue.snapshot?.tables.some((one) => one.table === table && !one.done) === true;
+  }
+
+  #copyAgain(table: string): void {
+    const snapshot = this.#queue.snapshot;
+    if (snapshot === null || this.#snapshot === null) return;
+    const isAtItsBeginning = snapshot.tables.some((one) => one.table === table && one.last === null);
+    if (isAtItsBeginning && this.#window?.table !== table) return; // A chunk that the log comes to from here on has seen it all.
+    const tables = snapshot.tables.map((one) => (one.table === table ? { ...one, rowsDone: 0, last: null } : one));
+    this.#queue.beginAgain(snapshotMark(snapshot.seq + 1, tables));
+    this.#window = null;
+    this.#snapshot.restart(tables);
   }
 
   /** An empty batch where the lane is wanted, unless one with events brings it there anyway. */

@@ -1,11 +1,13 @@
 /** A database of its own for each test, and a target in memory that a source's batches are applied to. */
 import { randomUUID } from 'node:crypto';
+import { expect } from 'vitest';
 import type { Batch } from '../../core/batch.ts';
 import { PipelineError } from '../../core/errors.ts';
 import type { Lease } from '../../core/contracts.ts';
-import { type ChangeEvent, type Checkpoint, type LaneId, type Position, UNCHANGED, type Value } from '../../core/event.ts';
+import { type ChangeEvent, type Checkpoint, type LaneId, type Position, type Row, UNCHANGED, type Value } from '../../core/event.ts';
 import { postgresSource, type PostgresSource, type PostgresSourceOptions } from '../../cdc/postgres/source.ts';
 import { PgConnection } from '../../wire/postgres/connection.ts';
+import { Format, FrontendWriter } from '../../wire/postgres/messages.ts';
 
 export interface TestDatabase extends AsyncDisposable {
   readonly url: string;
@@ -38,6 +40,8 @@ export async function testDatabase(server: string, ...setup: readonly string[]):
         tables: ['public.t'],
         snapshot: { mode: 'never', chunkRows: 1000, parallel: 1 },
         batch: { rows: 1000, bytes: 16 << 20, ageMs: 0 },
+        // A lane in which nothing happens moves on soon: a test waits for the end of the log.
+        timing: { statusMs: 200, idleMs: 100, idleBytes: 1 },
         ...options,
       }),
     async [Symbol.asyncDispose]() {
@@ -63,6 +67,8 @@ export async function testDatabase(server: string, ...setup: readonly string[]):
 export class Model {
   checkpoint: Position | null = null;
   readonly tables = new Map<string, Map<string, Record<string, Value>>>();
+  /** The same rows as the bytes that came, by column name. */
+  readonly cells = new Map<string, Map<string, Map<string, Buffer | null>>>();
   /** Cells that arrived as UNCHANGED where there was no row to keep them from, as `table/key`. */
   readonly incomplete = new Set<string>();
   batches = 0;
@@ -94,22 +100,39 @@ export class Model {
     const name = event.dataset.name;
     const rows = this.tables.get(name) ?? new Map<string, Record<string, Value>>();
     this.tables.set(name, rows);
+    const cells = this.cells.get(name) ?? new Map<string, Map<string, Buffer | null>>();
+    this.cells.set(name, cells);
     if (event.op === 'truncate') {
       rows.clear();
+      cells.clear();
     } else if (event.op === 'delete') {
       rows.delete(event.key);
+      cells.delete(event.key);
     } else {
+      const sent = new Map(event.op === 'update' ? cells.get(event.movedFrom ?? event.key) : undefined);
       const base = rows.get(event.movedFrom ?? event.key);
       const row: Record<string, Value> = { ...(event.op === 'update' ? base : undefined) };
       for (const [index, column] of event.dataset.columns.entries()) {
         const value = event.after.value(index);
+        if (value !== UNCHANGED) sent.set(column.name, cellOf(event.after, index));
         if (value !== UNCHANGED) row[column.name] = value;
         else if (base === undefined) this.incomplete.add(`${name}/${event.key}`);
       }
-      if (event.movedFrom !== null) rows.delete(event.movedFrom);
+      if (event.movedFrom !== null) {
+        rows.delete(event.movedFrom);
+        cells.delete(event.movedFrom);
+      }
       rows.set(event.key, row);
+      cells.set(event.key, sent);
     }
   }
+}
+
+function cellOf(row: Row, column: number): Buffer | null {
+  const { bytes, cells, at } = row.encoded ?? { bytes: Buffer.alloc(0), cells: new Int32Array(0), at: 0 };
+  const from = cells[at + 2 * column] ?? 0;
+  const length = cells[at + 2 * column + 1] ?? -1;
+  return length < 0 ? null : Buffer.from(bytes.subarray(from, from + length));
 }
 
 /** Runs the source into `model` until `until` says so after a batch (it is asked after each), then stops it. */
@@ -138,18 +161,74 @@ export async function runAgain(...args: Parameters<typeof run>): Promise<void> {
   }
 }
 
+/** Whether the lane's place says that a snapshot is under way. */
+export const isCopying = (model: Model): boolean => model.checkpoint === null || /@[0-9a-f]+\.\w/.test(model.checkpoint);
+
 /** Runs until the source has passed the end of the log as it is now. */
 export async function catchUp(source: PostgresSource, model: Model, sql: PgConnection): Promise<void> {
   const end = await endOfLog(sql);
-  await runAgain(
-    source,
-    model,
-    () => model.checkpoint !== null && model.checkpoint.slice(0, 16) >= end && !/@[0-9a-f]+\.\w/.test(model.checkpoint),
-  );
+  await runAgain(source, model, () => model.checkpoint !== null && model.checkpoint.slice(0, 16) >= end && !isCopying(model));
 }
 
 /** A commit of its own at the end of the log; the end of it, as a position writes it. */
 export async function endOfLog(sql: PgConnection): Promise<string> {
+  await sql.script(`select pg_logical_emit_message(true, 'test', 'the end')`);
   const { rows } = await sql.query(`select lpad(to_hex((pg_current_wal_insert_lsn() - '0/0')::bigint), 16, '0')`);
   return rows[0]?.[0] ?? '';
+}
+
+/** A role of its own, dropped with what it owns; `url` is that of a database with this role as its user. */
+export async function testRole(
+  server: string,
+  attributes: string,
+): Promise<AsyncDisposable & { readonly name: string; url(database: string): string }> {
+  const name = `r_${randomUUID().replaceAll('-', '').slice(0, 16)}`;
+  await using admin = await PgConnection.connect({ url: server });
+  await admin.script(`create role ${name} login ${attributes}`);
+  return {
+    name,
+    url: (database) => database.replace(/\/\/[^@]*@/, `//${name}@`),
+    async [Symbol.asyncDispose]() {
+      await using again = await PgConnection.connect({ url: server });
+      await again.script(`drop role ${name}`);
+    },
+  };
+}
+
+/** Reads until the source fails, and answers why. Fails where it comes to the end of its snapshot, or as far as `until` says. */
+export async function failureOf(
+  source: PostgresSource,
+  model = new Model(),
+  until: Parameters<typeof run>[2] = () => !isCopying(model),
+): Promise<PipelineError> {
+  try {
+    await run(source, model, until);
+  } catch (error) {
+    if (error instanceof PipelineError) return error;
+    throw error;
+  }
+  throw new Error('the source ended without a failure');
+}
+
+/** Holds the model against the table at the source, cell by cell, in the bytes that the server sends. `table` as SQL names it. */
+export async function sameAsTable(model: Model, db: TestDatabase, table: string): Promise<void> {
+  const statement = new FrontendWriter().parse('', `select * from ${table}`).bind('', '', [], [], Format.Binary).describe('P', '');
+  const [result] = await db.sql.exchange(statement.execute().sync().bytes(), 1, true);
+  const names = result?.columns.map(({ name }) => name) ?? [];
+  const theirs = (result?.raw ?? []).map((row) => JSON.stringify(row.map((cell) => cell?.toString('base64') ?? null)));
+  const name = table.replace(/^only /, '').replaceAll(/""|"/g, (quote) => (quote === '"' ? '' : '"'));
+  const ours = [...(model.cells.get(`shop.public.${name}`)?.values() ?? [])].map((row) =>
+    JSON.stringify(names.map((name) => row.get(name)?.toString('base64') ?? null)),
+  );
+  const short = (rows: string[], others: string[]): string[] => {
+    const known = new Set(others);
+    return rows
+      .filter((row) => !known.has(row))
+      .map((row) => row.replaceAll(/[A-Za-z0-9+/=]{40,}/g, (text) => `${text.slice(0, 20)}…${text.length}`));
+  };
+  expect({ surplus: short(ours, theirs), missing: short(theirs, ours), rows: ours.length }).toEqual({
+    surplus: [],
+    missing: [],
+    rows: theirs.length,
+  });
 }
