@@ -9,7 +9,7 @@ import { type Batch, type Finding, ScoreStatus, type ScoreColumns, Verdict } fro
 import { type Clock, systemClock } from '../core/clock.ts';
 import type { Stage } from '../core/contracts.ts';
 import { PipelineError } from '../core/errors.ts';
-import type { Dataset, DatasetName } from '../core/event.ts';
+import type { ChangeEvent, Dataset, DatasetName } from '../core/event.ts';
 import type { Problem } from '../core/problems.ts';
 import { type CompiledFeatures, compileFeatures, ENCODED, type RefusedFeatures } from './features.ts';
 import type { ModelRegistry } from './models/registry.ts';
@@ -341,23 +341,39 @@ class UsedModel {
 
   #route(batch: Batch, asked: readonly number[], { values, status }: Marks, version: ModelVersion): void {
     if (this.#use.routes.length === 0) return;
+    let dataset: Dataset | null = null;
+    let routes: readonly CompiledRoute[] = [];
     for (const index of asked) {
       const event = batch.events[index];
       if (status[index] !== ScoreStatus.Scored || event === undefined) continue;
-      const score = values[index] ?? NaN;
-      for (const [place, compiled] of this.#routesOf(event.dataset).entries()) {
-        const { route } = compiled;
-        let applied: boolean;
-        try {
-          applied = compiled.applies(event, score);
-        } catch {
-          this.#markUnreadable(batch, index, version, `the route "${route.when}" can't be told from it`);
-          continue;
-        }
-        if (!applied) continue;
-        mark(batch, routeFinding(index, this.#name, version.version, place, route, score));
-        break;
+      if (event.dataset !== dataset) {
+        dataset = event.dataset;
+        routes = this.#routesOf(dataset);
       }
+      this.#takeFirst(routes, batch, index, event, values[index] ?? NaN, version);
+    }
+  }
+
+  /** The first route that is true counts; one that can't be told is a finding, and the next is asked. */
+  #takeFirst(
+    routes: readonly CompiledRoute[],
+    batch: Batch,
+    index: number,
+    event: ChangeEvent,
+    score: number,
+    version: ModelVersion,
+  ): void {
+    for (let place = 0; place < routes.length; place++) {
+      const compiled = routes[place];
+      if (compiled === undefined) continue;
+      try {
+        if (!compiled.applies(event, score)) continue;
+      } catch {
+        this.#markUnreadable(batch, index, version, `the route "${compiled.route.when}" can't be told from it`);
+        continue;
+      }
+      mark(batch, routeFinding(index, this.#name, version.version, place, compiled.route, score));
+      return;
     }
   }
 

@@ -90,6 +90,24 @@ test('the first route that is true counts', async () => {
   });
 });
 
+test('a route that can not be told from a row is a finding, and the next route is asked', async () => {
+  const routes = [
+    { when: '10 / after.id > 4 && score > 0.5', do: 'quarantine', severity: 'critical' },
+    { when: 'score > 0.5', do: 'tag', severity: 'info' },
+  ] as const;
+  await withStage(await registryOf('plain', { bytes: linearModel([1, 0]) }), [useOf({ routes })], async (stage) => {
+    const batch = await judged(stage, plainInsert(0, 0.9), plainInsert(2, 0.9), plainInsert(5, 0.9));
+    expect(rulesOf(batch)).toEqual([
+      `0 plain.unreadable ${Verdict.Warn}`,
+      `0 plain.route[1] ${Verdict.Tag}`,
+      `1 plain.route[0] ${Verdict.Quarantine}`,
+      `2 plain.route[1] ${Verdict.Tag}`,
+    ]);
+    expect(batch.findings[0]?.message).toContain("can't be told from it");
+    expect(scoresOf(batch)).toEqual([0.9, 0.9, 0.9].map(Math.fround));
+  });
+});
+
 test('a released event is not held again by the route it was released from, and is by any other', async () => {
   const routes = [
     { when: 'score >= 0.9', do: 'quarantine', severity: 'critical' },
