@@ -35,6 +35,7 @@ export class Desk implements AsyncDisposable {
   readonly datasets: readonly DatasetName[];
   readonly #parts: DeskParts;
   #sink: Promise<PostgresSink> | null = null;
+  #isClosed = false;
 
   constructor(parts: DeskParts) {
     this.#parts = parts;
@@ -57,24 +58,29 @@ export class Desk implements AsyncDisposable {
     try {
       return await this.#once(work);
     } catch (error) {
-      if (isNew || !(error instanceof PipelineError && error.after === 'backoff')) throw error;
+      if (isNew || this.#isClosed || !(error instanceof PipelineError && error.after === 'backoff')) throw error;
       return this.#once(work);
     }
   }
 
   async #once<T>(work: (sink: PostgresSink) => Promise<T>): Promise<T> {
+    if (this.#isClosed) throw new PipelineError('TARGET_UNREACHABLE', 'the service is stopping');
     this.#sink ??= this.openSink();
     const opening = this.#sink;
     try {
       return await work(await opening);
     } catch (error) {
-      if (this.#sink === opening && !(error instanceof PipelineError && error.after === 'bug')) {
-        this.#sink = null;
-        // Broken anyway, and the next call opens another: nobody waits for its end.
-        void opening.then((sink) => sink[Symbol.asyncDispose]()).catch(() => {});
-      }
+      if (this.#sink === opening && !(error instanceof PipelineError && error.after === 'bug')) this.disconnect();
       throw error;
     }
+  }
+
+  /** Gives the desk's own connection up: what waits for it fails, and the next call opens another. */
+  disconnect(): void {
+    const opening = this.#sink;
+    this.#sink = null;
+    // It may be broken anyway: nobody waits for its end.
+    void opening?.then((sink) => sink[Symbol.asyncDispose]()).catch(() => {});
   }
 
   /** Stages of their own for whoever asks, for a stage works on one batch at a time. To be closed. */
@@ -96,6 +102,7 @@ export class Desk implements AsyncDisposable {
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
+    this.#isClosed = true;
     const opening = this.#sink;
     this.#sink = null;
     await opening?.then((sink) => sink[Symbol.asyncDispose]()).catch(() => {}); // On its way out; it may be away already.

@@ -10,7 +10,7 @@ const FOLLOWS: Readonly<Record<After, { readonly title: string; readonly text: s
   },
   operator: {
     title: 'Waits for you',
-    text: 'The lane halts at its checkpoint and stays halted over restarts, until you have mended the cause and resumed the pipeline.',
+    text: 'The lane halts at its checkpoint and stays halted over restarts, until you have mended the cause and resumed the pipeline, by `tidegate resume` or on the page.',
   },
   bug: {
     title: 'Is ours to mend',

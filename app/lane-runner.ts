@@ -37,7 +37,13 @@ export interface LaneRunnerOptions {
 const ASK_MS = 100;
 
 /** A halt that a person asked for. */
-export const OPERATOR = 'OPERATOR';
+export function operatorHalt(by: string, why: string): { readonly code: string; readonly message: string; readonly fix: string } {
+  return {
+    code: 'OPERATOR',
+    message: why === '' ? `halted by ${by}` : `halted by ${by}: ${why}`,
+    fix: 'Resume the pipeline when you are done.',
+  };
+}
 
 /** `cut`: ended on purpose from here (a halt). */
 type Ending = { readonly kind: 'drained' | 'ended' | 'cut' } | { readonly kind: 'failed'; readonly error: unknown };

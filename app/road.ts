@@ -18,7 +18,7 @@ import type { Config, PipelineConfig } from './config-schema.ts';
 import { breakerSettings, modelUses, sourceOptions } from './connect.ts';
 import { Desk, type Stages } from './desk.ts';
 import type { DatasetStatus, LaneRunState, LaneView, ModelUseStatus, PipelineStatus, Reason } from './http/shapes.ts';
-import { LaneRunner, OPERATOR, type Run } from './lane-runner.ts';
+import { LaneRunner, operatorHalt, type Run } from './lane-runner.ts';
 import { errorFields, type Logger } from './logger.ts';
 import type { RuleFile } from './rule-files.ts';
 import type { Halts } from './state/halts.ts';
@@ -40,6 +40,10 @@ export interface RoadParts {
 
 /** How often the target is asked whether it is there, and what its quarantine holds. */
 const PROBE_MS = 1000;
+/** A target that takes longer than this to answer is said to be away. */
+const ANSWER_MS = 3000;
+/** A connection that is silent for so long is given up. */
+const SILENCE_MS = 30_000;
 const REPLAY_BATCH_ROWS = 500;
 
 export type Counts = Awaited<ReturnType<PostgresSink['quarantine']['counts']>>;
@@ -58,6 +62,8 @@ export class Road implements AsyncDisposable {
   readonly #replayStages: Stages;
   readonly #stopped = new AbortController();
   #targetProblem: string | null = 'the target has not been asked yet';
+  /** When the question was asked that the target has not answered yet. */
+  #askedAtMs: number | null = null;
   #counts: Counts = [];
   #changes = 0;
   #haltedAtMs: number | null = null;
@@ -84,7 +90,7 @@ export class Road implements AsyncDisposable {
       lane: laneOf(pipeline.source, source),
       role: 'main',
       haltName: name,
-      open: () => this.#openMain(),
+      open: (signal) => this.#openMain(signal),
       observers: [metrics.observer(name), seen, alert, this.#breaker.observe],
       onState: (state, reason) => this.#onState(state, reason),
     });
@@ -93,7 +99,7 @@ export class Road implements AsyncDisposable {
       lane: replayLaneOf(name),
       role: 'replay',
       haltName: replayLaneOf(name),
-      open: () => this.#openReplay(),
+      open: (signal) => this.#openReplay(signal),
       observers: [metrics.observer(name), seen],
       onState: (state, reason) => {
         if (state === 'halted' && reason !== null)
@@ -115,11 +121,12 @@ export class Road implements AsyncDisposable {
 
   async [Symbol.asyncDispose](): Promise<void> {
     this.#stopped.abort();
+    // First, or a probe that waits for a silent target would keep us for as long.
+    await this.desk[Symbol.asyncDispose]();
     await this.#probing;
     await this.#source[Symbol.asyncDispose]();
     await this.#mainStages.close();
     await this.#replayStages.close();
-    await this.desk[Symbol.asyncDispose]();
   }
 
   resume(): void {
@@ -129,7 +136,8 @@ export class Road implements AsyncDisposable {
   }
 
   halt(by: string, why: string): void {
-    this.#main.halt(OPERATOR, why === '' ? `halted by ${by}` : `halted by ${by}: ${why}`, 'Resume the pipeline when you are done.');
+    const { code, message, fix } = operatorHalt(by, why);
+    this.#main.halt(code, message, fix);
   }
 
   get changes(): number {
@@ -180,7 +188,9 @@ export class Road implements AsyncDisposable {
       if (state === 'running' || (role === 'replay' && state === 'starting')) continue;
       reasons.push(`${what} is ${state}${reason === null ? '' : `: ${reason.message}`}`);
     }
-    if (this.#targetProblem !== null) reasons.push(this.#targetProblem);
+    const silentMs = this.#askedAtMs === null ? 0 : this.#parts.clock.now() - this.#askedAtMs;
+    if (silentMs > ANSWER_MS) reasons.push(`the target has not answered for ${formatDuration(silentMs)}`);
+    else if (this.#targetProblem !== null) reasons.push(this.#targetProblem);
     for (const { dataset, rowsDone, rowsEstimated, state } of this.#source.progress()) {
       if (state === 'done') continue;
       const of = rowsEstimated === null || rowsEstimated <= 0 ? `${rowsDone} rows so far` : `${rowsDone} of about ${rowsEstimated} rows`;
@@ -220,8 +230,8 @@ export class Road implements AsyncDisposable {
     });
   }
 
-  async #openMain(): Promise<Run> {
-    const sink = await this.desk.openSink();
+  async #openMain(signal: AbortSignal): Promise<Run> {
+    const sink = await this.#openSink(signal);
     const source = this.#source;
     const { stages } = this.#mainStages;
     return {
@@ -231,9 +241,9 @@ export class Road implements AsyncDisposable {
     };
   }
 
-  async #openReplay(): Promise<Run> {
+  async #openReplay(signal: AbortSignal): Promise<Run> {
     const { clock, name } = this.#parts;
-    const sink = await this.desk.openSink();
+    const sink = await this.#openSink(signal);
     const source = replaySource({ log: sink.quarantine, lane: replayLaneOf(name), batchRows: REPLAY_BATCH_ROWS, clock });
     const { stages } = this.#replayStages;
     return {
@@ -244,6 +254,20 @@ export class Road implements AsyncDisposable {
         await sink[Symbol.asyncDispose]();
       },
     };
+  }
+
+  /** A sink that is closed when the run is cut off: whoever waits for a silent target must not wait on. */
+  #openSink(signal: AbortSignal): Promise<PostgresSink> {
+    const opening = this.desk.openSink();
+    return new Promise((resolve, reject) => {
+      const cut = (): void => {
+        reject(signal.reason);
+        void opening.then((sink) => sink[Symbol.asyncDispose]()).catch(() => {}); // The run awaits it too.
+      };
+      signal.addEventListener('abort', cut, { once: true });
+      if (signal.aborted) cut();
+      opening.then(resolve, reject);
+    });
   }
 
   #makeBreaker(): QuarantineBreaker {
@@ -336,18 +360,32 @@ export class Road implements AsyncDisposable {
 
   async #probeForever(): Promise<void> {
     const { clock, metrics, name } = this.#parts;
-    while (!this.#stopped.signal.aborted) {
+    const { signal } = this.#stopped;
+    while (!signal.aborted) {
       metrics.setLaneLag(name, this.#source.lane, this.#source.status().lagBytes);
-      try {
-        const counts = await this.desk.withSink((sink) => sink.quarantine.counts());
-        if (JSON.stringify(counts) !== JSON.stringify(this.#counts)) this.#changes++;
-        this.#counts = counts;
-        this.#targetProblem = null;
-      } catch (error) {
-        this.#targetProblem =
-          error instanceof PipelineError ? `the target does not answer: ${error.message}` : 'the target does not answer';
-      }
-      await clock.sleep(PROBE_MS, this.#stopped.signal);
+      await this.#probe();
+      await clock.sleep(PROBE_MS, signal);
+    }
+  }
+
+  async #probe(): Promise<void> {
+    const { clock } = this.#parts;
+    this.#askedAtMs = clock.now();
+    const answered = new AbortController();
+    const patience = clock.sleep(SILENCE_MS, answered.signal).then(() => {
+      if (!answered.signal.aborted) this.desk.disconnect();
+    });
+    try {
+      const counts = await this.desk.withSink((sink) => sink.quarantine.counts());
+      if (JSON.stringify(counts) !== JSON.stringify(this.#counts)) this.#changes++;
+      this.#counts = counts;
+      this.#targetProblem = null;
+    } catch (error) {
+      this.#targetProblem = error instanceof PipelineError ? `the target does not answer: ${error.message}` : 'the target does not answer';
+    } finally {
+      this.#askedAtMs = null;
+      answered.abort();
+      await patience;
     }
   }
 }

@@ -4,6 +4,7 @@ import { VERSION } from '../version.ts';
 import { helpOf, readArguments, UsageError } from './arguments.ts';
 import { check } from './check.ts';
 import type { Command } from './command.ts';
+import { halt, resume } from './halt.ts';
 import { init } from './init.ts';
 import { lanes, status } from './look.ts';
 import { modelCommands } from './models.ts';
@@ -21,12 +22,25 @@ export const COMMANDS: readonly Command[] = [
   init,
   status,
   lanes,
+  halt,
+  resume,
   verify,
   ...quarantineCommands,
   ...modelCommands,
   teardown,
   ...staticCommands,
 ];
+
+/** What other programs call it. */
+const SYNONYMS: ReadonlyMap<string, string> = new Map([
+  ['pause', 'halt'],
+  ['stop', 'halt'],
+  ['start', 'run'],
+  ['serve', 'run'],
+  ['validate', 'check'],
+  ['release', 'quarantine release'],
+  ['discard', 'quarantine discard'],
+]);
 
 export async function runCli(args: readonly string[], io: Io): Promise<ExitCode> {
   const json = args.includes('--json');
@@ -59,6 +73,7 @@ export async function runCli(args: readonly string[], io: Io): Promise<ExitCode>
 /** The command that the first words name; null where help is asked for. */
 function commandOf(args: readonly string[]): { readonly command: Command; readonly rest: readonly string[] } | null {
   const [first, second] = args;
+  if (first === 'help' && second !== undefined) return commandOf([...args.slice(1), '--help']);
   if (first === undefined || first === 'help' || first === '--help' || first === '-h' || first === '--version') {
     const version = COMMANDS.find(({ name }) => name === 'version');
     if (first === '--version' && version !== undefined) return { command: version, rest: [] };
@@ -78,10 +93,12 @@ function commandOf(args: readonly string[]): { readonly command: Command; readon
       near === null ? `There are ${family.join(', ')}.` : `Did you mean tidegate ${near}?`,
     );
   }
-  const near = nearest(
-    first,
-    COMMANDS.map(({ name }) => name.split(' ')[0] ?? name),
-  );
+  const near =
+    SYNONYMS.get(first) ??
+    nearest(
+      first,
+      COMMANDS.map(({ name }) => name.split(' ')[0] ?? name),
+    );
   throw new UsageError(`there is no command ${first}`, near === null ? 'See tidegate help.' : `Did you mean tidegate ${near}?`);
 }
 

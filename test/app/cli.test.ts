@@ -5,8 +5,9 @@ import { join, resolve } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { COMMANDS } from '../../app/cli/cli.ts';
 import { linearModel, plainMapping } from '../inference/models.ts';
+import { eventually } from '../support/eventually.ts';
 import { cli } from './cli.ts';
-import { configFolder, startService, type TestConfig } from './services.ts';
+import { configFolder, NOWHERE, startService, type TestConfig } from './services.ts';
 
 const rules = 'apiVersion: quality/v1\nkind: DatasetRules\ndataset: shop.public.orders\nversion: 1\ncolumns: {id: [not_null]}\n';
 let config: TestConfig;
@@ -34,12 +35,15 @@ describe('what it explains', () => {
     for (const flag of [...Object.keys(command?.flags ?? {}), 'json', 'help']) expect(stdout).toMatch(new RegExp(`^ +--${flag}\\b`, 'm'));
     expect(stdout).toContain(command?.summary ?? '');
     expect((await cli(...name.split(' '), '-h')).stdout).toBe(stdout);
+    expect((await cli('help', ...name.split(' '))).stdout).toBe(stdout);
   });
 });
 
 describe('what it refuses, with exit code 2 and how to say it right', () => {
   test.each<[readonly string[], RegExp]>([
     [['chekc', 'x'], /there is no command chekc\n +Did you mean tidegate check\?/],
+    [['pause', 'x'], /there is no command pause\n +Did you mean tidegate halt\?/],
+    [['constructor'], /there is no command constructor\n +See tidegate help\./],
     [['frobnicate'], /there is no command frobnicate\n +See tidegate help\./],
     [['quarantine'], /tidegate quarantine needs one more word\n +Write quarantine list, /],
     [['quarantine', 'lst'], /there is no tidegate quarantine lst\n +Did you mean tidegate quarantine list\?/],
@@ -72,6 +76,8 @@ describe('what it refuses, with exit code 2 and how to say it right', () => {
     [['models', 'register', 'My Model@1', 'nowhere.onnx'], /"My Model@1" is no name of a model\n +Use lower-case letters/],
     [['teardown'], /nothing was dropped\n +Answer yes, or give --yes/],
     [['teardown', '--pipeline', 'other'], /there is no pipeline other\n +Name one of main/],
+    [['halt', 'other'], /there is no pipeline other\n +Name one of main/],
+    [['resume', 'other'], /there is no pipeline other\n +Name one of main/],
   ])('%j of a config', async (args, message) => {
     const words = COMMANDS.find(({ name }) => args.slice(0, 2).join(' ') === name) === undefined ? 1 : 2;
     const { code, stderr } = await cli(...args.slice(0, words), config.file, ...args.slice(words));
@@ -148,6 +154,39 @@ describe('what it does', () => {
     const { code, json } = await cli('status', known.file, '--json');
     expect([code, json]).toMatchObject([1, { running: true, ready: false, pipelines: [{ name: 'main' }] }]);
     expect((await cli('status', known.file)).stdout).toMatch(/^PIPELINE +STATE +LAG +HELD\nmain /);
+  });
+
+  test('a pipeline is halted and resumed: by the service where it runs, for its next start where it does not', async () => {
+    expect(await cli('halt', config.file, 'main', '--why', 'the night', '--json')).toMatchObject({
+      code: 0,
+      json: { pipeline: 'main', halted: true, running: false },
+    });
+    expect((await cli('halt', config.file, '--why', 'the night')).stdout).toMatch(/^main is halted\.\nNo running service was reached/);
+    await using running = await startService(config);
+    const state = () => running.service.status().then(({ pipelines }) => pipelines.map((one) => [one.state, one.error?.message]));
+    expect(await state()).toEqual([['halted', expect.stringMatching(/^halted by .+: the night$/) as unknown]]);
+    using known = configFolder({ http: { port: Number(new URL(running.url).port) } });
+    expect(await cli('resume', known.file, '--json')).toMatchObject({ code: 0, json: { pipeline: 'main', resumed: true, running: true } });
+    await eventually(async () => (await state())[0]?.[0] === 'backing-off', 'it tries again');
+    expect(await cli('halt', known.file, '--why', 'the day')).toMatchObject({ code: 0, stdout: 'main is halted.\n' });
+    expect(await state()).toEqual([['halted', 'halted by local: the day']]);
+    await running[Symbol.asyncDispose]();
+    expect((await cli('resume', config.file)).stdout).toMatch(/^main goes on\.\nNo running service was reached/);
+    await using again = await startService(config);
+    expect((await again.service.status()).pipelines.map((one) => one.state)).not.toContain('halted');
+  });
+
+  test('which of several pipelines is meant has to be said', async () => {
+    const shop = { kind: 'postgres', url: NOWHERE, tables: ['public.orders'] };
+    using two = configFolder({
+      sources: { a: { ...shop, slot: 's1', publication: 'p' }, b: { ...shop, slot: 's2', publication: 'p' } },
+      targets: { lake: { kind: 'postgres', url: NOWHERE, schema: 'a' }, pond: { kind: 'postgres', url: NOWHERE, schema: 'b' } },
+      pipelines: { one: { source: 'a', target: 'lake' }, other: { source: 'b', target: 'pond' } },
+    });
+    for (const command of ['halt', 'resume']) {
+      expect((await cli(command, two.file)).stderr).toMatch(/which pipeline is not said\n +Name one of one, other\./);
+      expect((await cli(command, two.file, 'other')).code).toBe(0);
+    }
   });
 
   test('a model is registered in the state file where nothing runs, through the service where it does', async () => {

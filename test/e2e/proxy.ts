@@ -1,36 +1,26 @@
-/** A way to a server that can be cut: every connection through it ends at once, as when a cable is pulled or a balancer restarts. */
+/**
+ * A way to a server that can be cut: every connection through it ends at once, as when a balancer restarts. While it is closed, nobody gets
+ * through; while it is silent, connections stay and nothing comes through them, as when a cable is pulled or a machine freezes.
+ */
 import { connect, createServer, type Server, type Socket } from 'node:net';
 import type { AddressInfo } from 'node:net';
 
 export class CutProxy implements AsyncDisposable {
   readonly #server: Server;
-  readonly #sockets: Set<Socket>;
+  readonly #upstreamPort: number;
+  readonly #sockets = new Set<Socket>();
+  #state: 'open' | 'closed' | 'silent' = 'open';
 
-  private constructor(server: Server, sockets: Set<Socket>) {
-    this.#server = server;
-    this.#sockets = sockets;
+  private constructor(upstreamPort: number) {
+    this.#upstreamPort = upstreamPort;
+    this.#server = createServer((client) => this.#take(client));
   }
 
   /** Forwards a free loopback port to `port`. */
   static async listen(port: number): Promise<CutProxy> {
-    const sockets = new Set<Socket>();
-    const server = createServer((client) => {
-      const upstream = connect(port, '127.0.0.1');
-      for (const [from, to] of [
-        [client, upstream],
-        [upstream, client],
-      ] as const) {
-        sockets.add(from);
-        from.pipe(to);
-        from.on('error', () => to.destroy());
-        from.on('close', () => {
-          sockets.delete(from);
-          to.destroy();
-        });
-      }
-    });
-    await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
-    return new CutProxy(server, sockets);
+    const proxy = new CutProxy(port);
+    await new Promise<void>((resolve) => proxy.#server.listen(0, '127.0.0.1', resolve));
+    return proxy;
   }
 
   get port(): number {
@@ -42,8 +32,47 @@ export class CutProxy implements AsyncDisposable {
     for (const socket of this.#sockets) socket.resetAndDestroy();
   }
 
+  /** Connections end without a goodbye, and so do new ones, until `open`. */
+  close(): void {
+    this.#state = 'closed';
+    this.cut();
+  }
+
+  /** Nothing comes through any more, and nobody is told, until `open`. */
+  silence(): void {
+    this.#state = 'silent';
+    for (const socket of this.#sockets) socket.unpipe().pause();
+  }
+
+  /** What was there before does not come back to life. */
+  open(): void {
+    this.#state = 'open';
+    this.cut();
+  }
+
   async [Symbol.asyncDispose](): Promise<void> {
     this.cut();
     await new Promise<void>((resolve) => this.#server.close(() => resolve()));
+  }
+
+  #take(client: Socket): void {
+    if (this.#state === 'closed') {
+      client.on('error', () => {});
+      client.resetAndDestroy();
+      return;
+    }
+    const upstream = connect(this.#upstreamPort, '127.0.0.1');
+    for (const [from, to] of [
+      [client, upstream],
+      [upstream, client],
+    ] as const) {
+      this.#sockets.add(from);
+      if (this.#state === 'open') from.pipe(to);
+      from.on('error', () => to.destroy());
+      from.on('close', () => {
+        this.#sockets.delete(from);
+        to.destroy();
+      });
+    }
   }
 }

@@ -1,0 +1,85 @@
+/** tidegate halt and resume: a pipeline stands still until a person lets it go on. Through the running service or, where it does not run, for its next start. */
+import { userInfo } from 'node:os';
+import { systemClock } from '../../core/clock.ts';
+import { PipelineError } from '../../core/errors.ts';
+import { type LoadedConfig, replayLaneOf } from '../config.ts';
+import { operatorHalt } from '../lane-runner.ts';
+import { existingState, openState } from '../state/database.ts';
+import { Halts } from '../state/halts.ts';
+import { type Arguments, UsageError } from './arguments.ts';
+import { callService, NotRunning } from './client.ts';
+import { type Command, configOf } from './command.ts';
+import { type Io, show } from './output.ts';
+
+const LATER = 'No running service was reached: it counts from the next start.\n';
+
+export const halt: Command = {
+  name: 'halt',
+  summary:
+    'Stops a pipeline at its checkpoint, before anything more is committed, until you resume it; over restarts too. The source keeps its log meanwhile.',
+  positionals: ['CONFIG', '[PIPELINE]'],
+  flags: { why: { type: 'string', value: 'TEXT', help: 'Why; shown beside the pipeline until you resume it.' } },
+  run: async (args, io) => {
+    const loaded = configOf(args, io);
+    const pipeline = pipelineOf(args, loaded);
+    const why = args.text('why') ?? '';
+    const running = await ask(loaded, pipeline, 'halt', { why }, io);
+    if (!running) {
+      const database = openState(loaded.config.state);
+      try {
+        new Halts(database).set({ pipeline, ...operatorHalt(userInfo().username, why), atMs: systemClock.now() });
+      } finally {
+        database.close();
+      }
+    }
+    show(io, args.is('json'), { pipeline, halted: true, running }, () => `${pipeline} is halted.\n${running ? '' : LATER}`);
+    return 0;
+  },
+};
+
+export const resume: Command = {
+  name: 'resume',
+  summary:
+    'Lets a halted pipeline go on from its checkpoint, and one that backs off try at once: nothing was lost while it stood still. `tidegate status` tells why it was halted.',
+  positionals: ['CONFIG', '[PIPELINE]'],
+  flags: {},
+  run: async (args, io) => {
+    const loaded = configOf(args, io);
+    const pipeline = pipelineOf(args, loaded);
+    const running = await ask(loaded, pipeline, 'resume', {}, io);
+    if (!running) {
+      const database = existingState(loaded.config.state);
+      try {
+        if (database !== null) for (const name of [pipeline, replayLaneOf(pipeline)]) new Halts(database).clear(name);
+      } finally {
+        database?.close();
+      }
+    }
+    show(io, args.is('json'), { pipeline, resumed: true, running }, () => `${pipeline} goes on.\n${running ? '' : LATER}`);
+    return 0;
+  },
+};
+
+/** The pipeline that is named, or the only one there is. */
+function pipelineOf(args: Arguments, { config }: LoadedConfig): string {
+  const names = Object.keys(config.pipelines);
+  const named = args.positionals[1];
+  if (named !== undefined && !names.includes(named))
+    throw new UsageError(`there is no pipeline ${named}`, `Name one of ${names.join(', ')}.`);
+  const pipeline = named ?? (names.length === 1 ? names[0] : undefined);
+  if (pipeline === undefined) throw new UsageError('which pipeline is not said', `Name one of ${names.join(', ')}.`);
+  return pipeline;
+}
+
+/** False where no service was reached. */
+async function ask(loaded: LoadedConfig, pipeline: string, what: 'halt' | 'resume', body: unknown, io: Io): Promise<boolean> {
+  const init = { method: 'POST', headers: { 'content-type': 'application/json' }, body: JSON.stringify(body) };
+  try {
+    const { status } = await callService(loaded, `/api/pipelines/${encodeURIComponent(pipeline)}/${what}`, init, io.stop);
+    if (status === 202) return true;
+    throw new PipelineError('CONFIG_INVALID', `the service answered ${status}: is this the config it runs by?`);
+  } catch (error) {
+    if (error instanceof NotRunning) return false;
+    throw error;
+  }
+}
