@@ -43,6 +43,11 @@ export interface ScorerProcessOptions {
   readonly clock?: Clock;
 }
 
+/** Lets what has arrived be read: a service that was busy itself must not take its own delay for that of its child. */
+export function arrivals(): Promise<void> {
+  return new Promise((resolve) => setImmediate(resolve));
+}
+
 const CLOSED = 'the scorer was closed';
 const LOG_BYTES_MAX = 8192;
 const RESERVED_BYTES = 4_000_000_000;
@@ -204,6 +209,7 @@ class Link {
 
   async #limit(timeoutMs: number, late: 'deadline' | 'load-timeout', answered: AbortSignal): Promise<void> {
     await this.#clock.sleep(timeoutMs, answered);
+    await arrivals();
     if (!answered.aborted) this.#die(new ScorerError(late, `no answer within ${Math.round(timeoutMs)} ms`));
   }
 

@@ -11,7 +11,7 @@
  */
 import { backoffMs, type Clock, systemClock } from '../../core/clock.ts';
 import { PipelineError } from '../../core/errors.ts';
-import { type ScorableModel, ScorerError, ScorerProcess, type ScorerProcessOptions } from './process.ts';
+import { arrivals, type ScorableModel, ScorerError, ScorerProcess, type ScorerProcessOptions } from './process.ts';
 
 /** A model version to keep a child for. Equal ids share one. */
 export interface ServedModel extends ScorableModel {
@@ -204,6 +204,8 @@ class Runner {
 
   async #expire(request: Request, deadlineMs: number, settled: AbortSignal): Promise<void> {
     await this.#clock.sleep(deadlineMs, settled);
+    if (settled.aborted) return;
+    await arrivals();
     if (settled.aborted) return;
     request.expired = true;
     this.#drop(request);

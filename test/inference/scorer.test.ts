@@ -158,6 +158,19 @@ test('a request past its own deadline fails, and the child that was only slow is
   expect(session.status()).toMatchObject({ pid, restarts: 0, lateResults: 1 });
 });
 
+test('a service that was busy past a deadline takes the scores that came meanwhile', async () => {
+  await using scorer = new Scorer({ runLimitMs: 50 });
+  const session = scorer.open(served(linearModel([1, 0])));
+  await session.ready();
+  const { pid } = session.status();
+  const scores = session.score(new Float32Array([5, 0]), 1, 50);
+  await new Promise((resolve) => setImmediate(resolve)); // It is on its way.
+  for (const until = performance.now() + 300; performance.now() < until;);
+  expect([...(await scores)]).toEqual([5]);
+  expect([...(await session.score(new Float32Array([6, 0]), 1, 5000))]).toEqual([6]);
+  expect(session.status()).toMatchObject({ pid, restarts: 0 });
+});
+
 test('a child that is killed fails its requests and is started again', async () => {
   await using scorer = new Scorer();
   const session = scorer.open(served(linearModel([1, 0])));
