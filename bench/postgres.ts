@@ -27,10 +27,19 @@ interface Cell {
   readonly synchronousCommit: 'on' | 'off';
 }
 
+/** In a transaction of one row a durable subscription makes some thousand rows a second, so there are fewer of them. */
+const SINGLE_ROWS_SHARE = 5;
+/** Stands for all rows of a run in one transaction. */
+const ALL = Number.POSITIVE_INFINITY;
+/** A table that is copied has so many times the rows of a run. */
+const SNAPSHOT_ROWS = 3;
+
 /** What a side has to do to the rows: the subscription can only pass them on. */
 export interface Work {
-  readonly rules: number;
+  readonly rules: 0 | 5 | 20;
   readonly model: boolean;
+  /** It begins with the rows that are there. */
+  readonly snapshot?: boolean;
 }
 
 interface Run {
@@ -44,6 +53,7 @@ interface Run {
 const VARIANTS: readonly { readonly name: string; readonly work: Work }[] = [
   { name: 'no rules', work: { rules: 0, model: false } },
   { name: 'five rules', work: { rules: 5, model: false } },
+  { name: 'twenty rules', work: { rules: 20, model: false } },
   { name: 'five rules, model', work: { rules: 5, model: true } },
 ];
 
@@ -70,15 +80,16 @@ export async function benchPostgres(options: BenchOptions): Promise<void> {
     const bench = await Bench.open(source, target, options.rows);
     const cells: Record<string, unknown>[] = [];
     for (const operation of ['insert', 'update'] as const) {
-      for (const perTransaction of [10, 1000]) {
+      for (const perTransaction of [1, 10, 1000, ALL]) {
         const names = (['off', 'on'] as const).map((synchronousCommit) => ({ operation, perTransaction, synchronousCommit }));
         const wanted = names.filter((cell) => nameOf(cell).includes(options.only) || options.only.includes(nameOf(cell)));
         if (wanted.length === 0) continue;
-        say(`writing ${options.rows} ${operation}s in transactions of ${perTransaction} …`);
-        await bench.write(operation, perTransaction);
+        say(`writing ${operation}s in transactions of ${sizeOf(perTransaction)} …`);
+        await bench.write(operation, perTransaction, perTransaction === 1 ? options.rows / SINGLE_ROWS_SHARE : options.rows);
         for (const cell of wanted) cells.push(await bench.compare(cell, options, say));
       }
     }
+    if ('snapshot'.includes(options.only)) cells.push(await bench.snapshot(options, say));
     const latency = 'latency'.includes(options.only) ? await bench.latency(options.quick ? 5 : 12, say) : null;
     await bench.close();
     if (options.json)
@@ -91,7 +102,8 @@ export async function benchPostgres(options: BenchOptions): Promise<void> {
   }
 }
 
-const nameOf = (cell: Cell): string => `${cell.operation} tx${cell.perTransaction} sync ${cell.synchronousCommit}`;
+const sizeOf = (perTransaction: number): string => (perTransaction === ALL ? 'all' : String(perTransaction));
+const nameOf = (cell: Cell): string => `${cell.operation} tx${sizeOf(cell.perTransaction)} sync ${cell.synchronousCommit}`;
 
 /** The two servers with the table on both, and one recorded stretch of WAL at a time. */
 class Bench {
@@ -99,7 +111,8 @@ class Bench {
   readonly #target: EmbeddedServer;
   readonly #sourceSql: PgConnection;
   readonly #targetSql: PgConnection;
-  readonly #rows: number;
+  /** Rows of the workload that is recorded now. */
+  #rows: number;
   #mark = 0;
   #copies = 0;
 
@@ -142,7 +155,9 @@ class Bench {
   }
 
   /** Records one workload between two marks, after a slot of its own; the target's starting rows are put aside. */
-  async write(operation: 'insert' | 'update', perTransaction: number): Promise<void> {
+  async write(operation: 'insert' | 'update', perTransaction: number, rows: number): Promise<void> {
+    this.#rows = rows;
+    const size = Math.min(perTransaction, rows);
     const sql = this.#sourceSql;
     await this.#dropSlots();
     if (operation === 'insert') await sql.script('truncate orders');
@@ -156,9 +171,7 @@ class Bench {
     this.#mark += 2;
     await sql.query('insert into marks (id) values ($1)', [this.#mark]);
     await sql.script(
-      operation === 'insert'
-        ? `call write_inserts(${this.#rows}, ${perTransaction})`
-        : `call write_updates(${this.#rows}, ${perTransaction}, ${this.#mark})`,
+      operation === 'insert' ? `call write_inserts(${rows}, ${size})` : `call write_updates(${rows}, ${size}, ${this.#mark})`,
     );
     await sql.query('insert into marks (id) values ($1)', [this.#mark + 1]);
     await sql.script('checkpoint');
@@ -185,10 +198,14 @@ class Bench {
         say(`  ${nameOf(cell)} | ${side}: ${Math.round(run.rowsPerSecond / 100) / 10}k rows/s`);
       }
     }
+    return this.#compared(nameOf(cell), bySide);
+  }
+
+  #compared(cell: string, bySide: ReadonlyMap<string, readonly Run[]>): Record<string, unknown> {
     const medians = Object.fromEntries([...bySide].map(([side, all]) => [side, medianRun(all, this.#rows)]));
     const bar = medians['subscription']?.rowsPerSecond ?? Number.NaN;
     const ratios = Object.fromEntries(Object.entries(medians).map(([side, { rowsPerSecond }]) => [side, round2(rowsPerSecond / bar)]));
-    return { cell: nameOf(cell), ratios, medians };
+    return { cell, ratios, medians };
   }
 
   async #run(cell: Cell, work: Work | null): Promise<Run> {
@@ -246,6 +263,55 @@ class Bench {
         );
       },
     };
+  }
+
+  /** The copy of a table that is there: from the start of each side until the target has all rows of it. */
+  async snapshot({ rows, runs, sides }: BenchOptions, say: (text: string) => void): Promise<Record<string, unknown>> {
+    await this.#dropSlots();
+    this.#rows = rows * SNAPSHOT_ROWS;
+    await this.#sourceSql.script(`truncate orders; call write_inserts(${this.#rows}, 10000); vacuum analyze orders; checkpoint`);
+    await this.#targetSql.script('truncate orders_base');
+    const bySide = new Map<string, Run[]>();
+    for (let round = 0; round < runs; round++) {
+      for (const side of sides.filter((name) => name === 'subscription' || name === 'no rules' || name === 'five rules')) {
+        const work = VARIANTS.find(({ name }) => name === side)?.work ?? null;
+        const run = await this.#copy(work);
+        bySide.set(side, [...(bySide.get(side) ?? []), run]);
+        say(`  snapshot | ${side}: ${Math.round(run.rowsPerSecond / 100) / 10}k rows/s`);
+      }
+    }
+    return this.#compared('snapshot', bySide);
+  }
+
+  async #copy(work: Work | null): Promise<Run> {
+    await this.#targetSql.script('truncate orders, marks; checkpoint; drop schema if exists tidegate cascade');
+    const slot = `run_${++this.#copies}`;
+    const dsn = `host=127.0.0.1 port=${this.#source.port} user=postgres dbname=postgres`;
+    const ours = work === null ? null : this.#tidegate(slot, 'off', { ...work, snapshot: true });
+    const before = this.#cpu(null);
+    const began = performance.now();
+    let child: ChildProcess | null = null;
+    let peakMiB = 0;
+    if (ours === null)
+      await this.#targetSql.script(
+        `create subscription bench connection '${dsn}' publication bench with (slot_name = '${slot}', binary = true)`,
+      );
+    else child = await ours.start();
+    try {
+      await until(async () => {
+        if (child?.pid !== undefined) peakMiB = Math.max(peakMiB, residentMiB(child.pid));
+        return (await this.#targetSql.query('select 1 from orders where id = $1', [this.#rows])).rows.length > 0;
+      });
+      const seconds = (performance.now() - began) / 1000;
+      const after = this.#cpu(child);
+      await this.#verify();
+      const cost = (index: 0 | 1 | 2): number => after[index] - before[index];
+      return { rowsPerSecond: this.#rows / seconds, cpuSource: cost(0), cpuService: cost(1), cpuTarget: cost(2), peakMiB };
+    } finally {
+      if (ours !== null) await ours.stop();
+      else await this.#targetSql.script('drop subscription bench');
+      await this.#dropSlots();
+    }
   }
 
   #tidegate(slot: string, synchronousCommit: 'on' | 'off', work: Work): { start: () => Promise<ChildProcess>; stop: () => Promise<void> } {

@@ -23,6 +23,7 @@ interface Task {
 }
 
 const ORDERS = 'bench.public.orders' as DatasetName;
+const RULES = { 0: 'five-rules.yaml', 5: 'five-rules.yaml', 20: 'twenty-rules.yaml' };
 const MODEL = new URL('../examples/models/order-risk/', import.meta.url);
 
 const task = JSON.parse(process.argv[2] ?? '{}') as Task; // Written by bench/postgres.ts.
@@ -57,7 +58,7 @@ await using source = postgresSource({
   slot: task.slot,
   publication: 'bench',
   tables: ['public.orders', 'public.marks'],
-  snapshot: { mode: 'never', chunkRows: 10_000, parallel: 1 },
+  snapshot: { mode: task.work.snapshot === true ? 'initial' : 'never', chunkRows: 20_000, parallel: 2 },
   batch: { rows: 5000, bytes: 8 << 20, ageMs: 0 },
 });
 await using sink = await postgresSink({
@@ -73,7 +74,7 @@ await using sink = await postgresSink({
 await runPipeline({ source, stages, sink }, { drain: drain.signal, abort: new AbortController().signal });
 
 function contract() {
-  const parsed = parseContract(readFileSync(new URL('five-rules.yaml', import.meta.url), 'utf8'), 'five-rules.yaml');
+  const parsed = parseContract(readFileSync(new URL(RULES[task.work.rules], import.meta.url), 'utf8'), RULES[task.work.rules]);
   if ('problems' in parsed) throw new Error(JSON.stringify(parsed.problems));
   return parsed.contract;
 }
