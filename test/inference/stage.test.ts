@@ -1,8 +1,10 @@
 /** The inference stage on real children: who is scored, what becomes of whom, and what a model's failure means. */
 import { expect, test } from 'vitest';
 import { Batch, ScoreStatus, Verdict } from '../../core/batch.ts';
+import type { Sink, Source, Stage } from '../../core/contracts.ts';
 import { PipelineError } from '../../core/errors.ts';
 import { type ChangeEvent, type Dataset, UNCHANGED, ValueRow } from '../../core/event.ts';
+import { runPipeline } from '../../core/pipeline.ts';
 import type { Mapping } from '../../inference/mapping-schema.ts';
 import { ModelRegistry } from '../../inference/models/registry.ts';
 import { MemoryModelStore } from '../../inference/models/store.ts';
@@ -286,6 +288,46 @@ test('rows that were scored before the model failed keep their scores, and the f
     expect(statusOf(batch)).toEqual(events.map((_, index) => (index < poisoned ? ScoreStatus.Scored : ScoreStatus.Unavailable)));
     expect([...batch.verdicts]).toEqual(events.map((_, index) => (index < poisoned ? Verdict.Pass : Verdict.Quarantine)));
     expect(stage.status()).toMatchObject([{ scored: poisoned, unavailable: rows - poisoned }]);
+  });
+});
+
+test('batches behind are read and judged while the model scores, and commit in their order', async () => {
+  await withStage(await registryOf('plain', { bytes: linearModel([1, 0]) }), [useOf({ deadlineMs: 60_000 })], async (stage, scorer) => {
+    await judged(stage, plainInsert(0, 0)); // The child runs.
+    const pid = scorer.status()[0]?.pid ?? 0;
+    const batches = [1, 2, 3].map((id) => batchOf(plainInsert(id, id)));
+    const seen: string[] = [];
+    const source: Source = {
+      name: 'source',
+      async *read(resume) {
+        for (const batch of batches) {
+          await resume(batch.lane);
+          seen.push(`read ${batch.events[0]?.key}`);
+          yield batch;
+        }
+      },
+      acknowledge: () => Promise.resolve(),
+      [Symbol.asyncDispose]: () => Promise.resolve(),
+    };
+    const judge: Stage = { name: 'quality', run: async (batch) => void seen.push(`judged ${batch.events[0]?.key}`) };
+    const rest = { upserts: 1, deletes: 0, truncates: 0, stale: 0, folded: 0, held: 0, dropped: 0 };
+    const sink: Sink = {
+      name: 'sink',
+      acquire: async (lane) => ({ lane, epoch: 1, checkpoint: null }),
+      apply: async (batch) => {
+        seen.push(`applied ${scoresOf(batch).join()}`);
+        return { kind: 'applied', checkpoint: batch.checkpoint, ...rest };
+      },
+      [Symbol.asyncDispose]: () => Promise.resolve(),
+    };
+    process.kill(pid, 'SIGSTOP');
+    const signals = { drain: never, abort: never };
+    const run = runPipeline({ source, stages: [judge, stage], sink }, signals);
+    await eventually(() => seen.includes('judged 2') && seen.includes('read 3'), 'what is behind the batch that the model is at');
+    expect(seen.filter((step) => step.startsWith('applied'))).toEqual([]);
+    process.kill(pid, 'SIGCONT');
+    await run;
+    expect(seen.filter((step) => step.startsWith('applied'))).toEqual(['applied 1', 'applied 2', 'applied 3']);
   });
 });
 
