@@ -1,6 +1,7 @@
 /** Writes what is made from the schemas and tables: schema/*.json, docs/config.md and docs/errors.md. `npm run generate`; a test fails where they differ. */
 import { mkdirSync, writeFileSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
+import { mappingSchema } from '../inference/mapping-schema.ts';
 import { contractSchema } from '../quality/contract.ts';
 import { configSchema, publishedConfigSchema } from './config-schema.ts';
 import { errorsPage } from './errors-page.ts';
@@ -11,6 +12,7 @@ export function generatedFiles(): ReadonlyMap<string, string> {
   return new Map([
     ['schema/tidegate.v1.schema.json', `${JSON.stringify(publishedConfigSchema(), null, 2)}\n`],
     ['schema/dataset-rules.v1.schema.json', `${JSON.stringify(contractSchema, null, 2)}\n`],
+    ['schema/feature-mapping.v1.schema.json', `${JSON.stringify(mappingSchema, null, 2)}\n`],
     ['docs/config.md', configPage()],
     ['docs/errors.md', errorsPage()],
   ]);

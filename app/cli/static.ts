@@ -1,4 +1,5 @@
 /** Commands that need no config: schemas and the version. */
+import { mappingSchema } from '../../inference/mapping-schema.ts';
 import { contractSchema } from '../../quality/contract.ts';
 import { publishedConfigSchema } from '../config-schema.ts';
 import { VERSION } from '../version.ts';
@@ -27,6 +28,17 @@ const rulesSchemaCommand: Command = {
   },
 };
 
+const mappingSchemaCommand: Command = {
+  name: 'schema mapping',
+  summary: 'Prints the JSON Schema of feature mappings, for editors.',
+  positionals: [],
+  flags: {},
+  run: async (_args, io) => {
+    io.stdout(`${JSON.stringify(mappingSchema, null, 2)}\n`);
+    return 0;
+  },
+};
+
 const version: Command = {
   name: 'version',
   summary: 'Prints the version.',
@@ -38,4 +50,4 @@ const version: Command = {
   },
 };
 
-export const staticCommands: readonly Command[] = [configSchemaCommand, rulesSchemaCommand, version];
+export const staticCommands: readonly Command[] = [configSchemaCommand, rulesSchemaCommand, mappingSchemaCommand, version];

@@ -67,6 +67,11 @@ describe('what it refuses, with exit code 2 and how to say it right', () => {
   test.each<[readonly string[], RegExp]>([
     [['quarantine', 'list', '--limit', 'x'], /--limit is no number/],
     [['quarantine', 'list', '--since', 'yesterday'], /--since yesterday is no time/],
+    [
+      ['quarantine', 'list', '--dataset', 'shop.public.order'],
+      /there is no dataset shop\.public\.order\n +Did you mean shop\.public\.orders\?/,
+    ],
+    [['quarantine', 'release', '--pipeline', 'zzz'], /there is no pipeline zzz\n +Name one of main\./],
     [['quarantine', 'list', '--status', 'lost'], /there is no status lost\n +Use held, waiting/],
     [['quarantine', 'release'], /nothing is chosen\n +Name ids, a filter/],
     [['quarantine', 'release', 'id', '--rule', 'x'], /both ids and a filter are given/],
@@ -207,7 +212,7 @@ describe('what it does', () => {
       json: { versions: [{ model: 'm', version: 1, aliases: ['production'] }] },
     });
     expect((await cli('models', 'list', known.file)).stdout).toMatch(/^MODEL +VERSION .*\nm +1 +production /);
-    using small = configFolder({ http: { modelBytes: '1KiB' } });
+    using small = configFolder({ http: { port: 0, modelBytes: '1KiB' } });
     writeFileSync(model, new Uint8Array(1025));
     expect(await register(small.file)).toMatchObject({ code: 1, json: { findings: [{ rule: 'TOO_LARGE' }] } });
   });
@@ -215,6 +220,7 @@ describe('what it does', () => {
   test('the schemas are printed for editors', async () => {
     expect((await cli('schema', 'config')).json).toMatchObject({ title: 'Tidegate', properties: { version: { const: 1 } } });
     expect((await cli('schema', 'rules', '--json')).json).toHaveProperty('$schema');
+    expect((await cli('schema', 'mapping')).json).toMatchObject({ title: 'Feature mapping', properties: { apiVersion: {} } });
   });
 
   test('init writes nothing where the source is away', async () => {
