@@ -51,7 +51,7 @@ export interface ModelUseStatus {
   readonly unavailable: number;
   /** Rows that the mapping rejected or the model gave no number for. */
   readonly unreadable: number;
-  /** Why the last batch had no scores; null when it had. */
+  /** Why the last batch had no scores, or why the next version does not start; null where neither is so. */
   readonly problem: string | null;
 }
 
@@ -162,8 +162,13 @@ class UsedModel {
       unavailable: this.#unavailable,
       unreadable: this.#unreadable,
       // What went wrong with another version, or before there was one, is no news of this one.
-      problem: this.#problemOf === this.#registry.resolve(this.#use.model) ? this.#problem : null,
+      problem: (this.#problemOf === this.#registry.resolve(this.#use.model) ? this.#problem : null) ?? this.#notStarting(),
     };
+  }
+
+  /** Why the next version has not come up yet, where its process ended; meanwhile the one before goes on. */
+  #notStarting(): string | null {
+    return this.#next?.session.status().lastFailure ?? null;
   }
 
   check(datasets: readonly Dataset[]): readonly Problem[] {

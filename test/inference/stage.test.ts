@@ -250,7 +250,12 @@ test('a version that does not load is never switched to', async () => {
     await judged(stage, plainInsert(1, 1));
     await eventually(() => scorer.status().some(({ lastFailure }) => lastFailure !== null), 'the failure to load');
     expect(scoresOf(await judged(stage, plainInsert(2, 2)))).toEqual([2]);
-    expect(stage.status()).toMatchObject([{ version: 1, nextVersion: 2 }]);
+    expect(stage.status()).toMatchObject([
+      { version: 1, nextVersion: 2, problem: expect.stringContaining('Failed to load model') as unknown },
+    ]);
+    await registry.setAlias('plain', 'production', 1);
+    await judged(stage, plainInsert(3, 3));
+    expect(stage.status()).toMatchObject([{ version: 1, nextVersion: null, problem: null }]);
   });
 });
 
