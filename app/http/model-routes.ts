@@ -45,11 +45,14 @@ const aliasBody = {
   additionalProperties: false,
 } as const;
 const MAPPING_BYTES = 1024 * 1024;
+/** Uploads at once: each holds a model in memory until it has been admitted, one after the other. */
+const UPLOADS_MAX = 4;
 const CURL = 'curl -F model=@model.onnx -F mapping=@mapping.json …';
 const MEND = 'Mend what the findings name and register it again; what is in use stays in use.';
 
 export function modelRoutes(app: FastifyInstance, operations: Operations, modelBytes: number): void {
   const tags = ['models'];
+  let uploads = 0;
   app.get('/api/models', { schema: { tags, summary: 'All models.', response: { 200: modelsSchema } } }, async () => ({
     models: operations.models.models().map((model) => ({ model, versions: operations.modelVersions(model) })),
   }));
@@ -91,12 +94,21 @@ export function modelRoutes(app: FastifyInstance, operations: Operations, modelB
           413: problemSchema,
           415: problemSchema,
           422: problemSchema,
+          429: problemSchema,
         },
       },
     },
     async (request, reply) => {
-      const { model, mapping } = await upload(request, modelBytes);
-      const registration = await operations.models.register(request.params.name, model, mapping, { promote: request.query.promote });
+      if (uploads >= UPLOADS_MAX) {
+        throw new HttpProblem(429, 'TOO_MANY_UPLOADS', `${UPLOADS_MAX} models are being registered already.`, {
+          fix: 'Try again in a while.',
+        });
+      }
+      uploads++;
+      const { name } = request.params;
+      const registration = await upload(request, modelBytes)
+        .then(({ model, mapping }) => operations.models.register(name, model, mapping, { promote: request.query.promote }))
+        .finally(() => uploads--);
       if (registration.kind === 'rejected') {
         const { findings } = registration;
         const first = findings.find(({ severity }) => severity === 'error');

@@ -202,6 +202,12 @@ describe('models', () => {
     expect([...statuses, (await parts('mapping', new Blob([' '.repeat(1024 * 1024 + 1)]))).status]).toEqual([201, 200, 422]);
   });
 
+  test('no more than four are registered at once', async () => {
+    const answers = await Promise.all([1, 2, 3, 4, 5, 6].map((weight) => upload(url, 'many', linearModel([weight, 1]), plainMapping)));
+    expect(answers.map(({ status }) => status).sort((a, b) => a - b)).toEqual([201, 201, 201, 201, 429, 429]);
+    expect((await upload(url, 'many', linearModel([7, 1]), plainMapping)).status).toBe(201);
+  });
+
   test.each([
     ['without a boundary', 'multipart/form-data', 'x', 'INVALID_MULTIPART'],
     [
