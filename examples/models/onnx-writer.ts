@@ -147,9 +147,9 @@ function writeAttributeValue(attribute: Attribute): Bytes {
     case 'floats':
       return bytes(7, packedFloats(attribute.value));
     case 'ints':
-      return bytes(8, concat(...attribute.value.map(varint)));
+      return bytes(8, joined(attribute.value.map(varint)));
     case 'strings':
-      return concat(...attribute.value.map((value) => text(9, value)));
+      return joined(attribute.value.map((value) => text(9, value)));
   }
 }
 
@@ -193,6 +193,11 @@ function varint(value: number): Bytes {
 }
 
 export function concat(...parts: readonly Uint8Array[]): Bytes {
+  return joined(parts);
+}
+
+/** For lists of any length: what is spread as arguments lies on the stack. */
+function joined(parts: readonly Uint8Array[]): Bytes {
   const whole = new Uint8Array(parts.reduce((sum, part) => sum + part.length, 0));
   let at = 0;
   for (const part of parts) {

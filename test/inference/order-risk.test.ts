@@ -1,9 +1,11 @@
 /** The model that ships: it comes out of its script again, byte for byte, and scores its golden rows in the real runtime. */
 import { expect, test } from 'vitest';
+import { exportBoosting, type TreeNode } from '../../examples/models/gradient-boosting.ts';
 import { makeOrders, ordersDataset } from '../../examples/models/order-risk/orders.ts';
 import { insertOf, trainOrderRisk } from '../../examples/models/order-risk/train.ts';
 import { parseMapping } from '../../inference/mapping.ts';
 import { encodeGolden } from '../../inference/models/golden.ts';
+import { readOnnx } from '../../inference/models/onnx.ts';
 import { ModelRegistry } from '../../inference/models/registry.ts';
 import { MemoryModelStore } from '../../inference/models/store.ts';
 import { ScorerProcess } from '../../inference/scorer/process.ts';
@@ -18,6 +20,14 @@ test('training again gives the committed files, and a model worth having', () =>
   expect(onnx.length).toBeLessThan(300_000);
   expect(quality.auc).toBeGreaterThan(0.97);
   expect(quality.precisionAt80).toBeGreaterThan(0.95);
+});
+
+test('a forest of many nodes can be exported as well', () => {
+  const nodes: TreeNode[] = Array.from({ length: 4095 }, (_, node) =>
+    node < 2047 ? { kind: 'split', feature: 0, threshold: node, yes: 2 * node + 1, no: 2 * node + 2 } : { kind: 'leaf', weight: node },
+  );
+  const onnx = exportBoosting({ width: 1, base: 0, trees: Array.from({ length: 32 }, () => nodes) }, 'forest', {});
+  expect(readOnnx(onnx, { nodes: 10, nesting: 1, treeNodes: 1_000_000 }).treeNodes).toBe(32 * 4095);
 });
 
 test('its golden rows, computed by the trainer, come out of ONNX Runtime within 1e-5', async () => {
