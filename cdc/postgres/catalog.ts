@@ -58,13 +58,15 @@ export async function readTable(connection: PgConnection, table: string, publica
   const [oid = '0', identity, tuples, kind, comment] = row;
   const published = await publishedColumns(connection, schema, name, publication);
   const columns = await connection.query(
-    `select a.attname, a.atttypid, a.atttypmod, pg_catalog.col_description(a.attrelid, a.attnum)
-       from pg_catalog.pg_attribute a
-      where a.attrelid = $1::pg_catalog.oid and a.attnum > 0 and not a.attisdropped and a.attgenerated = ''
-      order by a.attnum`,
+    `select a.attname, a.atttypid, a.atttypmod, pg_catalog.col_description(a.attrelid, a.attnum), a.attgenerated
+       from pg_catalog.pg_attribute a where a.attrelid = $1::pg_catalog.oid and a.attnum > 0 and not a.attisdropped order by a.attnum`,
     [oid],
   );
-  const kept = columns.rows.filter(([column]) => published.columns === null || (column !== null && published.columns.has(column ?? '')));
+  // A publication may have generated columns since PostgreSQL 18. Before, they are listed there and never sent.
+  const kept = columns.rows.filter(
+    ([column, , , , generated]) =>
+      published.columns?.has(column ?? '') !== false && (generated === '' || (published.columns !== null && versionOf(connection) >= 18)),
+  );
   const keyNames = await readKey(connection, Number(oid), identityOf(identity));
   return {
     table,
@@ -91,6 +93,8 @@ export async function readTable(connection: PgConnection, table: string, publica
   };
 }
 
+const versionOf = (connection: PgConnection): number => Number.parseInt(connection.parameters.get('server_version') ?? '0', 10);
+
 function identityOf(text: string | null | undefined): RelationMessage['identity'] {
   return text === 'n' || text === 'f' || text === 'i' ? text : 'd';
 }
@@ -102,8 +106,7 @@ async function publishedColumns(
   name: string,
   publication: string | null,
 ): Promise<{ columns: ReadonlySet<string> | null; rowFilter: string | null }> {
-  if (publication === null || Number.parseInt(connection.parameters.get('server_version') ?? '0', 10) < 15)
-    return { columns: null, rowFilter: null };
+  if (publication === null || versionOf(connection) < 15) return { columns: null, rowFilter: null };
   const found = await connection.query(
     `select pg_catalog.array_to_json(attnames), rowfilter from pg_catalog.pg_publication_tables where pubname = $1 and schemaname = $2 and tablename = $3`,
     [publication, schema, name],
@@ -169,6 +172,12 @@ export class Datasets {
       const type = types.get(column.typeOid);
       const fact = facts[index];
       if (fact === undefined) throw new PipelineError('BUG', `no facts about the type of ${table}.${column.name}`);
+      if (fact.binary && type?.isSendable === false) {
+        throw new PipelineError(
+          'CONFIG_INVALID',
+          `reading ${table}: the server cannot send ${fact.native} of the column ${column.name} in binary, for what is inside has no such form: leave the column out of the publication, or change its type`,
+        );
+      }
       // A type that was dropped since the change was made is still one that can be passed on.
       columns.push({ name: column.name, type: type?.columnType ?? 'other', native: fact.native, nullable: !notNull.has(column.name) });
       columnTypes.push({

@@ -10,6 +10,8 @@ export interface SlotState {
   readonly plugin: string | null;
   readonly database: string | null;
   readonly active: boolean;
+  /** Whether it sends transactions when they are prepared, rather than when they are committed. */
+  readonly twoPhase: boolean;
   /** `lost`: the server has removed log that the slot needs. */
   readonly walStatus: string | null;
   /** 16 hex digits; '' where there is none. */
@@ -18,14 +20,15 @@ export interface SlotState {
 
 export async function readSlot(connection: PgConnection, slot: string): Promise<SlotState | null> {
   const found = await connection.query(
-    `select plugin, database, active, wal_status, coalesce(confirmed_flush_lsn, restart_lsn)
+    `select plugin, database, active, two_phase, wal_status, coalesce(confirmed_flush_lsn, restart_lsn)
        from pg_catalog.pg_replication_slots where slot_name = $1`,
     [slot],
   );
   const row = found.rows[0];
   if (row === undefined) return null;
-  const [plugin = null, database = null, active, walStatus = null, confirmed] = row;
-  return { plugin, database, active: active === 't', walStatus, confirmed: typeof confirmed === 'string' ? fromLsn(confirmed) : '' };
+  const [plugin = null, database = null, active, twoPhase, walStatus = null, confirmed] = row;
+  const place = typeof confirmed === 'string' ? fromLsn(confirmed) : '';
+  return { plugin, database, active: active === 't', twoPhase: twoPhase === 't', walStatus, confirmed: place };
 }
 
 /** Makes the slot. Returns the place (16 hex digits) from which it has every commit. Waits for transactions that are under way. */
@@ -86,6 +89,12 @@ export function checkSlot(slot: SlotState | null, name: string, from: string | n
     throw new PipelineError(
       'CONFIG_INVALID',
       `slot: ${name} is a slot of another kind or database (plugin ${slot.plugin ?? 'none'}): name another`,
+    );
+  }
+  if (slot.twoPhase) {
+    throw new PipelineError(
+      'CONFIG_INVALID',
+      `slot: ${name} was made with two_phase, so it sends what may still be rolled back: name another, or drop it and let Tidegate make it`,
     );
   }
   if (slot.walStatus === 'lost') {

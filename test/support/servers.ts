@@ -9,13 +9,16 @@ declare module 'vitest' {
   }
 }
 
+/** Prepared transactions are among what a source may have. */
+const SETTINGS = { max_prepared_transactions: '10' };
+
 export default function setup(project: TestProject): Promise<() => Promise<void>> {
   return serve(project, sharedVersion());
 }
 
 export async function serve(project: TestProject, version: PostgresVersion): Promise<() => Promise<void>> {
   // The second server's OIDs are made to differ from the first one's by the tests that care (design, trap 8).
-  const [source, target] = await Promise.all([startPostgres(version), startPostgres(version)]);
+  const [source, target] = await Promise.all([startPostgres(version, SETTINGS), startPostgres(version, SETTINGS)]);
   project.provide('sourceServer', source.url());
   project.provide('targetServer', target.url());
   return async () => {
