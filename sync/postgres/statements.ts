@@ -223,7 +223,9 @@ function rowStatements(form: Form, columns: readonly StagedColumn[]): string[] {
       return column === undefined ? 'false' : `t.${column.target} = ${value(column, index)}`;
     })
     .join(' and ');
-  const room = `delete from ${qualified} t where ${atNewKey} and exists (select 1 from ${qualified} o where ${matches(columns, value, 'o')})`;
+  // Not the row itself: two keys may differ in their spelling and be one all the same (citext, numeric).
+  const room = `delete from ${qualified} t where ${atNewKey} and not (${matches(columns, value)})
+    and exists (select 1 from ${qualified} o where ${matches(columns, value, 'o')})`;
   if (form.columns.length < form.table.dataset.columns.length) return [room, update];
   const insert = `insert into ${qualified} (${after.map(({ target }) => target).join(', ')})
     select ${columns.flatMap((column, index) => (isKeyCell(column) ? [] : [value(column, index)])).join(', ')}

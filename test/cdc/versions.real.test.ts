@@ -38,7 +38,7 @@ test('generated columns that a publication has (PostgreSQL 18) are in chunks and
     await db.sql.script("update t set a = 5 where id = 1; insert into t (id, a, b) values (8, 80, 'row 8')");
     await catchUp(db.source(initial), model, db.sql);
     const rows = model.rows('shop.public.t');
-    expect(rows.map(({ id, twice }) => [id, twice]).sort()).toEqual([1, 2, 3, 4, 5, 6, 7, 8].map((id) => [id, id === 1 ? 10 : id * 20]));
+    expect(rows.map(({ id, twice }) => [id, twice])).toEqual([1, 2, 3, 4, 5, 6, 7, 8].map((id) => [id, id === 1 ? 10 : id * 20]));
     expect(new Set(rows.map((row) => Object.keys(row).join())).size).toBe(1);
   }
 });
