@@ -36,6 +36,8 @@ export interface Prepared {
   readonly columns: readonly StagedColumn[];
   /** In the order of the staging table's columns and of the parameters. */
   readonly cells: readonly StagedCell[];
+  /** Its first cells, where those are columns of the row that nobody has to translate, and only scores follow; else null. */
+  readonly plain: Int32Array | null;
   /** Rows go by COPY into the table itself, with nothing to do behind it. */
   readonly isDirect: boolean;
   /** Names of prepared statements, for the n-th use of the form in one transaction. */
@@ -87,6 +89,7 @@ export class Statements {
       number,
       columns,
       cells: columns.map(({ cell }) => cell),
+      plain: plainColumns(columns),
       isDirect: isDirect(form, columns),
       bulk: [],
       row: row.map((_, i) => `tg${number}_r${i}`),
@@ -165,6 +168,14 @@ export class Statements {
     }
     return staged;
   }
+}
+
+function plainColumns(columns: readonly StagedColumn[]): Int32Array | null {
+  const plain = columns.flatMap(({ cell }) => (cell.from === 'after' && cell.translate === null ? [cell.column] : []));
+  const isFirst = columns.every(({ cell }, i) =>
+    i < plain.length ? cell.from === 'after' && cell.column === plain[i] : cell.from === 'score',
+  );
+  return isFirst ? Int32Array.from(plain) : null;
 }
 
 /** COPY converts nothing: its cells must be of the very types that the table has. */

@@ -311,7 +311,8 @@ function cellRow(cell: StagedCell, entry: Entry, kind: WriteKind): Row {
   return entry.row;
 }
 
-function copyBinary(writer: FrontendWriter, { cells, form }: Prepared, entries: readonly Entry[], scores: readonly Scores[]): void {
+function copyBinary(writer: FrontendWriter, prepared: Prepared, entries: readonly Entry[], scores: readonly Scores[]): void {
+  const { cells, plain, form } = prepared;
   let at = writer.beginCopyData();
   writer.raw(COPY_HEADER);
   let limit = writer.length + COPY_MESSAGE_BYTES;
@@ -322,14 +323,16 @@ function copyBinary(writer: FrontendWriter, { cells, form }: Prepared, entries: 
       at = writer.beginCopyData();
       limit = writer.length + COPY_MESSAGE_BYTES;
     }
-    writer.int16(count);
-    for (let i = 0; i < count; i++) {
+    const { row } = entry;
+    let done = 0;
+    if (plain !== null && row instanceof PgRow) {
+      writer.copyRow(count, row.bytes, row.cells, row.at, plain);
+      done = plain.length;
+    } else writer.int16(count);
+    for (let i = done; i < count; i++) {
       const cell = cells[i] as StagedCell;
-      if (cell.from === 'score') {
-        const bytes = scoreBytes(cell, entry, scores);
-        writer.int32(bytes === null ? -1 : bytes.length);
-        if (bytes !== null) writer.raw(bytes);
-      } else writeEncoded(writer, cellRow(cell, entry, form.kind), cell.column, cell.translate);
+      if (cell.from === 'score') copyScore(writer, cell, entry, scores);
+      else writeEncoded(writer, cellRow(cell, entry, form.kind), cell.column, cell.translate);
     }
   }
   writer.int16(-1);
@@ -369,11 +372,36 @@ function cellText(cell: StagedCell, entry: Entry, scores: readonly Scores[], kin
 function scoreBytes(cell: Extract<StagedCell, { from: 'score' }>, entry: Entry, scores: readonly Scores[]): Buffer | null {
   const { score, index } = scoreFor(entry, scores, cell.score);
   if (index === NO_SCORE) return null;
-  if (cell.part === 'model') return Buffer.from(modelText(score));
+  if (cell.part !== 'score') return constantsOf(score)[cell.part];
   const bytes = Buffer.alloc(8);
-  if (cell.part === 'score') bytes.writeDoubleBE(score.values[index] ?? Number.NaN);
-  else bytes.writeBigInt64BE(BigInt(Math.round((score.atMs - EPOCH_MS) * 1000)));
+  bytes.writeDoubleBE(score.values[index] ?? Number.NaN);
   return bytes;
+}
+
+function copyScore(writer: FrontendWriter, cell: Extract<StagedCell, { from: 'score' }>, entry: Entry, scores: readonly Scores[]): void {
+  const { score, index } = scoreFor(entry, scores, cell.score);
+  if (index === NO_SCORE) writer.int32(-1);
+  else if (cell.part === 'score') {
+    writer.int32(8);
+    writer.float64(score.values[index] ?? Number.NaN);
+  } else {
+    const bytes = constantsOf(score)[cell.part];
+    writer.int32(bytes.length);
+    writer.raw(bytes);
+  }
+}
+
+/** What all scores of a batch have in common, encoded once. */
+const constants = new WeakMap<Scores, { readonly model: Buffer; readonly at: Buffer }>();
+
+function constantsOf(score: Scores): { readonly model: Buffer; readonly at: Buffer } {
+  const known = constants.get(score);
+  if (known !== undefined) return known;
+  const at = Buffer.alloc(8);
+  at.writeBigInt64BE(BigInt(Math.round((score.atMs - EPOCH_MS) * 1000)));
+  const made = { model: Buffer.from(modelText(score)), at };
+  constants.set(score, made);
+  return made;
 }
 
 /** "order-risk@3". */
