@@ -69,7 +69,6 @@ export async function explain(rows: readonly Differing[], parts: ExplainParts): 
   const open: Differing[] = [];
   for (const row of rows) {
     if (row.isHeld) differences.push(differenceOf(row, 'held', null, parts));
-    else if (!row.isKnown) differences.push(differenceOf(row, 'undecided', null, parts));
     else open.push(row);
   }
   if (open.length === 0) return { differences, changed };
@@ -94,8 +93,9 @@ export async function explain(rows: readonly Differing[], parts: ExplainParts): 
 }
 
 async function reasonOf(row: Differing, present: PgRow | null, item: SettledItem | null, parts: ExplainParts): Promise<DifferenceReason> {
+  if (present !== null && (await isDropped(present, row.eventKey, parts))) return 'dropped';
+  if (!row.isKnown) return 'undecided';
   if (present === null) return 'surplus';
-  if (await isDropped(present, row.eventKey, parts)) return 'dropped';
   return item !== null && item.status !== 'applied' && row.target.cells === null ? 'partial' : 'lost';
 }
 

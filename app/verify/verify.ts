@@ -11,7 +11,7 @@ import { qualityStage } from '../../quality/stage.ts';
 import { TargetRows, type TargetTable } from '../../sync/postgres/target-rows.ts';
 import { quoteIdent } from '../../wire/postgres/ident.ts';
 import {
-  cellTexts,
+  cellSql,
   commonHash,
   type ComparedTable,
   type HashKind,
@@ -232,16 +232,18 @@ function sidesOf(here: SourceTable, there: TargetTable, { source, hash }: TableP
       version: here.version,
       filter: here.filter,
       hash,
-      cells: kept.map(({ texts }) => texts.source),
-      key: keyPairs.map(({ source: { name, base }, texts }) => ({ name: `t.${quoteIdent(name)}`, type: base, text: texts.source })),
+      cells: kept.map(({ sql }) => sql.source.text),
+      rowCells: kept.map(({ sql }) => sql.source.inRow),
+      key: keyPairs.map(({ source: { name, base }, sql }) => ({ name: `t.${quoteIdent(name)}`, type: base, text: sql.source.text })),
     },
     target: {
       from: there.from,
       version: there.version,
       filter: null,
       hash,
-      cells: kept.map(({ texts }) => texts.target),
-      key: keyPairs.map(({ target: { name, base }, texts }) => ({ name: `t.${quoteIdent(name)}`, type: base, text: texts.target })),
+      cells: kept.map(({ sql }) => sql.target.text),
+      rowCells: kept.map(({ sql }) => sql.target.inRow),
+      key: keyPairs.map(({ target: { name, base }, sql }) => ({ name: `t.${quoteIdent(name)}`, type: base, text: sql.target.text })),
     },
     compared,
     leftOut,
@@ -250,7 +252,7 @@ function sidesOf(here: SourceTable, there: TargetTable, { source, hash }: TableP
 }
 
 function pairOf(source: SideColumn | undefined, target: SideColumn | null, guarded: boolean) {
-  return source === undefined || target === null ? null : { source, target, texts: cellTexts(source, target, guarded) };
+  return source === undefined || target === null ? null : { source, target, sql: cellSql(source, target, guarded) };
 }
 
 /** Differences counted, the first of them kept. */

@@ -82,7 +82,7 @@ export class SourceRows implements AsyncDisposable {
     signal: AbortSignal,
   ): Promise<SourceRows> {
     // A standby that hangs must not make our marks wait for it.
-    const settings = { ...COMPARING, synchronous_commit: 'local' };
+    const settings = { ...COMPARING, default_transaction_read_only: 'off', synchronous_commit: 'local' };
     const sql = await connectSource(options.name, options.url, false, settings, signal);
     signal.addEventListener('abort', () => sql.destroy(), { once: true });
     return new SourceRows(sql, options, options.clock ?? systemClock);
@@ -119,7 +119,7 @@ export class SourceRows implements AsyncDisposable {
         columns,
         filter: present.rowFilter,
         rowsEstimated: present.rowsEstimated,
-        ...plainTable(present.schema, present.name),
+        ...plainTable(present.schema, present.name, present.isPartitioned),
       };
     });
   }

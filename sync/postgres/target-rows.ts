@@ -96,12 +96,12 @@ export class TargetRows implements AsyncDisposable {
       await this.sql.script('set search_path = pg_catalog');
       const name = tableName(dataset.name);
       const qualified = quoteQualified(this.#schema, name);
-      const oid = Number((await this.sql.query('select to_regclass($1)::oid', [qualified])).rows[0]?.[0] ?? 0);
-      if (oid === 0) {
+      const [oid = null, kind] = (await this.sql.query(KIND_SQL, [qualified])).rows[0] ?? [];
+      if (oid === null) {
         const columns = dataset.columns.map((column) => ({ ...ABSENT_COLUMN, name: column.name }));
         return { ...absentTable(dataset.columns.map((column) => column.name)), columns, ranged: true };
       }
-      const described = await describeColumns(this.sql, oid);
+      const described = await describeColumns(this.sql, Number(oid));
       const missing = dataset.columns.filter((column) => !described.has(column.name));
       if (missing.length > 0) {
         const names = missing.map((column) => column.name).join(', ');
@@ -116,7 +116,7 @@ export class TargetRows implements AsyncDisposable {
         throw new PipelineError('TARGET_SCHEMA', `${qualified} at the target makes values of its key itself`);
       await searchBy(this.sql, key);
       const indexed = await this.sql.query(INDEX_SQL, [oid, textArray(key.map((column) => column.name))]);
-      return { ...plainTable(this.#schema, name), columns, ranged: indexed.rows.length > 0 };
+      return { ...plainTable(this.#schema, name, kind === 'p'), columns, ranged: indexed.rows.length > 0 };
     });
   }
 
@@ -169,6 +169,8 @@ export class TargetRows implements AsyncDisposable {
 
 /** Of a table that is not there: compared as text, and as empty. */
 const ABSENT_COLUMN = { oid: 25, type: 'text', base: 'text', bytewise: true, schema: 'pg_catalog', generated: false };
+
+const KIND_SQL = 'select oid, relkind from pg_class where oid = to_regclass($1)';
 
 const LANE_SQL = 'select position from tidegate.lanes where lane = $1';
 

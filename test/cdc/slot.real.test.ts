@@ -2,7 +2,8 @@
 import { expect, inject, test } from 'vitest';
 import type { Batch } from '../../core/batch.ts';
 import { type ChangeEvent, UNCHANGED } from '../../core/event.ts';
-import { Model, run, testDatabase } from './support.ts';
+import { fromLsn } from '../../core/position.ts';
+import { endOfLog, Model, run, testDatabase } from './support.ts';
 
 const server = inject('sourceServer');
 
@@ -181,4 +182,27 @@ test('a type without a codec passes as its own encoding, and types without a bin
   ]);
   expect(row?.encoded?.cells.length).toBeGreaterThan(0);
   expect(Buffer.from((row?.value(10) as Uint8Array) ?? []).toString('hex')).toBe('800000023ff00000000000004000000000000000');
+});
+
+test('a lane in which nothing happens gets a checkpoint where a mark asks for one, and only there', async () => {
+  await using db = await testDatabase(server, 'create table t (id int primary key)', 'create table other (id int)');
+  const model = new Model();
+  const mark = async (prefix: string, content: string): Promise<string> =>
+    (await db.sql.query('select pg_logical_emit_message(true, $1, $2)', [prefix, content])).rows[0]?.[0] ?? '';
+  let wanted: string | null = null;
+  let before = '';
+  // An idle lane would move on by itself, but not so soon.
+  await run(db.source(), model, async () => {
+    if (wanted === null) {
+      await db.sql.script('insert into other values (1)');
+      await mark('somebody', 'place');
+      await mark(`tidegate.${db.slot}`, 'nothing');
+      before = await endOfLog(db.sql);
+      wanted = fromLsn(await mark(`tidegate.${db.slot}`, 'place'));
+      return false;
+    }
+    return true;
+  });
+  expect(model.batches).toBe(2);
+  expect([model.events, (model.checkpoint ?? '') >= before, (model.checkpoint ?? '') >= (wanted ?? 'x')]).toEqual([0, true, true]);
 });

@@ -4,7 +4,7 @@
  * their hashes, in which no row can take another's place, for each has its key in it.
  */
 import type { PgConnection, PgResult } from './connection.ts';
-import { quoteIdent, quoteQualified } from './ident.ts';
+import { quoteIdent, quoteLiteral, quoteQualified } from './ident.ts';
 
 /** A key as texts of its columns, in the order of the key. */
 export type KeyTexts = readonly string[];
@@ -43,7 +43,7 @@ export interface SideColumn {
   readonly base: string;
   /** Whether its texts sort by their bytes; true as well where the type has no collation. */
   readonly bytewise: boolean;
-  /** The schema of the type. */
+  /** The schema of the type; of a domain, that of its base. */
   readonly schema: string;
   /** Whether the server makes its values itself. */
   readonly generated: boolean;
@@ -58,6 +58,8 @@ export interface ComparedTable {
   readonly key: readonly { readonly name: string; readonly type: string; readonly text: string }[];
   /** SQL of the cells' texts. */
   readonly cells: readonly string[];
+  /** SQL of what stands for the cells in the text of a row: the bare column where both servers have the same type, which is cheaper, else its text. */
+  readonly rowCells: readonly string[];
   readonly version: string;
   readonly hash: HashKind;
 }
@@ -73,6 +75,7 @@ export const COMPARING: Readonly<Record<string, string>> = {
   statement_timeout: '0',
   lock_timeout: '0',
   idle_in_transaction_session_timeout: '60s',
+  idle_session_timeout: '0',
   default_transaction_isolation: 'read committed',
   jit: 'off',
   enable_seqscan: 'off',
@@ -97,9 +100,9 @@ function hashOf(text: string, kind: HashKind): string {
 
 const PLAIN_TABLE_VERSION = `t.tableoid::text || ' ' || t.ctid::text || ' ' || t.xmin::text`;
 
-/** A table that is there. */
-export const plainTable = (schema: string, name: string): Pick<ComparedTable, 'from' | 'version'> => ({
-  from: `${quoteQualified(schema, name)} t`,
+/** A table that is there. What inherits from it is a table of its own; a partitioned table's rows are those of its partitions. */
+export const plainTable = (schema: string, name: string, isPartitioned: boolean): Pick<ComparedTable, 'from' | 'version'> => ({
+  from: `${isPartitioned ? '' : 'only '}${quoteQualified(schema, name)} t`,
   version: PLAIN_TABLE_VERSION,
 });
 
@@ -117,7 +120,8 @@ const DESCRIBE_COLUMNS = `
                        and coalesce(pg_catalog.to_jsonb(d) ->> 'datlocprovider', 'c') = 'c', false),
          n.nspname, a.attgenerated <> '' or a.attidentity = 'a'
     from pg_catalog.pg_attribute a
-    join pg_catalog.pg_type t on t.oid = a.atttypid join pg_catalog.pg_namespace n on n.oid = t.typnamespace
+    join pg_catalog.pg_type t on t.oid = a.atttypid left join pg_catalog.pg_type b on b.oid = t.typbasetype
+    join pg_catalog.pg_namespace n on n.oid = coalesce(b.typnamespace, t.typnamespace)
     left join pg_catalog.pg_collation c on c.oid = a.attcollation
     join pg_catalog.pg_database d on d.datname = pg_catalog.current_database()
    where a.attrelid = $1::pg_catalog.oid and a.attnum > 0 and not a.attisdropped`;
@@ -171,22 +175,34 @@ export function isOrderedAlike(source: SideColumn, target: SideColumn): boolean 
 
 /** OIDs below are the same on every server. */
 const FIRST_USER_OID = 16_384;
-const TEXTS: ReadonlySet<number> = new Set([19, 25, 1042, 1043]);
+const TEXTS: ReadonlySet<number> = new Set([19, 25, 1043]);
+/** char(n), bit(n), bit varying(n): a cast to one of a length cuts what an assignment refuses. */
+const CUT: ReadonlySet<number> = new Set([1042, 1560, 1562]);
+
+/** One cell as SQL, as `ComparedTable` has it. */
+export interface CellSql {
+  readonly text: string;
+  readonly inRow: string;
+}
 
 /**
  * One cell as text on either side: what the target would hold of the source's value. Where its type is another, the source reads its value as that
  * first. `guarded`: the source can say whether it can (PostgreSQL 16); else a value that it cannot read fails the statement.
  */
-export function cellTexts(source: SideColumn, target: SideColumn, guarded: boolean): { readonly source: string; readonly target: string } {
-  const here = `t.${quoteIdent(source.name)}::text`;
-  const there = `t.${quoteIdent(target.name)}::text`;
-  const same = source.type === target.type || (source.oid === target.oid && source.oid >= FIRST_USER_OID);
-  if (same || target.oid >= FIRST_USER_OID || TEXTS.has(target.oid)) return { source: here, target: there };
-  const type = target.oid === 1560 || target.oid === 1562 ? target.base : target.type; // A bit string is never cut.
-  const read = `${here}::${type}::text`;
-  if (!guarded) return { source: read, target: there };
-  const literal = `'${type.replaceAll("'", "''")}'`;
-  return { source: `case when pg_catalog.pg_input_is_valid(${here}, ${literal}) then ${read} else ${here} end`, target: there };
+export function cellSql(source: SideColumn, target: SideColumn, guarded: boolean): { readonly source: CellSql; readonly target: CellSql } {
+  const [here, there] = [`t.${quoteIdent(source.name)}`, `t.${quoteIdent(target.name)}`];
+  if (source.type === target.type)
+    return { source: { text: `${here}::text`, inRow: here }, target: { text: `${there}::text`, inRow: there } };
+  const same = (text: string): CellSql => ({ text, inRow: text });
+  // What stands in a text, or in a type that only the target may know, is compared as it is.
+  const isPlain = target.oid >= FIRST_USER_OID || TEXTS.has(target.oid);
+  return { source: same(isPlain ? `${here}::text` : readAs(`${here}::text`, target, guarded)), target: same(`${there}::text`) };
+}
+
+function readAs(text: string, { oid, type, base }: SideColumn, guarded: boolean): string {
+  const as = CUT.has(oid) ? base : type;
+  const read = `${text}::${as}::text`;
+  return guarded ? `case when pg_catalog.pg_input_is_valid(${text}, ${quoteLiteral(as)}) then ${read} else ${text} end` : read;
 }
 
 /** Reads one table for a comparison. Every method is one statement, with a snapshot of its own. */
@@ -202,7 +218,7 @@ export class RowSums {
     this.#table = table;
     this.#keyTexts = table.key.map(({ text }) => text).join(', ');
     this.#keyNames = table.key.map(({ name }) => name).join(', ');
-    this.#rowHash = hashOf(`row(${table.cells.join(', ')})::text`, table.hash);
+    this.#rowHash = hashOf(`row(${table.rowCells.join(', ')})::text`, table.hash);
   }
 
   /** The key of the n-th row of a range; null where it has fewer. */
