@@ -27,8 +27,6 @@ export class BatchQueue {
   /** Place of the last commit among what was appended. */
   #lsn: string;
   #snapshot: SnapshotMark | null = null;
-  /** Where the snapshot ended, when nothing of it is left to say elsewhere. */
-  #snapshotEndLsn: string | null = null;
   /** Of the transaction being appended: its commit LSN, its first event in `#events`, and the bytes before that. */
   #commit: string | null = null;
   #openFrom = 0;
@@ -46,7 +44,7 @@ export class BatchQueue {
     this.#limits = limits;
     this.#clock = clock;
     this.#lsn = from.lsn;
-    this.#setSnapshot(from.snapshot, from.lsn);
+    this.#snapshot = from.snapshot;
     this.#emitted = emitted ? this.#place() : null;
     this.#emittedAtMs = clock.monotonic();
   }
@@ -114,7 +112,7 @@ export class BatchQueue {
   /** Rows of a chunk, after everything appended so far, with the progress they make. Only between transactions. */
   appendSnapshot(events: readonly PgEvent[], mark: SnapshotMark): void {
     this.#closeComplete();
-    this.#setSnapshot(mark, this.#lsn);
+    this.#snapshot = mark;
     this.#close(events.map(asChangeEvent), this.#place(), 'snapshot');
     this.#wake();
   }
@@ -122,12 +120,12 @@ export class BatchQueue {
   /** A new snapshot begins (or more tables join it): said in the positions from now on. */
   markSnapshot(mark: SnapshotMark): void {
     this.#closeComplete();
-    this.#setSnapshot(mark, this.#lsn);
+    this.#snapshot = mark;
   }
 
   /** A part of the snapshot begins again: said in the positions from now on, inside a transaction too. */
   beginAgain(mark: SnapshotMark): void {
-    this.#setSnapshot(mark, this.#lsn);
+    this.#snapshot = mark;
   }
 
   /** To be called when no more can be read at once: whoever waits takes what there is. */
@@ -225,14 +223,7 @@ export class BatchQueue {
     this.#emittedAtMs = this.#clock.monotonic();
   }
 
-  #setSnapshot(mark: SnapshotMark | null, lsn: string): void {
-    this.#snapshot = mark;
-    this.#snapshotEndLsn = mark !== null && mark.tables.length === 0 ? lsn : null;
-  }
-
   #place(): Position {
-    // A snapshot that is done is said only at the very place where it ended, where the position must not become smaller again.
-    const over = this.#snapshotEndLsn !== null && this.#snapshotEndLsn !== this.#lsn;
-    return placeText(this.#lsn, over ? null : this.#snapshot);
+    return placeText(this.#lsn, this.#snapshot);
   }
 }

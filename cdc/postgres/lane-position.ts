@@ -3,12 +3,15 @@
  *
  *     <end lsn>                                   after the commit that ends there
  *     <end lsn>#<commit lsn>:<events>             inside the next transaction, after so many of its events
- *     <end lsn>@<seq>.<progress>                  the first, while a snapshot is under way (or ended just there)
- *     <end lsn>@<seq>.<progress>#<commit lsn>:<events>
+ *     <end lsn>@<seq>.<progress>                  the first, while a snapshot is under way
+ *     <end lsn>@<seq>.~<tables>                   the first, once it has ended: which tables the lane has
+ *     …#<commit lsn>:<events>                     the second of both
  *
- * LSNs are 16 hex digits, `seq` and `events` 8. Commits arrive in the order of their end LSNs. Several places may share an end LSN (a chunk
+ * LSNs are 16 hex digits, `seq` and `events` 8. `tables` are hashes of 8 characters each: a table that the config has left out for a while (and
+ * whose changes are lost to the lane) must not pass for one that it has. Commits arrive in the order of their end LSNs. Several places may share an end LSN (a chunk
  * larger than a batch); `seq` counts the steps of the snapshot, so that they sort. `#` and what follows only ever extends a place.
  */
+import { createHash } from 'node:crypto';
 import type { Position } from '../../core/event.ts';
 import { PipelineError } from '../../core/errors.ts';
 
@@ -22,10 +25,12 @@ export interface TableProgress {
   readonly done: boolean;
 }
 
-/** The progress of a snapshot as the lane's positions carry it. `tables` is empty when all of it is done. */
+/** What the lane's positions say of its snapshot. `tables` is empty when all of it is done. */
 export interface SnapshotMark {
   readonly seq: number;
   readonly tables: readonly TableProgress[];
+  /** The tables that the lane has once it is done, as hashes in a row; '' while it is not, or where that is not known. */
+  readonly had: string;
   /** `@<seq>.<progress>`. */
   readonly text: string;
 }
@@ -38,16 +43,36 @@ export interface LanePlace {
   readonly within: { readonly commit: string; readonly events: number } | null;
 }
 
-/** A snapshot's progress, ready to be written into positions. Tables that are all done become an empty mark. */
+/** A snapshot's progress, ready to be written into positions. */
 export function snapshotMark(seq: number, tables: readonly TableProgress[]): SnapshotMark {
-  const pending = tables.some((table) => !table.done);
-  const kept = pending ? tables : [];
-  const compact = kept.map(({ table, rowsDone, last, done }) => [table, rowsDone, done ? 1 : last]);
-  const progress = pending ? Buffer.from(JSON.stringify(compact)).toString('base64url') : '';
-  return { seq, tables: kept, text: `@${hex8(seq)}.${progress}` };
+  if (tables.every((table) => table.done)) {
+    const had = tables.map(({ table }) => hashOf(table)).join('');
+    return { seq, tables: [], had, text: `@${hex8(seq)}.~${had}` };
+  }
+  const compact = tables.map(({ table, rowsDone, last, done }) => [table, rowsDone, done ? 1 : last]);
+  return { seq, tables, had: '', text: `@${hex8(seq)}.${Buffer.from(JSON.stringify(compact)).toString('base64url')}` };
 }
 
-/** The position after the commit that ends at `lsn`. A mark that is all done is only said where the snapshot ended. */
+/** How far the lane is with a table: null where it does not have it, undefined where its place does not say. */
+export function progressOf(mark: SnapshotMark | null, table: string): TableProgress | null | undefined {
+  if (mark === null) return undefined;
+  if (mark.tables.length > 0) return mark.tables.find((one) => one.table === table) ?? null;
+  if (mark.had === '') return undefined;
+  const hash = hashOf(table);
+  for (let at = 0; at < mark.had.length; at += HASH_CHARACTERS) if (mark.had.startsWith(hash, at)) return { ...NOTHING, table, done: true };
+  return null;
+}
+
+/** How many tables the lane has. */
+export function tableCount(mark: SnapshotMark): number {
+  return mark.tables.length > 0 ? mark.tables.length : mark.had.length / HASH_CHARACTERS;
+}
+
+const NOTHING = { rowsDone: 0, last: null };
+const HASH_CHARACTERS = 8;
+const hashOf = (table: string): string => createHash('sha256').update(table).digest('base64url').slice(0, HASH_CHARACTERS);
+
+/** The position after the commit that ends at `lsn`. */
 export function placeText(lsn: string, snapshot: SnapshotMark | null): Position {
   return (snapshot === null ? lsn : lsn + snapshot.text) as Position;
 }
@@ -58,21 +83,23 @@ export function withinText(place: Position, commit: string, events: number): Pos
 }
 
 export function parsePlace(position: Position): LanePlace {
-  const match = /^([0-9a-f]{16})(?:@([0-9a-f]{8})\.([A-Za-z0-9_-]*))?(?:#([0-9a-f]{16}):([0-9a-f]{8}))?$/.exec(position);
+  const match = /^([0-9a-f]{16})(?:@([0-9a-f]{8})\.(~?[A-Za-z0-9_-]*))?(?:#([0-9a-f]{16}):([0-9a-f]{8}))?$/.exec(position);
   if (match === null) throw new PipelineError('BUG', 'a position of a replication slot that no version of this source wrote');
   const [, lsn = '', seq, progress = '', commit, events] = match;
   return {
     lsn,
-    snapshot: seq === undefined ? null : { seq: Number.parseInt(seq, 16), tables: parseProgress(progress), text: `@${seq}.${progress}` },
+    snapshot: seq === undefined ? null : parseMark(seq, progress),
     within: commit === undefined || events === undefined ? null : { commit, events: Number.parseInt(events, 16) },
   };
 }
 
-function parseProgress(progress: string): readonly TableProgress[] {
-  if (progress === '') return [];
+function parseMark(seq: string, progress: string): SnapshotMark {
+  const mark = { seq: Number.parseInt(seq, 16), text: `@${seq}.${progress}` };
+  if (progress === '' || progress.startsWith('~')) return { ...mark, tables: [], had: progress.slice(1) };
   // Written by `snapshotMark` alone, into the target's lane table.
   const compact = JSON.parse(Buffer.from(progress, 'base64url').toString('utf8')) as [string, number, 1 | string[] | null][];
-  return compact.map(([table, rowsDone, at]) => ({ table, rowsDone, last: at === 1 ? null : at, done: at === 1 }));
+  const tables = compact.map(([table, rowsDone, at]) => ({ table, rowsDone, last: at === 1 ? null : at, done: at === 1 }));
+  return { ...mark, tables, had: '' };
 }
 
 const hex8 = (n: number): string => n.toString(16).padStart(8, '0');

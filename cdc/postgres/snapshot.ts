@@ -45,6 +45,8 @@ export interface SnapshotParts {
   readonly chunkRows: number;
   /** A chunk ends early when it has this many bytes. */
   readonly chunkBytes: number;
+  /** Whether the slot was made after all tables were published, and so after the transactions before that had ended. */
+  readonly isNewSlot: boolean;
   /** Chunks that may be in memory: 1, or 2 where the next is read while one is on its way. */
   readonly depth: number;
   readonly clock: Clock;
@@ -113,6 +115,8 @@ export class SnapshotReader {
         continue;
       }
       const generation = this.#generation;
+      if (next.last === null && !this.#parts.isNewSlot) await this.#untilWritersEnd(connection, next.table);
+      if (generation !== this.#generation || this.#stopped) continue;
       const id = `${this.#parts.run}.${this.#number++}`;
       const reading = this.#read(connection, next, id);
       reading.catch(() => {}); // Awaited just below, and by whoever meets the high mark.
@@ -139,6 +143,30 @@ export class SnapshotReader {
       await this.#parts.clock.sleep(20);
       const now = await running();
       for (const xid of first) if (!now.includes(xid)) first.delete(xid);
+    }
+  }
+
+  /**
+   * Before the first chunk of a table that was published while the slot was in use: transactions that had changed it before that are sent without
+   * those changes. Once they have ended, the chunks have what they did.
+   */
+  async #untilWritersEnd(connection: PgConnection, table: string): Promise<void> {
+    const { schema, name } = splitTable(table);
+    const writers = async (): Promise<(string | null | undefined)[]> => {
+      const found = await connection.query(
+        `select distinct l.virtualtransaction from pg_catalog.pg_locks l
+          where l.locktype = 'relation' and l.granted
+            and l.database = (select d.oid from pg_catalog.pg_database d where d.datname = pg_catalog.current_database())
+            and l.mode in ('RowExclusiveLock', 'ShareRowExclusiveLock', 'ExclusiveLock', 'AccessExclusiveLock')
+            and l.relation in (select $1::pg_catalog.regclass union all select p.relid from pg_catalog.pg_partition_tree($1::pg_catalog.regclass) p)`,
+        [quoteQualified(schema, name)],
+      );
+      return found.rows.map(([transaction]) => transaction);
+    };
+    for (let left = await writers(); left.length > 0 && !this.#stopped;) {
+      await this.#parts.clock.sleep(50);
+      const now = await writers();
+      left = left.filter((transaction) => now.includes(transaction));
     }
   }
 

@@ -10,7 +10,15 @@ import { BatchQueue } from './batches.ts';
 import { Datasets, readTable, SESSION, splitTable } from './catalog.ts';
 import { closeSoon, connectSource } from './connect.ts';
 import { sourceFailure } from './failures.ts';
-import { type LanePlace, parsePlace, type SnapshotMark, snapshotMark, type TableProgress } from './lane-position.ts';
+import {
+  type LanePlace,
+  parsePlace,
+  progressOf,
+  type SnapshotMark,
+  snapshotMark,
+  tableCount,
+  type TableProgress,
+} from './lane-position.ts';
 import { addToPublication, checkSlot, createPublication, createSlot, dropSlotAndPublication, readPublication, readSlot } from './slot.ts';
 import { SnapshotReader } from './snapshot.ts';
 import { SlotStream, type StreamTiming } from './stream.ts';
@@ -181,6 +189,7 @@ class SlotSource implements PostgresSource {
               chunkRows: snapshot.chunkRows,
               chunkBytes: batch.bytes,
               depth: snapshot.parallel > 1 ? 2 : 1,
+              isNewSlot: prepared.isNewSlot,
               clock: this.#clock,
               failed: (error) => stream.failed(sourceFailure(error, 'reading a chunk', `the snapshot of ${this.name}`)),
             },
@@ -197,6 +206,7 @@ class SlotSource implements PostgresSource {
         if (next === null) return;
         stream.taken();
         yield next;
+        if (prepared.isWaitedFor && parsePlace(next.checkpoint.position).within === null) return; // The next run lets them join.
       }
     } finally {
       await stream.stop();
@@ -259,12 +269,8 @@ class SlotSource implements PostgresSource {
     return connectSource(this.name, this.#options.url, replication, settings, signal);
   }
 
-  /** Makes what is missing on the server and says where the lane begins. `added`: tables that the publication lacks. */
-  async #prepare(
-    catalog: PgConnection,
-    from: LanePlace | null,
-    signal: AbortSignal,
-  ): Promise<{ place: LanePlace; mark: SnapshotMark | null; added: readonly string[] }> {
+  /** Makes what is missing on the server and says where the lane begins. */
+  async #prepare(catalog: PgConnection, from: LanePlace | null, signal: AbortSignal): Promise<Prepared> {
     const { publication, snapshot } = this.#options;
     await this.#checkServer(catalog, from);
     for (const table of this.#tables) {
@@ -289,17 +295,31 @@ class SlotSource implements PostgresSource {
       if (missing.length > 0) await addToPublication(catalog, publication, missing);
       const lsn = state?.confirmed ?? (await this.#createSlot(catalog));
       const mark = snapshot.mode === 'initial' ? snapshotMark(1, this.#tables.map(notBegun)) : null;
-      return { place: { lsn, snapshot: mark, within: null }, mark: null, added: [] };
+      return { place: { lsn, snapshot: mark, within: null }, mark: null, added: [], isNewSlot: state === null, isWaitedFor: false };
     }
-    const kept = from.snapshot?.tables.filter(({ table }) => this.#tables.includes(table)) ?? [];
-    const dropped = kept.length < (from.snapshot?.tables.length ?? 0);
-    const added = snapshot.mode === 'initial' ? missing.filter((table) => !kept.some((one) => one.table === table)) : [];
-    // A place inside a transaction must stay one: what joins the snapshot waits for the next start.
-    const mark =
-      (added.length > 0 || dropped) && from.within === null
-        ? snapshotMark((from.snapshot?.seq ?? 0) + 1, [...kept, ...added.map(notBegun)])
-        : null;
-    return { place: from, mark, added: from.within === null ? missing : [] };
+    const mark = this.#joining(from.snapshot, published);
+    // A place inside a transaction must stay one: what joins waits until the lane is out of it.
+    if (from.within !== null)
+      return { place: from, mark: null, added: [], isNewSlot: false, isWaitedFor: mark !== null || missing.length > 0 };
+    return { place: from, mark, added: missing, isNewSlot: false, isWaitedFor: false };
+  }
+
+  /**
+   * What the lane is to say from now on, where its tables are others than those of its place: null where they are the same. A table that it does
+   * not have is copied, whether or not it is published: what became of it meanwhile was not read.
+   */
+  #joining(known: SnapshotMark | null, published: ReadonlySet<string> | null): SnapshotMark | null {
+    const copies = this.#options.snapshot.mode === 'initial';
+    if (known === null && !copies) return null;
+    const tables = this.#tables.flatMap((table) => {
+      const progress = progressOf(known, table);
+      if (progress !== null && progress !== undefined) return [progress];
+      // Where the place does not say, what is published has been read.
+      if (progress === undefined && published?.has(table) === true) return [{ ...notBegun(table), done: true }];
+      return copies ? [notBegun(table)] : [];
+    });
+    const isSame = known !== null && tables.length === tableCount(known) && !tables.some(({ table }) => progressOf(known, table) === null);
+    return isSame ? null : snapshotMark((known?.seq ?? 0) + 1, tables);
   }
 
   async #createSlot(catalog: PgConnection): Promise<string> {
@@ -346,6 +366,17 @@ class SlotSource implements PostgresSource {
     }
     this.#onAcknowledged = null;
   }
+}
+
+interface Prepared {
+  readonly place: LanePlace;
+  /** To be said before anything else, null where the place says it. */
+  readonly mark: SnapshotMark | null;
+  /** Tables that the publication lacks. */
+  readonly added: readonly string[];
+  readonly isNewSlot: boolean;
+  /** Tables join once the lane is out of the transaction that it stands in. */
+  readonly isWaitedFor: boolean;
 }
 
 /** Removes the slot and the publication. The lane's checkpoint in the target is then worth nothing. */

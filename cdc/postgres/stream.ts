@@ -20,6 +20,7 @@ import { sourceFailure } from './failures.ts';
 import { snapshotMark, type TableProgress } from './lane-position.ts';
 import { PgEvent } from './pg-event.ts';
 import { type FollowedTable, PgoutputDecoder, Read, type RelationMessage } from './pgoutput.ts';
+import { SeenTransactions } from './seen.ts';
 import { keyTexts, readRow, type SnapshotReader, visibility } from './snapshot.ts';
 
 export interface StreamParts {
@@ -61,6 +62,7 @@ export interface StreamTiming {
 export const PLACE_MARK = 'place';
 
 const TICK_MS = 250;
+const SEEN_MANY = 10_000;
 /** An event's objects beside its bytes: cells, row, event. */
 const EVENT_OVERHEAD_BYTES = 240;
 
@@ -84,7 +86,7 @@ export class SlotStream implements CopyBothHandler {
   /** Whether the transaction being read asks for that. */
   #wantsPlace = false;
   /** Transactions seen while a snapshot is under way that its chunks may not have seen; see snapshot.ts. */
-  #recent: number[] = [];
+  readonly #seen = new SeenTransactions(SEEN_MANY);
   #acknowledged: string;
   #heardAtMs: number;
   #toldAtMs: number;
@@ -235,7 +237,7 @@ export class SlotStream implements CopyBothHandler {
       this.#within = null;
     }
     this.#queue.begin(commitLsn);
-    if (this.#snapshot !== null) this.#recent.push(xid);
+    if (this.#snapshot !== null) this.#seen.add(xid);
   }
 
   #event(event: PgEvent, followed: FollowedTable, bytes: number): void {
@@ -262,6 +264,7 @@ export class SlotStream implements CopyBothHandler {
     const id = this.#highMark;
     this.#highMark = null;
     if (id !== null) this.#block(this.#finishChunk(id));
+    else if (this.#seen.isLong) this.#block(this.#forgetSeen());
   }
 
   /** Messages of others, and marks of earlier runs, mean nothing to us. */
@@ -274,7 +277,7 @@ export class SlotStream implements CopyBothHandler {
     const [which, id = ''] = content.split(' ');
     if (which === 'low') {
       const table = snapshot.tableOf(id);
-      if (table !== null) this.#window = new ChunkWindow(id, table, [...this.#recent]);
+      if (table !== null) this.#window = new ChunkWindow(id, table, this.#seen.list());
     } else if (which === 'high' && this.#window?.id === id) {
       this.#highMark = id;
     }
@@ -349,7 +352,7 @@ export class SlotStream implements CopyBothHandler {
     if (window === null || snapshot === null || chunk === null) return;
     const isVisible = visibility(chunk.snapshot);
     const unseen = window.earlier.some((xid) => !isVisible(xid));
-    this.#recent = this.#recent.filter((xid) => !isVisible(xid));
+    this.#seen.forget(isVisible);
     const progress = this.#queue.snapshot?.tables ?? [];
     if (unseen || !window.fits(chunk.relation)) {
       snapshot.restart(progress);
@@ -360,8 +363,13 @@ export class SlotStream implements CopyBothHandler {
     if (this.#queue.snapshot?.tables.length === 0) {
       snapshot.stop();
       this.#snapshot = null;
-      this.#recent = [];
+      this.#seen.clear();
     }
+  }
+
+  async #forgetSeen(): Promise<void> {
+    const found = await this.#parts.catalog.query('select pg_catalog.pg_current_snapshot()::text');
+    this.#seen.forget(visibility(found.rows[0]?.[0] ?? ''));
   }
 
   /** Cut into batches, each with the progress it makes. The rows' version is that of the high mark: their place in the log. */

@@ -1,0 +1,94 @@
+/** Places of a lane as text: they sort as the lane goes, say what was said, and know which tables the lane has. */
+import { describe, expect, test } from 'vitest';
+import type { Position } from '../../core/event.ts';
+import { fromLsnNumber } from '../../core/position.ts';
+import {
+  parsePlace,
+  placeText,
+  progressOf,
+  snapshotMark,
+  type SnapshotMark,
+  tableCount,
+  withinText,
+} from '../../cdc/postgres/lane-position.ts';
+import { SeenTransactions } from '../../cdc/postgres/seen.ts';
+import { visibility } from '../../cdc/postgres/snapshot.ts';
+import { Random } from '../support/random.ts';
+
+const tables = (random: Random) =>
+  Array.from({ length: 1 + random.below(4) }, (_, i) => {
+    const done = random.chance(0.4);
+    return {
+      table: `public.Größe "${i}`,
+      rowsDone: random.below(1e9),
+      last: done || random.chance(0.3) ? null : [`k${random.below(99)}`, 'ö\n'],
+      done,
+    };
+  });
+
+test.each([1, 2, 3, 4, 5])('each place of a lane sorts behind the one before, and is read as it was written (seed %i)', (seed) => {
+  const random = new Random(seed);
+  let lsn = BigInt(random.below(2 ** 32)) << 8n;
+  let mark: SnapshotMark | null = null;
+  let events = 0;
+  let before = '' as Position;
+  for (let step = 0; step < 500; step++) {
+    const dice = random.next();
+    let position: Position;
+    if (dice < 0.4) {
+      lsn += BigInt(1 + random.below(2 ** 30));
+      events = 0;
+      position = placeText(fromLsnNumber(lsn), mark);
+    } else if (dice < 0.7) {
+      events += 1 + random.below(1000);
+      position = withinText(placeText(fromLsnNumber(lsn), mark), fromLsnNumber(lsn + 5n), events);
+    } else {
+      mark = snapshotMark((mark?.seq ?? 0) + 1, tables(random));
+      position = placeText(fromLsnNumber(lsn), mark);
+      events = 0;
+    }
+    expect(position > before, `${position} behind ${before}`).toBe(true);
+    before = position;
+    const place = parsePlace(position);
+    expect(place).toEqual({
+      lsn: fromLsnNumber(lsn),
+      snapshot: mark,
+      within: events === 0 ? null : { commit: fromLsnNumber(lsn + 5n), events },
+    });
+  }
+});
+
+describe('a place says which tables the lane has', () => {
+  const t = { table: 'public.t', rowsDone: 5, last: ['5'], done: false };
+  const u = { table: 'public.u', rowsDone: 7, last: null, done: true };
+
+  test('while they are copied and afterwards', () => {
+    const copying = snapshotMark(1, [t, u]);
+    expect([progressOf(copying, 'public.t'), progressOf(copying, 'public.u'), progressOf(copying, 'public.v')]).toEqual([t, u, null]);
+    expect(tableCount(copying)).toBe(2);
+    const done = parsePlace(placeText(fromLsnNumber(1n), snapshotMark(2, [{ ...t, done: true }, u]))).snapshot;
+    expect(done?.tables).toEqual([]);
+    expect(['t', 'u', 'v'].map((name) => progressOf(done, `public.${name}`)?.done)).toEqual([true, true, undefined]);
+    expect(progressOf(done, 'public.v')).toBeNull();
+    expect(done === null ? 0 : tableCount(done)).toBe(2);
+  });
+
+  test('or does not say it', () => {
+    expect(progressOf(null, 'public.t')).toBeUndefined();
+    expect(progressOf(parsePlace(`${fromLsnNumber(1n)}@00000003.` as Position).snapshot, 'public.t')).toBeUndefined();
+  });
+});
+
+test('transactions that everybody sees are forgotten, so that those remembered stay few', () => {
+  const seen = new SeenTransactions(100);
+  const start = 2 ** 32 - 5000; // Ids wrap around on the way.
+  let most = 0;
+  for (let i = 0; i < 10_000; i++) {
+    seen.add((start + i) % 2 ** 32);
+    most = Math.max(most, seen.list().length);
+    // One long transaction is under way, and the last three.
+    if (seen.isLong) seen.forget(visibility(`${start + 7}:${start + i + 1}:${[7, i - 2, i - 1, i].map((n) => start + n).join(',')}`));
+  }
+  expect(most).toBeLessThanOrEqual(100);
+  expect(seen.list()).toContain(start + 7);
+});
