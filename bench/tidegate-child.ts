@@ -49,7 +49,9 @@ if (task.work.model) {
     failure: 'hold',
     deadlineMs: 5000,
   });
-  stages.push(inferenceStage({ registry, scorer, uses }));
+  const stage = inferenceStage({ registry, scorer, uses });
+  stage.keepReady(); // As the service does.
+  stages.push(stage);
 }
 
 await using source = postgresSource({

@@ -43,7 +43,7 @@ export interface InferenceParts {
 export interface ModelUseStatus {
   readonly model: string;
   readonly dataset: DatasetName;
-  /** The version that scores now; null while there is none. */
+  /** The version that scores the next batch; null while there is none. */
   readonly version: number | null;
   /** The version being started, to be switched to. */
   readonly nextVersion: number | null;
@@ -56,6 +56,11 @@ export interface ModelUseStatus {
 }
 
 export interface InferenceStage extends Stage, AsyncDisposable {
+  /**
+   * Starts the models' processes before a batch needs them, and those of new versions as they are registered, until the stage is closed.
+   * Without it the first batch waits, and a new version is started by the first batch that wants it.
+   */
+  keepReady(): void;
   status(): readonly ModelUseStatus[];
   /** What keeps the uses from working with these datasets today: for `tidegate check`. A model not registered yet is a warning. */
   check(datasets: readonly Dataset[]): readonly Problem[];
@@ -67,6 +72,9 @@ export function inferenceStage(parts: InferenceParts): InferenceStage {
     name: 'inference',
     async run(batch, signal) {
       for (const use of uses) await use.run(batch, signal);
+    },
+    keepReady: () => {
+      for (const use of uses) use.keepReady();
     },
     status: () => uses.map((use) => use.status()),
     check: (datasets) => uses.flatMap((use) => use.check(datasets)),
@@ -107,6 +115,11 @@ class UsedModel {
   readonly #routes = new WeakMap<Dataset, readonly CompiledRoute[]>();
   #current: Served | null = null;
   #next: Served | null = null;
+  #turn: Promise<void> = Promise.resolve();
+  #isAtWork = false;
+  #isClosed = false;
+  /** Ends what `keepReady` began. */
+  #forget: (() => void) | null = null;
   /** Used last, and to be used next. */
   #matrices: readonly [Float32Array, Float32Array] = [new Float32Array(0), new Float32Array(0)];
   #scored = 0;
@@ -133,6 +146,7 @@ class UsedModel {
 
     let served: Served | null = null;
     try {
+      this.#isAtWork = true;
       served = await this.#serve(signal);
       await this.#score(batch, asked, served, marks, signal);
       this.#problem = null;
@@ -140,6 +154,8 @@ class UsedModel {
       signal.throwIfAborted();
       if (error instanceof PipelineError) throw error;
       this.#fail(batch, asked, marks, error);
+    } finally {
+      this.#isAtWork = false;
     }
     batch.scores.push({
       dataset: this.#use.dataset,
@@ -156,8 +172,8 @@ class UsedModel {
     return {
       model: this.#use.model,
       dataset: this.#use.dataset,
-      version: this.#current?.version.version ?? null,
-      nextVersion: this.#next?.version.version ?? null,
+      version: this.#upcoming()?.version.version ?? null,
+      nextVersion: this.#upcoming() === this.#next ? null : (this.#next?.version.version ?? null),
       scored: this.#scored,
       unavailable: this.#unavailable,
       unreadable: this.#unreadable,
@@ -185,7 +201,24 @@ class UsedModel {
     return features.kind === 'refused' ? [...problems, ...features.problems] : problems;
   }
 
+  keepReady(): void {
+    const prepare = async (): Promise<void> => {
+      await this.#prepare();
+      await this.#next?.session.ready();
+      // So that the process of the version before ends, even if there never is another batch.
+      if (!this.#isAtWork) this.#switch();
+    };
+    const tryTo = (): void => void prepare().catch(() => {}); // The batch that needs it says what is wrong.
+    this.#forget ??= this.#registry.onChange((model) => {
+      if (model === this.#name) tryTo();
+    });
+    tryTo();
+  }
+
   async close(): Promise<void> {
+    this.#isClosed = true;
+    this.#forget?.();
+    await this.#turn;
     await Promise.all([this.#current?.session.release(), this.#next?.session.release()]);
     this.#current = null;
     this.#next = null;
@@ -211,34 +244,51 @@ class UsedModel {
 
   /** The version to score by now. Throws where there is none. */
   async #serve(signal: AbortSignal): Promise<Served> {
-    const wanted = this.#registry.resolve(this.#use.model);
-    if (wanted === null) throw new Error(`${this.#use.model} is not registered`);
-    if (this.#current?.version !== wanted && this.#next?.version !== wanted) {
-      const abandoned = this.#next;
-      this.#next = await this.#start(wanted);
-      // Not awaited: its end is nothing that a batch has to wait for.
-      void abandoned?.session.release();
-    }
-    if (this.#current?.version === wanted && this.#next !== null) {
-      void this.#next.session.release(); // Moved back before it was ready.
+    if (this.#registry.resolve(this.#use.model) === null) throw new Error(`${this.#use.model} is not registered`);
+    await this.#prepare();
+    while (this.#current === null) {
+      const first = this.#next;
+      if (first === null) throw new PipelineError('BUG', `${this.#use.model} is resolved and not served`);
+      // Whether it is ready or failed to start, the requests will tell.
+      await unlessAborted(
+        first.session.ready().catch(() => {}),
+        signal,
+      );
+      if (this.#next !== first) continue; // Another version was registered meanwhile.
+      this.#current = first;
       this.#next = null;
     }
-    const next = this.#next;
-    if (next !== null) {
-      // Whether it is ready or failed to start, the requests will tell.
-      if (this.#current === null)
-        await unlessAborted(
-          next.session.ready().catch(() => {}),
-          signal,
-        );
-      if (this.#current === null || next.session.status().state === 'ready') {
-        void this.#current?.session.release();
-        this.#current = next;
-        this.#next = null;
-      }
-    }
-    if (this.#current === null) throw new PipelineError('BUG', `${this.#use.model} is resolved and not served`);
+    this.#switch();
     return this.#current;
+  }
+
+  /** Between two batches: takes up the next version, if its process runs. */
+  #switch(): void {
+    const served = this.#upcoming();
+    if (served === this.#current) return;
+    void this.#current?.session.release(); // Not awaited: its end is nothing that a batch has to wait for.
+    this.#current = served;
+    this.#next = null;
+  }
+
+  /** What the next batch is scored by: the next version once its process runs. */
+  #upcoming(): Served | null {
+    return this.#next?.session.status().state === 'ready' ? this.#next : this.#current;
+  }
+
+  /** Starts the version that is wanted now, if it is neither served nor started. One at a time, whoever asks. */
+  #prepare(): Promise<void> {
+    const prepared = this.#turn.then(() => this.#prepareNow());
+    this.#turn = prepared.catch(() => {});
+    return prepared;
+  }
+
+  async #prepareNow(): Promise<void> {
+    const wanted = this.#registry.resolve(this.#use.model);
+    if (wanted === null || this.#isClosed || this.#next?.version === wanted) return;
+    const started = this.#current?.version === wanted ? null : await this.#start(wanted);
+    void this.#next?.session.release(); // Abandoned before it was ready.
+    this.#next = started;
   }
 
   async #start(version: ModelVersion): Promise<Served> {

@@ -241,6 +241,29 @@ test('a new version is taken up between batches, without a batch that waits or g
   });
 });
 
+test('models are ready before a batch needs them, where the stage is told to keep them so', async () => {
+  const registry = await ModelRegistry.open(new MemoryModelStore());
+  await withStage(registry, [useOf()], async (stage, scorer) => {
+    const isReady = (version: number) =>
+      eventually(() => stage.status()[0]?.version === version && stage.status()[0]?.nextVersion === null, `version ${version}`);
+    stage.keepReady();
+    expect(stage.status()).toMatchObject([{ version: null, nextVersion: null, problem: null }]);
+    await registry.register('plain', linearModel([1, 0]), plainMapping);
+    await isReady(1);
+    const [pid] = scorer.status().map((child) => child.pid);
+    expect(scoresOf(await judged(stage, plainInsert(2, 2)))).toEqual([2]);
+    expect(scorer.status()).toMatchObject([{ pid, runs: 1 }]);
+    await registry.register('plain', linearModel([10, 0]), plainMapping);
+    await isReady(2);
+    await eventually(() => scorer.status().length === 1, 'the end of the old child, though no batch comes');
+    const batch = await judged(stage, plainInsert(2, 2));
+    expect([scoresOf(batch), batch.scores[0]?.version]).toEqual([[20], '2']);
+    await stage[Symbol.asyncDispose]();
+    await registry.register('plain', linearModel([100, 0]), plainMapping);
+    await eventually(() => scorer.status().length === 0, 'the end of every child');
+  });
+});
+
 test('a version that does not load is never switched to', async () => {
   const registry = await registryOf('plain', { bytes: linearModel([1, 0]) }, { bytes: new Uint8Array([9]) });
   await registry.setAlias('plain', 'production', 1);
