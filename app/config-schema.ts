@@ -128,6 +128,70 @@ const sourceSchema = {
   additionalProperties: false,
 } as const satisfies SchemaNode;
 
+const layoutSchema = {
+  type: 'object',
+  title: 'Layout',
+  description: 'How the table of one dataset looks at the target, where you want it otherwise than at the source.',
+  properties: {
+    dataset: {
+      type: 'string',
+      pattern: '^[^.\\s]+\\.[^.\\s]+\\.[^.\\s]+$',
+      title: 'Dataset',
+      description: 'Whose table you describe: source.schema.table.',
+      examples: ['shop.public.orders'],
+    },
+    schema: column('Schema', 'The schema that you want this table in, if not in that of the target.'),
+    table: column('Table', 'The name that you want this table to have, if not the source’s.'),
+    columns: {
+      type: 'array',
+      items: { type: 'string', pattern: COLUMN_PATTERN },
+      minItems: 1,
+      uniqueItems: true,
+      title: 'Columns',
+      description: 'Those of the source’s columns that you want; the key must be among them. Left out, all, and new ones as they come.',
+      default: null,
+    },
+    rename: {
+      type: 'object',
+      additionalProperties: { type: 'string', pattern: COLUMN_PATTERN },
+      title: 'Rename',
+      description: 'Columns that you want under other names: the source’s name, then the target’s.',
+      default: {},
+      examples: [{ cust_no: 'customer_id' }],
+    },
+    softDelete: {
+      type: 'object',
+      title: 'Soft delete',
+      description:
+        'Columns by which you mark rows as deleted instead of deleting them; with neither, they are deleted. An insert of the same key brings the row back. A row that moves to another key leaves nothing at the old one.',
+      default: {},
+      properties: {
+        at: column('Time column', 'The column that gets the time of the deleting commit (timestamptz), and null while the row is there.'),
+        flag: column('Flag column', 'The column that says whether the row is deleted (boolean).'),
+      },
+      additionalProperties: false,
+    },
+    write: {
+      type: 'object',
+      title: 'Write',
+      description: 'Columns that you add to tell of the change that each row was last written by; left out, none.',
+      default: {},
+      properties: {
+        position: column('Position column', 'The column that gets the place of the commit in the source’s log (pg_lsn).'),
+        committedAt: column('Commit time column', 'The column that gets the time of the commit (timestamptz).'),
+        operation: column(
+          'Operation column',
+          'The column that gets what happened: insert, update, delete, or read for a row of the snapshot.',
+        ),
+        verdict: column('Verdict column', 'The column that gets the verdict of your rules and models: pass, tag or warn.'),
+      },
+      additionalProperties: false,
+    },
+  },
+  required: ['dataset'],
+  additionalProperties: false,
+} as const satisfies SchemaNode;
+
 const targetSchema = {
   type: 'object',
   title: 'Target',
@@ -154,6 +218,13 @@ const targetSchema = {
         widen: { type: 'boolean', title: 'Widen', description: 'Whether you let it add columns that the source has got.', default: true },
       },
       additionalProperties: false,
+    },
+    layouts: {
+      type: 'array',
+      items: layoutSchema,
+      title: 'Layouts',
+      description: 'The datasets whose tables you want otherwise than at the source, each with what is different.',
+      default: [],
     },
     hold: {
       enum: ['event', 'key'],
@@ -480,6 +551,7 @@ export const configSchema = {
 export type Config = FromSchema<typeof configSchema>;
 export type SourceConfig = FromSchema<typeof sourceSchema>;
 export type TargetConfig = FromSchema<typeof targetSchema>;
+export type LayoutConfig = FromSchema<typeof layoutSchema>;
 export type PipelineConfig = FromSchema<typeof pipelineSchema>;
 export type ModelUseConfig = FromSchema<typeof modelUseSchema>;
 export type HttpConfig = FromSchema<typeof httpSchema>;

@@ -6,7 +6,15 @@ import type { DatasetName, LaneId } from '../core/event.ts';
 import type { Problem } from '../core/problems.ts';
 import { checkEndpoints, type WebhookEndpoint } from '../ops/alerts/webhook.ts';
 import { nearest, readNode, show } from './config-read.ts';
-import { type AlertConfig, type Config, configSchema, type PipelineConfig, type SourceConfig } from './config-schema.ts';
+import {
+  type AlertConfig,
+  type Config,
+  configSchema,
+  type LayoutConfig,
+  type PipelineConfig,
+  type SourceConfig,
+  type TargetConfig,
+} from './config-schema.ts';
 
 /** A config that fits the schema and itself. */
 export interface LoadedConfig {
@@ -191,6 +199,8 @@ function loadedProblems({ config, place }: LoadedConfig): Problem[] {
       error(place('targets', name, 'schema'), 'tidegate is the schema of lanes and quarantine', 'Choose another schema for your tables.');
     else if (target.schema.startsWith('pg_'))
       error(place('targets', name, 'schema'), 'PostgreSQL keeps schemas beginning with pg_ for itself', 'Choose another schema.');
+    for (const problem of layoutProblems(config, name, target))
+      problems.push({ severity: 'error', ...problem, path: place('targets', name, 'layouts', ...problem.path) });
   }
 
   const readBy = new Map<string, string>();
@@ -207,25 +217,26 @@ function loadedProblems({ config, place }: LoadedConfig): Problem[] {
     }
     readBy.set(pipeline.source, name);
     for (const table of source.tables) {
-      const bare = table.slice(table.indexOf('.') + 1);
-      const place_ = `${serverOf(target.url.reveal())} ${target.schema}.${bare}`;
+      const written = writtenTable(pipeline.source, table, target);
+      const place_ = `${serverOf(target.url.reveal())} ${written}`;
       const writer = writtenBy.get(place_);
       if (writer !== undefined && writer !== `${name} ${table}`) {
         error(
           place('pipelines', name, 'target'),
-          `${target.schema}.${bare} would be written from two tables (${writer.replace(' ', ': ')} and ${name}: ${table})`,
-          'Give one of them a target with another schema.',
+          `${written} would be written from two tables (${writer.replace(' ', ': ')} and ${name}: ${table})`,
+          'Give one of them another name in the layouts of its target, or a target with another schema.',
         );
       }
       writtenBy.set(place_, `${name} ${table}`);
     }
     if (
       serverOf(source.url.reveal()) === serverOf(target.url.reveal()) &&
-      source.tables.some((table) => table.startsWith(`${target.schema}.`))
+      source.tables.some((table) => source.tables.includes(writtenTable(pipeline.source, table, target)))
     ) {
       error(place('pipelines', name, 'target'), 'source and target are the same tables', 'Write to another schema or database.');
     }
     const used = new Set<string>();
+    for (const layout of target.layouts) for (const column of columnsBeside(layout)) used.add(`${layout.dataset} ${column}`);
     for (const [index, use] of pipeline.models.entries()) {
       for (const [role, column] of Object.entries(use.write)) {
         if (column === null) continue;
@@ -262,6 +273,54 @@ function loadedProblems({ config, place }: LoadedConfig): Problem[] {
     warning(place('alerts'), 'nobody is told when a lane halts', 'Add a webhook under alerts, or watch /readyz.');
   }
   return problems;
+}
+
+/** What is wrong with the layouts of a target, as far as they show it themselves. */
+function layoutProblems(config: Config, name: string, target: TargetConfig) {
+  const problems: { path: (string | number)[]; message: string; fix: string }[] = [];
+  const written = Object.values(config.pipelines).filter((pipeline) => pipeline.target === name);
+  const known = written.flatMap((pipeline) => datasetsOf(pipeline.source, partsOf(config, pipeline).source)) as readonly string[];
+  const described = new Set<string>();
+  for (const [index, layout] of target.layouts.entries()) {
+    const problem = (path: string | readonly string[], message: string, fix: string) =>
+      problems.push({ path: [index, ...[path].flat()], message, fix });
+    const { dataset, schema, columns, rename } = layout;
+    if (!known.includes(dataset)) {
+      const near = nearest(dataset, known);
+      const names = known.join(', ') || 'none: no pipeline writes to this target';
+      problem(
+        'dataset',
+        `${dataset} is no dataset that comes to this target`,
+        near === null ? `Name one of: ${names}.` : `Did you mean ${near}?`,
+      );
+    }
+    if (described.has(dataset)) problem('dataset', `${dataset} is described twice`, 'Put both into one layout.');
+    described.add(dataset);
+    if (schema === 'tidegate' || schema?.startsWith('pg_') === true)
+      problem('schema', `${schema} is not yours to use`, 'Choose another schema.');
+    for (const column of Object.keys(rename)) {
+      if (columns !== null && !columns.includes(column))
+        problem(['rename', column], 'is not among the columns that are written', 'Add it to columns, or remove it here.');
+    }
+    const names = [
+      ...Object.values(rename),
+      ...(columns ?? []).filter((column) => !Object.hasOwn(rename, column)),
+      ...columnsBeside(layout),
+    ];
+    for (const column of new Set(names.filter((one, i) => names.indexOf(one) < i)))
+      problem([], `two things would go to the column ${column}`, 'Give each a column of its own.');
+  }
+  return problems;
+}
+
+function columnsBeside({ softDelete, write }: LayoutConfig): string[] {
+  return [...Object.values(softDelete), ...Object.values(write)].filter((column) => column !== null);
+}
+
+/** Where a table of a source goes: `schema.table`. */
+function writtenTable(source: string, table: string, { schema, layouts }: TargetConfig): string {
+  const layout = layouts.find(({ dataset }) => dataset === `${source}.${table}`);
+  return `${layout?.schema ?? schema}.${layout?.table ?? table.slice(table.indexOf('.') + 1)}`;
 }
 
 function isPostgresUrl(url: string): boolean {

@@ -4,9 +4,9 @@ import type { DatasetName } from '../core/event.ts';
 import type { PostgresSourceOptions } from '../cdc/postgres/source.ts';
 import type { ModelUse } from '../inference/stage.ts';
 import type { BreakerSettings } from '../ops/breaker.ts';
-import type { PostgresSinkOptions } from '../sync/postgres/sink.ts';
+import type { DatasetsOptions, PostgresSinkOptions } from '../sync/postgres/sink.ts';
 import { partsOf } from './config.ts';
-import type { Config, PipelineConfig } from './config-schema.ts';
+import type { Config, PipelineConfig, TargetConfig } from './config-schema.ts';
 import type { RuleFile } from './rule-files.ts';
 
 export function sourceOptions(config: Config, pipeline: PipelineConfig, clock: Clock): PostgresSourceOptions {
@@ -35,6 +35,7 @@ export function sinkOptions(
     name: pipeline.target,
     url: target.url.reveal(),
     schema: target.schema,
+    datasets: layoutOptions(target),
     tables: target.tables,
     hold: (dataset) => rules.get(dataset)?.contract.hold ?? target.hold,
     scores: modelUses(pipeline).map(({ dataset, write }) => ({ dataset, write })),
@@ -42,6 +43,10 @@ export function sinkOptions(
     pipeline: name,
     clock,
   };
+}
+
+export function layoutOptions({ layouts }: TargetConfig): DatasetsOptions {
+  return new Map(layouts.map(({ dataset, ...layout }) => [dataset as DatasetName, layout]));
 }
 
 export function modelUses(pipeline: PipelineConfig): readonly ModelUse[] {

@@ -40,7 +40,7 @@ function section(out: string[], schema: SchemaNode, path: readonly string[], dep
     );
     if (option['x-kind'] === 'secret') continue;
     if (option.type === 'object' && option.properties !== undefined) nested.push([option, at]);
-    else if (option.type === 'object' && option.additionalProperties !== undefined && option.additionalProperties !== false)
+    else if (option.type === 'object' && option.additionalProperties !== false && option.additionalProperties?.properties !== undefined)
       nested.push([option.additionalProperties, [...at, '<name>']]);
     else if (option.type === 'array' && option.items?.properties !== undefined)
       nested.push([option.items, [...at.slice(0, -1), `${name}[]`]]);

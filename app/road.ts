@@ -109,7 +109,6 @@ export class Road implements AsyncDisposable {
   }
 
   start(): void {
-    for (const { inference } of [this.#mainStages, this.#replayStages]) inference?.keepReady();
     this.#main.start();
     this.#replay.start();
     this.#probing = this.#probeForever();
@@ -343,7 +342,7 @@ export class Road implements AsyncDisposable {
   #modelStatus(): readonly ModelUseStatus[] {
     const { registry, pipeline } = this.#parts;
     const running = this.#mainStages.inference?.status() ?? [];
-    return modelUses(pipeline).map(({ model, dataset, failure, routes }) => {
+    return modelUses(pipeline).map(({ model, dataset, failure }) => {
       const [name = '', alias = ''] = model.split('@');
       const use = running.find((candidate) => candidate.model === model && candidate.dataset === dataset);
       const resolved = registry.resolve(model);
@@ -352,18 +351,10 @@ export class Road implements AsyncDisposable {
           ? 'missing'
           : use === undefined || use.problem !== null
             ? 'backing-off'
-            : use.version !== resolved.version
+            : use.version === null
               ? 'starting'
               : 'ready';
-      return {
-        model: name,
-        dataset,
-        alias,
-        version: resolved === null ? null : String(resolved.version),
-        state,
-        failure,
-        routes: routes.map(({ when, do: action }) => ({ when, do: action })),
-      };
+      return { model: name, dataset, alias, version: resolved === null ? null : String(resolved.version), state, failure };
     });
   }
 

@@ -21,7 +21,7 @@ import {
 } from '../../wire/postgres/row-sums.ts';
 import { laneOf, partsOf } from '../config.ts';
 import type { Config, PipelineConfig } from '../config-schema.ts';
-import { sourceOptions } from '../connect.ts';
+import { layoutOptions, sourceOptions } from '../connect.ts';
 import type { RuleFile } from '../rule-files.ts';
 import { type Difference, type DifferenceReason, explain, isExplained, REASONS } from './explain.ts';
 import { type Differing, Suspects } from './suspects.ts';
@@ -67,7 +67,7 @@ export interface TableResult {
   readonly counts: Readonly<Record<DifferenceReason, number>>;
   /** The first of them, those without an explanation before the others. */
   readonly differences: readonly Difference[];
-  /** Columns whose values the target makes itself. */
+  /** Columns that the target does not have from the source: left out, or with values that it makes itself. */
   readonly leftOut: readonly string[];
 }
 
@@ -94,7 +94,10 @@ export async function verifyPipeline(options: VerifyOptions): Promise<PipelineRe
   const parts = partsOf(config, pipeline);
   const { schema, url } = parts.target;
   await using source = await SourceRows.open(sourceOptions(config, pipeline, clock), signal);
-  await using target = await TargetRows.open({ name: pipeline.target, url: url.reveal(), schema }, signal);
+  await using target = await TargetRows.open(
+    { name: pipeline.target, url: url.reveal(), schema, datasets: layoutOptions(parts.target) },
+    signal,
+  );
   const lane = laneOf(pipeline.source, parts.source);
   if ((await target.position(lane)) === null) throw new NothingToVerify(`the pipeline ${name} has never run: its lane has no checkpoint`);
   const hash = await commonHash(source.sql, target.sql);
@@ -239,7 +242,7 @@ function sidesOf(here: SourceTable, there: TargetTable, { source, hash }: TableP
     target: {
       from: there.from,
       version: there.version,
-      filter: null,
+      filter: there.filter,
       hash,
       cells: kept.map(({ sql }) => sql.target.text),
       rowCells: kept.map(({ sql }) => sql.target.inRow),

@@ -15,11 +15,13 @@ import { fold, type Folded, isPartial } from './fold.ts';
 import { type HeldKey, keysOf, lockKeys, raiseAllVersions, raiseVersions, refOf, settleKeys, TURN_SQL } from './held-keys.ts';
 import { findingsJson, heldStatus, type HoldMode, holdParameters, openItems, releaseUnblocked } from './items.ts';
 import { emitAdvance } from './lanes.ts';
+import type { Layouts } from './layout.ts';
 import { keepsScore, type Plan, type Writes } from './writes.ts';
 
 export interface CarefulParts {
   readonly sql: PgConnection;
   readonly writes: Writes;
+  readonly layouts: Layouts;
   readonly heldKeys: Set<string>;
   readonly pipeline: string;
   readonly holdStatement: string;
@@ -100,6 +102,10 @@ export class CarefulRoad {
     return { kind: 'applied', checkpoint: batch.checkpoint, ...countsOf(decision, written) };
   }
 
+  #isPartial({ after, dataset }: ChangeEvent): boolean {
+    return after !== null && isPartial(after, dataset, this.#parts.layouts.of(dataset).skipped);
+  }
+
   #isTouched({ events }: Batch): boolean {
     const { heldKeys } = this.#parts;
     return heldKeys.size > 0 && events.some((event) => event.op === 'truncate' || refsOf(event).some((ref) => heldKeys.has(ref)));
@@ -131,7 +137,7 @@ export class CarefulRoad {
         continue;
       } else if (refs.some((ref) => blocked.has(ref))) {
         // An update that leaves cells out would mix them with those of a row that is not there yet.
-        if (modeOf(event) === 'key' || (event.after !== null && isPartial(event.after, event.dataset))) {
+        if (modeOf(event) === 'key' || this.#isPartial(event)) {
           decision.findings.push(waiting(index));
           for (const ref of refs) blocked.add(ref);
         } else for (const ref of refs) if (blocked.has(ref)) decision.versions.set(ref, versionOf(event));
@@ -169,12 +175,12 @@ export class CarefulRoad {
         decision.settled.set(id, { status: 'discarded', event });
         settled.add(id);
       } else if (
-        (modeOf(event) === 'key' || (event.after !== null && isPartial(event.after, event.dataset))) &&
+        (modeOf(event) === 'key' || this.#isPartial(event)) &&
         open.some((item) => item.version < version && !settled.has(item.id) && item.refs.some((ref) => own.includes(ref)))
       ) {
         decision.findings.push(waiting(index));
       } else {
-        const left = withoutOutrun(event, (ref) => (versions.get(ref) ?? '') >= version);
+        const left = withoutOutrun(event, this.#isPartial(event), (ref) => (versions.get(ref) ?? '') >= version);
         decision.events[index] = left;
         decision.settled.set(id, { status: left === null ? 'superseded' : 'applied', event });
         settled.add(id);
@@ -206,6 +212,7 @@ export class CarefulRoad {
     const folded = fold(
       all,
       {
+        layouts: this.#parts.layouts,
         takes: (i) => events[i] !== null && batch.passes(i),
         keepsRow: (i) => {
           const event = all[i];
@@ -223,7 +230,7 @@ export class CarefulRoad {
     const { sql, writes } = this.#parts;
     const { folded, plan } = await this.#plan(batch, decision.events, from, to, true);
     const writer = new FrontendWriter(1 << 16);
-    const read = writes.emit(plan, batch.scores, writer);
+    const read = writes.emit(plan, batch, writer);
     const missing = read(await sql.exchange(writer.sync().bytes()));
     return { folded, missing };
   }
@@ -333,7 +340,7 @@ function countsOf(decision: Decision, { folded, missing }: Written): Counts {
 }
 
 /** What of a released event the target does not have newer. */
-function withoutOutrun(event: ChangeEvent, isOutrun: (ref: string) => boolean): ChangeEvent | null {
+function withoutOutrun(event: ChangeEvent, partial: boolean, isOutrun: (ref: string) => boolean): ChangeEvent | null {
   const name = event.dataset.name;
   const keyOutrun = isOutrun(refOf(name, event.key));
   if (event.movedFrom === null) return keyOutrun ? null : event;
@@ -343,7 +350,7 @@ function withoutOutrun(event: ChangeEvent, isOutrun: (ref: string) => boolean): 
   if (event.op !== 'update') throw new PipelineError('BUG', `a ${event.op} that moves a key`);
   if (keyOutrun) return { ...event, op: 'delete', after: null, key: event.movedFrom, movedFrom: null };
   // The row at the old key is a newer one and stays. Cells left out were those of the one before it.
-  return isPartial(event.after, event.dataset) ? null : { ...event, movedFrom: null };
+  return partial ? null : { ...event, movedFrom: null };
 }
 
 function waiting(index: number): Finding {

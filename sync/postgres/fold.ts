@@ -5,6 +5,7 @@
  */
 import { type ChangeEvent, type Dataset, type EncodedRow, type Row, UNCHANGED, type Value } from '../../core/event.ts';
 import { PgRow } from '../../wire/postgres/row.ts';
+import type { Layout, Layouts } from './layout.ts';
 
 /** The last state of one key. */
 export interface Entry {
@@ -15,7 +16,7 @@ export interface Entry {
   readonly row: Row | null;
   /** Some of the row's cells are UNCHANGED: only the others are written, where the target has the row. */
   readonly partial: boolean;
-  /** The state of the same row before this one, in this batch: its score holds where this event was not scored. */
+  /** The state of the same row before this one, in this batch: its score holds where this event was not scored. Of a deleted row, its last. */
   readonly earlier: Entry | null;
   /** The row was deleted and made anew in this batch: nothing of the target's old one may stay. */
   readonly fresh: boolean;
@@ -23,8 +24,9 @@ export interface Entry {
 
 export interface Group {
   readonly dataset: Dataset;
-  /** The table is emptied first. */
-  truncate: boolean;
+  readonly layout: Layout;
+  /** What empties the table first. */
+  truncate: { readonly index: number; readonly event: ChangeEvent } | null;
   readonly entries: Map<string, Entry>;
   /** Set for a key move with UNCHANGED cells: the group is this one event, an UPDATE of the row at its old key. */
   readonly move: Entry | null;
@@ -40,6 +42,7 @@ export interface Folded {
 }
 
 export interface FoldOptions {
+  readonly layouts: Layouts;
   /** Whether the event is to be written at all. */
   readonly takes: (index: number) => boolean;
   /** Whether the row at a move's old key holds more than its cells (a score), so that it must be updated rather than written anew. */
@@ -56,7 +59,7 @@ export function fold(events: readonly ChangeEvent[], options: FoldOptions, from 
   const groupOf = (dataset: Dataset): Group => {
     const current = open.get(dataset.name);
     if (current !== undefined && current.dataset === dataset) return current;
-    const group: Group = { dataset, truncate: false, entries: new Map(), move: null };
+    const group: Group = { dataset, layout: options.layouts.of(dataset), truncate: null, entries: new Map(), move: null };
     groups.push(group);
     open.set(dataset.name, group);
     return group;
@@ -73,35 +76,43 @@ export function fold(events: readonly ChangeEvent[], options: FoldOptions, from 
   for (let index = from; index < to; index++) {
     const event = events[index];
     if (event === undefined || !options.takes(index)) continue;
-    const group = groupOf(event.dataset);
+    let group = groupOf(event.dataset);
     if (event.op === 'truncate') {
+      if (group.layout.isSoft && group.entries.size > 0) {
+        // What it deletes has to be there first, for it stays.
+        open.delete(event.dataset.name);
+        group = groupOf(event.dataset);
+      }
       for (const { index: earlier } of group.entries.values()) if (earlier >= 0) folded++;
       group.entries.clear();
-      if (group.truncate) folded++;
-      else truncated.push(group);
-      group.truncate = true;
+      if (group.truncate !== null) folded++;
+      else {
+        truncated.push(group);
+        group.truncate = { index, event };
+      }
       continue;
     }
     const { key, movedFrom } = event;
+    const source = group.entries.get(movedFrom ?? key);
     if (event.after === null) {
-      put(group, key, { index, event, row: null, partial: false, earlier: null, fresh: false });
+      put(group, key, deletion(index, event, source));
       continue;
     }
-    const source = group.entries.get(movedFrom ?? key);
     const earlier = source === undefined || source.row === null ? null : source;
     const fresh = source !== undefined && (source.row === null || source.fresh);
     const older = earlier?.row ?? null;
     const row = older === null ? event.after : merge(event.after, older, event.dataset);
-    const partial = isPartial(row, event.dataset);
+    const partial = isPartial(row, event.dataset, group.layout.skipped);
     const entry = { index, event, row, partial, earlier, fresh };
     if (source !== undefined && fresh && partial && movedFrom === null) {
-      // The row that it changes was dropped on its way, and the one before that stays deleted. The deletion's event has the key.
-      put(group, key, { index, event: source.event, row: null, partial: false, earlier: null, fresh: false });
+      // The row that it changes was dropped on its way, and the one before that stays deleted.
+      put(group, key, deletion(index, event, source));
     } else if (movedFrom === null) {
       put(group, key, entry);
     } else if (partial || (earlier === null && options.keepsRow(index))) {
       // What is missing is in the target's row at the old key, where the entries so far have to be first.
-      groups.push({ dataset: event.dataset, truncate: false, entries: new Map(), move: { ...entry, row: event.after, earlier: null } });
+      const { dataset, layout } = group;
+      groups.push({ dataset, layout, truncate: null, entries: new Map(), move: { ...entry, row: event.after, earlier: null } });
       open.delete(event.dataset.name);
     } else {
       put(group, movedFrom, { index: -1, event, row: null, partial: false, earlier: null, fresh: false });
@@ -120,11 +131,24 @@ export function fold(events: readonly ChangeEvent[], options: FoldOptions, from 
     }
   }
   return {
-    groups: groups.filter(({ entries, truncate, move }) => truncate || move !== null || entries.size > 0),
+    groups: groups.filter(({ entries, truncate, move }) => truncate !== null || move !== null || entries.size > 0),
     folded,
     truncates: truncated.length,
     upserts,
     deletes,
+  };
+}
+
+/** A deletion of what is deleted already changes nothing: the event of the first has the key, and tells when. */
+function deletion(index: number, event: ChangeEvent, source: Entry | undefined): Entry {
+  const isGone = source !== undefined && source.row === null;
+  return {
+    index,
+    event: isGone ? source.event : event,
+    row: null,
+    partial: false,
+    earlier: isGone ? source.earlier : (source ?? null),
+    fresh: false,
   };
 }
 
@@ -148,7 +172,7 @@ export class MergedRow implements Row {
 }
 
 function merge(newer: Row, older: Row, dataset: Dataset): Row {
-  if (!isPartial(newer, dataset)) return newer;
+  if (!isPartial(newer, dataset, null)) return newer;
   return new MergedRow(dataset.columns.map((_, column) => originOf(isUnchanged(newer, column) ? older : newer, column)));
 }
 
@@ -161,13 +185,14 @@ export function isUnchanged(row: Row, column: number): boolean {
   return origin.value(column) === UNCHANGED;
 }
 
-export function isPartial(row: Row, dataset: Dataset): boolean {
+/** Whether cells were not sent of columns that are written. */
+export function isPartial(row: Row, dataset: Dataset, skipped: Uint8Array | null): boolean {
   const count = dataset.columns.length;
-  if (row instanceof PgRow) {
+  if (row instanceof PgRow && skipped === null) {
     const { cells, at } = row;
     for (let i = at + 1, end = at + 2 * count; i < end; i += 2) if (cells[i] === -2) return true;
     return false;
   }
-  for (let column = 0; column < count; column++) if (isUnchanged(row, column)) return true;
+  for (let column = 0; column < count; column++) if (skipped?.[column] !== 1 && isUnchanged(row, column)) return true;
   return false;
 }

@@ -1,16 +1,36 @@
 /** What keeps a target from taking rows, found out without changing anything. */
 import { PipelineError } from '../../core/errors.ts';
+import type { Dataset } from '../../core/event.ts';
 import type { Problem } from '../../core/problems.ts';
 import { PgConnection } from '../../wire/postgres/connection.ts';
+import { quoteIdent, quoteQualified } from '../../wire/postgres/ident.ts';
 import { targetFailure } from './failures.ts';
+import { layoutProblems, Layouts, STAMP_TYPES } from './layout.ts';
 import type { PostgresSinkOptions } from './sink.ts';
+import { KEY_INDEX_SQL, scoreColumns, textArray } from './tables.ts';
 
 /** Paths are `targets.<name>.…`. */
-export async function probePostgresTarget(options: PostgresSinkOptions): Promise<Problem[]> {
+export function probePostgresTarget(options: PostgresSinkOptions): Promise<Problem[]> {
+  return probe(options, look);
+}
+
+/** The tables that these datasets go to, as they are by now. Paths are the same. */
+export function probePostgresTables(options: PostgresSinkOptions, datasets: readonly Dataset[]): Promise<Problem[]> {
+  return probe(options, async (sql, _, place) => {
+    const problems: Problem[] = [];
+    for (const dataset of datasets) problems.push(...(await lookAtTable(sql, options, dataset, place)));
+    return problems;
+  });
+}
+
+async function probe(
+  options: PostgresSinkOptions,
+  work: (sql: PgConnection, options: PostgresSinkOptions, place: string) => Promise<Problem[]>,
+): Promise<Problem[]> {
   const place = `targets.${options.name}`;
   try {
     await using sql = await PgConnection.connect({ url: options.url, applicationName: 'tidegate check', connectTimeoutMs: 5000 });
-    return await look(sql, options, place);
+    return await work(sql, options, place);
   } catch (error) {
     const failure = targetFailure(error, `the target ${options.name} cannot be used`);
     if (!(failure instanceof PipelineError)) throw failure;
@@ -19,7 +39,8 @@ export async function probePostgresTarget(options: PostgresSinkOptions): Promise
   }
 }
 
-async function look(sql: PgConnection, { schema, tables, pipeline }: PostgresSinkOptions, place: string): Promise<Problem[]> {
+async function look(sql: PgConnection, options: PostgresSinkOptions, place: string): Promise<Problem[]> {
+  const { tables, pipeline } = options;
   const problems: Problem[] = [];
   const error = (path: string, message: string, fix: string): void => {
     problems.push({ severity: 'error', path, message, fix });
@@ -27,12 +48,9 @@ async function look(sql: PgConnection, { schema, tables, pipeline }: PostgresSin
   const { rows } = await sql.query(
     `select current_user, current_setting('server_version_num')::int, pg_is_in_recovery() or current_setting('default_transaction_read_only') = 'on',
        has_database_privilege(current_database(), 'create'), has_database_privilege(current_database(), 'temporary'),
-       coalesce((select has_schema_privilege(oid, 'usage, create') from pg_namespace where nspname = 'tidegate')::text, 'none'),
-       coalesce((select has_schema_privilege(oid, 'usage') from pg_namespace where nspname = $1)::text, 'none'),
-       coalesce((select has_schema_privilege(oid, 'create') from pg_namespace where nspname = $1)::text, 'none')`,
-    [schema],
+       coalesce((select has_schema_privilege(oid, 'usage, create') from pg_namespace where nspname = 'tidegate')::text, 'none')`,
   );
-  const [user, version, isReadOnly, mayCreate, mayStage, ours, theirs, mayAdd] = rows[0] ?? [];
+  const [user, version, isReadOnly, mayCreate, mayStage, ours] = rows[0] ?? [];
   if (Number(version) < 140_000)
     error(`${place}.url`, 'the target is older than PostgreSQL 14', 'Use PostgreSQL 14 or newer as the target.');
   if (isReadOnly === 't') error(`${place}.url`, 'the target takes no writes', 'Point the url at the primary.');
@@ -46,18 +64,27 @@ async function look(sql: PgConnection, { schema, tables, pipeline }: PostgresSin
     );
   else if (ours === 'false')
     error(place, `${user} may not use the schema tidegate`, `Run on the target: grant usage, create on schema tidegate to ${user};`);
-  if (theirs === 'none' && (!tables.create || mayCreate !== 't'))
-    error(
-      `${place}.schema`,
-      `the target has no schema ${schema}, and ${tables.create ? `${user} may not create one` : 'tables.create is off'}`,
-      `Run on the target: create schema ${schema} authorization ${user};`,
+  const own = [...(options.datasets?.values() ?? [])].map((layout, i) => [`.layouts[${i}].schema`, layout.schema] as const);
+  for (const [path, schema] of [['.schema', options.schema] as const, ...own]) {
+    if (schema === null) continue;
+    const { rows: found } = await sql.query(
+      `select has_schema_privilege(oid, 'usage'), has_schema_privilege(oid, 'create') from pg_namespace where nspname = $1`,
+      [schema],
     );
-  else if (theirs === 'false' || (mayAdd === 'false' && tables.create))
-    error(
-      `${place}.schema`,
-      `${user} may not ${theirs === 'false' ? 'use' : 'create tables in'} the schema ${schema}`,
-      `Run on the target: grant usage${tables.create ? ', create' : ''} on schema ${schema} to ${user};`,
-    );
+    const [mayUse = 'none', mayAdd] = found[0] ?? [];
+    if (mayUse === 'none' && (!tables.create || mayCreate !== 't'))
+      error(
+        `${place}${path}`,
+        `the target has no schema ${schema}, and ${tables.create ? `${user} may not create one` : 'tables.create is off'}`,
+        `Run on the target: create schema ${quoteIdent(schema)} authorization ${quoteIdent(user ?? '')};`,
+      );
+    else if (mayUse === 'f' || (mayAdd === 'f' && tables.create))
+      error(
+        `${place}${path}`,
+        `${user} may not ${mayUse === 'f' ? 'use' : 'create tables in'} the schema ${schema}`,
+        `Run on the target: grant usage${tables.create ? ', create' : ''} on schema ${quoteIdent(schema)} to ${quoteIdent(user ?? '')};`,
+      );
+  }
   if (ours === 'true') {
     const { rows: lanes } = await sql.query(
       `select l.lane from tidegate.lanes l join pg_stat_activity a on a.pid = l.backend_pid and a.backend_start = l.backend_start
@@ -71,6 +98,76 @@ async function look(sql: PgConnection, { schema, tables, pipeline }: PostgresSin
         message: 'the pipeline is running, here or elsewhere',
         fix: 'Nothing to do if that is meant: a second instance would wait for the slot.',
       });
+  }
+  return problems;
+}
+
+const NEEDED = ['select', 'insert', 'update', 'delete', 'truncate'] as const;
+
+async function lookAtTable(
+  sql: PgConnection,
+  { schema, datasets, tables, scores }: PostgresSinkOptions,
+  dataset: Dataset,
+  place: string,
+): Promise<Problem[]> {
+  const index = [...(datasets?.keys() ?? [])].indexOf(dataset.name);
+  const layoutPlace = `${place}.layouts[${index}]`;
+  const own = datasets?.get(dataset.name);
+  const written = scores.filter((score) => score.dataset === dataset.name).map(({ write }) => write);
+  const faults = own === undefined ? [] : layoutProblems(dataset, own, written);
+  if (faults.length > 0) return faults.map((fault) => ({ ...fault, path: `${layoutPlace}.${fault.path}` }));
+
+  const layout = new Layouts(schema, datasets).of(dataset);
+  const table = quoteQualified(layout.schema, layout.table);
+  const path = index < 0 ? `${place}.tables` : layoutPlace;
+  const problems: Problem[] = [];
+  const error = (message: string, fix: string): void => {
+    problems.push({ severity: 'error', path, message, fix });
+  };
+  const { rows } = await sql.query(
+    `select current_user, pg_has_role(c.relowner, 'usage'), ${NEEDED.map((one) => `has_table_privilege(c.oid, '${one}')`).join(', ')}
+       from pg_class c join pg_namespace n on n.oid = c.relnamespace where n.nspname = $1 and c.relname = $2`,
+    [layout.schema, layout.table],
+  );
+  const [user, owns, ...may] = rows[0] ?? [];
+  if (user === undefined) {
+    if (!tables.create) error(`the target has no table ${table} for ${dataset.name}`, 'Create it, or set tables.create to true.');
+    return problems;
+  }
+  const lacking = NEEDED.filter((_, i) => may[i] !== 't');
+  if (lacking.length > 0)
+    error(
+      `${user} may not ${lacking.join(', ')} on ${table}`,
+      `Run on the target: grant ${lacking.join(', ')} on ${table} to ${quoteIdent(user ?? '')};`,
+    );
+  const wanted = [
+    ...dataset.columns.map(({ native }, i) => ({ name: layout.names[i] ?? null, type: native })),
+    ...written.flatMap(scoreColumns),
+    ...layout.stamps.map(({ stamp, name }) => ({ name, type: STAMP_TYPES[stamp].type })),
+  ];
+  const { rows: present } = await sql.query(
+    `select a.attname from pg_attribute a join pg_class c on c.oid = a.attrelid join pg_namespace n on n.oid = c.relnamespace
+      where n.nspname = $1 and c.relname = $2 and a.attnum > 0 and not a.attisdropped`,
+    [layout.schema, layout.table],
+  );
+  const missing = wanted.filter(({ name }) => name !== null && !present.some(([found]) => found === name));
+  if (missing.length > 0 && !(tables.widen && owns === 't')) {
+    const why = tables.widen ? `${user} does not own the table` : 'tables.widen is off';
+    const adding = missing.map(({ name, type }) => `add column ${quoteIdent(name ?? '')} ${type}`).join(', ');
+    error(
+      `${table} lacks ${missing.map(({ name }) => name).join(', ')}, and ${why}`,
+      `Run on the target, as the owner: alter table ${table} ${adding};`,
+    );
+  }
+  const key = dataset.key.map((i) => layout.names[i] ?? '');
+  if (key.every((name) => present.some(([found]) => found === name))) {
+    const { rows: indexed } = await sql.query(KEY_INDEX_SQL, [table, textArray(key)]);
+    const columns = key.map(quoteIdent).join(', ');
+    if (indexed.length === 0)
+      error(
+        `${table} has no primary key or unique index on ${key.join(', ')}`,
+        `Run on the target: create unique index on ${table} (${columns});`,
+      );
   }
   return problems;
 }

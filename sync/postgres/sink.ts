@@ -20,6 +20,7 @@ import { fold, type Folded } from './fold.ts';
 import { keysOf, refOf, TURN_SQL } from './held-keys.ts';
 import { type HoldMode, HOLD_SQL, holdParameters } from './items.ts';
 import { acquireLane, emitAdvance, type LaneState, prepareAdvance, readLanes } from './lanes.ts';
+import { type DatasetsOptions, Layouts } from './layout.ts';
 import { migrate } from './migrations.ts';
 import { PostgresQuarantine } from './quarantine.ts';
 import { Statements } from './statements.ts';
@@ -28,14 +29,16 @@ import { Turns } from './turns.ts';
 import { keepsScore, type Plan, Writes } from './writes.ts';
 
 export type { LaneState, Ledger } from './lanes.ts';
-export { probePostgresTarget } from './probe.ts';
+export type { DatasetOptions, DatasetsOptions } from './layout.ts';
+export { probePostgresTables, probePostgresTarget } from './probe.ts';
 
 export interface PostgresSinkOptions {
   /** The target's name in the config. */
   readonly name: string;
   readonly url: string;
-  /** Where the tables are: one per dataset, under the table's own name. */
+  /** Where the tables are: one per dataset, under the table's own name unless its options say otherwise. */
   readonly schema: string;
+  readonly datasets?: DatasetsOptions;
   readonly tables: { readonly create: boolean; readonly widen: boolean };
   /** Whether later events of a held key wait for it; null for the default: `key` where an update may leave cells out, else `event`. */
   readonly hold: (dataset: DatasetName) => HoldMode | null;
@@ -82,6 +85,7 @@ class Target implements PostgresSink {
   readonly name: string;
   readonly quarantine: PostgresQuarantine;
   readonly #options: PostgresSinkOptions;
+  readonly #layouts: Layouts;
   readonly #desk: PgConnection;
   readonly #turns = new Turns();
   readonly #modes = new WeakMap<Dataset, HoldMode>();
@@ -93,6 +97,7 @@ class Target implements PostgresSink {
   constructor(options: PostgresSinkOptions, desk: PgConnection) {
     this.name = options.name;
     this.#options = options;
+    this.#layouts = new Layouts(options.schema, options.datasets);
     this.#desk = desk;
     const { pipeline, clock = systemClock } = options;
     this.quarantine = new PostgresQuarantine({ pipeline, connection: desk, turns: this.#turns, modeOf: this.#modeOf, clock });
@@ -149,7 +154,7 @@ class Target implements PostgresSink {
     session.unsent = batch;
     if (batch.origin === 'replay') return;
     rememberHeld(session, held);
-    const folded = foldOf(batch);
+    const folded = foldOf(batch, this.#layouts);
     const plan = session.writes.planKnown(folded, batch.scores, 'common');
     if (plan === null || plan.isUncertain) return;
     const ready = this.#encode(session, batch, folded, plan);
@@ -161,7 +166,7 @@ class Target implements PostgresSink {
 
   #encode(session: LaneSession, batch: Batch, folded: Folded, plan: Plan): Ready {
     const writer = this.#writers.pop() ?? new FrontendWriter(1 << 18);
-    session.writes.emit(plan, batch.scores, writer.reset());
+    session.writes.emit(plan, batch, writer.reset());
     return { folded, plan, writer: writer.sync(), findings: batch.findings.length, generation: session.generation, sent: null };
   }
 
@@ -210,7 +215,7 @@ class Target implements PostgresSink {
       }
       if (batch.origin === 'replay' || this.#isTouched(session, batch, held)) return null;
       if (ready?.findings !== batch.findings.length || ready.generation !== session.generation) {
-        const folded = foldOf(batch);
+        const folded = foldOf(batch, this.#layouts);
         const plan = await session.writes.plan(folded, batch.scores, 'common');
         if (plan.isUncertain) return null;
         ready = this.#encode(session, batch, folded, plan);
@@ -243,7 +248,8 @@ class Target implements PostgresSink {
   }
 
   async #openLane(): Promise<LaneSession> {
-    const { url, pipeline, schema, tables: table, scores, synchronousCommit } = this.#options;
+    const { url, pipeline, tables: table, scores, synchronousCommit } = this.#options;
+    const layouts = this.#layouts;
     const sql = await PgConnection.connect({
       url,
       applicationName: `tidegate ${pipeline} lane`,
@@ -257,7 +263,7 @@ class Target implements PostgresSink {
     });
     const byDataset = new Map<DatasetName, ScoreColumns[]>();
     for (const { dataset, write } of scores) byDataset.set(dataset, [...(byDataset.get(dataset) ?? []), write]);
-    const tables = new Tables(sql, { schema, create: table.create, widen: table.widen, scores: byDataset });
+    const tables = new Tables(sql, { layouts, create: table.create, widen: table.widen, scores: byDataset });
     const statements = new Statements(sql, tables);
     const writes = new Writes(tables, statements);
     const heldKeys = new Set<string>();
@@ -268,6 +274,7 @@ class Target implements PostgresSink {
     const careful = new CarefulRoad({
       sql,
       writes,
+      layouts,
       heldKeys,
       pipeline,
       holdStatement: HOLD,
@@ -302,10 +309,15 @@ class Target implements PostgresSink {
   readonly #modeOf = ({ dataset }: ChangeEvent): HoldMode => {
     const known = this.#modes.get(dataset);
     if (known !== undefined) return known;
-    const mode = this.#options.hold(dataset.name) ?? (dataset.columns.some(({ type }) => TOASTABLE.has(type)) ? 'key' : 'event');
+    const mode = this.#options.hold(dataset.name) ?? (this.#mayBePartial(dataset) ? 'key' : 'event');
     this.#modes.set(dataset, mode);
     return mode;
   };
+
+  #mayBePartial(dataset: Dataset): boolean {
+    const { skipped } = this.#layouts.of(dataset);
+    return dataset.columns.some(({ type }, i) => skipped?.[i] !== 1 && TOASTABLE.has(type));
+  }
 }
 
 interface LaneSession {
@@ -357,7 +369,8 @@ function rememberHeld({ heldKeys }: LaneSession, held: readonly Quarantined[]): 
   for (const { event } of held) for (const key of keysOf(event)) heldKeys.add(refOf(event.dataset.name, key));
 }
 
-const foldOf = (batch: Batch): Folded => fold(batch.events, { takes: (i) => batch.passes(i), keepsRow: (i) => keepsRow(batch, i) });
+const foldOf = (batch: Batch, layouts: Layouts): Folded =>
+  fold(batch.events, { layouts, takes: (i) => batch.passes(i), keepsRow: (i) => keepsRow(batch, i) });
 
 /** Eleven arrays in binary, the status, and the pipeline's name as text. */
 const HOLD_FORMATS: readonly Format[] = [...Array.from({ length: 12 }, () => Format.Binary), Format.Text];

@@ -7,11 +7,15 @@ import type { PgConnection } from '../../wire/postgres/connection.ts';
 import { quoteIdent } from '../../wire/postgres/ident.ts';
 import { FrontendWriter } from '../../wire/postgres/messages.ts';
 import type { PgColumnType } from '../../wire/postgres/row.ts';
-import { SCORE_TYPES, type Table, type Tables } from './tables.ts';
+import { aliveSql, type Stamp, STAMP_TYPES } from './layout.ts';
+import { andAlive, SCORE_TYPES, scoreColumns, type Table, type Tables } from './tables.ts';
 import type { TranslateCell } from './target-types.ts';
 
-/** `append`: rows that the source made anew, so that the target has none of their keys. In bulk they are copied straight into the table. */
-export type WriteKind = 'upsert' | 'append' | 'partial' | 'delete' | 'move';
+/**
+ * `append`: rows that the source made anew, so that the target has none of their keys. In bulk they are copied straight into the table. `bury`: a
+ * delete whose row stays, perhaps with the last of its cells.
+ */
+export type WriteKind = 'upsert' | 'append' | 'partial' | 'delete' | 'bury' | 'move';
 
 export interface Form {
   readonly kind: WriteKind;
@@ -20,6 +24,8 @@ export interface Form {
   readonly types: readonly PgColumnType[] | null;
   /** Which of the dataset's columns a row brings. */
   readonly columns: readonly number[];
+  /** Some of those that are written are not among them. */
+  readonly partial: boolean;
   /** Which scores are written. */
   readonly scores: readonly ScoreColumns[];
 }
@@ -27,7 +33,8 @@ export interface Form {
 /** One cell of a staged row. */
 export type StagedCell =
   | { readonly from: 'after' | 'key'; readonly column: number; readonly translate: TranslateCell | null }
-  | { readonly from: 'score'; readonly score: number; readonly part: 'score' | 'model' | 'at' };
+  | { readonly from: 'score'; readonly score: number; readonly part: 'score' | 'model' | 'at' }
+  | { readonly from: 'stamp'; readonly stamp: Stamp };
 
 /** A form as the session knows it. */
 export interface Prepared {
@@ -36,7 +43,7 @@ export interface Prepared {
   readonly columns: readonly StagedColumn[];
   /** In the order of the staging table's columns and of the parameters. */
   readonly cells: readonly StagedCell[];
-  /** Its first cells, where those are columns of the row that nobody has to translate, and only scores follow; else null. */
+  /** Its first cells, where those are columns of the row that nobody has to translate, and only what stands beside the row follows; else null. */
   readonly plain: Int32Array | null;
   /** Rows go by COPY into the table itself, with nothing to do behind it. */
   readonly isDirect: boolean;
@@ -112,6 +119,7 @@ export class Statements {
   async stage(prepared: Prepared, uses: number): Promise<void> {
     const { form, bulk, columns, number } = prepared;
     if (prepared.isDirect) {
+      if (bulk.length > 0) return;
       const list = columns.map(({ target }) => target).join(', ');
       const copy = `tg${number}_c`;
       await this.#sql.exchange(
@@ -166,6 +174,11 @@ export class Statements {
         });
       }
     }
+    if (kind === 'delete') return staged;
+    for (const [i, { stamp, name }] of table.layout.stamps.entries()) {
+      const { type, oid } = STAMP_TYPES[stamp];
+      staged.push({ cell: { from: 'stamp', stamp }, name: `x${i}`, staged: type, oid, target: quoteIdent(name), cast: null });
+    }
     return staged;
   }
 }
@@ -173,7 +186,7 @@ export class Statements {
 function plainColumns(columns: readonly StagedColumn[]): Int32Array | null {
   const plain = columns.flatMap(({ cell }) => (cell.from === 'after' && cell.translate === null ? [cell.column] : []));
   const isFirst = columns.every(({ cell }, i) =>
-    i < plain.length ? cell.from === 'after' && cell.column === plain[i] : cell.from === 'score',
+    i < plain.length ? cell.from === 'after' && cell.column === plain[i] : cell.from === 'score' || cell.from === 'stamp',
   );
   return isFirst ? Int32Array.from(plain) : null;
 }
@@ -183,7 +196,7 @@ function isDirect({ kind, table, types }: Form, columns: readonly StagedColumn[]
   if (kind !== 'append' || types === null || !table.takesCopy) return false;
   return columns.every(({ cell, oid, target, cast: castTo }) => {
     if (castTo !== null) return false;
-    if (cell.from === 'score') return [...table.scoreOids].some(([name, found]) => quoteIdent(name) === target && found === oid);
+    if (cell.from === 'score' || cell.from === 'stamp') return table.besideOids.get(target) === oid;
     return table.columns[cell.column]?.oid === oid;
   });
 }
@@ -194,12 +207,22 @@ const isKeyCell = ({ cell }: StagedColumn): boolean => cell.from === 'key';
 
 function upsert(form: Form, columns: readonly StagedColumn[], values: string): string {
   const { table } = form;
-  const key = table.dataset.key.map((i) => quoteIdent(table.dataset.columns[i]?.name ?? ''));
   const set = columns.flatMap(({ cell, target }) =>
     cell.from === 'after' && table.dataset.key.includes(cell.column) ? [] : [`${target} = excluded.${target}`],
   );
-  return `insert into ${table.qualified} (${columns.map(({ target }) => target).join(', ')}) ${values}
-    on conflict (${key.join(', ')}) do ${set.length === 0 ? 'nothing' : `update set ${set.join(', ')}`}`;
+  set.push(...scoresOfTheLiving(form, columns));
+  return `insert into ${table.qualified} as t (${columns.map(({ target }) => target).join(', ')}) ${values}
+    on conflict (${table.key.join(', ')}) do ${set.length === 0 ? 'nothing' : `update set ${set.join(', ')}`}`;
+}
+
+/** Scores that a row keeps are those of the row itself: of one that was deleted and comes back there are none yet. */
+function scoresOfTheLiving({ table }: Form, columns: readonly StagedColumn[]): string[] {
+  const alive = aliveSql(table.layout, 't');
+  if (alive === null) return [];
+  const kept = table.scores.flatMap(scoreColumns).map(({ name }) => quoteIdent(name));
+  return kept
+    .filter((name) => !columns.some(({ target }) => target === name))
+    .map((name) => `${name} = case when ${alive} then t.${name} end`);
 }
 
 const assignments = (columns: readonly StagedColumn[], value: (column: StagedColumn, index: number) => string): string[] =>
@@ -214,7 +237,8 @@ function bulkStatement(form: Form, columns: readonly StagedColumn[], stage: stri
   if (form.kind === 'upsert' || form.kind === 'append')
     return upsert(form, columns, `select ${columns.map(staged).join(', ')} from ${stage} s`);
   if (form.kind === 'delete') return `delete from ${qualified} t using ${stage} s where ${matches(columns, staged)}`;
-  return `update ${qualified} t set ${assignments(columns, staged).join(', ')} from ${stage} s where ${matches(columns, staged)}`;
+  const which = `${matches(columns, staged)}${andAlive(form.table, 't')}`;
+  return `update ${qualified} t set ${assignments(columns, staged).join(', ')} from ${stage} s where ${which}`;
 }
 
 /** Parameters are the columns in order. Of a move: what makes room at the new key, the update, and, of a whole row, the insert where there was none. */
@@ -223,9 +247,9 @@ function rowStatements(form: Form, columns: readonly StagedColumn[]): string[] {
   const { qualified } = form.table;
   if (form.kind === 'upsert' || form.kind === 'append') return [upsert(form, columns, `values (${columns.map(value).join(', ')})`)];
   if (form.kind === 'delete') return [`delete from ${qualified} t where ${matches(columns, value)}`];
-  const set = assignments(columns, value);
-  const update = `update ${qualified} t set ${set.join(', ')} where ${matches(columns, value)}`;
-  if (form.kind === 'partial') return [update];
+  const which = `${matches(columns, value)}${andAlive(form.table, 't')}`;
+  const update = `update ${qualified} t set ${assignments(columns, value).join(', ')} where ${which}`;
+  if (form.kind === 'partial' || form.kind === 'bury') return [update];
   const after = columns.filter((column) => !isKeyCell(column));
   const atNewKey = form.table.dataset.key
     .map((key) => columns.findIndex(({ cell }) => cell.from === 'after' && cell.column === key))
@@ -234,12 +258,13 @@ function rowStatements(form: Form, columns: readonly StagedColumn[]): string[] {
       return column === undefined ? 'false' : `t.${column.target} = ${value(column, index)}`;
     })
     .join(' and ');
+  const isThere = `select 1 from ${qualified} o where ${matches(columns, value, 'o')}${andAlive(form.table, 'o')}`;
   // Not the row itself: two keys may differ in their spelling and be one all the same (citext, numeric).
-  const room = `delete from ${qualified} t where ${atNewKey} and not (${matches(columns, value)})
-    and exists (select 1 from ${qualified} o where ${matches(columns, value, 'o')})`;
-  if (form.columns.length < form.table.dataset.columns.length) return [room, update];
-  const insert = `insert into ${qualified} (${after.map(({ target }) => target).join(', ')})
-    select ${columns.flatMap((column, index) => (isKeyCell(column) ? [] : [value(column, index)])).join(', ')}
-    where not exists (select 1 from ${qualified} t where ${atNewKey})`;
-  return [room, update, insert];
+  const room = `delete from ${qualified} t where ${atNewKey} and not (${matches(columns, value)}) and exists (${isThere})`;
+  if (form.partial) return [room, update];
+  const values = columns.flatMap((column, index) => (isKeyCell(column) ? [] : [value(column, index)])).join(', ');
+  const where = `where not exists (select 1 from ${qualified} t where ${atNewKey}${andAlive(form.table, 't')})`;
+  // Over the remains of a deleted row.
+  if (form.table.layout.isSoft) return [room, update, upsert(form, after, `select ${values} ${where}`)];
+  return [room, update, `insert into ${qualified} (${after.map(({ target }) => target).join(', ')}) select ${values} ${where}`];
 }

@@ -6,10 +6,11 @@ import type { PgConnection } from '../../wire/postgres/connection.ts';
 import { quoteIdent, quoteQualified } from '../../wire/postgres/ident.ts';
 import type { PgColumnType } from '../../wire/postgres/row.ts';
 import { OBJECT_TYPES } from '../../wire/postgres/types.ts';
+import { aliveSql, type Layout, layoutFaults, type Layouts, STAMP_TYPES } from './layout.ts';
 import { type Passage, TargetTypes } from './target-types.ts';
 
 export interface TableOptions {
-  readonly schema: string;
+  readonly layouts: Layouts;
   readonly create: boolean;
   readonly widen: boolean;
   readonly scores: ReadonlyMap<DatasetName, readonly ScoreColumns[]>;
@@ -29,13 +30,22 @@ export interface Table {
   readonly dataset: Dataset;
   /** `"schema"."table"`. */
   readonly qualified: string;
-  /** By the dataset's columns; null where the target's column is generated and cannot be written. */
+  readonly layout: Layout;
+  /** By the dataset's columns; null where one is not written: it is left out, or generated at the target. */
   readonly columns: readonly (TargetColumn | null)[];
-  /** The target's type of each score column. */
-  readonly scoreOids: ReadonlyMap<string, number>;
+  /** The target's names of the key's columns, quoted. */
+  readonly key: readonly string[];
+  /** The target's type of each column beside those of the dataset. */
+  readonly besideOids: ReadonlyMap<string, number>;
   /** New rows may go into it by a COPY of its own: it is a plain table, without rules and without policies that hold for us. */
   readonly takesCopy: boolean;
   readonly scores: readonly ScoreColumns[];
+}
+
+/** ` and t."deleted_at" is null`, where deleted rows stay. */
+export function andAlive({ layout }: Pick<Table, 'layout'>, alias: string): string {
+  const alive = aliveSql(layout, alias);
+  return alive === null ? '' : ` and ${alive}`;
 }
 
 export class Tables {
@@ -64,21 +74,24 @@ export class Tables {
   async open(dataset: Dataset, types: readonly PgColumnType[] | null): Promise<Table> {
     const known = this.#tables.get(dataset);
     if (known !== undefined) return known;
-    await this.#types.lookUp(types ?? []);
-    const [schema, name] = [this.#options.schema, tableName(dataset.name)];
-    const qualified = quoteQualified(schema, name);
+    const layout = this.#options.layouts.of(dataset);
     const scores = this.#options.scores.get(dataset.name) ?? [];
-    if (await this.#create(dataset, types, schema, qualified)) await this.#types.lookUp(types ?? []);
-    let present = await this.#columns(qualified);
-    const wanted = [
-      ...dataset.columns.map((column, i) => ({
-        name: column.name,
-        type: this.#types.columnType(column, types?.[i]?.type),
-        key: dataset.key.includes(i),
-      })),
-      ...scores.flatMap(scoreColumns).map((column) => ({ ...column, key: false })),
+    this.#checkLayout(dataset, scores);
+    const written = types?.filter((_, i) => layout.names[i] !== null) ?? [];
+    await this.#types.lookUp(written);
+    const qualified = quoteQualified(layout.schema, layout.table);
+    const beside = [...scores.flatMap(scoreColumns), ...layout.stamps.map(({ stamp, name }) => ({ name, type: STAMP_TYPES[stamp].type }))];
+    const wanted = (): { name: string; type: string }[] => [
+      ...dataset.columns.flatMap((column, i) => {
+        const name = layout.names[i] ?? null;
+        return name === null ? [] : [{ name, type: this.#types.columnType(column, types?.[i]?.type) }];
+      }),
+      ...beside,
     ];
-    const missing = wanted.filter((column) => !present.has(column.name));
+    const key = dataset.key.map((i) => layout.names[i] ?? '');
+    if (await this.#create(dataset, layout, qualified, wanted, key)) await this.#types.lookUp(written);
+    let present = await this.#columns(qualified);
+    const missing = wanted().filter((column) => !present.has(column.name));
     if (missing.length > 0) {
       if (!this.#options.widen) {
         throw new PipelineError(
@@ -91,20 +104,28 @@ export class Tables {
       );
       present = await this.#columns(qualified);
     }
-    await this.#checkKey(dataset, qualified);
-    for (const [i, { name: column }] of dataset.columns.entries()) {
-      if (!OBJECT_TYPES.has(types?.[i]?.oid ?? 0) || !OBJECT_TYPES.has(present.get(column)?.oid ?? 0)) continue;
+    await this.#checkKey(dataset, qualified, key);
+    for (const [i, column] of layout.names.entries()) {
+      if (column === null || !OBJECT_TYPES.has(types?.[i]?.oid ?? 0) || !OBJECT_TYPES.has(present.get(column)?.oid ?? 0)) continue;
       throw new PipelineError(
         'TARGET_SCHEMA',
         `${qualified}.${quoteIdent(column)} names an object by its number, and the source's numbers mean others here: make it oid`,
       );
     }
-    const columns = dataset.columns.map((column) => {
-      const found = present.get(column.name);
-      return found === undefined || found.generated ? null : { name: column.name, type: found.type, base: found.base, oid: found.oid };
+    const columns = layout.names.map((name) => {
+      const found = name === null ? undefined : present.get(name);
+      return name === null || found === undefined || found.generated ? null : { name, type: found.type, base: found.base, oid: found.oid };
     });
-    const scoreOids = new Map(scores.flatMap(scoreColumns).map(({ name }) => [name, present.get(name)?.oid ?? 0]));
-    const table: Table = { dataset, qualified, columns, scoreOids, takesCopy: await this.#takesCopy(qualified), scores };
+    const table: Table = {
+      dataset,
+      qualified,
+      layout,
+      columns,
+      key: key.map(quoteIdent),
+      besideOids: new Map(beside.map(({ name }) => [quoteIdent(name), present.get(name)?.oid ?? 0])),
+      takesCopy: await this.#takesCopy(qualified),
+      scores,
+    };
     this.#tables.set(dataset, table);
     return table;
   }
@@ -114,18 +135,29 @@ export class Tables {
     return this.#types.passage(type);
   }
 
-  async #create(dataset: Dataset, types: readonly PgColumnType[] | null, schema: string, qualified: string): Promise<boolean> {
-    const { rows } = await this.#sql.query('select to_regclass($1)', [qualified]);
-    if ((rows[0]?.[0] ?? null) !== null) return false;
+  #checkLayout(dataset: Dataset, scores: readonly ScoreColumns[]): void {
+    const options = this.#options.layouts.optionsOf(dataset.name);
+    const [fault] = options === undefined ? [] : layoutFaults(dataset, options, scores);
+    if (fault !== undefined) throw new PipelineError('CONFIG_INVALID', `the layout of ${dataset.name}: ${fault.path} ${fault.message}`);
+  }
+
+  async #create(
+    dataset: Dataset,
+    { schema }: Layout,
+    qualified: string,
+    wanted: () => readonly { name: string; type: string }[],
+    key: readonly string[],
+  ): Promise<boolean> {
+    const { rows } = await this.#sql.query('select to_regclass($1), to_regnamespace($2)', [qualified, quoteIdent(schema)]);
+    const [table = null, namespace = null] = rows[0] ?? [];
+    if (table !== null) return false;
     if (!this.#options.create) throw new PipelineError('TARGET_SCHEMA', `the target has no table ${qualified} for ${dataset.name}`);
-    const columns = dataset.columns.map((column, i) => `${quoteIdent(column.name)} ${this.#types.columnType(column, types?.[i]?.type)}`);
-    const key = dataset.key.map((i) => quoteIdent(dataset.columns[i]?.name ?? ''));
+    // Even where the schema is there, `if not exists` asks for the privilege to make one.
+    if (namespace === null) await this.#sql.script(`create schema if not exists ${quoteIdent(schema)}`);
     // Beside the key nothing is NOT NULL: what may be null is the contract's to say, and it can change.
-    const extra = (this.#options.scores.get(dataset.name) ?? [])
-      .flatMap(scoreColumns)
-      .map((column) => `${quoteIdent(column.name)} ${column.type}`);
+    const columns = wanted().map(({ name, type }) => `${quoteIdent(name)} ${type}`);
     await this.#sql.script(
-      `create schema if not exists ${quoteIdent(schema)}; create table if not exists ${qualified} (${[...columns, ...extra].join(', ')}, primary key (${key.join(', ')}))`,
+      `create table if not exists ${qualified} (${columns.join(', ')}, primary key (${key.map(quoteIdent).join(', ')}))`,
     );
     return true;
   }
@@ -153,14 +185,8 @@ export class Tables {
   }
 
   /** ON CONFLICT wants a unique index on just the key's columns. */
-  async #checkKey(dataset: Dataset, qualified: string): Promise<void> {
-    const names = dataset.key.map((i) => dataset.columns[i]?.name ?? '');
-    const { rows } = await this.#sql.query(
-      `select 1 from pg_index i where i.indrelid = $1::text::regclass and i.indisunique and i.indisvalid and i.indimmediate and i.indpred is null and i.indexprs is null and
-       (select array_agg(a.attname::text order by a.attname) from unnest((i.indkey::int2[])[0:i.indnkeyatts - 1]) k join pg_attribute a on a.attrelid = i.indrelid and a.attnum = k)
-       = (select array_agg(n order by n) from unnest($2::text[]) n)`,
-      [qualified, textArray(names)],
-    );
+  async #checkKey(dataset: Dataset, qualified: string, names: readonly string[]): Promise<void> {
+    const { rows } = await this.#sql.query(KEY_INDEX_SQL, [qualified, textArray(names)]);
     if (rows.length === 0) {
       throw new PipelineError(
         'TARGET_SCHEMA',
@@ -170,10 +196,11 @@ export class Tables {
   }
 }
 
-/** The table's name is the dataset's last part; a name may itself hold dots only in quoted form, which datasets keep. */
-export function tableName(dataset: DatasetName): string {
-  return dataset.split('.').slice(2).join('.');
-}
+/** The unique indices on just these columns, by which rows can be found to be replaced. */
+export const KEY_INDEX_SQL = `
+  select 1 from pg_index i where i.indrelid = $1::text::regclass and i.indisunique and i.indisvalid and i.indimmediate and i.indpred is null and i.indexprs is null and
+   (select array_agg(a.attname::text order by a.attname) from unnest((i.indkey::int2[])[0:i.indnkeyatts - 1]) k join pg_attribute a on a.attrelid = i.indrelid and a.attnum = k)
+   = (select array_agg(n order by n) from unnest($2::text[]) n)`;
 
 export const SCORE_TYPES = {
   score: { type: 'double precision', oid: 701 },

@@ -20,13 +20,16 @@ import {
   type SideColumn,
 } from '../../wire/postgres/row-sums.ts';
 import { targetFailure } from './failures.ts';
-import { tableName, textArray } from './tables.ts';
+import { aliveSql, type DatasetsOptions, Layouts } from './layout.ts';
+import { textArray } from './tables.ts';
 
 export interface TargetTable {
   /** As `ComparedTable` has them. */
   readonly from: string;
   readonly version: string;
-  /** In the order of the dataset's columns; null where the target makes the values itself. */
+  /** Of the rows that are there: deleted ones may stay. */
+  readonly filter: string | null;
+  /** In the order of the dataset's columns; null where one is left out, or the target makes the values itself. */
   readonly columns: readonly (SideColumn | null)[];
   /** Whether an index serves ranges of the key in the order that the dataset has. */
   readonly ranged: boolean;
@@ -53,25 +56,25 @@ export const EVERY_KEY = '\0';
 export class TargetRows implements AsyncDisposable {
   readonly sql: PgConnection;
   readonly #name: string;
-  readonly #schema: string;
+  readonly #layouts: Layouts;
   readonly #families: EventFamilies = new Map();
 
-  private constructor(sql: PgConnection, name: string, schema: string) {
+  private constructor(sql: PgConnection, name: string, layouts: Layouts) {
     this.sql = sql;
     this.#name = name;
-    this.#schema = schema;
+    this.#layouts = layouts;
   }
 
   static async open(
-    options: { readonly name: string; readonly url: string; readonly schema: string },
+    options: { readonly name: string; readonly url: string; readonly schema: string; readonly datasets?: DatasetsOptions },
     signal: AbortSignal,
   ): Promise<TargetRows> {
     try {
-      const { name, url, schema } = options;
+      const { name, url, schema, datasets } = options;
       const settings = { ...COMPARING, default_transaction_read_only: 'on' };
       const sql = await PgConnection.connect({ url, applicationName: 'tidegate verify', settings }, signal);
       signal.addEventListener('abort', () => sql.destroy(), { once: true });
-      return new TargetRows(sql, name, schema);
+      return new TargetRows(sql, name, new Layouts(schema, datasets));
     } catch (error) {
       throw targetFailure(error, `opening the target ${options.name}`);
     }
@@ -94,21 +97,22 @@ export class TargetRows implements AsyncDisposable {
   async table(dataset: Dataset): Promise<TargetTable> {
     return this.#asked(`looking at the table of ${dataset.name}`, async () => {
       await this.sql.script('set search_path = pg_catalog');
-      const name = tableName(dataset.name);
-      const qualified = quoteQualified(this.#schema, name);
+      const layout = this.#layouts.of(dataset);
+      const { schema, table, names } = layout;
+      const qualified = quoteQualified(schema, table);
       const [oid = null, kind] = (await this.sql.query(KIND_SQL, [qualified])).rows[0] ?? [];
       if (oid === null) {
-        const columns = dataset.columns.map((column) => ({ ...ABSENT_COLUMN, name: column.name }));
-        return { ...absentTable(dataset.columns.map((column) => column.name)), columns, ranged: true };
+        const columns = names.map((name) => (name === null ? null : { ...ABSENT_COLUMN, name }));
+        return { ...absentTable(names.filter((name) => name !== null)), filter: null, columns, ranged: true };
       }
       const described = await describeColumns(this.sql, Number(oid));
-      const missing = dataset.columns.filter((column) => !described.has(column.name));
+      const wanted = [...names, ...layout.stamps.map(({ name }) => name)].filter((name) => name !== null);
+      const missing = wanted.filter((name) => !described.has(name));
       if (missing.length > 0) {
-        const names = missing.map((column) => column.name).join(', ');
-        throw new PipelineError('TARGET_SCHEMA', `${qualified} at the target lacks the column ${names} of ${dataset.name}`);
+        throw new PipelineError('TARGET_SCHEMA', `${qualified} at the target lacks the column ${missing.join(', ')} of ${dataset.name}`);
       }
-      const columns = dataset.columns.map((column) => {
-        const found = described.get(column.name);
+      const columns = names.map((name) => {
+        const found = name === null ? undefined : described.get(name);
         return found === undefined || found.generated ? null : found;
       });
       const key = dataset.key.flatMap((i) => columns[i] ?? []);
@@ -116,7 +120,7 @@ export class TargetRows implements AsyncDisposable {
         throw new PipelineError('TARGET_SCHEMA', `${qualified} at the target makes values of its key itself`);
       await searchBy(this.sql, key);
       const indexed = await this.sql.query(INDEX_SQL, [oid, textArray(key.map((column) => column.name))]);
-      return { ...plainTable(this.#schema, name, kind === 'p'), columns, ranged: indexed.rows.length > 0 };
+      return { ...plainTable(schema, table, kind === 'p'), filter: aliveSql(layout, 't'), columns, ranged: indexed.rows.length > 0 };
     });
   }
 

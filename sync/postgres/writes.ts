@@ -1,12 +1,15 @@
 /** Folded groups become messages to the target: entries of one form together, in bulk where they are many. */
-import { type Scores, ScoreStatus, type ScoreColumns } from '../../core/batch.ts';
+import { type Batch, type Scores, ScoreStatus, type ScoreColumns } from '../../core/batch.ts';
 import type { ChangeEvent, Row } from '../../core/event.ts';
 import { PipelineError } from '../../core/errors.ts';
 import type { PgResult } from '../../wire/postgres/connection.ts';
+import { quoteIdent } from '../../wire/postgres/ident.ts';
 import { Format, type FrontendWriter, type ParameterBytes } from '../../wire/postgres/messages.ts';
 import { type PgColumnType, PgRow } from '../../wire/postgres/row.ts';
 import { copyText, isEncoded, valueText, writeEncoded } from './cells.ts';
 import { type Entry, type Folded, type Group, isUnchanged, MergedRow } from './fold.ts';
+import { aliveSql, STAMP_TYPES } from './layout.ts';
+import { stampBytes, stampText, timeBytes } from './stamps.ts';
 import type { Form, Prepared, StagedCell, Statements, WriteKind } from './statements.ts';
 import type { Table, Tables } from './tables.ts';
 
@@ -18,8 +21,6 @@ const APPENDS_AFTER = 256;
 const COPY_MESSAGE_BYTES = 1 << 18;
 /** "PGCOPY\n\xff\r\n\0", no flags, no extension. */
 const COPY_HEADER = Buffer.from('5047434f50590aff0d0a000000000000000000', 'hex');
-/** Microseconds from 1970 to 2000, where PostgreSQL's timestamps begin. */
-const EPOCH_MS = 946_684_800_000;
 
 /** Entries of one form in one group. */
 interface Part {
@@ -28,8 +29,18 @@ interface Part {
   readonly entries: Entry[];
 }
 
+/** A table to be emptied, and by what. */
+interface Emptying {
+  readonly truncate: Table;
+  readonly index: number;
+  readonly event: ChangeEvent;
+}
+
+/** What of a batch is written beside its rows. */
+type Judged = Pick<Batch, 'scores' | 'verdicts'>;
+
 export interface Plan {
-  readonly steps: readonly ({ readonly truncate: Table } | Part)[];
+  readonly steps: readonly (Emptying | Part)[];
   /** Some of what will be counted as written may turn out to have no row at the target. */
   readonly isUncertain: boolean;
   /** Some rows are added without looking whether their keys are there. */
@@ -65,13 +76,13 @@ export class Writes {
   /** A plan without asking the target; null where it has to be asked first. */
   planKnown({ groups }: Pick<Folded, 'groups'>, scores: readonly Scores[], how: How): Plan | null {
     const uses = new Map<Prepared, number>();
-    const steps: ({ truncate: Table } | Part)[] = [];
+    const steps: (Emptying | Part)[] = [];
     let isUncertain = false;
     let appends = false;
     for (const group of groups) {
       const table = this.#tables.known(group.dataset);
       if (table === undefined) return null;
-      if (group.truncate) steps.push({ truncate: table });
+      if (group.truncate !== null) steps.push({ truncate: table, ...group.truncate });
       const own = scores.filter(({ dataset }) => dataset === group.dataset.name);
       for (const [key, { kind, entries }] of partition(group, own, this.#mayAppend(table, how))) {
         const prepared = this.#statements.known(table, key);
@@ -119,14 +130,14 @@ export class Writes {
    * Writes the messages of a plan, and answers a reader of their results: how many partial updates (and moves with cells missing) found
    * no row at the target.
    */
-  emit(plan: Plan, scores: readonly Scores[], writer: FrontendWriter): (results: readonly PgResult[]) => number {
+  emit(plan: Plan, { scores, verdicts }: Judged, writer: FrontendWriter): (results: readonly PgResult[]) => number {
     this.#emitted++;
     const uses = new Map<Prepared, number>();
     /** Per statement how many rows it has to touch; -1 where it does not matter. */
     const expected: number[] = [];
     for (const step of plan.steps) {
       if ('truncate' in step) {
-        writer.parse('', `truncate ${step.truncate.qualified}`).bind('', '', [], Format.Text).execute();
+        empty(writer, step, verdicts);
         expected.push(-1);
         continue;
       }
@@ -138,8 +149,8 @@ export class Writes {
       if (entries.length >= BULK_ROWS_MIN && bulk !== undefined) {
         uses.set(prepared, use + 1);
         writer.bind('', bulk.copy, [], Format.Text).execute();
-        if (form.types === null) copyAsText(writer, prepared, entries, own);
-        else copyBinary(writer, prepared, entries, own);
+        if (form.types === null) copyAsText(writer, prepared, entries, own, verdicts);
+        else copyBinary(writer, prepared, entries, own, verdicts);
         writer.copyDone();
         expected.push(-1);
         if (bulk.write === null) continue;
@@ -148,7 +159,7 @@ export class Writes {
         continue;
       }
       for (const entry of entries) {
-        const parameters = prepared.cells.map((cell) => parameterOf(cell, entry, own, form.types !== null));
+        const parameters = prepared.cells.map((cell) => parameterOf(cell, entry, own, verdicts, form));
         for (const [i, name] of prepared.row.entries()) {
           writer.bind('', name, parameters, form.types === null ? Format.Text : Format.Binary).execute();
           expected.push(isPartial && i === prepared.row.length - 1 ? 1 : -1);
@@ -161,6 +172,19 @@ export class Writes {
       return missing;
     };
   }
+}
+
+function empty(writer: FrontendWriter, { truncate: table, index, event }: Emptying, verdicts: Uint8Array): void {
+  const alive = aliveSql(table.layout, 't');
+  if (alive === null) {
+    writer.parse('', `truncate ${table.qualified}`).bind('', '', [], Format.Text).execute();
+    return;
+  }
+  const { stamps } = table.layout;
+  const set = stamps.map(({ name }, i) => `${quoteIdent(name)} = $${i + 1}`).join(', ');
+  const oids = stamps.map(({ stamp }) => STAMP_TYPES[stamp].oid);
+  const values = stamps.map(({ stamp }) => stampText(stamp, event, verdicts[index]));
+  writer.parse('', `update ${table.qualified} t set ${set} where ${alive}`, oids).bind('', '', values, Format.Text).execute();
 }
 
 const isBulk = (kind: WriteKind, entries: readonly Entry[]): boolean => kind !== 'move' && entries.length >= BULK_ROWS_MIN;
@@ -197,9 +221,11 @@ function partition(group: Group, scores: readonly Scores[], mayAppend: boolean):
   };
   // By twice the set of scores that are written, and whether the row is new.
   const whole: (Entry[] | undefined)[] = [];
-  for (const entry of group.entries.values()) {
+  for (const last of group.entries.values()) {
+    const entry = last.row === null && group.layout.isSoft ? remains(last) : last;
     const { row } = entry;
-    if (row === null) put(deletes, keyOfForm('delete', entry, columns, []), 'delete', entry);
+    if (entry !== last && (row === null || entry.partial)) put(deletes, keyOfForm('bury', entry, columns, scores), 'bury', entry);
+    else if (row === null) put(deletes, keyOfForm('delete', entry, columns, []), 'delete', entry);
     else if (entry.partial) put(parts, keyOfForm('partial', entry, columns, scores), 'partial', entry);
     else if (!(row instanceof PgRow) || scores.length > WHOLE_SCORES_MAX)
       put(parts, keyOfForm('upsert', entry, columns, scores), 'upsert', entry);
@@ -213,6 +239,16 @@ function partition(group: Group, scores: readonly Scores[], mayAppend: boolean):
     }
   }
   return new Map([...deletes, ...parts, ...appends]);
+}
+
+/**
+ * What stays of a deleted row: the last state that it had in this batch, under the event that deleted it. Of a row that only moved to another key
+ * nothing stays at the old one, and the entry is answered as it is.
+ */
+function remains(entry: Entry): Entry {
+  if (entry.event.op !== 'delete') return entry;
+  const { earlier } = entry;
+  return earlier === null ? { ...entry } : { ...entry, row: earlier.row, partial: earlier.partial, fresh: earlier.fresh };
 }
 
 /** Beyond so many scores of one dataset, rows are told apart by texts. */
@@ -231,9 +267,9 @@ function askedOf(entry: Entry, scores: readonly Scores[]): number {
 
 /** What tells forms of one table apart: kind, encoding, cells that are brought, scores that are written. */
 function keyOfForm(kind: WriteKind, entry: Entry, columns: number, scores: readonly Scores[]): string {
-  const row = kind === 'delete' ? entry.event.before : entry.row;
+  const row = entry.row ?? entry.event.before;
   const encoding = row !== null && isEncoded(row, columns) ? 'b' : 't';
-  if (kind === 'delete') return `delete ${encoding}`;
+  if (entry.row === null) return `${kind} ${encoding}`;
   let cells = '*';
   if (entry.partial && row !== null) {
     cells = '';
@@ -248,16 +284,17 @@ function formOf(kind: WriteKind, table: Table, entries: readonly Entry[], scores
   const entry = entries[0];
   if (entry === undefined) throw new PipelineError('BUG', 'a form without entries');
   const { columns: all, key } = table.dataset;
-  const row = kind === 'delete' ? entry.event.before : entry.row;
+  const row = entry.row ?? entry.event.before;
   const types = row !== null && isEncoded(row, all.length) ? encodedTypes(row) : null;
-  const written = scores.flatMap((score) => (kind !== 'delete' && scoreOf(entry, score) !== NOT_ASKED ? [score.write] : []));
-  let columns = all.map((_, i) => i);
+  const written = scores.flatMap((score) => (entry.row !== null && scoreOf(entry, score) !== NOT_ASKED ? [score.write] : []));
+  let columns = all.map((_, i) => i).filter((column) => table.columns[column] !== null);
   if (row !== null && entry.partial) columns = columns.filter((column) => !isUnchanged(row, column));
+  if (kind === 'bury') columns = entry.row === null ? [] : columns.filter((column) => !key.includes(column));
   if (kind === 'partial') {
     const beside = columns.filter((column) => !key.includes(column));
     columns = beside.length === 0 && written.length === 0 ? columns.filter((column) => column === key[0]) : beside;
   }
-  return { kind, table, types, columns, scores: written satisfies readonly ScoreColumns[] };
+  return { kind, table, types, columns, partial: entry.partial, scores: written satisfies readonly ScoreColumns[] };
 }
 
 function typesOf({ entries, move }: Group): readonly PgColumnType[] | null {
@@ -311,7 +348,13 @@ function cellRow(cell: StagedCell, entry: Entry, kind: WriteKind): Row {
   return entry.row;
 }
 
-function copyBinary(writer: FrontendWriter, prepared: Prepared, entries: readonly Entry[], scores: readonly Scores[]): void {
+function copyBinary(
+  writer: FrontendWriter,
+  prepared: Prepared,
+  entries: readonly Entry[],
+  scores: readonly Scores[],
+  verdicts: Uint8Array,
+): void {
   const { cells, plain, form } = prepared;
   let at = writer.beginCopyData();
   writer.raw(COPY_HEADER);
@@ -332,6 +375,7 @@ function copyBinary(writer: FrontendWriter, prepared: Prepared, entries: readonl
     for (let i = done; i < count; i++) {
       const cell = cells[i] as StagedCell;
       if (cell.from === 'score') copyScore(writer, cell, entry, scores);
+      else if (cell.from === 'stamp') copyBytes(writer, stampBytes(cell.stamp, entry.event, verdicts[entry.index]));
       else writeEncoded(writer, cellRow(cell, entry, form.kind), cell.column, cell.translate);
     }
   }
@@ -339,17 +383,29 @@ function copyBinary(writer: FrontendWriter, prepared: Prepared, entries: readonl
   writer.endCopyData(at);
 }
 
-function copyAsText(writer: FrontendWriter, { cells, form }: Prepared, entries: readonly Entry[], scores: readonly Scores[]): void {
+function copyAsText(
+  writer: FrontendWriter,
+  { cells, form }: Prepared,
+  entries: readonly Entry[],
+  scores: readonly Scores[],
+  verdicts: Uint8Array,
+): void {
   for (const entry of entries) {
-    const texts = cells.map((cell) => copyText(cellText(cell, entry, scores, form.kind)));
+    const texts = cells.map((cell) => copyText(cellText(cell, entry, scores, verdicts, form.kind)));
     writer.copyData(Buffer.from(`${texts.join('\t')}\n`));
   }
 }
 
-function parameterOf(cell: StagedCell, entry: Entry, scores: readonly Scores[], encoded: boolean): ParameterBytes {
-  const kind: WriteKind = entry.row === null ? 'delete' : entry.event.movedFrom !== null ? 'move' : 'partial';
-  if (!encoded) return cellText(cell, entry, scores, kind);
-  return cell.from === 'score' ? scoreBytes(cell, entry, scores) : encodedCell(cellRow(cell, entry, kind), cell);
+function parameterOf(
+  cell: StagedCell,
+  entry: Entry,
+  scores: readonly Scores[],
+  verdicts: Uint8Array,
+  { kind, types }: Form,
+): ParameterBytes {
+  if (types === null) return cellText(cell, entry, scores, verdicts, kind);
+  if (cell.from === 'score' || cell.from === 'stamp') return besideBytes(cell, entry, scores, verdicts);
+  return encodedCell(cellRow(cell, entry, kind), cell);
 }
 
 function encodedCell(row: Row, { column, translate }: Extract<StagedCell, { column: number }>): Buffer | null {
@@ -361,13 +417,21 @@ function encodedCell(row: Row, { column, translate }: Extract<StagedCell, { colu
   return translate === null ? origin.bytes.subarray(from, from + length) : translate(origin.bytes, from, length);
 }
 
-function cellText(cell: StagedCell, entry: Entry, scores: readonly Scores[], kind: WriteKind): string | null {
+function cellText(cell: StagedCell, entry: Entry, scores: readonly Scores[], verdicts: Uint8Array, kind: WriteKind): string | null {
+  if (cell.from === 'stamp') return stampText(cell.stamp, entry.event, verdicts[entry.index]);
   if (cell.from !== 'score') return valueText(cellRow(cell, entry, kind).value(cell.column));
   const { score, index } = scoreFor(entry, scores, cell.score);
   if (index === NO_SCORE) return null;
   if (cell.part === 'score') return String(score.values[index]);
   return cell.part === 'model' ? modelText(score) : new Date(score.atMs).toISOString();
 }
+
+const besideBytes = (
+  cell: Extract<StagedCell, { from: 'score' | 'stamp' }>,
+  entry: Entry,
+  scores: readonly Scores[],
+  verdicts: Uint8Array,
+): Buffer | null => (cell.from === 'score' ? scoreBytes(cell, entry, scores) : stampBytes(cell.stamp, entry.event, verdicts[entry.index]));
 
 function scoreBytes(cell: Extract<StagedCell, { from: 'score' }>, entry: Entry, scores: readonly Scores[]): Buffer | null {
   const { score, index } = scoreFor(entry, scores, cell.score);
@@ -384,11 +448,12 @@ function copyScore(writer: FrontendWriter, cell: Extract<StagedCell, { from: 'sc
   else if (cell.part === 'score') {
     writer.int32(8);
     writer.float64(score.values[index] ?? Number.NaN);
-  } else {
-    const bytes = constantsOf(score)[cell.part];
-    writer.int32(bytes.length);
-    writer.raw(bytes);
-  }
+  } else copyBytes(writer, constantsOf(score)[cell.part]);
+}
+
+function copyBytes(writer: FrontendWriter, bytes: Buffer | null): void {
+  writer.int32(bytes === null ? -1 : bytes.length);
+  if (bytes !== null) writer.raw(bytes);
 }
 
 /** What all scores of a batch have in common, encoded once. */
@@ -397,9 +462,7 @@ const constants = new WeakMap<Scores, { readonly model: Buffer; readonly at: Buf
 function constantsOf(score: Scores): { readonly model: Buffer; readonly at: Buffer } {
   const known = constants.get(score);
   if (known !== undefined) return known;
-  const at = Buffer.alloc(8);
-  at.writeBigInt64BE(BigInt(Math.round((score.atMs - EPOCH_MS) * 1000)));
-  const made = { model: Buffer.from(modelText(score)), at };
+  const made = { model: Buffer.from(modelText(score)), at: timeBytes(score.atMs) };
   constants.set(score, made);
   return made;
 }

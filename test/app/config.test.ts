@@ -114,6 +114,36 @@ describe('a wrong config', () => {
     expect(problemsOf({ 'pipelines.main.models': [use] })[0]).toMatch(
       /shop\.public\.order is no dataset.* → Did you mean shop\.public\.orders\?/,
     );
+    const layout = { dataset: 'shop.public.orders' };
+    const layoutProblem = (...layouts: readonly object[]) => problemsOf({ 'targets.lake.layouts': layouts })[0];
+    expect(layoutProblem({ dataset: 'shop.public.order' })).toMatch(
+      /^targets\.lake\.layouts\[0\]\.dataset shop\.public\.order is no dataset that comes .* → Did you mean shop\.public\.orders\?/,
+    );
+    expect(layoutProblem(layout, { ...layout, table: 'x' })).toMatch(/^targets\.lake\.layouts\[1\]\.dataset .* described twice/);
+    expect(layoutProblem({ ...layout, schema: 'tidegate' })).toMatch(/^targets\.lake\.layouts\[0\]\.schema tidegate is not yours/);
+    expect(layoutProblem({ ...layout, columns: ['id'], rename: { n: 'm' } })).toMatch(
+      /^targets\.lake\.layouts\[0\]\.rename\.n is not among the columns .* → Add it to columns/,
+    );
+    expect(layoutProblem({ ...layout, rename: { n: 'gone' }, softDelete: { at: 'gone' } })).toMatch(
+      /^targets\.lake\.layouts\[0\] two things would go to the column gone →/,
+    );
+    expect(
+      problemsOf({
+        'targets.lake.layouts': [{ ...layout, write: { verdict: 'risk' } }],
+        'pipelines.main.models': [{ model: 'risk', dataset: 'shop.public.orders', write: { score: 'risk' } }],
+      })[0],
+    ).toMatch(/^pipelines\.main\.models\[0\]\.write\.score the column risk is written twice/);
+    const two = { 'sources.shop.tables': ['public.orders', 'other.items'] };
+    expect(problemsOf({ ...two, 'targets.lake.layouts': [{ dataset: 'shop.other.items', table: 'orders' }] })[0]).toMatch(
+      /shop\.orders would be written from two tables/,
+    );
+    expect(
+      problemsOf({
+        ...two,
+        'sources.shop.tables': ['public.orders', 'other.orders'],
+        'targets.lake.layouts': [{ dataset: 'shop.other.orders', schema: 'other' }],
+      }),
+    ).toEqual([expect.stringMatching(/^warning alerts/)]);
     const write = { dataset: 'shop.public.orders', write: { score: 'risk', model: 'risk' } };
     expect(problemsOf({ 'pipelines.main.models': [{ model: 'risk', ...write }] })[0]).toMatch(/the column risk is written twice/);
     const alert = { kind: 'webhook', url: 'http://10.0.0.1/x', secret: 'whsec_abc' };

@@ -7,8 +7,11 @@ import type { Applied, ItemStatus, Lease, Quarantined, Refused, ReleaseLog, Sink
 import { PipelineError } from '../../core/errors.ts';
 import { type ChangeEvent, type Checkpoint, eventId, type LaneId, type Position, versionOf } from '../../core/event.ts';
 import { type Entry, fold, type Folded } from '../../sync/postgres/fold.ts';
+import { Layouts } from '../../sync/postgres/layout.ts';
 import type { Mutation } from './mutations.ts';
 import { AMOUNT, amountOf, type Cells, type HoldMode, isPartial, merged, refOf, REFUSED, refsOf } from './source-log.ts';
+
+const LAYOUTS = new Layouts('sim');
 
 export interface Item extends Quarantined {
   readonly status: ItemStatus;
@@ -316,7 +319,7 @@ export class Target {
   #write(tx: State, batch: Batch, decision: Decision): { folded: Folded; missing: number } {
     const { mutation, dense } = this.#options;
     const events = decision.events.map((event, index) => event ?? batch.events[index]).filter((event) => event !== undefined);
-    const folded = fold(events, { takes: (i) => decision.events[i] !== null && batch.passes(i), keepsRow: () => false });
+    const folded = fold(events, { takes: (i) => decision.events[i] !== null && batch.passes(i), layouts: LAYOUTS, keepsRow: () => false });
     let missing = 0;
     const put = (entry: Entry): void => {
       const { name } = entry.event.dataset;

@@ -62,20 +62,24 @@ export function encoded(...values: readonly Value[]): PgRow {
   return new PgRow(RELATION, Buffer.concat(parts), cells, 0);
 }
 
+export interface ShopOptions {
+  readonly moves: boolean;
+  readonly partial: boolean;
+  readonly truncates: boolean;
+  /** How many keys there are. */
+  readonly keys?: number;
+}
+
 /** The changes of one table, made up one by one. */
 export class Shop {
   readonly #random: Random;
   readonly #row: (...values: readonly Value[]) => Row;
-  readonly #options: { readonly moves: boolean; readonly partial: boolean; readonly truncates: boolean };
+  readonly #options: ShopOptions;
   readonly rows = new Map<number, Values>();
   #commit = 0;
   #ordinal = 0;
 
-  constructor(
-    random: Random,
-    form: 'encoded' | 'values',
-    options: { readonly moves: boolean; readonly partial: boolean; readonly truncates: boolean },
-  ) {
+  constructor(random: Random, form: 'encoded' | 'values', options: ShopOptions) {
     this.#random = random;
     this.#row = form === 'encoded' ? encoded : (...values) => new ValueRow(...values);
     this.#options = options;
@@ -93,7 +97,8 @@ export class Shop {
 
   change(): ChangeEvent | null {
     const random = this.#random;
-    const id = random.below(40);
+    const { keys = 40 } = this.#options;
+    const id = random.below(keys);
     const known = this.rows.get(id);
     const n = random.chance(0.1) ? null : random.below(1000);
     if (this.#options.truncates && random.chance(0.01)) {
@@ -110,7 +115,7 @@ export class Shop {
       this.rows.delete(id);
       return this.#event('delete', [id, null, null], null, String(id), null);
     }
-    const to = random.below(40);
+    const to = random.below(keys);
     const keepsNote = random.chance(0.5);
     const note = keepsNote ? known[2] : `note ${random.below(100)}`;
     const sent = keepsNote && this.#options.partial ? UNCHANGED : note;
@@ -135,7 +140,7 @@ export class Shop {
       movedFrom,
       version,
       ordinal: this.#ordinal++,
-      committedAtMs: 0,
+      committedAtMs: this.#commit * 1000,
     };
     return event as ChangeEvent; // By construction the rows are those that the operation has.
   }

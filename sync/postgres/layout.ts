@@ -1,0 +1,179 @@
+/**
+ * How a dataset's table looks at the target: under which names, with which of the source's columns, what is written beside them (stamps), and what
+ * a delete becomes there. Without options it is the source's table as it is.
+ */
+import type { ScoreColumns } from '../../core/batch.ts';
+import type { Dataset, DatasetName } from '../../core/event.ts';
+import type { Problem } from '../../core/problems.ts';
+import { quoteIdent } from '../../wire/postgres/ident.ts';
+
+/** What the config says of one dataset; null where it leaves something as it is. */
+export interface DatasetOptions {
+  readonly schema: string | null;
+  readonly table: string | null;
+  /** Those of the source's columns that are written; null: all. */
+  readonly columns: readonly string[] | null;
+  /** The target's name of a column by the source's. */
+  readonly rename: Readonly<Record<string, string>>;
+  /** Columns that say that a row was deleted: it then stays. With neither, it goes. */
+  readonly softDelete: { readonly at: string | null; readonly flag: string | null };
+  readonly write: {
+    readonly position: string | null;
+    readonly committedAt: string | null;
+    readonly operation: string | null;
+    readonly verdict: string | null;
+  };
+}
+
+export type DatasetsOptions = ReadonlyMap<DatasetName, DatasetOptions>;
+
+/** What a column holds that is not of the row, but of the change that the row was last written by. */
+export type Stamp = 'position' | 'committedAt' | 'operation' | 'verdict' | 'deletedAt' | 'isDeleted';
+
+export interface StampColumn {
+  readonly stamp: Stamp;
+  readonly name: string;
+}
+
+export const STAMP_TYPES: Readonly<Record<Stamp, { readonly type: string; readonly oid: number }>> = {
+  position: { type: 'pg_lsn', oid: 3220 },
+  committedAt: { type: 'timestamp with time zone', oid: 1184 },
+  operation: { type: 'text', oid: 25 },
+  verdict: { type: 'text', oid: 25 },
+  deletedAt: { type: 'timestamp with time zone', oid: 1184 },
+  isDeleted: { type: 'boolean', oid: 16 },
+};
+
+export interface Layout {
+  readonly schema: string;
+  readonly table: string;
+  /** The target's names by the dataset's columns; null where one is not written. */
+  readonly names: readonly (string | null)[];
+  /** 1 for each of the dataset's columns that is not written; null where all are. */
+  readonly skipped: Uint8Array | null;
+  readonly stamps: readonly StampColumn[];
+  /** Deleted rows stay. */
+  readonly isSoft: boolean;
+}
+
+/** The layouts of one target, each made once per dataset. */
+export class Layouts {
+  readonly #schema: string;
+  readonly #options: DatasetsOptions;
+  readonly #made = new WeakMap<Dataset, Layout>();
+
+  constructor(schema: string, options: DatasetsOptions = new Map()) {
+    this.#schema = schema;
+    this.#options = options;
+  }
+
+  optionsOf(dataset: DatasetName): DatasetOptions | undefined {
+    return this.#options.get(dataset);
+  }
+
+  of(dataset: Dataset): Layout {
+    const known = this.#made.get(dataset);
+    if (known !== undefined) return known;
+    const made = layoutOf(dataset, this.#schema, this.#options.get(dataset.name));
+    this.#made.set(dataset, made);
+    return made;
+  }
+}
+
+function layoutOf(dataset: Dataset, schema: string, options: DatasetOptions | undefined): Layout {
+  const name = tableName(dataset.name);
+  if (options === undefined) {
+    return { schema, table: name, names: dataset.columns.map((column) => column.name), skipped: null, stamps: [], isSoft: false };
+  }
+  const { columns, softDelete } = options;
+  const names = dataset.columns.map((column) =>
+    columns === null || columns.includes(column.name) ? (renamed(options, column.name) ?? column.name) : null,
+  );
+  return {
+    schema: options.schema ?? schema,
+    table: options.table ?? name,
+    names,
+    skipped: names.includes(null) ? Uint8Array.from(names, (one) => (one === null ? 1 : 0)) : null,
+    stamps: stampsOf(options),
+    isSoft: softDelete.at !== null || softDelete.flag !== null,
+  };
+}
+
+/** The stamps' columns, each under what the config calls it. */
+export function stampsOf({ write, softDelete }: DatasetOptions): StampColumn[] {
+  return STAMPS.flatMap(([stamp, column]) => {
+    const name = column({ write, softDelete });
+    return name === null ? [] : [{ stamp, name }];
+  });
+}
+
+const STAMPS: readonly (readonly [Stamp, (options: Pick<DatasetOptions, 'write' | 'softDelete'>) => string | null])[] = [
+  ['position', ({ write }) => write.position],
+  ['committedAt', ({ write }) => write.committedAt],
+  ['operation', ({ write }) => write.operation],
+  ['verdict', ({ write }) => write.verdict],
+  ['deletedAt', ({ softDelete }) => softDelete.at],
+  ['isDeleted', ({ softDelete }) => softDelete.flag],
+];
+
+/** Whether a row is there, as SQL; null where all are. */
+export function aliveSql({ stamps }: Pick<Layout, 'stamps'>, alias: string): string | null {
+  const mark = stamps.find(({ stamp }) => stamp === 'deletedAt') ?? stamps.find(({ stamp }) => stamp === 'isDeleted');
+  if (mark === undefined) return null;
+  return `${alias}.${quoteIdent(mark.name)} is ${mark.stamp === 'deletedAt' ? 'null' : 'not true'}`;
+}
+
+/** What of the options does not fit the table that the source has. Paths go on from that of the options, with a dot. */
+export function layoutProblems(dataset: Dataset, options: DatasetOptions, scores: readonly ScoreColumns[]): Problem[] {
+  const problems: Problem[] = [];
+  const error = (path: string, message: string, fix: string): void => {
+    problems.push({ severity: 'error', path, message, fix });
+  };
+  const known = dataset.columns.map((column) => column.name);
+  const { columns, rename } = options;
+  for (const name of columns ?? []) {
+    if (!known.includes(name)) error('columns', `${dataset.name} has no column ${name}`, `Name some of: ${known.join(', ')}.`);
+  }
+  for (const name of Object.keys(rename)) {
+    if (!known.includes(name)) error(`rename.${name}`, `${dataset.name} has no column ${name}`, `Name one of: ${known.join(', ')}.`);
+  }
+  problems.push(...layoutFaults(dataset, options, scores));
+  return problems;
+}
+
+/** What cannot be written at all: rows without their key, two values for one column. */
+export function layoutFaults(dataset: Dataset, options: DatasetOptions, scores: readonly ScoreColumns[]): Problem[] {
+  const problems: Problem[] = [];
+  const { names, stamps } = layoutOf(dataset, '', options);
+  const lacking = dataset.key.filter((i) => names[i] === null).map((i) => dataset.columns[i]?.name ?? '');
+  if (lacking.length > 0) {
+    problems.push({
+      severity: 'error',
+      path: 'columns',
+      message: `lacks ${lacking.join(', ')} of the key of ${dataset.name}, by which rows are found`,
+      fix: `Add ${lacking.join(', ')} to the columns.`,
+    });
+  }
+  const seen = new Set<string>();
+  const scored = scores.flatMap(({ score, model, at }) => [score, model, at]);
+  for (const name of [...names, ...stamps.map((stamp) => stamp.name), ...scored]) {
+    if (name === null) continue;
+    if (seen.has(name)) {
+      problems.push({
+        severity: 'error',
+        path: 'table',
+        message: `two things of ${dataset.name} would go to the column ${name}`,
+        fix: `Rename one of them: a column by rename, others by their own option.`,
+      });
+    }
+    seen.add(name);
+  }
+  return problems;
+}
+
+const renamed = ({ rename }: DatasetOptions, name: string): string | undefined => (Object.hasOwn(rename, name) ? rename[name] : undefined);
+
+/** The table's name is the dataset's last part; a name may itself hold dots only in quoted form, which datasets keep. */
+export function tableName(dataset: DatasetName): string {
+  return dataset.split('.').slice(2).join('.');
+}
