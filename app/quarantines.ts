@@ -3,7 +3,7 @@ import type { Quarantine, QuarantineFilter, QuarantineItem } from '../core/contr
 import { PipelineError } from '../core/errors.ts';
 import type { Desk } from './desk.ts';
 import { dryRunRelease } from './dry-run.ts';
-import type { ItemChoice } from './http/operations.ts';
+import type { ItemChoice, ItemFilter } from './http/operations.ts';
 import type { ItemDetail, ItemPage, ReleaseOutcome, ReleaseView } from './http/shapes.ts';
 import { itemDetail, itemView } from './items.ts';
 
@@ -12,19 +12,20 @@ export const CHOICE_MAX = 10_000;
 const OPEN = ['held', 'waiting'] as const;
 
 /** Newest first over all pipelines; `after` is the `next` of the page before. */
-export async function listItems(desks: readonly Desk[], filter: Omit<QuarantineFilter, 'after'>, after: string | null): Promise<ItemPage> {
+export async function listItems(desks: readonly Desk[], filter: ItemFilter, limit: number, after: string | null): Promise<ItemPage> {
+  const { pipeline: _, ...wanted } = filter;
   const cursor = readCursor(after);
   const pages = await Promise.all(
-    desksOf(desks, filter.dataset).map(async (desk) => {
+    desksOf(desks, filter).map(async (desk) => {
       const last = cursor[desk.pipeline];
       const items = await desk.withSink((sink) =>
-        sink.quarantine.find({ ...filter, limit: filter.limit + 1, ...(last === undefined ? {} : { after: last }) }),
+        sink.quarantine.find({ ...wanted, limit: limit + 1, ...(last === undefined ? {} : { after: last }) }),
       );
       return items.map((item) => ({ pipeline: desk.pipeline, item }));
     }),
   );
   const merged = pages.flat().sort((a, b) => b.item.heldAtMs - a.item.heldAtMs);
-  const shown = merged.slice(0, filter.limit);
+  const shown = merged.slice(0, limit);
   const next: Record<string, string> = { ...cursor };
   for (const { pipeline, item } of shown) next[pipeline] = item.id;
   return {
@@ -80,10 +81,10 @@ async function choose(
 ): Promise<readonly { readonly desk: Desk; readonly ids: readonly string[] }[]> {
   if (ids !== undefined)
     return desks.map((desk) => ({ desk, ids: ids.filter((id) => deskOf(desks, id) === desk) })).filter((one) => one.ids.length > 0);
-  const chosen = filter ?? {};
+  const { pipeline: _, ...wanted } = filter ?? {};
   const found = await Promise.all(
-    desksOf(desks, chosen.dataset).map(async (desk) => {
-      const items = await desk.withSink((sink) => allOf(sink.quarantine, { ...chosen, status: chosen.status ?? OPEN }));
+    desksOf(desks, filter ?? {}).map(async (desk) => {
+      const items = await desk.withSink((sink) => allOf(sink.quarantine, { ...wanted, status: wanted.status ?? OPEN }));
       return { desk, ids: items.map(({ id }) => id) };
     }),
   );
@@ -105,8 +106,10 @@ async function allOf(
   return found.slice(0, CHOICE_MAX).reverse();
 }
 
-function desksOf(desks: readonly Desk[], dataset: string | undefined): readonly Desk[] {
-  return dataset === undefined ? desks : desks.filter((desk) => desk.datasets.some((known) => known === dataset));
+function desksOf(desks: readonly Desk[], { pipeline, dataset }: Pick<ItemFilter, 'pipeline' | 'dataset'>): readonly Desk[] {
+  return desks
+    .filter((desk) => pipeline === undefined || desk.pipeline === pipeline)
+    .filter((desk) => dataset === undefined || desk.datasets.includes(dataset));
 }
 
 /** An item's id begins with its dataset, and a dataset belongs to one pipeline. */

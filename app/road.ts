@@ -109,6 +109,7 @@ export class Road implements AsyncDisposable {
   }
 
   start(): void {
+    for (const { inference } of [this.#mainStages, this.#replayStages]) inference?.keepReady();
     this.#main.start();
     this.#replay.start();
     this.#probing = this.#probeForever();
@@ -342,7 +343,7 @@ export class Road implements AsyncDisposable {
   #modelStatus(): readonly ModelUseStatus[] {
     const { registry, pipeline } = this.#parts;
     const running = this.#mainStages.inference?.status() ?? [];
-    return modelUses(pipeline).map(({ model, dataset, failure }) => {
+    return modelUses(pipeline).map(({ model, dataset, failure, routes }) => {
       const [name = '', alias = ''] = model.split('@');
       const use = running.find((candidate) => candidate.model === model && candidate.dataset === dataset);
       const resolved = registry.resolve(model);
@@ -351,10 +352,18 @@ export class Road implements AsyncDisposable {
           ? 'missing'
           : use === undefined || use.problem !== null
             ? 'backing-off'
-            : use.version === null
+            : use.version !== resolved.version
               ? 'starting'
               : 'ready';
-      return { model: name, dataset, alias, version: resolved === null ? null : String(resolved.version), state, failure };
+      return {
+        model: name,
+        dataset,
+        alias,
+        version: resolved === null ? null : String(resolved.version),
+        state,
+        failure,
+        routes: routes.map(({ when, do: action }) => ({ when, do: action })),
+      };
     });
   }
 

@@ -3,21 +3,22 @@ import { randomUUID } from 'node:crypto';
 import type { DatabaseSync } from 'node:sqlite';
 import type { FastifyInstance } from 'fastify';
 import { type Clock, systemClock } from '../core/clock.ts';
-import type { QuarantineFilter } from '../core/contracts.ts';
+import { PipelineError } from '../core/errors.ts';
 import type { Problem } from '../core/problems.ts';
 import { ModelRegistry } from '../inference/models/registry.ts';
 import { Scorer } from '../inference/scorer/supervisor.ts';
 import { type AlertSender, webhookSender } from '../ops/alerts/webhook.ts';
 import { Metrics } from '../ops/metrics.ts';
 import { endpointOf, type LoadedConfig } from './config.ts';
+import type { PipelineConfig } from './config-schema.ts';
 import type { Desk } from './desk.ts';
-import type { ItemChoice, Operations } from './http/operations.ts';
+import type { ItemChoice, ItemFilter, Operations } from './http/operations.ts';
 import { createHttpServer } from './http/server.ts';
 import type { DatasetView, ItemDetail, ItemPage, LaneView, ModelVersionView, Ready, ReleaseView, Status } from './http/shapes.ts';
 import { errorFields, type Logger, silentLogger } from './logger.ts';
 import { discardItems, getItem, listItems, releaseItems } from './quarantines.ts';
 import { Road } from './road.ts';
-import { loadRuleFiles } from './rule-files.ts';
+import { heldAgainstTables, loadRuleFiles, type RuleFiles } from './rule-files.ts';
 import { openState } from './state/database.ts';
 import { Halts } from './state/halts.ts';
 import { SqliteModelStore } from './state/model-store.ts';
@@ -32,6 +33,32 @@ export class ConfigProblems extends Error {
     super(problems.map(({ path, message }) => `${path}: ${message}`).join('; '));
     this.problems = problems;
   }
+}
+
+/** How long a source is given to say what its tables look like before anything is started. */
+const TABLES_MS = 3000;
+
+/** Rules that can never be used on their tables. A source that is away is no reason not to start: its lane backs off until it is there. */
+async function unusableRules(
+  loaded: LoadedConfig,
+  pipelines: readonly { readonly pipeline: PipelineConfig; readonly files: RuleFiles['files'] }[],
+): Promise<readonly Problem[]> {
+  const signal = AbortSignal.timeout(TABLES_MS);
+  const found = await Promise.all(
+    pipelines.map(async ({ pipeline, files }) => {
+      try {
+        return (await heldAgainstTables(loaded, pipeline, files, signal)).refused;
+      } catch (error) {
+        if (error instanceof PipelineError && error.after !== 'bug') return [];
+        throw error;
+      }
+    }),
+  );
+  return found.flat();
+}
+
+function isError({ severity }: Problem): boolean {
+  return severity === 'error';
 }
 
 export interface ServiceOptions {
@@ -68,7 +95,8 @@ export class Service implements Operations, AsyncDisposable {
       ...loadRuleFiles(loaded, name, pipeline),
     }));
     const problems = rules.flatMap((one) => one.problems);
-    if (problems.some(({ severity }) => severity === 'error')) throw new ConfigProblems(problems);
+    if (!problems.some(isError)) problems.push(...(await unusableRules(loaded, rules)));
+    if (problems.some(isError)) throw new ConfigProblems(problems);
     for (const { path, message, fix } of problems) logger.warn(message, { path, fix });
 
     const database = openState(config.state);
@@ -207,8 +235,8 @@ export class Service implements Operations, AsyncDisposable {
     );
   }
 
-  quarantine(filter: Omit<QuarantineFilter, 'after'>, after: string | null): Promise<ItemPage> {
-    return listItems(this.#desks(), filter, after);
+  quarantine(filter: ItemFilter, limit: number, after: string | null): Promise<ItemPage> {
+    return listItems(this.#desks(), filter, limit, after);
   }
 
   quarantined(id: string): Promise<ItemDetail | null> {

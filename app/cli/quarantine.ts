@@ -1,13 +1,13 @@
 /** tidegate quarantine: looking at, releasing and discarding held events, on the target itself; works while the service runs. */
 import { userInfo } from 'node:os';
 import { systemClock } from '../../core/clock.ts';
-import type { ItemStatus, QuarantineFilter } from '../../core/contracts.ts';
-import type { DatasetName } from '../../core/event.ts';
+import type { ItemStatus } from '../../core/contracts.ts';
 import { MemoryModelStore } from '../../inference/models/store.ts';
 import { ModelRegistry } from '../../inference/models/registry.ts';
 import { Scorer } from '../../inference/scorer/supervisor.ts';
+import { nearest } from '../config-read.ts';
 import { Desk } from '../desk.ts';
-import type { ItemChoice } from '../http/operations.ts';
+import type { ItemChoice, ItemFilter } from '../http/operations.ts';
 import { ITEM_STATUSES, type ItemView, type ReleaseOutcome } from '../http/shapes.ts';
 import { discardItems, getItem, listItems, releaseItems } from '../quarantines.ts';
 import { loadRuleFiles } from '../rule-files.ts';
@@ -20,6 +20,7 @@ import { type Command, configOf } from './command.ts';
 import { type ExitCode, type Io, show, table, timeText } from './output.ts';
 
 const filterFlags: Readonly<Record<string, FlagSpec>> = {
+  pipeline: { type: 'string', value: 'NAME', help: 'Only those of this pipeline.' },
   dataset: { type: 'string', value: 'NAME', help: 'Only this dataset (source.schema.table).' },
   rule: { type: 'string', value: 'ID', help: 'Only what this rule held.' },
   key: { type: 'string', value: 'KEY', help: 'Only this key.' },
@@ -46,7 +47,7 @@ const list: Command = {
       const limit = Number(args.text('limit') ?? 50);
       if (!Number.isInteger(limit) || limit < 1 || limit > 1000)
         throw new UsageError('--limit is no number from 1 to 1000', 'Write --limit 50.');
-      const page = await listItems(desks, { ...filterOf(args), limit }, args.text('after'));
+      const page = await listItems(desks, filterOf(args, desks), limit, args.text('after'));
       show(io, args.is('json'), page, () => {
         if (page.items.length === 0) return 'Nothing.\n';
         const rows = page.items.map((item) => [
@@ -107,7 +108,7 @@ const release: Command = {
   run: (args, io) =>
     withDesks(args, io, async (desks) => {
       const dryRun = args.is('dry-run');
-      const view = await releaseItems(desks, choiceOf(args), callerOf(args), dryRun, io.stop);
+      const view = await releaseItems(desks, choiceOf(args, desks), callerOf(args), dryRun, io.stop);
       show(io, args.is('json'), view, () => {
         if (!dryRun) return `${view.released.length} released${view.released.length === 0 ? ': nothing open fits' : ''}.\n`;
         if (view.results.length === 0) return 'Nothing open fits.\n';
@@ -137,7 +138,7 @@ const discard: Command = {
     withDesks(args, io, async (desks) => {
       const why = args.text('why');
       if (why === null) throw new UsageError('--why is missing', 'Say why: --why "test rows".');
-      const discarded = await discardItems(desks, choiceOf(args), callerOf(args), why);
+      const discarded = await discardItems(desks, choiceOf(args, desks), callerOf(args), why);
       show(
         io,
         args.is('json'),
@@ -174,9 +175,9 @@ async function withDesks(args: Arguments, io: Io, work: (desks: readonly Desk[])
   }
 }
 
-function choiceOf(args: Arguments): ItemChoice {
+function choiceOf(args: Arguments, desks: readonly Desk[]): ItemChoice {
   const ids = args.positionals.slice(1);
-  const filter = filterOf(args);
+  const filter = filterOf(args, desks);
   const isFiltered = Object.keys(filter).length > 0;
   if (ids.length > 0 && isFiltered) throw new UsageError('both ids and a filter are given', 'Give one of the two.');
   if (ids.length > 0) return { ids };
@@ -185,8 +186,17 @@ function choiceOf(args: Arguments): ItemChoice {
   return { filter };
 }
 
-function filterOf(args: Arguments): Omit<QuarantineFilter, 'limit' | 'after'> {
-  const dataset = args.text('dataset');
+function filterOf(args: Arguments, desks: readonly Desk[]): ItemFilter {
+  const pipeline = knownOrNull(
+    args,
+    'pipeline',
+    desks.map((desk) => desk.pipeline),
+  );
+  const dataset = knownOrNull(
+    args,
+    'dataset',
+    desks.flatMap((desk) => desk.datasets),
+  );
   const rule = args.text('rule');
   const key = args.text('key');
   const since = timeOf(args, 'since');
@@ -197,13 +207,24 @@ function filterOf(args: Arguments): Omit<QuarantineFilter, 'limit' | 'after'> {
       throw new UsageError(`there is no status ${status}`, `Use ${ITEM_STATUSES.join(', ')}.`);
   }
   return {
-    ...(dataset === null ? {} : { dataset: dataset as DatasetName }),
+    ...(pipeline === null ? {} : { pipeline }),
+    ...(dataset === null ? {} : { dataset }),
     ...(rule === null ? {} : { rule }),
     ...(key === null ? {} : { key }),
     ...(since === null ? {} : { heldFromMs: since }),
     ...(until === null ? {} : { heldToMs: until }),
     ...(statuses.length === 0 ? {} : { status: statuses as readonly ItemStatus[] }),
   };
+}
+
+/** The flag's value among those that the config knows: a misspelled one would quietly find nothing. */
+function knownOrNull<T extends string>(args: Arguments, flag: string, known: readonly T[]): T | null {
+  const text = args.text(flag);
+  if (text === null) return null;
+  const found = known.find((one) => one === text);
+  if (found !== undefined) return found;
+  const near = nearest(text, known);
+  throw new UsageError(`there is no ${flag} ${text}`, near === null ? `Name one of ${known.join(', ')}.` : `Did you mean ${near}?`);
 }
 
 function timeOf(args: Arguments, flag: string): number | null {

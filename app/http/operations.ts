@@ -4,10 +4,13 @@ import type { ModelRegistry } from '../../inference/models/registry.ts';
 import type { Metrics } from '../../ops/metrics.ts';
 import type { DatasetView, ItemDetail, ItemPage, LaneView, ModelVersionView, Ready, ReleaseView, Status } from './shapes.ts';
 
+/** Which items are looked for; those of every pipeline where none is named. */
+export type ItemFilter = Omit<QuarantineFilter, 'after' | 'limit'> & { readonly pipeline?: string };
+
 /** Which items an operator means: by id, or all that fit a filter. */
 export interface ItemChoice {
   readonly ids?: readonly string[];
-  readonly filter?: Omit<QuarantineFilter, 'after' | 'limit'>;
+  readonly filter?: ItemFilter;
 }
 
 export interface Operations {
@@ -18,7 +21,7 @@ export interface Operations {
   readonly metrics: Pick<Metrics, 'series' | 'prometheus'>;
 
   /** `after` is the `next` of the page before. */
-  quarantine(filter: Omit<QuarantineFilter, 'after'>, after: string | null): Promise<ItemPage>;
+  quarantine(filter: ItemFilter, limit: number, after: string | null): Promise<ItemPage>;
   quarantined(id: string): Promise<ItemDetail | null>;
   release(choice: ItemChoice, by: string, dryRun: boolean): Promise<ReleaseView>;
   /** The ids discarded. */

@@ -2,11 +2,12 @@
 import type { FastifyInstance } from 'fastify';
 import type { ItemStatus } from '../../core/contracts.ts';
 import type { DatasetName } from '../../core/event.ts';
-import type { ItemChoice, Operations } from './operations.ts';
+import type { ItemChoice, ItemFilter, Operations } from './operations.ts';
 import { HttpProblem } from './problem.ts';
 import { discardSchema, ITEM_STATUSES, itemDetailSchema, itemsSchema, problemSchema, releaseSchema } from './shapes.ts';
 
 const filterProperties = {
+  pipeline: { type: 'string', description: 'Only those of this pipeline.' },
   dataset: { type: 'string', description: 'Only this dataset.' },
   rule: { type: 'string', description: 'Only items that this rule held.' },
   key: { type: 'string', description: 'Only this key.' },
@@ -42,7 +43,9 @@ const discardBody = {
   additionalProperties: false,
 } as const;
 
-type FilterQuery = Partial<Record<'dataset' | 'rule' | 'key' | 'from' | 'to', string>> & { readonly status?: readonly ItemStatus[] };
+type FilterQuery = Partial<Record<'pipeline' | 'dataset' | 'rule' | 'key' | 'from' | 'to', string>> & {
+  readonly status?: readonly ItemStatus[];
+};
 type ListQuery = FilterQuery & { readonly after?: string; readonly limit: number };
 interface ChoiceBody {
   readonly ids?: readonly string[];
@@ -61,7 +64,7 @@ export function quarantineRoutes(app: FastifyInstance, operations: Operations): 
         response: { 200: itemsSchema, 503: problemSchema },
       },
     },
-    (request) => operations.quarantine({ ...filterOf(request.query), limit: request.query.limit }, request.query.after ?? null),
+    (request) => operations.quarantine(filterOf(request.query), request.query.limit, request.query.after ?? null),
   );
 
   // Ids hold slashes (dataset/key@version#ordinal): the rest of the path is the id.
@@ -105,8 +108,9 @@ function choiceOf({ ids, filter }: ChoiceBody): ItemChoice {
   return ids === undefined ? { filter: filterOf(filter ?? {}) } : { ids };
 }
 
-function filterOf(query: FilterQuery) {
+function filterOf(query: FilterQuery): ItemFilter {
   return {
+    ...(query.pipeline === undefined ? {} : { pipeline: query.pipeline }),
     ...(query.dataset === undefined ? {} : { dataset: query.dataset as DatasetName }),
     ...(query.rule === undefined ? {} : { rule: query.rule }),
     ...(query.key === undefined ? {} : { key: query.key }),

@@ -60,6 +60,13 @@ export const modelUseStatusSchema = shape('A model in use.', {
   version: textOrNull('The version this stands for now; null where there is none yet.'),
   state: { enum: ['ready', 'starting', 'backing-off', 'missing'], description: 'Whether it can score. missing: nobody registered it yet.' },
   failure: { enum: ['fail_open', 'fail_closed', 'hold'], description: 'What happens to rows while it cannot.' },
+  routes: list(
+    shape('Where a row goes by its score.', {
+      when: text('An expression over the score and the row.'),
+      do: { enum: ['quarantine', 'alert', 'tag'], description: 'What is done with the row.' },
+    }),
+    'The first that is true counts.',
+  ),
 });
 
 const pipelineProperties = {

@@ -15,8 +15,8 @@
  */
 import type { RowSight } from '../../wire/postgres/row-sums.ts';
 
-/** `unsettled`: it would be `differs`, if it were known that the look at the source saw every commit before it. `null`: not known yet. */
-export type Judgement = 'equal' | 'differs' | 'unsettled' | null;
+/** `null`: not known yet. */
+export type Judgement = 'equal' | 'differs' | null;
 
 /** Looks at the source that showed one state, one after the other. */
 interface Run {
@@ -63,12 +63,11 @@ export class Judge {
     const target = this.#target;
     if (target === null) return null;
     if (target.sight.cells === sight.cells) return 'equal';
+    if (!settled) return null;
     // That a row is absent twice does not tell that it was absent in between.
-    if (target.sight.version !== null && settled) this.#witness ??= lsn;
+    if (target.sight.version !== null) this.#witness ??= lsn;
     const since = this.#runs.at(-1)?.lsn ?? lsn;
-    const hasPassed = sight.version !== null && since <= target.lsn;
-    if (hasPassed && settled) return 'differs';
-    return settled ? null : 'unsettled';
+    return sight.version !== null && since <= target.lsn ? 'differs' : null;
   }
 
   /** A target that has passed a state of the source can't rightly be in one before it. */

@@ -45,8 +45,6 @@ interface Suspect {
 
 /** Between two looks: short at first, for most rows are only a moment late. */
 const PACE_MS = [0, 5, 10, 20, 40, 80] as const;
-/** From then on it is worth waiting for commits that nobody sees yet. */
-const PATIENT_AFTER_MS = 300;
 const NONE: RowSight = { cells: null, version: null };
 
 export class Suspects {
@@ -81,13 +79,12 @@ export class Suspects {
       named.map(({ key }) => key),
     );
     for (const [i, suspect] of named.entries()) suspect.eventKey = eventKeys[i] ?? '';
-    let isPatient = false;
     for (let round = 0; this.#suspects.size > 0; round++) {
       signal.throwIfAborted();
       await this.#lookAtTarget(found);
       const running = await source.running();
       await clock.sleep(PACE_MS[Math.min(round, PACE_MS.length - 1)] ?? 0, signal);
-      isPatient = await this.#lookAtSource(running, isPatient, found);
+      await this.#lookAtSource(running, found);
       this.#giveUp(found);
     }
     return found;
@@ -110,29 +107,22 @@ export class Suspects {
     }
   }
 
-  /** `running`: the transactions that were under way behind the look at the target. Answers whether the next look is worth waiting for. */
-  async #lookAtSource(running: ReadonlySet<string>, isPatient: boolean, found: Differing[]): Promise<boolean> {
-    const { source, sourceSums, clock, signal } = this.#parts;
+  /** `running`: the transactions that were under way behind the look at the target. */
+  async #lookAtSource(running: ReadonlySet<number>, found: Differing[]): Promise<void> {
+    const { source, sourceSums } = this.#parts;
     const looked = [...this.#suspects.values()];
-    if (looked.length === 0) return false;
-    const hasSettled = isPatient && (await source.settle(signal));
-    const look = await source.look(
+    if (looked.length === 0) return;
+    const { sights, lsn, settled } = await source.look(
       sourceSums,
       looked.map(({ key }) => key),
+      running,
       this.#passed,
     );
-    const settled = hasSettled || running.isDisjointFrom(look.running);
-    let wantsPatience = false;
-    for (const [i, suspect] of looked.entries()) {
-      const judgement = suspect.judge.seeSource(look.sights[i] ?? NONE, look.lsn, settled);
-      wantsPatience ||= judgement === 'unsettled' && clock.monotonic() - suspect.sinceMs > PATIENT_AFTER_MS;
-      this.#settle(suspect, judgement, found);
-    }
-    return wantsPatience;
+    for (const [i, suspect] of looked.entries()) this.#settle(suspect, suspect.judge.seeSource(sights[i] ?? NONE, lsn, settled), found);
   }
 
   #settle(suspect: Suspect, judgement: Judgement, found: Differing[]): void {
-    if (judgement !== 'equal' && judgement !== 'differs') return;
+    if (judgement === null) return;
     this.#suspects.delete(JSON.stringify(suspect.key));
     if (judgement === 'differs') found.push(differing(suspect, true));
   }

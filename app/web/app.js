@@ -30,7 +30,7 @@ function render() {
   loading.hidden = true;
   pipelines(status.pipelines, (pipeline) => pipeline.name);
   const halted = status.pipelines.filter((one) => one.state === 'halted').length;
-  document.title = halted > 0 ? `(halted) Tidegate` : 'Tidegate';
+  document.title = halted > 0 ? '(halted) Tidegate' : status.ready ? 'Tidegate' : '(not ready) Tidegate';
   const failing = status.alerts.filter(
     (one) => one.gone || (one.lastFailure !== null && one.lastFailure.atMs > (one.lastDeliveredAtMs ?? 0)),
   );

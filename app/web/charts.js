@@ -3,21 +3,23 @@ import { attribute, h, s, text } from './dom.js';
 import { duration, rate, timeOfDay } from './format.js';
 
 const WIDTH = 600;
-const HEIGHT = 150;
-const STRIP = 38;
-const GAP = 14;
-const PAD = { top: 12, right: 4, bottom: 24, left: 48 };
+const HEIGHT = 152;
+const STRIP = 40;
+const GAP = 12;
+const TOP = 22;
+const BOTTOM = 24;
 
 const NAMES = { pass: 'Passed', warn: 'Warned', drop: 'Dropped', quarantine: 'Held' };
 
 /**
  * Passed, warned and dropped stacked over time, and what was held below on a scale of its own: one row in a hundred would be a hairline
- * on the common one, and it is the one that people look for.
+ * on the common one, and it is the one that people look for. A short peak (the first copy of a table) is cut and labelled, so that it does
+ * not press everything after it flat.
  */
 export function flowChart(label) {
-  const plotRight = WIDTH - PAD.right;
   const stripTop = HEIGHT + GAP;
-  const total = stripTop + STRIP + PAD.bottom;
+  const stripBottom = stripTop + STRIP;
+  const total = stripBottom + BOTTOM;
   const grid = s('g', { class: 'grid' });
   const areas = {
     pass: s('path', { class: 'area pass' }),
@@ -25,13 +27,13 @@ export function flowChart(label) {
     drop: s('path', { class: 'area drop' }),
   };
   const edge = s('path', { class: 'edge' });
+  const scale = s('g');
+  const peaks = s('g');
   const held = s('path', { class: 'bars quarantine' });
-  const base = s('line', { class: 'axis', x1: PAD.left, x2: plotRight, y1: stripTop + STRIP, y2: stripTop + STRIP });
-  const heldMax = s('text', { class: 'tick', x: PAD.left - 6, y: stripTop + 10, 'text-anchor': 'end' });
-  const heldName = s('text', { class: 'tick held-name', x: PAD.left + 4, y: stripTop + 10 });
-  heldName.textContent = 'held/s';
+  const base = s('line', { class: 'axis', x1: 0, x2: WIDTH, y1: stripBottom, y2: stripBottom });
+  const heldName = tick(0, stripTop + 11, 'start', '');
   const times = s('g', { class: 'times' });
-  const cross = s('line', { class: 'cross', y1: PAD.top, y2: stripTop + STRIP, visibility: 'hidden' });
+  const cross = s('line', { class: 'cross', y1: TOP, y2: stripBottom, visibility: 'hidden' });
   const svg = s(
     'svg',
     { viewBox: `0 0 ${WIDTH} ${total}`, role: 'img', 'aria-label': label },
@@ -40,9 +42,10 @@ export function flowChart(label) {
     areas.warn,
     areas.drop,
     edge,
+    scale,
+    peaks,
     held,
     base,
-    heldMax,
     heldName,
     times,
     cross,
@@ -51,14 +54,13 @@ export function flowChart(label) {
   const root = h('div', { class: 'chart' }, svg, tip);
   let shown = [];
 
-  const x = (i) => PAD.left + (i / Math.max(1, shown.length - 1)) * (plotRight - PAD.left);
+  const x = (i) => (i / Math.max(1, shown.length - 1)) * WIDTH;
 
   svg.addEventListener('pointermove', (event) => {
     const box = svg.getBoundingClientRect();
-    const at = ((event.clientX - box.left) / box.width) * WIDTH;
-    const i = Math.round(((at - PAD.left) / (plotRight - PAD.left)) * (shown.length - 1));
+    const i = Math.round(((event.clientX - box.left) / box.width) * (shown.length - 1));
     const point = shown[i];
-    if (point === undefined) return leave();
+    if (point === undefined || !point.known) return leave();
     attribute(cross, 'visibility', 'visible');
     attribute(cross, 'x1', String(x(i)));
     attribute(cross, 'x2', String(x(i)));
@@ -82,19 +84,18 @@ export function flowChart(label) {
     update(points, summary) {
       shown = points;
       attribute(svg, 'aria-label', `${label}. ${summary}`);
-      const most = niceCeiling(Math.max(1, ...points.map((p) => p.pass + p.warn + p.drop)));
-      const y = (value) => HEIGHT - (value / most) * (HEIGHT - PAD.top);
-      grid.replaceChildren(
-        ...[0, 0.5, 1].flatMap((share) => [
-          s('line', { x1: PAD.left, x2: plotRight, y1: y(most * share), y2: y(most * share) }),
-          tick(PAD.left - 6, y(most * share) + 4, 'end', rate(most * share)),
-        ]),
-      );
+      const first = points.findIndex(({ known }) => known);
+      const from = first < 0 ? points.length : first;
+      const sums = points.map((p) => p.pass + p.warn + p.drop);
+      const most = ceilingOf(sums);
+      const y = (value) => HEIGHT - (Math.min(value, most) / most) * (HEIGHT - TOP);
+      grid.replaceChildren(...[0, 0.5, 1].map((share) => s('line', { x1: 0, x2: WIDTH, y1: y(most * share), y2: y(most * share) })));
+      scale.replaceChildren(tick(0, y(most) - 5, 'start', `${rate(most)}/s`));
       let below = points.map(() => 0);
       for (const layer of ['pass', 'warn', 'drop']) {
         const above = points.map((p, i) => below[i] + p[layer]);
         const visible = layer === 'pass' || points.some((p) => p[layer] > 0);
-        attribute(areas[layer], 'd', visible ? area(above, below, x, y) : '');
+        attribute(areas[layer], 'd', visible ? area(above, below, x, y, from) : '');
         below = above;
       }
       attribute(
@@ -104,20 +105,28 @@ export function flowChart(label) {
           points.map((p) => p.pass),
           x,
           y,
+          from,
         ),
       );
-      const mostHeld = Math.max(1, ...points.map((p) => p.quarantine));
-      const width = Math.max(1, (plotRight - PAD.left) / Math.max(1, points.length - 1) - 1);
+      peaks.replaceChildren(
+        ...cutPeaks(sums, most).map(({ i, value }) => {
+          const anchor = x(i) < 50 ? 'start' : x(i) > WIDTH - 50 ? 'end' : 'middle';
+          return tick(x(i), TOP - 6, anchor, `▲ ${rate(value)}`);
+        }),
+      );
+      const mostHeld = Math.max(1, ...points.map((p) => p.quarantine)); // Never cut: what stands out here is what people look for.
+      const width = Math.max(1, WIDTH / Math.max(1, points.length) - 1);
+      const slot = (i) => Math.min(WIDTH - width, Math.max(0, x(i) - width / 2));
       attribute(
         held,
         'd',
         points
           .map((p, i) =>
-            p.quarantine === 0 ? '' : bar(x(i) - width / 2, width, stripTop + STRIP, Math.max(2, (p.quarantine / mostHeld) * (STRIP - 12))),
+            p.quarantine === 0 ? '' : bar(slot(i), width, stripBottom, Math.max(2, (p.quarantine / mostHeld) * (STRIP - 16))),
           )
           .join(''),
       );
-      text(heldMax, points.some((p) => p.quarantine > 0) ? rate(mostHeld) : '0');
+      text(heldName, points.some((p) => p.quarantine > 0) ? `held, at most ${rate(mostHeld)}/s` : 'nothing held');
       const marks = [0, 0.25, 0.5, 0.75, 1].map((share) => Math.round(share * (points.length - 1)));
       const spanS = points.length < 2 ? 0 : (points[1].atS - points[0].atS) * points.length;
       times.replaceChildren(
@@ -131,7 +140,7 @@ export function flowChart(label) {
   };
 }
 
-/** A line without axes; null is a gap. */
+/** A line without axes; what comes before the first value that is not null is not drawn. */
 export function sparkline() {
   const path = s('path', { class: 'spark-line' });
   const fill = s('path', { class: 'spark-fill' });
@@ -139,11 +148,13 @@ export function sparkline() {
   return {
     root,
     update(values) {
-      const most = Math.max(1e-9, ...values.map((v) => v ?? 0));
-      const x = (i) => (i / Math.max(1, values.length - 1)) * 120;
-      const y = (v) => 30 - (v / most) * 27;
+      const first = values.findIndex((v) => v !== null);
+      const from = first < 0 ? values.length : first;
       const filled = values.map((v) => v ?? 0);
-      attribute(path, 'd', line(filled, x, y));
+      const most = ceilingOf(filled);
+      const x = (i) => (i / Math.max(1, values.length - 1)) * 120;
+      const y = (v) => 30 - (Math.min(v, most) / most) * 27;
+      attribute(path, 'd', line(filled, x, y, from));
       attribute(
         fill,
         'd',
@@ -152,6 +163,7 @@ export function sparkline() {
           filled.map(() => 0),
           x,
           y,
+          from,
         ),
       );
     },
@@ -206,17 +218,40 @@ function tick(x, y, anchor, content) {
 }
 
 const at = (x, y) => `${x.toFixed(1)} ${y.toFixed(1)}`;
-const line = (values, x, y) => values.map((v, i) => `${i === 0 ? 'M' : 'L'}${at(x(i), y(v))}`).join('');
+const line = (values, x, y, from = 0) => values.map((v, i) => (i < from ? '' : `${i === from ? 'M' : 'L'}${at(x(i), y(v))}`)).join('');
 const bar = (x, width, bottom, height) => `M${at(x, bottom)}v${(-height).toFixed(1)}h${width.toFixed(1)}v${height.toFixed(1)}z`;
 
-function area(above, below, x, y) {
-  if (above.length === 0) return '';
-  const back = below.map((v, i) => `L${at(x(i), y(v))}`).reverse();
-  return `${line(above, x, y)}${back.join('')}Z`;
+function area(above, below, x, y, from) {
+  if (from >= above.length) return '';
+  const back = below.map((v, i) => (i < from ? '' : `L${at(x(i), y(v))}`)).reverse();
+  return `${line(above, x, y, from)}${back.join('')}Z`;
 }
 
-/** The next of 1, 2, 5, 10, 20 … so that the scale does not change with every point. */
+/** Fewer values than this say nothing of what is usual. */
+const USUAL = 10;
+
+/** The top of a scale: that of the highest value, or, where it stands far above nearly all others, of those others. */
+function ceilingOf(values) {
+  const sorted = values.filter((v) => v > 0).sort((a, b) => a - b);
+  const highest = sorted.at(-1) ?? 1;
+  const usual = sorted.length < USUAL ? highest : sorted[Math.floor(0.9 * (sorted.length - 1))];
+  return niceCeiling(highest > 4 * usual ? 1.5 * usual : highest);
+}
+
+/** The highest value of each run of values beyond the scale. */
+function cutPeaks(values, most) {
+  const peaks = [];
+  let last = null;
+  for (const [i, value] of values.entries()) {
+    if (value <= most) last = null;
+    else if (last === null) peaks.push((last = { i, value }));
+    else if (value > last.value) Object.assign(last, { i, value });
+  }
+  return peaks;
+}
+
+/** The next of 1, 1.5, 2, 3, 5, 7.5, 10, 15 … so that the scale does not change with every point. */
 function niceCeiling(value) {
   const power = 10 ** Math.floor(Math.log10(value));
-  return [1, 2, 5, 10].map((n) => n * power).find((n) => n >= value) ?? 10 * power;
+  return [1, 1.5, 2, 3, 5, 7.5, 10].map((n) => n * power).find((n) => n >= value) ?? 10 * power;
 }

@@ -20,6 +20,8 @@ const STEPS = [
   ['inference', 'Score'],
   ['sync', 'Sync'],
 ];
+/** With more tables than this the page shows those that hold something, and the rest on demand. */
+const CARDS_SHOWN = 9;
 
 /** `context`: `now()` (the service's clock), `series` and `windowS()`. */
 export function pipelineView(first, context) {
@@ -28,28 +30,49 @@ export function pipelineView(first, context) {
   const pillText = h('span');
   pill.append(pillText);
   const heading = h('h2', {}, name);
+  const halt = h('button', { type: 'button', class: 'small', onclick: () => act(halt, () => confirmHalt(name)) }, 'Halt…');
   const road = h('p', { class: 'road' });
   const banner = bannerView(name, context);
   const tiles = tilesView();
-  const steps = h('ol', { class: 'steps', 'aria-label': 'Time that each step takes for a batch' });
   const snapshot = h('section', { class: 'panel snapshot', 'aria-label': 'First copy', hidden: true });
   const snapshotRows = keyed(snapshot, snapshotRow);
   const cards = h('div', { class: 'cards' });
   const datasets = keyed(cards, (dataset) => datasetCard(name, dataset, context));
+  const more = h('button', { type: 'button', class: 'more', hidden: true, onclick: () => showAll() });
+  let all = false;
+  let latest = first;
+  let prominent = null;
+  function showAll() {
+    all = !all;
+    showCards(latest);
+  }
+  function showCards({ datasets: every }) {
+    const held = (one) => (one.quarantine.held ?? 0) + (one.quarantine.waiting ?? 0);
+    // Chosen once: cards that come and go would be worse than some that hold nothing any more.
+    prominent ??= new Set(
+      every
+        .toSorted((a, b) => Math.sign(held(b)) - Math.sign(held(a)))
+        .slice(0, CARDS_SHOWN)
+        .map(({ dataset }) => dataset),
+    );
+    const few = every.filter(({ dataset }) => prominent.has(dataset));
+    datasets(all ? every : few, (one) => one.dataset);
+    more.hidden = every.length <= CARDS_SHOWN;
+    text(more, all ? `Show ${few.length} tables` : `Show all ${every.length} tables`);
+  }
   const quarantine = quarantineView(name, context.now);
   const models = modelsView();
   const lanes = lanesView(context);
   const root = h(
     'section',
     { class: 'pipeline', 'aria-label': `Pipeline ${name}` },
-    h('div', { class: 'pipeline-head' }, h('div', {}, heading, road), pill),
+    h('div', { class: 'pipeline-head' }, h('div', {}, heading, road), h('div', { class: 'pipeline-state' }, halt, pill)),
     banner.root,
     tiles.root,
     snapshot,
-    cards,
+    h('div', { class: 'tables' }, cards, more),
     quarantine.root,
     h('div', { class: 'pair' }, models.root, lanes.root),
-    steps,
   );
   let openItems = -1;
   void quarantine.refresh();
@@ -58,7 +81,9 @@ export function pipelineView(first, context) {
     root,
     quarantineChanged: () => quarantine.changed(),
     update(status) {
-      const [kind, words] = STATES[status.state] ?? ['quiet', status.state];
+      latest = status;
+      const [kind, words] = stateOf(status);
+      halt.hidden = ['halted', 'draining', 'stopped'].includes(status.state);
       attribute(pill, 'class', `pill ${kind}`);
       text(pillText, words);
       text(road, `${status.source} → ${status.target}${status.targetSchema === undefined ? '' : `, schema ${status.targetSchema}`}`);
@@ -67,15 +92,10 @@ export function pipelineView(first, context) {
       const copying = status.snapshot.filter((one) => one.state !== 'done');
       snapshot.hidden = copying.length === 0;
       snapshotRows(copying.length === 0 ? [] : status.snapshot, (one) => one.dataset);
-      datasets(status.datasets, (one) => one.dataset);
+      showCards(status);
       quarantine.update(status);
       models.update(status);
       lanes.update(status);
-      const shown = STEPS.filter(([step]) => (status.stageMs[step] ?? 0) > 0);
-      if (steps.childElementCount !== shown.length)
-        steps.replaceChildren(...shown.map(([, label]) => h('li', {}, h('span', {}, label), h('b'))));
-      for (const [i, [step]] of shown.entries()) text(steps.children[i].lastElementChild, `${status.stageMs[step].toFixed(1)} ms`);
-      steps.hidden = shown.length === 0;
       // The counts tell of a change even where the stream's own hint is missed.
       const items = status.datasets.reduce(
         (sum, { quarantine: of }) => sum + Object.values(of).reduce((a, b) => a + b, 0) * 7 + (of.held ?? 0),
@@ -85,6 +105,33 @@ export function pipelineView(first, context) {
       openItems = items;
     },
   };
+}
+
+const isCopying = ({ snapshot }) => snapshot.some((one) => one.state !== 'done');
+
+/** Running is not all: it may still copy, be far behind, or wait for a target that does not answer. */
+function stateOf(status) {
+  if (status.state !== 'running' || status.ready !== false) return STATES[status.state] ?? ['quiet', status.state];
+  return isCopying(status) ? ['quiet', 'Copying'] : ['warn', 'Not ready'];
+}
+
+async function confirmHalt(pipeline) {
+  const why = await dialog(`Halt ${pipeline}?`, (close) => {
+    const field = h('input', { type: 'text', id: 'halt-why', maxlength: 500, autofocus: true, placeholder: 'the target moves, …' });
+    return [
+      h('p', {}, 'It stops at its last checkpoint until someone resumes it, over restarts too. The source keeps its log meanwhile.'),
+      h('label', { for: 'halt-why' }, 'Why, if you like', field),
+      h(
+        'div',
+        { class: 'actions' },
+        h('button', { type: 'button', onclick: () => close(null) }, 'Cancel'),
+        h('button', { class: 'danger', onclick: (event) => (event.preventDefault(), close(field.value)) }, 'Halt'),
+      ),
+    ];
+  });
+  if (why === null) return;
+  await post(`api/pipelines/${encodeURIComponent(pipeline)}/halt`, { why });
+  toast('good', `${pipeline} is halted.`);
 }
 
 /** What is wrong, what to do about it, and the button that goes on. Hidden while all is well. */
@@ -116,10 +163,20 @@ function bannerView(pipeline, { now }) {
 
   return {
     root,
-    update({ state, error, retryAtMs, attempt }) {
-      const shown = state === 'halted' || (state === 'backing-off' && error !== null);
+    update(status) {
+      const { state, error, retryAtMs, attempt } = status;
+      const waits = state === 'running' && status.ready === false && !isCopying(status) && status.notReady.length > 0;
+      const shown = state === 'halted' || (state === 'backing-off' && error !== null) || waits;
       if (root.hidden === shown) root.hidden = !shown;
       if (!shown) return;
+      resume.hidden = state !== 'halted';
+      if (waits) {
+        attribute(root, 'class', 'banner warn');
+        text(title, 'Not ready');
+        text(message, sentence(status.notReady.join('; ')));
+        text(fix, 'It goes on by itself as soon as this has passed; nothing is lost.');
+        return;
+      }
       const inS = retryAtMs === null ? null : Math.max(0, Math.ceil((retryAtMs - now()) / 1000));
       attribute(root, 'class', `banner ${state === 'halted' ? 'bad' : 'warn'}`);
       const next = inS === null || inS === 0 ? 'now' : `in ${inS} s`;
@@ -131,10 +188,11 @@ function bannerView(pipeline, { now }) {
       );
       text(message, error?.message ?? '');
       text(fix, error?.fix ?? '');
-      resume.hidden = state !== 'halted';
     },
   };
 }
+
+const sentence = (words) => `${words.charAt(0).toUpperCase()}${words.slice(1)}.`;
 
 function tilesView() {
   const tile = (label, spark = null) => {
@@ -157,7 +215,8 @@ function tilesView() {
       text(flow.note, `${count(sum(({ totals }) => totals.in))} since the start`);
       const points = datasets.map(({ dataset }) => series.points(name, dataset, 120, 2));
       const length = points[0]?.length ?? 0;
-      const merged = (of) => Array.from({ length }, (_, i) => points.reduce((total, one) => of(total, one[i]), 0));
+      const known = (i) => points.some((one) => one[i].known);
+      const merged = (of) => Array.from({ length }, (_, i) => (known(i) ? points.reduce((total, one) => of(total, one[i]), 0) : null));
       flow.spark.update(merged((total, p) => total + p.pass + p.warn + p.drop + p.quarantine));
       latency.spark.update(merged((most, p) => Math.max(most, p.p50 ?? 0)));
       const worst = (of) =>
@@ -174,7 +233,9 @@ function tilesView() {
           ? behind === null
             ? 'not known yet'
             : `newest change ${duration(behind)} old`
-          : `${bytes(lagBytes)} of log to read`,
+          : lagBytes === 0
+            ? 'all of the log is read'
+            : `${bytes(lagBytes)} of log to read`,
       );
       const open = sum(({ quarantine }) => (quarantine.held ?? 0) + (quarantine.waiting ?? 0));
       const judged = sum(({ totals }) => totals.in);
@@ -218,6 +279,7 @@ function datasetCard(pipeline, first, { series, windowS, now }) {
   const chart = flowChart(`Rows of ${table} a second`);
   const idle = h('p', { class: 'idle quiet' });
   const rules = h('ol', { class: 'rules', 'aria-label': `Rules of ${table} that found something` });
+  const clean = h('p', { class: 'clean quiet' });
   const stat = (label, value) => h('div', {}, value, h('span', {}, label));
   const root = h(
     'article',
@@ -227,6 +289,7 @@ function datasetCard(pipeline, first, { series, windowS, now }) {
     chart.root,
     idle,
     rules,
+    clean,
   );
   return {
     root,
@@ -247,7 +310,10 @@ function datasetCard(pipeline, first, { series, windowS, now }) {
       );
       text(idle, totals.in === 0 ? 'No change of this table has come in yet.' : '');
       idle.hidden = totals.in > 0;
+      chart.root.hidden = totals.in === 0;
       showRules(rules, found);
+      clean.hidden = totals.in === 0 || found.length > 0;
+      text(clean, judged === false ? 'No rule file: its rows pass as they are.' : 'No rule has found anything.');
     },
   };
 }
@@ -260,12 +326,16 @@ function showRules(list, found) {
   list.hidden = shown.length === 0;
   while (list.children.length > shown.length) list.lastElementChild.remove();
   while (list.children.length < shown.length)
-    list.append(h('li', {}, h('span', { class: 'meter', 'aria-hidden': 'true' }), h('code'), h('span', { class: 'verdict' }), h('b')));
+    list.append(
+      h('li', {}, h('code'), h('span', { class: 'verdict' }), h('b'), h('span', { class: 'meter', 'aria-hidden': 'true' }, h('i'))),
+    );
   for (const [i, rule] of shown.entries()) {
-    const [meter, name, verdict, n] = list.children[i].children;
-    meter.style.width = `${(rule.count / most) * 100}%`;
+    const [name, verdict, n, meter] = list.children[i].children;
+    meter.firstElementChild.style.width = `${(rule.count / most) * 100}%`;
     attribute(meter, 'class', `meter ${rule.verdict}`);
-    text(name, rule.column === null || rule.rule.includes(rule.column) ? rule.rule : `${rule.column}: ${rule.rule}`);
+    const words = rule.column === null || rule.rule.includes(rule.column) ? rule.rule : `${rule.column}: ${rule.rule}`;
+    text(name, words);
+    attribute(name, 'title', words);
     text(verdict, { quarantine: 'held', drop: 'dropped', warn: 'warned', tag: 'tagged' }[rule.verdict] ?? rule.verdict);
     text(n, count(rule.count));
   }
@@ -283,14 +353,11 @@ function scoreRow(first) {
   const chart = histogram(`Scores of ${first.model} version ${first.version}`);
   const words = h('span', { class: 'quiet' });
   return {
-    root: h(
-      'div',
-      { class: 'score' },
-      h('p', {}, h('b', {}, `${first.model} `), h('span', { class: 'badge' }, `v${first.version}`), ' ', words),
-      chart.root,
-    ),
+    root: h('div', { class: 'score' }, h('p', {}, words), chart.root),
     update({ scored, unavailable, histogram: bins, limits }) {
-      text(words, `${count(scored)} scored${unavailable > 0 ? `, ${count(unavailable)} could not be` : ''}`);
+      const { table } = tableOf(first.dataset);
+      const not = unavailable > 0 ? `, ${count(unavailable)} could not be scored` : '';
+      text(words, `${first.model} v${first.version} has scored ${count(scored)} rows of ${table}${not}`);
       chart.update(bins, limits);
     },
   };
@@ -381,12 +448,39 @@ function lanesView({ now }) {
     };
   });
   const none = h('p', { class: 'quiet none' }, 'Nothing has been committed since the service started.');
-  root.append(none);
+  const steps = stepsView();
+  root.append(none, steps.root);
   return {
     root,
-    update({ lanes }) {
+    update({ lanes, stageMs }) {
       none.hidden = lanes.length > 0;
       rows(lanes, (one) => one.lane);
+      steps.update(stageMs);
+    },
+  };
+}
+
+/** Where the time of a batch goes. */
+function stepsView() {
+  const bar = h('div', { class: 'bar', 'aria-hidden': 'true' }, ...STEPS.map(([step]) => h('i', { class: step })));
+  const list = h(
+    'ol',
+    {},
+    ...STEPS.map(([step, label]) => h('li', {}, h('i', { class: step, 'aria-hidden': 'true' }), label, ' ', h('b'))),
+  );
+  const root = h('div', { class: 'steps' }, h('h4', {}, 'Time that a batch takes'), bar, list);
+  return {
+    root,
+    update(stageMs) {
+      const all = STEPS.reduce((sum, [step]) => sum + (stageMs[step] ?? 0), 0);
+      root.hidden = all === 0;
+      for (const [i, [step]] of STEPS.entries()) {
+        const ms = stageMs[step] ?? 0;
+        bar.children[i].style.width = `${(ms / Math.max(all, 1e-9)) * 100}%`;
+        bar.children[i].hidden = ms === 0;
+        list.children[i].hidden = ms === 0;
+        text(list.children[i].lastElementChild, `${ms.toFixed(1)} ms`);
+      }
     },
   };
 }

@@ -4,7 +4,12 @@ import { act, dialog, toast } from './dialogs.js';
 import { attribute, h, keyed, text } from './dom.js';
 import { ago, exact, moment, tableOf } from './format.js';
 
-const PAGE = 12;
+const FIRST = 12;
+const OLDER = 48;
+/** As many as the service gives at once. */
+const PAGE_MAX = 500;
+/** How long a person may pause in typing a key. */
+const TYPING_MS = 300;
 /** The list is asked for again at most this often by itself. */
 const REFRESH_MS = 2_000;
 const STATUS = {
@@ -18,7 +23,7 @@ const STATUS = {
 const OUTCOMES = {
   'would-pass': ['good', 'would pass'],
   'still-fails': ['bad', 'still fails'],
-  superseded: ['quiet', 'superseded: the target has something newer'],
+  superseded: ['quiet', 'superseded'],
   settled: ['quiet', 'not open any more'],
   unknown: ['quiet', 'unknown'],
 };
@@ -27,13 +32,27 @@ const OPS = { read: 'snapshot', insert: 'insert', update: 'update', delete: 'del
 /** `now()` is the service's clock, so that ages are right where the two clocks differ. */
 export function quarantineView(pipeline, now) {
   const chosen = new Set();
+  /** Whether every open row that fits is meant, beyond those shown. */
+  let everything = false;
   let items = [];
   let next = null;
-  let pages = 1;
+  let wanted = FIRST;
+  let counts = new Map();
   let loading = null;
   let again = false;
 
   const dataset = h('select', { 'aria-label': 'Dataset', onchange: () => restart() }, h('option', { value: '' }, 'All datasets'));
+  const rule = h('select', { 'aria-label': 'Rule', onchange: () => restart() }, h('option', { value: '' }, 'All rules'));
+  let typing = null;
+  const key = h('input', {
+    type: 'search',
+    'aria-label': 'Key',
+    placeholder: 'Key',
+    oninput: () => {
+      clearTimeout(typing);
+      typing = setTimeout(restart, TYPING_MS);
+    },
+  });
   const status = h(
     'select',
     { 'aria-label': 'Status', onchange: () => restart() },
@@ -42,10 +61,17 @@ export function quarantineView(pipeline, now) {
   );
   const release = h(
     'button',
-    { type: 'button', class: 'primary', disabled: true, onclick: () => act(release, () => releaseItems([...chosen])) },
+    { type: 'button', class: 'primary', disabled: true, onclick: () => void act(release, () => releaseItems(choice())).then(choose) },
     'Release…',
   );
-  const discard = h('button', { type: 'button', disabled: true, onclick: () => act(discard, () => discardItems([...chosen])) }, 'Discard…');
+  const discard = h(
+    'button',
+    { type: 'button', disabled: true, onclick: () => void act(discard, () => discardItems(choice())).then(choose) },
+    'Discard…',
+  );
+  const beyondWords = h('span');
+  const beyond = h('button', { type: 'button', class: 'small', onclick: () => chooseBeyond() });
+  const beyondStrip = h('p', { class: 'beyond', hidden: true }, beyondWords, ' ', beyond);
   const all = h('input', { type: 'checkbox', 'aria-label': 'Select all rows shown', onchange: () => selectAll(all.checked) });
   const body = h('tbody');
   const rows = keyed(body, (item) => row(item));
@@ -59,7 +85,7 @@ export function quarantineView(pipeline, now) {
       h(
         'tr',
         {},
-        h('th', { scope: 'col' }, all),
+        h('th', { scope: 'col' }, h('label', { class: 'pick-all' }, all, h('span', {}, 'All shown'))),
         ...['Held', 'Row', 'Change', 'Reasons', 'Status'].map((name) => h('th', { scope: 'col' }, name)),
         h('th', { scope: 'col' }, h('span', { class: 'hidden' }, 'Actions')),
       ),
@@ -69,14 +95,20 @@ export function quarantineView(pipeline, now) {
   const empty = h('div', { class: 'empty', hidden: true });
   const more = h(
     'button',
-    { type: 'button', class: 'more', hidden: true, onclick: () => act(more, () => (pages++, load())) },
+    { type: 'button', class: 'more', hidden: true, onclick: () => act(more, () => ((wanted += OLDER), load())) },
     'Show older',
   );
   const total = h('span', { class: 'badge' });
   const root = h(
     'section',
     { class: 'panel quarantine', 'aria-label': `Quarantine of ${pipeline}` },
-    h('div', { class: 'panel-head' }, h('h3', {}, 'Quarantine ', total), h('div', { class: 'tools' }, dataset, status, release, discard)),
+    h(
+      'div',
+      { class: 'panel-head' },
+      h('h3', {}, 'Quarantine ', total),
+      h('div', { class: 'tools' }, dataset, rule, status, key, release, discard),
+    ),
+    beyondStrip,
     h('div', { class: 'scroll', tabindex: 0, role: 'region', 'aria-label': 'Quarantined rows' }, table),
     empty,
     more,
@@ -109,8 +141,10 @@ export function quarantineView(pipeline, now) {
   }
 
   function restart() {
-    pages = 1;
+    clearTimeout(typing);
+    wanted = FIRST;
     chosen.clear();
+    everything = false;
     void refresh();
   }
 
@@ -141,14 +175,16 @@ export function quarantineView(pipeline, now) {
   async function load() {
     const found = [];
     let after = null;
-    for (let page = 0; page < pages; page++) {
-      const query = new URLSearchParams({ limit: String(PAGE) });
+    while (found.length < wanted) {
+      const query = new URLSearchParams({ pipeline, limit: String(Math.min(PAGE_MAX, wanted - found.length)) });
       if (dataset.value !== '') query.set('dataset', dataset.value);
+      if (rule.value !== '') query.set('rule', rule.value);
+      if (key.value !== '') query.set('key', key.value);
       if (status.value === 'open') for (const one of ['held', 'waiting', 'released']) query.append('status', one);
       else query.set('status', status.value);
       if (after !== null) query.set('after', after);
       const answer = await get(`api/quarantine?${query}`);
-      found.push(...answer.items.filter((item) => item.pipeline === undefined || item.pipeline === pipeline));
+      found.push(...answer.items);
       after = answer.next;
       if (after === null) break;
     }
@@ -162,12 +198,14 @@ export function quarantineView(pipeline, now) {
     rows(items, (item) => item.id);
     table.hidden = items.length === 0;
     if (items.length === 0) {
-      if (status.value === 'open')
+      const filtered = dataset.value !== '' || rule.value !== '' || key.value !== '';
+      if (status.value === 'open' && filtered) showEmpty('Nothing is held', 'No row that fits waits here.');
+      else if (status.value === 'open')
         showEmpty(
           'Nothing is held',
           'Every row that came in has passed. Rows that break a rule will wait here, with the reason, until you release or discard them.',
         );
-      else showEmpty('Nothing here', 'No row of the quarantine has this status.');
+      else showEmpty('Nothing here', 'No row of the quarantine fits.');
     } else empty.hidden = true;
     more.hidden = next === null;
     choose();
@@ -179,6 +217,7 @@ export function quarantineView(pipeline, now) {
   }
 
   function selectAll(on) {
+    everything = false;
     chosen.clear();
     if (on) for (const item of items) if (isOpen(item)) chosen.add(item.id);
     rows(items, (item) => item.id);
@@ -187,14 +226,53 @@ export function quarantineView(pipeline, now) {
 
   function choose() {
     const n = chosen.size;
-    release.disabled = n === 0;
-    discard.disabled = n === 0;
-    text(release, n === 0 ? 'Release…' : `Release ${n}…`);
-    text(discard, n === 0 ? 'Discard…' : `Discard ${n}…`);
     const open = items.filter(isOpen).length;
+    if (n === 0 || n < open) everything = false;
+    if (release.getAttribute('aria-busy') !== 'true') release.disabled = n === 0;
+    if (discard.getAttribute('aria-busy') !== 'true') discard.disabled = n === 0;
+    const some = everything ? ' all' : n === 0 ? '' : ` ${n}`;
+    text(release, `Release${some}…`);
+    text(discard, `Discard${some}…`);
+    beyondStrip.hidden = n === 0 || n < open || next === null;
+    const fitting = countOfFitting();
+    const rest = fitting === null ? 'every open row that fits' : `all ${exact(fitting)} open rows`;
+    text(
+      beyondWords,
+      everything
+        ? `${rest.charAt(0).toUpperCase()}${rest.slice(1)} ${fitting === null ? 'is' : 'are'} chosen.`
+        : `The ${n} rows shown are chosen.`,
+    );
+    text(beyond, everything ? `Only the ${n} shown` : `Choose ${rest}`);
     all.checked = n > 0 && n === open;
     all.indeterminate = n > 0 && n < open;
     all.disabled = open === 0;
+  }
+
+  function chooseBeyond() {
+    everything = !everything;
+    choose();
+  }
+
+  /** How many open rows fit, where the counts tell. */
+  function countOfFitting() {
+    if (rule.value !== '' || key.value !== '' || status.value === 'released') return null;
+    const statuses = status.value === 'open' ? ['held', 'waiting'] : [status.value];
+    const sum = (of) => statuses.reduce((total, one) => total + (of[one] ?? 0), 0);
+    return [...counts].filter(([name]) => dataset.value === '' || name === dataset.value).reduce((total, [, of]) => total + sum(of), 0);
+  }
+
+  /** What is chosen, as the service takes it. */
+  function choice() {
+    if (!everything) return { ids: [...chosen] };
+    return {
+      filter: {
+        pipeline,
+        ...(dataset.value === '' ? {} : { dataset: dataset.value }),
+        ...(rule.value === '' ? {} : { rule: rule.value }),
+        ...(key.value === '' ? {} : { key: key.value }),
+        ...(status.value === 'open' ? {} : { status: [status.value] }),
+      },
+    };
   }
 
   function row(first) {
@@ -211,7 +289,7 @@ export function quarantineView(pipeline, now) {
     });
     const age = h('time', { title: moment(item.heldAtMs), datetime: new Date(item.heldAtMs).toISOString() });
     const state = h('span', { class: 'state' });
-    const one = h('button', { type: 'button', class: 'small', onclick: () => act(one, () => releaseItems([item.id])) }, 'Release');
+    const one = h('button', { type: 'button', class: 'small', onclick: () => act(one, () => releaseItems({ ids: [item.id] })) }, 'Release');
     const reasons = h('td', { class: 'reasons' });
     const element = h(
       'tr',
@@ -260,7 +338,7 @@ export function quarantineView(pipeline, now) {
     } catch {
       // The list knows enough to show something.
     }
-    await dialog(`${tableOf(item.dataset).table} ${item.key}`, (close) =>
+    const next_ = await dialog(`${tableOf(item.dataset).table} ${item.key}`, (close) =>
       [
         h(
           'p',
@@ -273,22 +351,31 @@ export function quarantineView(pipeline, now) {
           item.findings.map((finding) => h('li', {}, reason(finding))),
         ),
         detail === null ? null : cells(detail.columns),
-        h('div', { class: 'actions' }, h('button', { type: 'button', autofocus: true, onclick: () => close(null) }, 'Close')),
+        h('p', { class: 'id quiet' }, 'On the command line: ', h('code', {}, item.id)),
+        h(
+          'div',
+          { class: 'actions' },
+          h('button', { type: 'button', autofocus: true, onclick: () => close(null) }, 'Close'),
+          isOpen(item) ? h('button', { type: 'button', onclick: () => close(discardItems) }, 'Discard…') : null,
+          item.status === 'held' ? h('button', { type: 'button', class: 'primary', onclick: () => close(releaseItems) }, 'Release…') : null,
+        ),
       ].filter((part) => part !== null),
     );
+    await next_?.({ ids: [item.id] });
   }
 
-  async function releaseItems(ids) {
-    const { results } = await post('api/quarantine/release', { ids, dryRun: true });
+  async function releaseItems(chosen_) {
+    const { results } = await post('api/quarantine/release', { ...chosen_, dryRun: true });
+    const rows = results.length;
     const counts = new Map();
     for (const { outcome } of results) counts.set(outcome, (counts.get(outcome) ?? 0) + 1);
     const byId = new Map(items.map((item) => [item.id, item]));
     const passing = counts.get('would-pass') ?? 0;
-    const sure = await dialog(ids.length === 1 ? 'Release this row?' : `Release ${ids.length} rows?`, (close) => [
+    const sure = await dialog(rows === 1 ? 'Release this row?' : `Release ${exact(rows)} rows?`, (close) => [
       h(
         'p',
         {},
-        passing === ids.length
+        passing === rows
           ? 'By the rules and models of now, nothing stands in the way.'
           : 'What would happen by the rules and models of now:',
       ),
@@ -313,11 +400,12 @@ export function quarantineView(pipeline, now) {
             findings.map(reason),
           );
         }),
+        rows > 50 ? h('li', { class: 'quiet' }, `and ${exact(rows - 50)} more`) : null,
       ),
       h(
         'p',
         { class: 'quiet' },
-        'A released row goes through the checks again and never replaces anything newer. One that still fails is held again.',
+        'A released row goes through the checks again. It never replaces anything newer (then it is superseded), and where it still fails it is held again.',
       ),
       h(
         'div',
@@ -331,14 +419,16 @@ export function quarantineView(pipeline, now) {
       ),
     ]);
     if (sure !== true) return;
-    const { released } = await post('api/quarantine/release', { ids });
+    const { released } = await post('api/quarantine/release', chosen_);
     chosen.clear();
     toast('good', released.length === 1 ? 'The row is on its way back.' : `${exact(released.length)} rows are on their way back.`);
     await refresh();
   }
 
-  async function discardItems(ids) {
-    const why = await dialog(ids.length === 1 ? 'Discard this row?' : `Discard ${ids.length} rows?`, (close) => {
+  async function discardItems(chosen_) {
+    const n = chosen_.ids?.length ?? countOfFitting();
+    const what = n === 1 ? 'this row' : n === null ? 'every open row that fits' : `${exact(n)} rows`;
+    const why = await dialog(`Discard ${what}?`, (close) => {
       const field = h('input', {
         type: 'text',
         id: 'why',
@@ -363,7 +453,7 @@ export function quarantineView(pipeline, now) {
       ];
     });
     if (why === null) return;
-    const { discarded } = await post('api/quarantine/discard', { ids, why });
+    const { discarded } = await post('api/quarantine/discard', { ...chosen_, why });
     chosen.clear();
     toast('good', discarded.length === 1 ? 'The row is discarded.' : `${exact(discarded.length)} rows are discarded.`);
     await refresh();
@@ -374,22 +464,29 @@ export function quarantineView(pipeline, now) {
     refresh,
     changed,
     update(status_) {
-      const names = status_.datasets.map((one) => one.dataset);
-      const shown = [...dataset.options].slice(1).map((option) => option.value);
-      if (names.join() !== shown.join()) {
-        const value = dataset.value;
-        dataset.replaceChildren(
-          h('option', { value: '' }, 'All datasets'),
-          ...names.map((name) => h('option', { value: name }, tableOf(name).table)),
-        );
-        dataset.value = names.includes(value) ? value : '';
-      }
+      counts = new Map(status_.datasets.map((one) => [one.dataset, one.quarantine]));
+      const names = [...counts.keys()];
+      offer(dataset, 'All datasets', names, (name) => tableOf(name).table);
+      const holding = status_.datasets.flatMap((one) =>
+        one.rules.filter(({ verdict }) => verdict === 'quarantine').map((found) => found.rule),
+      );
+      const seen = items.flatMap(({ findings }) => findings.map((finding) => finding.rule));
+      offer(rule, 'All rules', [...new Set([...holding, ...seen, rule.value])].filter((name) => name !== '').sort(), (name) => name);
       const open = status_.datasets.reduce((sum, one) => sum + (one.quarantine.held ?? 0) + (one.quarantine.waiting ?? 0), 0);
       text(total, exact(open));
       attribute(total, 'class', open > 0 ? 'badge hot' : 'badge');
       for (const time of body.querySelectorAll('time')) text(time, ago(Date.parse(time.dateTime), now()));
     },
   };
+}
+
+/** Brings a list of choices up to date and leaves what is chosen. */
+function offer(select, every, values, nameOf) {
+  const shown = [...select.options].slice(1).map((option) => option.value);
+  if (values.join('\n') === shown.join('\n')) return;
+  const { value } = select;
+  select.replaceChildren(h('option', { value: '' }, every), ...values.map((one) => h('option', { value: one }, nameOf(one))));
+  select.value = values.includes(value) ? value : '';
 }
 
 const isOpen = (item) => item.status === 'held' || item.status === 'waiting';

@@ -5,12 +5,15 @@ export const LAYERS = ['pass', 'warn', 'drop', 'quarantine'];
 
 export class Series {
   #byDataset = new Map();
+  /** Before this nothing is known: the service started then. */
+  #fromS = Number.POSITIVE_INFINITY;
   toS = 0;
 
   /** Takes what an event `series` brings. Overlaps (after a reconnect) replace, gaps are filled with zeros. */
   add({ toS, frames }) {
     this.toS = Math.max(this.toS, toS);
     for (const frame of frames) {
+      this.#fromS = Math.min(this.#fromS, frame.fromS);
       const key = `${frame.pipeline}\n${frame.dataset}`;
       let of = this.#byDataset.get(key);
       if (of === undefined) {
@@ -28,14 +31,14 @@ export class Series {
 
   /**
    * The last `windowS` seconds in steps of `stepS`, aligned to multiples of the step so that points do not jitter as time goes on:
-   * `[{atS, pass, warn, drop, quarantine, p50, p99}]`, rates a second. An unfinished step is left out.
+   * `[{atS, known, pass, warn, drop, quarantine, p50, p99}]`, rates a second. An unfinished step is left out.
    */
   points(pipeline, dataset, windowS, stepS) {
     const of = this.#byDataset.get(`${pipeline}\n${dataset}`);
     const end = Math.floor(this.toS / stepS) * stepS;
     const points = [];
     for (let atS = end - windowS; atS < end; atS += stepS) {
-      const point = { atS, pass: 0, warn: 0, drop: 0, quarantine: 0, p50: null, p99: null };
+      const point = { atS, known: atS >= this.#fromS, pass: 0, warn: 0, drop: 0, quarantine: 0, p50: null, p99: null };
       for (let second = atS; second < atS + stepS; second++) {
         const found = of?.get(second);
         if (found === undefined) continue;

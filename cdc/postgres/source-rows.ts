@@ -29,6 +29,7 @@ import { closeSoon, connectSource } from './connect.ts';
 import { sourceFailure } from './failures.ts';
 import { parsePlace } from './lane-position.ts';
 import { readSlot } from './slot.ts';
+import { visibility } from './snapshot.ts';
 import type { PostgresSourceOptions } from './source.ts';
 import { PLACE_MARK } from './stream.ts';
 
@@ -47,8 +48,8 @@ export interface SourceLook {
   readonly sights: readonly RowSight[];
   /** Everything that the look has seen had committed before this place: 16 hex digits. */
   readonly lsn: string;
-  /** Transactions that were under way. */
-  readonly running: ReadonlySet<string>;
+  /** Whether it has seen all that was committed when the transactions it was told of were under way. */
+  readonly settled: boolean;
 }
 
 export interface SourceRow {
@@ -68,6 +69,8 @@ export class SourceRows implements AsyncDisposable {
   readonly #datasets: Datasets;
   readonly #clock: Clock;
   #marked = '';
+  /** Since when transactions that are under way have been seen so. */
+  readonly #running = new Map<number, number>();
 
   private constructor(sql: PgConnection, options: Pick<PostgresSourceOptions, 'name' | 'slot' | 'publication'>, clock: Clock) {
     this.sql = sql;
@@ -134,43 +137,60 @@ export class SourceRows implements AsyncDisposable {
     return this.#marked;
   }
 
-  /** The transactions that are under way. */
-  async running(): Promise<ReadonlySet<string>> {
-    return runningIn((await this.#asked('looking at transactions', () => this.sql.query(CURRENT_SNAPSHOT))).rows[0]?.[0]);
+  /** The transactions that are under way, by their 32-bit ids. */
+  async running(): Promise<ReadonlySet<number>> {
+    const { rows } = await this.#asked('looking at transactions', () => this.sql.query(RUNNING_SQL));
+    const running = new Set(rows.map(([xid]) => Number(xid)));
+    for (const xid of this.#running.keys()) if (!running.has(xid)) this.#running.delete(xid);
+    for (const xid of running) if (!this.#running.has(xid)) this.#running.set(xid, this.#clock.monotonic());
+    return running;
+  }
+
+  /** Waits until all that was committed before the call is seen by whoever looks next. False where that takes too long: a commit waits for a standby. */
+  async settle(signal: AbortSignal): Promise<boolean> {
+    const before = await this.running();
+    const deadline = this.#clock.monotonic() + 2 * SETTLE_MS;
+    for (;;) {
+      const snapshot = await this.#asked('looking at transactions', () => this.sql.query(SNAPSHOT_SQL));
+      if (await this.#hasSettled(before, snapshot)) return true;
+      if (this.#clock.monotonic() > deadline) return false;
+      await this.#clock.sleep(20, signal);
+    }
   }
 
   /**
-   * Waits until all that was committed before the call is seen by whoever looks next. False where that cannot be said: a commit waits for a standby.
+   * `before`: the transactions that were under way at the moment that is to be settled. `passed`: where the lane is known to be; there is no new mark
+   * while the last one is still on its way.
    */
-  async settle(signal: AbortSignal): Promise<boolean> {
-    const before = await this.running();
-    const deadline = this.#clock.monotonic() + SETTLE_MS;
-    let left = before;
-    while (left.size > 0 && this.#clock.monotonic() < deadline) {
-      await this.#clock.sleep(20, signal);
-      const now = await this.running();
-      left = new Set([...left].filter((xid) => now.has(xid)));
-    }
-    if (left.size === 0) return true;
-    const waiting = await this.#asked('looking at transactions', () =>
-      this.sql.query(`select backend_xid::text from pg_catalog.pg_stat_activity where wait_event = 'SyncRep' and backend_xid is not null`),
-    );
-    const low = new Set([...left].map((xid) => String(BigInt.asUintN(32, BigInt(xid)))));
-    return !waiting.rows.some(([xid]) => low.has(xid ?? ''));
-  }
-
-  /** `passed`: where the lane is known to be; there is no new mark while the last one is still on its way. */
-  async look(sums: RowSums, keys: readonly KeyTexts[], passed: string): Promise<SourceLook> {
+  async look(sums: RowSums, keys: readonly KeyTexts[], before: ReadonlySet<number>, passed: string): Promise<SourceLook> {
     const [, snapshot, sights] = await this.#asked('looking at rows', () =>
       Promise.all([
         this.sql.script('begin isolation level repeatable read read only'),
-        this.sql.query(CURRENT_SNAPSHOT),
+        this.sql.query(SNAPSHOT_SQL),
         sums.sights(keys),
         this.sql.script('commit'),
       ]),
     );
     const lsn = this.#marked <= passed ? await this.mark() : await this.#insertLsn();
-    return { sights, lsn, running: runningIn(snapshot.rows[0]?.[0]) };
+    return { sights, lsn, settled: await this.#hasSettled(before, snapshot) };
+  }
+
+  /**
+   * Whether a snapshot has seen all of the transactions under way before that had committed by then. One that waits for its client has not
+   * committed. One that has been under way for long may do so just now, but that takes no time worth speaking of.
+   */
+  async #hasSettled(before: ReadonlySet<number>, snapshot: PgResult): Promise<boolean> {
+    const isVisible = visibility(snapshot.rows[0]?.[0] ?? '');
+    const left = [...before].filter((xid) => !isVisible(xid));
+    if (left.length === 0) return true;
+    const activity = await this.#asked('looking at transactions', () => this.sql.query(ACTIVITY_SQL));
+    const known = new Map(activity.rows.map(([xid, state, waitsFor]) => [Number(xid), { state, waitsFor }]));
+    const atMs = this.#clock.monotonic();
+    return left.every((xid) => {
+      const { state = null, waitsFor = null } = known.get(xid) ?? {};
+      if (state?.startsWith('idle') === true) return true;
+      return waitsFor !== 'SyncRep' && atMs - (this.#running.get(xid) ?? atMs) >= SETTLE_MS;
+    });
   }
 
   /** The keys as events and the quarantine write them. */
@@ -230,12 +250,12 @@ export function tablesBeingCopied(position: Position): ReadonlySet<string> {
   );
 }
 
-const CURRENT_SNAPSHOT = 'select pg_catalog.pg_current_snapshot()::text';
+const SNAPSHOT_SQL = 'select pg_catalog.pg_current_snapshot()::text';
 
-/** The transactions under way in a snapshot's text: `xmin:xmax:xid,xid…`. */
-function runningIn(snapshot: string | null | undefined): ReadonlySet<string> {
-  return new Set((snapshot?.split(':')[2] ?? '').split(',').filter((xid) => xid !== ''));
-}
+/** Every transaction locks its own id until others see how it ended; a snapshot does not tell of the newest ones. */
+const RUNNING_SQL = `select distinct transactionid from pg_catalog.pg_locks where locktype = 'transactionid' and mode = 'ExclusiveLock' and granted`;
+
+const ACTIVITY_SQL = 'select backend_xid, state, wait_event from pg_catalog.pg_stat_activity where backend_xid is not null';
 
 /** A query whose cells come in binary, in `raw`. */
 async function binaryQuery(sql: PgConnection, text: string, params: readonly string[]): Promise<PgResult> {

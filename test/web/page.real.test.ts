@@ -5,6 +5,7 @@
  */
 import type { Browser, BrowserContextOptions, Page } from 'playwright-core';
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest';
+import type { DatasetName } from '../../core/event.ts';
 import { launchBrowser, NO_BROWSER } from './browser.ts';
 import { type StandIn, startStandIn } from './stand-in.ts';
 
@@ -64,6 +65,36 @@ describe('what flows', () => {
   });
 });
 
+describe('the charts', () => {
+  test('a short peak is cut and says how high it was, so that what follows is not pressed flat', async () => {
+    await using shown = await open({ history: 60, firstRows: 9000 });
+    const orders = shown.page.getByRole('article', { name: 'shop.public.orders' });
+    await orders.getByText(/^▲ [23],\d{3}$/).waitFor(); // In steps of three seconds.
+    const line = (await orders.locator('path.edge').getAttribute('d')) ?? '';
+    const heights = [...line.matchAll(/ ([\d.]+)/g)].map(([, y]) => 152 - Number(y));
+    expect(heights.length).toBeLessThan(25); // What came before the service started is not drawn.
+    expect(Math.min(...heights)).toBeGreaterThan(30); // Of 130.
+  });
+
+  test('of many tables those that hold something are shown, and the rest on demand', async () => {
+    await using shown = await open({ history: 30 });
+    const { page, service } = shown;
+    const orders = service.status().pipelines[0]?.datasets.find(({ dataset }) => dataset === 'shop.public.orders');
+    if (orders === undefined) throw new Error('the stand-in has orders');
+    const quiet = Array.from({ length: 24 }, (_, i) => ({
+      ...orders,
+      dataset: `shop.public.t${i}` as DatasetName,
+      quarantine: { ...orders.quarantine, held: 0 },
+    }));
+    service.pipeline = { name: 'many', datasets: [...quiet, orders] };
+    await page.getByRole('button', { name: 'Show all 25 tables' }).waitFor();
+    expect(await page.getByRole('article').count()).toBe(9);
+    expect(await page.getByRole('article', { name: 'shop.public.orders' }).count()).toBe(1);
+    await page.getByRole('button', { name: 'Show all 25 tables' }).click();
+    expect(await page.getByRole('article').count()).toBe(25);
+  });
+});
+
 describe('the quarantine', () => {
   test('releasing shows first what would become of the row, and does nothing until it is confirmed', async () => {
     await using shown = await open({ history: 60 });
@@ -82,6 +113,53 @@ describe('the quarantine', () => {
     await page.getByText('The row is on its way back.').waitFor();
     expect(item.status).toBe('applied');
     await page.locator('.quarantine tbody').getByText(item.key, { exact: true }).waitFor({ state: 'detached' });
+  });
+
+  test('every row that fits is released at once, also those beyond what is shown', async () => {
+    await using shown = await open({ history: 300 });
+    const { page, service } = shown;
+    const rule = 'orders.currency.format';
+    const [fitting, others] = [service.items.filter(holds(rule)), service.items.filter((item) => !holds(rule)(item))];
+    await page.getByLabel('Rule', { exact: true }).selectOption(rule);
+    await page.waitForFunction(
+      ([id]) => [...document.querySelectorAll('.quarantine tbody code')].every((code) => code.textContent === id),
+      [rule],
+    );
+    await page.getByRole('checkbox', { name: 'Select all rows shown' }).check();
+    await page.getByRole('button', { name: 'Choose every open row that fits' }).click();
+    await page.getByRole('button', { name: 'Release all…' }).click();
+    await page
+      .getByRole('dialog')
+      .getByRole('heading', { name: `Release ${fitting.length} rows?` })
+      .waitFor();
+    await page.getByRole('dialog').getByRole('button', { name: 'Release', exact: true }).click();
+    await page.getByText(`${fitting.length} rows are on their way back.`).waitFor();
+    expect(fitting.length).toBeGreaterThan(100);
+    expect(new Set(fitting.map(({ status }) => status))).toEqual(new Set(['applied']));
+    expect(new Set(others.map(({ status }) => status))).toEqual(new Set(['held']));
+    expect(await page.getByRole('button', { name: 'Release…' }).isDisabled()).toBe(true);
+  });
+
+  test('a row is found by its key, and released from where its cells are shown', async () => {
+    await using shown = await open({ history: 60 });
+    const { page, service } = shown;
+    const item = service.items.findLast(({ outcome }) => outcome === 'would-pass');
+    if (item === undefined) throw new Error('the stand-in holds nothing');
+    await page.getByLabel('Key', { exact: true }).fill(item.key);
+    await page.waitForFunction(() => document.querySelectorAll('.quarantine tbody tr').length === 1);
+    await page.getByRole('button', { name: new RegExp(item.key) }).click();
+    await page.getByRole('dialog').getByText(item.id).waitFor();
+    await page.getByRole('dialog').getByRole('button', { name: 'Release…' }).click();
+    await page.getByRole('dialog').getByRole('button', { name: 'Release', exact: true }).click();
+    await page.getByText('The row is on its way back.').waitFor();
+    expect(item.status).toBe('applied');
+  });
+
+  test('each pipeline shows its own', async () => {
+    await using shown = await open({ history: 60 });
+    shown.service.pipeline = { name: 'another' };
+    await shown.page.getByRole('heading', { name: 'another', exact: true }).waitFor();
+    await shown.page.getByText('Nothing is held').waitFor();
   });
 
   test('several rows are discarded at once, with the reason that was given', async () => {
@@ -160,6 +238,29 @@ describe('when something is wrong', () => {
     expect(service.requests).toContain('POST /api/pipelines/shop-to-warehouse/resume');
   });
 
+  test('a pipeline is halted from here, and says who and why', async () => {
+    await using shown = await open({ history: 30 });
+    const { page } = shown;
+    await page.getByRole('button', { name: 'Halt…' }).click();
+    await page.getByLabel('Why, if you like').fill('the night');
+    await page.getByRole('button', { name: 'Halt', exact: true }).click();
+    await page.getByRole('alert').getByText('halted by local: the night').waitFor();
+    expect(await page.getByRole('button', { name: 'Halt…' }).count()).toBe(0);
+  });
+
+  test('one that runs and is not ready says why, and while it copies that it does', async () => {
+    await using shown = await open({ history: 30 });
+    const { page, service } = shown;
+    await page.locator('.pill', { hasText: 'Running' }).waitFor();
+    service.pipeline = { ready: false, notReady: ['the target has not answered for 12s'] };
+    await page.getByRole('alert').getByText('The target has not answered for 12s.').waitFor();
+    await page.locator('.pill', { hasText: 'Not ready' }).waitFor();
+    const snapshot = [{ dataset: 'shop.public.orders', rowsDone: 1, rowsEstimated: 2, state: 'copying' as const }];
+    service.pipeline = { ready: false, notReady: ['shop.public.orders is still being copied (1 of about 2 rows)'], snapshot };
+    await page.locator('.pill', { hasText: 'Copying' }).waitFor();
+    await page.getByRole('alert').waitFor({ state: 'hidden' });
+  });
+
   test('a pipeline that tries again says when', async () => {
     await using shown = await open({ history: 30 });
     const error = { code: 'TARGET_UNREACHABLE', message: 'connecting to warehouse', fix: 'Check that the target is up.', atMs: 0 };
@@ -228,18 +329,39 @@ describe('for everybody', () => {
 
   test.each([390, 768, 1440])('at a width of %i nothing has to be scrolled sideways', async (width) => {
     await using shown = await open({ history: 30 }, { viewport: { width, height: 800 } });
-    await shown.page.locator('.quarantine tbody tr').first().waitFor();
-    expect(await shown.page.evaluate(() => document.documentElement.scrollWidth - innerWidth)).toBeLessThanOrEqual(0);
+    const { page, service } = shown;
+    await page.locator('.quarantine tbody tr').first().waitFor();
+    const beyond = () => page.evaluate(() => document.documentElement.scrollWidth - innerWidth);
+    expect(await beyond()).toBeLessThanOrEqual(0);
+    await page.locator('.quarantine tbody').getByRole('button', { name: 'Release' }).first().click();
+    await page.getByRole('dialog').waitFor();
+    expect(
+      await page.evaluate(() =>
+        Math.max(...[...document.querySelectorAll('dialog, dialog *')].map((one) => one.scrollWidth - one.clientWidth)),
+      ),
+    ).toBeLessThanOrEqual(0);
+    await page.getByRole('button', { name: 'Cancel' }).click();
+    const long = 'a_name_that_somebody_made_by_a_tool_and_nobody_ever_reads_aloud';
+    service.pipeline = { name: long, source: long, target: long, targetSchema: long };
+    await page.getByRole('heading', { name: long }).waitFor();
+    expect(await beyond()).toBeLessThanOrEqual(0);
   });
 });
 
+const holds =
+  (rule: string) =>
+  ({ findings }: StandIn['items'][number]) =>
+    findings.some((finding) => finding.rule === rule);
 const newest = (service: StandIn) => {
   const item = service.items.at(-1);
   if (item === undefined) throw new Error('the stand-in holds nothing');
   return item;
 };
 
-async function open(options: { history?: number; quiet?: boolean; token?: string }, context: BrowserContextOptions = {}) {
+async function open(
+  options: { history?: number; quiet?: boolean; firstRows?: number; token?: string },
+  context: BrowserContextOptions = {},
+) {
   if (browser === null) throw new Error(NO_BROWSER);
   const service = await startStandIn(options);
   service.token = options.token ?? null;

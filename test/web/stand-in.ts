@@ -36,6 +36,14 @@ export interface StandInItem {
   why: string | null;
 }
 
+interface ItemQuery {
+  readonly pipeline?: string;
+  readonly dataset?: string;
+  readonly rule?: string;
+  readonly key?: string;
+  readonly status?: readonly string[];
+}
+
 export interface StandIn extends AsyncDisposable {
   readonly url: string;
   readonly items: StandInItem[];
@@ -44,6 +52,8 @@ export interface StandIn extends AsyncDisposable {
   /** When set, every request needs it. */
   token: string | null;
   readonly requests: string[];
+  /** What it says of itself now. */
+  status(): Status;
   /** Ends every stream and refuses connections until `up`. */
   down(): Promise<void>;
   up(): Promise<void>;
@@ -52,7 +62,7 @@ export interface StandIn extends AsyncDisposable {
 }
 
 export async function startStandIn(
-  options: { readonly seed?: number; readonly history?: number; readonly quiet?: boolean } = {},
+  options: { readonly seed?: number; readonly history?: number; readonly quiet?: boolean; readonly firstRows?: number } = {},
 ): Promise<StandIn> {
   const random = new Random(options.seed ?? 7);
   const clock = { ms: Date.now() - (options.history ?? 0) * 1000, now: () => clock.ms };
@@ -66,7 +76,8 @@ export async function startStandIn(
   const second = (n: number): void => {
     for (const [d, dataset] of datasets.entries()) {
       const wave = 1 + 0.35 * Math.sin(n / 40 + d) + 0.12 * Math.sin(n / 7 + d);
-      const rows = Math.max(0, Math.round([60, 420, 180][d] ?? 0) * wave * (0.9 + 0.2 * random.next()));
+      const usual = Math.max(0, Math.round([60, 420, 180][d] ?? 0) * wave * (0.9 + 0.2 * random.next()));
+      const rows = n === 0 ? (options.firstRows ?? usual) : usual;
       const events = Array.from({ length: Math.round(rows) }, () =>
         eventOf(dataset, key++, clock.ms - 4 - random.below(random.chance(0.03) ? 90 : 20)),
       );
@@ -159,7 +170,15 @@ export async function startStandIn(
       lagMs: options.quiet === true ? null : 12,
       stageMs: { ...of?.stageMs },
       models: [
-        { model: 'order-risk', dataset: 'shop.public.orders', alias: 'production', version: '1', state: 'ready', failure: 'fail_open' },
+        {
+          model: 'order-risk',
+          dataset: 'shop.public.orders',
+          alias: 'production',
+          version: '1',
+          state: 'ready',
+          failure: 'fail_open',
+          routes: [{ when: 'score >= 0.80', do: 'alert' }],
+        },
       ],
       lanes: of?.lanes ?? [],
       datasets: datasets.map(({ name }) => ({
@@ -191,6 +210,16 @@ export async function startStandIn(
     }
   };
 
+  const fitting = ({ pipeline, dataset, rule, key, status: statuses = ['held', 'waiting'] }: ItemQuery): StandInItem[] =>
+    items.filter(
+      (item) =>
+        (pipeline ?? PIPELINE) === PIPELINE &&
+        (dataset ?? item.dataset) === item.dataset &&
+        (key ?? item.key) === item.key &&
+        (rule === undefined || item.findings.some((finding) => finding.rule === rule)) &&
+        statuses.includes(item.status),
+    );
+
   const requests: string[] = [];
   const answer = async (request: IncomingMessage, response: ServerResponse): Promise<void> => {
     const url = new URL(request.url ?? '/', 'http://localhost');
@@ -219,9 +248,10 @@ export async function startStandIn(
     }
     if (request.method === 'GET' && url.pathname === '/api/quarantine') {
       const statuses = url.searchParams.getAll('status');
-      const found = items
-        .filter((item) => statuses.includes(item.status) && [null, item.dataset].includes(url.searchParams.get('dataset')))
-        .reverse();
+      const found = fitting({
+        ...Object.fromEntries([...url.searchParams].filter(([name]) => ['pipeline', 'dataset', 'rule', 'key'].includes(name))),
+        status: statuses,
+      }).reverse();
       const after = found.findIndex((item) => item.id === url.searchParams.get('after')) + 1;
       const page = found.slice(after, after + Number(url.searchParams.get('limit')));
       return void json(200, { items: page.map(view), next: after + page.length < found.length ? (page.at(-1)?.id ?? null) : null });
@@ -234,10 +264,24 @@ export async function startStandIn(
     for await (const chunk of request) text += String(chunk);
     const body = JSON.parse(text === '' ? '{}' : text) as {
       readonly ids?: readonly string[];
+      readonly filter?: ItemQuery;
       readonly dryRun?: boolean;
       readonly why?: string;
     };
-    const chosen = items.filter((item) => body.ids?.includes(item.id) === true);
+    const chosen = body.filter === undefined ? items.filter((item) => body.ids?.includes(item.id) === true) : fitting(body.filter);
+    if (url.pathname.endsWith('/halt')) {
+      state.pipeline = {
+        state: 'halted',
+        error: {
+          code: 'OPERATOR',
+          message: `halted by local: ${body.why ?? ''}`,
+          fix: 'Resume the pipeline when you are done.',
+          atMs: clock.ms,
+        },
+      };
+      json(202, {});
+      return told();
+    }
     if (url.pathname.endsWith('/resume')) {
       state.pipeline = {};
       json(202, {});
@@ -276,6 +320,7 @@ export async function startStandIn(
     url: `http://127.0.0.1:${port}/`,
     items,
     requests,
+    status,
     get pipeline() {
       return state.pipeline;
     },

@@ -1,0 +1,45 @@
+/** What a look at the source may not have seen: commits that are in the log already, and open transactions, which are not. */
+import { expect, test } from 'vitest';
+import { SourceRows } from '../../cdc/postgres/source-rows.ts';
+import { startEmbeddedPostgres } from '../../examples/embedded-postgres.ts';
+import { PgConnection } from '../../wire/postgres/connection.ts';
+import { eventually } from '../support/eventually.ts';
+
+test('a commit that waits for a standby keeps a look from being settled, an open transaction does not', async () => {
+  // A server of its own: the setting holds for all of it.
+  await using cleanup = new AsyncDisposableStack();
+  const server = await startEmbeddedPostgres();
+  cleanup.defer(() => server.stop());
+  await using sql = await PgConnection.connect({ url: server.url() });
+  await sql.script('create table t (id int primary key); insert into t values (1), (2)');
+  const signal = new AbortController().signal;
+  await using source = await SourceRows.open({ name: 'shop', url: server.url(), slot: 's', publication: 'p' }, signal);
+
+  await using open = await PgConnection.connect({ url: server.url() });
+  await open.script('begin; delete from t where id = 1');
+  const started = performance.now();
+  expect(await source.settle(signal)).toBe(true);
+  expect(performance.now() - started).toBeLessThan(1500);
+
+  await sql.script(`alter system set synchronous_standby_names = 'nobody'`);
+  await sql.script('select pg_reload_conf()');
+  await using writer = await PgConnection.connect({ url: server.url() });
+  await eventually(
+    async () => (await writer.query('show synchronous_standby_names')).rows[0]?.[0] === 'nobody',
+    'the server waits for a standby',
+  );
+  const waiting = writer.script('delete from t where id = 2');
+  await eventually(
+    async () => (await sql.query(`select 1 from pg_stat_activity where wait_event = 'SyncRep'`)).rows.length === 1,
+    'the commit waits',
+  );
+  expect((await sql.query('select id from t order by id')).rows).toEqual([['1'], ['2']]);
+  expect(await source.settle(signal)).toBe(false);
+  // Our own marks wait for nobody.
+  expect(await source.mark()).toMatch(/^[0-9a-f]{16}$/);
+
+  await sql.script('alter system reset synchronous_standby_names');
+  await sql.script('select pg_reload_conf()');
+  await waiting;
+  expect(await source.settle(signal)).toBe(true);
+});
