@@ -168,9 +168,9 @@ function ajvSide(): Side {
 /** Orders as COPY BINARY and pgoutput have them, one in a hundred bad in one of its cells. */
 function makeEvents(count: number): ChangeEvent[] {
   const types = COLUMNS.map(([name, , , oid]) => {
-    const decode = builtinType(oid)?.decode;
-    if (decode === undefined) throw new Error(`no codec for ${name}`);
-    return { oid, typmod: -1, format: 'binary' as const, decode };
+    const type = builtinType(oid);
+    if (type === undefined) throw new Error(`no codec for ${name}`);
+    return { oid, typmod: -1, format: 'binary' as const, decode: type.decode, type };
   });
   const relation: PgRelation = { dataset, types };
   const made: ChangeEvent[] = [];

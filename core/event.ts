@@ -64,7 +64,16 @@ export interface CellReaders {
   readonly micros: ReadCellNumber | null;
   /** The bytes are the value itself, in UTF-8. */
   readonly isText: boolean;
+  /** How its bytes lie, for those who judge every digit of it without making a value; null for all forms but these. */
+  readonly form: CellForm | null;
 }
+/**
+ * `int2`, `int4`, `int8`, `float8`: as they are, the most significant byte first. `timestamp`: microseconds since 2000-01-01 as an int8, `date`:
+ * days as an int4; their extremes are the infinities. `time`: microseconds since midnight as an int8. `numeric`: four words (the number of
+ * digits, the weight of the first, the sign: 0, 0x4000 for minus, else NaN and infinities, the digits shown behind the point), then its
+ * digits to the base of 10,000, a word each. `bool`: a byte. `text`: UTF-8. `uuid`: 16 bytes.
+ */
+export type CellForm = 'int2' | 'int4' | 'int8' | 'float8' | 'timestamp' | 'date' | 'time' | 'numeric' | 'bool' | 'text' | 'uuid';
 export type ReadCellNumber = (bytes: Uint8Array, offset: number, length: number) => number;
 
 /** A row of plain values, as sources other than Postgres and most tests make it. */

@@ -2,11 +2,13 @@
 import type { Finding, Severity } from '../core/batch.ts';
 import { Verdict } from '../core/batch.ts';
 import { compileExpression } from '../core/expression.ts';
-import { type ChangeEvent, type Dataset, type Operation, type Row, UNCHANGED, type Value } from '../core/event.ts';
+import { type ChangeEvent, type Dataset, type EncodedType, type Operation, type Row, UNCHANGED, type Value } from '../core/event.ts';
 import type { Problem } from '../core/problems.ts';
 import { bindCheck } from './bind.ts';
 import type { Check, Contract, OnFail } from './contract.ts';
-import { type Bound, Outcome, type Test } from './expectation.ts';
+import type { EncodedTest } from './encoded/cells.ts';
+import type { Bound, Test } from './expectation.ts';
+import { Outcome } from './outcome.ts';
 import { type Drift, schemaDrift } from './schema/drift.ts';
 
 /** A rule that is ready to judge events of one dataset. */
@@ -19,8 +21,10 @@ export interface Rule {
   readonly onFail: OnFail;
   readonly verdict: Finding['verdict'];
   readonly severity: Severity;
-  /** Judges the event. `where` not being true is a pass. May throw, which means that the row cannot be read. */
+  /** Judges the event by its values. `where` not being true is a pass. May throw, which means that the row cannot be read. */
   readonly test: (event: ChangeEvent) => Outcome;
+  /** Judges the encoded row of an event, as `test` does, where its cells need not be decoded for it. Null where that can never be. */
+  readonly encoded: ((types: readonly EncodedType[]) => EncodedTest | null) | null;
   /** Says of an event that did not pass why, without values unless the contract allows them. */
   readonly describe: (event: ChangeEvent, outcome: Outcome) => string;
 }
@@ -31,10 +35,14 @@ export interface CompiledChecks {
   readonly rules: readonly Rule[];
   /** The rules that each operation meets. */
   readonly byOperation: Readonly<Record<Operation, readonly Rule[]>>;
+  /** The encoded tests of the same rules, in the same order, for rows of these types. */
+  readonly encoded: (types: readonly EncodedType[]) => EncodedRules;
   /** Differences between the dataset and the contract's schema section that its policies do not accept. */
   readonly drift: readonly Drift[];
   readonly warnings: readonly Problem[];
 }
+
+export type EncodedRules = Readonly<Record<Operation, readonly (EncodedTest | null)[]>>;
 
 export interface CompileOptions {
   /**
@@ -95,9 +103,24 @@ function checksOf(
   warnings: readonly Problem[],
   drift: readonly Drift[],
 ): CompiledChecks {
-  const of = (operation: Operation) => rules.filter((rule) => rule.ops.includes(operation));
-  const byOperation = { insert: of('insert'), read: of('read'), update: of('update'), delete: of('delete'), truncate: of('truncate') };
-  return { contract, dataset, rules, byOperation, drift, warnings };
+  const byOperation = eachOperation((operation) => rules.filter((rule) => rule.ops.includes(operation)));
+  return { contract, dataset, rules, byOperation, encoded: encodedBy(rules, byOperation), drift, warnings };
+}
+
+function eachOperation<T>(of: (operation: Operation) => T): Readonly<Record<Operation, T>> {
+  return { insert: of('insert'), read: of('read'), update: of('update'), delete: of('delete'), truncate: of('truncate') };
+}
+
+function encodedBy(rules: readonly Rule[], byOperation: CompiledChecks['byOperation']): CompiledChecks['encoded'] {
+  const known = new WeakMap<readonly EncodedType[], EncodedRules>();
+  return (types) => {
+    const found = known.get(types);
+    if (found !== undefined) return found;
+    const tests = new Map(rules.map((rule) => [rule, rule.encoded?.(types) ?? null]));
+    const made = eachOperation((operation) => byOperation[operation].map((rule) => tests.get(rule) ?? null));
+    known.set(types, made);
+    return made;
+  };
 }
 
 function compileCheck(
@@ -122,11 +145,12 @@ function compileCheck(
   return {
     ...common(contract, check, index),
     test: judged(check, bound, where),
+    encoded: bound.encoded === undefined ? null : where === null ? bound.encoded : limited(bound.encoded, where),
     describe: (event, outcome) => describe(check, bound, dataset, event, outcome),
   };
 }
 
-function common(contract: Contract, check: Check, index: number): Omit<Rule, 'test' | 'describe'> {
+function common(contract: Contract, check: Check, index: number): Omit<Rule, 'test' | 'encoded' | 'describe'> {
   const shadow = contract.mode === 'shadow';
   return {
     id: check.id,
@@ -171,26 +195,44 @@ function compileWhere(contract: Contract, check: Check, dataset: Dataset, proble
   return (event) => evaluate(event) === true;
 }
 
-/** The image that the check judges: the new row, and of a delete the old one. */
 function judged(check: Check, { test }: Bound, where: Where | null): Rule['test'] {
   const byImage = check.expectation.name === 'expr' ? (event: ChangeEvent) => test(NO_ROW, event) : imageTest(test);
   if (where === null) return byImage;
   return (event) => (where(event) ? byImage(event) : Outcome.Pass);
 }
 
+function limited(encoded: NonNullable<Rule['encoded']>, where: Where): NonNullable<Rule['encoded']> {
+  return (types) => {
+    const test = encoded(types);
+    if (test === null) return null;
+    return (row, event) => {
+      try {
+        return where(event) ? test(row, event) : Outcome.Pass;
+      } catch {
+        return Outcome.Unreadable;
+      }
+    };
+  };
+}
+
 function imageTest(test: Test): Rule['test'] {
   return (event) => {
-    const row = event.after ?? event.before;
+    const row = imageOf(event);
     // A delete whose old row was not sent, or a truncate: nothing to judge.
     return row === null ? Outcome.Pass : test(row, event);
   };
+}
+
+/** The row that checks judge: the new one, and of a delete the old one. */
+export function imageOf(event: ChangeEvent): Row | null {
+  return event.after ?? event.before;
 }
 
 const NO_ROW: Row = { value: () => UNCHANGED, encoded: null };
 
 function unusable(contract: Contract, check: Check, index: number, problems: readonly Problem[]): Rule {
   const reason = problems.find(({ severity }) => severity === 'error')?.message ?? 'the table changed';
-  return { ...common(contract, check, index), test: () => Outcome.Unreadable, describe: () => `cannot be read: ${reason}` };
+  return { ...common(contract, check, index), test: () => Outcome.Unreadable, encoded: null, describe: () => `cannot be read: ${reason}` };
 }
 
 function describe(check: Check, bound: Bound, dataset: Dataset, event: ChangeEvent, outcome: Outcome): string {

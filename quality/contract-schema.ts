@@ -41,7 +41,6 @@ const ops = {
   type: 'array',
   title: 'Operations',
   minItems: 1,
-  uniqueItems: true,
   items: { enum: [...OPERATIONS, 'c', 'u', 'd', 'r', 't'] },
   description:
     'The operations that meet the check. Deletes (judged by their old row) and truncates meet only checks that name them. c, u, d, r, t are short for insert, update, delete, read, truncate.',

@@ -95,7 +95,13 @@ function inFileOrder(problems: readonly Problem[]): Problem[] {
   return [...problems].sort((a, b) => placeOf(a) - placeOf(b));
 }
 
-const SHORT_OPERATIONS: Readonly<Record<string, Operation>> = { c: 'insert', u: 'update', d: 'delete', r: 'read', t: 'truncate' };
+const SHORT_OPERATIONS: ReadonlyMap<string, Operation> = new Map([
+  ['c', 'insert'],
+  ['u', 'update'],
+  ['d', 'delete'],
+  ['r', 'read'],
+  ['t', 'truncate'],
+]);
 const DEFAULT_OPERATIONS: readonly Operation[] = ['insert', 'update', 'read'];
 
 class Reader {
@@ -323,7 +329,8 @@ class Reader {
 
   /** `expect:` with a name and kwargs of Great Expectations. */
   #expected(check: CheckItem, column: string | null, keys: Keys, settings: Settings): Check | null {
-    const name = String(check.expect);
+    const { expect: name } = check;
+    if (typeof name !== 'string') return null; // Told by the schema.
     const kwargs = isObject(check.kwargs) ? check.kwargs : {};
     const translated = translateExpectation(name, column === null ? kwargs : { column, ...kwargs });
     const at = [...keys, 'expect'];
@@ -337,6 +344,8 @@ class Reader {
     if ('unknown' in translated) {
       for (const key of translated.unknown)
         this.#rules.refuse([...keys, 'kwargs', key], `${name} takes no "${key}"`, suggestion(key, translated.takes, 'keyword'));
+      for (const key of translated.missing)
+        this.#rules.refuse([...keys, 'kwargs'], `${name} needs "${key}"`, `Add ${key}: … to the kwargs.`);
       return null;
     }
     const expectation = EXPECTATIONS.get(translated.name);
@@ -369,7 +378,7 @@ class Reader {
     settings: Settings,
   ): Check {
     const { expectation, column, keys } = found;
-    const own = item.ops === undefined ? null : operations(item.ops);
+    const own = Array.isArray(item.ops) ? operations(item.ops as readonly string[]) : null; // What is none was told by the schema.
     const check: Check = {
       ...found,
       id: typeof item.id === 'string' ? item.id : column === null ? expectation.name : `${column}.${expectation.name}`,
@@ -436,7 +445,7 @@ interface Settings {
 const LATER_MARK = 'not of this version';
 
 function operations(names: readonly string[]): readonly Operation[] {
-  return names.map((name) => SHORT_OPERATIONS[name] ?? (name as Operation));
+  return names.map((name) => SHORT_OPERATIONS.get(name) ?? (name as Operation));
 }
 
 function expectedSchema({ schema }: RuleFile): ExpectedSchema | null {

@@ -2,12 +2,11 @@
  * What an expectation is: the parameters it takes in a rule file, and how it becomes a test of one row. Each lies in a file of its own
  * in expectations/, and expectations/registry.ts names them all.
  */
-import { type ChangeEvent, type Column, type Dataset, type Row, UNCHANGED, type Value } from '../core/event.ts';
+import { type ChangeEvent, type Column, type Dataset, type EncodedType, type Row, UNCHANGED, type Value } from '../core/event.ts';
+import { isPadded, unpadded } from '../core/expression/columns.ts';
+import { type EncodedCells, type EncodedTest, formOf } from './encoded/cells.ts';
+import { Outcome } from './outcome.ts';
 import type { FromSchema, SchemaNode } from './schema-type.ts';
-
-/** What a test says of a row. Numbers, so that a passing row allocates nothing. `Unreadable`: the rule cannot judge this row at all. */
-export const Outcome = { Pass: 0, Fail: 1, Unreadable: 2 } as const;
-export type Outcome = (typeof Outcome)[keyof typeof Outcome];
 
 /** `row` is the image that is judged: the new row, or the old one where a check names deletes. May throw: that is `Unreadable`. */
 export type Test = (row: Row, event: ChangeEvent) => Outcome;
@@ -38,9 +37,14 @@ export interface Site {
   columnIndex(name: string, ...at: readonly (string | number)[]): number | null;
 }
 
-/** A rule that is ready to judge rows of one dataset. */
-export interface Bound {
+export interface Tests {
   readonly test: Test;
+  /** The same over rows of a relation as they came, where their cells can be judged so; absent, or null, where only `test` can. */
+  readonly encoded?: (types: readonly EncodedType[]) => EncodedTest | null;
+}
+
+/** A rule that is ready to judge rows of one dataset. */
+export interface Bound extends Tests {
   /** Completes "<column> …" or, for a row, says it all: "is null", "net and tax do not add up". No values of the row. */
   readonly reason: string;
   /** The columns it reads, by index: what `allow_values` may show. */
@@ -92,27 +96,44 @@ export function columnOf(site: Site): Column & { readonly index: number } {
   return site.column;
 }
 
-/** A test of one cell: UNCHANGED cells are never judged, nulls go by the policy. */
-export function cellTest(site: Site, passes: (cell: Cell) => boolean): Test {
-  const { index } = columnOf(site);
+/**
+ * Tests of one cell: UNCHANGED cells are never judged, nulls go by the policy, of a char(n) the text without its padding is judged. `encoded`
+ * has to say of a cell's bytes what `passes` says of its value.
+ */
+export function cellTests(site: Site, passes: (cell: Cell) => boolean, encoded?: EncodedCells): Tests {
+  const column = columnOf(site);
+  const { index } = column;
   const whenNull = site.nulls === 'fail' ? Outcome.Fail : Outcome.Pass;
-  return (row) => {
+  const judges = isPadded(column) ? (cell: Cell) => passes(typeof cell === 'string' ? unpadded(cell) : cell) : passes;
+  const test: Test = (row) => {
     const value = row.value(index);
     if (value === null) return whenNull;
     if (value === UNCHANGED) return Outcome.Pass;
-    return passes(value) ? Outcome.Pass : Outcome.Fail;
+    return judges(value) ? Outcome.Pass : Outcome.Fail;
   };
+  return encoded === undefined ? { test } : { test, encoded: encodedCell(column, whenNull, encoded) };
 }
 
-/** A test of one cell that is a text; a cell of another kind cannot be read. */
-export function textTest(site: Site, passes: (text: string) => boolean): Test {
-  const { index } = columnOf(site);
+/** The same of a cell that is a text; a cell of another kind cannot be read. */
+export function textTests(site: Site, passes: (text: string) => boolean, encoded?: EncodedCells): Tests {
+  const column = columnOf(site);
+  const { index } = column;
   const whenNull = site.nulls === 'fail' ? Outcome.Fail : Outcome.Pass;
-  return (row) => {
+  const judges = isPadded(column) ? (text: string) => passes(unpadded(text)) : passes;
+  const test: Test = (row) => {
     const value = row.value(index);
-    if (typeof value === 'string') return passes(value) ? Outcome.Pass : Outcome.Fail;
+    if (typeof value === 'string') return judges(value) ? Outcome.Pass : Outcome.Fail;
     if (value === null) return whenNull;
     return value === UNCHANGED ? Outcome.Pass : Outcome.Unreadable;
+  };
+  return encoded === undefined ? { test } : { test, encoded: encodedCell(column, whenNull, encoded) };
+}
+
+function encodedCell(column: Column & { readonly index: number }, whenNull: Outcome, cells: EncodedCells): NonNullable<Tests['encoded']> {
+  const place = { at: 2 * column.index, whenNull, padded: isPadded(column) };
+  return (types) => {
+    const form = formOf(types, column.index);
+    return form === null ? null : cells(form, place);
   };
 }
 

@@ -1,6 +1,11 @@
 /** Named formats of texts. Each is a function in linear time; docs/rules.md says what each takes. */
+import { compileRegex } from '../core/expression/regex.ts';
+import { Found, type RegexTable } from '../core/expression/regex-table.ts';
 import { microsOf } from '../core/expression/timestamp.ts';
 import { COUNTRIES_2, COUNTRIES_3, CURRENCIES, IBAN_LENGTHS } from './codes.ts';
+import { type EncodedCells, Undecided } from './encoded/cells.ts';
+import { textCells, textIn, textMatches } from './encoded/tests.ts';
+import { Outcome } from './outcome.ts';
 
 type Format = (text: string) => boolean;
 
@@ -18,6 +23,37 @@ export const FORMATS = {
 } as const satisfies Record<string, Format>;
 
 export type FormatName = keyof typeof FORMATS;
+
+const OCTET = '(?:25[0-5]|2[0-4][0-9]|1[0-9]{2}|[1-9]?[0-9])';
+const ATOM = "[!#$%&'*+/0-9=?A-Z^_`a-z{|}~-]+";
+const LABEL = '[0-9A-Za-z](?:[0-9A-Za-z-]*[0-9A-Za-z])?';
+/** A label that is not a number. */
+const LAST_LABEL = '(?:[0-9]*[A-Za-z](?:[0-9A-Za-z-]*[0-9A-Za-z])?|[0-9]+-[0-9A-Za-z-]*[0-9A-Za-z])';
+
+/** Those that can be told from the bytes of a text of ASCII: the same as the functions say of the text. */
+export const ENCODED_FORMATS: Readonly<Partial<Record<FormatName, EncodedCells>>> = {
+  uuid: textMatches([tableOf('^[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}$')], 'any', false),
+  email: encodedEmail(tableOf(`^${ATOM}(?:\\.${ATOM})*@(?:${LABEL}\\.)+${LAST_LABEL}$`)),
+  ipv4: textMatches([tableOf(`^${OCTET}(?:\\.${OCTET}){3}$`)], 'any', false),
+  currency: textIn([...CURRENCIES], true),
+  country: textIn([...COUNTRIES_2, ...COUNTRIES_3], true),
+};
+
+/** In an address of so many characters no part is too long. */
+const SHORT_EMAIL = 64;
+
+function encodedEmail(table: RegexTable): EncodedCells {
+  return textCells((bytes, at, end) => {
+    const found = end - at > SHORT_EMAIL ? Found.NotAscii : table.inBytes(bytes, at, end);
+    return found === Found.NotAscii ? Undecided : found === Found.Yes ? Outcome.Pass : Outcome.Fail;
+  });
+}
+
+function tableOf(pattern: string): RegexTable {
+  const regex = compileRegex(pattern);
+  if ('refused' in regex || regex.table === null) throw new Error(`a format without a table: ${pattern}`);
+  return regex.table;
+}
 
 const isHex = (code: number) => (code >= 48 && code <= 57) || (code >= 97 && code <= 102) || (code >= 65 && code <= 70);
 const isDigit = (code: number) => code >= 48 && code <= 57;
@@ -46,7 +82,7 @@ function isEmail(text: string): boolean {
       continue;
     }
     dot = false;
-    if (code < 128 && NOT_IN_LOCAL_PART[code] === 1) return false;
+    if (code < 128 ? NOT_IN_LOCAL_PART[code] === 1 : isBlank(code)) return false;
   }
   return !dot && isDomain(text, at + 1);
 }
@@ -55,6 +91,11 @@ function isEmail(text: string): boolean {
 const NOT_IN_LOCAL_PART = Uint8Array.from({ length: 128 }, (_, code) =>
   code <= 32 || code === 127 || '"(),:;<>@[\\]'.includes(String.fromCharCode(code)) ? 1 : 0,
 );
+
+/** Spaces and controls beyond ASCII: they are seen nowhere, and no address has them. */
+function isBlank(code: number): boolean {
+  return code <= 0xa0 || (code >= 0x2000 && code <= 0x200f) || (code >= 0x2028 && code <= 0x202f) || code === 0x3000 || code === 0xfeff;
+}
 
 /** From `from` to the end: two or more labels of 1 to 63 letters, digits and inner hyphens; the last is not a number. */
 function isDomain(text: string, from: number): boolean {
@@ -71,7 +112,7 @@ function isDomain(text: string, from: number): boolean {
       start = i + 1;
       isNumber = true;
     } else if (!isDigit(code)) {
-      if (!isLetter(code) && code !== 45 && code < 128) return false;
+      if (code < 128 ? !isLetter(code) && code !== 45 : isBlank(code)) return false;
       isNumber = false;
     }
   }
@@ -130,8 +171,9 @@ function isUri(text: string): boolean {
 }
 
 function isAuthority(authority: string, scheme: string): boolean {
-  const host = authority.slice(authority.lastIndexOf('@') + 1);
-  if (authority.indexOf('@') !== authority.lastIndexOf('@')) return false;
+  const at = authority.lastIndexOf('@');
+  const host = authority.slice(at + 1);
+  if (authority.indexOf('@') !== at || /[[\]]/.test(authority.slice(0, at + 1))) return false;
   if (host.startsWith('[')) {
     const close = host.indexOf(']');
     return close > 0 && isIpv6(host.slice(1, close)) && /^(?::\d*)?$/.test(host.slice(close + 1));
@@ -148,12 +190,17 @@ function isDate(text: string): boolean {
   return text.length === 10 && /^\d{4}-\d\d-\d\d$/.test(text) && microsOf(text) !== null;
 }
 
-/** RFC 3339's date-time: a day and time that exist, with a zone. */
+const DATE_TIME = /^(\d{4}-\d\d-\d\d)[Tt ](\d\d):(\d\d):(\d\d)(?:\.\d+)?(?:[Zz]|([+-])(\d\d):(\d\d))$/;
+
+/** RFC 3339's date-time: a day and time that exist, with a zone. A leap second is the last one of a day of UTC. */
 function isDateTime(text: string): boolean {
-  return (
-    /^\d{4}-\d\d-\d\d[Tt ]\d\d:\d\d:\d\d(?:\.\d{1,9})?(?:[Zz]|[+-](?:[01]\d|2[0-3]):[0-5]\d)$/.test(text) &&
-    microsOf(text.replace('t', 'T').replace(/[+-]1[6-9]:|[+-]2\d:/, '+00:')) !== null
-  );
+  const match = DATE_TIME.exec(text);
+  if (match === null) return false;
+  const [, day = '', ...parts] = match;
+  const [hour = 0, minute = 0, second = 0, , zoneHour = 0, zoneMinute = 0] = parts.map((part) => Number(part ?? 0));
+  if (hour > 23 || minute > 59 || second > 60 || zoneHour > 23 || zoneMinute > 59 || microsOf(day) === null) return false;
+  const east = (parts[3] === '-' ? -1 : 1) * (zoneHour * 60 + zoneMinute);
+  return second < 60 || (hour * 60 + minute - east + 2880) % 1440 === 1439;
 }
 
 /** ISO 13616: the country's length, letters and digits (spaces between groups allowed, as printed), and the mod-97 check. */
@@ -171,5 +218,7 @@ function isIban(text: string): boolean {
     else if (code >= 65 && code <= 90) remainder = (remainder * 100 + code - 55) % 97;
     else return false;
   }
-  return remainder === 1 && isDigit(compact.charCodeAt(2)) && isDigit(compact.charCodeAt(3));
+  // Of two check digits that are the same mod 97 only the one from 02 to 98 is ever made.
+  const check = Number(compact.slice(2, 4));
+  return remainder === 1 && /^\d\d$/.test(compact.slice(2, 4)) && check >= 2 && check <= 98;
 }

@@ -85,18 +85,26 @@ export const GREAT_EXPECTATIONS: readonly string[] = Object.keys(TRANSLATIONS);
 /** Kwargs that Great Expectations takes everywhere and that say nothing about single rows. */
 const EVERYWHERE = ['mostly', 'result_format', 'catch_exceptions', 'meta'];
 
-/** The check that an expectation is here; `null` where it is not one of single rows, a list of kwargs where some are not understood. */
-export function translateExpectation(
-  name: string,
-  kwargs: Kwargs,
-): Translated | { readonly unknown: readonly string[]; readonly takes: readonly string[] } | null {
-  const translation = TRANSLATIONS[name];
+/** Kwargs that may be left out, for which there is a default. */
+const OPTIONAL = [...BOUNDS, 'match_on', 'or_equal', 'ignore_row_if'];
+
+/** Kwargs that are not understood, or that are needed and not there. */
+export interface WrongKwargs {
+  readonly unknown: readonly string[];
+  readonly missing: readonly string[];
+  readonly takes: readonly string[];
+}
+
+/** The check that an expectation is here; null where it is not one of single rows. */
+export function translateExpectation(name: string, kwargs: Kwargs): Translated | WrongKwargs | null {
+  const translation = Object.hasOwn(TRANSLATIONS, name) ? TRANSLATIONS[name] : undefined;
   if (translation === undefined) return null;
   const { takes } = translation;
   const hasColumn = !takes.includes('column_A') && !takes.includes('column_list');
   const known = [...takes, ...(hasColumn ? ['column'] : []), ...EVERYWHERE];
   const unknown = Object.keys(kwargs).filter((key) => !known.includes(key));
-  if (unknown.length > 0) return { unknown, takes: known };
+  const missing = takes.filter((key) => !OPTIONAL.includes(key) && (kwargs[key] ?? null) === null);
+  if (unknown.length > 0 || missing.length > 0) return { unknown, missing, takes: known };
   const column = kwargs['column'];
   return {
     name: translation.name,

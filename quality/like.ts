@@ -1,7 +1,12 @@
 /** SQL LIKE in linear time per wildcard: the pattern is cut at its % into pieces that are looked for one after another, leftmost first. */
+import { positionsOf } from '../core/expression/regex-positions.ts';
+import type { Node } from '../core/expression/regex-syntax.ts';
+import { RegexTable } from '../core/expression/regex-table.ts';
 
 interface Like {
   readonly test: (text: string) => boolean;
+  /** The same for texts of ASCII; null where the pattern is too long for one. */
+  readonly table: RegexTable | null;
 }
 
 /** The one-character wildcard in a piece; texts from databases hold no such lone surrogate. */
@@ -20,12 +25,33 @@ export function compileLike(pattern: string): Like | { readonly refused: string;
     } else if (character === '%') pieces.push([]);
     else pieces.at(-1)?.push(character === '_' ? ANY : character);
   }
+  return { test: testOf(pieces), table: tableOf(pieces) };
+}
+
+const CHARACTER: Node = { kind: 'set', set: [[0, 0x10ffff]] };
+
+/** The pattern as a table of states: what stands between two % follows on any text. */
+function tableOf(pieces: readonly (readonly string[])[]): RegexTable | null {
+  const characters = (piece: readonly string[]) =>
+    piece.map((character): Node => {
+      const code = character.codePointAt(0) ?? 0;
+      return character === ANY ? CHARACTER : { kind: 'set', set: [[code, code]] };
+    });
+  const parts = pieces.flatMap((piece, index): Node[] =>
+    index === 0 ? characters(piece) : [{ kind: 'repeat', body: CHARACTER, min: 0, max: Infinity }, ...characters(piece)],
+  );
+  const root: Node = { kind: 'sequence', parts };
+  const positions = positionsOf(root);
+  return positions === null ? null : RegexTable.of({ root, fromStart: true, toEnd: true, anyCase: false }, positions);
+}
+
+function testOf(pieces: readonly (readonly string[])[]): Like['test'] {
   const first = pieces[0] ?? [];
   const last = pieces.at(-1) ?? [];
   if (pieces.length === 1) {
     const plain = plainText(first);
-    if (plain !== null) return { test: (text) => text === plain };
-    return { test: (text) => matchAt(text, 0, first) === text.length };
+    if (plain !== null) return (text) => text === plain;
+    return (text) => matchAt(text, 0, first) === text.length;
   }
   const middle = pieces.slice(1, -1).filter((piece) => piece.length > 0);
   const plain = [first, ...middle, last].map(plainText);
@@ -33,9 +59,9 @@ export function compileLike(pattern: string): Like | { readonly refused: string;
   const tail = plain.at(-1) ?? null;
   if (head !== null && tail !== null && middle.length === 0) {
     const least = head.length + tail.length;
-    return { test: (text) => text.length >= least && text.startsWith(head) && text.endsWith(tail) };
+    return (text) => text.length >= least && text.startsWith(head) && text.endsWith(tail);
   }
-  return { test: (text) => matchPieces(text, first, middle, last) };
+  return (text) => matchPieces(text, first, middle, last);
 }
 
 function plainText(piece: readonly string[]): string | null {

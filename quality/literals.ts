@@ -1,6 +1,7 @@
 /** Values written in rule files, made comparable with the cells of a column: exactly, or refused. */
-import { compareDecimalTexts, decimalText, parseDecimal } from '../core/expression/decimal.ts';
-import { compareTimestampTexts, microsOf, timestampText } from '../core/expression/timestamp.ts';
+import { compareDecimalTexts, decimalText, parseDecimal, wholeOf } from '../core/expression/decimal.ts';
+import { hasTextOrder, isCaseless } from '../core/expression/columns.ts';
+import { compareTimestampTexts, microsOf, timeOfDay, timestampText } from '../core/expression/timestamp.ts';
 import type { Column } from '../core/event.ts';
 import { type Cell, type Site, typeOf } from './expectation.ts';
 
@@ -28,7 +29,7 @@ export function ordered(value: number | string, column: Column, site: Site, ...a
       if (decimal === null)
         return site.refuse(`"${value}" is no number, and ${column.name} is ${typeOf(column)}`, 'Write a number.', ...at);
       const text = decimalText(decimal);
-      return { text, compare: column.type === 'decimal' ? decimalComparison(text) : numberComparison(text) };
+      return { text, compare: numberComparison(column.type, text) };
     }
     case 'timestamp':
     case 'date': {
@@ -41,9 +42,27 @@ export function ordered(value: number | string, column: Column, site: Site, ...a
         );
       }
       const text = timestampText(micros);
-      return { text, compare: (cell) => compareTimestampTexts(textOf(cell), text) };
+      // Written as the column's cells are, so that texts are compared.
+      const alike =
+        column.type === 'date' ? text.replace(/ 00:00:00\+00$/, '') : /without/.test(column.native) ? text.replace(/\+00$/, '') : text;
+      return { text, compare: (cell) => compareTimestampTexts(textOf(cell), alike) };
     }
-    case 'time':
+    case 'time': {
+      if (!hasTextOrder(column))
+        return site.refuse(
+          `${column.name} is ${typeOf(column)}, whose texts are in no order`,
+          'Use in_set, or a column without a zone.',
+          ...at,
+        );
+      const text = typeof value === 'string' ? timeOfDay(value) : null;
+      if (text === null)
+        return site.refuse(
+          `${value} is no time of day, and ${column.name} is ${typeOf(column)}`,
+          "Write it as '17:00' or '17:00:00.5'.",
+          ...at,
+        );
+      return { text, compare: (cell) => compareText(textOf(cell), text) };
+    }
     case 'text': {
       if (typeof value === 'number') {
         return site.refuse(
@@ -52,7 +71,9 @@ export function ordered(value: number | string, column: Column, site: Site, ...a
           ...at,
         );
       }
-      return { text: value, compare: (cell) => compareText(textOf(cell), value) };
+      if (!isCaseless(column)) return { text: value, compare: (cell) => compareText(textOf(cell), value) };
+      const text = value.toLowerCase();
+      return { text, compare: (cell) => compareText(textOf(cell).toLowerCase(), text) };
     }
     case 'boolean':
     case 'json':
@@ -69,18 +90,35 @@ export function compareOrdered(a: Ordered, b: Ordered, column: Column): number {
   return compareDecimalTexts(a.text, b.text);
 }
 
-/** Cells of integer and float columns against a decimal: by number where that is exact, by digits elsewhere. */
-function numberComparison(text: string): CompareCell {
-  const near = Number(text);
-  // Doubles are compared as doubles: a bound of 0.1 is the double nearest to it, as everywhere else that floats are used.
-  const bigger = BigInt(Math.trunc(near));
+function numberComparison(type: 'integer' | 'decimal' | 'float', text: string): CompareCell {
+  return type === 'decimal' ? decimalComparison(text) : type === 'integer' ? wholeComparison(text) : doubleComparison(text);
+}
+
+/** Cells of integer columns against a decimal, which may lie between two of them and beyond what a double holds. */
+function wholeComparison(text: string): CompareCell {
+  const { floor, exact } = wholeOf(text);
+  const whenFloor = exact ? 0 : -1;
+  const near = Number(floor);
+  const isSafe = Number.isSafeInteger(near);
   return (cell) => {
-    if (typeof cell === 'number') {
+    if (typeof cell === 'number' && isSafe) {
       if (Number.isNaN(cell)) throw new Unreadable('NaN has no order');
-      return cell < near ? -1 : cell > near ? 1 : 0;
+      return cell < near ? -1 : cell > near ? 1 : whenFloor;
     }
-    if (typeof cell !== 'bigint') throw new Unreadable('not a number');
-    return Number.isSafeInteger(near) ? (cell < bigger ? -1 : 1) : compareDecimalTexts(String(cell), text);
+    if (typeof cell !== 'number' && typeof cell !== 'bigint') throw new Unreadable('not a number');
+    if (typeof cell === 'number' && Number.isNaN(cell)) throw new Unreadable('NaN has no order');
+    // A number beside a bigint is compared by its exact value.
+    return cell < floor ? -1 : cell > floor ? 1 : whenFloor;
+  };
+}
+
+/** Doubles are compared as doubles: a bound of 0.1 is the double nearest to it, as everywhere else that floats are used. */
+function doubleComparison(text: string): CompareCell {
+  const near = Number(text);
+  return (cell) => {
+    if (typeof cell !== 'number') throw new Unreadable('not a number');
+    if (Number.isNaN(cell)) throw new Unreadable('NaN has no order');
+    return cell < near ? -1 : cell > near ? 1 : 0;
   };
 }
 

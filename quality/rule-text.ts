@@ -199,7 +199,10 @@ function wording(error: ErrorObject): Omit<Explained, 'keys'> {
       if (typeof error.data === 'string' && EXPECTATIONS.has(error.data)) {
         return { message: `${error.data} needs parameters`, fix: `Write ${error.data}: and what it needs; see docs/rules.md.` };
       }
-      return { message: `${shown(error.data)} is not one of the choices`, fix: suggestion(String(error.data), allowed, 'value') };
+      return {
+        message: `${shown(error.data)} is not one of the choices`,
+        fix: suggestion(typeof error.data === 'string' ? error.data : shown(error.data), allowed, 'value'),
+      };
     }
     case 'const':
       return { message: `${shown(error.data)} is not what belongs here`, fix: `Write ${JSON.stringify(named['allowedValue'])}.` };

@@ -2,10 +2,11 @@
 import { type Batch, Verdict } from '../core/batch.ts';
 import type { Stage } from '../core/contracts.ts';
 import { PipelineError } from '../core/errors.ts';
-import type { ChangeEvent, Dataset, DatasetName } from '../core/event.ts';
-import { type CompiledChecks, recompileContract, type Rule } from './compile.ts';
+import type { ChangeEvent, Dataset, DatasetName, EncodedRow, EncodedType } from '../core/event.ts';
+import { type CompiledChecks, type EncodedRules, imageOf, recompileContract, type Rule } from './compile.ts';
 import type { Contract } from './contract.ts';
-import { Outcome } from './expectation.ts';
+import { type EncodedTest, Undecided } from './encoded/cells.ts';
+import { Outcome } from './outcome.ts';
 import type { Drift } from './schema/drift.ts';
 
 /** How often a rule judged and how often it did not pass, since the contract was taken up. */
@@ -116,34 +117,93 @@ function judge(batch: Batch, from: number, to: number, contracts: ReadonlyMap<Da
   let dataset: Dataset | null = null;
   let use: ContractInUse | undefined;
   let checks: CompiledChecks | null = null;
-  for (let index = from; index < to; index++) {
-    const event = events[index];
-    if (event === undefined) continue;
-    if (event.dataset !== dataset) {
-      dataset = event.dataset;
-      use = contracts.get(dataset.name);
-      checks = use?.checksOf(dataset) ?? null;
+  let types: readonly EncodedType[] | null = null;
+  let encoded: EncodedRules | null = null;
+  const count = new Counting();
+  try {
+    for (let index = from; index < to; index++) {
+      const event = events[index];
+      if (event === undefined) continue;
+      if (event.dataset !== dataset) {
+        dataset = event.dataset;
+        use = contracts.get(dataset.name);
+        checks = use?.checksOf(dataset) ?? null;
+        types = null;
+      }
+      if (checks === null || use === undefined) continue;
+      if (checks.drift.length > 0) judgeDrift(batch, index, checks, drifting);
+      const rules = checks.byOperation[event.op];
+      count.event(use, rules);
+      const cells = imageOf(event)?.encoded ?? null;
+      if (cells !== null && cells.types !== types) {
+        types = cells.types;
+        encoded = checks.encoded(types);
+      }
+      if (cells !== null && encoded !== null) judgeEncoded(batch, index, event, cells, rules, encoded[event.op], use);
+      else judgeValues(batch, index, event, rules, use);
     }
-    if (checks === null || use === undefined) continue;
-    if (checks.drift.length > 0) judgeDrift(batch, index, checks, drifting);
-    judgeEvent(batch, index, event, checks.byOperation[event.op], use);
+  } finally {
+    count.flush();
   }
 }
 
-function judgeEvent(batch: Batch, index: number, event: ChangeEvent, rules: readonly Rule[], use: ContractInUse): void {
-  const { evaluated } = use;
+/** Events in a row that meet the same rules are counted at once. */
+class Counting {
+  #use: ContractInUse | null = null;
+  #rules: readonly Rule[] = [];
+  #events = 0;
+
+  event(use: ContractInUse, rules: readonly Rule[]): void {
+    if (rules !== this.#rules) {
+      this.flush();
+      this.#use = use;
+      this.#rules = rules;
+    }
+    this.#events++;
+  }
+
+  flush(): void {
+    const evaluated = this.#use?.evaluated;
+    if (evaluated !== undefined) for (const { index } of this.#rules) evaluated[index] = (evaluated[index] ?? 0) + this.#events;
+    this.#events = 0;
+  }
+}
+
+function judgeEncoded(
+  batch: Batch,
+  index: number,
+  event: ChangeEvent,
+  cells: EncodedRow,
+  rules: readonly Rule[],
+  tests: readonly (EncodedTest | null)[],
+  use: ContractInUse,
+): void {
+  for (let i = 0; i < tests.length; i++) {
+    const test = tests[i];
+    const outcome = test === null || test === undefined ? Undecided : test(cells, event);
+    if (outcome === Outcome.Pass) continue;
+    const rule = rules[i];
+    if (rule === undefined) continue;
+    const found = outcome === Undecided ? judgeValue(event, rule) : outcome;
+    if (found !== Outcome.Pass) fail(batch, index, event, rule, found, use);
+  }
+}
+
+function judgeValues(batch: Batch, index: number, event: ChangeEvent, rules: readonly Rule[], use: ContractInUse): void {
   for (let i = 0; i < rules.length; i++) {
     const rule = rules[i];
     if (rule === undefined) continue;
-    evaluated[rule.index] = (evaluated[rule.index] ?? 0) + 1;
-    let outcome: Outcome;
-    try {
-      outcome = rule.test(event);
-    } catch {
-      // What the rule cannot read is a finding, and never stops the lane: no text of the error, which may hold a value.
-      outcome = Outcome.Unreadable;
-    }
+    const outcome = judgeValue(event, rule);
     if (outcome !== Outcome.Pass) fail(batch, index, event, rule, outcome, use);
+  }
+}
+
+function judgeValue(event: ChangeEvent, rule: Rule): Outcome {
+  try {
+    return rule.test(event);
+  } catch {
+    // What the rule cannot read is a finding, and never stops the lane: no text of the error, which may hold a value.
+    return Outcome.Unreadable;
   }
 }
 

@@ -6,6 +6,11 @@ export function isPadded({ type, native }: Column): boolean {
   return type === 'text' && /^(?:character|char|bpchar)(?: ?\(\d+\))?$/i.test(native);
 }
 
+/** citext: upper and lower case are one to it where it compares, and so they are to rules. */
+export function isCaseless({ type, native }: Column): boolean {
+  return type === 'text' && /(?:^|\.)"?citext"?$/i.test(native);
+}
+
 /** The text without the spaces at its end. */
 export function unpadded(text: string): string {
   let end = text.length;

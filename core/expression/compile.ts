@@ -3,9 +3,20 @@ import type { CompiledExpression, CompileExpressionOptions, ExpressionResult, Ex
 import { type ChangeEvent, type ColumnType, UNCHANGED, type Value } from '../event.ts';
 import type { Problem } from '../problems.ts';
 import { compileCall } from './calls.ts';
-import { hasTextOrder, isPadded, unpadded } from './columns.ts';
+import { hasTextOrder, isCaseless, isPadded, unpadded } from './columns.ts';
 import { decimalText } from './decimal.ts';
-import { arithmetic, type Compare, comparison, compareTexts, DECIMALS, DOUBLES, equals, INTEGERS, toDouble } from './operators.ts';
+import {
+  arithmetic,
+  type Compare,
+  compareInAnyCase,
+  comparison,
+  compareTexts,
+  DECIMALS,
+  DOUBLES,
+  equals,
+  INTEGERS,
+  toDouble,
+} from './operators.ts';
 import { type BinaryOperator, type Node, place } from './parse.ts';
 import { suggestion } from './suggest.ts';
 import { microsOf, timeOfDay, timestampText } from './timestamp.ts';
@@ -21,8 +32,8 @@ export interface Typed {
   /** A number written with a fraction: a decimal, and a double beside a double. */
   readonly literal: boolean;
   readonly node: Node;
-  /** Of a column: its cells are read as texts that are in no order (json, interval), or are times of day. */
-  readonly texts?: 'unordered' | 'times';
+  /** Of a column: its cells are texts that are in no order (json, interval), times of day, or the same in any case (citext). */
+  readonly texts?: 'unordered' | 'times' | 'caseless';
 }
 
 export function compileNode(root: Node, text: string, options: CompileExpressionOptions): CompiledExpression | RefusedExpression {
@@ -262,7 +273,8 @@ export class Compiler {
     const type = COLUMN_TYPES[column.type];
     const cell = typed(node, type, cellReader(type, isPadded(column), found, image), false);
     if (type !== 'string') return cell;
-    return hasTextOrder(column) ? (column.type === 'time' ? { ...cell, texts: 'times' } : cell) : { ...cell, texts: 'unordered' };
+    if (!hasTextOrder(column)) return { ...cell, texts: 'unordered' };
+    return column.type === 'time' ? { ...cell, texts: 'times' } : isCaseless(column) ? { ...cell, texts: 'caseless' } : cell;
   }
 
   columnIndex(node: Node, image: 'after' | 'before', name: string): number | null {
@@ -441,7 +453,8 @@ export class Compiler {
       );
     const [a, b] = [this.#beside(left, right), this.#beside(right, left)];
     if (a === null || b === null) return null;
-    const compare = comparison(a.type, b.type);
+    const caseless = (a.texts === 'caseless' || b.texts === 'caseless') && a.type === 'string' && b.type === 'string';
+    const compare = caseless ? compareInAnyCase : comparison(a.type, b.type);
     if (compare !== null && (equality || (a.type !== 'bool' && a.type !== 'bytes'))) return { left: a, right: b, compare };
     const never = equality ? 'are never equal' : 'have no order';
     return this.refuse(node, `${words(a.type)} and ${words(b.type)} ${never}`, comparisonFix(a, b));
@@ -486,7 +499,8 @@ export class Compiler {
     for (const item of items) this.#checkOperation(left, item);
     if (!pairs.every((pair) => pair !== null)) return null;
     const { evaluate } = left;
-    const texts = left.type === 'string' || left.type === 'int' ? constantsOf(pairs.map((pair) => pair.right)) : null;
+    const texts =
+      left.texts !== 'caseless' && (left.type === 'string' || left.type === 'int') ? constantsOf(pairs.map((pair) => pair.right)) : null;
     const constant = left.constant && items.every((item) => item.constant);
     if (texts !== null) {
       return typed(

@@ -6,7 +6,7 @@ const DOT = 46;
 const MINUS = 45;
 const PLUS = 43;
 
-const SYNTAX = /^([+-]?)(\d*)(?:\.(\d*))?(?:[eE]([+-]?\d{1,5}))?$/;
+const SYNTAX = /^([+-]?)(\d*)(?:\.(\d*))?(?:[eE]([+-]?\d{1,4}))?$/;
 
 /** More digits than PostgreSQL's numeric holds (147,455): to make a bigint of a text of megabytes takes seconds. */
 const LENGTH_MAX = 150_000;
@@ -60,6 +60,15 @@ export function scaleOf(text: string): number {
 export function decimalOf(value: number | bigint | string): Decimal | null {
   if (typeof value === 'bigint') return new Decimal(value, 0);
   return parseDecimal(String(value));
+}
+
+/** The greatest whole number that is not above a decimal, and whether it is the decimal itself. */
+export function wholeOf(text: string): { readonly floor: bigint; readonly exact: boolean } {
+  const decimal = parseDecimal(text);
+  if (decimal === null) throw new ExpressionError('not a number');
+  const unit = 10n ** BigInt(decimal.scale);
+  const rest = ((decimal.unscaled % unit) + unit) % unit;
+  return { floor: (decimal.unscaled - rest) / unit, exact: rest === 0n };
 }
 
 /** Plain text without an exponent, scale kept: 12.50 stays "12.50". */

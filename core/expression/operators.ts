@@ -20,6 +20,9 @@ export const compareTexts: Compare = (a, b) => {
   return left === right ? 0 : left < right ? -1 : 1;
 };
 
+/** As citext compares. */
+export const compareInAnyCase: Compare = (a, b) => compareTexts((a as string).toLowerCase(), (b as string).toLowerCase());
+
 export const compareBooleans: Compare = (a, b) => Number(a) - Number(b);
 
 export const compareDecimalOperands: Compare = (a, b) => {

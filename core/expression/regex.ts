@@ -18,8 +18,23 @@ export interface SafeRegex {
 /** Beyond this length a text may fill V8's stack of places to come back to, although it never comes back far. */
 const NATIVE_LENGTH_MAX = 100_000;
 
+type Compiled = SafeRegex | { readonly refused: string; readonly fix: string };
+
+/** A rule is tried on several kinds of columns, and compiled again for each shape of its table. */
+const known = new Map<string, Compiled>();
+const KNOWN_MAX = 1000;
+
 /** A pattern in RE2's syntax, or why it is refused (look-around and back-references have no linear-time match). */
-export function compileRegex(pattern: string): SafeRegex | { readonly refused: string; readonly fix: string } {
+export function compileRegex(pattern: string): Compiled {
+  const found = known.get(pattern);
+  if (found !== undefined) return found;
+  if (known.size >= KNOWN_MAX) known.clear();
+  const compiled = compile(pattern);
+  known.set(pattern, compiled);
+  return compiled;
+}
+
+function compile(pattern: string): Compiled {
   let linear: RE2JS;
   try {
     linear = RE2JS.compile(pattern);

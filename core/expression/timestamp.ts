@@ -7,7 +7,7 @@ const SYNTAX =
   /^(-?\d{4,7})-(\d\d)-(\d\d)(?:[T ](\d\d):(\d\d)(?::(\d\d)(?:\.(\d{1,9}))?)?\s?(Z|z|[+-]\d\d(?::?\d\d(?::?\d\d)?)?)?)?( BC)?$/;
 
 /** Greater than every finite time: 'infinity'. */
-const FOREVER = 1n << 80n;
+export const FOREVER = 1n << 80n;
 
 /**
  * Microseconds since 1970-01-01 in UTC of an ISO date or timestamp ('2026-11-24', '2026-11-24 13:45:00.123456+00', '2026-11-24T13:45:00Z',

@@ -1,6 +1,12 @@
 /** between: bounds on numbers, decimals, timestamps, dates and texts, each compared exactly. */
-import { cellTest, columnOf, defineExpectation } from '../expectation.ts';
+import type { ColumnType } from '../../core/event.ts';
+import { compareDecimalTexts } from '../../core/expression/decimal.ts';
+import { microsOf } from '../../core/expression/timestamp.ts';
+import type { EncodedCells } from '../encoded/cells.ts';
+import { type Bounds, momentsBetween, numbersBetween, timesBetween } from '../encoded/tests.ts';
+import { cellTests, columnOf, defineExpectation } from '../expectation.ts';
 import { compareOrdered, ordered } from '../literals.ts';
+import { limitsOf } from '../type-limits.ts';
 
 const bound = { type: ['number', 'string'] } as const;
 
@@ -36,27 +42,45 @@ export const between = defineExpectation({
     }
     if (strictMin && min === undefined) site.warn('strict_min has no min to make strict', 'Remove it, or give a min.', 'strict_min');
     if (strictMax && max === undefined) site.warn('strict_max has no max to make strict', 'Remove it, or give a max.', 'strict_max');
-    if (coversType(column.native, parameters.min, parameters.max)) {
-      return site.refuse(`covers every ${column.native}, so it can never fail`, 'Narrow the bounds, or remove the check.');
+    const limits = limitsOf(column);
+    if (limits !== null) {
+      if (min !== undefined && compareDecimalTexts(min.text, limits.max) > (strictMin ? -1 : 0))
+        return site.refuse(`min is greater than every ${column.native}, so it always fails`, 'Lower it.', 'min');
+      if (max !== undefined && compareDecimalTexts(max.text, limits.min) < (strictMax ? 1 : 0))
+        return site.refuse(`max is less than every ${column.native}, so it always fails`, 'Raise it.', 'max');
+      const startsBelow = min === undefined || compareDecimalTexts(min.text, limits.min) < (strictMin ? 0 : 1);
+      const endsAbove = max === undefined || compareDecimalTexts(max.text, limits.max) > (strictMax ? 0 : -1);
+      if (startsBelow && endsAbove && !limits.hasMore)
+        return site.refuse(`covers every ${column.native}, so it can never fail`, 'Narrow the bounds, or remove the check.');
     }
     const [low, high] = [min?.compare, max?.compare];
     const least = strictMin ? 1 : 0;
     const most = strictMax ? -1 : 0;
-    const test = cellTest(site, (cell) => (low === undefined || low(cell) >= least) && (high === undefined || high(cell) <= most));
-    return { test, columns: [column.index], reason: reason(parameters, strictMin, strictMax) };
+    const tests = cellTests(
+      site,
+      (cell) => (low === undefined || low(cell) >= least) && (high === undefined || high(cell) <= most),
+      encodedBetween(column.type, { min: min?.text, max: max?.text, strictMin, strictMax }),
+    );
+    return { ...tests, columns: [column.index], reason: reason(parameters, strictMin, strictMax) };
   },
 });
 
-const RANGES: Readonly<Record<string, readonly [number, number]>> = {
-  smallint: [-32_768, 32_767],
-  int2: [-32_768, 32_767],
-  integer: [-2_147_483_648, 2_147_483_647],
-  int4: [-2_147_483_648, 2_147_483_647],
-};
-
-function coversType(native: string, min: number | string | undefined, max: number | string | undefined): boolean {
-  const range = RANGES[native];
-  return range !== undefined && (min === undefined || Number(min) <= range[0]) && (max === undefined || Number(max) >= range[1]);
+function encodedBetween(type: ColumnType, bounds: Bounds<string>): EncodedCells | undefined {
+  switch (type) {
+    case 'integer':
+    case 'decimal':
+    case 'float':
+      return numbersBetween(bounds);
+    case 'timestamp':
+    case 'date': {
+      const micros = (text: string | undefined) => (text === undefined ? undefined : (microsOf(text) ?? undefined));
+      return momentsBetween({ ...bounds, min: micros(bounds.min), max: micros(bounds.max) });
+    }
+    case 'time':
+      return timesBetween(bounds);
+    default:
+      return undefined;
+  }
 }
 
 function reason(

@@ -1,8 +1,11 @@
 /** immutable and transitions: what an update may do to a column, by its old and its new value. */
 import { compareDecimalTexts } from '../../core/expression/decimal.ts';
-import { type ChangeEvent, UNCHANGED, type Value } from '../../core/event.ts';
-import { columnOf, defineExpectation, Outcome, type Site, type Test, typeOf } from '../expectation.ts';
+import { CELL_UNCHANGED, type ChangeEvent, type Column, type EncodedRow, UNCHANGED, type Value } from '../../core/event.ts';
+import { isCaseless, isPadded, unpadded } from '../../core/expression/columns.ts';
+import { lengthOf, offsetOf, sameBytes } from '../encoded/cells.ts';
+import { columnOf, defineExpectation, type Site, type Test, typeOf } from '../expectation.ts';
 import { Unreadable } from '../literals.ts';
+import { Outcome } from '../outcome.ts';
 
 export const immutable = defineExpectation({
   name: 'immutable',
@@ -16,7 +19,7 @@ export const immutable = defineExpectation({
   },
   bind: (_, site) => {
     const column = columnOf(site);
-    const same = column.type === 'decimal' ? sameDecimal : sameValue;
+    const same = column.type === 'decimal' ? sameDecimal : isCaseless(column) ? sameInAnyCase : sameValue;
     return {
       columns: [column.index],
       reason: 'was changed, and is immutable',
@@ -46,11 +49,15 @@ export const transitions = defineExpectation({
       );
     }
     const states = Object.keys(parameters);
+    const key = keyOf(column);
     const allowed = new Map<string, ReadonlySet<string>>();
     let valid = true;
     for (const [from, targets] of Object.entries(parameters)) {
-      if (column.type === 'integer' && !/^-?\d+$/.test(from)) {
-        site.refuse(`"${from}" is no value of ${column.name}, which is ${typeOf(column)}`, 'Write whole numbers.', from);
+      const isValue =
+        column.type === 'integer' ? /^(?:0|-?[1-9]\d*)$/.test(from) : column.type !== 'boolean' || from === 'true' || from === 'false';
+      if (!isValue) {
+        const fix = column.type === 'integer' ? 'Write whole numbers.' : 'Write true and false.';
+        site.refuse(`"${from}" is no value of ${column.name}, which is ${typeOf(column)}`, fix, from);
         valid = false;
       }
       for (const [index, to] of targets.entries()) {
@@ -59,7 +66,7 @@ export const transitions = defineExpectation({
         site.refuse(`"${String(to)}" is no state of its own`, fix, from, index);
         valid = false;
       }
-      allowed.set(from, new Set(targets.map(String)));
+      allowed.set(key(from), new Set(targets.map(key)));
     }
     if (!valid) return null;
     if (states.every((from) => states.every((to) => from === to || allowed.get(from)?.has(to) === true)) && states.length > 1) {
@@ -69,14 +76,20 @@ export const transitions = defineExpectation({
       columns: [column.index],
       reason: 'moved to a value that its old value does not lead to',
       // A value that appears from null starts somewhere, and one that becomes null has ended: not_null judges those.
-      test: changeTest(
-        site,
-        (before, after) =>
-          before === null || after === null || before === after || allowed.get(String(before))?.has(String(after)) === true,
-      ),
+      test: changeTest(site, (before, after) => {
+        if (before === null || after === null || before === after) return true;
+        const [from, to] = [key(before), key(after)];
+        return from === to || allowed.get(from)?.has(to) === true;
+      }),
     };
   },
 });
+
+/** The name of a value's state. */
+function keyOf(column: Column): (value: Exclude<Known, null>) => string {
+  if (isPadded(column)) return (value) => unpadded(String(value));
+  return isCaseless(column) ? (value) => String(value).toLowerCase() : String;
+}
 
 type Known = Exclude<Value, typeof UNCHANGED>;
 
@@ -86,12 +99,25 @@ function changeTest(site: Site, allows: (before: Known, after: Known) => boolean
   const unknown = site.noBefore === 'fail' ? Outcome.Unreadable : Outcome.Pass;
   return (_, event: ChangeEvent) => {
     if (event.op !== 'update') return Outcome.Pass;
+    if (event.before !== null && isUntouched(event.before.encoded, event.after.encoded, 2 * index)) return Outcome.Pass;
     const after = event.after.value(index);
     if (after === UNCHANGED) return Outcome.Pass;
     const before = event.before === null ? UNCHANGED : event.before.value(index);
     if (before === UNCHANGED) return unknown;
     return allows(before, after) ? Outcome.Pass : Outcome.Fail;
   };
+}
+
+/** Equal bytes of one relation are equal values: most updates leave most columns alone, and nothing has to be read of them. */
+function isUntouched(before: EncodedRow | null, after: EncodedRow | null, at: number): boolean {
+  if (before === null || after === null || before.types !== after.types) return false;
+  const length = lengthOf(after, at);
+  if (length !== lengthOf(before, at) || length === CELL_UNCHANGED) return false;
+  return length < 0 || sameBytes(before.bytes, offsetOf(before, at), after.bytes, offsetOf(after, at), length);
+}
+
+function sameInAnyCase(a: Known, b: Known): boolean {
+  return a === b || (typeof a === 'string' && typeof b === 'string' && a.toLowerCase() === b.toLowerCase());
 }
 
 function sameValue(a: Known, b: Known): boolean {

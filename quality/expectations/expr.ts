@@ -1,6 +1,7 @@
 /** expr: a condition over the change, in the expression language of core/expression.ts. */
 import { compileExpression } from '../../core/expression.ts';
-import { defineExpectation, Outcome } from '../expectation.ts';
+import { defineExpectation } from '../expectation.ts';
+import { Outcome } from '../outcome.ts';
 
 export const expr = defineExpectation({
   name: 'expr',

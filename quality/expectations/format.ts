@@ -1,6 +1,7 @@
 /** format: a text is of a named format. */
-import { cellTest, columnOf, defineExpectation, textTest, typeOf } from '../expectation.ts';
-import { FORMATS } from '../formats.ts';
+import { anyValue } from '../encoded/tests.ts';
+import { cellTests, columnOf, defineExpectation, textTests, typeOf } from '../expectation.ts';
+import { ENCODED_FORMATS, FORMATS } from '../formats.ts';
 
 export const format = defineExpectation({
   name: 'format',
@@ -17,10 +18,9 @@ export const format = defineExpectation({
     } else if (column.type !== 'text' && column.type !== 'other')
       return site.refuse(`${column.name} is ${typeOf(column)}, and formats are for texts`, 'Remove the check, or use between.');
     return {
-      test:
-        column.native === name || column.type === 'date' || column.type === 'timestamp'
-          ? cellTest(site, () => true)
-          : textTest(site, FORMATS[name]),
+      ...(column.native === name || column.type === 'date' || column.type === 'timestamp'
+        ? cellTests(site, () => true, anyValue)
+        : textTests(site, FORMATS[name], ENCODED_FORMATS[name])),
       reason: `is no valid ${name}`,
       columns: [column.index],
     };

@@ -1,9 +1,11 @@
 /** json_schema: a JSON cell, or the whole row as an object, fits a JSON Schema. */
+import { isPadded, unpadded } from '../../core/expression/columns.ts';
 import { decimalText, parseDecimal } from '../../core/expression/decimal.ts';
 import type { Column, Dataset, Row, Value } from '../../core/event.ts';
 import { UNCHANGED } from '../../core/event.ts';
-import { type Bound, defineExpectation, Outcome, type Site, textTest, typeOf } from '../expectation.ts';
+import { type Bound, defineExpectation, type Site, textTests, typeOf } from '../expectation.ts';
 import { type CompiledSchema, compileJsonSchema } from '../json-schemas.ts';
+import { Outcome } from '../outcome.ts';
 
 export const jsonSchema = defineExpectation({
   name: 'json_schema',
@@ -29,7 +31,7 @@ function bindCell(schema: CompiledSchema, site: Site, column: Column & { readonl
   }
   // A text that is no JSON throws here, and so counts as a row that cannot be read.
   return {
-    test: textTest(site, (text) => schema.validate(JSON.parse(text))),
+    ...textTests(site, (text) => schema.validate(JSON.parse(text))),
     reason: 'does not fit its JSON Schema',
     columns: [column.index],
   };
@@ -77,6 +79,8 @@ function jsonValue(column: Column, value: Exclude<Value, typeof UNCHANGED>): unk
     }
     case 'timestamp':
       return value.replace(' ', 'T').replace(/\+00$/, 'Z');
+    case 'text':
+      return isPadded(column) ? unpadded(value) : value;
     default:
       return value;
   }

@@ -1,7 +1,9 @@
 /** length: of texts in code points, of bytes in bytes. */
 import { codePoints } from '../../core/expression/calls.ts';
-import { cellTest, columnOf, defineExpectation, typeOf } from '../expectation.ts';
+import { textLength } from '../encoded/tests.ts';
+import { type Cell, cellTests, columnOf, defineExpectation, typeOf } from '../expectation.ts';
 import { Unreadable } from '../literals.ts';
+import { lengthMax } from '../type-limits.ts';
 
 const count = { type: 'integer', minimum: 0 } as const;
 
@@ -33,10 +35,14 @@ export const length = defineExpectation({
     const bounds = typeof parameters === 'number' ? { min: parameters, max: parameters } : parameters;
     const min = (bounds.min ?? 0) + ('strict_min' in bounds && bounds.strict_min ? 1 : 0);
     const max = (bounds.max ?? Infinity) - ('strict_max' in bounds && bounds.strict_max ? 1 : 0);
+    const longest = lengthMax(column);
+    if (min > longest) return site.refuse(`min is longer than every ${column.native}, so it always fails`, 'Lower it.');
+    if (min === 0 && max >= longest && max < Infinity)
+      return site.refuse(`allows every ${column.native}, so it can never fail`, 'Give it a min above 0, a smaller max, or both.');
     if (min > max) return site.refuse('no length satisfies min and max, so it always fails', 'Exchange or widen them.');
     if (min === 0 && max === Infinity)
       return site.refuse('allows every length, so it can never fail', 'Give it a min above 0, a max, or both.');
-    const test = cellTest(site, (cell) => {
+    const passes = (cell: Cell) => {
       // The code points of a text are at most its code units and at least half of them: mostly no counting is needed.
       if (typeof cell === 'string') {
         if (cell.length < min || (cell.length + 1) >> 1 > max) return false;
@@ -46,7 +52,7 @@ export const length = defineExpectation({
       }
       if (!(cell instanceof Uint8Array)) throw new Unreadable('has no length');
       return cell.length >= min && cell.length <= max;
-    });
+    };
     const reason =
       min === max
         ? `is not ${min} long`
@@ -55,6 +61,6 @@ export const length = defineExpectation({
           : min === 0
             ? `is longer than ${max}`
             : `is not between ${min} and ${max} long`;
-    return { test, reason, columns: [column.index] };
+    return { ...cellTests(site, passes, textLength(min, max)), reason, columns: [column.index] };
   },
 });

@@ -1,6 +1,8 @@
 /** not_null and null: judged from the length of an encoded cell, without decoding it. */
-import { CELL_NULL, CELL_UNCHANGED, type Row, UNCHANGED } from '../../core/event.ts';
-import { columnOf, defineExpectation, Outcome } from '../expectation.ts';
+import { CELL_NULL, UNCHANGED } from '../../core/event.ts';
+import { lengthOf } from '../encoded/cells.ts';
+import { columnOf, defineExpectation } from '../expectation.ts';
+import { Outcome } from '../outcome.ts';
 
 const flag = { const: true, title: 'No parameters' } as const;
 
@@ -11,7 +13,13 @@ export const notNull = defineExpectation({
   schema: { ...flag, description: 'The column has a value in every row.' },
   bind: (_, site) => {
     const { index } = columnOf(site);
-    return { reason: 'is null', columns: [index], test: (row) => (isNull(row, index) ? Outcome.Fail : Outcome.Pass) };
+    const at = 2 * index;
+    return {
+      reason: 'is null',
+      columns: [index],
+      test: (row) => (row.value(index) === null ? Outcome.Fail : Outcome.Pass),
+      encoded: () => (row) => (lengthOf(row, at) === CELL_NULL ? Outcome.Fail : Outcome.Pass),
+    };
   },
 });
 
@@ -23,20 +31,15 @@ export const isNullCheck = defineExpectation({
   bind: (_, site) => {
     const { index, nullable } = columnOf(site);
     if (!nullable) return site.refuse(`always fails: the column cannot be null`, 'Remove the check, or correct the column.');
+    const at = 2 * index;
     return {
       reason: 'is not null',
       columns: [index],
-      test: (row) => (isNull(row, index) || isUnchanged(row, index) ? Outcome.Pass : Outcome.Fail),
+      test: (row) => {
+        const value = row.value(index);
+        return value === null || value === UNCHANGED ? Outcome.Pass : Outcome.Fail;
+      },
+      encoded: () => (row) => (lengthOf(row, at) < 0 ? Outcome.Pass : Outcome.Fail),
     };
   },
 });
-
-function isNull(row: Row, index: number): boolean {
-  const { encoded } = row;
-  return encoded === null ? row.value(index) === null : encoded.cells[encoded.at + 2 * index + 1] === CELL_NULL;
-}
-
-function isUnchanged(row: Row, index: number): boolean {
-  const { encoded } = row;
-  return encoded === null ? row.value(index) === UNCHANGED : encoded.cells[encoded.at + 2 * index + 1] === CELL_UNCHANGED;
-}

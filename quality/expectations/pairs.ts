@@ -1,11 +1,15 @@
 /** pair_equal, pair_greater and sum_equals: columns of one row against each other. */
 import { addDecimals, compareDecimals, decimalOf, parseDecimal, scaleOf, shortUnscaled } from '../../core/expression/decimal.ts';
 import { type Compare, comparison } from '../../core/expression/operators.ts';
-import { Decimal } from '../../core/expression/values.ts';
-import { type ColumnType, type Row, UNCHANGED, type Value } from '../../core/event.ts';
+import { hasTextOrder, isCaseless, isPadded, unpadded } from '../../core/expression/columns.ts';
+import { Decimal, type Operand } from '../../core/expression/values.ts';
+import { type Column, type ColumnType, type Row, UNCHANGED, type Value } from '../../core/event.ts';
 import type { ExpressionType } from '../../core/expression.ts';
-import { type Bound, defineExpectation, Outcome, type Site, typeOf } from '../expectation.ts';
+import { partsOf } from '../encoded/numeric.ts';
+import { pairTest, sumTest } from '../encoded/pairs.ts';
+import { type Bound, defineExpectation, type Site, typeOf } from '../expectation.ts';
 import { Unreadable } from '../literals.ts';
+import { Outcome } from '../outcome.ts';
 
 const column = { type: 'string', minLength: 1 } as const;
 const ignore = {
@@ -30,7 +34,7 @@ export const pairEqual = defineExpectation({
       ignore_row_if: ignore,
     },
   },
-  bind: (parameters, site) => bindPair(parameters, site, 'equal', (order) => order === 0),
+  bind: (parameters, site) => bindPair(parameters, site, 'equal'),
 });
 
 export const pairGreater = defineExpectation({
@@ -56,7 +60,7 @@ export const pairGreater = defineExpectation({
       return site.refuse(`compares ${parameters.column_A} with itself, so it ${outcome}`, 'Name two columns.');
     }
     const orEqual = parameters.or_equal === true;
-    return bindPair(parameters, site, orEqual ? 'greater or equal' : 'greater', (order) => order > 0 || (orEqual && order === 0));
+    return bindPair(parameters, site, orEqual ? 'greater or equal' : 'greater');
   },
 });
 
@@ -66,42 +70,44 @@ type PairParameters = {
   readonly ignore_row_if?: 'both_values_are_missing' | 'either_value_is_missing' | 'neither';
 };
 
-function bindPair(
-  parameters: PairParameters,
-  site: Site,
-  word: 'equal' | 'greater' | 'greater or equal',
-  holds: (order: number) => boolean,
-): Bound | null {
+function bindPair(parameters: PairParameters, site: Site, word: 'equal' | 'greater' | 'greater or equal'): Bound | null {
   if (parameters.column_A === parameters.column_B)
     return site.refuse(`compares ${parameters.column_A} with itself, so it can never fail`, 'Name two columns.');
   const a = site.columnIndex(parameters.column_A, 'column_A');
   const b = site.columnIndex(parameters.column_B, 'column_B');
   const [first, second] = [site.dataset.columns[a ?? -1], site.dataset.columns[b ?? -1]];
   if (a === null || b === null || first === undefined || second === undefined) return null;
-  const compare = pairComparison(first.type, second.type);
-  if (compare === null || (word !== 'equal' && (first.type === 'boolean' || first.type === 'bytes' || first.type === 'json'))) {
+  const compare = pairComparison(first, second);
+  if (compare === null || (word !== 'equal' && !(hasOrder(first) && hasOrder(second)))) {
     return site.refuse(
       `${first.name} is ${typeOf(first)} and ${second.name} is ${typeOf(second)}: they cannot be compared`,
       'Compare columns of one kind, or use an expr.',
     );
   }
   const policy = parameters.ignore_row_if ?? 'both_values_are_missing';
+  const whenOneNull = policy === 'either_value_is_missing' ? Outcome.Pass : Outcome.Fail;
+  const whenBothNull = policy === 'neither' && word !== 'equal' ? Outcome.Fail : Outcome.Pass;
+  const [equal, greater] = [word !== 'greater', word !== 'equal'];
+  const valuesOnly = [first, second].some((side) => isPadded(side) || isCaseless(side));
   return {
     columns: [a, b],
     reason: `${first.name} is not ${word === 'equal' ? 'equal to' : word === 'greater' ? 'greater than' : 'greater than or equal to'} ${second.name}`,
+    encoded: (types) => pairTest({ columns: [a, b], equal, greater, whenOneNull, whenBothNull, valuesOnly }, types),
     test: (row) => {
       const x = row.value(a);
       const y = row.value(b);
       if (x === UNCHANGED || y === UNCHANGED) return Outcome.Pass;
-      if (x === null || y === null) {
-        if (policy === 'either_value_is_missing' || (policy === 'both_values_are_missing' && x === y)) return Outcome.Pass;
-        return word === 'equal' && x === y ? Outcome.Pass : Outcome.Fail;
-      }
+      if (x === null || y === null) return x === y ? whenBothNull : whenOneNull;
       const order = compare(x, y);
       if (Number.isNaN(order)) return Outcome.Unreadable;
-      return holds(order) ? Outcome.Pass : Outcome.Fail;
+      return (equal && order === 0) || (greater && order > 0) ? Outcome.Pass : Outcome.Fail;
     },
   };
+}
+
+/** Numbers, moments, times of day without a zone, and texts. */
+function hasOrder(column: Column): boolean {
+  return KINDS[column.type] === 'string' ? hasTextOrder(column) : column.type !== 'boolean' && column.type !== 'bytes';
 }
 
 const KINDS: Readonly<Record<ColumnType, ExpressionType>> = {
@@ -118,10 +124,10 @@ const KINDS: Readonly<Record<ColumnType, ExpressionType>> = {
   bytes: 'bytes',
 };
 
-function pairComparison(a: ColumnType, b: ColumnType): Compare | null {
-  const compare = comparison(KINDS[a], KINDS[b]);
+function pairComparison(a: Column, b: Column): Compare | null {
+  const types = new Set([a.type, b.type]);
   // An exact decimal beside a float: as decimals, since the float's own text is exact enough to be one.
-  if (compare === null && new Set([a, b]).has('decimal') && new Set([a, b]).has('float')) {
+  if (types.has('decimal') && types.has('float')) {
     return (x, y) => {
       const left = decimalOf(x as string | number);
       const right = decimalOf(y as string | number);
@@ -129,7 +135,15 @@ function pairComparison(a: ColumnType, b: ColumnType): Compare | null {
       return compareDecimals(left, right);
     };
   }
+  const compare = comparison(KINDS[a.type], KINDS[b.type]);
+  if (isCaseless(a) || isCaseless(b)) return compare === null ? null : (x, y) => compare(textOf(x).toLowerCase(), textOf(y).toLowerCase());
+  if (isPadded(a) || isPadded(b)) return compare === null ? null : (x, y) => compare(unpadded(textOf(x)), unpadded(textOf(y)));
   return compare;
+}
+
+function textOf(value: Operand): string {
+  if (typeof value !== 'string') throw new Unreadable('not a text');
+  return value;
 }
 
 export const sumEquals = defineExpectation({
@@ -174,9 +188,16 @@ export const sumEquals = defineExpectation({
     const added = parameters.column_list.length;
     const withinTolerance = tolerance.unscaled === 0n ? null : tolerance;
     const canBeShort = withinTolerance === null && wanted === null && indices.length <= 8;
+    const whenAllNull = policy === 'never' ? Outcome.Fail : Outcome.Pass;
+    const whenSomeNull = policy === 'any_value_is_missing' ? Outcome.Pass : Outcome.Fail;
+    const [amount, difference] = [partsOf(String(total ?? 0).trim()), partsOf(String(parameters.tolerance ?? 0).trim())];
     return {
       columns: indices,
       reason: `${parameters.column_list.join(' and ')} do not add up to ${totalColumn ?? total}`,
+      encoded: (types) =>
+        amount === null || difference === null
+          ? null
+          : sumTest({ columns: indices, added, total: amount, tolerance: difference, whenSomeNull, whenAllNull }, types),
       test: (row) => {
         if (canBeShort) {
           const outcome = shortSum(row, indices, added);
@@ -192,10 +213,7 @@ export const sumEquals = defineExpectation({
           else if (place < added) sum = addDecimals(sum, decimalOfCell(value));
           else expected = decimalOfCell(value);
         }
-        if (missing > 0) {
-          if (policy === 'any_value_is_missing' || (policy === 'all_values_are_missing' && missing === indices.length)) return Outcome.Pass;
-          return Outcome.Fail;
-        }
+        if (missing > 0) return missing === indices.length ? whenAllNull : whenSomeNull;
         if (withinTolerance === null) return compareDecimals(sum, expected) === 0 ? Outcome.Pass : Outcome.Fail;
         const difference = addDecimals(sum, new Decimal(-expected.unscaled, expected.scale));
         const distance = difference.unscaled < 0n ? new Decimal(-difference.unscaled, difference.scale) : difference;

@@ -1,9 +1,15 @@
 /** match_regex and match_like with their negative and list forms: searched in texts, in linear time. */
 import { compileRegex } from '../../core/expression/regex.ts';
-import { type Bound, columnOf, defineExpectation, type Site, textTest, typeOf } from '../expectation.ts';
+import type { RegexTable } from '../../core/expression/regex-table.ts';
+import { textMatches } from '../encoded/tests.ts';
+import { type Bound, columnOf, defineExpectation, type Site, textTests, typeOf } from '../expectation.ts';
 import { compileLike } from '../like.ts';
 
-type Matcher = (text: string) => boolean;
+interface Matcher {
+  readonly test: (text: string) => boolean;
+  /** The same for texts of ASCII; null where there is none. */
+  readonly table: RegexTable | null;
+}
 
 const pattern = { type: 'string', title: 'Pattern' } as const;
 const REGEX = 'a regex in RE2 syntax, searched anywhere in the value (write ^…$ for the whole of it)';
@@ -92,7 +98,7 @@ function regexes(patterns: readonly string[], site: Site, list: boolean): Matche
     if (isTrivial(text))
       return site.refuse('the regex matches every text', 'Write what the value has to look like, or remove the check.', ...at);
     const regex = compileRegex(text);
-    return 'refused' in regex ? site.refuse(regex.refused, regex.fix, ...at) : regex.test;
+    return 'refused' in regex ? site.refuse(regex.refused, regex.fix, ...at) : regex;
   });
 }
 
@@ -107,7 +113,7 @@ function likes(patterns: readonly string[], site: Site, list: boolean): Matcher[
     if (/^%+$/.test(text))
       return site.refuse('the pattern matches every text', 'Write what the value has to look like, or remove the check.', ...at);
     const like = compileLike(text);
-    return 'refused' in like ? site.refuse(like.refused, like.fix, ...at) : like.test;
+    return 'refused' in like ? site.refuse(like.refused, like.fix, ...at) : like;
   });
 }
 
@@ -127,12 +133,14 @@ function bindPatterns(site: Site, matchers: readonly Matcher[] | null, on: 'any'
   }
   if (matchers === null) return null;
   const [only, ...more] = matchers;
-  const matches: Matcher =
+  const matches =
     only !== undefined && more.length === 0
-      ? only
+      ? only.test
       : on === 'all'
-        ? (text) => matchers.every((matcher) => matcher(text))
-        : (text) => matchers.some((matcher) => matcher(text));
+        ? (text: string) => matchers.every((matcher) => matcher.test(text))
+        : (text: string) => matchers.some((matcher) => matcher.test(text));
+  const tables = matchers.flatMap(({ table }) => (table === null ? [] : [table]));
+  const encoded = tables.length === matchers.length ? textMatches(tables, on, negative) : undefined;
   const which =
     matchers.length === 1
       ? 'the pattern'
@@ -140,7 +148,7 @@ function bindPatterns(site: Site, matchers: readonly Matcher[] | null, on: 'any'
         ? `all of the ${matchers.length} patterns`
         : `any of the ${matchers.length} patterns`;
   return {
-    test: negative ? textTest(site, (text) => !matches(text)) : textTest(site, matches),
+    ...textTests(site, negative ? (text) => !matches(text) : matches, encoded),
     reason: negative
       ? `matches ${matchers.length === 1 ? 'the forbidden pattern' : `one of the ${matchers.length} forbidden patterns`}`
       : `does not match ${which}`,

@@ -1,9 +1,14 @@
 /** in_set and not_in_set: typed equality with the column, so that 1 and 1.0 are one decimal, and '1' is no number. */
-import { decimalText, parseDecimal } from '../../core/expression/decimal.ts';
-import { microsOf } from '../../core/expression/timestamp.ts';
+import { hasTextOrder, isCaseless, isPadded, unpadded } from '../../core/expression/columns.ts';
+import { decimalText, isDecimal, parseDecimal } from '../../core/expression/decimal.ts';
+import { microsOf, timeOfDay } from '../../core/expression/timestamp.ts';
 import type { Column } from '../../core/event.ts';
-import { type Bound, type Cell, cellTest, columnOf, defineExpectation, type Site, typeOf } from '../expectation.ts';
+import type { EncodedCells } from '../encoded/cells.ts';
+import { booleanIs, momentsIn, numbersIn, textIn, timesIn, uuidIn } from '../encoded/tests.ts';
+import { type Bound, type Cell, cellTests, columnOf, defineExpectation, type Site, typeOf } from '../expectation.ts';
+import { FORMATS } from '../formats.ts';
 import { Unreadable } from '../literals.ts';
+import { holdsNumber, holdsText, lengthMax, limitsOf } from '../type-limits.ts';
 
 const values = { type: 'array', title: 'Values', items: { type: ['string', 'number', 'boolean'] } } as const;
 
@@ -29,7 +34,7 @@ function bindSet(members: readonly (string | number | boolean)[], site: Site, in
   const canonical = canonicalizer(column);
   if (canonical === null)
     return site.refuse(`${column.name} is ${typeOf(column)}, whose values cannot be listed`, 'Use json_schema, or an expr.');
-  const set = new Set<string | number | bigint | boolean>();
+  const set = new Set<Member>();
   let valid = true;
   for (const [index, member] of members.entries()) {
     const value = canonical.member(member);
@@ -47,18 +52,44 @@ function bindSet(members: readonly (string | number | boolean)[], site: Site, in
     );
   }
   const { cell: of } = canonical;
-  const test = cellTest(site, (cell) => set.has(of(cell)) === inside);
   return {
-    test,
+    ...cellTests(site, (cell) => set.has(of(cell)) === inside, encodedIn(column, [...set], inside)),
     columns: [column.index],
     reason: inside ? `is not in the set of ${set.size} allowed values` : `is in the set of ${set.size} forbidden values`,
   };
 }
 
+function encodedIn(column: Column, members: readonly Member[], inside: boolean): EncodedCells | undefined {
+  const texts = members.filter((member) => typeof member === 'string');
+  switch (column.type) {
+    case 'boolean':
+      return booleanIs(members.includes(true) === inside);
+    case 'integer':
+    case 'decimal':
+      return members.some((member) => !isDecimal(String(member))) ? undefined : numbersIn(members.map(String), inside);
+    case 'timestamp':
+    case 'date':
+      return momentsIn(
+        members.filter((member) => typeof member === 'bigint'),
+        inside,
+      );
+    case 'time':
+      return hasTextOrder(column) ? timesIn(texts, inside) : undefined;
+    case 'text':
+      if (isCaseless(column)) return undefined;
+      return column.native === 'uuid' ? uuidIn(texts, inside) : textIn(texts, inside);
+    default:
+      return undefined;
+  }
+}
+
+/** Equal values of a column are the same JavaScript value. */
+type Member = string | number | bigint | boolean;
+
 interface Canonical {
   /** A value of the rule file, or null where the column has no such value. */
-  readonly member: (value: string | number | boolean) => string | number | bigint | boolean | null;
-  readonly cell: (cell: Cell) => string | number | bigint | boolean;
+  readonly member: (value: string | number | boolean) => Member | null;
+  readonly cell: (cell: Cell) => Member;
   readonly fix: string;
 }
 
@@ -68,14 +99,14 @@ function canonicalizer(column: Column): Canonical | null {
     case 'boolean':
       return { member: (value) => (typeof value === 'boolean' ? value : null), cell: booleanOf, fix: 'Write true or false.' };
     case 'integer':
-      return { member: wholeNumber, cell: numberOf, fix: 'Write a whole number.' };
+      return { member: (value) => within(column, wholeNumber(value)), cell: numberOf, fix: `Write a whole number${rangeOf(column)}.` };
     case 'float':
       return { member: (value) => (typeof value === 'number' ? value : null), cell: numberOf, fix: 'Write a number.' };
     case 'decimal':
       return {
-        member: (value) => (typeof value === 'boolean' ? null : normalDecimal(String(value).trim())),
+        member: (value) => (typeof value === 'boolean' ? null : within(column, normalDecimal(String(value).trim()))),
         cell: decimalOf,
-        fix: 'Write a number.',
+        fix: `Write a number${rangeOf(column)}.`,
       };
     case 'timestamp':
     case 'date':
@@ -84,14 +115,51 @@ function canonicalizer(column: Column): Canonical | null {
         cell: microsOfCell,
         fix: "Write it as '2026-11-24' or '2026-11-24T13:45:00Z'.",
       };
-    case 'text':
     case 'time':
+      if (!hasTextOrder(column)) return { member: textMember, cell: textOf, fix: 'Put it in quotes.' };
+      return {
+        member: (value) => (typeof value === 'string' ? timeOfDay(value) : null),
+        cell: textOf,
+        fix: "Write it as '17:00' or '17:00:00.5'.",
+      };
+    case 'text':
+      return ofTexts(column);
     case 'other':
-      return { member: (value) => (typeof value === 'string' ? value : null), cell: textOf, fix: 'Put it in quotes.' };
+      return { member: textMember, cell: textOf, fix: 'Put it in quotes.' };
     case 'json':
     case 'bytes':
       return null;
   }
+}
+
+function ofTexts(column: Column): Canonical {
+  if (column.native === 'uuid') {
+    const member = (value: unknown) => (typeof value === 'string' && FORMATS.uuid(value) ? value.toLowerCase() : null);
+    return { member, cell: textOf, fix: 'Write it as a uuid, in quotes.' };
+  }
+  const longest = lengthMax(column);
+  const fix = longest === Infinity ? 'Put it in quotes.' : `Put it in quotes, in at most ${longest} characters.`;
+  const padded = isPadded(column);
+  const member = (value: string | number | boolean) => {
+    const text = typeof value !== 'string' ? null : padded ? unpadded(value) : value;
+    return text !== null && holdsText(column, text) ? text : null;
+  };
+  if (!isCaseless(column)) return { member, cell: textOf, fix };
+  return { member: (value) => member(value)?.toLowerCase() ?? null, cell: (cell) => textOf(cell).toLowerCase(), fix };
+}
+
+function textMember(value: string | number | boolean): string | null {
+  return typeof value === 'string' ? value : null;
+}
+
+/** Null for a number that no cell of the column can be. */
+function within<T extends string | number | bigint>(column: Column, value: T | null): T | null {
+  return value !== null && holdsNumber(column, String(value)) ? value : null;
+}
+
+function rangeOf(column: Column): string {
+  const limits = limitsOf(column);
+  return limits === null ? '' : ` that ${column.native} holds`;
 }
 
 function wholeNumber(value: string | number | boolean): number | bigint | null {

@@ -50,7 +50,7 @@ export function nativeType(name: string): NativeType {
   const match = /^([^([]*?) ?(?:\(([\d, -]*)\))?( with(?:out)? time zone)?((?:\[\d*\])*)$/.exec(text);
   if (match === null) return { base: text, modifiers: [], suffix: '' };
   const [, word = '', numbers = '', zone = '', suffix = ''] = match;
-  const base = zone === '' ? (ALIASES[word] ?? word) : word + zone;
+  const base = zone !== '' ? word + zone : Object.hasOwn(ALIASES, word) ? (ALIASES[word] ?? word) : word;
   const modifiers = numbers === '' ? [] : numbers.split(',').map(Number);
   return { base, modifiers, suffix };
 }

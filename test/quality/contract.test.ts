@@ -1,6 +1,8 @@
 /** Rule files: what is refused at load, how it is said, and that all of it is said at once. */
 import { readFileSync } from 'node:fs';
+import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
+import { compileContract } from '../../quality/compile.ts';
 import { parseContract } from '../../quality/contract.ts';
 import { GREAT_EXPECTATIONS } from '../../quality/great-expectations.ts';
 import { SCHEMA_FILE, schemaText } from '../../quality/write-schema.ts';
@@ -83,11 +85,98 @@ describe('text that is no rule file', () => {
   });
 });
 
+test('no rule file makes the reader throw, and each of its errors has a place and a fix', () => {
+  const names = [
+    'columns',
+    'checks',
+    'id',
+    'status',
+    'total',
+    'between',
+    'in_set',
+    'min',
+    'where',
+    'on_fail',
+    'expect',
+    'kwargs',
+    'column',
+    'constructor',
+    '__proto__',
+    'toString',
+  ];
+  const sections = [
+    'schema',
+    'source',
+    'defaults',
+    'breaker',
+    'quarantine',
+    'evolution',
+    'transitions',
+    'sum_equals',
+    'json_schema',
+    'expr',
+    'match_regex',
+    'null',
+    'ops',
+  ];
+  const word = fc.constantFrom(
+    ...names,
+    ...sections,
+    'expect_column_values_to_be_between',
+    'value_set',
+    'open_when',
+    'record_schema',
+    'mean',
+    'unique',
+  );
+  const { tree } = fc.letrec<{ tree: unknown }>((tie) => ({
+    tree: fc.oneof(
+      { maxDepth: 5, withCrossShrink: true },
+      fc.oneof(word, fc.constantFrom<unknown>(null, true, 0, -1, 1.5, '', 'after.total > 0', '^a', '17:00', 'halt', '2026-01-01')),
+      fc.array(tie('tree'), { maxLength: 3 }),
+      fc.dictionary(word, tie('tree'), { maxKeys: 4 }),
+    ),
+  }));
+  const file = fc.record({
+    columns: fc.dictionary(word, fc.array(tree, { maxLength: 3 }), { maxKeys: 3 }),
+    checks: fc.array(tree, { maxLength: 4 }),
+    more: fc.dictionary(word, tree, { maxKeys: 3 }),
+  });
+  let refused = 0;
+  fc.assert(
+    fc.property(file, ({ more, ...parts }) => {
+      const head = { apiVersion: 'quality/v1', kind: 'DatasetRules', dataset: 'shop.public.orders' };
+      const parsed = parseContract(JSON.stringify({ ...head, ...parts, ...more }, null, 1), FILE);
+      const problems = 'problems' in parsed ? parsed.problems : parsed.contract.warnings;
+      if ('problems' in parsed) refused++;
+      for (const { path, message, fix } of problems) {
+        expect(path).toMatch(/^datasets\/orders\.yaml:\d+:\d+/);
+        expect([message.length > 0, fix.length > 0, `${message}${fix}`.includes('undefined')]).toEqual([true, true, false]);
+      }
+      if ('contract' in parsed) compileContract(parsed.contract, orders);
+    }),
+    { numRuns: 400 },
+  );
+  expect(refused).toBeGreaterThan(200);
+});
+
 describe('rules that can never fail, or always do, are refused', () => {
   test.each([
     ['columns: { total: [{ between: {} }] }', 'it is empty'],
     ['columns: { total: [{ between: { strict_min: true } }] }', 'never fail'],
     ['columns: { items: [{ between: { min: -2147483648, max: 2147483647 } }] }', 'never fail'],
+    ['columns: { items: [{ between: { min: -3000000000 } }] }', 'never fail'],
+    ['columns: { items: [{ between: { min: 2147483648 } }] }', 'always fails'],
+    ["columns: { id: [{ between: { min: '1e400' } }] }", 'always fails'],
+    ['columns: { small: [{ between: { max: -32769 } }] }', 'always fails'],
+    ["columns: { id: [{ between: { max: '9223372036854775807' } }] }", 'never fail'],
+    ["columns: { id: [{ between: { min: '9223372036854775807', strict_min: true } }] }", 'always fails'],
+    ['columns: { total: [{ between: { min: 10000000000 } }] }', 'always fails'],
+    ["columns: { opens: [{ between: { min: '17:00', max: '09:00' } }] }", 'always fails'],
+    ['columns: { label: [{ length: { max: 8 } }] }', 'never fail'],
+    ['columns: { label: [{ length: { min: 9 } }] }', 'always fails'],
+    ['columns: { body: [{ type: text }] }', 'never fail'],
+    ['columns: { body: [{ type: [integer, text] }] }', 'never fail'],
     ['columns: { total: [{ between: { min: 5, max: 1 } }] }', 'always fails'],
     ['columns: { total: [{ between: { min: 1, max: 1, strict_min: true } }] }', 'always fails'],
     ['columns: { status: [{ length: { min: 0 } }] }', 'never fail'],
@@ -105,6 +194,10 @@ describe('rules that can never fail, or always do, are refused', () => {
     ['checks: [{ pair_equal: { column_A: net, column_B: net } }]', 'never fail'],
     ['checks: [{ pair_greater: { column_A: net, column_B: net } }]', 'always fails'],
     ["checks: [{ expr: '1 < 2' }]", 'the same of every row'],
+    ["checks: [{ expr: 'after.total > 0 || true' }]", 'the same of every row'],
+    ["checks: [{ expr: 'after.total > 0 && 1 > 2' }]", 'the same of every row'],
+    ["checks: [{ expr: 'after.total == after.total' }]", 'with itself'],
+    ["columns: { id: [{ not_null: true, where: 'after.total > 0 || 1 < 2' }] }", 'the same for every row'],
     ["columns: { id: [{ not_null: true, where: 'true' }] }", 'the same for every row'],
     ["columns: { total: [{ expr: 'after.total = 3' }] }", '"=" is not part of the language'],
   ])('%s', (body, message) => {
@@ -185,6 +278,21 @@ describe('types', () => {
     ['columns: { total: [{ length: 3 }] }', 'no length'],
     ['columns: { total: [{ in_set: [abc] }] }', 'is no value of total'],
     ['columns: { id: [{ in_set: [1.5] }] }', 'is no value of id'],
+    ['columns: { items: [{ not_in_set: [2147483648] }] }', 'is no value of items'],
+    ['columns: { total: [{ in_set: [1.234] }] }', 'is no value of total'],
+    ['columns: { total: [{ in_set: [10000000000] }] }', 'is no value of total'],
+    ['columns: { label: [{ in_set: [far too long] }] }', 'is no value of label'],
+    ['columns: { ref: [{ in_set: [abc] }] }', 'is no value of ref'],
+    ["columns: { opens: [{ in_set: ['9 am'] }] }", 'is no value of opens'],
+    ["columns: { created_at: [{ in_set: ['2026-02-30'] }] }", 'is no value of created_at'],
+    ["columns: { opens: [{ between: { min: 'early' } }] }", 'no time of day'],
+    ["columns: { zoned: [{ between: { min: '09:00' } }] }", 'in no order'],
+    ['columns: { place: [{ between: { min: a } }] }', 'no order'],
+    ['checks: [{ pair_greater: { column_A: place, column_B: status } }]', 'cannot be compared'],
+    ['checks: [{ pair_greater: { column_A: status, column_B: body } }]', 'cannot be compared'],
+    ['checks: [{ pair_greater: { column_A: zoned, column_B: opens } }]', 'cannot be compared'],
+    ['checks: [{ expr: \'after.place > "(1,2)"\' }]', 'not in the order of its values'],
+    ['columns: { items: [{ transitions: { 1: [], two: [] } }] }', 'is no value of items'],
     ['columns: { total: [{ format: email }] }', 'formats are for texts'],
     ['columns: { total: [{ type: text }] }', 'never text'],
     ['columns: { risk: [{ json_schema: { type: object } }] }', 'holds no JSON'],
@@ -208,8 +316,7 @@ describe('types', () => {
   });
 });
 
-test('a check that compares with old rows is warned about where the source sends none', async () => {
-  const { compileContract } = await import('../../quality/compile.ts');
+test('a check that compares with old rows is warned about where the source sends none', () => {
   const compiled = compileContract(contractOf('columns: { id: [immutable], status: [immutable] }'), orders, { oldRows: 'key' });
   if (Array.isArray(compiled)) throw new Error('refused');
   expect(lines(compiled.warnings)).toEqual([
@@ -249,6 +356,29 @@ describe('Great Expectations', () => {
       const body = `checks: ${JSON.stringify([{ expect: name, kwargs: { ...column, ...Object.fromEntries(takes) } }])}`;
       expect([name, ...problemsOf(body).filter(({ severity }) => severity === 'error')]).toEqual([name]);
     }
+  });
+  test('kwargs that are missing, or null, are told by their names', () => {
+    const known = new Set(GREAT_EXPECTATIONS);
+    const without = (name: string, kwargs: object) => messages(`checks: ${JSON.stringify([{ expect: name, kwargs }])}`);
+    for (const name of known) {
+      const column = name.includes('_pair_') || name.includes('multicolumn') ? {} : { column: 'status' };
+      for (const kwargs of [column, { ...column, ...Object.fromEntries(Object.keys(columnKwargs).map((key) => [key, null])) }]) {
+        // Bounds may all be left out as far as their names go: then the check says that it has none.
+        expect([name, without(name, kwargs).every((message) => message.length > 10)]).toEqual([name, true]);
+      }
+    }
+    expect(without('expect_column_values_to_be_in_set', { column: 'status' })).toEqual([
+      'expect_column_values_to_be_in_set needs "value_set"',
+    ]);
+    expect(without('expect_column_values_to_be_in_set', { column: 'status', value_set: null })).toEqual([
+      'expect_column_values_to_be_in_set needs "value_set"',
+    ]);
+    expect(without('expect_column_pair_values_to_be_equal', {})).toEqual([
+      'expect_column_pair_values_to_be_equal needs "column_A"',
+      'expect_column_pair_values_to_be_equal needs "column_B"',
+    ]);
+    expect(without('expect_constructor', {})).toEqual([expect.stringContaining('is not among the checks')]);
+    expect(without('constructor', {})).toContain('constructor is not among the checks of single rows that this version has');
   });
   test('an expectation does what its check does', async () => {
     const contract = contractOf(

@@ -1,7 +1,7 @@
 /** Each check of one column against a naive reading of what it promises. */
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
-import { CURRENCIES } from '../../quality/codes.ts';
+import { COUNTRIES_2, COUNTRIES_3, CURRENCIES } from '../../quality/codes.ts';
 import { UNCHANGED, type Value } from '../../core/event.ts';
 import { type Cells, insert, removed, rule, truncated, update } from './support.ts';
 
@@ -119,9 +119,9 @@ describe('between', () => {
       fc.property(near, near, near, strict, (a, b, value, { strict_min, strict_max }) => {
         fc.pre(a !== b);
         const [min, max] = a < b ? [a, b] : [b, a];
-        const check = rule('total', { between: { min: text(min), max: text(max), strict_min, strict_max } });
+        const check = rule('amount', { between: { min: text(min), max: text(max), strict_min, strict_max } });
         for (const at of [value, min, max, min + 1n, max - 1n])
-          expect(check(cell('total', text(at)))).toBe(holds(at, min, max, strict_min, strict_max));
+          expect(check(cell('amount', text(at)))).toBe(holds(at, min, max, strict_min, strict_max));
       }),
       RUNS,
     );
@@ -143,6 +143,9 @@ describe('between', () => {
   });
 
   test('whole numbers against bounds with a fraction', () => {
+    const beyond = rule('id', { between: { max: '9007199254740990.5', strict_max: true } });
+    expect([9007199254740990, 9007199254740991, 9007199254740992n].map((id) => beyond(cell('id', id)))).toEqual([true, false, false]);
+    expect(rule('id', { between: { min: '-1e18', max: '1.5e18' } })(cell('id', 7))).toBe(true);
     const check = rule('id', { between: { min: 0.5, max: '9007199254740993.5' } });
     expect([0, 1, 9007199254740993n, 9007199254740994n].map((id) => check(cell('id', id)))).toEqual([false, true, true, false]);
   });
@@ -209,6 +212,79 @@ test('length counts code points of texts and bytes of bytes', () => {
   );
 });
 
+describe('times of day', () => {
+  const clock = fc.integer({ min: 0, max: 86_399 });
+  const text = (seconds: number, cut = false) => {
+    const parts = [Math.floor(seconds / 3600), Math.floor(seconds / 60) % 60, seconds % 60].map((part) => String(part).padStart(2, '0'));
+    return (cut && seconds % 60 === 0 ? parts.slice(0, 2) : parts).join(':');
+  };
+  test('are compared as times, however the rule writes them', () => {
+    fc.assert(
+      fc.property(clock, clock, clock, (a, b, value) => {
+        fc.pre(a !== b);
+        const [min, max] = a < b ? [a, b] : [b, a];
+        const check = rule('opens', { between: { min: text(min, true), max: text(max, true) } });
+        for (const at of [value, min, max]) expect(check(cell('opens', text(at)))).toBe(at >= min && at <= max);
+        expect(check(cell('opens', `${text(max)}.000001`))).toBe(false);
+        expect(rule('opens', { in_set: [text(min, true)] })(cell('opens', text(value)))).toBe(value === min);
+      }),
+      RUNS,
+    );
+    const office = rule('opens', { between: { min: '09:00', max: '17:00' } });
+    expect(['08:59:59.999999', '09:00:00', '17:00:00', '17:00:00.5', '24:00:00'].map((at) => office(cell('opens', at)))).toEqual([
+      false,
+      true,
+      true,
+      false,
+      false,
+    ]);
+  });
+  test('with a zone they can be listed, as the column writes them', () => {
+    expect(rule('zoned', { in_set: ['09:00:00+02'] })(cell('zoned', '09:00:00+02'))).toBe(true);
+  });
+});
+
+describe('texts whose type compares in its own way', () => {
+  test('the spaces that fill up a char(n) are none of its text', () => {
+    const padded = fc.string({ unit: fc.constantFrom('a', 'b', ' '), maxLength: 6 });
+    fc.assert(
+      fc.property(padded, padded, (text, member) => {
+        const plain = text.replace(/ +$/, '');
+        const event = cell('code', text.padEnd(6));
+        expect(rule('code', { in_set: [member] })(event)).toBe(plain === member.replace(/ +$/, ''));
+        expect(rule('code', { match_regex: '^[ab ]{2}$' })(event)).toBe(/^[ab ]{2}$/.test(plain));
+        expect(rule('code', { match_like: '%b' })(event)).toBe(plain.endsWith('b'));
+        expect(rule('code', { length: 2 })(event)).toBe(plain.length === 2);
+        const row = insert({ code: text.padEnd(6), status: member });
+        expect(rule(null, { pair_equal: { column_A: 'code', column_B: 'status' } })(row)).toBe(plain === member.replace(/ +$/, ''));
+        expect(rule(null, { json_schema: { properties: { code: { const: 'a' } } } })(row)).toBe(plain === 'a');
+      }),
+      { numRuns: 40 },
+    );
+    expect(rule('code', { format: 'currency' })(cell('code', 'EUR   '))).toBe(true);
+    const steps = rule('code', { transitions: { new: ['paid'], paid: [] } });
+    expect([steps(update({ code: 'new   ' }, { code: 'paid  ' })), steps(update({ code: 'paid  ' }, { code: 'new   ' }))]).toEqual([
+      true,
+      false,
+    ]);
+  });
+  test('citext is equal in any case; patterns are matched as they are written', () => {
+    const same = (check: unknown) => ['NEW', 'new', 'nEw', 'other'].map((nick) => rule('nick', check)(cell('nick', nick)));
+    expect(same({ in_set: ['New'] })).toEqual([true, true, true, false]);
+    expect(same({ not_in_set: ['neW'] })).toEqual([false, false, false, true]);
+    expect(same({ between: { min: 'NEV', max: 'new' } })).toEqual([true, true, true, false]);
+    expect(same({ match_regex: '^new$' })).toEqual([false, true, false, false]);
+    expect(rule('nick', 'immutable')(update({ nick: 'a' }, { nick: 'A' }))).toBe(true);
+    expect(rule('nick', { transitions: { a: ['b'], b: [] } })(update({ nick: 'A' }, { nick: 'B' }))).toBe(true);
+    expect(rule(null, { pair_equal: { column_A: 'nick', column_B: 'status' } })(insert({ nick: 'A', status: 'a' }))).toBe(true);
+    expect(rule(null, { expr: 'after.nick == "A" && after.nick in ["a", "b"]' })(insert({ nick: 'a' }))).toBe(true);
+  });
+  test('a uuid is listed in any case', () => {
+    const check = rule('ref', { in_set: ['6F9619FF-8B86-D011-B42D-00C04FC964FF'] });
+    expect(check(cell('ref', '6f9619ff-8b86-d011-b42d-00c04fc964ff'))).toBe(true);
+  });
+});
+
 describe('patterns', () => {
   test('a regex is searched, in either engine', () => {
     const check = rule('status', { match_regex: 'b+c' });
@@ -242,6 +318,12 @@ describe('patterns', () => {
   });
 });
 
+/** Texts of a German IBAN's form whose check digits are these, and which are right mod 97. */
+function ibansWith(digits: string): string[] {
+  const found = Array.from({ length: 200 }, (_, n) => `DE${digits}${String(n).padStart(18, '0')}`);
+  return found.filter((text) => BigInt(`${text.slice(4)}1314${digits}`) % 97n === 1n).slice(0, 2);
+}
+
 describe('format', () => {
   const cases: Record<string, { good: readonly string[]; bad: readonly string[] }> = {
     uuid: {
@@ -249,7 +331,18 @@ describe('format', () => {
       bad: ['', '6f9619ff8b86d011b42d00c04fc964ff', '{6f9619ff-8b86-d011-b42d-00c04fc964ff}', '6f9619ff-8b86-d011-b42d-00c04fc964fg'],
     },
     email: {
-      good: ['a@b.org', `a@${'b'.repeat(63)}.org`, 'a@1.b2', 'first.last+tag@sub.example.com', 'ü@bücher.example', "o'neil@example.org"],
+      good: [
+        'a@b.org',
+        `a@${'b'.repeat(63)}.org`,
+        `${'a'.repeat(64)}@b.org`,
+        'a@1.b2',
+        'a@b.1-2',
+        'first.last+tag@sub.example.com',
+        'ü@bücher.example',
+        "o'neil@example.org",
+        '!#$%&*+/=?^_`{|}~-@b.org',
+        'a@xn--bcher-kva.example',
+      ],
       bad: [
         '',
         'a',
@@ -267,24 +360,177 @@ describe('format', () => {
         `a@${'b'.repeat(64)}.org`,
         'a@b.1',
         'a@b@c.org',
+        `${'a'.repeat(65)}@b.org`,
+        `a@${'b.'.repeat(126)}org`,
+        'a\u00a0b@c.org',
+        'a@b\u3000c.org',
+        '"a b"@c.org',
+        'a@[10.0.0.1]',
+        'a@b_c.org',
+        'Ann <a@b.org>',
+        'a@b.org\n',
       ],
     },
-    ipv4: { good: ['0.0.0.0', '255.255.255.255'], bad: ['', '256.0.0.1', '1.2.3', '01.2.3.4', '1.2.3.4.5', '1.2.3.4 '] },
+    ipv4: {
+      good: ['0.0.0.0', '255.255.255.255', '10.0.200.9'],
+      bad: [
+        '',
+        '256.0.0.1',
+        '1.2.3',
+        '01.2.3.4',
+        '1.2.3.4.5',
+        '1.2.3.4 ',
+        '1.2.3.',
+        '1..3.4',
+        '1.2.3.-4',
+        '1.2.3.4/24',
+        '0x1.2.3.4',
+        '１.2.3.4',
+        '1.2.3.4\n',
+      ],
+    },
     ipv6: {
-      good: ['::', '::1', '2001:db8::1', '1:2:3:4:5:6:7:8', '::ffff:1.2.3.4', '1:2:3:4:5:6:1.2.3.4'],
-      bad: ['', ':', ':::', '1:2:3:4:5:6:7', '1::2::3', '12345::', 'fe80::1%eth0', '1:2:3:4:5:6:7:8::', '::1.2.3', '1.2.3.4::'],
+      good: [
+        '::',
+        '::1',
+        '2001:db8::1',
+        '1::',
+        '1:2:3:4:5:6:7::',
+        '::2:3:4:5:6:7:8',
+        'ABCD:EF01:2345:6789:abcd:ef01:2345:6789',
+        '64:ff9b::192.0.2.33',
+        '1:2:3:4:5:6:7:8',
+        '::ffff:1.2.3.4',
+        '1:2:3:4:5:6:1.2.3.4',
+      ],
+      bad: [
+        '',
+        ':',
+        ':::',
+        '1:2:3:4:5:6:7',
+        '1::2::3',
+        '12345::',
+        'fe80::1%eth0',
+        '1:2:3:4:5:6:7:8::',
+        '::1.2.3',
+        '1.2.3.4::',
+        '::1.2.3.256',
+        '1:2:3:4:5:6:7:1.2.3.4',
+        ':1:2:3:4:5:6:7',
+        '1:2:3:4:5:6:7:',
+        '::1 ',
+        '[::1]',
+        '::/64',
+        '1:2:3:4:5:6:7:8:9',
+        'g::',
+      ],
     },
     uri: {
-      good: ['https://example.org/a?b=c#d', 'mailto:a@b.org', 'urn:isbn:1', 'file:///etc/hosts', 'http://[::1]:80/', 'a+b:c'],
-      bad: ['', 'example.org', '://x', 'http://', 'http://a b', 'http://a/%zz', '1a:b', 'http://[::g]/', 'http://a#b#c', 'http://a/<b>'],
+      good: [
+        'https://example.org/a?b=c#d',
+        'mailto:a@b.org',
+        'urn:isbn:1',
+        'file:///etc/hosts',
+        'http://[::1]:80/',
+        'a+b:c',
+        'http://user:pw@h:8080/a;b=1?c=%20#',
+        'data:,x',
+        'a:',
+        'http://h?q',
+        'http://1.2.3.4:',
+      ],
+      bad: [
+        '',
+        'example.org',
+        '://x',
+        'http://',
+        'http://a b',
+        'http://a/%zz',
+        '1a:b',
+        'http://[::g]/',
+        'http://a#b#c',
+        'http://a/<b>',
+        'http://[x]@h/',
+        'http://h:80x',
+        'http://a:1:2',
+        'http://u@v@h',
+        'http://h/%4',
+        'http://h/é',
+        'http://h/[a]',
+        '//h/a',
+        '/a',
+        'a',
+        'mailto:a b',
+        'http://h/\n',
+      ],
     },
-    date: { good: ['2026-11-24', '2024-02-29'], bad: ['', '2026-02-29', '2026-1-1', '2026-11-24T00:00:00Z', '2026-13-01', '24.11.2026'] },
+    date: {
+      good: ['2026-11-24', '2024-02-29', '2000-02-29', '0001-01-01', '9999-12-31'],
+      bad: [
+        '1900-02-29',
+        '2026-11-31',
+        '2026-00-10',
+        '2026-11-00',
+        '10000-01-01',
+        '-2026-01-01',
+        '0044-03-15 BC',
+        'infinity',
+        '2026-11-24 ',
+        '20261124',
+        '',
+        '2026-02-29',
+        '2026-1-1',
+        '2026-11-24T00:00:00Z',
+        '2026-13-01',
+        '24.11.2026',
+      ],
+    },
     'date-time': {
-      good: ['2026-11-24T13:45:00Z', '2026-11-24t13:45:00.123z', '2026-11-24 13:45:00+01:00', '2026-11-24T13:45:00+23:00'],
-      bad: ['', '2026-11-24', '2026-11-24T13:45:00', '2026-11-24T25:00:00Z', '2026-02-30T00:00:00Z', '2026-11-24T13:45:00+24:00'],
+      good: [
+        '2026-11-24T13:45:00Z',
+        '2026-11-24t13:45:00.123z',
+        '2026-11-24 13:45:00+01:00',
+        '2026-11-24T13:45:00+23:00',
+        '2026-11-24T00:00:00.000000001-00:00',
+        '1998-12-31T23:59:60Z',
+        '1998-12-31T15:59:60.5-08:00',
+        '1999-01-01T00:59:60+01:00',
+      ],
+      bad: [
+        '2026-11-24T24:00:00Z',
+        '2026-11-24T12:34:60Z',
+        '1998-12-31T23:59:60+01:00',
+        '2026-11-24T13:45:61Z',
+        '2026-11-24T13:60:00Z',
+        '2026-11-24T13:45Z',
+        '2026-11-24T13:45:00.Z',
+        '2026-11-24T13:45:00+0100',
+        '2026-11-24T13:45:00+01',
+        '2026-11-24T13:45:00+01:60',
+        '2026-11-24T13:45:00Z ',
+        '2025-02-29T00:00:00Z',
+        '',
+        '2026-11-24',
+        '2026-11-24T13:45:00',
+        '2026-11-24T25:00:00Z',
+        '2026-02-30T00:00:00Z',
+        '2026-11-24T13:45:00+24:00',
+      ],
     },
     iban: {
-      good: ['DE89370400440532013000', 'GB29 NWBK 6016 1331 9268 19', 'NO9386011117947'],
+      // Of SWIFT's registry: one of each kind of structure, the shortest and the longest among them.
+      good: [
+        'DE89370400440532013000',
+        'GB29 NWBK 6016 1331 9268 19',
+        'NO9386011117947',
+        'MT84MALT011000012345MTLCAST001S',
+        'LC55HEMM000100010012001200023015',
+        'BR1800360305000010009795493C1',
+        'FR1420041010050500013M02606',
+        'SA0380000000608010167519',
+        'CH9300762011623852957',
+        'XK051212012345678906',
+      ],
       bad: [
         '',
         'DE89370400440532013001',
@@ -292,11 +538,33 @@ describe('format', () => {
         'ZZ89370400440532013000',
         'de89370400440532013000',
         'DE89 3704004405 32013000',
+        'DE89370400440532013000 ',
+        ' DE89370400440532013000',
+        'DE89-3704-0044-0532-0130-00',
+        'DEXX370400440532013000',
+        'GB29nwbk60161331926819',
+        // Right mod 97, with check digits that are never made: 00 and 01 instead of 97 and 98, 99 instead of 02.
+        ...['00', '01', '99'].flatMap((digits) => ibansWith(digits)),
       ],
     },
-    currency: { good: ['EUR', 'XAU'], bad: ['', 'eur', 'EURO', 'ZZZ'] },
-    country: { good: ['DE', 'DEU'], bad: ['', 'de', 'ZZ', 'UK', 'Germany'] },
+    currency: { good: ['EUR', 'XAU', 'XXX', 'USD', 'SLE', 'XCG'], bad: ['', 'eur', 'EURO', 'ZZZ', 'EU', 'EUR ', 'DEM', 'BTC', '978', '€'] },
+    country: {
+      good: ['DE', 'DEU', 'SS', 'SSD', 'ZW', 'AX'],
+      bad: ['', 'de', 'ZZ', 'UK', 'Germany', 'AN', 'SU', 'D', 'DEUT', '276', 'DE ', 'XK', 'EU'],
+    },
   };
+  test('the codes are all there, each of its form', () => {
+    expect([COUNTRIES_2.size, COUNTRIES_3.size]).toEqual([249, 249]);
+    expect([...COUNTRIES_2, ...COUNTRIES_3, ...CURRENCIES].every((code) => /^[A-Z]{2,3}$/.test(code))).toBe(true);
+    // Those that a runtime knows of are countries or currencies here too, but for regions that ISO 3166-1 has no code for.
+    const currencies = Intl.supportedValuesOf('currency');
+    expect(currencies.length).toBeGreaterThan(150);
+    const regions = new Intl.DisplayNames(['en'], { type: 'region', fallback: 'none' });
+    const letters = Array.from({ length: 26 }, (_, i) => String.fromCharCode(65 + i));
+    const known = letters.flatMap((a) => letters.map((b) => a + b)).filter((code) => regions.of(code) !== undefined);
+    const missing = [...COUNTRIES_2].filter((code) => !known.includes(code));
+    expect(missing).toEqual([]);
+  });
   test.each(Object.entries(cases))('%s', (name, { good, bad }) => {
     const check = rule('email', { format: name });
     expect(good.filter((text) => check(cell('email', text)) !== true)).toEqual([]);

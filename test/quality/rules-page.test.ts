@@ -5,7 +5,7 @@ import { parse } from 'yaml';
 import { compileContract } from '../../quality/compile.ts';
 import { parseContract } from '../../quality/contract.ts';
 import { EXPECTATIONS } from '../../quality/expectations/registry.ts';
-import { Outcome } from '../../quality/expectation.ts';
+import { Outcome } from '../../quality/outcome.ts';
 import { type Cells, FILE, HEAD, insert, lines, orders, update } from './support.ts';
 
 const page = readFileSync(new URL('../../docs/rules.md', import.meta.url), 'utf8');

@@ -27,6 +27,7 @@ const COLUMNS = {
   net: ['decimal', 'numeric(12,2)'],
   tax: ['decimal', 'numeric(12,2)'],
   items: ['integer', 'integer'],
+  amount: ['decimal', 'numeric'],
   status: ['text', 'text'],
   email: ['text', 'text'],
   created_at: ['timestamp', 'timestamp with time zone'],
@@ -38,6 +39,13 @@ const COLUMNS = {
   body: ['json', 'jsonb'],
   hash: ['bytes', 'bytea'],
   place: ['other', 'point'],
+  code: ['text', 'character(6)'],
+  label: ['text', 'character varying(8)'],
+  ref: ['text', 'uuid'],
+  nick: ['text', 'citext'],
+  closes: ['time', 'time without time zone'],
+  zoned: ['time', 'time with time zone'],
+  small: ['integer', 'smallint'],
 } as const satisfies Record<string, readonly [ColumnType, string]>;
 
 export const columns = Object.entries(COLUMNS).map(([name, [type, native]]): Column => ({ name, type, native, nullable: name !== 'id' }));

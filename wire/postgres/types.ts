@@ -2,7 +2,7 @@
  * The binary formats of PostgreSQL's types, and how a cell in them is read. Formats: the `…_send` functions in PostgreSQL's
  * src/backend/utils/adt; texts: their `…_out` functions with DateStyle ISO, IntervalStyle postgres and TimeZone UTC.
  */
-import type { CellReaders, ColumnType, ReadCellNumber, Value } from '../../core/event.ts';
+import type { CellForm, CellReaders, ColumnType, ReadCellNumber, Value } from '../../core/event.ts';
 import type { PgConnection } from './connection.ts';
 import { dateMicros, int2Number, int4Number, int8Number, numericNumber, oidNumber, timestampMicros } from './numbers.ts';
 import { EXTENSION_TYPES } from './types-extension.ts';
@@ -71,9 +71,28 @@ const MICROS = new Map<Decode, ReadCellNumber>([
   [timestamp, timestampMicros],
   [timestamptz, timestampMicros],
 ]);
+const FORMS = new Map<Decode, CellForm>([
+  [int2, 'int2'],
+  [int4, 'int4'],
+  [int8, 'int8'],
+  [float8, 'float8'],
+  [timestamp, 'timestamp'],
+  [timestamptz, 'timestamp'],
+  [date, 'date'],
+  [time, 'time'],
+  [numericText, 'numeric'],
+  [bool, 'bool'],
+  [utf8, 'text'],
+  [uuidText, 'uuid'],
+]);
 
 function readersOf(decode: Decode): CellReaders {
-  return { number: NUMBERS.get(decode) ?? null, micros: MICROS.get(decode) ?? null, isText: decode === utf8 };
+  return {
+    number: NUMBERS.get(decode) ?? null,
+    micros: MICROS.get(decode) ?? null,
+    isText: decode === utf8,
+    form: FORMS.get(decode) ?? null,
+  };
 }
 
 /** Types that name an object by its number: regclass and its like. The number is the source's, so no other server knows what it means. */
