@@ -1,8 +1,10 @@
 /** The rule files of a pipeline: found by the config's patterns, read, and held against the tables they are about. */
 import { globSync, readFileSync, statSync } from 'node:fs';
 import { relative, resolve } from 'node:path';
-import type { DatasetName } from '../core/event.ts';
+import { describeTables } from '../cdc/postgres/source.ts';
+import type { Dataset, DatasetName } from '../core/event.ts';
 import type { Problem } from '../core/problems.ts';
+import { compileContract } from '../quality/compile.ts';
 import { type Contract, parseContract } from '../quality/contract.ts';
 import { datasetsOf, type LoadedConfig, partsOf } from './config.ts';
 import { nearest } from './config-read.ts';
@@ -71,6 +73,35 @@ export function loadRuleFiles(loaded: LoadedConfig, pipelineName: string, pipeli
     });
   }
   return { files, problems };
+}
+
+export interface HeldAgainstTables {
+  readonly datasets: readonly Dataset[];
+  /** What keeps a rule from being used at all: a column that is not there, a check that is not for its type. */
+  readonly refused: readonly Problem[];
+  /** What is odd, and what the table has become that its contract halts at. */
+  readonly noted: readonly Problem[];
+}
+
+/** The rules beside their tables as these are now. Asks the source; throws where it cannot be asked. */
+export async function heldAgainstTables(
+  { config }: LoadedConfig,
+  pipeline: PipelineConfig,
+  files: RuleFiles['files'],
+  signal?: AbortSignal,
+): Promise<HeldAgainstTables> {
+  const { source } = partsOf(config, pipeline);
+  const datasets: Dataset[] = [];
+  const [refused, noted]: [Problem[], Problem[]] = [[], []];
+  for (const { dataset, oldRows } of await describeTables(source.url.reveal(), source.tables, pipeline.source, signal)) {
+    if (dataset === null) continue;
+    datasets.push(dataset);
+    const rules = files.get(dataset.name);
+    const compiled = rules === undefined ? [] : compileContract(rules.contract, dataset, { oldRows });
+    if ('warnings' in compiled) noted.push(...compiled.warnings);
+    else refused.push(...compiled);
+  }
+  return { datasets, refused, noted };
 }
 
 function findFiles(folder: string, pipeline: PipelineConfig, place: string, problems: Problem[]): readonly string[] {

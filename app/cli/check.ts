@@ -3,18 +3,17 @@ import { systemClock } from '../../core/clock.ts';
 import { PipelineError } from '../../core/errors.ts';
 import type { Dataset } from '../../core/event.ts';
 import type { Problem } from '../../core/problems.ts';
-import { describeTables, probePostgresSource } from '../../cdc/postgres/source.ts';
+import { probePostgresSource } from '../../cdc/postgres/source.ts';
 import { MemoryModelStore } from '../../inference/models/store.ts';
 import { ModelRegistry } from '../../inference/models/registry.ts';
 import { Scorer } from '../../inference/scorer/supervisor.ts';
 import { inferenceStage } from '../../inference/stage.ts';
 import { memoryOutbox, type Delivery } from '../../ops/alerts/outbox.ts';
 import { webhookSender } from '../../ops/alerts/webhook.ts';
-import { compileContract } from '../../quality/compile.ts';
 import { probePostgresTarget } from '../../sync/postgres/sink.ts';
-import { endpointOf, type LoadedConfig, loadConfig, partsOf } from '../config.ts';
+import { endpointOf, type LoadedConfig, loadConfig } from '../config.ts';
 import { modelUses, sinkOptions, sourceOptions } from '../connect.ts';
-import { loadRuleFiles } from '../rule-files.ts';
+import { heldAgainstTables, loadRuleFiles } from '../rule-files.ts';
 import { withoutSecrets } from '../secret.ts';
 import { existingState } from '../state/database.ts';
 import { SqliteModelStore } from '../state/model-store.ts';
@@ -58,7 +57,6 @@ async function probePipeline(loaded: LoadedConfig, name: string): Promise<readon
   const pipeline = config.pipelines[name];
   if (pipeline === undefined) return [];
   const { files } = loadRuleFiles(loaded, name, pipeline);
-  const { source } = partsOf(config, pipeline);
   const sourcePlace = place('sources', pipeline.source);
   const targetPlace = place('targets', pipeline.target);
   const problems: Problem[] = [];
@@ -69,25 +67,14 @@ async function probePipeline(loaded: LoadedConfig, name: string): Promise<readon
   problems.push(...located(ofSource, 'sources', sourcePlace), ...located(ofTarget, 'targets', targetPlace));
   if (ofSource.some(isError)) return problems;
   let datasets: readonly Dataset[] = [];
-  const described = await attempt(sourcePlace, async () => {
-    datasets = await datasetsIn(pipeline.source, source.url.reveal(), source.tables);
-    return [];
+  const unfit = await attempt(sourcePlace, async () => {
+    const held = await heldAgainstTables(loaded, pipeline, files);
+    ({ datasets } = held);
+    return [...held.refused, ...held.noted];
   });
-  problems.push(...described);
-  for (const dataset of datasets) {
-    const rules = files.get(dataset.name);
-    if (rules === undefined) continue;
-    const compiled = compileContract(rules.contract, dataset);
-    if (Array.isArray(compiled)) problems.push(...(compiled as readonly Problem[]));
-  }
+  problems.push(...unfit);
   problems.push(...(await probeModels(loaded, name, datasets)));
   return problems;
-}
-
-/** The tables of a source as the pipeline will see them. */
-async function datasetsIn(name: string, url: string, tables: readonly string[]): Promise<readonly Dataset[]> {
-  const described = await describeTables(url, tables, name);
-  return described.flatMap(({ dataset }) => (dataset === null ? [] : [dataset]));
 }
 
 async function probeModels({ config, place }: LoadedConfig, name: string, datasets: readonly Dataset[]): Promise<readonly Problem[]> {

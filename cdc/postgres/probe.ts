@@ -16,13 +16,20 @@ export interface DescribedTable {
   readonly dataset: Dataset | null;
   readonly comment: string | null;
   readonly columnComments: ReadonlyMap<string, string>;
+  /** What its log holds of a row before a change: all of it (REPLICA IDENTITY FULL), or its key. */
+  readonly oldRows: 'full' | 'key';
   /** From the planner's statistics; null where there are none yet. */
   readonly rowsEstimated: number | null;
 }
 
 /** The tables named, or every table of the database outside the system's schemas. `source` is the first part of the datasets' names. */
-export async function describeTables(url: string, tables?: readonly string[], source = 'source'): Promise<readonly DescribedTable[]> {
-  const connection = await connectSource(source, url, false, SESSION);
+export async function describeTables(
+  url: string,
+  tables?: readonly string[],
+  source = 'source',
+  signal?: AbortSignal,
+): Promise<readonly DescribedTable[]> {
+  const connection = await connectSource(source, url, false, SESSION, signal);
   try {
     const datasets = new Datasets(source);
     const described: DescribedTable[] = [];
@@ -31,7 +38,8 @@ export async function describeTables(url: string, tables?: readonly string[], so
       if (found === null) throw new PipelineError('SOURCE_TABLE_MISSING', `describing ${name}: there is no such table`);
       const { comment, columnComments, rowsEstimated, keyNames, message } = found;
       const dataset = keyNames.length === 0 ? null : (await datasets.relationOf(connection, name, message, found)).dataset;
-      described.push({ table: `${found.schema}.${found.name}`, dataset, comment, columnComments, rowsEstimated });
+      const oldRows = message.identity === 'f' ? 'full' : 'key';
+      described.push({ table: `${found.schema}.${found.name}`, dataset, comment, columnComments, oldRows, rowsEstimated });
     }
     return described;
   } catch (error) {
