@@ -12,6 +12,9 @@ import { type Command, configOf } from './command.ts';
 import { type Io, show, table } from './output.ts';
 
 const DIFFERENCES_MAX = 100;
+/** What is named is kept in memory. */
+const LIMIT_MAX = 100_000;
+const RATE_MAX = 1_000_000_000;
 const WAIT = '60s';
 /** How often a person is told how far it is. */
 const PROGRESS_MS = 1000;
@@ -58,22 +61,20 @@ export const verify: Command = {
     const results: PipelineResult[] = [];
     for (const { name, pipeline, own, files } of chosen) {
       if (datasets !== null && !own.some((dataset) => datasets.includes(dataset))) continue;
-      results.push(
-        await verifyPipeline({
-          ...settings,
-          config,
-          name,
-          pipeline,
-          rules: files,
-          datasets,
-          onProgress: progressTo(io),
-          clock: systemClock,
-          signal: io.stop,
-        }).catch((error: unknown) => {
-          if (error instanceof NothingToVerify) throw new UsageError(error.message, 'Run it first: tidegate run CONFIG.');
-          throw error;
-        }),
-      );
+      const common = { config, name, pipeline, rules: files, datasets, clock: systemClock, signal: io.stop };
+      try {
+        results.push(await verifyPipeline({ ...settings, ...common, onProgress: progressTo(io) }));
+      } catch (error) {
+        if (error instanceof NothingToVerify) throw new UsageError(error.message, 'Run it first: tidegate run CONFIG.');
+        if (!io.stop.aborted) throw error;
+        show(
+          io,
+          args.is('json'),
+          { equal: false, stopped: true, pipelines: results },
+          () => 'Stopped before its end: nothing is proved.\n',
+        );
+        return 1;
+      }
     }
     const equal = results.every(({ tables }) => tables.every((one) => one.equal));
     show(io, args.is('json'), { equal, pipelines: results }, () => results.map(words).join('\n'));
@@ -82,16 +83,17 @@ export const verify: Command = {
 };
 
 function settingsOf(args: Arguments): { differencesMax: number; rowsPerSecond: number | null; waitMs: number } {
-  const number = (flag: string): number | null => {
+  const number = (flag: string, most: number): number | null => {
     const text = args.text(flag);
     if (text === null) return null;
     const value = Number(text);
-    if (!Number.isSafeInteger(value) || value < 1) throw new UsageError(`--${flag} is no number from 1 on`, `Write --${flag} 1000.`);
+    if (!Number.isSafeInteger(value) || value < 1 || value > most)
+      throw new UsageError(`--${flag} is no number from 1 to ${most}`, `Write --${flag} 1000.`);
     return value;
   };
   const waitMs = parseDuration(args.text('wait') ?? WAIT);
   if (waitMs === null) throw new UsageError('--wait is no time', 'Write --wait 2m.');
-  return { differencesMax: number('limit') ?? DIFFERENCES_MAX, rowsPerSecond: number('rate'), waitMs };
+  return { differencesMax: number('limit', LIMIT_MAX) ?? DIFFERENCES_MAX, rowsPerSecond: number('rate', RATE_MAX), waitMs };
 }
 
 function datasetsNamed(args: Arguments, known: readonly DatasetName[]): readonly DatasetName[] | null {
@@ -134,6 +136,9 @@ function words({ pipeline, through, laneStands, tables }: PipelineResult): strin
     ...reasons.map((reason) => String(counts[reason])),
     equal || state !== 'verified' ? STATES[state] : 'DIFFERS',
   ]);
+  const lacking = tables.flatMap(({ dataset, lacking: columns }) =>
+    columns.length === 0 ? [] : [`The target of ${dataset} has no column ${columns.join(', ')}.\n`],
+  );
   const named = tables.flatMap(({ dataset, differences }) =>
     differences
       .filter(({ reason }) => !isExplained(reason))
@@ -148,6 +153,6 @@ function words({ pipeline, through, laneStands, tables }: PipelineResult): strin
   return [
     table(head, rows),
     named.length === 0 ? '' : `\n${table(['DATASET', 'KEY', 'REASON', 'KIND', 'COLUMNS'], named)}`,
-    `\n${stands}${verdict}`,
+    `\n${lacking.join('')}${stands}${verdict}`,
   ].join('');
 }

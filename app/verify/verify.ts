@@ -9,6 +9,7 @@ import { toLsn, toLsnNumber } from '../../core/position.ts';
 import { SourceRows, type SourceTable, tablesBeingCopied } from '../../cdc/postgres/source-rows.ts';
 import { qualityStage } from '../../quality/stage.ts';
 import { TargetRows, type TargetTable } from '../../sync/postgres/target-rows.ts';
+import { PgError } from '../../wire/postgres/errors.ts';
 import { quoteIdent } from '../../wire/postgres/ident.ts';
 import {
   cellSql,
@@ -69,6 +70,8 @@ export interface TableResult {
   readonly differences: readonly Difference[];
   /** Columns that the target does not have from the source: left out, or with values that it makes itself. */
   readonly leftOut: readonly string[];
+  /** Columns that the target has not got. One that the source was just given gets there with the table's next change. */
+  readonly lacking: readonly string[];
 }
 
 export interface PipelineResult {
@@ -85,6 +88,9 @@ export class NothingToVerify extends Error {
   override readonly name = 'NothingToVerify';
 }
 
+/** SQLSTATEs of columns, tables, types and operators that are not there, and of types that do not fit. */
+const RESHAPED: ReadonlySet<string> = new Set(['42703', '42P01', '42704', '42883', '42804']);
+const ATTEMPTS_MAX = 3;
 const POLL_MS = 50;
 /** Cells that one look at suspects may take. */
 const LOOK_CELLS_MAX = 20_000;
@@ -113,7 +119,7 @@ export async function verifyPipeline(options: VerifyOptions): Promise<PipelineRe
     tables.push(
       notCopied.has(table)
         ? copying(name, dataset)
-        : await verifyTable({ ...options, waitMs }, { source, target, lane, hash, quality, table, dataset }),
+        : await again(() => verifyTable({ ...options, waitMs }, { source, target, lane, hash, quality, table, dataset })),
     );
   }
   return { pipeline: name, through: toLsn(through), laneStands: caughtUp.laneStands, tables };
@@ -156,6 +162,18 @@ async function catchUp(
     if (isOver) return { position, laneStands: true };
     onProgress({ kind: 'waiting', lane, behindBytes: Number(toLsnNumber(place) - toLsnNumber(position)) });
     await clock.sleep(POLL_MS, signal);
+  }
+}
+
+/** Begins again where somebody changed the table meanwhile, so that a column or a type is not there any more. */
+async function again<T>(work: () => Promise<T>): Promise<T> {
+  for (let attempt = 1; ; attempt++) {
+    try {
+      return await work();
+    } catch (error) {
+      const cause = error instanceof PipelineError ? error.cause : null;
+      if (!(cause instanceof PgError && RESHAPED.has(cause.code)) || attempt === ATTEMPTS_MAX) throw error;
+    }
   }
 }
 
@@ -205,11 +223,12 @@ async function verifyTable(options: VerifyOptions, parts: TableParts): Promise<T
     pipeline: options.name,
     dataset: dataset.name,
     state,
-    equal: state === 'verified' && REASONS.every((reason) => isExplained(reason) || counts[reason] === 0),
+    equal: state === 'verified' && sides.lacking.length === 0 && REASONS.every((reason) => isExplained(reason) || counts[reason] === 0),
     rows: walk.rows,
     counts,
     differences,
     leftOut: sides.leftOut,
+    lacking: sides.lacking,
   };
 }
 
@@ -218,15 +237,15 @@ interface Sides {
   readonly target: ComparedTable;
   readonly compared: readonly string[];
   readonly leftOut: readonly string[];
+  readonly lacking: readonly string[];
   readonly isRanged: boolean;
 }
 
 /** The table as each of the two servers has it, with texts that are the same where the rows are. */
 function sidesOf(here: SourceTable, there: TargetTable, { source, hash }: TableParts): Sides {
   const { columns, key } = here.relation.dataset;
-  const pairs = columns.map((_, i) => pairOf(here.columns[i], there.columns[i] ?? null, source.guarded));
-  const compared = columns.flatMap(({ name }, i) => (pairs[i] === null ? [] : [name]));
-  const leftOut = columns.flatMap(({ name }, i) => (pairs[i] === null ? [name] : []));
+  const pairs = columns.map((_, i) => pairOf(here.columns[i], there.columns[i], source.guarded));
+  const named = (wanted: (index: number) => boolean): string[] => columns.flatMap(({ name }, i) => (wanted(i) ? [name] : []));
   const kept = pairs.filter((pair) => pair !== null);
   const keyPairs = key.flatMap((i) => pairs[i] ?? []);
   return {
@@ -248,14 +267,15 @@ function sidesOf(here: SourceTable, there: TargetTable, { source, hash }: TableP
       rowCells: kept.map(({ sql }) => sql.target.inRow),
       key: keyPairs.map(({ target: { name, base }, sql }) => ({ name: `t.${quoteIdent(name)}`, type: base, text: sql.target.text })),
     },
-    compared,
-    leftOut,
+    compared: named((i) => pairs[i] !== null),
+    leftOut: named((i) => there.columns[i] === 'left-out'),
+    lacking: named((i) => there.columns[i] === 'lacking'),
     isRanged: there.ranged && keyPairs.every((pair) => isOrderedAlike(pair.source, pair.target)),
   };
 }
 
-function pairOf(source: SideColumn | undefined, target: SideColumn | null, guarded: boolean) {
-  return source === undefined || target === null ? null : { source, target, sql: cellSql(source, target, guarded) };
+function pairOf(source: SideColumn | undefined, target: TargetTable['columns'][number] | undefined, guarded: boolean) {
+  return source === undefined || typeof target !== 'object' ? null : { source, target, sql: cellSql(source, target, guarded) };
 }
 
 /** Differences counted, the first of them kept. */
@@ -306,4 +326,5 @@ const copying = (pipeline: string, dataset: DatasetName): TableResult => ({
   counts: newCounts(),
   differences: [],
   leftOut: [],
+  lacking: [],
 });

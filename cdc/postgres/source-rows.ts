@@ -199,10 +199,10 @@ export class SourceRows implements AsyncDisposable {
     const columns = dataset.key.flatMap((i) => dataset.columns[i] ?? []);
     const keyTypes = dataset.key.map((i) => types[i]);
     const dense: Dataset = { ...dataset, columns, key: columns.map((_, i) => i) };
-    const cells = columns.map(({ native }, i) => `k.k${i}::${native}${keyTypes[i]?.format === 'text' ? '::text' : ''}`);
+    const cells = columns.map(({ native }, i) => `k.tidegate_k${i}::${native}${keyTypes[i]?.format === 'text' ? '::text' : ''}`);
     const { from, params } = keyRows(columns.length, keys);
     const found = await this.#asked('reading keys', () =>
-      binaryQuery(this.sql, `select ${cells.join(', ')} from ${from} order by k.n`, params),
+      binaryQuery(this.sql, `select ${cells.join(', ')} from ${from} order by k.tidegate_n`, params),
     );
     return found.raw.map((row) =>
       keyOf(dense, new ValueRow(...row.map((cell, i) => (cell === null ? null : (keyTypes[i]?.decode(cell, 0, cell.length) ?? null))))),
@@ -214,10 +214,10 @@ export class SourceRows implements AsyncDisposable {
     const { dataset, types } = relation;
     const cells = dataset.columns.map(({ name }, i) => `t.${quoteIdent(name)}${types[i]?.format === 'text' ? '::text' : ''}`);
     const key = dataset.key.flatMap((i) => dataset.columns[i] ?? []);
-    const matches = key.map(({ name, native }, i) => `t.${quoteIdent(name)} = k.k${i}::${native}`).join(' and ');
+    const matches = key.map(({ name, native }, i) => `t.${quoteIdent(name)} = k.tidegate_k${i}::${native}`).join(' and ');
     const given = keyRows(key.length, keys);
     const filtered = filter === null ? '' : `and (${filter})`;
-    const sql = `select k.n::int4, ${version}, ${cells.join(', ')} from ${given.from} join ${from} on ${matches} ${filtered}`;
+    const sql = `select k.tidegate_n::int4, ${version}, ${cells.join(', ')} from ${given.from} join ${from} on ${matches} ${filtered}`;
     const found = await this.#asked('reading rows', () => binaryQuery(this.sql, sql, given.params));
     const rows: SourceRow[] = keys.map(() => ({ row: null, version: null }));
     for (const [n, versionBytes, ...raw] of found.raw) {

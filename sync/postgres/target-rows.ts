@@ -29,8 +29,11 @@ export interface TargetTable {
   readonly version: string;
   /** Of the rows that are there: deleted ones may stay. */
   readonly filter: string | null;
-  /** In the order of the dataset's columns; null where one is left out, or the target makes the values itself. */
-  readonly columns: readonly (SideColumn | null)[];
+  /**
+   * In the order of the dataset's columns; `left-out` where the target does not take the source's values, for they are not to be written or it makes its
+   * own, `lacking` where it has no such column.
+   */
+  readonly columns: readonly (SideColumn | 'left-out' | 'lacking')[];
   /** Whether an index serves ranges of the key in the order that the dataset has. */
   readonly ranged: boolean;
 }
@@ -93,7 +96,7 @@ export class TargetRows implements AsyncDisposable {
     });
   }
 
-  /** The dataset's table. One that is not there yet has no rows. Throws TARGET_SCHEMA where it lacks a column. */
+  /** The dataset's table. One that is not there yet has no rows. Throws TARGET_SCHEMA where it lacks the key or a column of its layout. */
   async table(dataset: Dataset): Promise<TargetTable> {
     return this.#asked(`looking at the table of ${dataset.name}`, async () => {
       await this.sql.script('set search_path = pg_catalog');
@@ -102,22 +105,23 @@ export class TargetRows implements AsyncDisposable {
       const qualified = quoteQualified(schema, table);
       const [oid = null, kind] = (await this.sql.query(KIND_SQL, [qualified])).rows[0] ?? [];
       if (oid === null) {
-        const columns = names.map((name) => (name === null ? null : { ...ABSENT_COLUMN, name }));
+        const columns = names.map((name) => (name === null ? 'left-out' : { ...ABSENT_COLUMN, name }));
         return { ...absentTable(names.filter((name) => name !== null)), filter: null, columns, ranged: true };
       }
       const described = await describeColumns(this.sql, Number(oid));
-      const wanted = [...names, ...layout.stamps.map(({ name }) => name)].filter((name) => name !== null);
-      const missing = wanted.filter((name) => !described.has(name));
-      if (missing.length > 0) {
-        throw new PipelineError('TARGET_SCHEMA', `${qualified} at the target lacks the column ${missing.join(', ')} of ${dataset.name}`);
+      const lacking = layout.stamps.filter(({ name }) => !described.has(name));
+      if (lacking.length > 0) {
+        const stamps = lacking.map(({ name }) => name).join(', ');
+        throw new PipelineError('TARGET_SCHEMA', `${qualified} at the target lacks the column ${stamps} of the layout of ${dataset.name}`);
       }
       const columns = names.map((name) => {
         const found = name === null ? undefined : described.get(name);
-        return found === undefined || found.generated ? null : found;
+        if (found === undefined) return name === null ? 'left-out' : 'lacking';
+        return found.generated ? 'left-out' : found;
       });
-      const key = dataset.key.flatMap((i) => columns[i] ?? []);
+      const key = dataset.key.map((i) => columns[i]).filter((column) => typeof column === 'object');
       if (key.length < dataset.key.length)
-        throw new PipelineError('TARGET_SCHEMA', `${qualified} at the target makes values of its key itself`);
+        throw new PipelineError('TARGET_SCHEMA', `${qualified} at the target has not the key of ${dataset.name}, or makes it itself`);
       await searchBy(this.sql, key);
       const indexed = await this.sql.query(INDEX_SQL, [oid, textArray(key.map((column) => column.name))]);
       return { ...plainTable(schema, table, kind === 'p'), filter: aliveSql(layout, 't'), columns, ranged: indexed.rows.length > 0 };

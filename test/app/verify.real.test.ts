@@ -27,6 +27,7 @@ interface Table {
   readonly counts: Readonly<Record<string, number>>;
   readonly differences: readonly Difference[];
   readonly leftOut: readonly string[];
+  readonly lacking: readonly string[];
 }
 interface Result {
   readonly equal: boolean;
@@ -50,9 +51,9 @@ const SOURCE = `
   create table names (name text primary key, n int);
   create table pairs (a int, b text collate "C", v jsonb, primary key (a, b));
   create table cast_ (id int primary key, i smallint, c char(4), j json, ts timestamp, t text, f real, b boolean, bits bit(4), w text, tag text);
-  create table part (id int primary key, v int, secret text);
+  create table part (n int primary key, v int, secret text);
   create table soft (id int primary key, v text, secret text);
-  create publication verify for table soft, orders, names, pairs, cast_, part (id, v) where (id % 2 = 0) with (publish_via_partition_root = true);
+  create publication verify for table soft, orders, names, pairs, cast_, part (n, v) where (n % 2 = 0) with (publish_via_partition_root = true);
   insert into orders select n, n % 100, case when n % 7 = 0 then null when n % 7 = 1 then '' else 'note ' || n end from generate_series(1, 4000) n;
   insert into names select case when n % 3 = 0 then upper(md5(n::text)) else md5(n::text) end, n from generate_series(1, 1500) n;
   insert into pairs select n % 50, 'b' || n, jsonb_build_object('n', n) from generate_series(1, 1000) n;
@@ -252,7 +253,7 @@ test('each difference is found, and told by its reason', async () => {
 });
 
 test('once they are mended it is equal again, with what is explained', async () => {
-  await lake.script('delete from shop.orders where id in (0, 9000); delete from shop.part where id = 3; ');
+  await lake.script('delete from shop.orders where id in (0, 9000); delete from shop.part where n = 3; ');
   await lake.script(`delete from shop.names where name in ('~', 'ä')`);
   // Changes of the rows bring them again.
   await sql.script(`
@@ -266,6 +267,16 @@ test('once they are mended it is equal again, with what is explained', async () 
     0,
     { held: 2, discarded: 2, superseded: 1, dropped: 2, partial: 0, lost: 0, surplus: 0, undecided: 0 },
   ]);
+});
+
+test('a column that the target has not got is told, until the lane brings it', async () => {
+  await sql.script('alter table names add column extra text');
+  const before = await verify('--dataset', 'shop.public.names');
+  expect([before.code, before.table('names')]).toMatchObject([1, { state: 'verified', equal: false, lacking: ['extra'], differences: [] }]);
+  expect((await cli('verify', config.file, '--dataset', 'shop.public.names')).stdout).toMatch(/has no column extra\./);
+  await sql.script(`update names set extra = 'x' where n = 11`);
+  await arrived();
+  expect((await verify('--dataset', 'shop.public.names')).code).toBe(0);
 });
 
 test('while nothing moves the lane, what it has not brought is told from nothing else, and what is equal is proved', async () => {

@@ -151,12 +151,15 @@ export async function searchBy(sql: PgConnection, key: readonly SideColumn[]): P
   await sql.script(`set search_path = ${[...schemas].map(quoteIdent).join(', ')}`);
 }
 
-/** Keys as parameters, and the rows of them: `k` with the columns `k0`, `k1` …, and their number `n`, from 1. */
+/**
+ * Keys as parameters, and the rows of them: `k` with the columns `tidegate_k0`, `tidegate_k1` …, and their number `tidegate_n`, from 1. A publication's
+ * filter names columns without their table, so these have names that no column has.
+ */
 export function keyRows(columns: number, keys: readonly KeyTexts[]): { readonly from: string; readonly params: readonly string[] } {
   const places = Array.from({ length: columns }, (_, i) => i);
   const arrays = places.map((i) => `pg_catalog.unnest($${i + 1}::text[])`).join(', ');
   return {
-    from: `rows from (${arrays}) with ordinality k(${places.map((i) => `k${i}`).join(', ')}, n)`,
+    from: `rows from (${arrays}) with ordinality k(${places.map((i) => `tidegate_k${i}`).join(', ')}, tidegate_n)`,
     params: places.map((i) => textArray(keys.map((texts) => texts[i] ?? ''))),
   };
 }
@@ -256,7 +259,10 @@ export class RowSums {
     if (keys.length === 0) return [];
     const { from, params } = this.#joined(keys);
     const cells = this.#table.cells.map((text) => hashOf(text, this.#table.hash)).join(', ');
-    const { rows } = await this.#sql.query(`select k.n, array[${cells}]::int8[]::text, ${this.#table.version} from ${from}`, params);
+    const { rows } = await this.#sql.query(
+      `select k.tidegate_n, array[${cells}]::int8[]::text, ${this.#table.version} from ${from}`,
+      params,
+    );
     const sights: RowSight[] = keys.map(() => ({ cells: null, version: null }));
     for (const [n, hashes = null, version = null] of rows) sights[Number(n) - 1] = { cells: hashes, version };
     return sights;
@@ -278,7 +284,7 @@ export class RowSums {
 
   #joined(keys: readonly KeyTexts[]): { from: string; params: readonly string[] } {
     const { key, filter, from } = this.#table;
-    const matches = key.map(({ name, type }, i) => `${name} = k.k${i}::${type}`).join(' and ');
+    const matches = key.map(({ name, type }, i) => `${name} = k.tidegate_k${i}::${type}`).join(' and ');
     const filtered = filter === null ? '' : ` and (${filter})`;
     const given = keyRows(key.length, keys);
     return { from: `${given.from} join ${from} on ${matches}${filtered}`, params: given.params };
