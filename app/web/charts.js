@@ -2,12 +2,12 @@
 import { attribute, h, s, text } from './dom.js';
 import { duration, rate, timeOfDay } from './format.js';
 
-const WIDTH = 600;
-const HEIGHT = 152;
-const STRIP = 40;
-const GAP = 12;
-const TOP = 22;
-const BOTTOM = 24;
+/** In pixels: the width is that of the card. */
+const HEIGHT = 112;
+const STRIP = 30;
+const GAP = 8;
+const TOP = 16;
+const BOTTOM = 18;
 
 const NAMES = { pass: 'Passed', warn: 'Warned', drop: 'Dropped', quarantine: 'Held' };
 
@@ -30,13 +30,13 @@ export function flowChart(label) {
   const scale = s('g');
   const peaks = s('g');
   const held = s('path', { class: 'bars quarantine' });
-  const base = s('line', { class: 'axis', x1: 0, x2: WIDTH, y1: stripBottom, y2: stripBottom });
-  const heldName = tick(0, stripTop + 11, 'start', '');
+  const base = s('line', { class: 'axis', x1: 0, y1: stripBottom, y2: stripBottom });
+  const heldName = tick(0, stripTop + 9, 'start', '');
   const times = s('g', { class: 'times' });
   const cross = s('line', { class: 'cross', y1: TOP, y2: stripBottom, visibility: 'hidden' });
   const svg = s(
     'svg',
-    { viewBox: `0 0 ${WIDTH} ${total}`, role: 'img', 'aria-label': label },
+    { height: total, role: 'img', 'aria-label': label },
     grid,
     areas.pass,
     areas.warn,
@@ -53,8 +53,13 @@ export function flowChart(label) {
   const tip = h('div', { class: 'tip', hidden: true });
   const root = h('div', { class: 'chart' }, svg, tip);
   let shown = [];
+  let width = 400;
+  new ResizeObserver(([entry]) => {
+    width = entry.contentRect.width;
+    draw();
+  }).observe(svg);
 
-  const x = (i) => (i / Math.max(1, shown.length - 1)) * WIDTH;
+  const x = (i) => (i / Math.max(1, shown.length - 1)) * width;
 
   svg.addEventListener('pointermove', (event) => {
     const box = svg.getBoundingClientRect();
@@ -70,7 +75,7 @@ export function flowChart(label) {
       point.p99 === null ? null : h('span', {}, `p99 ${duration(point.p99)}`),
     );
     tip.hidden = false;
-    const left = (x(i) / WIDTH) * box.width;
+    const left = x(i);
     tip.style.transform = left > box.width / 2 ? `translateX(calc(${left - 10}px - 100%))` : `translateX(${left + 10}px)`;
   });
   svg.addEventListener('pointerleave', leave);
@@ -79,63 +84,67 @@ export function flowChart(label) {
     tip.hidden = true;
   }
 
+  function draw() {
+    const points = shown;
+    attribute(base, 'x2', String(width));
+    const first = points.findIndex(({ known }) => known);
+    const from = first < 0 ? points.length : first;
+    const sums = points.map((p) => p.pass + p.warn + p.drop);
+    const most = ceilingOf(sums);
+    const y = (value) => HEIGHT - (Math.min(value, most) / most) * (HEIGHT - TOP);
+    grid.replaceChildren(...[0, 0.5, 1].map((share) => s('line', { x1: 0, x2: width, y1: y(most * share), y2: y(most * share) })));
+    scale.replaceChildren(tick(0, y(most) - 5, 'start', `${rate(most)}/s`));
+    let below = points.map(() => 0);
+    for (const layer of ['pass', 'warn', 'drop']) {
+      const above = points.map((p, i) => below[i] + p[layer]);
+      const visible = layer === 'pass' || points.some((p) => p[layer] > 0);
+      attribute(areas[layer], 'd', visible ? area(above, below, x, y, from) : '');
+      below = above;
+    }
+    attribute(
+      edge,
+      'd',
+      line(
+        points.map((p) => p.pass),
+        x,
+        y,
+        from,
+      ),
+    );
+    peaks.replaceChildren(
+      ...cutPeaks(sums, most).map(({ i, value }) => {
+        const anchor = x(i) < 50 ? 'start' : x(i) > width - 50 ? 'end' : 'middle';
+        return tick(x(i), TOP - 6, anchor, `▲ ${rate(value)}`);
+      }),
+    );
+    const mostHeld = Math.max(1, ...points.map((p) => p.quarantine)); // Never cut: what stands out here is what people look for.
+    const step = Math.max(1, width / Math.max(1, points.length) - 1);
+    const slot = (i) => Math.min(width - step, Math.max(0, x(i) - step / 2));
+    attribute(
+      held,
+      'd',
+      points
+        .map((p, i) => (p.quarantine === 0 ? '' : bar(slot(i), step, stripBottom, Math.max(2, (p.quarantine / mostHeld) * (STRIP - 12)))))
+        .join(''),
+    );
+    text(heldName, points.some((p) => p.quarantine > 0) ? `held, at most ${rate(mostHeld)}/s` : 'nothing held');
+    const marks = [0, 0.25, 0.5, 0.75, 1].map((share) => Math.round(share * (points.length - 1)));
+    const spanS = points.length < 2 ? 0 : (points[1].atS - points[0].atS) * points.length;
+    times.replaceChildren(
+      ...marks.map((i, n) => {
+        const backS = Math.round(spanS * (1 - n / 4));
+        const anchor = n === 0 ? 'start' : n === 4 ? 'end' : 'middle';
+        return tick(x(i), total - 4, anchor, n === 4 ? 'now' : `−${Math.floor(backS / 60)}:${String(backS % 60).padStart(2, '0')}`);
+      }),
+    );
+  }
+
   return {
     root,
     update(points, summary) {
       shown = points;
       attribute(svg, 'aria-label', `${label}. ${summary}`);
-      const first = points.findIndex(({ known }) => known);
-      const from = first < 0 ? points.length : first;
-      const sums = points.map((p) => p.pass + p.warn + p.drop);
-      const most = ceilingOf(sums);
-      const y = (value) => HEIGHT - (Math.min(value, most) / most) * (HEIGHT - TOP);
-      grid.replaceChildren(...[0, 0.5, 1].map((share) => s('line', { x1: 0, x2: WIDTH, y1: y(most * share), y2: y(most * share) })));
-      scale.replaceChildren(tick(0, y(most) - 5, 'start', `${rate(most)}/s`));
-      let below = points.map(() => 0);
-      for (const layer of ['pass', 'warn', 'drop']) {
-        const above = points.map((p, i) => below[i] + p[layer]);
-        const visible = layer === 'pass' || points.some((p) => p[layer] > 0);
-        attribute(areas[layer], 'd', visible ? area(above, below, x, y, from) : '');
-        below = above;
-      }
-      attribute(
-        edge,
-        'd',
-        line(
-          points.map((p) => p.pass),
-          x,
-          y,
-          from,
-        ),
-      );
-      peaks.replaceChildren(
-        ...cutPeaks(sums, most).map(({ i, value }) => {
-          const anchor = x(i) < 50 ? 'start' : x(i) > WIDTH - 50 ? 'end' : 'middle';
-          return tick(x(i), TOP - 6, anchor, `▲ ${rate(value)}`);
-        }),
-      );
-      const mostHeld = Math.max(1, ...points.map((p) => p.quarantine)); // Never cut: what stands out here is what people look for.
-      const width = Math.max(1, WIDTH / Math.max(1, points.length) - 1);
-      const slot = (i) => Math.min(WIDTH - width, Math.max(0, x(i) - width / 2));
-      attribute(
-        held,
-        'd',
-        points
-          .map((p, i) =>
-            p.quarantine === 0 ? '' : bar(slot(i), width, stripBottom, Math.max(2, (p.quarantine / mostHeld) * (STRIP - 16))),
-          )
-          .join(''),
-      );
-      text(heldName, points.some((p) => p.quarantine > 0) ? `held, at most ${rate(mostHeld)}/s` : 'nothing held');
-      const marks = [0, 0.25, 0.5, 0.75, 1].map((share) => Math.round(share * (points.length - 1)));
-      const spanS = points.length < 2 ? 0 : (points[1].atS - points[0].atS) * points.length;
-      times.replaceChildren(
-        ...marks.map((i, n) => {
-          const backS = Math.round(spanS * (1 - n / 4));
-          const anchor = n === 0 ? 'start' : n === 4 ? 'end' : 'middle';
-          return tick(x(i), total - 4, anchor, n === 4 ? 'now' : `−${Math.floor(backS / 60)}:${String(backS % 60).padStart(2, '0')}`);
-        }),
-      );
+      draw();
     },
   };
 }

@@ -247,7 +247,7 @@ function tilesView() {
       const events = lanes.reduce((total, one) => total + one.ledger.events, 0);
       text(ledger.value, difference === 0 ? 'closed' : `${exact(difference)} missing`);
       attribute(ledger.value, 'class', difference === 0 ? 'good' : 'hot');
-      text(ledger.note, difference === 0 ? `all ${count(events)} changes accounted for` : 'this is a bug: please report it');
+      text(ledger.note, difference === 0 ? `${count(events)} changes, none missing` : 'this is a bug: please report it');
     },
   };
 }

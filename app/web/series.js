@@ -38,7 +38,7 @@ export class Series {
     const end = Math.floor(this.toS / stepS) * stepS;
     const points = [];
     for (let atS = end - windowS; atS < end; atS += stepS) {
-      const point = { atS, known: atS >= this.#fromS, pass: 0, warn: 0, drop: 0, quarantine: 0, p50: null, p99: null };
+      const point = { atS, known: atS + stepS > this.#fromS, pass: 0, warn: 0, drop: 0, quarantine: 0, p50: null, p99: null };
       for (let second = atS; second < atS + stepS; second++) {
         const found = of?.get(second);
         if (found === undefined) continue;

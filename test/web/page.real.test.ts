@@ -71,9 +71,9 @@ describe('the charts', () => {
     const orders = shown.page.getByRole('article', { name: 'shop.public.orders' });
     await orders.getByText(/^▲ [23],\d{3}$/).waitFor(); // In steps of three seconds.
     const line = (await orders.locator('path.edge').getAttribute('d')) ?? '';
-    const heights = [...line.matchAll(/ ([\d.]+)/g)].map(([, y]) => 152 - Number(y));
+    const heights = [...line.matchAll(/ ([\d.]+)/g)].map(([, y]) => 112 - Number(y));
     expect(heights.length).toBeLessThan(25); // What came before the service started is not drawn.
-    expect(Math.min(...heights)).toBeGreaterThan(30); // Of 130.
+    expect(Math.min(...heights)).toBeGreaterThan(24); // Of 96.
   });
 
   test('of many tables those that hold something are shown, and the rest on demand', async () => {

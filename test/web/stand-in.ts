@@ -25,6 +25,18 @@ const RULES: readonly (readonly [rule: string, column: string, message: string])
   ['orders.status.in_set', 'status', 'status is none of new, paid, shipped, cancelled'],
 ];
 
+const OTHER_RULES: readonly (typeof RULES)[] = [
+  [
+    ['email.format', 'email', 'email is no valid email'],
+    ['country.format', 'country', 'country is no valid country'],
+  ],
+  [],
+  [
+    ['amount.between', 'amount', 'amount is not between 0 and 1000000, 0 excluded'],
+    ['method.in_set', 'method', 'method is not in the set of 4 allowed values'],
+  ],
+];
+
 export interface StandInItem {
   readonly id: string;
   readonly dataset: string;
@@ -62,7 +74,14 @@ export interface StandIn extends AsyncDisposable {
 }
 
 export async function startStandIn(
-  options: { readonly seed?: number; readonly history?: number; readonly quiet?: boolean; readonly firstRows?: number } = {},
+  options: {
+    readonly seed?: number;
+    readonly history?: number;
+    readonly quiet?: boolean;
+    readonly firstRows?: number;
+    /** Whether every table has rules that find something; else only orders. */
+    readonly judgesAll?: boolean;
+  } = {},
 ): Promise<StandIn> {
   const random = new Random(options.seed ?? 7);
   const clock = { ms: Date.now() - (options.history ?? 0) * 1000, now: () => clock.ms };
@@ -84,8 +103,11 @@ export async function startStandIn(
       const findings: Finding[] = [];
       const bad = n % 230 > 200 ? 0.09 : 0.01;
       for (const i of events.keys()) {
-        if (d !== 1) continue;
-        if (random.chance(bad)) {
+        if (d !== 1) {
+          if (options.judgesAll !== true || !random.chance(0.008)) continue;
+          const [rule = '', column = '', message = ''] = OTHER_RULES[d]?.[random.below(2)] ?? [];
+          findings.push(findingOf(i, rule, { column, message }));
+        } else if (random.chance(bad)) {
           const [rule = '', column = '', message = ''] = RULES[Math.min(random.below(4), random.below(4))] ?? [];
           findings.push(findingOf(i, rule, { column, message }));
         } else if (random.chance(0.02))
@@ -184,7 +206,7 @@ export async function startStandIn(
       datasets: datasets.map(({ name }) => ({
         ...(of?.datasets.find((one) => one.dataset === name) ?? { dataset: name, ...none }),
         quarantine: counts(name),
-        judged: !name.endsWith('payments'),
+        judged: options.judgesAll === true || !name.endsWith('payments'),
         ruleFile: null,
       })),
       ...state.pipeline,
