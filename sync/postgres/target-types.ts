@@ -1,9 +1,12 @@
-/** Which of the source's types the target has, and how cells of each travel there. */
+/**
+ * Which of the source's types the target has, and how cells of each travel there. Arrays and composites name the types inside them by OID, and those of
+ * own types differ between servers; a server believes such an OID only where it is that of a built-in type, on both sides (array_recv in PostgreSQL's
+ * arrayfuncs.c), so the bytes are left as they are.
+ */
 import type { Column } from '../../core/event.ts';
 import { PipelineError } from '../../core/errors.ts';
 import type { PgConnection } from '../../wire/postgres/connection.ts';
 import { quoteQualified } from '../../wire/postgres/ident.ts';
-import { isFixed, portability } from '../../wire/postgres/oids.ts';
 import type { PgColumnType } from '../../wire/postgres/row.ts';
 import { moneyScale, OBJECT_TYPES, type PgType } from '../../wire/postgres/types.ts';
 import { textArrayParameter } from './arrays.ts';
@@ -118,11 +121,9 @@ export class TargetTypes {
     if (this.#goesAsText(type)) {
       return { staged: 'text', oid: TEXT, translate: (bytes, offset, length) => Buffer.from(type.text(bytes, offset, length)) };
     }
-    const way = portability(type, (inner) => this.#oid(inner));
     const oid = this.#oid(type);
-    if (way.kind === 'missing') throw missing(way.type);
     if (oid === undefined) throw missing(nameOf(type));
-    return { staged: this.#sqlType(type), oid, translate: way.kind === 'same' ? null : copied(way.rewrite) };
+    return { staged: this.#sqlType(type), oid, translate: isObjects(type) ? oidArray : null };
   }
 
   /** Its binary form is not read by this server as it is meant. */
@@ -187,10 +188,14 @@ function missing(type: string): PipelineError {
   );
 }
 
-function copied(rewrite: (bytes: Buffer, offset: number) => void): TranslateCell {
-  return (bytes, offset, length) => {
-    const copy = Buffer.from(bytes.subarray(offset, offset + length));
-    rewrite(copy, 0);
-    return copy;
-  };
+/** Whether every server has the type under its OID (below FirstGenbkiObjectId in PostgreSQL's transam.h). */
+const isFixed = ({ oid }: PgType): boolean => oid < 10_000;
+
+const isObjects = ({ isArray, inner }: PgType): boolean => isArray && inner !== null && OBJECT_TYPES.has(inner.oid);
+
+/** An array of regclass and its like as one of oid: the type of its elements is the third word. */
+function oidArray(bytes: Buffer, offset: number, length: number): Buffer {
+  const copy = Buffer.from(bytes.subarray(offset, offset + length));
+  copy.writeUInt32BE(OID, 8);
+  return copy;
 }

@@ -17,7 +17,7 @@ export default function setup(project: TestProject): Promise<() => Promise<void>
 }
 
 export async function serve(project: TestProject, version: PostgresVersion): Promise<() => Promise<void>> {
-  // The second server's OIDs are made to differ from the first one's by the tests that care (design, trap 8).
+  // The second server's OIDs are made to differ from the first one's by the tests that care.
   const [source, target] = await Promise.all([startPostgres(version, SETTINGS), startPostgres(version, SETTINGS)]);
   project.provide('sourceServer', source.url());
   project.provide('targetServer', target.url());

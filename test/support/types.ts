@@ -202,5 +202,6 @@ export const COMPARED_AS: Readonly<Record<string, string>> = {
 /** The values that a server of this version knows. */
 export function valuesOf(type: string, version: number): readonly string[] {
   const values = VALUES[type] ?? [];
-  return type === 'interval' && version < 17 ? values.filter((value) => !value.endsWith('infinity')) : values;
+  if (type === 'interval' && version < 17) return values.filter((value) => !value.endsWith('infinity'));
+  return type === '"char"' && version < 15 ? values.filter((value) => !value.startsWith('\\')) : values;
 }

@@ -10,7 +10,7 @@ export interface PgColumnType {
   readonly format: 'binary' | 'text';
   /** Throws a RangeError or TypeError for bytes that are no value of the type. */
   readonly decode: (bytes: Buffer, offset: number, length: number) => Value;
-  /** What the type is at the source, for targets that have to translate its OIDs. */
+  /** What the type is at the source, for targets that look for the same. */
   readonly type?: PgType | undefined;
 }
 
