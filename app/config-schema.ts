@@ -240,6 +240,20 @@ const targetSchema = {
         'PostgreSQL’s synchronous_commit for the sessions that write. Off is faster, and a crash of the target costs you nothing but reading the last batches again. Left out, the server decides.',
       default: null,
     },
+    replicationRole: {
+      enum: ['origin', 'replica'],
+      title: 'Replication role',
+      description:
+        'As whom you write: as an ordinary client (origin), so that triggers fire and foreign keys are checked, or as PostgreSQL’s own replication does (replica), so that neither happens but for triggers enabled for it. The role needs the right to set session_replication_role.',
+      default: 'origin',
+    },
+    deferConstraints: {
+      type: 'boolean',
+      title: 'Defer constraints',
+      description:
+        'Whether you have constraints that are deferrable looked at when a batch commits, and not with every statement: for foreign keys between your tables.',
+      default: false,
+    },
   },
   required: ['kind', 'url', 'schema'],
   additionalProperties: false,

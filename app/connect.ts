@@ -40,6 +40,8 @@ export function sinkOptions(
     hold: (dataset) => rules.get(dataset)?.contract.hold ?? target.hold,
     scores: modelUses(pipeline).map(({ dataset, write }) => ({ dataset, write })),
     synchronousCommit: target.synchronousCommit,
+    replicationRole: target.replicationRole,
+    deferConstraints: target.deferConstraints,
     pipeline: name,
     clock,
   };

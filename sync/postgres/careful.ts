@@ -22,6 +22,7 @@ export interface CarefulParts {
   readonly sql: PgConnection;
   readonly writes: Writes;
   readonly layouts: Layouts;
+  readonly deferConstraints: boolean;
   readonly heldKeys: Set<string>;
   readonly pipeline: string;
   readonly holdStatement: string;
@@ -71,7 +72,7 @@ export class CarefulRoad {
     const { sql } = this.#parts;
     // Tables are made and statements prepared before, for they would go with the transaction.
     await this.#prepare(batch);
-    await sql.script('begin');
+    await sql.script(this.#parts.deferConstraints ? 'begin; set constraints all deferred' : 'begin');
     try {
       const outcome = await this.#inside(batch, held, lease, halving);
       await sql.script(outcome.kind === 'applied' ? 'commit' : 'rollback');

@@ -65,6 +65,8 @@ const MIGRATIONS: readonly string[] = [
      end if;
      raise exception 'the lane belongs to a newer lease' using errcode = '${FENCED}';
    end $$;`,
+  // A statement of its own would be warned of in the server's log with every batch: outside of a block it is taken for a mistake.
+  `create function tidegate.defer_constraints() returns void language plpgsql as $$ begin set constraints all deferred; end $$;`,
 ];
 
 /** Brings the schema up to date. Several processes may call it at once. */
@@ -75,8 +77,11 @@ export async function migrate(sql: PgConnection): Promise<void> {
   await sql.script('begin');
   try {
     await sql.query("select pg_advisory_xact_lock(hashtext('tidegate.migrations'))");
+    // Even where the schema is there, `if not exists` asks for the privilege to make one.
+    const present = await sql.query("select to_regnamespace('tidegate')");
+    if ((present.rows[0]?.[0] ?? null) === null) await sql.script('create schema if not exists tidegate');
     await sql.script(
-      'create schema if not exists tidegate; create table if not exists tidegate.migrations (number integer primary key, ran_at timestamptz not null default now())',
+      'create table if not exists tidegate.migrations (number integer primary key, ran_at timestamptz not null default now())',
     );
     for (let number = await count(sql); number < MIGRATIONS.length; number++) {
       await sql.script(MIGRATIONS[number] ?? '');

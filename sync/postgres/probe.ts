@@ -64,6 +64,21 @@ async function look(sql: PgConnection, options: PostgresSinkOptions, place: stri
     );
   else if (ours === 'false')
     error(place, `${user} may not use the schema tidegate`, `Run on the target: grant usage, create on schema tidegate to ${user};`);
+  if (options.replicationRole === 'replica') {
+    const isKnown = Number(version) >= 150_000;
+    const may = isKnown
+      ? `has_parameter_privilege('session_replication_role', 'set')`
+      : `(select rolsuper from pg_roles where rolname = current_user)`;
+    const { rows: allowed } = await sql.query(`select ${may}`);
+    if (allowed[0]?.[0] !== 't')
+      error(
+        `${place}.replicationRole`,
+        `${user} may not set session_replication_role`,
+        isKnown
+          ? `Run on the target: grant set on parameter session_replication_role to ${quoteIdent(user ?? '')};`
+          : 'Before PostgreSQL 15 only a superuser may: leave replicationRole out, or write as one.',
+      );
+  }
   const own = [...(options.datasets?.values() ?? [])].map((layout, i) => [`.layouts[${i}].schema`, layout.schema] as const);
   for (const [path, schema] of [['.schema', options.schema] as const, ...own]) {
     if (schema === null) continue;
@@ -85,7 +100,9 @@ async function look(sql: PgConnection, options: PostgresSinkOptions, place: stri
         `Run on the target: grant usage${tables.create ? ', create' : ''} on schema ${quoteIdent(schema)} to ${quoteIdent(user ?? '')};`,
       );
   }
-  if (ours === 'true') {
+  // Somebody may have made the schema for us, with nothing in it yet.
+  const known = ours === 'true' && (await sql.query("select to_regclass('tidegate.lanes') is not null")).rows[0]?.[0] === 't';
+  if (known) {
     const { rows: lanes } = await sql.query(
       `select l.lane from tidegate.lanes l join pg_stat_activity a on a.pid = l.backend_pid and a.backend_start = l.backend_start
        where a.application_name = $1`,

@@ -45,6 +45,10 @@ export interface PostgresSinkOptions {
   readonly scores: readonly { readonly dataset: DatasetName; readonly write: ScoreColumns }[];
   /** Of the sessions that write; null leaves it to the server. */
   readonly synchronousCommit?: 'on' | 'off' | null;
+  /** `replica`: the tables' triggers, rules and foreign keys are not for what is written here. */
+  readonly replicationRole?: 'origin' | 'replica';
+  /** Constraints that may be deferred are looked at when a batch commits. */
+  readonly deferConstraints?: boolean;
   readonly pipeline: string;
   readonly clock?: Clock;
 }
@@ -60,6 +64,7 @@ const TOASTABLE: ReadonlySet<ColumnType> = new Set(['text', 'json', 'bytes', 'ot
 const IDLE_IN_TRANSACTION = '10s';
 const HOLD = 'tg_hold';
 const TURN = 'tg_turn';
+const DEFER = 'tg_defer';
 
 /** Connects and makes what Tidegate keeps in the target. Throws TARGET_* errors. */
 export async function postgresSink(options: PostgresSinkOptions): Promise<PostgresSink> {
@@ -184,6 +189,7 @@ class Target implements PostgresSink {
     };
     const head = new FrontendWriter(1 << 10);
     emitAdvance(head, batch, lease, counts);
+    if (this.#options.deferConstraints === true) head.bind('', DEFER, [], Format.Text).execute();
     if (held.length > 0) {
       head.bind('', TURN, [this.#options.pipeline], Format.Text).execute();
       head.bind('', HOLD, holdParameters(held, this.#options.pipeline, this.#modeOf), HOLD_FORMATS).execute();
@@ -248,7 +254,7 @@ class Target implements PostgresSink {
   }
 
   async #openLane(): Promise<LaneSession> {
-    const { url, pipeline, tables: table, scores, synchronousCommit } = this.#options;
+    const { url, pipeline, tables: table, scores, synchronousCommit, replicationRole, deferConstraints = false } = this.#options;
     const layouts = this.#layouts;
     const sql = await PgConnection.connect({
       url,
@@ -259,6 +265,7 @@ class Target implements PostgresSink {
         enable_hashjoin: 'off',
         enable_mergejoin: 'off',
         ...(synchronousCommit === undefined || synchronousCommit === null ? {} : { synchronous_commit: synchronousCommit }),
+        ...(replicationRole === 'replica' ? { session_replication_role: 'replica' } : {}),
       },
     });
     const byDataset = new Map<DatasetName, ScoreColumns[]>();
@@ -269,12 +276,13 @@ class Target implements PostgresSink {
     const heldKeys = new Set<string>();
     const writer = new FrontendWriter();
     prepareAdvance(writer);
-    writer.parse(TURN, TURN_SQL).parse(HOLD, HOLD_SQL);
+    writer.parse(TURN, TURN_SQL).parse(HOLD, HOLD_SQL).parse(DEFER, 'select tidegate.defer_constraints()');
     await sql.exchange(writer.sync().bytes());
     const careful = new CarefulRoad({
       sql,
       writes,
       layouts,
+      deferConstraints,
       heldKeys,
       pipeline,
       holdStatement: HOLD,
