@@ -10,7 +10,7 @@ import { Scorer } from '../../inference/scorer/supervisor.ts';
 import { inferenceStage } from '../../inference/stage.ts';
 import { memoryOutbox, type Delivery } from '../../ops/alerts/outbox.ts';
 import { webhookSender } from '../../ops/alerts/webhook.ts';
-import { probePostgresTarget } from '../../sync/postgres/sink.ts';
+import { probePostgresTables, probePostgresTarget } from '../../sync/postgres/sink.ts';
 import { endpointOf, type LoadedConfig, loadConfig } from '../config.ts';
 import { modelUses, sinkOptions, sourceOptions } from '../connect.ts';
 import { heldAgainstTables, loadRuleFiles } from '../rule-files.ts';
@@ -73,6 +73,10 @@ async function probePipeline(loaded: LoadedConfig, name: string): Promise<readon
     return [...held.refused, ...held.noted];
   });
   problems.push(...unfit);
+  if (!ofTarget.some(isError)) {
+    const options = sinkOptions(config, name, pipeline, files, systemClock);
+    problems.push(...located(await attempt(targetPlace, () => probePostgresTables(options, datasets)), 'targets', targetPlace));
+  }
   problems.push(...(await probeModels(loaded, name, datasets)));
   return problems;
 }
