@@ -140,7 +140,7 @@ const parts = {
   kind: { const: 'DatasetRules', title: 'Kind of file' },
   dataset: {
     type: 'string',
-    pattern: '^[^.\\s]+\\.[^.\\s]+\\.[^.\\s]+$',
+    pattern: '^[^.\\s]+\\.[^.\\s]([^.]*[^.\\s])?\\.[^.\\s]([^.]*[^.\\s])?$',
     title: 'Dataset',
     description: '<source name in the config>.<schema>.<table>. One file per dataset.',
   },

@@ -343,7 +343,13 @@ class Reader {
     }
     if ('unknown' in translated) {
       for (const key of translated.unknown)
-        this.#rules.refuse([...keys, 'kwargs', key], `${name} takes no "${key}"`, suggestion(key, translated.takes, 'keyword'));
+        this.#rules.refuse(
+          [...keys, 'kwargs', key],
+          `${name} takes no "${key}"`,
+          key === 'row_condition' || key === 'condition_parser'
+            ? 'Write the condition in CEL, as where: beside expect.'
+            : suggestion(key, translated.takes, 'keyword'),
+        );
       for (const key of translated.missing)
         this.#rules.refuse([...keys, 'kwargs'], `${name} needs "${key}"`, `Add ${key}: … to the kwargs.`);
       return null;

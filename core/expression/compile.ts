@@ -17,6 +17,7 @@ import {
   INTEGERS,
   toDouble,
 } from './operators.ts';
+import { type ColumnCell, isOneOf } from './encoded-text.ts';
 import { type BinaryOperator, type Node, place } from './parse.ts';
 import { suggestion } from './suggest.ts';
 import { microsOf, timeOfDay, timestampText } from './timestamp.ts';
@@ -34,6 +35,8 @@ export interface Typed {
   readonly node: Node;
   /** Of a column: its cells are texts that are in no order (json, interval), times of day, or the same in any case (citext). */
   readonly texts?: 'unordered' | 'times' | 'caseless';
+  /** Of a column of texts that are compared as they are. */
+  readonly cell?: ColumnCell;
 }
 
 export function compileNode(root: Node, text: string, options: CompileExpressionOptions): CompiledExpression | RefusedExpression {
@@ -274,7 +277,9 @@ export class Compiler {
     const cell = typed(node, type, cellReader(type, isPadded(column), found, image), false);
     if (type !== 'string') return cell;
     if (!hasTextOrder(column)) return { ...cell, texts: 'unordered' };
-    return column.type === 'time' ? { ...cell, texts: 'times' } : isCaseless(column) ? { ...cell, texts: 'caseless' } : cell;
+    if (column.type === 'time') return { ...cell, texts: 'times' };
+    if (isCaseless(column)) return { ...cell, texts: 'caseless' };
+    return isPadded(column) ? cell : { ...cell, cell: { column: found, image } };
   }
 
   columnIndex(node: Node, image: 'after' | 'before', name: string): number | null {
@@ -298,15 +303,7 @@ export class Compiler {
     if (operator === '!') {
       if (operand.type !== 'bool')
         return this.refuse(node, `"!" turns a condition around, and this is ${words(operand.type)}`, 'Compare it with something first.');
-      return typed(
-        node,
-        'bool',
-        (event, variables) => {
-          const value = evaluate(event, variables);
-          return typeof value === 'boolean' ? !value : undefined;
-        },
-        operand.constant,
-      );
+      return typed(node, 'bool', not(evaluate), operand.constant);
     }
     const negate = {
       int: INTEGERS['-'],
@@ -396,18 +393,10 @@ export class Compiler {
     const [a, b] = [comparable.left.evaluate, comparable.right.evaluate];
     const { compare } = comparable;
     const constant = left.constant && right.constant;
-    if (operator === '==')
-      return typed(node, 'bool', (event, variables) => equals(compare, a(event, variables), b(event, variables)), constant);
-    if (operator === '!=') {
-      return typed(
-        node,
-        'bool',
-        (event, variables) => {
-          const equal = equals(compare, a(event, variables), b(event, variables));
-          return equal === undefined ? undefined : !equal;
-        },
-        constant,
-      );
+    if (operator === '==' || operator === '!=') {
+      const byValue: Evaluate = (event, variables) => equals(compare, a(event, variables), b(event, variables));
+      const equal = besideText(left, right, byValue) ?? besideText(right, left, byValue) ?? byValue;
+      return typed(node, 'bool', operator === '==' ? equal : not(equal), constant);
     }
     const holds = ORDER[operator];
     return typed(
@@ -503,15 +492,13 @@ export class Compiler {
       left.texts !== 'caseless' && (left.type === 'string' || left.type === 'int') ? constantsOf(pairs.map((pair) => pair.right)) : null;
     const constant = left.constant && items.every((item) => item.constant);
     if (texts !== null) {
-      return typed(
-        node,
-        'bool',
-        (event, variables) => {
-          const value = evaluate(event, variables);
-          return value === undefined ? undefined : texts.has(value);
-        },
-        constant,
-      );
+      const byValue: Evaluate = (event, variables) => {
+        const value = evaluate(event, variables);
+        return value === undefined ? undefined : texts.has(value);
+      };
+      const strings = [...texts].filter((text) => typeof text === 'string');
+      const byBytes = left.cell !== undefined && strings.length === texts.size ? isOneOf(left.cell, strings, byValue) : byValue;
+      return typed(node, 'bool', byBytes, constant);
     }
     return typed(
       node,
@@ -607,6 +594,19 @@ const ORDER: Readonly<Record<'<' | '<=' | '>' | '>=', (order: number) => boolean
   '>': (order) => order > 0,
   '>=': (order) => order >= 0,
 };
+
+function not(condition: Evaluate): Evaluate {
+  return (event, variables) => {
+    const value = condition(event, variables);
+    return typeof value === 'boolean' ? !value : undefined;
+  };
+}
+
+/** A column of texts beside a text that is written out; null for all else. */
+function besideText(column: Typed, text: Typed, byValue: Evaluate): Evaluate | null {
+  const value = column.cell !== undefined && text.constant ? text.evaluate(NO_EVENT, []) : null;
+  return column.cell !== undefined && typeof value === 'string' ? isOneOf(column.cell, [value], byValue) : null;
+}
 
 /** Whether two parts of an expression are written alike. */
 function isSame(a: Node, b: Node): boolean {

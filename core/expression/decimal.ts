@@ -18,6 +18,9 @@ export function isDecimal(text: string): boolean {
 
 /** The decimal of a text ("-12.50", "1e3"), or null where it is not a finite decimal ("NaN", "Infinity", "abc"). */
 export function parseDecimal(text: string): Decimal | null {
+  // Most are short: their digits are read as a number.
+  const short = shortUnscaled(text);
+  if (!Number.isNaN(short)) return new Decimal(BigInt(short), scaleOf(text));
   const match = text.length > LENGTH_MAX ? null : SYNTAX.exec(text);
   if (match === null) return null;
   const [, sign = '', whole = '', fraction = '', exponent = '0'] = match;

@@ -1,7 +1,7 @@
 /** Every check that judges cells by their bytes says of them what it says of their values, or leaves them to these. */
 import fc from 'fast-check';
 import { expect, test } from 'vitest';
-import { CELL_NULL, CELL_UNCHANGED, type ChangeEvent, type Column, type Dataset } from '../../core/event.ts';
+import { CELL_NULL, CELL_UNCHANGED, type ChangeEvent, type Column, type Dataset, ValueRow } from '../../core/event.ts';
 import { compileContract, type Rule } from '../../quality/compile.ts';
 import { parseContract } from '../../quality/contract.ts';
 import { ByteSet } from '../../quality/encoded/byte-set.ts';
@@ -388,6 +388,35 @@ test('a set of bytes has its members and nothing else', () => {
     }),
     { numRuns: 300 },
   );
+});
+
+test.each([
+  'after.status == "new"',
+  'after.status != "new"',
+  '"paid" == after.status || after.note == "née"',
+  'after.status in ["new", "paid", "💧", ""]',
+  '!(after.status in ["new"])',
+  'after.code == "new" || after.code in ["EUR", "DE"]',
+  'after.status == null || after.status != after.note',
+  'after.net <= after.tax + 1.50',
+  'after.total >= 0 && after.items in [1, 2, 3]',
+  'after.made > "2000-01-01" || after.day <= "2000-01-02"',
+  'after.opens >= "17:00" && after.paid == true',
+])('%s says the same of bytes as of values', (expr) => {
+  const rule = ruleOf({ expr, nulls: 'fail' }) ?? expect.fail();
+  const read = names.filter((name) => expr.includes(`after.${name}`));
+  const seen = new Set<Outcome>();
+  fc.assert(
+    fc.property(fc.record(Object.fromEntries(read.map((name) => [name, some(name)]))), (cells) => {
+      const one = event(cells);
+      const values = names.map((_, column) => one.after?.value(column) ?? null);
+      const outcome = valueSays(rule, one);
+      seen.add(outcome);
+      expect(outcome).toBe(valueSays(rule, { ...one, after: new ValueRow(...values) } as ChangeEvent));
+    }),
+    { numRuns: 300 },
+  );
+  expect([...seen]).toEqual(expect.arrayContaining([Outcome.Pass, Outcome.Fail]));
 });
 
 test('bytes of another length than their form has are left to the value', () => {
