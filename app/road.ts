@@ -9,6 +9,7 @@ import type { ModelRegistry } from '../inference/models/registry.ts';
 import type { Scorer } from '../inference/scorer/supervisor.ts';
 import type { AlertData, AlertType } from '../ops/alerts/events.ts';
 import type { AlertSender } from '../ops/alerts/webhook.ts';
+import { modelAlerts, type ModelHealth } from '../ops/alerts/model-alerts.ts';
 import { scoreAlerts } from '../ops/alerts/score-alerts.ts';
 import { type QuarantineBreaker, quarantineBreaker } from '../ops/breaker.ts';
 import type { DatasetSeries, Metrics, PipelineSeries } from '../ops/metrics.ts';
@@ -55,6 +56,7 @@ export class Road implements AsyncDisposable {
   readonly #main: LaneRunner;
   readonly #replay: LaneRunner;
   readonly #breaker: QuarantineBreaker;
+  readonly #watchModels: (models: readonly ModelHealth[]) => void;
   /** Kept from run to run, with what was compiled for its datasets. */
   readonly #source: PostgresSource;
   /** Two lanes run at once, and a stage works on one batch at a time. */
@@ -83,6 +85,7 @@ export class Road implements AsyncDisposable {
     const seen: Observer = ({ applied, batch }) => {
       if (applied.held > 0 || batch.origin === 'replay') this.#changes++;
     };
+    this.#watchModels = modelAlerts({ pipeline: name, clock, emit: (data) => this.#tell('model.unavailable', data) });
     const alert = scoreAlerts({ pipeline: name, clock, emit: (data) => this.#tell('score.alert', data) });
     const common = { halts, clock, logger };
     this.#main = new LaneRunner({
@@ -372,6 +375,7 @@ export class Road implements AsyncDisposable {
     const { signal } = this.#stopped;
     while (!signal.aborted) {
       metrics.setLaneLag(name, this.#source.lane, this.#source.status().lagBytes);
+      this.#watchModels(this.#mainStages.inference?.status() ?? []);
       await this.#probe();
       await clock.sleep(PROBE_MS, signal);
     }

@@ -43,6 +43,7 @@ export interface InferenceParts {
 export interface ModelUseStatus {
   readonly model: string;
   readonly dataset: DatasetName;
+  readonly failure: ModelUse['failure'];
   /** The version that scores the next batch; null while there is none. */
   readonly version: number | null;
   /** The version being started, to be switched to. */
@@ -172,6 +173,7 @@ class UsedModel {
     return {
       model: this.#use.model,
       dataset: this.#use.dataset,
+      failure: this.#use.failure,
       version: this.#upcoming()?.version.version ?? null,
       nextVersion: this.#upcoming() === this.#next ? null : (this.#next?.version.version ?? null),
       scored: this.#scored,

@@ -1,5 +1,7 @@
 /** The service between two real databases: what it answers about them over HTTP and on the command line, and what it remembers. */
 import { readFileSync, writeFileSync } from 'node:fs';
+import { createServer } from 'node:http';
+import type { AddressInfo } from 'node:net';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, inject, test } from 'vitest';
 import { PgConnection } from '../../wire/postgres/connection.ts';
@@ -42,8 +44,18 @@ let sql: PgConnection;
 let lake: PgConnection;
 let config: TestConfig;
 let running: Awaited<ReturnType<typeof startService>>;
+const told: { readonly type: string; readonly data: Record<string, unknown> }[] = [];
+const receiver = createServer((request, response) => {
+  let body = '';
+  request.on('data', (chunk: Buffer) => (body += chunk.toString()));
+  request.on('end', () => {
+    told.push(JSON.parse(body) as (typeof told)[number]);
+    response.writeHead(204).end();
+  });
+});
 
 beforeAll(async () => {
+  await new Promise<void>((resolve) => receiver.listen(0, '127.0.0.1', resolve));
   [source, target] = await Promise.all([createDatabase(inject('sourceServer'), 'app'), createDatabase(inject('targetServer'), 'app')]);
   sql = await PgConnection.connect({ url: source.url });
   lake = await PgConnection.connect({ url: target.url });
@@ -65,10 +77,22 @@ beforeAll(async () => {
               model: 'risk',
               dataset: 'shop.public.orders',
               write: { score: 'risk', model: 'risk_model' },
-              routes: [{ when: 'score > 100', do: 'quarantine' }],
+              routes: [
+                { when: 'score > 100', do: 'quarantine' },
+                { when: 'score > 50', do: 'alert', severity: 'critical' },
+              ],
               deadline: '5s',
             },
           ],
+        },
+      },
+      alerts: {
+        someone: {
+          kind: 'webhook',
+          url: `http://127.0.0.1:${(receiver.address() as AddressInfo).port}/`,
+          secret: `whsec_${Buffer.alloc(24, 7).toString('base64')}`,
+          events: ['model.*', 'score.alert'],
+          allowNetworks: ['127.0.0.1/32'],
         },
       },
     },
@@ -81,6 +105,7 @@ beforeAll(async () => {
 
 afterAll(async () => {
   await running?.[Symbol.asyncDispose]();
+  receiver.close();
   config?.[Symbol.dispose]();
   await Promise.all([sql?.close(), lake?.close()]);
   await Promise.all([source?.[Symbol.asyncDispose](), target?.[Symbol.asyncDispose]()]);
@@ -279,6 +304,13 @@ test('a model is taken up by the running pipeline when it is registered', async 
   await sql.script("insert into orders values (321, 'new', 2, 1)");
   await arrives(321, 'new');
   expect(await rows(lake, 'select risk, risk_model from shop.orders where id = 321')).toEqual(['4|risk@2']);
+  await sql.script("insert into orders values (322, 'new', 40, 1)");
+  await arrives(322, 'new');
+  const heard = (type: string) => told.filter((alert) => alert.type === type).map(({ data }) => data);
+  await eventually(() => heard('score.alert').length > 0, 'the alert of the route');
+  expect(heard('score.alert')).toMatchObject([{ rule: 'risk.route[1]', severity: 'critical', count: 1, keys: ['322'] }]);
+  expect(heard('model.registered')).toMatchObject([{ version: '1' }, { version: '2', aliases: ['production'] }]);
+  expect(heard('model.unavailable')).toMatchObject([{ model: 'risk@production', message: 'risk@production is not registered' }]);
 });
 
 test('a row that a model’s route held would pass, for a person lets it: so says the dry run, and so it is', async () => {

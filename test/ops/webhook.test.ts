@@ -7,6 +7,7 @@ import type { Clock } from '../../core/clock.ts';
 import { ALERT_TYPES, idlePatterns, takes } from '../../ops/alerts/events.ts';
 import { networks, OutboundRefused, postGuarded, refusedUrl } from '../../ops/alerts/outbound.ts';
 import { type Delivery, memoryOutbox } from '../../ops/alerts/outbox.ts';
+import { modelAlerts } from '../../ops/alerts/model-alerts.ts';
 import { scoreAlerts } from '../../ops/alerts/score-alerts.ts';
 import { newWebhookSecret, signWebhook, verifyWebhook, webhookKey } from '../../ops/alerts/signature.ts';
 import { checkEndpoints, RETRY_AFTER_S, type WebhookEndpoint, webhookSender } from '../../ops/alerts/webhook.ts';
@@ -307,6 +308,22 @@ test('score alerts name the keys, come at most once in a while a rule, and count
     { count: 2, keys: ['1', '2'], withheld: 0 },
     { count: 1, keys: ['4'], withheld: 1 },
   ]);
+});
+
+test('a model that does not answer is told of once, and again only when it failed anew and a while later', () => {
+  const told: string[] = [];
+  let nowMs = 0;
+  const look = modelAlerts({ pipeline: 'p', emit: ({ message }) => told.push(message), clock: { now: () => nowMs } });
+  const is = (problem: string | null, unavailable = 0, model = 'risk') =>
+    look([{ model, dataset: 'a.b.c', failure: 'fail_open', problem, unavailable }]);
+  for (const problem of [null, 'first', 'still', null, 'too soon', null]) is(problem);
+  is('another', 0, 'fraud');
+  nowMs = 300_000;
+  for (const problem of [null, 'again', 'still', null]) is(problem);
+  nowMs = 900_000;
+  is(null, 7); // It failed and answered again between two looks.
+  is(null, 7);
+  expect(told).toEqual(['first', 'another', 'again', '7 rows were not scored in time']);
 });
 
 const resolvesTo = (...addresses: string[]) => ({
