@@ -184,14 +184,38 @@ export class SnapshotReader {
     const path = operatorPath(relation);
     if (path !== null) await connection.script(`set local search_path = ${path}`);
     const limit = Math.min(this.#parts.chunkRows, this.#rows);
-    const reader = new CopyReader(relation, chunkBytes);
-    for await (const bytes of connection.copyOut(chunkSql(present, relation, progress.last, limit))) reader.push(bytes);
+    const reader = await readChunk(connection, chunkSql(present, relation, progress.last, limit), new CopyReader(relation, chunkBytes));
     await connection.script(`${mark('high')}; commit`);
     const { rows, bytes, cut } = reader;
     this.#rows = nextRows(limit, rows.length, bytes, chunkBytes);
     return { table: progress.table, relation, rows, complete: !cut && rows.length < limit, snapshot };
   }
 }
+
+/**
+ * Reads a COPY until there are enough bytes. Then the server is asked to stop: the rows that the limit still allows may be large ones. The
+ * transaction goes on, with its snapshot and its lock.
+ */
+async function readChunk(connection: PgConnection, sql: string, reader: CopyReader): Promise<CopyReader> {
+  await connection.script('savepoint chunk');
+  let cancelling: Promise<void> | null = null;
+  try {
+    for await (const bytes of connection.copyOut(sql)) {
+      reader.push(bytes);
+      // Should this fail, the rest of the rows comes, and is left.
+      if (reader.cut) cancelling ??= connection.cancel().catch(() => {});
+    }
+  } catch (error) {
+    if (!(error instanceof PgError) || error.code !== QUERY_CANCELED || !reader.cut) throw error;
+  }
+  if (cancelling !== null) {
+    await cancelling; // What comes too late finds the server waiting for us, who ignores it.
+    await connection.script('rollback to savepoint chunk');
+  }
+  return reader;
+}
+
+const QUERY_CANCELED = '57014';
 
 /** Grows fast while rows prove small, shrinks at once when they don't: so a chunk cut for its bytes is an exception. */
 function nextRows(limit: number, rows: number, bytes: number, chunkBytes: number): number {

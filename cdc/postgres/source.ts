@@ -154,6 +154,7 @@ class SlotSource implements PostgresSource {
     if (prepared.added.length > 0) await addToPublication(catalog, publication, prepared.added);
 
     const replication = await connect(true);
+    const timing = { ...TIMING, ...this.#options.timing };
     const stream = new SlotStream(
       {
         slot,
@@ -167,7 +168,7 @@ class SlotSource implements PostgresSource {
         limits: batch,
         within: prepared.place.within,
         clock: this.#clock,
-        timing: { ...TIMING, ...this.#options.timing },
+        timing: { ...timing, statusMs: Math.min(timing.statusMs, prepared.statusMsMax) },
         onProgress: (tables) => {
           for (const { table, rowsDone } of tables) this.#done.set(table, rowsDone);
         },
@@ -272,7 +273,7 @@ class SlotSource implements PostgresSource {
   /** Makes what is missing on the server and says where the lane begins. */
   async #prepare(catalog: PgConnection, from: LanePlace | null, signal: AbortSignal): Promise<Prepared> {
     const { publication, snapshot } = this.#options;
-    await this.#checkServer(catalog, from);
+    const statusMsMax = await this.#checkServer(catalog, from);
     for (const table of this.#tables) {
       const found = await readTable(catalog, table, null);
       if (found === null) throw new PipelineError('SOURCE_TABLE_MISSING', `reading ${table}: there is no such table`);
@@ -295,13 +296,20 @@ class SlotSource implements PostgresSource {
       if (missing.length > 0) await addToPublication(catalog, publication, missing);
       const lsn = state?.confirmed ?? (await this.#createSlot(catalog));
       const mark = snapshot.mode === 'initial' ? snapshotMark(1, this.#tables.map(notBegun)) : null;
-      return { place: { lsn, snapshot: mark, within: null }, mark: null, added: [], isNewSlot: state === null, isWaitedFor: false };
+      return {
+        place: { lsn, snapshot: mark, within: null },
+        mark: null,
+        added: [],
+        isNewSlot: state === null,
+        isWaitedFor: false,
+        statusMsMax,
+      };
     }
     const mark = this.#joining(from.snapshot, published);
     // A place inside a transaction must stay one: what joins waits until the lane is out of it.
     if (from.within !== null)
-      return { place: from, mark: null, added: [], isNewSlot: false, isWaitedFor: mark !== null || missing.length > 0 };
-    return { place: from, mark, added: missing, isNewSlot: false, isWaitedFor: false };
+      return { place: from, mark: null, added: [], isNewSlot: false, isWaitedFor: mark !== null || missing.length > 0, statusMsMax };
+    return { place: from, mark, added: missing, isNewSlot: false, isWaitedFor: false, statusMsMax };
   }
 
   /**
@@ -329,12 +337,14 @@ class SlotSource implements PostgresSource {
     return lsn;
   }
 
-  async #checkServer(catalog: PgConnection, from: LanePlace | null): Promise<void> {
+  /** Answers how often the server has to hear of us: while we read nothing, its own questions do not reach us. */
+  async #checkServer(catalog: PgConnection, from: LanePlace | null): Promise<number> {
     const found = await catalog.query(
       `select pg_catalog.current_setting('wal_level'), pg_catalog.current_setting('server_version_num')::int4 >= 140000,
-              case when pg_catalog.pg_is_in_recovery() then pg_catalog.pg_last_wal_replay_lsn() else pg_catalog.pg_current_wal_insert_lsn() end`,
+              case when pg_catalog.pg_is_in_recovery() then pg_catalog.pg_last_wal_replay_lsn() else pg_catalog.pg_current_wal_insert_lsn() end,
+              (select setting from pg_catalog.pg_settings where name = 'wal_sender_timeout')`,
     );
-    const [walLevel, recent, lsn] = found.rows[0] ?? [];
+    const [walLevel, recent, lsn, timeoutMs] = found.rows[0] ?? [];
     if (recent !== 't') throw new PipelineError('CONFIG_INVALID', `sources.${this.name}.url: the server is older than PostgreSQL 14`);
     if (walLevel !== 'logical') throw new PipelineError('SOURCE_WAL_LEVEL', `reading ${this.name}: wal_level is ${walLevel ?? 'unknown'}`);
     if (from !== null && typeof lsn === 'string' && fromLsn(lsn) < from.lsn) {
@@ -343,6 +353,7 @@ class SlotSource implements PostgresSource {
         `reading ${this.name}: the lane's checkpoint is beyond the end of the server's log; was it restored from a backup?`,
       );
     }
+    return Number(timeoutMs ?? 0) === 0 ? Number.POSITIVE_INFINITY : Number(timeoutMs) / 4;
   }
 
   /** A slot stays active for a moment after its reader is gone: give it two seconds. */
@@ -377,6 +388,8 @@ interface Prepared {
   readonly isNewSlot: boolean;
   /** Tables join once the lane is out of the transaction that it stands in. */
   readonly isWaitedFor: boolean;
+  /** How often the server wants to hear of us. */
+  readonly statusMsMax: number;
 }
 
 /** Removes the slot and the publication. The lane's checkpoint in the target is then worth nothing. */

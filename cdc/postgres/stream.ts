@@ -89,6 +89,7 @@ export class SlotStream implements CopyBothHandler {
   readonly #seen = new SeenTransactions(SEEN_MANY);
   #acknowledged: string;
   #heardAtMs: number;
+  #bytesRead = 0;
   #toldAtMs: number;
   #receivedLsn = '';
   #serverLsn = '';
@@ -120,7 +121,7 @@ export class SlotStream implements CopyBothHandler {
 
   /** Chunks are taken from `snapshot` as their marks come by. */
   async start(snapshot: SnapshotReader | null): Promise<void> {
-    const { replication, slot, publication, queue } = this.#parts;
+    const { replication, catalog, slot, publication, queue } = this.#parts;
     this.#snapshot = snapshot;
     const options = `proto_version '1', binary 'true', messages 'true', publication_names ${quoteLiteral(quoteIdent(publication))}`;
     try {
@@ -130,6 +131,10 @@ export class SlotStream implements CopyBothHandler {
     }
     void replication.closed.then((reason) => {
       if (!this.#stopped.signal.aborted) this.#fail(reason ?? new PipelineError('SOURCE_UNREACHABLE', `the stream of ${slot} ended`));
+    });
+    // A server that is shut down ends its ordinary sessions first, and then waits for as long as we read its log and have not committed all of it.
+    void catalog.closed.then((reason) => {
+      if (!this.#stopped.signal.aborted) this.#fail(reason ?? new PipelineError('SOURCE_UNREACHABLE', `a connection beside ${slot} ended`));
     });
     this.#ticking = this.#tick();
   }
@@ -177,7 +182,6 @@ export class SlotStream implements CopyBothHandler {
   }
 
   drained(): void {
-    this.#heardAtMs = this.#parts.clock.monotonic();
     if (!this.#blocked) this.#queue.pause();
     this.#flow();
   }
@@ -457,11 +461,14 @@ export class SlotStream implements CopyBothHandler {
   // --- What the server hears.
 
   async #tick(): Promise<void> {
-    const { clock, timing } = this.#parts;
+    const { clock, timing, replication } = this.#parts;
     while (!this.#stopped.signal.aborted) {
       await clock.sleep(Math.min(TICK_MS, timing.statusMs), this.#stopped.signal);
       if (this.#stopped.signal.aborted) return;
       const now = clock.monotonic();
+      // A large message may be on its way for long.
+      if (replication.bytesRead !== this.#bytesRead) this.#heardAtMs = now;
+      this.#bytesRead = replication.bytesRead;
       const silentMs = this.#paused ? 0 : now - this.#heardAtMs;
       if (silentMs > timing.silenceMs) {
         const message = `the server has said nothing on the slot ${this.#parts.slot} for ${Math.round(silentMs)} ms`;

@@ -3,6 +3,7 @@ import { expect, inject, test } from 'vitest';
 import type { Batch } from '../../core/batch.ts';
 import { Random } from '../support/random.ts';
 import { PgConnection } from '../../wire/postgres/connection.ts';
+import { CutProxy } from '../e2e/proxy.ts';
 import { eventually } from '../support/eventually.ts';
 import { catchUp, endOfLog, isCopying, Model, run, runAgain, sameAsTable, testDatabase, type TestDatabase } from './support.ts';
 
@@ -187,3 +188,20 @@ test.each(['of our own', 'for all tables'])(
     expect(model.eventsByOp['read']).toBe(reads);
   },
 );
+
+test('of rows larger than a chunk, hardly more is read than what the chunks take', async () => {
+  await using proxy = await CutProxy.listen(Number(new URL(server).port));
+  await using db = await testDatabase(
+    server,
+    'create table t (id int primary key, big text); alter table t alter big set storage external',
+    `insert into t select i, repeat('0123456789', 100000) from generate_series(1, 50) i`,
+  );
+  const url = new URL(db.url);
+  url.port = String(proxy.port);
+  const model = new Model();
+  const options = { snapshot: { mode: 'initial' as const, chunkRows: 1000, parallel: 1 }, batch: { rows: 1000, bytes: 1 << 20, ageMs: 0 } };
+  await run(db.source({ ...options, url: url.href }), model, () => !isCopying(model));
+  await sameAsTable(model, db, 't');
+  // 50 MB of rows, and what is on its way when the first chunk has enough.
+  expect(proxy.bytesFromServer).toBeLessThan(80_000_000);
+});

@@ -9,6 +9,7 @@ export class CutProxy implements AsyncDisposable {
   readonly #server: Server;
   readonly #upstreamPort: number;
   readonly #sockets = new Set<Socket>();
+  readonly #upstreams: Socket[] = [];
   #state: 'open' | 'closed' | 'silent' = 'open';
 
   private constructor(upstreamPort: number) {
@@ -25,6 +26,11 @@ export class CutProxy implements AsyncDisposable {
 
   get port(): number {
     return (this.#server.address() as AddressInfo).port;
+  }
+
+  /** What the server has sent so far, over all connections. */
+  get bytesFromServer(): number {
+    return this.#upstreams.reduce((sum, upstream) => sum + upstream.bytesRead, 0);
   }
 
   /** Connections end without a goodbye; new ones are taken. */
@@ -62,6 +68,7 @@ export class CutProxy implements AsyncDisposable {
       return;
     }
     const upstream = connect(this.#upstreamPort, '127.0.0.1');
+    this.#upstreams.push(upstream);
     for (const [from, to] of [
       [client, upstream],
       [upstream, client],

@@ -106,6 +106,7 @@ export class PgConnection implements AsyncDisposable {
   #closing = false;
   #onClosed: (reason: Error | null) => void = () => {};
   #onNotification: ((channel: string, payload: string) => void) | null = null;
+  #onNotice: ((notice: PgError) => void) | null = null;
 
   private constructor(socket: Socket, address: PgAddress) {
     this.#socket = socket;
@@ -118,6 +119,11 @@ export class PgConnection implements AsyncDisposable {
 
   get backendPid(): number {
     return this.#backendPid;
+  }
+
+  /** What has arrived so far, messages that are not complete included. */
+  get bytesRead(): number {
+    return this.#socket.bytesRead;
   }
 
   /** Whether requests can be sent. */
@@ -307,6 +313,11 @@ export class PgConnection implements AsyncDisposable {
   /** Is told of NOTIFY messages for channels that this session listens to. */
   onNotification(handler: (channel: string, payload: string) => void): void {
     this.#onNotification = handler;
+  }
+
+  /** Is told of the server's warnings and notices. */
+  onNotice(handler: (notice: PgError) => void): void {
+    this.#onNotice = handler;
   }
 
   /** Asks the server, over a connection of its own, to stop what this one is running. */
@@ -517,8 +528,11 @@ export class PgConnection implements AsyncDisposable {
         this.#onNotification?.(channel, payload);
         return;
       }
+      case 0x4e: // NoticeResponse
+        this.#onNotice?.(new PgError(fieldsOf(bytes, at, end)));
+        return;
       default:
-        // ParseComplete, BindComplete, CloseComplete, NoData, ParameterDescription, CopyOutResponse, CopyDone, NoticeResponse: nothing to do.
+        // ParseComplete, BindComplete, CloseComplete, NoData, ParameterDescription, CopyOutResponse, CopyDone: nothing to do.
         return;
     }
   }

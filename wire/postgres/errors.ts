@@ -1,6 +1,6 @@
 /** What can go wrong between us and a PostgreSQL server. */
 
-/** What the server said no to. `code` is the SQLSTATE. */
+/** What the server said no to (or warned of: PgConnection.onNotice). `code` is the SQLSTATE. */
 export class PgError extends Error {
   override readonly name = 'PgError';
   readonly code: string;
@@ -13,6 +13,8 @@ export class PgError extends Error {
   readonly column: string | null;
   readonly dataType: string | null;
   readonly constraint: string | null;
+  /** The function in the server's code that says it: in every language the same. */
+  readonly routine: string | null;
 
   constructor(fields: ReadonlyMap<string, string>) {
     super(fields.get('M') ?? 'unknown error');
@@ -26,6 +28,7 @@ export class PgError extends Error {
     this.column = fields.get('c') ?? null;
     this.dataType = fields.get('d') ?? null;
     this.constraint = fields.get('n') ?? null;
+    this.routine = fields.get('R') ?? null;
   }
 }
 
