@@ -9,7 +9,10 @@ export const CONFIG_SCHEMA_ID = 'https://tidegate.dev/schema/tidegate.v1.schema.
 
 /** Names of sources, targets, pipelines, models and alerts: they turn up in lanes, metrics and urls. */
 const NAME_PATTERN = '^[a-z][a-z0-9_-]{0,62}$';
-const TABLE_PATTERN = '^[^.\\s]+\\.[^.\\s]+$';
+/** A name may hold anything but a dot, and no space at its ends: what stands between the dots is the name as PostgreSQL keeps it, without quotes. */
+const TABLE_NAME = '[^.\\s]([^.]*[^.\\s])?';
+const TABLE_PATTERN = `^${TABLE_NAME}\\.${TABLE_NAME}$`;
+const DATASET_PATTERN = `^[^.\\s]+\\.${TABLE_NAME}\\.${TABLE_NAME}$`;
 /** What PostgreSQL takes for a slot's name; we hold publications to the same. */
 const SLOT_PATTERN = '^[a-z0-9_]{1,63}$';
 const COLUMN_PATTERN = '^[^\\x00]{1,63}$';
@@ -135,7 +138,7 @@ const layoutSchema = {
   properties: {
     dataset: {
       type: 'string',
-      pattern: '^[^.\\s]+\\.[^.\\s]+\\.[^.\\s]+$',
+      pattern: DATASET_PATTERN,
       title: 'Dataset',
       description: 'Whose table you describe: source.schema.table.',
       examples: ['shop.public.orders'],
@@ -301,7 +304,7 @@ const modelUseSchema = {
     },
     dataset: {
       type: 'string',
-      pattern: '^[^.\\s]+\\.[^.\\s]+\\.[^.\\s]+$',
+      pattern: DATASET_PATTERN,
       title: 'Dataset',
       description: 'Whose changes you score: source.schema.table.',
       examples: ['shop.public.orders'],

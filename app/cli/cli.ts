@@ -105,7 +105,8 @@ function commandOf(args: readonly string[]): { readonly command: Command; readon
 function overview(): string {
   const width = Math.max(...COMMANDS.map(({ name, positionals }) => `${name} ${positionals.join(' ')}`.length)) + 2;
   const lines = COMMANDS.map(
-    ({ name, positionals, summary }) => `  ${`${name} ${positionals.join(' ')}`.padEnd(width)}${summary.split(/(?<=[.:]) /)[0] ?? ''}`,
+    ({ name, positionals, summary }) =>
+      `  ${`${name} ${positionals.join(' ')}`.padEnd(width)}${(summary.split(/[.:] /)[0] ?? '').replace(/\.?$/, '.')}`,
   );
   return `tidegate ${VERSION}: a gate between a source database and the stores that follow it.\n\n${lines.join('\n')}\n\nEvery command takes --json and --help. Exit codes: 0 done, 1 failed, 2 wrong input and nothing done.\n`;
 }

@@ -29,8 +29,8 @@ export const init: Command = {
     const found = await probeTables(source, wanted);
     const missing = wanted.filter((table) => !found.some((probed) => `${probed.schema}.${probed.name}` === table));
     if (missing.length > 0) throw new UsageError(`there is no table ${missing.join(', ')}`, 'Name tables as schema.table.');
-    const usable = found.filter((table) => table.key.length > 0 && !`${table.schema}${table.name}`.includes('.'));
-    const skipped = found.filter((table) => !usable.includes(table)).map((table) => `${table.schema}.${table.name}`);
+    const usable = found.filter((table) => whyNot(table) === null);
+    const skipped = found.filter((table) => !usable.includes(table));
     if (usable.length === 0)
       throw new UsageError('the source has no table with a primary key', 'Give its tables primary keys, or name another database.');
 
@@ -38,10 +38,14 @@ export const init: Command = {
     const files = new Map([
       [join(out, 'tidegate.yaml'), configText(name, pipeline === name ? `${name}-target` : pipeline, args.text('schema') ?? name, usable)],
     ]);
-    const clashes = new Set(usable.map((table) => table.name)).size < usable.length;
-    for (const table of usable) {
-      const file = clashes ? `${table.schema}.${table.name}.yaml` : `${table.name}.yaml`;
-      files.set(join(out, 'datasets', file), ruleText(`${name}.${table.schema}.${table.name}`, table));
+    // Some file systems do not tell a from A.
+    const fileNames = distinct(
+      usable.map((table) => [table.name, `${table.schema}.${table.name}`].map(fileName)),
+      (file) => file.toLowerCase(),
+    );
+    for (const [index, table] of usable.entries()) {
+      const path = join(out, 'datasets', `${fileNames[index] ?? index}.yaml`);
+      files.set(path, ruleText(`${name}.${table.schema}.${table.name}`, table));
     }
     const there = [...files.keys()].filter((file) => existsSync(file));
     if (there.length > 0) throw new UsageError(`${there.join(', ')} exists already`, 'Move it away, or name another folder with --out.');
@@ -49,8 +53,9 @@ export const init: Command = {
       mkdirSync(dirname(file), { recursive: true });
       writeFileSync(file, text);
     }
-    show(io, args.is('json'), { files: [...files.keys()], skipped }, () => {
-      const notes = skipped.map((table) => `! ${table} is left out: it has no primary key.\n`).join('');
+    const left = skipped.map((table) => `${table.schema}.${table.name}`);
+    show(io, args.is('json'), { files: [...files.keys()], skipped: left }, () => {
+      const notes = skipped.map((table, index) => `! ${left[index] ?? ''} is left out: ${whyNot(table) ?? ''}.\n`).join('');
       return `${[...files.keys()].map((file) => `wrote ${file}\n`).join('')}${notes}\nNext: set SOURCE_URL and TARGET_URL, then run  tidegate check ${join(out, 'tidegate.yaml')}\n`;
     });
     return 0;
@@ -74,7 +79,38 @@ function nameOf(text: string, otherwise: string): string {
   return name === '' ? otherwise : name;
 }
 
+/** Why a table cannot be read; null where it can. */
+function whyNot({ schema, name, key }: ProbedTable): string | null {
+  if (key.length === 0) return 'it has no primary key';
+  return `${schema}${name}`.includes('.') ? 'there is a dot in its name' : null;
+}
+
+/** For each the first of its names that nobody before it has; where all are taken, the last with a number. */
+function distinct(names: readonly (readonly string[])[], sameAs: (name: string) => string = (name) => name): readonly string[] {
+  const taken = new Set<string>();
+  return names.map((choices) => {
+    const last = choices.at(-1) ?? '';
+    for (let n = 1; ; n++) {
+      const free = [...choices, ...(n === 1 ? [] : [`${last}_${n}`])].find((choice) => !taken.has(sameAs(choice)));
+      if (free === undefined) continue;
+      taken.add(sameAs(free));
+      return free;
+    }
+  });
+}
+
+function fileName(table: string): string {
+  return table.replaceAll(/[^\p{L}\p{N}._-]+/gu, '_').replace(/^\.+/, '_');
+}
+
 function configText(source: string, target: string, schema: string, tables: readonly ProbedTable[]): string {
+  // All tables go to one schema of the target, where a name can be used once.
+  const inTurn = tables.toSorted((a, b) => Number(b.schema === 'public') - Number(a.schema === 'public'));
+  const names = distinct(inTurn.map((table) => [table.name, `${table.schema}_${table.name}`]));
+  const layouts = inTurn.flatMap((table, index) => {
+    const name = names[index] ?? table.name;
+    return name === table.name ? [] : [{ dataset: `${source}.${table.schema}.${table.name}`, table: name }];
+  });
   const config = {
     version: 1,
     state: './tidegate.db',
@@ -87,7 +123,7 @@ function configText(source: string, target: string, schema: string, tables: read
         tables: tables.map((table) => `${table.schema}.${table.name}`),
       },
     },
-    targets: { [target]: { kind: 'postgres', url: '${TARGET_URL}', schema } },
+    targets: { [target]: { kind: 'postgres', url: '${TARGET_URL}', schema, ...(layouts.length === 0 ? {} : { layouts }) } },
     pipelines: { [`${source}-to-${target}`]: { source, target, datasets: './datasets/*.yaml' } },
     http: { host: '127.0.0.1', port: 8420 },
   };

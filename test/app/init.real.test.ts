@@ -1,0 +1,57 @@
+/** tidegate init on a source that was not made for it: whatever the tables are called, check accepts what is written. */
+import { mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { expect, inject, test } from 'vitest';
+import { parse } from 'yaml';
+import { PgConnection } from '../../wire/postgres/connection.ts';
+import { createDatabase } from '../support/databases.ts';
+import { cli, cliIn } from './cli.ts';
+
+const TABLES = `
+  create schema crm; create schema "Sales EU";
+  create type mood as enum ('so, so', 'it''s', 'x: y', '#no', '', 'null', '1');
+  create domain positive as int check (value > 0);
+  create table orders (id bigint primary key, email text, total numeric(12,2) not null, m mood not null, tags text[], d positive, at timestamptz);
+  comment on table orders is 'Orders: "quoted" # no comment
+- in two lines';
+  insert into orders select n, 'a' || n || '@example.com', n * 1.5, 'so, so', array['a'], 1 from generate_series(1, 40) n;
+  create table crm.orders (a int, b text, primary key (b, a));
+  create table "Orders" (id int primary key);
+  create table "Sales EU"."Order Lines" ("Order ID" int, "Line #" int, gen int generated always as ("Order ID" * 2) stored, primary key ("Order ID", "Line #"));
+  create table "/up/and/away" (id int primary key);
+  create table parted (id int, r text, primary key (id, r)) partition by list (r);
+  create table parted_a partition of parted for values in ('a');
+  create table empty_one (id int primary key, "yes" boolean, "null" text, "1st" int, "äö" text not null, "a.b" int, "it's [*]" int not null);
+  create table ${'t'.repeat(63)} (id int primary key, ${'c'.repeat(63)} text);
+  create table no_key (a int); create table "with.dot" (id int primary key); create unlogged table passing (id int primary key);
+  create view seen as select * from orders;
+`;
+
+test('every table that can be read gets a file, under a name that nothing else has, and the others are named with the reason', async () => {
+  await using source = await createDatabase(inject('sourceServer'), 'My-Shop');
+  await using target = await createDatabase(inject('targetServer'), 'init');
+  await using sql = await PgConnection.connect({ url: source.url });
+  await sql.script(TABLES);
+  const out = mkdtempSync(join(tmpdir(), 'tidegate-init-'));
+  try {
+    const args = ['--source', source.url, '--target', target.url, '--out', out, '--name', 'shop'];
+    const words = await cli('init', ...args);
+    expect([words.code, words.stderr]).toEqual([0, '']);
+    expect(words.stdout).toMatch(
+      /! public\.no_key is left out: it has no primary key\.\n! public\.with\.dot is left out: there is a dot in its name\./,
+    );
+    expect(readdirSync(join(out, 'datasets'))).toHaveLength(8);
+    const config = parse(readFileSync(join(out, 'tidegate.yaml'), 'utf8')) as { targets: Record<string, { layouts: unknown }> };
+    expect(Object.values(config.targets)[0]?.layouts).toEqual([{ dataset: 'shop.crm.orders', table: 'crm_orders' }]);
+    const urls = { SOURCE_URL: source.url, TARGET_URL: target.url };
+    const checked = await cliIn(urls, 'check', join(out, 'tidegate.yaml'), '--json');
+    expect([checked.code, checked.json]).toEqual([
+      0,
+      { ok: true, problems: [expect.objectContaining({ severity: 'warning', path: expect.stringMatching(/: alerts$/) as unknown })] },
+    ]);
+    expect((await sql.query('select 1 from pg_replication_slots where database = current_database()')).rows).toEqual([]);
+  } finally {
+    rmSync(out, { recursive: true, force: true });
+  }
+});
