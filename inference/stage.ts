@@ -12,6 +12,7 @@ import { PipelineError } from '../core/errors.ts';
 import type { ChangeEvent, Dataset, DatasetName } from '../core/event.ts';
 import type { Problem } from '../core/problems.ts';
 import { type CompiledFeatures, compileFeatures, ENCODED, type RefusedFeatures } from './features.ts';
+import { encodeGolden, wrongGolden } from './models/golden.ts';
 import type { ModelRegistry } from './models/registry.ts';
 import type { ModelVersion } from './models/store.ts';
 import { type CompiledRoute, compileRoutes, type Route, routeFinding } from './routes.ts';
@@ -63,8 +64,11 @@ export interface InferenceStage extends Stage, AsyncDisposable {
    */
   keepReady(): void;
   status(): readonly ModelUseStatus[];
-  /** What keeps the uses from working with these datasets today: for `tidegate check`. A model not registered yet is a warning. */
-  check(datasets: readonly Dataset[]): readonly Problem[];
+  /**
+   * What keeps the uses from working with these datasets today: for `tidegate check`. A model not registered yet is a warning. Starts each
+   * model's process, and scores its golden rows.
+   */
+  check(datasets: readonly Dataset[]): Promise<readonly Problem[]>;
 }
 
 export function inferenceStage(parts: InferenceParts): InferenceStage {
@@ -78,12 +82,15 @@ export function inferenceStage(parts: InferenceParts): InferenceStage {
       for (const use of uses) use.keepReady();
     },
     status: () => uses.map((use) => use.status()),
-    check: (datasets) => uses.flatMap((use) => use.check(datasets)),
+    check: async (datasets) => (await Promise.all(uses.map((use) => use.check(datasets)))).flat(),
     async [Symbol.asyncDispose]() {
       await Promise.all(uses.map((use) => use.close()));
     },
   };
 }
+
+/** What a model may take for its golden rows when it is tried out. */
+const TRY_OUT_MS = 5000;
 
 interface Served {
   readonly version: ModelVersion;
@@ -189,7 +196,7 @@ class UsedModel {
     return this.#next?.session.status().lastFailure ?? null;
   }
 
-  check(datasets: readonly Dataset[]): readonly Problem[] {
+  async check(datasets: readonly Dataset[]): Promise<readonly Problem[]> {
     const dataset = datasets.find(({ name }) => name === this.#use.dataset);
     if (dataset === undefined) return []; // The config's own check says that there is no such dataset.
     const routes = compileRoutes(this.#use.routes, dataset, this.#path);
@@ -200,7 +207,37 @@ class UsedModel {
       return [...problems, { severity: 'warning', path: `${this.#path}.model`, message: `There is no model ${this.#use.model} yet.`, fix }];
     }
     const features = compileFeatures(version.mapping, dataset, `${this.#name}@${version.version} mapping`);
-    return features.kind === 'refused' ? [...problems, ...features.problems] : problems;
+    return [...problems, ...(features.kind === 'refused' ? features.problems : []), ...(await this.#tryOut(version))];
+  }
+
+  /** What was true when the version was admitted may not be so on this machine. */
+  async #tryOut(version: ModelVersion): Promise<readonly Problem[]> {
+    const problem = (message: string): Problem => ({
+      severity: 'error',
+      path: `${this.#path}.model`,
+      message,
+      fix: `Register it again, or move @production to a version that runs here. Until then its failure policy (${this.#use.failure}) applies.`,
+    });
+    const name = `${this.#name}@${version.version}`;
+    let session: ScorerSession | null = null;
+    try {
+      ({ session } = await this.#start(version));
+      await session.ready();
+      const { matrix, rows } = encodeGolden(version.mapping);
+      const { width } = version.report.input;
+      const scores = new Float32Array(rows);
+      for (let from = 0; from < rows; from += session.rowsMax) {
+        const to = Math.min(rows, from + session.rowsMax);
+        scores.set(await session.score(matrix.subarray(from * width, to * width), to - from, TRY_OUT_MS), from);
+      }
+      return wrongGolden(version.mapping, scores).map(({ index, got, score }) =>
+        problem(`${name} gives ${got} for its golden row ${index}, where ${score} is expected.`),
+      );
+    } catch (error) {
+      return [problem(`${name} does not run: ${error instanceof Error ? error.message : String(error)}`)];
+    } finally {
+      await session?.release();
+    }
   }
 
   keepReady(): void {

@@ -89,7 +89,7 @@ async function probeModels({ config, place }: LoadedConfig, name: string, datase
   try {
     const registry = await ModelRegistry.open(database === null ? new MemoryModelStore() : new SqliteModelStore(database));
     await using stage = inferenceStage({ registry, scorer, uses: modelUses(pipeline) });
-    return stage.check(datasets).map((problem) => {
+    return (await stage.check(datasets)).map((problem) => {
       const index = /^models\[(\d+)\]\.?(.*)$/.exec(problem.path);
       return index === null
         ? problem

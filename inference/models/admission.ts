@@ -7,7 +7,7 @@ import { featureWidth, mappingWidth } from '../mapping.ts';
 import type { Mapping } from '../mapping-schema.ts';
 import { LAST_COLUMN } from '../scorer/frames.ts';
 import { ScorerError, ScorerProcess, type ScorerProcessOptions } from '../scorer/process.ts';
-import { encodeGolden } from './golden.ts';
+import { encodeGolden, wrongGolden } from './golden.ts';
 import { OnnxError, type OnnxModel, type OnnxValue, readOnnx } from './onnx.ts';
 import { stripZipMap } from './zipmap.ts';
 
@@ -316,11 +316,9 @@ async function timed(
 }
 
 function goldenFindings(mapping: Mapping, scores: Float32Array): AdmissionFinding[] {
-  return (mapping.golden ?? []).flatMap(({ score, tolerance }, index) => {
-    const got = scores[index] ?? NaN;
-    if (Math.abs(got - score) <= (tolerance ?? 1e-5)) return [];
-    return [failure('GOLDEN_MISMATCH', `mapping: golden[${index}].score`, `the model gives ${got} where ${score} is expected`)];
-  });
+  return wrongGolden(mapping, scores).map(({ index, got, score }) =>
+    failure('GOLDEN_MISMATCH', `mapping: golden[${index}].score`, `the model gives ${got} where ${score} is expected`),
+  );
 }
 
 function determinismFindings(first: Float32Array, second: Float32Array, alone: Float32Array, rows: number): AdmissionFinding[] {

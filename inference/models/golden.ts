@@ -31,6 +31,14 @@ export function encodeGolden(mapping: Mapping): EncodedGolden {
   return { matrix, rows: golden.length, problems };
 }
 
+/** The golden rows whose scores are not those that the mapping expects. */
+export function wrongGolden(mapping: Mapping, scores: Float32Array): readonly { index: number; got: number; score: number }[] {
+  return (mapping.golden ?? []).flatMap(({ score, tolerance }, index) => {
+    const got = scores[index] ?? NaN;
+    return Math.abs(got - score) <= (tolerance ?? 1e-5) ? [] : [{ index, got, score }];
+  });
+}
+
 /** A dataset with just the columns that the mapping declares. */
 export function declaredDataset(mapping: Mapping): Dataset {
   const columns = Object.entries(mapping.columns).map(([name, type]) => ({ name, type, native: type, nullable: true }));

@@ -54,7 +54,7 @@ test('it is admitted, fits the shop’s orders, and finds the risky ones', async
   const routes = [{ when: 'score >= 0.95', do: 'quarantine', severity: 'critical' }] as const;
   await using scorer = new Scorer();
   await using stage = inferenceStage({ registry, scorer, uses: [useOf({ model: 'order-risk', dataset: ordersDataset.name, routes })] });
-  expect(stage.check([ordersDataset])).toEqual([]);
+  expect(await stage.check([ordersDataset])).toEqual([]);
   const { orders, labels } = makeOrders(99, 2000);
   const batch = batchOf(...orders.map(insertOf));
   await stage.run(batch, new AbortController().signal);

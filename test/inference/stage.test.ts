@@ -4,6 +4,7 @@ import { Batch, ScoreStatus, Verdict } from '../../core/batch.ts';
 import type { Sink, Source, Stage } from '../../core/contracts.ts';
 import { PipelineError } from '../../core/errors.ts';
 import { type ChangeEvent, type Dataset, UNCHANGED, ValueRow } from '../../core/event.ts';
+import type { Problem } from '../../core/problems.ts';
 import { runPipeline } from '../../core/pipeline.ts';
 import type { Mapping } from '../../inference/mapping-schema.ts';
 import { ModelRegistry } from '../../inference/models/registry.ts';
@@ -287,12 +288,14 @@ test('a route that does not compile is an error of the config, and check says so
     await registryOf('plain', { bytes: linearModel([1, 0]) }),
     [useOf({ routes: [{ when: 'skore > 1', do: 'tag', severity: 'info' }] })],
     async (stage) => {
-      expect(stage.check([plainDataset]).map(({ path }) => path)).toEqual([expect.stringMatching(/^models\[0\]\.routes\[0\]\.when/)]);
+      expect((await stage.check([plainDataset])).map(({ path }) => path)).toEqual([
+        expect.stringMatching(/^models\[0\]\.routes\[0\]\.when/),
+      ]);
       await expect(judged(stage, plainInsert(1, 1))).rejects.toMatchObject({ code: 'CONFIG_INVALID' });
     },
   );
   await withStage(await ModelRegistry.open(new MemoryModelStore()), [useOf()], async (stage) => {
-    expect(stage.check([plainDataset])).toMatchObject([{ severity: 'warning', path: 'models[0].model' }]);
+    expect(await stage.check([plainDataset])).toMatchObject([{ severity: 'warning', path: 'models[0].model' }]);
   });
 });
 
@@ -357,6 +360,30 @@ test('batches behind are read and judged while the model scores, and commit in t
     await run;
     expect(seen.filter((step) => step.startsWith('applied'))).toEqual(['applied 1', 'applied 2', 'applied 3']);
   });
+});
+
+test('check tries each model out: it has to run here, and to score its golden rows', async () => {
+  const row = { row: { a: 1, b: 1 }, score: 3 };
+  // More than go into one run.
+  const golden = (score: number): Mapping => ({
+    ...plainMapping,
+    golden: [...Array.from({ length: MICRO_BATCH_ROWS }, () => row), { ...row, score }],
+  });
+  const checked = async (bytes: Uint8Array, mapping: Mapping) => {
+    let problems: readonly Problem[] = [];
+    await withStage(await registryOf('plain', { bytes, mapping }), [useOf()], async (stage, scorer) => {
+      problems = await stage.check([plainDataset]);
+      expect(scorer.status()).toEqual([]);
+    });
+    return problems.map(({ severity, path, message }) => `${severity} ${path}: ${message}`);
+  };
+  expect(await checked(linearModel([1, 2]), golden(3))).toEqual([]);
+  expect(await checked(linearModel([1, 2]), golden(4))).toEqual([
+    'error models[0].model: plain@1 gives 3 for its golden row 64, where 4 is expected.',
+  ]);
+  expect(await checked(new Uint8Array([9]), plainMapping)).toEqual([
+    expect.stringMatching(/^error models\[0\]\.model: plain@1 does not run: Failed to load model/),
+  ]);
 });
 
 test('an abort is obeyed while a model that is stuck scores', async () => {
