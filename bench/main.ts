@@ -2,10 +2,11 @@
 import { parseArgs } from 'node:util';
 import { benchPostgres, SIDES } from './postgres.ts';
 
-const HELP = `npm run bench -- postgres|quality [--quick] [--json] [--rows N] [--runs N] [--only TEXT] [--sides 'A|B']
+const HELP = `npm run bench -- postgres|quality|scoring [--quick] [--json] [--rows N] [--runs N] [--only TEXT] [--sides 'A|B']
 
   postgres   Tidegate beside PostgreSQL's own CREATE SUBSCRIPTION, on the same WAL between the same two servers.
   quality    Ten row checks beside a loop by hand and ajv.
+  scoring    What scoring a row costs, from encoded cells and from decoded values.
   --quick    Fewer rows and runs: minutes instead of half an hour.
   --rows N   Rows a run.   --runs N   Runs of each side; the median counts.
   --only T   Only the cells whose name contains T ("insert tx10", "sync on", "latency").
@@ -28,6 +29,8 @@ const { values, positionals } = parseArgs({
 
 if (positionals[0] === 'quality') {
   await import('./quality.ts');
+} else if (positionals[0] === 'scoring') {
+  await import('./scoring.ts');
 } else if (values.help || positionals[0] !== 'postgres') {
   process.stderr.write(HELP);
   process.exitCode = values.help ? 0 : 2;

@@ -46,7 +46,10 @@ checks:
   - sum_equals: { column_list: [net, tax], sum_column: total }
 `;
 
-const { values } = parseArgs({ options: { json: { type: 'boolean', default: false }, rows: { type: 'string', default: '20000' } } });
+const { values } = parseArgs({
+  allowPositionals: true,
+  options: { json: { type: 'boolean', default: false }, rows: { type: 'string', default: '20000' } },
+});
 const events = makeEvents(Number(values.rows));
 const RUNS = 15;
 
