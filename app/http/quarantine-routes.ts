@@ -26,6 +26,11 @@ const listQuery = {
   additionalProperties: false,
 } as const;
 
+const idParams = {
+  type: 'object',
+  properties: { id: { type: 'string', description: 'The event: dataset/key@version#ordinal, with / as %2F and # as %23.' } },
+  required: ['id'],
+} as const;
 const filterBody = { type: 'object', properties: filterProperties, additionalProperties: false, minProperties: 1 } as const;
 const choice = {
   ids: { type: 'array', items: { type: 'string', minLength: 1 }, minItems: 1, maxItems: 10_000, description: 'These items.' },
@@ -67,12 +72,18 @@ export function quarantineRoutes(app: FastifyInstance, operations: Operations): 
     (request) => operations.quarantine(filterOf(request.query), request.query.limit, request.query.after ?? null),
   );
 
-  // Ids hold slashes (dataset/key@version#ordinal): the rest of the path is the id.
-  app.get<{ Params: { '*': string } }>(
-    '/api/quarantine/*',
-    { schema: { tags, summary: 'One quarantined event with its row.', response: { 200: itemDetailSchema, 404: problemSchema } } },
+  app.get<{ Params: { id: string } }>(
+    '/api/quarantine/:id',
+    {
+      schema: {
+        tags,
+        summary: 'One quarantined event with its row.',
+        params: idParams,
+        response: { 200: itemDetailSchema, 404: problemSchema, 503: problemSchema },
+      },
+    },
     async (request) => {
-      const item = await operations.quarantined(request.params['*']);
+      const item = await operations.quarantined(request.params.id);
       if (item === null)
         throw new HttpProblem(404, 'NOT_FOUND', 'There is no quarantined event of this id.', {
           fix: 'Escape the id in the path: / as %2F, # as %23.',

@@ -11,6 +11,7 @@ import { VERSION } from '../version.ts';
 import { liveRoute } from './live.ts';
 import { guard } from './guard.ts';
 import { modelRoutes } from './model-routes.ts';
+import { completed } from './openapi.ts';
 import type { Operations } from './operations.ts';
 import { HttpProblem, problemBody, problemOf } from './problem.ts';
 import { quarantineRoutes } from './quarantine-routes.ts';
@@ -30,6 +31,8 @@ export async function createHttpServer(operations: Operations, http: HttpConfig,
     // A stuck client may not hold a connection for ever; the stream of events sends something every second.
     connectionTimeout: 120_000,
     forceCloseConnections: true,
+    // Ids of quarantined events hold keys, which may be long.
+    routerOptions: { maxParamLength: 16_384 },
     ajv: { customOptions: { coerceTypes: 'array', removeAdditional: false, allErrors: true, strict: false } },
   });
   app.removeContentTypeParser('text/plain');
@@ -61,6 +64,7 @@ export async function createHttpServer(operations: Operations, http: HttpConfig,
       components: { securitySchemes: { token: { type: 'http', scheme: 'bearer' } } },
       ...(http.tokens.length > 0 ? { security: [{ token: [] }] } : {}),
     },
+    transformObject: (described) => completed('openapiObject' in described ? described.openapiObject : {}),
   });
   await app.register(multipart, { throwFileSizeLimit: false });
   await app.register(async (routes) => {

@@ -1,4 +1,4 @@
-/** What the HTTP API answers, as JSON Schemas; their types are inferred. docs/http-api.md and /openapi.json are made from them. */
+/** What the HTTP API answers, as JSON Schemas; their types are inferred. /openapi.json is made from them. */
 import type { EndpointStatus } from '../../ops/alerts/webhook.ts';
 import type { DatasetSeries, LaneSeries } from '../../ops/metrics.ts';
 import type { FromSchema, SchemaNode } from '../schema-type.ts';

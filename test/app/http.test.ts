@@ -126,6 +126,27 @@ describe('OpenAPI', () => {
     }
   });
 
+  test('errors are described as problem+json, texts as texts, and the upload of a model by its parts', () => {
+    const typesOf = (path: string, method: string, status: string) =>
+      Object.keys(api.paths[path]?.[method]?.responses[status]?.content ?? {});
+    expect([typesOf('/metrics', 'get', '200'), typesOf('/api/events', 'get', '200')]).toEqual([['text/plain'], ['text/event-stream']]);
+    expect(typesOf('/readyz', 'get', '503')).toEqual(['application/json']);
+    for (const [path, operations] of Object.entries(api.paths)) {
+      for (const [method, { responses }] of Object.entries(operations)) {
+        const errors = Object.keys(responses).filter((status) => status === 'default' || (status >= '400' && path !== '/readyz'));
+        expect([path, method, errors.map((status) => typesOf(path, method, status))]).toEqual([
+          path,
+          method,
+          errors.map(() => ['application/problem+json']),
+        ]);
+        expect(errors).toContain('default');
+      }
+    }
+    const body = api.paths['/api/models/{name}/versions']?.['post']?.requestBody?.content['multipart/form-data']?.schema;
+    expect(body).toMatchObject({ required: ['model', 'mapping'] });
+    expect(Object.keys(api.paths).filter((path) => path.includes('*'))).toEqual([]);
+  });
+
   test('what is answered is what is described', async () => {
     await upload(url, 'described', linearModel([1, 2]), plainMapping);
     const asked = ['/healthz', '/readyz', '/api/status', '/api/lanes', '/api/datasets', '/api/quarantine', '/api/models'];
@@ -139,7 +160,7 @@ describe('OpenAPI', () => {
 
   function responseOf(path: string, status: number): ValidateFunction {
     const response = api.paths[path]?.['get']?.responses[String(status)];
-    const schema = response?.content?.['application/json']?.schema;
+    const schema = Object.values(response?.content ?? {})[0]?.schema;
     if (schema === undefined) throw new Error(`GET ${path} does not describe ${status}`);
     return ajv.compile(schema);
   }
