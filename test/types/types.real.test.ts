@@ -14,6 +14,7 @@ import { runPipeline } from '../../core/pipeline.ts';
 import type { EmbeddedServer } from '../../examples/embedded-postgres.ts';
 import { compileFeatures, ENCODED } from '../../inference/features.ts';
 import type { Mapping } from '../../inference/mapping-schema.ts';
+import { compileContract } from '../../quality/compile.ts';
 import { parseContract } from '../../quality/contract.ts';
 import { qualityStage } from '../../quality/stage.ts';
 import { copyText } from '../../sync/postgres/cells.ts';
@@ -295,35 +296,75 @@ class Road implements AsyncDisposable {
     return whole;
   }
 
-  /** One rule a type that only nulls and its first value pass, as SQL says it. */
+  /** Rules of every type against what SQL says: the first value alone passes, as a member of a set and in an expression; bounds of what has an order. */
   async expectRules(): Promise<void> {
     const events = [...this.#whole().values()];
     const texts = await this.#texts();
     for (const type of TYPES) {
       const kind = this.dataset.columns[this.column(type)]?.type ?? 'other';
-      const value = [...texts.values()].map((row) => row[type]).find((text) => text !== null && text !== undefined) ?? '';
-      const check = ruleFor(kind, value);
-      const columns = `columns: ${JSON.stringify({ [type]: [check] })}`;
-      const parsed = parseContract(`apiVersion: quality/v1\nkind: DatasetRules\ndataset: ${DATASET}\n${columns}`, 'types.yaml');
-      if ('problems' in parsed) throw new Error(`${type}: ${JSON.stringify(parsed.problems)}`);
+      const values = [...new Set([...texts.values()].map((row) => row[type]))].filter((text) => typeof text === 'string');
+      const value = values[0] ?? '';
+      const cell = isNumber(kind) && !type.startsWith('reg') ? quoteIdent(type) : textOf(type);
+      const equal = `${cell} = $1::text${isNumber(kind) && !type.startsWith('reg') ? `::${type}` : ''}`;
+      const listed = kind === 'json' || kind === 'bytes' ? null : { in_set: [literal(kind, value)] };
+      if (listed === null) await this.#expectRule(events, type, { not_null: true }, 'false', '');
+      else await this.#expectRule(events, type, listed, equal, value);
+      const written =
+        kind === 'bytes'
+          ? null
+          : kind === 'integer'
+            ? value
+            : JSON.stringify(literal(kind, type.startsWith('character(') ? value.trimEnd() : value));
+      if (written !== null)
+        await this.#expectRule(
+          events,
+          type,
+          { expr: `after[${JSON.stringify(type)}] == ${kind === 'decimal' ? `decimal(${JSON.stringify(value)})` : written}` },
+          equal,
+          value,
+        );
+      if (!isOrdered(kind, type)) continue;
+      for (const bound of values.filter((text) => !/nan|infinity/i.test(text))) {
+        const check = { between: { min: literal(kind, bound) } };
+        const reaches = `${quoteIdent(type)} >= $1::text::${type} and ${quoteIdent(type)}::text <> 'NaN'`;
+        await this.#expectRule(events, type, check, reaches, bound);
+      }
+    }
+  }
+
+  /** Only rows for which `condition` holds pass, and those whose cell is null, unless the rule is about that. */
+  async #expectRule(
+    events: readonly ChangeEvent[],
+    type: string,
+    check: Readonly<Record<string, unknown>>,
+    condition: string,
+    value: string,
+  ) {
+    const isOfRow = 'expr' in check;
+    const rules = isOfRow ? `checks: ${JSON.stringify([check])}` : `columns: ${JSON.stringify({ [type]: [check] })}`;
+    const parsed = parseContract(`apiVersion: quality/v1\nkind: DatasetRules\ndataset: ${DATASET}\n${rules}`, 'types.yaml');
+    if ('problems' in parsed) throw new Error(`${type}: ${JSON.stringify(parsed.problems)}`);
+    const compiled = compileContract(parsed.contract, this.dataset);
+    const passed = new Set<number>();
+    if (Array.isArray(compiled)) {
+      // A rule that no value of the type could fail is refused: then all that have an order pass.
+      expect(compiled.map(({ message }) => message).join(), `${type}: ${JSON.stringify(check)}`).toContain('can never fail');
+      for (const { key } of events) passed.add(Number(key));
+    } else {
       const batch = new Batch(events, { lane: LANE, position: '0' as Position });
       await qualityStage(new Map([[DATASET, parsed.contract]])).run(batch, never);
-      const passed = events.filter((_, i) => batch.passes(i)).map(({ key }) => Number(key));
-      const name = quoteIdent(type);
-      const condition =
-        'not_null' in check
-          ? `${name} is not null`
-          : isNumber(kind) && !type.startsWith('reg')
-            ? `${name} is null or ${name} = $1::text::${type}`
-            : `${name} is not distinct from null or ${textOf(type)} = $1`;
-      const parameters = 'not_null' in check ? [] : [value];
-      const { rows } = await this.sql.source.query(`select id from everything where ${condition} order by id`, parameters);
-      const wanted = rows.map(([id]) => Number(id)).filter((id) => events.some(({ key }) => Number(key) === id));
-      expect(
-        passed.toSorted((a, b) => a - b),
-        `${type}: ${JSON.stringify(check)}`,
-      ).toEqual(wanted);
+      for (const [i, { key }] of events.entries()) if (batch.passes(i)) passed.add(Number(key));
     }
+    const isNull = `${quoteIdent(type)} is not distinct from null`;
+    // In an expression a null is a value, and equal to no other.
+    const passes = 'not_null' in check ? `not (${isNull}) or $1 <> $1` : isOfRow ? condition : `${isNull} or (${condition})`;
+    const { rows } = await this.sql.source.query(`select id from everything where ${passes} order by id`, [value]);
+    const ids = new Set(events.map(({ key }) => Number(key)));
+    const wanted = rows.map(([id]) => Number(id)).filter((id) => ids.has(id));
+    expect(
+      [...passed].toSorted((x, y) => x - y),
+      `${type}: ${JSON.stringify(check)}`,
+    ).toEqual(wanted);
   }
 
   async expectFeatures(): Promise<void> {
@@ -438,20 +479,15 @@ function plain(type: string, text: string | null): string | null {
   return FLOATS.has(type) ? (text === '-0' ? '-0' : String(Number(text))) : text;
 }
 
-/** A rule that the value passes and others fail; of types whose values cannot be listed, one that nulls fail. */
-function ruleFor(type: string, value: string): Record<string, unknown> {
-  switch (type) {
-    case 'json':
-    case 'bytes':
-      return { not_null: true };
-    case 'boolean':
-      return { in_set: [value === 't'] };
-    case 'integer':
-    case 'decimal':
-      return { in_set: [/^-?\d{1,15}$/.test(value) ? Number(value) : value] };
-    case 'float':
-      return { in_set: [Number(value)] };
-    default:
-      return { in_set: [value] };
-  }
+/** A value as a rule file has it. */
+function literal(kind: string, value: string): string | number | boolean {
+  if (kind === 'boolean') return value === 't';
+  if (kind === 'float') return Number(value);
+  return (kind === 'integer' || kind === 'decimal') && /^-?\d{1,15}$/.test(value) ? Number(value) : value;
 }
+
+/** What rules order as the database does. */
+const isOrdered = (kind: string, type: string): boolean =>
+  (isNumber(kind) && !type.startsWith('reg') && type !== 'xid' && type !== 'cid') ||
+  ['date', 'timestamp'].includes(kind) ||
+  ['time', 'uuid', 'macaddr', 'bit(9)', 'bit varying'].includes(type);
