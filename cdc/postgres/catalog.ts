@@ -27,6 +27,8 @@ export interface CatalogTable {
   readonly schema: string;
   readonly name: string;
   readonly isPartitioned: boolean;
+  /** Whether its changes are in the log: those of unlogged and temporary tables are not. */
+  readonly isLogged: boolean;
   readonly message: RelationMessage;
   /** Columns of the key in the order of the index behind it: primary key, replica identity index or another unique index; empty without one. */
   readonly keyNames: readonly string[];
@@ -48,14 +50,14 @@ export function splitTable(table: string): { readonly schema: string; readonly n
 export async function readTable(connection: PgConnection, table: string, publication: string | null): Promise<CatalogTable | null> {
   const { schema, name } = splitTable(table);
   const found = await connection.query(
-    `select c.oid, c.relreplident, c.reltuples::bigint, c.relkind, pg_catalog.obj_description(c.oid, 'pg_class')
+    `select c.oid, c.relreplident, c.reltuples::bigint, c.relkind, c.relpersistence, pg_catalog.obj_description(c.oid, 'pg_class')
        from pg_catalog.pg_class c join pg_catalog.pg_namespace n on n.oid = c.relnamespace
       where n.nspname = $1 and c.relname = $2 and c.relkind in ('r', 'p')`,
     [schema, name],
   );
   const row = found.rows[0];
   if (row === undefined) return null;
-  const [oid = '0', identity, tuples, kind, comment] = row;
+  const [oid = '0', identity, tuples, kind, persistence, comment] = row;
   const published = await publishedColumns(connection, schema, name, publication);
   const columns = await connection.query(
     `select a.attname, a.atttypid, a.atttypmod, pg_catalog.col_description(a.attrelid, a.attnum), a.attgenerated
@@ -73,6 +75,7 @@ export async function readTable(connection: PgConnection, table: string, publica
     schema,
     name,
     isPartitioned: kind === 'p',
+    isLogged: persistence === 'p',
     keyNames,
     comment: comment ?? null,
     columnComments: new Map(kept.flatMap(([column, , , text]) => (typeof text === 'string' ? [[column ?? '', text]] : []))),
@@ -220,8 +223,8 @@ function keyColumns(message: RelationMessage, present: CatalogTable | null): rea
   const marked = message.columns.flatMap((column, index) => (column.inKey ? [index] : []));
   const ordered = (present?.keyNames ?? []).map((name) => message.columns.findIndex((column) => column.name === name));
   const usable = ordered.length > 0 && !ordered.includes(-1);
-  if (message.identity === 'f') return usable ? ordered : [];
-  if (message.identity === 'n') return [];
+  // Without a key in the log there were inserts alone; a key that the table has been given since tells its rows apart.
+  if (message.identity === 'f' || marked.length === 0) return usable ? ordered : [];
   return usable && ordered.length === marked.length && ordered.every((column) => marked.includes(column)) ? ordered : marked;
 }
 

@@ -13,7 +13,7 @@ export async function connectSource(
 ): Promise<PgConnection> {
   try {
     return await PgConnection.connect(
-      { url, applicationName: `tidegate ${name}`, ...(replication ? { replication: 'database' } : { settings }) },
+      { url, applicationName: `tidegate ${name}`, settings, ...(replication ? { replication: 'database' } : {}) },
       signal,
     );
   } catch (error) {

@@ -34,17 +34,26 @@ function codeOf(error: PgError, doing: Doing): ErrorCode {
       return /wal_?senders/i.test(error.message) ? 'SOURCE_SLOTS_FULL' : 'SOURCE_UNREACHABLE';
     case '42501':
       return doing === 'creating the publication' ? 'SOURCE_PUBLICATION_MISSING' : 'SOURCE_PRIVILEGE';
+    case '42710':
+    case '23505':
+      // Another instance has just made it, and goes on with it.
+      return 'SOURCE_SLOT_ACTIVE';
+    case '42883':
+      // A column of a type without a binary form, inside another type: catalog.ts tells it by name where it is known before.
+      return doing === 'streaming' ? 'CONFIG_INVALID' : 'BUG';
     case '42P01':
     case '3F000':
       return 'SOURCE_TABLE_MISSING';
     case '42704':
-      if (/publication/.test(error.message)) return 'SOURCE_PUBLICATION_MISSING';
-      return doing === 'streaming' ? 'SOURCE_POSITION_LOST' : 'SOURCE_UNREACHABLE';
+      // The slot; or the publication, which is there now and was not when the log was written.
+      if (doing === 'streaming') return 'SOURCE_POSITION_LOST';
+      return doing === 'creating the publication' ? 'SOURCE_PUBLICATION_MISSING' : 'SOURCE_UNREACHABLE';
     case '58P01':
       return 'SOURCE_POSITION_LOST';
     case '55000':
       if (/wal_level/.test(error.message)) return 'SOURCE_WAL_LEVEL';
       if (doing === 'creating the slot') return 'SOURCE_WAL_LEVEL';
+      if (doing === 'creating the publication') return 'SOURCE_PUBLICATION_MISSING'; // It is for all tables: there is nothing to add.
       return doing === 'streaming' ? 'SOURCE_POSITION_LOST' : 'SOURCE_UNREACHABLE';
     default:
       // Class 42: our own statement is wrong. The rest (a server that stops, no memory, a deadlock) may be over in a while.

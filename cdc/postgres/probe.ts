@@ -126,6 +126,13 @@ async function probeTables(connection: PgConnection, options: PostgresSourceOpti
       problems.push(problem('SOURCE_TABLE_MISSING', at, `The table ${table} does not exist`));
       continue;
     }
+    if (!found.isLogged)
+      problems.push({
+        severity: 'error',
+        path: at,
+        message: `The changes of ${table} are not in the log, for it is unlogged.`,
+        fix: 'Make it a logged table (`alter table … set logged`), or leave it out.',
+      });
     if (found.keyNames.length === 0)
       problems.push(problem('SOURCE_NO_KEY', at, `The table ${table} has no primary key, or its replica identity is nothing`));
     if (options.snapshot.mode === 'never') continue;

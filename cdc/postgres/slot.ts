@@ -1,7 +1,7 @@
 /** The replication slot and the publication: looked at, made, removed. SQL of an ordinary connection. */
 import { PipelineError } from '../../core/errors.ts';
 import { fromLsn } from '../../core/position.ts';
-import type { PgConnection } from '../../wire/postgres/connection.ts';
+import { type PgConnection, PgError } from '../../wire/postgres/connection.ts';
 import { quoteIdent, quoteQualified } from '../../wire/postgres/ident.ts';
 import { splitTable } from './catalog.ts';
 import { sourceFailure } from './failures.ts';
@@ -60,10 +60,23 @@ export async function createPublication(connection: PgConnection, publication: s
     publication,
     `create publication ${quoteIdent(publication)} for table ${list} with (publish_via_partition_root = true)`,
   );
+  await checkPublication(connection, publication, tables);
 }
 
 export async function addToPublication(connection: PgConnection, publication: string, tables: readonly string[]): Promise<void> {
   await changing(connection, publication, `alter publication ${quoteIdent(publication)} add table ${tables.map(quoted).join(', ')}`);
+  await checkPublication(connection, publication, tables);
+}
+
+/** What is in a publication may have another name there, under which nobody would look for it. */
+async function checkPublication(connection: PgConnection, publication: string, tables: readonly string[]): Promise<void> {
+  const published = await readPublication(connection, publication);
+  const missing = tables.find((table) => published?.has(table) !== true);
+  if (missing === undefined) return;
+  throw new PipelineError(
+    'SOURCE_PUBLICATION_MISSING',
+    `the publication ${publication} does not have ${missing} under this name: a partitioned table comes under its own with publish_via_partition_root = true only, and its partitions do not then`,
+  );
 }
 
 /** Removes slot and publication; either may be gone already. Throws SOURCE_SLOT_ACTIVE while somebody reads the slot. */
@@ -111,6 +124,9 @@ export function checkSlot(slot: SlotState | null, name: string, from: string | n
   }
 }
 
+/** Another instance, or somebody before us, has made the very thing. */
+const IS_THERE: ReadonlySet<string> = new Set(['42710', '23505']);
+
 const quoted = (table: string): string => {
   const { schema, name } = splitTable(table);
   return quoteQualified(schema, name);
@@ -120,6 +136,7 @@ async function changing(connection: PgConnection, publication: string, sql: stri
   try {
     await connection.script(sql);
   } catch (error) {
+    if (error instanceof PgError && IS_THERE.has(error.code)) return;
     throw sourceFailure(error, 'creating the publication', `creating the publication ${publication}`);
   }
 }

@@ -281,6 +281,8 @@ class SlotSource implements PostgresSource {
         const why = found.message.identity === 'n' ? 'its replica identity is nothing' : 'it has no primary key';
         throw new PipelineError('SOURCE_NO_KEY', `reading ${table}: ${why}`);
       }
+      if (!found.isLogged)
+        throw new PipelineError('CONFIG_INVALID', `tables: the changes of ${table} are not in the log, for it is unlogged`);
       this.#estimates.set(table, found.rowsEstimated);
     }
     const published = await readPublication(catalog, publication);
@@ -289,6 +291,12 @@ class SlotSource implements PostgresSource {
       if (from !== null)
         throw new PipelineError('SOURCE_PUBLICATION_MISSING', `the publication ${publication} is gone, and the lane has a checkpoint`);
       // Before the slot: the log is decoded with the catalog of its time.
+      if (state !== null) {
+        throw new PipelineError(
+          'CONFIG_INVALID',
+          `slot: ${this.#options.slot} is older than the publication ${publication}, which is not there yet: drop the slot, or make the publication before it`,
+        );
+      }
       await createPublication(catalog, publication, this.#tables);
     }
     const missing = published === null ? [] : this.#tables.filter((table) => !published.has(table));

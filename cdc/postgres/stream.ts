@@ -124,6 +124,12 @@ export class SlotStream implements CopyBothHandler {
     const { replication, catalog, slot, publication, queue } = this.#parts;
     this.#snapshot = snapshot;
     const options = `proto_version '1', binary 'true', messages 'true', publication_names ${quoteLiteral(quoteIdent(publication))}`;
+    // Since PostgreSQL 18 a publication that was not there when changes were made is warned of, once, and the changes are left out.
+    replication.onNotice(({ routine }) => {
+      if (routine !== 'LoadPublications') return;
+      const message = `the publication ${publication} was not there when changes were made, so they cannot be had`;
+      this.#fail(new PipelineError('SOURCE_POSITION_LOST', message));
+    });
     try {
       this.#copy = await replication.copyBoth(`START_REPLICATION SLOT ${quoteIdent(slot)} LOGICAL ${toLsn(queue.lsn)} (${options})`, this);
     } catch (error) {

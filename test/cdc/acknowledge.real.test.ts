@@ -228,14 +228,14 @@ test('of a transaction larger than memory, no more is read than a batch beside t
 
 test('a row of tens of megabytes arrives whole, and a server that takes long to send it is not taken for a dead one', async () => {
   await using db = await testDatabase(server, T, 'alter table t alter s set storage external');
-  await using slow = await slowWay(Number(new URL(server).port), 32 << 20);
+  await using slow = await slowWay(Number(new URL(server).port), 8 << 20);
   const url = new URL(db.url);
   url.port = String(slow.port);
   const model = new Model();
-  const source = db.source({ url: url.href, batch: { rows: 1000, bytes: 1 << 20, ageMs: 0 }, timing: { statusMs: 100, silenceMs: 400 } });
+  const source = db.source({ url: url.href, batch: { rows: 1000, bytes: 1 << 20, ageMs: 0 }, timing: { statusMs: 100, silenceMs: 1000 } });
   const sizes: number[] = [];
   await run(source, model, async (batch) => {
-    if (model.batches === 1) await db.sql.script(`insert into t values (1, 'a'), (2, repeat('0123456789', 3000000)), (3, 'b')`);
+    if (model.batches === 1) await db.sql.script(`insert into t values (1, 'a'), (2, repeat('0123456789', 2000000)), (3, 'b')`);
     if (batch.events.length > 0) sizes.push(batch.events.length);
     return model.events === 3;
   });

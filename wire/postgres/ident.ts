@@ -50,14 +50,21 @@ export function parsePgUrl(url: string): PgAddress {
   };
   const sslmode = known[mode];
   if (sslmode === undefined) throw new TypeError(`sslmode must be one of ${Object.keys(known).join(', ')}, not ${mode}`);
-  const user = decodeURIComponent(parsed.username) || 'postgres';
+  const decoded = (text: string): string => {
+    try {
+      return decodeURIComponent(text);
+    } catch {
+      throw new TypeError('a % in the url of a Postgres server, in its password too, is written as %25');
+    }
+  };
+  const user = decoded(parsed.username) || 'postgres';
   const host = parsed.hostname.replace(/^\[(.*)\]$/, '$1');
   return {
     host: host === '' ? '127.0.0.1' : host,
     port: parsed.port === '' ? 5432 : Number(parsed.port),
     user,
-    password: decodeURIComponent(parsed.password),
-    database: decodeURIComponent(parsed.pathname.slice(1)) || user,
+    password: decoded(parsed.password),
+    database: decoded(parsed.pathname.slice(1)) || user,
     sslmode,
     sslrootcert: parsed.searchParams.get('sslrootcert'),
   };

@@ -10,12 +10,13 @@ const SSL_REQUEST = 80_877_103;
 /** For messages: never with user or password. */
 export const where = ({ host, port }: PgAddress): string => `the Postgres server at ${host}:${port}`;
 
-/** Throws PgConnectionError; where `signal` aborts first, its reason. A server that takes the connection and then says nothing is left so too. */
+/** Throws PgConnectionError (a TypeError for a file that the url names and that cannot be read); where `signal` aborts first, its reason. A server that takes the connection and then says nothing is left so too. */
 export async function openSocket(address: PgAddress, signal: AbortSignal): Promise<Socket> {
+  const ca = readAuthority(address);
   const plain = await dial(address, signal);
   if (address.sslmode === 'disable') return plain;
   const offered = await asksForTls(plain, address, signal);
-  if (offered) return secured(plain, address, signal);
+  if (offered) return secured(plain, address, ca, signal);
   if (address.sslmode === 'prefer') return plain;
   plain.destroy();
   throw new PgConnectionError(`${where(address)} does not offer TLS, and sslmode=${address.sslmode} wants it`);
@@ -66,12 +67,22 @@ function asksForTls(socket: Socket, address: PgAddress, signal: AbortSignal): Pr
   });
 }
 
-function secured(plain: Socket, address: PgAddress, signal: AbortSignal): Promise<Socket> {
+function readAuthority({ sslmode, sslrootcert }: PgAddress): Buffer | null {
+  if (sslrootcert === null || sslmode === 'disable') return null;
+  try {
+    return readFileSync(sslrootcert);
+  } catch (error) {
+    throw new TypeError(`the file that sslrootcert names cannot be read: ${sslrootcert}`, { cause: error });
+  }
+}
+
+function secured(plain: Socket, address: PgAddress, ca: Buffer | null, signal: AbortSignal): Promise<Socket> {
   const secure = connectTls({
     socket: plain,
+    host: address.host, // Whom the certificate has to name; without it an address would be held against "localhost".
     rejectUnauthorized: address.sslmode === 'verify-full',
     ...(isIP(address.host) === 0 ? { servername: address.host } : {}),
-    ...(address.sslrootcert === null ? {} : { ca: readFileSync(address.sslrootcert) }),
+    ...(ca === null ? {} : { ca }),
   });
   return settled(secure, signal, `TLS with ${where(address)} failed`, (done) => secure.once('secureConnect', () => done(secure)));
 }

@@ -1,0 +1,295 @@
+/** What goes wrong at a source has a code, and the code's fix helps: on real servers. */
+import { describe, expect, inject, test } from 'vitest';
+import { type Clock, systemClock } from '../../core/clock.ts';
+import type { PipelineError } from '../../core/errors.ts';
+import type { Position } from '../../core/event.ts';
+import { postgresSource } from '../../cdc/postgres/source.ts';
+import { startEmbeddedPostgres } from '../../examples/embedded-postgres.ts';
+import { PgConnection } from '../../wire/postgres/connection.ts';
+import { eventually } from '../support/eventually.ts';
+import { catchUp, failureOf, Model, run, sameAsTable, testDatabase, testRole } from './support.ts';
+
+const server = inject('sourceServer');
+const T = 'create table t (id int primary key, s text)';
+const initial = { snapshot: { mode: 'initial' as const, chunkRows: 100, parallel: 1 } };
+/** Waits pass, at a hundredth of their length. */
+const hasty: Clock = { ...systemClock, sleep: (ms, signal) => systemClock.sleep(ms / 100, signal) };
+
+const code = (expected: PipelineError['code'], message?: RegExp) =>
+  expect.objectContaining({
+    code: expected,
+    ...(message === undefined ? {} : { message: expect.stringMatching(message) as string }),
+  }) as PipelineError;
+
+describe('the slot', () => {
+  test('read by another process: a moment of patience, then SOURCE_SLOT_ACTIVE, and its reader is left alone', async () => {
+    await using db = await testDatabase(server, T);
+    const model = new Model();
+    await run(db.source(), model, () => true);
+    await using other = await PgConnection.connect({ url: db.url, replication: 'database' });
+    await other.copyBoth(`START_REPLICATION SLOT ${db.slot} LOGICAL 0/0 (proto_version '1', publication_names 'tidegate')`, {
+      message: () => {},
+      drained: () => {},
+    });
+    expect(await failureOf(db.source({ clock: hasty }), model)).toEqual(code('SOURCE_SLOT_ACTIVE'));
+    expect(other.open).toBe(true);
+    await other.close();
+    await db.sql.script(`insert into t values (1)`);
+    await run(db.source(), model, () => model.events === 1);
+  });
+
+  test('gone, moved on by somebody, or of a log that ends before the checkpoint: SOURCE_POSITION_LOST, never a gap', async () => {
+    await using db = await testDatabase(server, T);
+    const model = new Model();
+    await run(db.source(), model, () => true);
+    await db.sql.script(`insert into t values (1)`);
+    const ahead = new Model();
+    ahead.checkpoint = 'ffffffff00000000' as Position;
+    expect(await failureOf(db.source(), ahead)).toEqual(code('SOURCE_POSITION_LOST', /end of the server's log/));
+    await eventually(
+      async () => (await db.sql.query('select 1 from pg_replication_slots where slot_name = $1 and not active', [db.slot])).rows.length > 0,
+      'the slot is free',
+    );
+    await db.sql.query('select pg_replication_slot_advance($1, pg_current_wal_insert_lsn())', [db.slot]);
+    expect(await failureOf(db.source(), model)).toEqual(code('SOURCE_POSITION_LOST', /somebody else/));
+    await db.sql.query('select pg_drop_replication_slot($1)', [db.slot]);
+    expect(await failureOf(db.source(), model)).toEqual(code('SOURCE_POSITION_LOST', /is gone/));
+    expect(model.events).toBe(0);
+  });
+
+  test('of another kind: it is named, and stays', async () => {
+    await using db = await testDatabase(server, T);
+    await db.sql.query('select pg_create_physical_replication_slot($1)', [db.slot]);
+    expect(await failureOf(db.source())).toEqual(code('CONFIG_INVALID', /slot: .* of another kind/));
+  });
+
+  test('older than the publication, which is made for it: what it holds can never be read', async () => {
+    await using db = await testDatabase(server, T);
+    await db.sql.query("select pg_create_logical_replication_slot($1, 'pgoutput')", [db.slot]);
+    await db.sql.script('insert into t values (1)');
+    expect(await failureOf(db.source())).toEqual(code('CONFIG_INVALID', /older than the publication/));
+  });
+
+  test('made by two instances at once: one reads, the other comes back', async () => {
+    await using db = await testDatabase(server, T);
+    const ends = await Promise.all(
+      [1, 2].map(() => run(db.source({ clock: hasty }), new Model(), () => true).catch((error: unknown) => error as PipelineError)),
+    );
+    expect(ends.filter((end) => end !== undefined && end.after !== 'backoff')).toEqual([]);
+    expect(ends).toContain(undefined);
+  });
+});
+
+describe('the publication', () => {
+  test('missing while the lane has a checkpoint, or not to be made by this role: SOURCE_PUBLICATION_MISSING', async () => {
+    await using role = await testRole(server, 'replication');
+    await using db = await testDatabase(server, T, `grant select on t to ${role.name}`);
+    expect(await failureOf(db.source({ url: role.url(db.url) }))).toEqual(code('SOURCE_PUBLICATION_MISSING'));
+    await db.sql.script('create table mine (id int primary key); create publication tidegate for table mine');
+    expect(await failureOf(db.source({ url: role.url(db.url) }))).toEqual(code('SOURCE_PUBLICATION_MISSING'));
+    await db.sql.script('drop publication tidegate');
+    const model = new Model();
+    await run(db.source(), model, () => true);
+    await db.sql.script('drop publication tidegate');
+    expect(await failureOf(db.source(), model)).toEqual(code('SOURCE_PUBLICATION_MISSING', /is gone/));
+    await db.sql.script('create publication tidegate for table t; insert into t values (1)');
+    await run(db.source(), model, () => model.events === 1);
+  });
+
+  test('made by another instance at the same moment: it will do', async () => {
+    await using db = await testDatabase(server, T);
+    await using other = await PgConnection.connect({ url: db.url });
+    await other.script('begin; create publication tidegate for table t');
+    const running = run(db.source(), new Model(), () => true);
+    await eventually(
+      async () =>
+        (await db.sql.query("select 1 from pg_stat_activity where datname = $1 and wait_event_type = 'Lock'", [db.name])).rows.length > 0,
+      'the source waits for the other to end',
+    );
+    await other.script('commit');
+    await running;
+  });
+
+  test('dropped while the lane runs: what changes meanwhile is lost to it, and it says so', async () => {
+    await using db = await testDatabase(server, T);
+    const model = new Model();
+    const failure = await failureOf(db.source(), model, async () => {
+      if (model.events > 0) return false;
+      await db.sql.script('insert into t values (1)');
+      await db.sql.script('drop publication tidegate');
+      await db.sql.script('insert into t values (2)');
+      await db.sql.script('create publication tidegate for table t');
+      await db.sql.script('insert into t values (3)');
+      return false;
+    });
+    expect(failure).toEqual(code('SOURCE_POSITION_LOST', /publication/));
+    expect(await failureOf(db.source(), model, () => false)).toEqual(code('SOURCE_POSITION_LOST', /publication/));
+    expect(model.rows('shop.public.t').map((row) => row['id'])).not.toContain(3);
+  });
+});
+
+describe('tables', () => {
+  test.each([
+    ['no such table', '', 'SOURCE_TABLE_MISSING'],
+    ['a view', 'create view t as select 1 as id', 'SOURCE_TABLE_MISSING'],
+    ['no key', 'create table t (id int)', 'SOURCE_NO_KEY'],
+    ['a replica identity of nothing', `${T}; alter table t replica identity nothing`, 'SOURCE_NO_KEY'],
+    ['identity full without any key', 'create table t (id int unique); alter table t replica identity full', 'SOURCE_NO_KEY'],
+    ['not in the log', 'create unlogged table t (id int primary key)', 'CONFIG_INVALID'],
+    [
+      'a partition beside its root',
+      `create table p (id int primary key) partition by range (id); create table t partition of p default`,
+      'SOURCE_PUBLICATION_MISSING',
+      ['public.p', 'public.t'],
+    ],
+    [
+      'a root whose partitions are published by themselves',
+      `create table t (id int primary key) partition by range (id); create table t1 partition of t default; create publication tidegate for table t`,
+      'SOURCE_PUBLICATION_MISSING',
+    ],
+    [
+      'a root, in a publication of all tables that has its partitions',
+      `create table t (id int primary key) partition by range (id); create table t1 partition of t default; create publication tidegate for all tables`,
+      'SOURCE_PUBLICATION_MISSING',
+    ],
+    [
+      'a partition, in a publication of all tables that has its root',
+      `create table p (id int primary key) partition by range (id); create table t partition of p default; create publication tidegate for all tables with (publish_via_partition_root = true)`,
+      'SOURCE_PUBLICATION_MISSING',
+    ],
+  ] as const)('%s: %s', async (_, sql, expected, tables?: readonly string[]) => {
+    await using db = await testDatabase(server, ...(sql === '' ? [] : [sql]));
+    const model = new Model();
+    const failure = await failureOf(db.source({ ...initial, ...(tables === undefined ? {} : { tables }) }), model);
+    expect(failure).toEqual(code(expected));
+    expect((await db.sql.query('select 1 from pg_replication_slots where slot_name = $1', [db.slot])).rows).toEqual([]);
+  });
+
+  test('dropped in the middle of its snapshot: SOURCE_TABLE_MISSING; taken out of the config, the rest goes on', async () => {
+    await using db = await testDatabase(server, T, 'create table u (id int primary key)', 'insert into t select generate_series(1, 50)');
+    await db.sql.script('insert into u select generate_series(1, 50)');
+    const options = { snapshot: { mode: 'initial' as const, chunkRows: 10, parallel: 1 } };
+    const model = new Model();
+    const both = { ...options, tables: ['public.u', 'public.t'] };
+    const failure = await failureOf(db.source(both), model, async () => {
+      if (model.rows('shop.public.u').length === 10) await db.sql.script('drop table u');
+      return false;
+    });
+    expect(failure).toEqual(code('SOURCE_TABLE_MISSING'));
+    await catchUp(db.source(options), model, db.sql);
+    await sameAsTable(model, db, 't');
+  });
+
+  test('without a key when a row came, and given one afterwards as the fix says: the lane goes on', async () => {
+    await using db = await testDatabase(server, T);
+    const model = new Model();
+    await run(db.source(), model, () => true);
+    await db.sql.script('alter table t drop constraint t_pkey; insert into t values (1)');
+    expect(await failureOf(db.source(), model)).toEqual(code('SOURCE_NO_KEY'));
+    await db.sql.script('alter table t add primary key (id); insert into t values (2)');
+    await run(db.source(), model, () => model.events === 2);
+    await sameAsTable(model, db, 't');
+  });
+});
+
+describe('privileges', () => {
+  test('no REPLICATION, for a slot that is to be made and for one that is there; no SELECT for the snapshot: SOURCE_PRIVILEGE', async () => {
+    await using role = await testRole(server, '');
+    await using db = await testDatabase(server, T, 'create publication tidegate for table t', `grant select on t to ${role.name}`);
+    expect(await failureOf(db.source({ url: role.url(db.url) }))).toEqual(code('SOURCE_PRIVILEGE'));
+    await db.sql.query("select pg_create_logical_replication_slot($1, 'pgoutput')", [db.slot]);
+    expect(await failureOf(db.source({ url: role.url(db.url) }), new Model(), () => false)).toEqual(code('SOURCE_PRIVILEGE'));
+    await db.sql.script(`alter role ${role.name} replication; revoke select on t from ${role.name}`);
+    expect(await failureOf(db.source({ ...initial, url: role.url(db.url) }))).toEqual(code('SOURCE_PRIVILEGE'));
+    await run(db.source({ url: role.url(db.url) }), new Model(), () => true); // Without a snapshot nothing is selected.
+  });
+
+  test('a role that may do just what the docs say copies and follows, whatever its own settings are', async () => {
+    await using role = await testRole(server, 'replication');
+    await using db = await testDatabase(
+      server,
+      T,
+      'insert into t values (1)',
+      'create publication tidegate for table t',
+      `grant select on t to ${role.name}`,
+    );
+    await db.sql.script(
+      Object.entries({
+        default_transaction_read_only: 'on',
+        statement_timeout: '1ms',
+        idle_session_timeout: '1ms',
+        search_path: 'nowhere',
+        datestyle: 'German',
+        bytea_output: 'escape',
+        default_transaction_isolation: 'serializable',
+      })
+        .map(([name, value]) => `alter role ${role.name} set ${name} = '${value}'`)
+        .join(';'),
+    );
+    const model = new Model();
+    await run(db.source({ ...initial, url: role.url(db.url) }), model, async () => {
+      if (model.rows('shop.public.t').length === 1) await db.sql.script('insert into t values (2) on conflict do nothing');
+      return model.rows('shop.public.t').length === 2;
+    });
+  });
+});
+
+describe('the server', () => {
+  const source = (url: string, more: object = {}) =>
+    postgresSource({
+      name: 'shop',
+      url,
+      slot: 'one',
+      publication: 'tidegate',
+      tables: ['t'],
+      ...initial,
+      batch: { rows: 100, bytes: 1 << 20, ageMs: 0 },
+      ...more,
+    });
+
+  test('away, without the database, or with a url that is none', async () => {
+    expect(await failureOf(source('postgres://postgres@127.0.0.1:1/x'))).toEqual(code('SOURCE_UNREACHABLE'));
+    expect(await failureOf(source(server.replace(/\/[^/]*$/, '/no_such_database')))).toEqual(code('CONFIG_INVALID'));
+    expect(await failureOf(source('mysql://root@127.0.0.1/x'))).toEqual(code('CONFIG_INVALID', /sources\.shop\.url/));
+    expect(await failureOf(source('postgres://u:50%off@127.0.0.1/x'))).toEqual(code('CONFIG_INVALID', /sources\.shop\.url/));
+    expect(await failureOf(source('postgres://u@127.0.0.1/x?sslmode=verify-full&sslrootcert=/no/such/file'))).toEqual(
+      code('CONFIG_INVALID', /sslrootcert/),
+    );
+  });
+
+  test('wal_level too low: SOURCE_WAL_LEVEL', async () => {
+    const own = await startEmbeddedPostgres({ wal_level: 'replica' });
+    try {
+      expect(await failureOf(source(own.url()))).toEqual(code('SOURCE_WAL_LEVEL'));
+    } finally {
+      await own.stop();
+    }
+  });
+
+  test('slots all taken: SOURCE_SLOTS_FULL; log removed that the slot needs: SOURCE_POSITION_LOST', async () => {
+    const own = await startEmbeddedPostgres({
+      max_replication_slots: '1',
+      max_slot_wal_keep_size: '1MB',
+      min_wal_size: '32MB',
+      max_wal_size: '32MB',
+    });
+    try {
+      await using sql = await PgConnection.connect({ url: own.url() });
+      await sql.script(T);
+      await sql.query("select pg_create_physical_replication_slot('other')");
+      expect(await failureOf(source(own.url()))).toEqual(code('SOURCE_SLOTS_FULL'));
+      await sql.query("select pg_drop_replication_slot('other')");
+      const model = new Model();
+      await run(source(own.url()), model, () => model.batches === 2);
+      await eventually(async () => {
+        await sql.script('insert into t select max(id) + 1 from (select id from t union all select 0) s');
+        await sql.script('select pg_switch_wal()');
+        await sql.script('checkpoint');
+        return (await sql.query("select 1 from pg_replication_slots where wal_status = 'lost'")).rows.length > 0;
+      }, 'the slot is lost');
+      expect(await failureOf(source(own.url()), model, () => false)).toEqual(code('SOURCE_POSITION_LOST', /wal_status lost/));
+    } finally {
+      await own.stop();
+    }
+  });
+});
