@@ -5,6 +5,7 @@ import { describe, expect, test } from 'vitest';
 import { compileContract } from '../../quality/compile.ts';
 import { parseContract } from '../../quality/contract.ts';
 import { GREAT_EXPECTATIONS } from '../../quality/great-expectations.ts';
+import { LATER_CHECKS, LATER_MODIFIERS, LATER_PATHS } from '../../quality/later.ts';
 import { SCHEMA_FILE, schemaText } from '../../quality/write-schema.ts';
 import { contractOf, FILE, HEAD, insert, judged, lines, messages, orders, problemsOf, update } from './support.ts';
 
@@ -322,6 +323,46 @@ test('a check that compares with old rows is warned about where the source sends
   expect(lines(compiled.warnings)).toEqual([
     expect.stringMatching(/^\(warning\).*status\.immutable compares with old values.*replica identity full/),
   ]);
+});
+
+describe('parts that other versions read', () => {
+  const severities = (body: string) => {
+    const parsed = parseContract(`${HEAD}${body}`, FILE);
+    return ('problems' in parsed ? parsed.problems : parsed.contract.warnings).map(({ severity, path, message }) => [
+      severity,
+      path,
+      message,
+    ]);
+  };
+  test.each(Object.entries(LATER_PATHS))('%s is told, and not ignored', (path, { severity, message }) => {
+    const [section = '', key] = path.split('.');
+    const needed = section === 'breaker' ? 'open_when: { quarantined_ratio: 0.5 }, ' : '';
+    const body = key === undefined ? `${section}: {}` : `${section}: { ${needed}${key}: x }`;
+    expect(severities(body)).toEqual([[severity, expect.stringMatching(/^datasets\/orders\.yaml:4:\d+: /), message]]);
+  });
+  test.each([...LATER_CHECKS])('%s, in short and in long', (name, { message }) => {
+    const told = ['error', expect.stringMatching(/^datasets\/orders\.yaml:4:\d+: /), message];
+    for (const body of [
+      `columns: { total: [{ ${name}: { x: 1 } }] }`,
+      `columns: { total: [${name}] }`,
+      `checks: [{ ${name}: {}, window: {} }]`,
+    ])
+      expect([name, body, severities(body)]).toEqual([name, body, [told]]);
+  });
+  test.each([...LATER_MODIFIERS])('%s beside a check of rows', (name, { message }) => {
+    expect(severities(`columns: { id: [{ not_null: true, ${name}: 1h }] }`)).toEqual([
+      ['error', `datasets/orders.yaml:4:35: columns.id[0].${name}`, message],
+    ]);
+  });
+  test('mostly below 1 is refused where rows that fail would be held, and told where they are tagged', () => {
+    expect(severities('columns: { id: [{ not_null: true, mostly: 0.9 }] }')).toMatchObject([
+      ['error', expect.anything(), expect.stringContaining('windows')],
+    ]);
+    expect(severities('columns: { id: [{ not_null: true, mostly: 0.9, on_fail: tag }] }')).toMatchObject([
+      ['warning', expect.anything(), expect.anything()],
+    ]);
+    expect(severities('columns: { id: [{ not_null: true, mostly: 1 }] }')).toEqual([]);
+  });
 });
 
 describe('Great Expectations', () => {

@@ -650,4 +650,13 @@ describe('json_schema', () => {
     expect(check(update(null, { ...good, status: UNCHANGED }))).toBe(true);
     expect(check(update(null, { ...good, status: UNCHANGED, total: '101' }))).toBe(false);
   });
+
+  test('a format takes no longer than the length of the text allows', () => {
+    const check = rule('body', { json_schema: { type: 'string', format: 'url' } });
+    const started = performance.now();
+    expect(check(cell('body', JSON.stringify(`http://${':'.repeat(200_000)}`)))).toBe(false);
+    expect(performance.now() - started).toBeLessThan(2000);
+    const texts = ['https://example.org/a?b#c', 'ftp://[::1]/x', 'mailto:a@b.org', 'https://', 'https://a b'];
+    expect(texts.map((text) => check(cell('body', JSON.stringify(text))))).toEqual([true, true, false, false, false]);
+  });
 });

@@ -3,9 +3,12 @@ import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
 import { Verdict } from '../../core/batch.ts';
 import { PipelineError } from '../../core/errors.ts';
-import { type ChangeEvent, type Dataset, type DatasetName, type Row, UNCHANGED } from '../../core/event.ts';
+import { type ChangeEvent, type Column, type Dataset, type DatasetName, type Row, UNCHANGED } from '../../core/event.ts';
+import { DRIFT_KINDS } from '../../quality/contract-schema.ts';
+import { EXPECTATIONS } from '../../quality/expectations/registry.ts';
+import type { DriftKind } from '../../quality/schema/drift.ts';
 import { qualityStage } from '../../quality/stage.ts';
-import { batchOf, columns, contractOf, insert, judged, orders, removed, row, said, update } from './support.ts';
+import { batchOf, type Cells, columns, contractOf, insert, judged, orders, removed, row, said, update } from './support.ts';
 
 const signal = new AbortController().signal;
 const totals = (onFail: string, more = '') => contractOf(`columns: { total: [{ between: { min: 0 }, on_fail: ${onFail}${more} }] }`);
@@ -113,6 +116,76 @@ checks:
   });
 });
 
+/** Of every check an example in one line, and a row (or an update) that fails it. The texts in it are found nowhere else. */
+const SECRET = 'qz7';
+const FAILING: Readonly<Record<string, readonly [check: string, ...cells: readonly [Cells] | readonly [Cells, Cells]]>> = {
+  not_null: ['column: status, not_null: true', {}],
+  null: ["column: email, 'null': true", { email: SECRET }],
+  in_set: ['column: status, in_set: [a]', { status: SECRET }],
+  not_in_set: ['column: total, not_in_set: [7.75]', { total: '7.7500' }],
+  between: ['column: total, between: { min: 0 }', { total: '-7719.55' }],
+  length: ['column: status, length: 1', { status: SECRET }],
+  match_regex: ["column: status, match_regex: '^a'", { status: SECRET }],
+  not_match_regex: ["column: status, not_match_regex: '^q'", { status: SECRET }],
+  match_regex_list: ["column: status, match_regex_list: ['^a', b]", { status: SECRET }],
+  not_match_regex_list: ["column: status, not_match_regex_list: [a, '^q']", { status: SECRET }],
+  match_like: ["column: status, match_like: 'a%'", { status: SECRET }],
+  not_match_like: ["column: status, not_match_like: 'q%'", { status: SECRET }],
+  match_like_list: ["column: status, match_like_list: ['a%', b]", { status: SECRET }],
+  not_match_like_list: ["column: status, not_match_like_list: [a, 'q%']", { status: SECRET }],
+  format: ['column: status, format: uuid', { status: SECRET }],
+  type: ['column: status, type: integer', { status: SECRET }],
+  json_schema: ['column: body, json_schema: { type: object }', { body: `"${SECRET}"` }],
+  pair_equal: ['pair_equal: { column_A: status, column_B: email }', { status: SECRET, email: `${SECRET}2` }],
+  pair_greater: ['pair_greater: { column_A: total, column_B: net }', { total: '7719.54', net: '7719.55' }],
+  sum_equals: ['sum_equals: { column_list: [net], sum_column: total }', { total: '7719.54', net: '7719.55' }],
+  expr: ['expr: \'after.status == "a"\'', { status: SECRET }],
+  immutable: ['column: status, immutable: true', { status: SECRET }, { status: `${SECRET}2` }],
+  transitions: ['column: status, transitions: { a: [] }', { status: SECRET }, { status: `${SECRET}2` }],
+};
+
+test('there is a failing example of every check', () => {
+  expect(Object.keys(FAILING).sort()).toEqual([...EXPECTATIONS.keys()].sort());
+});
+
+describe.each(Object.entries(FAILING))('%s', (name, [check, before, after]) => {
+  const event = (more: Cells) => (after === undefined ? insert({ ...before, ...more }) : update(before, { ...after, ...more }));
+  const judgedWith = async (modifiers: string, cells: Cells = {}) =>
+    judged(contractOf(`checks: [{ id: it, ${check}, severity: warning, ${modifiers} }]`), [event(cells)]);
+
+  test.each(['tag', 'warn', 'drop', 'quarantine'] as const)(
+    '%s is what becomes of its row, with a finding that holds no value',
+    async (onFail) => {
+      const batch = await judgedWith(`on_fail: ${onFail}`);
+      const verdict = { tag: Verdict.Tag, warn: Verdict.Warn, drop: Verdict.Drop, quarantine: Verdict.Quarantine }[onFail];
+      expect([...batch.verdicts]).toEqual([verdict]);
+      const column = /^column: (\w+)/.exec(check)?.[1] ?? null;
+      expect(batch.findings).toMatchObject([{ index: 0, stage: 'quality', rule: 'it', column, verdict, severity: 'warning' }]);
+      const { message = '' } = batch.findings[0] ?? {};
+      expect(message.length).toBeGreaterThan(5);
+      for (const value of [SECRET, '7719', '7.7500']) expect(message).not.toContain(value);
+    },
+  );
+
+  test('halts the lane where it says so', async () => {
+    const error = await failure(judgedWith('on_fail: halt'));
+    expect([error.code, error.message]).toEqual(['RULE_HALT', `judging shop.public.orders: rule it failed for the event at 0a#3`]);
+  });
+
+  test('is asked only of rows that its condition holds for', async () => {
+    const where = "where: 'after.items > 3'";
+    const rows: Cells[] = [{ items: 4 }, { items: 3 }, {}, { items: UNCHANGED }];
+    const verdicts = await Promise.all(rows.map((cells) => judgedWith(where, cells)));
+    expect(verdicts.map((batch) => batch.findings.length)).toEqual([1, 0, 0, 0]);
+  });
+
+  test('shows values only where it is told to', async () => {
+    const { message = '' } = (await judgedWith('allow_values: true')).findings[0] ?? {};
+    // A row that has no value, and a schema of the whole row, have none to show.
+    if (name !== 'not_null') expect(message).toMatch(/qz7|7719|7\.7500/);
+  });
+});
+
 describe('a row that a rule cannot read', () => {
   const undecodable: Row = {
     encoded: null,
@@ -198,6 +271,44 @@ describe('the schema section', () => {
       const error = await failure(judged(contract(evolution), two(without('email'))));
       expect([error.code, error.message]).toEqual(['SCHEMA_DRIFT', 'judging shop.public.orders: column email is gone (schema.drop)']);
     }
+  });
+  const changes: Readonly<Record<DriftKind, (list: readonly Column[]) => readonly Column[]>> = {
+    add_optional: (list) => [...list, { name: 'more', type: 'text', native: 'text', nullable: true }],
+    add_required: (list) => [...list, { name: 'more', type: 'text', native: 'text', nullable: false }],
+    drop: (list) => list.filter(({ name }) => name !== 'email'),
+    rename: (list) => list.map((column) => (column.name === 'email' ? { ...column, name: 'mail' } : column)),
+    widen: (list) => list.map((column) => (column.name === 'items' ? { ...column, native: 'bigint' } : column)),
+    narrow: (list) => list.map((column) => (column.name === 'items' ? { ...column, native: 'smallint' } : column)),
+    retype: (list) => list.map((column) => (column.name === 'items' ? { ...column, type: 'text', native: 'text' } : column)),
+    nullable: (list) => list.map((column) => (column.name === 'id' ? { ...column, nullable: true } : column)),
+  };
+  const exact = JSON.stringify(
+    Object.fromEntries(columns.map(({ name, native, nullable }) => [name, { type: native === 'integer' ? 'int4' : native, nullable }])),
+  );
+  test.each(
+    DRIFT_KINDS.flatMap((kind) =>
+      (['accept', 'ignore', 'warn', 'quarantine', 'halt', 'hold'] as const).map((policy) => [kind, policy] as const),
+    ),
+  )('%s: %s', async (kind, policy) => {
+    const changed: Dataset = { ...orders, version: 2, columns: changes[kind](columns) };
+    const strict = contractOf(`schema: { columns: ${exact}, evolution: { ${kind}: ${policy} } }`);
+    const run = judged(strict, two(changed));
+    if (policy === 'halt' || policy === 'hold') {
+      const error = await failure(run);
+      expect([error.code, error.message]).toEqual(['SCHEMA_DRIFT', expect.stringContaining(`(schema.${kind})`)]);
+      return;
+    }
+    const { findings, verdicts } = await run;
+    const marked = policy === 'warn' ? [0] : policy === 'quarantine' ? [0, 1] : [];
+    expect(findings.map(({ index, rule }) => [index, rule])).toEqual(marked.map((index) => [index, `schema.${kind}`]));
+    const verdict = policy === 'warn' ? Verdict.Warn : Verdict.Quarantine;
+    expect([...verdicts]).toEqual([0, 1].map((index) => (marked.includes(index) ? verdict : Verdict.Pass)));
+  });
+  test('add speaks for both kinds of new columns, where they do not speak for themselves', async () => {
+    const more = (kind: 'add_optional' | 'add_required'): Dataset => ({ ...orders, columns: changes[kind](columns) });
+    const both = contractOf(`schema: { columns: ${exact}, evolution: { add: quarantine, add_required: accept } }`);
+    expect([...(await judged(both, two(more('add_optional')))).verdicts]).toEqual([Verdict.Quarantine, Verdict.Quarantine]);
+    expect([...(await judged(both, two(more('add_required')))).verdicts]).toEqual([Verdict.Pass, Verdict.Pass]);
   });
   test('only events of the changed table are concerned', async () => {
     const batch = await judged(contract('{ drop: quarantine }'), [insert({ id: 1 }), insert({ id: 2 }, without('email'))]);
