@@ -174,6 +174,18 @@ const layoutSchema = {
       },
       additionalProperties: false,
     },
+    history: {
+      type: 'object',
+      title: 'History',
+      description:
+        'Columns between which you keep every version of each row, instead of the last one: a change closes the version before it and adds its own. You name both, or neither; not beside softDelete.',
+      default: {},
+      properties: {
+        from: column('From column', 'The column that gets the time of the commit that made the version (timestamptz).'),
+        to: column('To column', 'The column that gets the time of the commit that ended it (timestamptz), and null while it holds.'),
+      },
+      additionalProperties: false,
+    },
     write: {
       type: 'object',
       title: 'Write',

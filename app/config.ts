@@ -302,6 +302,10 @@ function layoutProblems(config: Config, name: string, target: TargetConfig) {
       if (columns !== null && !columns.includes(column))
         problem(['rename', column], 'is not among the columns that are written', 'Add it to columns, or remove it here.');
     }
+    const [versions, marks] = [layout.history, layout.softDelete].map((one) => Object.values(one).filter((name) => name !== null));
+    if (versions?.length === 1) problem('history', 'names only one of its two columns', 'Name both from and to, or neither.');
+    if (versions?.length === 2 && marks !== undefined && marks.length > 0)
+      problem('softDelete', 'is of no use beside a history, where deleted rows stay anyway', 'Remove one of the two.');
     const names = [
       ...Object.values(rename),
       ...(columns ?? []).filter((column) => !Object.hasOwn(rename, column)),

@@ -93,6 +93,11 @@ export function fold(events: readonly ChangeEvent[], options: FoldOptions, from 
       continue;
     }
     const { key, movedFrom } = event;
+    if (group.layout.isHistory && (group.entries.has(key) || (movedFrom !== null && group.entries.has(movedFrom)))) {
+      // Every state is a version: none folds into the next.
+      open.delete(event.dataset.name);
+      group = groupOf(event.dataset);
+    }
     const source = group.entries.get(movedFrom ?? key);
     if (event.after === null) {
       put(group, key, deletion(index, event, source));
@@ -109,7 +114,7 @@ export function fold(events: readonly ChangeEvent[], options: FoldOptions, from 
       put(group, key, deletion(index, event, source));
     } else if (movedFrom === null) {
       put(group, key, entry);
-    } else if (partial || (earlier === null && options.keepsRow(index))) {
+    } else if (partial || (earlier === null && !group.layout.isHistory && options.keepsRow(index))) {
       // What is missing is in the target's row at the old key, where the entries so far have to be first.
       const { dataset, layout } = group;
       groups.push({ dataset, layout, truncate: null, entries: new Map(), move: { ...entry, row: event.after, earlier: null } });

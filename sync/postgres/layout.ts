@@ -17,6 +17,8 @@ export interface DatasetOptions {
   readonly rename: Readonly<Record<string, string>>;
   /** Columns that say that a row was deleted: it then stays. With neither, it goes. */
   readonly softDelete: { readonly at: string | null; readonly flag: string | null };
+  /** Columns that say from when to when a version of a row held; with both, every version stays. */
+  readonly history: { readonly from: string | null; readonly to: string | null };
   readonly write: {
     readonly position: string | null;
     readonly committedAt: string | null;
@@ -28,7 +30,7 @@ export interface DatasetOptions {
 export type DatasetsOptions = ReadonlyMap<DatasetName, DatasetOptions>;
 
 /** What a column holds that is not of the row, but of the change that the row was last written by. */
-export type Stamp = 'position' | 'committedAt' | 'operation' | 'verdict' | 'deletedAt' | 'isDeleted';
+export type Stamp = 'position' | 'committedAt' | 'operation' | 'verdict' | 'deletedAt' | 'isDeleted' | 'validFrom' | 'validTo';
 
 export interface StampColumn {
   readonly stamp: Stamp;
@@ -42,6 +44,8 @@ export const STAMP_TYPES: Readonly<Record<Stamp, { readonly type: string; readon
   verdict: { type: 'text', oid: 25 },
   deletedAt: { type: 'timestamp with time zone', oid: 1184 },
   isDeleted: { type: 'boolean', oid: 16 },
+  validFrom: { type: 'timestamp with time zone', oid: 1184 },
+  validTo: { type: 'timestamp with time zone', oid: 1184 },
 };
 
 export interface Layout {
@@ -54,6 +58,8 @@ export interface Layout {
   readonly stamps: readonly StampColumn[];
   /** Deleted rows stay. */
   readonly isSoft: boolean;
+  /** And so does every version of a row. */
+  readonly isHistory: boolean;
 }
 
 /** The layouts of one target, each made once per dataset. */
@@ -83,9 +89,18 @@ export class Layouts {
 function layoutOf(dataset: Dataset, schema: string, options: DatasetOptions | undefined): Layout {
   const name = tableName(dataset.name);
   if (options === undefined) {
-    return { schema, table: name, names: dataset.columns.map((column) => column.name), skipped: null, stamps: [], isSoft: false };
+    return {
+      schema,
+      table: name,
+      names: dataset.columns.map((column) => column.name),
+      skipped: null,
+      stamps: [],
+      isSoft: false,
+      isHistory: false,
+    };
   }
-  const { columns, softDelete } = options;
+  const { columns, softDelete, history } = options;
+  const isHistory = history.from !== null && history.to !== null;
   const names = dataset.columns.map((column) =>
     columns === null || columns.includes(column.name) ? (renamed(options, column.name) ?? column.name) : null,
   );
@@ -95,32 +110,37 @@ function layoutOf(dataset: Dataset, schema: string, options: DatasetOptions | un
     names,
     skipped: names.includes(null) ? Uint8Array.from(names, (one) => (one === null ? 1 : 0)) : null,
     stamps: stampsOf(options),
-    isSoft: softDelete.at !== null || softDelete.flag !== null,
+    isSoft: softDelete.at !== null || softDelete.flag !== null || isHistory,
+    isHistory,
   };
 }
 
 /** The stamps' columns, each under what the config calls it. */
-export function stampsOf({ write, softDelete }: DatasetOptions): StampColumn[] {
+function stampsOf(options: DatasetOptions): StampColumn[] {
   return STAMPS.flatMap(([stamp, column]) => {
-    const name = column({ write, softDelete });
+    const name = column(options);
     return name === null ? [] : [{ stamp, name }];
   });
 }
 
-const STAMPS: readonly (readonly [Stamp, (options: Pick<DatasetOptions, 'write' | 'softDelete'>) => string | null])[] = [
+const STAMPS: readonly (readonly [Stamp, (options: DatasetOptions) => string | null])[] = [
   ['position', ({ write }) => write.position],
   ['committedAt', ({ write }) => write.committedAt],
   ['operation', ({ write }) => write.operation],
   ['verdict', ({ write }) => write.verdict],
   ['deletedAt', ({ softDelete }) => softDelete.at],
   ['isDeleted', ({ softDelete }) => softDelete.flag],
+  ['validFrom', ({ history }) => history.from],
+  ['validTo', ({ history }) => history.to],
 ];
+
+const MARKS: readonly Stamp[] = ['validTo', 'deletedAt', 'isDeleted'];
 
 /** Whether a row is there, as SQL; null where all are. */
 export function aliveSql({ stamps }: Pick<Layout, 'stamps'>, alias: string): string | null {
-  const mark = stamps.find(({ stamp }) => stamp === 'deletedAt') ?? stamps.find(({ stamp }) => stamp === 'isDeleted');
+  const mark = MARKS.flatMap((one) => stamps.find(({ stamp }) => stamp === one) ?? [])[0];
   if (mark === undefined) return null;
-  return `${alias}.${quoteIdent(mark.name)} is ${mark.stamp === 'deletedAt' ? 'null' : 'not true'}`;
+  return `${alias === '' ? '' : `${alias}.`}${quoteIdent(mark.name)} is ${mark.stamp === 'isDeleted' ? 'not true' : 'null'}`;
 }
 
 /** What of the options does not fit the table that the source has. Paths go on from that of the options, with a dot. */

@@ -5,7 +5,7 @@ import type { Problem } from '../../core/problems.ts';
 import { PgConnection } from '../../wire/postgres/connection.ts';
 import { quoteIdent, quoteQualified } from '../../wire/postgres/ident.ts';
 import { targetFailure } from './failures.ts';
-import { layoutProblems, Layouts, STAMP_TYPES } from './layout.ts';
+import { aliveSql, layoutProblems, Layouts, STAMP_TYPES } from './layout.ts';
 import type { PostgresSinkOptions } from './sink.ts';
 import { KEY_INDEX_SQL, scoreColumns, textArray } from './tables.ts';
 
@@ -178,12 +178,12 @@ async function lookAtTable(
   }
   const key = dataset.key.map((i) => layout.names[i] ?? '');
   if (key.every((name) => present.some(([found]) => found === name))) {
-    const { rows: indexed } = await sql.query(KEY_INDEX_SQL, [table, textArray(key)]);
-    const columns = key.map(quoteIdent).join(', ');
+    const { rows: indexed } = await sql.query(KEY_INDEX_SQL, [table, textArray(key), layout.isHistory]);
+    const open = layout.isHistory ? ` where ${aliveSql(layout, '')}` : '';
     if (indexed.length === 0)
       error(
-        `${table} has no primary key or unique index on ${key.join(', ')}`,
-        `Run on the target: create unique index on ${table} (${columns});`,
+        `${table} has no ${layout.isHistory ? 'unique index of the open versions' : 'primary key or unique index'} on ${key.join(', ')}`,
+        `Run on the target: create unique index on ${table} (${key.map(quoteIdent).join(', ')})${open};`,
       );
   }
   return problems;

@@ -26,7 +26,10 @@ export function stampBytes(stamp: Stamp, event: ChangeEvent, verdict: number | u
     case 'position':
       return Buffer.from(event.version.slice(0, 16), 'hex');
     case 'committedAt':
+    case 'validFrom':
       return timeBytes(event.committedAtMs);
+    case 'validTo':
+      return null;
     case 'deletedAt':
       return isDeletion(event) ? timeBytes(event.committedAtMs) : null;
     case 'isDeleted':
@@ -43,7 +46,10 @@ export function stampText(stamp: Stamp, event: ChangeEvent, verdict: number | un
   switch (stamp) {
     case 'position':
       return toLsn(event.version);
+    case 'validTo':
+      return null;
     case 'committedAt':
+    case 'validFrom':
       return new Date(event.committedAtMs).toISOString();
     case 'deletedAt':
       return isDeletion(event) ? new Date(event.committedAtMs).toISOString() : null;

@@ -7,6 +7,7 @@ import type { PgConnection } from '../../wire/postgres/connection.ts';
 import { quoteIdent } from '../../wire/postgres/ident.ts';
 import { FrontendWriter } from '../../wire/postgres/messages.ts';
 import type { PgColumnType } from '../../wire/postgres/row.ts';
+import { historyStatements } from './history-sql.ts';
 import { aliveSql, type Stamp, STAMP_TYPES } from './layout.ts';
 import { andAlive, SCORE_TYPES, scoreColumns, type Table, type Tables } from './tables.ts';
 import type { TranslateCell } from './target-types.ts';
@@ -48,7 +49,7 @@ export interface Prepared {
   /** Rows go by COPY into the table itself, with nothing to do behind it. */
   readonly isDirect: boolean;
   /** Names of prepared statements, for the n-th use of the form in one transaction. */
-  readonly bulk: { readonly copy: string; readonly write: string | null }[];
+  readonly bulk: { readonly copy: string; readonly writes: readonly string[] }[];
   readonly row: readonly string[];
 }
 
@@ -125,17 +126,18 @@ export class Statements {
       await this.#sql.exchange(
         new FrontendWriter().parse(copy, `copy ${form.table.qualified} (${list}) from stdin (format binary)`).sync().bytes(),
       );
-      bulk.push({ copy, write: null });
+      bulk.push({ copy, writes: [] });
       return;
     }
     for (let use = bulk.length; use < Math.min(uses, STAGES_MAX); use++) {
       const stage = `tidegate_${number}_${use}`;
       const list = columns.map(({ name, staged }) => `${name} ${staged}`).join(', ');
       await this.#sql.script(`create temp table ${stage} (${list}) on commit delete rows`);
-      const names = { copy: `tg${number}_c${use}`, write: `tg${number}_w${use}` };
+      const writes = bulkStatements(form, columns, `pg_temp.${stage}`);
+      const names = { copy: `tg${number}_c${use}`, writes: writes.map((_, i) => `tg${number}_w${use}_${i}`) };
       const writer = new FrontendWriter();
       writer.parse(names.copy, `copy pg_temp.${stage} from stdin (format ${form.types === null ? 'text' : 'binary'})`);
-      writer.parse(names.write, bulkStatement(form, columns, `pg_temp.${stage}`));
+      for (const [i, sql] of writes.entries()) writer.parse(names.writes[i] ?? '', sql);
       await this.#sql.exchange(writer.sync().bytes());
       bulk.push(names);
     }
@@ -175,7 +177,9 @@ export class Statements {
       }
     }
     if (kind === 'delete') return staged;
-    for (const [i, { stamp, name }] of table.layout.stamps.entries()) {
+    const { stamps, isHistory } = table.layout;
+    for (const [i, { stamp, name }] of stamps.entries()) {
+      if (isHistory && kind === 'bury' && stamp !== 'validFrom') continue; // A version is closed, and stays as it was.
       const { type, oid } = STAMP_TYPES[stamp];
       staged.push({ cell: { from: 'stamp', stamp }, name: `x${i}`, staged: type, oid, target: quoteIdent(name), cast: null });
     }
@@ -231,8 +235,14 @@ const assignments = (columns: readonly StagedColumn[], value: (column: StagedCol
 const matches = (columns: readonly StagedColumn[], value: (column: StagedColumn, index: number) => string, alias = 't'): string =>
   columns.flatMap((column, index) => (isKeyCell(column) ? [`${alias}.${column.target} = ${value(column, index)}`] : [])).join(' and ');
 
-function bulkStatement(form: Form, columns: readonly StagedColumn[], stage: string): string {
+function bulkStatements(form: Form, columns: readonly StagedColumn[], stage: string): string[] {
   const staged = (column: StagedColumn): string => cast(`s.${column.name}`, column);
+  return form.table.layout.isHistory
+    ? historyStatements(form, columns, staged, ` from ${stage} s`)
+    : [bulkStatement(form, columns, stage, staged)];
+}
+
+function bulkStatement(form: Form, columns: readonly StagedColumn[], stage: string, staged: (column: StagedColumn) => string): string {
   const { qualified } = form.table;
   if (form.kind === 'upsert' || form.kind === 'append')
     return upsert(form, columns, `select ${columns.map(staged).join(', ')} from ${stage} s`);
@@ -244,6 +254,7 @@ function bulkStatement(form: Form, columns: readonly StagedColumn[], stage: stri
 /** Parameters are the columns in order. Of a move: what makes room at the new key, the update, and, of a whole row, the insert where there was none. */
 function rowStatements(form: Form, columns: readonly StagedColumn[]): string[] {
   const value = (column: StagedColumn, index: number): string => cast(`$${index + 1}`, column);
+  if (form.table.layout.isHistory) return historyStatements(form, columns, value, '');
   const { qualified } = form.table;
   if (form.kind === 'upsert' || form.kind === 'append') return [upsert(form, columns, `values (${columns.map(value).join(', ')})`)];
   if (form.kind === 'delete') return [`delete from ${qualified} t where ${matches(columns, value)}`];

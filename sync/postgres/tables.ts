@@ -104,7 +104,7 @@ export class Tables {
       );
       present = await this.#columns(qualified);
     }
-    await this.#checkKey(dataset, qualified, key);
+    await this.#checkKey(layout, dataset, qualified, key);
     for (const [i, column] of layout.names.entries()) {
       if (column === null || !OBJECT_TYPES.has(types?.[i]?.oid ?? 0) || !OBJECT_TYPES.has(present.get(column)?.oid ?? 0)) continue;
       throw new PipelineError(
@@ -143,11 +143,12 @@ export class Tables {
 
   async #create(
     dataset: Dataset,
-    { schema }: Layout,
+    layout: Layout,
     qualified: string,
     wanted: () => readonly { name: string; type: string }[],
     key: readonly string[],
   ): Promise<boolean> {
+    const { schema } = layout;
     const { rows } = await this.#sql.query('select to_regclass($1), to_regnamespace($2)', [qualified, quoteIdent(schema)]);
     const [table = null, namespace = null] = rows[0] ?? [];
     if (table !== null) return false;
@@ -156,8 +157,12 @@ export class Tables {
     if (namespace === null) await this.#sql.script(`create schema if not exists ${quoteIdent(schema)}`);
     // Beside the key nothing is NOT NULL: what may be null is the contract's to say, and it can change.
     const columns = wanted().map(({ name, type }) => `${quoteIdent(name)} ${type}`);
+    const keyList = key.map(quoteIdent).join(', ');
+    const open = layout.isHistory ? aliveSql(layout, '') : null;
     await this.#sql.script(
-      `create table if not exists ${qualified} (${columns.join(', ')}, primary key (${key.map(quoteIdent).join(', ')}))`,
+      open === null
+        ? `create table if not exists ${qualified} (${columns.join(', ')}, primary key (${keyList}))`
+        : `create table if not exists ${qualified} (${columns.join(', ')}); create unique index on ${qualified} (${keyList}) where ${open}`,
     );
     return true;
   }
@@ -185,20 +190,20 @@ export class Tables {
   }
 
   /** ON CONFLICT wants a unique index on just the key's columns. */
-  async #checkKey(dataset: Dataset, qualified: string, names: readonly string[]): Promise<void> {
-    const { rows } = await this.#sql.query(KEY_INDEX_SQL, [qualified, textArray(names)]);
+  async #checkKey({ isHistory }: Layout, dataset: Dataset, qualified: string, names: readonly string[]): Promise<void> {
+    const { rows } = await this.#sql.query(KEY_INDEX_SQL, [qualified, textArray(names), isHistory]);
     if (rows.length === 0) {
       throw new PipelineError(
         'TARGET_SCHEMA',
-        `${qualified} at the target has no primary key or unique index on ${names.join(', ')}, the key of ${dataset.name}: add one`,
+        `${qualified} at the target has no ${isHistory ? 'unique index of the open versions' : 'primary key or unique index'} on ${names.join(', ')}, the key of ${dataset.name}: add one`,
       );
     }
   }
 }
 
-/** The unique indices on just these columns, by which rows can be found to be replaced. */
+/** The unique indices on just these columns, by which rows can be found to be replaced; of a table with versions those of some of its rows: the open ones. */
 export const KEY_INDEX_SQL = `
-  select 1 from pg_index i where i.indrelid = $1::text::regclass and i.indisunique and i.indisvalid and i.indimmediate and i.indpred is null and i.indexprs is null and
+  select 1 from pg_index i where i.indrelid = $1::text::regclass and i.indisunique and i.indisvalid and i.indimmediate and (i.indpred is not null) = $3::bool and i.indexprs is null and
    (select array_agg(a.attname::text order by a.attname) from unnest((i.indkey::int2[])[0:i.indnkeyatts - 1]) k join pg_attribute a on a.attrelid = i.indrelid and a.attnum = k)
    = (select array_agg(n order by n) from unnest($2::text[]) n)`;
 

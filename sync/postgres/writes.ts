@@ -8,7 +8,7 @@ import { Format, type FrontendWriter, type ParameterBytes } from '../../wire/pos
 import { type PgColumnType, PgRow } from '../../wire/postgres/row.ts';
 import { copyText, isEncoded, valueText, writeEncoded } from './cells.ts';
 import { type Entry, type Folded, type Group, isUnchanged, MergedRow } from './fold.ts';
-import { aliveSql, STAMP_TYPES } from './layout.ts';
+import { aliveSql, type Layout, STAMP_TYPES } from './layout.ts';
 import { stampBytes, stampText, timeBytes } from './stamps.ts';
 import type { Form, Prepared, StagedCell, Statements, WriteKind } from './statements.ts';
 import type { Table, Tables } from './tables.ts';
@@ -153,9 +153,10 @@ export class Writes {
         else copyBinary(writer, prepared, entries, own, verdicts);
         writer.copyDone();
         expected.push(-1);
-        if (bulk.write === null) continue;
-        writer.bind('', bulk.write, [], Format.Text).execute();
-        expected.push(isPartial ? entries.length : -1);
+        for (const [i, name] of bulk.writes.entries()) {
+          writer.bind('', name, [], Format.Text).execute();
+          expected.push(isPartial && i === bulk.writes.length - 1 ? entries.length : -1);
+        }
         continue;
       }
       for (const entry of entries) {
@@ -180,10 +181,11 @@ function empty(writer: FrontendWriter, { truncate: table, index, event }: Emptyi
     writer.parse('', `truncate ${table.qualified}`).bind('', '', [], Format.Text).execute();
     return;
   }
-  const { stamps } = table.layout;
+  const { isHistory } = table.layout;
+  const stamps = table.layout.stamps.filter(({ stamp }) => !isHistory || stamp === 'validTo');
   const set = stamps.map(({ name }, i) => `${quoteIdent(name)} = $${i + 1}`).join(', ');
   const oids = stamps.map(({ stamp }) => STAMP_TYPES[stamp].oid);
-  const values = stamps.map(({ stamp }) => stampText(stamp, event, verdicts[index]));
+  const values = stamps.map(({ stamp }) => stampText(isHistory ? 'validFrom' : stamp, event, verdicts[index]));
   writer.parse('', `update ${table.qualified} t set ${set} where ${alive}`, oids).bind('', '', values, Format.Text).execute();
 }
 
@@ -222,7 +224,7 @@ function partition(group: Group, scores: readonly Scores[], mayAppend: boolean):
   // By twice the set of scores that are written, and whether the row is new.
   const whole: (Entry[] | undefined)[] = [];
   for (const last of group.entries.values()) {
-    const entry = last.row === null && group.layout.isSoft ? remains(last) : last;
+    const entry = last.row === null && group.layout.isSoft ? remains(last, group.layout) : last;
     const { row } = entry;
     if (entry !== last && (row === null || entry.partial)) put(deletes, keyOfForm('bury', entry, columns, scores), 'bury', entry);
     else if (row === null) put(deletes, keyOfForm('delete', entry, columns, []), 'delete', entry);
@@ -243,10 +245,10 @@ function partition(group: Group, scores: readonly Scores[], mayAppend: boolean):
 
 /**
  * What stays of a deleted row: the last state that it had in this batch, under the event that deleted it. Of a row that only moved to another key
- * nothing stays at the old one, and the entry is answered as it is.
+ * nothing stays at the old one, but its versions; else the entry is answered as it is.
  */
-function remains(entry: Entry): Entry {
-  if (entry.event.op !== 'delete') return entry;
+function remains(entry: Entry, { isHistory }: Layout): Entry {
+  if (entry.event.op !== 'delete') return isHistory ? { ...entry } : entry;
   const { earlier } = entry;
   return earlier === null ? { ...entry } : { ...entry, row: earlier.row, partial: earlier.partial, fresh: earlier.fresh };
 }

@@ -127,6 +127,12 @@ describe('a wrong config', () => {
     expect(layoutProblem({ ...layout, rename: { n: 'gone' }, softDelete: { at: 'gone' } })).toMatch(
       /^targets\.lake\.layouts\[0\] two things would go to the column gone →/,
     );
+    expect(layoutProblem({ ...layout, history: { from: 'since' } })).toMatch(
+      /^targets\.lake\.layouts\[0\]\.history names only one of its two columns → Name both/,
+    );
+    expect(layoutProblem({ ...layout, history: { from: 'since', to: 'until' }, softDelete: { flag: 'gone' } })).toMatch(
+      /^targets\.lake\.layouts\[0\]\.softDelete is of no use beside a history/,
+    );
     expect(
       problemsOf({
         'targets.lake.layouts': [{ ...layout, write: { verdict: 'risk' } }],
