@@ -15,7 +15,7 @@ import { Random } from '../support/random.ts';
 import { batchOf, batchSource, DATASET, encoded, gate, insertOf, LANE, Shop, type ShopOptions } from './shop.ts';
 
 const server = inject('targetServer');
-const seeds = process.env['SYNC_SEEDS']?.split(',').map(Number) ?? [1, 2, 3];
+const seeds = process.env['SYNC_SEEDS']?.split(',').map(Number) ?? [1, 2, 45];
 const never = new AbortController().signal;
 
 const PLAIN: DatasetOptions = {
