@@ -32,6 +32,7 @@ export interface Stages {
 
 export class Desk implements AsyncDisposable {
   readonly pipeline: string;
+  readonly source: string;
   readonly datasets: readonly DatasetName[];
   readonly #parts: DeskParts;
   #sink: Promise<PostgresSink> | null = null;
@@ -40,6 +41,7 @@ export class Desk implements AsyncDisposable {
   constructor(parts: DeskParts) {
     this.#parts = parts;
     this.pipeline = parts.name;
+    this.source = parts.pipeline.source;
     this.datasets = datasetsOf(parts.pipeline.source, partsOf(parts.config, parts.pipeline).source);
   }
 

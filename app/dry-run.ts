@@ -10,15 +10,13 @@ const OPEN: ReadonlySet<ItemStatus> = new Set(['held', 'waiting', 'released']);
 /** As many as the replay lane takes at once. */
 const BATCH_ITEMS = 500;
 
-/** Says it item by item, in the order of `ids`. `would-pass` means: by the stages; the target may still refuse the row. */
+/** Says it item by item; null where there is none of an id. `would-pass` means: by the stages; the target may still refuse the row. */
 export async function dryRunRelease(
-  ids: readonly string[],
-  quarantine: Pick<Quarantine, 'get' | 'outrun'>,
+  items: ReadonlyMap<string, QuarantineItem | null>,
+  quarantine: Pick<Quarantine, 'outrun'>,
   stages: readonly Stage[],
   signal: AbortSignal,
 ): Promise<readonly ReleaseOutcome[]> {
-  const items = new Map<string, QuarantineItem | null>();
-  for (const id of ids) items.set(id, await quarantine.get(id));
   const open = [...items.values()].filter((item) => item !== null).filter(({ status }) => OPEN.has(status));
   const judged = await judge(open, stages, signal);
   const outrun = open.length === 0 ? new Set<string>() : await quarantine.outrun(open.map(({ id }) => id));

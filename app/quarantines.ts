@@ -49,8 +49,8 @@ export async function releaseItems(
 ): Promise<ReleaseView> {
   const results: ReleaseOutcome[] = [];
   const released: string[] = [];
-  for (const { desk, ids } of await choose(desks, choice)) {
-    if (dryRun) results.push(...(await tryRelease(desk, ids, signal)));
+  for (const { desk, ids, items } of await choose(desks, choice)) {
+    if (dryRun) results.push(...(await tryRelease(desk, ids, items, signal)));
     else released.push(...(await desk.withSink((sink) => sink.quarantine.release(ids, by))));
   }
   if (dryRun)
@@ -65,27 +65,42 @@ export async function discardItems(desks: readonly Desk[], choice: ItemChoice, b
   return discarded;
 }
 
-async function tryRelease(desk: Desk, ids: readonly string[], signal: AbortSignal): Promise<readonly ReleaseOutcome[]> {
+async function tryRelease(
+  desk: Desk,
+  ids: readonly string[],
+  known: readonly QuarantineItem[],
+  signal: AbortSignal,
+): Promise<readonly ReleaseOutcome[]> {
   const { stages, close } = desk.stages();
   try {
-    return await desk.withSink((sink) => dryRunRelease(ids, sink.quarantine, stages, signal));
+    return await desk.withSink(async ({ quarantine }) => {
+      const items = new Map<string, QuarantineItem | null>(known.map((item) => [item.id, item]));
+      for (const id of ids) if (!items.has(id)) items.set(id, await quarantine.get(id));
+      return dryRunRelease(items, quarantine, stages, signal);
+    });
   } finally {
     await close();
   }
 }
 
+interface Chosen {
+  readonly desk: Desk;
+  readonly ids: readonly string[];
+  /** Those of them that were read already. */
+  readonly items: readonly QuarantineItem[];
+}
+
 /** The open items that are meant, by desk and oldest first; desks without any are left out. */
-async function choose(
-  desks: readonly Desk[],
-  { ids, filter }: ItemChoice,
-): Promise<readonly { readonly desk: Desk; readonly ids: readonly string[] }[]> {
+async function choose(desks: readonly Desk[], { ids, filter }: ItemChoice): Promise<readonly Chosen[]> {
   if (ids !== undefined)
-    return desks.map((desk) => ({ desk, ids: ids.filter((id) => deskOf(desks, id) === desk) })).filter((one) => one.ids.length > 0);
+    return desks
+      .map((desk) => ({ desk, ids: ids.filter((id) => deskOf(desks, id) === desk), items: [] }))
+      .filter((one) => one.ids.length > 0);
   const { pipeline: _, ...wanted } = filter ?? {};
   const found = await Promise.all(
     desksOf(desks, filter ?? {}).map(async (desk) => {
       const items = await desk.withSink((sink) => allOf(sink.quarantine, { ...wanted, status: wanted.status ?? OPEN }));
-      return { desk, ids: items.map(({ id }) => id) };
+      return { desk, ids: items.map(({ id }) => id), items };
     }),
   );
   return found.filter((one) => one.ids.length > 0);
@@ -109,12 +124,12 @@ async function allOf(
 function desksOf(desks: readonly Desk[], { pipeline, dataset }: Pick<ItemFilter, 'pipeline' | 'dataset'>): readonly Desk[] {
   return desks
     .filter((desk) => pipeline === undefined || desk.pipeline === pipeline)
-    .filter((desk) => dataset === undefined || desk.datasets.includes(dataset));
+    .filter((desk) => dataset === undefined || dataset.startsWith(`${desk.source}.`));
 }
 
-/** An item's id begins with its dataset, and a dataset belongs to one pipeline. */
+/** An item's id begins with its source, which belongs to one pipeline; also where its table is no longer in the config. */
 function deskOf(desks: readonly Desk[], id: string): Desk | undefined {
-  return desks.find((desk) => desk.datasets.some((dataset) => id.startsWith(`${dataset}/`)));
+  return desks.find((desk) => id.startsWith(`${desk.source}.`));
 }
 
 function readCursor(after: string | null): Readonly<Record<string, string>> {

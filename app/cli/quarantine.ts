@@ -2,6 +2,7 @@
 import { userInfo } from 'node:os';
 import { systemClock } from '../../core/clock.ts';
 import type { ItemStatus } from '../../core/contracts.ts';
+import type { DatasetName } from '../../core/event.ts';
 import { MemoryModelStore } from '../../inference/models/store.ts';
 import { ModelRegistry } from '../../inference/models/registry.ts';
 import { Scorer } from '../../inference/scorer/supervisor.ts';
@@ -47,7 +48,7 @@ const list: Command = {
       const limit = Number(args.text('limit') ?? 50);
       if (!Number.isInteger(limit) || limit < 1 || limit > 1000)
         throw new UsageError('--limit is no number from 1 to 1000', 'Write --limit 50.');
-      const page = await listItems(desks, filterOf(args, desks), limit, args.text('after'));
+      const page = await listItems(desks, await filterOf(args, desks), limit, args.text('after'));
       show(io, args.is('json'), page, () => {
         if (page.items.length === 0) return 'Nothing.\n';
         const rows = page.items.map((item) => [
@@ -108,7 +109,7 @@ const release: Command = {
   run: (args, io) =>
     withDesks(args, io, async (desks) => {
       const dryRun = args.is('dry-run');
-      const view = await releaseItems(desks, choiceOf(args, desks), callerOf(args), dryRun, io.stop);
+      const view = await releaseItems(desks, await choiceOf(args, desks), callerOf(args), dryRun, io.stop);
       show(io, args.is('json'), view, () => {
         if (!dryRun) return `${view.released.length} released${view.released.length === 0 ? ': nothing open fits' : ''}.\n`;
         if (view.results.length === 0) return 'Nothing open fits.\n';
@@ -138,7 +139,7 @@ const discard: Command = {
     withDesks(args, io, async (desks) => {
       const why = args.text('why');
       if (why === null) throw new UsageError('--why is missing', 'Say why: --why "test rows".');
-      const discarded = await discardItems(desks, choiceOf(args, desks), callerOf(args), why);
+      const discarded = await discardItems(desks, await choiceOf(args, desks), callerOf(args), why);
       show(
         io,
         args.is('json'),
@@ -175,9 +176,9 @@ async function withDesks(args: Arguments, io: Io, work: (desks: readonly Desk[])
   }
 }
 
-function choiceOf(args: Arguments, desks: readonly Desk[]): ItemChoice {
+async function choiceOf(args: Arguments, desks: readonly Desk[]): Promise<ItemChoice> {
   const ids = args.positionals.slice(1);
-  const filter = filterOf(args, desks);
+  const filter = await filterOf(args, desks);
   const isFiltered = Object.keys(filter).length > 0;
   if (ids.length > 0 && isFiltered) throw new UsageError('both ids and a filter are given', 'Give one of the two.');
   if (ids.length > 0) return { ids };
@@ -186,17 +187,13 @@ function choiceOf(args: Arguments, desks: readonly Desk[]): ItemChoice {
   return { filter };
 }
 
-function filterOf(args: Arguments, desks: readonly Desk[]): ItemFilter {
-  const pipeline = knownOrNull(
-    args,
+async function filterOf(args: Arguments, desks: readonly Desk[]): Promise<ItemFilter> {
+  const pipeline = known(
     'pipeline',
+    args.text('pipeline'),
     desks.map((desk) => desk.pipeline),
   );
-  const dataset = knownOrNull(
-    args,
-    'dataset',
-    desks.flatMap((desk) => desk.datasets),
-  );
+  const dataset = await datasetOf(args, desks);
   const rule = args.text('rule');
   const key = args.text('key');
   const since = timeOf(args, 'since');
@@ -217,14 +214,22 @@ function filterOf(args: Arguments, desks: readonly Desk[]): ItemFilter {
   };
 }
 
-/** The flag's value among those that the config knows: a misspelled one would quietly find nothing. */
-function knownOrNull<T extends string>(args: Arguments, flag: string, known: readonly T[]): T | null {
-  const text = args.text(flag);
+/** A dataset of the config, or one that is no longer there but in the quarantine. */
+async function datasetOf(args: Arguments, desks: readonly Desk[]): Promise<DatasetName | null> {
+  const text = args.text('dataset');
+  const present = desks.flatMap((desk) => desk.datasets);
+  if (text === null || present.some((dataset) => dataset === text)) return known('dataset', text, present);
+  const counts = await Promise.all(desks.map((desk) => desk.withSink((sink) => sink.quarantine.counts())));
+  return known('dataset', text, [...present, ...counts.flat().map(({ dataset }) => dataset)]);
+}
+
+/** A misspelled name would quietly find nothing. */
+function known<T extends string>(what: string, text: string | null, names: readonly T[]): T | null {
   if (text === null) return null;
-  const found = known.find((one) => one === text);
+  const found = names.find((name) => name === text);
   if (found !== undefined) return found;
-  const near = nearest(text, known);
-  throw new UsageError(`there is no ${flag} ${text}`, near === null ? `Name one of ${known.join(', ')}.` : `Did you mean ${near}?`);
+  const near = nearest(text, names);
+  throw new UsageError(`there is no ${what} ${text}`, near === null ? `Name one of ${names.join(', ')}.` : `Did you mean ${near}?`);
 }
 
 function timeOf(args: Arguments, flag: string): number | null {

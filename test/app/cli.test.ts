@@ -67,10 +67,6 @@ describe('what it refuses, with exit code 2 and how to say it right', () => {
   test.each<[readonly string[], RegExp]>([
     [['quarantine', 'list', '--limit', 'x'], /--limit is no number/],
     [['quarantine', 'list', '--since', 'yesterday'], /--since yesterday is no time/],
-    [
-      ['quarantine', 'list', '--dataset', 'shop.public.order'],
-      /there is no dataset shop\.public\.order\n +Did you mean shop\.public\.orders\?/,
-    ],
     [['quarantine', 'release', '--pipeline', 'zzz'], /there is no pipeline zzz\n +Name one of main\./],
     [['quarantine', 'list', '--status', 'lost'], /there is no status lost\n +Use held, waiting/],
     [['quarantine', 'release'], /nothing is chosen\n +Name ids, a filter/],

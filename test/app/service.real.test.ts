@@ -240,6 +240,23 @@ describe('looking at the quarantine', () => {
       /^HELD +STATUS .*\n.* held +shop\.public\.orders +read +5 +known-status /,
     );
     expect((await cli('quarantine', 'list', config.file, '--status', 'applied')).stdout).toBe('Nothing.\n');
+    const misspelled = await cli('quarantine', 'list', config.file, '--dataset', 'shop.public.order');
+    expect([misspelled.code, misspelled.stderr]).toEqual([
+      2,
+      expect.stringMatching(/there is no dataset shop\.public\.order\n +Did you mean shop\.public\.orders\?/),
+    ]);
+  });
+
+  test('what is held of a table that is no longer in the config is still there to be settled', async () => {
+    const shop = { kind: 'postgres', url: source.url, slot: source.name, publication: 'tidegate_shop', tables: ['public.others'] };
+    using without = configFolder({ sources: { shop } }, {}, { source: source.url, target: target.url });
+    const { json } = await cli('quarantine', 'list', without.file, '--dataset', 'shop.public.orders', '--json');
+    const { items } = json as Page;
+    expect(items).toHaveLength(4);
+    expect((await cli('quarantine', 'show', without.file, items[0]?.id ?? '')).code).toBe(0);
+    expect((await cli('quarantine', 'release', without.file, '--dataset', 'shop.public.orders', '--dry-run')).stdout).toMatch(
+      /^OUTCOME .*\n(would pass .*\n){4}$/,
+    );
   });
 });
 
