@@ -103,6 +103,13 @@ export class CarefulRoad {
     return { kind: 'applied', checkpoint: batch.checkpoint, ...countsOf(decision, written) };
   }
 
+  /** What the source calls a column of the target. */
+  #columnOf(event: ChangeEvent | undefined, column: string | null): string | null {
+    if (event === undefined || column === null) return column;
+    const at = this.#parts.layouts.of(event.dataset).names.indexOf(column);
+    return event.dataset.columns[at]?.name ?? column;
+  }
+
   #isPartial({ after, dataset }: ChangeEvent): boolean {
     return after !== null && isPartial(after, dataset, this.#parts.layouts.of(dataset).skipped);
   }
@@ -257,7 +264,7 @@ export class CarefulRoad {
       }
       await sql.script('rollback to savepoint tidegate_range; release savepoint tidegate_range');
       if (to - from === 1) {
-        decision.findings.push(refusal(from, error));
+        decision.findings.push(refusal(from, error, this.#columnOf(batch.events[from], error.column)));
         decision.events[from] = null;
         return;
       }
@@ -367,12 +374,12 @@ function waiting(index: number): Finding {
   };
 }
 
-function refusal(index: number, error: PgError): Finding {
+function refusal(index: number, error: PgError, column: string | null): Finding {
   return {
     index,
     stage: 'sync',
     rule: `target.${error.code}`,
-    column: error.column,
+    column,
     verdict: Verdict.Quarantine,
     severity: 'warning',
     message: refusalText(error),

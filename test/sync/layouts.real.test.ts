@@ -298,3 +298,16 @@ test('what cannot be written is told of before anything is: rows without their k
     );
   }
 });
+
+test('a row that the target refuses is held by the name that the source has for the column', async () => {
+  const options = { ...PLAIN, rename: { n: 'amount' } };
+  await using db = await fixture(
+    options,
+    'create schema shop; create table shop.items (id bigint primary key, amount integer not null, note text)',
+  );
+  await using sink = await db.sink();
+  const event = { ...insertOf(1, 1, '01'), after: encoded(1, null, 'x') };
+  const batch = batchOf([event as ChangeEvent, insertOf(2, 2, '01', 1)], '01' as Position);
+  const outcome = await sink.apply(batch, [], await sink.acquire(LANE), never);
+  expect(outcome).toMatchObject({ kind: 'refused', findings: [{ index: 0, rule: 'target.23502', column: 'n' }] });
+});
