@@ -10,7 +10,7 @@ import { nearest } from '../config-read.ts';
 import { Desk } from '../desk.ts';
 import type { ItemChoice, ItemFilter } from '../http/operations.ts';
 import { ITEM_STATUSES, type ItemView, type ReleaseOutcome } from '../http/shapes.ts';
-import { discardItems, getItem, listItems, releaseItems } from '../quarantines.ts';
+import { CHOICE_MAX, discardItems, getItem, listItems, releaseItems } from '../quarantines.ts';
 import { loadRuleFiles } from '../rule-files.ts';
 import { ConfigProblems } from '../service.ts';
 import { existingState } from '../state/database.ts';
@@ -111,7 +111,7 @@ const release: Command = {
       const dryRun = args.is('dry-run');
       const view = await releaseItems(desks, await choiceOf(args, desks), callerOf(args), dryRun, io.stop);
       show(io, args.is('json'), view, () => {
-        if (!dryRun) return `${view.released.length} released${view.released.length === 0 ? ': nothing open fits' : ''}.\n`;
+        if (!dryRun) return settledText(view.released.length, 'released');
         if (view.results.length === 0) return 'Nothing open fits.\n';
         return table(
           ['OUTCOME', 'ID', 'RULES'],
@@ -140,12 +140,7 @@ const discard: Command = {
       const why = args.text('why');
       if (why === null) throw new UsageError('--why is missing', 'Say why: --why "test rows".');
       const discarded = await discardItems(desks, await choiceOf(args, desks), callerOf(args), why);
-      show(
-        io,
-        args.is('json'),
-        { discarded },
-        () => `${discarded.length} discarded${discarded.length === 0 ? ': nothing open fits' : ''}.\n`,
-      );
+      show(io, args.is('json'), { discarded }, () => settledText(discarded.length, 'discarded'));
       return 0;
     }),
 };
@@ -239,6 +234,12 @@ function timeOf(args: Arguments, flag: string): number | null {
   const ms = age === null ? Date.parse(text) : systemClock.now() - age;
   if (!Number.isFinite(ms)) throw new UsageError(`--${flag} ${text} is no time`, 'Write 2026-11-24T12:00:00Z, or an age such as 2h.');
   return ms;
+}
+
+function settledText(count: number, done: string): string {
+  if (count === 0) return `0 ${done}: nothing open fits.\n`;
+  const more = count >= CHOICE_MAX ? `A filter takes the newest ${CHOICE_MAX} at once: do it again for the rest.\n` : '';
+  return `${count} ${done}.\n${more}`;
 }
 
 function callerOf(args: Arguments): string {

@@ -34,7 +34,7 @@ const idParams = {
 const filterBody = { type: 'object', properties: filterProperties, additionalProperties: false, minProperties: 1 } as const;
 const choice = {
   ids: { type: 'array', items: { type: 'string', minLength: 1 }, minItems: 1, maxItems: 10_000, description: 'These items.' },
-  filter: { ...filterBody, description: 'All open items that fit this instead.' },
+  filter: { ...filterBody, description: 'The open items that fit this instead, the newest 10,000 at once.' },
 } as const;
 const releaseBody = {
   type: 'object',
