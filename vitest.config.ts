@@ -33,7 +33,7 @@ export default defineConfig({
             {
               test: {
                 name: 'oldest',
-                include: ['test/{cdc,sync,wire}/**/*.real.test.ts', 'test/types/{keys,targets}.real.test.ts'],
+                include: ['test/{cdc,sync,wire}/**/*.real.test.ts', 'test/types/{keys,targets,without-codec}.real.test.ts'],
                 globalSetup: ['test/support/oldest-servers.ts'],
                 ...onServers,
               },

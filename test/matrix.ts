@@ -51,7 +51,7 @@ const run = (what: string, files: readonly string[], env: Readonly<Record<string
   if (status !== 0) failed.push(what);
 };
 for (const version of chosen) {
-  const files = ['test/cdc/', 'test/sync/', 'test/wire/', 'test/types/keys', 'test/types/targets'];
+  const files = ['test/cdc/', 'test/sync/', 'test/wire/', 'test/types/keys', 'test/types/targets', 'test/types/without-codec'];
   run(`PostgreSQL ${version}`, files, { TIDEGATE_POSTGRES: String(version) });
 }
 run('Every type, from every version to every other', ['test/types/types'], { TIDEGATE_POSTGRES_PAIRS: chosen.join(',') });

@@ -1,15 +1,11 @@
 /** Every type that can be a primary key as one: snapshots that page by it, updates and deletes that find by it, and keys that move. */
 import { expect, inject, test } from 'vitest';
-import { postgresSource } from '../../cdc/postgres/source.ts';
-import type { Source } from '../../core/contracts.ts';
-import { runPipeline } from '../../core/pipeline.ts';
-import { postgresSink } from '../../sync/postgres/sink.ts';
 import { PgConnection, PgError } from '../../wire/postgres/connection.ts';
 import { quoteLiteral } from '../../wire/postgres/ident.ts';
-import { createDatabase, type TestDatabase } from '../support/databases.ts';
+import { createDatabase } from '../support/databases.ts';
 import { TYPES_SQL, VALUES, valuesOf } from '../support/types.ts';
+import { sync } from './sync.ts';
 
-const never = new AbortController().signal;
 /** Types that have no order an index could have. */
 const NO_KEYS =
   'point line lseg box path polygon circle xid cid pg_snapshot txid_snapshot refcursor json xml jsonpath lquery ltxtquery'.split(' ');
@@ -103,41 +99,3 @@ test('a key that is only spelled in another way stays one row, with the cells th
     expect((await target.query(rows)).rows).toEqual((await source.query(rows)).rows);
   }
 });
-
-interface Road {
-  readonly from: TestDatabase;
-  readonly to: TestDatabase;
-  readonly tables: readonly string[];
-  /** A new row of the table `marks`, behind all others. */
-  readonly mark: number;
-}
-
-/** Runs the pipeline until the target has all that the source has now. */
-async function sync(source: PgConnection, target: PgConnection, { from, to, tables, mark }: Road): Promise<void> {
-  await source.query("insert into marks values ($1, 'there')", [mark]);
-  const slot = postgresSource({
-    name: 'shop',
-    url: from.url,
-    slot: from.name,
-    publication: 'tidegate',
-    tables,
-    snapshot: { mode: 'initial', chunkRows: 2, parallel: 2 },
-    batch: { rows: 1000, bytes: 16 << 20, ageMs: 0 },
-  });
-  const options = { name: 'target', url: to.url, schema: 'public', tables: { create: true, widen: false }, pipeline: 'keys' };
-  await using sink = await postgresSink({ ...options, hold: () => 'event', scores: [] });
-  const drain = new AbortController();
-  const until: Source = {
-    name: slot.name,
-    read: (resume, signal) => slot.read(resume, signal),
-    acknowledge: async (checkpoint) => {
-      await slot.acknowledge(checkpoint);
-      if (slot.progress().some(({ state }) => state !== 'done')) return;
-      const { rows } = await target.query('select count(*) from marks where k = $1', [mark]);
-      if (rows[0]?.[0] === '1') drain.abort();
-    },
-    [Symbol.asyncDispose]: () => slot[Symbol.asyncDispose](),
-  };
-  await runPipeline({ source: until, stages: [], sink }, { drain: drain.signal, abort: never });
-  expect((await sink.quarantine.find({ limit: 3 })).map(({ id, findings }) => [id, findings])).toEqual([]);
-}
