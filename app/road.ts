@@ -324,11 +324,16 @@ export class Road implements AsyncDisposable {
   #lagMs(series: PipelineSeries | null): number | null {
     const { lane } = this.#main.status();
     const known = series?.lanes.find((candidate) => candidate.lane === lane);
-    const { receivedLsn, committedLsn } = this.#source.status();
-    const isBehind = receivedLsn !== null && committedLsn !== null && receivedLsn > committedLsn;
     if (known === undefined) return null;
+    const isBehind = this.#isBehind();
     const waitingMs = isBehind ? this.#parts.clock.now() - known.committedAtMs : 0;
     return known.lagMs === null ? (isBehind ? waitingMs : null) : Math.max(known.lagMs, waitingMs);
+  }
+
+  /** Whether transactions have been received that are not committed yet. */
+  #isBehind(): boolean {
+    const { receivedLsn, committedLsn } = this.#source.status();
+    return receivedLsn !== null && committedLsn !== null && receivedLsn > committedLsn;
   }
 
   #datasetStatus(dataset: DatasetName, series: PipelineSeries | null): DatasetStatus {
@@ -374,7 +379,8 @@ export class Road implements AsyncDisposable {
     const { clock, metrics, name } = this.#parts;
     const { signal } = this.#stopped;
     while (!signal.aborted) {
-      metrics.setLaneLag(name, this.#source.lane, this.#source.status().lagBytes);
+      const { lagBytes, state } = this.#source.status();
+      metrics.setLaneLag(name, this.#source.lane, lagBytes, state === 'streaming' && !this.#isBehind());
       this.#watchModels(this.#mainStages.inference?.status() ?? []);
       await this.#probe();
       await clock.sleep(PROBE_MS, signal);

@@ -11,6 +11,8 @@ import { SecondsRing, type SeriesFrame } from './series.ts';
 export const SERIES_SECONDS = 900;
 /** Rates and latencies of a snapshot are those of the last so many whole seconds. */
 const RATE_SECONDS = 10;
+/** A lane that has all there is, and for so long nothing new, has caught up. */
+const CAUGHT_UP_MS = 2000;
 /** Rule ids come from contracts and from SQLSTATEs, so there are few; beyond this many they are counted as `other`. */
 const RULES_MAX = 2_000;
 const SCORE_BINS = 20;
@@ -155,11 +157,13 @@ export class Metrics {
     return (report) => this.#observe(counters, report);
   }
 
-  /** What the source says about bytes of its log that the lane has not read yet. */
-  setLaneLag(pipeline: string, lane: LaneId, bytes: number | null): void {
+  /** What the source says about bytes of its log that the lane has not read yet, and whether all it has sent is committed. */
+  setLaneLag(pipeline: string, lane: LaneId, bytes: number | null, hasAll = false): void {
     const counters = this.#pipeline(pipeline).lanes.get(lane);
     if (counters === undefined) return;
     counters.lagBytes = bytes;
+    // How late the last change was is no news once nothing came behind it.
+    if (hasAll && counters.lagMs !== null && this.#clock.now() - counters.committedAtMs > CAUGHT_UP_MS) counters.lagMs = 0;
   }
 
   /** Exported as `tidegate_pipeline_state{state="…"} 1`. */

@@ -233,8 +233,8 @@ function tilesView() {
           ? behind === null
             ? 'not known yet'
             : `newest change ${duration(behind)} old`
-          : lagBytes === 0
-            ? 'all of the log is read'
+          : behind !== null && behind < 1000
+            ? `the source keeps ${bytes(lagBytes)} of log`
             : `${bytes(lagBytes)} of log to read`,
       );
       const open = sum(({ quarantine }) => (quarantine.held ?? 0) + (quarantine.waiting ?? 0));

@@ -358,6 +358,15 @@ test('a halt by a person holds over a restart, is said by /readyz, and nothing m
   await ready();
 });
 
+test('once nothing comes any more it has caught up, however late the last change was', async () => {
+  await sql.script("begin; insert into orders values (45, 'new', 1, 1); select pg_sleep(0.3); commit");
+  await arrives(45, 'new');
+  await eventually(async () => {
+    const { pipelines } = (await ask(running.url, '/api/status')).json as { pipelines: { lagMs: number | null }[] };
+    return pipelines[0]?.lagMs === 0;
+  }, 'it has caught up');
+});
+
 test('connections that are cut are made again, and nothing is lost', async () => {
   await sql.script("insert into orders values (51, 'new', 1, 1)");
   await lake.query('select pg_terminate_backend(pid) from pg_stat_activity where datname = current_database() and pid <> pg_backend_pid()');
@@ -405,7 +414,7 @@ columns: { status: [immutable], statsu: [not_null] }
     return [code, ...problems.map(({ severity, message }) => `${severity}: ${message}`)];
   };
   const unknown = 'error: mine.public.orders has no column "statsu"';
-  expect(await said()).toEqual(expect.arrayContaining([1, unknown]));
+  expect(await said()).toEqual(expect.arrayContaining([2, unknown]));
   const run = await cliIn(urls, 'run', join(out, 'tidegate.yaml'));
   expect([run.code, run.stderr]).toEqual([
     2,

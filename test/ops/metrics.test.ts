@@ -113,6 +113,20 @@ describe('counters', () => {
     metrics.setLaneLag('p', lane, 0);
     expect(lag()).toBe(0);
   });
+
+  test('a late change is news for two seconds, if nothing comes behind it, and for as long as something does', () => {
+    const { metrics, clock } = metricsAt(7_200_000);
+    const lag = () => metrics.snapshot().pipelines[0]?.lanes[0]?.lagMs;
+    metrics.observer('p')(reportOf([eventOf(orders, 1, 0)]));
+    metrics.setLaneLag('p', lane, 60_000, true);
+    expect(lag()).toBe(7_200_000);
+    clock.ms += 2_001;
+    metrics.setLaneLag('p', lane, 60_000, false);
+    expect(lag()).toBe(7_200_000);
+    metrics.setLaneLag('p', lane, 60_000, true);
+    expect(lag()).toBe(0);
+    expect(metrics.prometheus()).toMatch(/^tidegate_lane_lag_seconds\{.*\} 0$/m);
+  });
 });
 
 describe('the last minutes', () => {
