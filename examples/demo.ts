@@ -18,16 +18,7 @@ import { type ReceivedAlert, startReceiver } from './shop/receiver.ts';
 import { ShopService } from './shop/service.ts';
 import { SENTINEL_KEY, toSql, type Transaction, workload, type WorkloadOptions } from './shop/workload.ts';
 
-const { values } = parseArgs({
-  options: {
-    once: { type: 'boolean', default: false },
-    rows: { type: 'string', default: '20000' },
-    seed: { type: 'string', default: '1' },
-    rate: { type: 'string', default: '400' },
-    json: { type: 'boolean', default: false },
-    help: { type: 'boolean', default: false },
-  },
-});
+const values = readOptions();
 const ROWS = positive('--rows', values.rows);
 const SEED = positive('--seed', values.seed);
 const RATE = positive('--rate', values.rate);
@@ -264,10 +255,30 @@ function pause(ms: number, signal: AbortSignal): Promise<void> {
   });
 }
 
+function readOptions() {
+  try {
+    const options = {
+      once: { type: 'boolean', default: false },
+      rows: { type: 'string', default: '20000' },
+      seed: { type: 'string', default: '1' },
+      rate: { type: 'string', default: '400' },
+      json: { type: 'boolean', default: false },
+      help: { type: 'boolean', default: false },
+    } as const;
+    return parseArgs({ options }).values;
+  } catch (error) {
+    return refuse(error instanceof Error ? error.message : String(error));
+  }
+}
+
 function positive(name: string, text: string): number {
   const number = Number(text);
   if (Number.isSafeInteger(number) && number > 0) return number;
-  process.stderr.write(`${name} must be a whole number above 0, and is "${text}"\n`);
+  return refuse(`${name} must be a whole number above 0, and is "${text}"`);
+}
+
+function refuse(why: string): never {
+  process.stderr.write(`${why}\nSee npm run demo -- --help.\n`);
   process.exit(2);
 }
 
@@ -289,7 +300,7 @@ if (values.help) {
   --rate 400                       changes a second
   --seed 1                         the same seed makes the same changes
 npm run demo -- --once             sends changes through, proves the result, ends
-  --rows 20000                     changes in all
+  --rows 20000                     changes in all; at least 1000
   --json                           prints the summary as JSON
 `);
 } else {
