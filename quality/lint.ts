@@ -34,10 +34,12 @@ export function lintCheck(
       rules.warn(keys, `schema.columns does not list "${check.column}"`, suggestion(check.column, [...expected.keys()], 'column'));
   }
   const known = check.column === null ? null : (expected?.get(check.column) ?? null);
-  const attempts = (known === null ? COLUMN_TYPES : [known]).map((type) =>
-    attempt(check, type, rules, schemaFiles).filter(({ severity }) => severity === 'error'),
-  );
-  if (attempts.some((problems) => problems.length === 0)) return;
+  const attempts: Problem[][] = [];
+  for (const type of known === null ? COLUMN_TYPES : [known]) {
+    const problems = attempt(check, type, rules, schemaFiles).filter(({ severity }) => severity === 'error');
+    if (problems.length === 0) return;
+    attempts.push(problems);
+  }
   rules.problems.push(...likeliest(attempts));
 }
 

@@ -32,8 +32,12 @@ export const check: Command = {
     const result = loadConfig(args.positionals[0] ?? '', io.env);
     const problems: Problem[] = [...(result.kind === 'invalid' ? result.problems : result.warnings)];
     if (result.kind === 'loaded') problems.push(...fileProblems(result.loaded));
-    const filesAreWrong = problems.some(isError);
-    if (result.kind === 'loaded' && !filesAreWrong && !args.is('offline')) problems.push(...(await probe(result.loaded)));
+    let filesAreWrong = problems.some(isError);
+    if (result.kind === 'loaded' && !filesAreWrong && !args.is('offline')) {
+      const probed = await probe(result.loaded);
+      problems.push(...probed.problems);
+      filesAreWrong = probed.filesAreWrong;
+    }
     const ok = !problems.some(isError);
     show(io, args.is('json'), { ok, problems }, () =>
       problems.length === 0 ? 'All is well.\n' : `${problemsText(problems)}${ok ? 'It can run.\n' : ''}`,
@@ -46,16 +50,25 @@ function fileProblems(loaded: LoadedConfig): readonly Problem[] {
   return Object.entries(loaded.config.pipelines).flatMap(([name, pipeline]) => loadRuleFiles(loaded, name, pipeline).problems);
 }
 
-async function probe(loaded: LoadedConfig): Promise<readonly Problem[]> {
-  const pipelines = Object.keys(loaded.config.pipelines).map((name) => probePipeline(loaded, name));
-  const found = await Promise.all([...pipelines, probeWebhooks(loaded)]);
-  return found.flat();
+interface Probed {
+  readonly problems: readonly Problem[];
+  /** A rule cannot be used on its table: it is the file that has to be mended. */
+  readonly filesAreWrong: boolean;
 }
 
-async function probePipeline(loaded: LoadedConfig, name: string): Promise<readonly Problem[]> {
+async function probe(loaded: LoadedConfig): Promise<Probed> {
+  const pipelines = Object.keys(loaded.config.pipelines).map((name) => probePipeline(loaded, name));
+  const [webhooks, ...found] = await Promise.all([probeWebhooks(loaded), ...pipelines]);
+  return {
+    problems: [...found.flatMap(({ problems }) => problems), ...webhooks],
+    filesAreWrong: found.some((probed) => probed.filesAreWrong),
+  };
+}
+
+async function probePipeline(loaded: LoadedConfig, name: string): Promise<Probed> {
   const { config, place } = loaded;
   const pipeline = config.pipelines[name];
-  if (pipeline === undefined) return [];
+  if (pipeline === undefined) return { problems: [], filesAreWrong: false };
   const { files } = loadRuleFiles(loaded, name, pipeline);
   const sourcePlace = place('sources', pipeline.source);
   const targetPlace = place('targets', pipeline.target);
@@ -65,11 +78,13 @@ async function probePipeline(loaded: LoadedConfig, name: string): Promise<readon
     attempt(targetPlace, () => probePostgresTarget(sinkOptions(config, name, pipeline, files, systemClock))),
   ]);
   problems.push(...located(ofSource, 'sources', sourcePlace), ...located(ofTarget, 'targets', targetPlace));
-  if (ofSource.some(isError)) return problems;
+  if (ofSource.some(isError)) return { problems, filesAreWrong: false };
   let datasets: readonly Dataset[] = [];
+  let filesAreWrong = false;
   const unfit = await attempt(sourcePlace, async () => {
     const held = await heldAgainstTables(loaded, pipeline, files);
     ({ datasets } = held);
+    filesAreWrong = held.refused.length > 0;
     return [...held.refused, ...held.noted];
   });
   problems.push(...unfit);
@@ -78,7 +93,7 @@ async function probePipeline(loaded: LoadedConfig, name: string): Promise<readon
     problems.push(...located(await attempt(targetPlace, () => probePostgresTables(options, datasets)), 'targets', targetPlace));
   }
   problems.push(...(await probeModels(loaded, name, datasets)));
-  return problems;
+  return { problems, filesAreWrong };
 }
 
 async function probeModels({ config, place }: LoadedConfig, name: string, datasets: readonly Dataset[]): Promise<readonly Problem[]> {

@@ -1,7 +1,7 @@
 /** in_set and not_in_set: typed equality with the column, so that 1 and 1.0 are one decimal, and '1' is no number. */
 import { hasTextOrder, isCaseless, isPadded, unpadded } from '../../core/expression/columns.ts';
 import { decimalText, isDecimal, parseDecimal } from '../../core/expression/decimal.ts';
-import { microsOf, timeOfDay } from '../../core/expression/timestamp.ts';
+import { FOREVER, microsOf, timeOfDay } from '../../core/expression/timestamp.ts';
 import type { Column } from '../../core/event.ts';
 import type { EncodedCells } from '../encoded/cells.ts';
 import { booleanIs, momentsIn, numbersIn, textIn, timesIn, uuidIn } from '../encoded/tests.ts';
@@ -109,12 +109,20 @@ function canonicalizer(column: Column): Canonical | null {
         fix: `Write a number${rangeOf(column)}.`,
       };
     case 'timestamp':
-    case 'date':
       return {
         member: (value) => (typeof value === 'string' ? microsOf(value) : null),
         cell: microsOfCell,
         fix: "Write it as '2026-11-24' or '2026-11-24T13:45:00Z'.",
       };
+    case 'date': {
+      // A moment within a day is no date.
+      const isDay = (micros: bigint) => micros % 86_400_000_000n === 0n || micros === FOREVER || micros === -FOREVER;
+      const member = (value: string | number | boolean) => {
+        const micros = typeof value === 'string' ? microsOf(value) : null;
+        return micros !== null && isDay(micros) ? micros : null;
+      };
+      return { member, cell: microsOfCell, fix: "Write it as '2026-11-24'." };
+    }
     case 'time':
       if (!hasTextOrder(column)) return { member: textMember, cell: textOf, fix: 'Put it in quotes.' };
       return {

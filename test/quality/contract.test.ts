@@ -286,6 +286,7 @@ describe('types', () => {
     ['columns: { ref: [{ in_set: [abc] }] }', 'is no value of ref'],
     ["columns: { opens: [{ in_set: ['9 am'] }] }", 'is no value of opens'],
     ["columns: { created_at: [{ in_set: ['2026-02-30'] }] }", 'is no value of created_at'],
+    ["columns: { day: [{ in_set: ['2026-02-03 10:00'] }] }", 'is no value of day'],
     ["columns: { opens: [{ between: { min: 'early' } }] }", 'no time of day'],
     ["columns: { zoned: [{ between: { min: '09:00' } }] }", 'in no order'],
     ['columns: { place: [{ between: { min: a } }] }', 'no order'],

@@ -113,6 +113,18 @@ export async function judged(contract: Contract, events: readonly ChangeEvent[],
  * short form at `column`, or the long form where column is null, in JSON (which is YAML).
  */
 export function rule(column: keyof typeof COLUMNS | null, check: unknown): (event: ChangeEvent) => boolean | 'unreadable' {
+  const name = JSON.stringify([column, check]);
+  const known = rules.get(name);
+  if (known !== undefined) return known;
+  const made = makeRule(column, check);
+  rules.set(name, made);
+  return made;
+}
+
+/** Properties ask for the same rule many times. */
+const rules = new Map<string, ReturnType<typeof rule>>();
+
+function makeRule(column: keyof typeof COLUMNS | null, check: unknown): ReturnType<typeof rule> {
   const body = column === null ? { checks: [check] } : { columns: { [column]: [check] } };
   const contract = contractOf(
     JSON.stringify(body)
