@@ -364,7 +364,14 @@ export class PgConnection implements AsyncDisposable {
     });
     const socket = this.#socket;
     socket.setKeepAlive(true, 30_000);
-    socket.on('data', (chunk: Buffer) => this.#read(chunk));
+    socket.on('data', (chunk: Buffer) => {
+      try {
+        this.#read(chunk);
+      } catch (error) {
+        if (error instanceof PgConnectionError) this.#fail(error);
+        else this.#fail(new PgConnectionError(`${where(this.#address)} sent what cannot be understood`, { cause: error }));
+      }
+    });
     socket.once('error', (error) => this.#fail(new PgConnectionError(`the connection to ${where(this.#address)} broke`, { cause: error })));
     socket.once('close', () => this.#fail(this.#closing ? null : new PgConnectionError(`${where(this.#address)} closed the connection`)));
     socket.write(
@@ -388,12 +395,8 @@ export class PgConnection implements AsyncDisposable {
   }
 
   #authenticate(bytes: Buffer, at: number, end: number): void {
-    try {
-      const answer = this.#loginState.answer(bytes, at, end);
-      if (answer !== null) this.#write(answer);
-    } catch (error) {
-      this.#fail(error as PgConnectionError); // All that `answer` throws.
-    }
+    const answer = this.#loginState.answer(bytes, at, end);
+    if (answer !== null) this.#write(answer);
   }
 
   #enqueue(pending: Pending): boolean {
@@ -440,6 +443,7 @@ export class PgConnection implements AsyncDisposable {
     while (bytes.length - at >= 5) {
       const length = bytes.readInt32BE(at + 1);
       const end = at + 1 + length;
+      if (length < 4) throw new RangeError(`a message of ${length} bytes`);
       if (end > bytes.length) {
         this.#partialWanted = 1 + length;
         break;

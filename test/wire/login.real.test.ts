@@ -1,0 +1,169 @@
+/** Getting in: every kind of password, TLS as sslmode says, and what answers on the port that is no Postgres. */
+import { chownSync, mkdtempSync, rmSync, statSync, writeFileSync } from 'node:fs';
+import { type AddressInfo, createServer } from 'node:net';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { inspect } from 'node:util';
+import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { type EmbeddedServer, startEmbeddedPostgres } from '../../examples/embedded-postgres.ts';
+import { PgConnection, PgConnectionError } from '../../wire/postgres/connection.ts';
+import { makeAuthority } from '../support/certificate.ts';
+import { eventually } from '../support/eventually.ts';
+
+let server: EmbeddedServer;
+let plain: EmbeddedServer;
+const folder = mkdtempSync(join(tmpdir(), 'tidegate-login-'));
+const authority = join(folder, 'authority.pem');
+const ours = makeAuthority('our authority');
+const stranger = join(folder, 'stranger.pem');
+/** With a colon, a space that is none in ASCII, a ligature that SCRAM spells out, and what a url has to escape. */
+const PASSWORD = 'p:a@ss/w ör\u00a0d%ﬁ?#';
+
+const url = (user: string, password: string, query = '', host = '127.0.0.1', port = server.port): string =>
+  `postgres://${encodeURIComponent(user)}:${encodeURIComponent(password)}@${host}:${port}/postgres${query}`;
+const login = (to: string): Promise<PgConnection> => PgConnection.connect({ url: to });
+const isEncrypted = async (to: string): Promise<boolean> => {
+  await using sql = await login(to);
+  return (await sql.query('select ssl from pg_stat_ssl where pid = pg_backend_pid()')).rows[0]?.[0] === 't';
+};
+
+/** A file in the server's folder, of the user that it runs as. */
+function write(name: string, text: string): void {
+  const { uid, gid } = statSync(server.folder);
+  const path = join(server.folder, name);
+  writeFileSync(path, text, { mode: 0o600 });
+  chownSync(path, uid, gid);
+}
+
+/** In a moment, for new connections. */
+async function useCertificate(names: readonly string[]): Promise<void> {
+  const { certificate, privateKey } = ours.issue(names);
+  write('server.crt', certificate);
+  write('server.key', privateKey);
+  await using sql = await login(server.url());
+  await sql.script('select pg_reload_conf()');
+}
+
+beforeAll(async () => {
+  [server, plain] = await Promise.all([startEmbeddedPostgres(), startEmbeddedPostgres()]);
+  writeFileSync(authority, ours.certificate);
+  writeFileSync(stranger, makeAuthority('another authority').certificate);
+  await using sql = await login(server.url());
+  const literal = `'${PASSWORD}'`;
+  await sql.script(`
+    create role "of scram" login password ${literal}; create role closed login password ${literal};
+    set password_encryption = md5; create role "of md5" login password ${literal}; create role "in clear" login password ${literal}; create role open login`);
+  const address = '127.0.0.1/32';
+  write(
+    'pg_hba.conf',
+    `host all postgres,open ${address} trust
+host all "of scram" ${address} scram-sha-256
+host all "of md5" ${address} md5
+host all "in clear" ${address} password
+host all closed ${address} reject
+`,
+  );
+  await sql.script('alter system set ssl = on');
+  await useCertificate(['localhost']);
+  await eventually(async () => {
+    await using again = await login(server.url());
+    return (await again.query("select 1 from pg_settings where name = 'ssl' and setting = 'on'")).rows.length > 0;
+  }, 'the server offers TLS');
+});
+afterAll(async () => {
+  await Promise.all([server.stop(), plain.stop()]);
+  rmSync(folder, { recursive: true });
+});
+
+describe('passwords', () => {
+  test.each(['of scram', 'of md5', 'in clear'])('%s: the right one lets us in, another does not', async (user) => {
+    await using sql = await login(url(user, PASSWORD));
+    expect((await sql.query('select current_user')).rows).toEqual([[user]]);
+    await expect(login(url(user, 'wrong'))).rejects.toMatchObject({ code: '28P01' });
+    await expect(login(url(user, ''))).rejects.toMatchObject({ code: '28P01' });
+  });
+
+  test('none is asked for, no role of that name, or nobody may come in this way', async () => {
+    await using sql = await login(url('open', 'whatever'));
+    expect(sql.open).toBe(true);
+    await expect(login(url('nobody', PASSWORD))).rejects.toMatchObject({ code: '28000' });
+    await expect(login(url('closed', PASSWORD))).rejects.toMatchObject({ code: '28000' });
+  });
+
+  test('are in no error', async () => {
+    for (const to of [
+      url('of scram', `${PASSWORD}x`),
+      url('of scram', PASSWORD, '', '127.0.0.1', 1),
+      url('of scram', PASSWORD, '?sslmode=what'),
+    ]) {
+      const failure = await login(to).then(
+        () => 'no failure',
+        (error: unknown) => inspect(error, { depth: 9 }),
+      );
+      expect(failure).toMatch(/Error/);
+      expect(failure).not.toMatch(/p:a|p%3Aa/);
+    }
+  });
+});
+
+describe('sslmode', () => {
+  test('prefer takes TLS where it is offered, and does without where not; disable does without', async () => {
+    expect(await isEncrypted(url('open', ''))).toBe(true);
+    expect(await isEncrypted(url('of scram', PASSWORD, '?sslmode=prefer'))).toBe(true);
+    expect(await isEncrypted(url('open', '', '?sslmode=disable'))).toBe(false);
+    expect(await isEncrypted(plain.url())).toBe(false);
+  });
+
+  test('require wants TLS, from whomever', async () => {
+    expect(await isEncrypted(url('open', '', '?sslmode=require'))).toBe(true);
+    await expect(login(`${plain.url()}?sslmode=require`)).rejects.toThrow('does not offer TLS');
+  });
+
+  test.each([
+    ['127.0.0.1', 'localhost'],
+    ['localhost', '127.0.0.1'],
+  ])('verify-full takes a certificate of the authority for the very host, and no other: %s', async (host, another) => {
+    await useCertificate([host, 'db.example']);
+    const trusted = `?sslmode=verify-full&sslrootcert=${encodeURIComponent(authority)}`;
+    await eventually(() => isEncrypted(url('open', '', trusted, host)).catch(() => false), 'the server has the certificate');
+    const why = (query: string, at: string): Promise<unknown> =>
+      login(url('open', '', query, at)).then(
+        (connection) => connection.close(),
+        (error: unknown) => (error as PgConnectionError).cause, // All that is thrown where TLS fails.
+      );
+    expect(await why(trusted, another)).toMatchObject({ code: 'ERR_TLS_CERT_ALTNAME_INVALID' });
+    expect(await isEncrypted(url('open', '', '?sslmode=require', another))).toBe(true);
+    expect(await why(`?sslmode=verify-full&sslrootcert=${encodeURIComponent(stranger)}`, host)).toMatchObject({
+      code: expect.stringMatching(/VERIFY|CERT/) as string,
+    });
+    expect(await why('?sslmode=verify-full', host)).toMatchObject({ code: expect.stringMatching(/VERIFY|CERT/) as string });
+  });
+
+  test('a large result and a large parameter come and go whole', async () => {
+    await using sql = await login(url('open', '', '?sslmode=require'));
+    const text = 'ä'.repeat(3_000_000);
+    const { rows } = await sql.query('select $1::text || $1', [text]);
+    expect(rows[0]?.[0] === text + text).toBe(true);
+  });
+});
+
+describe('what is no Postgres', () => {
+  test.each([
+    ['speaks another protocol', Buffer.from('HTTP/1.1 400 Bad Request\r\n\r\n'), ''],
+    ['speaks another protocol, to one who asks for no TLS', Buffer.from('HTTP/1.1 400 Bad Request\r\n\r\n'), '?sslmode=disable'],
+    ['sends lengths below nothing', Buffer.from('52ffffffff0000000052ffffffff', 'hex'), '?sslmode=disable'],
+    ['sends a message that is shorter than it says', Buffer.from('52000000060000', 'hex'), '?sslmode=disable'],
+    ['says nothing', Buffer.alloc(0), ''],
+    ['says nothing, to one who asks for no TLS', Buffer.alloc(0), '?sslmode=disable'],
+    ['hangs up', null, ''],
+  ])('%s', async (_, answer, query) => {
+    const other = createServer((socket) => {
+      socket.on('error', () => {});
+      socket.once('data', () => (answer === null ? socket.destroy() : socket.write(answer)));
+    });
+    await new Promise<void>((resolve) => other.listen(0, '127.0.0.1', resolve));
+    const to = `postgres://postgres@127.0.0.1:${(other.address() as AddressInfo).port}/x${query}`;
+    await expect(PgConnection.connect({ url: to, connectTimeoutMs: 300 })).rejects.toBeInstanceOf(PgConnectionError);
+    await new Promise<void>((resolve) => other.close(() => resolve()));
+  });
+});
