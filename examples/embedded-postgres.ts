@@ -72,8 +72,20 @@ async function startIn(
   const folder = join(root, 'data');
   const env = { PATH: process.env['PATH'] ?? '', LC_ALL: 'C.UTF-8', TZ: 'UTC' };
   const identity = ids ?? {};
+  let child: ChildProcess | null = null;
+  const killNow = (): void => {
+    if (child?.pid === undefined || child.exitCode !== null || child.signalCode !== null) return;
+    for (const pid of [...childrenOf(child.pid), child.pid]) signal(pid, 'SIGKILL');
+  };
+  const leave = (): void => {
+    killNow();
+    rmSync(root, { recursive: true, force: true });
+  };
+  leaveWithProcess(leave);
+
   const options = ['-D', folder, '-U', 'postgres', '--auth=trust', '--no-sync', '--encoding=UTF8', '--locale=C.UTF-8'];
-  await finished(spawn(initdb, options, { ...identity, ...DETACHED, env, cwd: root, stdio: ['ignore', 'ignore', 'pipe'] }));
+  child = spawn(initdb, options, { ...identity, ...DETACHED, env, cwd: root, stdio: ['ignore', 'ignore', 'pipe'] });
+  await finished(child);
   const port = await freePort();
   const parameters: Record<string, string> = {
     listen_addresses: '127.0.0.1',
@@ -90,7 +102,6 @@ async function startIn(
   };
   const flags = Object.entries(parameters).flatMap(([name, value]) => ['-c', `${name}=${value}`]);
 
-  let child: ChildProcess | null = null;
   let exited: Promise<void> = Promise.resolve();
   const log: string[] = [];
   const start = async (): Promise<void> => {
@@ -116,28 +127,13 @@ async function startIn(
       });
     });
   };
-  const killNow = (): void => {
-    if (child?.pid === undefined || child.exitCode !== null || child.signalCode !== null) return;
-    for (const pid of [...childrenOf(child.pid), child.pid]) signal(pid, 'SIGKILL');
-  };
   const kill = async (): Promise<void> => {
     killNow();
     await exited;
     // What a reboot would have cleared: the lock file names a process that is gone.
     rmSync(join(folder, 'postmaster.pid'), { force: true });
   };
-  // Whoever leaves without a stop, by process.exit, leaves nothing behind either.
-  const leave = (): void => {
-    killNow();
-    rmSync(root, { recursive: true, force: true });
-  };
-  process.once('exit', leave);
-  try {
-    await start();
-  } catch (error) {
-    process.off('exit', leave);
-    throw error;
-  }
+  await start();
   return {
     port,
     folder,
@@ -153,10 +149,35 @@ async function startIn(
       const slow = setTimeout(() => void kill(), 15_000);
       await exited;
       clearTimeout(slow);
-      process.off('exit', leave);
+      leaving.delete(leave);
       rmSync(root, { recursive: true, force: true });
     },
   };
+}
+
+/** What ends the servers that this process has running. */
+const leaving = new Set<() => void>();
+let isWatched = false;
+
+/** A process that leaves without having stopped its servers, by process.exit or by a signal that nobody handles, takes them along. */
+function leaveWithProcess(leave: () => void): void {
+  leaving.add(leave);
+  if (isWatched) return;
+  isWatched = true;
+  const leaveAll = (): void => {
+    for (const one of leaving) one();
+    leaving.clear();
+  };
+  process.once('exit', leaveAll);
+  for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) {
+    const onSignal = (): void => {
+      if (process.listenerCount(signal) > 1) return; // Somebody else handles it, and stops them in order.
+      leaveAll();
+      process.off(signal, onSignal);
+      process.kill(process.pid, signal);
+    };
+    process.on(signal, onSignal);
+  }
 }
 
 /** A loopback port that was free a moment ago. */

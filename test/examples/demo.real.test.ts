@@ -53,12 +53,26 @@ test('Ctrl-C while the servers are being made leaves nothing either', async () =
   expect(demo.leftovers()).toEqual([]);
 });
 
-/** Runs the demo with a folder of its own for temporary files. Disposing ends what is left. */
+test('a server leaves with a process that is ended by a signal and knows nothing of it', async () => {
+  const code =
+    "await (await import('./examples/embedded-postgres.ts')).startEmbeddedPostgres(); console.log('up'); setInterval(() => {}, 1e6);";
+  using program = startProgram('--input-type=module', '-e', code);
+  await eventually(() => program.stdout === 'up\n', 'the server is up', 30_000);
+  process.kill(program.pid, 'SIGTERM');
+  await program.end();
+  expect(program.leftovers()).toEqual([]);
+});
+
 function startDemo(...args: readonly string[]) {
+  return startProgram('examples/demo.ts', ...args);
+}
+
+/** Runs a program of ours with a folder of its own for temporary files. Disposing ends what is left. */
+function startProgram(...args: readonly string[]) {
   const temporary = mkdtempSync(join(tmpdir(), 'demo-'));
   execFileSync('chmod', ['1777', temporary]); // As /tmp is: the servers of a demo run by root belong to another user.
   // A group of its own, as a terminal gives it one.
-  const child: ChildProcess = spawn(process.execPath, ['examples/demo.ts', ...args], {
+  const child: ChildProcess = spawn(process.execPath, args, {
     env: { ...process.env, TMPDIR: temporary },
     stdio: ['ignore', 'pipe', 'pipe'],
     detached: true,
@@ -74,10 +88,11 @@ function startDemo(...args: readonly string[]) {
       .split('\n')
       .filter((line) => line.includes(temporary));
   return {
+    pid: child.pid ?? 0,
     folders,
     /** The exit code, once it has ended and said everything. */
     async end(): Promise<number | null> {
-      await eventually(() => ended, 'the demo has ended', 60_000);
+      await eventually(() => ended, 'it has ended', 60_000);
       return child.exitCode;
     },
     get stdout() {
