@@ -11,7 +11,16 @@ export function isRefusal(error: unknown): error is PgError {
   if (!(error instanceof PgError)) return false;
   const kind = error.code.slice(0, 2);
   return (
-    kind === '22' || kind === '23' || kind === '44' || kind === 'P0' || kind === '54' || error.code === '42804' || error.code === '428C9'
+    kind === '22' ||
+    kind === '23' ||
+    kind === '44' ||
+    kind === 'P0' ||
+    kind === '54' ||
+    error.code === '42804' ||
+    error.code === '428C9' ||
+    // What a type's own input says of bytes that it cannot read.
+    error.code === '08P01' ||
+    error.code === 'XX000'
   );
 }
 
