@@ -1,6 +1,7 @@
 /**
- * JSON Schemas of rule files, compiled by ajv behind guards: patterns run in linear time, and what would make ajv slow without bound (long
- * oneOf, uniqueItems without maxItems) is refused. Compiled once per schema, however many rules and datasets share it.
+ * JSON Schemas of rule files, compiled by ajv behind guards: patterns run in linear time, what would make ajv slow without bound (long
+ * oneOf, uniqueItems without maxItems) is refused, and references are followed so often in one value and no further. Compiled once per
+ * schema, however many rules and datasets share it.
  */
 import { Ajv, type ErrorObject, type ValidateFunction } from 'ajv';
 import { Ajv2019 } from 'ajv/dist/2019.js';
@@ -13,6 +14,7 @@ import { FORMATS } from './formats.ts';
 const addFormats = addFormatsModule as unknown as (ajv: Ajv) => Ajv;
 
 export interface CompiledSchema {
+  /** Throws where references would be followed too often. */
   validate(value: unknown): boolean;
   /** Names that were missing at the top of the value, where nothing else is wrong; null where something else is. */
   onlyMissing(value: unknown): readonly string[] | null;
@@ -49,11 +51,19 @@ function compile(schema: object | boolean): CompiledSchema | RefusedSchema {
   const problem = lint(schema, '#', 0);
   if (problem !== null) return problem;
   try {
-    const first = engineOf(schema, false).compile(schema);
-    const every = lazily(() => engineOf(schema, true).compile(schema));
+    const counted = withSteps(schema) as object;
+    const steps = new Steps();
+    const first = engineOf(schema, false, steps).compile(counted);
+    const every = lazily(() => engineOf(schema, true, steps).compile(counted));
     return {
-      validate: (value) => first(value),
-      onlyMissing: (value) => (every()(value) ? [] : missing(every().errors ?? [])),
+      validate: (value) => {
+        steps.begin();
+        return first(value);
+      },
+      onlyMissing: (value) => {
+        steps.begin();
+        return every()(value) ? [] : missing(every().errors ?? []);
+      },
     };
   } catch (error) {
     return {
@@ -63,10 +73,45 @@ function compile(schema: object | boolean): CompiledSchema | RefusedSchema {
   }
 }
 
+/** Stands beside each reference, and is asked when it is followed. */
+const STEP = 'x-tidegate-step';
+const STEPS_MAX = 100_000;
+
+/**
+ * A schema that refers to itself in two branches looks at each level of a value twice as often as at the one above: 24 brackets are enough
+ * to fill the memory of the process.
+ */
+class Steps {
+  #taken = 0;
+
+  begin(): void {
+    this.#taken = 0;
+  }
+
+  take(): true {
+    if (++this.#taken > STEPS_MAX) throw new Error('the schema follows too many references');
+    return true;
+  }
+}
+
+/** The schema with a step beside every reference. */
+function withSteps(schema: unknown): unknown {
+  if (Array.isArray(schema)) return schema.map(withSteps);
+  if (typeof schema !== 'object' || schema === null) return schema;
+  const entries = Object.entries(schema).map(([key, value]) => [key, isData(key) ? (value as unknown) : withSteps(value)]);
+  const refers = ['$ref', '$recursiveRef', '$dynamicRef'].some((key) => typeof (schema as Record<string, unknown>)[key] === 'string');
+  return Object.fromEntries(refers ? [...entries, [STEP, true]] : entries);
+}
+
+/** What stands under these keys is no schema. */
+function isData(key: string): boolean {
+  return key === 'enum' || key === 'const' || key === 'default' || key === 'examples';
+}
+
 const ANNOTATIONS = new Set(['$schema', '$id', '$comment', 'title', 'description', 'default', 'examples']);
 
 /** A new instance for each schema: what ajv remembers of one goes with it. Errors are looked for twice: the first one fast, all of them for a row that fails. */
-function engineOf(schema: object, allErrors: boolean): Ajv {
+function engineOf(schema: object, allErrors: boolean, steps: Steps): Ajv {
   const draft = '$schema' in schema && typeof schema.$schema === 'string' ? schema.$schema : '';
   const regExp = Object.assign((pattern: string) => linearRegex(pattern), { code: 'linear regex' });
   const options = { strict: false, allErrors, multipleOfPrecision: 6, validateFormats: true, logger: false as const, code: { regExp } };
@@ -74,6 +119,8 @@ function engineOf(schema: object, allErrors: boolean): Ajv {
   // ajv knows draft-07 by one name only, and draft-06 not at all; both are read as draft-07.
   if (/draft-0[67]\/schema$/.test(draft))
     ajv.addMetaSchema({ ...(ajv.getSchema('http://json-schema.org/draft-07/schema')?.schema as object), $id: draft });
+  // Before the reference: what fails there ends the schema that it stands in.
+  ajv.addKeyword({ keyword: STEP, schemaType: 'boolean', errors: false, before: '$ref', validate: () => steps.take() });
   addFormats(ajv as Ajv);
   // The package's own expression for it takes seconds for a text of 50,000 colons.
   ajv.addFormat('url', (text: string) => /^(?:https?|ftp):\/\//i.test(text) && FORMATS.uri(text));
@@ -115,7 +162,7 @@ function lint(schema: unknown, at: string, depth: number): RefusedSchema | null 
     if ('refused' in regex) return { refused: `pattern at ${at}: ${regex.refused}`, fix: regex.fix };
   }
   for (const [key, value] of Object.entries(node)) {
-    if (key === 'enum' || key === 'const' || key === 'default' || key === 'examples') continue;
+    if (isData(key)) continue;
     const problem = lint(value, `${at}/${key}`, depth + 1);
     if (problem !== null) return problem;
   }

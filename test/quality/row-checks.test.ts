@@ -651,6 +651,35 @@ describe('json_schema', () => {
     expect(check(update(null, { ...good, status: UNCHANGED, total: '101' }))).toBe(false);
   });
 
+  test('a schema that refers to itself in two branches is given up on before it fills the memory', () => {
+    const nested = {
+      anyOf: [{ type: 'array', minItems: 1, items: { $ref: '#' } }, { type: 'array', items: { $ref: '#' } }, { type: 'number' }],
+    };
+    const check = rule('body', { json_schema: nested });
+    const value = (depth: number, inner: string) => cell('body', `${'['.repeat(depth)}${inner}${']'.repeat(depth)}`);
+    expect([check(value(6, '1')), check(value(6, '"x"')), check(value(60, '1'))]).toEqual([true, false, true]);
+    const started = performance.now();
+    expect(check(value(60, '"x"'))).toBe('unreadable');
+    expect(performance.now() - started).toBeLessThan(5000);
+    // Given up on, it judges the next one as before. Many items are no reason to.
+    const items = cell('body', JSON.stringify(Array.from({ length: 20_000 }, (_, i) => [i])));
+    expect([check(value(6, '"x"')), check(items)]).toEqual([false, true]);
+    const row = rule(null, {
+      json_schema: {
+        properties: { body: { $ref: '#/definitions/tree' } },
+        definitions: {
+          tree: {
+            anyOf: [
+              { type: 'array', items: { $ref: '#/definitions/tree' } },
+              { type: 'array', minItems: 1, items: { $ref: '#/definitions/tree' } },
+              { type: 'number' },
+            ],
+          },
+        },
+      },
+    });
+    expect([row(value(6, '"x"')), row(value(60, '"x"'))]).toEqual([false, 'unreadable']);
+  });
   test('a format takes no longer than the length of the text allows', () => {
     const check = rule('body', { json_schema: { type: 'string', format: 'url' } });
     const started = performance.now();
