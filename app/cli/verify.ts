@@ -33,6 +33,10 @@ export const verify: Command = {
       help: `Name so many differing rows of a table, and leave it where so many have no explanation; ${DIFFERENCES_MAX} if left out.`,
     },
     rate: { type: 'string', value: 'N', help: 'Compare at most so many rows a second; as many as possible if left out.' },
+    repair: {
+      type: 'boolean',
+      help: 'Have the running pipeline bring the rows that differ once more, through all its stages, and look whether it did.',
+    },
     wait: {
       type: 'string',
       value: 'TIME',
@@ -61,7 +65,7 @@ export const verify: Command = {
     const results: PipelineResult[] = [];
     for (const { name, pipeline, own, files } of chosen) {
       if (datasets !== null && !own.some((dataset) => datasets.includes(dataset))) continue;
-      const common = { config, name, pipeline, rules: files, datasets, clock: systemClock, signal: io.stop };
+      const common = { repair: args.is('repair'), config, name, pipeline, rules: files, datasets, clock: systemClock, signal: io.stop };
       try {
         results.push(await verifyPipeline({ ...settings, ...common, onProgress: progressTo(io) }));
       } catch (error) {
@@ -129,10 +133,12 @@ const STATES: Readonly<Record<TableResult['state'], string>> = {
 
 function words({ pipeline, through, laneStands, tables }: PipelineResult): string {
   const reasons = REASONS.filter((reason) => tables.some(({ counts }) => counts[reason] > 0));
-  const head = ['DATASET', 'ROWS', ...reasons.map((reason) => reason.toUpperCase()), ''];
-  const rows = tables.map(({ dataset, rows: count, counts, equal, state }) => [
+  const hasRepaired = tables.some(({ repaired }) => repaired > 0);
+  const head = ['DATASET', 'ROWS', ...(hasRepaired ? ['REPAIRED'] : []), ...reasons.map((reason) => reason.toUpperCase()), ''];
+  const rows = tables.map(({ dataset, rows: count, repaired, counts, equal, state }) => [
     dataset,
     String(count),
+    ...(hasRepaired ? [String(repaired)] : []),
     ...reasons.map((reason) => String(counts[reason])),
     equal || state !== 'verified' ? STATES[state] : 'DIFFERS',
   ]);

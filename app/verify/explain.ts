@@ -30,6 +30,9 @@ export type DifferenceReason = (typeof REASONS)[number];
 const EXPLAINED: ReadonlySet<DifferenceReason> = new Set(['held', 'discarded', 'superseded', 'dropped']);
 export const isExplained = (reason: DifferenceReason): boolean => EXPLAINED.has(reason);
 
+/** Whether the row at the source, brought once more, would mend it. */
+export const isRepairable = (reason: DifferenceReason): boolean => !isExplained(reason) && reason !== 'undecided';
+
 export interface Difference {
   /** The key as the quarantine shows it. */
   readonly key: string;
@@ -57,18 +60,21 @@ export interface ExplainParts {
 }
 
 export interface Explained {
-  readonly differences: readonly Difference[];
+  readonly differences: readonly { readonly row: Differing; readonly difference: Difference }[];
   /** Rows that have changed since they were found to differ, and have to be looked at again. */
   readonly changed: readonly Differing[];
 }
 
 export async function explain(rows: readonly Differing[], parts: ExplainParts): Promise<Explained> {
   const { source, target, table, dataset } = parts;
-  const differences: Difference[] = [];
+  const differences: { row: Differing; difference: Difference }[] = [];
+  const tell = (row: Differing, reason: DifferenceReason, item: string | null = null): void => {
+    differences.push({ row, difference: differenceOf(row, reason, item, parts) });
+  };
   const changed: Differing[] = [];
   const open: Differing[] = [];
   for (const row of rows) {
-    if (row.isHeld) differences.push(differenceOf(row, 'held', null, parts));
+    if (row.isHeld) tell(row, 'held');
     else open.push(row);
   }
   if (open.length === 0) return { differences, changed };
@@ -86,8 +92,8 @@ export async function explain(rows: readonly Differing[], parts: ExplainParts): 
     // What explains it is held against the row as it was when it differed.
     if (present.version !== row.source.version && !parts.isLate(row)) changed.push(row);
     else if (item !== null && item.status !== 'applied' && isOf(item, row, present.row, parts))
-      differences.push(differenceOf(row, item.status === 'superseded' ? 'superseded' : 'discarded', item.id, parts));
-    else differences.push(differenceOf(row, await reasonOf(row, present.row, item, parts), null, parts));
+      tell(row, item.status === 'superseded' ? 'superseded' : 'discarded', item.id);
+    else tell(row, await reasonOf(row, present.row, item, parts));
   }
   return { differences, changed };
 }

@@ -24,7 +24,8 @@ import { laneOf, partsOf } from '../config.ts';
 import type { Config, PipelineConfig } from '../config-schema.ts';
 import { layoutOptions, sourceOptions } from '../connect.ts';
 import type { RuleFile } from '../rule-files.ts';
-import { type Difference, type DifferenceReason, explain, isExplained, REASONS } from './explain.ts';
+import { type Difference, type DifferenceReason, explain, isExplained, isRepairable, REASONS } from './explain.ts';
+import { repairRows } from './repair.ts';
 import { type Differing, Suspects } from './suspects.ts';
 import { TableWalk } from './table.ts';
 
@@ -40,6 +41,8 @@ export interface VerifyOptions {
   /** How long a row may stay unknown, and a lane may stand still. */
   readonly waitMs: number;
   readonly rowsPerSecond: number | null;
+  /** Whether the running lane is asked for the rows that differ without an explanation, and they are looked at again. */
+  readonly repair: boolean;
   readonly onProgress: (progress: VerifyProgress) => void;
   readonly clock: Clock;
   readonly signal: AbortSignal;
@@ -64,6 +67,8 @@ export interface TableResult {
   readonly equal: boolean;
   /** Rows of the source that were looked at. */
   readonly rows: number;
+  /** Rows that differed, and that the lane has brought again. */
+  readonly repaired: number;
   /** Differing rows by reason. */
   readonly counts: Readonly<Record<DifferenceReason, number>>;
   /** The first of them, those without an explanation before the others. */
@@ -194,8 +199,10 @@ async function verifyTable(options: VerifyOptions, parts: TableParts): Promise<T
   const { dataset } = table.relation;
   const sides = sidesOf(table, await target.table(dataset), parts);
   const [sourceSums, targetSums] = [new RowSums(source.sql, sides.source), new RowSums(target.sql, sides.target)];
-  const suspects = new Suspects({ source, target, table, dataset, lane, sourceSums, targetSums, waitMs, clock, signal });
+  const looking = { source, target, table, dataset, lane, sourceSums, targetSums, waitMs, clock, signal };
+  const suspects = new Suspects(looking);
   const tally = new Tally(differencesMax);
+  let repaired = 0;
   const isLate = ({ sinceMs }: Differing): boolean => clock.monotonic() - sinceMs >= waitMs;
   const explaining = { source, target, table, dataset, lane, compared: sides.compared, quality, isLate, signal };
   const walk = new TableWalk({
@@ -209,8 +216,15 @@ async function verifyTable(options: VerifyOptions, parts: TableParts): Promise<T
     signal,
     onDiffering: async (rows: readonly Differing[]) => {
       const { differences, changed } = await explain(rows, explaining);
-      for (const difference of differences) tally.add(difference);
       for (const { key, sinceMs } of changed) suspects.add(key, sinceMs);
+      const wrong = options.repair ? differences.filter(({ difference }) => isRepairable(difference.reason)) : [];
+      for (const one of differences) if (!wrong.includes(one)) tally.add(one.difference);
+      if (wrong.length > 0) {
+        const asked = wrong.map(({ row }) => row);
+        const left = await explain(await repairRows(parts.table, asked, looking), { ...explaining, isLate: () => true });
+        repaired += wrong.length - left.differences.length;
+        for (const { difference } of left.differences) tally.add(difference);
+      }
       return !tally.isFull;
     },
     onRows: (rows) =>
@@ -225,6 +239,7 @@ async function verifyTable(options: VerifyOptions, parts: TableParts): Promise<T
     state,
     equal: state === 'verified' && sides.lacking.length === 0 && REASONS.every((reason) => isExplained(reason) || counts[reason] === 0),
     rows: walk.rows,
+    repaired,
     counts,
     differences,
     leftOut: sides.leftOut,
@@ -323,6 +338,7 @@ const copying = (pipeline: string, dataset: DatasetName): TableResult => ({
   state: 'copying',
   equal: false,
   rows: 0,
+  repaired: 0,
   counts: newCounts(),
   differences: [],
   leftOut: [],

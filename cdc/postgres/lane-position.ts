@@ -53,6 +53,13 @@ export function snapshotMark(seq: number, tables: readonly TableProgress[]): Sna
   return { seq, tables, had: '', text: `@${hex8(seq)}.${Buffer.from(JSON.stringify(compact)).toString('base64url')}` };
 }
 
+/** The next step with nothing of the snapshot changed: for rows that come beside it. */
+export function nextStep(mark: SnapshotMark | null): SnapshotMark {
+  if (mark === null) return snapshotMark(1, []);
+  const seq = mark.seq + 1;
+  return mark.tables.length > 0 ? snapshotMark(seq, mark.tables) : { ...mark, seq, text: `@${hex8(seq)}.~${mark.had}` };
+}
+
 /** How far the lane is with a table: null where it does not have it, undefined where its place does not say. */
 export function progressOf(mark: SnapshotMark | null, table: string): TableProgress | null | undefined {
   if (mark === null) return undefined;

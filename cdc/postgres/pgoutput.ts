@@ -58,11 +58,11 @@ export class PgoutputDecoder {
   truncates: { readonly followed: FollowedTable; readonly event: PgEvent }[] = [];
   /** After `Relation`: `follow` has to be called before the next message. */
   relation: RelationMessage | null = null;
-  /** After `Message`. */
-  message: { readonly transactional: boolean; readonly prefix: string; readonly content: string } = {
+  /** After `Message`. Others' may be of any size and content: `content` reads it, until the next message is read. */
+  message: { readonly transactional: boolean; readonly prefix: string; readonly content: () => string } = {
     transactional: false,
     prefix: '',
-    content: '',
+    content: () => '',
   };
   /** Since `Begin`: the transaction's commit LSN (16 hex digits), which is the version of its rows, its id and its commit time. */
   commitLsn = '' as Version;
@@ -197,8 +197,7 @@ export class PgoutputDecoder {
     this.message = {
       transactional,
       prefix: bytes.toString('utf8', at + 10, prefixEnd),
-      // Others' messages may be of any size and content; ours are short.
-      content: length > 256 ? '' : bytes.toString('utf8', prefixEnd + 5, prefixEnd + 5 + length),
+      content: () => bytes.toString('utf8', prefixEnd + 5, prefixEnd + 5 + length),
     };
     return Read.Message;
   }

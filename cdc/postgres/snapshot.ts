@@ -227,7 +227,7 @@ function nextRows(limit: number, rows: number, bytes: number, chunkBytes: number
  * The schemas where the operators of the key's types are, as a search path; null where pg_catalog has them all. Without them citext, say, is
  * ordered by its own operators and compared as text, which leaves rows out.
  */
-function operatorPath(relation: PgRelation): string | null {
+export function operatorPath(relation: PgRelation): string | null {
   const schemas = new Set<string>();
   for (const column of relation.dataset.key) {
     let type = relation.types[column]?.type;
@@ -317,7 +317,7 @@ function rowOfCells(relation: PgRelation, raw: readonly (Buffer | null)[]): PgRo
 }
 
 /** A partitioned table's rows are those of its partitions; what inherits from another table is a table of its own, as it is in the log. */
-function fromTable(table: CatalogTable): string {
+export function fromTable(table: CatalogTable): string {
   return `${table.isPartitioned ? '' : 'only '}${quoteQualified(table.schema, table.name)}`;
 }
 

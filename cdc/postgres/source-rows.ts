@@ -2,15 +2,14 @@
  * The source's side of a comparison with a target: its tables as checksums, places in its log, and which transactions a look may have missed.
  *
  * A look at rows is only worth something beside a lane's checkpoint if it is known what the look has seen. What it shows had committed before the
- * place that is asked for *after* it. The other way round there is a gap: PostgreSQL writes a commit into the log, from which the lane reads it, a
- * moment before it lets others see it (with a synchronous standby that hangs, much longer). `settle` waits until that moment is over.
+ * place that is asked for *after* it. The other way round there is a gap, see settle.ts.
  */
 import { type Clock, systemClock } from '../../core/clock.ts';
 import { PipelineError } from '../../core/errors.ts';
 import { CELL_NULL, type Dataset, keyOf, type Position, ValueRow } from '../../core/event.ts';
 import { fromLsn } from '../../core/position.ts';
 import type { PgConnection, PgResult } from '../../wire/postgres/connection.ts';
-import { quoteIdent, quoteLiteral } from '../../wire/postgres/ident.ts';
+import { quoteIdent } from '../../wire/postgres/ident.ts';
 import { Format, FrontendWriter } from '../../wire/postgres/messages.ts';
 import { type PgRelation, PgRow } from '../../wire/postgres/row.ts';
 import {
@@ -27,9 +26,10 @@ import {
 import { Datasets, readTable } from './catalog.ts';
 import { closeSoon, connectSource } from './connect.ts';
 import { sourceFailure } from './failures.ts';
+import { requestText } from './key-reader.ts';
 import { parsePlace } from './lane-position.ts';
+import { Settling, SNAPSHOT_SQL } from './settle.ts';
 import { readSlot } from './slot.ts';
-import { visibility } from './snapshot.ts';
 import type { PostgresSourceOptions } from './source.ts';
 import { PLACE_MARK } from './stream.ts';
 
@@ -58,26 +58,21 @@ export interface SourceRow {
   readonly version: string | null;
 }
 
-/** How long a commit may take to be seen by others; only a synchronous standby that hangs makes it longer, and that is looked at by itself. */
-const SETTLE_MS = 2000;
-
 export class SourceRows implements AsyncDisposable {
   readonly sql: PgConnection;
   /** Whether the server can say of a text whether a type reads it (PostgreSQL 16). */
   readonly guarded: boolean;
   readonly #options: Pick<PostgresSourceOptions, 'name' | 'slot' | 'publication'>;
   readonly #datasets: Datasets;
-  readonly #clock: Clock;
   #marked = '';
-  /** Since when transactions that are under way have been seen so. */
-  readonly #running = new Map<number, number>();
+  readonly #settling: Settling;
 
   private constructor(sql: PgConnection, options: Pick<PostgresSourceOptions, 'name' | 'slot' | 'publication'>, clock: Clock) {
     this.sql = sql;
     this.guarded = Number.parseInt(sql.parameters.get('server_version') ?? '0', 10) >= 16;
     this.#options = options;
     this.#datasets = new Datasets(options.name);
-    this.#clock = clock;
+    this.#settling = new Settling(sql, clock);
   }
 
   static async open(
@@ -132,30 +127,18 @@ export class SourceRows implements AsyncDisposable {
    * committed before it, and a lane beyond it has all of that.
    */
   async mark(): Promise<string> {
-    const sql = `select pg_catalog.pg_logical_emit_message(true, ${quoteLiteral(`tidegate.${this.#options.slot}`)}, ${quoteLiteral(PLACE_MARK)})`;
-    this.#marked = fromLsn((await this.#asked('writing a mark', () => this.sql.query(sql))).rows[0]?.[0] ?? '');
+    this.#marked = await this.#emit(PLACE_MARK);
     return this.#marked;
   }
 
-  /** The transactions that are under way, by their 32-bit ids. */
-  async running(): Promise<ReadonlySet<number>> {
-    const { rows } = await this.#asked('looking at transactions', () => this.sql.query(RUNNING_SQL));
-    const running = new Set(rows.map(([xid]) => Number(xid)));
-    for (const xid of this.#running.keys()) if (!running.has(xid)) this.#running.delete(xid);
-    for (const xid of running) if (!this.#running.has(xid)) this.#running.set(xid, this.#clock.monotonic());
-    return running;
+  /** The transactions that are under way. */
+  running(): Promise<ReadonlySet<number>> {
+    return this.#asked('looking at transactions', () => this.#settling.running());
   }
 
   /** Waits until all that was committed before the call is seen by whoever looks next. False where that takes too long: a commit waits for a standby. */
-  async settle(signal: AbortSignal): Promise<boolean> {
-    const before = await this.running();
-    const deadline = this.#clock.monotonic() + 2 * SETTLE_MS;
-    for (;;) {
-      const snapshot = await this.#asked('looking at transactions', () => this.sql.query(SNAPSHOT_SQL));
-      if (await this.#hasSettled(before, snapshot)) return true;
-      if (this.#clock.monotonic() > deadline) return false;
-      await this.#clock.sleep(20, signal);
-    }
+  settle(signal: AbortSignal): Promise<boolean> {
+    return this.#asked('looking at transactions', () => this.#settling.settle(signal));
   }
 
   /**
@@ -172,25 +155,13 @@ export class SourceRows implements AsyncDisposable {
       ]),
     );
     const lsn = this.#marked <= passed ? await this.mark() : await this.#insertLsn();
-    return { sights, lsn, settled: await this.#hasSettled(before, snapshot) };
+    const settled = await this.#asked('looking at transactions', () => this.#settling.hasSeen(snapshot.rows[0]?.[0] ?? '', before));
+    return { sights, lsn, settled };
   }
 
-  /**
-   * Whether a snapshot has seen all of the transactions under way before that had committed by then. One that waits for its client has not
-   * committed. One that has been under way for long may do so just now, but that takes no time worth speaking of.
-   */
-  async #hasSettled(before: ReadonlySet<number>, snapshot: PgResult): Promise<boolean> {
-    const isVisible = visibility(snapshot.rows[0]?.[0] ?? '');
-    const left = [...before].filter((xid) => !isVisible(xid));
-    if (left.length === 0) return true;
-    const activity = await this.#asked('looking at transactions', () => this.sql.query(ACTIVITY_SQL));
-    const known = new Map(activity.rows.map(([xid, state, waitsFor]) => [Number(xid), { state, waitsFor }]));
-    const atMs = this.#clock.monotonic();
-    return left.every((xid) => {
-      const { state = null, waitsFor = null } = known.get(xid) ?? {};
-      if (state?.startsWith('idle') === true) return true;
-      return waitsFor !== 'SyncRep' && atMs - (this.#running.get(xid) ?? atMs) >= SETTLE_MS;
-    });
+  /** Asks a running lane to bring these rows, as they are by then, through all its stages. It may not hear of it: look whether it did. */
+  async request(table: string, keys: readonly KeyTexts[]): Promise<void> {
+    await this.#emit(requestText({ table, keys }));
   }
 
   /** The keys as events and the quarantine write them. */
@@ -227,6 +198,12 @@ export class SourceRows implements AsyncDisposable {
     return rows;
   }
 
+  async #emit(content: string): Promise<string> {
+    const sql = 'select pg_catalog.pg_logical_emit_message(true, $1, $2)';
+    const found = await this.#asked('writing a mark', () => this.sql.query(sql, [`tidegate.${this.#options.slot}`, content]));
+    return fromLsn(found.rows[0]?.[0] ?? '');
+  }
+
   async #insertLsn(): Promise<string> {
     const sql = 'select pg_catalog.pg_current_wal_insert_lsn()';
     return fromLsn((await this.#asked('asking for the end of the log', () => this.sql.query(sql))).rows[0]?.[0] ?? '');
@@ -249,13 +226,6 @@ export function tablesBeingCopied(position: Position): ReadonlySet<string> {
       .map(({ table }) => table),
   );
 }
-
-const SNAPSHOT_SQL = 'select pg_catalog.pg_current_snapshot()::text';
-
-/** Every transaction locks its own id until others see how it ended; a snapshot does not tell of the newest ones. */
-const RUNNING_SQL = `select distinct transactionid from pg_catalog.pg_locks where locktype = 'transactionid' and mode = 'ExclusiveLock' and granted`;
-
-const ACTIVITY_SQL = 'select backend_xid, state, wait_event from pg_catalog.pg_stat_activity where backend_xid is not null';
 
 /** A query whose cells come in binary, in `raw`. */
 async function binaryQuery(sql: PgConnection, text: string, params: readonly string[]): Promise<PgResult> {

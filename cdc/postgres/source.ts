@@ -10,6 +10,7 @@ import { BatchQueue } from './batches.ts';
 import { Datasets, readTable, SESSION, splitTable } from './catalog.ts';
 import { closeSoon, connectSource } from './connect.ts';
 import { sourceFailure } from './failures.ts';
+import { KeyReader } from './key-reader.ts';
 import {
   type LanePlace,
   parsePlace,
@@ -63,6 +64,9 @@ export interface PostgresSource extends Source {
   progress(): readonly SnapshotProgress[];
   status(): SourceStatus;
 }
+
+/** Settings of a session that reads rows in the order of their key, or by it. */
+const BY_KEY = { ...SESSION, enable_seqscan: 'off', enable_bitmapscan: 'off', max_parallel_workers_per_gather: '0' };
 
 const TIMING: StreamTiming = { statusMs: 5000, silenceMs: 60_000, idleMs: 10_000, idleBytes: 65_536 };
 
@@ -155,6 +159,17 @@ class SlotSource implements PostgresSource {
 
     const replication = await connect(true);
     const timing = { ...TIMING, ...this.#options.timing };
+    const run = Math.floor(this.#clock.random() * 2 ** 48).toString(36);
+    let requests = 0;
+    const keyParts = {
+      connect: () => this.#connect(false, BY_KEY, signal),
+      datasets: this.#datasets,
+      publication,
+      prefix: `tidegate.${slot}`,
+      keysMax: Math.min(500, batch.rows),
+      chunkBytes: batch.bytes,
+      clock: this.#clock,
+    };
     const stream = new SlotStream(
       {
         slot,
@@ -172,6 +187,7 @@ class SlotSource implements PostgresSource {
         onProgress: (tables) => {
           for (const { table, rowsDone } of tables) this.#done.set(table, rowsDone);
         },
+        readKeys: (request, onEnd) => new KeyReader({ ...keyParts, run: `${run}.k${requests++}` }, request, onEnd),
       },
       prepared.place.lsn,
     );
@@ -181,12 +197,11 @@ class SlotSource implements PostgresSource {
         ? null
         : new SnapshotReader(
             {
-              connect: () =>
-                connect(false, { ...SESSION, enable_seqscan: 'off', enable_bitmapscan: 'off', max_parallel_workers_per_gather: '0' }),
+              connect: () => connect(false, BY_KEY),
               datasets: this.#datasets,
               publication,
               prefix: `tidegate.${slot}`,
-              run: Math.floor(this.#clock.random() * 2 ** 48).toString(36),
+              run,
               chunkRows: snapshot.chunkRows,
               chunkBytes: batch.bytes,
               depth: snapshot.parallel > 1 ? 2 : 1,

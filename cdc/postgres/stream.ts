@@ -17,7 +17,8 @@ import type { BatchLimits, BatchQueue } from './batches.ts';
 import { type Datasets, readTable } from './catalog.ts';
 import { ChunkWindow, isPartial, laidOver } from './chunk-window.ts';
 import { sourceFailure } from './failures.ts';
-import { snapshotMark, type TableProgress } from './lane-position.ts';
+import { type KeyReader, type KeyRequest, readRequest } from './key-reader.ts';
+import { nextStep, snapshotMark, type TableProgress } from './lane-position.ts';
 import { PgEvent } from './pg-event.ts';
 import { type FollowedTable, PgoutputDecoder, Read, type RelationMessage } from './pgoutput.ts';
 import { SeenTransactions } from './seen.ts';
@@ -42,6 +43,8 @@ export interface StreamParts {
   readonly timing: StreamTiming;
   /** Told of the tables' progress with every chunk, to its end. */
   readonly onProgress: (tables: readonly TableProgress[]) => void;
+  /** Begins to read rows that were asked for. */
+  readonly readKeys: (request: KeyRequest, onEnd: () => void) => KeyReader;
 }
 
 export interface StreamTiming {
@@ -62,6 +65,8 @@ export interface StreamTiming {
 export const PLACE_MARK = 'place';
 
 const TICK_MS = 250;
+/** Requests for rows that wait; beyond them who asks has to ask again. */
+const REQUESTS_MAX = 100;
 const SEEN_MANY = 10_000;
 /** An event's objects beside its bytes: cells, row, event. */
 const EVENT_OVERHEAD_BYTES = 240;
@@ -79,13 +84,16 @@ export class SlotStream implements CopyBothHandler {
   #skip = 0;
   #within: StreamParts['within'];
   #snapshot: SnapshotReader | null = null;
+  /** Rows that were asked for. They wait until no snapshot is under way: there is one window at a time. */
+  #keys: KeyReader | null = null;
+  readonly #requests: KeyRequest[] = [];
   #window: ChunkWindow | null = null;
   #highMark: string | null = null;
   /** A place in the log where somebody wants the lane to stand, whether or not anything happens to its tables; null where there is none. */
   #wantedLsn: string | null = null;
   /** Whether the transaction being read asks for that. */
   #wantsPlace = false;
-  /** Transactions seen while a snapshot is under way that its chunks may not have seen; see snapshot.ts. */
+  /** Transactions seen while chunks are read, that these may not have seen; see snapshot.ts. */
   readonly #seen = new SeenTransactions(SEEN_MANY);
   #acknowledged: string;
   #heardAtMs: number;
@@ -168,7 +176,9 @@ export class SlotStream implements CopyBothHandler {
     if (!this.#stopped.signal.aborted && this.#copy !== null) this.#tell(false);
     this.#stopped.abort();
     this.#snapshot?.stop();
+    this.#keys?.stop();
     this.#queue.end();
+    await this.#keys?.done;
     await this.#ticking;
   }
 
@@ -247,12 +257,12 @@ export class SlotStream implements CopyBothHandler {
       this.#within = null;
     }
     this.#queue.begin(commitLsn);
-    if (this.#snapshot !== null) this.#seen.add(xid);
+    if (this.#snapshot !== null || this.#keys !== null) this.#seen.add(xid);
   }
 
   #event(event: PgEvent, followed: FollowedTable, bytes: number): void {
     if (event.ordinal < this.#skip) return;
-    if (this.#snapshot !== null) {
+    if (this.#snapshot !== null || this.#keys !== null) {
       if (event.movedFrom !== null && this.#isBeingCopied(followed.table) && isPartial(event.after as PgRow))
         return this.#completeMove(event, followed, bytes);
       if (this.#window?.table === followed.table) this.#window.add(event);
@@ -273,20 +283,22 @@ export class SlotStream implements CopyBothHandler {
     this.#stand();
     const id = this.#highMark;
     this.#highMark = null;
-    if (id !== null) this.#block(this.#finishChunk(id));
+    if (id !== null) this.#block(this.#keys?.has(id) === true ? this.#finishKeys(this.#keys, id) : this.#finishChunk(id));
     else if (this.#seen.isLong) this.#block(this.#forgetSeen());
+    this.#nextRequest();
   }
 
   /** Messages of others, and marks of earlier runs, mean nothing to us. */
   #mark(): void {
-    const { prefix, content } = this.#decoder.message;
-    if (prefix !== this.#parts.prefix) return;
+    const { message } = this.#decoder;
+    if (message.prefix !== this.#parts.prefix) return;
+    const content = message.content();
     if (content === PLACE_MARK) this.#wantsPlace = this.#inTransaction;
-    const snapshot = this.#snapshot;
-    if (snapshot === null) return;
+    const request = readRequest(content);
+    if (request !== null && this.#parts.tables.has(request.table) && this.#requests.length < REQUESTS_MAX) this.#requests.push(request);
     const [which, id = ''] = content.split(' ');
     if (which === 'low') {
-      const table = snapshot.tableOf(id);
+      const table = this.#keys?.has(id) === true ? this.#keys.table : (this.#snapshot?.tableOf(id) ?? null);
       if (table !== null) this.#window = new ChunkWindow(id, table, this.#seen.list());
     } else if (which === 'high' && this.#window?.id === id) {
       this.#highMark = id;
@@ -331,7 +343,7 @@ export class SlotStream implements CopyBothHandler {
   }
 
   #isBeingCopied(table: string): boolean {
-    return this.#queue.snapshot?.tables.some((one) => one.table === table && !one.done) === true;
+    return this.#keys?.table === table || this.#queue.snapshot?.tables.some((one) => one.table === table && !one.done) === true;
   }
 
   #copyAgain(table: string): void {
@@ -374,7 +386,45 @@ export class SlotStream implements CopyBothHandler {
       snapshot.stop();
       this.#snapshot = null;
       this.#seen.clear();
+      this.#nextRequest();
     }
+  }
+
+  /** Rows that were asked for take their place as a chunk does, and keys without a row become deletes. */
+  async #finishKeys(keys: KeyReader, id: string): Promise<void> {
+    const window = this.#window;
+    this.#window = null;
+    const chunk = await keys.take(id).catch(() => null); // Given up: `done` says so.
+    if (window === null || chunk === null) return;
+    const isVisible = visibility(chunk.snapshot);
+    const unseen = window.earlier.some((xid) => !isVisible(xid));
+    this.#seen.forget(isVisible);
+    if (unseen || !window.fits(chunk.relation)) return keys.again();
+    const { commitLsn, committedAtMs } = this.#decoder;
+    const { dataset } = chunk.relation;
+    const rows = window.combine(chunk.relation, chunk.rows).filter((row) => row !== null);
+    const gone = window.combine(chunk.relation, chunk.absent).filter((row, i) => row === chunk.absent[i]);
+    const events = rows.map((row, n) => new PgEvent('read', null, row, dataset, commitLsn as Version, n, committedAtMs, false));
+    for (const row of gone)
+      events.push(new PgEvent('delete', row, null, dataset, commitLsn as Version, events.length, committedAtMs, false));
+    await this.#queue.room();
+    if (this.#stopped.signal.aborted) return;
+    this.#queue.appendSnapshot(events, nextStep(this.#queue.snapshot));
+    keys.release();
+  }
+
+  #nextRequest(): void {
+    if (this.#snapshot !== null || this.#keys !== null || this.#stopped.signal.aborted) return;
+    const request = this.#requests.shift();
+    if (request === undefined) return;
+    const keys = this.#parts.readKeys(request, () => {
+      if (this.#keys !== keys) return;
+      this.#keys = null;
+      this.#window = null;
+      this.#seen.clear();
+      this.#nextRequest();
+    });
+    this.#keys = keys;
   }
 
   async #forgetSeen(): Promise<void> {
@@ -461,6 +511,7 @@ export class SlotStream implements CopyBothHandler {
     if (this.#stopped.signal.aborted) return;
     this.#stopped.abort();
     this.#snapshot?.stop();
+    this.#keys?.stop();
     this.#queue.end({ error: sourceFailure(error, 'streaming', `reading the replication slot ${this.#parts.slot}`) });
   }
 

@@ -191,8 +191,8 @@ test('a lane in which nothing happens gets a checkpoint where a mark asks for on
     (await db.sql.query('select pg_logical_emit_message(true, $1, $2)', [prefix, content])).rows[0]?.[0] ?? '';
   let wanted: string | null = null;
   let before = '';
-  // An idle lane would move on by itself, but not so soon.
-  await run(db.source(), model, async () => {
+  // By itself an idle lane moves on, but not so soon.
+  await run(db.source({ timing: { statusMs: 200, idleMs: 600_000, idleBytes: 1 << 30 } }), model, async () => {
     if (wanted === null) {
       await db.sql.script('insert into other values (1)');
       await mark('somebody', 'place');
