@@ -4,7 +4,6 @@
  */
 import { type Clock } from '../../core/clock.ts';
 import type { PgConnection } from '../../wire/postgres/connection.ts';
-import { visibility } from './snapshot.ts';
 
 /** How long a commit may take to be seen by others; only a synchronous standby makes it longer, and that is looked at by itself. */
 const SETTLE_MS = 2000;
@@ -65,4 +64,13 @@ export class Settling {
       await this.#clock.sleep(POLL_MS, signal);
     }
   }
+}
+
+/** Whether a transaction (its 32-bit id, as the log has it) had ended for those who hold this snapshot: `xmin:xmax:xip,xip…`. */
+export function visibility(snapshot: string): (xid: number) => boolean {
+  const [, xmax = '0', list = ''] = snapshot.split(':');
+  const low = (text: string): number => Number(BigInt.asUintN(32, BigInt(text)));
+  const limit = low(xmax);
+  const running = new Set(list === '' ? [] : list.split(',').map(low));
+  return (xid) => ((xid - limit) | 0) < 0 && !running.has(xid);
 }

@@ -22,6 +22,7 @@ import { type PgRelation, PgRow } from '../../wire/postgres/row.ts';
 import { CELL_NULL } from '../../core/event.ts';
 import { type CatalogTable, type Datasets, readTable, splitTable } from './catalog.ts';
 import type { TableProgress } from './lane-position.ts';
+import { Settling } from './settle.ts';
 
 export interface Chunk {
   readonly table: string;
@@ -60,7 +61,7 @@ export class SnapshotReader {
   #todo: readonly TableProgress[];
   #generation = 0;
   #number = 0;
-  #stopped = false;
+  readonly #stopping = new AbortController();
   #wake: () => void = () => {};
   /** Rows of the next chunk: few at first, then as many as fit the bytes. */
   #rows = 500;
@@ -98,8 +99,12 @@ export class SnapshotReader {
     this.#wake();
   }
 
+  get #stopped(): boolean {
+    return this.#stopping.signal.aborted;
+  }
+
   stop(): void {
-    this.#stopped = true;
+    this.#stopping.abort();
     this.#wake();
   }
 
@@ -129,21 +134,10 @@ export class SnapshotReader {
     }
   }
 
-  /**
-   * Before the first chunk: a commit that an earlier run has read from the log, and that others still can't see, is not known to this run. Such a
-   * commit is over in a moment, so give transactions that are under way that moment; a long one has not committed, and needs no care.
-   */
+  /** Before the first chunk: a commit that an earlier run has read from the log, and that others still can't see, is not known to this run. */
   async #settle(connection: PgConnection): Promise<void> {
-    const running = async (): Promise<string[]> => {
-      const found = await connection.query('select pg_catalog.pg_current_snapshot()::text');
-      return (found.rows[0]?.[0]?.split(':')[2] ?? '').split(',').filter((xid) => xid !== '');
-    };
-    const first = new Set(await running());
-    for (let round = 0; round < 10 && first.size > 0 && !this.#stopped; round++) {
-      await this.#parts.clock.sleep(20);
-      const now = await running();
-      for (const xid of first) if (!now.includes(xid)) first.delete(xid);
-    }
+    const settling = new Settling(connection, this.#parts.clock);
+    while (!this.#stopped && !(await settling.settle(this.#stopping.signal)));
   }
 
   /**
@@ -416,13 +410,4 @@ class CopyReader {
     this.#used = cell;
     return at;
   }
-}
-
-/** Whether a transaction (its 32-bit id, as the log has it) had ended for those who hold this snapshot: `xmin:xmax:xip,xip…`. */
-export function visibility(snapshot: string): (xid: number) => boolean {
-  const [, xmax = '0', list = ''] = snapshot.split(':');
-  const low = (text: string): number => Number(BigInt.asUintN(32, BigInt(text)));
-  const limit = low(xmax);
-  const running = new Set(list === '' ? [] : list.split(',').map(low));
-  return (xid) => ((xid - limit) | 0) < 0 && !running.has(xid);
 }

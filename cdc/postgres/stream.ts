@@ -22,7 +22,8 @@ import { nextStep, snapshotMark, type TableProgress } from './lane-position.ts';
 import { PgEvent } from './pg-event.ts';
 import { type FollowedTable, PgoutputDecoder, Read, type RelationMessage } from './pgoutput.ts';
 import { SeenTransactions } from './seen.ts';
-import { keyTexts, readRow, type SnapshotReader, visibility } from './snapshot.ts';
+import { visibility } from './settle.ts';
+import { keyTexts, readRow, type SnapshotReader } from './snapshot.ts';
 
 export interface StreamParts {
   readonly slot: string;

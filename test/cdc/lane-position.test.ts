@@ -3,6 +3,7 @@ import { describe, expect, test } from 'vitest';
 import type { Position } from '../../core/event.ts';
 import { fromLsnNumber } from '../../core/position.ts';
 import {
+  nextStep,
   parsePlace,
   placeText,
   progressOf,
@@ -12,7 +13,7 @@ import {
   withinText,
 } from '../../cdc/postgres/lane-position.ts';
 import { SeenTransactions } from '../../cdc/postgres/seen.ts';
-import { visibility } from '../../cdc/postgres/snapshot.ts';
+import { visibility } from '../../cdc/postgres/settle.ts';
 import { Random } from '../support/random.ts';
 
 const tables = (random: Random) =>
@@ -91,4 +92,19 @@ test('transactions that everybody sees are forgotten, so that those remembered s
   }
   expect(most).toBeLessThanOrEqual(100);
   expect(seen.list()).toContain(start + 7);
+});
+
+test('the next step of a snapshot sorts behind the one before, and says the same', () => {
+  const random = new Random(1);
+  const lsn = fromLsnNumber(7n);
+  for (const tablesOf of [() => [], () => tables(random)]) {
+    for (let round = 0; round < 50; round++) {
+      const mark = parsePlace(placeText(lsn, snapshotMark(random.below(1000), tablesOf()))).snapshot;
+      const next = nextStep(mark);
+      expect(placeText(lsn, next) > placeText(lsn, mark)).toBe(true);
+      expect([next.tables, next.had]).toEqual([mark?.tables, mark?.had]);
+      expect(parsePlace(placeText(lsn, next)).snapshot).toEqual(next);
+    }
+  }
+  expect(placeText(lsn, nextStep(null)) > placeText(lsn, null)).toBe(true);
 });
