@@ -424,6 +424,31 @@ const pipelineSchema = {
       },
       additionalProperties: false,
     },
+    verify: {
+      type: 'object',
+      title: 'Verify',
+      description: 'How often you want the target held against the source while the service runs, as `tidegate verify` does it.',
+      default: {},
+      properties: {
+        every: {
+          type: 'string',
+          'x-kind': 'duration',
+          'x-unit': 'ms, s, m, h or d',
+          pattern: DURATION_PATTERN,
+          title: 'Every',
+          description: 'How long you wait between the end of one time and the next. Left out, you verify by `tidegate verify` alone.',
+          default: null,
+        },
+        rate: count('Rate', 'How many rows a second you compare at most, to spare the databases.', 20_000, 'rows a second', 1_000_000_000),
+        repair: {
+          type: 'boolean',
+          title: 'Repair',
+          description: 'Whether you have the pipeline bring rows again that differ without an explanation.',
+          default: false,
+        },
+      },
+      additionalProperties: false,
+    },
     readyLag: duration(
       'Ready within',
       'How far behind the source you let this pipeline be before /readyz says that it is not ready.',

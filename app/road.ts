@@ -24,6 +24,7 @@ import { errorFields, type Logger } from './logger.ts';
 import type { RuleFile } from './rule-files.ts';
 import type { Halts } from './state/halts.ts';
 import { formatDuration } from './units.ts';
+import { VerifyWatch } from './verify/watch.ts';
 
 export interface RoadParts {
   readonly config: Config;
@@ -52,6 +53,7 @@ export type Counts = Awaited<ReturnType<PostgresSink['quarantine']['counts']>>;
 export class Road implements AsyncDisposable {
   readonly name: string;
   readonly desk: Desk;
+  readonly verified: VerifyWatch;
   readonly #parts: RoadParts;
   readonly #main: LaneRunner;
   readonly #replay: LaneRunner;
@@ -70,6 +72,7 @@ export class Road implements AsyncDisposable {
   #changes = 0;
   #haltedAtMs: number | null = null;
   #probing: Promise<void> = Promise.resolve();
+  #verifying: Promise<void> = Promise.resolve();
 
   constructor(parts: RoadParts) {
     const { name, pipeline, config, clock, metrics, halts } = parts;
@@ -77,6 +80,7 @@ export class Road implements AsyncDisposable {
     this.name = name;
     const { source } = partsOf(config, pipeline);
     this.desk = new Desk(parts);
+    this.verified = new VerifyWatch(parts);
     this.#breaker = this.#makeBreaker();
     this.#source = postgresSource(sourceOptions(config, pipeline, clock));
     this.#mainStages = this.desk.stages();
@@ -116,6 +120,7 @@ export class Road implements AsyncDisposable {
     this.#main.start();
     this.#replay.start();
     this.#probing = this.#probeForever();
+    this.#verifying = this.verified.run(this.#stopped.signal);
   }
 
   /** Reading stops, what was read is committed; what takes longer is cut off. */
@@ -128,6 +133,7 @@ export class Road implements AsyncDisposable {
     // First, or a probe that waits for a silent target would keep us for as long.
     await this.desk[Symbol.asyncDispose]();
     await this.#probing;
+    await this.#verifying;
     await this.#source[Symbol.asyncDispose]();
     await this.#mainStages.close();
     await this.#replayStages.close();
