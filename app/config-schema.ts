@@ -123,6 +123,13 @@ const sourceSchema = {
           1_000_000,
         ),
         parallel: count('Tables at once', 'How many tables you read at the same time.', 2, 'tables', 16),
+        rereadRows: count(
+          'Rows read again',
+          'How many rows a second you read at most when a table changed in a way that the log does not tell.',
+          20_000,
+          'rows a second',
+          1_000_000_000,
+        ),
       },
       additionalProperties: false,
     },
@@ -449,6 +456,13 @@ const pipelineSchema = {
       },
       additionalProperties: false,
     },
+    parkedRows: count(
+      'Rows parked',
+      'How many changes of a table you let wait in the quarantine while a change of its schema waits for you; then the lane stops.',
+      100_000,
+      'changes',
+      1_000_000_000,
+    ),
     readyLag: duration(
       'Ready within',
       'How far behind the source you let this pipeline be before /readyz says that it is not ready.',

@@ -4,6 +4,7 @@ import type { DatasetName } from '../core/event.ts';
 import type { PostgresSourceOptions } from '../cdc/postgres/source.ts';
 import type { ModelUse } from '../inference/stage.ts';
 import type { BreakerSettings } from '../ops/breaker.ts';
+import { evolve } from '../quality/schema/evolution.ts';
 import type { DatasetsOptions, PostgresSinkOptions } from '../sync/postgres/sink.ts';
 import { partsOf } from './config.ts';
 import type { Config, PipelineConfig, TargetConfig } from './config-schema.ts';
@@ -38,6 +39,12 @@ export function sinkOptions(
     datasets: layoutOptions(target),
     tables: target.tables,
     hold: (dataset) => rules.get(dataset)?.contract.hold ?? target.hold,
+    evolve: (dataset, before) => evolve(rules.get(dataset.name)?.contract, dataset, before),
+    growsEnums: (dataset) => {
+      const policy = rules.get(dataset)?.contract.evolution.enum ?? 'accept';
+      return policy === 'accept' || policy === 'warn';
+    },
+    parkedRowsMax: pipeline.parkedRows,
     scores: modelUses(pipeline).map(({ dataset, write }) => ({ dataset, write })),
     synchronousCommit: target.synchronousCommit,
     replicationRole: target.replicationRole,

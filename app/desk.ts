@@ -99,6 +99,25 @@ export class Desk implements AsyncDisposable {
     };
   }
 
+  /** The rules and models that read one of these columns. */
+  touchedBy(dataset: DatasetName, columns: readonly string[]): { readonly rules: readonly string[]; readonly models: readonly string[] } {
+    const { rules, pipeline, registry } = this.#parts;
+    const checks = rules.get(dataset)?.contract.checks ?? [];
+    const reads = (text: string): boolean => columns.some((column) => wordsOf(text).has(column));
+    return {
+      rules: checks
+        .filter(
+          ({ column, parameters, where }) =>
+            (column !== null && columns.includes(column)) || reads(`${JSON.stringify(parameters)} ${where ?? ''}`),
+        )
+        .map(({ id }) => id),
+      models: modelUses(pipeline).flatMap(({ model, dataset: of }) => {
+        const mapping = of === dataset ? registry.resolve(model)?.mapping : undefined;
+        return mapping !== undefined && columns.some((column) => Object.hasOwn(mapping.columns, column)) ? [model] : [];
+      }),
+    };
+  }
+
   ruleFile(dataset: DatasetName): string | null {
     return this.#parts.rules.get(dataset)?.file ?? null;
   }
@@ -110,3 +129,6 @@ export class Desk implements AsyncDisposable {
     await opening?.then((sink) => sink[Symbol.asyncDispose]()).catch(() => {}); // On its way out; it may be away already.
   }
 }
+
+/** Names in an expression or in parameters, whatever stands around them. */
+const wordsOf = (text: string): ReadonlySet<string> => new Set(text.match(/[\p{L}\p{N}_$]+/gu) ?? []);

@@ -22,6 +22,8 @@ import type { DatasetStatus, LaneRunState, LaneView, ModelUseStatus, PipelineSta
 import { LaneRunner, operatorHalt, type Run } from './lane-runner.ts';
 import { errorFields, type Logger } from './logger.ts';
 import type { RuleFile } from './rule-files.ts';
+import { changeId, changeView } from './schema-changes.ts';
+import { SchemaWatch } from './schema-watch.ts';
 import type { Halts } from './state/halts.ts';
 import { formatDuration } from './units.ts';
 import { VerifyWatch } from './verify/watch.ts';
@@ -61,6 +63,7 @@ export class Road implements AsyncDisposable {
   readonly #watchModels: (models: readonly ModelHealth[]) => void;
   /** Kept from run to run, with what was compiled for its datasets. */
   readonly #source: PostgresSource;
+  readonly #schemas: SchemaWatch;
   /** Two lanes run at once, and a stage works on one batch at a time. */
   readonly #mainStages: Stages;
   readonly #replayStages: Stages;
@@ -83,6 +86,11 @@ export class Road implements AsyncDisposable {
     this.verified = new VerifyWatch(parts);
     this.#breaker = this.#makeBreaker();
     this.#source = postgresSource(sourceOptions(config, pipeline, clock));
+    this.#schemas = new SchemaWatch({
+      desk: this.desk,
+      source: this.#source,
+      tell: (data) => this.#tell('schema.drift', { pipeline: name, ...data }),
+    });
     this.#mainStages = this.desk.stages();
     this.#replayStages = this.desk.stages();
     const logger = parts.logger.with({ pipeline: name });
@@ -182,6 +190,7 @@ export class Road implements AsyncDisposable {
       notReady,
       runs: [main, replay],
       snapshot: this.#source.progress(),
+      schemaChanges: this.#schemas.open.map((change) => changeView(name, change)),
       lagMs: this.#lagMs(series),
       stageMs: series?.stageMs ?? { cdc: 0, quality: 0, inference: 0, sync: 0 },
       models: this.#modelStatus(),
@@ -201,6 +210,10 @@ export class Road implements AsyncDisposable {
     const silentMs = this.#askedAtMs === null ? 0 : this.#parts.clock.now() - this.#askedAtMs;
     if (silentMs > ANSWER_MS) reasons.push(`the target has not answered for ${formatDuration(silentMs)}`);
     else if (this.#targetProblem !== null) reasons.push(this.#targetProblem);
+    for (const { dataset, id, message, status } of this.#schemas.open) {
+      const what = status === 'rejected' ? 'was rejected' : 'waits for you';
+      reasons.push(`${dataset} is parked: the change ${changeId(this.name, id)} of its table ${what} (${message})`);
+    }
     for (const { dataset, rowsDone, rowsEstimated, state } of this.#source.progress()) {
       if (state === 'done') continue;
       const of = rowsEstimated === null || rowsEstimated <= 0 ? `${rowsDone} rows so far` : `${rowsDone} of about ${rowsEstimated} rows`;
@@ -404,6 +417,7 @@ export class Road implements AsyncDisposable {
       const counts = await this.desk.withSink((sink) => sink.quarantine.counts());
       if (JSON.stringify(counts) !== JSON.stringify(this.#counts)) this.#changes++;
       this.#counts = counts;
+      await this.#schemas.look();
       this.#targetProblem = null;
     } catch (error) {
       this.#targetProblem = error instanceof PipelineError ? `the target does not answer: ${error.message}` : 'the target does not answer';

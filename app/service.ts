@@ -8,17 +8,30 @@ import type { Problem } from '../core/problems.ts';
 import { ModelRegistry } from '../inference/models/registry.ts';
 import { Scorer } from '../inference/scorer/supervisor.ts';
 import { type AlertSender, webhookSender } from '../ops/alerts/webhook.ts';
+import type { Decided } from '../sync/postgres/schema-desk.ts';
 import { Metrics } from '../ops/metrics.ts';
 import { endpointOf, type LoadedConfig } from './config.ts';
 import type { PipelineConfig } from './config-schema.ts';
 import type { Desk } from './desk.ts';
 import type { ItemChoice, ItemFilter, Operations } from './http/operations.ts';
 import { createHttpServer } from './http/server.ts';
-import type { DatasetView, ItemDetail, ItemPage, LaneView, ModelVersionView, Ready, ReleaseView, Status } from './http/shapes.ts';
+import type {
+  DatasetView,
+  ItemDetail,
+  ItemPage,
+  LaneView,
+  ModelVersionView,
+  Ready,
+  ReleaseView,
+  SchemaChangeDetailView,
+  SchemaChangeView,
+  Status,
+} from './http/shapes.ts';
 import { errorFields, type Logger, silentLogger } from './logger.ts';
 import { discardItems, getItem, listItems, releaseItems } from './quarantines.ts';
 import { Road } from './road.ts';
 import { heldAgainstTables, loadRuleFiles, type RuleFiles } from './rule-files.ts';
+import { approveChange, getChange, listChanges, rejectChange } from './schema-changes.ts';
 import { openState } from './state/database.ts';
 import { Halts } from './state/halts.ts';
 import { SqliteModelStore } from './state/model-store.ts';
@@ -254,6 +267,27 @@ export class Service implements Operations, AsyncDisposable {
     const discarded = await discardItems(this.#desks(), choice, by, why);
     if (discarded.length > 0) this.#logger.info('discarded', { items: discarded.length, by });
     return discarded;
+  }
+
+  schemaChanges(open: boolean): Promise<readonly SchemaChangeView[]> {
+    return listChanges(this.#desks(), open);
+  }
+
+  schemaChange(id: string): Promise<SchemaChangeDetailView | null> {
+    return getChange(this.#desks(), id);
+  }
+
+  async approveSchema(id: string, by: string): Promise<Decided> {
+    const decided = await approveChange(this.#desks(), id, by);
+    if (decided.kind === 'approved')
+      this.#logger.info('schema changes approved', { changes: decided.changes.join(' '), released: decided.released, by });
+    return decided;
+  }
+
+  async rejectSchema(id: string, by: string, why: string): Promise<Decided> {
+    const decided = await rejectChange(this.#desks(), id, by, why);
+    if (decided.kind === 'rejected') this.#logger.info('a schema change was rejected', { change: id, by });
+    return decided;
   }
 
   quarantineChanges(): number {

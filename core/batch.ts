@@ -33,6 +33,9 @@ export interface Finding {
 /** The finding by which `hold: key` holds an event that waits for an earlier held event of its key. */
 export const HOLD_KEY_RULE = 'hold.key';
 
+/** The finding by which the target holds every event of a dataset whose table changed in a way that waits for a person. */
+export const SCHEMA_HELD_RULE = 'schema.held';
+
 export const ScoreStatus = { NotAsked: 0, Scored: 1, Unavailable: 2 } as const;
 
 /** Target columns that keep a score: null where the contract leaves one out. */

@@ -51,6 +51,10 @@ export const ERRORS = {
     after: 'operator',
     fix: "The source table changed in a way the contract's schema section halts at. Change the contract, then resume the pipeline.",
   },
+  SCHEMA_PARKED_FULL: {
+    after: 'operator',
+    fix: 'A change of the source table waits for you and has held as many events as `parkedRows` allows: see `tidegate schema list`, approve the change or raise the limit, then resume the pipeline.',
+  },
   TOO_MUCH_QUARANTINE: {
     after: 'operator',
     fix: 'Look at the newest quarantined events: the source has probably changed. Then resume the pipeline.',

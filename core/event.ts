@@ -99,6 +99,8 @@ export interface Column {
   /** The source's own name of the type ("numeric(12,2)", "public.order_status[]"), for a target of the same kind. */
   readonly native: string;
   readonly nullable: boolean;
+  /** Stays when the column is renamed, and is another when it is dropped and made anew. Left out where the source does not say for sure. */
+  readonly id?: number;
 }
 
 /** A table as it looked when the event was made. A schema change makes a new Dataset (a new object) with the next version. */
@@ -108,6 +110,8 @@ export interface Dataset {
   readonly columns: readonly Column[];
   /** Indices into `columns` that identify a row. */
   readonly key: readonly number[];
+  /** Nothing tells rows apart any more: `key` names every column, which is only good enough to hold them. */
+  readonly keyless?: true;
 }
 
 /** What a change did. The union narrows `before` and `after`; at run time every event has one shape. */

@@ -1,5 +1,5 @@
 /** The breaker that protects a target from a flood of bad rows: too large a share in quarantine stops the pipeline. */
-import { HOLD_KEY_RULE, Verdict } from '../core/batch.ts';
+import { HOLD_KEY_RULE, SCHEMA_HELD_RULE, Verdict } from '../core/batch.ts';
 import { type Clock, systemClock } from '../core/clock.ts';
 import type { BatchReport, Observer } from '../core/contracts.ts';
 import { PipelineError } from '../core/errors.ts';
@@ -141,7 +141,8 @@ function count(
   if (!verdicts.includes(Verdict.Quarantine)) return touched;
   const counted = new Set<number>();
   for (const { index, rule, verdict } of batch.findings) {
-    if (verdict !== Verdict.Quarantine || rule === HOLD_KEY_RULE) continue;
+    // What waits for its key, or with its whole dataset for a person, says nothing of how good rows are.
+    if (verdict !== Verdict.Quarantine || rule === HOLD_KEY_RULE || rule === SCHEMA_HELD_RULE) continue;
     const event = events[index];
     const window = event === undefined ? undefined : touched.get(event.dataset.name);
     if (window === undefined) continue;

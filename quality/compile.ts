@@ -83,7 +83,9 @@ export function recompileContract(contract: Contract, dataset: Dataset): Compile
 }
 
 function driftOf(contract: Contract, dataset: Dataset): readonly Drift[] {
-  return contract.schema === null ? [] : schemaDrift(contract.schema, dataset).filter(({ policy }) => policy !== 'accept');
+  return contract.schema === null
+    ? []
+    : schemaDrift(contract.schema, dataset).filter(({ policy }) => policy !== 'accept' && policy !== 'ignore');
 }
 
 /** The drift of a dataset as problems: what `tidegate check` says of a table before anything runs. */

@@ -18,7 +18,18 @@ export const COLUMN_TYPES = [
   'other',
 ] as const satisfies readonly ColumnType[];
 export const OPERATIONS = ['insert', 'update', 'delete', 'read', 'truncate'] as const satisfies readonly Operation[];
-export const DRIFT_KINDS = ['add_optional', 'add_required', 'drop', 'rename', 'widen', 'narrow', 'retype', 'nullable'] as const;
+export const DRIFT_KINDS = [
+  'add_optional',
+  'add_required',
+  'drop',
+  'rename',
+  'widen',
+  'narrow',
+  'retype',
+  'nullable',
+  'key',
+  'enum',
+] as const;
 
 const onFail = {
   enum: ['tag', 'warn', 'quarantine', 'drop', 'halt'],
@@ -130,7 +141,8 @@ const rowItem: SchemaNode = {
 
 const policy = {
   enum: ['accept', 'ignore', 'warn', 'quarantine', 'halt', 'hold'],
-  description: 'accept (or ignore): rows pass. warn: they pass with a finding. quarantine: they are held. halt (or hold): the lane stops.',
+  description:
+    'accept: rows pass, and the target’s table follows. ignore: rows pass, and it stays as it is. warn: accept with a finding. hold: this dataset waits until somebody approves. quarantine: its rows are held. halt: the lane stops.',
 } as const;
 
 const duration = { type: 'string', pattern: '^([0-9]+(\\.[0-9]+)?(ms|s|m|h|d))+$' } as const;
@@ -196,7 +208,7 @@ const parts = {
       evolution: {
         type: 'object',
         title: 'Evolution',
-        description: 'The policy for each kind of change.',
+        description: 'The policy for each kind of change. Without columns, what a table was last is what it is expected to be.',
         additionalProperties: false,
         properties: {
           add: { ...policy, title: 'A new column of either kind' },
@@ -208,6 +220,8 @@ const parts = {
           narrow: { ...policy, title: 'A type that holds less' },
           retype: { ...policy, title: 'Another type' },
           nullable: { ...policy, title: 'A column that may be null now' },
+          key: { ...policy, title: 'Another key' },
+          enum: { ...policy, title: 'A new value of an enum: accept adds it to the target’s type, all else holds rows that have it' },
         },
       },
       record_schema: {

@@ -15,7 +15,7 @@ import { GREAT_EXPECTATIONS, translateExpectation } from './great-expectations.t
 import { LATER_CHECKS, LATER_MODIFIERS, LATER_PATHS } from './later.ts';
 import { lintCheck } from './lint.ts';
 import { isObject, type Keys, RuleText } from './rule-text.ts';
-import { DEFAULT_EVOLUTION, type DriftKind, type DriftPolicy, type ExpectedSchema } from './schema/drift.ts';
+import { DEFAULT_EVOLUTION, type DriftKind, type DriftPolicy, type Evolution, type ExpectedSchema } from './schema/drift.ts';
 
 export { contractSchema } from './contract-schema.ts';
 
@@ -61,6 +61,8 @@ export interface Contract {
   /** null: the default of the dataset. */
   readonly hold: 'event' | 'key' | null;
   readonly schema: ExpectedSchema | null;
+  /** What happens when the table changes. In shadow mode, and where the file says nothing of schemas, every change is accepted. */
+  readonly evolution: Evolution;
   readonly checks: readonly Check[];
   readonly breaker: BreakerRule | null;
   /** What is odd in the file and does not keep it from being used. */
@@ -140,6 +142,7 @@ class Reader {
       mode: file.mode ?? 'enforce',
       hold: file.hold ?? null,
       schema: expectedSchema(file),
+      evolution: evolutionOf(file),
       checks,
       breaker: breakerRule(file),
       warnings: inFileOrder(rules.problems),
@@ -454,19 +457,26 @@ function operations(names: readonly string[]): readonly Operation[] {
   return names.map((name) => SHORT_OPERATIONS.get(name) ?? (name as Operation));
 }
 
-function expectedSchema({ schema }: RuleFile): ExpectedSchema | null {
-  if (schema?.columns === undefined) return null;
-  const said: Readonly<Record<string, string | undefined>> = schema.evolution ?? {};
-  const policyOf = (kind: DriftKind): DriftPolicy => {
-    const policy = said[kind] ?? (kind.startsWith('add_') ? said['add'] : undefined) ?? DEFAULT_EVOLUTION[kind];
-    return policy === 'hold' ? 'halt' : policy === 'ignore' ? 'accept' : (policy as DriftPolicy);
-  };
+function expectedSchema(file: RuleFile): ExpectedSchema | null {
+  const columns = file.schema?.columns;
+  if (columns === undefined) return null;
   return {
-    columns: Object.entries(schema.columns).map(([name, column]) =>
+    columns: Object.entries(columns).map(([name, column]) =>
       typeof column === 'string' ? { name, type: column, nullable: null } : { name, type: column.type, nullable: column.nullable ?? null },
     ),
-    evolution: Object.fromEntries(DRIFT_KINDS.map((kind) => [kind, policyOf(kind)])) as Readonly<Record<DriftKind, DriftPolicy>>,
+    evolution: evolutionOf(file),
   };
+}
+
+/** Only a table whose columns are written down is expected to stay as it is. */
+function evolutionOf({ schema, mode }: RuleFile): Evolution {
+  const said: Readonly<Record<string, string | undefined>> =
+    mode === 'shadow' && schema?.columns === undefined ? {} : (schema?.evolution ?? {});
+  const policyOf = (kind: DriftKind): DriftPolicy => {
+    const byDefault = schema?.columns === undefined ? 'accept' : DEFAULT_EVOLUTION[kind];
+    return (said[kind] ?? (kind.startsWith('add_') ? said['add'] : undefined) ?? byDefault) as DriftPolicy; // As the schema has them.
+  };
+  return Object.fromEntries(DRIFT_KINDS.map((kind) => [kind, policyOf(kind)])) as Evolution;
 }
 
 function breakerRule({ breaker }: RuleFile): BreakerRule | null {

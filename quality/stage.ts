@@ -237,6 +237,8 @@ function judgeDrift(batch: Batch, index: number, { contract, dataset, drift }: C
   drifting.add(dataset);
   const shadow = contract.mode === 'shadow';
   for (const change of drift) {
+    // The target holds the dataset: it knows which shape was approved.
+    if (change.policy === 'hold') continue;
     const halts = change.policy === 'halt' && !shadow;
     // A released event may be of a table as it was before: it is held again, and the lane of released events goes on.
     if (halts && batch.origin !== 'replay') {

@@ -11,6 +11,7 @@ import { modelCommands } from './models.ts';
 import { errorText, type ExitCode, type Io, problemsText } from './output.ts';
 import { quarantineCommands } from './quarantine.ts';
 import { run } from './run.ts';
+import { schemaCommands } from './schema.ts';
 import { staticCommands } from './static.ts';
 import { teardown } from './teardown.ts';
 import { verify } from './verify.ts';
@@ -26,6 +27,7 @@ export const COMMANDS: readonly Command[] = [
   resume,
   verify,
   ...quarantineCommands,
+  ...schemaCommands,
   ...modelCommands,
   teardown,
   ...staticCommands,

@@ -1,24 +1,17 @@
 /** tidegate quarantine: looking at, releasing and discarding held events, on the target itself; works while the service runs. */
-import { userInfo } from 'node:os';
 import { systemClock } from '../../core/clock.ts';
 import type { ItemStatus } from '../../core/contracts.ts';
 import type { DatasetName } from '../../core/event.ts';
-import { MemoryModelStore } from '../../inference/models/store.ts';
-import { ModelRegistry } from '../../inference/models/registry.ts';
-import { Scorer } from '../../inference/scorer/supervisor.ts';
 import { nearest } from '../config-read.ts';
-import { Desk } from '../desk.ts';
+import type { Desk } from '../desk.ts';
 import type { ItemChoice, ItemFilter } from '../http/operations.ts';
 import { ITEM_STATUSES, type ItemView, type ReleaseOutcome } from '../http/shapes.ts';
 import { CHOICE_MAX, discardItems, getItem, listItems, releaseItems } from '../quarantines.ts';
-import { loadRuleFiles } from '../rule-files.ts';
-import { ConfigProblems } from '../service.ts';
-import { existingState } from '../state/database.ts';
-import { SqliteModelStore } from '../state/model-store.ts';
 import { parseDuration } from '../units.ts';
 import { type Arguments, type FlagSpec, UsageError } from './arguments.ts';
-import { type Command, configOf } from './command.ts';
-import { type ExitCode, type Io, show, table, timeText } from './output.ts';
+import type { Command } from './command.ts';
+import { callerOf, withDesks } from './desks.ts';
+import { show, table, timeText } from './output.ts';
 
 const filterFlags: Readonly<Record<string, FlagSpec>> = {
   pipeline: { type: 'string', value: 'NAME', help: 'Only those of this pipeline.' },
@@ -147,31 +140,7 @@ const discard: Command = {
 
 export const quarantineCommands: readonly Command[] = [list, showItem, release, discard];
 
-/** The desks of every pipeline, with the models of the state file for dry runs. */
-async function withDesks(args: Arguments, io: Io, work: (desks: readonly Desk[]) => Promise<ExitCode>): Promise<ExitCode> {
-  const loaded = configOf(args, io);
-  const rules = Object.entries(loaded.config.pipelines).map(([name, pipeline]) => ({
-    name,
-    pipeline,
-    ...loadRuleFiles(loaded, name, pipeline),
-  }));
-  const problems = rules.flatMap((one) => one.problems);
-  if (problems.some(({ severity }) => severity === 'error')) throw new ConfigProblems(problems);
-  const database = existingState(loaded.config.state);
-  const registry = await ModelRegistry.open(database === null ? new MemoryModelStore() : new SqliteModelStore(database));
-  await using scorer = new Scorer();
-  const desks = rules.map(
-    ({ name, pipeline, files }) => new Desk({ config: loaded.config, name, pipeline, rules: files, registry, scorer, clock: systemClock }),
-  );
-  try {
-    return await work(desks);
-  } finally {
-    for (const desk of desks) await desk[Symbol.asyncDispose]();
-    database?.close();
-  }
-}
-
-async function choiceOf(args: Arguments, desks: readonly Desk[]): Promise<ItemChoice> {
+function choiceOf(args: Arguments, desks: readonly Desk[]): Promise<ItemChoice> {
   const ids = args.positionals.slice(1);
   const filter = await filterOf(args, desks);
   const isFiltered = Object.keys(filter).length > 0;
@@ -240,10 +209,6 @@ function settledText(count: number, done: string): string {
   if (count === 0) return `0 ${done}: nothing open fits.\n`;
   const more = count >= CHOICE_MAX ? `A filter takes the newest ${CHOICE_MAX} at once: do it again for the rest.\n` : '';
   return `${count} ${done}.\n${more}`;
-}
-
-function callerOf(args: Arguments): string {
-  return args.text('by') ?? userInfo().username;
 }
 
 function reasonsOf(item: ItemView): string {

@@ -1,8 +1,20 @@
 /** What the HTTP server asks of the service: the service implements it, tests may stand in for it. */
 import type { QuarantineFilter } from '../../core/contracts.ts';
 import type { ModelRegistry } from '../../inference/models/registry.ts';
+import type { Decided } from '../../sync/postgres/schema-desk.ts';
 import type { Metrics } from '../../ops/metrics.ts';
-import type { DatasetView, ItemDetail, ItemPage, LaneView, ModelVersionView, Ready, ReleaseView, Status } from './shapes.ts';
+import type {
+  DatasetView,
+  ItemDetail,
+  ItemPage,
+  LaneView,
+  ModelVersionView,
+  Ready,
+  ReleaseView,
+  SchemaChangeDetailView,
+  SchemaChangeView,
+  Status,
+} from './shapes.ts';
 
 /** Which items are looked for; those of every pipeline where none is named. */
 export type ItemFilter = Omit<QuarantineFilter, 'after' | 'limit'> & { readonly pipeline?: string };
@@ -28,6 +40,12 @@ export interface Operations {
   discard(choice: ItemChoice, by: string, why: string): Promise<readonly string[]>;
   /** Grows whenever items were held or settled. */
   quarantineChanges(): number;
+
+  /** Newest first; `open`: only those that park their dataset. */
+  schemaChanges(open: boolean): Promise<readonly SchemaChangeView[]>;
+  schemaChange(id: string): Promise<SchemaChangeDetailView | null>;
+  approveSchema(id: string, by: string): Promise<Decided>;
+  rejectSchema(id: string, by: string, why: string): Promise<Decided>;
 
   /** False where there is no such pipeline. */
   resume(pipeline: string, by: string): boolean;

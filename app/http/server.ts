@@ -15,6 +15,7 @@ import { completed } from './openapi.ts';
 import type { Operations } from './operations.ts';
 import { HttpProblem, problemBody, problemOf } from './problem.ts';
 import { quarantineRoutes } from './quarantine-routes.ts';
+import { schemaRoutes } from './schema-routes.ts';
 import { statusRoutes } from './status-routes.ts';
 
 /** Bodies other than a model: lists of ids and filters. */
@@ -70,6 +71,7 @@ export async function createHttpServer(operations: Operations, http: HttpConfig,
   await app.register(async (routes) => {
     statusRoutes(routes, operations);
     quarantineRoutes(routes, operations);
+    schemaRoutes(routes, operations);
     modelRoutes(routes, operations, http.modelBytes);
     liveRoute(routes, operations);
   });

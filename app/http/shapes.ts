@@ -69,6 +69,47 @@ export const modelUseStatusSchema = shape('A model in use.', {
   ),
 });
 
+const schemaChangeProperties = {
+  id: text('Names the change: the pipeline and a number.'),
+  pipeline: text('The pipeline.'),
+  dataset: text('source.schema.table'),
+  status: {
+    enum: ['held', 'rejected', 'approved', 'accepted'],
+    description: 'held: the dataset waits for you. rejected: it waits, and you said no. approved: you said yes. accepted: made by itself.',
+  },
+  kinds: list(
+    shape('One difference.', {
+      kind: text('add_optional, add_required, drop, rename, widen, narrow, retype or key.'),
+      policy: text('What the rule file says of it.'),
+      column: textOrNull('The column, or null where it is about the key.'),
+      message: text('In words.'),
+    }),
+    'What changed.',
+  ),
+  message: text('All of it in words.'),
+  problem: textOrNull('Why the target did not take it by itself.'),
+  held: whole('Events held for it, while it is open.'),
+  reread: textOrNull(
+    'Whether the source’s rows are read anew for it: after (once it is approved), wanted, begun, done; null where there is no need.',
+  ),
+  atMs: whole('Unix time in ms at which it was first met.'),
+  settledAtMs: numberOrNull('Unix time in ms of the decision.'),
+  by: textOrNull('Who decided.'),
+  why: textOrNull('Why it was rejected.'),
+} as const;
+export const schemaChangeSchema = shape('A change of a table.', schemaChangeProperties);
+export const schemaChangesSchema = shape('Changes of tables, newest first.', { changes: list(schemaChangeSchema, 'The changes.') });
+export const schemaChangeDetailSchema = shape('A change of a table, with what it means.', {
+  ...schemaChangeProperties,
+  statements: list({ type: 'string' }, 'The SQL that is left to run at the target, in order.'),
+  rules: list({ type: 'string' }, 'Rules that read one of its columns.'),
+  models: list({ type: 'string' }, 'Models that read one of its columns.'),
+});
+export const schemaDecisionSchema = shape('What was decided.', {
+  changes: list({ type: 'string' }, 'The changes, in order: those of the same dataset that were before it are approved with it.'),
+  released: whole('Events that are on their way now.'),
+});
+
 const pipelineProperties = {
   name: text('Its name in the config.'),
   source: text('The source’s name.'),
@@ -83,6 +124,7 @@ const pipelineProperties = {
   notReady: list({ type: 'string' }, 'Why it is not ready; empty where it is.'),
   runs: list(laneStatusSchema, 'What its two lanes do: the one that reads the source, and the one that brings released rows back.'),
   snapshot: list(snapshotProgressSchema, 'The first copy; empty before it is known and where there is none.'),
+  schemaChanges: list(schemaChangeSchema, 'Changes of tables that park their dataset, newest first.'),
   lagMs: numberOrNull('How far behind the source it is: 0 once caught up; null before that is known.'),
   stageMs: record({ type: 'number' }, 'Mean milliseconds a batch in each stage.'),
   models: list(modelUseStatusSchema, 'The models it scores by.'),
@@ -268,6 +310,12 @@ export const problemSchema = {
   required: ['type', 'title', 'status', 'detail', 'error', 'error_code'],
 } as const satisfies SchemaNode;
 
+export type SchemaChangeView = Properties<typeof schemaChangeProperties>;
+export type SchemaChangeDetailView = SchemaChangeView & {
+  readonly statements: readonly string[];
+  readonly rules: readonly string[];
+  readonly models: readonly string[];
+};
 export type LaneRunState = (typeof LANE_STATES)[number];
 export type Reason = FromSchema<typeof reasonSchema>;
 export type LaneStatus = FromSchema<typeof laneStatusSchema>;

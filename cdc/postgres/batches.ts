@@ -97,6 +97,12 @@ export class BatchQueue {
     if (this.#events.length >= this.#limits.rows || this.#bytes >= this.#limits.bytes) this.#closeComplete();
   }
 
+  /** A batch ends here, `eventsDone` events into the transaction: what follows has another shape, and the target's table changes between them. */
+  cut(eventsDone: number): void {
+    this.#closeComplete();
+    if (this.#events.length > 0) this.#closeInTransaction(eventsDone);
+  }
+
   /** The log was read up to `lsn`, between two transactions. */
   advance(lsn: string): void {
     if (this.#commit === null && lsn > this.#lsn) this.#lsn = lsn;

@@ -161,9 +161,18 @@ export class Datasets {
     return `${this.#source}.${schema}.${name}` as DatasetName;
   }
 
-  /** The relation that rows described by `message` have. `present` is the table in the catalog, null where it has been dropped since. */
-  async relationOf(connection: PgConnection, table: string, message: RelationMessage, present: CatalogTable | null): Promise<PgRelation> {
-    const notNull = await notNullColumns(connection, message.oid);
+  /**
+   * The relation that rows described by `message` have. `present` is the table in the catalog, null where it has been dropped since. `xid` is the
+   * transaction of the log that describes it, null for a description of the present.
+   */
+  async relationOf(
+    connection: PgConnection,
+    table: string,
+    message: RelationMessage,
+    present: CatalogTable | null,
+    xid: number | null = null,
+  ): Promise<PgRelation> {
+    const known = await columnFacts(connection, message.oid, xid, present !== null && sameColumns(present.message, message));
     const facts = await typeFacts(connection, message);
     const types = await describeTypes(
       connection,
@@ -182,34 +191,40 @@ export class Datasets {
         );
       }
       // A type that was dropped since the change was made is still one that can be passed on.
-      columns.push({ name: column.name, type: type?.columnType ?? 'other', native: fact.native, nullable: !notNull.has(column.name) });
+      const now = known.get(column.name);
+      const nullable = now?.notNull !== true;
+      const id = now === undefined || now.id === null ? {} : { id: now.id };
+      columns.push({ name: column.name, type: type?.columnType ?? 'other', native: fact.native, nullable, ...id });
       columnTypes.push({
         oid: column.typeOid,
         typmod: column.typmod,
         format: fact.binary ? 'binary' : 'text',
         decode: fact.binary ? (type?.decode ?? rawBytes) : serverText,
         type,
+        ...(now?.id === undefined || now.id === null || now.filled === null ? {} : { filled: now.filled }),
       });
     }
-    const key = keyColumns(message, present);
-    if (key.length === 0) {
-      throw new PipelineError(
-        'SOURCE_NO_KEY',
-        `reading ${table}: it has no primary key${message.identity === 'n' ? ', or its replica identity is nothing' : ''}`,
-      );
-    }
-    return this.#keep(table, columns, key, columnTypes);
+    return this.#keep(table, columns, keyColumns(message, present), columnTypes, await storageOf(connection, message.oid));
   }
 
-  #keep(table: string, columns: readonly Column[], key: readonly number[], types: readonly PgColumnType[]): PgRelation {
-    const shape = JSON.stringify([columns, key, types.map(({ oid, typmod, format }) => [oid, typmod, format])]);
+  /** A table that lost its key goes on with all of its columns for one: its rows are held, and the others of the lane go on. */
+  #keep(
+    table: string,
+    columns: readonly Column[],
+    found: readonly number[],
+    types: readonly PgColumnType[],
+    storage: string | null,
+  ): PgRelation {
+    const keyless = found.length === 0;
+    const key = keyless ? columns.map((_, index) => index) : found;
+    const shape = JSON.stringify([columns, key, keyless, types.map(({ oid, typmod, format }) => [oid, typmod, format])]);
     const current = this.#current.get(table);
     if (current?.shape === shape) return current.relation;
     // A shape that comes back (a description of the past beside one of the present) is the Dataset it was.
     const known = this.#known.get(table + shape);
     const version = (current?.relation.dataset.version ?? 0) + 1;
-    const dataset: Dataset = known?.dataset ?? { name: this.nameOf(table), version, columns, key };
-    const relation: PgRelation = known ?? { dataset, types };
+    const dataset: Dataset = known?.dataset ?? { name: this.nameOf(table), version, columns, key, ...(keyless ? { keyless } : {}) };
+    const relation: PgRelation = known ?? { dataset, types, ...(storage === null ? {} : { storage }) };
     this.#current.set(table, { shape, relation });
     this.#known.set(table + shape, relation);
     return relation;
@@ -228,12 +243,50 @@ function keyColumns(message: RelationMessage, present: CatalogTable | null): rea
   return usable && ordered.length === marked.length && ordered.every((column) => marked.includes(column)) ? ordered : marked;
 }
 
-async function notNullColumns(connection: PgConnection, oid: number): Promise<ReadonlySet<string>> {
+interface ColumnFacts {
+  readonly notNull: boolean;
+  /** The column's number; null where the catalog may speak of a later column of this name than the log does. */
+  readonly id: number | null;
+  /** The value that rows older than the column have, as text; null where there is none. */
+  readonly filled: string | null;
+}
+
+/**
+ * The catalog is of the present and the log of the past, so the number of a column is only taken for the log's where its row in the catalog is older
+ * than the transaction that the log describes: whoever changes a table waits for those who write to it, and they for him. Where it is of that very
+ * transaction, the log has to describe the very columns that the catalog has.
+ */
+async function columnFacts(
+  connection: PgConnection,
+  oid: number,
+  xid: number | null,
+  isPresent: boolean,
+): Promise<ReadonlyMap<string, ColumnFacts>> {
   const found = await connection.query(
-    'select attname from pg_catalog.pg_attribute where attrelid = $1::pg_catalog.oid and attnum > 0 and not attisdropped and attnotnull',
+    `select attname, attnum, attnotnull, xmin, case when atthasmissing then (attmissingval::text::text[])[1] end
+       from pg_catalog.pg_attribute where attrelid = $1::pg_catalog.oid and attnum > 0 and not attisdropped`,
     [String(oid)],
   );
-  return new Set(found.rows.map(([name]) => name ?? ''));
+  return new Map(
+    found.rows.map(([name, number, notNull, xmin, filled]) => {
+      const age = xid === null ? -1 : (Number(xmin) - xid) | 0;
+      const isSure = age < 0 || (age === 0 && isPresent);
+      return [name ?? '', { notNull: notNull === 't', id: isSure ? Number(number) : null, filled: filled ?? null }];
+    }),
+  );
+}
+
+function sameColumns(a: RelationMessage, b: RelationMessage): boolean {
+  const text = ({ columns }: RelationMessage): string =>
+    JSON.stringify(columns.map(({ name, typeOid, typmod }) => [name, typeOid, typmod]));
+  return text(a) === text(b);
+}
+
+/** Of a partitioned table, or one that is gone, nothing is known. */
+async function storageOf(connection: PgConnection, oid: number): Promise<string | null> {
+  const found = await connection.query('select pg_catalog.pg_relation_filenode($1::pg_catalog.oid)', [String(oid)]);
+  const file = found.rows[0]?.[0];
+  return typeof file === 'string' && file !== '0' ? file : null;
 }
 
 /** `binary`: the type has a binary form, so that pgoutput (and a chunk) sends that; else its text. */

@@ -50,6 +50,8 @@ export interface SnapshotParts {
   readonly isNewSlot: boolean;
   /** Chunks that may be in memory: 1, or 2 where the next is read while one is on its way. */
   readonly depth: number;
+  /** No more than so many; null: as many as there is room for. */
+  readonly rowsPerSecond: number | null;
   readonly clock: Clock;
   readonly failed: (error: unknown) => void;
 }
@@ -128,10 +130,17 @@ export class SnapshotReader {
       this.#chunks.set(id, { table: next.table, chunk: reading });
       const chunk = await reading;
       if (generation !== this.#generation) continue;
+      await this.#pace(chunk.rows.length);
+      if (generation !== this.#generation) continue;
       const lastRow = chunk.rows.at(-1);
       const last = lastRow === undefined ? next.last : keyTexts(lastRow);
       this.#todo = this.#todo.map((table) => (table === next ? { ...table, last, done: chunk.complete } : table));
     }
+  }
+
+  async #pace(rows: number): Promise<void> {
+    const { rowsPerSecond, clock } = this.#parts;
+    if (rowsPerSecond !== null && rows > 0) await clock.sleep((rows / rowsPerSecond) * 1000, this.#stopping.signal);
   }
 
   /** Before the first chunk: a commit that an earlier run has read from the log, and that others still can't see, is not known to this run. */
@@ -175,6 +184,8 @@ export class SnapshotReader {
     const present = await readTable(connection, progress.table, publication);
     if (present === null) throw new PipelineError('SOURCE_TABLE_MISSING', `the snapshot of ${progress.table}: the table is gone`);
     const relation = await datasets.relationOf(connection, progress.table, present.message, present);
+    if (relation.dataset.keyless === true)
+      throw new PipelineError('SOURCE_NO_KEY', `the snapshot of ${progress.table}: it has no primary key`);
     const path = operatorPath(relation);
     if (path !== null) await connection.script(`set local search_path = ${path}`);
     const limit = Math.min(this.#parts.chunkRows, this.#rows);

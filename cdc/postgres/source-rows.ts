@@ -102,6 +102,7 @@ export class SourceRows implements AsyncDisposable {
       const present = await readTable(this.sql, table, this.#options.publication);
       if (present === null) throw new PipelineError('SOURCE_TABLE_MISSING', `comparing ${table}: there is no such table`);
       const relation = await this.#datasets.relationOf(this.sql, table, present.message, present);
+      if (relation.dataset.keyless === true) throw new PipelineError('SOURCE_NO_KEY', `comparing ${table}: it has no primary key`);
       const described = await describeColumns(this.sql, present.message.oid);
       const columns = relation.dataset.columns.map(({ name }) => {
         const column = described.get(name);

@@ -3,7 +3,7 @@ import type { Batch } from '../../core/batch.ts';
 import { type Clock, systemClock } from '../../core/clock.ts';
 import type { Resume, SnapshotProgress, Source } from '../../core/contracts.ts';
 import { PipelineError } from '../../core/errors.ts';
-import type { Checkpoint, LaneId, Position } from '../../core/event.ts';
+import type { Checkpoint, DatasetName, LaneId, Position } from '../../core/event.ts';
 import { fromLsn } from '../../core/position.ts';
 import type { PgConnection } from '../../wire/postgres/connection.ts';
 import { BatchQueue } from './batches.ts';
@@ -38,6 +38,8 @@ export interface PostgresSourceOptions {
     readonly chunkRows: number;
     /** Above 1, a chunk is read while the one before is on its way. */
     readonly parallel: number;
+    /** How many rows a second are read at most where a table is read again; left out, as many as there is room for. */
+    readonly rereadRows?: number;
   };
   readonly batch: { readonly rows: number; readonly bytes: number; readonly ageMs: number };
   readonly clock?: Clock;
@@ -61,6 +63,11 @@ export interface SourceStatus {
 
 export interface PostgresSource extends Source {
   readonly lane: LaneId;
+  /**
+   * Reads the rows of a table anew, beside the log and in the lane's order. False where it cannot be begun now. Once a checkpoint has it, it goes on
+   * over restarts; `progress` tells how far it is.
+   */
+  readAgain(dataset: DatasetName): boolean;
   progress(): readonly SnapshotProgress[];
   status(): SourceStatus;
 }
@@ -88,6 +95,8 @@ class SlotSource implements PostgresSource {
   #state: SourceStatus['state'] = 'stopped';
   #failure: SourceStatus['failure'] = null;
   #acknowledged: Position | null = null;
+  /** Tables to be read anew of which no checkpoint knows yet, with the step of the snapshot that they are part of. */
+  readonly #again = new Map<string, number | null>();
   #onAcknowledged: (() => void) | null = null;
 
   constructor(options: PostgresSourceOptions) {
@@ -159,6 +168,28 @@ class SlotSource implements PostgresSource {
 
     const replication = await connect(true);
     const timing = { ...TIMING, ...this.#options.timing };
+    const readers: SnapshotReader[] = [];
+    const readRows = (todo: readonly TableProgress[], isNewSlot: boolean, rowsPerSecond: number | null): SnapshotReader => {
+      const reader = new SnapshotReader(
+        {
+          connect: () => connect(false, BY_KEY),
+          datasets: this.#datasets,
+          publication,
+          prefix: `tidegate.${slot}`,
+          run: `${run}.${readers.length}`,
+          chunkRows: snapshot.chunkRows,
+          chunkBytes: batch.bytes,
+          depth: snapshot.parallel > 1 ? 2 : 1,
+          rowsPerSecond,
+          isNewSlot,
+          clock: this.#clock,
+          failed: (error) => stream.failed(sourceFailure(error, 'reading a chunk', `the snapshot of ${this.name}`)),
+        },
+        todo,
+      );
+      readers.push(reader);
+      return reader;
+    };
     const run = Math.floor(this.#clock.random() * 2 ** 48).toString(36);
     let requests = 0;
     const keyParts = {
@@ -170,7 +201,7 @@ class SlotSource implements PostgresSource {
       chunkBytes: batch.bytes,
       clock: this.#clock,
     };
-    const stream = new SlotStream(
+    const stream: SlotStream = new SlotStream(
       {
         slot,
         publication,
@@ -178,12 +209,18 @@ class SlotSource implements PostgresSource {
         tables: new Set(this.#tables),
         replication,
         catalog,
+        readRows: (todo) => readRows(todo, prepared.isNewSlot, null),
+        // The tables have been published for long.
+        rereadRows: (todo) => readRows(todo, true, snapshot.rereadRows ?? null),
         datasets: this.#datasets,
         queue,
         limits: batch,
         within: prepared.place.within,
         clock: this.#clock,
         timing: { ...timing, statusMs: Math.min(timing.statusMs, prepared.statusMsMax) },
+        onAgain: (tables, seq) => {
+          for (const table of tables) this.#again.set(table, seq);
+        },
         onProgress: (tables) => {
           for (const { table, rowsDone } of tables) this.#done.set(table, rowsDone);
         },
@@ -191,29 +228,14 @@ class SlotSource implements PostgresSource {
       },
       prepared.place.lsn,
     );
-    const todo = queue.snapshot?.tables ?? [];
-    const chunks =
-      todo.length === 0
-        ? null
-        : new SnapshotReader(
-            {
-              connect: () => connect(false, BY_KEY),
-              datasets: this.#datasets,
-              publication,
-              prefix: `tidegate.${slot}`,
-              run,
-              chunkRows: snapshot.chunkRows,
-              chunkBytes: batch.bytes,
-              depth: snapshot.parallel > 1 ? 2 : 1,
-              isNewSlot: prepared.isNewSlot,
-              clock: this.#clock,
-              failed: (error) => stream.failed(sourceFailure(error, 'reading a chunk', `the snapshot of ${this.name}`)),
-            },
-            todo,
-          );
     this.#stream = stream;
     try {
-      await stream.start(chunks);
+      await stream.start();
+      // What no checkpoint has is begun again.
+      for (const table of this.#again.keys()) {
+        this.#again.set(table, null);
+        stream.readAgain(table);
+      }
       this.#state = 'streaming';
       this.#failure = null;
       if (signal.aborted) return;
@@ -227,15 +249,29 @@ class SlotSource implements PostgresSource {
     } finally {
       await stream.stop();
       for (const connection of open) if (connection !== replication) connection.destroy();
-      await chunks?.done;
+      await Promise.all(readers.map(({ done }) => done));
     }
   }
 
   acknowledge(checkpoint: Checkpoint): Promise<void> {
     if (this.#acknowledged === null || checkpoint.position > this.#acknowledged) this.#acknowledged = checkpoint.position;
     this.#stream?.acknowledge(checkpoint.position);
+    if (this.#again.size > 0) this.#forgetAgain(checkpoint.position);
     this.#onAcknowledged?.();
     return Promise.resolve();
+  }
+
+  readAgain(dataset: DatasetName): boolean {
+    const table = this.#tables.find((one) => this.#datasets.nameOf(one) === dataset);
+    if (table === undefined || this.#stream === null) return false;
+    this.#again.set(table, null);
+    return this.#stream.readAgain(table);
+  }
+
+  /** From here on the checkpoint remembers which tables are read anew. */
+  #forgetAgain(position: Position): void {
+    const reached = parsePlace(position).snapshot?.seq ?? 0;
+    for (const [table, seq] of this.#again) if (seq !== null && seq <= reached) this.#again.delete(table);
   }
 
   /** A table is done once the target has committed its last chunk: what was only read is still on its way. */
@@ -248,6 +284,7 @@ class SlotSource implements PostgresSource {
       const dataset = this.#datasets.nameOf(table);
       const isOnItsWay = committed?.some((one) => one.table === table && !one.done) === true;
       if (known === undefined) {
+        if (this.#again.has(table)) return { dataset, rowsDone: 0, rowsEstimated, state: 'waiting' };
         const waits = committed === null && this.#options.snapshot.mode === 'initial';
         const rowsDone = waits ? 0 : (this.#done.get(table) ?? 0);
         return { dataset, rowsDone, rowsEstimated, state: waits ? 'waiting' : isOnItsWay ? 'copying' : 'done' };
@@ -289,10 +326,18 @@ class SlotSource implements PostgresSource {
   async #prepare(catalog: PgConnection, from: LanePlace | null, signal: AbortSignal): Promise<Prepared> {
     const { publication, snapshot } = this.#options;
     const statusMsMax = await this.#checkServer(catalog, from);
+    const published = await readPublication(catalog, publication);
+    const gone = new Set<string>();
     for (const table of this.#tables) {
       const found = await readTable(catalog, table, null);
-      if (found === null) throw new PipelineError('SOURCE_TABLE_MISSING', `reading ${table}: there is no such table`);
-      if (found.keyNames.length === 0) {
+      // A lane that has a table goes on without it, and without its key: the log may still have its rows, and other tables have theirs.
+      const isFollowed = from !== null && progressOf(from.snapshot, table)?.done !== false && progressOf(from.snapshot, table) !== null;
+      if (found === null && !isFollowed) throw new PipelineError('SOURCE_TABLE_MISSING', `reading ${table}: there is no such table`);
+      if (found === null) {
+        gone.add(table);
+        continue;
+      }
+      if (found.keyNames.length === 0 && !(isFollowed && published?.has(table) === true)) {
         const why = found.message.identity === 'n' ? 'its replica identity is nothing' : 'it has no primary key';
         throw new PipelineError('SOURCE_NO_KEY', `reading ${table}: ${why}`);
       }
@@ -300,7 +345,6 @@ class SlotSource implements PostgresSource {
         throw new PipelineError('CONFIG_INVALID', `tables: the changes of ${table} are not in the log, for it is unlogged`);
       this.#estimates.set(table, found.rowsEstimated);
     }
-    const published = await readPublication(catalog, publication);
     const state = await this.#freeSlot(catalog, from, signal);
     if (published === null) {
       if (from !== null)
@@ -314,7 +358,7 @@ class SlotSource implements PostgresSource {
       }
       await createPublication(catalog, publication, this.#tables);
     }
-    const missing = published === null ? [] : this.#tables.filter((table) => !published.has(table));
+    const missing = published === null ? [] : this.#tables.filter((table) => !published.has(table) && !gone.has(table));
     if (from === null) {
       if (missing.length > 0) await addToPublication(catalog, publication, missing);
       const lsn = state?.confirmed ?? (await this.#createSlot(catalog));

@@ -8,7 +8,7 @@
  */
 import type { Clock } from '../../core/clock.ts';
 import { PipelineError } from '../../core/errors.ts';
-import type { Position, Version } from '../../core/event.ts';
+import type { Dataset, Position, Version } from '../../core/event.ts';
 import { toLsn } from '../../core/position.ts';
 import type { CopyBoth, CopyBothHandler, PgConnection } from '../../wire/postgres/connection.ts';
 import { quoteIdent, quoteLiteral } from '../../wire/postgres/ident.ts';
@@ -18,7 +18,7 @@ import { type Datasets, readTable } from './catalog.ts';
 import { ChunkWindow, isPartial, laidOver } from './chunk-window.ts';
 import { sourceFailure } from './failures.ts';
 import { type KeyReader, type KeyRequest, readRequest } from './key-reader.ts';
-import { nextStep, snapshotMark, type TableProgress } from './lane-position.ts';
+import { nextStep, progressOf, snapshotMark, type TableProgress } from './lane-position.ts';
 import { PgEvent } from './pg-event.ts';
 import { type FollowedTable, PgoutputDecoder, Read, type RelationMessage } from './pgoutput.ts';
 import { SeenTransactions } from './seen.ts';
@@ -35,6 +35,10 @@ export interface StreamParts {
   readonly replication: PgConnection;
   /** For questions to the catalog. */
   readonly catalog: PgConnection;
+  /** Begins to read the rows of tables in chunks. */
+  readonly readRows: (todo: readonly TableProgress[]) => SnapshotReader;
+  /** The same at the pace of who reads them again. */
+  readonly rereadRows: (todo: readonly TableProgress[]) => SnapshotReader;
   readonly datasets: Datasets;
   readonly queue: BatchQueue;
   readonly limits: BatchLimits;
@@ -44,6 +48,8 @@ export interface StreamParts {
   readonly timing: StreamTiming;
   /** Told of the tables' progress with every chunk, to its end. */
   readonly onProgress: (tables: readonly TableProgress[]) => void;
+  /** Told from which step of the snapshot on the positions say that these tables are read anew. */
+  readonly onAgain: (tables: readonly string[], seq: number) => void;
   /** Begins to read rows that were asked for. */
   readonly readKeys: (request: KeyRequest, onEnd: () => void) => KeyReader;
 }
@@ -85,6 +91,10 @@ export class SlotStream implements CopyBothHandler {
   #skip = 0;
   #within: StreamParts['within'];
   #snapshot: SnapshotReader | null = null;
+  /** Tables whose rows somebody wants to have read anew, once the transaction is over. */
+  readonly #again = new Set<string>();
+  /** As the log last described them. */
+  readonly #shapes = new Map<string, Dataset>();
   /** Rows that were asked for. They wait until no snapshot is under way: there is one window at a time. */
   #keys: KeyReader | null = null;
   readonly #requests: KeyRequest[] = [];
@@ -128,10 +138,11 @@ export class SlotStream implements CopyBothHandler {
     return this.#lastCommitAtMs;
   }
 
-  /** Chunks are taken from `snapshot` as their marks come by. */
-  async start(snapshot: SnapshotReader | null): Promise<void> {
-    const { replication, catalog, slot, publication, queue } = this.#parts;
-    this.#snapshot = snapshot;
+  /** Chunks of what the queue's place has still to copy are taken as their marks come by. */
+  async start(): Promise<void> {
+    const { replication, catalog, slot, publication, queue, readRows } = this.#parts;
+    const todo = queue.snapshot?.tables ?? [];
+    this.#snapshot = todo.length === 0 ? null : readRows(todo);
     const options = `proto_version '1', binary 'true', messages 'true', publication_names ${quoteLiteral(quoteIdent(publication))}`;
     // Since PostgreSQL 18 a publication that was not there when changes were made is warned of, once, and the changes are left out.
     replication.onNotice(({ routine }) => {
@@ -152,6 +163,17 @@ export class SlotStream implements CopyBothHandler {
       if (!this.#stopped.signal.aborted) this.#fail(reason ?? new PipelineError('SOURCE_UNREACHABLE', `a connection beside ${slot} ended`));
     });
     this.#ticking = this.#tick();
+  }
+
+  /**
+   * Reads the rows of a table anew, beside the log: its chunks take their place in it, and what the positions say of them goes on after a restart.
+   * False where the stream has ended.
+   */
+  readAgain(table: string): boolean {
+    if (this.#stopped.signal.aborted || this.#copy === null) return false;
+    this.#again.add(table);
+    this.#beginAgain();
+    return true;
   }
 
   /** The snapshot's own failures end the stream as well. */
@@ -289,6 +311,27 @@ export class SlotStream implements CopyBothHandler {
     this.#nextRequest();
   }
 
+  /** Between two transactions: the tables that are to be read anew join the snapshot, or are one of their own. */
+  #beginAgain(): void {
+    if (this.#again.size === 0 || this.#blocked || this.#keys !== null || this.#inTransaction || this.#within !== null) return;
+    const tables = [...this.#again];
+    this.#again.clear();
+    const mark = this.#queue.snapshot;
+    // The positions say which tables the lane has, and go on saying it.
+    const todo = [...this.#parts.tables].flatMap((table): TableProgress[] => {
+      if (tables.includes(table)) return [{ table, rowsDone: 0, last: null, done: false }];
+      const progress = progressOf(mark, table);
+      return progress === null ? [] : [progress ?? { table, rowsDone: 0, last: null, done: true }];
+    });
+    const seq = (mark?.seq ?? 0) + 1;
+    this.#queue.markSnapshot(snapshotMark(seq, todo));
+    this.#parts.onAgain(tables, seq);
+    if (this.#window !== null && tables.includes(this.#window.table)) this.#window = null;
+    if (this.#snapshot === null) this.#snapshot = this.#parts.rereadRows(todo);
+    else this.#snapshot.restart(todo);
+    this.#parts.onProgress(todo.filter(({ table }) => tables.includes(table)));
+  }
+
   /** Messages of others, and marks of earlier runs, mean nothing to us. */
   #mark(): void {
     const { message } = this.#decoder;
@@ -318,7 +361,10 @@ export class SlotStream implements CopyBothHandler {
   async #describe(message: RelationMessage, table: string): Promise<void> {
     const { catalog, datasets, publication } = this.#parts;
     const present = await readTable(catalog, table, publication);
-    const relation = await datasets.relationOf(catalog, table, message, present);
+    const relation = await datasets.relationOf(catalog, table, message, present, this.#inTransaction ? this.#decoder.xid : null);
+    // No batch has two shapes of one table: the target changes its own between two.
+    if ((this.#shapes.get(table) ?? relation.dataset) !== relation.dataset && this.#within === null) this.#queue.cut(this.#decoder.changes);
+    this.#shapes.set(table, relation.dataset);
     this.#decoder.follow(message.oid, { table, relation });
   }
 
@@ -415,7 +461,9 @@ export class SlotStream implements CopyBothHandler {
   }
 
   #nextRequest(): void {
-    if (this.#snapshot !== null || this.#keys !== null || this.#stopped.signal.aborted) return;
+    if (this.#stopped.signal.aborted) return;
+    this.#beginAgain();
+    if (this.#snapshot !== null || this.#keys !== null) return;
     const request = this.#requests.shift();
     if (request === undefined) return;
     const keys = this.#parts.readKeys(request, () => {
@@ -493,7 +541,10 @@ export class SlotStream implements CopyBothHandler {
       this.#fail(error);
       return;
     }
-    if (!this.#blocked) this.#queue.pause();
+    if (!this.#blocked) {
+      this.#beginAgain();
+      this.#queue.pause();
+    }
     this.#flow();
   }
 

@@ -4,7 +4,8 @@ import type { DRIFT_KINDS } from '../contract-schema.ts';
 import { compareKinds, compareNative, isKind } from './types.ts';
 
 export type DriftKind = (typeof DRIFT_KINDS)[number];
-export type DriftPolicy = 'accept' | 'warn' | 'quarantine' | 'halt';
+export type DriftPolicy = 'accept' | 'ignore' | 'warn' | 'hold' | 'quarantine' | 'halt';
+export type Evolution = Readonly<Record<DriftKind, DriftPolicy>>;
 
 export interface ExpectedColumn {
   readonly name: string;
@@ -16,11 +17,11 @@ export interface ExpectedColumn {
 
 export interface ExpectedSchema {
   readonly columns: readonly ExpectedColumn[];
-  readonly evolution: Readonly<Record<DriftKind, DriftPolicy>>;
+  readonly evolution: Evolution;
 }
 
 /** What a contract does about changes that it does not speak of: what adds or widens is harmless, what takes away stops the lane. */
-export const DEFAULT_EVOLUTION: Readonly<Record<DriftKind, DriftPolicy>> = {
+export const DEFAULT_EVOLUTION: Evolution = {
   add_optional: 'accept',
   add_required: 'warn',
   widen: 'accept',
@@ -29,6 +30,8 @@ export const DEFAULT_EVOLUTION: Readonly<Record<DriftKind, DriftPolicy>> = {
   rename: 'halt',
   narrow: 'halt',
   retype: 'halt',
+  key: 'hold',
+  enum: 'accept',
 };
 
 export interface Drift {

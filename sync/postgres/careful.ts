@@ -13,9 +13,10 @@ import { textArrayParameter } from './arrays.ts';
 import { isRefusal, refusalText } from './failures.ts';
 import { fold, type Folded, isPartial } from './fold.ts';
 import { type HeldKey, keysOf, lockKeys, raiseAllVersions, raiseVersions, refOf, settleKeys, TURN_SQL } from './held-keys.ts';
-import { findingsJson, heldStatus, type HoldMode, holdParameters, openItems, releaseUnblocked } from './items.ts';
+import { findingsJson, heldStatus, type HoldMode, holdParameters, openItems, putInLine, releaseUnblocked } from './items.ts';
 import { emitAdvance } from './lanes.ts';
 import type { Layouts } from './layout.ts';
+import { noteParked } from './schemas.ts';
 import { keepsScore, type Plan, type Writes } from './writes.ts';
 
 export interface CarefulParts {
@@ -286,6 +287,7 @@ export class CarefulRoad {
 
   /** What was held as waiting may have nothing to wait for by now: the last item of its key was settled after the batch was judged. */
   async #releaseFree(held: readonly Quarantined[]): Promise<void> {
+    await putInLine(this.#parts.sql, await noteParked(this.#parts.sql, this.#parts.pipeline, held), null);
     const waits = held.filter(({ findings }) => heldStatus(findings) === 'waiting');
     if (waits.length > 0) await releaseUnblocked(this.#parts.sql, new Set(waits.flatMap(({ event }) => refsOf(event))));
   }
@@ -314,6 +316,7 @@ export class CarefulRoad {
           textArrayParameter(held.map(({ findings }) => findingsJson(findings))),
         ],
       );
+      await putInLine(sql, await noteParked(sql, this.#parts.pipeline, held), null);
     }
     await releaseUnblocked(sql, new Set(batch.events.flatMap(refsOf)));
   }

@@ -77,6 +77,12 @@ export class Layouts {
     return this.#options.get(dataset);
   }
 
+  /** Where the table of a dataset is, whatever its shape. */
+  tableOf(name: DatasetName): { readonly schema: string; readonly table: string } {
+    const options = this.#options.get(name);
+    return { schema: options?.schema ?? this.#schema, table: options?.table ?? tableName(name) };
+  }
+
   of(dataset: Dataset): Layout {
     const known = this.#made.get(dataset);
     if (known !== undefined) return known;

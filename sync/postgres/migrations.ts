@@ -67,6 +67,35 @@ const MIGRATIONS: readonly string[] = [
    end $$;`,
   // A statement of its own would be warned of in the server's log with every batch: outside of a block it is taken for a mistake.
   `create function tidegate.defer_constraints() returns void language plpgsql as $$ begin set constraints all deferred; end $$;`,
+  // The shapes that the tables here have taken up, and the changes on the way there: `before` and `after` as sync/postgres/schema-plan.ts has them.
+  `create table tidegate.schemas (
+     pipeline text not null, dataset text not null,
+     since text collate "C" not null,
+     shape jsonb not null,
+     updated_at timestamptz not null default clock_timestamp(),
+     primary key (pipeline, dataset));
+   create table tidegate.schema_changes (
+     id bigint generated always as identity primary key,
+     pipeline text not null, dataset text not null,
+     -- The first event of the new shape.
+     version text collate "C" not null,
+     kinds jsonb not null,
+     message text not null,
+     actions jsonb not null,
+     before jsonb, after jsonb not null,
+     keyless boolean not null,
+     -- The finding by which the dataset's events are held; empty where they are not.
+     rule text not null,
+     status text not null check (status in ('held', 'rejected', 'approved', 'accepted')),
+     -- Why it could not be made by itself.
+     problem text,
+     held bigint not null default 0,
+     -- Whether the source's rows are read anew for it: once it is made, now, under way, done.
+     reread text check (reread in ('after', 'wanted', 'begun', 'done')),
+     at timestamptz not null default clock_timestamp(),
+     settled_at timestamptz,
+     by_whom text, why text);
+   create index on tidegate.schema_changes (pipeline, dataset) where status in ('held', 'rejected');`,
 ];
 
 /** Brings the schema up to date. Several processes may call it at once. */

@@ -16,6 +16,7 @@ import { PgConnection, type PgResult } from '../../wire/postgres/connection.ts';
 import { Format, FrontendWriter } from '../../wire/postgres/messages.ts';
 import { CarefulRoad } from './careful.ts';
 import { isOutOfTurn, isRefusal, targetFailure } from './failures.ts';
+import { growEnums } from './enums.ts';
 import { fold, type Folded } from './fold.ts';
 import { keysOf, refOf, TURN_SQL } from './held-keys.ts';
 import { type HoldMode, HOLD_SQL, holdParameters } from './items.ts';
@@ -23,6 +24,8 @@ import { acquireLane, emitAdvance, type LaneState, prepareAdvance, readLanes } f
 import { type DatasetsOptions, Layouts } from './layout.ts';
 import { migrate } from './migrations.ts';
 import { PostgresQuarantine } from './quarantine.ts';
+import { SchemaDesk } from './schema-desk.ts';
+import { acceptAll, type Evolve, isParkedItem, relationOf, SchemaHeld, Schemas } from './schemas.ts';
 import { Statements } from './statements.ts';
 import { Tables } from './tables.ts';
 import { Turns } from './turns.ts';
@@ -50,11 +53,18 @@ export interface PostgresSinkOptions {
   /** Constraints that may be deferred are looked at when a batch commits. */
   readonly deferConstraints?: boolean;
   readonly pipeline: string;
+  /** What the datasets' contracts say of changes of their tables; left out, each is followed. */
+  readonly evolve?: Evolve;
+  /** Whether values that the source's enums have got are added to the target's; left out, they are. */
+  readonly growsEnums?: (dataset: DatasetName) => boolean;
+  /** How many events of a dataset are held while a change of its table waits for a person; then the lane stops. */
+  readonly parkedRowsMax?: number;
   readonly clock?: Clock;
 }
 
 export interface PostgresSink extends Sink {
   readonly quarantine: Quarantine & ReleaseLog;
+  readonly schemas: SchemaDesk;
   lanes(): Promise<readonly LaneState[]>;
 }
 
@@ -62,6 +72,7 @@ export interface PostgresSink extends Sink {
 const TOASTABLE: ReadonlySet<ColumnType> = new Set(['text', 'json', 'bytes', 'other', 'decimal']);
 /** How long a transaction may stand still: a process that hangs in one must not keep its locks for ever. */
 const IDLE_IN_TRANSACTION = '10s';
+const PARKED_ROWS_MAX = 100_000;
 const HOLD = 'tg_hold';
 const TURN = 'tg_turn';
 const DEFER = 'tg_defer';
@@ -89,6 +100,7 @@ export async function postgresSink(options: PostgresSinkOptions): Promise<Postgr
 class Target implements PostgresSink {
   readonly name: string;
   readonly quarantine: PostgresQuarantine;
+  readonly schemas: SchemaDesk;
   readonly #options: PostgresSinkOptions;
   readonly #layouts: Layouts;
   readonly #desk: PgConnection;
@@ -106,6 +118,7 @@ class Target implements PostgresSink {
     this.#desk = desk;
     const { pipeline, clock = systemClock } = options;
     this.quarantine = new PostgresQuarantine({ pipeline, connection: desk, turns: this.#turns, modeOf: this.#modeOf, clock });
+    this.schemas = new SchemaDesk({ pipeline, layouts: this.#layouts, connection: desk, turns: this.#turns });
   }
 
   async acquire(lane: LaneId): Promise<Lease> {
@@ -113,6 +126,7 @@ class Target implements PostgresSink {
       const session = (this.#lane ??= await this.#openLane());
       const lease = await acquireLane(session.sql, lane);
       await this.#readHeldKeys(session);
+      await session.schemas.load();
       return lease;
     } catch (error) {
       throw targetFailure(error, `taking over the lane ${lane} at ${this.name}`);
@@ -126,7 +140,7 @@ class Target implements PostgresSink {
     const cut = (): void => session.sql.destroy();
     signal.addEventListener('abort', cut, { once: true });
     try {
-      const applied = (await this.#commonRoad(session, batch, held, lease)) ?? (await this.#carefulRoad(session, batch, held, lease));
+      const applied = await this.#apply(session, batch, held, lease);
       if (session.unsent === batch && applied.kind === 'applied') session.unsent = null;
       return applied;
     } catch (error) {
@@ -136,6 +150,28 @@ class Target implements PostgresSink {
       throw failure;
     } finally {
       signal.removeEventListener('abort', cut);
+    }
+  }
+
+  async #apply(session: LaneSession, batch: Batch, held: readonly Quarantined[], lease: Lease): Promise<Applied | Refused> {
+    const { tables, schemas } = session;
+    const [first, ...more] = await schemas.parkedIn(batch);
+    if (first !== undefined) return { kind: 'refused', findings: [first, ...more] };
+    try {
+      // Also where no event of a new shape passes: that may be for its sake.
+      for (const [dataset, event] of datasetsIn(batch)) {
+        if (tables.known(dataset) !== undefined || schemas.isParked(dataset.name) || !schemas.hasChanged(dataset)) continue;
+        await tables.open(dataset, relationOf(event));
+      }
+      for (let grown = false; ; grown = true) {
+        const outcome = (await this.#commonRoad(session, batch, held, lease)) ?? (await this.#carefulRoad(session, batch, held, lease));
+        if (outcome.kind === 'applied' || grown || !(await growEnums(session.sql, batch, outcome.findings, this.#mayGrow))) return outcome;
+      }
+    } catch (error) {
+      if (!(error instanceof SchemaHeld)) throw error;
+      const [one, ...others] = schemas.findingsOf(batch, error);
+      if (one === undefined) throw new PipelineError('BUG', `a batch of ${batch.lane} is held for a schema that none of it has`);
+      return { kind: 'refused', findings: [one, ...others] };
     }
   }
 
@@ -166,6 +202,8 @@ class Target implements PostgresSink {
     this.#ready.set(batch, ready);
     // In vain behind a batch that was not sent itself; and never into the middle of the careful road's transaction.
     if (!follows || session.isCareful || this.#isTouched(session, batch, held)) return;
+    const { tables, schemas } = session;
+    for (const dataset of datasetsIn(batch).keys()) if (schemas.isParked(dataset.name) || tables.known(dataset) === undefined) return;
     this.#send(session, batch, held, lease, ready, false);
   }
 
@@ -243,7 +281,7 @@ class Target implements PostgresSink {
   #isTouched({ heldKeys }: LaneSession, batch: Batch, held: readonly Quarantined[]): boolean {
     if (heldKeys.size === 0) return false;
     // Items that wait for their key may be free by now, and who only waits is told so in the transaction that holds it.
-    if (held.some(({ findings }) => findings.some(({ rule }) => rule === 'hold.key'))) return true;
+    if (held.some(({ findings }) => findings.some(({ rule }) => rule === 'hold.key') || isParkedItem(findings))) return true;
     for (const [index, event] of batch.events.entries()) {
       if (!batch.passes(index)) continue;
       const { name } = event.dataset;
@@ -270,7 +308,9 @@ class Target implements PostgresSink {
     });
     const byDataset = new Map<DatasetName, ScoreColumns[]>();
     for (const { dataset, write } of scores) byDataset.set(dataset, [...(byDataset.get(dataset) ?? []), write]);
-    const tables = new Tables(sql, { layouts, create: table.create, widen: table.widen, scores: byDataset });
+    const { evolve = acceptAll, parkedRowsMax = PARKED_ROWS_MAX } = this.#options;
+    const schemas = new Schemas({ sql, pipeline, layouts, evolve, widen: table.widen, parkedRowsMax });
+    const tables = new Tables(sql, { layouts, create: table.create, widen: table.widen, scores: byDataset, schemas });
     const statements = new Statements(sql, tables);
     const writes = new Writes(tables, statements);
     const heldKeys = new Set<string>();
@@ -291,8 +331,10 @@ class Target implements PostgresSink {
     });
     const session: LaneSession = {
       sql,
+      tables,
       writes,
       careful,
+      schemas,
       heldKeys,
       newest: null,
       unsent: null,
@@ -301,8 +343,13 @@ class Target implements PostgresSink {
       forget: () => {
         tables.forget();
         statements.forget();
+        schemas.forget();
         session.generation++;
       },
+    };
+    schemas.onChange = (dataset) => {
+      tables.forgetTable(dataset);
+      session.generation++;
     };
     return session;
   }
@@ -313,6 +360,8 @@ class Target implements PostgresSink {
     heldKeys.clear();
     for (const [dataset, key] of rows) heldKeys.add(refOf(dataset ?? '', key ?? ''));
   }
+
+  readonly #mayGrow = (dataset: DatasetName): boolean => this.#options.tables.widen && (this.#options.growsEnums?.(dataset) ?? true);
 
   readonly #modeOf = ({ dataset }: ChangeEvent): HoldMode => {
     const known = this.#modes.get(dataset);
@@ -330,8 +379,10 @@ class Target implements PostgresSink {
 
 interface LaneSession {
   readonly sql: PgConnection;
+  readonly tables: Tables;
   readonly writes: Writes;
   readonly careful: CarefulRoad;
+  readonly schemas: Schemas;
   /** Every key with something held, and some that had. */
   readonly heldKeys: Set<string>;
   /** The newest batch that was prepared, and the newest of those that were not sent ahead; null once that one is in. */
@@ -375,6 +426,18 @@ async function answered({ answer }: Sent): Promise<'applied' | 'refused' | 'key 
 
 function rememberHeld({ heldKeys }: LaneSession, held: readonly Quarantined[]): void {
   for (const { event } of held) for (const key of keysOf(event)) heldKeys.add(refOf(event.dataset.name, key));
+}
+
+/** The datasets of a batch, each with one of its events; truncates know of no shape. */
+function datasetsIn({ events }: Batch): ReadonlyMap<Dataset, ChangeEvent> {
+  const found = new Map<Dataset, ChangeEvent>();
+  let last: Dataset | null = null;
+  for (const event of events) {
+    if (event.dataset === last || event.op === 'truncate') continue;
+    last = event.dataset;
+    if (!found.has(last)) found.set(last, event);
+  }
+  return found;
 }
 
 const foldOf = (batch: Batch, layouts: Layouts): Folded =>

@@ -4,9 +4,10 @@ import { PipelineError } from '../../core/errors.ts';
 import type { Dataset, DatasetName } from '../../core/event.ts';
 import type { PgConnection } from '../../wire/postgres/connection.ts';
 import { quoteIdent, quoteQualified } from '../../wire/postgres/ident.ts';
-import type { PgColumnType } from '../../wire/postgres/row.ts';
+import type { PgColumnType, PgRelation } from '../../wire/postgres/row.ts';
 import { OBJECT_TYPES } from '../../wire/postgres/types.ts';
 import { aliveSql, type Layout, layoutFaults, type Layouts, STAMP_TYPES } from './layout.ts';
+import type { Schemas } from './schemas.ts';
 import { type Passage, TargetTypes } from './target-types.ts';
 
 export interface TableOptions {
@@ -14,6 +15,7 @@ export interface TableOptions {
   readonly create: boolean;
   readonly widen: boolean;
   readonly scores: ReadonlyMap<DatasetName, readonly ScoreColumns[]>;
+  readonly schemas: Schemas;
 }
 
 export interface TargetColumn {
@@ -70,25 +72,49 @@ export class Tables {
     this.#types.forget();
   }
 
-  /** Makes the table fit the dataset, or says with TARGET_SCHEMA what does not fit. Commits on its own; doing it again changes nothing. */
-  async open(dataset: Dataset, types: readonly PgColumnType[] | null): Promise<Table> {
+  /** The table changed: what is known of it, under all of the dataset's shapes, is old. */
+  forgetTable(name: DatasetName): void {
+    for (const dataset of this.#tables.keys()) if (dataset.name === name) this.#tables.delete(dataset);
+    this.#types.forget();
+  }
+
+  /** What has to be known of a table to empty it, whatever its shape. */
+  emptied(dataset: Dataset): Pick<Table, 'qualified' | 'layout'> {
+    const layout = this.#options.layouts.of(dataset);
+    return { qualified: quoteQualified(layout.schema, layout.table), layout };
+  }
+
+  /** Whether nothing of the table is known yet, so that it may have to be made. */
+  isNew(dataset: Dataset): boolean {
+    return !this.#options.schemas.isFollowed(dataset.name);
+  }
+
+  /**
+   * Makes the table fit the dataset, or says with TARGET_SCHEMA what does not fit. Commits on its own; doing it again changes nothing. Throws
+   * SchemaHeld where the dataset changed in a way that waits for a person.
+   */
+  async open(dataset: Dataset, relation: PgRelation | null): Promise<Table> {
     const known = this.#tables.get(dataset);
     if (known !== undefined) return known;
+    const types = relation?.types ?? null;
+    const { schemas } = this.#options;
     const layout = this.#options.layouts.of(dataset);
     const scores = this.#options.scores.get(dataset.name) ?? [];
     this.#checkLayout(dataset, scores);
     const written = types?.filter((_, i) => layout.names[i] !== null) ?? [];
     await this.#types.lookUp(written);
     const qualified = quoteQualified(layout.schema, layout.table);
+    const typeOf = (i: number): string => {
+      const column = dataset.columns[i];
+      return column === undefined ? 'text' : this.#types.columnType(column, types?.[i]?.type);
+    };
+    const names = await schemas.place(dataset, relation, qualified, typeOf);
     const beside = [...scores.flatMap(scoreColumns), ...layout.stamps.map(({ stamp, name }) => ({ name, type: STAMP_TYPES[stamp].type }))];
     const wanted = (): { name: string; type: string }[] => [
-      ...dataset.columns.flatMap((column, i) => {
-        const name = layout.names[i] ?? null;
-        return name === null ? [] : [{ name, type: this.#types.columnType(column, types?.[i]?.type) }];
-      }),
+      ...names.flatMap((name, i) => (name === null ? [] : [{ name, type: typeOf(i) }])),
       ...beside,
     ];
-    const key = dataset.key.map((i) => layout.names[i] ?? '');
+    const key = dataset.key.map((i) => names[i] ?? '');
     if (await this.#create(dataset, layout, qualified, wanted, key)) await this.#types.lookUp(written);
     let present = await this.#columns(qualified);
     const missing = wanted().filter((column) => !present.has(column.name));
@@ -105,17 +131,18 @@ export class Tables {
       present = await this.#columns(qualified);
     }
     await this.#checkKey(layout, dataset, qualified, key);
-    for (const [i, column] of layout.names.entries()) {
+    for (const [i, column] of names.entries()) {
       if (column === null || !OBJECT_TYPES.has(types?.[i]?.oid ?? 0) || !OBJECT_TYPES.has(present.get(column)?.oid ?? 0)) continue;
       throw new PipelineError(
         'TARGET_SCHEMA',
         `${qualified}.${quoteIdent(column)} names an object by its number, and the source's numbers mean others here: make it oid`,
       );
     }
-    const columns = layout.names.map((name) => {
+    const columns = names.map((name) => {
       const found = name === null ? undefined : present.get(name);
       return name === null || found === undefined || found.generated ? null : { name, type: found.type, base: found.base, oid: found.oid };
     });
+    await schemas.opened(dataset, relation);
     const table: Table = {
       dataset,
       qualified,

@@ -5,7 +5,7 @@ import { PipelineError } from '../../core/errors.ts';
 import type { PgResult } from '../../wire/postgres/connection.ts';
 import { quoteIdent } from '../../wire/postgres/ident.ts';
 import { Format, type FrontendWriter, type ParameterBytes } from '../../wire/postgres/messages.ts';
-import { type PgColumnType, PgRow } from '../../wire/postgres/row.ts';
+import { type PgColumnType, type PgRelation, PgRow } from '../../wire/postgres/row.ts';
 import { copyText, isEncoded, valueText, writeEncoded } from './cells.ts';
 import { type Entry, type Folded, type Group, isUnchanged, MergedRow } from './fold.ts';
 import { aliveSql, type Layout, STAMP_TYPES } from './layout.ts';
@@ -31,7 +31,7 @@ interface Part {
 
 /** A table to be emptied, and by what. */
 interface Emptying {
-  readonly truncate: Table;
+  readonly truncate: Pick<Table, 'qualified' | 'layout'>;
   readonly index: number;
   readonly event: ChangeEvent;
 }
@@ -69,6 +69,7 @@ export class Writes {
   async plan(folded: Pick<Folded, 'groups'>, scores: readonly Scores[], how: How): Promise<Plan> {
     const known = this.planKnown(folded, scores, how);
     if (known !== null) return known;
+    await this.#open(folded);
     await this.#learn(folded, scores, how);
     return planned(this.planKnown(folded, scores, how));
   }
@@ -80,9 +81,10 @@ export class Writes {
     let isUncertain = false;
     let appends = false;
     for (const group of groups) {
+      if (group.truncate !== null) steps.push({ truncate: this.#tables.emptied(group.dataset), ...group.truncate });
+      if (isEmpty(group) && !this.#tables.isNew(group.dataset)) continue;
       const table = this.#tables.known(group.dataset);
       if (table === undefined) return null;
-      if (group.truncate !== null) steps.push({ truncate: table, ...group.truncate });
       const own = scores.filter(({ dataset }) => dataset === group.dataset.name);
       for (const [key, { kind, entries }] of partition(group, own, this.#mayAppend(table, how))) {
         const prepared = this.#statements.known(table, key);
@@ -110,10 +112,23 @@ export class Writes {
     return how === 'common' && (this.#appendsAfter.get(table) ?? 0) <= this.#emitted;
   }
 
+  /** Opening one table may change it, and with it what is known of others of its name: so all are opened before anything is prepared. */
+  async #open({ groups }: Pick<Folded, 'groups'>): Promise<void> {
+    for (let rounds = 0; ; rounds++) {
+      const closed = groups.filter(
+        (group) => this.#tables.known(group.dataset) === undefined && (!isEmpty(group) || this.#tables.isNew(group.dataset)),
+      );
+      if (closed.length === 0) return;
+      if (rounds > groups.length) throw new PipelineError('BUG', `the tables of ${closed[0]?.dataset.name ?? ''} change without end`);
+      for (const group of closed) await this.#tables.open(group.dataset, relationOf(group));
+    }
+  }
+
   async #learn({ groups }: Pick<Folded, 'groups'>, scores: readonly Scores[], how: How): Promise<void> {
     const uses = new Map<Prepared, number>();
     for (const group of groups) {
-      const table = this.#tables.known(group.dataset) ?? (await this.#tables.open(group.dataset, typesOf(group)));
+      const table = this.#tables.known(group.dataset);
+      if (table === undefined) continue; // A table that is emptied is as it is.
       const own = scores.filter(({ dataset }) => dataset === group.dataset.name);
       for (const [key, { kind, entries }] of partition(group, own, this.#mayAppend(table, how))) {
         let prepared = this.#statements.known(table, key);
@@ -299,18 +314,22 @@ function formOf(kind: WriteKind, table: Table, entries: readonly Entry[], scores
   return { kind, table, types, columns, partial: entry.partial, scores: written satisfies readonly ScoreColumns[] };
 }
 
-function typesOf({ entries, move }: Group): readonly PgColumnType[] | null {
+const isEmpty = ({ entries, move }: Group): boolean => entries.size === 0 && move === null;
+
+function relationOf({ entries, move }: Group): PgRelation | null {
   for (const { row, event } of move === null ? entries.values() : [move]) {
-    const types = encodedTypes(row ?? event.before);
-    if (types !== null) return types;
+    const relation = encodedRelation(row ?? event.before);
+    if (relation !== null) return relation;
   }
   return null;
 }
 
-function encodedTypes(row: Row | null): readonly PgColumnType[] | null {
+function encodedRelation(row: Row | null): PgRelation | null {
   const origin = row instanceof MergedRow ? row.origin(0) : row;
-  return origin instanceof PgRow ? origin.relation.types : null;
+  return origin instanceof PgRow ? origin.relation : null;
 }
+
+const encodedTypes = (row: Row | null): readonly PgColumnType[] | null => encodedRelation(row)?.types ?? null;
 
 const NOT_ASKED = -1;
 const NO_SCORE = -2;

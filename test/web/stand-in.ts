@@ -189,6 +189,7 @@ export async function startStandIn(
       notReady: [],
       runs: [],
       snapshot: [],
+      schemaChanges: [],
       lagMs: options.quiet === true ? null : 12,
       stageMs: { ...of?.stageMs },
       models: [

@@ -12,12 +12,16 @@ export interface PgColumnType {
   readonly decode: (bytes: Buffer, offset: number, length: number) => Value;
   /** What the type is at the source, for targets that look for the same. */
   readonly type?: PgType | undefined;
+  /** The value that the column has in rows older than itself, as text: the source keeps it once, and sent no events for it. */
+  readonly filled?: string;
 }
 
 /** A dataset with the wire types of its columns, in the same order. One object per Dataset. */
 export interface PgRelation {
   readonly dataset: Dataset;
   readonly types: readonly PgColumnType[];
+  /** Names what the table is stored in: another one where the source wrote all of its rows anew. Left out where that is not known. */
+  readonly storage?: string;
 }
 
 export class PgRow implements Row, EncodedRow {

@@ -1,0 +1,42 @@
+/** The targets of every pipeline, for commands that look at and decide about what is kept there; works while the service runs. */
+import { userInfo } from 'node:os';
+import { systemClock } from '../../core/clock.ts';
+import { ModelRegistry } from '../../inference/models/registry.ts';
+import { MemoryModelStore } from '../../inference/models/store.ts';
+import { Scorer } from '../../inference/scorer/supervisor.ts';
+import { Desk } from '../desk.ts';
+import { loadRuleFiles } from '../rule-files.ts';
+import { ConfigProblems } from '../service.ts';
+import { existingState } from '../state/database.ts';
+import { SqliteModelStore } from '../state/model-store.ts';
+import type { Arguments } from './arguments.ts';
+import { configOf } from './command.ts';
+import type { ExitCode, Io } from './output.ts';
+
+/** The desks of every pipeline, with the models of the state file for dry runs. */
+export async function withDesks(args: Arguments, io: Io, work: (desks: readonly Desk[]) => Promise<ExitCode>): Promise<ExitCode> {
+  const loaded = configOf(args, io);
+  const rules = Object.entries(loaded.config.pipelines).map(([name, pipeline]) => ({
+    name,
+    pipeline,
+    ...loadRuleFiles(loaded, name, pipeline),
+  }));
+  const problems = rules.flatMap((one) => one.problems);
+  if (problems.some(({ severity }) => severity === 'error')) throw new ConfigProblems(problems);
+  const database = existingState(loaded.config.state);
+  const registry = await ModelRegistry.open(database === null ? new MemoryModelStore() : new SqliteModelStore(database));
+  await using scorer = new Scorer();
+  const desks = rules.map(
+    ({ name, pipeline, files }) => new Desk({ config: loaded.config, name, pipeline, rules: files, registry, scorer, clock: systemClock }),
+  );
+  try {
+    return await work(desks);
+  } finally {
+    for (const desk of desks) await desk[Symbol.asyncDispose]();
+    database?.close();
+  }
+}
+
+export function callerOf(args: Arguments): string {
+  return args.text('by') ?? userInfo().username;
+}

@@ -1,0 +1,260 @@
+/** The changes of a pipeline's tables as people see and decide them, over the connection beside the lanes'. */
+import { PipelineError } from '../../core/errors.ts';
+import type { DatasetName } from '../../core/event.ts';
+import { PgError, type PgConnection } from '../../wire/postgres/connection.ts';
+import { quoteQualified } from '../../wire/postgres/ident.ts';
+import { targetFailure } from './failures.ts';
+import { TURN_SQL } from './held-keys.ts';
+import type { Layouts } from './layout.ts';
+import { type Action, isOfTheChange, type PlacedShape, runActions, statementsLeft } from './schema-plan.ts';
+import { keepShape } from './schemas.ts';
+import type { Turns } from './turns.ts';
+
+export type ChangeStatus = 'held' | 'rejected' | 'approved' | 'accepted';
+
+export interface SchemaChangeItem {
+  readonly id: string;
+  readonly dataset: DatasetName;
+  readonly status: ChangeStatus;
+  /** The first event of the new shape: its commit in the source's order. */
+  readonly version: string;
+  readonly kinds: readonly { readonly kind: string; readonly policy: string; readonly column: string | null; readonly message: string }[];
+  readonly message: string;
+  /** Why it could not be made by itself. */
+  readonly problem: string | null;
+  /** Events held since, while it is open. */
+  readonly held: number;
+  readonly reread: 'after' | 'wanted' | 'begun' | 'done' | null;
+  readonly atMs: number;
+  readonly settledAtMs: number | null;
+  readonly by: string | null;
+  readonly why: string | null;
+}
+
+export interface SchemaChangeDetail extends SchemaChangeItem {
+  /** What is left to run at the target, in order; what it would be where the change is not made yet. */
+  readonly statements: readonly string[];
+}
+
+export type Decided =
+  /** Every change that was made, in order; the released events are in line. */
+  | { readonly kind: 'approved'; readonly changes: readonly string[]; readonly released: number }
+  | { readonly kind: 'rejected' }
+  | { readonly kind: 'unknown' }
+  /** Nothing was done. */
+  | { readonly kind: 'refused'; readonly message: string; readonly fix: string };
+
+export interface SchemaDeskParts {
+  readonly pipeline: string;
+  readonly layouts: Layouts;
+  readonly connection: PgConnection;
+  readonly turns: Turns;
+}
+
+const COLUMNS = `id, dataset, status, version, kinds, message, problem, held, reread, extract(epoch from at) * 1000, extract(epoch from settled_at) * 1000, by_whom, why`;
+
+export class SchemaDesk {
+  readonly #parts: SchemaDeskParts;
+
+  constructor(parts: SchemaDeskParts) {
+    this.#parts = parts;
+  }
+
+  /** Newest first. `open`: only those that wait or were rejected. */
+  list(filter: { readonly open: boolean; readonly limit: number }): Promise<readonly SchemaChangeItem[]> {
+    return this.#inTurn('looking at schema changes', async (sql) => {
+      const { rows } = await sql.query(
+        `select ${COLUMNS} from tidegate.schema_changes where pipeline = $1 and ($2 = false or status in ('held', 'rejected')) order by id desc limit $3`,
+        [this.#parts.pipeline, filter.open, filter.limit],
+      );
+      return rows.map(itemFrom);
+    });
+  }
+
+  get(id: string): Promise<SchemaChangeDetail | null> {
+    return this.#inTurn('looking at a schema change', async (sql) => {
+      const { rows } = await sql.query(`select ${COLUMNS}, actions from tidegate.schema_changes where pipeline = $1 and id::text = $2`, [
+        this.#parts.pipeline,
+        id,
+      ]);
+      const row = rows[0];
+      if (row === undefined) return null;
+      const item = itemFrom(row);
+      const { statements } = await statementsLeft(sql, this.#qualified(item.dataset), JSON.parse(row.at(-1) ?? '[]') as Action[]); // Written by us.
+      return { ...item, statements };
+    });
+  }
+
+  /**
+   * Makes the change at the target, and those of its dataset that were before it; puts what was held for them in line, in the source's order. All of it
+   * in one transaction: a crash leaves the change as it was.
+   */
+  approve(id: string, by: string): Promise<Decided> {
+    return this.#transaction('approving a schema change', async (sql): Promise<Decided> => {
+      const { pipeline } = this.#parts;
+      const found = await sql.query('select dataset, status from tidegate.schema_changes where pipeline = $1 and id::text = $2', [
+        pipeline,
+        id,
+      ]);
+      const [dataset, status] = found.rows[0] ?? [];
+      if (typeof dataset !== 'string') return { kind: 'unknown' };
+      if (status !== 'held' && status !== 'rejected')
+        return {
+          kind: 'refused',
+          message: `the change ${id} is ${status ?? ''} already`,
+          fix: 'See `tidegate schema list` for those that wait.',
+        };
+      const { rows } = await sql.query(
+        `select id, version, actions, after, keyless, reread from tidegate.schema_changes
+         where pipeline = $1 and dataset = $2 and status in ('held', 'rejected') order by version, id for update`,
+        [pipeline, dataset],
+      );
+      const until = rows.findIndex(([one]) => one === id);
+      const chosen = rows.slice(0, until + 1);
+      if (chosen.at(-1)?.[4] === 't')
+        return {
+          kind: 'refused',
+          message: `${dataset} has no key at the source that tells its rows apart`,
+          fix: 'Give the table a primary key again; approve the change that this becomes.',
+        };
+      for (const [one, version, actions, after, keyless] of chosen) {
+        if (keyless === 't') continue;
+        try {
+          const needsRows = await runActions(sql, this.#qualified(dataset as DatasetName), JSON.parse(actions ?? '[]') as Action[]); // Written by us.
+          if (needsRows) await sql.query("update tidegate.schema_changes set reread = 'after' where id = $1", [one ?? '']);
+        } catch (error) {
+          if (!(error instanceof PgError) || !isOfTheChange(error)) throw error;
+          await sql.script('rollback; begin');
+          const problem = `${error.message} (${error.code})`;
+          await sql.query('update tidegate.schema_changes set problem = $2 where id = $1', [one ?? '', problem]);
+          return {
+            kind: 'refused',
+            message: `the target does not take the change ${one ?? ''} of ${dataset}: ${problem}`,
+            fix: 'Change the table of the target so that it can, and approve again: what is done already is left alone.',
+          };
+        }
+        await keepShape(sql, pipeline, dataset, version ?? '', JSON.parse(after ?? '') as PlacedShape);
+      }
+      await sql.query(
+        `update tidegate.schema_changes set status = 'approved', settled_at = clock_timestamp(), by_whom = $2, why = null,
+           reread = case when reread = 'after' or keyless then 'wanted' else reread end where id = any(string_to_array($1, ',')::bigint[])`,
+        [chosen.map(([one]) => one).join(','), by],
+      );
+      const next = rows[until + 1]?.[1] ?? null;
+      const released = await releaseParked(sql, pipeline, dataset, next, by);
+      return { kind: 'approved', changes: chosen.map(([one]) => one ?? ''), released };
+    });
+  }
+
+  /** The dataset stays as it is, and what is held for the change stays held; the choice is kept, and may be changed by approving. */
+  reject(id: string, by: string, why: string): Promise<Decided> {
+    return this.#transaction('rejecting a schema change', async (sql): Promise<Decided> => {
+      const { rows } = await sql.query(
+        `update tidegate.schema_changes set status = 'rejected', settled_at = clock_timestamp(), by_whom = $3, why = $4
+         where pipeline = $1 and id::text = $2 and status in ('held', 'rejected') returning id`,
+        [this.#parts.pipeline, id, by, why],
+      );
+      if (rows.length > 0) return { kind: 'rejected' };
+      const known = await sql.query('select status from tidegate.schema_changes where pipeline = $1 and id::text = $2', [
+        this.#parts.pipeline,
+        id,
+      ]);
+      const status = known.rows[0]?.[0];
+      if (typeof status !== 'string') return { kind: 'unknown' };
+      return { kind: 'refused', message: `the change ${id} is ${status} already`, fix: 'See `tidegate schema list` for those that wait.' };
+    });
+  }
+
+  /** Datasets whose rows are to be read anew, or are being so, with the newest change that asks for it. */
+  rereads(): Promise<readonly { readonly dataset: DatasetName; readonly id: string; readonly state: 'wanted' | 'begun' }[]> {
+    return this.#inTurn('looking for rows to read anew', async (sql) => {
+      const { rows } = await sql.query(
+        `select dataset, max(id), bool_or(reread = 'wanted') from tidegate.schema_changes
+         where pipeline = $1 and reread in ('wanted', 'begun') and status in ('approved', 'accepted') group by 1`,
+        [this.#parts.pipeline],
+      );
+      return rows.map(([dataset, id, isWanted]) => ({
+        dataset: (dataset ?? '') as DatasetName,
+        id: id ?? '',
+        state: isWanted === 't' ? 'wanted' : 'begun',
+      }));
+    });
+  }
+
+  /** For the changes up to `id`. */
+  markReread(dataset: DatasetName, id: string, state: 'begun' | 'done'): Promise<void> {
+    return this.#inTurn('reading rows anew', async (sql) => {
+      await sql.query(
+        `update tidegate.schema_changes set reread = $4
+         where pipeline = $1 and dataset = $2 and id <= $3::bigint and reread in ('wanted', 'begun') and status in ('approved', 'accepted')`,
+        [this.#parts.pipeline, dataset, id, state],
+      );
+    });
+  }
+
+  #qualified(dataset: DatasetName): string {
+    const { schema, table } = this.#parts.layouts.tableOf(dataset);
+    return quoteQualified(schema, table);
+  }
+
+  async #inTurn<T>(doing: string, work: (sql: PgConnection) => Promise<T>): Promise<T> {
+    const { turns, connection } = this.#parts;
+    try {
+      return await turns.take(() => work(connection));
+    } catch (error) {
+      throw targetFailure(error, doing);
+    }
+  }
+
+  #transaction<T>(doing: string, work: (sql: PgConnection) => Promise<T>): Promise<T> {
+    return this.#inTurn(doing, async (sql) => {
+      await sql.script('begin');
+      try {
+        await sql.query(TURN_SQL, [this.#parts.pipeline]);
+        const result = await work(sql);
+        await sql.script('commit');
+        return result;
+      } catch (error) {
+        if (sql.open) await sql.script('rollback');
+        throw error;
+      }
+    });
+  }
+}
+
+/** Puts in line what was held for the dataset's sake, up to the change that it waits for next. */
+async function releaseParked(sql: PgConnection, pipeline: string, dataset: string, next: string | null, by: string): Promise<number> {
+  const { affected } = await sql.query(
+    `update tidegate.quarantine q set status = 'released', released_seq = w.seq, by_whom = $4
+     from (select id, nextval('tidegate.releases') as seq from (
+       select id from tidegate.quarantine
+       where pipeline = $1 and dataset = $2 and status = 'held' and ($3::text is null or version < $3)
+         and exists (select from jsonb_array_elements(findings) f
+           where f ->> 'stage' = 'sync' and f ->> 'rule' like 'schema.%' and f ->> 'rule' <> 'schema.key')
+       order by version) o) w
+     where q.id = w.id`,
+    [pipeline, dataset, next, by],
+  );
+  await sql.query("select pg_notify('tidegate', '')");
+  return affected;
+}
+
+function itemFrom(row: readonly (string | null)[]): SchemaChangeItem {
+  const [id, dataset, status, version, kinds, message, problem, held, reread, at, settledAt, by, why] = row;
+  if (id === null || id === undefined) throw new PipelineError('BUG', 'a schema change without an id');
+  return {
+    id,
+    dataset: (dataset ?? '') as DatasetName,
+    status: status as ChangeStatus, // A check constraint holds it.
+    version: version ?? '',
+    kinds: JSON.parse(kinds ?? '[]') as SchemaChangeItem['kinds'], // Written by us.
+    message: message ?? '',
+    problem: problem ?? null,
+    held: Number(held),
+    reread: (reread ?? null) as SchemaChangeItem['reread'], // A check constraint holds it.
+    atMs: Math.floor(Number(at)),
+    settledAtMs: settledAt === null || settledAt === undefined ? null : Math.floor(Number(settledAt)),
+    by: by ?? null,
+    why: why ?? null,
+  };
+}

@@ -1,0 +1,340 @@
+/**
+ * What is done to a table of the target when its dataset changes: actions, and the statements that are left of them to run. Nothing is ever dropped: a
+ * column that is gone at the source stays and takes nulls, one that has to make room is renamed.
+ */
+import type { Dataset } from '../../core/event.ts';
+import { formerColumns, type JudgedChange, keyNames, type Shape, type ShapeColumn } from '../../core/shape.ts';
+import { PgError, type PgConnection } from '../../wire/postgres/connection.ts';
+import { quoteIdent, quoteLiteral } from '../../wire/postgres/ident.ts';
+import type { PgRelation } from '../../wire/postgres/row.ts';
+import { textArrayParameter } from './arrays.ts';
+import type { Layout } from './layout.ts';
+
+/** A column of the source, and what it is called in the target's table; null where it is not written there. */
+export interface PlacedColumn extends ShapeColumn {
+  readonly place: string | null;
+}
+
+/** A shape of the source as the target has taken it up. */
+export interface PlacedShape extends Shape {
+  readonly columns: readonly PlacedColumn[];
+  /** Columns that the source has no more, and the target still has. */
+  readonly dropped: readonly PlacedColumn[];
+  /** See `PgRelation.storage`; null where it is not known. */
+  readonly storage: string | null;
+}
+
+export type Action =
+  /** A column that was dropped at the source long ago makes room for one of its name. */
+  | { readonly do: 'aside'; readonly column: string; readonly to: string }
+  | { readonly do: 'rename'; readonly column: string; readonly to: string }
+  | { readonly do: 'retype'; readonly column: string; readonly from: string; readonly type: string }
+  | { readonly do: 'add'; readonly column: string; readonly type: string; readonly filled: string | null }
+  | { readonly do: 'key'; readonly columns: readonly string[] }
+  | { readonly do: 'relax'; readonly column: string };
+
+export interface ChangePlan {
+  readonly actions: readonly Action[];
+  readonly after: PlacedShape;
+  /** Rows that the target has may hold other values at the source by now, of which there are no events. */
+  readonly needsRows: boolean;
+}
+
+/** The shape of a dataset that the target takes as its layout has it. */
+export function placedAsIs(dataset: Dataset, layout: Layout, relation: PgRelation | null): PlacedShape {
+  return {
+    columns: dataset.columns.map(({ name, native, id }, i) => ({ name, native, id: id ?? null, place: layout.names[i] ?? null })),
+    dropped: [],
+    key: keyNames(dataset),
+    storage: relation?.storage ?? null,
+  };
+}
+
+/** Where each of the dataset's columns is at the target; null where it is not written. Of an older shape: what has become of its columns since. */
+export function placesOf(shape: PlacedShape, dataset: Dataset): (string | null)[] {
+  const current = formerColumns(shape, dataset);
+  const dropped = formerColumns({ columns: shape.dropped }, dataset);
+  return dataset.columns.map((_, i) => (current[i] ?? dropped[i] ?? null)?.place ?? null);
+}
+
+export function planChange(
+  before: PlacedShape,
+  judged: readonly JudgedChange[],
+  dataset: Dataset,
+  layout: Layout,
+  relation: PgRelation | null,
+  typeOf: (index: number) => string,
+): ChangePlan {
+  const actions: Action[] = [];
+  const formers = formerColumns(before, dataset);
+  const dropped: PlacedColumn[] = [...before.dropped];
+  const ignored = new Set(judged.flatMap(({ change, policy }) => (policy === 'ignore' ? [change] : [])));
+  const storage = relation?.storage ?? null;
+  /** Whether the source may have written all rows anew, with values that no event told of. */
+  const isRewritten = storage === null || storage !== before.storage;
+  /** What looks like a column that is gone and another one made may be a rename. */
+  const isUnsure = before.columns.some((column) => column.id === null && !formers.includes(column));
+  let needsRows = false;
+  const places = formers.map((former) => former?.place ?? null);
+  for (const { change } of judged) {
+    if (change.kind === 'drop') {
+      const column = before.columns.find(({ name }) => name === change.column);
+      if (column === undefined) continue;
+      dropped.push(column);
+      if (!ignored.has(change) && column.place !== null) actions.push({ do: 'relax', column: column.place });
+    }
+  }
+  const taken = (name: string): number => dropped.findIndex(({ place }) => place === name);
+  const makeRoom = (name: string): void => {
+    const at = taken(name);
+    const old = dropped[at];
+    if (old === undefined) return;
+    const to = freeName(name, [...before.columns, ...dropped]);
+    actions.push({ do: 'aside', column: name, to });
+    dropped[at] = { ...old, place: to };
+  };
+  for (const { change } of judged) {
+    const i = dataset.columns.findIndex(({ name }) => name === change.column);
+    const place = places[i] ?? null;
+    if (ignored.has(change)) continue;
+    // Under a name that was another column's, its rows may have been taken for that one's before the source told them apart.
+    if ((change.kind === 'rename' || change.kind === 'add') && before.columns.some(({ name }) => name === change.column)) needsRows = true;
+    const name = layout.names[i] ?? null;
+    if (change.kind === 'rename' && place !== null && place !== name) {
+      places[i] = name;
+      if (name === null) continue;
+      makeRoom(name);
+      actions.push({ do: 'rename', column: place, to: name });
+    } else if (change.kind === 'type' && place !== null) {
+      actions.push({ do: 'retype', column: places[i] ?? place, from: change.from, type: typeOf(i) });
+      needsRows ||= isRewritten;
+    } else if (change.kind === 'add' && name !== null) {
+      makeRoom(name);
+      const filled = relation?.types[i]?.filled ?? null;
+      actions.push({ do: 'add', column: name, type: typeOf(i), filled });
+      places[i] = name;
+      needsRows ||= filled === null && (isRewritten || isUnsure || dataset.columns[i]?.id === undefined);
+    } else if (change.kind === 'key' && !change.keyless) {
+      actions.push({ do: 'key', columns: dataset.key.map((column) => places[column] ?? dataset.columns[column]?.name ?? '') });
+    }
+  }
+  const rewrites = judged.some(({ change }) => change.kind === 'add' || change.kind === 'type');
+  return {
+    actions: ORDER.flatMap((kind) => actions.filter((action) => action.do === kind)),
+    after: {
+      columns: dataset.columns.map(({ name, native, id }, i) => ({
+        name,
+        native,
+        id: id ?? formers[i]?.id ?? null,
+        place: places[i] ?? null,
+      })),
+      dropped,
+      key: keyNames(dataset),
+      // What was rewritten for another reason (or later than this change) is not forgotten before rows were compared with it.
+      storage: rewrites ? storage : before.storage,
+    },
+    needsRows,
+  };
+}
+
+const ORDER: readonly Action['do'][] = ['aside', 'rename', 'retype', 'add', 'key', 'relax'];
+
+function freeName(name: string, columns: readonly PlacedColumn[]): string {
+  const stem = Buffer.from(name).subarray(0, 52).toString().replace(/�$/, '');
+  for (let n = 1; ; n++) {
+    const free = `${stem}_old${n === 1 ? '' : n}`;
+    if (!columns.some(({ place }) => place === free)) return free;
+  }
+}
+
+interface PresentColumn {
+  readonly type: string;
+  readonly oid: number;
+  readonly notNull: boolean;
+  readonly hasDefault: boolean;
+}
+/** The target's table as it is. */
+interface Present {
+  readonly exists: boolean;
+  readonly columns: Map<string, PresentColumn>;
+  readonly primaryKey: { readonly name: string; readonly columns: readonly string[] } | null;
+  /** Columns of its unique indexes, sorted. */
+  readonly unique: readonly string[];
+  /** The target's own number of types of the source by their names. */
+  readonly types: ReadonlyMap<string, number | null>;
+}
+
+/** How values of a column become those of its new type: by the type's own cast; by their text; or not at all, in a column of its own. */
+export const CASTS = ['cast', 'text', 'anew'] as const;
+export type Cast = (typeof CASTS)[number];
+
+/**
+ * The statements that are left to run, in order; none where the table is as it should be. `needsRows`: a column was there already, and nobody knows
+ * what with.
+ */
+export async function statementsLeft(
+  sql: PgConnection,
+  qualified: string,
+  actions: readonly Action[],
+  how: Cast = 'cast',
+): Promise<{ readonly statements: readonly string[]; readonly needsRows: boolean }> {
+  const present = await presentTable(sql, qualified, actions);
+  // It is made as it should be when the first row comes.
+  if (!present.exists) return { statements: [], needsRows: false };
+  const statements: string[] = [];
+  let needsRows = false;
+  const alter = (what: string): void => {
+    statements.push(`alter table ${qualified} ${what}`);
+  };
+  const { columns } = present;
+  const move = (from: string, to: string): void => {
+    const column = columns.get(from);
+    if (column === undefined) return;
+    columns.delete(from);
+    columns.set(to, column);
+    alter(`rename column ${quoteIdent(from)} to ${quoteIdent(to)}`);
+  };
+  const add = (name: string, type: string, filled: string | null): void => {
+    columns.set(name, { type, oid: 0, notNull: false, hasDefault: filled !== null });
+    alter(`add column ${quoteIdent(name)} ${type}${filled === null ? '' : ` default ${quoteLiteral(filled)}::${type}`}`);
+  };
+  const relax = (name: string): void => {
+    if (columns.get(name)?.notNull === true && present.primaryKey?.columns.includes(name) !== true)
+      alter(`alter column ${quoteIdent(name)} drop not null`);
+  };
+  const renames = actions.filter((action) => action.do === 'rename');
+  for (const action of actions) {
+    switch (action.do) {
+      case 'aside':
+        if (!columns.has(action.to)) move(action.column, action.to);
+        break;
+      case 'rename':
+        break; // All of them at once, below.
+      case 'retype': {
+        const column = columns.get(action.column);
+        // What somebody made otherwise on purpose stays, and takes what can be cast to it.
+        const isOurs = column !== undefined && (present.types.get(action.from) ?? TEXT) === column.oid;
+        if (!isOurs || column.type === action.type) break;
+        if (how === 'anew') {
+          move(action.column, freeColumn(action.column, columns));
+          add(action.column, action.type, null);
+          needsRows = true;
+          break;
+        }
+        const name = quoteIdent(action.column);
+        const unset = how === 'text' && column.hasDefault ? `alter column ${name} drop default, ` : '';
+        alter(`${unset}alter column ${name} type ${action.type} using ${name}${how === 'text' ? '::text' : ''}::${action.type}`);
+        break;
+      }
+      case 'add':
+        if (columns.has(action.column)) needsRows = true;
+        else add(action.column, action.type, action.filled);
+        break;
+      case 'key': {
+        if (present.unique.includes(sorted(action.columns))) break;
+        const drop = present.primaryKey === null ? '' : `drop constraint ${quoteIdent(present.primaryKey.name)}, `;
+        alter(`${drop}add primary key (${action.columns.map(quoteIdent).join(', ')})`);
+        for (const column of present.primaryKey?.columns ?? [])
+          if (!action.columns.includes(column)) alter(`alter column ${quoteIdent(column)} drop not null`);
+        break;
+      }
+      case 'relax':
+        relax(action.column);
+        break;
+    }
+    // Names may be exchanged: what is in the way of another goes by a name of its own.
+    if (action !== renames[0]) continue;
+    let waiting = renames.filter(({ column, to }) => columns.has(column) && column !== to);
+    while (waiting.length > 0) {
+      const free = waiting.find(({ to }) => !columns.has(to));
+      if (free !== undefined) move(free.column, free.to);
+      const rest = waiting.filter((one) => one !== free);
+      const next = rest[0];
+      if (free === undefined && next !== undefined) {
+        if (rest.some(({ column }) => column === next.to)) {
+          const passing = freeColumn(next.to, columns);
+          move(next.to, passing);
+          waiting = rest.map((one) => (one.column === next.to ? { ...one, column: passing } : one));
+          continue;
+        }
+        // A column of that name is there, made by somebody: it is taken, and the old one stays.
+        relax(next.column);
+        needsRows = true;
+        waiting = rest.slice(1);
+        continue;
+      }
+      waiting = rest;
+    }
+  }
+  return { statements, needsRows };
+}
+
+const TEXT = 25;
+const sorted = (names: readonly string[]): string => JSON.stringify(names.toSorted());
+
+function freeColumn(name: string, columns: ReadonlyMap<string, unknown>): string {
+  const stem = Buffer.from(name).subarray(0, 52).toString().replace(/�$/, '');
+  for (let n = 1; ; n++) {
+    const free = `${stem}_old${n === 1 ? '' : n}`;
+    if (!columns.has(free)) return free;
+  }
+}
+
+async function presentTable(sql: PgConnection, qualified: string, actions: readonly Action[]): Promise<Present> {
+  const found = await sql.query('select to_regclass($1)::oid', [qualified]);
+  const oid = found.rows[0]?.[0] ?? null;
+  const natives = actions.flatMap((action) => (action.do === 'retype' ? [action.from] : []));
+  const types = await sql.query('select n, to_regtype(n)::oid from unnest($1::text[]) n', [textArrayParameter(natives)]);
+  const columns = await sql.query(
+    `select attname, format_type(atttypid, atttypmod), atttypid, attnotnull, atthasdef from pg_attribute
+     where attrelid = $1::oid and attnum > 0 and not attisdropped`,
+    [oid ?? '0'],
+  );
+  const keys = await sql.query(
+    `select c.conname, array_to_json(array(select a.attname from unnest((i.indkey::int2[])[0:i.indnkeyatts - 1]) k join pg_attribute a on a.attrelid = i.indrelid and a.attnum = k))
+     from pg_index i left join pg_constraint c on c.conindid = i.indexrelid and c.contype = 'p'
+     where i.indrelid = $1::oid and i.indisunique and i.indisvalid and i.indimmediate and i.indpred is null and i.indexprs is null`,
+    [oid ?? '0'],
+  );
+  const indexes = keys.rows.map(([name, list]) => ({ name: name ?? null, columns: JSON.parse(list ?? '[]') as string[] }));
+  const primary = indexes.find(({ name }) => name !== null);
+  return {
+    exists: oid !== null,
+    columns: new Map(
+      columns.rows.map(([name, type, number, notNull, hasDefault]) => [
+        name ?? '',
+        { type: type ?? '', oid: Number(number), notNull: notNull === 't', hasDefault: hasDefault === 't' },
+      ]),
+    ),
+    primaryKey: primary === undefined || primary.name === null ? null : { name: primary.name, columns: primary.columns },
+    unique: indexes.map((index) => sorted(index.columns)),
+    types: new Map(types.rows.map(([name, number]) => [name ?? '', number === null || number === undefined ? null : Number(number)])),
+  };
+}
+
+/**
+ * Runs what is left of the actions, inside the caller's transaction: each way to cast in turn, until one works. Throws the error of the last. Answers
+ * whether the rows have to be read anew for it.
+ */
+export async function runActions(sql: PgConnection, qualified: string, actions: readonly Action[]): Promise<boolean> {
+  const keyed = actions.some((action) => action.do === 'key');
+  const ways = actions.some((action) => action.do === 'retype') ? CASTS.filter((cast) => cast !== 'anew' || !keyed) : CASTS.slice(0, 1);
+  for (const [i, how] of ways.entries()) {
+    await sql.script('savepoint tidegate_change');
+    try {
+      const { statements, needsRows } = await statementsLeft(sql, qualified, actions, how);
+      for (const statement of statements) await sql.script(statement);
+      await sql.script('release savepoint tidegate_change');
+      return needsRows;
+    } catch (error) {
+      if (!(error instanceof PgError) || i === ways.length - 1 || !isOfTheChange(error)) throw error;
+      await sql.script('rollback to savepoint tidegate_change; release savepoint tidegate_change');
+    }
+  }
+  return false;
+}
+
+/** Whether the target cannot take the change as it is, rather than being busy, away or full. */
+export function isOfTheChange({ code }: PgError): boolean {
+  return /^(0A|22|23|2B|42|44|54|55006|P0)/.test(code);
+}
