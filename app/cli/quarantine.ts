@@ -140,7 +140,7 @@ const discard: Command = {
 
 export const quarantineCommands: readonly Command[] = [list, showItem, release, discard];
 
-function choiceOf(args: Arguments, desks: readonly Desk[]): Promise<ItemChoice> {
+async function choiceOf(args: Arguments, desks: readonly Desk[]): Promise<ItemChoice> {
   const ids = args.positionals.slice(1);
   const filter = await filterOf(args, desks);
   const isFiltered = Object.keys(filter).length > 0;
