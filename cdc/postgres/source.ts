@@ -326,18 +326,18 @@ class SlotSource implements PostgresSource {
   async #prepare(catalog: PgConnection, from: LanePlace | null, signal: AbortSignal): Promise<Prepared> {
     const { publication, snapshot } = this.#options;
     const statusMsMax = await this.#checkServer(catalog, from);
-    const published = await readPublication(catalog, publication);
     const gone = new Set<string>();
     for (const table of this.#tables) {
       const found = await readTable(catalog, table, null);
       // A lane that has a table goes on without it, and without its key: the log may still have its rows, and other tables have theirs.
-      const isFollowed = from !== null && progressOf(from.snapshot, table)?.done !== false && progressOf(from.snapshot, table) !== null;
+      const progress = from === null ? null : progressOf(from.snapshot, table);
+      const isFollowed = progress === undefined || progress?.done === true;
       if (found === null && !isFollowed) throw new PipelineError('SOURCE_TABLE_MISSING', `reading ${table}: there is no such table`);
       if (found === null) {
         gone.add(table);
         continue;
       }
-      if (found.keyNames.length === 0 && !(isFollowed && published?.has(table) === true)) {
+      if (found.keyNames.length === 0 && !isFollowed) {
         const why = found.message.identity === 'n' ? 'its replica identity is nothing' : 'it has no primary key';
         throw new PipelineError('SOURCE_NO_KEY', `reading ${table}: ${why}`);
       }
@@ -345,6 +345,7 @@ class SlotSource implements PostgresSource {
         throw new PipelineError('CONFIG_INVALID', `tables: the changes of ${table} are not in the log, for it is unlogged`);
       this.#estimates.set(table, found.rowsEstimated);
     }
+    const published = await readPublication(catalog, publication);
     const state = await this.#freeSlot(catalog, from, signal);
     if (published === null) {
       if (from !== null)
@@ -372,7 +373,7 @@ class SlotSource implements PostgresSource {
         statusMsMax,
       };
     }
-    const mark = this.#joining(from.snapshot, published);
+    const mark = this.#joining(from.snapshot, published, gone);
     // A place inside a transaction must stay one: what joins waits until the lane is out of it.
     if (from.within !== null)
       return { place: from, mark: null, added: [], isNewSlot: false, isWaitedFor: mark !== null || missing.length > 0, statusMsMax };
@@ -381,19 +382,22 @@ class SlotSource implements PostgresSource {
 
   /**
    * What the lane is to say from now on, where its tables are others than those of its place: null where they are the same. A table that it does
-   * not have is copied, whether or not it is published: what became of it meanwhile was not read.
+   * not have is copied, whether or not it is published: what became of it meanwhile was not read. So is one that has left the publication, which is
+   * another table of that name; one that is gone is still known.
    */
-  #joining(known: SnapshotMark | null, published: ReadonlySet<string> | null): SnapshotMark | null {
+  #joining(known: SnapshotMark | null, published: ReadonlySet<string> | null, gone: ReadonlySet<string>): SnapshotMark | null {
     const copies = this.#options.snapshot.mode === 'initial';
     if (known === null && !copies) return null;
     const tables = this.#tables.flatMap((table) => {
       const progress = progressOf(known, table);
-      if (progress !== null && progress !== undefined) return [progress];
+      const isAnother = copies && published?.has(table) === false && !gone.has(table);
+      if (progress !== null && progress !== undefined) return [isAnother && progress.done ? notBegun(table) : progress];
       // Where the place does not say, what is published has been read.
       if (progress === undefined && published?.has(table) === true) return [{ ...notBegun(table), done: true }];
       return copies ? [notBegun(table)] : [];
     });
-    const isSame = known !== null && tables.length === tableCount(known) && !tables.some(({ table }) => progressOf(known, table) === null);
+    const isSame =
+      known !== null && tables.length === tableCount(known) && tables.every(({ table, done }) => progressOf(known, table)?.done === done);
     return isSame ? null : snapshotMark((known?.seq ?? 0) + 1, tables);
   }
 
