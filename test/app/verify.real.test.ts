@@ -61,10 +61,11 @@ const SOURCE = `
   create table cast_ (id int primary key, i smallint, c char(4), j json, ts timestamp, t text, f real, b boolean, bits bit(4), w text, tag text);
   create table part (n int primary key, v int, secret text);
   create table soft (id int primary key, v text, secret text);
+  create table past (id int primary key, v text);
   do $$ begin
     -- Lists of columns and filters came with PostgreSQL 15.
-    if current_setting('server_version_num')::int < 150000 then execute 'create publication verify for table soft, orders, names, pairs, cast_, part with (publish_via_partition_root = true)';
-    else execute 'create publication verify for table soft, orders, names, pairs, cast_, part (n, v) where (n % 2 = 0) with (publish_via_partition_root = true)'; end if;
+    if current_setting('server_version_num')::int < 150000 then execute 'create publication verify for table soft, past, orders, names, pairs, cast_, part with (publish_via_partition_root = true)';
+    else execute 'create publication verify for table soft, past, orders, names, pairs, cast_, part (n, v) where (n % 2 = 0) with (publish_via_partition_root = true)'; end if;
   end $$;
   insert into orders select n, n % 100, case when n % 7 = 0 then null when n % 7 = 1 then '' else 'note ' || n end from generate_series(1, 4000) n;
   insert into names select case when n % 3 = 0 then upper(md5(n::text)) else md5(n::text) end, n from generate_series(1, 1500) n;
@@ -72,6 +73,7 @@ const SOURCE = `
   insert into cast_ select n, n, 'c' || n, ('{"b":1,  "a":' || n || '}')::json, '2026-01-01'::timestamp + n * interval '1.234567 s', '00' || n, n / 3.0, n % 2 = 0, B'1010', 'w' || n || ' ', 'tag' from generate_series(1, 20) n;
   insert into part select n, n, 'secret' from generate_series(2, 100, case when current_setting('server_version_num')::int < 150000 then 2 else 1 end) n;
   insert into soft select n, 'v' || n, 'secret' from generate_series(1, 100) n;
+  insert into past select n, 'v' || n from generate_series(1, 100) n;
   analyze;`;
 
 /** Types of its own, as somebody who made the tables before may have chosen them. */
@@ -93,9 +95,12 @@ beforeAll(async () => {
   lake = await PgConnection.connect({ url: target.url });
   await sql.script(SOURCE);
   await lake.script(TARGET);
-  const tables = ['orders', 'names', 'pairs', 'cast_', 'part', 'soft'].map((name) => `public.${name}`);
+  const tables = ['orders', 'names', 'pairs', 'cast_', 'part', 'soft', 'past'].map((name) => `public.${name}`);
   const layout = { schema: 'Kept', table: 'it all', columns: ['id', 'v'], rename: { v: 'Value' }, softDelete: { at: 'gone' } };
-  const layouts = [{ dataset: 'shop.public.soft', ...layout, write: { operation: 'op' } }];
+  const layouts = [
+    { dataset: 'shop.public.soft', ...layout, write: { operation: 'op' } },
+    { dataset: 'shop.public.past', history: { from: 'since', to: 'until' } },
+  ];
   config = configFolder(
     {
       sources: { shop: { kind: 'postgres', url: source.url, slot: source.name, publication: 'verify', tables } },
@@ -164,6 +169,7 @@ test('what was copied is equal, whatever the types of the target, the filter of 
     ['shop.public.cast_', 'verified', 20, ['tag']],
     ['shop.public.part', 'verified', 50, []],
     ['shop.public.soft', 'verified', 100, ['secret']],
+    ['shop.public.past', 'verified', 100, []],
   ]);
   expect(table('orders').differences).toEqual([]);
   expect(fromLsn(result.pipelines[0].through) > '0'.repeat(16)).toBe(true);
@@ -188,6 +194,21 @@ test('a table of another layout is held against its source by what it has of it,
     update "Kept"."it all" set gone = now() where id = 12;
     update "Kept"."it all" set gone = null where id in (1, 11);
     update "Kept"."it all" set "Value" = 'v3' where id = 3`);
+});
+
+test('of a table that keeps every version of a row, the open ones are held against the source, and repaired', async () => {
+  await sql.script(`update past set v = 'new' where id <= 10; delete from past where id = 20; update past set id = 200 where id = 30`);
+  await arrived();
+  const equal = await verify('--dataset', 'shop.public.past');
+  expect([equal.code, equal.table('past').rows, equal.table('past').differences]).toEqual([0, 99, []]);
+  await lake.script(`
+    update shop.past set v = 'other' where id = 1 and until is null;
+    update shop.past set until = now() where id = 2 and until is null;
+    insert into shop.past (id, v, since) values (500, 'surplus', now())`);
+  const { code, table } = await verify('--dataset', 'shop.public.past');
+  expect([code, shown(table('past'))]).toEqual([1, ['lost changed 1 (v)', 'lost missing 2', 'surplus surplus 500']]);
+  const mended = await verify('--dataset', 'shop.public.past', '--repair');
+  expect([mended.code, mended.table('past').repaired]).toEqual([0, 3]);
 });
 
 test('each difference is found, and told by its reason', async () => {
@@ -267,7 +288,7 @@ test('each difference is found, and told by its reason', async () => {
 test('the running pipeline brings them again when it is asked to, and what is explained stays as it is', async () => {
   const { code, result, table } = await verify('--repair', '--rate', '100000');
   expect([code, result.equal]).toEqual([0, true]);
-  expect(result.pipelines[0].tables.map(({ repaired }) => repaired)).toEqual([8, 4, 2, 2, 1, 0]);
+  expect(result.pipelines[0].tables.map(({ repaired }) => repaired)).toEqual([8, 4, 2, 2, 1, 0, 0]);
   const explained = { held: 2, discarded: 2, superseded: 1, dropped: 2, partial: 0, lost: 0, surplus: 0, undecided: 0 };
   expect(table('orders').counts).toEqual(explained);
   const again = await verify();
