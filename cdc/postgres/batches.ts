@@ -16,6 +16,13 @@ export interface BatchLimits {
   readonly ageMs: number;
 }
 
+/**
+ * While the log flows, a batch waits this long for so many events: a small one costs the target nearly as much as a large one, and whoever is behind by
+ * more than a read has no use for the millisecond.
+ */
+const FLOW_MS = 3;
+const FLOW_ROWS = 2000;
+
 export class BatchQueue {
   readonly #lane: LaneId;
   readonly #limits: BatchLimits;
@@ -33,6 +40,9 @@ export class BatchQueue {
   #openFromBytes = 0;
   #emitted: Position | null;
   #emittedAtMs: number;
+  #flows = false;
+  /** Whoever waits to take a batch waits for a moment, and not until it is woken. */
+  #isTimed = false;
   #wakeTaker: (() => void) | null = null;
   #wakeReader: (() => void) | null = null;
   #failure: { readonly error: unknown } | null = null;
@@ -134,9 +144,10 @@ export class BatchQueue {
     this.#snapshot = mark;
   }
 
-  /** To be called when no more can be read at once: whoever waits takes what there is. */
-  pause(): void {
-    this.#wake();
+  /** To be called when no more can be read at once: whoever waits takes what there is. `flows`: a moment later there will be more. */
+  pause(flows = false): void {
+    this.#flows = flows;
+    if (!flows || !this.#isTimed || this.#openFrom >= FLOW_ROWS) this.#wake();
   }
 
   /** Resolves when another batch may be filled. */
@@ -170,7 +181,8 @@ export class BatchQueue {
         return first;
       }
       if (this.#openFrom > 0) {
-        const wait = this.#limits.ageMs - (this.#clock.monotonic() - this.#firstAtMs);
+        const patience = this.#flows && this.#openFrom < FLOW_ROWS ? Math.max(FLOW_MS, this.#limits.ageMs) : this.#limits.ageMs;
+        const wait = patience - (this.#clock.monotonic() - this.#firstAtMs);
         if (wait <= 0) {
           this.#closeComplete();
           continue;
@@ -183,12 +195,13 @@ export class BatchQueue {
   }
 
   async #woken(atMostMs: number | null): Promise<void> {
-    const timer = new AbortController();
+    const timer = atMostMs === null ? null : new AbortController();
+    this.#isTimed = timer !== null;
     await new Promise<void>((resolve) => {
       this.#wakeTaker = resolve;
-      if (atMostMs !== null) void this.#clock.sleep(atMostMs, timer.signal).then(resolve); // Never rejects.
+      if (atMostMs !== null) void this.#clock.sleep(atMostMs, timer?.signal).then(resolve); // Never rejects.
     });
-    timer.abort();
+    timer?.abort(null); // With a reason, or one would be made each time.
     this.#wakeTaker = null;
   }
 

@@ -220,8 +220,8 @@ export class SlotStream implements CopyBothHandler {
     }
   }
 
-  drained(): void {
-    if (!this.#blocked) this.#queue.pause();
+  drained(flows: boolean): void {
+    if (!this.#blocked) this.#queue.pause(flows);
     this.#flow();
   }
 

@@ -49,8 +49,8 @@ export interface PgResult {
 /** Takes CopyData payloads of a replication stream: `bytes[from, to)` is one, valid only during the call. */
 export interface CopyBothHandler {
   message(bytes: Buffer, from: number, to: number): void;
-  /** Everything that has arrived so far was handed over. */
-  drained(): void;
+  /** Everything that has arrived so far was handed over. `flows`: it was much, and there may be more in a moment. */
+  drained(flows: boolean): void;
 }
 
 /** A replication stream. `pause` stops reading from the socket, so that the server waits. */
@@ -458,8 +458,9 @@ export class PgConnection implements AsyncDisposable {
       this.#partialLength = bytes.length - at;
     }
     if (this.#copyBoth === null) return;
-    this.#copyBoth.drained();
-    if (chunk.length > READ_SMALL && chunk.length < READ_FULL && this.#gather === null && !this.#held) {
+    const flows = chunk.length > READ_SMALL;
+    this.#copyBoth.drained(flows);
+    if (flows && chunk.length < READ_FULL && this.#gather === null && !this.#held) {
       this.#socket.pause();
       this.#gather = setTimeout(() => {
         this.#gather = null;

@@ -1,0 +1,46 @@
+/** `npm run bench -- <name> [--quick] [--json]`: benchmarks against the alternatives, side by side in one run. */
+import { parseArgs } from 'node:util';
+import { benchPostgres, SIDES } from './zz-postgres.ts';
+
+const HELP = `npm run bench -- postgres|quality|scoring [--quick] [--json] [--rows N] [--runs N] [--only TEXT] [--sides 'A|B']
+
+  postgres   Tidegate beside PostgreSQL's own CREATE SUBSCRIPTION, on the same WAL between the same two servers.
+  quality    Ten row checks beside a loop by hand and ajv.
+  scoring    What scoring a row costs, from encoded cells and from decoded values.
+  --quick    Fewer rows and runs: minutes instead of half an hour.
+  --rows N   Rows a run.   --runs N   Runs of each side; the median counts.
+  --only T   Only the cells whose name contains T ("insert tx10", "sync on", "latency").
+  --sides S  Only these sides, of: ${SIDES.join(' | ')} (separated by |).
+  --json     One JSON document on stdout; progress goes to stderr.
+`;
+
+const { values, positionals } = parseArgs({
+  allowPositionals: true,
+  options: {
+    quick: { type: 'boolean', default: false },
+    json: { type: 'boolean', default: false },
+    rows: { type: 'string' },
+    runs: { type: 'string' },
+    only: { type: 'string' },
+    sides: { type: 'string' },
+    help: { type: 'boolean', default: false },
+  },
+});
+
+if (positionals[0] === 'quality') {
+  await import('./quality.ts');
+} else if (positionals[0] === 'scoring') {
+  await import('./scoring.ts');
+} else if (values.help || positionals[0] !== 'postgres') {
+  process.stderr.write(HELP);
+  process.exitCode = values.help ? 0 : 2;
+} else {
+  await benchPostgres({
+    rows: Number(values.rows ?? (values.quick ? 100_000 : 300_000)),
+    runs: Number(values.runs ?? (values.quick ? 3 : 5)),
+    only: values.only ?? '',
+    sides: values.sides?.split('|') ?? SIDES,
+    json: values.json,
+    quick: values.quick,
+  });
+}
