@@ -320,7 +320,9 @@ class Bench {
     return {
       start: async () => {
         const script = fileURLToPath(new URL('./tidegate-child.ts', import.meta.url));
-        const started = spawn(process.execPath, ["--cpu-prof","--cpu-prof-dir=/tmp/prof", script, JSON.stringify(task)], { stdio: ['ignore', 'ignore', 'inherit'] });
+        const started = spawn(process.execPath, ['--cpu-prof', '--cpu-prof-dir=/tmp/prof', script, JSON.stringify(task)], {
+          stdio: ['ignore', 'ignore', 'inherit'],
+        });
         child = started;
         return Promise.resolve(started);
       },
