@@ -79,6 +79,8 @@ export interface HeldAgainstTables {
   readonly datasets: readonly Dataset[];
   /** What keeps a rule from being used at all: a column that is not there, a check that is not for its type. */
   readonly refused: readonly Problem[];
+  /** The datasets that those are of. */
+  readonly refusedOf: ReadonlyMap<Problem, DatasetName>;
   /** What is odd, and what the table has become that its contract halts at. */
   readonly noted: readonly Problem[];
 }
@@ -93,15 +95,19 @@ export async function heldAgainstTables(
   const { source } = partsOf(config, pipeline);
   const datasets: Dataset[] = [];
   const [refused, noted]: [Problem[], Problem[]] = [[], []];
+  const refusedOf = new Map<Problem, DatasetName>();
   for (const { dataset, oldRows } of await describeTables(source.url.reveal(), source.tables, pipeline.source, signal)) {
     if (dataset === null) continue;
     datasets.push(dataset);
     const rules = files.get(dataset.name);
     const compiled = rules === undefined ? [] : compileContract(rules.contract, dataset, { oldRows });
     if ('warnings' in compiled) noted.push(...compiled.warnings);
-    else refused.push(...compiled);
+    else {
+      refused.push(...compiled);
+      for (const problem of compiled) refusedOf.set(problem, dataset.name);
+    }
   }
-  return { datasets, refused, noted };
+  return { datasets, refused, refusedOf, noted };
 }
 
 function findFiles(folder: string, pipeline: PipelineConfig, place: string, problems: Problem[]): readonly string[] {

@@ -8,10 +8,11 @@ import type { Problem } from '../core/problems.ts';
 import { ModelRegistry } from '../inference/models/registry.ts';
 import { Scorer } from '../inference/scorer/supervisor.ts';
 import { type AlertSender, webhookSender } from '../ops/alerts/webhook.ts';
-import type { Decided } from '../sync/postgres/schema-desk.ts';
+import { type Decided, followedDatasets } from '../sync/postgres/schema-desk.ts';
 import { Metrics } from '../ops/metrics.ts';
 import { endpointOf, type LoadedConfig } from './config.ts';
 import type { PipelineConfig } from './config-schema.ts';
+import { sinkOptions } from './connect.ts';
 import type { Desk } from './desk.ts';
 import type { ItemChoice, ItemFilter, Operations } from './http/operations.ts';
 import { createHttpServer } from './http/server.ts';
@@ -51,16 +52,25 @@ export class ConfigProblems extends Error {
 /** How long a source is given to say what its tables look like before anything is started. */
 const TABLES_MS = 3000;
 
-/** Rules that can never be used on their tables. A source that is away is no reason not to start: its lane backs off until it is there. */
+/**
+ * Rules that can never be used on their tables. A source that is away is no reason not to start: its lane backs off until it is there. Nor is a table
+ * that has changed since the target follows it: what its rules cannot read is held, and the other tables go on.
+ */
 async function unusableRules(
   loaded: LoadedConfig,
-  pipelines: readonly { readonly pipeline: PipelineConfig; readonly files: RuleFiles['files'] }[],
+  pipelines: readonly { readonly name: string; readonly pipeline: PipelineConfig; readonly files: RuleFiles['files'] }[],
 ): Promise<readonly Problem[]> {
   const signal = AbortSignal.timeout(TABLES_MS);
   const found = await Promise.all(
-    pipelines.map(async ({ pipeline, files }) => {
+    pipelines.map(async ({ name, pipeline, files }) => {
       try {
-        return (await heldAgainstTables(loaded, pipeline, files, signal)).refused;
+        const { refused, refusedOf } = await heldAgainstTables(loaded, pipeline, files, signal);
+        if (refused.length === 0) return [];
+        const followed = await followedDatasets(sinkOptions(loaded.config, name, pipeline, files, systemClock));
+        return refused.map((problem): Problem => {
+          const dataset = refusedOf.get(problem);
+          return dataset !== undefined && followed.has(dataset) ? { ...problem, severity: 'warning' } : problem;
+        });
       } catch (error) {
         if (error instanceof PipelineError && error.after !== 'bug') return [];
         throw error;

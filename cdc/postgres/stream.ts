@@ -75,6 +75,7 @@ const TICK_MS = 250;
 /** Requests for rows that wait; beyond them who asks has to ask again. */
 const REQUESTS_MAX = 100;
 const SEEN_MANY = 10_000;
+const SEEN_ROUNDS = 200;
 /** An event's objects beside its bytes: cells, row, event. */
 const EVENT_OVERHEAD_BYTES = 240;
 
@@ -360,12 +361,26 @@ export class SlotStream implements CopyBothHandler {
 
   async #describe(message: RelationMessage, table: string): Promise<void> {
     const { catalog, datasets, publication } = this.#parts;
+    const xid = this.#inTransaction ? this.#decoder.xid : null;
+    if (xid !== null) await this.#untilSeen(xid);
     const present = await readTable(catalog, table, publication);
-    const relation = await datasets.relationOf(catalog, table, message, present, this.#inTransaction ? this.#decoder.xid : null);
+    const relation = await datasets.relationOf(catalog, table, message, present, xid);
     // No batch has two shapes of one table: the target changes its own between two.
     if ((this.#shapes.get(table) ?? relation.dataset) !== relation.dataset && this.#within === null) this.#queue.cut(this.#decoder.changes);
     this.#shapes.set(table, relation.dataset);
     this.#decoder.follow(message.oid, { table, relation });
+  }
+
+  /**
+   * A commit is in the log a moment before others see it: what it did to the table is not in the catalog yet. Where that takes longer (it waits for a
+   * standby), the catalog is of the past, and says less for sure.
+   */
+  async #untilSeen(xid: number): Promise<void> {
+    for (let round = 0; round < SEEN_ROUNDS && !this.#stopped.signal.aborted; round++) {
+      const found = await this.#parts.catalog.query('select pg_catalog.pg_current_snapshot()::text');
+      if (visibility(found.rows[0]?.[0] ?? '')(xid)) return;
+      await this.#parts.clock.sleep(5, this.#stopped.signal);
+    }
   }
 
   /**

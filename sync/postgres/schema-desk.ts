@@ -1,13 +1,14 @@
 /** The changes of a pipeline's tables as people see and decide them, over the connection beside the lanes'. */
 import { PipelineError } from '../../core/errors.ts';
 import type { DatasetName } from '../../core/event.ts';
-import { PgError, type PgConnection } from '../../wire/postgres/connection.ts';
+import { PgConnection, PgError } from '../../wire/postgres/connection.ts';
 import { quoteQualified } from '../../wire/postgres/ident.ts';
 import { targetFailure } from './failures.ts';
 import { TURN_SQL } from './held-keys.ts';
 import type { Layouts } from './layout.ts';
 import { type Action, isOfTheChange, type PlacedShape, runActions, statementsLeft } from './schema-plan.ts';
 import { keepShape } from './schemas.ts';
+import type { PostgresSinkOptions } from './sink.ts';
 import type { Turns } from './turns.ts';
 
 export type ChangeStatus = 'held' | 'rejected' | 'approved' | 'accepted';
@@ -219,6 +220,23 @@ export class SchemaDesk {
         throw error;
       }
     });
+  }
+}
+
+/** The datasets whose tables a pipeline follows at the target. Changes nothing; throws TARGET_* errors. */
+export async function followedDatasets({
+  url,
+  name,
+  pipeline,
+}: Pick<PostgresSinkOptions, 'url' | 'name' | 'pipeline'>): Promise<ReadonlySet<DatasetName>> {
+  try {
+    await using sql = await PgConnection.connect({ url, applicationName: `tidegate ${pipeline}`, connectTimeoutMs: 3000 });
+    const known = await sql.query("select to_regclass('tidegate.schemas')");
+    if ((known.rows[0]?.[0] ?? null) === null) return new Set();
+    const { rows } = await sql.query('select dataset from tidegate.schemas where pipeline = $1', [pipeline]);
+    return new Set(rows.map(([dataset]) => (dataset ?? '') as DatasetName)); // Written by us from a dataset's name.
+  } catch (error) {
+    throw targetFailure(error, `looking at ${name}`);
   }
 }
 

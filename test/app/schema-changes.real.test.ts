@@ -1,4 +1,5 @@
 /** Tables that change while the service runs: every kind of change, with traffic before, during and after it, and the target compared with the source. */
+import { spawn } from 'node:child_process';
 import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, inject, test } from 'vitest';
@@ -10,6 +11,8 @@ import { cli } from './cli.ts';
 import { ask, configFolder, startService, type TestConfig } from './services.ts';
 
 const SEED = Number(process.env['SCHEMA_SEED'] ?? 1);
+
+const MAIN = join(import.meta.dirname, '../../app/cli/main.ts');
 
 /** What is done to a table of each name, in one transaction or in several: `t` stands for it. */
 const CHANGES: Readonly<Record<string, readonly string[]>> = {
@@ -183,6 +186,7 @@ columns:
     'p_quarantine',
     'p_gone',
     'p_nokey',
+    'p_kill',
   ];
   const POLICIES: Readonly<Record<string, string>> = { p_ignore: 'ignore', p_quarantine: 'quarantine', p_nokey: 'accept' };
   const own: { config?: TestConfig; running?: Awaited<ReturnType<typeof startService>> } = {};
@@ -282,8 +286,10 @@ columns:
     expect([approved.code, approved.json]).toMatchObject([0, { kind: 'approved', changes: [held.id] }]);
     await sql.script(write());
     if (table === 'p_drop') {
-      // A rule that read the column is asked again, and has to be mended.
+      // A rule that read the column is asked again, and has to be mended; nothing else waits for that.
       expect(shown.json).toMatchObject({ rules: ['sane'] });
+      await restart();
+      await flows();
       await restart({ p_drop: RULES('p_drop', 'hold') });
       expect((await cli('quarantine', 'release', own.config?.file ?? '', '--dataset', 'shop.public.p_drop')).code).toBe(0);
     }
@@ -318,6 +324,33 @@ columns:
     expect([status, json]).toMatchObject([200, { changes: [first.id, expect.any(String) as unknown, last?.id] }]);
     await equal('p_reject');
   });
+
+  test('kill -9 before, while and after a change is met: it is parked all the same, and nothing is lost', async () => {
+    await own.running?.[Symbol.asyncDispose]();
+    const random = new Random(SEED);
+    const isParked = async (): Promise<boolean> =>
+      (await lake.query("select 1 from tidegate.schema_changes where dataset = 'shop.public.p_kill' and status = 'held'")).rows.length > 0;
+    const heldRows = async (): Promise<number> =>
+      Number((await lake.query("select count(*) from tidegate.quarantine where dataset = 'shop.public.p_kill'")).rows[0]?.[0]);
+    for (let round = 0; round < 3; round++) {
+      const child = spawn(process.execPath, [MAIN, 'run', own.config?.file ?? ''], { stdio: 'ignore' });
+      const ended = new Promise((resolve) => child.once('exit', resolve));
+      const before = await heldRows();
+      for (let n = 0; n < 5; n++) await sql.script(traffic(random, 'p_kill', 6));
+      if (round === 0) await sql.script('alter table p_kill rename a to aa');
+      for (let n = 0; n < 5; n++) await sql.script(traffic(random, 'p_kill', 6));
+      await eventually(async () => (await isParked()) && (await heldRows()) > before, 'p_kill is parked', 30_000);
+      child.kill('SIGKILL');
+      await ended;
+    }
+    await restart();
+    const { id } = await parked('p_kill');
+    expect((await cli('schema', 'approve', own.config?.file ?? '', id)).code).toBe(0);
+    await equal('p_kill');
+    await flows();
+    const ledger = 'select events = upserts + deletes + truncates + stale + folded + held + dropped from tidegate.lanes';
+    expect((await lake.query(ledger)).rows.every(([closed]) => closed === 't')).toBe(true);
+  }, 60_000);
 
   test('ignored: rows pass, and the table of the target stays as it is', async () => {
     await sql.script(
