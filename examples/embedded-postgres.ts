@@ -62,6 +62,8 @@ interface ServerUser {
 
 /** Programs of the server's get a session of their own: Ctrl-C at a terminal reaches us alone, who then end them in order. */
 const DETACHED = { detached: true };
+/** How long killed processes may take to be gone. */
+const GONE_MS = 5000;
 
 async function startIn(
   root: string,
@@ -73,9 +75,13 @@ async function startIn(
   const env = { PATH: process.env['PATH'] ?? '', LC_ALL: 'C.UTF-8', TZ: 'UTC' };
   const identity = ids ?? {};
   let child: ChildProcess | null = null;
-  const killNow = (): void => {
-    if (child?.pid === undefined || child.exitCode !== null || child.signalCode !== null) return;
-    for (const pid of [...childrenOf(child.pid), child.pid]) signal(pid, 'SIGKILL');
+  /** Answers the processes that it killed. */
+  const killNow = (): readonly number[] => {
+    if (child?.pid === undefined || child.exitCode !== null || child.signalCode !== null) return [];
+    signal(child.pid, 'SIGSTOP'); // So that it starts no more while we look which it has.
+    const pids = [...childrenOf(child.pid), child.pid];
+    for (const pid of pids) signal(pid, 'SIGKILL');
+    return pids;
   };
   const leave = (): void => {
     killNow();
@@ -128,8 +134,11 @@ async function startIn(
     });
   };
   const kill = async (): Promise<void> => {
-    killNow();
+    const pids = killNow();
     await exited;
+    // The last of them holds the shared memory, and the next start fails.
+    const deadline = performance.now() + GONE_MS;
+    while (pids.some(isThere) && performance.now() < deadline) await new Promise((resolve) => setTimeout(resolve, 5));
     // What a reboot would have cleared: the lock file names a process that is gone.
     rmSync(join(folder, 'postmaster.pid'), { force: true });
   };
@@ -247,6 +256,15 @@ function childrenOf(pid: number): number[] {
       .filter((child) => child > 0);
   } catch {
     return [];
+  }
+}
+
+function isThere(pid: number): boolean {
+  try {
+    process.kill(pid, 0);
+    return true;
+  } catch {
+    return false;
   }
 }
 
