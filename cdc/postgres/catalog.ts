@@ -17,6 +17,8 @@ export const SESSION: Readonly<Record<string, string>> = {
   default_transaction_read_only: 'off',
   // The log has every row: a snapshot from which a policy hides some fails, and does not leave them out.
   row_security: 'off',
+  // What we write into the log are marks: a standby that hangs is no reason to wait.
+  synchronous_commit: 'local',
   jit: 'off',
 };
 
@@ -58,16 +60,14 @@ export async function readTable(connection: PgConnection, table: string, publica
   const row = found.rows[0];
   if (row === undefined) return null;
   const [oid = '0', identity, tuples, kind, persistence, comment] = row;
-  const published = await publishedColumns(connection, schema, name, publication);
+  const published = await publishedColumns(connection, oid ?? '0', publication);
   const columns = await connection.query(
-    `select a.attname, a.atttypid, a.atttypmod, pg_catalog.col_description(a.attrelid, a.attnum), a.attgenerated
+    `select a.attname, a.atttypid, a.atttypmod, pg_catalog.col_description(a.attrelid, a.attnum), a.attgenerated, a.attnum
        from pg_catalog.pg_attribute a where a.attrelid = $1::pg_catalog.oid and a.attnum > 0 and not a.attisdropped order by a.attnum`,
     [oid],
   );
-  // A publication may have generated columns since PostgreSQL 18. Before, they are listed there and never sent.
-  const kept = columns.rows.filter(
-    ([column, , , , generated]) =>
-      published.columns?.has(column ?? '') !== false && (generated === '' || (published.columns !== null && versionOf(connection) >= 18)),
+  const kept = columns.rows.filter(([, , , , generated, number]) =>
+    published.columns === null ? generated === '' || (published.generated && generated === 's') : published.columns.has(number ?? ''),
   );
   const keyNames = await readKey(connection, Number(oid), identityOf(identity));
   return {
@@ -102,20 +102,28 @@ function identityOf(text: string | null | undefined): RelationMessage['identity'
   return text === 'n' || text === 'f' || text === 'i' ? text : 'd';
 }
 
-/** Column lists and row filters exist since PostgreSQL 15; before, a publication has every column and row. */
+/**
+ * What of a table a publication has: `columns` are their numbers, or null for all that are not generated (and those too, where they are stored
+ * and `generated` says so: PostgreSQL 18). Column lists and row filters exist since PostgreSQL 15; before, a publication has every column and row.
+ * Not asked of the view pg_publication_tables, which locks all tables of the publication: beside the lock that a chunk holds, that may be one too
+ * many for a transaction at work on two of them.
+ */
 async function publishedColumns(
   connection: PgConnection,
-  schema: string,
-  name: string,
+  oid: string,
   publication: string | null,
-): Promise<{ columns: ReadonlySet<string> | null; rowFilter: string | null }> {
-  if (publication === null || versionOf(connection) < 15) return { columns: null, rowFilter: null };
+): Promise<{ readonly columns: ReadonlySet<string> | null; readonly generated: boolean; readonly rowFilter: string | null }> {
+  const version = versionOf(connection);
+  if (publication === null || version < 15) return { columns: null, generated: false, rowFilter: null };
   const found = await connection.query(
-    `select pg_catalog.array_to_json(attnames), rowfilter from pg_catalog.pg_publication_tables where pubname = $1 and schemaname = $2 and tablename = $3`,
-    [publication, schema, name],
+    `select pg_catalog.array_to_json(r.prattrs::int2[]), pg_catalog.pg_get_expr(r.prqual, r.prrelid), ${version < 18 ? 'false' : "p.pubgencols = 's'"}
+       from pg_catalog.pg_publication p left join pg_catalog.pg_publication_rel r on r.prpubid = p.oid and r.prrelid = $2::pg_catalog.oid
+      where p.pubname = $1`,
+    [publication, oid],
   );
-  const [names, rowFilter] = found.rows[0] ?? [null, null];
-  return { columns: typeof names === 'string' ? new Set(JSON.parse(names) as string[]) : null, rowFilter: rowFilter ?? null };
+  const [numbers, rowFilter = null, generated] = found.rows[0] ?? [];
+  const columns = typeof numbers === 'string' ? new Set((JSON.parse(numbers) as number[]).map(String)) : null;
+  return { columns, generated: generated === 't', rowFilter };
 }
 
 /**

@@ -19,7 +19,7 @@ import { type PgConnection, PgError } from '../../wire/postgres/connection.ts';
 import { quoteIdent, quoteLiteral, quoteQualified } from '../../wire/postgres/ident.ts';
 import { Format, FrontendWriter } from '../../wire/postgres/messages.ts';
 import { type PgRelation, PgRow } from '../../wire/postgres/row.ts';
-import { CELL_NULL } from '../../core/event.ts';
+import { CELL_NULL, CELL_UNCHANGED } from '../../core/event.ts';
 import { type CatalogTable, type Datasets, readTable, splitTable } from './catalog.ts';
 import type { TableProgress } from './lane-position.ts';
 import { Settling } from './settle.ts';
@@ -64,6 +64,8 @@ export class SnapshotReader {
   #generation = 0;
   #number = 0;
   readonly #stopping = new AbortController();
+  /** Whether the server was ever asked to stop a statement. */
+  #cancelled = false;
   #wake: () => void = () => {};
   /** Rows of the next chunk: few at first, then as many as fit the bytes. */
   #rows = 500;
@@ -129,9 +131,11 @@ export class SnapshotReader {
       reading.catch(() => {}); // Awaited just below, and by whoever meets the high mark.
       this.#chunks.set(id, { table: next.table, chunk: reading });
       const chunk = await reading;
-      if (generation !== this.#generation) continue;
-      await this.#pace(chunk.rows.length);
-      if (generation !== this.#generation) continue;
+      if (generation === this.#generation) await this.#pace(chunk.rows.length);
+      if (generation !== this.#generation) {
+        await this.#parts.clock.sleep(20, this.#stopping.signal); // What made the chunk worthless may still be under way.
+        continue;
+      }
       const lastRow = chunk.rows.at(-1);
       const last = lastRow === undefined ? next.last : keyTexts(lastRow);
       this.#todo = this.#todo.map((table) => (table === next ? { ...table, last, done: chunk.complete } : table));
@@ -174,6 +178,18 @@ export class SnapshotReader {
   }
 
   async #read(connection: PgConnection, progress: TableProgress, id: string): Promise<Chunk> {
+    for (;;) {
+      try {
+        return await this.#readOnce(connection, progress, id);
+      } catch (error) {
+        // Behind a proxy, what was to stop the COPY may come when another statement runs. Then the chunk is read again, by now with as many rows as fit.
+        if (!this.#cancelled || !isCancelled(error)) throw error;
+        await connection.script('rollback');
+      }
+    }
+  }
+
+  async #readOnce(connection: PgConnection, progress: TableProgress, id: string): Promise<Chunk> {
     const { prefix, datasets, publication, chunkBytes } = this.#parts;
     const mark = (which: string) =>
       `select pg_catalog.pg_logical_emit_message(true, ${quoteLiteral(prefix)}, ${quoteLiteral(`${which} ${id}`)})`;
@@ -189,38 +205,38 @@ export class SnapshotReader {
     const path = operatorPath(relation);
     if (path !== null) await connection.script(`set local search_path = ${path}`);
     const limit = Math.min(this.#parts.chunkRows, this.#rows);
-    const reader = await readChunk(connection, chunkSql(present, relation, progress.last, limit), new CopyReader(relation, chunkBytes));
-    await connection.script(`${mark('high')}; commit`);
+    const reader = new CopyReader(relation, chunkBytes);
+    await this.#copy(connection, chunkSql(present, relation, progress.last, limit), reader);
     const { rows, bytes, cut } = reader;
     this.#rows = nextRows(limit, rows.length, bytes, chunkBytes);
+    await connection.script(`${mark('high')}; commit`);
     return { table: progress.table, relation, rows, complete: !cut && rows.length < limit, snapshot };
   }
-}
 
-/**
- * Reads a COPY until there are enough bytes. Then the server is asked to stop: the rows that the limit still allows may be large ones. The
- * transaction goes on, with its snapshot and its lock.
- */
-async function readChunk(connection: PgConnection, sql: string, reader: CopyReader): Promise<CopyReader> {
-  await connection.script('savepoint chunk');
-  let cancelling: Promise<void> | null = null;
-  try {
-    for await (const bytes of connection.copyOut(sql)) {
-      reader.push(bytes);
-      // Should this fail, the rest of the rows comes, and is left.
-      if (reader.cut) cancelling ??= connection.cancel().catch(() => {});
+  /**
+   * Reads a COPY until there are enough bytes. Then the server is asked to stop: the rows that the limit still allows may be large ones. The
+   * transaction goes on, with its snapshot and its lock.
+   */
+  async #copy(connection: PgConnection, sql: string, reader: CopyReader): Promise<void> {
+    await connection.script('savepoint chunk');
+    let cancelling: Promise<void> | null = null;
+    try {
+      for await (const bytes of connection.copyOut(sql)) {
+        reader.push(bytes);
+        if (!reader.cut || cancelling !== null) continue;
+        this.#cancelled = true;
+        cancelling = connection.cancel().catch(() => {}); // Should this fail, the rest of the rows comes, and is left.
+      }
+    } catch (error) {
+      if (!reader.cut || !isCancelled(error)) throw error;
     }
-  } catch (error) {
-    if (!(error instanceof PgError) || error.code !== QUERY_CANCELED || !reader.cut) throw error;
-  }
-  if (cancelling !== null) {
-    await cancelling; // What comes too late finds the server waiting for us, who ignores it.
+    if (cancelling === null) return;
+    await cancelling;
     await connection.script('rollback to savepoint chunk');
   }
-  return reader;
 }
 
-const QUERY_CANCELED = '57014';
+const isCancelled = (error: unknown): boolean => error instanceof PgError && error.code === '57014';
 
 /** Grows fast while rows prove small, shrinks at once when they don't: so a chunk cut for its bytes is an exception. */
 function nextRows(limit: number, rows: number, bytes: number, chunkBytes: number): number {
@@ -258,28 +274,32 @@ function chunkSql(table: CatalogTable, relation: PgRelation, last: readonly stri
 }
 
 /**
- * The row that has the key of `row`, as it is now: null where there is none any more, `reshaped` where the table has changed its shape since, so
- * that its cells can't stand in for the row's own.
+ * The cells that `row` lacks, of the row that has its key now: null where there is none any more, `reshaped` where the table does not have such
+ * columns any more. Cells that `row` has are null.
  */
 export async function readRow(
   connection: PgConnection,
-  datasets: Datasets,
   publication: string,
   table: string,
   row: PgRow,
 ): Promise<PgRow | null | 'reshaped'> {
   const { schema, name } = splitTable(table);
   const { relation } = row;
+  const { columns, key } = relation.dataset;
   try {
     await connection.script(`begin isolation level repeatable read; lock table ${quoteQualified(schema, name)} in access share mode`);
     const present = await readTable(connection, table, publication);
     if (present === null) return null;
-    if ((await datasets.relationOf(connection, table, present.message, present)) !== relation) return 'reshaped';
+    const lacks = (column: number): boolean => row.cells[row.at + 2 * column + 1] === CELL_UNCHANGED;
+    const isThere = (column: number): boolean =>
+      present.message.columns.some((one) => one.name === columns[column]?.name && one.typeOid === relation.types[column]?.oid);
+    if (!columns.every((_, column) => isThere(column) || !(lacks(column) || key.includes(column)))) return 'reshaped';
     const path = operatorPath(relation);
     if (path !== null) await connection.script(`set local search_path = ${path}`);
     const { names, cells } = sqlParts(relation);
-    const types = relation.dataset.key.map((column) => relation.types[column]);
-    const sql = `select ${cells.join(', ')} from ${fromTable(present)} t where ${names.map((key, i) => `${key} = $${i + 1}`).join(' and ')}`;
+    const types = key.map((column) => relation.types[column]);
+    const wanted = cells.map((cell, column) => (lacks(column) ? cell : 'null'));
+    const sql = `select ${wanted.join(', ')} from ${fromTable(present)} t where ${names.map((one, i) => `${one} = $${i + 1}`).join(' and ')}`;
     const writer = new FrontendWriter(sql.length + 1024).parse(
       '',
       sql,
@@ -288,7 +308,7 @@ export async function readRow(
     writer.bind(
       '',
       '',
-      relation.dataset.key.map((column) => cellBytes(row, column)),
+      key.map((column) => cellBytes(row, column)),
       types.map((type) => (type?.format === 'text' ? Format.Text : Format.Binary)),
       Format.Binary,
     );

@@ -385,15 +385,15 @@ export class SlotStream implements CopyBothHandler {
 
   /**
    * A key move that did not send all cells, while its row may not be in the target yet: the cells are read from the table. Should they have
-   * changed again since, the log has that too, further on; should the row be gone, the log has that. Where the table has another shape by now
+   * changed again since, the log has that too, further on; should the row be gone, the log has that. Where the table has other columns by now
    * they can't be had, and its snapshot begins again: the place says so from this event on.
    */
   #completeMove(event: PgEvent, followed: FollowedTable, bytes: number): void {
-    const { catalog, datasets, publication } = this.#parts;
+    const { catalog, publication } = this.#parts;
     const { relation, table } = followed;
     const after = event.after as PgRow; // A move has one, of the class that the decoder makes.
     this.#block(
-      readRow(catalog, datasets, publication, table, after).then((base) => {
+      readRow(catalog, publication, table, after).then((base) => {
         if (base === 'reshaped') this.#copyAgain(table);
         const row = base === null || base === 'reshaped' ? after : laidOver(relation, base, [after]);
         const { dataset, version, ordinal, committedAtMs } = event;

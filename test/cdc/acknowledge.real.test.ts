@@ -1,6 +1,4 @@
 /** What the server hears of us, and what becomes of a lane that stands, waits, or is cut in the middle of a transaction. */
-import { type AddressInfo, connect, createServer, type Socket } from 'node:net';
-import { Transform } from 'node:stream';
 import { expect, inject, test } from 'vitest';
 import type { Batch } from '../../core/batch.ts';
 import type { Position } from '../../core/event.ts';
@@ -9,7 +7,18 @@ import { PgConnection } from '../../wire/postgres/connection.ts';
 import { CutProxy } from '../e2e/proxy.ts';
 import { eventually } from '../support/eventually.ts';
 import { Random } from '../support/random.ts';
-import { catchUp, failureOf, isCopying, Model, run, sameAsTable, testDatabase, type TestDatabase } from './support.ts';
+import {
+  catchUp,
+  failureOf,
+  isCopying,
+  Model,
+  run,
+  sameAsTable,
+  slowWay,
+  testDatabase,
+  throughPort,
+  type TestDatabase,
+} from './support.ts';
 
 const server = inject('sourceServer');
 const T = 'create table t (id int primary key, s text)';
@@ -199,12 +208,10 @@ test('a table that joins a lane which stands inside a transaction is copied in t
 test('of a transaction larger than memory, no more is read than a batch beside the one that is held', async () => {
   await using proxy = await CutProxy.listen(Number(new URL(server).port));
   await using db = await testDatabase(server, T);
-  const url = new URL(db.url);
-  url.port = String(proxy.port);
   const model = new Model();
   const batch = { rows: 1000, bytes: 1 << 20, ageMs: 0 };
   let whileHeld = 0;
-  await run(db.source({ url: url.href, batch }), model, async () => {
+  await run(db.source({ url: throughPort(db.url, proxy.port), batch }), model, async () => {
     if (model.batches === 1) await db.sql.script(`insert into t select i, repeat('x', 2000) from generate_series(1, 30000) i`);
     if (model.events > 0 && whileHeld === 0) {
       const waits = `select 1 from pg_stat_activity a join pg_replication_slots s on s.active_pid = a.pid
@@ -229,10 +236,12 @@ test('of a transaction larger than memory, no more is read than a batch beside t
 test('a row of tens of megabytes arrives whole, and a server that takes long to send it is not taken for a dead one', async () => {
   await using db = await testDatabase(server, T, 'alter table t alter s set storage external');
   await using slow = await slowWay(Number(new URL(server).port), 8 << 20);
-  const url = new URL(db.url);
-  url.port = String(slow.port);
   const model = new Model();
-  const source = db.source({ url: url.href, batch: { rows: 1000, bytes: 1 << 20, ageMs: 0 }, timing: { statusMs: 100, silenceMs: 1000 } });
+  const source = db.source({
+    url: throughPort(db.url, slow.port),
+    batch: { rows: 1000, bytes: 1 << 20, ageMs: 0 },
+    timing: { statusMs: 100, silenceMs: 1000 },
+  });
   const sizes: number[] = [];
   await run(source, model, async (batch) => {
     if (model.batches === 1) await db.sql.script(`insert into t values (1, 'a'), (2, repeat('0123456789', 2000000)), (3, 'b')`);
@@ -242,32 +251,3 @@ test('a row of tens of megabytes arrives whole, and a server that takes long to 
   expect(sizes).toEqual([2, 1]);
   await sameAsTable(model, db, 't');
 });
-
-/** A way to a server that lets so many bytes a second come back. */
-async function slowWay(port: number, bytesPerSecond: number): Promise<AsyncDisposable & { readonly port: number }> {
-  const sockets = new Set<Socket>();
-  const way = createServer((client) => {
-    const upstream = connect(port, '127.0.0.1');
-    const slow = new Transform({
-      transform: (chunk: Buffer, _, done) => void setTimeout(() => done(null, chunk), (1000 * chunk.length) / bytesPerSecond),
-    });
-    client.pipe(upstream);
-    upstream.pipe(slow).pipe(client);
-    for (const [one, other] of [
-      [client, upstream],
-      [upstream, client],
-    ] as const) {
-      sockets.add(one);
-      one.on('error', () => other.destroy());
-      one.on('close', () => other.destroy());
-    }
-  });
-  await new Promise<void>((resolve) => way.listen(0, '127.0.0.1', resolve));
-  return {
-    port: (way.address() as AddressInfo).port,
-    async [Symbol.asyncDispose]() {
-      for (const socket of sockets) socket.destroy();
-      await new Promise<void>((resolve) => way.close(() => resolve()));
-    },
-  };
-}

@@ -1,5 +1,7 @@
 /** A database of its own for each test, and a target in memory that a source's batches are applied to. */
 import { randomUUID } from 'node:crypto';
+import { type AddressInfo, connect, createServer, type Socket } from 'node:net';
+import { Transform } from 'node:stream';
 import { expect } from 'vitest';
 import type { Batch } from '../../core/batch.ts';
 import { PipelineError } from '../../core/errors.ts';
@@ -231,4 +233,40 @@ export async function sameAsTable(model: Model, db: TestDatabase, table: string)
     missing: [],
     rows: theirs.length,
   });
+}
+
+/** The same database by another port of this machine. */
+export function throughPort(database: string, port: number): string {
+  const url = new URL(database);
+  url.port = String(port);
+  return url.href;
+}
+
+/** A way to a server that lets so many bytes a second come back, and nothing within a millisecond. */
+export async function slowWay(port: number, bytesPerSecond: number): Promise<AsyncDisposable & { readonly port: number }> {
+  const sockets = new Set<Socket>();
+  const way = createServer((client) => {
+    const upstream = connect(port, '127.0.0.1');
+    const slow = new Transform({
+      transform: (chunk: Buffer, _, done) => void setTimeout(() => done(null, chunk), Math.ceil((1000 * chunk.length) / bytesPerSecond)),
+    });
+    client.pipe(upstream);
+    upstream.pipe(slow).pipe(client);
+    for (const [one, other] of [
+      [client, upstream],
+      [upstream, client],
+    ] as const) {
+      sockets.add(one);
+      one.on('error', () => other.destroy());
+      one.on('close', () => other.destroy());
+    }
+  });
+  await new Promise<void>((resolve) => way.listen(0, '127.0.0.1', resolve));
+  return {
+    port: (way.address() as AddressInfo).port,
+    async [Symbol.asyncDispose]() {
+      for (const socket of sockets) socket.destroy();
+      await new Promise<void>((resolve) => way.close(() => resolve()));
+    },
+  };
 }

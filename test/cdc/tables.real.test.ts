@@ -1,5 +1,7 @@
 /** Tables as people make them: whatever their keys, names, partitions and privileges, the target ends equal to them, or the source says why not. */
 import { expect, inject, test } from 'vitest';
+import { PgConnection } from '../../wire/postgres/connection.ts';
+import { eventually } from '../support/eventually.ts';
 import { catchUp, failureOf, isCopying, Model, run, sameAsTable, testDatabase, testRole } from './support.ts';
 
 const server = inject('sourceServer');
@@ -79,7 +81,10 @@ test('keys of any type: chunks, and moves that leave large values out, lose noth
   for (const { quoted } of tables) await sameAsTable(model, db, quoted);
 });
 
-test('a table that changes its shape behind a move that left large values out is copied again', async () => {
+test.each([
+  ['loses a column', 'drop column extra'],
+  ['gets another type for the large values', 'alter big type varchar'],
+])('a table that %s behind a move that left large values out keeps them', async (_, how) => {
   await using db = await testDatabase(
     server,
     'create table t (id int primary key, extra int, big text not null); alter table t alter big set storage external',
@@ -91,7 +96,7 @@ test('a table that changes its shape behind a move that left large values out is
   await run(source, model, async () => {
     if (!changed && (source.progress()[0]?.rowsDone ?? 0) >= 14) {
       changed = true;
-      await db.sql.script('begin; update t set id = id - 1000 where id > 50; alter table t drop column extra; commit');
+      await db.sql.script(`begin; update t set id = id - 1000 where id > 50; alter table t ${how}; commit`);
     }
     return changed && !isCopying(model);
   });
@@ -175,4 +180,30 @@ test('tables told apart by another index than their primary key, by identity col
   await change(4);
   await catchUp(db.source(options), model, db.sql);
   for (const name of names) await sameAsTable(model, db, name);
+});
+
+test('a transaction that locks one table after the other gets both, whatever is being copied', async () => {
+  await using db = await testDatabase(
+    server,
+    'create table t (id int primary key)',
+    'create table u (id int primary key)',
+    'insert into t select generate_series(1, 30); insert into u select generate_series(1, 30)',
+  );
+  await using other = await PgConnection.connect({ url: db.url });
+  const model = new Model();
+  const options = { ...initial, tables: ['public.t', 'public.u'] };
+  let locked: Promise<unknown> = Promise.resolve();
+  await run(db.source(options), model, async () => {
+    if (model.events === 5) {
+      await other.script('begin; lock table u in access exclusive mode');
+      const waits = `select 1 from pg_stat_activity where datname = $1 and application_name = 'tidegate shop' and wait_event_type = 'Lock'`;
+      locked = eventually(async () => (await db.sql.query(waits, [db.name])).rows.length > 0, 'the source waits for the table').then(() =>
+        other.script('alter table t add column x int; commit'),
+      );
+      locked.catch(() => {}); // Awaited below.
+    }
+    return !isCopying(model);
+  });
+  await locked;
+  await sameAsTable(model, db, 'u');
 });
