@@ -1,5 +1,5 @@
 /**
- * Three projects: `fast` needs nothing but Node, `real` starts real servers (see test/support), `oldest` runs what speaks with PostgreSQL on the
+ * Four projects: `fast` needs nothing but Node, `real` starts real servers (see test/support), `kafka` a streaming stack as well, `oldest` runs what speaks with PostgreSQL on the
  * oldest one that is supported, where its programs are installed.
  */
 import { defineConfig } from 'vitest/config';
@@ -16,7 +16,7 @@ export default defineConfig({
         test: {
           name: 'fast',
           include: ['test/**/*.test.ts'],
-          exclude: ['test/**/*.real.test.ts', 'test/e2e/**', 'node_modules/**'],
+          exclude: ['test/**/*.{real,stack}.test.ts', 'test/e2e/**', 'node_modules/**'],
           testTimeout: 60_000,
         },
       },
@@ -25,6 +25,14 @@ export default defineConfig({
           name: 'real',
           include: ['test/**/*.real.test.ts', 'test/e2e/**/*.test.ts'],
           globalSetup: ['test/support/servers.ts'],
+          ...onServers,
+        },
+      },
+      {
+        test: {
+          name: 'kafka',
+          include: ['test/**/*.stack.test.ts'],
+          globalSetup: ['test/support/stack-servers.ts'],
           ...onServers,
         },
       },

@@ -169,7 +169,7 @@ const leaving = new Set<() => void>();
 let isWatched = false;
 
 /** A process that leaves without having stopped its servers, by process.exit or by a signal that nobody handles, takes them along. */
-function leaveWithProcess(leave: () => void): void {
+export function leaveWithProcess(leave: () => void): void {
   leaving.add(leave);
   if (isWatched) return;
   isWatched = true;
