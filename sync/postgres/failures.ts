@@ -43,6 +43,8 @@ function codeOf(state: string): ErrorCode {
   if (state === '42501') return 'TARGET_PRIVILEGE';
   // Undefined or mismatching tables, columns, types, functions: somebody changed the target's tables beneath us.
   if (state.startsWith('42') || state === '0A000' || state === '3F000' || state === '55000') return 'TARGET_SCHEMA';
+  // Limits of the server (54), too many columns above all: of rows they are refusals, here they are of tables.
+  if (state.startsWith('54')) return 'TARGET_SCHEMA';
   // Connections (08), resources (53), intervention (57), deadlocks and serialization (40), locks (55P03), I/O (58): they pass.
   return 'TARGET_UNREACHABLE';
 }

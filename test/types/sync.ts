@@ -3,7 +3,7 @@ import { expect } from 'vitest';
 import { postgresSource } from '../../cdc/postgres/source.ts';
 import type { Source, Stage } from '../../core/contracts.ts';
 import { runPipeline } from '../../core/pipeline.ts';
-import { postgresSink } from '../../sync/postgres/sink.ts';
+import { type DatasetsOptions, postgresSink } from '../../sync/postgres/sink.ts';
 import type { PgConnection } from '../../wire/postgres/connection.ts';
 import type { TestDatabase } from '../support/databases.ts';
 
@@ -16,10 +16,15 @@ export interface Road {
   /** A new row of the table `marks`, behind all others. */
   readonly mark: number;
   readonly stages?: readonly Stage[];
+  readonly datasets?: DatasetsOptions;
 }
 
 /** Runs the pipeline until the target has all that the source has now. */
-export async function sync(source: PgConnection, target: PgConnection, { from, to, tables, mark, stages = [] }: Road): Promise<void> {
+export async function sync(
+  source: PgConnection,
+  target: PgConnection,
+  { from, to, tables, mark, stages = [], datasets }: Road,
+): Promise<void> {
   await source.query("insert into marks values ($1, 'there')", [mark]);
   const slot = postgresSource({
     name: 'shop',
@@ -31,7 +36,7 @@ export async function sync(source: PgConnection, target: PgConnection, { from, t
     batch: { rows: 1000, bytes: 16 << 20, ageMs: 0 },
   });
   const options = { name: 'target', url: to.url, schema: 'public', tables: { create: true, widen: false }, pipeline: 'keys' };
-  await using sink = await postgresSink({ ...options, hold: () => 'event', scores: [] });
+  await using sink = await postgresSink({ ...options, ...(datasets === undefined ? {} : { datasets }), hold: () => 'event', scores: [] });
   const drain = new AbortController();
   const until: Source = {
     name: slot.name,
