@@ -103,6 +103,13 @@ const sourceSchema = {
       title: 'Tables',
       description: 'The tables you read, each as schema.table.',
     },
+    changes: {
+      enum: ['all', 'own'],
+      title: 'Changes',
+      description:
+        'Which changes you read: all, or only those that were made in this database itself (own), and not what a replication wrote there. You want own where two databases follow each other.',
+      default: 'all',
+    },
     snapshot: {
       type: 'object',
       title: 'Snapshot',

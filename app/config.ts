@@ -252,6 +252,14 @@ function loadedProblems({ config, place }: LoadedConfig): Problem[] {
     }
   }
 
+  for (const [name, other] of loopsOf(config)) {
+    error(
+      place('sources', name, 'changes'),
+      `what this source's pipeline writes comes back by the source ${other}, for ever`,
+      'Set `changes: own` for both sources: two databases may follow each other then.',
+    );
+  }
+
   if (config.http.enabled && !isLoopback(config.http.host) && config.http.tokens.length === 0) {
     error(
       place('http', 'host'),
@@ -273,6 +281,25 @@ function loadedProblems({ config, place }: LoadedConfig): Problem[] {
     warning(place('alerts'), 'nobody is told when a lane halts', 'Add a webhook under alerts, or watch /readyz.');
   }
   return problems;
+}
+
+/** Sources that read all changes of a table which another source of this config brings back to where they were made; with that one. */
+function loopsOf(config: Config): ReadonlyMap<string, string> {
+  const roads = Object.values(config.pipelines).flatMap((pipeline) => {
+    const { source, target } = partsOf(config, pipeline);
+    const [here, there] = [serverOf(source.url.reveal()), serverOf(target.url.reveal())];
+    return source.tables.map((table) => ({
+      source: pipeline.source,
+      changes: source.changes,
+      from: `${here} ${table}`,
+      to: `${there} ${writtenTable(pipeline.source, table, target)}`,
+    }));
+  });
+  const loops = roads.flatMap(({ source, changes, from, to }) => {
+    const back = roads.find((road) => road.from === to && road.to === from && road.source !== source);
+    return changes === 'all' && back !== undefined ? [[source, back.source] as const] : [];
+  });
+  return new Map(loops);
 }
 
 /** What is wrong with the layouts of a target, as far as they show it themselves. */

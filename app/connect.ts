@@ -18,6 +18,7 @@ export function sourceOptions(config: Config, pipeline: PipelineConfig, clock: C
     slot: source.slot,
     publication: source.publication,
     tables: [...source.tables],
+    changes: source.changes,
     snapshot: source.snapshot,
     batch: { rows: pipeline.batch.rows, bytes: pipeline.batch.bytes, ageMs: pipeline.batch.age },
     clock,

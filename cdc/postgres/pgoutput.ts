@@ -32,7 +32,7 @@ export interface FollowedTable {
 }
 
 /** What a message came to. `Ignored`: of a table that is not followed, or of no interest. */
-export const Read = { Ignored: 0, Event: 1, Begin: 2, Commit: 3, Relation: 4, Truncate: 5, Message: 6 } as const;
+export const Read = { Ignored: 0, Event: 1, Begin: 2, Commit: 3, Relation: 4, Truncate: 5, Message: 6, Origin: 7 } as const;
 export type Read = (typeof Read)[keyof typeof Read];
 
 const CELLS_PER_CHUNK = 1 << 15;
@@ -116,7 +116,8 @@ export class PgoutputDecoder {
         return this.#truncate(bytes, at);
       case 77: // 'M'
         return this.#message(bytes, at);
-      case 79: // 'O'rigin: where a change came from first; of no meaning here.
+      case 79: // 'O'rigin: the transaction was made elsewhere, and brought by a replication that said so.
+        return Read.Origin;
       case 89: // T'Y'pe: the catalog tells us more than this message.
         return Read.Ignored;
       default:

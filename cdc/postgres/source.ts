@@ -32,6 +32,8 @@ export interface PostgresSourceOptions {
   readonly publication: string;
   /** `schema.table`; without a schema, public. */
   readonly tables: readonly string[];
+  /** `own`: what a replication (a target of Tidegate, or PostgreSQL's with an origin) wrote there is left out. Left out, `all`. */
+  readonly changes?: 'all' | 'own';
   readonly snapshot: {
     /** `initial`: a lane never read begins with the rows that the tables have. `never`: with what changes from now on. */
     readonly mode: 'initial' | 'never';
@@ -215,6 +217,7 @@ class SlotSource implements PostgresSource {
         datasets: this.#datasets,
         queue,
         limits: batch,
+        ownOnly: this.#options.changes === 'own',
         within: prepared.place.within,
         clock: this.#clock,
         timing: { ...timing, statusMs: Math.min(timing.statusMs, prepared.statusMsMax) },

@@ -10,6 +10,7 @@ import type { Clock } from '../../core/clock.ts';
 import { PipelineError } from '../../core/errors.ts';
 import type { Dataset, Position, Version } from '../../core/event.ts';
 import { toLsn } from '../../core/position.ts';
+import { WRITTEN_PREFIX } from '../../wire/postgres/written.ts';
 import type { CopyBoth, CopyBothHandler, PgConnection } from '../../wire/postgres/connection.ts';
 import { quoteIdent, quoteLiteral } from '../../wire/postgres/ident.ts';
 import type { PgRow } from '../../wire/postgres/row.ts';
@@ -42,6 +43,8 @@ export interface StreamParts {
   readonly datasets: Datasets;
   readonly queue: BatchQueue;
   readonly limits: BatchLimits;
+  /** Whether what a replication brought to this database is left out. */
+  readonly ownOnly: boolean;
   /** The transaction that the lane has done in part: as many of its events are left out. */
   readonly within: { readonly commit: string; readonly events: number } | null;
   readonly clock: Clock;
@@ -89,6 +92,8 @@ export class SlotStream implements CopyBothHandler {
   #paused = false;
   readonly #backlog: Buffer[] = [];
   #inTransaction = false;
+  /** The transaction being read was brought by a replication, and is nobody's news. */
+  #isLeftOut = false;
   #skip = 0;
   #within: StreamParts['within'];
   #snapshot: SnapshotReader | null = null;
@@ -252,6 +257,9 @@ export class SlotStream implements CopyBothHandler {
       case Read.Message:
         this.#mark();
         return;
+      case Read.Origin:
+        this.#isLeftOut = this.#parts.ownOnly;
+        return;
       case Read.Ignored:
     }
   }
@@ -267,6 +275,7 @@ export class SlotStream implements CopyBothHandler {
   #begin(): void {
     const { commitLsn, xid } = this.#decoder;
     this.#inTransaction = true;
+    this.#isLeftOut = false;
     this.#skip = 0;
     if (this.#within !== null) {
       // A restart inside a transaction: what is done is left out, and nothing is applied twice. The place inside it stays until it comes.
@@ -286,6 +295,8 @@ export class SlotStream implements CopyBothHandler {
 
   #event(event: PgEvent, followed: FollowedTable, bytes: number): void {
     if (event.ordinal < this.#skip) return;
+    // Of a chunk it takes its rows all the same: where it came from they are newer.
+    if (this.#isLeftOut) return this.#window?.table === followed.table ? this.#window.add(event) : undefined;
     if (this.#snapshot !== null || this.#keys !== null) {
       if (event.movedFrom !== null && this.#isBeingCopied(followed.table) && isPartial(event.after as PgRow))
         return this.#completeMove(event, followed, bytes);
@@ -336,6 +347,7 @@ export class SlotStream implements CopyBothHandler {
   /** Messages of others, and marks of earlier runs, mean nothing to us. */
   #mark(): void {
     const { message } = this.#decoder;
+    if (message.prefix === WRITTEN_PREFIX && message.transactional) this.#isLeftOut = this.#parts.ownOnly;
     if (message.prefix !== this.#parts.prefix) return;
     const content = message.content();
     if (content === PLACE_MARK) this.#wantsPlace = this.#inTransaction;

@@ -24,6 +24,8 @@ export interface CarefulParts {
   readonly writes: Writes;
   readonly layouts: Layouts;
   readonly deferConstraints: boolean;
+  /** The prepared statement that says in the log whose transaction it is; null where there is none. */
+  readonly markStatement: string | null;
   readonly heldKeys: Set<string>;
   readonly pipeline: string;
   readonly holdStatement: string;
@@ -73,8 +75,8 @@ export class CarefulRoad {
     const { sql } = this.#parts;
     // Tables are made and statements prepared before, for they would go with the transaction.
     await this.#prepare(batch);
-    await sql.script(this.#parts.deferConstraints ? 'begin; set constraints all deferred' : 'begin');
     try {
+      await sql.script(this.#begin());
       const outcome = await this.#inside(batch, held, lease, halving);
       await sql.script(outcome.kind === 'applied' ? 'commit' : 'rollback');
       return outcome;
@@ -82,6 +84,12 @@ export class CarefulRoad {
       if (sql.open) await sql.script('rollback');
       throw error;
     }
+  }
+
+  #begin(): string {
+    const { deferConstraints, markStatement } = this.#parts;
+    const defer = deferConstraints ? '; set constraints all deferred' : '';
+    return `begin${defer}${markStatement === null ? '' : `; execute ${markStatement}`}`;
   }
 
   async #inside(batch: Batch, held: readonly Quarantined[], lease: Lease, halving: boolean): Promise<Applied | Refused> {

@@ -14,6 +14,7 @@ import { PipelineError } from '../../core/errors.ts';
 import type { ChangeEvent, ColumnType, Dataset, DatasetName, LaneId } from '../../core/event.ts';
 import { PgConnection, type PgResult } from '../../wire/postgres/connection.ts';
 import { Format, FrontendWriter } from '../../wire/postgres/messages.ts';
+import { WRITTEN_PREFIX } from '../../wire/postgres/written.ts';
 import { CarefulRoad } from './careful.ts';
 import { isOutOfTurn, isRefusal, targetFailure } from './failures.ts';
 import { growEnums } from './enums.ts';
@@ -76,6 +77,10 @@ const PARKED_ROWS_MAX = 100_000;
 const HOLD = 'tg_hold';
 const TURN = 'tg_turn';
 const DEFER = 'tg_defer';
+const WRITTEN = 'tg_written';
+/** Only a log that is decoded has room for messages, and somebody may have taken the right to write them away. */
+const IS_MARKED_SQL = `select current_setting('wal_level') = 'logical' and bool_and(has_function_privilege(oid, 'execute'))
+  from pg_catalog.pg_proc where proname = 'pg_logical_emit_message'`;
 
 /** Connects and makes what Tidegate keeps in the target. Throws TARGET_* errors. */
 export async function postgresSink(options: PostgresSinkOptions): Promise<PostgresSink> {
@@ -226,6 +231,7 @@ class Target implements PostgresSink {
       dropped: countOf(batch.verdicts, Verdict.Drop),
     };
     const head = new FrontendWriter(1 << 10);
+    if (session.isMarked) head.bind('', WRITTEN, [], Format.Text).execute();
     emitAdvance(head, batch, lease, counts);
     if (this.#options.deferConstraints === true) head.bind('', DEFER, [], Format.Text).execute();
     if (held.length > 0) {
@@ -317,12 +323,15 @@ class Target implements PostgresSink {
     const writer = new FrontendWriter();
     prepareAdvance(writer);
     writer.parse(TURN, TURN_SQL).parse(HOLD, HOLD_SQL).parse(DEFER, 'select tidegate.defer_constraints()');
+    const isMarked = (await sql.query(IS_MARKED_SQL)).rows[0]?.[0] === 't';
+    if (isMarked) writer.parse(WRITTEN, `select pg_catalog.pg_logical_emit_message(true, '${WRITTEN_PREFIX}', '')`);
     await sql.exchange(writer.sync().bytes());
     const careful = new CarefulRoad({
       sql,
       writes,
       layouts,
       deferConstraints,
+      markStatement: isMarked ? WRITTEN : null,
       heldKeys,
       pipeline,
       holdStatement: HOLD,
@@ -336,6 +345,7 @@ class Target implements PostgresSink {
       careful,
       schemas,
       heldKeys,
+      isMarked,
       newest: null,
       unsent: null,
       isCareful: false,
@@ -385,6 +395,8 @@ interface LaneSession {
   readonly schemas: Schemas;
   /** Every key with something held, and some that had. */
   readonly heldKeys: Set<string>;
+  /** Each transaction says in the log that it is ours. */
+  readonly isMarked: boolean;
   /** The newest batch that was prepared, and the newest of those that were not sent ahead; null once that one is in. */
   newest: Batch | null;
   unsent: Batch | null;

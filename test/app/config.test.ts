@@ -1,5 +1,5 @@
 /** tidegate.yaml: what is said of a wrong one, what is never said, and what a right one becomes. */
-import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { readFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -313,4 +313,22 @@ test('durations and sizes are read with their unit or not at all, and durations 
       expect(Math.abs((again ?? Number.NaN) - ms)).toBeLessThanOrEqual(ms * 0.06);
     }),
   );
+});
+
+test('two databases may follow each other as docs/two-way.md has it, and no other way', () => {
+  const page = readFileSync(join(import.meta.dirname, '../../docs/two-way.md'), 'utf8');
+  const example = /```yaml\n(.*?)```/s.exec(page)?.[1] ?? '';
+  const env = { EAST_URL: 'postgres://east/shop', WEST_URL: 'postgres://west/shop' };
+  const read = (text: string) => parseConfig(`version: 1\n${text}`, '/etc/tidegate.yaml', env);
+  const errors = (text: string) => {
+    const result = read(text);
+    return result.kind === 'invalid'
+      ? result.problems.filter(({ severity }) => severity === 'error').map(({ path, message }) => `${path} ${message}`)
+      : [];
+  };
+  expect(errors(example)).toEqual([]);
+  expect(errors(example.replace('changes: own', 'changes: all'))).toEqual([
+    "tidegate.yaml:3: sources.east.changes what this source's pipeline writes comes back by the source west, for ever",
+  ]);
+  expect(errors(example.replaceAll(', changes: own', ''))).toHaveLength(2);
 });
