@@ -3,6 +3,7 @@ import type { Clock } from '../core/clock.ts';
 import type { Observer, QuarantineItem } from '../core/contracts.ts';
 import { PipelineError } from '../core/errors.ts';
 import type { DatasetName } from '../core/event.ts';
+import { toLsn } from '../core/position.ts';
 import { type PostgresSource, postgresSource } from '../cdc/postgres/source.ts';
 import { replaySource } from '../cdc/replay.ts';
 import type { ModelRegistry } from '../inference/models/registry.ts';
@@ -68,6 +69,8 @@ export class Road implements AsyncDisposable {
   readonly #mainStages: Stages;
   readonly #replayStages: Stages;
   readonly #stopped = new AbortController();
+  /** What its lane has lost from the source's log and not read again, as LSNs. */
+  #lost: { readonly from: string; readonly to: string } | null = null;
   #targetProblem: string | null = 'the target has not been asked yet';
   /** When the question was asked that the target has not answered yet. */
   #askedAtMs: number | null = null;
@@ -210,6 +213,12 @@ export class Road implements AsyncDisposable {
     const silentMs = this.#askedAtMs === null ? 0 : this.#parts.clock.now() - this.#askedAtMs;
     if (silentMs > ANSWER_MS) reasons.push(`the target has not answered for ${formatDuration(silentMs)}`);
     else if (this.#targetProblem !== null) reasons.push(this.#targetProblem);
+    if (this.#lost !== null) {
+      const { from, to } = this.#lost;
+      reasons.push(
+        `what was committed from ${from} to ${to} was lost from the source's log: \`tidegate recover\` brings the rows that differ`,
+      );
+    }
     for (const { dataset, id, message, status } of this.#schemas.open) {
       const what = status === 'rejected' ? 'was rejected' : 'waits for you';
       reasons.push(`${dataset} is parked: the change ${changeId(this.name, id)} of its table ${what} (${message})`);
@@ -417,6 +426,8 @@ export class Road implements AsyncDisposable {
       const counts = await this.desk.withSink((sink) => sink.quarantine.counts());
       if (JSON.stringify(counts) !== JSON.stringify(this.#counts)) this.#changes++;
       this.#counts = counts;
+      const lost = (await this.desk.withSink((sink) => sink.lanes())).find(({ lane }) => lane === this.#source.lane)?.lost ?? null;
+      this.#lost = lost === null ? null : { from: toLsn(lost.from), to: toLsn(lost.to) };
       await this.#schemas.look();
       this.#targetProblem = null;
     } catch (error) {

@@ -13,7 +13,7 @@ export const ERRORS = {
   },
   SOURCE_POSITION_LOST: {
     after: 'operator',
-    fix: 'The source no longer keeps the log at the checkpoint: run `tidegate teardown`, then start again with a new snapshot. Raise max_slot_wal_keep_size to keep it from happening again.',
+    fix: 'The source no longer has the log at the checkpoint: run `tidegate recover`, which makes the slot anew and has the rows that differ read again while the pipeline runs. docs/slots.md tells how to keep it from happening.',
   },
   SOURCE_PUBLICATION_MISSING: {
     after: 'operator',

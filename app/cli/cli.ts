@@ -10,6 +10,7 @@ import { lanes, status } from './look.ts';
 import { modelCommands } from './models.ts';
 import { errorText, type ExitCode, type Io, problemsText } from './output.ts';
 import { quarantineCommands } from './quarantine.ts';
+import { recover } from './recover.ts';
 import { run } from './run.ts';
 import { schemaCommands } from './schema.ts';
 import { staticCommands } from './static.ts';
@@ -26,6 +27,7 @@ export const COMMANDS: readonly Command[] = [
   halt,
   resume,
   verify,
+  recover,
   ...quarantineCommands,
   ...schemaCommands,
   ...modelCommands,

@@ -46,22 +46,27 @@ export const resume: Command = {
   run: async (args, io) => {
     const loaded = configOf(args, io);
     const pipeline = pipelineOf(args, loaded);
-    const running = await ask(loaded, pipeline, 'resume', {}, io);
-    if (!running) {
-      const database = existingState(loaded.config.state);
-      try {
-        if (database !== null) for (const name of [pipeline, replayLaneOf(pipeline)]) new Halts(database).clear(name);
-      } finally {
-        database?.close();
-      }
-    }
+    const running = await letGoOn(loaded, pipeline, io);
     show(io, args.is('json'), { pipeline, resumed: true, running }, () => `${pipeline} goes on.\n${running ? '' : LATER}`);
     return 0;
   },
 };
 
+/** False where no service was reached: then it goes on from the next start. */
+export async function letGoOn(loaded: LoadedConfig, pipeline: string, io: Io): Promise<boolean> {
+  const running = await ask(loaded, pipeline, 'resume', {}, io);
+  if (running) return true;
+  const database = existingState(loaded.config.state);
+  try {
+    if (database !== null) for (const name of [pipeline, replayLaneOf(pipeline)]) new Halts(database).clear(name);
+  } finally {
+    database?.close();
+  }
+  return false;
+}
+
 /** The pipeline that is named, or the only one there is. */
-function pipelineOf(args: Arguments, { config }: LoadedConfig): string {
+export function pipelineOf(args: Arguments, { config }: LoadedConfig): string {
   const names = Object.keys(config.pipelines);
   const named = args.positionals[1];
   if (named !== undefined && !names.includes(named))

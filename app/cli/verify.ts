@@ -87,17 +87,20 @@ export const verify: Command = {
 };
 
 function settingsOf(args: Arguments): { differencesMax: number; rowsPerSecond: number | null; waitMs: number } {
-  const number = (flag: string, most: number): number | null => {
-    const text = args.text(flag);
-    if (text === null) return null;
-    const value = Number(text);
-    if (!Number.isSafeInteger(value) || value < 1 || value > most)
-      throw new UsageError(`--${flag} is no number from 1 to ${most}`, `Write --${flag} 1000.`);
-    return value;
-  };
   const waitMs = parseDuration(args.text('wait') ?? WAIT);
   if (waitMs === null) throw new UsageError('--wait is no time', 'Write --wait 2m.');
-  return { differencesMax: number('limit', LIMIT_MAX) ?? DIFFERENCES_MAX, rowsPerSecond: number('rate', RATE_MAX), waitMs };
+  return { differencesMax: numberOf(args, 'limit', LIMIT_MAX) ?? DIFFERENCES_MAX, rowsPerSecond: rateOf(args), waitMs };
+}
+
+export const rateOf = (args: Arguments): number | null => numberOf(args, 'rate', RATE_MAX);
+
+function numberOf(args: Arguments, flag: string, most: number): number | null {
+  const text = args.text(flag);
+  if (text === null) return null;
+  const value = Number(text);
+  if (!Number.isSafeInteger(value) || value < 1 || value > most)
+    throw new UsageError(`--${flag} is no number from 1 to ${most}`, `Write --${flag} 1000.`);
+  return value;
 }
 
 function datasetsNamed(args: Arguments, known: readonly DatasetName[]): readonly DatasetName[] | null {
@@ -109,7 +112,7 @@ function datasetsNamed(args: Arguments, known: readonly DatasetName[]): readonly
   return names.length === 0 ? null : (names as readonly DatasetName[]);
 }
 
-function progressTo(io: Io): (progress: VerifyProgress) => void {
+export function progressTo(io: Io): (progress: VerifyProgress) => void {
   let toldAtMs = systemClock.monotonic();
   return (progress) => {
     const now = systemClock.monotonic();

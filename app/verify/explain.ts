@@ -117,11 +117,16 @@ const differingColumns = (source: string, target: string, compared: readonly str
 
 /** Whether the row is at the source what an item, which was never written, would have made of it: in all that differs. */
 function isOf({ event }: SettledItem, row: Differing, present: PgRow | null, { compared, dataset }: ExplainParts): boolean {
-  if (present === null) return (event.op === 'delete' && event.key === row.eventKey) || event.movedFrom === row.eventKey;
-  const given = event.after?.encoded ?? null;
-  if (given === null || event.key !== row.eventKey) return false;
-  const { source, target } = row;
+  const { source, target, eventKey } = row;
   const names = source.cells === null || target.cells === null ? compared : differingColumns(source.cells, target.cells, compared);
+  return makesRow(event, eventKey, present, dataset, names);
+}
+
+/** Whether a row (null: none) is at the source what an event would have made of it, in these columns. */
+export function makesRow(event: ChangeEvent, key: string, present: PgRow | null, dataset: Dataset, names: readonly string[]): boolean {
+  if (present === null) return (event.op === 'delete' && event.key === key) || event.movedFrom === key;
+  const given = event.after?.encoded ?? null;
+  if (given === null || event.key !== key) return false;
   return names.every((name) => {
     const there = columnOf(event, name);
     const here = dataset.columns.findIndex((column) => column.name === name);
@@ -145,7 +150,11 @@ function cellOf({ bytes, cells, at }: EncodedRow, column: number): Uint8Array | 
 }
 
 /** Whether a rule would throw the row away as it is now; what was thrown away leaves no other trace. */
-async function isDropped(row: PgRow, key: string, { quality, dataset, lane, signal }: ExplainParts): Promise<boolean> {
+export async function isDropped(
+  row: PgRow,
+  key: string,
+  { quality, dataset, lane, signal }: Pick<ExplainParts, 'quality' | 'dataset' | 'lane' | 'signal'>,
+): Promise<boolean> {
   const event: ChangeEvent = {
     op: 'read',
     before: null,

@@ -82,14 +82,19 @@ async function checkPublication(connection: PgConnection, publication: string, t
 /** Removes slot and publication; either may be gone already. Throws SOURCE_SLOT_ACTIVE while somebody reads the slot. */
 export async function dropSlotAndPublication(connection: PgConnection, slot: string, publication: string): Promise<void> {
   try {
-    await connection.query(
-      `select pg_catalog.pg_drop_replication_slot(slot_name) from pg_catalog.pg_replication_slots where slot_name = $1 and database = pg_catalog.current_database()`,
-      [slot],
-    );
+    await dropSlot(connection, slot);
     await connection.query(`drop publication if exists ${quoteIdent(publication)}`);
   } catch (error) {
     throw sourceFailure(error, 'dropping', `removing the slot ${slot} and the publication ${publication}`);
   }
+}
+
+/** Nothing where there is none of this name in the database. */
+export async function dropSlot(connection: PgConnection, slot: string): Promise<void> {
+  await connection.query(
+    `select pg_catalog.pg_drop_replication_slot(slot_name) from pg_catalog.pg_replication_slots where slot_name = $1 and database = pg_catalog.current_database()`,
+    [slot],
+  );
 }
 
 /** What a running source asks of a slot it has read before. `from`: the lane's place, 16 hex digits. */

@@ -160,9 +160,12 @@ export class SourceRows implements AsyncDisposable {
     return { sights, lsn, settled };
   }
 
-  /** Asks a running lane to bring these rows, as they are by then, through all its stages. It may not hear of it: look whether it did. */
-  async request(table: string, keys: readonly KeyTexts[]): Promise<void> {
-    await this.#emit(requestText({ table, keys }));
+  /**
+   * Asks a running lane to bring these rows, as they are by then, through all its stages. It may not hear of it: look whether it did. Answers the place
+   * of the request: what the lane brings for it has a version beyond.
+   */
+  request(table: string, keys: readonly KeyTexts[]): Promise<string> {
+    return this.#emit(requestText({ table, keys }));
   }
 
   /** The keys as events and the quarantine write them. */

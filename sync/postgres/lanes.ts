@@ -23,6 +23,8 @@ export interface LaneState {
   readonly position: Position | null;
   readonly ledger: Ledger;
   readonly updatedAtMs: number;
+  /** What was committed between these places was lost from the log, and is not known to have been read again. */
+  readonly lost: { readonly from: Position; readonly to: Position } | null;
 }
 
 const ADVANCE = 'tg_advance';
@@ -71,10 +73,11 @@ export async function acquireLane(sql: PgConnection, lane: LaneId): Promise<Leas
 
 export async function readLanes(sql: PgConnection): Promise<readonly LaneState[]> {
   const { rows } = await sql.query(
-    `select lane, epoch, position, extract(epoch from updated_at) * 1000, events, upserts, deletes, truncates, stale, folded, held, dropped
+    `select lane, epoch, position, extract(epoch from updated_at) * 1000, lost_from, lost_to,
+            events, upserts, deletes, truncates, stale, folded, held, dropped
      from tidegate.lanes order by lane`,
   );
-  return rows.map(([lane, epoch, position, updatedAt, ...counts]) => {
+  return rows.map(([lane, epoch, position, updatedAt, lostFrom, lostTo, ...counts]) => {
     const [events = 0n, upserts = 0n, deletes = 0n, truncates = 0n, stale = 0n, folded = 0n, held = 0n, dropped = 0n] = counts.map(
       (count) => BigInt(count ?? '0'),
     );
@@ -83,7 +86,26 @@ export async function readLanes(sql: PgConnection): Promise<readonly LaneState[]
       epoch: Number(epoch),
       position: (position ?? null) as Position | null, // Written from one.
       updatedAtMs: Math.floor(Number(updatedAt)),
+      lost: typeof lostFrom === 'string' && typeof lostTo === 'string' ? { from: lostFrom as Position, to: lostTo as Position } : null,
       ledger: { events, upserts, deletes, truncates, stale, folded, held, dropped },
     };
   });
+}
+
+/**
+ * Moves a lane over what its log has lost, and notes that; whoever writes it now loses it. False where the lane does not stand at `from` any more.
+ * Of several losses in a row the whole is noted.
+ */
+export async function moveLane(sql: PgConnection, lane: LaneId, from: Position, to: Position): Promise<boolean> {
+  const moved = await sql.query(
+    `update tidegate.lanes set epoch = epoch + 1, position = $3, lost_from = coalesce(lost_from, $2), lost_to = $3, updated_at = clock_timestamp()
+      where lane = $1 and position = $2`,
+    [lane, from, to],
+  );
+  return moved.affected === 1;
+}
+
+/** What was lost up to `to` is known to have been read again. */
+export async function forgetLoss(sql: PgConnection, lane: LaneId, to: Position): Promise<void> {
+  await sql.query('update tidegate.lanes set lost_from = null, lost_to = null where lane = $1 and lost_to = $2', [lane, to]);
 }

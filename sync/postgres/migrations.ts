@@ -96,6 +96,8 @@ const MIGRATIONS: readonly string[] = [
      settled_at timestamptz,
      by_whom text, why text);
    create index on tidegate.schema_changes (pipeline, dataset) where status in ('held', 'rejected');`,
+  // What was committed between these two places was lost from the source's log, and is not known to have been read again.
+  `alter table tidegate.lanes add column lost_from text collate "C", add column lost_to text collate "C";`,
 ];
 
 /** Brings the schema up to date. Several processes may call it at once. */

@@ -11,7 +11,7 @@ import { type Clock, systemClock } from '../../core/clock.ts';
 import type { Applied, Lease, Quarantine, Quarantined, Refused, ReleaseLog, Sink } from '../../core/contracts.ts';
 import type { ScoreColumns } from '../../core/batch.ts';
 import { PipelineError } from '../../core/errors.ts';
-import type { ChangeEvent, ColumnType, Dataset, DatasetName, LaneId } from '../../core/event.ts';
+import type { ChangeEvent, ColumnType, Dataset, DatasetName, LaneId, Position } from '../../core/event.ts';
 import { PgConnection, type PgResult } from '../../wire/postgres/connection.ts';
 import { Format, FrontendWriter } from '../../wire/postgres/messages.ts';
 import { WRITTEN_PREFIX } from '../../wire/postgres/written.ts';
@@ -21,7 +21,7 @@ import { growEnums } from './enums.ts';
 import { fold, type Folded } from './fold.ts';
 import { keysOf, refOf, TURN_SQL } from './held-keys.ts';
 import { type HoldMode, HOLD_SQL, holdParameters } from './items.ts';
-import { acquireLane, emitAdvance, type LaneState, prepareAdvance, readLanes } from './lanes.ts';
+import { acquireLane, emitAdvance, forgetLoss, type LaneState, moveLane, prepareAdvance, readLanes } from './lanes.ts';
 import { type DatasetsOptions, Layouts } from './layout.ts';
 import { migrate } from './migrations.ts';
 import { PostgresQuarantine } from './quarantine.ts';
@@ -67,6 +67,9 @@ export interface PostgresSink extends Sink {
   readonly quarantine: Quarantine & ReleaseLog;
   readonly schemas: SchemaDesk;
   lanes(): Promise<readonly LaneState[]>;
+  /** See lanes.ts. */
+  moveLane(lane: LaneId, from: Position, to: Position): Promise<boolean>;
+  forgetLoss(lane: LaneId, to: Position): Promise<void>;
 }
 
 /** Types whose values can be long enough for PostgreSQL to leave them out of an update that does not change them. */
@@ -185,6 +188,22 @@ class Target implements PostgresSink {
       return await this.#turns.take(() => readLanes(this.#desk));
     } catch (error) {
       throw targetFailure(error, `reading the lanes at ${this.name}`);
+    }
+  }
+
+  async moveLane(lane: LaneId, from: Position, to: Position): Promise<boolean> {
+    try {
+      return await this.#turns.take(() => moveLane(this.#desk, lane, from, to));
+    } catch (error) {
+      throw targetFailure(error, `moving the lane ${lane} at ${this.name}`);
+    }
+  }
+
+  async forgetLoss(lane: LaneId, to: Position): Promise<void> {
+    try {
+      await this.#turns.take(() => forgetLoss(this.#desk, lane, to));
+    } catch (error) {
+      throw targetFailure(error, `writing to the lane ${lane} at ${this.name}`);
     }
   }
 

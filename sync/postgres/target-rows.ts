@@ -53,6 +53,15 @@ export interface SettledItem {
   readonly event: ChangeEvent;
 }
 
+/** A key with something open. */
+export interface OpenKey {
+  readonly key: string;
+  /** The newest open event that concerns it. */
+  readonly event: ChangeEvent;
+  /** The newest version that the target took of it since, as `versionOf` writes it; null where it took none. */
+  readonly taken: string | null;
+}
+
 /** In `TargetLook.open` for a truncate that is held: it concerns every key. No key has this text. */
 export const EVERY_KEY = '\0';
 
@@ -166,6 +175,35 @@ export class TargetRows implements AsyncDisposable {
     );
   }
 
+  /** Keys of a dataset that have something open, in order, after one of them. */
+  openKeys(dataset: DatasetName, after: string | null, limit: number): Promise<readonly OpenKey[]> {
+    return this.#openKeys(`${OPEN_KEYS_SQL} and ($2::text is null or k > $2) order by k, version desc limit $3${OPEN_KEYS_END}`, [
+      dataset,
+      after,
+      limit,
+    ]);
+  }
+
+  /** Of these keys, those that still have something open. */
+  openAmong(dataset: DatasetName, keys: readonly string[]): Promise<readonly OpenKey[]> {
+    return this.#openKeys(`${OPEN_KEYS_SQL} and k = any($2::text[]) order by k, version desc${OPEN_KEYS_END}`, [dataset, textArray(keys)]);
+  }
+
+  /** Whether a truncate of the dataset is open: it concerns every key. */
+  async isTruncateOpen(dataset: DatasetName): Promise<boolean> {
+    const open = await this.#asked('looking into the quarantine', () => this.sql.query(OPEN_SQL, [dataset, textArray([''])]));
+    return open.rows.some(([, , op]) => op === 'truncate');
+  }
+
+  async #openKeys(sql: string, params: readonly (string | number | null)[]): Promise<readonly OpenKey[]> {
+    const { rows } = await this.#asked('looking into the quarantine', () => this.sql.query(sql, params));
+    return rows.map(([key, event, taken]) => ({
+      key: key ?? '',
+      event: unpackEvent(Buffer.from((event ?? '').slice(2), 'hex'), this.#families),
+      taken: taken ?? null,
+    }));
+  }
+
   async #asked<T>(doing: string, work: () => Promise<T>): Promise<T> {
     try {
       return await work();
@@ -189,6 +227,18 @@ const OPEN_SQL = `
   union all
   select key, moved_from, op from tidegate.quarantine
    where dataset = $1 and moved_from = any($2::text[]) and status in ('held', 'waiting', 'released')`;
+
+const OPEN_KEYS_SQL = `
+  with open as (
+    select key collate "C" as k, id, version from tidegate.quarantine
+     where dataset = $1 and op <> 'truncate' and status in ('held', 'waiting', 'released')
+    union all
+    select moved_from collate "C", id, version from tidegate.quarantine
+     where dataset = $1 and moved_from is not null and status in ('held', 'waiting', 'released')),
+  newest as (select distinct on (k) k, id, version from open where true`;
+const OPEN_KEYS_END = `)
+  select n.k, q.event, h.version from newest n join tidegate.quarantine q on q.id = n.id
+    left join tidegate.held_keys h on h.dataset = $1 and h.key = n.k order by n.k`;
 
 /** Read whole, once: only the open items have an index by key. */
 const SETTLED_SQL = `
