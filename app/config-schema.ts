@@ -103,6 +103,11 @@ const sourceSchema = {
       title: 'Tables',
       description: 'The tables you read, each as schema.table.',
     },
+    rowBytes: size(
+      'Row size',
+      'How large a row you read whole, from 1MiB to 256MiB; while such rows come, the service takes up to fifteen times this memory. A larger one is held in quarantine without its large cells.',
+      '16MiB',
+    ),
     changes: {
       enum: ['all', 'own'],
       title: 'Changes',

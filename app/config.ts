@@ -170,6 +170,10 @@ function crossProblems(value: unknown, place: (path: readonly (string | number)[
   return problems;
 }
 
+/** Beyond this a held row could not be read back: as text in hexadecimal it would be longer than a text may be. */
+const ROW_BYTES_MAX = 256 << 20;
+const ROW_BYTES_MIN = 1 << 20;
+
 /** What only the loaded values show. */
 function loadedProblems({ config, place }: LoadedConfig): Problem[] {
   const problems: Problem[] = [];
@@ -182,6 +186,8 @@ function loadedProblems({ config, place }: LoadedConfig): Problem[] {
       error(place('sources', name, 'url'), 'is no postgres url', 'Write postgres://user:password@host:port/database.');
       continue;
     }
+    if (source.rowBytes < ROW_BYTES_MIN || source.rowBytes > ROW_BYTES_MAX)
+      error(place('sources', name, 'rowBytes'), 'must lie between 1MiB and 256MiB', 'Leave rows out that are larger, or their columns.');
     const slot = `${serverOf(source.url.reveal())} ${source.slot}`;
     const other = slots.get(slot);
     if (other !== undefined)

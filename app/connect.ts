@@ -19,6 +19,7 @@ export function sourceOptions(config: Config, pipeline: PipelineConfig, clock: C
     publication: source.publication,
     tables: [...source.tables],
     changes: source.changes,
+    rowBytes: source.rowBytes,
     snapshot: source.snapshot,
     batch: { rows: pipeline.batch.rows, bytes: pipeline.batch.bytes, ageMs: pipeline.batch.age },
     clock,

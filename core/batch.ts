@@ -17,7 +17,7 @@ export type Severity = 'info' | 'warning' | 'critical';
 export interface Finding {
   readonly index: number;
   readonly stage: StageName;
-  /** The rule's id in the contract, `<model>.route[n]`, `schema.<kind>`, `hold.key` or `target.<SQLSTATE>`. */
+  /** The rule's id in the contract, `<model>.route[n]`, `schema.<kind>`, `hold.key`, `source.row_bytes` or `target.<SQLSTATE>`. */
   readonly rule: string;
   /** The column it is about, or null where it is about the row. */
   readonly column: string | null;
@@ -32,6 +32,9 @@ export interface Finding {
 
 /** The finding by which `hold: key` holds an event that waits for an earlier held event of its key. */
 export const HOLD_KEY_RULE = 'hold.key';
+
+/** The finding by which the source holds a row too large to be read whole. What was not read is not in the quarantine either. */
+export const ROW_BYTES_RULE = 'source.row_bytes';
 
 /** The finding by which the target holds every event of a dataset whose table changed in a way that waits for a person. */
 export const SCHEMA_HELD_RULE = 'schema.held';
@@ -95,6 +98,10 @@ export class Batch {
     this.origin = origin;
     this.heldFor = heldFor;
     this.verdicts = new Uint8Array(events.length);
+    for (const [index, findings] of (heldFor ?? []).entries()) {
+      // Nobody can release what is not there: the row has to come from the source again.
+      for (const finding of findings) if (finding.rule === ROW_BYTES_RULE) this.mark({ ...finding, index });
+    }
   }
 
   /** Records a finding. The worst verdict of an event's findings is the event's verdict. */

@@ -30,7 +30,10 @@ export const ERRORS = {
   },
   SOURCE_TABLE_MISSING: { after: 'operator', fix: 'Correct the list of tables in the config: this one does not exist.' },
   SOURCE_NO_KEY: { after: 'operator', fix: 'Give the table a primary key: without one its rows cannot be told apart.' },
-  SOURCE_ROW_TOO_LARGE: { after: 'operator', fix: 'Raise the batch limit in bytes, or leave this table out.' },
+  SOURCE_ROW_TOO_LARGE: {
+    after: 'operator',
+    fix: 'The row is larger than `rowBytes` of the source, and so is its key, by which it would be held: raise the limit, or leave this table out.',
+  },
   TARGET_UNREACHABLE: { after: 'backoff', fix: 'Check that the target is up and reachable.' },
   TARGET_AUTH: { after: 'operator', fix: 'Check the user and password in the url of the target.' },
   TARGET_PRIVILEGE: {

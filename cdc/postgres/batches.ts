@@ -3,7 +3,7 @@
  * gathered in the meantime. Batches end at commits; a transaction larger than a batch is cut. At most one closed batch waits beside the one
  * being filled (Invariant 7): then the reader of the log has to wait for `room`.
  */
-import { Batch, type Origin } from '../../core/batch.ts';
+import { Batch, type Origin, ROW_BYTES_RULE, Verdict } from '../../core/batch.ts';
 import type { Clock } from '../../core/clock.ts';
 import type { ChangeEvent, LaneId, Position } from '../../core/event.ts';
 import { type LanePlace, placeText, type SnapshotMark, withinText } from './lane-position.ts';
@@ -29,6 +29,8 @@ export class BatchQueue {
   readonly #clock: Clock;
   readonly #closed: Batch[] = [];
   #events: ChangeEvent[] = [];
+  /** Those whose rows were too large to be read whole, with their bytes; 0 where these are not known. */
+  readonly #tooLarge = new Map<ChangeEvent, number>();
   #bytes = 0;
   #firstAtMs = 0;
   /** Place of the last commit among what was appended. */
@@ -90,8 +92,9 @@ export class BatchQueue {
     this.#openFromBytes = this.#bytes;
   }
 
-  /** `bytes` is what the event takes in memory, roughly. */
-  append(event: PgEvent, bytes: number): void {
+  /** `bytes` is what the event takes in memory, roughly; `cutBytes` what its row had, where cells were left out of it. */
+  append(event: PgEvent, bytes: number, cutBytes = 0): void {
+    if (cutBytes > 0) this.#tooLarge.set(asChangeEvent(event), cutBytes);
     if (this.#events.length === 0) this.#firstAtMs = this.#clock.monotonic();
     this.#events.push(asChangeEvent(event));
     this.#bytes += bytes;
@@ -126,8 +129,9 @@ export class BatchQueue {
   }
 
   /** Rows of a chunk, after everything appended so far, with the progress they make. Only between transactions. */
-  appendSnapshot(events: readonly PgEvent[], mark: SnapshotMark): void {
+  appendSnapshot(events: readonly PgEvent[], mark: SnapshotMark, tooLarge: ReadonlyMap<PgEvent, number> = new Map()): void {
     this.#closeComplete();
+    for (const [event, bytes] of tooLarge) this.#tooLarge.set(asChangeEvent(event), bytes);
     this.#snapshot = mark;
     this.#close(events.map(asChangeEvent), this.#place(), 'snapshot');
     this.#wake();
@@ -237,9 +241,30 @@ export class BatchQueue {
   }
 
   #close(events: readonly ChangeEvent[], position: Position, origin: Origin = 'stream'): void {
-    this.#closed.push(new Batch(events, { lane: this.#lane, position }, origin));
+    const batch = new Batch(events, { lane: this.#lane, position }, origin);
+    if (this.#tooLarge.size > 0) this.#holdTooLarge(batch);
+    this.#closed.push(batch);
     this.#emitted = position;
     this.#emittedAtMs = this.#clock.monotonic();
+  }
+
+  #holdTooLarge(batch: Batch): void {
+    for (const [index, event] of batch.events.entries()) {
+      const bytes = this.#tooLarge.get(event);
+      if (bytes === undefined) continue;
+      this.#tooLarge.delete(event);
+      const size = bytes === 0 ? '' : ` of ${Math.ceil(bytes / (1 << 20))} MiB`;
+      batch.mark({
+        index,
+        stage: 'cdc',
+        rule: ROW_BYTES_RULE,
+        column: null,
+        verdict: Verdict.Quarantine,
+        severity: 'critical',
+        message: `the row${size} is larger than rowBytes of the source allows: its large cells were not read`,
+        notify: false,
+      });
+    }
   }
 
   #place(): Position {

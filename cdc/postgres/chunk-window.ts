@@ -46,6 +46,13 @@ export class ChunkWindow {
     }
   }
 
+  /** An event whose row has cells missing that the table has: nothing of its keys is taken from the chunk. */
+  leave(event: PgEvent): void {
+    this.#dataset ??= event.dataset;
+    if (event.dataset !== this.#dataset) this.spoiled = true;
+    for (const key of [event.key, event.movedFrom]) if (key !== null) this.#changed.set(key, null);
+  }
+
   /** Whether the chunk, whose rows are of `relation`, can be combined with what was added. */
   fits(relation: PgRelation): boolean {
     if (this.spoiled) return false;

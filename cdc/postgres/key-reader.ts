@@ -166,7 +166,7 @@ export class KeyReader {
       if (isThere?.[0] === 1) rows.push(rowOf(relation, (column) => cells[column] ?? null));
       else absent.push(rowOf(relation, (column) => key[relation.dataset.key.indexOf(column)]));
     }
-    return { table: this.table, relation, rows, absent, complete: false, snapshot };
+    return { table: this.table, relation, rows, absent, complete: false, cut: false, snapshot };
   }
 }
 

@@ -84,6 +84,8 @@ export class PgoutputDecoder {
   /** Where reading stands in `#bytes`, while a message is read. */
   #bytes: Buffer = this.#arena;
   #at = 0;
+  #owned = false;
+  #isCut = false;
 
   /** Answers a `Relation`: how events of that oid are made from now on, or null for a table that is not followed. */
   follow(oid: number, followed: FollowedTable | null): void {
@@ -91,8 +93,10 @@ export class PgoutputDecoder {
     this.#lastOid = 0;
   }
 
-  /** Reads the message in `bytes` from `at` to `end`. The caller may use `bytes` again. */
-  read(bytes: Buffer, at: number, end: number): Read {
+  /** Reads the message in `bytes` from `at` to `end`. The caller may use `bytes` again, unless they are ours: `owned`. `isCut`: cells are missing that were sent. */
+  read(bytes: Buffer, at: number, end: number, owned = false, isCut = false): Read {
+    this.#owned = owned;
+    this.#isCut = isCut;
     switch (bytes[at]) {
       case 73: // 'I'
         return this.#insert(bytes, at, end);
@@ -162,7 +166,7 @@ export class PgoutputDecoder {
     if (this.#bytes[this.#at++] !== NEW) throw new PipelineError('BUG', 'an update without its new row');
     const after = this.#tuple(relation, false);
     this.#ended(stop);
-    fillUnchanged(before, after);
+    if (!this.#isCut) fillUnchanged(before, after);
     this.#emit('update', before, after, followed, ordinal, keyDiffers(this.#bytes, before, after, relation.dataset.key));
     return Read.Event;
   }
@@ -210,6 +214,11 @@ export class PgoutputDecoder {
 
   /** Copies `bytes[at, end)` into the arena and reads on there. Returns where it ends. */
   #keep(bytes: Buffer, at: number, end: number): number {
+    if (this.#owned) {
+      this.#bytes = bytes;
+      this.#at = at;
+      return end;
+    }
     const length = end - at;
     if (this.#arenaUsed + length > this.#arena.length) {
       this.#arena = Buffer.allocUnsafeSlow(Math.max(ARENA_BYTES, length));

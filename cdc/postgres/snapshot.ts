@@ -22,6 +22,7 @@ import { type PgRelation, PgRow } from '../../wire/postgres/row.ts';
 import { CELL_NULL, CELL_UNCHANGED } from '../../core/event.ts';
 import { type CatalogTable, type Datasets, readTable, splitTable } from './catalog.ts';
 import type { TableProgress } from './lane-position.ts';
+import { cutCopyRow } from './large-rows.ts';
 import { Settling } from './settle.ts';
 
 export interface Chunk {
@@ -31,6 +32,8 @@ export interface Chunk {
   readonly rows: readonly PgRow[];
   /** Whether the table ends with it. */
   readonly complete: boolean;
+  /** Whether cells were left out of some rows, which are too large. */
+  readonly cut: boolean;
   /** What the chunk's transaction could see: `pg_current_snapshot()`. */
   readonly snapshot: string;
 }
@@ -46,6 +49,7 @@ export interface SnapshotParts {
   readonly chunkRows: number;
   /** A chunk ends early when it has this many bytes. */
   readonly chunkBytes: number;
+  readonly rowBytesMax: number;
   /** Whether the slot was made after all tables were published, and so after the transactions before that had ended. */
   readonly isNewSlot: boolean;
   /** Chunks that may be in memory: 1, or 2 where the next is read while one is on its way. */
@@ -210,7 +214,7 @@ export class SnapshotReader {
     const { rows, bytes, cut } = reader;
     this.#rows = nextRows(limit, rows.length, bytes, chunkBytes);
     await connection.script(`${mark('high')}; commit`);
-    return { table: progress.table, relation, rows, complete: !cut && rows.length < limit, snapshot };
+    return { table: progress.table, relation, rows, complete: !cut && rows.length < limit, cut: reader.isRowCut, snapshot };
   }
 
   /**
@@ -221,7 +225,9 @@ export class SnapshotReader {
     await connection.script('savepoint chunk');
     let cancelling: Promise<void> | null = null;
     try {
-      for await (const bytes of connection.copyOut(sql)) {
+      const { rowBytesMax: bytesMax } = this.#parts;
+      const large = { bytesMax, begin: (_: number, put: (payload: Buffer) => void) => cutCopyRow(bytesMax, put) };
+      for await (const bytes of connection.copyOut(sql, undefined, large)) {
         reader.push(bytes);
         if (!reader.cut || cancelling !== null) continue;
         this.#cancelled = true;
@@ -377,6 +383,8 @@ class CopyReader {
   bytes = 0;
   /** Whether rows were left out, because there were enough bytes. */
   cut = false;
+  /** Whether cells were left out of rows. */
+  isRowCut = false;
   readonly #relation: PgRelation;
   readonly #bytesMax: number;
   readonly #width: number;
@@ -416,6 +424,14 @@ class CopyReader {
     this.#rest = bytes.subarray(at);
   }
 
+  #leftOut(cell: number): void {
+    this.isRowCut = true;
+    const { types, dataset } = this.#relation;
+    // Behind the row's own cells stand those by which the next chunk begins.
+    if (cell >= types.length)
+      throw new PipelineError('SOURCE_ROW_TOO_LARGE', `the snapshot of ${dataset.name}: a row whose key alone is too large`);
+  }
+
   /** Reads the tuple at `start`; -1 where it is not all there yet (or was the end). */
   #tuple(bytes: Buffer, start: number): number {
     if (bytes.length - start < 2 || bytes.readInt16BE(start) < 0) return -1;
@@ -432,8 +448,9 @@ class CopyReader {
       const length = bytes.readInt32BE(at);
       at += 4;
       cells[cell] = length < 0 ? 0 : at;
-      cells[cell + 1] = length < 0 ? CELL_NULL : length;
+      cells[cell + 1] = Math.max(CELL_UNCHANGED, length);
       if (length > 0) at += length;
+      else if (length === CELL_UNCHANGED) this.#leftOut(i);
       cell += 2;
     }
     if (at > bytes.length) return -1;

@@ -34,6 +34,8 @@ export interface PostgresSourceOptions {
   readonly tables: readonly string[];
   /** `own`: what a replication (a target of Tidegate, or PostgreSQL's with an origin) wrote there is left out. Left out, `all`. */
   readonly changes?: 'all' | 'own';
+  /** Larger rows are not read whole, and held; the default is that of the config. */
+  readonly rowBytes?: number;
   readonly snapshot: {
     /** `initial`: a lane never read begins with the rows that the tables have. `never`: with what changes from now on. */
     readonly mode: 'initial' | 'never';
@@ -77,6 +79,7 @@ export interface PostgresSource extends Source {
 /** Settings of a session that reads rows in the order of their key, or by it. */
 const BY_KEY = { ...SESSION, enable_seqscan: 'off', enable_bitmapscan: 'off', max_parallel_workers_per_gather: '0' };
 
+const ROW_BYTES = 16 << 20;
 const TIMING: StreamTiming = { statusMs: 5000, silenceMs: 60_000, idleMs: 10_000, idleBytes: 65_536 };
 
 export function postgresSource(options: PostgresSourceOptions): PostgresSource {
@@ -171,6 +174,7 @@ class SlotSource implements PostgresSource {
     const replication = await connect(true);
     const timing = { ...TIMING, ...this.#options.timing };
     const readers: SnapshotReader[] = [];
+    const rowBytesMax = this.#options.rowBytes ?? ROW_BYTES;
     const readRows = (todo: readonly TableProgress[], isNewSlot: boolean, rowsPerSecond: number | null): SnapshotReader => {
       const reader = new SnapshotReader(
         {
@@ -181,6 +185,7 @@ class SlotSource implements PostgresSource {
           run: `${run}.${readers.length}`,
           chunkRows: snapshot.chunkRows,
           chunkBytes: batch.bytes,
+          rowBytesMax,
           depth: snapshot.parallel > 1 ? 2 : 1,
           rowsPerSecond,
           isNewSlot,
@@ -217,6 +222,7 @@ class SlotSource implements PostgresSource {
         datasets: this.#datasets,
         queue,
         limits: batch,
+        rowBytesMax,
         ownOnly: this.#options.changes === 'own',
         within: prepared.place.within,
         clock: this.#clock,

@@ -11,7 +11,7 @@ import { PipelineError } from '../../core/errors.ts';
 import type { Dataset, Position, Version } from '../../core/event.ts';
 import { toLsn } from '../../core/position.ts';
 import { WRITTEN_PREFIX } from '../../wire/postgres/written.ts';
-import type { CopyBoth, CopyBothHandler, PgConnection } from '../../wire/postgres/connection.ts';
+import type { CopyBoth, CopyBothHandler, LargePayloads, PgConnection } from '../../wire/postgres/connection.ts';
 import { quoteIdent, quoteLiteral } from '../../wire/postgres/ident.ts';
 import type { PgRow } from '../../wire/postgres/row.ts';
 import type { BatchLimits, BatchQueue } from './batches.ts';
@@ -19,12 +19,13 @@ import { type Datasets, readTable } from './catalog.ts';
 import { ChunkWindow, isPartial, laidOver } from './chunk-window.ts';
 import { sourceFailure } from './failures.ts';
 import { type KeyReader, type KeyRequest, readRequest } from './key-reader.ts';
+import { type CutMessage, cutMessage, isCut, isKeyCut } from './large-rows.ts';
 import { nextStep, progressOf, snapshotMark, type TableProgress } from './lane-position.ts';
 import { PgEvent } from './pg-event.ts';
 import { type FollowedTable, PgoutputDecoder, Read, type RelationMessage } from './pgoutput.ts';
 import { SeenTransactions } from './seen.ts';
 import { visibility } from './settle.ts';
-import { keyTexts, readRow, type SnapshotReader } from './snapshot.ts';
+import { type Chunk, keyTexts, readRow, type SnapshotReader } from './snapshot.ts';
 
 export interface StreamParts {
   readonly slot: string;
@@ -43,6 +44,8 @@ export interface StreamParts {
   readonly datasets: Datasets;
   readonly queue: BatchQueue;
   readonly limits: BatchLimits;
+  /** Of larger rows the large cells are left out, and what is left is held. */
+  readonly rowBytesMax: number;
   /** Whether what a replication brought to this database is left out. */
   readonly ownOnly: boolean;
   /** The transaction that the lane has done in part: as many of its events are left out. */
@@ -90,7 +93,9 @@ export class SlotStream implements CopyBothHandler {
   #copy: CopyBoth | null = null;
   #blocked = false;
   #paused = false;
-  readonly #backlog: Buffer[] = [];
+  readonly #backlog: Waiting[] = [];
+  /** What the message being read had in bytes, where cells were left out of its row; else 0. */
+  #cutBytes = 0;
   #inTransaction = false;
   /** The transaction being read was brought by a replication, and is nobody's news. */
   #isLeftOut = false;
@@ -213,17 +218,39 @@ export class SlotStream implements CopyBothHandler {
 
   // --- CopyBothHandler: called by the connection.
 
-  message(bytes: Buffer, from: number, to: number): void {
+  get large(): LargePayloads {
+    const bytesMax = this.#parts.rowBytesMax;
+    return { bytesMax, begin: (bytes) => cutMessage(bytesMax, (message) => this.#cutMessage(message, bytes)) };
+  }
+
+  message(bytes: Buffer, from: number, to: number, owned: boolean): void {
     if (this.#stopped.signal.aborted) return;
     if (this.#blocked) {
-      this.#backlog.push(Buffer.from(bytes.subarray(from, to)));
+      this.#backlog.push({ bytes: owned ? bytes : Buffer.from(bytes.subarray(from, to)), cutBytes: 0 });
       return;
     }
     try {
-      this.#handle(bytes, from, to);
+      this.#handle(bytes, from, to, owned);
     } catch (error) {
       this.#fail(error);
     }
+  }
+
+  #cutMessage({ bytes, isCut }: CutMessage, cutBytes: number): void {
+    if (bytes === null || this.#stopped.signal.aborted) return;
+    const waiting = { bytes, cutBytes: isCut ? cutBytes : 0 };
+    if (this.#blocked) this.#backlog.push(waiting);
+    else this.#handleWaiting(waiting);
+  }
+
+  #handleWaiting({ bytes, cutBytes }: Waiting): void {
+    this.#cutBytes = cutBytes;
+    try {
+      this.#handle(bytes, 0, bytes.length, true);
+    } catch (error) {
+      this.#fail(error);
+    }
+    this.#cutBytes = 0;
   }
 
   drained(flows: boolean): void {
@@ -233,11 +260,11 @@ export class SlotStream implements CopyBothHandler {
 
   // --- Reading.
 
-  #handle(bytes: Buffer, from: number, to: number): void {
+  #handle(bytes: Buffer, from: number, to: number, owned: boolean): void {
     if (bytes[from] === 107) return this.#keepalive(bytes, from); // 'k'
     if (bytes[from] !== 119) return; // 'w': the start of the data, the end of the log, the time, then the message.
     const decoder = this.#decoder;
-    const read = decoder.read(bytes, from + 25, to);
+    const read = decoder.read(bytes, from + 25, to, owned, this.#cutBytes > 0);
     switch (read) {
       case Read.Event:
         if (decoder.event !== null && decoder.followed !== null) this.#event(decoder.event, decoder.followed, to - from);
@@ -297,12 +324,26 @@ export class SlotStream implements CopyBothHandler {
     if (event.ordinal < this.#skip) return;
     // Of a chunk it takes its rows all the same: where it came from they are newer.
     if (this.#isLeftOut) return this.#window?.table === followed.table ? this.#window.add(event) : undefined;
+    if (this.#cutBytes > 0) return this.#tooLarge(event, followed, bytes);
     if (this.#snapshot !== null || this.#keys !== null) {
       if (event.movedFrom !== null && this.#isBeingCopied(followed.table) && isPartial(event.after as PgRow))
         return this.#completeMove(event, followed, bytes);
       if (this.#window?.table === followed.table) this.#window.add(event);
     }
     this.#queue.append(event, bytes + EVENT_OVERHEAD_BYTES);
+  }
+
+  /** What was left out is nowhere any more, and nothing may be laid over it: a chunk has no use for it either. */
+  #tooLarge(event: PgEvent, followed: FollowedTable, bytes: number): void {
+    this.#checkKey(event, followed.table);
+    if (this.#window?.table === followed.table) this.#window.leave(event);
+    this.#queue.append(event, bytes + EVENT_OVERHEAD_BYTES, this.#cutBytes);
+  }
+
+  #checkKey({ before, after }: PgEvent, table: string): void {
+    // The class is the one that the decoder makes rows of.
+    if (isKeyCut(before as PgRow | null) || isKeyCut(after as PgRow | null))
+      throw new PipelineError('SOURCE_ROW_TOO_LARGE', `reading ${table}: a row whose key alone is too large`);
   }
 
   #commit(): void {
@@ -454,7 +495,7 @@ export class SlotStream implements CopyBothHandler {
       snapshot.restart(progress);
       return;
     }
-    await this.#emitChunk(progress, chunk.table, chunk.rows, window.combine(chunk.relation, chunk.rows), chunk.complete);
+    await this.#emitChunk(progress, chunk, window.combine(chunk.relation, chunk.rows));
     snapshot.release(id);
     if (this.#queue.snapshot?.tables.length === 0) {
       snapshot.stop();
@@ -511,10 +552,8 @@ export class SlotStream implements CopyBothHandler {
   /** Cut into batches, each with the progress it makes. The rows' version is that of the high mark: their place in the log. */
   async #emitChunk(
     before: readonly TableProgress[],
-    table: string,
-    rows: readonly PgRow[],
+    { table, rows, complete, cut }: Chunk,
     kept: readonly (PgRow | null)[],
-    complete: boolean,
   ): Promise<void> {
     const { commitLsn, committedAtMs } = this.#decoder;
     const { limits } = this.#parts;
@@ -523,12 +562,17 @@ export class SlotStream implements CopyBothHandler {
     let next = 0;
     do {
       const events: PgEvent[] = [];
+      const tooLarge = new Map<PgEvent, number>();
       let bytes = 0;
       for (; next < rows.length && events.length < limits.rows && bytes < limits.bytes; next++) {
         const row = kept[next];
         if (row === null || row === undefined) continue;
-        events.push(new PgEvent('read', null, row, row.relation.dataset, commitLsn as Version, next, committedAtMs, false));
+        const event = new PgEvent('read', null, row, row.relation.dataset, commitLsn as Version, next, committedAtMs, false);
+        events.push(event);
         bytes += EVENT_OVERHEAD_BYTES + bytesOf(row);
+        if (!cut || !isCut(row)) continue;
+        this.#checkKey(event, table);
+        tooLarge.set(event, 0);
       }
       const lastRow = rows[next - 1];
       const ended = next >= rows.length;
@@ -539,7 +583,7 @@ export class SlotStream implements CopyBothHandler {
       await this.#queue.room();
       if (this.#stopped.signal.aborted) return;
       this.#parts.onProgress(progress);
-      this.#queue.appendSnapshot(events, snapshotMark(++seq, progress));
+      this.#queue.appendSnapshot(events, snapshotMark(++seq, progress), tooLarge);
     } while (next < rows.length);
   }
 
@@ -560,8 +604,8 @@ export class SlotStream implements CopyBothHandler {
     try {
       let next = 0;
       while (next < this.#backlog.length && !this.#blocked) {
-        const bytes = this.#backlog[next++];
-        if (bytes !== undefined) this.#handle(bytes, 0, bytes.length);
+        const waiting = this.#backlog[next++];
+        if (waiting !== undefined) this.#handleWaiting(waiting);
       }
       this.#backlog.splice(0, next);
     } catch (error) {
@@ -639,6 +683,12 @@ export class SlotStream implements CopyBothHandler {
     this.#copy.send(status);
     this.#toldAtMs = clock.monotonic();
   }
+}
+
+/** A message that came while another had to be finished, without what belongs to the stream's protocol. */
+interface Waiting {
+  readonly bytes: Buffer;
+  readonly cutBytes: number;
 }
 
 function bytesOf(row: PgRow): number {

@@ -76,6 +76,8 @@ export interface PostgresSink extends Sink {
 const TOASTABLE: ReadonlySet<ColumnType> = new Set(['text', 'json', 'bytes', 'other', 'decimal']);
 /** How long a transaction may stand still: a process that hangs in one must not keep its locks for ever. */
 const IDLE_IN_TRANSACTION = '10s';
+/** A buffer that a large row made larger than this is not kept for the batches to come. */
+const WRITER_BYTES_KEPT = 64 << 20;
 const PARKED_ROWS_MAX = 100_000;
 const HOLD = 'tg_hold';
 const TURN = 'tg_turn';
@@ -257,7 +259,9 @@ class Target implements PostgresSink {
       head.bind('', TURN, [this.#options.pipeline], Format.Text).execute();
       head.bind('', HOLD, holdParameters(held, this.#options.pipeline, this.#modeOf), HOLD_FORMATS).execute();
     }
-    const answer = session.sql.exchange([head.bytes(), writer.bytes()]).finally(() => this.#writers.push(writer));
+    const answer = session.sql.exchange([head.bytes(), writer.bytes()]).finally(() => {
+      if (writer.capacity <= WRITER_BYTES_KEPT) this.#writers.push(writer);
+    });
     answer.catch(() => {}); // Read by `apply`; a run that ends before that has no use for it.
     if (session.unsent === batch) session.unsent = null;
     ready.sent = { answer, applied: { kind: 'applied', checkpoint: batch.checkpoint, ...counts }, inTurn };

@@ -240,6 +240,7 @@ test('a row of tens of megabytes arrives whole, and a server that takes long to 
   const source = db.source({
     url: throughPort(db.url, slow.port),
     batch: { rows: 1000, bytes: 1 << 20, ageMs: 0 },
+    rowBytes: 32 << 20,
     timing: { statusMs: 100, silenceMs: 1000 },
   });
   const sizes: number[] = [];

@@ -46,9 +46,23 @@ export interface PgResult {
   readonly affected: number;
 }
 
-/** Takes CopyData payloads of a replication stream: `bytes[from, to)` is one, valid only during the call. */
+/** Takes one payload in the pieces in which it comes: `bytes[from, to)` is the next, valid only during the call. */
+export interface PieceTaker {
+  piece(bytes: Buffer, from: number, to: number): void;
+  end(): void;
+}
+
+/** CopyData payloads of more than `bytesMax` bytes, which are never in memory as a whole. */
+export interface LargePayloads {
+  readonly bytesMax: number;
+  begin(bytes: number): PieceTaker;
+}
+
+/** Takes CopyData payloads of a replication stream: `bytes[from, to)` is one, valid only during the call unless it is `owned`. */
 export interface CopyBothHandler {
-  message(bytes: Buffer, from: number, to: number): void;
+  message(bytes: Buffer, from: number, to: number, owned: boolean): void;
+  /** Left out, each is a `message`, however large. */
+  readonly large?: LargePayloads;
   /** Everything that has arrived so far was handed over. `flows`: it was much, and there may be more in a moment. */
   drained(flows: boolean): void;
 }
@@ -70,11 +84,16 @@ interface Pending {
   readonly onCopyData: ((bytes: Buffer, from: number, to: number) => void) | null;
   readonly onCopyIn: (() => void) | null;
   readonly binary: boolean;
+  readonly large?: LargePayloads | undefined;
+  /** Takes a large payload as a buffer of its own. */
+  readonly onOwned?: (bytes: Buffer) => void;
 }
 
 const EMPTY: readonly never[] = [];
 const READ_SMALL = 2048;
 const READ_FULL = 65_536;
+/** From this size on a payload is gathered in a buffer of its own, and not in pieces that are joined in the end. */
+const GATHERED_MIN = 1 << 20;
 /** What a COPY may be ahead of its reader. */
 const COPY_GATHERED_MAX = 4 << 20;
 /** How long a server may take to answer a goodbye. */
@@ -95,6 +114,9 @@ export class PgConnection implements AsyncDisposable {
   readonly #partial: Buffer[] = [];
   #partialLength = 0;
   #partialWanted = 0;
+  /** Who takes the payload that is under way in pieces, and how much of it is still to come. */
+  #taker: PieceTaker | null = null;
+  #takerWants = 0;
   #columns: readonly PgColumn[] = EMPTY;
   #rows: (readonly (string | null)[])[] = [];
   #raw: (readonly (Buffer | null)[])[] = [];
@@ -185,9 +207,18 @@ export class PgConnection implements AsyncDisposable {
     });
   }
 
-  /** Sends a COPY … TO STDOUT and yields its CopyData payloads, gathered to chunks. Ends the connection where the reader stops early. */
-  async *copyOut(sql: string, signal?: AbortSignal): AsyncGenerator<Buffer> {
+  /**
+   * Sends a COPY … TO STDOUT and yields its CopyData payloads, gathered to chunks. Ends the connection where the reader stops early. What a `large`
+   * payload comes to is told by `put`, and takes its place among the others.
+   */
+  async *copyOut(
+    sql: string,
+    signal?: AbortSignal,
+    large?: { readonly bytesMax: number; readonly begin: (bytes: number, put: (payload: Buffer) => void) => PieceTaker },
+  ): AsyncGenerator<Buffer> {
     const gathered = new FrontendWriter(1 << 17);
+    /** Before what is gathered: chunks that are complete. Large payloads are chunks of their own, and not copied. */
+    const chunks: Buffer[] = [];
     let wake: () => void = () => {};
     let done = false;
     let failure: Error | null = null;
@@ -197,7 +228,27 @@ export class PgConnection implements AsyncDisposable {
         if (gathered.length > COPY_GATHERED_MAX) this.#hold(true);
         wake();
       };
-      if (this.#enqueue({ readyLeft: 1, results: [], error: null, resolve, reject, onCopyData, onCopyIn: null, binary: false })) {
+      const onOwned = (payload: Buffer): void => {
+        if (gathered.length > 0) chunks.push(gathered.take());
+        chunks.push(payload);
+        this.#hold(true);
+        wake();
+      };
+      const taken = large === undefined ? undefined : { bytesMax: large.bytesMax, begin: (bytes: number) => large.begin(bytes, onOwned) };
+      if (
+        this.#enqueue({
+          readyLeft: 1,
+          results: [],
+          error: null,
+          resolve,
+          reject,
+          onCopyData,
+          onCopyIn: null,
+          binary: false,
+          large: taken,
+          onOwned,
+        })
+      ) {
         this.#write(new FrontendWriter().query(sql).bytes());
       }
     });
@@ -217,9 +268,9 @@ export class PgConnection implements AsyncDisposable {
     try {
       if (signal?.aborted === true) abort();
       for (;;) {
-        if (gathered.length > 0) {
-          const chunk = gathered.take();
-          this.#hold(false);
+        const chunk = chunks.shift() ?? (gathered.length > 0 ? gathered.take() : null);
+        if (chunk !== null) {
+          if (chunks.length === 0) this.#hold(false);
           yield chunk;
         } else if (done) {
           if (failure !== null) throw failure as Error;
@@ -437,7 +488,8 @@ export class PgConnection implements AsyncDisposable {
   }
 
   #read(chunk: Buffer): void {
-    const bytes = this.#whole(chunk);
+    const from = this.#takePiece(chunk, 0);
+    const bytes = this.#whole(from === 0 ? chunk : chunk.subarray(from));
     if (bytes === null) return;
     let at = 0;
     while (bytes.length - at >= 5) {
@@ -445,10 +497,11 @@ export class PgConnection implements AsyncDisposable {
       const end = at + 1 + length;
       if (length < 4) throw new RangeError(`a message of ${length} bytes`);
       if (end > bytes.length) {
-        this.#partialWanted = 1 + length;
+        if (bytes[at] === 0x64 && this.#takes(length - 4)) at = this.#takePiece(bytes, at + 5);
+        else this.#partialWanted = 1 + length;
         break;
       }
-      if (bytes[at] === 0x64 && this.#copyBoth !== null) this.#copyBoth.message(bytes, at + 5, end);
+      if (bytes[at] === 0x64 && this.#copyBoth !== null) this.#copyBoth.message(bytes, at + 5, end, false);
       else this.#message(bytes[at] ?? 0, bytes, at + 5, end);
       if (this.#failure !== null) return;
       at = end;
@@ -467,6 +520,37 @@ export class PgConnection implements AsyncDisposable {
         if (!this.#held) this.#socket.resume();
       }, 1);
     }
+  }
+
+  /** Whether a CopyData payload of so many bytes is taken in pieces. */
+  #takes(bytes: number): boolean {
+    const pending = this.#pending[this.#head];
+    const large = this.#copyBoth === null ? pending?.large : this.#copyBoth.large;
+    const whole = this.#wholeTaker(pending);
+    if (large !== undefined && bytes > large.bytesMax) this.#taker = large.begin(bytes);
+    else if (bytes >= GATHERED_MIN && whole !== null) this.#taker = gathering(bytes, whole);
+    else return false;
+    this.#takerWants = bytes;
+    return true;
+  }
+
+  #wholeTaker(pending: Pending | undefined): ((bytes: Buffer) => void) | null {
+    const both = this.#copyBoth;
+    if (both !== null) return (bytes) => both.message(bytes, 0, bytes.length, true);
+    return pending?.onOwned ?? null;
+  }
+
+  /** Hands on what of the payload under way lies in `bytes` from `at` on. Answers where that ends. */
+  #takePiece(bytes: Buffer, at: number): number {
+    if (this.#taker === null) return at;
+    const to = Math.min(bytes.length, at + this.#takerWants);
+    this.#takerWants -= to - at;
+    this.#taker.piece(bytes, at, to);
+    if (this.#takerWants > 0) return to;
+    const taker = this.#taker;
+    this.#taker = null;
+    taker.end();
+    return to;
   }
 
   /** The chunk behind what was left of the ones before; null while the message at its beginning lacks something. Large messages are joined once. */
@@ -589,6 +673,15 @@ export class PgConnection implements AsyncDisposable {
     this.#head = 0;
     this.#onClosed(reason);
   }
+}
+
+function gathering(length: number, whole: (bytes: Buffer) => void): PieceTaker {
+  const gathered = Buffer.allocUnsafeSlow(length);
+  let used = 0;
+  return {
+    piece: (bytes, from, to) => void (used += bytes.copy(gathered, used, from, to)),
+    end: () => whole(gathered),
+  };
 }
 
 function columnsOf(bytes: Buffer, start: number): PgColumn[] {

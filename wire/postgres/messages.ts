@@ -6,6 +6,8 @@ export type Format = (typeof Format)[keyof typeof Format];
 /** A parameter as bytes of the format given in `bind`; null is SQL's null. */
 export type ParameterBytes = Uint8Array | string | null;
 
+const LARGE_BUFFER = 32 << 20;
+
 /** Up to so many bytes a loop beats a call into the runtime (measured). */
 const SMALL_CELL = 48;
 
@@ -20,6 +22,10 @@ export class FrontendWriter {
   /** Bytes written so far. */
   get length(): number {
     return this.#length;
+  }
+
+  get capacity(): number {
+    return this.#buffer.length;
   }
 
   /** What was written, as a view that the next write may overwrite after `reset`. */
@@ -262,7 +268,9 @@ export class FrontendWriter {
 
   #room(bytes: number): void {
     if (this.#length + bytes <= this.#buffer.length) return;
-    const grown = Buffer.allocUnsafe(Math.max(this.#buffer.length * 2, this.#length + bytes));
+    // A large row fills it alone: twice that would be for nothing.
+    const factor = this.#buffer.length > LARGE_BUFFER ? 1.25 : 2;
+    const grown = Buffer.allocUnsafe(Math.max(Math.ceil(this.#buffer.length * factor), this.#length + bytes));
     this.#buffer.copy(grown, 0, 0, this.#length);
     this.#buffer = grown;
   }
