@@ -145,6 +145,33 @@ const sourceSchema = {
       },
       additionalProperties: false,
     },
+    wal: {
+      type: 'object',
+      title: 'Log kept',
+      description: 'How much of its log you let the source keep for the slot before you hear of it.',
+      default: {},
+      properties: {
+        disk: {
+          type: 'string',
+          'x-kind': 'size',
+          'x-unit': 'B, kB, MB, GB, KiB, MiB or GiB',
+          pattern: SIZE_PATTERN,
+          title: 'Disk',
+          description:
+            'How large the disk is that the source’s log is on, so that you are told when it would be full: SQL does not show that. Left out, only max_slot_wal_keep_size of the server counts.',
+          default: null,
+          examples: ['100GB'],
+        },
+        warnBytes: size('Warn at', 'You are warned once the slot keeps this much, whatever is left.', '10GiB'),
+        warnBefore: duration('Warn before', 'You are warned when nothing would be left so soon, at the pace of the last minutes.', '6h'),
+        criticalBefore: duration(
+          'Critical before',
+          'It counts as critical, and the pipeline as not ready, when nothing would be left so soon.',
+          '1h',
+        ),
+      },
+      additionalProperties: false,
+    },
   },
   required: ['kind', 'url', 'slot', 'publication', 'tables'],
   additionalProperties: false,
@@ -557,7 +584,7 @@ const alertSchema = {
       uniqueItems: true,
       title: 'Events',
       description: 'What you want to hear of: names, or a prefix and a star.',
-      default: ['breaker.*', 'lane.*', 'schema.*', 'model.*', 'quarantine.rate', 'score.alert'],
+      default: ['breaker.*', 'lane.*', 'schema.*', 'model.*', 'quarantine.rate', 'score.alert', 'slot.*'],
     },
     allowNetworks: {
       type: 'array',

@@ -21,6 +21,7 @@ export function sourceOptions(config: Config, pipeline: PipelineConfig, clock: C
     changes: source.changes,
     rowBytes: source.rowBytes,
     snapshot: source.snapshot,
+    walDiskBytes: source.wal.disk,
     batch: { rows: pipeline.batch.rows, bytes: pipeline.batch.bytes, ageMs: pipeline.batch.age },
     clock,
   };

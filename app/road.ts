@@ -27,6 +27,7 @@ import { changeId, changeView } from './schema-changes.ts';
 import { SchemaWatch } from './schema-watch.ts';
 import type { Halts } from './state/halts.ts';
 import { formatDuration } from './units.ts';
+import { SlotWatch } from './slot-watch.ts';
 import { VerifyWatch } from './verify/watch.ts';
 
 export interface RoadParts {
@@ -57,6 +58,7 @@ export class Road implements AsyncDisposable {
   readonly name: string;
   readonly desk: Desk;
   readonly verified: VerifyWatch;
+  readonly slot: SlotWatch;
   readonly #parts: RoadParts;
   readonly #main: LaneRunner;
   readonly #replay: LaneRunner;
@@ -79,6 +81,7 @@ export class Road implements AsyncDisposable {
   #haltedAtMs: number | null = null;
   #probing: Promise<void> = Promise.resolve();
   #verifying: Promise<void> = Promise.resolve();
+  #watching: Promise<void> = Promise.resolve();
 
   constructor(parts: RoadParts) {
     const { name, pipeline, config, clock, metrics, halts } = parts;
@@ -87,6 +90,11 @@ export class Road implements AsyncDisposable {
     const { source } = partsOf(config, pipeline);
     this.desk = new Desk(parts);
     this.verified = new VerifyWatch(parts);
+    this.slot = new SlotWatch({
+      ...parts,
+      onRisk: (data) => this.#tell('slot.retention', data),
+      onSafe: (data) => this.#tell('slot.safe', data),
+    });
     this.#breaker = this.#makeBreaker();
     this.#source = postgresSource(sourceOptions(config, pipeline, clock));
     this.#schemas = new SchemaWatch({
@@ -132,6 +140,7 @@ export class Road implements AsyncDisposable {
     this.#replay.start();
     this.#probing = this.#probeForever();
     this.#verifying = this.verified.run(this.#stopped.signal);
+    this.#watching = this.slot.run(this.#stopped.signal);
   }
 
   /** Reading stops, what was read is committed; what takes longer is cut off. */
@@ -145,6 +154,7 @@ export class Road implements AsyncDisposable {
     await this.desk[Symbol.asyncDispose]();
     await this.#probing;
     await this.#verifying;
+    await this.#watching;
     await this.#source[Symbol.asyncDispose]();
     await this.#mainStages.close();
     await this.#replayStages.close();
@@ -194,6 +204,7 @@ export class Road implements AsyncDisposable {
       runs: [main, replay],
       snapshot: this.#source.progress(),
       schemaChanges: this.#schemas.open.map((change) => changeView(name, change)),
+      slot: this.slot.view(),
       lagMs: this.#lagMs(series),
       stageMs: series?.stageMs ?? { cdc: 0, quality: 0, inference: 0, sync: 0 },
       models: this.#modelStatus(),
@@ -213,6 +224,8 @@ export class Road implements AsyncDisposable {
     const silentMs = this.#askedAtMs === null ? 0 : this.#parts.clock.now() - this.#askedAtMs;
     if (silentMs > ANSWER_MS) reasons.push(`the target has not answered for ${formatDuration(silentMs)}`);
     else if (this.#targetProblem !== null) reasons.push(this.#targetProblem);
+    const slotProblem = this.slot.problem();
+    if (slotProblem !== null) reasons.push(slotProblem);
     if (this.#lost !== null) {
       const { from, to } = this.#lost;
       reasons.push(

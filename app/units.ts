@@ -33,6 +33,15 @@ export function formatDuration(ms: number): string {
   return `${Math.round(ms)}ms`;
 }
 
+/** '12.5 GiB': the largest unit that keeps the number at 1 or more, for people. */
+export function formatSize(bytes: number): string {
+  for (const unit of ['GiB', 'MiB', 'KiB'] as const) {
+    const size = SIZES[unit] ?? 1;
+    if (bytes >= size) return `${Number((bytes / size).toFixed(1))} ${unit}`;
+  }
+  return `${Math.round(bytes)} B`;
+}
+
 function parse(text: string, units: Readonly<Record<string, number>>): number | null {
   const match = /^(\d+(?:\.\d+)?)([A-Za-z]+)$/.exec(text);
   const unit = units[match?.[2] ?? ''];

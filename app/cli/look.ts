@@ -4,8 +4,8 @@ import { postgresSink } from '../../sync/postgres/sink.ts';
 import { systemClock } from '../../core/clock.ts';
 import { laneOf, partsOf, replayLaneOf } from '../config.ts';
 import { sinkOptions } from '../connect.ts';
-import type { LaneView, Status } from '../http/shapes.ts';
-import { formatDuration } from '../units.ts';
+import type { LaneView, SlotView, Status } from '../http/shapes.ts';
+import { formatDuration, formatSize } from '../units.ts';
 import { callService, NotRunning } from './client.ts';
 import { type Command, configOf } from './command.ts';
 import { show, table, timeText } from './output.ts';
@@ -29,15 +29,30 @@ export const status: Command = {
       throw new PipelineError('CONFIG_INVALID', `the service answered ${answer.status}: is this the config it runs by?`);
     const now = answer.body as Status; // Our own service, by its own schema.
     show(io, args.is('json'), { running: true, ...now }, () => {
-      const pipelines = now.pipelines.map(({ name, state, lagMs, ready, notReady, datasets }) => {
+      const pipelines = now.pipelines.map(({ name, state, lagMs, slot, ready, notReady, datasets }) => {
         const held = datasets.reduce((sum, { quarantine }) => sum + (quarantine['held'] ?? 0), 0);
-        return [name, state, lagMs === null ? '-' : formatDuration(lagMs), String(held), ready ? 'ready' : notReady.join('; ')];
+        return [
+          name,
+          state,
+          lagMs === null ? '-' : formatDuration(lagMs),
+          String(held),
+          slotText(slot),
+          ready ? 'ready' : notReady.join('; '),
+        ];
       });
-      return table(['PIPELINE', 'STATE', 'LAG', 'HELD', ''], pipelines);
+      return table(['PIPELINE', 'STATE', 'LAG', 'HELD', 'LOG KEPT', ''], pipelines);
     });
     return now.ready ? 0 : 1;
   },
 };
+
+/** What the source keeps for the slot, and when that comes to an end where it is foreseen. */
+function slotText(slot: SlotView | null): string {
+  if (slot === null) return '-';
+  if (slot.level === 'lost') return 'LOST';
+  const text = formatSize(slot.retainedBytes) + (slot.fullInMs === null ? '' : `, full in ${formatDuration(slot.fullInMs)}`);
+  return slot.level === 'ok' ? text : `${text} (${slot.level})`;
+}
 
 export const lanes: Command = {
   name: 'lanes',

@@ -110,6 +110,26 @@ export const schemaDecisionSchema = shape('What was decided.', {
   released: whole('Events that are on their way now.'),
 });
 
+export const slotSchema = shape('The slot at the source, and how much log is kept for it.', {
+  slot: text('Its name.'),
+  level: {
+    enum: ['ok', 'warning', 'critical', 'lost'],
+    description: 'Whether somebody has to look. critical and lost: the pipeline is not ready.',
+  },
+  walStatus: textOrNull('What the source calls it: reserved, extended, unreserved or lost.'),
+  retainedBytes: whole('Bytes of log that the source keeps for it.'),
+  leftBytes: numberOrNull('Bytes that may be kept beyond that; null where no limit is known.'),
+  limit: {
+    enum: ['keep', 'disk', 'none'],
+    description:
+      'What ends then: the slot (keep: max_slot_wal_keep_size), or the room on the disk that the config names. none: no limit is known.',
+  },
+  bytesPerSecond: numberOrNull('How fast it grows; null while that is not known, and where it does not.'),
+  fullInMs: numberOrNull('When nothing is left, at this pace.'),
+  atMs: whole('Unix time in ms of the look.'),
+  message: text('All of it in words.'),
+});
+
 const pipelineProperties = {
   name: text('Its name in the config.'),
   source: text('The source’s name.'),
@@ -125,6 +145,7 @@ const pipelineProperties = {
   runs: list(laneStatusSchema, 'What its two lanes do: the one that reads the source, and the one that brings released rows back.'),
   snapshot: list(snapshotProgressSchema, 'The first copy; empty before it is known and where there is none.'),
   schemaChanges: list(schemaChangeSchema, 'Changes of tables that park their dataset, newest first.'),
+  slot: orNull(slotSchema, 'The slot at the source; null before it was looked at, and while there is none.'),
   lagMs: numberOrNull('How far behind the source it is: 0 once caught up; null before that is known.'),
   stageMs: record({ type: 'number' }, 'Mean milliseconds a batch in each stage.'),
   models: list(modelUseStatusSchema, 'The models it scores by.'),
@@ -319,6 +340,7 @@ export type SchemaChangeDetailView = SchemaChangeView & {
 export type LaneRunState = (typeof LANE_STATES)[number];
 export type Reason = FromSchema<typeof reasonSchema>;
 export type LaneStatus = FromSchema<typeof laneStatusSchema>;
+export type SlotView = FromSchema<typeof slotSchema>;
 export type Ready = FromSchema<typeof readySchema>;
 export type LaneView = FromSchema<typeof laneSchema>;
 export type FindingView = FromSchema<typeof findingSchema>;

@@ -203,11 +203,12 @@ function tilesView() {
   const flow = tile('Rows a second', sparkline());
   const latency = tile('Latency, median', sparkline());
   const lag = tile('Behind the source');
+  const kept = tile('Log kept');
   const held = tile('In quarantine');
   const ledger = tile('Ledger');
   return {
-    root: h('div', { class: 'tiles' }, flow.root, latency.root, lag.root, held.root, ledger.root),
-    update({ name, datasets, lanes, lagMs }, { series }) {
+    root: h('div', { class: 'tiles' }, flow.root, latency.root, lag.root, kept.root, held.root, ledger.root),
+    update({ name, datasets, lanes, lagMs, slot }, { series }) {
       const sum = (of) => datasets.reduce((total, one) => total + of(one), 0);
       const rates = (of) => sum(({ rates: r }) => of(r));
       const all = rates((r) => r.pass + r.warn + r.drop + r.quarantine);
@@ -237,6 +238,10 @@ function tilesView() {
             ? `the source keeps ${bytes(lagBytes)} of log`
             : `${bytes(lagBytes)} of log to read`,
       );
+      text(kept.value, slot === null ? '–' : slot.level === 'lost' ? 'lost' : bytes(slot.retainedBytes));
+      attribute(kept.value, 'class', slot !== null && slot.level !== 'ok' ? 'hot' : null);
+      attribute(kept.root, 'title', slot === null ? null : sentence(slot.message));
+      text(kept.note, slot === null ? 'not known yet' : slotNote(slot));
       const open = sum(({ quarantine }) => (quarantine.held ?? 0) + (quarantine.waiting ?? 0));
       const judged = sum(({ totals }) => totals.in);
       text(held.value, count(open));
@@ -250,6 +255,12 @@ function tilesView() {
       text(ledger.note, difference === 0 ? `${count(events)} changes, none missing` : 'this is a bug: please report it');
     },
   };
+}
+
+function slotNote({ level, fullInMs, leftBytes, limit }) {
+  if (level === 'lost') return 'tidegate recover goes on';
+  if (fullInMs !== null) return `${limit === 'disk' ? 'the disk is full' : 'the slot is lost'} in ${duration(fullInMs)}`;
+  return leftBytes === null ? 'by the source, for the slot' : `room for ${bytes(leftBytes)} more`;
 }
 
 function snapshotRow(first) {

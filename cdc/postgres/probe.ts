@@ -71,6 +71,7 @@ export async function probePostgresSource(options: PostgresSourceOptions): Promi
   try {
     const problems = [...(await probeServer(connection, path)), ...(await probeTables(connection, options, path))];
     problems.push(...(await probePublication(connection, options, path)), ...(await probeSlot(connection, options, path)));
+    problems.push(...(await probeRetention(connection, options, path)));
     return problems;
   } catch (error) {
     return [problemOf(sourceFailure(error, 'reading the catalog', `probing ${options.name}`), path)];
@@ -181,8 +182,43 @@ async function probeSlot(connection: PgConnection, options: PostgresSourceOption
   } catch (error) {
     return [problemOf(error, at)];
   }
-  if (!slot.active) return [];
-  return [{ ...problem('SOURCE_SLOT_ACTIVE', at, `The slot ${options.slot} is being read by another process`), severity: 'warning' }];
+  const kept = slot.walStatus === 'extended' || slot.walStatus === 'unreserved' ? [retentionProblem(options.slot, slot.walStatus, at)] : [];
+  if (!slot.active) return kept;
+  return [
+    ...kept,
+    { ...problem('SOURCE_SLOT_ACTIVE', at, `The slot ${options.slot} is being read by another process`), severity: 'warning' },
+  ];
+}
+
+function retentionProblem(slot: string, walStatus: 'extended' | 'unreserved', path: string): Problem {
+  const message =
+    walStatus === 'extended'
+      ? `The server keeps more log for the slot ${slot} than max_wal_size (wal_status extended).`
+      : `The server is about to remove log that the slot ${slot} needs (wal_status unreserved).`;
+  return { severity: 'warning', path, message, fix: 'Let the pipeline run until it has caught up, or raise max_slot_wal_keep_size.' };
+}
+
+/** Less than this may be written in the time that a restart takes. */
+const KEEP_BYTES_FEW = 1 << 30;
+
+/** A slot that nobody reads fills the disk, or is lost: one of the two is decided here. */
+async function probeRetention(connection: PgConnection, { walDiskBytes = null }: PostgresSourceOptions, path: string): Promise<Problem[]> {
+  const { rows } = await connection.query(
+    `select setting::int8 * 1048576 from pg_catalog.pg_settings where name = 'max_slot_wal_keep_size'`,
+  );
+  const keepBytes = Number(rows[0]?.[0] ?? -1);
+  const warn = (message: string, fix: string): Problem[] => [{ severity: 'warning', path: `${path}.wal`, message, fix }];
+  if (keepBytes < 0 && walDiskBytes === null)
+    return warn(
+      'max_slot_wal_keep_size is -1: a slot that nobody reads keeps log until the disk of the source is full.',
+      `Set it to what the disk can spare, or say how large the disk is (${path}.wal.disk), so that you are told in time.`,
+    );
+  if (keepBytes >= 0 && keepBytes < KEEP_BYTES_FEW)
+    return warn(
+      `max_slot_wal_keep_size is ${keepBytes / 1048576} MB: a pipeline that stands still for some minutes may lose its slot.`,
+      'Raise it to what the disk can spare.',
+    );
+  return [];
 }
 
 const arrayLiteral = (texts: readonly string[]): string => `{${texts.map((text) => `"${text.replaceAll(/["\\]/g, '\\$&')}"`).join(',')}}`;

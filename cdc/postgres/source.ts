@@ -46,6 +46,8 @@ export interface PostgresSourceOptions {
     readonly rereadRows?: number;
   };
   readonly batch: { readonly rows: number; readonly bytes: number; readonly ageMs: number };
+  /** How large the disk of the server's log is, where that is known. */
+  readonly walDiskBytes?: number | null;
   readonly clock?: Clock;
   /** How often the server is told of our place and so on; the defaults are meant for everybody. */
   readonly timing?: Partial<StreamTiming>;

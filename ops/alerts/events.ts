@@ -35,6 +35,18 @@ export interface AlertData {
     keys: readonly string[];
     withheld: number;
   };
+  /** Told when a level is reached that is worse than the last one told. */
+  'slot.retention': {
+    pipeline: string;
+    slot: string;
+    level: 'warning' | 'critical' | 'lost';
+    retainedBytes: number;
+    bytesPerSecond: number | null;
+    fullInMs: number | null;
+    message: string;
+    fix: string;
+  };
+  'slot.safe': { pipeline: string; slot: string; retainedBytes: number };
   'webhook.test': { message: string };
 }
 export type AlertType = keyof AlertData;
@@ -49,6 +61,8 @@ export const ALERT_TYPES = [
   'model.unavailable',
   'quarantine.rate',
   'score.alert',
+  'slot.retention',
+  'slot.safe',
   'webhook.test',
 ] as const satisfies readonly AlertType[];
 

@@ -190,6 +190,18 @@ export async function startStandIn(
       runs: [],
       snapshot: [],
       schemaChanges: [],
+      slot: {
+        slot: 'tidegate_shop',
+        level: 'ok',
+        walStatus: 'reserved',
+        retainedBytes: 24 << 20,
+        leftBytes: 40_000_000_000,
+        limit: 'keep',
+        bytesPerSecond: null,
+        fullInMs: null,
+        atMs: startedAtMs,
+        message: 'the source keeps 24 MiB of log for the slot tidegate_shop',
+      },
       lagMs: options.quiet === true ? null : 12,
       stageMs: { ...of?.stageMs },
       models: [

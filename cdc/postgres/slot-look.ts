@@ -1,0 +1,83 @@
+/** What a slot keeps of its server's log, and how much more it may: asked by an ordinary connection, beside the lane and when that stands still. */
+import type { PgConnection } from '../../wire/postgres/connection.ts';
+import { SESSION } from './catalog.ts';
+import { closeSoon, connectSource } from './connect.ts';
+import { sourceFailure } from './failures.ts';
+import type { PostgresSourceOptions } from './source.ts';
+
+export interface SlotRetention {
+  /** `reserved`, `extended`, `unreserved` or `lost`. */
+  readonly walStatus: string | null;
+  /** Bytes of log that the server keeps for it. */
+  readonly retainedBytes: number;
+  /** Bytes that may be written before log is removed that it needs; null where the server removes none. */
+  readonly safeBytes: number | null;
+  /** `max_slot_wal_keep_size`; null where it is unlimited. */
+  readonly keepBytes: number | null;
+  /** What lies in the server's pg_wal; null where the role may not know. */
+  readonly walBytes: number | null;
+}
+
+/** Another answer than this long after the question is not waited for. */
+const ANSWER_MS = 10_000;
+
+const SLOT_SQL = `
+  select s.wal_status, s.safe_wal_size,
+         pg_catalog.pg_wal_lsn_diff(case when pg_catalog.pg_is_in_recovery() then pg_catalog.pg_last_wal_replay_lsn()
+                                         else pg_catalog.pg_current_wal_insert_lsn() end, s.restart_lsn),
+         (select setting::int8 * 1048576 from pg_catalog.pg_settings where name = 'max_slot_wal_keep_size')
+    from pg_catalog.pg_replication_slots s where s.slot_name = $1`;
+
+export class SlotLook implements AsyncDisposable {
+  readonly #options: Pick<PostgresSourceOptions, 'name' | 'url' | 'slot'>;
+  #connection: PgConnection | null = null;
+  #seesFiles = false;
+
+  constructor(options: Pick<PostgresSourceOptions, 'name' | 'url' | 'slot'>) {
+    this.#options = options;
+  }
+
+  /** Null where there is no such slot (yet). Throws SOURCE_… where the server is away; the next call connects again. */
+  async look(signal: AbortSignal): Promise<SlotRetention | null> {
+    const late = AbortSignal.any([signal, AbortSignal.timeout(ANSWER_MS)]);
+    const cut = (): void => this.#connection?.destroy();
+    late.addEventListener('abort', cut, { once: true });
+    try {
+      return await this.#ask(this.#connection ?? (await this.#connect(late)));
+    } catch (error) {
+      this.#connection?.destroy();
+      this.#connection = null;
+      throw sourceFailure(error, 'connecting', `looking at the slot ${this.#options.slot}`);
+    } finally {
+      late.removeEventListener('abort', cut);
+    }
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    if (this.#connection !== null) await closeSoon(this.#connection);
+    this.#connection = null;
+  }
+
+  async #connect(signal: AbortSignal): Promise<PgConnection> {
+    const connection = await connectSource(this.#options.name, this.#options.url, false, SESSION, signal);
+    this.#connection = connection;
+    const may = await connection.query(`select pg_catalog.has_function_privilege('pg_catalog.pg_ls_waldir()', 'execute')`);
+    this.#seesFiles = may.rows[0]?.[0] === 't';
+    return connection;
+  }
+
+  async #ask(connection: PgConnection): Promise<SlotRetention | null> {
+    const [walStatus = null, safe, retained, keep] = (await connection.query(SLOT_SQL, [this.#options.slot])).rows[0] ?? [];
+    if (keep === undefined) return null;
+    const files = this.#seesFiles ? await connection.query('select sum(size) from pg_catalog.pg_ls_waldir()') : null;
+    const number = (text: string | null | undefined): number | null => (text === null || text === undefined ? null : Number(text));
+    const keepBytes = number(keep);
+    return {
+      walStatus,
+      retainedBytes: Math.max(0, number(retained) ?? 0),
+      safeBytes: number(safe),
+      keepBytes: keepBytes === null || keepBytes < 0 ? null : keepBytes,
+      walBytes: number(files?.rows[0]?.[0]),
+    };
+  }
+}

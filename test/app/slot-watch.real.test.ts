@@ -1,0 +1,95 @@
+/** How much log a server keeps for a slot that nobody reads: seen, told and warned of before it is lost. */
+import { afterAll, beforeAll, expect, test } from 'vitest';
+import { SlotWatch } from '../../app/slot-watch.ts';
+import type { PipelineConfig } from '../../app/config-schema.ts';
+import { type EmbeddedServer, startEmbeddedPostgres } from '../../examples/embedded-postgres.ts';
+import { systemClock } from '../../core/clock.ts';
+import { Exposition } from '../../ops/prometheus.ts';
+import { PgConnection } from '../../wire/postgres/connection.ts';
+import { eventually } from '../support/eventually.ts';
+import { cli } from './cli.ts';
+import { configFolder, NOWHERE, type TestConfig } from './services.ts';
+
+let server: EmbeddedServer;
+let sql: PgConnection;
+let config: TestConfig;
+
+beforeAll(async () => {
+  server = await startEmbeddedPostgres({ max_slot_wal_keep_size: '96MB', min_wal_size: '32MB', max_wal_size: '32MB' });
+  sql = await PgConnection.connect({ url: server.url() });
+  await sql.script('create table orders (id bigint primary key)');
+  config = configFolder({}, {}, { source: server.url(), target: NOWHERE });
+});
+afterAll(async () => {
+  config?.[Symbol.dispose]();
+  await sql?.close();
+  await server?.stop();
+});
+
+/** So many segments of log are written; a checkpoint removes what is not kept. */
+async function write(segments: number): Promise<void> {
+  for (let n = 0; n < segments; n++) await sql.script(`select pg_logical_emit_message(false, 'x', 'x'); select pg_switch_wal()`);
+}
+
+test('what the server keeps, and what is left, is seen; a level that is worse is told once', async () => {
+  const { config: loaded } = config.load();
+  const told: string[] = [];
+  const watch = new SlotWatch({
+    config: loaded,
+    name: 'main',
+    pipeline: loaded.pipelines['main'] as PipelineConfig,
+    clock: systemClock,
+    onRisk: ({ level, fix }) => void told.push(`${level}: ${fix.slice(0, 22)}`),
+    onSafe: () => void told.push('safe'),
+  });
+  const { signal } = new AbortController();
+  await watch.once(signal);
+  expect([watch.view(), watch.problem()]).toEqual([null, null]);
+  await sql.query("select pg_create_logical_replication_slot('tidegate_shop', 'pgoutput')");
+  await watch.once(signal);
+  expect(watch.view()).toMatchObject({ slot: 'tidegate_shop', level: 'ok', walStatus: 'reserved', limit: 'keep', fullInMs: null });
+
+  await write(4);
+  await watch.once(signal);
+  await watch.once(signal);
+  const { rows } = await sql.query('select pg_current_wal_insert_lsn() - restart_lsn, safe_wal_size from pg_replication_slots');
+  expect(watch.view()).toMatchObject({ level: 'warning', retainedBytes: Number(rows[0]?.[0]), leftBytes: Number(rows[0]?.[1]) });
+  expect(watch.problem()).toBe(null);
+  const out = new Exposition();
+  watch.collect(out);
+  expect(out.toString()).toContain(`tidegate_slot_retained_bytes{pipeline="main",slot="tidegate_shop"} ${rows[0]?.[0]}`);
+  expect(out.toString()).toContain(`tidegate_slot_left_bytes{pipeline="main",slot="tidegate_shop",limit="keep"} ${rows[0]?.[1]}`);
+
+  const until = (level: string) =>
+    eventually(async () => {
+      await write(1);
+      if (level === 'lost') await sql.script('checkpoint');
+      await watch.once(signal);
+      return watch.view()?.level === level;
+    }, `it is ${level}`);
+  await until('critical');
+  expect([watch.view()?.level, watch.problem()]).toEqual([
+    'critical',
+    expect.stringMatching(/keeps .* MiB of log for the slot tidegate_shop/),
+  ]);
+  await until('lost');
+  expect([watch.view()?.level, watch.problem()]).toEqual(['lost', 'the source has removed log that the slot tidegate_shop needed']);
+  expect(told).toEqual(['warning: See why the pipeline d', 'critical: See why the pipeline d', 'lost: Run `tidegate recover`']);
+});
+
+test('check says of the slot what may be lost, and what may fill up', async () => {
+  const problems = async () => {
+    const { json } = await cli('check', config.file, '--json');
+    const found = (json as { problems: { severity: string; path: string; message: string; fix: string }[] }).problems;
+    return found.filter(({ path }) => /sources\.shop\.(slot|wal)/.test(path)).map(({ severity, message }) => `${severity} ${message}`);
+  };
+  expect(await problems()).toEqual([
+    expect.stringMatching(/^error .*wal_status lost/),
+    'warning max_slot_wal_keep_size is 96 MB: a pipeline that stands still for some minutes may lose its slot.',
+  ]);
+  await sql.query("select pg_drop_replication_slot('tidegate_shop')");
+  await sql.query("select pg_create_logical_replication_slot('tidegate_shop', 'pgoutput')");
+  await write(5);
+  expect((await problems())[0]).toMatch(/^warning The server keeps more log for the slot tidegate_shop than max_wal_size/);
+  await sql.script('alter system set max_slot_wal_keep_size = -1');
+});
