@@ -154,7 +154,7 @@ describe('what it does', () => {
     using known = configFolder({ http: { port: Number(new URL(running.url).port) } });
     const { code, json } = await cli('status', known.file, '--json');
     expect([code, json]).toMatchObject([1, { running: true, ready: false, pipelines: [{ name: 'main' }] }]);
-    expect((await cli('status', known.file)).stdout).toMatch(/^PIPELINE +STATE +LAG +HELD\nmain /);
+    expect((await cli('status', known.file)).stdout).toMatch(/^PIPELINE +STATE +LAG +HELD +LOG KEPT\nmain /);
   });
 
   test('a pipeline is halted and resumed: by the service where it runs, for its next start where it does not', async () => {
