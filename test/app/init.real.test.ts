@@ -50,8 +50,8 @@ test('every table that can be read gets a file, under a name that nothing else h
       0,
       {
         ok: true,
-        problems: [/: alerts$/, /: sources\.shop\.wal$/].map(
-          (path): unknown => expect.objectContaining({ severity: 'warning', path: expect.stringMatching(path) as unknown }),
+        problems: [/: alerts$/, /: sources\.shop\.wal$/].map((path): unknown =>
+          expect.objectContaining({ severity: 'warning', path: expect.stringMatching(path) as unknown }),
         ),
       },
     ]);
