@@ -1,6 +1,6 @@
 /**
  * A pipeline in a process of its own, to see what memory it takes: runs until the target has the mark, and writes what it took to standard output.
- * Its argument is JSON: `from` and `to` (each the name and url of a database), `tables`, `mark`, and perhaps `rowBytes`.
+ * Its argument is JSON: `from` and `to` (each the name and url of a database), `tables`, `mark`, and perhaps `rowBytes` and `isMarked`.
  */
 import { spawn } from 'node:child_process';
 import { PgConnection } from '../../wire/postgres/connection.ts';
@@ -14,7 +14,7 @@ export interface Followed {
   readonly seconds: number;
 }
 
-type Wanted = Pick<Road, 'tables' | 'mark' | 'rowBytes'> & { readonly from: Named; readonly to: Named };
+type Wanted = Pick<Road, 'tables' | 'mark' | 'rowBytes' | 'isMarked'> & { readonly from: Named; readonly to: Named };
 type Named = Pick<TestDatabase, 'name' | 'url'>;
 
 /** Runs one and waits for its end. */

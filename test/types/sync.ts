@@ -17,15 +17,17 @@ export interface Road {
   readonly stages?: readonly Stage[];
   readonly datasets?: DatasetsOptions;
   readonly rowBytes?: number;
+  /** Somebody else makes the mark, when all is written. */
+  readonly isMarked?: boolean;
 }
 
 /** Runs the pipeline until the target has all that the source has now. */
 export async function sync(
   source: PgConnection,
   target: PgConnection,
-  { from, to, tables, mark, stages = [], datasets, rowBytes }: Road,
+  { from, to, tables, mark, stages = [], datasets, rowBytes, isMarked = false }: Road,
 ): Promise<void> {
-  await source.query("insert into marks values ($1, 'there') on conflict do nothing", [mark]);
+  if (!isMarked) await source.query("insert into marks values ($1, 'there') on conflict do nothing", [mark]);
   const slot = postgresSource({
     name: 'shop',
     url: from.url,
