@@ -157,10 +157,30 @@ function readChoice(value: unknown, choices: readonly string[], path: Path, cont
 }
 
 function readAnyOf(value: unknown, choices: readonly SchemaNode[], path: Path, context: ReadContext): unknown {
+  const named = choices.flatMap((choice) => choice.properties?.['kind']?.const ?? []);
+  if (isObject(value) && named.length > 1) return readKind(value, named.map(String), choices, path, context);
   const fits = choices.find((choice) => choice.type === kindOf(value));
   if (fits !== undefined) return readNode(value, fits, path, context);
   const kinds = choices.map((choice) => choice.type).join(' or ');
   return wrong(context, path, `must be a ${kinds}, and is ${show(value)}`, 'See docs/config.md for its form.');
+}
+
+/** Blocks of several kinds, each with options of its own, that say themselves which they are. */
+function readKind(
+  value: Record<string, unknown>,
+  kinds: readonly string[],
+  choices: readonly SchemaNode[],
+  path: Path,
+  context: ReadContext,
+): unknown {
+  const { kind } = value;
+  if (kind === undefined || kind === null)
+    return wrong(context, [...path, 'kind'], 'is missing', `Add it: one of ${kinds.join(', ')}.`, path);
+  const known = readChoice(kind, kinds, [...path, 'kind'], context);
+  // The rest is told beside it, by the kind that was probably meant.
+  const meant = known ?? (typeof kind === 'string' ? nearest(kind, kinds) : null);
+  const fits = choices.find((choice) => choice.properties?.['kind']?.const === meant);
+  return fits === undefined ? undefined : readNode({ ...value, kind: meant }, fits, path, context);
 }
 
 function readUnit(value: unknown, schema: SchemaNode, path: Path, context: ReadContext): number | undefined {

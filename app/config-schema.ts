@@ -70,10 +70,10 @@ const count = <D extends number>(title: string, description: string, byDefault: 
 const column = (title: string, description: string) =>
   ({ type: 'string', pattern: COLUMN_PATTERN, title, description, default: null }) as const;
 
-const sourceSchema = {
+const postgresSourceSchema = {
   type: 'object',
-  title: 'Source',
-  description: 'A database whose changes you want to move.',
+  title: 'PostgreSQL source',
+  description: 'A PostgreSQL database whose changes you want to move, read by a replication slot.',
   properties: {
     kind: { const: 'postgres', title: 'Kind', description: 'What kind of source you read: a PostgreSQL server with wal_level = logical.' },
     url: secret(
@@ -175,6 +175,147 @@ const sourceSchema = {
   },
   required: ['kind', 'url', 'slot', 'publication', 'tables'],
   additionalProperties: false,
+} as const satisfies SchemaNode;
+
+const kafkaSourceSchema = {
+  type: 'object',
+  title: 'Kafka source',
+  description: 'Topics that Debezium writes, one for each table.',
+  properties: {
+    kind: { const: 'kafka', title: 'Kind', description: 'What kind of source you read: topics that Debezium writes.' },
+    brokers: {
+      type: 'array',
+      items: { type: 'string', pattern: '^[^\\s:/]+:\\d{1,5}$', examples: ['kafka-1:9092'] },
+      minItems: 1,
+      uniqueItems: true,
+      title: 'Brokers',
+      description: 'Where you reach the brokers, each as host:port; a few of them are enough.',
+    },
+    group: {
+      type: 'string',
+      pattern: '^[A-Za-z0-9._-]{1,200}$',
+      title: 'Group',
+      examples: ['tidegate_shop'],
+      description:
+        'The consumer group you read as: processes with the same group share the partitions. Where each partition goes on is kept at the target under this name, so another group begins anew.',
+    },
+    prefix: {
+      type: 'string',
+      pattern: '^[A-Za-z0-9._-]{1,200}$',
+      title: 'Topic prefix',
+      examples: ['shop'],
+      description: 'The connector’s topic.prefix: you read the topic prefix.schema.table for each table.',
+    },
+    tables: {
+      type: 'array',
+      items: { type: 'string', pattern: TABLE_PATTERN, examples: ['public.orders'] },
+      minItems: 1,
+      uniqueItems: true,
+      title: 'Tables',
+      description: 'The tables you read, each as schema.table.',
+    },
+    topics: {
+      type: 'object',
+      additionalProperties: { type: 'string', pattern: '^[A-Za-z0-9._-]{1,249}$' },
+      title: 'Topics',
+      description: 'Tables whose topics you have under other names (by a RegexRouter, say): the table as schema.table, then the topic.',
+      default: {},
+      examples: [{ 'public.orders': 'orders-cdc' }],
+    },
+    columns: {
+      type: 'object',
+      additionalProperties: {
+        type: 'object',
+        title: 'Columns',
+        description: 'The columns of one table, with the type that each has at the source.',
+        additionalProperties: { type: 'string', minLength: 1, examples: ['numeric(10,2)'] },
+      },
+      title: 'Columns',
+      description:
+        'For topics whose records bring no schema (JSON with schemas.enable=false): the columns that you want of each table, with the types that PostgreSQL has them by. Other records say it themselves.',
+      default: {},
+      examples: [{ 'public.orders': { id: 'bigint', total: 'numeric(10,2)' } }],
+    },
+    envelope: {
+      enum: ['debezium', 'unwrapped'],
+      title: 'Envelope',
+      description:
+        'Whether you get Debezium’s envelope with what was before and after, or rows alone (by ExtractNewRecordState), where a tombstone is the delete.',
+      default: 'debezium',
+    },
+    unavailable: {
+      type: 'string',
+      minLength: 1,
+      title: 'Unavailable value',
+      description: 'What your connector writes for a large value that did not change (its unavailable.value.placeholder).',
+      default: '__debezium_unavailable_value',
+    },
+    registry: {
+      type: 'object',
+      title: 'Schema registry',
+      description: 'Where you get the schemas of Avro records, from a registry with a Confluent-compatible API.',
+      default: null,
+      properties: {
+        url: secret('Url', 'The root of the API, as https://registry:8081 (for Apicurio, with /apis/ccompat/v7).'),
+        username: { type: 'string', minLength: 1, title: 'User', description: 'The user you ask as; left out, none.', default: null },
+        password: { ...secret('Password', 'The user’s password.'), default: null },
+      },
+      required: ['url'],
+      additionalProperties: false,
+    },
+    sasl: {
+      type: 'object',
+      title: 'SASL',
+      description: 'How you show the brokers who you are; left out, not at all.',
+      default: null,
+      properties: {
+        mechanism: {
+          enum: ['plain', 'scram-sha-256', 'scram-sha-512'],
+          title: 'Mechanism',
+          description: 'The mechanism that your brokers want. Use plain over TLS only.',
+        },
+        username: { type: 'string', minLength: 1, title: 'User', description: 'The user you are to the brokers.' },
+        password: secret('Password', 'The user’s password.'),
+      },
+      required: ['mechanism', 'username', 'password'],
+      additionalProperties: false,
+    },
+    tls: {
+      type: 'object',
+      title: 'TLS',
+      description: 'That you reach the brokers over TLS; left out, in the clear.',
+      default: null,
+      properties: {
+        ca: {
+          ...secret('Authority', 'The certificate of the authority that signed theirs (PEM); left out, the ones that Node knows.'),
+          default: null,
+        },
+        cert: { ...secret('Certificate', 'Your own certificate (PEM), where the brokers ask for one.'), default: null },
+        key: { ...secret('Key', 'The key of your certificate (PEM).'), default: null },
+      },
+      additionalProperties: false,
+    },
+    start: {
+      enum: ['earliest', 'latest'],
+      title: 'Start',
+      description:
+        'Where you begin a partition that the target knows nothing of: at the oldest record that is kept, or at the next that comes.',
+      default: 'earliest',
+    },
+    buffer: size(
+      'Buffer',
+      'How many bytes of records may wait to be judged, over all partitions; beyond that you read no more until there is room.',
+      '64MiB',
+    ),
+  },
+  required: ['kind', 'brokers', 'group', 'prefix', 'tables'],
+  additionalProperties: false,
+} as const satisfies SchemaNode;
+
+const sourceSchema = {
+  title: 'Source',
+  description: 'A database whose changes you want to move, read directly or by what Debezium writes of it.',
+  anyOf: [postgresSourceSchema, kafkaSourceSchema],
 } as const satisfies SchemaNode;
 
 const layoutSchema = {
@@ -657,6 +798,8 @@ export const configSchema = {
 /** The config as loaded: defaults filled in, durations in ms, sizes in bytes, secrets resolved, paths absolute. */
 export type Config = FromSchema<typeof configSchema>;
 export type SourceConfig = FromSchema<typeof sourceSchema>;
+export type PostgresSourceConfig = FromSchema<typeof postgresSourceSchema>;
+export type KafkaSourceConfig = FromSchema<typeof kafkaSourceSchema>;
 export type TargetConfig = FromSchema<typeof targetSchema>;
 export type LayoutConfig = FromSchema<typeof layoutSchema>;
 export type PipelineConfig = FromSchema<typeof pipelineSchema>;

@@ -2,6 +2,7 @@
 import { readFileSync } from 'node:fs';
 import { basename, dirname, resolve } from 'node:path';
 import { type Document, isNode, LineCounter, parseDocument, visit } from 'yaml';
+import { declaredColumn } from '../cdc/kafka/declared.ts';
 import type { DatasetName, LaneId } from '../core/event.ts';
 import type { Problem } from '../core/problems.ts';
 import { checkEndpoints, type WebhookEndpoint } from '../ops/alerts/webhook.ts';
@@ -10,6 +11,7 @@ import {
   type AlertConfig,
   type Config,
   configSchema,
+  type KafkaSourceConfig,
   type LayoutConfig,
   type PipelineConfig,
   type SourceConfig,
@@ -103,7 +105,12 @@ export function datasetsOf(sourceName: string, source: SourceConfig): readonly D
 
 /** The lane of a source, as the source itself names it. */
 export function laneOf(sourceName: string, source: SourceConfig): LaneId {
-  return `${sourceName}/${source.slot}` as LaneId;
+  return `${sourceName}/${source.kind === 'kafka' ? source.group : source.slot}` as LaneId;
+}
+
+/** Whether a lane is that of a source, or one of those that the source has under it. */
+export function isLaneOf(lane: string, own: string): boolean {
+  return lane === own || lane.startsWith(`${own}/`);
 }
 
 /** The lane that brings a pipeline's released events back. */
@@ -182,6 +189,10 @@ function loadedProblems({ config, place }: LoadedConfig): Problem[] {
 
   const slots = new Map<string, string>();
   for (const [name, source] of Object.entries(config.sources)) {
+    if (source.kind === 'kafka') {
+      problems.push(...kafkaProblems(name, source, place));
+      continue;
+    }
     if (!isPostgresUrl(source.url.reveal())) {
       error(place('sources', name, 'url'), 'is no postgres url', 'Write postgres://user:password@host:port/database.');
       continue;
@@ -209,6 +220,10 @@ function loadedProblems({ config, place }: LoadedConfig): Problem[] {
       problems.push({ severity: 'error', ...problem, path: place('targets', name, 'layouts', ...problem.path) });
   }
 
+  for (const [name, pipeline] of Object.entries(config.pipelines)) {
+    if (pipeline.verify.every === null || partsOf(config, pipeline).source.kind !== 'kafka') continue;
+    error(place('pipelines', name, 'verify', 'every'), 'topics cannot be compared with a target', 'Leave it out.');
+  }
   const readBy = new Map<string, string>();
   const writtenBy = new Map<string, string>();
   for (const [name, pipeline] of Object.entries(config.pipelines)) {
@@ -217,8 +232,8 @@ function loadedProblems({ config, place }: LoadedConfig): Problem[] {
     if (reader !== undefined) {
       error(
         place('pipelines', name, 'source'),
-        `the slot of ${pipeline.source} is already read by the pipeline ${reader}`,
-        'Add a second source with a slot of its own for this pipeline.',
+        `the ${source.kind === 'kafka' ? 'group' : 'slot'} of ${pipeline.source} is already read by the pipeline ${reader}`,
+        `Add a second source with a ${source.kind === 'kafka' ? 'group' : 'slot'} of its own for this pipeline.`,
       );
     }
     readBy.set(pipeline.source, name);
@@ -236,6 +251,7 @@ function loadedProblems({ config, place }: LoadedConfig): Problem[] {
       writtenBy.set(place_, `${name} ${table}`);
     }
     if (
+      source.kind === 'postgres' &&
       serverOf(source.url.reveal()) === serverOf(target.url.reveal()) &&
       source.tables.some((table) => source.tables.includes(writtenTable(pipeline.source, table, target)))
     ) {
@@ -293,6 +309,7 @@ function loadedProblems({ config, place }: LoadedConfig): Problem[] {
 function loopsOf(config: Config): ReadonlyMap<string, string> {
   const roads = Object.values(config.pipelines).flatMap((pipeline) => {
     const { source, target } = partsOf(config, pipeline);
+    if (source.kind !== 'postgres') return [];
     const [here, there] = [serverOf(source.url.reveal()), serverOf(target.url.reveal())];
     return source.tables.map((table) => ({
       source: pipeline.source,
@@ -306,6 +323,33 @@ function loopsOf(config: Config): ReadonlyMap<string, string> {
     return changes === 'all' && back !== undefined ? [[source, back.source] as const] : [];
   });
   return new Map(loops);
+}
+
+/** What is wrong with a Kafka source, as far as it shows it itself. */
+function kafkaProblems(name: string, source: KafkaSourceConfig, place: LoadedConfig['place']): Problem[] {
+  const problems: Problem[] = [];
+  const error = (path: string, message: string, fix: string) => problems.push({ severity: 'error', path, message, fix });
+  for (const part of ['topics', 'columns'] as const) {
+    for (const table of Object.keys(source[part])) {
+      if (source.tables.includes(table)) continue;
+      const near = nearest(table, source.tables);
+      const fix = near === null ? `Name one of: ${source.tables.join(', ')}.` : `Did you mean ${near}?`;
+      error(place('sources', name, part, table), `${table} is none of the tables`, fix);
+    }
+  }
+  for (const [table, columns] of Object.entries(source.columns)) {
+    for (const [column, type] of Object.entries(columns)) {
+      if (declaredColumn(type) !== null) continue;
+      error(
+        place('sources', name, 'columns', table, column),
+        `it is not known how the type ${type} looks in a record without a schema`,
+        'Have the connector write schemas (schemas.enable=true, or Avro), or leave the column out.',
+      );
+    }
+  }
+  if (source.registry !== null && !/^https?:\/\//.test(source.registry.url.reveal()))
+    error(place('sources', name, 'registry', 'url'), 'is no http url', 'Write https://host:port.');
+  return problems;
 }
 
 /** What is wrong with the layouts of a target, as far as they show it themselves. */

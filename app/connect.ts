@@ -1,17 +1,31 @@
 /** From the config's words to the options of sources, targets and models. */
 import type { Clock } from '../core/clock.ts';
+import type { LiveSource } from '../core/contracts.ts';
+import { PipelineError } from '../core/errors.ts';
 import type { DatasetName } from '../core/event.ts';
-import type { PostgresSourceOptions } from '../cdc/postgres/source.ts';
+import { kafkaSource, type KafkaSourceOptions } from '../cdc/kafka/source.ts';
+import { postgresSource, type PostgresSourceOptions } from '../cdc/postgres/source.ts';
 import type { ModelUse } from '../inference/stage.ts';
 import type { BreakerSettings } from '../ops/breaker.ts';
 import { evolve } from '../quality/schema/evolution.ts';
 import type { DatasetsOptions, PostgresSinkOptions } from '../sync/postgres/sink.ts';
 import { partsOf } from './config.ts';
-import type { Config, PipelineConfig, TargetConfig } from './config-schema.ts';
+import type { Config, KafkaSourceConfig, PipelineConfig, TargetConfig } from './config-schema.ts';
 import type { RuleFile } from './rule-files.ts';
+import type { Secret } from './secret.ts';
 
+/** The source of a pipeline, whatever its kind. */
+export function openSource(config: Config, pipeline: PipelineConfig, clock: Clock): LiveSource {
+  const { source } = partsOf(config, pipeline);
+  return source.kind === 'kafka'
+    ? kafkaSource(kafkaOptions(pipeline, source, clock))
+    : postgresSource(sourceOptions(config, pipeline, clock));
+}
+
+/** Only of a pipeline that reads a database: whoever asks has looked. */
 export function sourceOptions(config: Config, pipeline: PipelineConfig, clock: Clock): PostgresSourceOptions {
   const { source } = partsOf(config, pipeline);
+  if (source.kind !== 'postgres') throw new PipelineError('CONFIG_INVALID', `${pipeline.source} is no database that could be asked`);
   return {
     name: pipeline.source,
     url: source.url.reveal(),
@@ -25,6 +39,36 @@ export function sourceOptions(config: Config, pipeline: PipelineConfig, clock: C
     batch: { rows: pipeline.batch.rows, bytes: pipeline.batch.bytes, ageMs: pipeline.batch.age },
     clock,
   };
+}
+
+export function kafkaOptions(pipeline: PipelineConfig, source: KafkaSourceConfig, clock: Clock): KafkaSourceOptions {
+  const { registry, sasl, tls } = source;
+  return {
+    name: pipeline.source,
+    connection: {
+      brokers: source.brokers,
+      sasl: sasl === null ? null : { ...sasl, password: sasl.password.reveal() },
+      tls: tls === null ? null : revealed(tls),
+    },
+    group: source.group,
+    tables: source.tables.map((table) => ({
+      table,
+      topic: source.topics[table] ?? `${source.prefix}.${table}`,
+      columns: source.columns[table] ?? null,
+    })),
+    envelope: source.envelope,
+    unavailable: source.unavailable,
+    registry:
+      registry === null ? null : { url: registry.url.reveal(), username: registry.username, password: registry.password?.reveal() ?? null },
+    start: source.start,
+    bufferBytes: source.buffer,
+    batch: { rows: pipeline.batch.rows, bytes: pipeline.batch.bytes, ageMs: pipeline.batch.age },
+    clock,
+  };
+}
+
+function revealed(secrets: Readonly<Record<string, Secret | null>>): Record<string, string> {
+  return Object.fromEntries(Object.entries(secrets).flatMap(([name, secret]) => (secret === null ? [] : [[name, secret.reveal()]])));
 }
 
 export function sinkOptions(

@@ -42,10 +42,14 @@ function section(out: string[], schema: SchemaNode, path: readonly string[], dep
     if (option.type === 'object' && option.properties !== undefined) nested.push([option, at]);
     else if (option.type === 'object' && option.additionalProperties !== false && option.additionalProperties?.properties !== undefined)
       nested.push([option.additionalProperties, [...at, '<name>']]);
-    else if (option.type === 'array' && option.items?.properties !== undefined)
+    else if (option.type === 'object' && option.additionalProperties !== false && option.additionalProperties?.anyOf !== undefined) {
+      for (const kind of option.additionalProperties.anyOf) if (kind.properties !== undefined) nested.push([kind, [...at, '<name>']]);
+    } else if (option.type === 'array' && option.items?.properties !== undefined)
       nested.push([option.items, [...at.slice(0, -1), `${name}[]`]]);
   }
-  const title = path.length === 0 ? 'Top level' : `\`${path.join('.')}\``;
+  const kind = schema.properties?.['kind']?.const;
+  const ofKind = path[0] === 'sources' && kind !== undefined ? ` of kind \`${kind}\`` : '';
+  const title = path.length === 0 ? 'Top level' : `\`${path.join('.')}\`${ofKind}`;
   out.push(
     `${'#'.repeat(Math.min(4, 2 + Math.max(0, depth - 1)))} ${title}\n\n${path.length === 0 ? '' : `${schema.description ?? ''}\n\n`}| option | type | default | what it does |\n|---|---|---|---|\n${rows.join('\n')}\n`,
   );

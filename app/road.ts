@@ -1,10 +1,9 @@
 /** One pipeline as it runs: its two lanes, its breaker, its quarantine, and what there is to tell of it. */
 import type { Clock } from '../core/clock.ts';
-import type { Observer, QuarantineItem } from '../core/contracts.ts';
+import type { LiveSource, Observer, QuarantineItem } from '../core/contracts.ts';
 import { PipelineError } from '../core/errors.ts';
 import type { DatasetName } from '../core/event.ts';
 import { toLsn } from '../core/position.ts';
-import { type PostgresSource, postgresSource } from '../cdc/postgres/source.ts';
 import { replaySource } from '../cdc/replay.ts';
 import type { ModelRegistry } from '../inference/models/registry.ts';
 import type { Scorer } from '../inference/scorer/supervisor.ts';
@@ -15,9 +14,9 @@ import { scoreAlerts } from '../ops/alerts/score-alerts.ts';
 import { type QuarantineBreaker, quarantineBreaker } from '../ops/breaker.ts';
 import type { DatasetSeries, Metrics, PipelineSeries } from '../ops/metrics.ts';
 import type { PostgresSink } from '../sync/postgres/sink.ts';
-import { laneOf, partsOf, replayLaneOf } from './config.ts';
+import { isLaneOf, laneOf, partsOf, replayLaneOf } from './config.ts';
 import type { Config, PipelineConfig } from './config-schema.ts';
-import { breakerSettings, modelUses, sourceOptions } from './connect.ts';
+import { breakerSettings, modelUses, openSource } from './connect.ts';
 import { Desk, type Stages } from './desk.ts';
 import type { DatasetStatus, LaneRunState, LaneView, ModelUseStatus, PipelineStatus, Reason } from './http/shapes.ts';
 import { LaneRunner, operatorHalt, type Run } from './lane-runner.ts';
@@ -58,14 +57,15 @@ export class Road implements AsyncDisposable {
   readonly name: string;
   readonly desk: Desk;
   readonly verified: VerifyWatch;
-  readonly slot: SlotWatch;
+  /** Null where the source is read by none. */
+  readonly slot: SlotWatch | null;
   readonly #parts: RoadParts;
   readonly #main: LaneRunner;
   readonly #replay: LaneRunner;
   readonly #breaker: QuarantineBreaker;
   readonly #watchModels: (models: readonly ModelHealth[]) => void;
   /** Kept from run to run, with what was compiled for its datasets. */
-  readonly #source: PostgresSource;
+  readonly #source: LiveSource;
   readonly #schemas: SchemaWatch;
   /** Two lanes run at once, and a stage works on one batch at a time. */
   readonly #mainStages: Stages;
@@ -90,13 +90,17 @@ export class Road implements AsyncDisposable {
     const { source } = partsOf(config, pipeline);
     this.desk = new Desk(parts);
     this.verified = new VerifyWatch(parts);
-    this.slot = new SlotWatch({
-      ...parts,
-      onRisk: (data) => this.#tell('slot.retention', data),
-      onSafe: (data) => this.#tell('slot.safe', data),
-    });
+    this.slot =
+      source.kind === 'kafka'
+        ? null
+        : new SlotWatch({
+            ...parts,
+            source,
+            onRisk: (data) => this.#tell('slot.retention', data),
+            onSafe: (data) => this.#tell('slot.safe', data),
+          });
     this.#breaker = this.#makeBreaker();
-    this.#source = postgresSource(sourceOptions(config, pipeline, clock));
+    this.#source = openSource(config, pipeline, clock);
     this.#schemas = new SchemaWatch({
       desk: this.desk,
       source: this.#source,
@@ -140,7 +144,7 @@ export class Road implements AsyncDisposable {
     this.#replay.start();
     this.#probing = this.#probeForever();
     this.#verifying = this.verified.run(this.#stopped.signal);
-    this.#watching = this.slot.run(this.#stopped.signal);
+    this.#watching = this.slot?.run(this.#stopped.signal) ?? Promise.resolve();
   }
 
   /** Reading stops, what was read is committed; what takes longer is cut off. */
@@ -204,7 +208,7 @@ export class Road implements AsyncDisposable {
       runs: [main, replay],
       snapshot: this.#source.progress(),
       schemaChanges: this.#schemas.open.map((change) => changeView(name, change)),
-      slot: this.slot.view(),
+      slot: this.slot?.view() ?? null,
       lagMs: this.#lagMs(series),
       stageMs: series?.stageMs ?? { cdc: 0, quality: 0, inference: 0, sync: 0 },
       models: this.#modelStatus(),
@@ -224,7 +228,7 @@ export class Road implements AsyncDisposable {
     const silentMs = this.#askedAtMs === null ? 0 : this.#parts.clock.now() - this.#askedAtMs;
     if (silentMs > ANSWER_MS) reasons.push(`the target has not answered for ${formatDuration(silentMs)}`);
     else if (this.#targetProblem !== null) reasons.push(this.#targetProblem);
-    const slotProblem = this.slot.problem();
+    const slotProblem = this.slot?.problem() ?? null;
     if (slotProblem !== null) reasons.push(slotProblem);
     if (this.#lost !== null) {
       const { from, to } = this.#lost;
@@ -251,10 +255,10 @@ export class Road implements AsyncDisposable {
   }
 
   async lanes(): Promise<readonly LaneView[]> {
-    const states = new Map([this.#main.status(), this.#replay.status()].map((status) => [status.lane, status]));
+    const states = [this.#main.status(), this.#replay.status()];
     const kept = await this.desk.withSink((sink) => sink.lanes());
     return kept.flatMap((lane) => {
-      const status = states.get(lane.lane);
+      const status = states.find((one) => isLaneOf(lane.lane, one.lane));
       if (status === undefined) return [];
       const { events, ...rest } = lane.ledger;
       const out = Object.values(rest).reduce((sum, count) => sum + Number(count), 0);
@@ -364,17 +368,17 @@ export class Road implements AsyncDisposable {
   /** The age of the newest change at its commit; while there is more to commit, no less than the time since the last one. */
   #lagMs(series: PipelineSeries | null): number | null {
     const { lane } = this.#main.status();
-    const known = series?.lanes.find((candidate) => candidate.lane === lane);
-    if (known === undefined) return null;
+    const own = series?.lanes.filter((candidate) => isLaneOf(candidate.lane, lane)) ?? [];
+    if (own.length === 0) return null;
     const isBehind = this.#isBehind();
-    const waitingMs = isBehind ? this.#parts.clock.now() - known.committedAtMs : 0;
-    return known.lagMs === null ? (isBehind ? waitingMs : null) : Math.max(known.lagMs, waitingMs);
+    const waitingMs = isBehind ? this.#parts.clock.now() - Math.max(...own.map(({ committedAtMs }) => committedAtMs)) : 0;
+    const lags = own.flatMap(({ lagMs }) => lagMs ?? []);
+    return lags.length === 0 ? (isBehind ? waitingMs : null) : Math.max(...lags, waitingMs);
   }
 
   /** Whether transactions have been received that are not committed yet. */
   #isBehind(): boolean {
-    const { receivedLsn, committedLsn } = this.#source.status();
-    return receivedLsn !== null && committedLsn !== null && receivedLsn > committedLsn;
+    return this.#source.status().isBehind;
   }
 
   #datasetStatus(dataset: DatasetName, series: PipelineSeries | null): DatasetStatus {
@@ -421,7 +425,7 @@ export class Road implements AsyncDisposable {
     const { signal } = this.#stopped;
     while (!signal.aborted) {
       const { lagBytes, state } = this.#source.status();
-      metrics.setLaneLag(name, this.#source.lane, lagBytes, state === 'streaming' && !this.#isBehind());
+      for (const lane of this.#source.lanes) metrics.setLaneLag(name, lane, lagBytes, state === 'streaming' && !this.#isBehind());
       this.#watchModels(this.#mainStages.inference?.status() ?? []);
       await this.#probe();
       await clock.sleep(PROBE_MS, signal);

@@ -96,6 +96,8 @@ export async function heldAgainstTables(
   const datasets: Dataset[] = [];
   const [refused, noted]: [Problem[], Problem[]] = [[], []];
   const refusedOf = new Map<Problem, DatasetName>();
+  // Topics tell of a table's columns with each record, and not before.
+  if (source.kind === 'kafka') return { datasets, refused, refusedOf, noted };
   for (const { dataset, oldRows } of await describeTables(source.url.reveal(), source.tables, pipeline.source, signal)) {
     if (dataset === null) continue;
     datasets.push(dataset);

@@ -1,12 +1,12 @@
 /** Looks every so often what has become of a pipeline's schemas: tells of changes, and has rows read anew where a change needs it. */
-import type { PostgresSource } from '../cdc/postgres/source.ts';
+import type { LiveSource } from '../core/contracts.ts';
 import type { DatasetName } from '../core/event.ts';
 import type { SchemaChangeItem } from '../sync/postgres/schema-desk.ts';
 import type { Desk } from './desk.ts';
 
 export interface SchemaWatchParts {
   readonly desk: Desk;
-  readonly source: PostgresSource;
+  readonly source: LiveSource;
   readonly tell: (data: { dataset: string; changes: readonly string[]; policy: string }) => void;
 }
 

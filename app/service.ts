@@ -192,7 +192,7 @@ export class Service implements Operations, AsyncDisposable {
           out.gauge('tidegate_quarantine_items', 'Items in the quarantine, by status.', { pipeline, dataset, status }, count);
         }
         road.verified.collect(out);
-        road.slot.collect(out);
+        road.slot?.collect(out);
       }
       out.gauge('process_resident_memory_bytes', 'Memory of the service’s own process.', {}, process.memoryUsage.rss());
     });

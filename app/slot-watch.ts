@@ -5,15 +5,14 @@ import { SlotLook } from '../cdc/postgres/slot-look.ts';
 import type { AlertData } from '../ops/alerts/events.ts';
 import type { Exposition } from '../ops/prometheus.ts';
 import { SlotForecast, type SlotRisk, SlotTeller } from '../ops/slot-forecast.ts';
-import { partsOf } from './config.ts';
-import type { Config, PipelineConfig } from './config-schema.ts';
+import type { PipelineConfig, PostgresSourceConfig } from './config-schema.ts';
 import type { SlotView } from './http/shapes.ts';
 import { formatDuration, formatSize } from './units.ts';
 
 export interface SlotWatchParts {
-  readonly config: Config;
   readonly name: string;
   readonly pipeline: PipelineConfig;
+  readonly source: PostgresSourceConfig;
   readonly clock: Clock;
   readonly onRisk: (data: AlertData['slot.retention']) => void;
   readonly onSafe: (data: AlertData['slot.safe']) => void;
@@ -35,7 +34,7 @@ export class SlotWatch {
 
   constructor(parts: SlotWatchParts) {
     this.#parts = parts;
-    const { source } = partsOf(parts.config, parts.pipeline);
+    const { source } = parts;
     const { disk, warnBytes, warnBefore, criticalBefore } = source.wal;
     this.#slot = source.slot;
     this.#look = new SlotLook({ name: parts.pipeline.source, url: source.url.reveal(), slot: source.slot });

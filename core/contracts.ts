@@ -22,6 +22,36 @@ export interface Source extends AsyncDisposable {
   read(resume: Resume, signal: AbortSignal): AsyncIterable<Batch>;
   /** Tells upstream that it may forget everything up to here. Only a hint: it may be lost or repeated. */
   acknowledge(checkpoint: Checkpoint): Promise<void>;
+  /**
+   * Whether the batch's lane has gone to somebody else since it was yielded, so that nothing need become of the batch: whoever has the lane now begins at its
+   * checkpoint. Asked before a batch is applied, and when its lease turns out to be lost. It is not acknowledged then.
+   */
+  isAbandoned?(batch: Batch): boolean;
+}
+
+/** What a source that follows a log tells of itself. */
+export interface SourceStatus {
+  /** `waiting`: connected, and something else has to happen first. */
+  readonly state: 'stopped' | 'connecting' | 'waiting' | 'snapshot' | 'streaming';
+  /** Whether something has been received that is not committed yet. */
+  readonly isBehind: boolean;
+  /** Bytes of log between what is committed here and the end of the log, as last heard; null where nobody says. */
+  readonly lagBytes: number | null;
+}
+
+/** A source that goes on for as long as it is let. */
+export interface LiveSource extends Source {
+  /** Its only lane, or what the names of all its lanes begin with, before a slash. */
+  readonly lane: LaneId;
+  /** Those that it reads now. */
+  readonly lanes: readonly LaneId[];
+  /**
+   * Reads the rows of a table anew, beside the log and in the lane's order. False where it cannot be begun now. Once a checkpoint has it, it goes on
+   * over restarts; `progress` tells how far it is.
+   */
+  readAgain(dataset: DatasetName): boolean;
+  progress(): readonly SnapshotProgress[];
+  status(): SourceStatus;
 }
 
 /** Judges or scores a batch in place. Throws only when it can't work at all: bad data is a finding. */

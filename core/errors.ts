@@ -13,7 +13,7 @@ export const ERRORS = {
   },
   SOURCE_POSITION_LOST: {
     after: 'operator',
-    fix: 'The source no longer has the log at the checkpoint: run `tidegate recover`, which makes the slot anew and has the rows that differ read again while the pipeline runs. docs/slots.md tells how to keep it from happening.',
+    fix: 'The source no longer has the log at the checkpoint: run `tidegate recover`, which makes the slot anew and has the rows that differ read again while the pipeline runs. docs/slots.md tells how to keep it from happening. From Kafka: docs/kafka.md says what to do.',
   },
   SOURCE_PUBLICATION_MISSING: {
     after: 'operator',
@@ -29,6 +29,10 @@ export const ERRORS = {
     fix: 'Grant what is missing: `alter role … replication`, `grant select on …`, `bypassrls` where policies hide rows, ownership of the tables to create a publication.',
   },
   SOURCE_TABLE_MISSING: { after: 'operator', fix: 'Correct the list of tables in the config: this one does not exist.' },
+  SOURCE_TOPIC_MISSING: {
+    after: 'backoff',
+    fix: 'Wait until the connector has made the topic (it does with the first record), or correct the topics in the config.',
+  },
   SOURCE_NO_KEY: { after: 'operator', fix: 'Give the table a primary key: without one its rows cannot be told apart.' },
   SOURCE_ROW_TOO_LARGE: {
     after: 'operator',

@@ -112,6 +112,11 @@ export interface Dataset {
   readonly key: readonly number[];
   /** Nothing tells rows apart any more: `key` names every column, which is only good enough to hold them. */
   readonly keyless?: true;
+  /**
+   * What the source could not read, as it came: records under the table's name that have none of its columns. They are held, by whoever judges, and
+   * never touch the target's table; the column `problem` says why.
+   */
+  readonly undecoded?: true;
 }
 
 /** What a change did. The union narrows `before` and `after`; at run time every event has one shape. */

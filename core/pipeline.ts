@@ -50,6 +50,7 @@ export async function runPipeline(parts: PipelineParts, signals: PipelineSignals
   for await (const batch of ahead(batches)) {
     try {
       working.throwIfAborted();
+      if (parts.source.isAbandoned?.(batch) === true) continue;
       const lease = leaseOf(batch, parts, leases);
       const started = clock.monotonic();
       const applied = await deliver(parts, batch, lease, working);
@@ -58,11 +59,16 @@ export async function runPipeline(parts: PipelineParts, signals: PipelineSignals
       for (const observe of parts.observers ?? []) observe({ batch, applied, millisByStage: batch.millisByStage });
       await parts.source.acknowledge(applied.checkpoint); // Invariant 5: only what is committed.
     } catch (error) {
+      if (isLeaseLost(error) && parts.source.isAbandoned?.(batch) === true) continue;
       failure.abort(error);
       throw error;
     }
   }
   working.throwIfAborted();
+}
+
+function isLeaseLost(error: unknown): boolean {
+  return error instanceof PipelineError && error.code === 'LEASE_LOST';
 }
 
 function leaseOf(batch: Batch, { source }: PipelineParts, leases: ReadonlyMap<LaneId, Lease>): Lease {

@@ -99,6 +99,7 @@ class Judge implements QualityStage {
   async run(batch: Batch, signal: AbortSignal): Promise<void> {
     // A batch is judged by one set of contracts, even when one is replaced while it is.
     const contracts = this.#contracts;
+    holdUndecoded(batch);
     if (contracts.size === 0) return;
     const drifting = new Set<Dataset>();
     for (let from = 0; from < batch.events.length; from += this.#sliceEvents) {
@@ -109,6 +110,27 @@ class Judge implements QualityStage {
       }
       judge(batch, from, Math.min(batch.events.length, from + this.#sliceEvents), contracts, drifting);
     }
+  }
+}
+
+/** What the source could not read is in the quarantine with all that came of it, whether or not its dataset has a contract. */
+function holdUndecoded(batch: Batch): void {
+  for (let index = 0; index < batch.events.length; index++) {
+    const event = batch.events[index];
+    if (event?.dataset.undecoded !== true) continue;
+    const { dataset, after } = event;
+    const problem = after?.value(dataset.columns.findIndex(({ name }) => name === 'problem'));
+    const message = typeof problem === 'string' ? problem : 'the source cannot read it';
+    batch.mark({
+      index,
+      stage: 'cdc',
+      rule: 'source.undecoded',
+      column: null,
+      verdict: Verdict.Quarantine,
+      severity: 'critical',
+      message,
+      notify: false,
+    });
   }
 }
 
@@ -126,7 +148,7 @@ function judge(batch: Batch, from: number, to: number, contracts: ReadonlyMap<Da
       if (event === undefined) continue;
       if (event.dataset !== dataset) {
         dataset = event.dataset;
-        use = contracts.get(dataset.name);
+        use = dataset.undecoded === true ? undefined : contracts.get(dataset.name);
         checks = use?.checksOf(dataset) ?? null;
         types = null;
       }

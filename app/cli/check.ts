@@ -3,6 +3,7 @@ import { systemClock } from '../../core/clock.ts';
 import { PipelineError } from '../../core/errors.ts';
 import type { Dataset } from '../../core/event.ts';
 import type { Problem } from '../../core/problems.ts';
+import { probeKafkaSource } from '../../cdc/kafka/probe.ts';
 import { probePostgresSource } from '../../cdc/postgres/source.ts';
 import { MemoryModelStore } from '../../inference/models/store.ts';
 import { ModelRegistry } from '../../inference/models/registry.ts';
@@ -11,8 +12,9 @@ import { inferenceStage } from '../../inference/stage.ts';
 import { memoryOutbox, type Delivery } from '../../ops/alerts/outbox.ts';
 import { webhookSender } from '../../ops/alerts/webhook.ts';
 import { probePostgresTables, probePostgresTarget } from '../../sync/postgres/sink.ts';
-import { endpointOf, type LoadedConfig, loadConfig } from '../config.ts';
-import { modelUses, sinkOptions, sourceOptions } from '../connect.ts';
+import { endpointOf, type LoadedConfig, loadConfig, partsOf } from '../config.ts';
+import type { Config, PipelineConfig } from '../config-schema.ts';
+import { kafkaOptions, modelUses, sinkOptions, sourceOptions } from '../connect.ts';
 import { heldAgainstTables, loadRuleFiles } from '../rule-files.ts';
 import { withoutSecrets } from '../secret.ts';
 import { existingState } from '../state/database.ts';
@@ -74,7 +76,7 @@ async function probePipeline(loaded: LoadedConfig, name: string): Promise<Probed
   const targetPlace = place('targets', pipeline.target);
   const problems: Problem[] = [];
   const [ofSource, ofTarget] = await Promise.all([
-    attempt(sourcePlace, () => probePostgresSource(sourceOptions(config, pipeline, systemClock))),
+    attempt(sourcePlace, () => probeSource(config, pipeline)),
     attempt(targetPlace, () => probePostgresTarget(sinkOptions(config, name, pipeline, files, systemClock))),
   ]);
   problems.push(...located(ofSource, 'sources', sourcePlace), ...located(ofTarget, 'targets', targetPlace));
@@ -94,6 +96,13 @@ async function probePipeline(loaded: LoadedConfig, name: string): Promise<Probed
   }
   problems.push(...(await probeModels(loaded, name, datasets)));
   return { problems, filesAreWrong };
+}
+
+function probeSource(config: Config, pipeline: PipelineConfig): Promise<readonly Problem[]> {
+  const { source } = partsOf(config, pipeline);
+  return source.kind === 'kafka'
+    ? probeKafkaSource(kafkaOptions(pipeline, source, systemClock))
+    : probePostgresSource(sourceOptions(config, pipeline, systemClock));
 }
 
 async function probeModels({ config, place }: LoadedConfig, name: string, datasets: readonly Dataset[]): Promise<readonly Problem[]> {

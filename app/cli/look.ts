@@ -2,7 +2,7 @@
 import { PipelineError } from '../../core/errors.ts';
 import { postgresSink } from '../../sync/postgres/sink.ts';
 import { systemClock } from '../../core/clock.ts';
-import { laneOf, partsOf, replayLaneOf } from '../config.ts';
+import { isLaneOf, laneOf, partsOf, replayLaneOf } from '../config.ts';
 import { sinkOptions } from '../connect.ts';
 import type { LaneView, SlotView, Status } from '../http/shapes.ts';
 import { formatDuration, formatSize } from '../units.ts';
@@ -66,7 +66,7 @@ export const lanes: Command = {
       const own = [laneOf(of.source, partsOf(config, of).source), replayLaneOf(pipeline)];
       await using sink = await postgresSink(sinkOptions(config, pipeline, of, new Map(), systemClock));
       for (const lane of await sink.lanes()) {
-        if (!own.includes(lane.lane)) continue;
+        if (!own.some((one) => isLaneOf(lane.lane, one))) continue;
         const ledger = Object.fromEntries(Object.entries(lane.ledger).map(([name, count]) => [name, Number(count)]));
         const { events = 0, ...out } = ledger;
         const closed = Object.values(out).reduce((sum, count) => sum + count, 0) === events;

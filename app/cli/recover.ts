@@ -40,7 +40,13 @@ export const recover: Command = {
     const waitMs = parseDuration(args.text('wait') ?? WAIT);
     if (waitMs === null) throw new UsageError('--wait is no time', 'Write --wait 2m.');
     if (pipeline === undefined) throw new UsageError(`there is no pipeline ${name}`, 'Name one of the config.');
-    if (partsOf(config, pipeline).source.snapshot.mode === 'never' && !args.is('whole-tables'))
+    const { source } = partsOf(config, pipeline);
+    if (source.kind === 'kafka')
+      throw new UsageError(
+        `${pipeline.source} is topics, which no longer have what was lost`,
+        'See docs/kafka.md for what to do: the connector makes a new snapshot.',
+      );
+    if (source.snapshot.mode === 'never' && !args.is('whole-tables'))
       throw new UsageError(
         `${pipeline.source} is followed without its rows (snapshot.mode: never), so rows that were lost cannot be told from those that were never wanted`,
         'Give --whole-tables where the target is to have all rows.',

@@ -33,7 +33,9 @@ export const reasonSchema = shape('Why something does not run.', {
 export const LANE_STATES = ['starting', 'running', 'backing-off', 'halted', 'draining', 'stopped'] as const;
 
 export const laneStatusSchema = shape('One lane of a pipeline.', {
-  lane: text('`source/slot`, or `replay:<pipeline>` for the lane that brings released rows back.'),
+  lane: text(
+    '`source/slot` (`source/group`, `source/group/topic/partition` of topics), or `replay:<pipeline>` for the lane that brings released rows back.',
+  ),
   role: { enum: ['main', 'replay'], description: 'Whether it reads the source or the released rows.' },
   state: { enum: LANE_STATES, description: 'What it does now.' },
   sinceMs: whole('Unix time in ms since when it is in this state.'),
@@ -145,7 +147,7 @@ const pipelineProperties = {
   runs: list(laneStatusSchema, 'What its two lanes do: the one that reads the source, and the one that brings released rows back.'),
   snapshot: list(snapshotProgressSchema, 'The first copy; empty before it is known and where there is none.'),
   schemaChanges: list(schemaChangeSchema, 'Changes of tables that park their dataset, newest first.'),
-  slot: orNull(slotSchema, 'The slot at the source; null before it was looked at, and while there is none.'),
+  slot: orNull(slotSchema, 'The slot at the source; null before it was looked at, and while there is none (of topics, always).'),
   lagMs: numberOrNull('How far behind the source it is: 0 once caught up; null before that is known.'),
   stageMs: record({ type: 'number' }, 'Mean milliseconds a batch in each stage.'),
   models: list(modelUseStatusSchema, 'The models it scores by.'),

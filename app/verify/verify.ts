@@ -104,6 +104,8 @@ export async function verifyPipeline(options: VerifyOptions): Promise<PipelineRe
   const { config, name, pipeline, rules, datasets, signal, clock } = options;
   const parts = partsOf(config, pipeline);
   const { schema, url } = parts.target;
+  if (parts.source.kind === 'kafka')
+    throw new NothingToVerify(`the pipeline ${name} reads topics, which do not say what rows there are: only a database can be compared`);
   await using source = await SourceRows.open(sourceOptions(config, pipeline, clock), signal);
   await using target = await TargetRows.open(
     { name: pipeline.target, url: url.reveal(), schema, datasets: layoutOptions(parts.target) },

@@ -1,7 +1,7 @@
 /** A PostgreSQL replication slot as a Source: one lane, with the snapshot of its tables in it. */
 import type { Batch } from '../../core/batch.ts';
 import { type Clock, systemClock } from '../../core/clock.ts';
-import type { Resume, SnapshotProgress, Source } from '../../core/contracts.ts';
+import type { LiveSource, Resume, SnapshotProgress, SourceStatus } from '../../core/contracts.ts';
 import { PipelineError } from '../../core/errors.ts';
 import type { Checkpoint, DatasetName, LaneId, Position } from '../../core/event.ts';
 import { fromLsn } from '../../core/position.ts';
@@ -53,29 +53,19 @@ export interface PostgresSourceOptions {
   readonly timing?: Partial<StreamTiming>;
 }
 
-export interface SourceStatus {
-  readonly state: 'stopped' | 'connecting' | 'waiting-for-slot' | 'snapshot' | 'streaming';
+export interface SlotStatus extends SourceStatus {
   /** LSNs as 16 hex digits, null while unknown. `received`: end of the last commit read; `committed`: acknowledged; `server`: end of its log. */
   readonly receivedLsn: string | null;
   readonly committedLsn: string | null;
   readonly serverLsn: string | null;
-  /** Bytes of log between what is committed here and the end of the server's log, as last heard. */
-  readonly lagBytes: number | null;
   /** Unix time in ms of the newest commit read. */
   readonly lastEventCommittedAtMs: number | null;
   /** The last failure since the source last worked, else null. */
   readonly failure: { readonly code: string; readonly message: string } | null;
 }
 
-export interface PostgresSource extends Source {
-  readonly lane: LaneId;
-  /**
-   * Reads the rows of a table anew, beside the log and in the lane's order. False where it cannot be begun now. Once a checkpoint has it, it goes on
-   * over restarts; `progress` tells how far it is.
-   */
-  readAgain(dataset: DatasetName): boolean;
-  progress(): readonly SnapshotProgress[];
-  status(): SourceStatus;
+export interface PostgresSource extends LiveSource {
+  status(): SlotStatus;
 }
 
 /** Settings of a session that reads rows in the order of their key, or by it. */
@@ -91,6 +81,7 @@ export function postgresSource(options: PostgresSourceOptions): PostgresSource {
 class SlotSource implements PostgresSource {
   readonly name: string;
   readonly lane: LaneId;
+  readonly lanes: readonly LaneId[];
   readonly #options: PostgresSourceOptions;
   readonly #clock: Clock;
   readonly #tables: readonly string[];
@@ -99,8 +90,8 @@ class SlotSource implements PostgresSource {
   readonly #estimates = new Map<string, number | null>();
   #stream: SlotStream | null = null;
   #queue: BatchQueue | null = null;
-  #state: SourceStatus['state'] = 'stopped';
-  #failure: SourceStatus['failure'] = null;
+  #state: SlotStatus['state'] = 'stopped';
+  #failure: SlotStatus['failure'] = null;
   #acknowledged: Position | null = null;
   /** Tables to be read anew of which no checkpoint knows yet, with the step of the snapshot that they are part of. */
   readonly #again = new Map<string, number | null>();
@@ -110,6 +101,7 @@ class SlotSource implements PostgresSource {
     this.#options = options;
     this.name = options.name;
     this.lane = `${options.name}/${options.slot}` as LaneId;
+    this.lanes = [this.lane];
     this.#clock = options.clock ?? systemClock;
     this.#tables = [...new Set(options.tables.map(qualified))];
     this.#datasets = new Datasets(options.name);
@@ -307,15 +299,17 @@ class SlotSource implements PostgresSource {
   }
   readonly #done = new Map<string, number>();
 
-  status(): SourceStatus {
+  status(): SlotStatus {
     const stream = this.#stream;
     const committed = this.#acknowledged?.slice(0, 16) ?? null;
     const server = stream === null || stream.serverLsn === '' ? null : stream.serverLsn;
+    const received = stream === null || stream.receivedLsn === '' ? null : stream.receivedLsn;
     const behind = committed !== null && server !== null ? Number(BigInt(`0x${server}`) - BigInt(`0x${committed}`)) : null;
     const copying = this.#state === 'streaming' && (this.#queue?.snapshot?.tables.length ?? 0) > 0;
     return {
       state: copying ? 'snapshot' : this.#state,
-      receivedLsn: stream === null || stream.receivedLsn === '' ? null : stream.receivedLsn,
+      receivedLsn: received,
+      isBehind: received !== null && committed !== null && received > committed,
       committedLsn: committed,
       serverLsn: server,
       lagBytes: behind === null ? null : Math.max(0, behind),
@@ -413,7 +407,7 @@ class SlotSource implements PostgresSource {
   }
 
   async #createSlot(catalog: PgConnection): Promise<string> {
-    this.#state = 'waiting-for-slot';
+    this.#state = 'waiting';
     const lsn = await createSlot(catalog, this.#options.slot);
     this.#state = 'connecting';
     return lsn;

@@ -161,7 +161,7 @@ export class Schemas {
     const marked = parkedEvents(batch);
     for (const [index, event] of batch.events.entries()) {
       const open = this.#parked.get(event.dataset.name);
-      if (open === undefined || event.op === 'truncate' || marked.has(index)) continue;
+      if (open === undefined || event.op === 'truncate' || event.dataset.undecoded === true || marked.has(index)) continue;
       const version = versionOf(event);
       const first = open.find((change) => change.version <= version);
       if (first === undefined) continue;

@@ -468,7 +468,7 @@ function datasetsIn({ events }: Batch): ReadonlyMap<Dataset, ChangeEvent> {
   const found = new Map<Dataset, ChangeEvent>();
   let last: Dataset | null = null;
   for (const event of events) {
-    if (event.dataset === last || event.op === 'truncate') continue;
+    if (event.dataset === last || event.op === 'truncate' || event.dataset.undecoded === true) continue;
     last = event.dataset;
     if (!found.has(last)) found.set(last, event);
   }

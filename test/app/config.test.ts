@@ -8,8 +8,8 @@ import { Ajv2020 } from 'ajv/dist/2020.js';
 import fc from 'fast-check';
 import { afterAll, describe, expect, test } from 'vitest';
 import { parse, stringify } from 'yaml';
-import { type ConfigResult, type Environment, loadConfig, parseConfig } from '../../app/config.ts';
-import { publishedConfigSchema } from '../../app/config-schema.ts';
+import { type ConfigResult, type Environment, type LoadedConfig, loadConfig, parseConfig } from '../../app/config.ts';
+import { type PostgresSourceConfig, publishedConfigSchema } from '../../app/config-schema.ts';
 import { generatedFiles } from '../../app/generate.ts';
 import { withoutSecrets } from '../../app/secret.ts';
 import { formatDuration, parseDuration, parseSize } from '../../app/units.ts';
@@ -203,11 +203,11 @@ describe('secrets', () => {
     const printed = [
       JSON.stringify(config),
       inspect(config, { depth: 9, showHidden: true }),
-      String(config.sources['shop']?.url),
+      String(shopOf(config).url),
       stringify(config),
     ];
     expect(printed.join('\n')).not.toMatch(/hunter/);
-    expect(config.sources['shop']?.url.reveal()).toBe(env['SHOP_URL']);
+    expect(shopOf(config).url.reveal()).toBe(env['SHOP_URL']);
     expect(config.http.tokens[0]?.token.reveal()).toBe('hunter4hunter4hunter4'); // Without the file's last line break.
   });
 
@@ -264,7 +264,7 @@ describe('a right config', () => {
       drainTimeout: '${DRAIN:-90s}',
     });
     const { config } = loaded(text, { ...env, PUBLICATION: 'pub', PORT: '0', SCHEMA: '' });
-    expect([config.targets['lake']?.schema, config.sources['shop']?.publication, config.http.port]).toEqual(['from_default', 'pub', 0]);
+    expect([config.targets['lake']?.schema, shopOf(config).publication, config.http.port]).toEqual(['from_default', 'pub', 0]);
     expect([config.http.allowedHosts, config.state, config.drainTimeout]).toEqual([['a${b}'], join(folder, 'state.db'), 90_000]);
     expect(problemsOf({ 'sources.shop.publication': '${NOBODY}' })).toEqual([
       'sources.shop.publication the environment variable NOBODY is not set → Set NOBODY before you start Tidegate.',
@@ -332,3 +332,8 @@ test('two databases may follow each other as docs/two-way.md has it, and no othe
   ]);
   expect(errors(example.replaceAll(', changes: own', ''))).toHaveLength(2);
 });
+function shopOf({ sources }: LoadedConfig['config']): PostgresSourceConfig {
+  const { shop } = sources;
+  if (shop?.kind !== 'postgres') throw new Error('the source shop is no database');
+  return shop;
+}

@@ -92,13 +92,15 @@ test('the installed service starts: page and health answer, and a model is judge
 
 test('its types resolve from a strict project', async () => {
   await mkdir(join(home, 'node_modules/@types'), { recursive: true });
-  await symlink(join(root, 'node_modules/@types/node'), join(home, 'node_modules/@types/node'), 'dir');
-  await symlink(join(root, 'node_modules/undici-types'), join(home, 'node_modules/undici-types'), 'dir');
+  for (const name of ['node_modules/@types/node', 'node_modules/undici-types']) {
+    await rm(join(home, name), { recursive: true, force: true }); // One of the dependencies may bring another version.
+    await symlink(join(root, name), join(home, name), 'dir');
+  }
   const source = `
     import { loadConfig, Service, type ChangeEvent, type Sink, type Stage } from 'tidegate';
     const result = loadConfig('tidegate.yaml');
     export const start = result.kind === 'loaded' ? () => Service.start(result.loaded) : null;
-    export const slots: readonly string[] = result.kind === 'loaded' ? Object.values(result.loaded.config.sources).map(({ slot }) => slot) : [];
+    export const names: readonly string[] = result.kind === 'loaded' ? Object.values(result.loaded.config.sources).map((source) => source.kind === 'postgres' ? source.slot : source.group) : [];
     export const stage: Stage = { name: 'quality', run: async (batch) => void batch.events.map((event: ChangeEvent) => event.key) };
     // @ts-expect-error A sink does more than have a name: the types are there, and are no any.
     export const sink: Sink = { name: 'half' };

@@ -1,7 +1,7 @@
 /** How much log a server keeps for a slot that nobody reads: seen, told and warned of before it is lost. */
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { SlotWatch } from '../../app/slot-watch.ts';
-import type { PipelineConfig } from '../../app/config-schema.ts';
+import type { PipelineConfig, PostgresSourceConfig } from '../../app/config-schema.ts';
 import { type EmbeddedServer, startEmbeddedPostgres } from '../../examples/embedded-postgres.ts';
 import { systemClock } from '../../core/clock.ts';
 import { Exposition } from '../../ops/prometheus.ts';
@@ -35,7 +35,7 @@ test('what the server keeps, and what is left, is seen; a level that is worse is
   const { config: loaded } = config.load();
   const told: string[] = [];
   const watch = new SlotWatch({
-    config: loaded,
+    source: loaded.sources['shop'] as PostgresSourceConfig,
     name: 'main',
     pipeline: loaded.pipelines['main'] as PipelineConfig,
     clock: systemClock,

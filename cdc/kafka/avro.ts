@@ -1,0 +1,116 @@
+/** Records in the Confluent wire format: a zero byte, the id of a schema in the registry, and Avro. Schemas are fetched once; reading is synchronous. */
+import { SchemaRegistry, SchemaType } from '@kafkajs/confluent-schema-registry';
+import avsc from 'avsc';
+import { PipelineError } from '../../core/errors.ts';
+import { type ConnectData, type ConnectSchema, fromAvro, Undecodable } from './connect-schema.ts';
+
+export interface RegistryOptions {
+  /** The root of the Confluent-compatible API. */
+  readonly url: string;
+  readonly username?: string | null;
+  readonly password?: string | null;
+}
+
+/** The schema of this id has to be fetched first. */
+export class NeedsSchema extends Error {
+  override readonly name = 'NeedsSchema';
+  readonly id: number;
+
+  constructor(id: number) {
+    super(`schema ${id}`);
+    this.id = id;
+  }
+}
+
+interface Reader {
+  readonly schema: ConnectSchema;
+  readonly type: avsc.Type;
+}
+
+const HEAD = 5;
+
+/** Whole numbers as they are: a bigint where a double would not do. The test is strict, or unions with defaults are said to be ambiguous. */
+const Long = avsc.types.LongType.__with({
+  fromBuffer: (bytes: Buffer): number | bigint => narrow(bytes.readBigInt64LE()),
+  toBuffer: (value: number | bigint): Buffer => {
+    const bytes = Buffer.alloc(8);
+    bytes.writeBigInt64LE(BigInt(value));
+    return bytes;
+  },
+  fromJSON: (value: number): number => value,
+  toJSON: (value: number | bigint): number => Number(value),
+  isValid: (value: unknown): boolean => typeof value === 'bigint' || Number.isSafeInteger(value),
+  compare: (a: number | bigint, b: number | bigint): number => (a < b ? -1 : a > b ? 1 : 0),
+});
+
+const narrow = (value: bigint): number | bigint =>
+  value >= -9_007_199_254_740_991n && value <= 9_007_199_254_740_991n ? Number(value) : value;
+
+export class AvroReader {
+  readonly #registry: SchemaRegistry | null;
+  /** The schema that is being compiled, as it was written: the compiled one has forgotten what Avro has no word for. */
+  #root: unknown;
+  readonly #readers = new Map<number, Reader | Undecodable>();
+
+  constructor(options: RegistryOptions | null) {
+    this.#registry = options === null ? null : registryOf(options, this.#hook);
+  }
+
+  /** Called for every part of a schema, the whole of it first. */
+  readonly #hook = (schema: unknown): avsc.Type | undefined => {
+    this.#root ??= schema;
+    return isLong(schema) ? Long : undefined;
+  };
+
+  static matches(bytes: Buffer): boolean {
+    return bytes[0] === 0 && bytes.length >= HEAD;
+  }
+
+  /** Throws NeedsSchema for an id met for the first time, and Undecodable. */
+  read(bytes: Buffer): ConnectData {
+    const id = bytes.readInt32BE(1);
+    const reader = this.#readers.get(id);
+    if (reader === undefined) {
+      if (this.#registry === null) throw new Undecodable('it names a schema of a registry, and the source names no registry');
+      throw new NeedsSchema(id);
+    }
+    if (reader instanceof Undecodable) throw reader;
+    try {
+      return { schema: reader.schema, payload: reader.type.fromBuffer(bytes.subarray(HEAD)) as unknown };
+    } catch {
+      throw new Undecodable(`it does not fit the schema ${id} that it names`);
+    }
+  }
+
+  /** Throws SOURCE_UNREACHABLE where the registry is away; an id that it does not know makes its records undecodable. */
+  async load(id: number): Promise<void> {
+    try {
+      this.#root = undefined;
+      const schema = await this.#registry?.getSchema(id);
+      if (!(schema instanceof avsc.Type) || this.#root === undefined)
+        throw new Undecodable(`the schema ${id} that it names is none of Avro`);
+      this.#readers.set(id, { type: schema, schema: fromAvro(this.#root) });
+    } catch (error) {
+      if (error instanceof Undecodable) this.#readers.set(id, error);
+      else if (statusOf(error) === 404) this.#readers.set(id, new Undecodable(`the registry has no schema ${id}, which it names`));
+      else throw new PipelineError('SOURCE_UNREACHABLE', `asking the schema registry for the schema ${id}`, { cause: error });
+    }
+  }
+}
+
+function registryOf({ url, username, password }: RegistryOptions, typeHook: (schema: unknown) => avsc.Type | undefined): SchemaRegistry {
+  const auth = username === null || username === undefined ? {} : { auth: { username, password: password ?? '' } };
+  return new SchemaRegistry(
+    { host: url.replace(/\/$/, ''), retry: { retries: 2 }, ...auth },
+    // By a hook and not by name: names are kept from one version of a schema to the next, and clash.
+    { [SchemaType.AVRO]: { typeHook } as never }, // Passed on to avsc as it is.
+  );
+}
+
+function isLong(schema: unknown): boolean {
+  return schema === 'long' || (typeof schema === 'object' && schema !== null && 'type' in schema && schema.type === 'long');
+}
+
+function statusOf(error: unknown): number | null {
+  return typeof error === 'object' && error !== null && 'status' in error && typeof error.status === 'number' ? error.status : null;
+}

@@ -1,0 +1,358 @@
+/**
+ * Columns out of Kafka Connect's schemas: which of our types a field is, what PostgreSQL would call it, and how its cells are read. A logical type
+ * (Debezium's or Connect's own) says what the number or text of a cell means; the source's own name of the type is better where it is propagated.
+ */
+import { type ColumnType, UNCHANGED, type Value } from '../../core/event.ts';
+import { dateText, intervalText, timestampText, timeText } from '../../wire/postgres/types-time.ts';
+import { asStruct, type ConnectSchema, Undecodable } from './connect-schema.ts';
+
+/** Reads a cell that is not null. Throws Undecodable for one that is none of the type, and Inexact where the number has to be read again. */
+export type DecodeCell = (raw: unknown) => Value;
+
+export interface ConnectColumn {
+  readonly type: ColumnType;
+  readonly native: string;
+  readonly decode: DecodeCell;
+}
+
+/** A whole number beyond ±(2^53-1) that was parsed as a double: the text has to be parsed again, exactly. */
+export class Inexact extends Error {
+  override readonly name = 'Inexact';
+}
+
+const EPOCH_2000_DAYS = 10_957;
+const EPOCH_2000_US = 946_684_800_000_000n;
+
+export function columnOf(schema: ConnectSchema, unavailable: string): ConnectColumn {
+  const { type, native, decode } = plainColumn(schema);
+  const propagated = sourceType(schema);
+  const placeholder = placeholderTest(schema, unavailable);
+  return {
+    type,
+    native: propagated ?? native,
+    decode: placeholder === null ? decode : (raw) => (placeholder(raw) ? UNCHANGED : decode(raw)),
+  };
+}
+
+function plainColumn(schema: ConnectSchema): ConnectColumn {
+  const logical = schema.name === undefined ? undefined : LOGICAL[schema.name];
+  if (logical !== undefined) return logical(schema);
+  switch (schema.type) {
+    case 'boolean':
+      return { type: 'boolean', native: 'boolean', decode: (raw) => (typeof raw === 'boolean' ? raw : wrong('a boolean')) };
+    case 'int8':
+    case 'int16':
+      return { type: 'integer', native: 'smallint', decode: integer };
+    case 'int32':
+      return { type: 'integer', native: 'integer', decode: integer };
+    case 'int64':
+      return { type: 'integer', native: 'bigint', decode: integer };
+    case 'float':
+      return { type: 'float', native: 'real', decode: float };
+    case 'double':
+      return { type: 'float', native: 'double precision', decode: float };
+    case 'string':
+      return { type: 'text', native: 'text', decode: text };
+    case 'bytes':
+      return { type: 'bytes', native: 'bytea', decode: bytes };
+    case 'array':
+      return arrayColumn(schema);
+    case 'map':
+    case 'struct':
+      return { type: 'json', native: 'jsonb', decode: (raw) => jsonText(raw) };
+  }
+}
+
+const LOGICAL: Readonly<Record<string, (schema: ConnectSchema) => ConnectColumn>> = {
+  'org.apache.kafka.connect.data.Decimal': decimalColumn,
+  'io.debezium.data.VariableScaleDecimal': () => ({ type: 'decimal', native: 'numeric', decode: variableDecimal }),
+  'org.apache.kafka.connect.data.Date': () => date,
+  'io.debezium.time.Date': () => date,
+  'org.apache.kafka.connect.data.Time': () => time(1000n),
+  'io.debezium.time.Time': () => time(1000n),
+  'io.debezium.time.MicroTime': () => time(1n),
+  'io.debezium.time.NanoTime': () => time(-1000n),
+  'org.apache.kafka.connect.data.Timestamp': () => timestamp(1000n),
+  'io.debezium.time.Timestamp': () => timestamp(1000n),
+  'io.debezium.time.MicroTimestamp': () => timestamp(1n),
+  'io.debezium.time.NanoTimestamp': () => timestamp(-1000n),
+  'io.debezium.time.ZonedTimestamp': () => ({ type: 'timestamp', native: 'timestamp with time zone', decode: zonedTimestamp }),
+  'io.debezium.time.ZonedTime': () => ({ type: 'time', native: 'time with time zone', decode: zonedTime }),
+  'io.debezium.time.IsoDate': () => ({ ...date, decode: isoDate }),
+  'io.debezium.time.IsoTime': () => ({ ...time(1n), decode: (raw) => trimmed(text(raw).replace(/Z$/, '')) }),
+  'io.debezium.time.IsoTimestamp': () => ({ ...timestamp(1n), decode: (raw) => zonedTimestamp(raw).replace(/\+00( BC)?$/, '$1') }),
+  'io.debezium.time.MicroDuration': () => ({ type: 'other', native: 'interval', decode: (raw) => intervalText(micros(raw), 0, 0) }),
+  'io.debezium.time.NanoDuration': () => ({ type: 'other', native: 'interval', decode: (raw) => intervalText(micros(raw) / 1000n, 0, 0) }),
+  'io.debezium.time.Interval': () => ({ type: 'other', native: 'interval', decode: isoInterval }),
+  'io.debezium.data.Json': () => ({ type: 'json', native: 'jsonb', decode: text }),
+  'io.debezium.data.Uuid': () => other('uuid'),
+  'io.debezium.data.Xml': () => other('xml'),
+  'io.debezium.data.Ltree': () => other('ltree'),
+  'io.debezium.data.TsVector': () => other('tsvector'),
+  'io.debezium.data.Enum': () => ({ type: 'text', native: 'text', decode: text }),
+  'io.debezium.data.EnumSet': () => ({ type: 'text', native: 'text', decode: text }),
+  'io.debezium.data.Bits': bitsColumn,
+  'io.debezium.data.geometry.Point': () => ({ type: 'other', native: 'point', decode: point }),
+  'io.debezium.data.geometry.Geometry': () => geometry('geometry'),
+  'io.debezium.data.geometry.Geography': () => geometry('geography'),
+};
+
+const date: ConnectColumn = { type: 'date', native: 'date', decode: (raw) => dateOf(Number(integer(raw))) };
+const other = (native: string): ConnectColumn => ({ type: 'other', native, decode: text });
+
+/** `unit`: microseconds in one; below zero, how many make a microsecond. */
+function time(unit: bigint): ConnectColumn {
+  return { type: 'time', native: 'time without time zone', decode: (raw) => timeText(scaled(micros(raw), unit)) };
+}
+
+function timestamp(unit: bigint): ConnectColumn {
+  return { type: 'timestamp', native: 'timestamp without time zone', decode: (raw) => timestampOf(micros(raw), unit) };
+}
+
+/** What the connector makes of the infinities (PGStatement.DATE_POSITIVE_INFINITY and its opposite, in milliseconds). */
+const INFINITE_MS = 9_223_372_036_825_200_000n;
+const INFINITE_PAST_MS = -9_223_372_036_832_400_000n;
+
+function timestampOf(count: bigint, unit: bigint): string {
+  if (count === INFINITE_MS) return 'infinity';
+  if (count === INFINITE_PAST_MS) return '-infinity';
+  return timestampText(scaled(count, unit) - EPOCH_2000_US, '');
+}
+
+function scaled(count: bigint, unit: bigint): bigint {
+  if (unit > 0n) return count * unit;
+  const size = -unit;
+  const rest = count % size;
+  return rest < 0n ? count / size - 1n : count / size; // Towards the past, as the clock counts.
+}
+
+function dateOf(days: number): string {
+  if (days === 2_147_483_647) return 'infinity';
+  if (days === -2_147_483_648) return '-infinity';
+  return dateText(days - EPOCH_2000_DAYS);
+}
+
+function decimalColumn({ parameters }: ConnectSchema): ConnectColumn {
+  const scale = Number(parameters?.['scale'] ?? 0);
+  const precision = parameters?.['connect.decimal.precision'];
+  const native = precision === undefined ? 'numeric' : `numeric(${precision},${scale})`;
+  return { type: 'decimal', native, decode: (raw) => decimalText(raw, scale) };
+}
+
+function bitsColumn({ parameters }: ConnectSchema): ConnectColumn {
+  const length = Number(parameters?.['length'] ?? 0);
+  return {
+    type: 'other',
+    native: length > 0 && length < 2_147_483_647 ? `bit(${length})` : 'bit varying',
+    decode: (raw) => {
+      // The lowest byte first.
+      const digits = [...bytes(raw)]
+        .reverse()
+        .map((one) => one.toString(2).padStart(8, '0'))
+        .join('');
+      return length > 0 && length <= digits.length ? digits.slice(digits.length - length) : digits;
+    },
+  };
+}
+
+function geometry(native: string): ConnectColumn {
+  return { type: 'other', native, decode: (raw) => bytes(asStruct(raw)?.['wkb']).toString('hex') };
+}
+
+function point(raw: unknown): string {
+  const { x, y } = asStruct(raw) ?? {};
+  return `(${String(float(x))},${String(float(y))})`;
+}
+
+function arrayColumn({ items }: ConnectSchema): ConnectColumn {
+  if (items === undefined) throw new Undecodable('its schema has an array without a type of its elements');
+  const { native, decode } = columnOf(items, '');
+  return {
+    type: 'other',
+    native: `${native}[]`,
+    decode: (raw) => {
+      if (!Array.isArray(raw)) return wrong('an array');
+      return `{${raw.map((one: unknown) => (one === null ? 'NULL' : element(decode(one)))).join(',')}}`;
+    },
+  };
+}
+
+function element(value: Value): string {
+  if (value instanceof Uint8Array) return `"\\\\x${Buffer.from(value).toString('hex')}"`;
+  if (typeof value === 'boolean') return value ? 't' : 'f';
+  const shown = String(value);
+  const quoted = shown === '' || shown.toUpperCase() === 'NULL' || /["\\{}, \t\n\r\v\f]/.test(shown);
+  return quoted ? `"${shown.replaceAll(/["\\]/g, '\\$&')}"` : shown;
+}
+
+/** The forms of the placeholder that stands for a value which the source did not send. */
+function placeholderTest(schema: ConnectSchema, unavailable: string): ((raw: unknown) => boolean) | null {
+  if (unavailable === '') return null;
+  const encoded = Buffer.from(unavailable);
+  switch (schema.type) {
+    case 'string':
+      return (raw) => raw === unavailable;
+    case 'bytes': {
+      const base64 = encoded.toString('base64');
+      return (raw) => raw === base64 || (raw instanceof Uint8Array && encoded.equals(raw));
+    }
+    case 'array': {
+      const numbers = [...encoded].join(',');
+      return (raw) =>
+        Array.isArray(raw) &&
+        ((raw.length === 1 && raw[0] === unavailable) || (raw.length === encoded.length && raw.join(',') === numbers));
+    }
+    case 'map':
+      return (raw) => asStruct(raw)?.[unavailable] === unavailable;
+    case 'struct':
+    case 'int8':
+    case 'int16':
+    case 'int32':
+    case 'int64':
+    case 'float':
+    case 'double':
+    case 'boolean':
+      return null;
+  }
+}
+
+/** Types by the name that the connector propagates (`column.propagate.source.type`), as PostgreSQL writes them. */
+const SOURCE_TYPES: Readonly<Record<string, string>> = {
+  INT2: 'smallint',
+  SMALLSERIAL: 'smallint',
+  INT4: 'integer',
+  SERIAL: 'integer',
+  INT8: 'bigint',
+  BIGSERIAL: 'bigint',
+  FLOAT4: 'real',
+  FLOAT8: 'double precision',
+  BOOL: 'boolean',
+  VARCHAR: 'character varying',
+  BPCHAR: 'character',
+  TEXT: 'text',
+  JSON: 'json',
+  JSONB: 'jsonb',
+  UUID: 'uuid',
+  XML: 'xml',
+  INET: 'inet',
+  CIDR: 'cidr',
+  MACADDR: 'macaddr',
+  MACADDR8: 'macaddr8',
+  MONEY: 'money',
+  INTERVAL: 'interval',
+  TIMESTAMPTZ: 'timestamp with time zone',
+  TIMETZ: 'time with time zone',
+};
+const WITH_LENGTH: ReadonlySet<string> = new Set(['VARCHAR', 'BPCHAR']);
+/** The length of a type that has none. */
+const NO_LENGTH = 2_147_483_647;
+
+function sourceType({ parameters, type }: ConnectSchema): string | null {
+  const declared = parameters?.['tidegate.native'];
+  if (declared !== undefined) return declared;
+  const name = parameters?.['__debezium.source.column.type']?.toUpperCase();
+  const native = name === undefined ? undefined : SOURCE_TYPES[name];
+  if (name === undefined || native === undefined || type === 'array') return null;
+  const length = Number(parameters?.['__debezium.source.column.length'] ?? 0);
+  return WITH_LENGTH.has(name) && length > 0 && length < NO_LENGTH ? `${native}(${length})` : native;
+}
+
+function wrong(what: string): never {
+  throw new Undecodable(`a cell is not ${what}`);
+}
+
+function text(raw: unknown): string {
+  return typeof raw === 'string' ? raw : wrong('a text');
+}
+
+function integer(raw: unknown): number | bigint {
+  if (typeof raw === 'bigint') return raw >= -9_007_199_254_740_991n && raw <= 9_007_199_254_740_991n ? Number(raw) : raw;
+  if (typeof raw !== 'number' || !Number.isInteger(raw)) return wrong('a whole number');
+  if (!Number.isSafeInteger(raw)) throw new Inexact();
+  return raw;
+}
+
+const micros = (raw: unknown): bigint => BigInt(integer(raw));
+
+/** JSON has no word for these, so converters write them as text. */
+function float(raw: unknown): number {
+  if (typeof raw === 'number') return raw;
+  if (typeof raw === 'bigint') return Number(raw);
+  return raw === 'NaN' || raw === 'Infinity' || raw === '-Infinity' ? Number(raw) : wrong('a number');
+}
+
+function bytes(raw: unknown): Buffer {
+  if (raw instanceof Uint8Array) return Buffer.from(raw.buffer, raw.byteOffset, raw.byteLength);
+  return Buffer.from(text(raw), 'base64');
+}
+
+/** An unscaled number in two's complement. Converters may be told to write decimals as text or as numbers instead. */
+function decimalText(raw: unknown, scale: number): string {
+  if (typeof raw === 'number' || typeof raw === 'bigint') return String(raw);
+  const all = bytes(raw);
+  if (all.length === 0) return wrong('a decimal');
+  const size = BigInt(`0x${all.toString('hex')}`);
+  const unscaled = (all[0] ?? 0) >= 0x80 ? size - (1n << BigInt(8 * all.length)) : size;
+  if (scale <= 0) return String(unscaled * 10n ** BigInt(-scale));
+  const digits = String(unscaled < 0n ? -unscaled : unscaled).padStart(scale + 1, '0');
+  return `${unscaled < 0n ? '-' : ''}${digits.slice(0, -scale)}.${digits.slice(-scale)}`;
+}
+
+function variableDecimal(raw: unknown): string {
+  const { scale, value } = asStruct(raw) ?? {};
+  return decimalText(value, Number(integer(scale)));
+}
+
+const ISO = /^([+-]?\d{4,})-(\d\d)-(\d\d)T(\d\d):(\d\d)(?::(\d\d)(?:\.(\d+))?)?(Z|[+-]\d\d:?\d\d)?$/;
+
+/** `2026-01-02T03:04:05.678901Z` as PostgreSQL writes it in UTC. */
+function zonedTimestamp(raw: unknown): string {
+  const shown = text(raw);
+  if (shown === 'infinity' || shown === '-infinity') return shown;
+  const found = ISO.exec(shown);
+  if (found === null) return wrong('a timestamp');
+  const [, year = '', month = '', day = '', hours = '', minutes = '', seconds = '00', fraction = '', zone = 'Z'] = found;
+  const utc = Date.UTC(2000, Number(month) - 1, Number(day), Number(hours), Number(minutes), Number(seconds));
+  const at = new Date(utc);
+  at.setUTCFullYear(Number(year), Number(month) - 1, Number(day));
+  const east = zone === 'Z' ? 0 : (zone.startsWith('-') ? -1 : 1) * (Number(zone.slice(1, 3)) * 60 + Number(zone.slice(-2)));
+  const us = BigInt(at.getTime() - east * 60_000) * 1000n + BigInt(fraction.slice(0, 6).padEnd(6, '0'));
+  return timestampText(us - EPOCH_2000_US, '+00');
+}
+
+function isoDate(raw: unknown): string {
+  const [day = ''] = zonedTimestamp(`${text(raw).replace(/Z$/, '')}T00:00:00Z`).split(' ');
+  return day;
+}
+
+function zonedTime(raw: unknown): string {
+  const found = /^(\d\d:\d\d(?::\d\d)?)(?:\.(\d+))?(Z|[+-]\d\d(?::?\d\d)?)$/.exec(text(raw));
+  if (found === null) return wrong('a time');
+  const [, clock = '', fraction = '', zone = ''] = found;
+  const shown = zone === 'Z' ? '+00' : zone.replace(/:?00$/, '');
+  return `${trimmed(`${clock.length === 5 ? `${clock}:00` : clock}.${fraction}`)}${shown.length < 3 ? zone : shown}`;
+}
+
+/** Without zeros at the end of a fraction. */
+const trimmed = (clock: string): string => (clock.includes('.') ? clock.replace(/\.?0*$/, '') : clock);
+
+/** `P1Y2M3DT4H5M6.78S`: each part with a sign of its own. */
+function isoInterval(raw: unknown): string {
+  const found = /^P(?:(-?\d+)Y)?(?:(-?\d+)M)?(?:(-?\d+)D)?(?:T(?:(-?\d+)H)?(?:(-?\d+)M)?(?:(-?)(\d+)(?:\.(\d+))?S)?)?$/.exec(text(raw));
+  if (found === null) return wrong('an interval');
+  const [, years = '0', months = '0', days = '0', hours = '0', minutes = '0', minus = '', seconds = '0', fraction = ''] = found;
+  const us = BigInt(seconds) * 1_000_000n + BigInt(fraction.slice(0, 6).padEnd(6, '0'));
+  const whole = BigInt(hours) * 3_600_000_000n + BigInt(minutes) * 60_000_000n + (minus === '-' ? -us : us);
+  return intervalText(whole, Number(days), Number(years) * 12 + Number(months));
+}
+
+function jsonText(raw: unknown): string {
+  if (typeof raw === 'bigint') return String(raw);
+  if (raw instanceof Uint8Array) return JSON.stringify(bytes(raw).toString('base64'));
+  if (Array.isArray(raw)) return `[${raw.map(jsonText).join(',')}]`;
+  const struct = asStruct(raw);
+  if (struct === null) return JSON.stringify(raw);
+  return `{${Object.entries(struct)
+    .map(([name, value]) => `${JSON.stringify(name)}:${jsonText(value)}`)
+    .join(',')}}`;
+}

@@ -1,0 +1,299 @@
+/** Records of a table's topic become changes: Debezium's envelope, or the row alone (ExtractNewRecordState). */
+import {
+  type ChangeEvent,
+  type Column,
+  type Dataset,
+  type DatasetName,
+  keyOf,
+  type Operation,
+  type Row,
+  UNCHANGED,
+  type Value,
+  ValueRow,
+  type Version,
+} from '../../core/event.ts';
+import { fromLsnNumber, fromOffset } from '../../core/position.ts';
+import { AvroReader, type RegistryOptions } from './avro.ts';
+import type { KafkaRecord } from './client.ts';
+import { asStruct, type ConnectData, type ConnectSchema, fieldOf, Undecodable } from './connect-schema.ts';
+import { columnOf, type DecodeCell, Inexact } from './connect-types.ts';
+import { declaredSchema } from './declared.ts';
+import { JsonReader } from './json.ts';
+
+export interface DecoderOptions {
+  readonly dataset: DatasetName;
+  readonly topic: string;
+  /** `debezium`: the envelope, with tombstones that repeat deletes. `unwrapped`: rows alone, where a tombstone is the delete. */
+  readonly envelope: 'debezium' | 'unwrapped';
+  /** Types of the columns as PostgreSQL names them, for records without schemas; null where they bring them. */
+  readonly columns: Readonly<Record<string, string>> | null;
+  /** What stands for a value that the connector did not get. */
+  readonly unavailable: string;
+  readonly registry: RegistryOptions | null;
+}
+
+/** What a record is: a change, or nothing to us. `movedTo`: the delete that is the first half of a key move; `movedFrom`: its second half. */
+export interface Decoded {
+  readonly event: ChangeEvent | null;
+  readonly half: 'movedTo' | 'movedFrom' | null;
+}
+
+const NOTHING: Decoded = { event: null, half: null };
+
+interface Shape {
+  readonly dataset: Dataset;
+  readonly decode: readonly DecodeCell[];
+  /** Places of the key's columns. */
+  readonly isKey: readonly boolean[];
+}
+
+export class TableDecoder {
+  readonly #options: DecoderOptions;
+  readonly #json = new JsonReader();
+  readonly #avro: AvroReader;
+  /** By the row's schema, then the names of the key's fields. */
+  readonly #shapes = new WeakMap<ConnectSchema, Map<string, Shape>>();
+  readonly #known = new Map<string, Shape>();
+  readonly #declared: ConnectSchema | null;
+  readonly #raw: Dataset;
+  #versions = 0;
+
+  constructor(options: DecoderOptions) {
+    this.#options = options;
+    this.#avro = new AvroReader(options.registry);
+    this.#declared = options.columns === null ? null : declaredSchema(options.columns);
+    this.#raw = rawDataset(options.dataset);
+  }
+
+  /** Throws NeedsSchema where the registry has to be asked first (`load`); whatever cannot be read comes back as an undecoded event. */
+  decode(record: KafkaRecord, partition: number): Decoded {
+    try {
+      return this.#decode(record, false);
+    } catch (error) {
+      if (error instanceof Inexact) return this.#again(record, partition);
+      if (error instanceof Undecodable) return { event: this.#undecoded(record, partition, error.message), half: null };
+      throw error;
+    }
+  }
+
+  load(id: number): Promise<void> {
+    return this.#avro.load(id);
+  }
+
+  #again(record: KafkaRecord, partition: number): Decoded {
+    try {
+      return this.#decode(record, true);
+    } catch (error) {
+      if (error instanceof Undecodable) return { event: this.#undecoded(record, partition, error.message), half: null };
+      throw error;
+    }
+  }
+
+  #decode(record: KafkaRecord, exact: boolean): Decoded {
+    if (record.value === null && this.#options.envelope === 'debezium') return NOTHING; // It repeats the delete before it, for compaction.
+    const value = record.value === null ? null : this.#read(record.value, exact);
+    const key = record.key === null ? null : this.#read(record.key, exact);
+    return this.#options.envelope === 'debezium' ? this.#change(record, value, key) : { event: this.#row(record, value, key), half: null };
+  }
+
+  #read(bytes: Buffer, exact: boolean): ConnectData {
+    return AvroReader.matches(bytes) ? this.#avro.read(bytes) : this.#json.read(bytes, exact);
+  }
+
+  #change({ headers }: KafkaRecord, value: ConnectData | null, key: ConnectData | null): Decoded {
+    const envelope = asStruct(value?.payload);
+    const source = asStruct(envelope?.['source']);
+    if (value === null || envelope === null || source === null || typeof envelope['op'] !== 'string')
+      throw new Undecodable('it is no change as Debezium writes them');
+    const op = OPERATIONS[envelope['op']];
+    if (op === undefined) return NOTHING; // A message of the source's own, and what may come yet.
+    const version = versionOfSource(source);
+    const committedAtMs = Number(source['ts_ms'] ?? 0);
+    const rowSchema = fieldOf(value.schema, 'after') ?? fieldOf(value.schema, 'before') ?? this.#declaredSchema();
+    const shape = this.#shapeOf(rowSchema, key);
+    if (op === 'truncate') return { event: event(op, shape.dataset, null, null, version, committedAtMs), half: null };
+    const after = asStruct(envelope['after']);
+    if (op === 'delete') {
+      // Of what a row had, only the key is true unless its table says so (replica identity full), and a record does not tell which.
+      const row =
+        shape.dataset.keyless === true ? this.#fullRow(shape, asStruct(envelope['before'])) : keyRow(shape, asStruct(key?.payload));
+      const half = headers['__debezium.newkey'] === undefined ? null : 'movedTo';
+      return { event: event(op, shape.dataset, row, null, version, committedAtMs), half };
+    }
+    const row = this.#fullRow(shape, after);
+    const before = op === 'update' ? asStruct(envelope['before']) : null;
+    const half = headers['__debezium.oldkey'] === undefined ? null : 'movedFrom';
+    return { event: event(op, shape.dataset, before === null ? null : this.#fullRow(shape, before), row, version, committedAtMs), half };
+  }
+
+  #row({ offset, timestampMs }: KafkaRecord, value: ConnectData | null, key: ConnectData | null): ChangeEvent {
+    const payload = asStruct(value?.payload);
+    if (value !== null && payload === null) throw new Undecodable('it is no row');
+    const wholeSchema = value?.schema ?? this.#lastRow ?? this.#declaredSchema();
+    const shape = this.#shapeOf(wholeSchema, key);
+    if (value !== null) this.#lastRow = value.schema ?? this.#lastRow;
+    const lsn = payload?.['__lsn'] ?? payload?.['__source_lsn'];
+    const version = typeof lsn === 'number' || typeof lsn === 'bigint' ? fromLsnNumber(BigInt(lsn)) : offsetVersion(offset);
+    const atMs = payload?.['__source_ts_ms'] ?? payload?.['__ts_ms'];
+    const committedAtMs = typeof atMs === 'number' ? atMs : timestampMs;
+    const isDeleted = payload === null || payload['__deleted'] === 'true' || payload['__deleted'] === true || payload['__op'] === 'd';
+    if (isDeleted) return event('delete', shape.dataset, keyRow(shape, asStruct(key?.payload)), null, version, committedAtMs);
+    const op = payload['__op'] === 'r' ? 'read' : 'update';
+    return event(op, shape.dataset, null, this.#fullRow(shape, payload), version, committedAtMs);
+  }
+  #lastRow: ConnectSchema | null = null;
+
+  #declaredSchema(): ConnectSchema {
+    if (this.#declared !== null) return this.#declared;
+    throw new Undecodable('it brings no schema: name the types of its columns in the config of the source, under columns');
+  }
+
+  #fullRow(shape: Shape, struct: Readonly<Record<string, unknown>> | null): Row {
+    if (struct === null) throw new Undecodable('it has no row');
+    const { columns } = shape.dataset;
+    const values: Value[] = [];
+    for (let i = 0; i < columns.length; i++) values.push(cell(shape, i, struct[columns[i]?.name ?? '']));
+    return new ValueRow(...values);
+  }
+
+  #shapeOf(schema: ConnectSchema, key: ConnectData | null): Shape {
+    const names = key === null ? [] : (key.schema?.fields?.map(({ field }) => field ?? '') ?? Object.keys(asStruct(key.payload) ?? {}));
+    const byKey = this.#shapes.get(schema) ?? new Map<string, Shape>();
+    this.#shapes.set(schema, byKey);
+    const keyText = JSON.stringify(names);
+    const known = byKey.get(keyText);
+    if (known !== undefined) return known;
+    const made = this.#makeShape(schema, names);
+    byKey.set(keyText, made);
+    return made;
+  }
+
+  /** The same shape is the same Dataset, whichever schema or encoding describes it. */
+  #makeShape({ fields = [] }: ConnectSchema, keyNames: readonly string[]): Shape {
+    const { dataset: name, envelope, unavailable } = this.#options;
+    const own = envelope === 'debezium' ? fields : fields.filter(({ field = '' }) => !field.startsWith('__'));
+    const found = own.map((field) => ({ field, ...columnOf(field, unavailable) }));
+    const columns: Column[] = found.map(({ field, type, native }) => ({ name: field.field ?? '', type, native, nullable: field.optional }));
+    const places = keyNames.map((one) => columns.findIndex((column) => column.name === one));
+    if (places.includes(-1)) throw new Undecodable('its key is none of its columns');
+    const keyless = places.length === 0;
+    const key = keyless ? columns.map((_, i) => i) : places;
+    const text = JSON.stringify([columns, key, keyless]);
+    const known = this.#known.get(text);
+    if (known !== undefined) return known;
+    const dataset: Dataset = { name, version: ++this.#versions, columns, key, ...(keyless ? { keyless } : {}) };
+    const shape = { dataset, decode: found.map(({ decode }) => decode), isKey: columns.map((_, i) => key.includes(i)) };
+    this.#known.set(text, shape);
+    return shape;
+  }
+
+  /** A row that came to a new key from another partition without the cells that did not change: nobody here can say what they are. */
+  incomplete({ version }: ChangeEvent, record: KafkaRecord, partition: number): ChangeEvent {
+    const problem =
+      'the key of its row changed, and the connector left out cells that did not: their values are at the old key, which is in another partition';
+    return { ...this.#undecoded(record, partition, problem), version };
+  }
+
+  /** The record as it came, for the quarantine. */
+  #undecoded({ offset, timestampMs, key, value, headers }: KafkaRecord, partition: number, problem: string): ChangeEvent {
+    const { topic } = this.#options;
+    const row = new ValueRow(
+      topic,
+      partition,
+      Number(offset),
+      timestampMs,
+      key,
+      value,
+      headersJson(headers),
+      `the record cannot be read: ${problem}`,
+    );
+    return event('insert', this.#raw, null, row, offsetVersion(offset), timestampMs);
+  }
+}
+
+/** Records that cannot be read, as a dataset of their own shape under the table's name. */
+function rawDataset(name: DatasetName): Dataset {
+  const column = (of: string, type: Column['type'], native: string): Column => ({ name: of, type, native, nullable: true });
+  return {
+    name,
+    version: 0,
+    columns: [
+      column('topic', 'text', 'text'),
+      column('partition', 'integer', 'integer'),
+      column('offset', 'integer', 'bigint'),
+      column('timestamp', 'integer', 'bigint'),
+      column('key', 'bytes', 'bytea'),
+      column('value', 'bytes', 'bytea'),
+      column('headers', 'json', 'jsonb'),
+      column('problem', 'text', 'text'),
+    ],
+    key: [0, 1, 2],
+    undecoded: true,
+  };
+}
+
+/** Headers in base64, for they are bytes; one that comes several times has a list. */
+function headersJson(headers: KafkaRecord['headers']): string {
+  const text = (one: Buffer | string): string => Buffer.from(one).toString('base64');
+  return JSON.stringify(
+    Object.fromEntries(
+      Object.entries(headers).map(([name, one]) => [name, Array.isArray(one) ? one.map(text) : one === undefined ? null : text(one)]),
+    ),
+  );
+}
+
+const OPERATIONS: Readonly<Record<string, Operation>> = { r: 'read', c: 'insert', u: 'update', d: 'delete', t: 'truncate' };
+
+function cell({ decode, dataset }: Shape, i: number, raw: unknown): Value {
+  if (raw === null || raw === undefined) return null;
+  try {
+    return decode[i]?.(raw) ?? null;
+  } catch (error) {
+    if (error instanceof Undecodable) throw new Undecodable(`the column ${dataset.columns[i]?.name ?? i}: ${error.message}`);
+    throw error;
+  }
+}
+
+function keyRow(shape: Shape, key: Readonly<Record<string, unknown>> | null): Row {
+  if (key === null) throw new Undecodable('it is a delete without a key');
+  const { columns } = shape.dataset;
+  return new ValueRow(...columns.map((column, i) => (shape.isKey[i] === true ? cell(shape, i, key[column.name]) : null)));
+}
+
+/**
+ * The place of the change in the log of the source: not its commit's, which the connector does not say, but two changes of one row are in the same
+ * order by either, for the second waits for the first one's commit.
+ */
+function versionOfSource(source: Readonly<Record<string, unknown>>): Version {
+  const { lsn, connector } = source;
+  if (typeof lsn === 'number' || typeof lsn === 'bigint') return fromLsnNumber(BigInt(lsn));
+  throw new Undecodable(`its source block has no lsn (connector ${String(connector)})`);
+}
+
+const offsetVersion = (offset: bigint): Version => fromOffset(offset) as string as Version; // Order within a partition, where a key stays.
+
+function event(
+  op: Operation,
+  dataset: Dataset,
+  before: Row | null,
+  after: Row | null,
+  version: Version,
+  committedAtMs: number,
+): ChangeEvent {
+  const row = after ?? before;
+  const key = row === null ? '' : keyOf(dataset, row);
+  return { op, before, after, dataset, key, movedFrom: null, version, ordinal: 0, committedAtMs } as ChangeEvent; // Rows as the operation has them.
+}
+
+/** Both halves of a key move as the one event that it is: what the row had and was not sent is still at its old key. */
+export function moved(from: ChangeEvent, to: ChangeEvent): ChangeEvent {
+  const { dataset, key, version, committedAtMs, after } = to;
+  return { op: 'update', before: from.before, after, dataset, key, movedFrom: from.key, version, ordinal: 0, committedAtMs } as ChangeEvent;
+}
+
+/** Whether the source left cells out that the target cannot have. */
+export function isPartial({ after, dataset }: ChangeEvent): boolean {
+  if (after === null) return false;
+  for (let i = 0; i < dataset.columns.length; i++) if (after.value(i) === UNCHANGED) return true;
+  return false;
+}

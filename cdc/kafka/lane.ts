@@ -1,0 +1,159 @@
+/**
+ * One partition as a lane: records wait here until a batch is made of them. Its position is the offset to go on from, so records that are nothing to us
+ * (tombstones, gaps that compaction left, ends of transactions) move it on as well.
+ */
+import { Batch } from '../../core/batch.ts';
+import type { ChangeEvent, LaneId, Position } from '../../core/event.ts';
+import { fromOffset } from '../../core/position.ts';
+import { NeedsSchema } from './avro.ts';
+import type { Fetched, KafkaRecord, TopicPartition } from './client.ts';
+import { type Decoded, isPartial, moved, type TableDecoder } from './debezium.ts';
+
+/** The first half of a key move waits this long for the second one, which may be in another partition. */
+const HALF_MS = 200;
+/** What a record takes beside its bytes, roughly. */
+const RECORD_BYTES = 200;
+
+export interface LaneLimits {
+  readonly rows: number;
+  readonly bytes: number;
+}
+
+export class PartitionLane {
+  readonly id: LaneId;
+  readonly at: TopicPartition;
+  readonly #decoder: TableDecoder;
+  #records: KafkaRecord[] = [];
+  /** Decoded already: the first half of a key move, whose second was not there yet. */
+  #half: { readonly event: ChangeEvent; readonly record: KafkaRecord; readonly sinceMs: number } | null = null;
+  #bytes = 0;
+  /** Where the fetched records go on. */
+  #fetched: bigint;
+  #end: bigint;
+  /** The offset up to which batches were handed out, and the one up to which they are committed. */
+  #handed: bigint;
+  #committed: bigint;
+  isPaused = false;
+  /** The group gave it to somebody else, or the run is over. */
+  isEnded = false;
+
+  constructor(id: LaneId, at: TopicPartition, decoder: TableDecoder, from: bigint, end: bigint) {
+    this.id = id;
+    this.at = at;
+    this.#decoder = decoder;
+    this.#fetched = from;
+    this.#handed = from;
+    this.#committed = from;
+    this.#end = end;
+  }
+
+  /** Bytes of records that wait. */
+  get bytes(): number {
+    return this.#bytes;
+  }
+  get next(): bigint {
+    return this.#fetched;
+  }
+  get committed(): bigint {
+    return this.#committed;
+  }
+  get end(): bigint {
+    return this.#end;
+  }
+  get isBehind(): boolean {
+    return this.#handed > this.#committed || this.#records.length > 0;
+  }
+
+  /** False for records of an older place, from before the lane began where it did. */
+  add({ records, next, end }: Fetched): boolean {
+    const first = records.findIndex(({ offset }) => offset >= this.#fetched);
+    this.#end = end;
+    if (next <= this.#fetched) return false;
+    for (const record of first < 0 ? [] : records.slice(first)) {
+      this.#records.push(record);
+      this.#bytes += sizeOf(record);
+    }
+    this.#fetched = next;
+    return true;
+  }
+
+  /** How long until there is a batch: 0 where there is one now, null where something has to come first. */
+  readyInMs(nowMs: number): number | null {
+    if (this.#half !== null && this.#records.length === 0) return Math.max(0, this.#half.sinceMs + HALF_MS - nowMs);
+    return this.#records.length > 0 || this.#fetched > this.#handed ? 0 : null;
+  }
+
+  /** The next batch; null where there is none after all. Asks the registry for schemas that are met for the first time. */
+  async take(limits: LaneLimits, nowMs: number): Promise<Batch | null> {
+    const events: ChangeEvent[] = [];
+    let taken = 0;
+    let bytes = 0;
+    let isSnapshot = false;
+    let next = this.#handed;
+    const flushHalf = (): void => {
+      if (this.#half === null) return;
+      events.push(this.#half.event);
+      next = this.#half.record.offset + 1n;
+      this.#half = null;
+    };
+    if (this.#half !== null && this.#records.length === 0 && nowMs >= this.#half.sinceMs + HALF_MS) flushHalf();
+    while (taken < this.#records.length && events.length < limits.rows && bytes < limits.bytes) {
+      const record = this.#records[taken];
+      if (record === undefined) break;
+      const { event, half } = await this.#decode(record);
+      if (event !== null) {
+        const isRead = event.op === 'read';
+        if (events.length > 0 && isRead !== isSnapshot) break;
+        isSnapshot = isRead;
+      }
+      taken++;
+      bytes += sizeOf(record);
+      if (event === null) {
+        if (this.#half === null) next = record.offset + 1n; // The tombstone between the halves of a key move belongs to them.
+        continue;
+      }
+      if (half === 'movedFrom' && this.#half !== null && this.#half.event.version === event.version) {
+        events.push(moved(this.#half.event, event));
+        this.#half = null;
+      } else {
+        flushHalf();
+        if (half === 'movedTo') {
+          this.#half = { event, record, sinceMs: nowMs };
+          continue;
+        }
+        events.push(half === 'movedFrom' && isPartial(event) ? this.#decoder.incomplete(event, record, this.at.partition) : event);
+      }
+      next = record.offset + 1n;
+    }
+    this.#drop(taken);
+    if (this.#records.length === 0 && this.#half === null) next = this.#fetched;
+    if (next === this.#handed) return null;
+    this.#handed = next;
+    return new Batch(events, { lane: this.id, position: fromOffset(next) }, isSnapshot ? 'snapshot' : 'stream');
+  }
+
+  acknowledge(position: Position): void {
+    const offset = BigInt(`0x${position}`);
+    if (offset > this.#committed) this.#committed = offset;
+  }
+
+  async #decode(record: KafkaRecord): Promise<Decoded> {
+    for (;;) {
+      try {
+        return this.#decoder.decode(record, this.at.partition);
+      } catch (error) {
+        if (!(error instanceof NeedsSchema)) throw error;
+        await this.#decoder.load(error.id);
+      }
+    }
+  }
+
+  #drop(count: number): void {
+    for (let i = 0; i < count; i++) this.#bytes -= sizeOf(this.#records[i]);
+    this.#records.splice(0, count);
+  }
+}
+
+function sizeOf(record: KafkaRecord | undefined): number {
+  return RECORD_BYTES + (record?.key?.length ?? 0) + (record?.value?.length ?? 0);
+}
