@@ -6,6 +6,7 @@ import { check } from './check.ts';
 import type { Command } from './command.ts';
 import { halt, resume } from './halt.ts';
 import { init } from './init.ts';
+import { judge } from './judge.ts';
 import { lanes, status } from './look.ts';
 import { modelCommands } from './models.ts';
 import { errorText, type ExitCode, type Io, problemsText } from './output.ts';
@@ -28,6 +29,7 @@ export const COMMANDS: readonly Command[] = [
   resume,
   verify,
   recover,
+  judge,
   ...quarantineCommands,
   ...schemaCommands,
   ...modelCommands,

@@ -1,0 +1,61 @@
+/** tidegate judge: a file of rows, judged as one window by a suite of Great Expectations. */
+import { judgeSuite } from '../judge/judge-suite.ts';
+import { type JudgeInput, readText } from '../judge/input.ts';
+import { readTypes } from '../judge/cells.ts';
+import { parsePythonJson } from '../../quality/gx/suite.ts';
+import { type Arguments, UsageError } from './arguments.ts';
+import type { Command } from './command.ts';
+import type { Io } from './output.ts';
+
+export const judge: Command = {
+  name: 'judge',
+  summary:
+    'Judges a file of rows as one window, by a suite of Great Expectations. Exit code 1 where a judgement is negative, 2 where something could not be judged.',
+  positionals: [],
+  flags: {
+    suite: { type: 'string', value: 'FILE', help: 'The suite, as Great Expectations writes it.' },
+    format: { type: 'string', value: 'gx', help: 'The format of the suite; gx is the only one.' },
+    input: { type: 'string', value: 'FILE', help: 'The rows: NDJSON, .csv or .tsv; - reads NDJSON from standard input.' },
+    types: { type: 'string', value: 'FILE', help: 'JSON, column to type of PostgreSQL or null, in table order.' },
+    table: { type: 'string', multiple: true, value: 'NAME=FILE', help: 'A further dataset that a rule names.' },
+    params: { type: 'string', value: 'FILE', help: 'JSON, values for {"$PARAMETER": "name"}.' },
+  },
+  run: async (args, io) => {
+    const suite = args.text('suite');
+    if (suite === null) throw new UsageError('--suite is missing', 'Write --suite suite.json.');
+    const format = args.text('format') ?? 'gx';
+    if (format !== 'gx') throw new UsageError(`there is no format ${format}`, 'Write --format gx, or leave it out.');
+    return judgeSuite(suite, inputOf(args, io), args.is('json'), io);
+  },
+};
+
+function inputOf(args: Arguments, io: Io): JudgeInput {
+  const path = args.text('input');
+  if (path === null) throw new UsageError('--input is missing', 'Write --input rows.ndjson, or --input - for standard input.');
+  const [types, params] = [args.text('types'), args.text('params')];
+  const parameters = params === null ? {} : jsonOf(params);
+  if (typeof parameters !== 'object' || parameters === null || Array.isArray(parameters))
+    throw new UsageError(`${params} is no object of values`, 'Write {"name": value}.');
+  return {
+    path,
+    types: types === null ? new Map() : readTypes(jsonOf(types), types),
+    tables: new Map(args.list('table').map(tableOf)),
+    parameters: parameters as Readonly<Record<string, unknown>>,
+    stdin: process.stdin,
+    signal: io.stop,
+    nowMs: Date.now(),
+  };
+}
+
+function tableOf(text: string): readonly [string, string] {
+  const at = text.indexOf('=');
+  if (at <= 0 || at === text.length - 1)
+    throw new UsageError(`--table ${text} is no NAME=FILE`, 'Write --table customers=customers.ndjson.');
+  return [text.slice(0, at), text.slice(at + 1)];
+}
+
+function jsonOf(path: string): unknown {
+  const value = parsePythonJson(readText(path));
+  if (value === undefined) throw new UsageError(`${path} is no JSON`, 'Correct the file.');
+  return value;
+}

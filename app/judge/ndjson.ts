@@ -1,0 +1,82 @@
+/** NDJSON: one JSON object a line. Whole numbers keep all their digits. */
+import { exactNumber } from '../../quality/gx/suite.ts';
+import { UsageError } from '../cli/arguments.ts';
+import { chunksOf, type RowFile, type RowsRead, type TakeRow } from './read-file.ts';
+
+const NEWLINE = 10;
+const LINE_BYTES_MAX = 256 * 1024 * 1024;
+
+export async function readNdjson(file: RowFile, columns: readonly string[], take: TakeRow): Promise<RowsRead> {
+  const known = new ColumnsSeen();
+  const values: unknown[] = columns.map(() => null);
+  let rows = 0;
+  let lines = 0;
+  const takeLine = (line: string) => {
+    lines++;
+    if (line.trim() === '') return;
+    const row = parseLine(line, file.path, lines);
+    known.see(row);
+    for (let at = 0; at < columns.length; at++) values[at] = row[columns[at] ?? ''];
+    take(values, rows++);
+  };
+  let rest: Buffer = Buffer.alloc(0);
+  for await (const chunk of chunksOf(file)) rest = takeLines(rest, chunk, takeLine, file.path);
+  if (rest.length > 0) takeLine(rest.toString('utf8'));
+  return { columns: known.names, rows };
+}
+
+/** Hands the whole lines on, and returns the beginning of the next one. */
+function takeLines(rest: Buffer, chunk: Buffer, take: (line: string) => void, path: string): Buffer {
+  const buffer = rest.length === 0 ? chunk : Buffer.concat([rest, chunk]);
+  let start = 0;
+  for (let end = buffer.indexOf(NEWLINE, rest.length); end >= 0; end = buffer.indexOf(NEWLINE, start)) {
+    take(buffer.toString('utf8', start, end));
+    start = end + 1;
+  }
+  if (buffer.length - start > LINE_BYTES_MAX)
+    throw new UsageError(`${path} has a line of more than 256 MB`, 'Write one JSON object a line.');
+  return start === 0 ? buffer : Buffer.from(buffer.subarray(start));
+}
+
+type Fields = Readonly<Record<string, unknown>>;
+
+/** Sixteen digits may be more than a double holds. */
+const LONG = /\d{16}/;
+
+function parseLine(line: string, path: string, number: number): Fields {
+  let value: unknown;
+  try {
+    value = LONG.test(line)
+      ? JSON.parse(line, (_key, value: unknown, context?: { source?: string }) => exactNumber(value, context?.source))
+      : JSON.parse(number === 1 ? line.replace(/^\uFEFF/, '') : line);
+  } catch {
+    throw new UsageError(`${path}: line ${number} is no JSON`, 'Write one JSON object a line.');
+  }
+  if (typeof value !== 'object' || value === null || Array.isArray(value))
+    throw new UsageError(`${path}: line ${number} is no JSON object`, 'Write one JSON object a line.');
+  return value as Fields;
+}
+
+/** The columns in the order in which rows bring them. Rows mostly have the keys of the row before, in the same order. */
+class ColumnsSeen {
+  readonly names: string[] = [];
+  readonly #known = new Set<string>();
+  #last: string[] = [];
+
+  see(row: Fields): void {
+    let at = 0;
+    for (const key in row) {
+      if (this.#last[at] !== key) return this.#learn(Object.keys(row));
+      at++;
+    }
+  }
+
+  #learn(keys: string[]): void {
+    this.#last = keys;
+    for (const key of keys) {
+      if (this.#known.has(key)) continue;
+      this.#known.add(key);
+      this.names.push(key);
+    }
+  }
+}

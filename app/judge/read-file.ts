@@ -1,0 +1,51 @@
+/** Reads a file of rows once, from its beginning, in bounded memory: whatever its format, a row is the values of the columns asked for. */
+import { createReadStream } from 'node:fs';
+import { extname } from 'node:path';
+import type { Readable } from 'node:stream';
+import { UsageError } from '../cli/arguments.ts';
+import { readCsv } from './csv.ts';
+import { readNdjson } from './ndjson.ts';
+
+export interface RowsRead {
+  /** In the order in which they first appear. */
+  readonly columns: readonly string[];
+  readonly rows: number;
+}
+
+/** `values` are of `columns`, in their order, and the array is used again for the next row. What a row does not have is null or undefined. */
+export type TakeRow = (values: readonly unknown[], index: number) => void;
+
+export interface RowFile {
+  readonly path: string;
+  /** What `-` reads. */
+  readonly stdin: Readable;
+  readonly signal: AbortSignal;
+}
+
+export async function readRows(file: RowFile, columns: readonly string[], take: TakeRow): Promise<RowsRead> {
+  switch (extname(file.path).toLowerCase()) {
+    case '.csv':
+    case '.tsv':
+      return readCsv(file, columns, take);
+    default:
+      return readNdjson(file, columns, take);
+  }
+}
+
+/** The bytes of a file; an unreadable one is told with its path. */
+export async function* chunksOf({ path, stdin, signal }: RowFile): AsyncGenerator<Buffer> {
+  const stream = path === '-' ? stdin : createReadStream(path, { highWaterMark: 1 << 20 });
+  try {
+    for await (const chunk of stream) {
+      signal.throwIfAborted();
+      yield chunk as Buffer;
+    }
+  } catch (error) {
+    if (error instanceof Error && 'code' in error && 'syscall' in error)
+      throw new UsageError(
+        `${path} cannot be read: ${String(error.code)}`,
+        'Give the path of a file that is there, or - for standard input.',
+      );
+    throw error;
+  }
+}

@@ -1,0 +1,124 @@
+/** The keyword arguments of one expectation: read by name and kind, refused with the name and the fix. */
+import { suggestion } from '../../core/expression/suggest.ts';
+import { type FileCell, kindOf, Moment, type Present, Unusable } from '../states/cell.ts';
+import type { Bounds } from '../windows/bounds.ts';
+import { parseDate } from './dates.ts';
+
+/** Kwargs that every expectation takes. */
+export const EVERYWHERE = ['result_format', 'catch_exceptions', 'include_config', 'meta', 'notes', 'batch_id', 'severity'];
+export const ROWS = ['row_condition', 'condition_parser'];
+
+export class Kwargs {
+  readonly #values: Readonly<Record<string, unknown>>;
+  /** When the judging began: what now() is. */
+  readonly nowMs: number;
+
+  constructor(values: Readonly<Record<string, unknown>>, nowMs: number) {
+    this.#values = values;
+    this.nowMs = nowMs;
+  }
+
+  /** The value, null where it is not there. */
+  get(name: string): unknown {
+    return this.#values[name] ?? null;
+  }
+
+  has(name: string): boolean {
+    return this.#values[name] !== undefined;
+  }
+
+  refuseUnknown(known: readonly string[]): void {
+    for (const name of Object.keys(this.#values))
+      if (!known.includes(name)) refuse(name, 'is not among its kwargs', suggestion(name, known, 'kwarg'));
+  }
+
+  text(name: string): string {
+    const value = this.get(name);
+    return typeof value === 'string' ? value : refuse(name, this.has(name) ? 'is no text' : 'is missing', 'Write a text.');
+  }
+
+  column(name = 'column'): string {
+    const value = this.get(name);
+    return typeof value === 'string' && value !== '' ? value : refuse(name, 'names no column', 'Write the name of a column.');
+  }
+
+  columns(name = 'column_list'): readonly string[] {
+    const value = this.get(name);
+    if (!Array.isArray(value) || value.length === 0 || !value.every((item) => typeof item === 'string'))
+      return refuse(name, 'is no list of columns', 'Write the names of the columns in a list.');
+    return value;
+  }
+
+  texts(name: string): readonly string[] {
+    const value = this.get(name);
+    if (!Array.isArray(value) || value.length === 0 || !value.every((item) => typeof item === 'string'))
+      return refuse(name, 'is no list of texts, or an empty one', 'Give it one text at least.');
+    return value;
+  }
+
+  flag(name: string, byDefault = false): boolean {
+    const value = this.get(name);
+    if (value === null) return byDefault;
+    return typeof value === 'boolean' ? value : refuse(name, 'is neither true nor false', 'Write true or false.');
+  }
+
+  oneOf<const T extends string>(name: string, choices: readonly T[], byDefault: T): T {
+    const value = this.get(name) ?? byDefault;
+    const found = choices.find((choice) => choice === value);
+    return found ?? refuse(name, `is not one of ${choices.join(', ')}`, `Write ${byDefault}.`);
+  }
+
+  number(name: string): number {
+    const value = this.get(name);
+    if (typeof value === 'bigint') return Number(value);
+    return typeof value === 'number' ? value : refuse(name, this.has(name) ? 'is no number' : 'is missing', 'Write a number.');
+  }
+
+  share(name: string, byDefault: number): number {
+    if (this.get(name) === null) return byDefault;
+    const value = this.number(name);
+    return value >= 0 && value <= 1
+      ? value
+      : refuse(name, 'is not between 0 and 1', 'Write a number greater than or equal to 0 and less than or equal to 1.');
+  }
+
+  /** A whole number; null where it is left out. */
+  whole(name: string): number | null {
+    const value = this.get(name);
+    if (value === null) return null;
+    return typeof value === 'number' && Number.isInteger(value)
+      ? value
+      : refuse(name, 'is no whole number', 'Bounds of counts and lengths must be integers.');
+  }
+
+  /** A list of values; null where it is null or left out. Dates beside moments are read when they meet them. */
+  valueSet(name = 'value_set'): readonly FileCell[] | null {
+    const value = this.get(name);
+    if (value === null) return null;
+    return Array.isArray(value) ? (value as FileCell[]) : refuse(name, 'is no list', 'Write the values in a list.');
+  }
+
+  bounds(): Bounds {
+    const [min, max] = [this.#bound('min_value'), this.#bound('max_value')];
+    const bounds = { min, max, strictMin: this.flag('strict_min'), strictMax: this.flag('strict_max') };
+    if (min !== null && max !== null && kindOf(min) === kindOf(max) && min > max)
+      return refuse('min_value', 'cannot be greater than max_value', 'Exchange them.');
+    return bounds;
+  }
+
+  #bound(name: string): Present | null {
+    const value = this.get(name);
+    if (value === null) return null;
+    if (typeof value === 'number' || typeof value === 'bigint' || typeof value === 'string' || value instanceof Moment) return value;
+    return refuse(name, 'is neither a number nor a date nor a text', 'Write a number, or a date in quotes.');
+  }
+
+  /** A text as a date. */
+  date(name: string, text: string): Moment {
+    return parseDate(text, this.nowMs) ?? refuse(name, 'is in an invalid datetime format', 'Write a number, or a date such as 2026-11-24.');
+  }
+}
+
+export function refuse(name: string, what: string, fix: string): never {
+  throw new Unusable(`${name} ${what}. ${fix}`);
+}

@@ -1,0 +1,176 @@
+/** Expectations of rows that take several columns, or all rows, into account: pairs, sums, duplicates, z-scores. */
+import { addDecimals, compareDecimals, decimalOf } from '../../core/expression/decimal.ts';
+import { Decimal } from '../../core/expression/values.ts';
+import { compareCells, type FileCell, keyOf, keyOfCells, kindOf, type Present, Unusable } from '../states/cell.ts';
+import { doubleOf, Sums } from '../states/sums.ts';
+import { defineMany, definePair, type GxCheck, type GxExpectation, IGNORE_MANY, mustExist, prepareMany, RowTally } from './expectation.ts';
+import { refuse } from './kwargs.ts';
+
+export const pairEqual = definePair({
+  name: 'expect_column_pair_values_to_be_equal',
+  // As in pandas and SQL, a null is equal to nothing.
+  bind: () => (a, b) => a !== null && b !== null && keyOf(a) === keyOf(b),
+});
+
+export const pairGreater = definePair({
+  name: 'expect_column_pair_values_a_to_be_greater_than_b',
+  takes: ['or_equal'],
+  bind: (kwargs) => {
+    const least = kwargs.flag('or_equal') ? 0 : 1;
+    return (a, b) => {
+      if (a === null || b === null) return false;
+      if (kindOf(a) !== kindOf(b))
+        throw new Unusable(`column_A holds a ${kindOf(a)} and column_B a ${kindOf(b)}: they cannot be compared.`);
+      return compareCells(a, b) >= least;
+    };
+  },
+});
+
+export const pairInSet = definePair({
+  name: 'expect_column_pair_values_to_be_in_set',
+  takes: ['value_pairs_set'],
+  bind: (kwargs) => {
+    const pairs = kwargs.valueSet('value_pairs_set');
+    if (pairs === null) return () => true;
+    const keys = new Set(
+      pairs.map((pair) =>
+        Array.isArray(pair) && pair.length === 2
+          ? keyOfCells(pair as FileCell[])
+          : refuse('value_pairs_set', 'holds something that is no pair', 'Write a list of lists of two values.'),
+      ),
+    );
+    return (a, b) => keys.has(keyOfCells([a, b]));
+  },
+});
+
+export const sumEquals = defineMany({
+  name: 'expect_multicolumn_sum_to_equal',
+  takes: ['sum_total'],
+  bind: (kwargs) => {
+    const value = kwargs.get('sum_total');
+    const total = typeof value === 'number' || typeof value === 'bigint' ? decimalOf(value) : null;
+    if (total === null) return refuse('sum_total', kwargs.has('sum_total') ? 'is no number' : 'is missing', 'Write a number.');
+    return (values) => {
+      let sum = ZERO;
+      for (const cell of values) {
+        if (cell === null) return false;
+        sum = addDecimals(sum, decimalOfCell(cell));
+      }
+      return compareDecimals(sum, total) === 0;
+    };
+  },
+});
+
+const ZERO = new Decimal(0n, 0);
+
+/** 0.1 and 0.2 add up to 0.3: the digits that are written are added, not the doubles nearest to them. */
+function decimalOfCell(cell: Present): Decimal {
+  if (cell instanceof Decimal) return cell;
+  const decimal =
+    typeof cell === 'number' || typeof cell === 'bigint' ? decimalOf(cell) : typeof cell === 'boolean' ? decimalOf(Number(cell)) : null;
+  if (decimal === null) throw new Unusable(`column_list names a column that holds a ${kindOf(cell)}, and only numbers add up.`);
+  return decimal;
+}
+
+const uniqueWithin = (name: string) =>
+  defineMany({ name, bind: () => (values) => new Set(values.map((value) => keyOfCells([value]))).size === values.length });
+export const uniqueWithinRecord = uniqueWithin('expect_select_column_values_to_be_unique_within_record');
+export const multicolumnUnique = uniqueWithin('expect_multicolumn_values_to_be_unique');
+
+interface First {
+  readonly value: unknown;
+  readonly place: unknown;
+  readonly index: number;
+  isTold: boolean;
+}
+
+/** Tells every member of a group of equals, the first as well, once there is a second. */
+class Duplicates {
+  readonly #seen = new Map<unknown, First>();
+
+  take(key: unknown, value: () => unknown, tally: RowTally, cells: readonly FileCell[], index: number): void {
+    const first = this.#seen.get(key);
+    if (first === undefined) {
+      this.#seen.set(key, { value: value(), place: tally.placeOf(cells, index), index, isTold: false });
+      return;
+    }
+    if (!first.isTold) tally.failLater(first.value, first.place, first.index);
+    first.isTold = true;
+    tally.failLater(value(), tally.placeOf(cells, index), index);
+  }
+}
+
+export const unique: GxExpectation = {
+  name: 'expect_column_values_to_be_unique',
+  takes: ['column', 'mostly'],
+  takesRows: true,
+  prepare: (kwargs, slots, format) => {
+    const column = kwargs.column();
+    const mostly = kwargs.share('mostly', 1);
+    const slot = slots.slotOf(column);
+    const tally = new RowTally(format, [[column, slot]]);
+    const duplicates = new Duplicates();
+    return {
+      row: (cells, index) => {
+        tally.elements++;
+        const cell = cells[slot] ?? null;
+        if (cell === null) tally.missing++;
+        else duplicates.take(keyOf(cell), () => cell, tally, cells, index);
+      },
+      end: (facts) => {
+        mustExist([column], facts, 'column');
+        return tally.outcome(mostly);
+      },
+    };
+  },
+};
+
+export const compoundUnique: GxExpectation = {
+  name: 'expect_compound_columns_to_be_unique',
+  takes: ['column_list', 'ignore_row_if', 'mostly'],
+  takesRows: true,
+  prepare: (kwargs, slots, format) => {
+    kwargs.oneOf('ignore_row_if', IGNORE_MANY, 'all_values_are_missing');
+    const duplicates = new Duplicates();
+    return prepareMany(kwargs, slots, format, (tally, object, values, cells, index) =>
+      duplicates.take(keyOfCells(values), object, tally, cells, index),
+    );
+  },
+};
+
+/** Against the mean and deviation of the same rows: they are kept until the last is known. */
+export const zScores: GxExpectation = {
+  name: 'expect_column_value_z_scores_to_be_less_than',
+  takes: ['column', 'threshold', 'double_sided', 'mostly'],
+  takesRows: true,
+  prepare: (kwargs, slots, format): GxCheck => {
+    const column = kwargs.column();
+    const mostly = kwargs.share('mostly', 1);
+    const threshold = kwargs.number('threshold');
+    const doubleSided = kwargs.flag('double_sided', true);
+    const slot = slots.slotOf(column);
+    const tally = new RowTally(format, [[column, slot]]);
+    const sums = new Sums();
+    const kept: { readonly cell: Present; readonly place: unknown; readonly index: number }[] = [];
+    return {
+      row: (cells, index) => {
+        tally.elements++;
+        const cell = cells[slot] ?? null;
+        if (cell === null) return void tally.missing++;
+        if (kindOf(cell) !== 'number') throw new Unusable(`column holds a ${kindOf(cell)}, and only numbers have z-scores.`);
+        sums.add(cell);
+        kept.push({ cell, place: tally.placeOf(cells, index), index });
+      },
+      end: (facts) => {
+        mustExist([column], facts, 'column');
+        const [mean, deviation] = [Number(sums.mean), sums.deviation ?? NaN];
+        for (const { cell, place, index } of kept) {
+          const score = (doubleOf(cell) - mean) / deviation;
+          const isUnder = doubleSided ? Math.abs(score) < Math.abs(threshold) : score < threshold;
+          if (!isUnder) tally.failLater(cell, place, index);
+        }
+        return tally.outcome(mostly);
+      },
+    };
+  },
+};

@@ -1,0 +1,93 @@
+/** Every expectation of Great Expectations' catalogue that is judged here, by its name, and those that are not with the reason. */
+import * as distinct from '../windows/distinct.ts';
+import * as extremes from '../windows/extremes.ts';
+import { klDivergence } from '../windows/kl-divergence.ts';
+import * as presence from '../windows/presence.ts';
+import * as ranks from '../windows/ranks.ts';
+import * as sums from '../windows/sums.ts';
+import { defineNulls, type GxExpectation, type Word } from './expectation.ts';
+import * as records from './records.ts';
+import * as table from './table.ts';
+import * as texts from './texts.ts';
+import * as values from './values.ts';
+
+const all: readonly GxExpectation[] = [
+  defineNulls('expect_column_values_to_be_null', true),
+  defineNulls('expect_column_values_to_not_be_null', false),
+  values.inSet,
+  values.notInSet,
+  values.between,
+  values.lengthBetween,
+  values.lengthEquals,
+  values.increasing,
+  values.decreasing,
+  values.ofType,
+  values.inTypeList,
+  texts.matchRegex,
+  texts.notMatchRegex,
+  texts.matchRegexList,
+  texts.notMatchRegexList,
+  texts.matchLike,
+  texts.notMatchLike,
+  texts.matchLikeList,
+  texts.notMatchLikeList,
+  texts.strftimeFormat,
+  texts.dateutilParseable,
+  texts.jsonParseable,
+  texts.jsonSchema,
+  records.pairEqual,
+  records.pairGreater,
+  records.pairInSet,
+  records.sumEquals,
+  records.uniqueWithinRecord,
+  records.multicolumnUnique,
+  records.unique,
+  records.compoundUnique,
+  records.zScores,
+  extremes.min,
+  extremes.max,
+  sums.sum,
+  sums.mean,
+  sums.stdev,
+  ranks.median,
+  ranks.quantiles,
+  distinct.distinctCount,
+  distinct.uniqueProportion,
+  distinct.distinctInSet,
+  distinct.distinctContain,
+  distinct.distinctEqual,
+  distinct.mostCommon,
+  presence.nonNullRate,
+  presence.nullRate,
+  klDivergence,
+  table.rowCountBetween,
+  table.rowCountEquals,
+  table.rowCountEqualsOther,
+  table.columnCountBetween,
+  table.columnCountEquals,
+  table.columnExists,
+  table.columnsInOrder,
+  table.columnsMatch,
+];
+
+export const CATALOGUE: ReadonlyMap<string, GxExpectation> = new Map(all.map((expectation) => [expectation.name, expectation]));
+
+/** The short words of rule files that are judged over a file or a window. */
+export const WORDS: ReadonlyMap<string, GxExpectation & { readonly word: Word }> = new Map(
+  all.flatMap((expectation) => {
+    const { word } = expectation;
+    return word === undefined ? [] : [[word.name, { ...expectation, word }] as const];
+  }),
+);
+
+const P_VALUE =
+  'tests by p-values, which Great Expectations itself runs nowhere any more, are not judged; use expect_column_kl_divergence_to_be_less_than';
+
+export const LEFT_OUT: ReadonlyMap<string, string> = new Map([
+  ['expect_column_bootstrapped_ks_test_p_value_to_be_greater_than', P_VALUE],
+  ['expect_column_chisquare_test_p_value_to_be_greater_than', P_VALUE],
+  ['expect_column_parameterized_distribution_ks_test_p_value_to_be_greater_than', P_VALUE],
+  ['expect_column_pair_cramers_phi_value_to_be_less_than', P_VALUE],
+  ['unexpected_rows_expectation', 'it is a query in SQL, and a file has no database; write a row condition or an expr'],
+  ['expect_query_results_to_match_comparison', 'it is a query in SQL, and a file has no database'],
+]);

@@ -1,0 +1,197 @@
+/**
+ * Row conditions: the comparisons of pandas' query language, and Great Expectations' own `col("x") > 5`. `&`, `|` and `~` are `and`, `or` and
+ * `not` with their low precedence, as pandas reads them. A comparison with a null is false, `!=` is true.
+ */
+import { compareCells, type FileCell, keyOf, kindOf, Moment, Unusable } from '../states/cell.ts';
+import type { Slots } from './expectation.ts';
+import { parseDate } from './dates.ts';
+import { tokensOf } from './tokens.ts';
+
+export type RowCondition = (cells: readonly FileCell[]) => boolean;
+type Read = (cells: readonly FileCell[]) => FileCell;
+
+const COMPARISONS = ['==', '!=', '<', '<=', '>', '>='] as const;
+type Comparison = (typeof COMPARISONS)[number];
+
+export function compileRowCondition(text: string, slots: Slots, nowMs: number): RowCondition {
+  return new ConditionReader(text, slots, nowMs).read();
+}
+
+class ConditionReader {
+  readonly #text: string;
+  readonly #slots: Slots;
+  readonly #nowMs: number;
+  readonly #tokens: readonly string[];
+  #at = 0;
+
+  constructor(text: string, slots: Slots, nowMs: number) {
+    this.#text = text;
+    this.#slots = slots;
+    this.#nowMs = nowMs;
+    this.#tokens = tokensOf(text) ?? this.#refuse('cannot be read');
+  }
+
+  read(): RowCondition {
+    const condition = this.#either();
+    if (this.#at < this.#tokens.length) return this.#refuse(`has "${this.#next()}" where it should end`);
+    return condition;
+  }
+
+  #refuse(what: string): never {
+    throw new Unusable(`the row_condition ${this.#text} ${what}. Write comparisons (==, !=, <, <=, >, >=) joined by and, or, not.`);
+  }
+
+  #next(): string {
+    return this.#tokens[this.#at] ?? '';
+  }
+
+  #take(...tokens: readonly string[]): boolean {
+    if (!tokens.includes(this.#next())) return false;
+    this.#at++;
+    return true;
+  }
+
+  #either(): RowCondition {
+    let left = this.#both();
+    while (this.#take('or', '|')) {
+      const [a, b] = [left, this.#both()];
+      left = (cells) => a(cells) || b(cells);
+    }
+    return left;
+  }
+
+  #both(): RowCondition {
+    let left = this.#negated();
+    while (this.#take('and', '&')) {
+      const [a, b] = [left, this.#negated()];
+      left = (cells) => a(cells) && b(cells);
+    }
+    return left;
+  }
+
+  #negated(): RowCondition {
+    if (!this.#take('not', '~')) return this.#comparison();
+    const inner = this.#negated();
+    return (cells) => !inner(cells);
+  }
+
+  #comparison(): RowCondition {
+    if (this.#next() === '(' && this.#isGroup()) {
+      this.#at++;
+      const inner = this.#either();
+      if (!this.#take(')')) return this.#refuse('lacks a closing bracket');
+      return inner;
+    }
+    let left = this.#operand();
+    if (this.#take('.')) return this.#presence(left);
+    const parts: RowCondition[] = [];
+    for (let operator = this.#operator(); operator !== null; operator = this.#operator()) {
+      const right = this.#operand();
+      parts.push(comparing(left, operator, right, this.#nowMs));
+      left = right;
+    }
+    const [first] = parts;
+    if (first === undefined) return (cells) => left(cells) === true;
+    // 1 < x < 5
+    return parts.length === 1 ? first : (cells) => parts.every((part) => part(cells));
+  }
+
+  /** Brackets hold a condition, or a value. */
+  #isGroup(): boolean {
+    let depth = 0;
+    for (let at = this.#at; at < this.#tokens.length; at++) {
+      const token = this.#tokens[at] ?? '';
+      if (token === '(') depth++;
+      if (token === ')' && --depth === 0) return false;
+      if (COMPARISONS.some((comparison) => comparison === token) || ['and', 'or', 'not', '&', '|', '~', '.'].includes(token)) return true;
+    }
+    return this.#refuse('lacks a closing bracket');
+  }
+
+  #operator(): Comparison | null {
+    const found = COMPARISONS.find((comparison) => comparison === this.#next());
+    if (found === undefined) return null;
+    this.#at++;
+    return found;
+  }
+
+  /** `.notNull()` */
+  #presence(value: Read): RowCondition {
+    const name = this.#next().toLowerCase();
+    this.#at++;
+    const isCalled = this.#take('(') && this.#take(')');
+    if (isCalled && (name === 'notnull' || name === 'notna')) return (cells) => value(cells) !== null;
+    if (isCalled && (name === 'isnull' || name === 'isna' || name === 'null')) return (cells) => value(cells) === null;
+    return this.#refuse(`knows no .${name}`);
+  }
+
+  #operand(): Read {
+    const token = this.#next();
+    this.#at++;
+    if (token === '(') {
+      const inner = this.#operand();
+      if (!this.#take(')')) return this.#refuse('lacks a closing bracket');
+      return inner;
+    }
+    if (token === '-' && /^[\d.]/.test(this.#next())) {
+      const number = -Number(this.#next());
+      this.#at++;
+      return () => number;
+    }
+    if (/^[\d.]/.test(token)) {
+      const number = /^\d{16,}$/.test(token) ? BigInt(token) : Number(token);
+      return () => number;
+    }
+    if (/^["']/.test(token)) {
+      const text = unquoted(token);
+      return () => text;
+    }
+    if (token.startsWith('`')) return this.#column(token.slice(1, -1));
+    if (/^(col|date|datetime)$/.test(token) && this.#take('(')) return this.#call(token);
+    if (/^(True|true)$/.test(token)) return () => true;
+    if (/^(False|false)$/.test(token)) return () => false;
+    if (/^(None|null|NaN|nan)$/.test(token)) return () => null;
+    return /^[A-Za-z_]/.test(token) ? this.#column(token) : this.#refuse(`has "${token}" where a value should be`);
+  }
+
+  #call(name: string): Read {
+    const argument = this.#next();
+    this.#at++;
+    if (!/^["']/.test(argument) || !this.#take(')')) return this.#refuse(`needs ${name}("…")`);
+    if (name === 'col') return this.#column(unquoted(argument));
+    const date = parseDate(unquoted(argument), this.#nowMs);
+    return date === null ? this.#refuse(`has ${argument}, which is no date`) : () => date;
+  }
+
+  #column(name: string): Read {
+    const slot = this.#slots.slotOf(name);
+    return (cells) => cells[slot] ?? null;
+  }
+}
+
+function unquoted(token: string): string {
+  return token.slice(1, -1).replace(/\\([^])/g, '$1');
+}
+
+function comparing(left: Read, operator: Comparison, right: Read, nowMs: number): RowCondition {
+  return (cells) => {
+    let [a, b] = [left(cells), right(cells)];
+    if (a === null || b === null) return operator === '!=';
+    if (a instanceof Moment && typeof b === 'string') b = parseDate(b, nowMs) ?? b;
+    else if (b instanceof Moment && typeof a === 'string') a = parseDate(a, nowMs) ?? a;
+    if (operator === '==' || operator === '!=') return (keyOf(a) === keyOf(b)) === (operator === '==');
+    if (kindOf(a) !== kindOf(b))
+      throw new Unusable(`the row_condition compares a ${kindOf(a)} with a ${kindOf(b)}. Compare values of one kind.`);
+    const order = compareCells(a, b);
+    switch (operator) {
+      case '<':
+        return order < 0;
+      case '<=':
+        return order <= 0;
+      case '>':
+        return order > 0;
+      case '>=':
+        return order >= 0;
+    }
+  };
+}

@@ -1,0 +1,208 @@
+/** A Great Expectations suite, read as that tool writes it and judged over the rows of one file. */
+import { suggestion } from '../../core/expression/suggest.ts';
+import { type FileCell, Unusable } from '../states/cell.ts';
+import { type FileFacts, type Format, type GxCheck, type Outcome, type ResultFormat, Slots } from './expectation.ts';
+import { EVERYWHERE, Kwargs, refuse, ROWS } from './kwargs.ts';
+import { type Parameters, withParameters } from './parameters.ts';
+import { CATALOGUE, LEFT_OUT } from './registry.ts';
+import { compileRowCondition, type RowCondition } from './row-condition.ts';
+
+type Fields = Readonly<Record<string, unknown>>;
+
+export interface SuiteItem {
+  readonly type: string;
+  readonly kwargs: Fields;
+  readonly meta: Fields;
+}
+
+export interface Suite {
+  readonly name: string;
+  readonly items: readonly SuiteItem[];
+}
+
+/** The suite, or what is wrong with it. Expectations that cannot be used are told with the results. */
+export function readSuite(text: string): Suite | { readonly problem: string; readonly fix: string } {
+  const value = parsePythonJson(text);
+  if (!isFields(value)) return { problem: 'the suite is no JSON object', fix: 'Give the file that Great Expectations wrote.' };
+  const { expectations } = value;
+  if (!Array.isArray(expectations)) return { problem: 'the suite has no list of expectations', fix: 'Write {"expectations": […]}.' };
+  const name = value['name'] ?? value['expectation_suite_name'];
+  const items = expectations.map((item: unknown) => itemOf(item));
+  return { name: typeof name === 'string' ? name : '', items };
+}
+
+function itemOf(item: unknown): SuiteItem {
+  const fields = isFields(item) ? item : {};
+  const type = fields['type'] ?? fields['expectation_type'];
+  const { kwargs, meta } = fields;
+  return { type: typeof type === 'string' ? type : '', kwargs: isFields(kwargs) ? kwargs : {}, meta: isFields(meta) ? meta : {} };
+}
+
+function isFields(value: unknown): value is Fields {
+  return typeof value === 'object' && value !== null && !Array.isArray(value);
+}
+
+/** JSON as Python writes it: NaN and infinities stand bare. Integers keep their digits. Undefined where it is no JSON. */
+export function parsePythonJson(text: string): unknown {
+  const parts = text.split(/("(?:[^"\\]|\\[^])*")/);
+  const written = parts
+    .map((part, at) => (at % 2 === 1 ? part : part.replace(/(-?)\bInfinity\b/g, '$11e999').replace(/\bNaN\b/g, NAN)))
+    .join('');
+  try {
+    return JSON.parse(written, (_key, value: unknown, context?: { source?: string }) =>
+      value === 'gx:NaN' ? NaN : exactNumber(value, context?.source),
+    ) as unknown;
+  } catch {
+    return undefined;
+  }
+}
+
+const NAN = '"gx:NaN"';
+
+/** For JSON.parse: whole numbers beyond 2^53 as bigints. */
+export function exactNumber(value: unknown, source: string | undefined): unknown {
+  if (typeof value !== 'number' || source === undefined || Number.isSafeInteger(value)) return value;
+  return /^-?\d+$/.test(source) ? BigInt(source) : value;
+}
+
+interface Prepared {
+  readonly item: SuiteItem;
+  readonly check: GxCheck | null;
+  readonly condition: RowCondition | null;
+  error: string | null;
+}
+
+export interface SuiteResult extends Outcome {
+  readonly item: SuiteItem;
+  /** Why it cannot be used; null where it was judged. */
+  readonly error: string | null;
+}
+
+/** One expectation over the rows of a file, with its row condition and its result format. */
+export class SuiteRun {
+  readonly slots = new Slots();
+  readonly #prepared: readonly Prepared[];
+
+  constructor(items: readonly SuiteItem[], parameters: Parameters, nowMs: number) {
+    this.#prepared = items.map((item) => this.#prepare(item, parameters, nowMs));
+  }
+
+  row(cells: readonly FileCell[], index: number): void {
+    for (const prepared of this.#prepared) {
+      if (prepared.error !== null || prepared.check === null) continue;
+      try {
+        if (prepared.condition === null || prepared.condition(cells)) prepared.check.row(cells, index);
+      } catch (error) {
+        prepared.error = reasonOf(error);
+      }
+    }
+  }
+
+  end(facts: FileFacts): readonly SuiteResult[] {
+    return this.#prepared.map((prepared) => this.#end(prepared, facts));
+  }
+
+  #end({ item, check, error }: Prepared, facts: FileFacts): SuiteResult {
+    const failed = (reason: string): SuiteResult => ({ item, error: reason, success: false, result: {} });
+    if (error !== null || check === null) return failed(error ?? '');
+    try {
+      this.#columnsOfConditionExist(item, facts);
+      return { item, error: null, ...check.end(facts) };
+    } catch (thrown) {
+      return failed(reasonOf(thrown));
+    }
+  }
+
+  #columnsOfConditionExist({ kwargs }: SuiteItem, facts: FileFacts): void {
+    const named = new Slots();
+    const { row_condition: condition, result_format: format } = kwargs;
+    if (typeof condition === 'string') compileRowCondition(condition, named, 0);
+    const index = isFields(format) && Array.isArray(format['unexpected_index_column_names']) ? format['unexpected_index_column_names'] : [];
+    for (const column of [...named.columns, ...index.map(String)])
+      if (!facts.columns.includes(column))
+        refuse(
+          'row_condition or result_format',
+          `names the column "${column}", which does not exist`,
+          suggestion(column, facts.columns, 'column'),
+        );
+  }
+
+  #prepare(item: SuiteItem, parameters: Parameters, nowMs: number): Prepared {
+    try {
+      const values = withParameters(item.kwargs, parameters, nowMs) as Fields;
+      const kwargs = new Kwargs(values, nowMs);
+      const expectation = CATALOGUE.get(item.type) ?? unknownType(item.type);
+      kwargs.refuseUnknown([...expectation.takes, ...EVERYWHERE, 'mostly', ...ROWS]);
+      const format = formatOf(kwargs, this.slots);
+      const condition = conditionOf(kwargs, this.slots, nowMs);
+      const check = expectation.prepare(kwargs, this.slots, format);
+      return { item, check, condition: expectation.takesRows ? condition : null, error: null };
+    } catch (error) {
+      return { item, check: null, condition: null, error: reasonOf(error) };
+    }
+  }
+}
+
+function unknownType(type: string): never {
+  const reason = LEFT_OUT.get(type);
+  if (reason !== undefined) throw new Unusable(`${type} is not judged: ${reason}.`);
+  throw new Unusable(`there is no expectation "${type}". ${suggestion(type, [...CATALOGUE.keys()], 'expectation')}`);
+}
+
+/** What a check throws is that it cannot judge; anything else is a bug, and must not look like a judgement. */
+function reasonOf(error: unknown): string {
+  if (error instanceof Unusable) return error.message;
+  throw error;
+}
+
+const FORMATS: readonly ResultFormat[] = ['BOOLEAN_ONLY', 'BASIC', 'SUMMARY', 'COMPLETE'];
+
+function formatOf(kwargs: Kwargs, slots: Slots): Format {
+  const written = kwargs.get('result_format') ?? 'BASIC';
+  const fields: Fields = isFields(written) ? written : { result_format: written };
+  const name = FORMATS.find((format) => format === (fields['result_format'] ?? 'BASIC'));
+  if (name === undefined) return refuse('result_format', `is not one of ${FORMATS.join(', ')}`, 'Write BASIC.');
+  const columns = fields['unexpected_index_column_names'] ?? [];
+  if (!Array.isArray(columns) || !columns.every((column) => typeof column === 'string'))
+    return refuse('result_format', 'has unexpected_index_column_names that are no list of columns', 'Write their names in a list.');
+  const partial = fields['partial_unexpected_count'] ?? 20;
+  if (typeof partial !== 'number' || !Number.isInteger(partial) || partial < 0)
+    return refuse('result_format', 'has a partial_unexpected_count that is no whole number', 'Write 20.');
+  return { name, indexColumns: columns.map((column) => [column, slots.slotOf(column)] as const), partialCount: partial };
+}
+
+const PARSERS = ['pandas', 'great_expectations', 'great_expectations__experimental__'];
+
+function conditionOf(kwargs: Kwargs, slots: Slots, nowMs: number): RowCondition | null {
+  const [condition, parser] = [kwargs.get('row_condition'), kwargs.get('condition_parser')];
+  if (parser !== null && !PARSERS.some((name) => name === parser))
+    return refuse('condition_parser', `is not a valid enumeration member: ${PARSERS.slice(0, 2).join(', ')}`, 'Write pandas.');
+  if (condition === null || condition === '') return null;
+  if (typeof condition !== 'string') return refuse('row_condition', 'is no text', 'Write a comparison, such as x > 5.');
+  if (parser === null) return refuse('condition_parser', 'is missing', 'Write pandas or great_expectations beside row_condition.');
+  return compileRowCondition(condition, slots, nowMs);
+}
+
+/** The document that Great Expectations writes. */
+export function suiteDocument(suite: Suite, results: readonly SuiteResult[]): Fields {
+  const successful = results.filter(({ success }) => success).length;
+  const evaluated = results.length;
+  return {
+    success: successful === evaluated,
+    suite_name: suite.name,
+    statistics: {
+      evaluated_expectations: evaluated,
+      successful_expectations: successful,
+      unsuccessful_expectations: evaluated - successful,
+      success_percent: evaluated === 0 ? null : (successful / evaluated) * 100,
+    },
+    results: results.map(({ item, success, result, error }) => ({
+      success,
+      expectation_config: { type: item.type, kwargs: item.kwargs, meta: item.meta },
+      result,
+      meta: {},
+      exception_info: { raised_exception: error !== null, exception_message: error, exception_traceback: null },
+    })),
+    meta: {},
+  };
+}

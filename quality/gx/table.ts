@@ -1,0 +1,212 @@
+/** Expectations of a table as a whole: its rows and its columns. */
+import { compareAny } from '../states/cell.ts';
+import type { Counts } from '../states/state.ts';
+import { nothing, type Verdict, type WindowCheck, windowCheck } from '../windows/check.ts';
+import { boundsKwargs, boundsSchema, rowsOf } from '../windows/words.ts';
+import type { FileFacts, GxExpectation, Word } from './expectation.ts';
+import { type Kwargs, refuse } from './kwargs.ts';
+import { Unusable } from '../states/cell.ts';
+
+function wholeBounds(kwargs: Kwargs): (count: number) => boolean {
+  const [min, max] = [kwargs.whole('min_value'), kwargs.whole('max_value')];
+  if (min !== null && max !== null && min > max) refuse('min_value', 'cannot be greater than max_value', 'Exchange them.');
+  const [least, most] = [(min ?? -Infinity) + (kwargs.flag('strict_min') ? 1 : 0), (max ?? Infinity) - (kwargs.flag('strict_max') ? 1 : 0)];
+  return (count) => count >= least && count <= most;
+}
+
+function equalTo(kwargs: Kwargs): (count: number) => boolean {
+  const value = kwargs.whole('value');
+  return value === null ? refuse('value', 'is missing', 'Write a whole number.') : (count) => count === value;
+}
+
+type Test = (kwargs: Kwargs) => (count: number) => boolean;
+const COUNT_BOUNDS = ['min_value', 'max_value', 'strict_min', 'strict_max'];
+
+function defineRowCount(name: string, takes: readonly string[], test: Test, word?: Word): GxExpectation {
+  const window = (kwargs: Kwargs): WindowCheck => {
+    const passes = test(kwargs);
+    return windowCheck(nothing, (_, { rows }) => ({ success: passes(rows), observed: rows }));
+  };
+  return {
+    name,
+    takes,
+    takesRows: true,
+    ...(word === undefined ? {} : { word }),
+    window,
+    prepare: (kwargs, _slots, format) => {
+      const check = window(kwargs);
+      const counts: Counts = { rows: 0, missing: 0 };
+      return {
+        row: () => void counts.rows++,
+        end: () => outcome(check.judge(nothing.create(), counts), format.name === 'BOOLEAN_ONLY'),
+      };
+    },
+  };
+}
+
+function outcome({ success, observed, details }: Verdict, isBoolean: boolean) {
+  return {
+    success: success === true,
+    result: isBoolean ? {} : { observed_value: observed, ...(details === undefined ? {} : { details }) },
+  };
+}
+
+export const rowCountBetween = defineRowCount('expect_table_row_count_to_be_between', COUNT_BOUNDS, wholeBounds, {
+  name: 'row_count',
+  on: 'row',
+  level: 'window',
+  schema: boundsSchema('Number of rows', 'The window has so many rows.'),
+  kwargs: boundsKwargs,
+  example: { rule: '- row_count: { between: [1, 2] }', passes: rowsOf('id', 1), fails: rowsOf('id', 1, 2, 3) },
+});
+
+export const rowCountEquals = defineRowCount('expect_table_row_count_to_equal', ['value'], equalTo);
+
+export const rowCountEqualsOther: GxExpectation = {
+  name: 'expect_table_row_count_to_equal_other_table',
+  takes: ['other_table_name'],
+  takesRows: true,
+  word: {
+    name: 'row_count_equals',
+    on: 'row',
+    level: 'window',
+    schema: {
+      title: 'As many rows as another dataset',
+      description: 'The name of the other dataset (`--table NAME=FILE` of judge).',
+      type: 'string',
+      minLength: 1,
+    },
+    kwargs: (parameters) => ({ other_table_name: parameters }),
+    example: { rule: '- row_count_equals: copy', passes: rowsOf('id', 1, 2), fails: rowsOf('id', 1) },
+  },
+  prepare: (kwargs, _slots, format) => {
+    const name = kwargs.text('other_table_name');
+    let rows = 0;
+    return {
+      row: () => void rows++,
+      end: (facts) => {
+        const other = facts.rowsOf(name);
+        if (other === null) throw new Unusable(`other_table_name names ${name}, which is not given. Add --table ${name}=FILE.`);
+        return outcome({ success: rows === other, observed: { self: rows, other } }, format.name === 'BOOLEAN_ONLY');
+      },
+    };
+  },
+};
+
+type JudgeColumns = (columns: readonly string[]) => Verdict;
+
+/** An expectation of the columns alone: rows do not matter. */
+function defineColumns(name: string, takes: readonly string[], bind: (kwargs: Kwargs) => JudgeColumns, word?: Word): GxExpectation {
+  return {
+    name,
+    takes,
+    takesRows: false,
+    ...(word === undefined ? {} : { word }),
+    prepare: (kwargs, _slots, format) => {
+      const judge = bind(kwargs);
+      return { row: () => {}, end: ({ columns }: FileFacts) => outcome(judge(columns), format.name === 'BOOLEAN_ONLY') };
+    },
+  };
+}
+
+const countOfColumns =
+  (test: Test) =>
+  (kwargs: Kwargs): JudgeColumns => {
+    const passes = test(kwargs);
+    return ({ length }) => ({ success: passes(length), observed: length });
+  };
+
+export const columnCountBetween = defineColumns('expect_table_column_count_to_be_between', COUNT_BOUNDS, countOfColumns(wholeBounds), {
+  name: 'column_count',
+  on: 'row',
+  level: 'schema',
+  schema: boundsSchema('Number of columns', 'The table has so many columns.'),
+  kwargs: boundsKwargs,
+  example: { rule: '- column_count: { max: 1 }', passes: [{ id: 1 }], fails: [{ id: 1, total: 2 }] },
+});
+
+export const columnCountEquals = defineColumns('expect_table_column_count_to_equal', ['value'], countOfColumns(equalTo));
+
+export const columnExists = defineColumns(
+  'expect_column_to_exist',
+  ['column', 'column_index'],
+  (kwargs) => {
+    const column = kwargs.column();
+    const index = kwargs.whole('column_index');
+    return (columns) => {
+      const found = columns.indexOf(column);
+      return { success: found >= 0 && (index === null || found === index), observed: null };
+    };
+  },
+  {
+    name: 'column_exists',
+    on: 'row',
+    level: 'schema',
+    schema: { title: 'Column', description: 'The table has this column.', type: 'string', minLength: 1 },
+    kwargs: (parameters) => ({ column: parameters }),
+    example: { rule: '- column_exists: total', passes: [{ total: 1 }], fails: [{ id: 1 }] },
+  },
+);
+
+export const columnsInOrder = defineColumns('expect_table_columns_to_match_ordered_list', ['column_list'], (kwargs) => {
+  const wanted = kwargs.get('column_list') === null ? null : kwargs.columns();
+  return (columns) => {
+    if (wanted === null) return { success: true, observed: columns };
+    const mismatched = Array.from({ length: Math.max(wanted.length, columns.length) }, (_, at) => ({
+      'Expected Column Position': at,
+      Expected: wanted[at] ?? null,
+      Found: columns[at] ?? null,
+    })).filter(({ Expected, Found }) => Expected !== Found);
+    return { success: mismatched.length === 0, observed: columns, ...(mismatched.length > 0 && { details: { mismatched } }) };
+  };
+});
+
+export const columnsMatch = defineColumns(
+  'expect_table_columns_to_match_set',
+  ['column_set', 'exact_match'],
+  (kwargs) => {
+    const wanted = kwargs.get('column_set') === null ? null : columnSet(kwargs);
+    const exact = kwargs.flag('exact_match', true);
+    return (columns) => {
+      if (wanted === null && !exact) return { success: true, observed: columns };
+      const unexpected = columns.filter((column) => wanted?.includes(column) !== true).sort(compareAny);
+      const missing = (wanted ?? []).filter((column) => !columns.includes(column)).sort(compareAny);
+      const success = missing.length === 0 && (!exact || unexpected.length === 0);
+      const mismatched = { ...(unexpected.length > 0 && { unexpected }), ...(missing.length > 0 && { missing }) };
+      return { success, observed: [...columns].sort(compareAny), details: { mismatched } };
+    };
+  },
+  {
+    name: 'columns_match',
+    on: 'row',
+    level: 'schema',
+    schema: {
+      title: 'Columns',
+      description: 'The table has these columns, in any order, and no others unless exact_match is false.',
+      anyOf: [
+        { type: 'array', items: { type: 'string' } },
+        {
+          type: 'object',
+          additionalProperties: false,
+          required: ['columns'],
+          properties: {
+            columns: { type: 'array', items: { type: 'string' }, description: 'The columns.' },
+            exact_match: { type: 'boolean', default: true, description: 'No other columns.' },
+          },
+        },
+      ],
+    },
+    kwargs: (parameters) => {
+      if (Array.isArray(parameters)) return { column_set: parameters as unknown[] };
+      const { columns, exact_match: exact } = parameters as Readonly<Record<string, unknown>>;
+      return { column_set: columns, exact_match: exact };
+    },
+    example: { rule: '- columns_match: [id, total]', passes: [{ total: 1, id: 2 }], fails: [{ id: 1 }] },
+  },
+);
+
+/** An empty set is one too. */
+function columnSet(kwargs: Kwargs): readonly string[] {
+  const value = kwargs.get('column_set');
+  return Array.isArray(value) && value.length === 0 ? [] : [...new Set(kwargs.columns('column_set'))];
+}

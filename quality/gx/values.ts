@@ -1,0 +1,164 @@
+/** Expectations of single cells by their value: sets, bounds, lengths, order. */
+import { codePoints } from '../../core/expression/calls.ts';
+import { compareCells, type FileCell, keyOf, kindOf, Moment, type Present, Unusable } from '../states/cell.ts';
+import { parseDate } from './dates.ts';
+import { defineMap } from './expectation.ts';
+import { type Kwargs, refuse } from './kwargs.ts';
+
+export const inSet = defineMap({
+  name: 'expect_column_values_to_be_in_set',
+  takes: ['value_set'],
+  bind: (kwargs) => {
+    const isMember = membership(kwargs.valueSet(), kwargs);
+    return isMember ?? (() => true);
+  },
+});
+
+export const notInSet = defineMap({
+  name: 'expect_column_values_to_not_be_in_set',
+  takes: ['value_set'],
+  bind: (kwargs) => {
+    const isMember = membership(kwargs.valueSet(), kwargs);
+    if (isMember === null) return refuse('value_set', kwargs.has('value_set') ? 'is null' : 'is missing', 'Write the values in a list.');
+    return (cell) => !isMember(cell);
+  },
+});
+
+/** Whether a value is one of a set; null where there is no set. Dates of the set that are texts are read for cells that are moments. */
+export function membership(values: readonly FileCell[] | null, kwargs: Kwargs): ((cell: FileCell) => boolean) | null {
+  if (values === null) return null;
+  const keys = new Set(values.map(keyOf));
+  let moments: ReadonlySet<unknown> | null = null;
+  return (cell) => {
+    if (!(cell instanceof Moment)) return keys.has(keyOf(cell));
+    moments ??= new Set(values.map((value) => keyOf(typeof value === 'string' ? (parseDate(value, kwargs.nowMs) ?? value) : value)));
+    return moments.has(keyOf(cell));
+  };
+}
+
+export const between = defineMap({
+  name: 'expect_column_values_to_be_between',
+  takes: ['min_value', 'max_value', 'strict_min', 'strict_max'],
+  bind: (kwargs) => {
+    const { min, max, strictMin, strictMax } = kwargs.bounds();
+    if (min === null && max === null) refuse('min_value and max_value', 'cannot both be None', 'Give one of them.');
+    const [low, high] = [comparison(min, 'min_value', kwargs), comparison(max, 'max_value', kwargs)];
+    const [least, most] = [strictMin ? 1 : 0, strictMax ? -1 : 0];
+    return (cell) => (low === null || low(cell) >= least) && (high === null || high(cell) <= most);
+  },
+});
+
+/** Compares a cell with a bound; a text beside a moment is read as a date, whichever of the two is the text. */
+function comparison(bound: Present | null, name: string, kwargs: Kwargs): ((cell: Present) => number) | null {
+  if (bound === null) return null;
+  const date = typeof bound === 'string' ? parseDate(bound, kwargs.nowMs) : null;
+  return (cell) => {
+    if (typeof cell === 'number' && typeof bound === 'number') return cell < bound ? -1 : cell > bound ? 1 : cell === bound ? 0 : NaN;
+    if (cell instanceof Moment && typeof bound === 'string') return compareCells(cell, date ?? kwargs.date(name, bound));
+    if (typeof cell === 'string' && bound instanceof Moment) {
+      const read = parseDate(cell, kwargs.nowMs);
+      if (read === null) throw new Unusable(`${name} is a date, and the column holds texts that are none. Compare them as texts.`);
+      return compareCells(read, bound);
+    }
+    if ((typeof cell === 'string') !== (typeof bound === 'string') || cell instanceof Moment !== bound instanceof Moment)
+      throw new Unusable(`${name} and the column's values must be of the same type: one is a ${kindOf(bound)}, another a ${kindOf(cell)}.`);
+    return compareCells(cell, bound);
+  };
+}
+
+export const lengthBetween = defineMap({
+  name: 'expect_column_value_lengths_to_be_between',
+  takes: ['min_value', 'max_value', 'strict_min', 'strict_max'],
+  bind: (kwargs) => {
+    const [min, max] = [kwargs.whole('min_value'), kwargs.whole('max_value')];
+    if (min === null && max === null) refuse('min_value and max_value', 'cannot both be None', 'Give one of them.');
+    const least = (min ?? -Infinity) + (kwargs.flag('strict_min') ? 1 : 0);
+    const most = (max ?? Infinity) - (kwargs.flag('strict_max') ? 1 : 0);
+    return (cell) => {
+      const length = lengthOf(cell);
+      return length >= least && length <= most;
+    };
+  },
+});
+
+export const lengthEquals = defineMap({
+  name: 'expect_column_value_lengths_to_equal',
+  takes: ['value'],
+  bind: (kwargs) => {
+    const value = kwargs.whole('value');
+    if (value === null) return refuse('value', 'is missing', 'Write the length.');
+    return (cell) => lengthOf(cell) === value;
+  },
+});
+
+function lengthOf(cell: Present): number {
+  if (typeof cell === 'string') return codePoints(cell);
+  if (Array.isArray(cell)) return cell.length;
+  throw new Unusable(`column holds a ${kindOf(cell)}, which has no length. Name a column of texts.`);
+}
+
+export const increasing = defineMap({
+  name: 'expect_column_values_to_be_increasing',
+  takes: ['strictly'],
+  bind: (kwargs) => inOrder(kwargs, 1),
+});
+
+export const decreasing = defineMap({
+  name: 'expect_column_values_to_be_decreasing',
+  takes: ['strictly'],
+  bind: (kwargs) => inOrder(kwargs, -1),
+});
+
+/** Against the last value that was there; the first passes. */
+function inOrder(kwargs: Kwargs, direction: 1 | -1): (cell: Present) => boolean {
+  const least = kwargs.flag('strictly') ? 1 : 0;
+  let last: Present | null = null;
+  return (cell) => {
+    if (typeof cell === 'string') throw new Unusable('column holds texts, and only numbers and dates increase. Declare dates in --types.');
+    const passes = last === null || compareCells(cell, last) * direction >= least;
+    last = cell;
+    return passes;
+  };
+}
+
+/** Type names as pandas, Spark and SQL databases have them. */
+const TYPES: Readonly<Record<string, (cell: Present) => boolean>> = {
+  integer: (cell) => typeof cell === 'bigint' || (typeof cell === 'number' && Number.isInteger(cell)),
+  float: (cell) => typeof cell === 'number',
+  number: (cell) => kindOf(cell) === 'number',
+  text: (cell) => typeof cell === 'string',
+  boolean: (cell) => typeof cell === 'boolean',
+  moment: (cell) => cell instanceof Moment,
+  nested: (cell) => kindOf(cell) === 'nested',
+};
+const TYPE_WORDS: readonly (readonly [RegExp, keyof typeof TYPES])[] = [
+  [/^(u?int(eger)?\d*|u?int\d+dtype|(big|small|tiny|long|short)(int(eger)?)?(type)?|integertype|serial|int_)$/i, 'integer'],
+  [/^(float\d*|float_|double|double[ _]precision|real|floattype|doubletype)$/i, 'float'],
+  [/^(numeric|decimal|decimaltype|number)(\(.*\))?$/i, 'number'],
+  [/^(str\d*|string(type|dtype)?|(var)?char(acter)?( varying)?(\(.*\))?|text|nvarchar|citext|uuid)$/i, 'text'],
+  [/^(bool(ean)?_?|booleantype|booleandtype)$/i, 'boolean'],
+  [/^(datetime(64)?(\[.*\])?|timestamp(tz|type)?( with(out)? time zone)?|date|datetype)$/i, 'moment'],
+  [/^(object|json(b)?|dict|list|struct.*|array.*|map.*)$/i, 'nested'],
+];
+
+export const ofType = defineMap({
+  name: 'expect_column_values_to_be_of_type',
+  takes: ['type_'],
+  bind: (kwargs) => typeTest(kwargs.text('type_'), 'type_'),
+});
+
+export const inTypeList = defineMap({
+  name: 'expect_column_values_to_be_in_type_list',
+  takes: ['type_list'],
+  bind: (kwargs) => {
+    if (kwargs.get('type_list') === null) return () => true;
+    const tests = kwargs.texts('type_list').map((name) => typeTest(name, 'type_list'));
+    return (cell) => tests.some((test) => test(cell));
+  },
+});
+
+function typeTest(name: string, kwarg: string): (cell: Present) => boolean {
+  const found = TYPE_WORDS.find(([words]) => words.test(name))?.[1];
+  const test = found === undefined ? undefined : TYPES[found];
+  return test ?? refuse(kwarg, `names the type ${name}, which is not known`, 'Write int, float, str, bool, datetime, or a type of SQL.');
+}

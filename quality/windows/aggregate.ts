@@ -1,0 +1,111 @@
+/** Window expectations of one column: all values that are there go into one state, and the verdict is about what that says. */
+import { type FileCell, kindOf, type Present, Unusable } from '../states/cell.ts';
+import type { Counts, State, StateKind } from '../states/state.ts';
+import { type GxExpectation, mustExist, type Word } from '../gx/expectation.ts';
+import type { Kwargs } from '../gx/kwargs.ts';
+import { parseDate } from '../gx/dates.ts';
+import { type Bounds, isWithin } from './bounds.ts';
+import { type Verdict, type WindowCheck, windowCheck } from './check.ts';
+
+interface Aggregate {
+  readonly name: string;
+  readonly takes: readonly string[];
+  readonly word: Word;
+  readonly window: (kwargs: Kwargs) => WindowCheck;
+}
+
+export function defineAggregate({ name, takes, word, window }: Aggregate): GxExpectation {
+  return {
+    name,
+    takes: ['column', ...takes],
+    takesRows: true,
+    word,
+    window,
+    prepare: (kwargs, slots, format) => {
+      const column = kwargs.column();
+      const check = window(kwargs);
+      const slot = slots.slotOf(column);
+      const state = check.kind.create();
+      const counts: Counts = { rows: 0, missing: 0 };
+      return {
+        row: (cells: readonly FileCell[]) => {
+          counts.rows++;
+          const cell = cells[slot] ?? null;
+          if (cell === null) counts.missing++;
+          else state.add(cell);
+        },
+        end: (facts) => {
+          mustExist([column], facts, 'column');
+          const verdict = check.judge(state, counts);
+          if (format.name === 'BOOLEAN_ONLY') return { success: verdict.success === true, result: {} };
+          return { success: verdict.success === true, result: resultOf(verdict, counts) };
+        },
+      };
+    },
+  };
+}
+
+function resultOf({ observed, details }: Verdict, { rows, missing }: Counts): Record<string, unknown> {
+  return {
+    observed_value: observed,
+    element_count: rows,
+    missing_count: missing,
+    missing_percent: rows === 0 ? null : (missing / rows) * 100,
+    ...(details === undefined ? {} : { details }),
+  };
+}
+
+interface Metric<S extends State> {
+  readonly name: string;
+  readonly word: Word;
+  readonly kind: StateKind<S>;
+  readonly observe: (state: S, counts: Counts) => Present | null;
+  /** Whether texts have it too: the least and greatest of them. */
+  readonly ofTexts?: boolean;
+}
+
+export const BOUNDS = ['min_value', 'max_value', 'strict_min', 'strict_max'];
+
+/** A number that is computed from the values, between bounds. Without one it can never fail; of no values it always does. */
+export function defineMetric<S extends State>({ name, word, kind, observe, ofTexts = false }: Metric<S>): GxExpectation {
+  return defineAggregate({
+    name,
+    takes: BOUNDS,
+    word,
+    window: (kwargs) => {
+      const bounds = kwargs.bounds();
+      for (const [kwarg, bound] of [
+        ['min_value', bounds.min],
+        ['max_value', bounds.max],
+      ] as const)
+        if (typeof bound === 'string' && !ofTexts) kwargs.date(kwarg, bound);
+      const test = withinBounds(bounds, kwargs.nowMs);
+      return windowCheck(kind, (state, counts) => test(observe(state, counts)));
+    },
+  });
+}
+
+function withinBounds(bounds: Bounds, nowMs: number): (observed: Present | null) => Verdict {
+  return (observed) => {
+    if (observed === null || Number.isNaN(observed)) return { success: false, observed: null };
+    const success = isWithin(observed, bounds, (text) => parseDate(text, nowMs));
+    return { success, observed };
+  };
+}
+
+/** Refuses texts where numbers are meant: they would have an order, and no mean. */
+export function onlyNumbers<S extends State>(kind: StateKind<S>, what: string): StateKind<S> {
+  return {
+    ...kind,
+    create: () => {
+      const state = kind.create();
+      const add = state.add.bind(state);
+      state.add = (cell) => {
+        if (typeof cell === 'string' || kindOf(cell) === 'nested')
+          throw new Unusable(`column holds a ${kindOf(cell)}, and only numeric values have a ${what}.`);
+        add(cell);
+      };
+      return state;
+    },
+  };
+}

@@ -1,0 +1,23 @@
+/** Bounds on what a window observed. */
+import { compareCells, Moment, type Present, Unusable } from '../states/cell.ts';
+
+export interface Bounds {
+  /** null: open. */
+  readonly min: Present | null;
+  readonly max: Present | null;
+  readonly strictMin: boolean;
+  readonly strictMax: boolean;
+}
+
+/** Throws `Unusable` where the value has no order with a bound. A text beside a moment is read by `readDate`. */
+export function isWithin(value: Present, bounds: Bounds, readDate: (text: string) => Moment | null): boolean {
+  const compare = (bound: Present): number => {
+    const other = typeof bound === 'string' && value instanceof Moment ? readDate(bound) : bound;
+    if (other === null) throw new Unusable('a bound is no date, and the column is one. Write it as 2026-11-24 or 2026-11-24T13:45:00.');
+    return compareCells(value, other);
+  };
+  const { min, max, strictMin, strictMax } = bounds;
+  const above = min === null ? true : strictMin ? compare(min) > 0 : compare(min) >= 0;
+  const below = max === null ? true : strictMax ? compare(max) < 0 : compare(max) <= 0;
+  return above && below;
+}

@@ -1,0 +1,35 @@
+/** A check over a window of rows: the state that it keeps, and what it says of it. */
+import type { Counts, State, StateKind } from '../states/state.ts';
+
+/** null: it cannot be said (the threshold lies within the error of a sketch, or there are too few rows). */
+export interface Verdict {
+  readonly success: boolean | null;
+  readonly observed: unknown;
+  readonly details?: Readonly<Record<string, unknown>>;
+}
+
+/**
+ * One per rule, window and group share nothing but this: each window has a state of its own, made by `kind`, and a verdict comes from the
+ * state and the window's counts alone. So lanes may keep states apart and merge them before they ask, and ask again when a late row came.
+ */
+export interface WindowCheck {
+  readonly kind: StateKind<State>;
+  judge(state: State, counts: Counts): Verdict;
+}
+
+/** The state's own type is known to `judge` alone; to everybody else it is a state. */
+export function windowCheck<S extends State>(kind: StateKind<S>, judge: (state: S, counts: Counts) => Verdict): WindowCheck {
+  // Sound as long as nobody hands one check the state of another: states are kept under their check's id.
+  return { kind: kind as unknown as StateKind<State>, judge: (state, counts) => judge(state as S, counts) };
+}
+
+/** For checks that need no more than the counts. */
+export const nothing: StateKind<State> = {
+  name: 'nothing',
+  retracts: true,
+  size: 'fixed',
+  create: () => ({ add: () => {}, isEmpty: true, encode: () => null }),
+  merge: (into) => into,
+  retract: () => {},
+  decode: () => nothing.create(),
+};
