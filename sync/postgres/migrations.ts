@@ -98,6 +98,40 @@ const MIGRATIONS: readonly string[] = [
    create index on tidegate.schema_changes (pipeline, dataset) where status in ('held', 'rejected');`,
   // What was committed between these two places was lost from the source's log, and is not known to have been read again.
   `alter table tidegate.lanes add column lost_from text collate "C", add column lost_to text collate "C";`,
+  // How many items there are of each kind is asked for every second, and there may be millions of them. Who changes items has the pipeline's turn (held-keys.ts), so
+  // nobody waits for these rows that would not wait anyway. A function's plans are kept per trigger, each with the rows that its trigger names.
+  `create table tidegate.quarantine_counts (
+     pipeline text not null, dataset text not null, status text not null,
+     count bigint not null,
+     primary key (pipeline, dataset, status));
+   insert into tidegate.quarantine_counts select pipeline, dataset, status, count(*) from tidegate.quarantine group by 1, 2, 3;
+   create function tidegate.count_items() returns trigger language plpgsql as $$
+   begin
+     if tg_op = 'TRUNCATE' then
+       delete from tidegate.quarantine_counts;
+       return null;
+     end if;
+     if tg_op in ('INSERT', 'UPDATE') then
+       insert into tidegate.quarantine_counts as c (pipeline, dataset, status, count)
+         select pipeline, dataset, status, count(*) from added group by 1, 2, 3 order by 1, 2, 3
+         on conflict (pipeline, dataset, status) do update set count = c.count + excluded.count;
+     end if;
+     if tg_op in ('UPDATE', 'DELETE') then
+       insert into tidegate.quarantine_counts as c (pipeline, dataset, status, count)
+         select pipeline, dataset, status, -count(*) from gone group by 1, 2, 3 order by 1, 2, 3
+         on conflict (pipeline, dataset, status) do update set count = c.count + excluded.count;
+     end if;
+     return null;
+   end $$;
+   create trigger count_added after insert on tidegate.quarantine referencing new table as added for each statement execute function tidegate.count_items();
+   create trigger count_changed after update on tidegate.quarantine referencing old table as gone new table as added for each statement execute function tidegate.count_items();
+   create trigger count_gone after delete on tidegate.quarantine referencing old table as gone for each statement execute function tidegate.count_items();
+   create trigger count_none after truncate on tidegate.quarantine for each statement execute function tidegate.count_items();
+   -- Lanes that write as a replica have these fire as well.
+   alter table tidegate.quarantine enable always trigger count_added;
+   alter table tidegate.quarantine enable always trigger count_changed;
+   alter table tidegate.quarantine enable always trigger count_gone;
+   alter table tidegate.quarantine enable always trigger count_none;`,
 ];
 
 /** Brings the schema up to date. Several processes may call it at once. */

@@ -74,7 +74,7 @@ export class PostgresQuarantine implements Quarantine, ReleaseLog {
 
   async counts(): Promise<readonly { dataset: DatasetName; status: ItemStatus; count: number }[]> {
     const { rows } = await this.#inTurn('counting the quarantine', (sql) =>
-      sql.query('select dataset, status, count(*) from tidegate.quarantine where pipeline = $1 group by 1, 2 order by 1, 2', [
+      sql.query('select dataset, status, count from tidegate.quarantine_counts where pipeline = $1 and count <> 0 order by 1, 2', [
         this.#parts.pipeline,
       ]),
     );

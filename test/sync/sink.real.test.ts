@@ -74,6 +74,12 @@ async function replayUntilSettled(sink: PostgresSink, lane = REPLAY): Promise<vo
   }
 }
 
+/** The kept counts are those of the items, whatever became of them. */
+async function counted(sink: PostgresSink, sql: PgConnection): Promise<void> {
+  const { rows } = await sql.query('select dataset, status, count(*) from tidegate.quarantine group by 1, 2 order by 1, 2');
+  expect((await sink.quarantine.counts()).map(({ dataset, status, count }) => [dataset, status, String(count)])).toEqual(rows);
+}
+
 async function ledgers(sink: PostgresSink): Promise<void> {
   for (const { lane, ledger } of await sink.lanes()) {
     const { events, ...out } = ledger;
@@ -117,6 +123,7 @@ test.each(seeds.flatMap((seed) => (['key', 'event'] as const).map((hold) => [see
     await runPipeline({ source: batchSource(batches, releaseSome), stages: [gate(bad)], sink }, { drain: never, abort: never });
     drain.abort();
     await replay;
+    await counted(sink, db.sql);
     const open = await sink.quarantine.find({ status: ['held', 'waiting'], limit: 10_000 });
     await sink.quarantine.release(
       open.map(({ id }) => id),
@@ -125,6 +132,7 @@ test.each(seeds.flatMap((seed) => (['key', 'event'] as const).map((hold) => [see
     await replayUntilSettled(sink);
     expect(await db.rows(), `${form}, seed ${seed}`).toEqual(shown(shop));
     await ledgers(sink);
+    await counted(sink, db.sql);
     const [lane] = (await sink.lanes()).filter((one) => one.lane === LANE);
     expect(Number(lane?.ledger.events)).toBe(events);
     const held = await sink.quarantine.find({ limit: 10_000 });
@@ -132,6 +140,22 @@ test.each(seeds.flatMap((seed) => (['key', 'event'] as const).map((hold) => [see
     expect((await db.sql.query('select count(*) from tidegate.held_keys')).rows[0]?.[0]).toBe('0');
   },
 );
+
+test('items are counted also where somebody takes them away, and where the target is written as a replica', async () => {
+  await using db = await fixture();
+  await using sink = await db.sink({ replicationRole: 'replica' });
+  const shop = new Shop(new Random(1), 'encoded', { moves: false, partial: false, truncates: false });
+  const events = Array.from({ length: 30 }, () => shop.transaction()).flat();
+  const bad = new Map(events.map((event, i) => [eventId(event), i % 5 === 0 ? ('drop' as const) : ('quarantine' as const)]));
+  await runPipeline({ source: batchSource([batchOf(events, shop.place)]), stages: [gate(bad)], sink }, { drain: never, abort: never });
+  expect((await sink.quarantine.counts()).length).toBeGreaterThan(0);
+  await counted(sink, db.sql);
+  await db.sql.script('delete from tidegate.quarantine where ctid in (select ctid from tidegate.quarantine limit 3)');
+  await counted(sink, db.sql);
+  await db.sql.script('truncate tidegate.quarantine');
+  await counted(sink, db.sql);
+  expect(await sink.quarantine.counts()).toEqual([]);
+});
 
 test('what is dropped is gone, and what is discarded frees what waited for it', async () => {
   await using db = await fixture();
