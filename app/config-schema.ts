@@ -95,6 +95,11 @@ const postgresSourceSchema = {
       examples: ['tidegate_shop'],
       description: 'The publication that says which tables you get. It is made when it does not exist.',
     },
+    silence: duration(
+      'Silence',
+      'How long you let the source say nothing, though it was asked, before you take its connection to hang and make another. A statement that it works on may take longer.',
+      '60s',
+    ),
     tables: {
       type: 'array',
       items: { type: 'string', pattern: TABLE_PATTERN, examples: ['public.orders'] },
@@ -449,6 +454,11 @@ const targetSchema = {
         'As whom you write: as an ordinary client (origin), so that triggers fire and foreign keys are checked, or as PostgreSQL’s own replication does (replica), so that neither happens but for triggers enabled for it. The role needs the right to set session_replication_role.',
       default: 'origin',
     },
+    silence: duration(
+      'Silence',
+      'How long you let a session at the target do nothing about what it was asked before you take its connection to hang and make another. A statement that it works on, or that waits for a lock, may take longer.',
+      '30s',
+    ),
     deferConstraints: {
       type: 'boolean',
       title: 'Defer constraints',

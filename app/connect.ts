@@ -37,6 +37,7 @@ export function sourceOptions(config: Config, pipeline: PipelineConfig, clock: C
     snapshot: source.snapshot,
     walDiskBytes: source.wal.disk,
     batch: { rows: pipeline.batch.rows, bytes: pipeline.batch.bytes, ageMs: pipeline.batch.age },
+    timing: { silenceMs: source.silence },
     clock,
   };
 }
@@ -96,6 +97,7 @@ export function sinkOptions(
     synchronousCommit: target.synchronousCommit,
     replicationRole: target.replicationRole,
     deferConstraints: target.deferConstraints,
+    silenceMs: target.silence,
     pipeline: name,
     clock,
   };

@@ -49,6 +49,14 @@ export const ERRORS = {
     after: 'backoff',
     fix: 'The target takes no writes (a standby, or default_transaction_read_only): point the url at the primary.',
   },
+  TARGET_FULL: {
+    after: 'backoff',
+    fix: 'The target has no room left: give it disk, memory or connections, whichever its message names.',
+  },
+  TARGET_BUSY: {
+    after: 'backoff',
+    fix: 'Another session at the target holds locks on our rows, or somebody cancels our statements: see pg_locks and pg_stat_activity there if it goes on.',
+  },
   LEASE_LOST: { after: 'backoff', fix: 'Nothing to do: another instance took this lane over.' },
   RULE_HALT: {
     after: 'operator',

@@ -6,6 +6,7 @@ import { PipelineError } from '../../core/errors.ts';
 import type { Checkpoint, DatasetName, LaneId, Position } from '../../core/event.ts';
 import { fromLsn } from '../../core/position.ts';
 import type { PgConnection } from '../../wire/postgres/connection.ts';
+import { endWhereItHangs } from '../../wire/postgres/hanging.ts';
 import { BatchQueue } from './batches.ts';
 import { Datasets, readTable, SESSION, splitTable } from './catalog.ts';
 import { closeSoon, connectSource } from './connect.ts';
@@ -324,7 +325,11 @@ class SlotSource implements PostgresSource {
   }
 
   async #connect(replication: boolean, settings: Readonly<Record<string, string>>, signal: AbortSignal): Promise<PgConnection> {
-    return connectSource(this.name, this.#options.url, replication, settings, signal);
+    const { url, timing } = this.#options;
+    const connection = await connectSource(this.name, url, replication, settings, signal);
+    const { silenceMs } = { ...TIMING, ...timing };
+    if (!replication) endWhereItHangs(connection, { url, silenceMs, clock: this.#clock });
+    return connection;
   }
 
   /** Makes what is missing on the server and says where the lane begins. */

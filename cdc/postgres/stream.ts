@@ -11,7 +11,13 @@ import { PipelineError } from '../../core/errors.ts';
 import type { Dataset, Position, Version } from '../../core/event.ts';
 import { toLsn } from '../../core/position.ts';
 import { WRITTEN_PREFIX } from '../../wire/postgres/written.ts';
-import type { CopyBoth, CopyBothHandler, LargePayloads, PgConnection } from '../../wire/postgres/connection.ts';
+import {
+  type CopyBoth,
+  type CopyBothHandler,
+  type LargePayloads,
+  type PgConnection,
+  PgConnectionError,
+} from '../../wire/postgres/connection.ts';
 import { quoteIdent, quoteLiteral } from '../../wire/postgres/ident.ts';
 import type { PgRow } from '../../wire/postgres/row.ts';
 import type { BatchLimits, BatchQueue } from './batches.ts';
@@ -161,10 +167,17 @@ export class SlotStream implements CopyBothHandler {
       const message = `the publication ${publication} was not there when changes were made, so they cannot be had`;
       this.#fail(new PipelineError('SOURCE_POSITION_LOST', message));
     });
+    const answered = new AbortController();
+    const { clock, timing } = this.#parts;
+    void clock.sleep(timing.silenceMs, answered.signal).then(() => {
+      if (!answered.signal.aborted) replication.destroy(new PgConnectionError(`no answer for ${timing.silenceMs} ms`));
+    });
     try {
       this.#copy = await replication.copyBoth(`START_REPLICATION SLOT ${quoteIdent(slot)} LOGICAL ${toLsn(queue.lsn)} (${options})`, this);
     } catch (error) {
       throw sourceFailure(error, 'streaming', `reading the replication slot ${slot}`);
+    } finally {
+      answered.abort();
     }
     void replication.closed.then((reason) => {
       if (!this.#stopped.signal.aborted) this.#fail(reason ?? new PipelineError('SOURCE_UNREACHABLE', `the stream of ${slot} ended`));

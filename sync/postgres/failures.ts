@@ -20,9 +20,20 @@ export function isRefusal(error: unknown): error is PgError {
     error.code === '428C9' ||
     // What a type's own input says of bytes that it cannot read.
     error.code === '08P01' ||
-    error.code === 'XX000'
+    (error.code === 'XX000' && !isOfTheServer(error))
   );
 }
+
+/**
+ * Whether an internal error is about the server's files, buffers, log or locks, and not about a value: a disk whose quota is reached says so (only a full
+ * one has a code of its own), and then no row is at fault.
+ */
+function isOfTheServer({ file }: PgError): boolean {
+  return file !== null && SERVER_FILES.test(file);
+}
+
+const SERVER_FILES =
+  /^(?:md|smgr|bulk_write|fd|aio\w*|bufmgr|localbuf|buffile|freespace|hio|heapam\w*|indexam|genam|nbt\w+|xlog\w*|xact|slru|clog|multixact|varsup|relmapper|relcache|catcache|syscache|inval|lock|lmgr|lwlock|proc|procarray|tuplestore|logtape)\.c$/;
 
 /** The batch was sent ahead, and the one before it is not in: nothing of it took effect. */
 export const isOutOfTurn = (error: unknown): boolean => error instanceof PgError && error.code === OUT_OF_TURN;
@@ -45,7 +56,10 @@ function codeOf(state: string): ErrorCode {
   if (state.startsWith('42') || state === '0A000' || state === '3F000' || state === '55000') return 'TARGET_SCHEMA';
   // Limits of the server (54), too many columns above all: of rows they are refusals, here they are of tables.
   if (state.startsWith('54')) return 'TARGET_SCHEMA';
-  // Connections (08), resources (53), intervention (57), deadlocks and serialization (40), locks (55P03), I/O (58): they pass.
+  if (state.startsWith('53')) return 'TARGET_FULL';
+  // Deadlocks and serialization, locks, statements that somebody cancelled.
+  if (state.startsWith('40') || state === '55P03' || state === '57014') return 'TARGET_BUSY';
+  // Connections (08), intervention (57), I/O (58): they pass.
   return 'TARGET_UNREACHABLE';
 }
 

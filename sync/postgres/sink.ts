@@ -13,6 +13,7 @@ import type { ScoreColumns } from '../../core/batch.ts';
 import { PipelineError } from '../../core/errors.ts';
 import type { ChangeEvent, ColumnType, Dataset, DatasetName, LaneId, Position } from '../../core/event.ts';
 import { PgConnection, type PgResult } from '../../wire/postgres/connection.ts';
+import { endWhereItHangs } from '../../wire/postgres/hanging.ts';
 import { Format, FrontendWriter } from '../../wire/postgres/messages.ts';
 import { WRITTEN_PREFIX } from '../../wire/postgres/written.ts';
 import { CarefulRoad } from './careful.ts';
@@ -53,6 +54,8 @@ export interface PostgresSinkOptions {
   readonly replicationRole?: 'origin' | 'replica';
   /** Constraints that may be deferred are looked at when a batch commits. */
   readonly deferConstraints?: boolean;
+  /** How long a session may do nothing about what it was asked before its connection is taken to hang; 30 s if left out. */
+  readonly silenceMs?: number;
   readonly pipeline: string;
   /** What the datasets' contracts say of changes of their tables; left out, each is followed. */
   readonly evolve?: Evolve;
@@ -74,10 +77,21 @@ export interface PostgresSink extends Sink {
 
 /** Types whose values can be long enough for PostgreSQL to leave them out of an update that does not change them. */
 const TOASTABLE: ReadonlySet<ColumnType> = new Set(['text', 'json', 'bytes', 'other', 'decimal']);
-/** How long a transaction may stand still: a process that hangs in one must not keep its locks for ever. */
-const IDLE_IN_TRANSACTION = '10s';
 /** A buffer that a large row made larger than this is not kept for the batches to come. */
 const WRITER_BYTES_KEPT = 64 << 20;
+/**
+ * Of every session at the target, whatever its role's own settings are. A transaction that stands still ends: a process that hangs in one must not keep
+ * its locks for ever. One that works is not given up half way: the next attempt would take as long.
+ */
+const SESSION: Readonly<Record<string, string>> = {
+  idle_in_transaction_session_timeout: '10s',
+  idle_session_timeout: '0',
+  statement_timeout: '0',
+  lock_timeout: '0',
+};
+/** PostgreSQL 17 and newer have it, and older ones refuse a login that names it. */
+const NO_TRANSACTION_TIMEOUT = "select set_config(name, '0', false) from pg_catalog.pg_settings where name = 'transaction_timeout'";
+const SILENCE_MS = 30_000;
 const PARKED_ROWS_MAX = 100_000;
 const HOLD = 'tg_hold';
 const TURN = 'tg_turn';
@@ -93,8 +107,9 @@ export async function postgresSink(options: PostgresSinkOptions): Promise<Postgr
     const desk = await PgConnection.connect({
       url: options.url,
       applicationName: `tidegate ${options.pipeline}`,
-      settings: { idle_in_transaction_session_timeout: IDLE_IN_TRANSACTION },
+      settings: SESSION,
     });
+    endWhereItHangs(desk, hangOptions(options));
     try {
       await migrate(desk);
       return new Target(options, desk);
@@ -106,6 +121,8 @@ export async function postgresSink(options: PostgresSinkOptions): Promise<Postgr
     throw targetFailure(error, `opening the target ${options.name}`);
   }
 }
+
+const hangOptions = ({ url, silenceMs = SILENCE_MS, clock = systemClock }: PostgresSinkOptions) => ({ url, silenceMs, clock });
 
 class Target implements PostgresSink {
   readonly name: string;
@@ -327,7 +344,7 @@ class Target implements PostgresSink {
       url,
       applicationName: `tidegate ${pipeline} lane`,
       settings: {
-        idle_in_transaction_session_timeout: IDLE_IN_TRANSACTION,
+        ...SESSION,
         // The planner knows nothing of staged rows: without these it may read a whole table for a few of them.
         enable_hashjoin: 'off',
         enable_mergejoin: 'off',
@@ -335,6 +352,8 @@ class Target implements PostgresSink {
         ...(replicationRole === 'replica' ? { session_replication_role: 'replica' } : {}),
       },
     });
+    endWhereItHangs(sql, hangOptions(this.#options));
+    await sql.query(NO_TRANSACTION_TIMEOUT);
     const byDataset = new Map<DatasetName, ScoreColumns[]>();
     for (const { dataset, write } of scores) byDataset.set(dataset, [...(byDataset.get(dataset) ?? []), write]);
     const { evolve = acceptAll, parkedRowsMax = PARKED_ROWS_MAX } = this.#options;

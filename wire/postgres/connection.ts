@@ -148,6 +148,16 @@ export class PgConnection implements AsyncDisposable {
     return this.#socket.bytesRead;
   }
 
+  /** What is written and the system has not taken yet. */
+  get bytesUnsent(): number {
+    return this.#socket.writableLength;
+  }
+
+  /** Whether an answer is to come, and would be read. */
+  get isOwed(): boolean {
+    return this.#head < this.#pending.length && !this.#held;
+  }
+
   /** Whether requests can be sent. */
   get open(): boolean {
     return this.#failure === null && !this.#closing;

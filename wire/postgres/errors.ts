@@ -15,6 +15,8 @@ export class PgError extends Error {
   readonly constraint: string | null;
   /** The function in the server's code that says it: in every language the same. */
   readonly routine: string | null;
+  /** The file that it is in: "md.c". */
+  readonly file: string | null;
 
   constructor(fields: ReadonlyMap<string, string>) {
     super(fields.get('M') ?? 'unknown error');
@@ -29,6 +31,7 @@ export class PgError extends Error {
     this.dataType = fields.get('d') ?? null;
     this.constraint = fields.get('n') ?? null;
     this.routine = fields.get('R') ?? null;
+    this.file = fields.get('F') ?? null;
   }
 }
 

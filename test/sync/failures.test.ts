@@ -1,0 +1,32 @@
+/** What an error of the target means, where its code alone does not say. */
+import { expect, test } from 'vitest';
+import { PipelineError } from '../../core/errors.ts';
+import { isRefusal, targetFailure } from '../../sync/postgres/failures.ts';
+import { PgError } from '../../wire/postgres/errors.ts';
+
+const error = (code: string, file: string): PgError => new PgError(new Map(Object.entries({ C: code, F: file, M: 'could not' })));
+
+test.each([
+  ['what a type says of bytes that it cannot read', error('XX000', 'hstore_io.c'), true],
+  ['a file that may not grow', error('XX000', 'md.c'), false],
+  ['an index that cannot be read', error('XX000', 'nbtpage.c'), false],
+  ['a lock table that is full', error('53200', 'lock.c'), false],
+  ['a value that is out of range', error('22003', 'numeric.c'), true],
+])('%s', (_what, thrown, isRow) => {
+  expect(isRefusal(thrown)).toBe(isRow);
+});
+
+test.each([
+  ['53100', 'TARGET_FULL'],
+  ['53300', 'TARGET_FULL'],
+  ['40P01', 'TARGET_BUSY'],
+  ['55P03', 'TARGET_BUSY'],
+  ['57014', 'TARGET_BUSY'],
+  ['25006', 'TARGET_READ_ONLY'],
+  ['57P03', 'TARGET_UNREACHABLE'],
+  ['XX000', 'TARGET_UNREACHABLE'],
+])('%s is %s, and tried again', (state, code) => {
+  const failure = targetFailure(error(state, 'md.c'), 'writing');
+  expect(failure).toBeInstanceOf(PipelineError);
+  expect(failure).toMatchObject({ code, after: 'backoff' });
+});
