@@ -37,15 +37,17 @@ export const EMBEDDED_PLATFORM = `${process.platform === 'win32' ? 'windows' : p
 
 /**
  * Makes a cluster and starts it. `settings` are server parameters ("wal_level": "logical"); the defaults are those of a small
- * test server with fsync on, so that a kill means what it does in production. `binaries` are those of the newest PostgreSQL if not given.
+ * test server with fsync on, so that a kill means what it does in production. `binaries` are those of the newest PostgreSQL if not given; the
+ * temporary folder is made in `parent`.
  */
 export async function startEmbeddedPostgres(
   settings: Readonly<Record<string, string>> = {},
   binaries?: ServerBinaries,
+  parent = tmpdir(),
 ): Promise<EmbeddedServer> {
   const ids = serverUser();
   const found = binaries ?? (await newestBinaries());
-  const root = mkdtempSync(join(tmpdir(), 'tidegate-pg-'));
+  const root = mkdtempSync(join(parent, 'tidegate-pg-'));
   try {
     if (ids !== null) chownSync(root, ids.uid, ids.gid);
     return await startIn(root, ids, ids === null ? found : reachable(found, root), settings);

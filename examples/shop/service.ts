@@ -50,6 +50,10 @@ export class ShopService implements AsyncDisposable {
     return this.#log.slice(-20);
   }
 
+  get pid(): number {
+    return this.#child.pid ?? 0;
+  }
+
   get running(): boolean {
     return this.#child.exitCode === null && this.#child.signalCode === null;
   }

@@ -1,6 +1,7 @@
 /**
  * A way to a server that can be cut: every connection through it ends at once, as when a balancer restarts. While it is closed, nobody gets
- * through; while it is silent, connections stay and nothing comes through them, as when a cable is pulled or a machine freezes.
+ * through; while it is silent, connections stay and nothing comes through them, as when a cable is pulled or a machine freezes. It can also forget
+ * the connections it has, as a firewall does that was restarted: nobody is told, and new ones come through.
  */
 import { connect, createServer, type Server, type Socket } from 'node:net';
 import type { AddressInfo } from 'node:net';
@@ -47,6 +48,11 @@ export class CutProxy implements AsyncDisposable {
   /** Nothing comes through any more, and nobody is told, until `open`. */
   silence(): void {
     this.#state = 'silent';
+    for (const socket of this.#sockets) socket.unpipe().pause();
+  }
+
+  /** Nothing comes through the connections that are there, ever again, and nobody is told; new ones are taken. */
+  forget(): void {
     for (const socket of this.#sockets) socket.unpipe().pause();
   }
 

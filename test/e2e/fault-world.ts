@@ -1,0 +1,391 @@
+/**
+ * A world to break: two servers, ways to them that can be cut, the service as a process with rules and a model, somebody who writes to the source
+ * all the time, and a judge. The source's triggers number every change and keep a log of them, the target's keep what was written in which order;
+ * so the judge knows what the target has to hold (see oracle.ts), and that nothing was written twice or out of order.
+ */
+import { execFile } from 'node:child_process';
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { type EmbeddedServer, freePort, startEmbeddedPostgres } from '../../examples/embedded-postgres.ts';
+import { PgConnection, type PgResult } from '../../wire/postgres/connection.ts';
+import { linearModel } from '../inference/models.ts';
+import { eventually } from '../support/eventually.ts';
+import { Random } from '../support/random.ts';
+import { type LoggedChange, Oracle } from './oracle.ts';
+import { CutProxy } from './proxy.ts';
+import { ServiceProcess } from './service-process.ts';
+import { SmallDisk } from './small-disk.ts';
+
+const MAIN = join(import.meta.dirname, '../../app/cli/main.ts');
+const TABLES = ['items', 'marks'] as const;
+const IDS = 3000;
+const DISK_MEGABYTES = 320;
+/** After a fault the lane moves again within this, waits between attempts included. */
+const RECOVERY_MS = 90_000;
+
+const SOURCE_SQL = `
+  create sequence changes;
+  create table log (seq bigint primary key, tab text not null, op text not null, id bigint not null, old_id bigint, row jsonb);
+  create table items (id bigint primary key, seq bigint not null, amount integer not null, note text);
+  alter table items alter note set storage external;
+  create table marks (id bigint primary key, seq bigint not null, amount integer not null);
+  create function number() returns trigger language plpgsql as $$ begin new.seq = nextval('changes'); return new; end $$;
+  create function remember() returns trigger language plpgsql as $$ begin
+    if tg_op = 'DELETE' then insert into log values (nextval('changes'), tg_table_name, tg_op, old.id, null, null);
+    else insert into log values (new.seq, tg_table_name, tg_op, new.id, case when tg_op = 'UPDATE' and old.id <> new.id then old.id end, to_jsonb(new)); end if;
+    return null; end $$;
+  create trigger number before insert or update on items for each row execute function number();
+  create trigger number before insert or update on marks for each row execute function number();
+  create trigger remember after insert or update or delete on items for each row execute function remember();
+  create trigger remember after insert or update or delete on marks for each row execute function remember();`;
+
+/**
+ * The service has a role of its own, whose settings a fault can change. The items begin behind 20 MB of rows that are gone: so there is a size of files that is
+ * above that of the log's, and below that of the next page of theirs, which is soon wanted.
+ */
+const TARGET_SQL = `
+  create role tidegate login;
+  grant create on database postgres to tidegate;
+  create schema shop;
+  grant usage on schema shop to tidegate;
+  create table shop.items (id bigint primary key, seq bigint, amount integer, note text, risk double precision) with (autovacuum_enabled = off, fillfactor = 10);
+  insert into shop.items select n, 0, 0, repeat('x', 1800) from generate_series(1, 2500) n;
+  delete from shop.items;
+  create table shop.marks (id bigint primary key, seq bigint, amount integer);
+  create table history (n bigserial primary key, tab text not null, id bigint not null, seq bigint not null);
+  create index on history (tab, seq);
+  create index on history (tab, id, n);
+  grant select, insert, update, delete, truncate on all tables in schema shop to tidegate;
+  create function remember() returns trigger security definer language plpgsql as $$ begin
+    insert into public.history (tab, id, seq) values (tg_table_name, new.id, new.seq); return null; end $$;
+  create trigger remember after insert or update on shop.items for each row execute function remember();
+  create trigger remember after insert or update on shop.marks for each row execute function remember();`;
+
+/** The score is the amount, so that every row tells whether it was scored, and with its own cells. */
+const MAPPING = {
+  apiVersion: 'inference/v1',
+  columns: { amount: 'integer', seq: 'integer' },
+  features: [
+    { name: 'amount', type: 'number', from: 'amount' },
+    { name: 'seq', type: 'number', from: 'seq' },
+  ],
+};
+
+const rules = (table: string, hold: string): string => `
+apiVersion: quality/v1
+kind: DatasetRules
+dataset: shop.public.${table}
+version: 1
+hold: ${hold}
+columns:
+  amount: [{between: {min: 0, max: 1000}}]
+`;
+
+interface Ports {
+  readonly source: number;
+  readonly target: number;
+  readonly http: number;
+}
+
+const config = ({ source, target, http }: Ports): string => `
+version: 1
+state: ./tidegate.db
+sources:
+  shop: {kind: postgres, url: 'postgres://postgres@127.0.0.1:${source}/postgres', slot: faults, publication: faults, silence: 3s, tables: [public.items, public.marks]}
+targets:
+  store: {kind: postgres, url: 'postgres://tidegate@127.0.0.1:${target}/postgres', schema: shop, silence: 3s}
+pipelines:
+  faults:
+    source: shop
+    target: store
+    datasets: './*.rules.yaml'
+    batch: {rows: 40}
+    breaker: {enabled: false}
+    models: [{model: amount, dataset: shop.public.items, write: {score: risk}, failure: hold, deadline: 5s}]
+http: {port: ${http}}
+`;
+
+export class FaultWorld implements AsyncDisposable {
+  readonly source: EmbeddedServer;
+  readonly target: EmbeddedServer;
+  readonly toSource: CutProxy;
+  readonly toTarget: CutProxy;
+  /** Where the target's files are; null where it cannot be made full. */
+  readonly disk: SmallDisk | null;
+  service!: ServiceProcess;
+  readonly #cleanup: AsyncDisposableStack;
+  readonly #oracle = new Oracle({ items: 'key', marks: 'event' });
+  readonly #folders: readonly string[];
+  #turn = 0;
+  /** The quarantine's part of the judgement, per table, that is done already. */
+  #judgedTo = 0;
+
+  private constructor(parts: Omit<Parts, 'folders'> & { readonly folders: readonly string[] }) {
+    this.source = parts.source;
+    this.target = parts.target;
+    this.toSource = parts.toSource;
+    this.toTarget = parts.toTarget;
+    this.disk = parts.disk;
+    this.#folders = parts.folders;
+    this.#cleanup = parts.cleanup;
+  }
+
+  /** Resolves once the service follows the (empty) tables, so that every change comes by the log, and has the model. */
+  static async start(): Promise<FaultWorld> {
+    await using cleanup = new AsyncDisposableStack();
+    const disk = SmallDisk.mount(DISK_MEGABYTES);
+    if (disk !== null) cleanup.use(disk);
+    const starting = [
+      startEmbeddedPostgres({ wal_sender_timeout: '2s' }),
+      startEmbeddedPostgres({ max_wal_size: '64MB', log_lock_waits: 'on' }, undefined, disk?.folder),
+    ] as const;
+    for (const one of starting) cleanup.defer(async () => (await one.catch(() => null))?.stop());
+    const [source, target] = await Promise.all(starting);
+    await Promise.all([run(source, SOURCE_SQL), run(target, TARGET_SQL)]);
+    const [toSource, toTarget] = [cleanup.use(await CutProxy.listen(source.port)), cleanup.use(await CutProxy.listen(target.port))];
+    const folders: string[] = [];
+    for (const _ of [0, 1]) {
+      const folder = mkdtempSync(join(tmpdir(), 'tidegate-faults-'));
+      cleanup.defer(() => rmSync(folder, { recursive: true, force: true }));
+      const http = await freePort();
+      writeFileSync(join(folder, 'tidegate.yaml'), config({ source: toSource.port, target: toTarget.port, http }));
+      writeFileSync(join(folder, 'items.rules.yaml'), rules('items', 'key'));
+      writeFileSync(join(folder, 'marks.rules.yaml'), rules('marks', 'event'));
+      await using first = new ServiceProcess(join(folder, 'tidegate.yaml'));
+      await registerModel(`http://127.0.0.1:${http}`, first);
+      await first.stop();
+      folders.push(folder);
+    }
+    const world = new FaultWorld({ source, target, toSource, toTarget, disk, folders, cleanup: cleanup.move() });
+    world.startService();
+    await eventually(
+      async () => /^[0-9a-f]{16}(@[0-9a-f]+\.~.*)?$/.test((await world.askTarget(`select position ${LANE}`)) ?? ''),
+      'the snapshot is done',
+      60_000,
+    );
+    return world;
+  }
+
+  /** Starts another instance, with a state file other than that of the one before. */
+  startService(): ServiceProcess {
+    this.service = this.#cleanup.use(new ServiceProcess(this.#config(this.#turn++)));
+    return this.service;
+  }
+
+  #config(turn: number): string {
+    return join(this.#folders[turn % this.#folders.length] ?? '', 'tidegate.yaml');
+  }
+
+  /** One value of the target; null where it is down, or does not have it. */
+  askTarget(query: string): Promise<string | null> {
+    return ask(this.target, query);
+  }
+
+  askSource(query: string): Promise<string | null> {
+    return ask(this.source, query);
+  }
+
+  /** How many events the lane has behind it; null while the target does not say. */
+  async events(): Promise<number | null> {
+    const sum = await this.askTarget(`select events ${LANE}`);
+    return sum === null ? null : Number(sum);
+  }
+
+  /** Waits until the lane has moved on by so many events from where it stands. */
+  async progress(events: number, when: string): Promise<void> {
+    let from: number | null = null;
+    await this.until(async () => {
+      const now = await this.events();
+      from ??= now;
+      return now !== null && from !== null && now >= from + events;
+    }, `the lane moved on by ${events} events ${when}`);
+  }
+
+  async until(condition: () => Promise<boolean>, what: string): Promise<void> {
+    const { service } = this;
+    const holds = async (): Promise<boolean> => {
+      if (service.hasHalted) throw new Error(`the lane halted while waiting until ${what}:\n${service.lastWords}`);
+      return condition();
+    };
+    await eventually(holds, what, RECOVERY_MS).catch((error: Error) => {
+      throw new Error(`${error.message}\n${service.lastWords}`, { cause: error });
+    });
+  }
+
+  /** Random transactions at the source, one after the other, whatever happens to it meanwhile. */
+  async write(random: Random, signal: AbortSignal): Promise<void> {
+    while (!signal.aborted) {
+      try {
+        await using sql = await PgConnection.connect({ url: this.source.url(), connectTimeoutMs: 2000 });
+        while (!signal.aborted) {
+          const statements = Array.from({ length: 1 + random.below(6) }, () => change(random));
+          await sql.script(`begin; ${statements.join('; ')}; ${random.chance(0.05) ? 'rollback' : 'commit'}`);
+          await pause(8);
+        }
+      } catch {
+        // Killed in the middle; whether the last transaction committed is the source's to know.
+        await pause(20);
+      }
+    }
+  }
+
+  /** Waits until all that was written has arrived, and holds the target against the oracle. Throws what differs. */
+  async judge(): Promise<void> {
+    const log = await this.#newLog();
+    this.#oracle.take(log);
+    const { changes } = this.#oracle;
+    await this.until(async () => ((await this.events()) ?? 0) >= changes, `all ${changes} changes arrived`);
+    await using sql = await PgConnection.connect({ url: this.target.url() });
+    for (const table of TABLES) await this.#judgeTable(sql, table);
+    await this.#judgeHistory(sql);
+    await this.#judgeLedger(sql);
+    await this.#verify();
+    this.#judgedTo = this.#oracle.lastSeq;
+  }
+
+  get changes(): number {
+    return this.#oracle.changes;
+  }
+
+  get held(): number {
+    return this.#oracle.held;
+  }
+
+  /** Stops the service as an operator does. */
+  async end(): Promise<void> {
+    const code = await this.service.stop();
+    if (code !== 0) throw new Error(`the service ended with ${code ?? 'a signal'} when it was told to stop:\n${this.service.lastWords}`);
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.#cleanup.disposeAsync();
+  }
+
+  async #newLog(): Promise<LoggedChange[]> {
+    await using sql = await PgConnection.connect({ url: this.source.url() });
+    const { rows } = await sql.query('select seq, tab, op, id, old_id, row from log where seq > $1 order by seq', [this.#oracle.lastSeq]);
+    return rows.map(([seq, table, op, id, oldId, row]) => ({
+      seq: Number(seq),
+      table: table ?? '',
+      op: op ?? '',
+      id: Number(id),
+      oldId: oldId === null || oldId === undefined ? null : Number(oldId),
+      row: row === null || row === undefined ? null : (JSON.parse(row) as LoggedChange['row']),
+    }));
+  }
+
+  async #judgeTable(sql: PgConnection, table: (typeof TABLES)[number]): Promise<void> {
+    const rows = await sql.query(`select to_jsonb(t) - 'risk' from shop.${table} t order by id`);
+    const actual = rows.rows.map(([row]) => JSON.parse(row ?? 'null') as unknown);
+    agree(`rows of ${table}`, actual, this.#oracle.rows(table));
+    const held = await sql.query(
+      `select (row_json ->> 'seq')::bigint from tidegate.quarantine where dataset = $1 and 'amount.between' = any(rules) order by 1`,
+      [`shop.public.${table}`],
+    );
+    agree(
+      `held changes of ${table}`,
+      held.rows.map(([seq]) => Number(seq)),
+      this.#oracle.bad(table),
+    );
+  }
+
+  async #judgeHistory(sql: PgConnection): Promise<void> {
+    const doubled = await sql.query('select tab, seq, count(*) from history where seq > $1 group by 1, 2 having count(*) > 1', [
+      this.#judgedTo,
+    ]);
+    agree('changes that were written twice', doubled.rows, []);
+    const disordered = await sql.query(
+      'select * from (select tab, id, seq, lag(seq) over (partition by tab, id order by n) as before from history) h where before >= seq',
+    );
+    agree('changes of one key that were written out of order', disordered.rows, []);
+    const unscored = await sql.query('select id, amount, risk from shop.items where risk is distinct from amount');
+    agree('rows with a score that is not theirs', unscored.rows, []);
+  }
+
+  async #judgeLedger(sql: PgConnection): Promise<void> {
+    const { rows } = await sql.query(`select events, upserts + deletes + truncates + stale + folded + held + dropped, held ${LANE}`);
+    const { changes, held } = this.#oracle;
+    agree('the ledger: events, their sum, held', rows, [[String(changes), String(changes), String(held)]]);
+  }
+
+  /** What an operator would ask: `tidegate verify`, beside the running service. */
+  #verify(): Promise<void> {
+    const config = this.#config(this.#turn - 1);
+    return new Promise((resolve, reject) => {
+      execFile(process.execPath, [MAIN, 'verify', config, '--json'], { timeout: RECOVERY_MS }, (error, stdout, stderr) => {
+        if (error === null) resolve();
+        else
+          reject(new Error(`tidegate verify ended with ${error.code ?? error.signal ?? 'an error'}:\n${stderr}${stdout.slice(0, 4000)}`));
+      });
+    });
+  }
+}
+
+interface Parts {
+  readonly source: EmbeddedServer;
+  readonly target: EmbeddedServer;
+  readonly toSource: CutProxy;
+  readonly toTarget: CutProxy;
+  readonly disk: SmallDisk | null;
+  readonly folders: readonly string[];
+  readonly cleanup: AsyncDisposableStack;
+}
+
+const LANE = "from tidegate.lanes where lane = 'shop/faults'";
+
+export function pause(ms: number): Promise<void> {
+  return new Promise((resolve) => setTimeout(resolve, ms));
+}
+
+/** Runs statements at a server over a connection of their own. */
+export async function run(server: EmbeddedServer, script: string, settings: Readonly<Record<string, string>> = {}): Promise<PgResult[]> {
+  await using sql = await PgConnection.connect({ url: server.url(), settings });
+  return await sql.script(script);
+}
+
+async function ask(server: EmbeddedServer, query: string): Promise<string | null> {
+  try {
+    await using sql = await PgConnection.connect({ url: server.url(), connectTimeoutMs: 2000 });
+    return (await sql.query(query)).rows[0]?.[0] ?? null;
+  } catch {
+    return null;
+  }
+}
+
+async function registerModel(url: string, service: ServiceProcess): Promise<void> {
+  const isThere = async (): Promise<boolean> => (await fetch(new URL('/healthz', url)).catch(() => null))?.ok === true;
+  await eventually(isThere, `the service answers:\n${service.lastWords}`, 60_000);
+  const form = new FormData();
+  form.set('mapping', JSON.stringify(MAPPING));
+  form.set('model', new Blob([new Uint8Array(linearModel([1, 0]))]), 'amount.onnx');
+  const answer = await fetch(new URL('/api/models/amount/versions', url), { method: 'POST', body: form });
+  if (!answer.ok) throw new Error(`the model was not registered: ${answer.status} ${await answer.text()}`);
+}
+
+function change(random: Random): string {
+  const table = TABLES[random.below(TABLES.length)] ?? 'items';
+  const id = random.below(IDS);
+  const amount = random.chance(0.004) ? -1 : random.below(1000);
+  const dice = random.next();
+  if (dice < 0.5) {
+    const note = random.chance(0.2) ? 5000 : 8;
+    const row =
+      table === 'items' ? `(id, seq, amount, note) values (${id}, 0, ${amount}, repeat('n', ${note}))` : `values (${id}, 0, ${amount})`;
+    return `insert into ${table} ${row} on conflict (id) do update set amount = excluded.amount`;
+  }
+  if (dice < 0.75) return `update ${table} set amount = ${amount} where id between ${id} and ${id + 20}`;
+  if (dice < 0.88) return `delete from ${table} where id = ${id}`;
+  const to = random.below(IDS);
+  return `update ${table} set id = ${to}, amount = ${amount} where id = ${id} and not exists (select from ${table} where id = ${to})`;
+}
+
+/** Throws the first few members in which two lists differ, without their long cells. */
+function agree(what: string, actual: readonly unknown[], expected: readonly unknown[]): void {
+  const [ours, theirs] = [actual, expected].map((list) => list.map((one) => JSON.stringify(one)));
+  if (ours?.join('\n') === theirs?.join('\n')) return;
+  const missing = theirs?.filter((text) => !ours?.includes(text)).map((text) => `missing ${text}`) ?? [];
+  const surplus = ours?.filter((text) => !theirs?.includes(text)).map((text) => `surplus ${text}`) ?? [];
+  const few = [...missing.slice(0, 5), ...surplus.slice(0, 5)].map((text) => text.replaceAll(/n{9,}/g, 'n…'));
+  throw new Error(`${what}: ${missing.length} missing, ${surplus.length} surplus\n${few.join('\n')}`);
+}
