@@ -11,6 +11,7 @@ const HELP = `npm run bench -- postgres|quality|scoring [--quick] [--json] [--ro
   --rows N   Rows a run.   --runs N   Runs of each side; the median counts.
   --only T   Only the cells whose name contains T ("insert tx10", "sync on", "latency").
   --sides S  Only these sides, of: ${SIDES.join(' | ')} (separated by |).
+  --decoding-memory SIZE   logical_decoding_work_mem of the source, for both sides: large transactions are not spilled.
   --json     One JSON document on stdout; progress goes to stderr.
 `;
 
@@ -23,6 +24,7 @@ const { values, positionals } = parseArgs({
     runs: { type: 'string' },
     only: { type: 'string' },
     sides: { type: 'string' },
+    'decoding-memory': { type: 'string' },
     help: { type: 'boolean', default: false },
   },
 });
@@ -40,6 +42,7 @@ if (positionals[0] === 'quality') {
     runs: Number(values.runs ?? (values.quick ? 3 : 5)),
     only: values.only ?? '',
     sides: values.sides?.split('|') ?? SIDES,
+    decodingMemory: values['decoding-memory'] ?? null,
     json: values.json,
     quick: values.quick,
   });

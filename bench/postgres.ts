@@ -4,6 +4,7 @@
  */
 import { type ChildProcess, spawn } from 'node:child_process';
 import { fileURLToPath } from 'node:url';
+import { NODE_FLAGS } from '../app/node-flags.ts';
 import { type EmbeddedServer, startEmbeddedPostgres } from '../examples/embedded-postgres.ts';
 import { PgConnection } from '../wire/postgres/connection.ts';
 import { cpuSeconds, residentMiB } from './cpu.ts';
@@ -19,6 +20,8 @@ export interface BenchOptions {
   readonly only: string;
   readonly json: boolean;
   readonly quick: boolean;
+  /** logical_decoding_work_mem of the source, for both sides; null for the server's own. */
+  readonly decodingMemory: string | null;
 }
 
 interface Cell {
@@ -32,7 +35,7 @@ const SINGLE_ROWS_SHARE = 5;
 /** Stands for all rows of a run in one transaction. */
 const ALL = Number.POSITIVE_INFINITY;
 /** A table that is copied has so many times the rows of a run. */
-const SNAPSHOT_ROWS = 3;
+const SNAPSHOT_ROWS = 10;
 
 /** What a side has to do to the rows: the subscription can only pass them on. */
 export interface Work {
@@ -75,7 +78,8 @@ const SETTINGS = {
 
 export async function benchPostgres(options: BenchOptions): Promise<void> {
   const say = (text: string): void => void process.stderr.write(`${text}\n`);
-  const [source, target] = await Promise.all([startEmbeddedPostgres(SETTINGS), startEmbeddedPostgres(SETTINGS)]);
+  const decoding = options.decodingMemory === null ? {} : { logical_decoding_work_mem: options.decodingMemory };
+  const [source, target] = await Promise.all([startEmbeddedPostgres({ ...SETTINGS, ...decoding }), startEmbeddedPostgres(SETTINGS)]);
   try {
     const bench = await Bench.open(source, target, options.rows);
     const cells: Record<string, unknown>[] = [];
@@ -140,7 +144,7 @@ class Bench {
           (array['web','app','store'])[1 + n % 3], 'customer' || (n % 50000) || '@example.com', 'left at the door, round ' || round, clock_timestamp(), clock_timestamp() $$;
       create procedure write_inserts(amount bigint, size bigint) language plpgsql as $$
         begin for n in 0 .. amount / size - 1 loop
-          insert into orders select (order_row(n * size + i, 0)).* from generate_series(1, size) i; commit; end loop; end $$;
+          insert into orders select made.* from generate_series(1, size) i, order_row(n * size + i, 0) made; commit; end loop; end $$;
       create procedure write_updates(amount bigint, size bigint, round integer) language plpgsql as $$
         begin for n in 0 .. amount / size - 1 loop
           update orders set status = (array['new','paid','shipped','cancelled'])[1 + (id + round) % 4], net = net + 1, total = total + 1, items = items % 9 + 1,
@@ -269,7 +273,8 @@ class Bench {
   async snapshot({ rows, runs, sides }: BenchOptions, say: (text: string) => void): Promise<Record<string, unknown>> {
     await this.#dropSlots();
     this.#rows = rows * SNAPSHOT_ROWS;
-    await this.#sourceSql.script(`truncate orders; call write_inserts(${this.#rows}, 10000); vacuum analyze orders; checkpoint`);
+    for (const sql of ['truncate orders', `call write_inserts(${this.#rows}, 10000)`, 'vacuum analyze orders', 'checkpoint'])
+      await this.#sourceSql.script(sql); // Each by itself: in one they were one transaction.
     await this.#targetSql.script('truncate orders_base');
     const bySide = new Map<string, Run[]>();
     for (let round = 0; round < runs; round++) {
@@ -320,7 +325,7 @@ class Bench {
     return {
       start: async () => {
         const script = fileURLToPath(new URL('./tidegate-child.ts', import.meta.url));
-        const started = spawn(process.execPath, [script, JSON.stringify(task)], { stdio: ['ignore', 'ignore', 'inherit'] });
+        const started = spawn(process.execPath, [...NODE_FLAGS, script, JSON.stringify(task)], { stdio: ['ignore', 'ignore', 'inherit'] });
         child = started;
         return Promise.resolve(started);
       },

@@ -1,4 +1,5 @@
 /** The real service as a child process, and its API as far as the demo asks it. */
+import { NODE_FLAGS } from '../../app/node-flags.ts';
 import { type ChildProcess, spawn } from 'node:child_process';
 import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
@@ -23,7 +24,7 @@ export class ShopService implements AsyncDisposable {
   static async start(config: string, port: number, env: Readonly<Record<string, string>>): Promise<ShopService> {
     const log: string[] = [];
     // A process group of its own: Ctrl-C reaches the demo alone, which then stops the service before the databases.
-    const child = spawn(process.execPath, [join(ROOT, 'app/cli/main.ts'), 'run', config], {
+    const child = spawn(process.execPath, [...NODE_FLAGS, join(ROOT, 'app/cli/main.ts'), 'run', config], {
       cwd: ROOT,
       env: { ...process.env, ...env, TIDEGATE_PORT: String(port) },
       stdio: ['ignore', 'pipe', 'pipe'],

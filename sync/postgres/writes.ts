@@ -381,6 +381,8 @@ function copyBinary(
   writer.raw(COPY_HEADER);
   let limit = writer.length + COPY_MESSAGE_BYTES;
   const count = cells.length;
+  // Of a row with so many columns, its first cells are the row: one that is framed already goes as it is.
+  const all = plain !== null && plain.every((column, i) => column === i) ? plain.length : -1;
   for (const entry of entries) {
     if (writer.length > limit) {
       writer.endCopyData(at);
@@ -390,7 +392,8 @@ function copyBinary(
     const { row } = entry;
     let done = 0;
     if (plain !== null && row instanceof PgRow) {
-      writer.copyRow(count, row.bytes, row.cells, row.at, plain);
+      if (row.framedTo > 0 && all === row.relation.types.length) writer.int16(count).rawRange(row.bytes, row.framedFrom, row.framedTo);
+      else writer.copyRow(count, row.bytes, row.cells, row.at, plain);
       done = plain.length;
     } else writer.int16(count);
     for (let i = done; i < count; i++) {

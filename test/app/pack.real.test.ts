@@ -3,10 +3,11 @@
  * dependencies come through npm, from its cache where they are there.
  */
 import { execFile } from 'node:child_process';
-import { mkdir, mkdtemp, readdir, rm, symlink, writeFile } from 'node:fs/promises';
+import { mkdir, mkdtemp, readdir, readFile, rm, symlink, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
 import { afterAll, beforeAll, expect, test } from 'vitest';
+import { NODE_FLAGS } from '../../app/node-flags.ts';
 
 const root = resolve(import.meta.dirname, '../..');
 let folder: string;
@@ -55,6 +56,11 @@ test('the bin starts outside the clone, and knows its version', async () => {
   expect(JSON.parse(json.stdout)).toEqual({ version: expected, node: process.version });
   expect(help.stdout).toMatch(/^tidegate init \[options\]/);
   expect(await tidegate('check', 'nowhere.yaml')).toMatchObject({ code: 2 });
+});
+
+test('its command starts Node as a service wants it', async () => {
+  const main = await readFile(join(home, 'node_modules', 'tidegate', 'dist/app/cli/main.js'), 'utf8');
+  expect(main.split('\n')[0]).toBe(`#!/usr/bin/env -S node ${NODE_FLAGS.join(' ')}`);
 });
 
 test('what it needs at run time is in the package: built files, page and schemas, and nothing of the tests', async () => {

@@ -177,10 +177,11 @@ export class FrontendWriter {
     return this;
   }
 
-  int16(value: number): void {
+  int16(value: number): this {
     this.#room(2);
     this.#buffer[this.#length++] = (value >> 8) & 0xff;
     this.#buffer[this.#length++] = value & 0xff;
+    return this;
   }
 
   int32(value: number): void {

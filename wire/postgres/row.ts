@@ -30,12 +30,17 @@ export class PgRow implements Row, EncodedRow {
   readonly bytes: Buffer;
   readonly cells: Int32Array;
   readonly at: number;
+  /** Where the cells stand in `bytes` as COPY BINARY writes them, one behind the other with their lengths; both 0 where they don't. */
+  readonly framedFrom: number;
+  readonly framedTo: number;
 
-  constructor(relation: PgRelation, bytes: Buffer, cells: Int32Array, at: number) {
+  constructor(relation: PgRelation, bytes: Buffer, cells: Int32Array, at: number, framedFrom = 0, framedTo = 0) {
     this.relation = relation;
     this.bytes = bytes;
     this.cells = cells;
     this.at = at;
+    this.framedFrom = framedFrom;
+    this.framedTo = framedTo;
   }
 
   get encoded(): EncodedRow {
