@@ -225,7 +225,7 @@ export class Road implements AsyncDisposable {
       if (state === 'running' || (role === 'replay' && state === 'starting')) continue;
       reasons.push(`${what} is ${state}${reason === null ? '' : `: ${reason.message}`}`);
     }
-    const silentMs = this.#askedAtMs === null ? 0 : this.#parts.clock.now() - this.#askedAtMs;
+    const silentMs = this.#askedAtMs === null ? 0 : this.#parts.clock.monotonic() - this.#askedAtMs;
     if (silentMs > ANSWER_MS) reasons.push(`the target has not answered for ${formatDuration(silentMs)}`);
     else if (this.#targetProblem !== null) reasons.push(this.#targetProblem);
     const slotProblem = this.slot?.problem() ?? null;
@@ -434,7 +434,7 @@ export class Road implements AsyncDisposable {
 
   async #probe(): Promise<void> {
     const { clock } = this.#parts;
-    this.#askedAtMs = clock.now();
+    this.#askedAtMs = clock.monotonic();
     const answered = new AbortController();
     const patience = clock.sleep(SILENCE_MS, answered.signal).then(() => {
       if (!answered.signal.aborted) this.desk.disconnect();

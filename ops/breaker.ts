@@ -42,7 +42,8 @@ export interface BreakerOptions {
   readonly onClose?: (closed: BreakerOpened) => void;
   /** Called once when the share passes half of what opens the breaker, and again only after it fell below a quarter of it. */
   readonly onRate?: (warning: BreakerOpened) => void;
-  readonly clock?: Pick<Clock, 'now'>;
+  /** Windows are measured by the clock that nobody sets. */
+  readonly clock?: Pick<Clock, 'now' | 'monotonic'>;
 }
 
 export interface QuarantineBreaker {
@@ -71,7 +72,7 @@ export function quarantineBreaker(options: BreakerOptions): QuarantineBreaker {
     return fresh;
   };
 
-  const judge = (dataset: DatasetName, window: RateWindow, nowMs: number): void => {
+  const judge = (dataset: DatasetName, window: RateWindow, openedAtMs: number): void => {
     const { settings } = window;
     const ratio = window.rows === 0 ? 0 : window.quarantined / window.rows;
     if (ratio < settings.quarantinedRatio / 4) window.warned = false;
@@ -79,7 +80,7 @@ export function quarantineBreaker(options: BreakerOptions): QuarantineBreaker {
     const found: BreakerOpened = {
       pipeline: options.pipeline,
       dataset,
-      openedAtMs: nowMs,
+      openedAtMs,
       ratio,
       rows: window.rows,
       quarantined: window.quarantined,
@@ -99,8 +100,8 @@ export function quarantineBreaker(options: BreakerOptions): QuarantineBreaker {
   return {
     observe: (report) => {
       if (report.batch.origin === 'replay') return;
-      const nowMs = clock.now();
-      for (const [dataset, window] of count(report, nowMs, windowOf)) judge(dataset, window, nowMs);
+      const openedAtMs = clock.now();
+      for (const [dataset, window] of count(report, clock.monotonic(), windowOf)) judge(dataset, window, openedAtMs);
     },
     open: () => [...opened.values()],
     reset: () => {

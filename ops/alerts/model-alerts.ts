@@ -18,7 +18,7 @@ export interface ModelAlertOptions {
   readonly emit: (data: AlertData['model.unavailable']) => void;
   /** A model that fails again is told of again after so long. Default five minutes. */
   readonly everyMs?: number;
-  readonly clock: Pick<Clock, 'now'>;
+  readonly clock: Pick<Clock, 'monotonic'>;
 }
 
 /** Wants to be told every second or so how the models are. */
@@ -34,9 +34,9 @@ export function modelAlerts({ pipeline, emit, everyMs = 300_000, clock }: ModelA
       const message = problem ?? (missed > 0 ? `${missed} rows were not scored in time` : null);
       use.unavailable = unavailable;
       if (message === null) use.isOngoing = false;
-      else if (!use.isOngoing && clock.now() - use.toldAtMs >= everyMs) {
+      else if (!use.isOngoing && clock.monotonic() - use.toldAtMs >= everyMs) {
         use.isOngoing = true;
-        use.toldAtMs = clock.now();
+        use.toldAtMs = clock.monotonic();
         emit({ pipeline, dataset, model, failure, message });
       }
     }

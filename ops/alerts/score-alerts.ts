@@ -8,7 +8,7 @@ export interface ScoreAlertOptions {
   readonly emit: (data: AlertData['score.alert']) => void;
   /** One alert a rule in so many ms; what comes in between is counted and told with the next one. */
   readonly everyMs?: number;
-  readonly clock?: Pick<Clock, 'now'>;
+  readonly clock?: Pick<Clock, 'monotonic'>;
 }
 
 const KEYS_MAX = 20;
@@ -33,7 +33,7 @@ export function scoreAlerts(options: ScoreAlertOptions): Observer {
       if (group.keys.length < KEYS_MAX) group.keys.push(event.key);
     }
     for (const [id, group] of groups) {
-      const nowMs = clock.now();
+      const nowMs = clock.monotonic();
       const last = told.get(id);
       if (last !== undefined && nowMs - last.atMs < everyMs) {
         last.withheld += group.count;

@@ -9,13 +9,15 @@ const payments = datasetOf('shop.public.payments');
 const settings: BreakerSettings = { quarantinedRatio: 0.2, overMs: 60_000, minRows: 100 };
 
 let nowMs = 0;
+/** What the wall clock was set to since. */
+let setBackMs = 0;
 let errors: PipelineError[] = [];
 let opened: BreakerOpened[] = [];
 let closed: BreakerOpened[] = [];
 let warned: BreakerOpened[] = [];
 
 beforeEach(() => {
-  nowMs = 1_000_000;
+  [nowMs, setBackMs] = [1_000_000, 0];
   [errors, opened, closed, warned] = [[], [], [], []];
 });
 
@@ -23,7 +25,7 @@ const breaker = (of: (name: string) => BreakerSettings | null = () => settings) 
   quarantineBreaker({
     pipeline: 'p',
     settings: of,
-    clock: { now: () => nowMs },
+    clock: { now: () => nowMs + setBackMs, monotonic: () => nowMs },
     onOpen: (error, found) => {
       errors.push(error);
       opened.push(found);
@@ -43,6 +45,16 @@ function batch(dataset: typeof orders, rows: number, bad: number, rule = 'total'
 }
 
 describe('the breaker', () => {
+  test('forgets what is past also where the clock is set back, and opens at the time that it is now', () => {
+    const { observe, open } = breaker();
+    observe(batch(orders, 400, 70));
+    setBackMs = -7_200_000;
+    observe(batch(orders, 100, 0));
+    nowMs += 61_000;
+    observe(batch(orders, 200, 50));
+    expect(open()).toMatchObject([{ rows: 200, quarantined: 50, openedAtMs: nowMs + setBackMs }]);
+  });
+
   test('opens at the share, and names the dataset and the rules that held most', () => {
     const { observe, open } = breaker();
     observe(batch(orders, 90, 9, 'total'));

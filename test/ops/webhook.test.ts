@@ -292,7 +292,7 @@ test('score alerts name the keys, come at most once in a while a rule, and count
   const orders = datasetOf('shop.public.orders');
   const told: { count: number; keys: readonly string[]; withheld: number }[] = [];
   let nowMs = 0;
-  const observe = scoreAlerts({ pipeline: 'p', emit: (alert) => told.push(alert), clock: { now: () => nowMs } });
+  const observe = scoreAlerts({ pipeline: 'p', emit: (alert) => told.push(alert), clock: { monotonic: () => nowMs } });
   const risky = (...keys: number[]) =>
     reportOf(
       keys.map((key) => eventOf(orders, key)),
@@ -313,7 +313,7 @@ test('score alerts name the keys, come at most once in a while a rule, and count
 test('a model that does not answer is told of once, and again only when it failed anew and a while later', () => {
   const told: string[] = [];
   let nowMs = 0;
-  const look = modelAlerts({ pipeline: 'p', emit: ({ message }) => told.push(message), clock: { now: () => nowMs } });
+  const look = modelAlerts({ pipeline: 'p', emit: ({ message }) => told.push(message), clock: { monotonic: () => nowMs } });
   const is = (problem: string | null, unavailable = 0, model = 'risk') =>
     look([{ model, dataset: 'a.b.c', failure: 'fail_open', problem, unavailable }]);
   for (const problem of [null, 'first', 'still', null, 'too soon', null]) is(problem);
