@@ -78,7 +78,7 @@ const postgresSourceSchema = {
     kind: { const: 'postgres', title: 'Kind', description: 'What kind of source you read: a PostgreSQL server with wal_level = logical.' },
     url: secret(
       'Url',
-      'How you reach it: postgres://user:password@host:port/database. Take it from the environment (${NAME}) or a file; it is never printed.',
+      'How you reach it: postgres://user:password@host:port/database. Of several hosts (host1:port,host2:port) you get the first that is no standby. Take it from the environment (${NAME}) or a file; it is never printed.',
     ),
     slot: {
       type: 'string',
@@ -149,6 +149,13 @@ const postgresSourceSchema = {
         ),
       },
       additionalProperties: false,
+    },
+    failover: {
+      type: 'boolean',
+      title: 'Failover',
+      description:
+        'Whether you let standbys of the source keep a copy of the slot, so that a pipeline goes on when one of them takes over: PostgreSQL 17 and newer, with sync_replication_slots on the standby. Nothing changes where there is none.',
+      default: true,
     },
     wal: {
       type: 'object',

@@ -6,6 +6,7 @@ import { declaredColumn } from '../cdc/kafka/declared.ts';
 import type { DatasetName, LaneId } from '../core/event.ts';
 import type { Problem } from '../core/problems.ts';
 import { checkEndpoints, type WebhookEndpoint } from '../ops/alerts/webhook.ts';
+import { splitHosts } from '../wire/postgres/ident.ts';
 import { nearest, readNode, show } from './config-read.ts';
 import {
   type AlertConfig,
@@ -405,13 +406,18 @@ function writtenTable(source: string, table: string, { schema, layouts }: Target
 }
 
 function isPostgresUrl(url: string): boolean {
-  return URL.canParse(url) && /^postgres(ql)?:$/.test(new URL(url).protocol) && new URL(url).hostname !== '';
+  return splitHosts(url).every(
+    (one) => URL.canParse(one) && /^postgres(ql)?:$/.test(new URL(one).protocol) && new URL(one).hostname !== '',
+  );
 }
 
 function serverOf(url: string): string {
-  if (!URL.canParse(url)) return url;
-  const { hostname, port, pathname } = new URL(url);
-  return `${hostname}:${port || '5432'}${pathname}`;
+  const servers = splitHosts(url).map((one) => {
+    if (!URL.canParse(one)) return one;
+    const { hostname, port, pathname } = new URL(one);
+    return `${hostname}:${port || '5432'}${pathname}`;
+  });
+  return servers.join(',');
 }
 
 function pathText(path: readonly (string | number)[]): string {

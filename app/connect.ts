@@ -35,6 +35,7 @@ export function sourceOptions(config: Config, pipeline: PipelineConfig, clock: C
     changes: source.changes,
     rowBytes: source.rowBytes,
     snapshot: source.snapshot,
+    failover: source.failover,
     walDiskBytes: source.wal.disk,
     batch: { rows: pipeline.batch.rows, bytes: pipeline.batch.bytes, ageMs: pipeline.batch.age },
     timing: { silenceMs: source.silence },

@@ -3,7 +3,7 @@
  * the tests and the benchmarks. Works as root (the server then runs as the OS user `postgres`, made when absent) and as a user.
  */
 import { type ChildProcess, execFileSync, spawn } from 'node:child_process';
-import { chownSync, cpSync, mkdtempSync, rmSync, statSync } from 'node:fs';
+import { chmodSync, chownSync, cpSync, mkdtempSync, rmSync, statSync } from 'node:fs';
 import { createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
@@ -38,19 +38,20 @@ export const EMBEDDED_PLATFORM = `${process.platform === 'win32' ? 'windows' : p
 /**
  * Makes a cluster and starts it. `settings` are server parameters ("wal_level": "logical"); the defaults are those of a small
  * test server with fsync on, so that a kill means what it does in production. `binaries` are those of the newest PostgreSQL if not given; the
- * temporary folder is made in `parent`.
+ * temporary folder is made in `parent`; `fill` puts a copy of another cluster into the data folder, instead of a new one.
  */
 export async function startEmbeddedPostgres(
   settings: Readonly<Record<string, string>> = {},
   binaries?: ServerBinaries,
   parent = tmpdir(),
+  fill?: (folder: string) => Promise<void>,
 ): Promise<EmbeddedServer> {
   const ids = serverUser();
   const found = binaries ?? (await newestBinaries());
   const root = mkdtempSync(join(parent, 'tidegate-pg-'));
   try {
     if (ids !== null) chownSync(root, ids.uid, ids.gid);
-    return await startIn(root, ids, ids === null ? found : reachable(found, root), settings);
+    return await startIn(root, ids, ids === null ? found : reachable(found, root), settings, fill);
   } catch (error) {
     rmSync(root, { recursive: true, force: true });
     throw error;
@@ -72,6 +73,7 @@ async function startIn(
   ids: ServerUser | null,
   { initdb, postgres }: ServerBinaries,
   settings: Readonly<Record<string, string>>,
+  fill?: (folder: string) => Promise<void>,
 ): Promise<EmbeddedServer> {
   const folder = join(root, 'data');
   const env = { PATH: process.env['PATH'] ?? '', LC_ALL: 'C.UTF-8', TZ: 'UTC' };
@@ -92,8 +94,14 @@ async function startIn(
   leaveWithProcess(leave);
 
   const options = ['-D', folder, '-U', 'postgres', '--auth=trust', '--no-sync', '--encoding=UTF8', '--locale=C.UTF-8'];
-  child = spawn(initdb, options, { ...identity, ...DETACHED, env, cwd: root, stdio: ['ignore', 'ignore', 'pipe'] });
-  await finished(child);
+  if (fill === undefined) {
+    child = spawn(initdb, options, { ...identity, ...DETACHED, env, cwd: root, stdio: ['ignore', 'ignore', 'pipe'] });
+    await finished(child);
+  } else {
+    await fill(folder);
+    chmodSync(folder, 0o700);
+    if (ids !== null) execFileSync('chown', ['-R', `${ids.uid}:${ids.gid}`, folder]);
+  }
   const port = await freePort();
   const parameters: Record<string, string> = {
     listen_addresses: '127.0.0.1',
@@ -130,7 +138,7 @@ async function startIn(
           if (line === '') continue;
           log.push(line);
           if (log.length > 400) log.splice(0, 200);
-          if (line.includes('database system is ready to accept connections')) resolve();
+          if (/database system is ready to accept (read-only )?connections/.test(line)) resolve();
         }
       });
     });

@@ -6,7 +6,7 @@
 import { Batch, type Origin, ROW_BYTES_RULE, Verdict } from '../../core/batch.ts';
 import type { Clock } from '../../core/clock.ts';
 import type { ChangeEvent, LaneId, Position } from '../../core/event.ts';
-import { type LanePlace, placeText, type SnapshotMark, withinText } from './lane-position.ts';
+import { type LanePlace, onTimeline, placeText, type SnapshotMark, withinText } from './lane-position.ts';
 import { asChangeEvent, type PgEvent } from './pg-event.ts';
 
 export interface BatchLimits {
@@ -36,6 +36,7 @@ export class BatchQueue {
   /** Place of the last commit among what was appended. */
   #lsn: string;
   #snapshot: SnapshotMark | null = null;
+  readonly #timeline: number;
   /** Of the transaction being appended: its commit LSN, its first event in `#events`, and the bytes before that. */
   #commit: string | null = null;
   #openFrom = 0;
@@ -57,6 +58,7 @@ export class BatchQueue {
     this.#clock = clock;
     this.#lsn = from.lsn;
     this.#snapshot = from.snapshot;
+    this.#timeline = from.timeline;
     this.#emitted = emitted ? this.#place() : null;
     this.#emittedAtMs = clock.monotonic();
   }
@@ -222,7 +224,8 @@ export class BatchQueue {
     this.#bytes = 0;
     this.#openFrom = 0;
     this.#openFromBytes = 0;
-    this.#close(events, withinText(this.#place(), this.#commit, eventsDone));
+    const place = placeText(this.#lsn, this.#snapshot);
+    this.#close(events, onTimeline(withinText(place, this.#commit, eventsDone), this.#timeline));
     this.#wake();
   }
 
@@ -268,6 +271,6 @@ export class BatchQueue {
   }
 
   #place(): Position {
-    return placeText(this.#lsn, this.#snapshot);
+    return onTimeline(placeText(this.#lsn, this.#snapshot), this.#timeline);
   }
 }

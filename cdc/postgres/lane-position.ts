@@ -6,8 +6,9 @@
  *     <end lsn>@<seq>.<progress>                  the first, while a snapshot is under way
  *     <end lsn>@<seq>.~<tables>                   the first, once it has ended: which tables the lane has
  *     …#<commit lsn>:<events>                     the second of both
+ *     …!<timeline>                                any of them, where the server's log is not on its first timeline
  *
- * LSNs are 16 hex digits, `seq` and `events` 8. `tables` are hashes of 8 characters each: a table that the config has left out for a while (and
+ * LSNs are 16 hex digits, `seq`, `events` and `timeline` 8. `tables` are hashes of 8 characters each: a table that the config has left out for a while (and
  * whose changes are lost to the lane) must not pass for one that it has. Commits arrive in the order of their end LSNs. Several places may share an end LSN (a chunk
  * larger than a batch); `seq` counts the steps of the snapshot, so that they sort. `#` and what follows only ever extends a place.
  */
@@ -41,6 +42,8 @@ export interface LanePlace {
   readonly snapshot: SnapshotMark | null;
   /** The transaction that is done in part: its commit LSN and how many of its events. */
   readonly within: { readonly commit: string; readonly events: number } | null;
+  /** Of the server's log: see timeline.ts. */
+  readonly timeline: number;
 }
 
 /** A snapshot's progress, ready to be written into positions. */
@@ -89,14 +92,22 @@ export function withinText(place: Position, commit: string, events: number): Pos
   return `${place}#${commit}:${hex8(events)}` as Position;
 }
 
+/** A position made by the two above, as one of a timeline. It is said last, so that positions sort as they do without. */
+export function onTimeline(position: Position, timeline: number): Position {
+  return timeline === 1 ? position : (`${position}!${hex8(timeline)}` as Position);
+}
+
 export function parsePlace(position: Position): LanePlace {
-  const match = /^([0-9a-f]{16})(?:@([0-9a-f]{8})\.(~?[A-Za-z0-9_-]*))?(?:#([0-9a-f]{16}):([0-9a-f]{8}))?$/.exec(position);
+  const match = /^([0-9a-f]{16})(?:@([0-9a-f]{8})\.(~?[A-Za-z0-9_-]*))?(?:#([0-9a-f]{16}):([0-9a-f]{8}))?(?:!([0-9a-f]{8}))?$/.exec(
+    position,
+  );
   if (match === null) throw new PipelineError('BUG', 'a position of a replication slot that no version of this source wrote');
-  const [, lsn = '', seq, progress = '', commit, events] = match;
+  const [, lsn = '', seq, progress = '', commit, events, timeline = '1'] = match;
   return {
     lsn,
     snapshot: seq === undefined ? null : parseMark(seq, progress),
     within: commit === undefined || events === undefined ? null : { commit, events: Number.parseInt(events, 16) },
+    timeline: Number.parseInt(timeline, 16),
   };
 }
 

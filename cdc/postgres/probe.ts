@@ -6,7 +6,7 @@ import type { PgConnection } from '../../wire/postgres/connection.ts';
 import { Datasets, readTable, SESSION, splitTable } from './catalog.ts';
 import { connectSource } from './connect.ts';
 import { sourceFailure } from './failures.ts';
-import { checkSlot, readPublication, readSlot } from './slot.ts';
+import { checkSlot, hasFailover, readPublication, readSlot } from './slot.ts';
 import type { PostgresSourceOptions } from './source.ts';
 
 export interface DescribedTable {
@@ -71,7 +71,7 @@ export async function probePostgresSource(options: PostgresSourceOptions): Promi
   try {
     const problems = [...(await probeServer(connection, path)), ...(await probeTables(connection, options, path))];
     problems.push(...(await probePublication(connection, options, path)), ...(await probeSlot(connection, options, path)));
-    problems.push(...(await probeRetention(connection, options, path)));
+    problems.push(...(await probeRetention(connection, options, path)), ...(await probeFailover(connection, options, path)));
     return problems;
   } catch (error) {
     return [problemOf(sourceFailure(error, 'reading the catalog', `probing ${options.name}`), path)];
@@ -219,6 +219,47 @@ async function probeRetention(connection: PgConnection, { walDiskBytes = null }:
       'Raise it to what the disk can spare.',
     );
   return [];
+}
+
+const ON_STANDBYS =
+  'on each standby sync_replication_slots = on, hot_standby_feedback = on, primary_slot_name, and a dbname in primary_conninfo';
+
+/** What is missing for the lane to go on when a standby takes over. Settings of the standbys show here only by what they do. */
+async function probeFailover(connection: PgConnection, { failover = true }: PostgresSourceOptions, path: string): Promise<Problem[]> {
+  if (!failover) return [];
+  const { rows } = await connection.query(
+    `select (select count(*) from pg_catalog.pg_stat_replication r
+              where not exists (select from pg_catalog.pg_replication_slots s where s.active_pid = r.pid))::text,
+            (select string_agg(slot_name, ', ') from pg_catalog.pg_replication_slots where slot_type = 'physical'),
+            (select string_agg(slot_name, ', ') from pg_catalog.pg_replication_slots
+              where slot_type = 'physical' and active and xmin is null and catalog_xmin is null),
+            pg_catalog.current_setting('synchronized_standby_slots', true)`,
+  );
+  const [withoutSlot = '0', standbys = null, withoutFeedback = null, waitedFor = null] = rows[0] ?? [];
+  if (withoutSlot === '0' && standbys === null) return [];
+  const warn = (message: string, fix: string): Problem => ({ severity: 'warning', path: `${path}.failover`, message, fix });
+  if (!hasFailover(connection))
+    return [
+      warn(
+        'Before PostgreSQL 17 standbys keep no copy of the slot.',
+        'When one of them takes over, run `tidegate recover`; set failover: false to hear no more of it.',
+      ),
+    ];
+  const problems: Problem[] = [];
+  if (withoutSlot !== '0')
+    problems.push(warn(`${withoutSlot} standbys follow without a slot of their own, and so keep no copy of ours.`, `Set ${ON_STANDBYS}.`));
+  if (withoutFeedback !== null)
+    problems.push(
+      warn(`hot_standby_feedback is off at the standby of ${withoutFeedback}: it keeps no copy of the slot.`, `Set ${ON_STANDBYS}.`),
+    );
+  if (standbys !== null && (waitedFor ?? '') === '')
+    problems.push(
+      warn(
+        'synchronized_standby_slots is empty: the lane may read what a standby that takes over has not got.',
+        `Name the slots of the standbys that may take over (of ${standbys}) in synchronized_standby_slots; ${ON_STANDBYS}.`,
+      ),
+    );
+  return problems;
 }
 
 const arrayLiteral = (texts: readonly string[]): string => `{${texts.map((text) => `"${text.replaceAll(/["\\]/g, '\\$&')}"`).join(',')}}`;

@@ -9,9 +9,10 @@ import type { PgConnection } from '../../wire/postgres/connection.ts';
 import { SESSION, splitTable } from './catalog.ts';
 import { closeSoon, connectSource } from './connect.ts';
 import { sourceFailure } from './failures.ts';
-import { type LanePlace, parsePlace, placeText } from './lane-position.ts';
+import { onTimeline, parsePlace, placeText } from './lane-position.ts';
 import { checkSlot, createPublication, createSlot, dropSlot, readPublication, readSlot } from './slot.ts';
 import type { PostgresSourceOptions } from './source.ts';
+import { forkBefore, timelineOf } from './timeline.ts';
 
 export interface RecoveredPlace {
   /** Why the lane could not go on from where it stood. */
@@ -41,15 +42,21 @@ export async function recoverPlace(
   try {
     const database = (await connection.query('select pg_catalog.current_database()')).rows[0]?.[0] ?? '';
     const state = await readSlot(connection, slot);
-    const lost = lossOf(() => checkSlot(state, slot, from.lsn, database)) ?? (await forkOf(connection, from)) ?? halted;
+    const timeline = await timelineOf(connection);
+    const walsender = () => connectSource(name, url, true, SESSION);
+    const lost =
+      lossOf(() => checkSlot(state, slot, from.lsn, database)) ??
+      (await forkBefore(from, timeline, walsender)) ??
+      ((await endOfLog(connection)) < from.lsn ? "the lane's checkpoint is beyond the end of the server's log" : null) ??
+      halted;
     if (lost === null) return null;
     await havePublication(connection, options);
     await fillLog(connection, from.lsn);
     // The slot was moved on, by others or by an earlier attempt: it has all that comes after its place.
     const serves = state !== null && state.walStatus !== 'lost' && state.confirmed > from.lsn;
     if (state !== null && !serves) await dropSlot(connection, slot);
-    const lsn = serves ? state.confirmed : await createSlot(connection, slot);
-    return { why: lost, position: placeText(lsn, from.snapshot), isNewSlot: !serves };
+    const lsn = serves ? state.confirmed : await createSlot(connection, slot, options.failover ?? true);
+    return { why: lost, position: onTimeline(placeText(lsn, from.snapshot), timeline), isNewSlot: !serves };
   } catch (error) {
     throw sourceFailure(error, 'creating the slot', `recovering the slot ${slot}`);
   } finally {
@@ -65,10 +72,6 @@ function lossOf(check: () => void): string | null {
     if (error instanceof PipelineError && error.code === 'SOURCE_POSITION_LOST') return error.message;
     throw error;
   }
-}
-
-async function forkOf(connection: PgConnection, from: LanePlace): Promise<string | null> {
-  return (await endOfLog(connection)) < from.lsn ? "the lane's checkpoint is beyond the end of the server's log" : null;
 }
 
 /** Before the slot: the log is decoded with the catalog of its time. */

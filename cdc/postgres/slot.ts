@@ -12,6 +12,8 @@ export interface SlotState {
   readonly active: boolean;
   /** Whether it sends transactions when they are prepared, rather than when they are committed. */
   readonly twoPhase: boolean;
+  /** Whether standbys keep a copy of it, which serves once one is promoted; null before PostgreSQL 17. */
+  readonly failover: boolean | null;
   /** `lost`: the server has removed log that the slot needs. */
   readonly walStatus: string | null;
   /** 16 hex digits; '' where there is none. */
@@ -20,24 +22,39 @@ export interface SlotState {
 
 export async function readSlot(connection: PgConnection, slot: string): Promise<SlotState | null> {
   const found = await connection.query(
-    `select plugin, database, active, two_phase, wal_status, coalesce(confirmed_flush_lsn, restart_lsn)
-       from pg_catalog.pg_replication_slots where slot_name = $1`,
+    `select plugin, database, active, two_phase, wal_status, coalesce(confirmed_flush_lsn, restart_lsn), pg_catalog.to_jsonb(s) ->> 'failover'
+       from pg_catalog.pg_replication_slots s where slot_name = $1`,
     [slot],
   );
   const row = found.rows[0];
   if (row === undefined) return null;
-  const [plugin = null, database = null, active, twoPhase, walStatus = null, confirmed] = row;
+  const [plugin = null, database = null, active, twoPhase, walStatus = null, confirmed, failover] = row;
   const place = typeof confirmed === 'string' ? fromLsn(confirmed) : '';
-  return { plugin, database, active: active === 't', twoPhase: twoPhase === 't', walStatus, confirmed: place };
+  const isFailover = typeof failover === 'string' ? failover === 'true' : null;
+  return { plugin, database, active: active === 't', twoPhase: twoPhase === 't', failover: isFailover, walStatus, confirmed: place };
 }
 
 /** Makes the slot. Returns the place (16 hex digits) from which it has every commit. Waits for transactions that are under way. */
-export async function createSlot(connection: PgConnection, slot: string): Promise<string> {
+export async function createSlot(connection: PgConnection, slot: string, failover: boolean): Promise<string> {
   try {
-    const made = await connection.query(`select lsn from pg_catalog.pg_create_logical_replication_slot($1, 'pgoutput')`, [slot]);
+    const more = failover && hasFailover(connection) ? ', false, false, true' : '';
+    const made = await connection.query(`select lsn from pg_catalog.pg_create_logical_replication_slot($1, 'pgoutput'${more})`, [slot]);
     return fromLsn(made.rows[0]?.[0] ?? '');
   } catch (error) {
     throw sourceFailure(error, 'creating the slot', `creating the replication slot ${slot}`);
+  }
+}
+
+/** Whether the server's standbys can keep copies of slots. */
+export const hasFailover = (connection: PgConnection): boolean =>
+  Number.parseInt(connection.parameters.get('server_version') ?? '0', 10) >= 17;
+
+/** Has standbys keep a copy of a slot that nobody reads, or no more. `replication` is a walsender: only that can. */
+export async function alterFailover(replication: PgConnection, slot: string, failover: boolean): Promise<void> {
+  try {
+    await replication.script(`ALTER_REPLICATION_SLOT ${quoteIdent(slot)} ( FAILOVER ${failover ? 'true' : 'false'} )`);
+  } catch (error) {
+    throw sourceFailure(error, 'streaming', `changing the replication slot ${slot}`);
   }
 }
 

@@ -21,9 +21,19 @@ import {
   tableCount,
   type TableProgress,
 } from './lane-position.ts';
-import { addToPublication, checkSlot, createPublication, createSlot, dropSlotAndPublication, readPublication, readSlot } from './slot.ts';
+import {
+  addToPublication,
+  alterFailover,
+  checkSlot,
+  createPublication,
+  createSlot,
+  dropSlotAndPublication,
+  readPublication,
+  readSlot,
+} from './slot.ts';
 import { SnapshotReader } from './snapshot.ts';
 import { SlotStream, type StreamTiming } from './stream.ts';
+import { forkBefore, timelineOf } from './timeline.ts';
 
 export interface PostgresSourceOptions {
   /** The source's name in the config: first part of its datasets' names. */
@@ -47,6 +57,8 @@ export interface PostgresSourceOptions {
     readonly rereadRows?: number;
   };
   readonly batch: { readonly rows: number; readonly bytes: number; readonly ageMs: number };
+  /** Whether standbys keep a copy of the slot (PostgreSQL 17 and newer); left out, they do. */
+  readonly failover?: boolean;
   /** How large the disk of the server's log is, where that is known. */
   readonly walDiskBytes?: number | null;
   readonly clock?: Clock;
@@ -167,6 +179,7 @@ class SlotSource implements PostgresSource {
     if (prepared.added.length > 0) await addToPublication(catalog, publication, prepared.added);
 
     const replication = await connect(true);
+    await this.#matchFailover(catalog, replication);
     const timing = { ...TIMING, ...this.#options.timing };
     const readers: SnapshotReader[] = [];
     const rowBytesMax = this.#options.rowBytes ?? ROW_BYTES;
@@ -336,6 +349,7 @@ class SlotSource implements PostgresSource {
   async #prepare(catalog: PgConnection, from: LanePlace | null, signal: AbortSignal): Promise<Prepared> {
     const { publication, snapshot } = this.#options;
     const statusMsMax = await this.#checkServer(catalog, from);
+    const timeline = await this.#checkHistory(catalog, from, signal);
     const gone = new Set<string>();
     for (const table of this.#tables) {
       const found = await readTable(catalog, table, null);
@@ -375,7 +389,7 @@ class SlotSource implements PostgresSource {
       const lsn = state?.confirmed ?? (await this.#createSlot(catalog));
       const mark = snapshot.mode === 'initial' ? snapshotMark(1, this.#tables.map(notBegun)) : null;
       return {
-        place: { lsn, snapshot: mark, within: null },
+        place: { lsn, snapshot: mark, within: null, timeline },
         mark: null,
         added: [],
         isNewSlot: state === null,
@@ -386,8 +400,15 @@ class SlotSource implements PostgresSource {
     const mark = this.#joining(from.snapshot, published, gone);
     // A place inside a transaction must stay one: what joins waits until the lane is out of it.
     if (from.within !== null)
-      return { place: from, mark: null, added: [], isNewSlot: false, isWaitedFor: mark !== null || missing.length > 0, statusMsMax };
-    return { place: from, mark, added: missing, isNewSlot: false, isWaitedFor: false, statusMsMax };
+      return {
+        place: { ...from, timeline },
+        mark: null,
+        added: [],
+        isNewSlot: false,
+        isWaitedFor: mark !== null || missing.length > 0,
+        statusMsMax,
+      };
+    return { place: { ...from, timeline }, mark, added: missing, isNewSlot: false, isWaitedFor: false, statusMsMax };
   }
 
   /**
@@ -413,7 +434,7 @@ class SlotSource implements PostgresSource {
 
   async #createSlot(catalog: PgConnection): Promise<string> {
     this.#state = 'waiting';
-    const lsn = await createSlot(catalog, this.#options.slot);
+    const lsn = await createSlot(catalog, this.#options.slot, this.#options.failover ?? true);
     this.#state = 'connecting';
     return lsn;
   }
@@ -435,6 +456,20 @@ class SlotSource implements PostgresSource {
       );
     }
     return Number(timeoutMs ?? 0) === 0 ? Number.POSITIVE_INFINITY : Number(timeoutMs) / 4;
+  }
+
+  /** Answers the server's timeline, where that has all that the lane has read. */
+  async #checkHistory(catalog: PgConnection, from: LanePlace | null, signal: AbortSignal): Promise<number> {
+    const timeline = await timelineOf(catalog);
+    const fork = from === null ? null : await forkBefore(from, timeline, () => this.#connect(true, SESSION, signal));
+    if (fork !== null) throw new PipelineError('SOURCE_POSITION_LOST', `reading ${this.name}: ${fork}`);
+    return timeline;
+  }
+
+  async #matchFailover(catalog: PgConnection, replication: PgConnection): Promise<void> {
+    const { slot, failover = true } = this.#options;
+    const state = await readSlot(catalog, slot);
+    if (state !== null && state.failover !== null && state.failover !== failover) await alterFailover(replication, slot, failover);
   }
 
   /** A slot stays active for a moment after its reader is gone: give it two seconds. */

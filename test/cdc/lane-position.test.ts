@@ -5,6 +5,7 @@ import { fromLsnNumber } from '../../core/position.ts';
 import {
   nextStep,
   parsePlace,
+  onTimeline,
   placeText,
   progressOf,
   snapshotMark,
@@ -33,6 +34,7 @@ test.each([1, 2, 3, 4, 5])('each place of a lane sorts behind the one before, an
   let mark: SnapshotMark | null = null;
   let events = 0;
   let before = '' as Position;
+  let timeline = 1;
   for (let step = 0; step < 500; step++) {
     const dice = random.next();
     let position: Position;
@@ -48,6 +50,9 @@ test.each([1, 2, 3, 4, 5])('each place of a lane sorts behind the one before, an
       position = placeText(fromLsnNumber(lsn), mark);
       events = 0;
     }
+    // A standby takes over now and then.
+    if (random.chance(0.02)) timeline++;
+    position = onTimeline(position, timeline);
     expect(position > before, `${position} behind ${before}`).toBe(true);
     before = position;
     const place = parsePlace(position);
@@ -55,6 +60,7 @@ test.each([1, 2, 3, 4, 5])('each place of a lane sorts behind the one before, an
       lsn: fromLsnNumber(lsn),
       snapshot: mark,
       within: events === 0 ? null : { commit: fromLsnNumber(lsn + 5n), events },
+      timeline,
     });
   }
 });

@@ -8,7 +8,7 @@
  */
 import type { Socket } from 'node:net';
 import { fieldsOf, PgConnectionError, PgError } from './errors.ts';
-import { parsePgUrl, type PgAddress } from './ident.ts';
+import { parsePgServers, type PgAddress } from './ident.ts';
 import { Login } from './login.ts';
 import { Format, FrontendWriter } from './messages.ts';
 import { openSocket, where, withDeadline } from './socket.ts';
@@ -16,7 +16,10 @@ import { openSocket, where, withDeadline } from './socket.ts';
 export { PgConnectionError, PgError } from './errors.ts';
 
 export interface PgOptions {
-  /** `postgres://user:password@host:port/database?sslmode=disable|prefer|require|verify-full`. */
+  /**
+   * `postgres://user:password@host:port/database?sslmode=disable|prefer|require|verify-full`. Several hosts (`host1:port,host2:port`) are tried in turn
+   * until one answers that is no standby; see `parsePgServers`.
+   */
   readonly url: string;
   readonly applicationName?: string;
   /** `database` opens a walsender for logical replication. */
@@ -94,6 +97,8 @@ const READ_SMALL = 2048;
 const READ_FULL = 65_536;
 /** From this size on a payload is gathered in a buffer of its own, and not in pieces that are joined in the end. */
 const GATHERED_MIN = 1 << 20;
+/** A server that starts, stops or is full: another may do. */
+const AWAY = /^(57P0[123]|53)/;
 /** What a COPY may be ahead of its reader. */
 const COPY_GATHERED_MAX = 4 << 20;
 /** How long a server may take to answer a goodbye. */
@@ -165,7 +170,26 @@ export class PgConnection implements AsyncDisposable {
 
   /** Throws PgError where the server refuses the login, PgConnectionError where there is no server or `signal` aborts. */
   static async connect(options: PgOptions, signal?: AbortSignal): Promise<PgConnection> {
-    const address = parsePgUrl(options.url);
+    const { addresses, session } = parsePgServers(options.url);
+    const failures: Error[] = [];
+    for (const address of addresses) {
+      try {
+        const connection = await PgConnection.#connectTo(address, options, signal);
+        if (session === 'any' || connection.parameters.get('in_hot_standby') !== 'on') return connection;
+        connection.destroy();
+        failures.push(new PgConnectionError(`${where(address)} is a standby`));
+      } catch (error) {
+        const isElsewhere = error instanceof PgConnectionError || (error instanceof PgError && AWAY.test(error.code));
+        if (addresses.length === 1 || !isElsewhere || signal?.aborted === true) throw error;
+        failures.push(error);
+      }
+    }
+    const [first] = failures;
+    if (failures.length === 1 && first !== undefined) throw first;
+    throw new PgConnectionError(failures.map(({ message }) => message).join('; '), { cause: failures.at(-1) });
+  }
+
+  static #connectTo(address: PgAddress, options: PgOptions, signal: AbortSignal | undefined): Promise<PgConnection> {
     return withDeadline(address, options.connectTimeoutMs ?? 10_000, signal, async (ending) => {
       const connection = new PgConnection(await openSocket(address, ending), address);
       const giveUp = (): void => connection.destroy(ending.reason as Error); // A PgConnectionError: see withDeadline.

@@ -29,6 +29,34 @@ export interface PgAddress {
   readonly sslrootcert: string | null;
 }
 
+/** Servers to be tried in turn. */
+export interface PgServers {
+  readonly addresses: readonly PgAddress[];
+  /** Whether a standby will do. */
+  readonly session: 'any' | 'primary';
+}
+
+/**
+ * Reads a url of one host or several: `postgres://user:password@host1:port,host2:port/database?target_session_attrs=…`. Of several the first that
+ * is no standby is meant, unless the url says `any`. Throws as `parsePgUrl` does.
+ */
+export function parsePgServers(url: string): PgServers {
+  const urls = splitHosts(url);
+  const addresses = urls.map(parsePgUrl);
+  const attrs = new URL(urls[0] ?? url).searchParams.get('target_session_attrs');
+  const known: Record<string, PgServers['session']> = { any: 'any', primary: 'primary', 'read-write': 'primary' };
+  const session = attrs === null ? (addresses.length > 1 ? 'primary' : 'any') : known[attrs];
+  if (session === undefined)
+    throw new TypeError(`target_session_attrs must be one of ${Object.keys(known).join(', ')}, not ${attrs ?? ''}`);
+  return { addresses, session };
+}
+
+/** A url of several hosts as one url for each. */
+export function splitHosts(url: string): string[] {
+  const [, before = '', hosts = '', after = ''] = /^([a-z]+:\/\/(?:[^/?#]*@)?)([^/?#]*)(.*)$/s.exec(url) ?? [];
+  return hosts.includes(',') ? hosts.split(',').map((host) => `${before}${host}${after}`) : [url];
+}
+
 /** Reads `postgres://user:password@host:port/database?sslmode=…`. Throws a TypeError that never repeats the url, since it holds a password. */
 export function parsePgUrl(url: string): PgAddress {
   let parsed: URL;

@@ -1,0 +1,40 @@
+/**
+ * Which of a server's histories a lane has read. A standby that is promoted begins a new timeline where its log ends; what the old primary wrote beyond is in
+ * no log any more, though a lane may have it. Such a lane must not go on as if nothing had been there.
+ */
+import { fromLsn } from '../../core/position.ts';
+import type { PgConnection } from '../../wire/postgres/connection.ts';
+import type { LanePlace } from './lane-position.ts';
+
+/** The timeline that the server writes. */
+export async function timelineOf(connection: PgConnection): Promise<number> {
+  const found = await connection.query(
+    `select case when pg_catalog.pg_is_in_recovery() then null else pg_catalog.pg_walfile_name(pg_catalog.pg_current_wal_lsn()) end`,
+  );
+  return Number.parseInt(found.rows[0]?.[0]?.slice(0, 8) ?? '1', 16);
+}
+
+/**
+ * Why the server does not have the log up to a lane's place; null where it has. `connect` opens a walsender, which alone can be asked for the history of a
+ * timeline.
+ */
+export async function forkBefore(place: LanePlace, timeline: number, connect: () => Promise<PgConnection>): Promise<string | null> {
+  if (timeline === place.timeline) return null;
+  await using walsender = await connect();
+  const [history] = timeline === 1 ? [] : await walsender.script(`TIMELINE_HISTORY ${timeline}`);
+  const end = endOf(place.timeline, history?.rows[0]?.[1] ?? '');
+  // A transaction that is done in part has to be there to its end.
+  const wanted = place.within?.commit ?? place.lsn;
+  if (end !== null && wanted <= end) return null;
+  const what = `the lane has read timeline ${place.timeline} of the server, which is at timeline ${timeline} now`;
+  return end === null ? `${what}, and does not come from there` : `${what}: a standby took over that lacks what was committed last`;
+}
+
+/** Where a history (lines of timeline, place, reason) leaves a timeline: 16 hex digits; null where it was never on it. */
+function endOf(timeline: number, history: string): string | null {
+  for (const line of history.split('\n')) {
+    const match = /^\s*(\d+)\s+([0-9A-Fa-f]+\/[0-9A-Fa-f]+)/.exec(line);
+    if (match !== null && Number(match[1]) === timeline) return fromLsn(match[2] ?? '');
+  }
+  return null;
+}

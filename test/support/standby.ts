@@ -1,0 +1,37 @@
+/** A standby of an embedded server, which copies its failover slots when `syncSlots` says so: from a copy of its data folder, for there is no pg_basebackup among the embedded programs. */
+import { cpSync, mkdirSync, writeFileSync } from 'node:fs';
+import { join, relative } from 'node:path';
+import { type EmbeddedServer, startEmbeddedPostgres } from '../../examples/embedded-postgres.ts';
+import { PgConnection } from '../../wire/postgres/connection.ts';
+
+/** The physical slot at the primary. */
+export const STANDBY_SLOT = 'standby';
+/** What a standby makes of its own, or gets from the primary. */
+const LEFT_OUT = /^(postmaster\.(pid|opts)|pg_wal\/.+|pg_replslot\/.+|.*pgsql_tmp.*)$/;
+
+export async function startStandby(primary: EmbeddedServer, settings: Readonly<Record<string, string>> = {}): Promise<EmbeddedServer> {
+  await using sql = await PgConnection.connect({ url: primary.url() });
+  await sql.query('select pg_create_physical_replication_slot($1, true)', [STANDBY_SLOT]);
+  const following = {
+    primary_conninfo: `host=127.0.0.1 port=${primary.port} user=postgres dbname=postgres`,
+    primary_slot_name: STANDBY_SLOT,
+    hot_standby_feedback: 'on',
+    wal_receiver_status_interval: '1s',
+    wal_retrieve_retry_interval: '200ms',
+  };
+  return await startEmbeddedPostgres({ ...following, ...settings }, undefined, undefined, async (folder) => {
+    await sql.query("select pg_backup_start('standby', true)");
+    cpSync(primary.folder, folder, { recursive: true, filter: (path) => !LEFT_OUT.test(relative(primary.folder, path)) });
+    const label = (await sql.query('select labelfile from pg_backup_stop(false)')).rows[0]?.[0] ?? '';
+    writeFileSync(join(folder, 'backup_label'), label);
+    writeFileSync(join(folder, 'standby.signal'), '');
+    for (const part of ['pg_wal/archive_status', 'pg_wal/summaries']) mkdirSync(join(folder, part), { recursive: true });
+  });
+}
+
+/** What `sync_replication_slots` has a standby do by itself, but only every half a minute where it was quiet. False while the primary's slots cannot be had yet. */
+export async function syncSlots(standby: EmbeddedServer): Promise<boolean> {
+  await using sql = await PgConnection.connect({ url: standby.url() });
+  await sql.query('select pg_sync_replication_slots()');
+  return (await sql.query('select 1 from pg_replication_slots where synced and not temporary')).rows.length > 0;
+}

@@ -1,0 +1,30 @@
+/** Urls that name several servers. */
+import { expect, test } from 'vitest';
+import { parsePgServers } from '../../wire/postgres/ident.ts';
+
+const shown = (url: string) => {
+  const { addresses, session } = parsePgServers(url);
+  return [addresses.map(({ host, port, user, password, database }) => `${user}:${password}@${host}:${port}/${database}`), session];
+};
+
+test('every host of a url is an address of its own, with everything else the same', () => {
+  expect(shown('postgres://u:p@one/shop')).toEqual([['u:p@one:5432/shop'], 'any']);
+  expect(shown('postgres://u:p%2Cq@one:1,[::1]:2,three/shop?sslmode=require')).toEqual([
+    ['u:p,q@one:1/shop', 'u:p,q@::1:2/shop', 'u:p,q@three:5432/shop'],
+    'primary',
+  ]);
+  expect(shown('postgresql://one,two/shop?target_session_attrs=any')[1]).toBe('any');
+  expect(shown('postgres://u,v:a,b@one:1/shop')).toEqual([['u,v:a,b@one:1/shop'], 'any']);
+  expect(shown('postgres://one/shop?target_session_attrs=read-write')[1]).toBe('primary');
+});
+
+test('what is none is refused without a word of it', () => {
+  for (const url of [
+    'postgres://u:secret@one:1,two:x/shop',
+    'postgres://u:secret@one,two/shop?target_session_attrs=standby',
+    'mysql://u:secret@one,two/x',
+  ])
+    expect(() => parsePgServers(url)).toThrow(
+      expect.objectContaining({ name: 'TypeError', message: expect.not.stringContaining('secret') as unknown }),
+    );
+});
