@@ -4,7 +4,7 @@ import { type EmbeddedServer, freePort, startEmbeddedPostgres } from '../../exam
 import { PgConnection } from '../../wire/postgres/connection.ts';
 import { createDatabase } from '../support/databases.ts';
 import { eventually } from '../support/eventually.ts';
-import { STANDBY_SLOT, startStandby } from '../support/standby.ts';
+import { STANDBY_SLOT, startStandby, syncSlots } from '../support/standby.ts';
 import { cli } from './cli.ts';
 import { ask, configFolder, startService } from './services.ts';
 
@@ -49,9 +49,7 @@ async function pair(settings: Readonly<Record<string, string>>): Promise<Pair> {
   await eventually(
     async () => {
       await run(primary, 'update orders set seq = nextval($$changes$$) where id = 1; select pg_log_standby_snapshot()');
-      return (
-        (await value(standby, `select count(*) from pg_replication_slots where slot_name = 'failing' and synced and not temporary`)) === '1'
-      );
+      return syncSlots(standby);
     },
     `the standby has a copy of the slot: ${standby.log.slice(-5).join('\n')}`,
     30_000,

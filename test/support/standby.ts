@@ -1,4 +1,4 @@
-/** A standby of an embedded server, which copies its failover slots when `syncSlots` says so: from a copy of its data folder, for there is no pg_basebackup among the embedded programs. */
+/** A standby of an embedded server that copies its failover slots: from a copy of its data folder, for there is no pg_basebackup among the embedded programs. */
 import { cpSync, mkdirSync, writeFileSync } from 'node:fs';
 import { join, relative } from 'node:path';
 import { type EmbeddedServer, startEmbeddedPostgres } from '../../examples/embedded-postgres.ts';
@@ -16,6 +16,7 @@ export async function startStandby(primary: EmbeddedServer, settings: Readonly<R
     primary_conninfo: `host=127.0.0.1 port=${primary.port} user=postgres dbname=postgres`,
     primary_slot_name: STANDBY_SLOT,
     hot_standby_feedback: 'on',
+    sync_replication_slots: 'on',
     wal_receiver_status_interval: '1s',
     wal_retrieve_retry_interval: '200ms',
   };
@@ -29,9 +30,9 @@ export async function startStandby(primary: EmbeddedServer, settings: Readonly<R
   });
 }
 
-/** What `sync_replication_slots` has a standby do by itself, but only every half a minute where it was quiet. False while the primary's slots cannot be had yet. */
+/** Whether the standby has a copy of a slot that would serve. It looks only every half a minute where it was quiet, unless it is woken. */
 export async function syncSlots(standby: EmbeddedServer): Promise<boolean> {
   await using sql = await PgConnection.connect({ url: standby.url() });
-  await sql.query('select pg_sync_replication_slots()');
+  await sql.query('select pg_reload_conf()');
   return (await sql.query('select 1 from pg_replication_slots where synced and not temporary')).rows.length > 0;
 }
