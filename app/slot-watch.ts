@@ -107,8 +107,8 @@ export class SlotWatch {
   async once(signal: AbortSignal): Promise<void> {
     const { clock, name: pipeline, onRisk, onSafe } = this.#parts;
     const seen = await this.#look.look(signal);
-    const atMs = clock.now();
-    this.#risk = seen === null ? null : { ...this.#forecast.see({ atMs, ...seen }), atMs };
+    const atMs = clock.monotonic();
+    this.#risk = seen === null ? null : { ...this.#forecast.see({ atMs, ...seen }), atMs: clock.now() };
     if (this.#risk === null) return;
     const news = this.#teller.tell(this.#risk, atMs);
     const { level, retainedBytes, bytesPerSecond, fullInMs } = this.#risk;
