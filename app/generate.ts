@@ -1,10 +1,11 @@
-/** Writes what is made from the schemas and tables: schema/*.json, docs/config.md and docs/errors.md. `npm run generate`; a test fails where they differ. */
+/** Writes what is made from the schemas and tables: schema/*.json, docs/config.md, docs/errors.md and docs/expectations.md. `npm run generate`; a test fails where they differ. */
 import { mkdirSync, writeFileSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
 import { mappingSchema } from '../inference/mapping-schema.ts';
 import { contractSchema } from '../quality/contract.ts';
 import { configSchema, publishedConfigSchema } from './config-schema.ts';
 import { errorsPage } from './errors-page.ts';
+import { expectationsPage } from './expectations-page.ts';
 import type { SchemaNode } from './schema-type.ts';
 
 /** The generated files by their path in the repository. */
@@ -15,6 +16,7 @@ export function generatedFiles(): ReadonlyMap<string, string> {
     ['schema/feature-mapping.v1.schema.json', `${JSON.stringify(mappingSchema, null, 2)}\n`],
     ['docs/config.md', configPage()],
     ['docs/errors.md', errorsPage()],
+    ['docs/expectations.md', expectationsPage()],
   ]);
 }
 

@@ -2,6 +2,7 @@
 import type { ColumnType, Operation } from '../core/event.ts';
 import type { Severity } from '../core/batch.ts';
 import { EXPECTATIONS } from './expectations/registry.ts';
+import { WORDS } from './gx/registry.ts';
 import type { FromSchema, SchemaNode } from './schema-type.ts';
 
 export const COLUMN_TYPES = [
@@ -112,10 +113,19 @@ export type CheckItem = Modifiers & {
 
 function expectationSchemas(on: 'column' | 'row'): Record<string, SchemaNode> {
   const chosen = [...EXPECTATIONS.values()].filter((expectation) => on === 'row' || expectation.on !== 'row');
-  return Object.fromEntries(chosen.map(({ name, schema }) => [name, schema]));
+  return { ...Object.fromEntries(chosen.map(({ name, schema }) => [name, schema])), ...wordSchemas(on) };
 }
 
-const bareNames = [...EXPECTATIONS.values()].filter(({ bare }) => bare).map(({ name }) => name);
+/** Checks over a file or a window. Where they cannot be judged yet, the reader says so before this schema is asked. */
+function wordSchemas(on: 'column' | 'row'): Record<string, SchemaNode> {
+  const chosen = [...WORDS.values()].filter(({ word }) => on === 'row' || word.on === 'column');
+  return Object.fromEntries(chosen.map(({ word }) => [word.name, word.schema]));
+}
+
+const bareNames = [
+  ...[...EXPECTATIONS.values()].filter(({ bare }) => bare).map(({ name }) => name),
+  ...[...WORDS.values()].filter(({ word }) => word.bare === true).map(({ word }) => word.name),
+];
 
 const columnItem: SchemaNode = {
   title: 'Check of a column',

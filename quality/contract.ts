@@ -12,6 +12,9 @@ import { type CheckItem, contractSchema, DRIFT_KINDS, MODIFIERS, type RuleFile }
 import type { Expectation, Nulls } from './expectation.ts';
 import { EXPECTATIONS } from './expectations/registry.ts';
 import { GREAT_EXPECTATIONS, translateExpectation } from './great-expectations.ts';
+import type { Word } from './gx/expectation.ts';
+import { CATALOGUE, LEFT_OUT, WORDS } from './gx/registry.ts';
+import { problemOf } from './gx/suite.ts';
 import { LATER_CHECKS, LATER_MODIFIERS, LATER_PATHS } from './later.ts';
 import { lintCheck } from './lint.ts';
 import { isObject, type Keys, RuleText } from './rule-text.ts';
@@ -36,9 +39,24 @@ export interface Check {
   readonly message: string | null;
   readonly allowValues: boolean;
   readonly noBefore: 'skip' | 'fail';
+  /** The share of rows that has to pass: below 1 over a file alone. */
+  readonly mostly: number;
   /** Where the check stands in the file, and where its parameters do. */
   readonly keys: Keys;
   readonly parameterKeys: Keys;
+}
+
+/** A check that is judged over all rows of a file: by a word of its own, or by a name and kwargs of Great Expectations. */
+export interface FileCheck {
+  readonly id: string;
+  /** The word, or the name. */
+  readonly type: string;
+  readonly level: Word['level'];
+  readonly column: string | null;
+  readonly expectation: string;
+  readonly kwargs: Readonly<Record<string, unknown>>;
+  readonly where: string | null;
+  readonly keys: Keys;
 }
 
 /** When too much of a dataset is quarantined: for ops' breaker. */
@@ -64,6 +82,8 @@ export interface Contract {
   /** What happens when the table changes. In shadow mode, and where the file says nothing of schemas, every change is accepted. */
   readonly evolution: Evolution;
   readonly checks: readonly Check[];
+  /** Empty on a stream. */
+  readonly fileChecks: readonly FileCheck[];
   readonly breaker: BreakerRule | null;
   /** What is odd in the file and does not keep it from being used. */
   readonly warnings: readonly Problem[];
@@ -75,12 +95,15 @@ export interface Contract {
 
 export type ParsedContract = { readonly contract: Contract } | { readonly problems: readonly [Problem, ...Problem[]] };
 
+/** What a rule file is read for: a live stream, or the rows of a file, which are all there. */
+export type Use = 'stream' | 'file';
+
 /** Reads a rule file. `file` is its path: for the problems, and to find the files it names. Warnings come with the contract, or among the problems. */
-export function parseContract(text: string, file: string): ParsedContract {
+export function parseContract(text: string, file: string, use: Use = 'stream'): ParsedContract {
   const rules = new RuleText(text, file);
   const digest = createHash('sha256').update(text).digest('hex');
   if (rules.value !== null || rules.problems.length === 0) {
-    const contract = new Reader(rules, digest).read();
+    const contract = new Reader(rules, digest, use).read();
     if (contract !== null) return { contract };
   }
   const [first, ...more] = inFileOrder(rules.problems);
@@ -109,11 +132,14 @@ const DEFAULT_OPERATIONS: readonly Operation[] = ['insert', 'update', 'read'];
 class Reader {
   readonly #rules: RuleText;
   readonly #digest: string;
+  readonly #use: Use;
   readonly #schemaFiles = new Map<string, unknown>();
+  readonly #fileChecks: FileCheck[] = [];
 
-  constructor(rules: RuleText, digest: string) {
+  constructor(rules: RuleText, digest: string, use: Use) {
     this.#rules = rules;
     this.#digest = digest;
+    this.#use = use;
   }
 
   read(): Contract | null {
@@ -144,6 +170,7 @@ class Reader {
       schema: expectedSchema(file),
       evolution: evolutionOf(file),
       checks,
+      fileChecks: this.#fileChecks,
       breaker: breakerRule(file),
       warnings: inFileOrder(rules.problems),
       place: (keys) => rules.place(keys),
@@ -188,7 +215,7 @@ class Reader {
   }
 
   #itemWithoutLater(item: unknown, keys: Keys): unknown {
-    const later = typeof item === 'string' ? LATER_CHECKS.get(item) : undefined;
+    const later = typeof item === 'string' && !this.#isOfFiles(item) ? LATER_CHECKS.get(item) : undefined;
     if (later !== undefined) {
       this.#rules.refuse(keys, later.message, later.fix);
       return { description: LATER_MARK };
@@ -197,7 +224,9 @@ class Reader {
     const kept: [string, unknown][] = [];
     let isLater = false;
     for (const [name, value] of Object.entries(item)) {
-      const reason = LATER_CHECKS.get(name);
+      // A file is one window, however long the windows of a stream are.
+      if (this.#use === 'file' && name === 'window') continue;
+      const reason = this.#isOfFiles(name) ? undefined : LATER_CHECKS.get(name);
       const modifier = LATER_MODIFIERS.get(name);
       if (reason === undefined && modifier === undefined) {
         kept.push([name, value]);
@@ -213,6 +242,10 @@ class Reader {
       : Object.fromEntries(kept);
   }
 
+  #isOfFiles(name: string): boolean {
+    return this.#use === 'file' && WORDS.has(name);
+  }
+
   #checks(value: Readonly<Record<string, unknown>>): Check[] | null {
     const defaults = isObject(value['defaults']) ? value['defaults'] : {};
     const source = isObject(value['source']) ? value['source'] : {};
@@ -223,10 +256,11 @@ class Reader {
       ops: Array.isArray(source['ops']) ? operations(source['ops'] as readonly string[]) : DEFAULT_OPERATIONS,
     };
     const checks: Check[] = [];
-    const byId = new Map<string, Check>();
-    const add = (check: Check | null) => {
+    const byId = new Map<string, Pick<Check, 'keys' | 'id'>>();
+    const add = (check: Check | FileCheck | null) => {
       if (check === null) return;
-      checks.push(check);
+      if ('kwargs' in check) this.#fileChecks.push(check);
+      else checks.push(check);
       const other = byId.get(check.id);
       if (other !== undefined) {
         const elsewhere = this.#rules
@@ -270,7 +304,8 @@ class Reader {
     );
   }
 
-  #check(item: unknown, column: string | null, keys: Keys, settings: Settings): Check | null {
+  #check(item: unknown, column: string | null, keys: Keys, settings: Settings): Check | FileCheck | null {
+    if (typeof item === 'string' && this.#isOfFiles(item)) return this.#word(item, { [item]: true }, column, keys);
     if (item === null || typeof item === 'string') {
       const expectation = EXPECTATIONS.get(item ?? 'null');
       // A name that is not known, or needs parameters, was told by the schema.
@@ -279,7 +314,7 @@ class Reader {
     }
     if (!isObject(item) || item['description'] === LATER_MARK) return null;
     const check = item as CheckItem;
-    const names = Object.keys(item).filter((name) => EXPECTATIONS.has(name) || name === 'expect');
+    const names = Object.keys(item).filter((name) => EXPECTATIONS.has(name) || this.#isOfFiles(name) || name === 'expect');
     if (names.length > 1)
       return this.#rules.refuse(
         keys,
@@ -297,7 +332,9 @@ class Reader {
         );
       return null;
     }
-    if (typeof check.mostly === 'number' && check.mostly < 1) this.#mostly(check, keys);
+    if (this.#isOfFiles(name)) return this.#word(name, item, column, keys);
+    if (this.#use === 'file' && name === 'expect') return this.#expectedOfFile(check, column, keys);
+    if (typeof check.mostly === 'number' && check.mostly < 1 && this.#use === 'stream') this.#mostly(check, keys);
     if (name === 'expect') return this.#expected(check, column, keys, settings);
     const expectation = EXPECTATIONS.get(name);
     if (expectation === undefined) return null;
@@ -312,6 +349,63 @@ class Reader {
     if (expectation.on === 'row' && check.column !== undefined)
       return this.#rules.refuse([...keys, 'column'], `${name} judges whole rows`, 'Remove column.');
     return this.#complete({ expectation, column: on, parameters: item[name], keys, parameterKeys: [...keys, name] }, check, settings);
+  }
+
+  /** A check over all rows, by its word. */
+  #word(name: string, item: Readonly<Record<string, unknown>>, column: string | null, keys: Keys): FileCheck | null {
+    const found = WORDS.get(name);
+    if (found === undefined || !this.#rules.fits(found.word.schema, item[name])) return null; // Told by the schema.
+    const on = column ?? (typeof item['column'] === 'string' ? item['column'] : null);
+    if (found.word.on === 'column' && on === null)
+      return this.#rules.refuse(
+        [...keys, name],
+        `${name} judges a column, and none is named`,
+        'Add column: <name>, or move it under columns.',
+      );
+    const kwargs = {
+      ...found.word.kwargs(item[name]),
+      ...(on === null ? {} : { column: on }),
+      ...(item['mostly'] === undefined ? {} : { mostly: item['mostly'] }),
+    };
+    return this.#fileCheck({ type: name, level: found.word.level, column: on, expectation: found.name, kwargs, keys }, item);
+  }
+
+  /** Over a file, names of Great Expectations mean what they mean there, to the last kwarg. */
+  #expectedOfFile(check: CheckItem, column: string | null, keys: Keys): FileCheck | null {
+    const { expect: name } = check;
+    if (typeof name !== 'string') return null; // Told by the schema.
+    const expectation = CATALOGUE.get(name);
+    if (expectation === undefined) {
+      const reason = LEFT_OUT.get(name);
+      return this.#rules.refuse(
+        [...keys, 'expect'],
+        reason === undefined ? `there is no expectation ${name}` : `${name} is not judged: ${reason}`,
+        reason === undefined ? suggestion(name, [...CATALOGUE.keys()], 'expectation') : 'Remove the check.',
+      );
+    }
+    const own = isObject(check.kwargs) ? check.kwargs : {};
+    const kwargs = {
+      ...(column === null || 'column' in own ? {} : { column }),
+      ...(check.mostly === undefined ? {} : { mostly: check.mostly }),
+      ...own,
+    };
+    const on = typeof kwargs['column'] === 'string' ? kwargs['column'] : null;
+    const level = expectation.word?.level ?? (expectation.window !== undefined ? 'window' : expectation.takesRows ? 'row' : 'schema');
+    return this.#fileCheck({ type: name, level, column: on, expectation: name, kwargs, keys }, check);
+  }
+
+  #fileCheck(found: Omit<FileCheck, 'id' | 'where'>, item: Readonly<Record<string, unknown>>): FileCheck | null {
+    const { type, column, expectation, kwargs, keys } = found;
+    const problem = problemOf({ type: expectation, kwargs, meta: {} });
+    if (problem !== null) {
+      const [message = problem, fix = ''] = problem.split(/(?<=\.) (?=[^.]+\.?$)/);
+      return this.#rules.refuse(keys, `${type}: ${message.replace(/\.$/, '')}`, fix === '' ? 'Correct it.' : fix);
+    }
+    const id = typeof item['id'] === 'string' ? item['id'] : column === null ? type : `${column}.${type}`;
+    const where = typeof item['where'] === 'string' ? item['where'] : null;
+    const parsed = where === null ? null : parseExpression(where, this.#rules.place([...keys, 'where']));
+    if (parsed?.kind === 'refused') this.#rules.problems.push(...parsed.problems);
+    return { ...found, id, where };
   }
 
   #mostly(check: CheckItem, keys: Keys): void {
@@ -399,6 +493,7 @@ class Reader {
       message: item.message ?? null,
       allowValues: item.allow_values === true,
       noBefore: item.no_before ?? 'skip',
+      mostly: typeof item.mostly === 'number' ? item.mostly : 1,
     };
     if (expectation.needsBefore && own !== null && own.some((op) => op !== 'update')) {
       this.#rules.refuse([...keys, 'ops'], `${expectation.name} compares an update’s old and new values`, 'Remove ops.');

@@ -1,5 +1,7 @@
 /** Parts of rule files that other versions read and this one does not: each is said, none is silently ignored. */
 
+import { WORDS } from './gx/registry.ts';
+
 interface Later {
   /** `error` where leaving it out would leave something unjudged or unprotected. */
   readonly severity: 'error' | 'warning';
@@ -38,14 +40,23 @@ export const LATER_PATHS: Readonly<Record<string, Later>> = {
   imports: needed('imports', 'Write the checks in this file.'),
 };
 
-/** Names of checks by what they need. */
+/** Names of checks by what they need. Those that `tidegate judge` knows are refused on a live stream alone. */
 const WINDOW =
   'mean median sum min max stdev quantiles drift kl psi row_count freshness event_lag late_ratio heartbeat distinct_count unique_proportion most_common z_score null_rate distinct_in_set volume_anomaly metric_anomaly';
 const STATE = 'unique compound_unique increasing decreasing sequence_gap change_between before_matches';
 const OTHERS = 'references reconcile row_count_equals';
 const OUTPUTS = 'score_drift feature_missing abstain_rate';
 
+const OF_FILES: readonly [string, Later][] = [...WORDS.keys()].map((name) => [
+  name,
+  needed(
+    `${name}, a check over a whole file,`,
+    'Remove the check here: on a stream this version judges single rows. `tidegate judge` runs it on files.',
+  ),
+]);
+
 export const LATER_CHECKS: ReadonlyMap<string, Later> = new Map([
+  ...OF_FILES,
   ...entries(WINDOW, 'a check over a window of rows'),
   ...entries(STATE, 'a check that remembers other rows'),
   ...entries(OTHERS, 'a check against another dataset'),

@@ -1,5 +1,6 @@
-/** tidegate judge: a file of rows, judged as one window by a suite of Great Expectations. */
+/** tidegate judge: a file of rows, judged as one window by a rule file or by a suite of Great Expectations. */
 import { judgeSuite } from '../judge/judge-suite.ts';
+import { judgeRules } from '../judge/judge-rules.ts';
 import { type JudgeInput, readText } from '../judge/input.ts';
 import { readTypes } from '../judge/cells.ts';
 import { parsePythonJson } from '../../quality/gx/suite.ts';
@@ -10,10 +11,11 @@ import type { Io } from './output.ts';
 export const judge: Command = {
   name: 'judge',
   summary:
-    'Judges a file of rows as one window, by a suite of Great Expectations. Exit code 1 where a judgement is negative, 2 where something could not be judged.',
+    'Judges a file of rows as one window, by a rule file or a suite of Great Expectations. Exit code 1 where a judgement is negative, 2 where something could not be judged.',
   positionals: [],
   flags: {
-    suite: { type: 'string', value: 'FILE', help: 'The suite, as Great Expectations writes it.' },
+    rules: { type: 'string', value: 'FILE', help: 'The rule file.' },
+    suite: { type: 'string', value: 'FILE', help: 'A suite instead, as Great Expectations writes it.' },
     format: { type: 'string', value: 'gx', help: 'The format of the suite; gx is the only one.' },
     input: { type: 'string', value: 'FILE', help: 'The rows: NDJSON, .csv or .tsv; - reads NDJSON from standard input.' },
     types: { type: 'string', value: 'FILE', help: 'JSON, column to type of PostgreSQL or null, in table order.' },
@@ -21,11 +23,14 @@ export const judge: Command = {
     params: { type: 'string', value: 'FILE', help: 'JSON, values for {"$PARAMETER": "name"}.' },
   },
   run: async (args, io) => {
-    const suite = args.text('suite');
-    if (suite === null) throw new UsageError('--suite is missing', 'Write --suite suite.json.');
+    const [rules, suite] = [args.text('rules'), args.text('suite')];
+    if ((rules === null) === (suite === null))
+      throw new UsageError('judge needs either --rules or --suite', 'Write --rules rules.yaml, or --suite suite.json.');
     const format = args.text('format') ?? 'gx';
     if (format !== 'gx') throw new UsageError(`there is no format ${format}`, 'Write --format gx, or leave it out.');
-    return judgeSuite(suite, inputOf(args, io), args.is('json'), io);
+    const input = inputOf(args, io);
+    if (suite !== null) return judgeSuite(suite, input, args.is('json'), io);
+    return judgeRules(rules ?? '', input, args.is('json'), io);
   },
 };
 

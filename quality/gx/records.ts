@@ -3,8 +3,31 @@ import { addDecimals, compareDecimals, decimalOf } from '../../core/expression/d
 import { Decimal } from '../../core/expression/values.ts';
 import { compareCells, type FileCell, keyOf, keyOfCells, kindOf, type Present, Unusable } from '../states/cell.ts';
 import { doubleOf, Sums } from '../states/sums.ts';
-import { defineMany, definePair, type GxCheck, type GxExpectation, IGNORE_MANY, mustExist, prepareMany, RowTally } from './expectation.ts';
+import {
+  defineMany,
+  definePair,
+  type GxCheck,
+  type GxExpectation,
+  IGNORE_MANY,
+  mustExist,
+  prepareMany,
+  RowTally,
+  type Word,
+} from './expectation.ts';
 import { refuse } from './kwargs.ts';
+
+const columnName = { type: 'string', minLength: 1 } as const;
+
+function columnsWord(name: string, title: string, description: string, example: Word['example']): Word {
+  return {
+    name,
+    on: 'row',
+    level: 'row',
+    schema: { title, description, type: 'array', minItems: 2, items: columnName },
+    kwargs: (parameters) => ({ column_list: parameters }),
+    example,
+  };
+}
 
 export const pairEqual = definePair({
   name: 'expect_column_pair_values_to_be_equal',
@@ -28,6 +51,38 @@ export const pairGreater = definePair({
 
 export const pairInSet = definePair({
   name: 'expect_column_pair_values_to_be_in_set',
+  word: {
+    name: 'pair_in_set',
+    on: 'row',
+    level: 'row',
+    schema: {
+      title: 'Pairs',
+      description: 'The values of two columns are together one of these pairs.',
+      type: 'object',
+      additionalProperties: false,
+      required: ['column_A', 'column_B', 'pairs'],
+      properties: {
+        column_A: { ...columnName, description: 'One column.' },
+        column_B: { ...columnName, description: 'The other.' },
+        pairs: {
+          type: 'array',
+          minItems: 1,
+          items: { type: 'array', minItems: 2, maxItems: 2, items: { type: ['number', 'string', 'boolean', 'null'] } },
+          description: 'Lists of two values.',
+        },
+        ignore_row_if: { enum: ['both_values_are_missing', 'either_value_is_missing', 'neither'], default: 'both_values_are_missing' },
+      },
+    },
+    kwargs: (parameters) => {
+      const { pairs, ...rest } = parameters as Readonly<Record<string, unknown>>;
+      return { ...rest, value_pairs_set: pairs };
+    },
+    example: {
+      rule: '- pair_in_set: { column_A: id, column_B: status, pairs: [[1, new], [2, paid]] }',
+      passes: [{ id: 1, status: 'new' }],
+      fails: [{ id: 1, status: 'paid' }],
+    },
+  },
   takes: ['value_pairs_set'],
   bind: (kwargs) => {
     const pairs = kwargs.valueSet('value_pairs_set');
@@ -72,9 +127,20 @@ function decimalOfCell(cell: Present): Decimal {
   return decimal;
 }
 
-const uniqueWithin = (name: string) =>
-  defineMany({ name, bind: () => (values) => new Set(values.map((value) => keyOfCells([value]))).size === values.length });
-export const uniqueWithinRecord = uniqueWithin('expect_select_column_values_to_be_unique_within_record');
+const uniqueWithin = (name: string, word?: Word) =>
+  defineMany({
+    ...(word === undefined ? {} : { word }),
+    name,
+    bind: () => (values) => new Set(values.map((value) => keyOfCells([value]))).size === values.length,
+  });
+export const uniqueWithinRecord = uniqueWithin(
+  'expect_select_column_values_to_be_unique_within_record',
+  columnsWord('unique_within_record', 'Different values in a row', 'No two of these columns have the same value in a row.', {
+    rule: '- unique_within_record: [id, total]',
+    passes: [{ id: 1, total: 2 }],
+    fails: [{ id: 1, total: 1 }],
+  }),
+);
 export const multicolumnUnique = uniqueWithin('expect_multicolumn_values_to_be_unique');
 
 interface First {
@@ -102,6 +168,15 @@ class Duplicates {
 
 export const unique: GxExpectation = {
   name: 'expect_column_values_to_be_unique',
+  word: {
+    name: 'unique',
+    on: 'column',
+    level: 'row',
+    bare: true,
+    schema: { title: 'Unique values', description: 'No two rows have the same value. Every row of a group of equals fails.', const: true },
+    kwargs: () => ({}),
+    example: { rule: 'id: [unique]', passes: [{ id: 1 }, { id: 2 }, { id: null }, { id: null }], fails: [{ id: 1 }, { id: 1 }] },
+  },
   takes: ['column', 'mostly'],
   takesRows: true,
   prepare: (kwargs, slots, format) => {
@@ -127,6 +202,17 @@ export const unique: GxExpectation = {
 
 export const compoundUnique: GxExpectation = {
   name: 'expect_compound_columns_to_be_unique',
+  word: columnsWord('compound_unique', 'Unique rows', 'No two rows have the same values in all of these columns.', {
+    rule: '- compound_unique: [id, status]',
+    passes: [
+      { id: 1, status: 'new' },
+      { id: 1, status: 'paid' },
+    ],
+    fails: [
+      { id: 1, status: 'new' },
+      { id: 1, status: 'new' },
+    ],
+  }),
   takes: ['column_list', 'ignore_row_if', 'mostly'],
   takesRows: true,
   prepare: (kwargs, slots, format) => {
@@ -141,6 +227,28 @@ export const compoundUnique: GxExpectation = {
 /** Against the mean and deviation of the same rows: they are kept until the last is known. */
 export const zScores: GxExpectation = {
   name: 'expect_column_value_z_scores_to_be_less_than',
+  word: {
+    name: 'z_score',
+    on: 'column',
+    level: 'row',
+    schema: {
+      title: 'Distance from the mean',
+      description: 'Every value is less than so many standard deviations of the file from its mean.',
+      type: 'object',
+      additionalProperties: false,
+      required: ['threshold'],
+      properties: {
+        threshold: { type: 'number', description: 'So many standard deviations.' },
+        double_sided: { type: 'boolean', default: true, description: 'Values below the mean as well as above it.' },
+      },
+    },
+    kwargs: (parameters) => parameters as Readonly<Record<string, unknown>>,
+    example: {
+      rule: 'total: [{ z_score: { threshold: 1.2 } }]',
+      passes: [{ total: 1 }, { total: 2 }, { total: 3 }],
+      fails: [{ total: 1 }, { total: 1 }, { total: 1 }, { total: 9 }],
+    },
+  },
   takes: ['column', 'threshold', 'double_sided', 'mostly'],
   takesRows: true,
   prepare: (kwargs, slots, format): GxCheck => {

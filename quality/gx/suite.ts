@@ -87,6 +87,11 @@ export class SuiteRun {
     this.#prepared = items.map((item) => this.#prepare(item, parameters, nowMs));
   }
 
+  /** Of each expectation, what keeps it from being used so far. */
+  get problems(): readonly (string | null)[] {
+    return this.#prepared.map(({ error }) => error);
+  }
+
   row(cells: readonly FileCell[], index: number): void {
     for (const prepared of this.#prepared) {
       if (prepared.error !== null || prepared.check === null) continue;
@@ -141,6 +146,17 @@ export class SuiteRun {
       return { item, check: null, condition: null, error: reasonOf(error) };
     }
   }
+}
+
+/** What can be said against an expectation before any row is seen; null where nothing can. */
+export function problemOf(item: SuiteItem): string | null {
+  // What a parameter stands for is known when the file is judged.
+  return hasParameter(item.kwargs) ? null : (new SuiteRun([item], {}, 0).problems[0] ?? null);
+}
+
+function hasParameter(value: unknown): boolean {
+  if (Array.isArray(value)) return value.some(hasParameter);
+  return isFields(value) && ('$PARAMETER' in value || Object.values(value).some(hasParameter));
 }
 
 function unknownType(type: string): never {

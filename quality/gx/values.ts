@@ -2,7 +2,8 @@
 import { codePoints } from '../../core/expression/calls.ts';
 import { compareCells, type FileCell, keyOf, kindOf, Moment, type Present, Unusable } from '../states/cell.ts';
 import { parseDate } from './dates.ts';
-import { defineMap } from './expectation.ts';
+import { defineMap, type Word } from './expectation.ts';
+import { rowsOf } from '../windows/words.ts';
 import { type Kwargs, refuse } from './kwargs.ts';
 
 export const inSet = defineMap({
@@ -97,14 +98,39 @@ function lengthOf(cell: Present): number {
   throw new Unusable(`column holds a ${kindOf(cell)}, which has no length. Name a column of texts.`);
 }
 
+function orderWord(name: string, than: string, passes: readonly number[], fails: readonly number[]): Word {
+  return {
+    name,
+    on: 'column',
+    level: 'row',
+    bare: true,
+    schema: {
+      title: `${name[0]?.toUpperCase()}${name.slice(1)} values`,
+      description: `Every value is ${than} than the one in the row before that has one; with strictly: true, it is another as well.`,
+      anyOf: [
+        { const: true },
+        {
+          type: 'object',
+          additionalProperties: false,
+          properties: { strictly: { type: 'boolean', default: false, description: 'Equal values fail.' } },
+        },
+      ],
+    },
+    kwargs: (parameters) => (parameters === true ? {} : (parameters as Readonly<Record<string, unknown>>)),
+    example: { rule: `id: [${name}]`, passes: rowsOf('id', ...passes), fails: rowsOf('id', ...fails) },
+  };
+}
+
 export const increasing = defineMap({
   name: 'expect_column_values_to_be_increasing',
+  word: orderWord('increasing', 'not less', [1, 2, 2], [2, 1]),
   takes: ['strictly'],
   bind: (kwargs) => inOrder(kwargs, 1),
 });
 
 export const decreasing = defineMap({
   name: 'expect_column_values_to_be_decreasing',
+  word: orderWord('decreasing', 'not greater', [2, 2, 1], [1, 2]),
   takes: ['strictly'],
   bind: (kwargs) => inOrder(kwargs, -1),
 });

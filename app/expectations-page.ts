@@ -1,0 +1,68 @@
+/** docs/expectations.md, made from the registry of expectations over files and windows: its words, examples and names. */
+import type { Word } from '../quality/gx/expectation.ts';
+import type { GxExpectation } from '../quality/gx/expectation.ts';
+import { CATALOGUE, LEFT_OUT, WORDS } from '../quality/gx/registry.ts';
+import { Kwargs } from '../quality/gx/kwargs.ts';
+
+const LEVELS: Readonly<Record<Word['level'], string>> = {
+  row: 'Rows, with others in mind',
+  window: 'The rows as a whole',
+  schema: 'Columns',
+};
+
+export function expectationsPage(): string {
+  const words = [...WORDS.values()];
+  const sections = Object.entries(LEVELS).map(
+    ([level, title]) =>
+      `## ${title}\n\n${words
+        .filter(({ word }) => word.level === level)
+        .map(section)
+        .join('\n')}`,
+  );
+  const names = [...CATALOGUE.keys()].filter((name) => name.startsWith('expect_')).toSorted();
+  return `# Expectations over files
+
+Made from the registry in quality/gx/registry.ts by \`npm run generate\`. These are checks that need more than one row: they stand in rule files beside the
+[checks of single rows](rules.md), and [\`tidegate judge\`](judge.md) judges a file by them. On a live stream they are refused when the rule file is loaded. Every example is run by a
+test: over the rows behind \`passes\` the rule holds, over those behind \`fails\` it does not.
+
+${sections.join('\n')}
+## Names of Great Expectations
+
+In a suite, or in a rule file as \`expect:\` with \`kwargs:\`, each with the kwargs it has there:
+
+${names.map((name) => `\`${name}\``).join(', ')}.
+
+Not judged: ${[...LEFT_OUT.keys()].map((name) => `\`${name}\``).join(', ')}.
+`;
+}
+
+function section({ name, word, window }: GxExpectation & { readonly word: Word }): string {
+  const rows = (list: readonly object[]) => list.map((row) => JSON.stringify(row)).join(' ');
+  const head = word.on === 'column' ? `columns:\n  ${word.example.rule}` : `checks:\n  ${word.example.rule}`;
+  const known = name.startsWith('expect_') ? ` Great Expectations: \`${name}\`.` : '';
+  return `### ${word.name}
+
+${word.schema.description ?? ''}${known}${stateOf(window, word)}
+
+\`\`\`yaml
+${head}
+# passes ${rows(word.example.passes)}
+# fails ${rows(word.example.fails)}
+\`\`\`
+`;
+}
+
+/** What a window keeps for it. */
+function stateOf(window: GxExpectation['window'], word: Word): string {
+  if (window === undefined) return '';
+  const { kind } = window(new Kwargs(EXAMPLE_KWARGS[word.name] ?? {}, 0));
+  if (kind.name === 'nothing') return '';
+  const size = kind.size === 'fixed' ? 'a few numbers' : kind.size === 'all values' ? 'all values' : 'the distinct values';
+  return ` Keeps ${size}${kind.retracts ? '' : ', of which none can be taken back'}.`;
+}
+
+const EXAMPLE_KWARGS: Readonly<Record<string, Readonly<Record<string, unknown>>>> = {
+  quantiles: { quantile_ranges: { quantiles: [0.5], value_ranges: [[null, null]] } },
+  kl: { partition_object: { values: [1], weights: [1] }, threshold: 0 },
+};

@@ -1,0 +1,90 @@
+/** A file judged by a rule file. It is read twice: rules are compiled for the types of columns, which only all rows tell. */
+import { createWriteStream } from 'node:fs';
+import { mkdtemp, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { pipeline } from 'node:stream/promises';
+import type { Column, Dataset } from '../../core/event.ts';
+import { type Contract, parseContract } from '../../quality/contract.ts';
+import { ColumnSeen, fileColumn } from '../../quality/file-columns.ts';
+import { type RuleResult, RuleRun } from '../../quality/file-run.ts';
+import type { FileCell } from '../../quality/states/cell.ts';
+import { ConfigProblems } from '../service.ts';
+import { type ExitCode, type Io, problemsText, table } from '../cli/output.ts';
+import { cellMaker } from './cells.ts';
+import { countTables, type JudgeInput, readText, tableOrder } from './input.ts';
+import { resultJson } from './json.ts';
+import { readRows } from './read-file.ts';
+
+export async function judgeRules(path: string, input: JudgeInput, json: boolean, io: Io): Promise<ExitCode> {
+  const parsed = parseContract(readText(path), path, 'file');
+  if ('problems' in parsed) throw new ConfigProblems(parsed.problems);
+  if (parsed.contract.warnings.length > 0) io.stderr(problemsText(parsed.contract.warnings));
+  await using file = await asFile(input);
+  const { rows, rules } = await judgeFile(parsed.contract, file.input);
+  const success = rules.every((rule) => rule.success !== false);
+  io.stdout(json ? `${resultJson({ success, rows, window: null, rules })}\n` : forPeople(rules));
+  if (rules.some(({ error }) => error !== null)) return 2;
+  return success ? 0 : 1;
+}
+
+/** Standard input can be read once alone, so it is put into a file first. */
+async function asFile(input: JudgeInput): Promise<AsyncDisposable & { readonly input: JudgeInput }> {
+  if (input.path !== '-') return { input, [Symbol.asyncDispose]: () => Promise.resolve() };
+  const folder = await mkdtemp(join(tmpdir(), 'tidegate-judge-'));
+  const path = join(folder, 'rows.ndjson');
+  await pipeline(input.stdin, createWriteStream(path), { signal: input.signal });
+  return { input: { ...input, path }, [Symbol.asyncDispose]: () => rm(folder, { recursive: true }) };
+}
+
+async function judgeFile(contract: Contract, input: JudgeInput): Promise<{ readonly rows: number; readonly rules: readonly RuleResult[] }> {
+  const { columns, unseen } = await columnsOf(contract, input);
+  const dataset: Dataset = { name: contract.dataset, version: 1, columns, key: [] };
+  const run = new RuleRun(contract, dataset, unseen, input.parameters, input.nowMs);
+  const makers = columns.map(({ name }) => cellMaker(declaredType(name, contract, input)));
+  const cells: FileCell[] = columns.map(() => null);
+  const others = await countTables(input);
+  const names = columns.map(({ name }) => name);
+  const { rows } = await readRows(input, names, (values, index) => {
+    for (let at = 0; at < makers.length; at++) cells[at] = makers[at]?.(values[at]) ?? null;
+    run.row(values, cells, index);
+  });
+  return { rows, rules: run.end({ columns: names, rows, rowsOf: (name) => others.get(name) ?? null }) };
+}
+
+/** `--types` says it, else the rule file's schema section. */
+function declaredType(column: string, { schema }: Contract, { types }: JudgeInput): string | null {
+  return types.get(column) ?? schema?.columns.find(({ name }) => name === column)?.type ?? null;
+}
+
+/** The columns in table order with their types, and those of which nothing tells a type. */
+async function columnsOf(
+  contract: Contract,
+  input: JudgeInput,
+): Promise<{ readonly columns: readonly Column[]; readonly unseen: readonly string[] }> {
+  const names = tableOrder(input.types, (await readRows(input, [], () => {})).columns);
+  const undeclared = names.filter((name) => declaredType(name, contract, input) === null);
+  const seen = new Map(undeclared.map((name) => [name, new ColumnSeen()]));
+  const each = [...seen.values()];
+  if (each.length > 0)
+    await readRows(input, undeclared, (values) => {
+      for (let at = 0; at < each.length; at++) each[at]?.see(values[at]);
+    });
+  const columns = names.map((name) => fileColumn(name, declaredType(name, contract, input), seen.get(name)?.type ?? null));
+  return { columns, unseen: undeclared.filter((name) => seen.get(name)?.type === null) };
+}
+
+function forPeople(rules: readonly RuleResult[]): string {
+  const lines = rules.map(({ rule, level, success, error, observed, element_count: elements, unexpected_count: unexpected }) => [
+    error !== null ? 'unusable' : success === null ? 'undecided' : success ? 'passed' : 'FAILED',
+    rule,
+    level,
+    error !== null
+      ? error.message
+      : level === 'row'
+        ? `${unexpected} of ${elements} unexpected`
+        : resultJson(observed).replaceAll(/\s+/g, ' '),
+  ]);
+  const failed = rules.filter(({ success }) => success === false).length;
+  return `${table(['RESULT', 'RULE', 'LEVEL', 'OBSERVED'], lines)}${rules.length - failed} passed or undecided, ${failed} did not.\n`;
+}

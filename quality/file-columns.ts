@@ -1,0 +1,84 @@
+/** What the columns of a file are: as declared, else as their values show; and how those values become the cells that rules judge. */
+import type { Column, ColumnType, Value } from '../core/event.ts';
+import { decimalOf, decimalText } from '../core/expression/decimal.ts';
+import { microsOf, timestampText } from '../core/expression/timestamp.ts';
+import { kindOf } from './schema/drift.ts';
+
+/** What was seen of a column: the kinds of its values. */
+export class ColumnSeen {
+  readonly #kinds = new Set<ColumnType>();
+
+  see(value: unknown): void {
+    if (value === null || value === undefined) return;
+    if (typeof value === 'number') this.#kinds.add(Number.isInteger(value) ? 'integer' : 'float');
+    else this.#kinds.add(KINDS[typeof value] ?? 'other');
+  }
+
+  /** Null where no row has a value; `other` where values are of several kinds. */
+  get type(): ColumnType | null {
+    const [first, second] = this.#kinds;
+    if (first === undefined || second === undefined) return first ?? null;
+    return this.#kinds.size === 2 && this.#kinds.has('integer') && this.#kinds.has('float') ? 'float' : 'other';
+  }
+}
+
+const KINDS: Readonly<Record<string, ColumnType>> = { bigint: 'integer', string: 'text', boolean: 'boolean', object: 'json' };
+const NATIVE: Readonly<Partial<Record<ColumnType, string>>> = {
+  integer: 'bigint',
+  float: 'double precision',
+  decimal: 'numeric',
+  text: 'text',
+  boolean: 'boolean',
+  json: 'jsonb',
+  timestamp: 'timestamp with time zone',
+  date: 'date',
+};
+
+/** Spellings that say nothing about zones mean PostgreSQL's: `timestamp` has none. */
+const SHORT: Readonly<Record<string, string>> = { timestamp: 'timestamp without time zone', timestamptz: 'timestamp with time zone' };
+
+export function fileColumn(name: string, declared: string | null, seen: ColumnType | null): Column {
+  const type = declared === null ? (seen ?? 'text') : (kindOf(declared) ?? 'other');
+  const native = declared === null ? (NATIVE[type] ?? '') : (SHORT[declared] ?? declared);
+  return { name, type, native, nullable: true };
+}
+
+/** A value of JSON as a cell of the column. What is no value of its type stays as it is: rules then cannot read it. */
+export function cellOf(value: unknown, { type, native }: Column): Value {
+  if (value === null || value === undefined) return null;
+  switch (type) {
+    case 'integer':
+      return typeof value === 'string' && /^-?\d+$/.test(value) ? whole(value) : (value as Value);
+    case 'float':
+      return typeof value === 'bigint' || (typeof value === 'string' && value.trim() !== '') ? Number(value) : (value as Value);
+    case 'decimal': {
+      const decimal = typeof value === 'number' || typeof value === 'bigint' ? decimalOf(value) : null;
+      return decimal === null ? (value as Value) : decimalText(decimal);
+    }
+    case 'timestamp':
+    case 'date':
+      return typeof value === 'string' ? timeText(value, type, native) : (value as Value);
+    case 'json':
+      return typeof value === 'string' && native === '' ? value : JSON.stringify(value);
+    case 'text':
+    case 'boolean':
+    case 'time':
+    case 'bytes':
+      return value as Value;
+    case 'other':
+      return typeof value === 'object' ? JSON.stringify(value) : (value as Value);
+  }
+}
+
+function whole(text: string): number | bigint {
+  const near = Number(text);
+  return Number.isSafeInteger(near) ? near : BigInt(text);
+}
+
+function timeText(text: string, type: ColumnType, native: string): string {
+  const micros = microsOf(text);
+  if (micros === null) return text;
+  const shown = timestampText(micros);
+  if (type === 'date') return shown.slice(0, shown.indexOf(' '));
+  return native.includes('without') ? shown.replace('+00', '') : shown;
+}

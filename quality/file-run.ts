@@ -1,0 +1,293 @@
+/** A rule file over the rows of one file, which are one window: what each rule says when all have been read. */
+import { compileExpression } from '../core/expression.ts';
+import type { ChangeEvent, Column, Dataset, Row, Value, Version } from '../core/event.ts';
+import type { Problem } from '../core/problems.ts';
+import { bindCheck } from './bind.ts';
+import type { Check, Contract, FileCheck } from './contract.ts';
+import type { Bound } from './expectation.ts';
+import { cellOf } from './file-columns.ts';
+import type { FileFacts } from './gx/expectation.ts';
+import { SuiteRun } from './gx/suite.ts';
+import { Outcome } from './outcome.ts';
+import { schemaDrift } from './schema/drift.ts';
+import { type FileCell, Unusable } from './states/cell.ts';
+
+export interface RuleResult {
+  readonly rule: string;
+  readonly type: string;
+  readonly column: string | null;
+  readonly level: 'row' | 'window' | 'schema';
+  /** null: it could not decide, or no row met it. */
+  readonly success: boolean | null;
+  readonly indeterminate: boolean;
+  readonly observed: unknown;
+  readonly element_count: number;
+  readonly missing_count: number;
+  readonly unexpected_count: number;
+  /** Of the rows that have a value. */
+  readonly unexpected_percent: number | null;
+  readonly unexpected_index_list: readonly unknown[];
+  readonly partial_unexpected_list: readonly unknown[];
+  readonly error: { readonly code: string; readonly message: string; readonly path: string } | null;
+}
+
+interface Judging {
+  row(values: readonly unknown[], cells: readonly FileCell[], index: number): void;
+  end(facts: FileFacts): RuleResult;
+}
+
+type Where = (event: ChangeEvent) => boolean;
+const PARTIAL = 20;
+
+/** The row that rules look at: the values of the file's row in turn. */
+class FileRow implements Row {
+  readonly encoded = null;
+  readonly #columns: readonly Column[];
+  values: readonly unknown[] = [];
+
+  constructor(columns: readonly Column[]) {
+    this.#columns = columns;
+  }
+
+  value(at: number): Value {
+    const column = this.#columns[at];
+    return column === undefined ? null : cellOf(this.values[at], column);
+  }
+}
+
+export class RuleRun {
+  readonly #row: FileRow;
+  readonly #judging: readonly Judging[];
+
+  /** `unseen`: columns without a value in any row; their type is what their rules want it to be. */
+  constructor(
+    contract: Contract,
+    dataset: Dataset,
+    unseen: readonly string[],
+    parameters: Readonly<Record<string, unknown>>,
+    nowMs: number,
+  ) {
+    this.#row = new FileRow(dataset.columns);
+    const event: ChangeEvent = {
+      op: 'read',
+      before: null,
+      after: this.#row,
+      dataset,
+      key: '',
+      movedFrom: null,
+      version: '' as Version, // No rule asks for it.
+      ordinal: 0,
+      committedAtMs: nowMs,
+    };
+    this.#judging = [
+      ...columnsJudged(contract, dataset),
+      ...contract.checks.map((check) => rowCheck(check, contract, dataset, unseen, event)),
+      ...contract.fileChecks.map((check) => fileCheck(check, contract, dataset, event, parameters, nowMs)),
+    ];
+  }
+
+  /** `values` in the order of the dataset's columns, and as the cells of expectations over files. */
+  row(values: readonly unknown[], cells: readonly FileCell[], index: number): void {
+    this.#row.values = values;
+    for (const judging of this.#judging) judging.row(values, cells, index);
+  }
+
+  end(facts: FileFacts): readonly RuleResult[] {
+    return this.#judging.map((judging) => judging.end(facts));
+  }
+}
+
+const NOTHING = {
+  success: null,
+  indeterminate: false,
+  observed: null,
+  element_count: 0,
+  missing_count: 0,
+  unexpected_count: 0,
+  unexpected_percent: null,
+  unexpected_index_list: [],
+  partial_unexpected_list: [],
+  error: null,
+} as const;
+
+type Named = Pick<RuleResult, 'rule' | 'type' | 'column' | 'level'>;
+
+function pathOf(keys: readonly (string | number)[]): string {
+  return `/${keys.join('/')}`;
+}
+
+function unusable(named: Named, message: string, keys: readonly (string | number)[]): Judging {
+  const error = { code: 'UNUSABLE', message, path: pathOf(keys) };
+  return { row: () => {}, end: () => ({ ...named, ...NOTHING, success: false, error }) };
+}
+
+function rowCheck(check: Check, contract: Contract, dataset: Dataset, unseen: readonly string[], event: ChangeEvent): Judging {
+  const named = { rule: check.id, type: check.expectation.name, column: check.column, level: 'row' } as const;
+  const bound = bindToSome(check, contract, dataset, unseen);
+  if (typeof bound === 'string') return unusable(named, bound, check.keys);
+  const where = whereOf(check.where, dataset);
+  if (typeof where === 'string') return unusable(named, where, [...check.keys, 'where']);
+  // Rows of a file are those of a snapshot: they change nothing.
+  if (!check.ops.some((op) => op === 'read' || op === 'insert'))
+    return { row: () => {}, end: () => ({ ...named, ...NOTHING, indeterminate: true }) };
+  return new RowCheck(named, check, bound, where, dataset, event);
+}
+
+/** Counts what one check says of the rows. */
+class RowCheck implements Judging {
+  readonly #named: Named;
+  readonly #check: Check;
+  readonly #bound: Bound;
+  readonly #where: Where | null;
+  readonly #event: ChangeEvent;
+  readonly #column: number;
+  readonly #names: readonly string[];
+  #elements = 0;
+  #missing = 0;
+  readonly #places: number[] = [];
+  readonly #shown: unknown[] = [];
+
+  constructor(named: Named, check: Check, bound: Bound, where: Where | null, dataset: Dataset, event: ChangeEvent) {
+    this.#named = named;
+    this.#check = check;
+    this.#bound = bound;
+    this.#where = where;
+    this.#event = event;
+    const skipsNulls = !check.expectation.judgesNulls && check.nulls === 'skip';
+    this.#column = skipsNulls && check.column !== null ? (bound.columns[0] ?? -1) : -1;
+    this.#names = bound.columns.map((column) => dataset.columns[column]?.name ?? '');
+  }
+
+  row(values: readonly unknown[], _cells: readonly FileCell[], index: number): void {
+    if (this.#where !== null && !isMet(this.#where, this.#event)) return;
+    this.#elements++;
+    if (this.#column >= 0 && (values[this.#column] ?? null) === null) this.#missing++;
+    else if (outcomeOf(this.#bound, this.#event) !== Outcome.Pass) this.#fail(values, index);
+  }
+
+  #fail(values: readonly unknown[], index: number): void {
+    this.#places.push(index);
+    if (this.#shown.length >= PARTIAL) return;
+    const cells = this.#bound.columns.map((column) => values[column] ?? null);
+    this.#shown.push(cells.length === 1 ? cells[0] : Object.fromEntries(this.#names.map((name, at) => [name, cells[at]])));
+  }
+
+  end(): RuleResult {
+    const judged = this.#elements - this.#missing;
+    const failed = this.#places.length;
+    return {
+      ...this.#named,
+      ...NOTHING,
+      success: judged === 0 || (judged - failed) / judged >= this.#check.mostly,
+      element_count: this.#elements,
+      missing_count: this.#missing,
+      unexpected_count: failed,
+      unexpected_percent: judged === 0 ? null : (failed / judged) * 100,
+      unexpected_index_list: this.#places,
+      partial_unexpected_list: this.#shown,
+    };
+  }
+}
+
+function outcomeOf(bound: Bound, event: ChangeEvent): Outcome {
+  try {
+    return event.after === null ? Outcome.Pass : bound.test(event.after, event);
+  } catch {
+    return Outcome.Unreadable;
+  }
+}
+
+function isMet(where: Where, event: ChangeEvent): boolean {
+  try {
+    return where(event);
+  } catch {
+    return false;
+  }
+}
+
+const TRIED = ['text', 'bigint', 'numeric', 'timestamp with time zone', 'boolean', 'jsonb'] as const;
+const TRIED_TYPES = ['text', 'integer', 'decimal', 'timestamp', 'boolean', 'json'] as const;
+
+/** The bound check, or what is wrong with it for this file. */
+function bindToSome(check: Check, contract: Contract, dataset: Dataset, unseen: readonly string[]): Bound | string {
+  let said = '';
+  for (const [at, type] of TRIED_TYPES.entries()) {
+    const columns = dataset.columns.map((column) => (unseen.includes(column.name) ? { ...column, type, native: TRIED[at] ?? '' } : column));
+    const problems: Problem[] = [];
+    const bound = bindCheck(check, {
+      dataset: { ...dataset, columns },
+      place: contract.place,
+      schemaFiles: contract.schemaFiles,
+      problems,
+    });
+    const problem = problems.find(({ severity }) => severity === 'error');
+    if (bound !== null && problem === undefined) return bound;
+    said ||= problem === undefined ? 'it cannot be used' : `${problem.message}. ${problem.fix}`;
+    if (unseen.length === 0) break;
+  }
+  return said;
+}
+
+function whereOf(text: string | null, dataset: Dataset): Where | null | string {
+  if (text === null) return null;
+  const compiled = compileExpression(text, { dataset, path: 'where', want: 'bool' });
+  if (compiled.kind === 'refused') return compiled.problems.map(({ message, fix }) => `${message}. ${fix}`).join(' ');
+  return (event) => compiled.evaluate(event) === true;
+}
+
+/** A check over all rows: the expectation of that name, in its own semantics. */
+function fileCheck(
+  check: FileCheck,
+  _contract: Contract,
+  dataset: Dataset,
+  event: ChangeEvent,
+  parameters: Readonly<Record<string, unknown>>,
+  nowMs: number,
+): Judging {
+  const named = { rule: check.id, type: check.type, column: check.column, level: check.level };
+  const where = whereOf(check.where, dataset);
+  if (typeof where === 'string') return unusable(named, where, [...check.keys, 'where']);
+  const kwargs = { ...check.kwargs, result_format: 'COMPLETE' };
+  const run = new SuiteRun([{ type: check.expectation, kwargs, meta: {} }], parameters, nowMs);
+  const places = run.slots.columns.map((name) => dataset.columns.findIndex((column) => column.name === name));
+  const own: FileCell[] = places.map(() => null);
+  return {
+    row: (_values, cells, index) => {
+      if (where !== null && !isMet(where, event)) return;
+      for (let at = 0; at < places.length; at++) own[at] = cells[places[at] ?? -1] ?? null;
+      run.row(own, index);
+    },
+    end: (facts) => {
+      const [result] = run.end(facts);
+      if (result === undefined) throw new Unusable('a check without a result');
+      const error = result.error === null ? null : { code: 'UNUSABLE', message: result.error, path: pathOf(check.keys) };
+      return { ...named, ...NOTHING, success: result.success, ...fieldsOf(result.result), error };
+    },
+  };
+}
+
+function fieldsOf(result: Readonly<Record<string, unknown>>): Partial<RuleResult> {
+  const number = (key: string) => (typeof result[key] === 'number' ? result[key] : 0);
+  const list = (key: string) => (Array.isArray(result[key]) ? (result[key] as unknown[]) : []);
+  const percent = result['unexpected_percent'];
+  return {
+    observed: result['observed_value'] ?? null,
+    element_count: number('element_count'),
+    missing_count: number('missing_count'),
+    unexpected_count: number('unexpected_count'),
+    unexpected_percent: typeof percent === 'number' ? percent : null,
+    unexpected_index_list: list('unexpected_index_list'),
+    partial_unexpected_list: list('partial_unexpected_list'),
+  };
+}
+
+/** The columns that the schema section lists are there, and others only where it accepts them. A file does not say types as a table does. */
+function columnsJudged({ schema }: Contract, dataset: Dataset): Judging[] {
+  if (schema === null) return [];
+  const drift = schemaDrift(schema, dataset).filter(({ kind }) => kind === 'drop' || kind === 'add_optional' || kind === 'add_required');
+  const failed = drift.filter(({ policy }) => policy !== 'accept' && policy !== 'ignore' && policy !== 'warn');
+  const named = { rule: 'schema.columns', type: 'columns', column: null, level: 'schema' } as const;
+  const observed = dataset.columns.map(({ name }) => name);
+  const list = drift.map(({ message }) => message);
+  return [{ row: () => {}, end: () => ({ ...named, ...NOTHING, success: failed.length === 0, observed, partial_unexpected_list: list }) }];
+}

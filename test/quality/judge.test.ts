@@ -1,0 +1,181 @@
+/** `tidegate judge`: docs/expectations.md says what happens, files of every format are read alike, exit codes and problems are as promised. */
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { afterAll, describe, expect, test } from 'vitest';
+import { runCli } from '../../app/cli/cli.ts';
+import { WORDS } from '../../quality/gx/registry.ts';
+import type { RuleResult } from '../../quality/file-run.ts';
+import { HEAD } from './support.ts';
+
+const scratch = mkdtempSync(join(tmpdir(), 'tidegate-judge-'));
+afterAll(() => rmSync(scratch, { recursive: true }));
+
+let files = 0;
+function write(text: string, extension = 'ndjson'): string {
+  const path = join(scratch, `${++files}.${extension}`);
+  writeFileSync(path, text);
+  return path;
+}
+
+const lines = (rows: readonly object[]) => rows.map((row) => `${JSON.stringify(row)}\n`).join('');
+
+async function judge(...args: readonly string[]): Promise<{ readonly code: number; readonly out: string }> {
+  let out = '';
+  const code = await runCli(['judge', ...args], {
+    stdout: (text) => void (out += text),
+    stderr: (text) => void (out += text),
+    env: {},
+    isTerminal: false,
+    ask: () => Promise.resolve(null),
+    stop: new AbortController().signal,
+  });
+  return { code, out };
+}
+
+interface Judged {
+  readonly success: boolean;
+  readonly rows: number;
+  readonly rules: readonly RuleResult[];
+}
+
+async function byRules(
+  body: string,
+  input: string,
+  ...args: readonly string[]
+): Promise<{ readonly code: number; readonly judged: Judged }> {
+  const { code, out } = await judge('--rules', write(HEAD + body, 'yaml'), '--input', input, '--json', ...args);
+  return { code, judged: JSON.parse(out) as Judged };
+}
+
+interface SuiteAnswer {
+  readonly success: boolean;
+  readonly results: readonly {
+    readonly success: boolean;
+    readonly result: Record<string, unknown>;
+    readonly exception_info: { readonly exception_message: string | null };
+  }[];
+}
+
+async function bySuite(input: string, type: string, kwargs: object, ...args: readonly string[]) {
+  const suite = write(JSON.stringify({ name: 's', expectations: [{ type, kwargs }] }), 'json');
+  const { code, out } = await judge('--suite', suite, '--input', input, '--json', ...args);
+  const [result] = (JSON.parse(out) as SuiteAnswer).results;
+  if (result === undefined) throw new Error(out);
+  return { code, out, ...result };
+}
+
+describe('docs/expectations.md', () => {
+  const page = readFileSync(new URL('../../docs/expectations.md', import.meta.url), 'utf8');
+  const examples = [...page.matchAll(/^### (\w+)\n[^]*?```yaml\n([^]*?)# passes (.*)\n# fails (.*)\n```$/gm)];
+
+  test('it has every word', () => expect(examples.map(([, name]) => name)).toEqual([...WORDS.keys()].toSorted(byPage)));
+
+  test.each(examples.map(([, name = '', rule = '', passes = '', fails = '']) => ({ name, rule, passes, fails })))(
+    '$name holds over the rows that pass, and not over those that fail',
+    async ({ rule, passes, fails }) => {
+      const table = `copy=${write(lines([{ id: 1 }, { id: 2 }]))}`;
+      for (const [rows, wanted] of [
+        [passes, true],
+        [fails, false],
+      ] as const) {
+        const { code, judged } = await byRules(rule, write(rows.replaceAll('} {', '}\n{')), '--table', table);
+        expect([judged.success, judged.rules[0]?.error, code]).toEqual([wanted, null, wanted ? 0 : 1]);
+      }
+    },
+  );
+
+  function byPage(a: string, b: string): number {
+    return page.indexOf(`### ${a}\n`) - page.indexOf(`### ${b}\n`);
+  }
+});
+
+test('a rule file judges rows, windows and columns, and says where', async () => {
+  const rows = [
+    { id: 1, total: 5, status: 'new' },
+    { id: 2, total: -1, status: 'gone' },
+    { id: 3, total: null, status: 'new' },
+  ];
+  const { code, judged } = await byRules(
+    `columns:
+  total: [{ between: { min: 0 }, mostly: 0.5 }, { mean: { max: 1 } }]
+  status: [{ in_set: [new], where: 'after.id < 3' }]
+  gone: [not_null]
+`,
+    write(lines(rows)),
+  );
+  expect(code).toBe(2);
+  expect(judged.rows).toBe(3);
+  expect(
+    judged.rules.map(({ rule, success, unexpected_count: count, element_count: elements, observed, error }) => [
+      rule,
+      success,
+      count,
+      elements,
+      observed,
+      error?.path ?? null,
+    ]),
+  ).toEqual([
+    ['total.between', true, 1, 3, null, null],
+    ['status.in_set', false, 1, 2, null, null],
+    ['gone.not_null', false, 0, 0, null, '/columns/gone/0'],
+    ['total.mean', false, 0, 3, 2, null],
+  ]);
+  expect(judged.rules[0]?.missing_count).toBe(1);
+});
+
+test('integers of any size keep their digits, in bounds and in what is said', async () => {
+  const input = write('{"id":9007199254740993}\n{"id":9007199254740992}\n{"id":123456789012345678901234567890}\n');
+  const unique = await bySuite(input, 'expect_column_values_to_be_unique', { column: 'id' });
+  expect(unique.success).toBe(true);
+  const max = await bySuite(input, 'expect_column_max_to_be_between', { column: 'id', min_value: 1 });
+  expect(max.out).toContain('"observed_value": 123456789012345678901234567890');
+  const { judged } = await byRules(`columns: { id: [{ between: { min: '9007199254740993' } }] }`, input);
+  expect(judged.rules[0]?.unexpected_index_list).toEqual([1]);
+});
+
+test('CSV is read as NDJSON is: quotes, nulls, types by all fields of a column', async () => {
+  const csv = write('id,code,note\r\n1,007,"a ""b"",\nc"\r\n2,12,\r\n', 'csv');
+  const same = write(
+    lines([
+      { id: 1, code: '007', note: 'a "b",\nc' },
+      { id: 2, code: '12', note: null },
+    ]),
+  );
+  const rules = `columns:
+  id: [{ max: { between: [2, 2] } }]
+  code: [{ in_set: ['007'] }]
+  note: [not_null]
+`;
+  const [a, b] = [await byRules(rules, csv), await byRules(rules, same)];
+  expect(a).toEqual(b);
+  expect(a.judged.rules.map(({ success }) => success)).toEqual([false, false, true]);
+});
+
+test('what cannot be used is refused when a rule file is loaded, and told for each expectation of a suite', async () => {
+  const input = write(lines([{ id: 1 }]));
+  const refused = await judge(
+    '--rules',
+    write(`${HEAD}checks:\n  - expect: expect_column_values_to_be_between\n    kwargs: { column: id }\n`, 'yaml'),
+    '--input',
+    input,
+  );
+  expect(refused.code).toBe(2);
+  expect(refused.out).toContain('min_value and max_value cannot both be None');
+  const told = await bySuite(input, 'expect_column_values_to_be_in_set', { column: 'idd', value_set: [1] });
+  expect([told.code, told.exception_info.exception_message]).toEqual([
+    2,
+    'column names the column "idd", which does not exist. Did you mean "id"?',
+  ]);
+  expect((await judge('--suite', write('{', 'json'), '--input', input)).code).toBe(2);
+  expect((await judge('--suite', write('{"expectations":[]}', 'json'), '--input', write('{"a":1}\nnonsense\n'))).out).toContain(
+    'line 2 is no JSON',
+  );
+});
+
+test('on a stream, checks over a file are refused by name', async () => {
+  const { parseContract } = await import('../../quality/contract.ts');
+  const parsed = parseContract(`${HEAD}columns: { id: [unique, { mean: { min: 0 } }, { distinct_contain: [1] }] }\n`, 'x.yaml');
+  const messages = 'problems' in parsed ? parsed.problems.map(({ message }) => message) : [];
+  expect(messages.map((message) => message.split(',')[0])).toEqual(['unique', 'mean', 'distinct_contain']);
+});
