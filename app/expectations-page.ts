@@ -1,6 +1,5 @@
 /** docs/expectations.md, made from the registry of expectations over files and windows: its words, examples and names. */
-import type { Word } from '../quality/gx/expectation.ts';
-import type { GxExpectation } from '../quality/gx/expectation.ts';
+import type { GxExpectation, Word } from '../quality/gx/expectation.ts';
 import { CATALOGUE, LEFT_OUT, WORDS } from '../quality/gx/registry.ts';
 import { Kwargs } from '../quality/gx/kwargs.ts';
 
@@ -43,7 +42,7 @@ function section({ name, word, window }: GxExpectation & { readonly word: Word }
   const known = name.startsWith('expect_') ? ` Great Expectations: \`${name}\`.` : '';
   return `### ${word.name}
 
-${word.schema.description ?? ''}${known}${stateOf(window, word)}
+${described(word)}${known}${stateOf(window, word)}
 
 \`\`\`yaml
 ${head}
@@ -51,6 +50,11 @@ ${head}
 # fails ${rows(word.example.fails)}
 \`\`\`
 `;
+}
+
+function described({ schema }: Word): string {
+  const text = schema['description'];
+  return typeof text === 'string' ? text : '';
 }
 
 /** What a window keeps for it. */
