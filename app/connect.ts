@@ -14,12 +14,12 @@ import type { Config, KafkaSourceConfig, PipelineConfig, TargetConfig } from './
 import type { RuleFile } from './rule-files.ts';
 import type { Secret } from './secret.ts';
 
-/** The source of a pipeline, whatever its kind. */
-export function openSource(config: Config, pipeline: PipelineConfig, clock: Clock): LiveSource {
+/** The source of a pipeline, whatever its kind. `onLeftOut` is told of tables that are gone before they were copied. */
+export function openSource(config: Config, pipeline: PipelineConfig, clock: Clock, onLeftOut: (dataset: DatasetName) => void): LiveSource {
   const { source } = partsOf(config, pipeline);
   return source.kind === 'kafka'
     ? kafkaSource(kafkaOptions(pipeline, source, clock))
-    : postgresSource(sourceOptions(config, pipeline, clock));
+    : postgresSource({ ...sourceOptions(config, pipeline, clock), onLeftOut });
 }
 
 /** Only of a pipeline that reads a database: whoever asks has looked. */

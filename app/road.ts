@@ -100,7 +100,9 @@ export class Road implements AsyncDisposable {
             onSafe: (data) => this.#tell('slot.safe', data),
           });
     this.#breaker = this.#makeBreaker();
-    this.#source = openSource(config, pipeline, clock);
+    this.#source = openSource(config, pipeline, clock, (dataset) => {
+      parts.logger.warn('a table was dropped before it was copied to its end, and is left out', { pipeline: name, dataset });
+    });
     this.#schemas = new SchemaWatch({
       desk: this.desk,
       source: this.#source,

@@ -58,6 +58,8 @@ export interface SnapshotParts {
   readonly rowsPerSecond: number | null;
   readonly clock: Clock;
   readonly failed: (error: unknown) => void;
+  /** Told of a table that was dropped: there is nothing to be copied of it any more. */
+  readonly gone: (table: string) => void;
 }
 
 /** Reads chunk after chunk; the reader of the log takes each when it meets its high mark. */
@@ -128,13 +130,23 @@ export class SnapshotReader {
         continue;
       }
       const generation = this.#generation;
-      if (next.last === null && !this.#parts.isNewSlot) await this.#untilWritersEnd(connection, next.table);
-      if (generation !== this.#generation || this.#stopped) continue;
       const id = `${this.#parts.run}.${this.#number++}`;
-      const reading = this.#read(connection, next, id);
-      reading.catch(() => {}); // Awaited just below, and by whoever meets the high mark.
-      this.#chunks.set(id, { table: next.table, chunk: reading });
-      const chunk = await reading;
+      let chunk: Chunk;
+      try {
+        if (next.last === null && !this.#parts.isNewSlot) await this.#untilWritersEnd(connection, next.table);
+        if (generation !== this.#generation || this.#stopped) continue;
+        const reading = this.#read(connection, next, id);
+        reading.catch(() => {}); // Awaited just below, and by whoever meets the high mark.
+        this.#chunks.set(id, { table: next.table, chunk: reading });
+        chunk = await reading;
+      } catch (error) {
+        if (!isTableGone(error)) throw error;
+        await connection.script('rollback');
+        this.#chunks.delete(id);
+        this.#todo = this.#todo.map((table) => (table.table === next.table ? { ...table, done: true } : table));
+        this.#parts.gone(next.table);
+        continue;
+      }
       if (generation === this.#generation) await this.#pace(chunk.rows.length);
       if (generation !== this.#generation) {
         await this.#parts.clock.sleep(20, this.#stopping.signal); // What made the chunk worthless may still be under way.
@@ -241,6 +253,12 @@ export class SnapshotReader {
     await connection.script('rollback to savepoint chunk');
   }
 }
+
+/** Undefined table, or schema. */
+const isTableGone = (error: unknown): boolean =>
+  error instanceof PgError
+    ? error.code === '42P01' || error.code === '3F000'
+    : error instanceof PipelineError && error.code === 'SOURCE_TABLE_MISSING';
 
 const isCancelled = (error: unknown): boolean => error instanceof PgError && error.code === '57014';
 

@@ -62,6 +62,8 @@ export interface PostgresSourceOptions {
   /** How large the disk of the server's log is, where that is known. */
   readonly walDiskBytes?: number | null;
   readonly clock?: Clock;
+  /** Told of a table that was dropped before it was copied to its end, and is left out. */
+  readonly onLeftOut?: (dataset: DatasetName) => void;
   /** How often the server is told of our place and so on; the defaults are meant for everybody. */
   readonly timing?: Partial<StreamTiming>;
 }
@@ -199,6 +201,10 @@ class SlotSource implements PostgresSource {
           isNewSlot,
           clock: this.#clock,
           failed: (error) => stream.failed(sourceFailure(error, 'reading a chunk', `the snapshot of ${this.name}`)),
+          gone: (table) => {
+            stream.leaveOut(table);
+            this.#options.onLeftOut?.(this.#datasets.nameOf(table));
+          },
         },
         todo,
       );
@@ -356,8 +362,9 @@ class SlotSource implements PostgresSource {
       // A lane that has a table goes on without it, and without its key: the log may still have its rows, and other tables have theirs.
       const progress = from === null ? null : progressOf(from.snapshot, table);
       const isFollowed = progress === undefined || progress?.done === true;
-      if (found === null && !isFollowed) throw new PipelineError('SOURCE_TABLE_MISSING', `reading ${table}: there is no such table`);
+      if (found === null && progress === null) throw new PipelineError('SOURCE_TABLE_MISSING', `reading ${table}: there is no such table`);
       if (found === null) {
+        if (!isFollowed) this.#options.onLeftOut?.(this.#datasets.nameOf(table));
         gone.add(table);
         continue;
       }
@@ -422,6 +429,7 @@ class SlotSource implements PostgresSource {
     const tables = this.#tables.flatMap((table) => {
       const progress = progressOf(known, table);
       const isAnother = copies && published?.has(table) === false && !gone.has(table);
+      if (progress !== null && progress !== undefined && gone.has(table)) return [{ ...progress, done: true }];
       if (progress !== null && progress !== undefined) return [isAnother && progress.done ? notBegun(table) : progress];
       // Where the place does not say, what is published has been read.
       if (progress === undefined && published?.has(table) === true) return [{ ...notBegun(table), done: true }];

@@ -110,6 +110,8 @@ export class SlotStream implements CopyBothHandler {
   #snapshot: SnapshotReader | null = null;
   /** Tables whose rows somebody wants to have read anew, once the transaction is over. */
   readonly #again = new Set<string>();
+  /** Tables that were dropped before they were copied to their end. */
+  readonly #gone = new Set<string>();
   /** As the log last described them. */
   readonly #shapes = new Map<string, Dataset>();
   /** Rows that were asked for. They wait until no snapshot is under way: there is one window at a time. */
@@ -198,6 +200,12 @@ export class SlotStream implements CopyBothHandler {
     this.#again.add(table);
     this.#beginAgain();
     return true;
+  }
+
+  /** The table was dropped while it was copied, or before: the lane goes on as it does where one is dropped later. */
+  leaveOut(table: string): void {
+    this.#gone.add(table);
+    this.#leaveOut();
   }
 
   /** The snapshot's own failures end the stream as well. */
@@ -398,6 +406,30 @@ export class SlotStream implements CopyBothHandler {
     this.#parts.onProgress(todo.filter(({ table }) => tables.includes(table)));
   }
 
+  /** Between two transactions: what is gone counts as copied, in the positions from now on. */
+  #leaveOut(): void {
+    const mark = this.#queue.snapshot;
+    if (this.#gone.size === 0 || this.#stopped.signal.aborted || this.#blocked || this.#inTransaction || this.#within !== null) return;
+    const gone = [...this.#gone];
+    this.#gone.clear();
+    if (mark === null || this.#snapshot === null) return;
+    const tables = mark.tables.map((one) => (gone.includes(one.table) ? { ...one, done: true } : one));
+    this.#queue.markSnapshot(snapshotMark(mark.seq + 1, tables));
+    this.#queue.closeEmpty();
+    this.#parts.onProgress(tables);
+    if (this.#window !== null && gone.includes(this.#window.table)) this.#window = null;
+    this.#endSnapshot();
+  }
+
+  /** Once all is copied. */
+  #endSnapshot(): void {
+    if (this.#queue.snapshot?.tables.length !== 0) return;
+    this.#snapshot?.stop();
+    this.#snapshot = null;
+    this.#seen.clear();
+    this.#nextRequest();
+  }
+
   /** Messages of others, and marks of earlier runs, mean nothing to us. */
   #mark(): void {
     const { message } = this.#decoder;
@@ -510,12 +542,7 @@ export class SlotStream implements CopyBothHandler {
     }
     await this.#emitChunk(progress, chunk, window.combine(chunk.relation, chunk.rows));
     snapshot.release(id);
-    if (this.#queue.snapshot?.tables.length === 0) {
-      snapshot.stop();
-      this.#snapshot = null;
-      this.#seen.clear();
-      this.#nextRequest();
-    }
+    this.#endSnapshot();
   }
 
   /** Rows that were asked for take their place as a chunk does, and keys without a row become deletes. */
@@ -543,6 +570,7 @@ export class SlotStream implements CopyBothHandler {
 
   #nextRequest(): void {
     if (this.#stopped.signal.aborted) return;
+    this.#leaveOut();
     this.#beginAgain();
     if (this.#snapshot !== null || this.#keys !== null) return;
     const request = this.#requests.shift();
@@ -626,6 +654,7 @@ export class SlotStream implements CopyBothHandler {
       return;
     }
     if (!this.#blocked) {
+      this.#leaveOut();
       this.#beginAgain();
       this.#queue.pause();
     }

@@ -8,7 +8,7 @@ import { postgresSource } from '../../cdc/postgres/source.ts';
 import { startEmbeddedPostgres } from '../../examples/embedded-postgres.ts';
 import { PgConnection } from '../../wire/postgres/connection.ts';
 import { eventually } from '../support/eventually.ts';
-import { catchUp, failureOf, Model, run, sameAsTable, testDatabase, testRole } from './support.ts';
+import { catchUp, failureOf, isCopying, Model, run, sameAsTable, testDatabase, testRole } from './support.ts';
 
 const server = inject('sourceServer');
 const T = 'create table t (id int primary key, s text)';
@@ -166,19 +166,38 @@ describe('tables', () => {
     expect((await db.sql.query('select 1 from pg_replication_slots where slot_name = $1', [db.slot])).rows).toEqual([]);
   });
 
-  test('dropped in the middle of its snapshot: SOURCE_TABLE_MISSING; taken out of the config, the rest goes on', async () => {
-    await using db = await testDatabase(server, T, 'create table u (id int primary key)', 'insert into t select generate_series(1, 50)');
-    await db.sql.script('insert into u select generate_series(1, 50)');
-    const options = { snapshot: { mode: 'initial' as const, chunkRows: 10, parallel: 1 } };
+  test.each([
+    ['before a row of it was copied', 0, 1, false],
+    ['in the middle of its copy', 10, 2, false],
+    ['in the middle of its copy, while nobody reads', 10, 1, true],
+  ])('dropped %s: it is left out and told, the rest goes on, and one that is made anew is copied', async (_, rows, parallel, isAway) => {
+    await using db = await testDatabase(server, 'create table t (id int primary key)', 'create table u (id int primary key)');
+    await db.sql.script('insert into t select generate_series(1, 50); insert into u select generate_series(1, 50)');
+    const leftOut: string[] = [];
+    const options = {
+      snapshot: { mode: 'initial' as const, chunkRows: 10, parallel },
+      // Of these the second waits until the first is copied.
+      tables: rows === 0 ? ['public.t', 'public.u'] : ['public.u', 'public.t'],
+      onLeftOut: (dataset: string) => void leftOut.push(dataset),
+    };
     const model = new Model();
-    const both = { ...options, tables: ['public.u', 'public.t'] };
-    const failure = await failureOf(db.source(both), model, async () => {
-      if (model.rows('shop.public.u').length === 10) await db.sql.script('drop table u');
-      return false;
+    let dropped = false;
+    await run(db.source(options), model, async () => {
+      const isThere = model.rows('shop.public.t').length + model.rows('shop.public.u').length >= 10;
+      if (isThere && !dropped) {
+        dropped = true;
+        if (!isAway) await db.sql.script('drop table u');
+      }
+      return dropped && (isAway || !isCopying(model));
     });
-    expect(failure).toEqual(code('SOURCE_TABLE_MISSING'));
+    if (isAway) await db.sql.script('drop table u');
+    await db.sql.script('insert into t values (100)');
     await catchUp(db.source(options), model, db.sql);
     await sameAsTable(model, db, 't');
+    expect(leftOut).toEqual(['shop.public.u']);
+    await db.sql.script('create table u (id int primary key); insert into u values (7), (700)');
+    await catchUp(db.source(options), model, db.sql);
+    expect(model.rows('shop.public.u')).toEqual(expect.arrayContaining([{ id: 7 }, { id: 700 }]));
   });
 
   test('without a key when a row came, and given one afterwards: the lane goes on, and its rows say that nothing tells them apart', async () => {
