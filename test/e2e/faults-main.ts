@@ -36,7 +36,7 @@ async function main(): Promise<number> {
     return values.help ? 0 : 2;
   }
   const stop = new AbortController();
-  for (const signal of ['SIGINT', 'SIGTERM'] as const) process.once(signal, () => stop.abort());
+  for (const signal of ['SIGINT', 'SIGTERM'] as const) process.on(signal, () => stop.abort()); // Stays: whoever starts servers looks whether somebody handles it.
   const say = (text: string): void => void (json ? process.stderr : process.stdout).write(`${text}\n`);
   const done: Round[] = [];
   for await (const round of faultRounds({ rounds, seed, steps, both, only, signal: stop.signal })) {
