@@ -126,10 +126,19 @@ function scaled(count: bigint, unit: bigint): bigint {
   return rest < 0n ? count / size - 1n : count / size; // Towards the past, as the clock counts.
 }
 
+/**
+ * What the connector makes of infinite dates: numbers of days that overflowed, from the log and from a snapshot (there by way of java.sql.Date). None is a date that
+ * PostgreSQL has.
+ */
+const INFINITE_DAYS: ReadonlyMap<number, string> = new Map([
+  [-2_147_472_692, 'infinity'],
+  [-2_147_472_691, '-infinity'],
+  [-622_191_234, 'infinity'],
+  [-625_821_272, '-infinity'],
+]);
+
 function dateOf(days: number): string {
-  if (days === 2_147_483_647) return 'infinity';
-  if (days === -2_147_483_648) return '-infinity';
-  return dateText(days - EPOCH_2000_DAYS);
+  return INFINITE_DAYS.get(days) ?? dateText(days - EPOCH_2000_DAYS);
 }
 
 function decimalColumn({ parameters }: ConnectSchema): ConnectColumn {
@@ -139,18 +148,19 @@ function decimalColumn({ parameters }: ConnectSchema): ConnectColumn {
   return { type: 'decimal', native, decode: (raw) => decimalText(raw, scale) };
 }
 
+/** As long as the type allows: a record says neither how long the value is nor whether it may be shorter. */
 function bitsColumn({ parameters }: ConnectSchema): ConnectColumn {
   const length = Number(parameters?.['length'] ?? 0);
   return {
     type: 'other',
-    native: length > 0 && length < 2_147_483_647 ? `bit(${length})` : 'bit varying',
+    native: 'bit varying',
     decode: (raw) => {
       // The lowest byte first.
       const digits = [...bytes(raw)]
         .reverse()
         .map((one) => one.toString(2).padStart(8, '0'))
         .join('');
-      return length > 0 && length <= digits.length ? digits.slice(digits.length - length) : digits;
+      return length > 0 && length < NO_LENGTH ? digits.padStart(length, '0').slice(-length) : digits;
     },
   };
 }
