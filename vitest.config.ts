@@ -1,8 +1,9 @@
 /**
- * Four projects: `fast` needs nothing but Node, `real` starts real servers (see test/support), `kafka` a streaming stack as well, `oldest` runs what speaks with PostgreSQL on the
+ * Four projects: `fast` needs nothing but Node, `real` starts real servers (see test/support), `kafka` a streaming stack as well, where a JDK and Maven are found, `oldest` runs what speaks with PostgreSQL on the
  * oldest one that is supported, where its programs are installed.
  */
 import { defineConfig } from 'vitest/config';
+import { hasTools } from './examples/stack/java.ts';
 import { isInstalled, OLDEST } from './test/support/postgres-versions.ts';
 
 const report = process.env['TIDEGATE_TEST_REPORT'];
@@ -28,14 +29,18 @@ export default defineConfig({
           ...onServers,
         },
       },
-      {
-        test: {
-          name: 'kafka',
-          include: ['test/**/*.stack.test.ts'],
-          globalSetup: ['test/support/stack-servers.ts'],
-          ...onServers,
-        },
-      },
+      ...(hasTools()
+        ? [
+            {
+              test: {
+                name: 'kafka',
+                include: ['test/**/*.stack.test.ts'],
+                globalSetup: ['test/support/stack-servers.ts'],
+                ...onServers,
+              },
+            },
+          ]
+        : []),
       ...(isInstalled(OLDEST)
         ? [
             {

@@ -31,6 +31,9 @@ export function findMaven(): string | null {
   return which('mvn');
 }
 
+/** Whether the stack can be started as things are. */
+export const hasTools = (): boolean => (findJava()?.version ?? 0) >= REGISTRY_JAVA_MIN && findMaven() !== null;
+
 /** Installs what is missing where that is simple. Throws with the words of what to do where it is not. */
 export function ensureTools(say: (line: string) => void): { readonly java: Java; readonly maven: string } {
   for (let tried = false; ; tried = true) {
