@@ -1,6 +1,6 @@
 /** A run of events from one lane, with the judgement of each, on its way to the target. */
 import { PipelineError } from './errors.ts';
-import type { ChangeEvent, Checkpoint, DatasetName, LaneId, Position } from './event.ts';
+import type { ChangeEvent, Checkpoint, Dataset, DatasetName, EncodedType, LaneId, Position } from './event.ts';
 
 /**
  * Small integers, so that a batch's verdicts fit one Uint8Array and a passing event allocates nothing.
@@ -63,6 +63,13 @@ export interface Scores {
 /** `stream`: from the log. `snapshot`: rows read from the table. `replay`: released quarantine items, with old versions. */
 export type Origin = 'stream' | 'snapshot' | 'replay';
 
+/** A table as it is found, whether or not there are rows in it. */
+export interface FoundTable {
+  readonly dataset: Dataset;
+  /** As `EncodedRow` has them. */
+  readonly types: readonly EncodedType[];
+}
+
 /**
  * Events stay in place from source to target: a stage marks an event, it never removes one. So an index
  * means the same event to every stage, and nothing can be lost by a filter.
@@ -80,6 +87,8 @@ export class Batch {
   after: Position | null = null;
   /** Of a `replay` batch: the findings that each event was held for, so that a stage can tell what a person has already decided. */
   readonly heldFor: readonly (readonly Finding[])[] | null;
+  /** Tables that the target should have once the batch is in, though there may be no event of theirs. Only a wish: their first event makes them, too. */
+  readonly found: readonly FoundTable[];
   readonly verdicts: Uint8Array;
   readonly findings: Finding[] = [];
   readonly scores: Scores[] = [];
@@ -91,12 +100,14 @@ export class Batch {
     checkpoint: Checkpoint,
     origin: Origin = 'stream',
     heldFor: readonly (readonly Finding[])[] | null = null,
+    found: readonly FoundTable[] = [],
   ) {
     this.lane = checkpoint.lane;
     this.events = events;
     this.checkpoint = checkpoint;
     this.origin = origin;
     this.heldFor = heldFor;
+    this.found = found;
     this.verdicts = new Uint8Array(events.length);
     for (const [index, findings] of (heldFor ?? []).entries()) {
       // Nobody can release what is not there: the row has to come from the source again.

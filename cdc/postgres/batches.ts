@@ -3,7 +3,7 @@
  * gathered in the meantime. Batches end at commits; a transaction larger than a batch is cut. At most one closed batch waits beside the one
  * being filled (Invariant 7): then the reader of the log has to wait for `room`.
  */
-import { Batch, type Origin, ROW_BYTES_RULE, Verdict } from '../../core/batch.ts';
+import { Batch, type FoundTable, type Origin, ROW_BYTES_RULE, Verdict } from '../../core/batch.ts';
 import type { Clock } from '../../core/clock.ts';
 import type { ChangeEvent, LaneId, Position } from '../../core/event.ts';
 import { type LanePlace, onTimeline, placeText, type SnapshotMark, withinText } from './lane-position.ts';
@@ -78,9 +78,13 @@ export class BatchQueue {
   get waiting(): boolean {
     return this.#closed.length > 0;
   }
-  /** The LSN of the newest position handed out. */
+  /** The newest position handed out, '' before. */
+  get emitted(): string {
+    return this.#emitted ?? '';
+  }
+  /** Its LSN. */
   get emittedLsn(): string {
-    return this.#emitted?.slice(0, 16) ?? '';
+    return this.emitted.slice(0, 16);
   }
   get emittedAtMs(): number {
     return this.#emittedAtMs;
@@ -131,11 +135,15 @@ export class BatchQueue {
   }
 
   /** Rows of a chunk, after everything appended so far, with the progress they make. Only between transactions. */
-  appendSnapshot(events: readonly PgEvent[], mark: SnapshotMark, tooLarge: ReadonlyMap<PgEvent, number> = new Map()): void {
+  appendSnapshot(
+    events: readonly PgEvent[],
+    mark: SnapshotMark,
+    { found = [], tooLarge = new Map() }: { found?: readonly FoundTable[]; tooLarge?: ReadonlyMap<PgEvent, number> } = {},
+  ): void {
     this.#closeComplete();
     for (const [event, bytes] of tooLarge) this.#tooLarge.set(asChangeEvent(event), bytes);
     this.#snapshot = mark;
-    this.#close(events.map(asChangeEvent), this.#place(), 'snapshot');
+    this.#close(events.map(asChangeEvent), this.#place(), 'snapshot', found);
     this.#wake();
   }
 
@@ -243,8 +251,8 @@ export class BatchQueue {
     this.#wake();
   }
 
-  #close(events: readonly ChangeEvent[], position: Position, origin: Origin = 'stream'): void {
-    const batch = new Batch(events, { lane: this.#lane, position }, origin);
+  #close(events: readonly ChangeEvent[], position: Position, origin: Origin = 'stream', found: readonly FoundTable[] = []): void {
+    const batch = new Batch(events, { lane: this.#lane, position }, origin, null, found);
     if (this.#tooLarge.size > 0) this.#holdTooLarge(batch);
     this.#closed.push(batch);
     this.#emitted = position;

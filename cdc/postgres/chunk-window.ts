@@ -8,7 +8,6 @@ import { type PgRelation, PgRow } from '../../wire/postgres/row.ts';
 import type { PgEvent } from './pg-event.ts';
 
 export class ChunkWindow {
-  readonly id: string;
   readonly table: string;
   /** Transactions seen before the low mark, among those remembered. */
   readonly earlier: readonly number[];
@@ -19,8 +18,7 @@ export class ChunkWindow {
   #dataset: Dataset | null = null;
   #overlays = 0;
 
-  constructor(id: string, table: string, earlier: readonly number[]) {
-    this.id = id;
+  constructor(table: string, earlier: readonly number[]) {
     this.table = table;
     this.earlier = earlier;
   }

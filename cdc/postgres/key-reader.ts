@@ -15,7 +15,7 @@ import { type PgRelation, PgRow } from '../../wire/postgres/row.ts';
 import { keyRows, type KeyTexts } from '../../wire/postgres/row-sums.ts';
 import { type CatalogTable, type Datasets, readTable, splitTable } from './catalog.ts';
 import { Settling, SNAPSHOT_SQL } from './settle.ts';
-import { type Chunk, fromTable, operatorPath } from './snapshot.ts';
+import { type Chunk, fromTable, operatorPath } from './chunk.ts';
 
 export interface KeyRequest {
   /** `schema.table` as in the config. */
@@ -38,11 +38,6 @@ export function readRequest(content: string): KeyRequest | null {
   } catch {
     return null;
   }
-}
-
-export interface KeyChunk extends Chunk {
-  /** Of the keys that have no row, their cells alone. */
-  readonly absent: readonly PgRow[];
 }
 
 export interface KeyReaderParts {
@@ -74,7 +69,7 @@ export class KeyReader {
   #keysAtOnce = KEYS_FIRST;
   #attempts = 0;
   #number = 0;
-  #current: { readonly id: string; readonly keys: readonly KeyTexts[]; readonly chunk: Promise<KeyChunk> } | null = null;
+  #current: { readonly id: string; readonly keys: readonly KeyTexts[]; readonly chunk: Promise<Chunk> } | null = null;
   #wake: () => void = () => {};
 
   /** `onEnd` is told when nothing is left to be taken; a request that cannot be met is given up. */
@@ -92,7 +87,7 @@ export class KeyReader {
   }
 
   /** The chunk whose high mark was met. */
-  async take(id: string): Promise<KeyChunk | null> {
+  async take(id: string): Promise<Chunk | null> {
     return this.#current?.id === id ? this.#current.chunk : null;
   }
 
@@ -142,7 +137,7 @@ export class KeyReader {
     }
   }
 
-  async #read(connection: PgConnection, keys: readonly KeyTexts[], id: string): Promise<KeyChunk> {
+  async #read(connection: PgConnection, keys: readonly KeyTexts[], id: string): Promise<Chunk> {
     const { prefix, datasets, publication } = this.#parts;
     const mark = (which: string) =>
       `select pg_catalog.pg_logical_emit_message(true, ${quoteLiteral(prefix)}, ${quoteLiteral(`${which} ${id}`)})`;
@@ -155,19 +150,30 @@ export class KeyReader {
     const relation = await datasets.relationOf(connection, this.table, present.message, present);
     const path = operatorPath(relation);
     if (path !== null) await connection.script(`set local search_path = ${path}`);
-    const { sql, params } = rowsSql(present, relation, keys);
-    const writer = new FrontendWriter(sql.length + 1024).parse('', sql).bind('', '', params, Format.Text, Format.Binary);
-    const [found] = await connection.exchange(writer.execute().sync().bytes(), 1, true);
+    const { rows, absent } = await readKeyRows(connection, present, relation, keys);
     await connection.script(`${mark('high')}; commit`);
-    const rows: PgRow[] = [];
-    const absent: PgRow[] = [];
-    for (const [isThere, ...cells] of found?.raw ?? []) {
-      const key = cells.splice(0, relation.dataset.key.length);
-      if (isThere?.[0] === 1) rows.push(rowOf(relation, (column) => cells[column] ?? null));
-      else absent.push(rowOf(relation, (column) => key[relation.dataset.key.indexOf(column)]));
-    }
-    return { table: this.table, relation, rows, absent, complete: false, cut: false, snapshot };
+    return { table: this.table, relation, rows, absent, keys: keys.length, complete: false, cut: false, snapshot };
   }
+}
+
+/** The rows of these keys, and the keys that have none as rows of their own cells alone. */
+export async function readKeyRows(
+  connection: PgConnection,
+  table: CatalogTable,
+  relation: PgRelation,
+  keys: readonly KeyTexts[],
+): Promise<{ readonly rows: PgRow[]; readonly absent: PgRow[] }> {
+  const { sql, params } = rowsSql(table, relation, keys);
+  const writer = new FrontendWriter(sql.length + 1024).parse('', sql).bind('', '', params, Format.Text, Format.Binary);
+  const [found] = await connection.exchange(writer.execute().sync().bytes(), 1, true);
+  const rows: PgRow[] = [];
+  const absent: PgRow[] = [];
+  for (const [isThere, ...cells] of found?.raw ?? []) {
+    const key = cells.splice(0, relation.dataset.key.length);
+    if (isThere?.[0] === 1) rows.push(rowOf(relation, (column) => cells[column] ?? null));
+    else absent.push(rowOf(relation, (column) => key[relation.dataset.key.indexOf(column)]));
+  }
+  return { rows, absent };
 }
 
 /** Whether there is a row, the key's cells as they were asked for, and the row's. */

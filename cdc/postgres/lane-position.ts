@@ -3,7 +3,7 @@
  *
  *     <end lsn>                                   after the commit that ends there
  *     <end lsn>#<commit lsn>:<events>             inside the next transaction, after so many of its events
- *     <end lsn>@<seq>.<progress>                  the first, while a snapshot is under way
+ *     <end lsn>@<seq>.<progress>                  the first, while a snapshot is under way, or rows are read again
  *     <end lsn>@<seq>.~<tables>                   the first, once it has ended: which tables the lane has
  *     …#<commit lsn>:<events>                     the second of both
  *     …!<timeline>                                any of them, where the server's log is not on its first timeline
@@ -15,6 +15,7 @@
 import { createHash } from 'node:crypto';
 import type { Position } from '../../core/event.ts';
 import { PipelineError } from '../../core/errors.ts';
+import type { KeyTexts } from '../../wire/postgres/row-sums.ts';
 
 /** How far the snapshot of one table is. */
 export interface TableProgress {
@@ -24,12 +25,29 @@ export interface TableProgress {
   /** The key of the last row copied, as the server's text of each key column; null before the first chunk. */
   readonly last: readonly string[] | null;
   readonly done: boolean;
+  /** Left out where it is the table's own copy. */
+  readonly reread?: Reread;
 }
 
-/** What the lane's positions say of its snapshot. `tables` is empty when all of it is done. */
+/** Rows of a table that somebody wants to have read again, beside what the lane has of it: all, those that a condition holds for, or those of some keys. */
+export interface Reread {
+  readonly id: string;
+  /** As SQL. */
+  readonly where: string | null;
+  /** Those that are still to be read; null where rows are not named by their keys. */
+  readonly keys: readonly KeyTexts[] | null;
+  /** How many rows there are about; null where nobody knows. */
+  readonly rowsEstimated: number | null;
+}
+
+export type RereadProgress = TableProgress & { readonly reread: Reread };
+
+/** What the lane's positions say of its snapshot. `tables` and `rereads` are empty when all of it is done. */
 export interface SnapshotMark {
   readonly seq: number;
   readonly tables: readonly TableProgress[];
+  /** Those that are not done. */
+  readonly rereads: readonly RereadProgress[];
   /** The tables that the lane has once it is done, as hashes in a row; '' while it is not, or where that is not known. */
   readonly had: string;
   /** `@<seq>.<progress>`. */
@@ -47,21 +65,71 @@ export interface LanePlace {
 }
 
 /** A snapshot's progress, ready to be written into positions. */
-export function snapshotMark(seq: number, tables: readonly TableProgress[]): SnapshotMark {
-  if (tables.every((table) => table.done)) {
+export function snapshotMark(seq: number, tables: readonly TableProgress[], rereads: readonly RereadProgress[] = []): SnapshotMark {
+  const left = rereads.filter(({ done }) => !done);
+  if (tables.every((table) => table.done) && left.length === 0) {
     const had = tables.map(({ table }) => hashOf(table)).join('');
-    return { seq, tables: [], had, text: `@${hex8(seq)}.~${had}` };
+    return { seq, tables: [], rereads: [], had, text: `@${hex8(seq)}.~${had}` };
   }
-  const compact = tables.map(({ table, rowsDone, last, done }) => [table, rowsDone, done ? 1 : last]);
-  return { seq, tables, had: '', text: `@${hex8(seq)}.${Buffer.from(JSON.stringify(compact)).toString('base64url')}` };
+  const compact = tables.map(({ table, rowsDone, last, done }): CompactTable => [table, rowsDone, done ? 1 : last]);
+  const text = JSON.stringify(left.length === 0 ? compact : ({ t: compact, r: left.map(compactReread) } satisfies CompactMark));
+  return { seq, tables, rereads: left, had: '', text: `@${hex8(seq)}.${Buffer.from(text).toString('base64url')}` };
 }
 
 /** The next step with nothing of the snapshot changed: for rows that come beside it. */
 export function nextStep(mark: SnapshotMark | null): SnapshotMark {
   if (mark === null) return snapshotMark(1, []);
   const seq = mark.seq + 1;
-  return mark.tables.length > 0 ? snapshotMark(seq, mark.tables) : { ...mark, seq, text: `@${hex8(seq)}.~${mark.had}` };
+  return mark.tables.length > 0 || mark.rereads.length > 0
+    ? snapshotMark(seq, mark.tables, mark.rereads)
+    : { ...mark, seq, text: `@${hex8(seq)}.~${mark.had}` };
 }
+
+/** What is read beside the log: a table's own copy by the name of the table, what is read again by its id. */
+export const jobOf = ({ table, reread }: TableProgress): string => reread?.id ?? table;
+
+/** The next step, with one of the jobs as far as `progress` says. */
+export function movedOn(mark: SnapshotMark, progress: TableProgress): SnapshotMark {
+  const job = jobOf(progress);
+  const seq = mark.seq + 1;
+  const { reread } = progress;
+  if (reread === undefined)
+    return snapshotMark(
+      seq,
+      mark.tables.map((one) => (one.table === job ? progress : one)),
+      mark.rereads,
+    );
+  return snapshotMark(
+    seq,
+    mark.tables,
+    mark.rereads.map((one) => (one.reread.id === job ? { ...progress, reread } : one)),
+  );
+}
+
+type CompactTable = [table: string, rowsDone: number, at: 1 | readonly string[] | null];
+type CompactReread = [
+  id: string,
+  table: string,
+  rowsDone: number,
+  last: readonly string[] | null,
+  where: string | null,
+  keys: readonly KeyTexts[] | null,
+  rowsEstimated: number | null,
+];
+interface CompactMark {
+  readonly t: readonly CompactTable[];
+  readonly r: readonly CompactReread[];
+}
+
+const compactReread = ({ table, rowsDone, last, reread }: RereadProgress): CompactReread => [
+  reread.id,
+  table,
+  rowsDone,
+  last,
+  reread.where,
+  reread.keys,
+  reread.rowsEstimated,
+];
 
 /** How far the lane is with a table: null where it does not have it, undefined where its place does not say. */
 export function progressOf(mark: SnapshotMark | null, table: string): TableProgress | null | undefined {
@@ -113,11 +181,19 @@ export function parsePlace(position: Position): LanePlace {
 
 function parseMark(seq: string, progress: string): SnapshotMark {
   const mark = { seq: Number.parseInt(seq, 16), text: `@${seq}.${progress}` };
-  if (progress === '' || progress.startsWith('~')) return { ...mark, tables: [], had: progress.slice(1) };
+  if (progress === '' || progress.startsWith('~')) return { ...mark, tables: [], rereads: [], had: progress.slice(1) };
   // Written by `snapshotMark` alone, into the target's lane table.
-  const compact = JSON.parse(Buffer.from(progress, 'base64url').toString('utf8')) as [string, number, 1 | string[] | null][];
-  const tables = compact.map(([table, rowsDone, at]) => ({ table, rowsDone, last: at === 1 ? null : at, done: at === 1 }));
-  return { ...mark, tables, had: '' };
+  const compact = JSON.parse(Buffer.from(progress, 'base64url').toString('utf8')) as readonly CompactTable[] | CompactMark;
+  const { t, r } = 't' in compact ? compact : { t: compact, r: [] };
+  const tables = t.map(([table, rowsDone, at]) => ({ table, rowsDone, last: at === 1 ? null : at, done: at === 1 }));
+  const rereads = r.map(([id, table, rowsDone, last, where, keys, rowsEstimated]) => ({
+    table,
+    rowsDone,
+    last,
+    done: false,
+    reread: { id, where, keys, rowsEstimated },
+  }));
+  return { ...mark, tables, rereads, had: '' };
 }
 
 const hex8 = (n: number): string => n.toString(16).padStart(8, '0');

@@ -13,14 +13,18 @@ import { closeSoon, connectSource } from './connect.ts';
 import { sourceFailure } from './failures.ts';
 import { KeyReader } from './key-reader.ts';
 import {
+  jobOf,
   type LanePlace,
   parsePlace,
   progressOf,
+  type RereadProgress,
   type SnapshotMark,
   snapshotMark,
   tableCount,
   type TableProgress,
 } from './lane-position.ts';
+import { Pace, type SnapshotWait } from './pace.ts';
+import { checkReread, REREADS_MAX, RereadRefused, type RereadRequest, type RereadStatus } from './reread.ts';
 import {
   addToPublication,
   alterFailover,
@@ -51,10 +55,14 @@ export interface PostgresSourceOptions {
     /** `initial`: a lane never read begins with the rows that the tables have. `never`: with what changes from now on. */
     readonly mode: 'initial' | 'never';
     readonly chunkRows: number;
-    /** Above 1, a chunk is read while the one before is on its way. */
+    /** So many connections read, each another table, and so many chunks are in memory: above 1, one is read while the one before is on its way. */
     readonly parallel: number;
-    /** How many rows a second are read at most where a table is read again; left out, as many as there is room for. */
+    /** How many rows a second are read at most, over all tables; left out, as many as there is room for. */
+    readonly rate?: number | null;
+    /** The same where rows are read again. */
     readonly rereadRows?: number;
+    /** No chunk is read while so many sessions of others are at work at the source; left out, however many there are. */
+    readonly busySessions?: number | null;
   };
   readonly batch: { readonly rows: number; readonly bytes: number; readonly ageMs: number };
   /** Whether standbys keep a copy of the slot (PostgreSQL 17 and newer); left out, they do. */
@@ -80,11 +88,26 @@ export interface SlotStatus extends SourceStatus {
 }
 
 export interface PostgresSource extends LiveSource {
+  /**
+   * Reads rows again, beside the log and in the lane's order. Answers its id once a checkpoint has it: from there on it goes on over restarts. Throws
+   * RereadRefused where it cannot be begun; when `signal` aborts before, it is not.
+   */
+  reread(request: RereadRequest, signal: AbortSignal): Promise<string>;
+  /** What is being read again, and the last ones that were. */
+  rereads(): readonly RereadStatus[];
+  /** Nothing more is read beside the log until `resumeSnapshot`, in this run and those to come; what was read is emitted. */
+  pauseSnapshot(): void;
+  resumeSnapshot(): void;
+  /** Why nothing is read beside the log just now; null where there is no reason. */
+  snapshotWait(): SnapshotWait | null;
   status(): SlotStatus;
 }
 
 /** Settings of a session that reads rows in the order of their key, or by it. */
 const BY_KEY = { ...SESSION, enable_seqscan: 'off', enable_bitmapscan: 'off', max_parallel_workers_per_gather: '0' };
+
+/** What has ended is told of for a while. */
+const ENDED_MAX = 20;
 
 const ROW_BYTES = 16 << 20;
 const TIMING: StreamTiming = { statusMs: 5000, silenceMs: 60_000, idleMs: 10_000, idleBytes: 65_536 };
@@ -110,6 +133,11 @@ class SlotSource implements PostgresSource {
   #acknowledged: Position | null = null;
   /** Tables to be read anew of which no checkpoint knows yet, with the step of the snapshot that they are part of. */
   readonly #again = new Map<string, number | null>();
+  /** What is to be read again of which no checkpoint knows yet. */
+  readonly #asked = new Map<string, AskedReread>();
+  /** What was read again, the last ones. */
+  readonly #ended: RereadStatus[] = [];
+  readonly #pace: Pace;
   #onAcknowledged: (() => void) | null = null;
 
   constructor(options: PostgresSourceOptions) {
@@ -120,6 +148,8 @@ class SlotSource implements PostgresSource {
     this.#clock = options.clock ?? systemClock;
     this.#tables = [...new Set(options.tables.map(qualified))];
     this.#datasets = new Datasets(options.name);
+    const { rate = null, rereadRows = null, busySessions = null } = options.snapshot;
+    this.#pace = new Pace({ rowsPerSecond: rate, rereadRowsPerSecond: rereadRows, busySessions, clock: this.#clock });
   }
 
   async *read(resume: Resume, signal: AbortSignal): AsyncGenerator<Batch> {
@@ -164,6 +194,7 @@ class SlotSource implements PostgresSource {
     const from = checkpoint === null ? null : parsePlace(checkpoint);
     const prepared = await this.#prepare(catalog, from, signal);
     this.#acknowledged = checkpoint;
+    this.#open = from?.snapshot?.rereads ?? [];
     const queue = new BatchQueue(this.lane, prepared.place, from !== null, batch, this.#clock);
     this.#queue = queue;
     if (prepared.mark !== null) queue.markSnapshot(prepared.mark);
@@ -185,29 +216,30 @@ class SlotSource implements PostgresSource {
     const timing = { ...TIMING, ...this.#options.timing };
     const readers: SnapshotReader[] = [];
     const rowBytesMax = this.#options.rowBytes ?? ROW_BYTES;
-    const readRows = (todo: readonly TableProgress[], isNewSlot: boolean, rowsPerSecond: number | null): SnapshotReader => {
-      const reader = new SnapshotReader(
-        {
-          connect: () => connect(false, BY_KEY),
-          datasets: this.#datasets,
-          publication,
-          prefix: `tidegate.${slot}`,
-          run: `${run}.${readers.length}`,
-          chunkRows: snapshot.chunkRows,
-          chunkBytes: batch.bytes,
-          rowBytesMax,
-          depth: snapshot.parallel > 1 ? 2 : 1,
-          rowsPerSecond,
-          isNewSlot,
-          clock: this.#clock,
-          failed: (error) => stream.failed(sourceFailure(error, 'reading a chunk', `the snapshot of ${this.name}`)),
-          gone: (table) => {
-            stream.leaveOut(table);
-            this.#options.onLeftOut?.(this.#datasets.nameOf(table));
-          },
+    const readRows = (): SnapshotReader => {
+      const reader = new SnapshotReader({
+        connect: () => connect(false, BY_KEY),
+        datasets: this.#datasets,
+        publication,
+        prefix: `tidegate.${slot}`,
+        run: `${run}.${readers.length}`,
+        chunkRows: snapshot.chunkRows,
+        chunkBytes: batch.bytes,
+        rowBytesMax,
+        keysMax: Math.min(500, batch.rows),
+        parallel: snapshot.parallel,
+        pace: this.#pace,
+        clock: this.#clock,
+        failed: (error) => stream.failed(sourceFailure(error, 'reading a chunk', `the snapshot of ${this.name}`)),
+        gone: (table) => {
+          stream.leaveOut(table);
+          this.#options.onLeftOut?.(this.#datasets.nameOf(table));
         },
-        todo,
-      );
+        gaveUp: (id, why) => {
+          this.#problems.set(id, why);
+          stream.dropReread(id);
+        },
+      });
       readers.push(reader);
       return reader;
     };
@@ -230,9 +262,8 @@ class SlotSource implements PostgresSource {
         tables: new Set(this.#tables),
         replication,
         catalog,
-        readRows: (todo) => readRows(todo, prepared.isNewSlot, null),
-        // The tables have been published for long.
-        rereadRows: (todo) => readRows(todo, true, snapshot.rereadRows ?? null),
+        readRows,
+        isNewlyPublished: !prepared.isNewSlot,
         datasets: this.#datasets,
         queue,
         limits: batch,
@@ -244,8 +275,14 @@ class SlotSource implements PostgresSource {
         onAgain: (tables, seq) => {
           for (const table of tables) this.#again.set(table, seq);
         },
-        onProgress: (tables) => {
-          for (const { table, rowsDone } of tables) this.#done.set(table, rowsDone);
+        onRereads: (ids, seq) => {
+          for (const id of ids) {
+            const asked = this.#asked.get(id);
+            if (asked !== undefined) asked.seq = seq;
+          }
+        },
+        onProgress: (jobs) => {
+          for (const job of jobs) this.#done.set(jobOf(job), job.rowsDone);
         },
         readKeys: (request, onEnd) => new KeyReader({ ...keyParts, run: `${run}.k${requests++}` }, request, onEnd),
       },
@@ -258,6 +295,10 @@ class SlotSource implements PostgresSource {
       for (const table of this.#again.keys()) {
         this.#again.set(table, null);
         stream.readAgain(table);
+      }
+      for (const asked of this.#asked.values()) {
+        asked.seq = null;
+        stream.reread(asked.progress);
       }
       this.#state = 'streaming';
       this.#failure = null;
@@ -272,14 +313,15 @@ class SlotSource implements PostgresSource {
     } finally {
       await stream.stop();
       for (const connection of open) if (connection !== replication) connection.destroy();
-      await Promise.all(readers.map(({ done }) => done));
+      await Promise.all(readers.map((reader) => reader.ended()));
     }
   }
 
   acknowledge(checkpoint: Checkpoint): Promise<void> {
     if (this.#acknowledged === null || checkpoint.position > this.#acknowledged) this.#acknowledged = checkpoint.position;
     this.#stream?.acknowledge(checkpoint.position);
-    if (this.#again.size > 0) this.#forgetAgain(checkpoint.position);
+    if (this.#again.size > 0 || this.#asked.size > 0) this.#forgetAgain(checkpoint.position);
+    this.#noteRereads(checkpoint.position);
     this.#onAcknowledged?.();
     return Promise.resolve();
   }
@@ -295,6 +337,90 @@ class SlotSource implements PostgresSource {
   #forgetAgain(position: Position): void {
     const reached = parsePlace(position).snapshot?.seq ?? 0;
     for (const [table, seq] of this.#again) if (seq !== null && seq <= reached) this.#again.delete(table);
+    for (const [id, { seq, begun }] of this.#asked) {
+      if (seq === null || seq > reached) continue;
+      this.#asked.delete(id);
+      begun();
+    }
+  }
+
+  async reread(request: RereadRequest, signal: AbortSignal): Promise<string> {
+    const table = this.#tables.find((one) => this.#datasets.nameOf(one) === request.dataset);
+    if (table === undefined) throw new RereadRefused(`${request.dataset} is no dataset of ${this.name}`, 'See the tables of the source.');
+    if (this.#open.length + this.#asked.size >= REREADS_MAX)
+      throw new RereadRefused(`${REREADS_MAX} parts are being read again`, 'Wait for one of them to end.');
+    const part = await this.#checked(table, request, signal);
+    const id = Math.floor(this.#clock.random() * 2 ** 40).toString(36);
+    const progress: RereadProgress = { table, rowsDone: 0, last: null, done: false, reread: { ...part, id } };
+    const { promise, resolve, reject } = Promise.withResolvers<string>();
+    this.#asked.set(id, { progress, seq: null, begun: () => resolve(id) });
+    if (this.#stream?.reread(progress) !== true) {
+      this.#asked.delete(id);
+      throw new PipelineError('SOURCE_UNREACHABLE', `reading rows of ${table} again: the lane does not read its source just now`);
+    }
+    const cut = (): void => {
+      if (!this.#asked.delete(id)) return;
+      this.#stream?.dropReread(id);
+      reject(signal.reason);
+    };
+    signal.addEventListener('abort', cut, { once: true });
+    if (signal.aborted) cut();
+    return promise.finally(() => signal.removeEventListener('abort', cut));
+  }
+
+  async #checked(table: string, request: RereadRequest, signal: AbortSignal): ReturnType<typeof checkReread> {
+    const connection = await this.#connect(false, SESSION, signal);
+    try {
+      return await checkReread(connection, this.name, table, this.#options.publication, request);
+    } catch (error) {
+      throw error instanceof RereadRefused ? error : sourceFailure(error, 'reading the catalog', `looking at ${table}`);
+    } finally {
+      await closeSoon(connection);
+    }
+  }
+
+  rereads(): readonly RereadStatus[] {
+    const newest = new Map(this.#queue?.snapshot?.rereads.map((one) => [one.reread.id, one]));
+    const open = this.#open.map((one) => this.#statusOf(newest.get(one.reread.id) ?? one, 'reading', null));
+    return [...open, ...this.#ended];
+  }
+
+  /** What the newest checkpoint says is being read again. */
+  #open: readonly RereadProgress[] = [];
+  readonly #problems = new Map<string, string>();
+
+  /** What a checkpoint does not know any more has ended with it. */
+  #noteRereads(position: Position): void {
+    if (this.#open.length === 0 && !position.includes('@')) return;
+    const open = parsePlace(position).snapshot?.rereads ?? [];
+    for (const one of this.#open) {
+      if (open.some(({ reread }) => reread.id === one.reread.id)) continue;
+      const { id } = one.reread;
+      const problem = this.#problems.get(id) ?? null;
+      const rowsDone = this.#done.get(id) ?? one.rowsDone;
+      this.#problems.delete(id);
+      this.#done.delete(id);
+      this.#ended.unshift(this.#statusOf({ ...one, rowsDone }, problem === null ? 'done' : 'failed', problem));
+    }
+    this.#ended.splice(ENDED_MAX);
+    this.#open = open;
+  }
+
+  #statusOf({ table, rowsDone, reread }: RereadProgress, state: RereadStatus['state'], problem: string | null): RereadStatus {
+    const { id, where, keys, rowsEstimated } = reread;
+    return { id, dataset: this.#datasets.nameOf(table), where, keys, rowsDone, rowsEstimated, state, problem };
+  }
+
+  pauseSnapshot(): void {
+    this.#pace.pause();
+  }
+
+  resumeSnapshot(): void {
+    this.#pace.resume();
+  }
+
+  snapshotWait(): SnapshotWait | null {
+    return this.#pace.wait;
   }
 
   /** A table is done once the target has committed its last chunk: what was only read is still on its way. */
@@ -312,9 +438,11 @@ class SlotSource implements PostgresSource {
         const rowsDone = waits ? 0 : (this.#done.get(table) ?? 0);
         return { dataset, rowsDone, rowsEstimated, state: waits ? 'waiting' : isOnItsWay ? 'copying' : 'done' };
       }
-      const isCurrent = known.done || known === tables.find((one) => !one.done);
       const isDone = known.done && !isOnItsWay;
-      return { dataset, rowsDone: known.rowsDone, rowsEstimated, state: isDone ? 'done' : isCurrent ? 'copying' : 'waiting' };
+      // The connections read the first ones that are left.
+      const isRead = tables.filter((one) => !one.done).indexOf(known) < this.#options.snapshot.parallel;
+      const rowsDone = known.done ? Math.max(known.rowsDone, this.#done.get(table) ?? 0) : known.rowsDone;
+      return { dataset, rowsDone, rowsEstimated, state: isDone ? 'done' : known.done || isRead ? 'copying' : 'waiting' };
     });
   }
   readonly #done = new Map<string, number>();
@@ -325,7 +453,7 @@ class SlotSource implements PostgresSource {
     const server = stream === null || stream.serverLsn === '' ? null : stream.serverLsn;
     const received = stream === null || stream.receivedLsn === '' ? null : stream.receivedLsn;
     const behind = committed !== null && server !== null ? Number(BigInt(`0x${server}`) - BigInt(`0x${committed}`)) : null;
-    const copying = this.#state === 'streaming' && (this.#queue?.snapshot?.tables.length ?? 0) > 0;
+    const copying = this.#state === 'streaming' && this.#queue?.snapshot?.tables.some(({ done }) => !done) === true;
     return {
       state: copying ? 'snapshot' : this.#state,
       receivedLsn: received,
@@ -436,8 +564,12 @@ class SlotSource implements PostgresSource {
       return copies ? [notBegun(table)] : [];
     });
     const isSame =
-      known !== null && tables.length === tableCount(known) && tables.every(({ table, done }) => progressOf(known, table)?.done === done);
-    return isSame ? null : snapshotMark((known?.seq ?? 0) + 1, tables);
+      known !== null &&
+      known.rereads.every(({ table }) => this.#tables.includes(table)) &&
+      tables.length === tableCount(known) &&
+      tables.every(({ table, done }) => progressOf(known, table)?.done === done);
+    const rereads = known?.rereads.filter(({ table }) => this.#tables.includes(table)) ?? [];
+    return isSame ? null : snapshotMark((known?.seq ?? 0) + 1, tables, rereads);
   }
 
   async #createSlot(catalog: PgConnection): Promise<string> {
@@ -452,10 +584,18 @@ class SlotSource implements PostgresSource {
     const found = await catalog.query(
       `select pg_catalog.current_setting('wal_level'), pg_catalog.current_setting('server_version_num')::int4 >= 140000,
               case when pg_catalog.pg_is_in_recovery() then pg_catalog.pg_last_wal_replay_lsn() else pg_catalog.pg_current_wal_insert_lsn() end,
-              (select setting from pg_catalog.pg_settings where name = 'wal_sender_timeout')`,
+              (select setting from pg_catalog.pg_settings where name = 'wal_sender_timeout'),
+              pg_catalog.quote_ident(current_user), pg_catalog.pg_has_role(current_user, 'pg_read_all_stats', 'usage')`,
     );
-    const [walLevel, recent, lsn, timeoutMs] = found.rows[0] ?? [];
+    const [walLevel, recent, lsn, timeoutMs, role, countsSessions] = found.rows[0] ?? [];
     if (recent !== 't') throw new PipelineError('CONFIG_INVALID', `sources.${this.name}.url: the server is older than PostgreSQL 14`);
+    if (countsSessions !== 't' && this.#options.snapshot.busySessions != null) {
+      const path = `sources.${this.name}.snapshot.busySessions`;
+      throw new PipelineError(
+        'CONFIG_INVALID',
+        `${path}: the sessions of others cannot be counted; grant pg_read_all_stats to ${role ?? ''}`,
+      );
+    }
     if (walLevel !== 'logical') throw new PipelineError('SOURCE_WAL_LEVEL', `reading ${this.name}: wal_level is ${walLevel ?? 'unknown'}`);
     if (from !== null && typeof lsn === 'string' && fromLsn(lsn) < from.lsn) {
       throw new PipelineError(
@@ -501,6 +641,14 @@ class SlotSource implements PostgresSource {
     }
     this.#onAcknowledged = null;
   }
+}
+
+interface AskedReread {
+  readonly progress: RereadProgress;
+  /** The step of the snapshot that it is part of, once it is begun. */
+  seq: number | null;
+  /** To be called once a checkpoint has it. */
+  readonly begun: () => void;
 }
 
 interface Prepared {

@@ -25,13 +25,23 @@ import { type Datasets, readTable } from './catalog.ts';
 import { ChunkWindow, isPartial, laidOver } from './chunk-window.ts';
 import { sourceFailure } from './failures.ts';
 import { type KeyReader, type KeyRequest, readRequest } from './key-reader.ts';
+import {
+  jobOf,
+  movedOn,
+  nextStep,
+  progressOf,
+  type RereadProgress,
+  type SnapshotMark,
+  snapshotMark,
+  type TableProgress,
+} from './lane-position.ts';
 import { type CutMessage, cutMessage, isCut, isKeyCut } from './large-rows.ts';
-import { nextStep, progressOf, snapshotMark, type TableProgress } from './lane-position.ts';
 import { PgEvent } from './pg-event.ts';
 import { type FollowedTable, PgoutputDecoder, Read, type RelationMessage } from './pgoutput.ts';
 import { SeenTransactions } from './seen.ts';
 import { visibility } from './settle.ts';
-import { type Chunk, keyTexts, readRow, type SnapshotReader } from './snapshot.ts';
+import { type Chunk, keyTexts, readRow } from './chunk.ts';
+import type { SnapshotReader } from './snapshot.ts';
 
 export interface StreamParts {
   readonly slot: string;
@@ -43,10 +53,10 @@ export interface StreamParts {
   readonly replication: PgConnection;
   /** For questions to the catalog. */
   readonly catalog: PgConnection;
-  /** Begins to read the rows of tables in chunks. */
-  readonly readRows: (todo: readonly TableProgress[]) => SnapshotReader;
-  /** The same at the pace of who reads them again. */
-  readonly rereadRows: (todo: readonly TableProgress[]) => SnapshotReader;
+  /** Reads rows of tables in chunks, beside the log. */
+  readonly readRows: () => SnapshotReader;
+  /** Whether transactions that began before the tables still to be copied were published may still write to them. */
+  readonly isNewlyPublished: boolean;
   readonly datasets: Datasets;
   readonly queue: BatchQueue;
   readonly limits: BatchLimits;
@@ -58,10 +68,12 @@ export interface StreamParts {
   readonly within: { readonly commit: string; readonly events: number } | null;
   readonly clock: Clock;
   readonly timing: StreamTiming;
-  /** Told of the tables' progress with every chunk, to its end. */
+  /** Told how far it is with every chunk, to its end. */
   readonly onProgress: (tables: readonly TableProgress[]) => void;
   /** Told from which step of the snapshot on the positions say that these tables are read anew. */
   readonly onAgain: (tables: readonly string[], seq: number) => void;
+  /** The same of rows that are read again for somebody. */
+  readonly onRereads: (ids: readonly string[], seq: number) => void;
   /** Begins to read rows that were asked for. */
   readonly readKeys: (request: KeyRequest, onEnd: () => void) => KeyReader;
 }
@@ -112,15 +124,19 @@ export class SlotStream implements CopyBothHandler {
   readonly #again = new Set<string>();
   /** Tables that were dropped before they were copied to their end. */
   readonly #gone = new Set<string>();
+  /** Rows that somebody wants to have read again, and those that are not wanted any more. */
+  readonly #rereads: RereadProgress[] = [];
+  readonly #dropped = new Set<string>();
   /** As the log last described them. */
   readonly #shapes = new Map<string, Dataset>();
-  /** Rows that were asked for. They wait until no snapshot is under way: there is one window at a time. */
+  /** Rows that were asked for in the log, for one request at a time. */
   #keys: KeyReader | null = null;
   readonly #requests: KeyRequest[] = [];
-  #window: ChunkWindow | null = null;
+  /** By the id of their marks. */
+  readonly #windows = new Map<string, ChunkWindow>();
   #highMark: string | null = null;
-  /** A place in the log where somebody wants the lane to stand, whether or not anything happens to its tables; null where there is none. */
-  #wantedLsn: string | null = null;
+  /** Where somebody wants the lane to stand, whether or not anything happens to its tables, as the beginning of a position; null where nobody does. */
+  #wanted: string | null = null;
   /** Whether the transaction being read asks for that. */
   #wantsPlace = false;
   /** Transactions seen while chunks are read, that these may not have seen; see snapshot.ts. */
@@ -159,9 +175,10 @@ export class SlotStream implements CopyBothHandler {
 
   /** Chunks of what the queue's place has still to copy are taken as their marks come by. */
   async start(): Promise<void> {
-    const { replication, catalog, slot, publication, queue, readRows } = this.#parts;
-    const todo = queue.snapshot?.tables ?? [];
-    this.#snapshot = todo.length === 0 ? null : readRows(todo);
+    const { replication, catalog, slot, publication, queue, isNewlyPublished } = this.#parts;
+    const { tables = [], rereads = [] } = queue.snapshot ?? {};
+    for (const table of tables) if (!table.done) this.#reader().begin(table, { isNewlyPublished, isAgain: false });
+    for (const reread of rereads) this.#reader().begin(reread, { isNewlyPublished: false, isAgain: true });
     const options = `proto_version '1', binary 'true', messages 'true', publication_names ${quoteLiteral(quoteIdent(publication))}`;
     // Since PostgreSQL 18 a publication that was not there when changes were made is warned of, once, and the changes are left out.
     replication.onNotice(({ routine }) => {
@@ -206,6 +223,24 @@ export class SlotStream implements CopyBothHandler {
   leaveOut(table: string): void {
     this.#gone.add(table);
     this.#leaveOut();
+  }
+
+  /** Reads rows again, beside the log, as `readAgain` does. Only one that the positions know goes on after a restart: `onRereads` says from where on. */
+  reread(progress: RereadProgress): boolean {
+    if (this.#stopped.signal.aborted || this.#copy === null) return false;
+    this.#rereads.push(progress);
+    this.#beginAgain();
+    return true;
+  }
+
+  /** Gives up what is read again. */
+  dropReread(id: string): void {
+    this.#dropped.add(id);
+    this.#beginAgain();
+  }
+
+  #reader(): SnapshotReader {
+    return (this.#snapshot ??= this.#parts.readRows());
   }
 
   /** The snapshot's own failures end the stream as well. */
@@ -344,12 +379,12 @@ export class SlotStream implements CopyBothHandler {
   #event(event: PgEvent, followed: FollowedTable, bytes: number): void {
     if (event.ordinal < this.#skip) return;
     // Of a chunk it takes its rows all the same: where it came from they are newer.
-    if (this.#isLeftOut) return this.#window?.table === followed.table ? this.#window.add(event) : undefined;
+    if (this.#isLeftOut) return this.#see(event, followed.table);
     if (this.#cutBytes > 0) return this.#tooLarge(event, followed, bytes);
     if (this.#snapshot !== null || this.#keys !== null) {
       if (event.movedFrom !== null && this.#isBeingCopied(followed.table) && isPartial(event.after as PgRow))
         return this.#completeMove(event, followed, bytes);
-      if (this.#window?.table === followed.table) this.#window.add(event);
+      this.#see(event, followed.table);
     }
     this.#queue.append(event, bytes + EVENT_OVERHEAD_BYTES);
   }
@@ -357,7 +392,7 @@ export class SlotStream implements CopyBothHandler {
   /** What was left out is nowhere any more, and nothing may be laid over it: a chunk has no use for it either. */
   #tooLarge(event: PgEvent, followed: FollowedTable, bytes: number): void {
     this.#checkKey(event, followed.table);
-    if (this.#window?.table === followed.table) this.#window.leave(event);
+    for (const window of this.#windows.values()) if (window.table === followed.table) window.leave(event);
     this.#queue.append(event, bytes + EVENT_OVERHEAD_BYTES, this.#cutBytes);
   }
 
@@ -365,6 +400,10 @@ export class SlotStream implements CopyBothHandler {
     // The class is the one that the decoder makes rows of.
     if (isKeyCut(before as PgRow | null) || isKeyCut(after as PgRow | null))
       throw new PipelineError('SOURCE_ROW_TOO_LARGE', `reading ${table}: a row whose key alone is too large`);
+  }
+
+  #see(event: PgEvent, table: string): void {
+    for (const window of this.#windows.values()) if (window.table === table) window.add(event);
   }
 
   #commit(): void {
@@ -375,7 +414,7 @@ export class SlotStream implements CopyBothHandler {
     if (endLsn > this.#serverLsn) this.#serverLsn = endLsn;
     this.#lastCommitAtMs = committedAtMs;
     this.#queue.commit(endLsn);
-    if (this.#wantsPlace) this.#wantedLsn = endLsn;
+    if (this.#wantsPlace) this.#want(endLsn);
     this.#wantsPlace = false;
     this.#stand();
     const id = this.#highMark;
@@ -385,25 +424,46 @@ export class SlotStream implements CopyBothHandler {
     this.#nextRequest();
   }
 
-  /** Between two transactions: the tables that are to be read anew join the snapshot, or are one of their own. */
+  /** Between two transactions: what is to be read anew joins the snapshot, or is one of its own; what is not wanted any more leaves it. */
   #beginAgain(): void {
-    if (this.#again.size === 0 || this.#blocked || this.#keys !== null || this.#inTransaction || this.#within !== null) return;
-    const tables = [...this.#again];
-    this.#again.clear();
+    const isIdle = this.#again.size === 0 && this.#rereads.length === 0 && this.#dropped.size === 0;
+    if (isIdle || this.#blocked || this.#inTransaction || this.#within !== null) return;
+    const again = [...this.#again];
+    const begun = this.#rereads.filter(({ reread }) => !this.#dropped.has(reread.id));
     const mark = this.#queue.snapshot;
     // The positions say which tables the lane has, and go on saying it.
-    const todo = [...this.#parts.tables].flatMap((table): TableProgress[] => {
-      if (tables.includes(table)) return [{ table, rowsDone: 0, last: null, done: false }];
+    const tables = [...this.#parts.tables].flatMap((table): TableProgress[] => {
+      if (this.#again.has(table)) return [{ table, rowsDone: 0, last: null, done: false }];
       const progress = progressOf(mark, table);
       return progress === null ? [] : [progress ?? { table, rowsDone: 0, last: null, done: true }];
     });
+    const rereads = [...(mark?.rereads ?? []), ...begun].filter(({ reread }) => !this.#dropped.has(reread.id));
     const seq = (mark?.seq ?? 0) + 1;
-    this.#queue.markSnapshot(snapshotMark(seq, todo));
-    this.#parts.onAgain(tables, seq);
-    if (this.#window !== null && tables.includes(this.#window.table)) this.#window = null;
-    if (this.#snapshot === null) this.#snapshot = this.#parts.rereadRows(todo);
-    else this.#snapshot.restart(todo);
-    this.#parts.onProgress(todo.filter(({ table }) => tables.includes(table)));
+    for (const id of this.#dropped) this.#snapshot?.drop(id);
+    this.#again.clear();
+    this.#rereads.length = 0;
+    this.#dropped.clear();
+    const next = snapshotMark(seq, tables, rereads);
+    this.#queue.markSnapshot(next);
+    this.#want(this.#queue.lsn + next.text.slice(0, 9));
+    if (again.length > 0) this.#parts.onAgain(again, seq);
+    if (begun.length > 0)
+      this.#parts.onRereads(
+        begun.map(({ reread }) => reread.id),
+        seq,
+      );
+    for (const table of tables) if (again.includes(table.table)) this.#reader().begin(table, { isNewlyPublished: false, isAgain: true });
+    for (const one of begun) this.#reader().begin(one, { isNewlyPublished: false, isAgain: true });
+    this.#forgetWindows();
+    this.#parts.onProgress(tables.filter(({ table }) => again.includes(table)));
+    this.#stand();
+    this.#endSnapshot();
+  }
+
+  /** Windows whose chunk nobody wants any more: the log must not gather in them. */
+  #forgetWindows(): void {
+    for (const id of this.#windows.keys())
+      if (this.#keys?.has(id) !== true && (this.#snapshot?.progressOf(id) ?? null) === null) this.#windows.delete(id);
   }
 
   /** Between two transactions: what is gone counts as copied, in the positions from now on. */
@@ -414,20 +474,11 @@ export class SlotStream implements CopyBothHandler {
     this.#gone.clear();
     if (mark === null || this.#snapshot === null) return;
     const tables = mark.tables.map((one) => (gone.includes(one.table) ? { ...one, done: true } : one));
-    this.#queue.markSnapshot(snapshotMark(mark.seq + 1, tables));
+    this.#queue.markSnapshot(snapshotMark(mark.seq + 1, tables, mark.rereads));
     this.#queue.closeEmpty();
     this.#parts.onProgress(tables);
-    if (this.#window !== null && gone.includes(this.#window.table)) this.#window = null;
+    this.#forgetWindows();
     this.#endSnapshot();
-  }
-
-  /** Once all is copied. */
-  #endSnapshot(): void {
-    if (this.#queue.snapshot?.tables.length !== 0) return;
-    this.#snapshot?.stop();
-    this.#snapshot = null;
-    this.#seen.clear();
-    this.#nextRequest();
   }
 
   /** Messages of others, and marks of earlier runs, mean nothing to us. */
@@ -441,9 +492,9 @@ export class SlotStream implements CopyBothHandler {
     if (request !== null && this.#parts.tables.has(request.table) && this.#requests.length < REQUESTS_MAX) this.#requests.push(request);
     const [which, id = ''] = content.split(' ');
     if (which === 'low') {
-      const table = this.#keys?.has(id) === true ? this.#keys.table : (this.#snapshot?.tableOf(id) ?? null);
-      if (table !== null) this.#window = new ChunkWindow(id, table, this.#seen.list());
-    } else if (which === 'high' && this.#window?.id === id) {
+      const table = this.#keys?.has(id) === true ? this.#keys.table : (this.#snapshot?.progressOf(id)?.table ?? null);
+      if (table !== null) this.#windows.set(id, new ChunkWindow(table, this.#seen.list()));
+    } else if (which === 'high' && this.#windows.has(id)) {
       this.#highMark = id;
     }
   }
@@ -496,65 +547,113 @@ export class SlotStream implements CopyBothHandler {
         const row = base === null || base === 'reshaped' ? after : laidOver(relation, base, [after]);
         const { dataset, version, ordinal, committedAtMs } = event;
         const whole = new PgEvent('update', event.before, row, dataset, version, ordinal, committedAtMs, true);
-        if (this.#window?.table === table) this.#window.add(whole);
+        this.#see(whole, table);
         this.#queue.append(whole, bytes + EVENT_OVERHEAD_BYTES);
       }),
     );
   }
 
   #isBeingCopied(table: string): boolean {
-    return this.#keys?.table === table || this.#queue.snapshot?.tables.some((one) => one.table === table && !one.done) === true;
+    const { tables = [], rereads = [] } = this.#queue.snapshot ?? {};
+    return (
+      this.#keys?.table === table || tables.some((one) => one.table === table && !one.done) || rereads.some((one) => one.table === table)
+    );
   }
 
+  /** What is read of the table begins again, but for rows that are named by their keys: those are looked at in any case. */
   #copyAgain(table: string): void {
-    const snapshot = this.#queue.snapshot;
-    if (snapshot === null || this.#snapshot === null) return;
-    const isAtItsBeginning = snapshot.tables.some((one) => one.table === table && one.last === null);
-    if (isAtItsBeginning && this.#window?.table !== table) return; // A chunk that the log comes to from here on has seen it all.
-    const tables = snapshot.tables.map((one) => (one.table === table ? { ...one, rowsDone: 0, last: null } : one));
-    this.#queue.beginAgain(snapshotMark(snapshot.seq + 1, tables));
-    this.#window = null;
-    this.#snapshot.restart(tables);
+    const mark = this.#queue.snapshot;
+    const snapshot = this.#snapshot;
+    if (mark === null || snapshot === null) return;
+    const hasWindow = [...this.#windows.values()].some((window) => window.table === table);
+    const isAffected = (one: TableProgress): boolean =>
+      one.table === table && !one.done && one.reread?.keys == null && (hasWindow || one.last !== null); // A chunk that the log comes to from here on has seen it all.
+    const begun = [...mark.tables, ...mark.rereads].filter(isAffected).map((one) => ({ ...one, rowsDone: 0, last: null }));
+    if (begun.length === 0) return;
+    this.#queue.beginAgain(begun.reduce(movedOn, mark));
+    for (const one of begun) snapshot.begin(one);
+    this.#forgetWindows();
   }
 
   /** An empty batch where the lane is wanted, unless one with events brings it there anyway. */
   #stand(): void {
-    if (this.#wantedLsn === null) return;
+    if (this.#wanted === null) return;
     this.#queue.closeEmpty();
-    if (this.#queue.emittedLsn >= this.#wantedLsn) this.#wantedLsn = null;
+    if (this.#queue.emitted >= this.#wanted) this.#wanted = null;
+  }
+
+  #want(place: string): void {
+    if (this.#wanted === null || place > this.#wanted) this.#wanted = place;
   }
 
   // --- Chunks.
 
   async #finishChunk(id: string): Promise<void> {
-    const window = this.#window;
+    const window = this.#windows.get(id);
     const snapshot = this.#snapshot;
-    this.#window = null;
+    this.#windows.delete(id);
     const chunk = (await snapshot?.take(id)) ?? null;
-    if (window === null || snapshot === null || chunk === null) return;
-    const isVisible = visibility(chunk.snapshot);
-    const unseen = window.earlier.some((xid) => !isVisible(xid));
-    this.#seen.forget(isVisible);
-    const progress = this.#queue.snapshot?.tables ?? [];
-    if (unseen || !window.fits(chunk.relation)) {
-      snapshot.restart(progress);
-      return;
+    const progress = this.#progressOf(id);
+    if (window === undefined || snapshot === null || chunk === null || progress === null) return;
+    if (!this.#fits(chunk, window)) {
+      snapshot.begin(progress);
+      return this.#forgetWindows();
     }
-    await this.#emitChunk(progress, chunk, window.combine(chunk.relation, chunk.rows));
+    if (chunk.keys > 0) await this.#emitKeys(chunk, window, progress);
+    else await this.#emitChunk(chunk, window.combine(chunk.relation, chunk.rows), progress);
     snapshot.release(id);
     this.#endSnapshot();
   }
 
+  /** What the positions say of the job that the marks `id` stand around a chunk of; null where nobody wants it any more. */
+  #progressOf(id: string): TableProgress | null {
+    const job = this.#snapshot?.progressOf(id) ?? null;
+    const { tables = [], rereads = [] } = this.#queue.snapshot ?? {};
+    return job === null ? null : ([...tables, ...rereads].find((one) => jobOf(one) === jobOf(job)) ?? null);
+  }
+
+  /** Whether the chunk has seen all that the log brought before its low mark, and can be combined with what it brought since. */
+  #fits(chunk: Chunk, window: ChunkWindow): boolean {
+    const isVisible = visibility(chunk.snapshot);
+    const isComplete = window.earlier.every(isVisible);
+    this.#seen.forget(isVisible);
+    return isComplete && window.fits(chunk.relation);
+  }
+
+  /** Once all is copied, and read again. */
+  #endSnapshot(): void {
+    const { tables = [], rereads = [] } = this.#queue.snapshot ?? {};
+    if (this.#snapshot === null || rereads.length > 0 || tables.some(({ done }) => !done)) return;
+    this.#snapshot.stop();
+    this.#snapshot = null;
+    this.#forgetWindows();
+    if (this.#keys === null) this.#seen.clear();
+    this.#nextRequest();
+  }
+
   /** Rows that were asked for take their place as a chunk does, and keys without a row become deletes. */
   async #finishKeys(keys: KeyReader, id: string): Promise<void> {
-    const window = this.#window;
-    this.#window = null;
+    const window = this.#windows.get(id);
+    this.#windows.delete(id);
     const chunk = await keys.take(id).catch(() => null); // Given up: `done` says so.
-    if (window === null || chunk === null) return;
-    const isVisible = visibility(chunk.snapshot);
-    const unseen = window.earlier.some((xid) => !isVisible(xid));
-    this.#seen.forget(isVisible);
-    if (unseen || !window.fits(chunk.relation)) return keys.again();
+    if (window === undefined || chunk === null) return;
+    if (!this.#fits(chunk, window)) return keys.again();
+    await this.#emitRows(chunk, window, nextStep(this.#queue.snapshot));
+    keys.release();
+  }
+
+  async #emitKeys(chunk: Chunk, window: ChunkWindow, progress: TableProgress): Promise<void> {
+    const { reread } = progress;
+    const mark = this.#queue.snapshot;
+    if (reread?.keys == null || mark === null) throw new PipelineError('BUG', 'keys were read that nobody asked for');
+    const keys = reread.keys.slice(chunk.keys);
+    const after = { ...progress, rowsDone: progress.rowsDone + chunk.keys, reread: { ...reread, keys }, done: keys.length === 0 };
+    this.#parts.onProgress([after]);
+    await this.#emitRows(chunk, window, movedOn(mark, after));
+  }
+
+  /** In one batch. */
+  async #emitRows(chunk: Chunk, window: ChunkWindow, mark: SnapshotMark): Promise<void> {
     const { commitLsn, committedAtMs } = this.#decoder;
     const { dataset } = chunk.relation;
     const rows = window.combine(chunk.relation, chunk.rows).filter((row) => row !== null);
@@ -563,23 +662,21 @@ export class SlotStream implements CopyBothHandler {
     for (const row of gone)
       events.push(new PgEvent('delete', row, null, dataset, commitLsn as Version, events.length, committedAtMs, false));
     await this.#queue.room();
-    if (this.#stopped.signal.aborted) return;
-    this.#queue.appendSnapshot(events, nextStep(this.#queue.snapshot));
-    keys.release();
+    if (!this.#stopped.signal.aborted) this.#queue.appendSnapshot(events, mark);
   }
 
   #nextRequest(): void {
     if (this.#stopped.signal.aborted) return;
     this.#leaveOut();
     this.#beginAgain();
-    if (this.#snapshot !== null || this.#keys !== null) return;
+    if (this.#keys !== null) return;
     const request = this.#requests.shift();
     if (request === undefined) return;
     const keys = this.#parts.readKeys(request, () => {
       if (this.#keys !== keys) return;
       this.#keys = null;
-      this.#window = null;
-      this.#seen.clear();
+      this.#forgetWindows();
+      if (this.#snapshot === null) this.#seen.clear();
       this.#nextRequest();
     });
     this.#keys = keys;
@@ -591,15 +688,9 @@ export class SlotStream implements CopyBothHandler {
   }
 
   /** Cut into batches, each with the progress it makes. The rows' version is that of the high mark: their place in the log. */
-  async #emitChunk(
-    before: readonly TableProgress[],
-    { table, rows, complete, cut }: Chunk,
-    kept: readonly (PgRow | null)[],
-  ): Promise<void> {
+  async #emitChunk({ table, rows, relation, complete, cut }: Chunk, kept: readonly (PgRow | null)[], before: TableProgress): Promise<void> {
     const { commitLsn, committedAtMs } = this.#decoder;
     const { limits } = this.#parts;
-    const done = before.find((progress) => progress.table === table)?.rowsDone ?? 0;
-    let seq = this.#queue.snapshot?.seq ?? 0;
     let next = 0;
     do {
       const events: PgEvent[] = [];
@@ -616,15 +707,14 @@ export class SlotStream implements CopyBothHandler {
         tooLarge.set(event, 0);
       }
       const lastRow = rows[next - 1];
-      const ended = next >= rows.length;
-      const progress = before.map((one) => {
-        if (one.table !== table) return one;
-        return { table, rowsDone: done + next, last: lastRow === undefined ? one.last : keyTexts(lastRow), done: ended && complete };
-      });
+      const last = lastRow === undefined ? before.last : keyTexts(lastRow);
+      const done = next >= rows.length && complete;
       await this.#queue.room();
-      if (this.#stopped.signal.aborted) return;
-      this.#parts.onProgress(progress);
-      this.#queue.appendSnapshot(events, snapshotMark(++seq, progress), tooLarge);
+      const mark = this.#queue.snapshot;
+      if (this.#stopped.signal.aborted || mark === null) return;
+      const after = { ...before, rowsDone: before.rowsDone + next, last, done };
+      this.#parts.onProgress([...mark.tables, after]);
+      this.#queue.appendSnapshot(events, movedOn(mark, after), { found: done ? [relation] : [], tooLarge });
     } while (next < rows.length);
   }
 

@@ -108,6 +108,12 @@ export class Schemas {
     return this.#parked.has(dataset);
   }
 
+  /** Whether the table is new and may be made as it is, before there is an event of it. */
+  isWelcome(dataset: Dataset): boolean {
+    if (this.#followed.has(dataset.name) || this.#parked.has(dataset.name) || dataset.keyless === true) return false;
+    return this.#options.evolve(dataset, null).every(({ policy }) => policy !== 'hold');
+  }
+
   /** Reads what is kept of the pipeline's datasets. */
   async load(): Promise<void> {
     const { sql, pipeline } = this.#options;

@@ -6,7 +6,7 @@
  * the lane does not stand where it goes on from. Where the outcome has to be known first (keys with something held, updates that bring only some cells,
  * released events, rows that the target refuses) the careful road takes an explicit transaction, and nothing is sent ahead; see careful.ts.
  */
-import { type Batch, Verdict } from '../../core/batch.ts';
+import { type Batch, type FoundTable, Verdict } from '../../core/batch.ts';
 import { type Clock, systemClock } from '../../core/clock.ts';
 import type { Applied, Lease, Quarantine, Quarantined, Refused, ReleaseLog, Sink } from '../../core/contracts.ts';
 import type { ScoreColumns } from '../../core/batch.ts';
@@ -15,6 +15,7 @@ import type { ChangeEvent, ColumnType, Dataset, DatasetName, LaneId, Position } 
 import { PgConnection, type PgResult } from '../../wire/postgres/connection.ts';
 import { endWhereItHangs } from '../../wire/postgres/hanging.ts';
 import { Format, FrontendWriter } from '../../wire/postgres/messages.ts';
+import type { PgRelation } from '../../wire/postgres/row.ts';
 import { WRITTEN_PREFIX } from '../../wire/postgres/written.ts';
 import { CarefulRoad } from './careful.ts';
 import { isOutOfTurn, isRefusal, targetFailure } from './failures.ts';
@@ -184,6 +185,7 @@ class Target implements PostgresSink {
     const { tables, schemas } = session;
     const [first, ...more] = await schemas.parkedIn(batch);
     if (first !== undefined) return { kind: 'refused', findings: [first, ...more] };
+    await this.#openFound(session, batch);
     try {
       // Also where no event of a new shape passes: that may be for its sake.
       for (const [dataset, event] of datasetsIn(batch)) {
@@ -200,6 +202,12 @@ class Target implements PostgresSink {
       if (one === undefined) throw new PipelineError('BUG', `a batch of ${batch.lane} is held for a schema that none of it has`);
       return { kind: 'refused', findings: [one, ...others] };
     }
+  }
+
+  /** A table without rows is made at once, where nobody has to be asked first. */
+  async #openFound({ tables, schemas }: LaneSession, { found }: Batch): Promise<void> {
+    if (!this.#options.tables.create) return;
+    for (const one of found) if (schemas.isWelcome(one.dataset)) await tables.open(one.dataset, asRelation(one));
   }
 
   async lanes(): Promise<readonly LaneState[]> {
@@ -493,6 +501,9 @@ function datasetsIn({ events }: Batch): ReadonlyMap<Dataset, ChangeEvent> {
   }
   return found;
 }
+
+/** What a PostgreSQL source found is a PgRelation. */
+const asRelation = (found: FoundTable): PgRelation | null => (found.types.every((type) => 'oid' in type) ? (found as PgRelation) : null);
 
 const foldOf = (batch: Batch, layouts: Layouts): Folded =>
   fold(batch.events, { layouts, takes: (i) => batch.passes(i), keepsRow: (i) => keepsRow(batch, i) });

@@ -8,6 +8,7 @@ import {
   onTimeline,
   placeText,
   progressOf,
+  type RereadProgress,
   snapshotMark,
   type SnapshotMark,
   tableCount,
@@ -25,6 +26,23 @@ const tables = (random: Random) =>
       rowsDone: random.below(1e9),
       last: done || random.chance(0.3) ? null : [`k${random.below(99)}`, 'ö\n'],
       done,
+    };
+  });
+
+const rereads = (random: Random): RereadProgress[] =>
+  Array.from({ length: random.below(3) }, (_, i) => {
+    const byKey = random.chance(0.5);
+    return {
+      table: `public.Größe "${i}`,
+      rowsDone: random.below(1e9),
+      last: byKey || random.chance(0.3) ? null : [`k${random.below(99)}`, 'ö\n'],
+      done: false,
+      reread: {
+        id: `r${i}`,
+        where: byKey || random.chance(0.3) ? null : `n = 'ä' --`,
+        keys: byKey ? [['1', 'ü'], ['']] : null,
+        rowsEstimated: random.chance(0.3) ? null : 7,
+      },
     };
   });
 
@@ -46,7 +64,7 @@ test.each([1, 2, 3, 4, 5])('each place of a lane sorts behind the one before, an
       events += 1 + random.below(1000);
       position = withinText(placeText(fromLsnNumber(lsn), mark), fromLsnNumber(lsn + 5n), events);
     } else {
-      mark = snapshotMark((mark?.seq ?? 0) + 1, tables(random));
+      mark = snapshotMark((mark?.seq ?? 0) + 1, tables(random), rereads(random));
       position = placeText(fromLsnNumber(lsn), mark);
       events = 0;
     }
@@ -105,10 +123,10 @@ test('the next step of a snapshot sorts behind the one before, and says the same
   const lsn = fromLsnNumber(7n);
   for (const tablesOf of [() => [], () => tables(random)]) {
     for (let round = 0; round < 50; round++) {
-      const mark = parsePlace(placeText(lsn, snapshotMark(random.below(1000), tablesOf()))).snapshot;
+      const mark = parsePlace(placeText(lsn, snapshotMark(random.below(1000), tablesOf(), rereads(random)))).snapshot;
       const next = nextStep(mark);
       expect(placeText(lsn, next) > placeText(lsn, mark)).toBe(true);
-      expect([next.tables, next.had]).toEqual([mark?.tables, mark?.had]);
+      expect([next.tables, next.rereads, next.had]).toEqual([mark?.tables, mark?.rereads, mark?.had]);
       expect(parsePlace(placeText(lsn, next)).snapshot).toEqual(next);
     }
   }

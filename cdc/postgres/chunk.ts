@@ -1,0 +1,281 @@
+/** Rows of a table as a chunk of the snapshot reads them: the SQL, and the rows in what the server sends. */
+import { PipelineError } from '../../core/errors.ts';
+import { CELL_NULL, CELL_UNCHANGED } from '../../core/event.ts';
+import { type PgConnection, PgError } from '../../wire/postgres/connection.ts';
+import { quoteIdent, quoteLiteral, quoteQualified } from '../../wire/postgres/ident.ts';
+import { Format, FrontendWriter } from '../../wire/postgres/messages.ts';
+import { type PgRelation, PgRow } from '../../wire/postgres/row.ts';
+import { type CatalogTable, readTable, splitTable } from './catalog.ts';
+
+export interface Chunk {
+  readonly table: string;
+  readonly relation: PgRelation;
+  /** In the order of the key. Behind each row's cells stand those of its key as text (`keyTexts`). */
+  readonly rows: readonly PgRow[];
+  /** Keys that were asked for and have no row, as rows of their cells alone. */
+  readonly absent: readonly PgRow[];
+  /** How many keys were asked for; 0 where a range was read. */
+  readonly keys: number;
+  /** Whether nothing is left to be read behind it. */
+  readonly complete: boolean;
+  /** Whether cells were left out of some rows, which are too large. */
+  readonly cut: boolean;
+  /** What the chunk's transaction could see: `pg_current_snapshot()`. */
+  readonly snapshot: string;
+}
+
+/**
+ * The schemas where the operators of the key's types are, as a search path; null where pg_catalog has them all. Without them citext, say, is
+ * ordered by its own operators and compared as text, which leaves rows out.
+ */
+export function operatorPath(relation: PgRelation): string | null {
+  const schemas = schemasOf(relation, relation.dataset.key);
+  return schemas.size === 0 ? null : ['pg_catalog', ...schemas].join(', ');
+}
+
+/** The same for all of its columns: where a condition may be about each of them. */
+export function typePath(relation: PgRelation): string {
+  return ['pg_catalog', ...schemasOf(relation, relation.types.keys())].join(', ');
+}
+
+function schemasOf(relation: PgRelation, columns: Iterable<number>): ReadonlySet<string> {
+  const schemas = new Set<string>();
+  for (const column of columns) {
+    let type = relation.types[column]?.type;
+    while (type?.kind === 'd' && type.inner !== null) type = type.inner;
+    if (type !== undefined && type.schema !== 'pg_catalog') schemas.add(quoteIdent(type.schema));
+  }
+  return schemas;
+}
+
+/** Keyset pagination by row comparison: the index of the key serves it, wherever the chunk begins. Behind each row's cells, the texts of its key. */
+export function chunkSql(
+  table: CatalogTable,
+  relation: PgRelation,
+  last: readonly string[] | null,
+  limit: number,
+  where: string | null,
+): string {
+  const { names, cells } = sqlParts(relation);
+  const conditions: string[] = [];
+  if (table.rowFilter !== null) conditions.push(`(${table.rowFilter})`);
+  if (last !== null) {
+    const { columns, key } = relation.dataset;
+    const literals = key.map((index, i) => `${quoteLiteral(last[i] ?? '')}::${columns[index]?.native ?? 'text'}`);
+    conditions.push(`(${names.join(', ')}) > (${literals.join(', ')})`);
+  }
+  if (where !== null) conditions.push(inParentheses(where));
+  return `copy (select ${[...cells, ...names.map((name) => `${name}::text`)].join(', ')} from ${fromTable(table)} t ${conditions.length === 0 ? '' : `where ${conditions.join(' and ')}`}
+    order by ${names.join(', ')} limit ${limit}) to stdout (format binary)`;
+}
+
+/** What ends in a comment ends there. */
+const inParentheses = (where: string): string => `(${where}\n)`;
+
+/**
+ * What a planner expects of a condition that somebody wrote: how many rows there are. Fails with the server's own words where it is none. As it stands it may
+ * only be balanced, and in parentheses only one expression: so it is one wherever it is put in parentheses.
+ */
+export async function checkCondition(connection: PgConnection, table: CatalogTable, relation: PgRelation, where: string): Promise<number> {
+  let rows = 0;
+  await connection.script(`begin read only; set local search_path = ${typePath(relation)}`);
+  try {
+    for (const condition of [inParentheses(where), `${where}\n`]) {
+      // With its own protocol message, there is one statement or none.
+      const { rows: found } = await connection.query(`explain (format json) select 1 from ${fromTable(table)} t where ${condition}`);
+      const [plan] = JSON.parse(found[0]?.[0] ?? '[]') as { readonly Plan?: { readonly 'Plan Rows'?: number } }[];
+      rows = plan?.Plan?.['Plan Rows'] ?? 0;
+    }
+  } finally {
+    await connection.script('rollback');
+  }
+  return rows;
+}
+
+/**
+ * The cells that `row` lacks, of the row that has its key now: null where there is none any more, `reshaped` where the table does not have such
+ * columns any more. Cells that `row` has are null.
+ */
+export async function readRow(
+  connection: PgConnection,
+  publication: string,
+  table: string,
+  row: PgRow,
+): Promise<PgRow | null | 'reshaped'> {
+  const { schema, name } = splitTable(table);
+  const { relation } = row;
+  const { columns, key } = relation.dataset;
+  try {
+    await connection.script(`begin isolation level repeatable read; lock table ${quoteQualified(schema, name)} in access share mode`);
+    const present = await readTable(connection, table, publication);
+    if (present === null) return null;
+    const lacks = (column: number): boolean => row.cells[row.at + 2 * column + 1] === CELL_UNCHANGED;
+    const isThere = (column: number): boolean =>
+      present.message.columns.some((one) => one.name === columns[column]?.name && one.typeOid === relation.types[column]?.oid);
+    if (!columns.every((_, column) => isThere(column) || !(lacks(column) || key.includes(column)))) return 'reshaped';
+    const path = operatorPath(relation);
+    if (path !== null) await connection.script(`set local search_path = ${path}`);
+    const { names, cells } = sqlParts(relation);
+    const types = key.map((column) => relation.types[column]);
+    const wanted = cells.map((cell, column) => (lacks(column) ? cell : 'null'));
+    const sql = `select ${wanted.join(', ')} from ${fromTable(present)} t where ${names.map((one, i) => `${one} = $${i + 1}`).join(' and ')}`;
+    const writer = new FrontendWriter(sql.length + 1024).parse(
+      '',
+      sql,
+      types.map((type) => type?.oid ?? 0),
+    );
+    writer.bind(
+      '',
+      '',
+      key.map((column) => cellBytes(row, column)),
+      types.map((type) => (type?.format === 'text' ? Format.Text : Format.Binary)),
+      Format.Binary,
+    );
+    const [found] = await connection.exchange(writer.execute().sync().bytes(), 1, true);
+    const raw = found?.raw[0];
+    return raw === undefined ? null : rowOfCells(relation, raw);
+  } catch (error) {
+    if (error instanceof PgError && (error.code === '42P01' || error.code === '3F000')) return null; // Dropped, and its rows with it.
+    throw error;
+  } finally {
+    await connection.script('rollback');
+  }
+}
+
+function cellBytes(row: PgRow, column: number): Buffer | null {
+  const from = row.cells[row.at + 2 * column] ?? 0;
+  const length = row.cells[row.at + 2 * column + 1] ?? CELL_NULL;
+  return length < 0 ? null : row.bytes.subarray(from, from + length);
+}
+
+function rowOfCells(relation: PgRelation, raw: readonly (Buffer | null)[]): PgRow {
+  const cells = new Int32Array(2 * relation.types.length);
+  let at = 0;
+  for (let column = 0; column < relation.types.length; column++) {
+    const bytes = raw[column] ?? null;
+    cells[2 * column] = at;
+    cells[2 * column + 1] = bytes === null ? CELL_NULL : bytes.length;
+    at += bytes?.length ?? 0;
+  }
+  return new PgRow(relation, Buffer.concat(raw.filter((bytes) => bytes !== null)), cells, 0);
+}
+
+/** A partitioned table's rows are those of its partitions; what inherits from another table is a table of its own, as it is in the log. */
+export function fromTable(table: CatalogTable): string {
+  return `${table.isPartitioned ? '' : 'only '}${quoteQualified(table.schema, table.name)}`;
+}
+
+/** Names of the key's columns, and all cells. */
+function sqlParts(relation: PgRelation): { names: string[]; cells: string[] } {
+  const { columns, key } = relation.dataset;
+  // A type without a binary form would fail the whole COPY: its text, as pgoutput sends it too.
+  const cells = columns.map((column, i) =>
+    relation.types[i]?.format === 'text' ? `t.${quoteIdent(column.name)}::text` : `t.${quoteIdent(column.name)}`,
+  );
+  // With the table's alias, or ORDER BY would mean the text beside it, which has the same name.
+  const names = key.flatMap((index) => columns[index] ?? []).map((column) => `t.${quoteIdent(column.name)}`);
+  return { names, cells };
+}
+
+/** The text of a chunk row's key columns, which stand behind its own cells. */
+export function keyTexts(row: PgRow): readonly string[] {
+  const { types, dataset } = row.relation;
+  return dataset.key.map((_, i) => {
+    const cell = row.at + 2 * (types.length + i);
+    const at = row.cells[cell] ?? 0;
+    return row.bytes.toString('utf8', at, at + (row.cells[cell + 1] ?? 0));
+  });
+}
+
+const COPY_HEADER_BYTES = 19;
+
+/** Reads COPY BINARY: a header, then tuples of a cell count and cells with their lengths, then -1. Rows refer to the bytes pushed. */
+export class CopyReader {
+  readonly rows: PgRow[] = [];
+  /** Of the rows kept. */
+  bytes = 0;
+  /** Whether rows were left out, because there were enough bytes. */
+  cut = false;
+  /** Whether cells were left out of rows. */
+  isRowCut = false;
+  readonly #relation: PgRelation;
+  readonly #bytesMax: number;
+  readonly #width: number;
+  #rest: Buffer = Buffer.alloc(0);
+  #headed = false;
+  #cells = new Int32Array(0);
+  #used = 0;
+
+  constructor(relation: PgRelation, bytesMax: number) {
+    this.#relation = relation;
+    this.#bytesMax = bytesMax;
+    this.#width = relation.types.length + relation.dataset.key.length;
+  }
+
+  push(chunk: Buffer): void {
+    if (this.cut) return;
+    const bytes = this.#rest.length === 0 ? chunk : Buffer.concat([this.#rest, chunk]);
+    let at = 0;
+    if (!this.#headed) {
+      if (bytes.length < COPY_HEADER_BYTES) {
+        this.#rest = bytes;
+        return;
+      }
+      at = COPY_HEADER_BYTES + bytes.readInt32BE(15);
+      this.#headed = true;
+    }
+    for (;;) {
+      const end = this.#tuple(bytes, at);
+      if (end < 0) break;
+      this.bytes += end - at;
+      at = end;
+      if (this.bytes >= this.#bytesMax) {
+        this.cut = true;
+        break;
+      }
+    }
+    this.#rest = bytes.subarray(at);
+  }
+
+  #leftOut(cell: number): void {
+    this.isRowCut = true;
+    const { types, dataset } = this.#relation;
+    // Behind the row's own cells stand those by which the next chunk begins.
+    if (cell >= types.length)
+      throw new PipelineError('SOURCE_ROW_TOO_LARGE', `the snapshot of ${dataset.name}: a row whose key alone is too large`);
+  }
+
+  /** Reads the tuple at `start`; -1 where it is not all there yet (or was the end). */
+  #tuple(bytes: Buffer, start: number): number {
+    if (bytes.length - start < 2 || bytes.readInt16BE(start) < 0) return -1;
+    const width = this.#width;
+    if (this.#used + 2 * width > this.#cells.length) {
+      this.#cells = new Int32Array(Math.max(1 << 15, 2 * width));
+      this.#used = 0;
+    }
+    const cells = this.#cells;
+    const own = this.#relation.types.length;
+    const size = bytes.length;
+    let at = start + 2;
+    let end = at;
+    let cell = this.#used;
+    for (let i = 0; i < width; i++) {
+      if (size - at < 4) return -1;
+      // Read by hand: a third of the time of readInt32BE.
+      const length =
+        ((bytes[at] as number) << 24) | ((bytes[at + 1] as number) << 16) | ((bytes[at + 2] as number) << 8) | (bytes[at + 3] as number);
+      at += 4;
+      cells[cell] = length < 0 ? 0 : at;
+      cells[cell + 1] = length < CELL_UNCHANGED ? CELL_UNCHANGED : length;
+      if (length > 0) at += length;
+      else if (length === CELL_UNCHANGED) this.#leftOut(i);
+      cell += 2;
+      if (i === own - 1) end = at;
+    }
+    if (at > size) return -1;
+    const isWhole = !this.isRowCut; // Where cells are left out of some row, none is taken for whole.
+    this.rows.push(new PgRow(this.#relation, bytes, cells, this.#used, isWhole ? start + 2 : 0, isWhole ? end : 0));
+    this.#used = cell;
+    return at;
+  }
+}
