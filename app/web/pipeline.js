@@ -46,7 +46,8 @@ export function pipelineView(first, context) {
     all = !all;
     showCards(latest);
   }
-  function showCards({ datasets: every }) {
+  function showCards({ datasets: known, schemaChanges = [] }) {
+    const every = known.map((one) => ({ ...one, changes: schemaChanges.filter(({ dataset }) => dataset === one.dataset) }));
     const held = (one) => (one.quarantine.held ?? 0) + (one.quarantine.waiting ?? 0);
     // Chosen once: cards that come and go would be worse than some that hold nothing any more.
     prominent ??= new Set(
@@ -55,7 +56,7 @@ export function pipelineView(first, context) {
         .slice(0, CARDS_SHOWN)
         .map(({ dataset }) => dataset),
     );
-    const few = every.filter(({ dataset }) => prominent.has(dataset));
+    const few = every.filter(({ dataset, changes }) => prominent.has(dataset) || changes.length > 0);
     datasets(all ? every : few, (one) => one.dataset);
     more.hidden = every.length <= CARDS_SHOWN;
     text(more, all ? `Show ${few.length} tables` : `Show all ${every.length} tables`);
@@ -291,11 +292,13 @@ function datasetCard(pipeline, first, { series, windowS, now }) {
   const idle = h('p', { class: 'idle quiet' });
   const rules = h('ol', { class: 'rules', 'aria-label': `Rules of ${table} that found something` });
   const clean = h('p', { class: 'clean quiet' });
+  const parked = parkedView();
   const stat = (label, value) => h('div', {}, value, h('span', {}, label));
   const root = h(
     'article',
     { class: 'panel card', 'aria-label': first.dataset },
     h('div', { class: 'panel-head' }, h('h3', {}, h('span', { class: 'quiet' }, prefix), table, ' ', badge), last),
+    parked.root,
     h('div', { class: 'stats' }, stat('rows/s', now_), stat('latency p50 · p99', late), stat('held now', held)),
     chart.root,
     idle,
@@ -304,7 +307,8 @@ function datasetCard(pipeline, first, { series, windowS, now }) {
   );
   return {
     root,
-    update({ dataset, rates, totals, latencyMs, lastEventAtMs, quarantine, rules: found, judged }) {
+    update({ dataset, rates, totals, latencyMs, lastEventAtMs, quarantine, rules: found, judged, changes }) {
+      parked.update(changes);
       badge.hidden = judged !== false;
       const open = (quarantine.held ?? 0) + (quarantine.waiting ?? 0);
       text(now_, rate(rates.pass + rates.warn + rates.drop + rates.quarantine));
@@ -325,6 +329,31 @@ function datasetCard(pipeline, first, { series, windowS, now }) {
       showRules(rules, found);
       clean.hidden = totals.in === 0 || found.length > 0;
       text(clean, judged === false ? 'No rule file: its rows pass as they are.' : 'No rule has found anything.');
+    },
+  };
+}
+
+/** A change of the table that somebody has to decide about: until then its rows are held. The decision is made where the target's DDL can be read first. */
+function parkedView() {
+  const title = h('strong');
+  const message = h('div');
+  const command = h('code');
+  const root = h(
+    'div',
+    { class: 'notice parked', role: 'status', hidden: true },
+    title,
+    message,
+    h('div', { class: 'fix' }, 'Look at it with ', command),
+  );
+  return {
+    root,
+    update(changes) {
+      const [newest] = changes;
+      root.hidden = newest === undefined;
+      if (newest === undefined) return;
+      text(title, newest.status === 'rejected' ? 'A change of this table was rejected' : 'A change of this table waits for you');
+      text(message, `${newest.message.replace(/\.?$/, '.')} ${count(newest.held)} events are held for it.`);
+      text(command, `tidegate schema show CONFIG ${newest.id}`);
     },
   };
 }

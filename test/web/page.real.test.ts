@@ -96,6 +96,34 @@ describe('the charts', () => {
   });
 });
 
+test('a change of a table that waits for somebody is told at the table, with how to look at it', async () => {
+  await using shown = await open({ history: 30 });
+  const { page, service } = shown;
+  const change = {
+    id: 'shop-to-warehouse-3',
+    pipeline: 'shop-to-warehouse',
+    dataset: 'shop.public.orders',
+    status: 'held',
+    kinds: [],
+    message: 'the column total is numeric(10,2) and was numeric(12,2)',
+    problem: null,
+    held: 1234,
+    reread: null,
+    atMs: Date.now(),
+    settledAtMs: null,
+    by: null,
+    why: null,
+  } as const;
+  service.pipeline = { schemaChanges: [change] };
+  const notice = page.getByRole('article', { name: 'shop.public.orders' }).locator('.parked');
+  await notice.getByText('A change of this table waits for you').waitFor();
+  expect(await notice.textContent()).toContain('was numeric(12,2). 1,234 events are held for it.');
+  expect(await notice.locator('code').textContent()).toBe('tidegate schema show CONFIG shop-to-warehouse-3');
+  expect(await page.locator('.parked:visible').count()).toBe(1);
+  service.pipeline = { schemaChanges: [] };
+  await notice.waitFor({ state: 'hidden' });
+});
+
 describe('the quarantine', () => {
   test('releasing shows first what would become of the row, and does nothing until it is confirmed', async () => {
     await using shown = await open({ history: 60 });
