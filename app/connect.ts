@@ -1,6 +1,5 @@
 /** From the config's words to the options of sources, targets and models. */
 import type { Clock } from '../core/clock.ts';
-import type { LiveSource } from '../core/contracts.ts';
 import { PipelineError } from '../core/errors.ts';
 import type { DatasetName } from '../core/event.ts';
 import { kafkaSource, type KafkaSourceOptions } from '../cdc/kafka/source.ts';
@@ -13,13 +12,19 @@ import { partsOf } from './config.ts';
 import type { Config, KafkaSourceConfig, PipelineConfig, TargetConfig } from './config-schema.ts';
 import type { RuleFile } from './rule-files.ts';
 import type { Secret } from './secret.ts';
+import type { SnapshotDeskParts } from './snapshot-desk.ts';
 
 /** The source of a pipeline, whatever its kind. `onLeftOut` is told of tables that are gone before they were copied. */
-export function openSource(config: Config, pipeline: PipelineConfig, clock: Clock, onLeftOut: (dataset: DatasetName) => void): LiveSource {
+export function openSource(
+  config: Config,
+  pipeline: PipelineConfig,
+  clock: Clock,
+  onLeftOut: (dataset: DatasetName) => void,
+): Pick<SnapshotDeskParts, 'source' | 'database'> {
   const { source } = partsOf(config, pipeline);
-  return source.kind === 'kafka'
-    ? kafkaSource(kafkaOptions(pipeline, source, clock))
-    : postgresSource({ ...sourceOptions(config, pipeline, clock), onLeftOut });
+  if (source.kind === 'kafka') return { source: kafkaSource(kafkaOptions(pipeline, source, clock)), database: null };
+  const database = postgresSource({ ...sourceOptions(config, pipeline, clock), onLeftOut });
+  return { source: database, database };
 }
 
 /** Only of a pipeline that reads a database: whoever asks has looked. */

@@ -27,6 +27,7 @@ import { SchemaWatch } from './schema-watch.ts';
 import type { Halts } from './state/halts.ts';
 import { formatDuration } from './units.ts';
 import { SlotWatch } from './slot-watch.ts';
+import { SnapshotDesk } from './snapshot-desk.ts';
 import { VerifyWatch } from './verify/watch.ts';
 
 export interface RoadParts {
@@ -56,6 +57,7 @@ export type Counts = Awaited<ReturnType<PostgresSink['quarantine']['counts']>>;
 export class Road implements AsyncDisposable {
   readonly name: string;
   readonly desk: Desk;
+  readonly snapshot: SnapshotDesk;
   readonly verified: VerifyWatch;
   /** Null where the source is read by none. */
   readonly slot: SlotWatch | null;
@@ -100,9 +102,11 @@ export class Road implements AsyncDisposable {
             onSafe: (data) => this.#tell('slot.safe', data),
           });
     this.#breaker = this.#makeBreaker();
-    this.#source = openSource(config, pipeline, clock, (dataset) => {
+    const opened = openSource(config, pipeline, clock, (dataset) => {
       parts.logger.warn('a table was dropped before it was copied to its end, and is left out', { pipeline: name, dataset });
     });
+    this.#source = opened.source;
+    this.snapshot = new SnapshotDesk({ ...opened, clock });
     this.#schemas = new SchemaWatch({
       desk: this.desk,
       source: this.#source,

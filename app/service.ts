@@ -5,6 +5,7 @@ import type { FastifyInstance } from 'fastify';
 import { type Clock, systemClock } from '../core/clock.ts';
 import { PipelineError } from '../core/errors.ts';
 import type { Problem } from '../core/problems.ts';
+import type { RereadRequest } from '../cdc/postgres/reread.ts';
 import { ModelRegistry } from '../inference/models/registry.ts';
 import { Scorer } from '../inference/scorer/supervisor.ts';
 import { type AlertSender, webhookSender } from '../ops/alerts/webhook.ts';
@@ -26,6 +27,7 @@ import type {
   ReleaseView,
   SchemaChangeDetailView,
   SchemaChangeView,
+  SnapshotView,
   Status,
 } from './http/shapes.ts';
 import { errorFields, type Logger, silentLogger } from './logger.ts';
@@ -318,6 +320,26 @@ export class Service implements Operations, AsyncDisposable {
     if (road === undefined) return false;
     road.halt(by, why);
     return true;
+  }
+
+  snapshot(pipeline: string): SnapshotView | null {
+    return this.#roads.get(pipeline)?.snapshot.view() ?? null;
+  }
+
+  steerSnapshot(pipeline: string, action: 'pause' | 'resume', by: string): boolean {
+    const road = this.#roads.get(pipeline);
+    if (road === undefined) return false;
+    road.snapshot[action]();
+    this.#logger.info(`asked to ${action} the snapshot`, { pipeline, by });
+    return true;
+  }
+
+  async reread(pipeline: string, request: RereadRequest, by: string): Promise<string | null> {
+    const road = this.#roads.get(pipeline);
+    if (road === undefined) return null;
+    const id = await road.snapshot.reread(request);
+    this.#logger.info('rows are read again', { pipeline, dataset: request.dataset, id, by });
+    return id;
   }
 
   modelVersions(model: string): readonly ModelVersionView[] {

@@ -14,6 +14,7 @@ import { quarantineCommands } from './quarantine.ts';
 import { recover } from './recover.ts';
 import { run } from './run.ts';
 import { schemaCommands } from './schema.ts';
+import { resnapshot, snapshot } from './snapshot.ts';
 import { staticCommands } from './static.ts';
 import { teardown } from './teardown.ts';
 import { verify } from './verify.ts';
@@ -29,6 +30,8 @@ export const COMMANDS: readonly Command[] = [
   resume,
   verify,
   recover,
+  snapshot,
+  resnapshot,
   judge,
   ...quarantineCommands,
   ...schemaCommands,

@@ -66,9 +66,9 @@ export async function letGoOn(loaded: LoadedConfig, pipeline: string, io: Io): P
 }
 
 /** The pipeline that is named, or the only one there is. */
-export function pipelineOf(args: Arguments, { config }: LoadedConfig): string {
+export function pipelineOf(args: Arguments, { config }: LoadedConfig, at = 1): string {
   const names = Object.keys(config.pipelines);
-  const named = args.positionals[1];
+  const named = args.positionals[at];
   if (named !== undefined && !names.includes(named))
     throw new UsageError(`there is no pipeline ${named}`, `Name one of ${names.join(', ')}.`);
   const pipeline = named ?? (names.length === 1 ? names[0] : undefined);

@@ -1,5 +1,6 @@
 /** What the HTTP server asks of the service: the service implements it, tests may stand in for it. */
 import type { QuarantineFilter } from '../../core/contracts.ts';
+import type { RereadRequest } from '../../cdc/postgres/reread.ts';
 import type { ModelRegistry } from '../../inference/models/registry.ts';
 import type { Decided } from '../../sync/postgres/schema-desk.ts';
 import type { Metrics } from '../../ops/metrics.ts';
@@ -13,6 +14,7 @@ import type {
   ReleaseView,
   SchemaChangeDetailView,
   SchemaChangeView,
+  SnapshotView,
   Status,
 } from './shapes.ts';
 
@@ -50,6 +52,11 @@ export interface Operations {
   /** False where there is no such pipeline. */
   resume(pipeline: string, by: string): boolean;
   halt(pipeline: string, by: string, why: string): boolean;
+
+  /** The rows that are read beside the log. Null or false where there is no such pipeline; the last two throw RereadRefused. */
+  snapshot(pipeline: string): SnapshotView | null;
+  steerSnapshot(pipeline: string, action: 'pause' | 'resume', by: string): boolean;
+  reread(pipeline: string, request: RereadRequest, by: string): Promise<string | null>;
 
   readonly models: ModelRegistry;
   modelVersions(model: string): readonly ModelVersionView[];

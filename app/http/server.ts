@@ -16,6 +16,7 @@ import type { Operations } from './operations.ts';
 import { HttpProblem, problemBody, problemOf } from './problem.ts';
 import { quarantineRoutes } from './quarantine-routes.ts';
 import { schemaRoutes } from './schema-routes.ts';
+import { snapshotRoutes } from './snapshot-routes.ts';
 import { statusRoutes } from './status-routes.ts';
 
 /** Bodies other than a model: lists of ids and filters. */
@@ -72,6 +73,7 @@ export async function createHttpServer(operations: Operations, http: HttpConfig,
     statusRoutes(routes, operations);
     quarantineRoutes(routes, operations);
     schemaRoutes(routes, operations);
+    snapshotRoutes(routes, operations);
     modelRoutes(routes, operations, http.modelBytes);
     liveRoute(routes, operations);
   });

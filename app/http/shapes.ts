@@ -51,6 +51,30 @@ export const snapshotProgressSchema = shape('How far the first copy of a table i
   state: { enum: ['waiting', 'copying', 'done'], description: 'What it does now.' },
 });
 
+export const rereadSchema = shape('Rows that are read again, or were.', {
+  id: text('Names it.'),
+  dataset: text('source.schema.table'),
+  where: textOrNull('The condition for them, in the source’s SQL; null where there is none.'),
+  keys: orNull(
+    list(list({ type: 'string' }, 'The texts of its columns.'), 'Those still to be read.'),
+    'Their keys, where they are named by them.',
+  ),
+  rowsDone: whole('Rows read.'),
+  rowsEstimated: numberOrNull('What there is about in all; null where nobody knows.'),
+  state: { enum: ['reading', 'done', 'failed'], description: 'failed: given up, for the problem.' },
+  problem: textOrNull('Why it was given up; else null.'),
+});
+export const snapshotSchema = shape('Rows that are read beside the log.', {
+  waits: orNull(
+    { enum: ['paused', 'rate', 'busy'], description: 'paused: by a person. rate: for its rate. busy: for the source.' },
+    'Why none are read just now; null where there is no reason.',
+  ),
+  tables: list(snapshotProgressSchema, 'The first copy.'),
+  rereads: list(rereadSchema, 'What is read again, then the last ones that were.'),
+});
+export const rereadBegunSchema = shape('It is read again, over restarts too.', { id: text('Names it.') });
+export const acceptedSchema = shape('It will be done.', { accepted: yes('True.') });
+
 const counted = (description: string) => record({ type: 'integer' }, description);
 /** Shapes that ops/metrics.ts defines: documented here, typed there. */
 const open = (description: string) => ({ type: 'object', description, additionalProperties: {} }) as const;
@@ -343,6 +367,7 @@ export type LaneRunState = (typeof LANE_STATES)[number];
 export type Reason = FromSchema<typeof reasonSchema>;
 export type LaneStatus = FromSchema<typeof laneStatusSchema>;
 export type SlotView = FromSchema<typeof slotSchema>;
+export type SnapshotView = FromSchema<typeof snapshotSchema>;
 export type Ready = FromSchema<typeof readySchema>;
 export type LaneView = FromSchema<typeof laneSchema>;
 export type FindingView = FromSchema<typeof findingSchema>;

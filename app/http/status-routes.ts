@@ -3,7 +3,7 @@ import type { FastifyInstance } from 'fastify';
 import type { FromSchema } from '../schema-type.ts';
 import type { Operations } from './operations.ts';
 import { HttpProblem } from './problem.ts';
-import { datasetsSchema, lanesSchema, problemSchema, readySchema, statusSchema } from './shapes.ts';
+import { acceptedSchema, datasetsSchema, lanesSchema, problemSchema, readySchema, statusSchema } from './shapes.ts';
 
 const pipelineParams = {
   type: 'object',
@@ -15,12 +15,6 @@ const haltBody = {
   type: 'object',
   properties: { why: { type: 'string', maxLength: 500, description: 'Shown beside the pipeline until you resume it.', default: '' } },
   additionalProperties: false,
-} as const;
-
-const acceptedSchema = {
-  type: 'object',
-  description: 'It will be done.',
-  properties: { accepted: { type: 'boolean', description: 'True.' } },
 } as const;
 
 export function statusRoutes(app: FastifyInstance, operations: Operations): void {

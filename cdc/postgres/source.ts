@@ -282,7 +282,8 @@ class SlotSource implements PostgresSource {
           }
         },
         onProgress: (jobs) => {
-          for (const job of jobs) this.#done.set(jobOf(job), job.rowsDone);
+          // Of a table that was copied long ago, places do not say how many rows that were.
+          for (const job of jobs) if (!job.done || job.rowsDone > 0) this.#done.set(jobOf(job), job.rowsDone);
         },
         readKeys: (request, onEnd) => new KeyReader({ ...keyParts, run: `${run}.k${requests++}` }, request, onEnd),
       },

@@ -79,6 +79,13 @@ describe('what it refuses, with exit code 2 and how to say it right', () => {
     [['teardown', '--pipeline', 'other'], /there is no pipeline other\n +Name one of main/],
     [['halt', 'other'], /there is no pipeline other\n +Name one of main/],
     [['resume', 'other'], /there is no pipeline other\n +Name one of main/],
+    [['snapshot', 'stop'], /a snapshot has no stop\n +Use pause, resume, status\./],
+    [['snapshot', 'pause', 'other'], /there is no pipeline other\n +Name one of main/],
+    [['snapshot', 'pause'], /no running service was reached: [^]*\n +Start it/],
+    [['resnapshot', 'other', 'd'], /there is no pipeline other\n +Name one of main/],
+    [['resnapshot', 'main', 'd', '--where', 'x', '--keys', '1'], /both --where and --keys are given/],
+    [['resnapshot', 'main', 'd', '--keys', '[1'], /--keys \[1 is no key\n +Write --keys 17/],
+    [['resnapshot', 'main', 'd', '--keys', '[1]'], /--keys \[1\] is no key\n +Write --keys 17/],
   ])('%j of a config', async (args, message) => {
     const words = COMMANDS.find(({ name }) => args.slice(0, 2).join(' ') === name) === undefined ? 1 : 2;
     const { code, stderr } = await cli(...args.slice(0, words), config.file, ...args.slice(words));
@@ -175,6 +182,21 @@ describe('what it does', () => {
     expect((await cli('resume', config.file)).stdout).toMatch(/^main goes on\.\nNo running service was reached/);
     await using again = await startService(config);
     expect((await again.service.status()).pipelines.map((one) => one.state)).not.toContain('halted');
+  });
+
+  test('a snapshot is paused and resumed; rows are not read again while the source is away', async () => {
+    await using running = await startService(config);
+    using known = configFolder({ http: { port: Number(new URL(running.url).port) } });
+    const waits = async () => ((await cli('snapshot', known.file, 'status', '--json')).json as { waits: string | null }).waits;
+    expect(await waits()).toBe(null);
+    expect(await cli('snapshot', known.file, 'pause', '--json')).toMatchObject({ code: 0, json: { pipeline: 'main', paused: true } });
+    expect(await waits()).toBe('paused');
+    expect((await cli('snapshot', known.file, 'resume', 'main')).stdout).toBe('The snapshot of main goes on.\n');
+    expect(await waits()).toBe(null);
+    expect(await cli('resnapshot', known.file, 'main', 'shop.public.orders', '--json')).toMatchObject({
+      code: 1,
+      json: { ok: false, error: { code: 'SOURCE_UNREACHABLE' } },
+    });
   });
 
   test('which of several pipelines is meant has to be said', async () => {

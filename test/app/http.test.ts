@@ -154,6 +154,8 @@ describe('OpenAPI', () => {
       const { status, json } = await ask(url, path);
       expect([path, errorsOf(responseOf(path, status), json)]).toEqual([path, []]);
     }
+    const snapshot = await ask(url, '/api/pipelines/main/snapshot');
+    expect(errorsOf(responseOf('/api/pipelines/{name}/snapshot', snapshot.status), snapshot.json)).toEqual([]);
     const versions = await ask(url, '/api/models/described/versions');
     expect(errorsOf(responseOf('/api/models/{name}/versions', versions.status), versions.json)).toEqual([]);
   });
@@ -265,6 +267,10 @@ describe('errors', () => {
     ['POST', '/api/quarantine/discard', '{"ids":["a"]}', 400, 'INVALID_REQUEST'],
     ['POST', '/api/quarantine/release', '{', 400, 'CTP_INVALID_JSON_BODY'],
     ['POST', '/api/pipelines/nobody/resume', undefined, 404, 'NOT_FOUND'],
+    ['POST', '/api/pipelines/nobody/rereads', '{"dataset":"x"}', 404, 'NOT_FOUND'],
+    ['POST', '/api/pipelines/main/rereads', '{}', 400, 'INVALID_REQUEST'],
+    ['POST', '/api/pipelines/main/rereads', '{"dataset":"x"}', 400, 'INVALID_REQUEST'],
+    ['POST', '/api/pipelines/nobody/snapshot/pause', undefined, 404, 'NOT_FOUND'],
     ['DELETE', '/api/status', undefined, 404, 'NOT_FOUND'],
   ])('%s %s with %s is %i %s, as problem+json', async (method, path, body, status, code) => {
     const headers: Record<string, string> = body === undefined ? {} : { 'content-type': 'application/json' };

@@ -1,8 +1,10 @@
 /** Rows that are read beside the log, as people see and steer it: tables that are empty or come later, pauses, and rows that are read again. */
 import { afterAll, beforeAll, expect, inject, test } from 'vitest';
+import type { SnapshotView } from '../../app/http/shapes.ts';
 import { PgConnection } from '../../wire/postgres/connection.ts';
 import { createDatabase, type TestDatabase } from '../support/databases.ts';
 import { eventually } from '../support/eventually.ts';
+import { cli } from './cli.ts';
 import { ask, configFolder, startService, type TestConfig } from './services.ts';
 
 let source: TestDatabase;
@@ -73,4 +75,92 @@ test('after the first copy every table is there, those without rows as well, and
   expect(await rows(lake, 'select a, b, c from shop.nothing')).toEqual(['a 1.00 {2}']);
   expect(await rows(lake, 'select count(*) from shop.orders')).toEqual(['2999']);
   await lake.script("insert into shop.orders select 17, 17, repeat('x', 17)");
+});
+
+const BILLS = `
+apiVersion: quality/v1
+kind: DatasetRules
+dataset: shop.public.bills
+version: 1
+hold: key
+columns:
+  n: [{id: not-negative, between: {min: 0}}]
+breaker: {open_when: {quarantined_ratio: 1, over: 1m, min_rows: 100000}}
+`;
+
+test('people have rows read again, by a condition, by keys and all of them: rules judge them, held keys wait, and a pause lets changes pass', async () => {
+  await sql.script(`
+    create table bills (id int primary key, n int not null);
+    insert into bills select i, case i when 7 then -7 else i end from generate_series(1, 100) i;
+    analyze bills;
+  `);
+  const shop = { kind: 'postgres', url: source.url, slot: `${source.name}_bills`, publication: 'bills', tables: ['public.bills'] };
+  const parts = { sources: { shop }, pipelines: { bills: { source: 'shop', target: 'lake', datasets: './*.rules.yaml' } } };
+  const urls = { source: source.url, target: target.url };
+  using config = configFolder(parts, { 'bills.rules.yaml': BILLS }, urls);
+  await using running = await startService(config);
+  await ready(running.url);
+  const port = Number(new URL(running.url).port);
+  using known = configFolder({ ...parts, http: { port } }, { 'bills.rules.yaml': BILLS }, urls);
+
+  const state = async () => (await cli('snapshot', known.file, 'status', '--json')).json as SnapshotView;
+  const resnapshot = async (...flags: readonly string[]): Promise<string> => {
+    const { code, json, stdout } = await cli('resnapshot', known.file, 'bills', 'shop.public.bills', '--json', ...flags);
+    expect([stdout, code]).toEqual([stdout, 0]);
+    return (json as { id: string }).id;
+  };
+  const isRead = async (id: string) =>
+    eventually(async () => (await state()).rereads.some((one) => one.id === id && one.state === 'done'), `${id} is read`);
+  const bills = (connection: PgConnection, where: string) =>
+    rows(connection, `select id, n from ${connection === sql ? '' : 'shop.'}bills where ${where} order by id`);
+  const held = async (key: number) =>
+    ((await ask(running.url, `/api/quarantine?key=${key}`)).json as { items: { status: string }[] }).items.map(({ status }) => status);
+
+  await sql.script('update bills set n = -15 where id = 15');
+  await eventually(async () => (await held(15)).length === 1, 'a change is held');
+  await lake.script(
+    'delete from shop.bills where id between 10 and 20; update shop.bills set n = 0 where id = 30; insert into shop.bills values (9999, 1)',
+  );
+
+  await isRead(await resnapshot('--where', 'id between 5 and 20'));
+  expect(await bills(lake, 'id <= 20')).toEqual(await bills(sql, 'id <= 20 and n > 0'));
+  expect(await bills(lake, 'id = 30')).toEqual(['30 0']);
+  expect([await held(7), await held(15)]).toEqual([
+    ['held', 'held'],
+    ['held', 'held'],
+  ]);
+  await isRead(await resnapshot('--keys', '30', '--keys', '["9999"]'));
+  expect(await bills(lake, 'id >= 30')).toEqual(await bills(sql, 'id >= 30'));
+
+  // What is mended at the source and was given up here comes by its key.
+  await sql.script('update bills set n = id where n < 0');
+  for (const key of [7, 15])
+    await eventually(async () => (await held(key)).join(' ') === 'waiting held held', `what is mended of ${key} waits for what is held`);
+  expect((await cli('quarantine', 'discard', known.file, '--all', '--why', 'mended')).code).toBe(0);
+  await isRead(await resnapshot('--keys', '7', '--keys', '15'));
+  expect(await bills(lake, 'true')).toEqual(await bills(sql, 'true'));
+
+  expect((await cli('snapshot', known.file, 'pause')).stdout).toBe('The snapshot of bills waits.\n');
+  await lake.script('delete from shop.bills where id < 50');
+  const all = await resnapshot();
+  await sql.script('update bills set n = 1000 where id = 100');
+  await eventually(async () => (await bills(lake, 'id = 100'))[0] === '100 1000', 'changes pass');
+  expect(await state()).toMatchObject({
+    waits: 'paused',
+    tables: [{ dataset: 'shop.public.bills', state: 'done', rowsDone: 100 }],
+    rereads: [{ id: all, state: 'reading', rowsDone: 0 }, {}, {}, {}],
+  });
+  expect((await cli('snapshot', known.file, 'status')).stdout).toMatch(/^Paused: [^]*\nshop\.public\.bills +reading +0 of about 100 /);
+  expect(await cli('snapshot', known.file, 'resume', '--json')).toMatchObject({ code: 0, json: { pipeline: 'bills', paused: false } });
+  await isRead(all);
+  expect(await bills(lake, 'true')).toEqual(await bills(sql, 'true'));
+
+  for (const [dataset, flags, message] of [
+    ['shop.public.bills', ['--where', 'm = 1'], /the source does not understand the condition: .*\n +Write it as/],
+    ['shop.public.bills', ['--keys', '["1","2"]'], /the key of public\.bills is \(id\)/],
+    ['shop.public.orders', [], /shop\.public\.orders is no dataset of shop/],
+  ] as const) {
+    const { code, stderr } = await cli('resnapshot', known.file, 'bills', dataset, ...flags);
+    expect([code, stderr]).toEqual([2, expect.stringMatching(message) as unknown]);
+  }
 });

@@ -1,0 +1,64 @@
+/** What people ask of the rows that a pipeline reads beside the log: how far they are, to wait with them, to read some again. */
+import type { Clock } from '../core/clock.ts';
+import type { LiveSource } from '../core/contracts.ts';
+import { PipelineError } from '../core/errors.ts';
+import { RereadRefused, type RereadRequest } from '../cdc/postgres/reread.ts';
+import type { PostgresSource } from '../cdc/postgres/source.ts';
+import type { SnapshotView } from './http/shapes.ts';
+
+export interface SnapshotDeskParts {
+  readonly source: LiveSource;
+  /** The same source where it has rows that can be read; null where it is topics. */
+  readonly database: PostgresSource | null;
+  readonly clock: Clock;
+}
+
+/** A lane that has not begun in this time what was asked for is not asked any longer. */
+const BEGIN_MS = 30_000;
+
+export class SnapshotDesk {
+  readonly #parts: SnapshotDeskParts;
+
+  constructor(parts: SnapshotDeskParts) {
+    this.#parts = parts;
+  }
+
+  view(): SnapshotView {
+    const { source, database } = this.#parts;
+    return { waits: database?.snapshotWait() ?? null, tables: source.progress(), rereads: database?.rereads() ?? [] };
+  }
+
+  pause(): void {
+    this.#database().pauseSnapshot();
+  }
+
+  resume(): void {
+    this.#database().resumeSnapshot();
+  }
+
+  /** Answers its id once the lane's checkpoint has it: from there on it goes on over restarts. */
+  async reread(request: RereadRequest): Promise<string> {
+    const database = this.#database();
+    const late = new AbortController();
+    const begun = new AbortController();
+    const patience = this.#parts.clock.sleep(BEGIN_MS, begun.signal).then(() => {
+      if (!begun.signal.aborted)
+        late.abort(
+          new PipelineError('SOURCE_UNREACHABLE', `reading rows of ${request.dataset} again: the lane has not begun it in ${BEGIN_MS} ms`),
+        );
+    });
+    try {
+      return await database.reread(request, late.signal);
+    } finally {
+      begun.abort();
+      await patience;
+    }
+  }
+
+  #database(): PostgresSource {
+    const { source, database } = this.#parts;
+    if (database === null)
+      throw new RereadRefused(`${source.name} is topics, which have no rows to be read`, 'Have the connector read them: docs/kafka.md.');
+    return database;
+  }
+}
