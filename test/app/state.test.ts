@@ -4,7 +4,7 @@ import { existsSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import type { DatabaseSync } from 'node:sqlite';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import fc from 'fast-check';
+import fc from '../support/fast-check.ts';
 import { afterAll, beforeEach, describe, expect, test } from 'vitest';
 import { existingState, inTransaction, openState } from '../../app/state/database.ts';
 import { type Halt, Halts } from '../../app/state/halts.ts';

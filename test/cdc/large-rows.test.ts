@@ -1,5 +1,5 @@
 /** Rows that are read in pieces: what is left of them does not depend on how they come, and is the row without its large cells. */
-import fc from 'fast-check';
+import fc from '../support/fast-check.ts';
 import { expect, test } from 'vitest';
 import { type CutMessage, cutCopyRow, cutMessage } from '../../cdc/postgres/large-rows.ts';
 import type { PieceTaker } from '../../wire/postgres/connection.ts';

@@ -1,4 +1,4 @@
-import fc from 'fast-check';
+import fc from '../support/fast-check.ts';
 import { expect, test } from 'vitest';
 import { addDecimals, compareDecimalTexts, decimalText, isDecimal, multiplyDecimals, parseDecimal } from '../../core/expression/decimal.ts';
 import { compareTimestampTexts, durationMicros, microsOf, timeOfDay, timeParts, timestampText } from '../../core/expression/timestamp.ts';

@@ -1,4 +1,4 @@
-import fc from 'fast-check';
+import fc from '../support/fast-check.ts';
 import { RE2JS } from 're2js';
 import { expect, test } from 'vitest';
 import { compileRegex } from '../../core/expression/regex.ts';

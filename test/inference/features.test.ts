@@ -1,5 +1,5 @@
 /** Compiled features against a naive reading of the mapping, and the places where they have to agree with the training side. */
-import * as fc from 'fast-check';
+import fc from '../support/fast-check.ts';
 import { expect, test } from 'vitest';
 import {
   CELL_NULL,
@@ -112,7 +112,7 @@ function encode(mapping: Mapping, event: ChangeEvent): number[] | string {
 }
 
 const values: fc.Arbitrary<readonly Value[]> = fc.tuple(
-  fc.oneof(fc.integer(), fc.bigInt({ min: -(2n ** 63n), max: 2n ** 63n - 1n })),
+  fc.bigInt({ min: -(2n ** 63n), max: 2n ** 63n - 1n }), // A column has one type: 14 and 14n never stand before and after one change.
   fc.oneof(
     fc.constantFrom(null, UNCHANGED, 'NaN', 'Infinity', '0', '-0.5', `1${'0'.repeat(400)}`, '0.12345678901234567890'),
     fc.float({ noNaN: true, noDefaultInfinity: true }).map((x) => BigInt(Math.trunc(x)).toString() + (Math.abs(x) % 1).toFixed(3).slice(1)),

@@ -4,7 +4,7 @@ import { once } from 'node:events';
 import { existsSync, mkdtempSync, readFileSync, readdirSync, readlinkSync, statSync } from 'node:fs';
 import { homedir, tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
-import * as fc from 'fast-check';
+import fc from '../support/fast-check.ts';
 import { expect, test } from 'vitest';
 import { type Clock, systemClock } from '../../core/clock.ts';
 import { bytesOf, frameHeader, FrameReader, type Frame, FrameKind } from '../../inference/scorer/frames.ts';

@@ -1,4 +1,4 @@
-import * as fc from 'fast-check';
+import fc from '../support/fast-check.ts';
 import { describe, expect, test } from 'vitest';
 import { ScoreStatus, Verdict } from '../../core/batch.ts';
 import type { DatasetName } from '../../core/event.ts';

@@ -1,7 +1,7 @@
 /** Webhooks against real receivers on loopback; only the clock is ours, so that no retry is waited for. */
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
 import type { AddressInfo } from 'node:net';
-import * as fc from 'fast-check';
+import fc from '../support/fast-check.ts';
 import { afterEach, describe, expect, test } from 'vitest';
 import type { Clock } from '../../core/clock.ts';
 import { ALERT_TYPES, idlePatterns, takes } from '../../ops/alerts/events.ts';

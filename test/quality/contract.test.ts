@@ -1,6 +1,6 @@
 /** Rule files: what is refused at load, how it is said, and that all of it is said at once. */
 import { readFileSync } from 'node:fs';
-import fc from 'fast-check';
+import fc from '../support/fast-check.ts';
 import { describe, expect, test } from 'vitest';
 import { compileContract } from '../../quality/compile.ts';
 import { parseContract } from '../../quality/contract.ts';

@@ -1,5 +1,5 @@
 /** Every check that judges cells by their bytes says of them what it says of their values, or leaves them to these. */
-import fc from 'fast-check';
+import fc from '../support/fast-check.ts';
 import { expect, test } from 'vitest';
 import { CELL_NULL, CELL_UNCHANGED, type ChangeEvent, type Column, type Dataset, ValueRow } from '../../core/event.ts';
 import { compileContract, type Rule } from '../../quality/compile.ts';

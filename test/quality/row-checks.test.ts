@@ -1,5 +1,5 @@
 /** Each check of one column against a naive reading of what it promises. */
-import fc from 'fast-check';
+import fc from '../support/fast-check.ts';
 import { describe, expect, test } from 'vitest';
 import { COUNTRIES_2, COUNTRIES_3, CURRENCIES } from '../../quality/codes.ts';
 import { UNCHANGED, type Value } from '../../core/event.ts';

@@ -1,5 +1,5 @@
 /** Checks of several columns of a row, of expressions, and of old against new values, each against a naive reading. */
-import fc from 'fast-check';
+import fc from '../support/fast-check.ts';
 import { describe, expect, test } from 'vitest';
 import { UNCHANGED, type Value } from '../../core/event.ts';
 import { type Cells, insert, read, removed, rule, update } from './support.ts';

@@ -1,5 +1,5 @@
 /** The stage: consequences, severity, messages, counters, drift, and what it does with released events. */
-import fc from 'fast-check';
+import fc from '../support/fast-check.ts';
 import { describe, expect, test } from 'vitest';
 import { Verdict } from '../../core/batch.ts';
 import { PipelineError } from '../../core/errors.ts';

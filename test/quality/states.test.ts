@@ -1,5 +1,5 @@
 /** Every state: merged parts are the whole, what is taken back leaves nothing, encoding changes nothing, and readings are those of naive code. */
-import fc from 'fast-check';
+import fc from '../support/fast-check.ts';
 import { describe, expect, test } from 'vitest';
 import { Decimal } from '../../core/expression/values.ts';
 import { bins } from '../../quality/states/bins.ts';

@@ -1,5 +1,5 @@
 /** What the quarantine keeps reads back as what it was. */
-import fc from 'fast-check';
+import fc from '../support/fast-check.ts';
 import { expect, test } from 'vitest';
 import { type ChangeEvent, type Dataset, type DatasetName, UNCHANGED, type Value, ValueRow, type Version } from '../../core/event.ts';
 import { packEvent, unpackEvent } from '../../wire/postgres/event-bytes.ts';

@@ -1,5 +1,5 @@
 /** Numbers and times read off the bytes of a cell say what its decoded value says, or that only the value can tell. */
-import * as fc from 'fast-check';
+import fc from '../support/fast-check.ts';
 import { expect, test } from 'vitest';
 import { numericBytes } from '../../wire/postgres/types-numeric.ts';
 import { builtinType, type PgType } from '../../wire/postgres/types.ts';
