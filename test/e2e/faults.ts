@@ -66,9 +66,18 @@ export const FAULTS: readonly Fault[] = [
 async function killScorer(world: FaultWorld): Promise<boolean> {
   let pid: number | null = null;
   await shows(() => Promise.resolve((pid = world.service.scorerPid) !== null));
-  if (pid === null) return false;
-  process.kill(pid, 'SIGKILL');
-  return true;
+  return pid !== null && killed(pid);
+}
+
+/** False where there is no such process any more: it may end between a look and this. */
+function killed(pid: number): boolean {
+  if (pid <= 0) return false;
+  try {
+    return process.kill(pid, 'SIGKILL');
+  } catch (error) {
+    if (error instanceof Error && 'code' in error && error.code === 'ESRCH') return false;
+    throw error;
+  }
 }
 
 async function standStill(world: FaultWorld): Promise<void> {
@@ -98,10 +107,9 @@ async function killServer(server: EmbeddedServer, random: Random): Promise<void>
 
 /** One session is killed, so the server ends all others and recovers: meanwhile it refuses connections with 57P03. */
 async function crash(server: EmbeddedServer, ask: (query: string) => Promise<string | null>): Promise<boolean> {
-  const pid = Number((await ask(`select pid ${OURS} order by random() limit 1`)) ?? 0);
-  if (pid === 0) return false;
-  process.kill(pid, 'SIGKILL');
   const { length } = server.log;
+  const isStruck = await shows(async () => killed(Number((await ask(`select pid ${OURS} order by random() limit 1`)) ?? 0)));
+  if (!isStruck) return false;
   await shows(() => Promise.resolve(server.log.length > length));
   await eventually(async () => (await ask('select 1')) === '1', 'the server has recovered', 30_000);
   return true;
