@@ -16,8 +16,6 @@ export default defineConfig({
       {
         test: {
           name: 'fast',
-          // Nothing in these tests is changed for others, and modules that are loaded once save a third of the time.
-          isolate: false,
           include: ['test/**/*.test.ts'],
           exclude: ['test/**/*.{real,stack}.test.ts', 'test/e2e/**', 'node_modules/**'],
           testTimeout: 60_000,
