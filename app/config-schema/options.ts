@@ -1,0 +1,64 @@
+/** Kinds of options that turn up all over the config's schema. A default of null means that the option may be left out. */
+import type { SchemaNode } from '../schema-type.ts';
+import { DURATION_PATTERN, SIZE_PATTERN } from '../units.ts';
+
+/** Names of sources, targets, pipelines, models and alerts: they turn up in lanes, metrics and urls. */
+export const NAME_PATTERN = '^[a-z][a-z0-9_-]{0,62}$';
+/** A name may hold anything but a dot, and no space at its ends: what stands between the dots is the name as PostgreSQL keeps it, without quotes. */
+const TABLE_NAME = '[^.\\s]([^.]*[^.\\s])?';
+export const TABLE_PATTERN = `^${TABLE_NAME}\\.${TABLE_NAME}$`;
+export const DATASET_PATTERN = `^[^.\\s]+\\.${TABLE_NAME}\\.${TABLE_NAME}$`;
+export const COLUMN_PATTERN = '^[^\\x00]{1,63}$';
+
+export const secret = (title: string, description: string) =>
+  ({
+    title,
+    description,
+    'x-kind': 'secret',
+    anyOf: [
+      { type: 'string', minLength: 1 },
+      {
+        type: 'object',
+        title: 'From a file',
+        description: 'The text of a file, without its last line break.',
+        properties: {
+          file: {
+            type: 'string',
+            title: 'File',
+            description: 'Where you keep the secret; relative to the config file.',
+            minLength: 1,
+          },
+        },
+        required: ['file'],
+        additionalProperties: false,
+      },
+    ],
+  }) as const satisfies SchemaNode;
+
+export const duration = <D extends string | null>(title: string, description: string, byDefault: D) =>
+  ({
+    type: 'string',
+    'x-kind': 'duration',
+    'x-unit': 'ms, s, m, h or d',
+    pattern: DURATION_PATTERN,
+    title,
+    description,
+    default: byDefault,
+  }) as const;
+
+export const size = <D extends string | null>(title: string, description: string, byDefault: D) =>
+  ({
+    type: 'string',
+    'x-kind': 'size',
+    'x-unit': 'B, kB, MB, GB, KiB, MiB or GiB',
+    pattern: SIZE_PATTERN,
+    title,
+    description,
+    default: byDefault,
+  }) as const;
+
+export const count = <D extends number | null>(title: string, description: string, byDefault: D, unit: string, maximum: number) =>
+  ({ type: 'integer', minimum: 1, maximum, 'x-unit': unit, title, description, default: byDefault }) as const;
+
+export const column = (title: string, description: string) =>
+  ({ type: 'string', pattern: COLUMN_PATTERN, title, description, default: null }) as const;

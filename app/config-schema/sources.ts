@@ -1,0 +1,280 @@
+/** What the config says of sources: databases that are read by a replication slot, and topics that Debezium writes. */
+import type { SchemaNode } from '../schema-type.ts';
+import { count, duration, secret, size, TABLE_PATTERN } from './options.ts';
+
+/** What PostgreSQL takes for a slot's name; we hold publications to the same. */
+const SLOT_PATTERN = '^[a-z0-9_]{1,63}$';
+/** Short enough that a topic's name has room for the table's behind it. */
+const KAFKA_NAME_PATTERN = '^[A-Za-z0-9._-]{1,200}$';
+
+const tables = {
+  type: 'array',
+  items: { type: 'string', pattern: TABLE_PATTERN, examples: ['public.orders'] },
+  minItems: 1,
+  uniqueItems: true,
+  title: 'Tables',
+  description: 'The tables you read, each as schema.table.',
+} as const satisfies SchemaNode;
+
+export const postgresSourceSchema = {
+  type: 'object',
+  title: 'PostgreSQL source',
+  description: 'A PostgreSQL database whose changes you want to move, read by a replication slot.',
+  properties: {
+    kind: { const: 'postgres', title: 'Kind', description: 'What kind of source you read: a PostgreSQL server with wal_level = logical.' },
+    url: secret(
+      'Url',
+      'How you reach it: postgres://user:password@host:port/database. Of several hosts (host1:port,host2:port) you get the first that is no standby. Take it from the environment (${NAME}) or a file; it is never printed.',
+    ),
+    slot: {
+      type: 'string',
+      pattern: SLOT_PATTERN,
+      title: 'Replication slot',
+      examples: ['tidegate_shop'],
+      description:
+        'The slot you read by. It is made when it does not exist, and keeps the log on the source until you read it or run `tidegate teardown`.',
+    },
+    publication: {
+      type: 'string',
+      pattern: SLOT_PATTERN,
+      title: 'Publication',
+      examples: ['tidegate_shop'],
+      description: 'The publication that says which tables you get. It is made when it does not exist.',
+    },
+    silence: duration(
+      'Silence',
+      'How long you let the source say nothing, though it was asked, before you take its connection to hang and make another. A statement that it works on may take longer.',
+      '60s',
+    ),
+    tables,
+    rowBytes: size(
+      'Row size',
+      'How large a row you read whole, from 1MiB to 256MiB; while such rows come, the service takes up to fifteen times this memory. A larger one is held in quarantine without its large cells.',
+      '16MiB',
+    ),
+    changes: {
+      enum: ['all', 'own'],
+      title: 'Changes',
+      description:
+        'Which changes you read: all, or only those that were made in this database itself (own), and not what a replication wrote there. You want own where two databases follow each other.',
+      default: 'all',
+    },
+    snapshot: {
+      type: 'object',
+      title: 'Snapshot',
+      description: 'How you get the rows that are there before the first change.',
+      default: {},
+      properties: {
+        mode: {
+          enum: ['initial', 'never'],
+          title: 'Mode',
+          description: 'Whether you copy the rows of each table first (initial) or only follow changes from now on (never).',
+          default: 'initial',
+        },
+        chunkRows: count(
+          'Rows a chunk',
+          'How many rows you read at once: more is faster and takes more memory.',
+          20_000,
+          'rows',
+          1_000_000,
+        ),
+        parallel: count(
+          'Tables at once',
+          'How many tables you read at the same time. So many chunks are in memory: with 1, none is read while the one before is on its way.',
+          2,
+          'tables',
+          16,
+        ),
+        rate: count(
+          'Rate',
+          'How many rows a second you read at most, over all tables, to spare the source. Left out, as many as go through.',
+          null,
+          'rows a second',
+          1_000_000_000,
+        ),
+        busySessions: count(
+          'Busy sessions',
+          'With so many sessions of others at work at the source (active ones of clients, in all of its databases), you read no chunk until there are fewer. Your role needs pg_read_all_stats for it. Left out, however many there are.',
+          null,
+          'sessions',
+          1_000_000,
+        ),
+        rereadRows: count(
+          'Rows read again',
+          'How many rows a second you read at most where rows are read again: by `tidegate resnapshot`, or since a table changed in a way that the log does not tell.',
+          20_000,
+          'rows a second',
+          1_000_000_000,
+        ),
+      },
+      additionalProperties: false,
+    },
+    failover: {
+      type: 'boolean',
+      title: 'Failover',
+      description:
+        'Whether you let standbys of the source keep a copy of the slot, so that a pipeline goes on when one of them takes over: PostgreSQL 17 and newer, with sync_replication_slots on the standby. Nothing changes where there is none.',
+      default: true,
+    },
+    wal: {
+      type: 'object',
+      title: 'Log kept',
+      description: 'How much of its log you let the source keep for the slot before you hear of it.',
+      default: {},
+      properties: {
+        disk: {
+          ...size(
+            'Disk',
+            'How large the disk is that the source’s log is on, so that you are told when it would be full: SQL does not show that. Left out, only max_slot_wal_keep_size of the server counts.',
+            null,
+          ),
+          examples: ['100GB'],
+        },
+        warnBytes: size('Warn at', 'You are warned once the slot keeps this much, whatever is left.', '10GiB'),
+        warnBefore: duration('Warn before', 'You are warned when nothing would be left so soon, at the pace of the last minutes.', '6h'),
+        criticalBefore: duration(
+          'Critical before',
+          'It counts as critical, and the pipeline as not ready, when nothing would be left so soon.',
+          '1h',
+        ),
+      },
+      additionalProperties: false,
+    },
+  },
+  required: ['kind', 'url', 'slot', 'publication', 'tables'],
+  additionalProperties: false,
+} as const satisfies SchemaNode;
+
+export const kafkaSourceSchema = {
+  type: 'object',
+  title: 'Kafka source',
+  description: 'Topics that Debezium writes, one for each table.',
+  properties: {
+    kind: { const: 'kafka', title: 'Kind', description: 'What kind of source you read: topics that Debezium writes.' },
+    brokers: {
+      type: 'array',
+      items: { type: 'string', pattern: '^[^\\s:/]+:\\d{1,5}$', examples: ['kafka-1:9092'] },
+      minItems: 1,
+      uniqueItems: true,
+      title: 'Brokers',
+      description: 'Where you reach the brokers, each as host:port; a few of them are enough.',
+    },
+    group: {
+      type: 'string',
+      pattern: KAFKA_NAME_PATTERN,
+      title: 'Group',
+      examples: ['tidegate_shop'],
+      description:
+        'The consumer group you read as: processes with the same group share the partitions. Where each partition goes on is kept at the target under this name, so another group begins anew.',
+    },
+    prefix: {
+      type: 'string',
+      pattern: KAFKA_NAME_PATTERN,
+      title: 'Topic prefix',
+      examples: ['shop'],
+      description: 'The connector’s topic.prefix: you read the topic prefix.schema.table for each table.',
+    },
+    tables,
+    topics: {
+      type: 'object',
+      additionalProperties: { type: 'string', pattern: '^[A-Za-z0-9._-]{1,249}$' },
+      title: 'Topics',
+      description: 'Tables whose topics you have under other names (by a RegexRouter, say): the table as schema.table, then the topic.',
+      default: {},
+      examples: [{ 'public.orders': 'orders-cdc' }],
+    },
+    columns: {
+      type: 'object',
+      additionalProperties: {
+        type: 'object',
+        title: 'Columns',
+        description: 'The columns of one table, with the type that each has at the source.',
+        additionalProperties: { type: 'string', minLength: 1, examples: ['numeric(10,2)'] },
+      },
+      title: 'Columns',
+      description:
+        'For topics whose records bring no schema (JSON with schemas.enable=false): the columns that you want of each table, with the types that PostgreSQL has them by. Other records say it themselves.',
+      default: {},
+      examples: [{ 'public.orders': { id: 'bigint', total: 'numeric(10,2)' } }],
+    },
+    envelope: {
+      enum: ['debezium', 'unwrapped'],
+      title: 'Envelope',
+      description:
+        'Whether you get Debezium’s envelope with what was before and after, or rows alone (by ExtractNewRecordState), where a tombstone is the delete.',
+      default: 'debezium',
+    },
+    unavailable: {
+      type: 'string',
+      minLength: 1,
+      title: 'Unavailable value',
+      description: 'What your connector writes for a large value that did not change (its unavailable.value.placeholder).',
+      default: '__debezium_unavailable_value',
+    },
+    registry: {
+      type: 'object',
+      title: 'Schema registry',
+      description: 'Where you get the schemas of Avro records, from a registry with a Confluent-compatible API.',
+      default: null,
+      properties: {
+        url: secret('Url', 'The root of the API, as https://registry:8081 (for Apicurio, with /apis/ccompat/v7).'),
+        username: { type: 'string', minLength: 1, title: 'User', description: 'The user you ask as; left out, none.', default: null },
+        password: { ...secret('Password', 'The user’s password.'), default: null },
+      },
+      required: ['url'],
+      additionalProperties: false,
+    },
+    sasl: {
+      type: 'object',
+      title: 'SASL',
+      description: 'How you show the brokers who you are; left out, not at all.',
+      default: null,
+      properties: {
+        mechanism: {
+          enum: ['plain', 'scram-sha-256', 'scram-sha-512'],
+          title: 'Mechanism',
+          description: 'The mechanism that your brokers want. Use plain over TLS only.',
+        },
+        username: { type: 'string', minLength: 1, title: 'User', description: 'The user you are to the brokers.' },
+        password: secret('Password', 'The user’s password.'),
+      },
+      required: ['mechanism', 'username', 'password'],
+      additionalProperties: false,
+    },
+    tls: {
+      type: 'object',
+      title: 'TLS',
+      description: 'That you reach the brokers over TLS; left out, in the clear.',
+      default: null,
+      properties: {
+        ca: {
+          ...secret('Authority', 'The certificate of the authority that signed theirs (PEM); left out, the ones that Node knows.'),
+          default: null,
+        },
+        cert: { ...secret('Certificate', 'Your own certificate (PEM), where the brokers ask for one.'), default: null },
+        key: { ...secret('Key', 'The key of your certificate (PEM).'), default: null },
+      },
+      additionalProperties: false,
+    },
+    start: {
+      enum: ['earliest', 'latest'],
+      title: 'Start',
+      description:
+        'Where you begin a partition that the target knows nothing of: at the oldest record that is kept, or at the next that comes.',
+      default: 'earliest',
+    },
+    buffer: size(
+      'Buffer',
+      'How many bytes of records may wait to be judged, over all partitions; beyond that you read no more until there is room.',
+      '64MiB',
+    ),
+  },
+  required: ['kind', 'brokers', 'group', 'prefix', 'tables'],
+  additionalProperties: false,
+} as const satisfies SchemaNode;
+
+export const sourceSchema = {
+  title: 'Source',
+  description: 'A database whose changes you want to move, read directly or by what Debezium writes of it.',
+  anyOf: [postgresSourceSchema, kafkaSourceSchema],
+} as const satisfies SchemaNode;
