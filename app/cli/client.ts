@@ -12,6 +12,17 @@ export interface Answer {
   readonly body: unknown;
 }
 
+/** What sends a body along. */
+export const postOf = (body: unknown): RequestInit => ({
+  method: 'POST',
+  headers: { 'content-type': 'application/json' },
+  body: JSON.stringify(body),
+});
+
+export function unexpected({ status }: Answer): PipelineError {
+  return new PipelineError('CONFIG_INVALID', `the service answered ${status}: is this the config it runs by?`);
+}
+
 /** Throws NotRunning where nobody listens. `port` says where a service listens that took a free one. */
 export async function callService({ config }: LoadedConfig, path: string, init: RequestInit = {}, signal?: AbortSignal): Promise<Answer> {
   const { host, port, tokens, enabled } = config.http;

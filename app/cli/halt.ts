@@ -1,14 +1,12 @@
 /** tidegate halt and resume: a pipeline stands still until a person lets it go on. Through the running service or, where it does not run, for its next start. */
 import { userInfo } from 'node:os';
 import { systemClock } from '../../core/clock.ts';
-import { PipelineError } from '../../core/errors.ts';
 import { type LoadedConfig, replayLaneOf } from '../config.ts';
 import { operatorHalt } from '../lane-runner.ts';
 import { existingState, openState } from '../state/database.ts';
 import { Halts } from '../state/halts.ts';
-import { type Arguments, UsageError } from './arguments.ts';
-import { callService, NotRunning } from './client.ts';
-import { type Command, configOf } from './command.ts';
+import { callService, NotRunning, postOf, unexpected } from './client.ts';
+import { type Command, configOf, pipelineOf } from './command.ts';
 import { type Io, show } from './output.ts';
 
 const LATER = 'No running service was reached: it counts from the next start.\n';
@@ -65,24 +63,12 @@ export async function letGoOn(loaded: LoadedConfig, pipeline: string, io: Io): P
   return false;
 }
 
-/** The pipeline that is named, or the only one there is. */
-export function pipelineOf(args: Arguments, { config }: LoadedConfig, at = 1): string {
-  const names = Object.keys(config.pipelines);
-  const named = args.positionals[at];
-  if (named !== undefined && !names.includes(named))
-    throw new UsageError(`there is no pipeline ${named}`, `Name one of ${names.join(', ')}.`);
-  const pipeline = named ?? (names.length === 1 ? names[0] : undefined);
-  if (pipeline === undefined) throw new UsageError('which pipeline is not said', `Name one of ${names.join(', ')}.`);
-  return pipeline;
-}
-
 /** False where no service was reached. */
 async function ask(loaded: LoadedConfig, pipeline: string, what: 'halt' | 'resume', body: unknown, io: Io): Promise<boolean> {
-  const init = { method: 'POST', headers: { 'content-type': 'application/json' }, body: JSON.stringify(body) };
   try {
-    const { status } = await callService(loaded, `/api/pipelines/${encodeURIComponent(pipeline)}/${what}`, init, io.stop);
-    if (status === 202) return true;
-    throw new PipelineError('CONFIG_INVALID', `the service answered ${status}: is this the config it runs by?`);
+    const answer = await callService(loaded, `/api/pipelines/${encodeURIComponent(pipeline)}/${what}`, postOf(body), io.stop);
+    if (answer.status === 202) return true;
+    throw unexpected(answer);
   } catch (error) {
     if (error instanceof NotRunning) return false;
     throw error;

@@ -1,12 +1,11 @@
 /** tidegate status and lanes: how things are. */
-import { PipelineError } from '../../core/errors.ts';
 import { postgresSink } from '../../sync/postgres/sink.ts';
 import { systemClock } from '../../core/clock.ts';
 import { isLaneOf, laneOf, partsOf, replayLaneOf } from '../config.ts';
 import { sinkOptions } from '../connect.ts';
 import type { LaneView, SlotView, Status } from '../http/shapes.ts';
 import { formatDuration, formatSize } from '../units.ts';
-import { callService, NotRunning } from './client.ts';
+import { callService, NotRunning, unexpected } from './client.ts';
 import { type Command, configOf } from './command.ts';
 import { show, table, timeText } from './output.ts';
 
@@ -25,8 +24,7 @@ export const status: Command = {
       show(io, args.is('json'), { running: false }, () => 'The service does not run.\n');
       return 1;
     }
-    if (answer.status !== 200)
-      throw new PipelineError('CONFIG_INVALID', `the service answered ${answer.status}: is this the config it runs by?`);
+    if (answer.status !== 200) throw unexpected(answer);
     const now = answer.body as Status; // Our own service, by its own schema.
     show(io, args.is('json'), { running: true, ...now }, () => {
       const pipelines = now.pipelines.map(({ name, state, lagMs, slot, ready, notReady, datasets }) => {

@@ -6,14 +6,11 @@ import { loadRuleFiles } from '../rule-files.ts';
 import { ConfigProblems } from '../service.ts';
 import { existingState } from '../state/database.ts';
 import { Halts } from '../state/halts.ts';
-import { parseDuration } from '../units.ts';
 import { UsageError } from './arguments.ts';
-import { type Command, configOf } from './command.ts';
-import { letGoOn, pipelineOf } from './halt.ts';
+import { type Command, configOf, pipelineOf } from './command.ts';
+import { letGoOn } from './halt.ts';
 import { show, table } from './output.ts';
-import { progressTo, rateOf } from './verify.ts';
-
-const WAIT = '60s';
+import { progressTo, RATE_FLAG, rateOf, WAIT, waitOf } from './verify.ts';
 
 export const recover: Command = {
   name: 'recover',
@@ -21,7 +18,7 @@ export const recover: Command = {
     'Lets a pipeline go on whose replication slot is lost (SOURCE_POSITION_LOST): makes the slot anew, lets the running service read it, compares both ends and has the rows brought that differ, and those of held keys that changed meanwhile. May be run again until it exits with 0.',
   positionals: ['CONFIG', '[PIPELINE]'],
   flags: {
-    rate: { type: 'string', value: 'N', help: 'Compare at most so many rows a second; as many as possible if left out.' },
+    rate: RATE_FLAG,
     wait: {
       type: 'string',
       value: 'TIME',
@@ -37,8 +34,7 @@ export const recover: Command = {
     const name = pipelineOf(args, loaded);
     const { config } = loaded;
     const pipeline = config.pipelines[name];
-    const waitMs = parseDuration(args.text('wait') ?? WAIT);
-    if (waitMs === null) throw new UsageError('--wait is no time', 'Write --wait 2m.');
+    const waitMs = waitOf(args);
     if (pipeline === undefined) throw new UsageError(`there is no pipeline ${name}`, 'Name one of the config.');
     const { source } = partsOf(config, pipeline);
     if (source.kind === 'kafka')

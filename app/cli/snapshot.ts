@@ -3,9 +3,8 @@ import { PipelineError } from '../../core/errors.ts';
 import type { LoadedConfig } from '../config.ts';
 import type { SnapshotView } from '../http/shapes.ts';
 import { UsageError } from './arguments.ts';
-import { type Answer, callService, NotRunning } from './client.ts';
-import { type Command, configOf } from './command.ts';
-import { pipelineOf } from './halt.ts';
+import { type Answer, callService, NotRunning, postOf, unexpected } from './client.ts';
+import { type Command, configOf, pipelineOf } from './command.ts';
 import { type Io, show, table } from './output.ts';
 
 const ACTIONS = ['pause', 'resume', 'status'];
@@ -82,19 +81,14 @@ function keyOf(text: string): readonly string[] {
 
 /** What the service says; null for `body` only looks. */
 async function asked(loaded: LoadedConfig, path: string, body: unknown, io: Io): Promise<unknown> {
-  const { status, body: answer } = await callService(loaded, path, body === null ? {} : postOf(body), io.stop).catch(notRunning);
-  if (status < 300) return answer;
-  const { error_code: code, detail, fix } = answer as { error_code?: string; detail?: string; fix?: string };
+  const answer = await callService(loaded, path, body === null ? {} : postOf(body), io.stop).catch(notRunning);
+  const { status } = answer;
+  if (status < 300) return answer.body;
+  const { error_code: code, detail, fix } = answer.body as { error_code?: string; detail?: string; fix?: string };
   if (status === 400) throw new UsageError(detail ?? 'the service refuses it', fix ?? 'See --help.');
   if (status === 503 && code === 'SOURCE_UNREACHABLE') throw new PipelineError(code, detail ?? 'the service cannot reach its source');
-  throw new PipelineError('CONFIG_INVALID', `the service answered ${status}: is this the config it runs by?`);
+  throw unexpected(answer);
 }
-
-const postOf = (body: unknown): RequestInit => ({
-  method: 'POST',
-  headers: { 'content-type': 'application/json' },
-  body: JSON.stringify(body),
-});
 
 function notRunning(error: unknown): Answer {
   if (!(error instanceof NotRunning)) throw error;

@@ -7,7 +7,7 @@ import { ConfigProblems } from '../service.ts';
 import { isExplained, REASONS } from '../verify/explain.ts';
 import { NothingToVerify, type PipelineResult, type TableResult, verifyPipeline, type VerifyProgress } from '../verify/verify.ts';
 import { parseDuration } from '../units.ts';
-import { type Arguments, UsageError } from './arguments.ts';
+import { type Arguments, type FlagSpec, UsageError } from './arguments.ts';
 import { type Command, configOf } from './command.ts';
 import { type Io, show, table } from './output.ts';
 
@@ -15,7 +15,12 @@ const DIFFERENCES_MAX = 100;
 /** What is named is kept in memory. */
 const LIMIT_MAX = 100_000;
 const RATE_MAX = 1_000_000_000;
-const WAIT = '60s';
+export const WAIT = '60s';
+export const RATE_FLAG: FlagSpec = {
+  type: 'string',
+  value: 'N',
+  help: 'Compare at most so many rows a second; as many as possible if left out.',
+};
 /** How often a person is told how far it is. */
 const PROGRESS_MS = 1000;
 
@@ -32,7 +37,7 @@ export const verify: Command = {
       value: 'N',
       help: `Name so many differing rows of a table, and leave it where so many have no explanation; ${DIFFERENCES_MAX} if left out.`,
     },
-    rate: { type: 'string', value: 'N', help: 'Compare at most so many rows a second; as many as possible if left out.' },
+    rate: RATE_FLAG,
     repair: {
       type: 'boolean',
       help: 'Have the running pipeline bring the rows that differ once more, through all its stages, and look whether it did.',
@@ -87,9 +92,13 @@ export const verify: Command = {
 };
 
 function settingsOf(args: Arguments): { differencesMax: number; rowsPerSecond: number | null; waitMs: number } {
+  return { differencesMax: numberOf(args, 'limit', LIMIT_MAX) ?? DIFFERENCES_MAX, rowsPerSecond: rateOf(args), waitMs: waitOf(args) };
+}
+
+export function waitOf(args: Arguments): number {
   const waitMs = parseDuration(args.text('wait') ?? WAIT);
   if (waitMs === null) throw new UsageError('--wait is no time', 'Write --wait 2m.');
-  return { differencesMax: numberOf(args, 'limit', LIMIT_MAX) ?? DIFFERENCES_MAX, rowsPerSecond: rateOf(args), waitMs };
+  return waitMs;
 }
 
 export const rateOf = (args: Arguments): number | null => numberOf(args, 'rate', RATE_MAX);
