@@ -65,20 +65,25 @@ const POLL_MS = 200;
 
 export async function recoverPipeline(options: RecoverOptions): Promise<Recovered> {
   const { config, name, pipeline, rules, clock, halted, resume } = options;
-  const lane = laneOf(pipeline.source, partsOf(config, pipeline).source);
+  const { source: sourceConfig, target: targetConfig } = partsOf(config, pipeline);
+  const lane = laneOf(pipeline.source, sourceConfig);
   await using sink = await postgresSink(sinkOptions(config, name, pipeline, rules, clock));
-  const state = await laneState(sink, lane);
-  if (state?.position === null || state === undefined)
-    throw new NothingToRecover(`the pipeline ${name} has never run: its lane has no checkpoint`);
-  const moved = await move(sink, lane, state.position, options);
+  const position = (await laneState(sink, lane))?.position ?? null;
+  if (position === null) throw new NothingToRecover(`the pipeline ${name} has never run: its lane has no checkpoint`);
+  const moved = await move(sink, lane, position, options);
   if (moved !== null || halted !== null) await resume();
   const lost = (await laneState(sink, lane))?.lost ?? null;
   const unfinished = { pipeline: name, moved, isRunning: false, held: [], verified: null, isWhole: false };
   if (moved === null && lost === null) return { ...unfinished, isRunning: true, isWhole: true };
 
   await using source = await SourceRows.open(sourceOptions(config, pipeline, clock), options.signal);
-  if (!(await begins(source, options))) return unfinished;
-  const held = await bringHeld(source, lane, options);
+  const { schema, url } = targetConfig;
+  await using target = await TargetRows.open(
+    { name: pipeline.target, url: url.reveal(), schema, datasets: layoutOptions(targetConfig) },
+    options.signal,
+  );
+  if (!(await begins(source, target, lane, options))) return unfinished;
+  const held = await bringHeld(source, target, lane, options);
   const verified = await verifyPipeline({ ...options, datasets: null, differencesMax: DIFFERENCES_MAX, repair: true });
   const isWhole = verified.tables.every(({ equal }) => equal) && held.every(({ left, isTruncateHeld }) => left === 0 && !isTruncateHeld);
   if (isWhole && lost !== null) await sink.forgetLoss(lane, lost.to);
@@ -101,11 +106,8 @@ async function move(
 }
 
 /** Waits until the lane reads its slot and has no table to copy any more. False where it does not begin in time, or stops. */
-async function begins(source: SourceRows, { config, pipeline, waitMs, clock, signal, name }: RecoverOptions): Promise<boolean> {
-  const { target: targetConfig, source: sourceConfig } = partsOf(config, pipeline);
-  const { schema, url } = targetConfig;
-  await using target = await TargetRows.open({ name: pipeline.target, url: url.reveal(), schema }, signal);
-  const lane = laneOf(pipeline.source, sourceConfig);
+async function begins(source: SourceRows, target: TargetRows, lane: LaneId, options: RecoverOptions): Promise<boolean> {
+  const { waitMs, clock, signal, name } = options;
   for (let readAtMs = clock.monotonic(); ;) {
     const isRead = await source.isRead();
     if (isRead) readAtMs = clock.monotonic();
@@ -120,16 +122,13 @@ async function begins(source: SourceRows, { config, pipeline, waitMs, clock, sig
 
 async function bringHeld(
   source: SourceRows,
+  target: TargetRows,
   lane: LaneId,
   { config, pipeline, rules, waitMs, clock, signal }: RecoverOptions,
 ): Promise<Recovered['held']> {
-  const { target: targetConfig, source: sourceConfig } = partsOf(config, pipeline);
-  const { schema, url } = targetConfig;
-  const datasets = layoutOptions(targetConfig);
-  await using target = await TargetRows.open({ name: pipeline.target, url: url.reveal(), schema, datasets }, signal);
   const quality = qualityStage(new Map([...rules].map(([dataset, { contract }]) => [dataset, contract])));
   const held: Recovered['held'][number][] = [];
-  for (const table of sourceConfig.tables) {
+  for (const table of partsOf(config, pipeline).source.tables) {
     const dataset = `${pipeline.source}.${table}` as DatasetName;
     held.push({ dataset, ...(await bringHeldRows({ source, target, lane, table, dataset, quality, waitMs, clock, signal })) });
   }
