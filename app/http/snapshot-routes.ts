@@ -2,15 +2,10 @@
 import type { FastifyInstance } from 'fastify';
 import type { DatasetName } from '../../core/event.ts';
 import { RereadRefused } from '../../cdc/postgres/reread.ts';
+import { noPipeline, pipelineParams as params } from './one-pipeline.ts';
 import type { Operations } from './operations.ts';
 import { HttpProblem } from './problem.ts';
 import { acceptedSchema, problemSchema, rereadBegunSchema, snapshotSchema } from './shapes.ts';
-
-const params = {
-  type: 'object',
-  properties: { name: { type: 'string', description: 'The pipeline.' } },
-  required: ['name'],
-} as const;
 
 const rereadBody = {
   type: 'object',
@@ -103,6 +98,3 @@ async function refusable<T>(work: () => Promise<T>): Promise<T> {
     throw error;
   }
 }
-
-const noPipeline = (): HttpProblem =>
-  new HttpProblem(404, 'NOT_FOUND', 'There is no pipeline of this name.', { fix: 'See /api/status for their names.' });

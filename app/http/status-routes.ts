@@ -2,14 +2,8 @@
 import type { FastifyInstance } from 'fastify';
 import type { FromSchema } from '../schema-type.ts';
 import type { Operations } from './operations.ts';
-import { HttpProblem } from './problem.ts';
+import { noPipeline, pipelineParams } from './one-pipeline.ts';
 import { acceptedSchema, datasetsSchema, lanesSchema, problemSchema, readySchema, statusSchema } from './shapes.ts';
-
-const pipelineParams = {
-  type: 'object',
-  properties: { name: { type: 'string', description: 'The pipeline.' } },
-  required: ['name'],
-} as const;
 
 const haltBody = {
   type: 'object',
@@ -100,8 +94,4 @@ export function statusRoutes(app: FastifyInstance, operations: Operations): void
       return reply.code(202).send({ accepted: true });
     },
   );
-}
-
-function noPipeline(): HttpProblem {
-  return new HttpProblem(404, 'NOT_FOUND', 'There is no pipeline of this name.', { fix: 'See /api/status for their names.' });
 }
