@@ -9,14 +9,16 @@ import { faultRounds, type Round } from './fault-rounds.ts';
 import { FAULTS } from './faults.ts';
 
 const SEED = Number(process.env['FAULT_SEED'] ?? 1);
-const STEPS = 5;
-/** A fault of the target and another strike at once, and most are the target's. */
-const ROUNDS = Math.ceil(FAULTS.filter(({ strikes }) => strikes === 'target').length / STEPS);
+/** Each with a fault of the target and another at once, and judged by itself: more of them than there are kinds of either. */
+const ROUNDS = 20;
 
 test(`nothing is lost, doubled or out of order through every fault (seed ${SEED})`, { timeout: 600_000 }, async () => {
   const rounds: Round[] = [];
-  for await (const round of faultRounds({ rounds: ROUNDS, seed: SEED, steps: STEPS, both: true })) rounds.push(round);
+  for await (const round of faultRounds({ rounds: ROUNDS, seed: SEED, both: true })) rounds.push(round);
   const failed = rounds.filter(({ failure }) => failure !== null);
-  expect(failed, `npm run test:faults -- --rounds 1 --seed <seed> --steps ${STEPS} --both replays a round`).toEqual([]);
+  expect(failed, 'npm run test:faults -- --rounds 1 --seed <seed> --both replays a round').toEqual([]);
   expect(rounds).toHaveLength(ROUNDS);
+  // Whatever a fault lacks here (a disk of its own, say) is told as idle; none is left out.
+  const struck = new Set(rounds.flatMap(({ faults }) => faults.flatMap((pair) => pair.split(' + '))));
+  expect(FAULTS.map(({ name }) => name).filter((name) => !struck.has(name))).toEqual([]);
 });
