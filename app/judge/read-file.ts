@@ -27,6 +27,8 @@ export async function readRows(file: RowFile, columns: readonly string[], take: 
     case '.csv':
     case '.tsv':
       return readCsv(file, columns, take);
+    case '.parquet':
+      throw new UsageError(`${file.path} is a Parquet file, and those are not supported yet`, 'Convert it to NDJSON or CSV.');
     default:
       return readNdjson(file, columns, take);
   }

@@ -173,6 +173,20 @@ test('what cannot be used is refused when a rule file is loaded, and told for ea
   );
 });
 
+test('a Parquet file is refused as one, by rules, by suites and beside them', async () => {
+  const [parquet, rows] = [write('PAR1', 'parquet'), write(lines([{ id: 1 }]))];
+  const rules = write(`${HEAD}columns: { id: [not_null] }\n`, 'yaml');
+  for (const args of [
+    ['--rules', rules, '--input', parquet],
+    ['--suite', write('{"expectations":[]}', 'json'), '--input', parquet],
+    ['--rules', rules, '--input', rows, '--table', `copy=${parquet}`],
+  ]) {
+    const { code, out } = await judge(...args);
+    expect([code, out]).toEqual([2, expect.stringContaining(`${parquet} is a Parquet file, and those are not supported yet`)]);
+    expect(out).toContain('Convert it to NDJSON or CSV.');
+  }
+});
+
 test('on a stream, checks over a file are refused by name', async () => {
   const { parseContract } = await import('../../quality/contract.ts');
   const parsed = parseContract(`${HEAD}columns: { id: [unique, { mean: { min: 0 } }, { distinct_contain: [1] }] }\n`, 'x.yaml');
