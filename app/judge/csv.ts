@@ -9,12 +9,12 @@ import { chunksOf, type RowFile, type RowsRead, type TakeRow } from './read-file
 type Kind = 'integer' | 'float' | 'boolean' | 'text';
 type Field = string | null;
 
-export async function readCsv(file: RowFile, columns: readonly string[], take: TakeRow): Promise<RowsRead> {
+export async function readCsv(file: RowFile, columns: readonly string[] | 'all', take: TakeRow): Promise<RowsRead> {
   const kinds = new KindGuess();
   const header = await eachRecord(file, (fields) => kinds.see(fields));
   const readers = header.map((_, at) => READERS[kinds.of(at)]);
-  const places = columns.map((column) => header.indexOf(column));
-  const values: unknown[] = columns.map(() => null);
+  const places = (columns === 'all' ? header : columns).map((column) => header.indexOf(column));
+  const values: unknown[] = places.map(() => null);
   let rows = 0;
   await eachRecord(file, (fields) => {
     for (let at = 0; at < places.length; at++) {

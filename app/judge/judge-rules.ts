@@ -62,16 +62,15 @@ async function columnsOf(
   contract: Contract,
   input: JudgeInput,
 ): Promise<{ readonly columns: readonly Column[]; readonly unseen: readonly string[] }> {
-  const names = tableOrder(input.types, (await readRows(input, [], () => {})).columns);
-  const undeclared = names.filter((name) => declaredType(name, contract, input) === null);
-  const seen = new Map(undeclared.map((name) => [name, new ColumnSeen()]));
-  const each = [...seen.values()];
-  if (each.length > 0)
-    await readRows(input, undeclared, (values) => {
-      for (let at = 0; at < each.length; at++) each[at]?.see(values[at]);
-    });
-  const columns = names.map((name) => fileColumn(name, declaredType(name, contract, input), seen.get(name)?.type ?? null));
-  return { columns, unseen: undeclared.filter((name) => seen.get(name)?.type === null) };
+  const seen: ColumnSeen[] = [];
+  const read = await readRows(input, 'all', (values) => {
+    for (let at = 0; at < values.length; at++) (seen[at] ??= new ColumnSeen()).see(values[at]);
+  });
+  const types = new Map(read.columns.map((name, at) => [name, seen[at]?.type ?? null]));
+  const names = tableOrder(input.types, read.columns);
+  const columns = names.map((name) => fileColumn(name, declaredType(name, contract, input), types.get(name) ?? null));
+  const unseen = names.filter((name) => declaredType(name, contract, input) === null && (types.get(name) ?? null) === null);
+  return { columns, unseen };
 }
 
 function forPeople(rules: readonly RuleResult[]): string {

@@ -6,9 +6,10 @@ import { chunksOf, type RowFile, type RowsRead, type TakeRow } from './read-file
 const NEWLINE = 10;
 const LINE_BYTES_MAX = 256 * 1024 * 1024;
 
-export async function readNdjson(file: RowFile, columns: readonly string[], take: TakeRow): Promise<RowsRead> {
+export async function readNdjson(file: RowFile, columns: readonly string[] | 'all', take: TakeRow): Promise<RowsRead> {
   const known = new ColumnsSeen();
-  const values: unknown[] = columns.map(() => null);
+  const wanted = columns === 'all' ? known.names : columns;
+  const values: unknown[] = [];
   let rows = 0;
   let lines = 0;
   const takeLine = (line: string) => {
@@ -16,7 +17,7 @@ export async function readNdjson(file: RowFile, columns: readonly string[], take
     if (line.trim() === '') return;
     const row = parseLine(line, file.path, lines);
     known.see(row);
-    for (let at = 0; at < columns.length; at++) values[at] = row[columns[at] ?? ''];
+    for (let at = 0; at < wanted.length; at++) values[at] = row[wanted[at] ?? ''];
     take(values, rows++);
   };
   let rest: Buffer = Buffer.alloc(0);

@@ -12,7 +12,10 @@ export interface RowsRead {
   readonly rows: number;
 }
 
-/** `values` are of `columns`, in their order, and the array is used again for the next row. What a row does not have is null or undefined. */
+/**
+ * `values` are of the columns asked for, in their order, and the array is used again for the next row. What a row does not have is null or undefined.
+ * Where all columns are asked for, they are those met so far, in the order in which they first appear: a later row may bring more.
+ */
 export type TakeRow = (values: readonly unknown[], index: number) => void;
 
 export interface RowFile {
@@ -22,7 +25,7 @@ export interface RowFile {
   readonly signal: AbortSignal;
 }
 
-export async function readRows(file: RowFile, columns: readonly string[], take: TakeRow): Promise<RowsRead> {
+export async function readRows(file: RowFile, columns: readonly string[] | 'all', take: TakeRow): Promise<RowsRead> {
   switch (extname(file.path).toLowerCase()) {
     case '.csv':
     case '.tsv':
