@@ -85,6 +85,8 @@ async function eachRecord(file: RowFile, take: (fields: readonly Field[]) => voi
 /** Cuts text that comes in pieces into records. */
 class Records {
   readonly #separator: string;
+  /** What ends a field without quotes. */
+  readonly #ends: RegExp;
   readonly #take: (fields: readonly Field[]) => void;
   #text = '';
   #fields: Field[] = [];
@@ -93,6 +95,7 @@ class Records {
 
   constructor(separator: string, take: (fields: readonly Field[]) => void) {
     this.#separator = separator;
+    this.#ends = new RegExp(`[${separator}\\n]`, 'g');
     this.#take = take;
   }
 
@@ -120,11 +123,12 @@ class Records {
   /** The place behind the field and what ends it, or -1 where more text is needed. */
   #plain(from: number, isEnd: boolean): number {
     const text = this.#text;
-    const separator = text.indexOf(this.#separator, from);
-    const newline = text.indexOf('\n', from);
-    if (newline < 0 && separator < 0 && !isEnd) return -1;
-    const end = separator >= 0 && (newline < 0 || separator < newline) ? separator : newline < 0 ? text.length : newline;
-    const field = text.slice(from, end !== separator && text[end - 1] === '\r' && end > from ? end - 1 : end);
+    // Whichever comes first, in one search: a file of one column has no separator, and looking for one would read all of the text for every field.
+    this.#ends.lastIndex = from;
+    const isEnded = this.#ends.test(text);
+    if (!isEnded && !isEnd) return -1;
+    const end = isEnded ? this.#ends.lastIndex - 1 : text.length;
+    const field = text.slice(from, text[end] !== this.#separator && text[end - 1] === '\r' && end > from ? end - 1 : end);
     return this.#ended(field === '' ? null : field, end);
   }
 
