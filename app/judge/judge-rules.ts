@@ -31,10 +31,13 @@ export async function judgeRules(path: string, input: JudgeInput, json: boolean,
 /** Standard input can be read once alone, so it is put into a file first. */
 async function asFile(input: JudgeInput): Promise<AsyncDisposable & { readonly input: JudgeInput }> {
   if (input.path !== '-') return { input, [Symbol.asyncDispose]: () => Promise.resolve() };
+  await using unfinished = new AsyncDisposableStack();
   const folder = await mkdtemp(join(tmpdir(), 'tidegate-judge-'));
+  unfinished.defer(() => rm(folder, { recursive: true }));
   const path = join(folder, 'rows.ndjson');
   await pipeline(input.stdin, createWriteStream(path), { signal: input.signal });
-  return { input: { ...input, path }, [Symbol.asyncDispose]: () => rm(folder, { recursive: true }) };
+  const kept = unfinished.move();
+  return { input: { ...input, path }, [Symbol.asyncDispose]: () => kept.disposeAsync() };
 }
 
 async function judgeFile(contract: Contract, input: JudgeInput): Promise<{ readonly rows: number; readonly rules: readonly RuleResult[] }> {

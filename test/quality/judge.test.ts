@@ -1,9 +1,11 @@
 /** `tidegate judge`: docs/expectations.md says what happens, files of every format are read alike, exit codes and problems are as promised. */
-import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { afterAll, describe, expect, test } from 'vitest';
+import { Readable } from 'node:stream';
+import { afterAll, describe, expect, test, vi } from 'vitest';
 import { runCli } from '../../app/cli/cli.ts';
+import { judgeRules } from '../../app/judge/judge-rules.ts';
 import { WORDS } from '../../quality/gx/registry.ts';
 import type { RuleResult } from '../../quality/file-run.ts';
 import { HEAD } from './support.ts';
@@ -184,6 +186,26 @@ test('a Parquet file is refused as one, by rules, by suites and beside them', as
     const { code, out } = await judge(...args);
     expect([code, out]).toEqual([2, expect.stringContaining(`${parquet} is a Parquet file, and those are not supported yet`)]);
     expect(out).toContain('Convert it to NDJSON or CSV.');
+  }
+});
+
+test('rows from standard input leave no file behind, be they judged or cut off', async () => {
+  const folder = mkdtempSync(join(scratch, 'tmp-'));
+  vi.stubEnv('TMPDIR', folder);
+  const rules = write(`${HEAD}columns: { id: [not_null] }\n`, 'yaml');
+  let out = '';
+  const io = { stdout: (text: string) => void (out += text), stderr: () => {}, env: {}, isTerminal: false, ask: () => Promise.resolve(null) };
+  const byStdin = (stdin: Readable, signal: AbortSignal) => {
+    const input = { path: '-', types: new Map<string, null>(), tables: new Map<string, string>(), parameters: {}, stdin, signal, nowMs: 0 };
+    return judgeRules(rules, input, true, { ...io, stop: signal });
+  };
+  try {
+    expect(await byStdin(Readable.from(['{"id":1}\n']), new AbortController().signal)).toBe(0);
+    expect((JSON.parse(out) as Judged).rows).toBe(1);
+    await expect(byStdin(Readable.from(['{"id":1}\n']), AbortSignal.abort())).rejects.toThrow('aborted');
+    expect(readdirSync(folder)).toEqual([]);
+  } finally {
+    vi.unstubAllEnvs();
   }
 });
 
