@@ -79,6 +79,6 @@ function timeText(text: string, type: ColumnType, native: string): string {
   const micros = microsOf(text);
   if (micros === null) return text;
   const shown = timestampText(micros);
-  if (type === 'date') return shown.slice(0, shown.indexOf(' '));
+  if (type === 'date') return shown.replace(/ \d\d:\S+/, '');
   return native.includes('without') ? shown.replace('+00', '') : shown;
 }

@@ -136,6 +136,13 @@ test('integers of any size keep their digits, in bounds and in what is said', as
   expect(judged.rules[0]?.unexpected_index_list).toEqual([1]);
 });
 
+test('infinite dates and those before Christ are dates', async () => {
+  const input = write(lines([{ d: 'infinity' }, { d: '-infinity' }, { d: '0044-03-15 BC' }, { d: '2026-11-24T13:45:00Z' }]));
+  const types = write('{"d":"date"}', 'json');
+  const { judged } = await byRules(`columns: { d: [{ between: { min: '0001-01-01' } }] }`, input, '--types', types);
+  expect([judged.rules[0]?.error, judged.rules[0]?.unexpected_index_list]).toEqual([null, [1, 2]]);
+});
+
 test('CSV is read as NDJSON is: quotes, nulls, types by all fields of a column', async () => {
   const csv = write('id,code,note\r\n1,007,"a ""b"",\nc"\r\n2,12,\r\n', 'csv');
   const same = write(
