@@ -198,24 +198,43 @@ export function defineMap({ name, takes = [], bind, word }: MapDefinition): GxEx
     name,
     takes: ['column', 'mostly', ...takes],
     takesRows: true,
-    prepare: (kwargs, slots, format) => {
-      const column = kwargs.column();
-      const mostly = kwargs.share('mostly', 1);
-      const slot = slots.slotOf(column);
-      const passes = bind(kwargs);
-      const tally = new RowTally(format, [[column, slot]]);
-      return {
-        row: (cells, index) => {
-          tally.elements++;
-          const cell = cells[slot] ?? null;
-          if (cell === null) tally.missing++;
-          else if (!passes(cell)) tally.fail(cell, cells, index);
-        },
-        end: (facts) => {
-          mustExist([column], facts, 'column');
-          return tally.outcome(mostly);
-        },
-      };
+    prepare: (kwargs, slots, format) =>
+      prepareColumn(kwargs, slots, format, (tally) => {
+        const passes = bind(kwargs);
+        return {
+          cell: (cell, cells, index) => {
+            if (!passes(cell)) tally.fail(cell, cells, index);
+          },
+        };
+      }),
+  };
+}
+
+interface ColumnJudge {
+  /** Of a cell that has a value. */
+  cell(cell: Present, cells: readonly FileCell[], index: number): void;
+  /** Once all rows were there, for what only they tell. */
+  end?(): void;
+}
+
+/** The rows of one column: nulls are counted, and what has a value is judged, at once or at the end. */
+export function prepareColumn(kwargs: Kwargs, slots: Slots, format: Format, bind: (tally: RowTally) => ColumnJudge): GxCheck {
+  const column = kwargs.column();
+  const mostly = kwargs.share('mostly', 1);
+  const slot = slots.slotOf(column);
+  const tally = new RowTally(format, [[column, slot]]);
+  const judge = bind(tally);
+  return {
+    row: (cells, index) => {
+      tally.elements++;
+      const cell = cells[slot] ?? null;
+      if (cell === null) tally.missing++;
+      else judge.cell(cell, cells, index);
+    },
+    end: (facts) => {
+      mustExist([column], facts, 'column');
+      judge.end?.();
+      return tally.outcome(mostly);
     },
   };
 }

@@ -6,12 +6,11 @@ import { doubleOf, Sums } from '../states/sums.ts';
 import {
   defineMany,
   definePair,
-  type GxCheck,
   type GxExpectation,
   IGNORE_MANY,
-  mustExist,
+  prepareColumn,
   prepareMany,
-  RowTally,
+  type RowTally,
   type Word,
 } from './expectation.ts';
 import { refuse } from './kwargs.ts';
@@ -179,25 +178,11 @@ export const unique: GxExpectation = {
   },
   takes: ['column', 'mostly'],
   takesRows: true,
-  prepare: (kwargs, slots, format) => {
-    const column = kwargs.column();
-    const mostly = kwargs.share('mostly', 1);
-    const slot = slots.slotOf(column);
-    const tally = new RowTally(format, [[column, slot]]);
-    const duplicates = new Duplicates();
-    return {
-      row: (cells, index) => {
-        tally.elements++;
-        const cell = cells[slot] ?? null;
-        if (cell === null) tally.missing++;
-        else duplicates.take(keyOf(cell), () => cell, tally, cells, index);
-      },
-      end: (facts) => {
-        mustExist([column], facts, 'column');
-        return tally.outcome(mostly);
-      },
-    };
-  },
+  prepare: (kwargs, slots, format) =>
+    prepareColumn(kwargs, slots, format, (tally) => {
+      const duplicates = new Duplicates();
+      return { cell: (cell, cells, index) => duplicates.take(keyOf(cell), () => cell, tally, cells, index) };
+    }),
 };
 
 export const compoundUnique: GxExpectation = {
@@ -251,34 +236,26 @@ export const zScores: GxExpectation = {
   },
   takes: ['column', 'threshold', 'double_sided', 'mostly'],
   takesRows: true,
-  prepare: (kwargs, slots, format): GxCheck => {
-    const column = kwargs.column();
-    const mostly = kwargs.share('mostly', 1);
-    const threshold = kwargs.number('threshold');
-    const doubleSided = kwargs.flag('double_sided', true);
-    const slot = slots.slotOf(column);
-    const tally = new RowTally(format, [[column, slot]]);
-    const sums = new Sums();
-    const kept: { readonly cell: Present; readonly place: unknown; readonly index: number }[] = [];
-    return {
-      row: (cells, index) => {
-        tally.elements++;
-        const cell = cells[slot] ?? null;
-        if (cell === null) return void tally.missing++;
-        if (kindOf(cell) !== 'number') throw new Unusable(`column holds a ${kindOf(cell)}, and only numbers have z-scores.`);
-        sums.add(cell);
-        kept.push({ cell, place: tally.placeOf(cells, index), index });
-      },
-      end: (facts) => {
-        mustExist([column], facts, 'column');
-        const [mean, deviation] = [Number(sums.mean), sums.deviation ?? NaN];
-        for (const { cell, place, index } of kept) {
-          const score = (doubleOf(cell) - mean) / deviation;
-          const isUnder = doubleSided ? Math.abs(score) < Math.abs(threshold) : score < threshold;
-          if (!isUnder) tally.failLater(cell, place, index);
-        }
-        return tally.outcome(mostly);
-      },
-    };
-  },
+  prepare: (kwargs, slots, format) =>
+    prepareColumn(kwargs, slots, format, (tally) => {
+      const threshold = kwargs.number('threshold');
+      const doubleSided = kwargs.flag('double_sided', true);
+      const sums = new Sums();
+      const kept: { readonly cell: Present; readonly place: unknown; readonly index: number }[] = [];
+      return {
+        cell: (cell, cells, index) => {
+          if (kindOf(cell) !== 'number') throw new Unusable(`column holds a ${kindOf(cell)}, and only numbers have z-scores.`);
+          sums.add(cell);
+          kept.push({ cell, place: tally.placeOf(cells, index), index });
+        },
+        end: () => {
+          const [mean, deviation] = [Number(sums.mean), sums.deviation ?? NaN];
+          for (const { cell, place, index } of kept) {
+            const score = (doubleOf(cell) - mean) / deviation;
+            const isUnder = doubleSided ? Math.abs(score) < Math.abs(threshold) : score < threshold;
+            if (!isUnder) tally.failLater(cell, place, index);
+          }
+        },
+      };
+    }),
 };
