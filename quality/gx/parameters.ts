@@ -1,5 +1,5 @@
 /** `{"$PARAMETER": expression}` in kwargs: names given on the command line, numbers, dates, and arithmetic on them. */
-import { type FileCell, Moment, Unusable } from '../states/cell.ts';
+import { Moment, momentAt, Unusable } from '../states/cell.ts';
 import { tokensOf } from './tokens.ts';
 
 export type Parameters = Readonly<Record<string, unknown>>;
@@ -164,17 +164,4 @@ class Formula {
     }
     return new Span(total);
   }
-}
-
-export function momentAt(micros: bigint): Moment {
-  const text = new Date(Number(micros / 1000n)).toISOString();
-  const below = micros % 1000n;
-  return new Moment(
-    micros,
-    below > 0n ? `${text.slice(0, -1)}${String(below).padStart(3, '0')}` : text.slice(0, text.endsWith('.000Z') ? -5 : -1),
-  );
-}
-
-export function isCell(value: unknown): value is FileCell {
-  return value === null || ['string', 'number', 'bigint', 'boolean'].includes(typeof value) || value instanceof Moment;
 }

@@ -1,5 +1,6 @@
 /** Values as states and files hold them: what JSON has, integers with every digit, exact decimals, and moments. */
 import { compareDecimals, decimalOf } from '../../core/expression/decimal.ts';
+import { timestampText } from '../../core/expression/timestamp.ts';
 import { Decimal } from '../../core/expression/values.ts';
 
 /** A date or timestamp: microseconds since 1970 in UTC, and the text that it was written as. */
@@ -17,6 +18,11 @@ export class Moment {
   toJSON(): string {
     return this.text;
   }
+}
+
+/** The moment of so many microseconds since 1970, as ISO 8601 writes it in UTC. */
+export function momentAt(micros: bigint): Moment {
+  return new Moment(micros, timestampText(micros).replace(' ', 'T').replace('+00', ''));
 }
 
 /** A cell that has a value. Objects and lists are what a JSON file nests. */

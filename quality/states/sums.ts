@@ -1,7 +1,7 @@
 /** Sums: how many, their sum and the sum of their squares, all exact. Gives sum, mean and standard deviation. */
 import { addDecimals, decimalOf, decimalText, multiplyDecimals, negateDecimal } from '../../core/expression/decimal.ts';
 import { Decimal } from '../../core/expression/values.ts';
-import { Moment, nearest, type Present, Unusable } from './cell.ts';
+import { Moment, momentAt, nearest, type Present, Unusable } from './cell.ts';
 import { ExactSum, quotient, SCALE } from './exact-sum.ts';
 import { type Encoded, fieldsOf, listOf, type State, type StateKind } from './state.ts';
 
@@ -60,7 +60,7 @@ export class Sums implements State {
     if (special !== null) return special;
     const [total, scale] = this.#total(this.#sum, this.#exact);
     const mean = quotient(total, scale * BigInt(this.#count));
-    return this.#moments > 0 ? momentAt(mean) : mean;
+    return this.#moments > 0 ? momentAt(BigInt(Math.round(mean))) : mean;
   }
 
   /** Of the sample (n - 1). Null where there are less than two values. */
@@ -153,10 +153,6 @@ function squareRest(value: number, square: number): number {
   const low = value - high;
   const rest = low * low - (square - high * high - 2 * high * low);
   return Number.isFinite(rest) ? rest : 0;
-}
-
-function momentAt(micros: number): Moment {
-  return new Moment(BigInt(Math.round(micros)), new Date(micros / 1000).toISOString().replace(/\.?0*Z$/, ''));
 }
 
 /** The value nearest to a cell, for readings that are of doubles anyway. */

@@ -1,6 +1,5 @@
 /** median and quantiles. */
-import { compareCells, Moment, type Present, Unusable } from '../states/cell.ts';
-import { momentAt } from '../gx/parameters.ts';
+import { compareCells, Moment, momentAt, type Present, Unusable } from '../states/cell.ts';
 import { type Kwargs, refuse } from '../gx/kwargs.ts';
 import { type Ranks, ranks } from '../states/ranks.ts';
 import { doubleOf } from '../states/sums.ts';

@@ -143,6 +143,21 @@ test('infinite dates and those before Christ are dates', async () => {
   expect([judged.rules[0]?.error, judged.rules[0]?.unexpected_index_list]).toEqual([null, [1, 2]]);
 });
 
+test('means and medians of moments are moments, to the microsecond, and an infinite median is beyond every bound', async () => {
+  const types = write('{"at":"timestamptz"}', 'json');
+  const rules = `columns: { at: [{ mean: { max: '2026-11-24' } }, { median: { max: '2026-11-24' } }] }`;
+  const said = async (...moments: readonly string[]) => {
+    const { judged } = await byRules(rules, write(lines(moments.map((at) => ({ at })))), '--types', types);
+    return judged.rules.map(({ success, observed, error }) => [success, observed, error]);
+  };
+  const mean = '1969-12-31T23:59:59.250003';
+  expect(await said('1969-12-31T23:59:58.500006', '1970-01-01T00:00:00')).toEqual([
+    [true, mean, null],
+    [true, mean, null],
+  ]);
+  expect((await said('infinity', 'infinity'))[1]).toEqual([false, 'infinity', null]);
+});
+
 test('CSV is read as NDJSON is: quotes, nulls, types by all fields of a column', async () => {
   const csv = write('id,code,note\r\n1,007,"a ""b"",\nc"\r\n2,12,\r\n', 'csv');
   const same = write(
