@@ -5,7 +5,7 @@ import type { Problem } from '../core/problems.ts';
 import { bindCheck } from './bind.ts';
 import type { Check, Contract, FileCheck } from './contract.ts';
 import type { Bound } from './expectation.ts';
-import { cellOf } from './file-columns.ts';
+import { cellOf, fileColumn } from './file-columns.ts';
 import type { FileFacts } from './gx/expectation.ts';
 import { SuiteRun } from './gx/suite.ts';
 import { Outcome } from './outcome.ts';
@@ -82,7 +82,7 @@ export class RuleRun {
     this.#judging = [
       ...columnsJudged(contract, dataset),
       ...contract.checks.map((check) => rowCheck(check, contract, dataset, unseen, event)),
-      ...contract.fileChecks.map((check) => fileCheck(check, contract, dataset, event, parameters, nowMs)),
+      ...contract.fileChecks.map((check) => fileCheck(check, dataset, event, parameters, nowMs)),
     ];
   }
 
@@ -205,14 +205,13 @@ function isMet(where: Where, event: ChangeEvent): boolean {
   }
 }
 
-const TRIED = ['text', 'bigint', 'numeric', 'timestamp with time zone', 'boolean', 'jsonb'] as const;
-const TRIED_TYPES = ['text', 'integer', 'decimal', 'timestamp', 'boolean', 'json'] as const;
+const TRIED = ['text', 'integer', 'decimal', 'timestamp', 'boolean', 'json'] as const;
 
-/** The bound check, or what is wrong with it for this file. */
+/** The bound check, or what is wrong with it for this file: unseen columns are of the first type that its rule takes. */
 function bindToSome(check: Check, contract: Contract, dataset: Dataset, unseen: readonly string[]): Bound | string {
   let said = '';
-  for (const [at, type] of TRIED_TYPES.entries()) {
-    const columns = dataset.columns.map((column) => (unseen.includes(column.name) ? { ...column, type, native: TRIED[at] ?? '' } : column));
+  for (const type of TRIED) {
+    const columns = dataset.columns.map((column) => (unseen.includes(column.name) ? fileColumn(column.name, null, type) : column));
     const problems: Problem[] = [];
     const bound = bindCheck(check, {
       dataset: { ...dataset, columns },
@@ -238,7 +237,6 @@ function whereOf(text: string | null, dataset: Dataset): Where | null | string {
 /** A check over all rows: the expectation of that name, in its own semantics. */
 function fileCheck(
   check: FileCheck,
-  _contract: Contract,
   dataset: Dataset,
   event: ChangeEvent,
   parameters: Readonly<Record<string, unknown>>,

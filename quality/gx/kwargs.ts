@@ -7,6 +7,8 @@ import { parseDate } from './dates.ts';
 /** Kwargs that every expectation takes. */
 export const EVERYWHERE = ['result_format', 'catch_exceptions', 'include_config', 'meta', 'notes', 'batch_id', 'severity'];
 export const ROWS = ['row_condition', 'condition_parser'];
+/** Those of expectations with bounds. */
+export const BOUNDS = ['min_value', 'max_value', 'strict_min', 'strict_max'];
 
 export class Kwargs {
   readonly #values: Readonly<Record<string, unknown>>;

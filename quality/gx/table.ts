@@ -1,11 +1,10 @@
 /** Expectations of a table as a whole: its rows and its columns. */
-import { compareAny } from '../states/cell.ts';
+import { compareAny, Unusable } from '../states/cell.ts';
 import type { Counts } from '../states/state.ts';
 import { nothing, type Verdict, type WindowCheck, windowCheck } from '../windows/check.ts';
 import { boundsKwargs, boundsSchema, rowsOf } from '../windows/words.ts';
 import type { FileFacts, GxExpectation, Word } from './expectation.ts';
-import { type Kwargs, refuse } from './kwargs.ts';
-import { Unusable } from '../states/cell.ts';
+import { BOUNDS, type Kwargs, refuse } from './kwargs.ts';
 
 function wholeBounds(kwargs: Kwargs): (count: number) => boolean {
   const [min, max] = [kwargs.whole('min_value'), kwargs.whole('max_value')];
@@ -20,7 +19,6 @@ function equalTo(kwargs: Kwargs): (count: number) => boolean {
 }
 
 type Test = (kwargs: Kwargs) => (count: number) => boolean;
-const COUNT_BOUNDS = ['min_value', 'max_value', 'strict_min', 'strict_max'];
 
 function defineRowCount(name: string, takes: readonly string[], test: Test, word?: Word): GxExpectation {
   const window = (kwargs: Kwargs): WindowCheck => {
@@ -51,7 +49,7 @@ function outcome({ success, observed, details }: Verdict, isBoolean: boolean) {
   };
 }
 
-export const rowCountBetween = defineRowCount('expect_table_row_count_to_be_between', COUNT_BOUNDS, wholeBounds, {
+export const rowCountBetween = defineRowCount('expect_table_row_count_to_be_between', BOUNDS, wholeBounds, {
   name: 'row_count',
   on: 'row',
   level: 'window',
@@ -116,7 +114,7 @@ const countOfColumns =
     return ({ length }) => ({ success: passes(length), observed: length });
   };
 
-export const columnCountBetween = defineColumns('expect_table_column_count_to_be_between', COUNT_BOUNDS, countOfColumns(wholeBounds), {
+export const columnCountBetween = defineColumns('expect_table_column_count_to_be_between', BOUNDS, countOfColumns(wholeBounds), {
   name: 'column_count',
   on: 'row',
   level: 'schema',

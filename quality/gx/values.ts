@@ -4,7 +4,7 @@ import { compareCells, type FileCell, keyOf, kindOf, Moment, type Present, Unusa
 import { parseDate } from './dates.ts';
 import { defineMap, type Word } from './expectation.ts';
 import { rowsOf } from '../windows/words.ts';
-import { type Kwargs, refuse } from './kwargs.ts';
+import { BOUNDS, type Kwargs, refuse } from './kwargs.ts';
 
 export const inSet = defineMap({
   name: 'expect_column_values_to_be_in_set',
@@ -39,7 +39,7 @@ export function membership(values: readonly FileCell[] | null, kwargs: Kwargs): 
 
 export const between = defineMap({
   name: 'expect_column_values_to_be_between',
-  takes: ['min_value', 'max_value', 'strict_min', 'strict_max'],
+  takes: BOUNDS,
   bind: (kwargs) => {
     const { min, max, strictMin, strictMax } = kwargs.bounds();
     if (min === null && max === null) refuse('min_value and max_value', 'cannot both be None', 'Give one of them.');
@@ -69,7 +69,7 @@ function comparison(bound: Present | null, name: string, kwargs: Kwargs): ((cell
 
 export const lengthBetween = defineMap({
   name: 'expect_column_value_lengths_to_be_between',
-  takes: ['min_value', 'max_value', 'strict_min', 'strict_max'],
+  takes: BOUNDS,
   bind: (kwargs) => {
     const [min, max] = [kwargs.whole('min_value'), kwargs.whole('max_value')];
     if (min === null && max === null) refuse('min_value and max_value', 'cannot both be None', 'Give one of them.');

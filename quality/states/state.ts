@@ -6,10 +6,9 @@
  *
  * - `add` takes a cell that has a value. Nulls are the window's business (it counts them), and so are cells that were not sent.
  * - `merge(a, b)` is the state of all cells that were added to either, in any order. It changes and returns `a` and leaves `b` alone.
- *   What depends on order (`Order`) says so: there `b` came after `a`.
  * - `retract` takes back a cell that was added, here or in a state that was or will be merged in: an UPDATE takes the old value back, a DELETE the
  *   row. When everything is taken back the state is empty, exactly: no rounding stays behind. Kinds that cannot (`retracts: false`: what was the
- *   second largest value is not known) have no `retract`, and a rule that needs it is refused when it is loaded.
+ *   second largest value is not known) have no `retract`.
  * - `encode` gives JSON (numbers that JSON lacks are texts); `kind.decode(state.encode())` goes on as the state would have.
  * - Memory: of fixed size where `size` says `fixed`; else it grows with the distinct values, or with all of them.
  */

@@ -2,7 +2,7 @@
 import { type FileCell, kindOf, type Present, Unusable } from '../states/cell.ts';
 import type { Counts, State, StateKind } from '../states/state.ts';
 import { type GxExpectation, mustExist, type Word } from '../gx/expectation.ts';
-import type { Kwargs } from '../gx/kwargs.ts';
+import { BOUNDS, type Kwargs } from '../gx/kwargs.ts';
 import { parseDate } from '../gx/dates.ts';
 import { type Bounds, isWithin } from './bounds.ts';
 import { type Verdict, type WindowCheck, windowCheck } from './check.ts';
@@ -63,8 +63,6 @@ interface Metric<S extends State> {
   /** Whether texts have it too: the least and greatest of them. */
   readonly ofTexts?: boolean;
 }
-
-export const BOUNDS = ['min_value', 'max_value', 'strict_min', 'strict_max'];
 
 /** A number that is computed from the values, between bounds. Without one it can never fail; of no values it always does. */
 export function defineMetric<S extends State>({ name, word, kind, observe, ofTexts = false }: Metric<S>): GxExpectation {

@@ -1,10 +1,8 @@
 /** What values a column has: how many, which ones, and which most often. */
-import type { FileCell } from '../states/cell.ts';
 import { type ValueCounts, valueCounts } from '../states/value-counts.ts';
-import type { Kwargs } from '../gx/kwargs.ts';
 import { parseDate } from '../gx/dates.ts';
 import { membership } from '../gx/values.ts';
-import { Moment, type Present } from '../states/cell.ts';
+import { type FileCell, Moment, type Present } from '../states/cell.ts';
 import { defineAggregate, defineMetric } from './aggregate.ts';
 import { type Verdict, windowCheck } from './check.ts';
 import { metricWord, rowsOf, setKwargs, setSchema } from './words.ts';
@@ -53,12 +51,12 @@ function defineDistinct(
     window: (kwargs) => {
       const wanted = kwargs.valueSet();
       const isMember = membership(wanted, kwargs) ?? (() => true);
-      return windowCheck(valueCounts, (state) => verdictOf(state, wanted === null || judge(state, isMember, wanted), kwargs));
+      return windowCheck(valueCounts, (state) => verdictOf(state, wanted === null || judge(state, isMember, wanted)));
     },
   });
 }
 
-function verdictOf(state: ValueCounts, success: boolean, _kwargs: Kwargs): Verdict {
+function verdictOf(state: ValueCounts, success: boolean): Verdict {
   const counted = state.sorted();
   return { success, observed: counted.map(({ value }) => value), details: { value_counts: counted } };
 }

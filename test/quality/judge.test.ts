@@ -216,7 +216,13 @@ test('rows from standard input leave no file behind, be they judged or cut off',
   vi.stubEnv('TMPDIR', folder);
   const rules = write(`${HEAD}columns: { id: [not_null] }\n`, 'yaml');
   let out = '';
-  const io = { stdout: (text: string) => void (out += text), stderr: () => {}, env: {}, isTerminal: false, ask: () => Promise.resolve(null) };
+  const io = {
+    stdout: (text: string) => void (out += text),
+    stderr: () => {},
+    env: {},
+    isTerminal: false,
+    ask: () => Promise.resolve(null),
+  };
   const byStdin = (stdin: Readable, signal: AbortSignal) => {
     const input = { path: '-', types: new Map<string, null>(), tables: new Map<string, string>(), parameters: {}, stdin, signal, nowMs: 0 };
     return judgeRules(rules, input, true, { ...io, stop: signal });
