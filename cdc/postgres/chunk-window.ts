@@ -3,9 +3,10 @@
  * log has their rows. An update that did not send all cells (a large value stored apart, unchanged) is laid over the chunk's row instead, since the
  * target has nothing yet to keep those cells from. (A key move that did not send all cells has been completed before it comes here.)
  */
-import { CELL_UNCHANGED, type Dataset, keyOf } from '../../core/event.ts';
-import { type PgRelation, PgRow } from '../../wire/postgres/row.ts';
+import { type Dataset, keyOf } from '../../core/event.ts';
+import type { PgRelation, PgRow } from '../../wire/postgres/row.ts';
 import type { PgEvent } from './pg-event.ts';
+import { isPartial, laidOver } from './row-cells.ts';
 
 export class ChunkWindow {
   readonly table: string;
@@ -71,29 +72,3 @@ export class ChunkWindow {
 }
 
 const keyNames = (dataset: Dataset): string => JSON.stringify(dataset.key.map((index) => dataset.columns[index]?.name));
-
-export function isPartial(row: PgRow): boolean {
-  for (let column = 0; column < row.relation.types.length; column++) {
-    if (row.cells[row.at + 2 * column + 1] === CELL_UNCHANGED) return true;
-  }
-  return false;
-}
-
-/** One row of the newest known cells, in bytes of its own. */
-export function laidOver(relation: PgRelation, base: PgRow, rows: readonly PgRow[]): PgRow {
-  const columns = relation.types.length;
-  const cells = new Int32Array(2 * columns);
-  const parts: Buffer[] = [];
-  let at = 0;
-  for (let column = 0; column < columns; column++) {
-    const newest = rows.findLast((row) => row.cells[row.at + 2 * column + 1] !== CELL_UNCHANGED) ?? base;
-    const from = newest.cells[newest.at + 2 * column] ?? 0;
-    const length = newest.cells[newest.at + 2 * column + 1] ?? CELL_UNCHANGED;
-    cells[2 * column] = at;
-    cells[2 * column + 1] = length;
-    if (length <= 0) continue;
-    parts.push(newest.bytes.subarray(from, from + length));
-    at += length;
-  }
-  return new PgRow(relation, Buffer.concat(parts), cells, 0);
-}

@@ -1,11 +1,12 @@
 /** Rows of a table as a chunk of the snapshot reads them: the SQL, and the rows in what the server sends. */
 import { PipelineError } from '../../core/errors.ts';
-import { CELL_NULL, CELL_UNCHANGED } from '../../core/event.ts';
+import { CELL_UNCHANGED } from '../../core/event.ts';
 import { type PgConnection, PgError } from '../../wire/postgres/connection.ts';
 import { quoteIdent, quoteLiteral, quoteQualified } from '../../wire/postgres/ident.ts';
 import { Format, FrontendWriter } from '../../wire/postgres/messages.ts';
 import { type PgRelation, PgRow } from '../../wire/postgres/row.ts';
 import { type CatalogTable, readTable, splitTable } from './catalog.ts';
+import { cellOf, isMissing, rowOf } from './row-cells.ts';
 
 export interface Chunk {
   readonly table: string;
@@ -109,7 +110,7 @@ export async function readRow(
     await connection.script(`begin isolation level repeatable read; lock table ${quoteQualified(schema, name)} in access share mode`);
     const present = await readTable(connection, table, publication);
     if (present === null) return null;
-    const lacks = (column: number): boolean => row.cells[row.at + 2 * column + 1] === CELL_UNCHANGED;
+    const lacks = (column: number): boolean => isMissing(row, column);
     const isThere = (column: number): boolean =>
       present.message.columns.some((one) => one.name === columns[column]?.name && one.typeOid === relation.types[column]?.oid);
     if (!columns.every((_, column) => isThere(column) || !(lacks(column) || key.includes(column)))) return 'reshaped';
@@ -127,37 +128,19 @@ export async function readRow(
     writer.bind(
       '',
       '',
-      key.map((column) => cellBytes(row, column)),
+      key.map((column) => cellOf(row, column) ?? null),
       types.map((type) => (type?.format === 'text' ? Format.Text : Format.Binary)),
       Format.Binary,
     );
     const [found] = await connection.exchange(writer.execute().sync().bytes(), 1, true);
     const raw = found?.raw[0];
-    return raw === undefined ? null : rowOfCells(relation, raw);
+    return raw === undefined ? null : rowOf(relation, (column) => raw[column]);
   } catch (error) {
     if (error instanceof PgError && (error.code === '42P01' || error.code === '3F000')) return null; // Dropped, and its rows with it.
     throw error;
   } finally {
     await connection.script('rollback');
   }
-}
-
-function cellBytes(row: PgRow, column: number): Buffer | null {
-  const from = row.cells[row.at + 2 * column] ?? 0;
-  const length = row.cells[row.at + 2 * column + 1] ?? CELL_NULL;
-  return length < 0 ? null : row.bytes.subarray(from, from + length);
-}
-
-function rowOfCells(relation: PgRelation, raw: readonly (Buffer | null)[]): PgRow {
-  const cells = new Int32Array(2 * relation.types.length);
-  let at = 0;
-  for (let column = 0; column < relation.types.length; column++) {
-    const bytes = raw[column] ?? null;
-    cells[2 * column] = at;
-    cells[2 * column + 1] = bytes === null ? CELL_NULL : bytes.length;
-    at += bytes?.length ?? 0;
-  }
-  return new PgRow(relation, Buffer.concat(raw.filter((bytes) => bytes !== null)), cells, 0);
 }
 
 /** A partitioned table's rows are those of its partitions; what inherits from another table is a table of its own, as it is in the log. */

@@ -7,15 +7,15 @@
  */
 import type { Clock } from '../../core/clock.ts';
 import { PipelineError } from '../../core/errors.ts';
-import { CELL_NULL, CELL_UNCHANGED } from '../../core/event.ts';
 import type { PgConnection } from '../../wire/postgres/connection.ts';
 import { quoteIdent, quoteLiteral, quoteQualified } from '../../wire/postgres/ident.ts';
 import { Format, FrontendWriter } from '../../wire/postgres/messages.ts';
-import { type PgRelation, PgRow } from '../../wire/postgres/row.ts';
+import type { PgRelation, PgRow } from '../../wire/postgres/row.ts';
 import { keyRows, type KeyTexts } from '../../wire/postgres/row-sums.ts';
 import { type CatalogTable, type Datasets, readTable, splitTable } from './catalog.ts';
-import { Settling, SNAPSHOT_SQL } from './settle.ts';
 import { type Chunk, fromTable, operatorPath } from './chunk.ts';
+import { rowOf } from './row-cells.ts';
+import { Settling, SNAPSHOT_SQL } from './settle.ts';
 
 export interface KeyRequest {
   /** `schema.table` as in the config. */
@@ -191,20 +191,4 @@ function rowsSql(table: CatalogTable, relation: PgRelation, keys: readonly KeyTe
   ];
   const on = [...matches, ...filter].join(' and ');
   return { sql: `select ${cells.join(', ')} from ${from} left join ${fromTable(table)} t on ${on} order by k.tidegate_n`, params };
-}
-
-/** `undefined` is a cell that was not sent. */
-function rowOf(relation: PgRelation, cellOf: (column: number) => Buffer | null | undefined): PgRow {
-  const cells = new Int32Array(2 * relation.types.length);
-  const parts: Buffer[] = [];
-  let at = 0;
-  for (let column = 0; column < relation.types.length; column++) {
-    const bytes = cellOf(column);
-    cells[2 * column] = at;
-    cells[2 * column + 1] = bytes === undefined ? CELL_UNCHANGED : bytes === null ? CELL_NULL : bytes.length;
-    if (bytes === null || bytes === undefined) continue;
-    parts.push(bytes);
-    at += bytes.length;
-  }
-  return new PgRow(relation, Buffer.concat(parts), cells, 0);
 }

@@ -4,7 +4,6 @@
  */
 import { CELL_UNCHANGED } from '../../core/event.ts';
 import type { PieceTaker } from '../../wire/postgres/connection.ts';
-import type { PgRow } from '../../wire/postgres/row.ts';
 
 /** Cells up to this size stay whatever the others are … */
 const TINY_CELL_BYTES = 1 << 10;
@@ -38,16 +37,6 @@ export function cutCopyRow(bytesMax: number, put: (payload: Buffer) => void): Pi
   const kept = new Kept(bytesMax);
   return readingPieces(readCopyRow(kept), () => put(kept.bytes()));
 }
-
-export function isCut(row: PgRow): boolean {
-  for (let column = 0; column < row.relation.types.length; column++) if (isMissing(row, column)) return true;
-  return false;
-}
-
-/** Whether nothing tells any more which row it is. */
-export const isKeyCut = (row: PgRow | null): boolean => row !== null && row.relation.dataset.key.some((column) => isMissing(row, column));
-
-const isMissing = (row: PgRow, column: number): boolean => row.cells[row.at + 2 * column + 1] === CELL_UNCHANGED;
 
 class Kept {
   readonly #parts: Buffer[] = [];

@@ -6,12 +6,12 @@
  */
 import { type Clock, systemClock } from '../../core/clock.ts';
 import { PipelineError } from '../../core/errors.ts';
-import { CELL_NULL, type Dataset, keyOf, type Position, ValueRow } from '../../core/event.ts';
+import { type Dataset, keyOf, type Position, ValueRow } from '../../core/event.ts';
 import { fromLsn } from '../../core/position.ts';
 import type { PgConnection, PgResult } from '../../wire/postgres/connection.ts';
 import { quoteIdent } from '../../wire/postgres/ident.ts';
 import { Format, FrontendWriter } from '../../wire/postgres/messages.ts';
-import { type PgRelation, PgRow } from '../../wire/postgres/row.ts';
+import type { PgRelation, PgRow } from '../../wire/postgres/row.ts';
 import {
   COMPARING,
   describeColumns,
@@ -28,6 +28,7 @@ import { closeSoon, connectSource } from './connect.ts';
 import { sourceFailure } from './failures.ts';
 import { requestText } from './key-reader.ts';
 import { parsePlace } from './lane-position.ts';
+import { rowOf } from './row-cells.ts';
 import { Settling, SNAPSHOT_SQL } from './settle.ts';
 import { readSlot } from './slot.ts';
 import type { PostgresSourceOptions } from './source.ts';
@@ -197,7 +198,7 @@ export class SourceRows implements AsyncDisposable {
     const rows: SourceRow[] = keys.map(() => ({ row: null, version: null }));
     for (const [n, versionBytes, ...raw] of found.raw) {
       if (n === null || n === undefined) continue;
-      rows[n.readInt32BE(0) - 1] = { row: rowOf(relation, raw), version: versionBytes?.toString('utf8') ?? null };
+      rows[n.readInt32BE(0) - 1] = { row: rowOf(relation, (column) => raw[column]), version: versionBytes?.toString('utf8') ?? null };
     }
     return rows;
   }
@@ -237,15 +238,4 @@ async function binaryQuery(sql: PgConnection, text: string, params: readonly str
   const [result] = await sql.exchange(writer.describe('P', '').execute().sync().bytes(), 1, true);
   if (result === undefined) throw new PipelineError('BUG', 'a query without a result');
   return result;
-}
-
-function rowOf(relation: PgRelation, raw: readonly (Buffer | null)[]): PgRow {
-  const cells = new Int32Array(2 * raw.length);
-  let at = 0;
-  for (const [i, bytes] of raw.entries()) {
-    cells[2 * i] = at;
-    cells[2 * i + 1] = bytes === null ? CELL_NULL : bytes.length;
-    at += bytes?.length ?? 0;
-  }
-  return new PgRow(relation, Buffer.concat(raw.filter((bytes) => bytes !== null)), cells, 0);
 }

@@ -22,7 +22,7 @@ import { quoteIdent, quoteLiteral } from '../../wire/postgres/ident.ts';
 import type { PgRow } from '../../wire/postgres/row.ts';
 import type { BatchLimits, BatchQueue } from './batches.ts';
 import { type Datasets, readTable } from './catalog.ts';
-import { ChunkWindow, isPartial, laidOver } from './chunk-window.ts';
+import { ChunkWindow } from './chunk-window.ts';
 import { sourceFailure } from './failures.ts';
 import { type KeyReader, type KeyRequest, readRequest } from './key-reader.ts';
 import {
@@ -35,9 +35,10 @@ import {
   snapshotMark,
   type TableProgress,
 } from './lane-position.ts';
-import { type CutMessage, cutMessage, isCut, isKeyCut } from './large-rows.ts';
+import { type CutMessage, cutMessage } from './large-rows.ts';
 import { PgEvent } from './pg-event.ts';
 import { type FollowedTable, PgoutputDecoder, Read, type RelationMessage } from './pgoutput.ts';
+import { isKeyMissing, isPartial, laidOver } from './row-cells.ts';
 import { SeenTransactions } from './seen.ts';
 import { visibility } from './settle.ts';
 import { type Chunk, keyTexts, readRow } from './chunk.ts';
@@ -398,7 +399,7 @@ export class SlotStream implements CopyBothHandler {
 
   #checkKey({ before, after }: PgEvent, table: string): void {
     // The class is the one that the decoder makes rows of.
-    if (isKeyCut(before as PgRow | null) || isKeyCut(after as PgRow | null))
+    if (isKeyMissing(before as PgRow | null) || isKeyMissing(after as PgRow | null))
       throw new PipelineError('SOURCE_ROW_TOO_LARGE', `reading ${table}: a row whose key alone is too large`);
   }
 
@@ -702,7 +703,7 @@ export class SlotStream implements CopyBothHandler {
         const event = new PgEvent('read', null, row, row.relation.dataset, commitLsn as Version, next, committedAtMs, false);
         events.push(event);
         bytes += EVENT_OVERHEAD_BYTES + bytesOf(row);
-        if (!cut || !isCut(row)) continue;
+        if (!cut || !isPartial(row)) continue;
         this.#checkKey(event, table);
         tooLarge.set(event, 0);
       }
