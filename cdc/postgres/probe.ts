@@ -177,8 +177,7 @@ async function probeSlot(connection: PgConnection, options: PostgresSourceOption
     return rows[0]?.[0] === 't' ? [] : [problem('SOURCE_SLOTS_FULL', at, 'Every replication slot of the server is taken')];
   }
   try {
-    const { rows } = await connection.query('select pg_catalog.current_database()');
-    checkSlot(slot, options.slot, null, rows[0]?.[0] ?? '');
+    checkSlot(slot, options.slot, null);
   } catch (error) {
     return [problemOf(error, at)];
   }

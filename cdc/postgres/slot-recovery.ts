@@ -38,14 +38,13 @@ export async function recoverPlace(
 ): Promise<RecoveredPlace | null> {
   const { name, url, slot } = options;
   const from = parsePlace(position);
-  const connection = await connectSource(name, url, false, { ...SESSION, synchronous_commit: 'local' });
+  const connection = await connectSource(name, url, false, SESSION);
   try {
-    const database = (await connection.query('select pg_catalog.current_database()')).rows[0]?.[0] ?? '';
     const state = await readSlot(connection, slot);
     const timeline = await timelineOf(connection);
     const walsender = () => connectSource(name, url, true, SESSION);
     const lost =
-      lossOf(() => checkSlot(state, slot, from.lsn, database)) ??
+      lossOf(() => checkSlot(state, slot, from.lsn)) ??
       (await forkBefore(from, timeline, walsender)) ??
       ((await endOfLog(connection)) < from.lsn ? "the lane's checkpoint is beyond the end of the server's log" : null) ??
       halted;

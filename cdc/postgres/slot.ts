@@ -8,7 +8,8 @@ import { sourceFailure } from './failures.ts';
 
 export interface SlotState {
   readonly plugin: string | null;
-  readonly database: string | null;
+  /** Whether it is a slot of the database that the connection is to. */
+  readonly isHere: boolean;
   readonly active: boolean;
   /** Whether it sends transactions when they are prepared, rather than when they are committed. */
   readonly twoPhase: boolean;
@@ -22,16 +23,24 @@ export interface SlotState {
 
 export async function readSlot(connection: PgConnection, slot: string): Promise<SlotState | null> {
   const found = await connection.query(
-    `select plugin, database, active, two_phase, wal_status, coalesce(confirmed_flush_lsn, restart_lsn), pg_catalog.to_jsonb(s) ->> 'failover'
+    `select plugin, database = pg_catalog.current_database(), active, two_phase, wal_status, coalesce(confirmed_flush_lsn, restart_lsn), pg_catalog.to_jsonb(s) ->> 'failover'
        from pg_catalog.pg_replication_slots s where slot_name = $1`,
     [slot],
   );
   const row = found.rows[0];
   if (row === undefined) return null;
-  const [plugin = null, database = null, active, twoPhase, walStatus = null, confirmed, failover] = row;
+  const [plugin = null, isHere, active, twoPhase, walStatus = null, confirmed, failover] = row;
   const place = typeof confirmed === 'string' ? fromLsn(confirmed) : '';
   const isFailover = typeof failover === 'string' ? failover === 'true' : null;
-  return { plugin, database, active: active === 't', twoPhase: twoPhase === 't', failover: isFailover, walStatus, confirmed: place };
+  return {
+    plugin,
+    isHere: isHere === 't',
+    active: active === 't',
+    twoPhase: twoPhase === 't',
+    failover: isFailover,
+    walStatus,
+    confirmed: place,
+  };
 }
 
 /** Makes the slot. Returns the place (16 hex digits) from which it has every commit. Waits for transactions that are under way. */
@@ -115,12 +124,12 @@ export async function dropSlot(connection: PgConnection, slot: string): Promise<
 }
 
 /** What a running source asks of a slot it has read before. `from`: the lane's place, 16 hex digits. */
-export function checkSlot(slot: SlotState | null, name: string, from: string | null, database: string): void {
+export function checkSlot(slot: SlotState | null, name: string, from: string | null): void {
   if (slot === null) {
     if (from === null) return;
     throw new PipelineError('SOURCE_POSITION_LOST', `the replication slot ${name} is gone, and the lane has a checkpoint in it`);
   }
-  if (slot.plugin !== 'pgoutput' || slot.database !== database) {
+  if (slot.plugin !== 'pgoutput' || !slot.isHere) {
     throw new PipelineError(
       'CONFIG_INVALID',
       `slot: ${name} is a slot of another kind or database (plugin ${slot.plugin ?? 'none'}): name another`,

@@ -624,10 +624,9 @@ class SlotSource implements PostgresSource {
   /** A slot stays active for a moment after its reader is gone: give it two seconds. */
   async #freeSlot(catalog: PgConnection, from: LanePlace | null, signal: AbortSignal): ReturnType<typeof readSlot> {
     const { slot } = this.#options;
-    const database = (await catalog.query('select pg_catalog.current_database()')).rows[0]?.[0] ?? '';
     for (let round = 0; ; round++) {
       const state = await readSlot(catalog, slot);
-      checkSlot(state, slot, from?.lsn ?? null, database);
+      checkSlot(state, slot, from?.lsn ?? null);
       if (state?.active !== true || signal.aborted) return state;
       if (round === 20) throw new PipelineError('SOURCE_SLOT_ACTIVE', `reading the replication slot ${slot}: another process reads it`);
       await this.#clock.sleep(100, signal);
