@@ -2,6 +2,7 @@
 import type { Column, Dataset, DatasetName } from '../../core/event.ts';
 import { PipelineError } from '../../core/errors.ts';
 import type { PgConnection } from '../../wire/postgres/connection.ts';
+import { quoteQualified } from '../../wire/postgres/ident.ts';
 import type { PgColumnType, PgRelation } from '../../wire/postgres/row.ts';
 import { describeTypes, rawBytes } from '../../wire/postgres/types.ts';
 import type { RelationMessage } from './pgoutput.ts';
@@ -46,6 +47,18 @@ export interface CatalogTable {
 export function splitTable(table: string): { readonly schema: string; readonly name: string } {
   const dot = table.indexOf('.');
   return dot < 0 ? { schema: 'public', name: table } : { schema: table.slice(0, dot), name: table.slice(dot + 1) };
+}
+
+/** The same with its schema in any case. */
+export function qualifiedName(table: string): string {
+  const { schema, name } = splitTable(table);
+  return `${schema}.${name}`;
+}
+
+/** As SQL. */
+export function quotedTable(table: string): string {
+  const { schema, name } = splitTable(table);
+  return quoteQualified(schema, name);
 }
 
 /** The table's present shape, or null where there is no such table. With a publication, only the columns that it publishes. */
@@ -96,8 +109,6 @@ export async function readTable(connection: PgConnection, table: string, publica
   };
 }
 
-const versionOf = (connection: PgConnection): number => Number.parseInt(connection.parameters.get('server_version') ?? '0', 10);
-
 function identityOf(text: string | null | undefined): RelationMessage['identity'] {
   return text === 'n' || text === 'f' || text === 'i' ? text : 'd';
 }
@@ -113,7 +124,7 @@ async function publishedColumns(
   oid: string,
   publication: string | null,
 ): Promise<{ readonly columns: ReadonlySet<string> | null; readonly generated: boolean; readonly rowFilter: string | null }> {
-  const version = versionOf(connection);
+  const version = connection.majorVersion;
   if (publication === null || version < 15) return { columns: null, generated: false, rowFilter: null };
   const found = await connection.query(
     `select pg_catalog.array_to_json(r.prattrs::int2[]), pg_catalog.pg_get_expr(r.prqual, r.prrelid), ${version < 18 ? 'false' : "p.pubgencols = 's'"}
@@ -165,8 +176,7 @@ export class Datasets {
   }
 
   nameOf(table: string): DatasetName {
-    const { schema, name } = splitTable(table);
-    return `${this.#source}.${schema}.${name}` as DatasetName;
+    return `${this.#source}.${qualifiedName(table)}` as DatasetName;
   }
 
   /**

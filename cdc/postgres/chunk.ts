@@ -1,12 +1,13 @@
-/** Rows of a table as a chunk of the snapshot reads them: the SQL, and the rows in what the server sends. */
+/** Rows of a table as a chunk reads them: its transaction between two marks in the log, the SQL, and the rows in what the server sends. */
 import { PipelineError } from '../../core/errors.ts';
 import { CELL_UNCHANGED } from '../../core/event.ts';
 import { type PgConnection, PgError } from '../../wire/postgres/connection.ts';
 import { quoteIdent, quoteLiteral, quoteQualified } from '../../wire/postgres/ident.ts';
 import { Format, FrontendWriter } from '../../wire/postgres/messages.ts';
 import { type PgRelation, PgRow } from '../../wire/postgres/row.ts';
-import { type CatalogTable, readTable, splitTable } from './catalog.ts';
+import { type CatalogTable, type Datasets, quotedTable, readTable } from './catalog.ts';
 import { cellOf, isMissing, rowOf } from './row-cells.ts';
+import { snapshotOf } from './settle.ts';
 
 export interface Chunk {
   readonly table: string;
@@ -23,6 +24,44 @@ export interface Chunk {
   readonly cut: boolean;
   /** What the chunk's transaction could see: `pg_current_snapshot()`. */
   readonly snapshot: string;
+}
+
+export interface MarkParts {
+  readonly datasets: Datasets;
+  readonly publication: string;
+  /** Prefix of the marks: the slot's own, so that two pipelines on one database leave each other's alone. */
+  readonly prefix: string;
+}
+
+/** The transaction of a chunk, with its marks `id`: see snapshot.ts. `doing` is what fails where the table is gone. */
+export async function betweenMarks<T>(
+  connection: PgConnection,
+  { datasets, publication, prefix }: MarkParts,
+  id: string,
+  table: string,
+  doing: string,
+  read: (present: CatalogTable, relation: PgRelation, snapshot: string) => Promise<T>,
+): Promise<T> {
+  const mark = (which: string) =>
+    `select pg_catalog.pg_logical_emit_message(true, ${quoteLiteral(prefix)}, ${quoteLiteral(`${which} ${id}`)})`;
+  await connection.script(mark('low'));
+  await connection.script(beginLocked(table));
+  const snapshot = await snapshotOf(connection);
+  const present = await readTable(connection, table, publication);
+  if (present === null) throw new PipelineError('SOURCE_TABLE_MISSING', `${doing}: the table is gone`);
+  const relation = await datasets.relationOf(connection, table, present.message, present);
+  const chunk = await read(present, relation, snapshot);
+  await connection.script(`${mark('high')}; commit`);
+  return chunk;
+}
+
+/** Every look of the transaction is the same, and nobody changes the table's shape. */
+const beginLocked = (table: string): string =>
+  `begin isolation level repeatable read; lock table ${quotedTable(table)} in access share mode`;
+
+/** For the rest of the transaction; null leaves it as it is. */
+export async function setPath(connection: PgConnection, path: string | null): Promise<void> {
+  if (path !== null) await connection.script(`set local search_path = ${path}`);
 }
 
 /**
@@ -103,19 +142,17 @@ export async function readRow(
   table: string,
   row: PgRow,
 ): Promise<PgRow | null | 'reshaped'> {
-  const { schema, name } = splitTable(table);
   const { relation } = row;
   const { columns, key } = relation.dataset;
   try {
-    await connection.script(`begin isolation level repeatable read; lock table ${quoteQualified(schema, name)} in access share mode`);
+    await connection.script(beginLocked(table));
     const present = await readTable(connection, table, publication);
     if (present === null) return null;
     const lacks = (column: number): boolean => isMissing(row, column);
     const isThere = (column: number): boolean =>
       present.message.columns.some((one) => one.name === columns[column]?.name && one.typeOid === relation.types[column]?.oid);
     if (!columns.every((_, column) => isThere(column) || !(lacks(column) || key.includes(column)))) return 'reshaped';
-    const path = operatorPath(relation);
-    if (path !== null) await connection.script(`set local search_path = ${path}`);
+    await setPath(connection, operatorPath(relation));
     const { names, cells } = sqlParts(relation);
     const types = key.map((column) => relation.types[column]);
     const wanted = cells.map((cell, column) => (lacks(column) ? cell : 'null'));

@@ -6,16 +6,15 @@
  * before the rows are emitted forgets it, and who asked finds out by looking.
  */
 import type { Clock } from '../../core/clock.ts';
-import { PipelineError } from '../../core/errors.ts';
 import type { PgConnection } from '../../wire/postgres/connection.ts';
-import { quoteIdent, quoteLiteral, quoteQualified } from '../../wire/postgres/ident.ts';
+import { quoteIdent } from '../../wire/postgres/ident.ts';
 import { Format, FrontendWriter } from '../../wire/postgres/messages.ts';
 import type { PgRelation, PgRow } from '../../wire/postgres/row.ts';
 import { keyRows, type KeyTexts } from '../../wire/postgres/row-sums.ts';
-import { type CatalogTable, type Datasets, readTable, splitTable } from './catalog.ts';
-import { type Chunk, fromTable, operatorPath } from './chunk.ts';
+import type { CatalogTable } from './catalog.ts';
+import { betweenMarks, type Chunk, fromTable, type MarkParts, operatorPath, setPath } from './chunk.ts';
 import { rowOf } from './row-cells.ts';
-import { Settling, SNAPSHOT_SQL } from './settle.ts';
+import { Settling } from './settle.ts';
 
 export interface KeyRequest {
   /** `schema.table` as in the config. */
@@ -40,12 +39,8 @@ export function readRequest(content: string): KeyRequest | null {
   }
 }
 
-export interface KeyReaderParts {
+export interface KeyReaderParts extends MarkParts {
   readonly connect: () => Promise<PgConnection>;
-  readonly datasets: Datasets;
-  readonly publication: string;
-  /** As of the snapshot's marks. */
-  readonly prefix: string;
   readonly run: string;
   /** Of one chunk, which is one batch. */
   readonly keysMax: number;
@@ -138,21 +133,12 @@ export class KeyReader {
   }
 
   async #read(connection: PgConnection, keys: readonly KeyTexts[], id: string): Promise<Chunk> {
-    const { prefix, datasets, publication } = this.#parts;
-    const mark = (which: string) =>
-      `select pg_catalog.pg_logical_emit_message(true, ${quoteLiteral(prefix)}, ${quoteLiteral(`${which} ${id}`)})`;
-    await connection.script(mark('low'));
-    const { schema, name } = splitTable(this.table);
-    await connection.script(`begin isolation level repeatable read; lock table ${quoteQualified(schema, name)} in access share mode`);
-    const snapshot = (await connection.query(SNAPSHOT_SQL)).rows[0]?.[0] ?? '';
-    const present = await readTable(connection, this.table, publication);
-    if (present === null) throw new PipelineError('SOURCE_TABLE_MISSING', `reading rows of ${this.table}: the table is gone`);
-    const relation = await datasets.relationOf(connection, this.table, present.message, present);
-    const path = operatorPath(relation);
-    if (path !== null) await connection.script(`set local search_path = ${path}`);
-    const { rows, absent } = await readKeyRows(connection, present, relation, keys);
-    await connection.script(`${mark('high')}; commit`);
-    return { table: this.table, relation, rows, absent, keys: keys.length, complete: false, cut: false, snapshot };
+    const { table } = this;
+    return betweenMarks(connection, this.#parts, id, table, `reading rows of ${table}`, async (present, relation, snapshot) => {
+      await setPath(connection, operatorPath(relation));
+      const { rows, absent } = await readKeyRows(connection, present, relation, keys);
+      return { table, relation, rows, absent, keys: keys.length, complete: false, cut: false, snapshot };
+    });
   }
 }
 

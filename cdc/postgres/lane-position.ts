@@ -137,16 +137,18 @@ export function progressOf(mark: SnapshotMark | null, table: string): TableProgr
   if (mark.tables.length > 0) return mark.tables.find((one) => one.table === table) ?? null;
   if (mark.had === '') return undefined;
   const hash = hashOf(table);
-  for (let at = 0; at < mark.had.length; at += HASH_CHARACTERS) if (mark.had.startsWith(hash, at)) return { ...NOTHING, table, done: true };
+  for (let at = 0; at < mark.had.length; at += HASH_CHARACTERS)
+    if (mark.had.startsWith(hash, at)) return { ...notBegun(table), done: true };
   return null;
 }
+
+export const notBegun = (table: string): TableProgress => ({ table, rowsDone: 0, last: null, done: false });
 
 /** How many tables the lane has. */
 export function tableCount(mark: SnapshotMark): number {
   return mark.tables.length > 0 ? mark.tables.length : mark.had.length / HASH_CHARACTERS;
 }
 
-const NOTHING = { rowsDone: 0, last: null };
 const HASH_CHARACTERS = 8;
 const hashOf = (table: string): string => createHash('sha256').update(table).digest('base64url').slice(0, HASH_CHARACTERS);
 

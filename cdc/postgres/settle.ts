@@ -12,8 +12,6 @@ const POLL_MS = 20;
 /** Every transaction locks its own id until others see how it ended; a snapshot does not tell of the newest ones. */
 const RUNNING_SQL = `select distinct transactionid from pg_catalog.pg_locks where locktype = 'transactionid' and mode = 'ExclusiveLock' and granted`;
 const ACTIVITY_SQL = 'select backend_xid, state, wait_event from pg_catalog.pg_stat_activity where backend_xid is not null';
-/** What the statements around it see. */
-export const SNAPSHOT_SQL = 'select pg_catalog.pg_current_snapshot()::text';
 
 export class Settling {
   readonly #sql: PgConnection;
@@ -58,12 +56,17 @@ export class Settling {
     const before = await this.running();
     const deadline = this.#clock.monotonic() + 2 * SETTLE_MS;
     for (;;) {
-      const snapshot = (await this.#sql.query(SNAPSHOT_SQL)).rows[0]?.[0] ?? '';
+      const snapshot = await snapshotOf(this.#sql);
       if (await this.hasSeen(snapshot, before)) return true;
       if (signal.aborted || this.#clock.monotonic() > deadline) return false;
       await this.#clock.sleep(POLL_MS, signal);
     }
   }
+}
+
+/** What the statements around it see, for `visibility`. */
+export async function snapshotOf(connection: PgConnection): Promise<string> {
+  return (await connection.query('select pg_catalog.pg_current_snapshot()::text')).rows[0]?.[0] ?? '';
 }
 
 /** Whether a transaction (its 32-bit id, as the log has it) had ended for those who hold this snapshot: `xmin:xmax:xip,xip…`. */

@@ -6,7 +6,7 @@ import { PipelineError } from '../../core/errors.ts';
 import type { Position } from '../../core/event.ts';
 import { fromLsn } from '../../core/position.ts';
 import type { PgConnection } from '../../wire/postgres/connection.ts';
-import { SESSION, splitTable } from './catalog.ts';
+import { qualifiedName, SESSION } from './catalog.ts';
 import { closeSoon, connectSource } from './connect.ts';
 import { sourceFailure } from './failures.ts';
 import { onTimeline, parsePlace, placeText } from './lane-position.ts';
@@ -76,8 +76,7 @@ function lossOf(check: () => void): string | null {
 /** Before the slot: the log is decoded with the catalog of its time. */
 async function havePublication(connection: PgConnection, { publication, tables }: PostgresSourceOptions): Promise<void> {
   if ((await readPublication(connection, publication)) !== null) return;
-  const names = tables.map((table) => splitTable(table)).map(({ schema, name }) => `${schema}.${name}`);
-  await createPublication(connection, publication, names);
+  await createPublication(connection, publication, tables.map(qualifiedName));
 }
 
 /** Places and versions of what is to come must be greater than those that the target knows, or something old would pass for newer. */

@@ -2,8 +2,8 @@
 import { PipelineError } from '../../core/errors.ts';
 import { fromLsn } from '../../core/position.ts';
 import { type PgConnection, PgError } from '../../wire/postgres/connection.ts';
-import { quoteIdent, quoteQualified } from '../../wire/postgres/ident.ts';
-import { splitTable } from './catalog.ts';
+import { quoteIdent } from '../../wire/postgres/ident.ts';
+import { quotedTable } from './catalog.ts';
 import { sourceFailure } from './failures.ts';
 
 export interface SlotState {
@@ -55,8 +55,7 @@ export async function createSlot(connection: PgConnection, slot: string, failove
 }
 
 /** Whether the server's standbys can keep copies of slots. */
-export const hasFailover = (connection: PgConnection): boolean =>
-  Number.parseInt(connection.parameters.get('server_version') ?? '0', 10) >= 17;
+export const hasFailover = (connection: PgConnection): boolean => connection.majorVersion >= 17;
 
 /** Has standbys keep a copy of a slot that nobody reads, or no more. `replication` is a walsender: only that can. */
 export async function alterFailover(replication: PgConnection, slot: string, failover: boolean): Promise<void> {
@@ -80,7 +79,7 @@ export async function readPublication(connection: PgConnection, publication: str
 
 /** Makes the publication of all operations of these tables. A partitioned table is published as itself, not as its partitions. */
 export async function createPublication(connection: PgConnection, publication: string, tables: readonly string[]): Promise<void> {
-  const list = tables.map(quoted).join(', ');
+  const list = tables.map(quotedTable).join(', ');
   await changing(
     connection,
     publication,
@@ -90,7 +89,7 @@ export async function createPublication(connection: PgConnection, publication: s
 }
 
 export async function addToPublication(connection: PgConnection, publication: string, tables: readonly string[]): Promise<void> {
-  await changing(connection, publication, `alter publication ${quoteIdent(publication)} add table ${tables.map(quoted).join(', ')}`);
+  await changing(connection, publication, `alter publication ${quoteIdent(publication)} add table ${tables.map(quotedTable).join(', ')}`);
   await checkPublication(connection, publication, tables);
 }
 
@@ -157,11 +156,6 @@ export function checkSlot(slot: SlotState | null, name: string, from: string | n
 
 /** Another instance, or somebody before us, has made the very thing. */
 const IS_THERE: ReadonlySet<string> = new Set(['42710', '23505']);
-
-const quoted = (table: string): string => {
-  const { schema, name } = splitTable(table);
-  return quoteQualified(schema, name);
-};
 
 async function changing(connection: PgConnection, publication: string, sql: string): Promise<void> {
   try {

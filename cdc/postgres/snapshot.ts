@@ -18,21 +18,16 @@
 import type { Clock } from '../../core/clock.ts';
 import { PipelineError } from '../../core/errors.ts';
 import { type PgConnection, PgError } from '../../wire/postgres/connection.ts';
-import { quoteLiteral, quoteQualified } from '../../wire/postgres/ident.ts';
-import { type Datasets, readTable, splitTable } from './catalog.ts';
-import { type Chunk, chunkSql, CopyReader, keyTexts, operatorPath, typePath } from './chunk.ts';
+import { quotedTable } from './catalog.ts';
+import { betweenMarks, type Chunk, chunkSql, CopyReader, keyTexts, type MarkParts, operatorPath, setPath, typePath } from './chunk.ts';
 import { readKeyRows } from './key-reader.ts';
 import { jobOf, type TableProgress } from './lane-position.ts';
 import { cutCopyRow } from './large-rows.ts';
 import type { Pace } from './pace.ts';
 import { Settling } from './settle.ts';
 
-export interface SnapshotParts {
+export interface SnapshotParts extends MarkParts {
   readonly connect: () => Promise<PgConnection>;
-  readonly datasets: Datasets;
-  readonly publication: string;
-  /** Prefix of the marks: the slot's own, so that two pipelines on one database leave each other's alone. */
-  readonly prefix: string;
   /** Tells the marks of this run from those of an earlier one that are still in the log. */
   readonly run: string;
   readonly chunkRows: number;
@@ -227,7 +222,6 @@ export class SnapshotReader {
    * those changes. Once they have ended, the chunks have what they did.
    */
   async #untilWritersEnd(connection: PgConnection, table: string): Promise<void> {
-    const { schema, name } = splitTable(table);
     const writers = async (): Promise<(string | null | undefined)[]> => {
       const found = await connection.query(
         `select distinct l.virtualtransaction from pg_catalog.pg_locks l
@@ -235,7 +229,7 @@ export class SnapshotReader {
             and l.database = (select d.oid from pg_catalog.pg_database d where d.datname = pg_catalog.current_database())
             and l.mode in ('RowExclusiveLock', 'ShareRowExclusiveLock', 'ExclusiveLock', 'AccessExclusiveLock')
             and l.relation in (select $1::pg_catalog.regclass union all select p.relid from pg_catalog.pg_partition_tree($1::pg_catalog.regclass) p)`,
-        [quoteQualified(schema, name)],
+        [quotedTable(table)],
       );
       return found.rows.map(([transaction]) => transaction);
     };
@@ -259,41 +253,28 @@ export class SnapshotReader {
   }
 
   async #readOnce(connection: PgConnection, job: Job, id: string, cancelled: { is: boolean }): Promise<Chunk> {
-    const { prefix, datasets, publication, chunkBytes, pace } = this.#parts;
     const { table, last, reread } = job.progress;
-    const mark = (which: string) =>
-      `select pg_catalog.pg_logical_emit_message(true, ${quoteLiteral(prefix)}, ${quoteLiteral(`${which} ${id}`)})`;
-    await connection.script(mark('low'));
-    const { schema, name } = splitTable(table);
-    await connection.script(`begin isolation level repeatable read; lock table ${quoteQualified(schema, name)} in access share mode`);
-    const snapshot = (await connection.query('select pg_catalog.pg_current_snapshot()::text')).rows[0]?.[0] ?? '';
-    const present = await readTable(connection, table, publication);
-    if (present === null) throw new PipelineError('SOURCE_TABLE_MISSING', `the snapshot of ${table}: the table is gone`);
-    const relation = await datasets.relationOf(connection, table, present.message, present);
-    if (relation.dataset.keyless === true) throw new PipelineError('SOURCE_NO_KEY', `the snapshot of ${table}: it has no primary key`);
-    const limit = Math.min(this.#parts.chunkRows, job.rows, pace.rowsMax(job.isAgain));
-    const head = { table, relation, snapshot };
-    if (reread?.keys != null) {
-      const keys = reread.keys.slice(0, Math.min(limit, this.#parts.keysMax));
-      await this.#setPath(connection, operatorPath(relation));
-      const { rows, absent } = await readKeyRows(connection, present, relation, keys);
-      await connection.script(`${mark('high')}; commit`);
-      const bytes = rows.reduce((sum, row) => sum + row.bytes.length, 0);
-      job.rows = nextRows(keys.length, keys.length, bytes, chunkBytes);
-      return { ...head, rows, absent, keys: keys.length, complete: keys.length === reread.keys.length, cut: false };
-    }
-    const where = reread?.where ?? null;
-    await this.#setPath(connection, where === null ? operatorPath(relation) : typePath(relation));
-    const reader = new CopyReader(relation, chunkBytes);
-    await this.#copy(connection, chunkSql(present, relation, last, limit, where), reader, where !== null, cancelled);
-    const { rows, bytes, cut } = reader;
-    job.rows = nextRows(limit, rows.length, bytes, chunkBytes);
-    await connection.script(`${mark('high')}; commit`);
-    return { ...head, rows, absent: [], keys: 0, complete: !cut && rows.length < limit, cut: reader.isRowCut };
-  }
-
-  async #setPath(connection: PgConnection, path: string | null): Promise<void> {
-    if (path !== null) await connection.script(`set local search_path = ${path}`);
+    return betweenMarks(connection, this.#parts, id, table, `the snapshot of ${table}`, async (present, relation, snapshot) => {
+      if (relation.dataset.keyless === true) throw new PipelineError('SOURCE_NO_KEY', `the snapshot of ${table}: it has no primary key`);
+      const { chunkRows, chunkBytes, keysMax, pace } = this.#parts;
+      const limit = Math.min(chunkRows, job.rows, pace.rowsMax(job.isAgain));
+      const head = { table, relation, snapshot };
+      if (reread?.keys != null) {
+        const keys = reread.keys.slice(0, Math.min(limit, keysMax));
+        await setPath(connection, operatorPath(relation));
+        const { rows, absent } = await readKeyRows(connection, present, relation, keys);
+        const bytes = rows.reduce((sum, row) => sum + row.bytes.length, 0);
+        job.rows = nextRows(keys.length, keys.length, bytes, chunkBytes);
+        return { ...head, rows, absent, keys: keys.length, complete: keys.length === reread.keys.length, cut: false };
+      }
+      const where = reread?.where ?? null;
+      await setPath(connection, where === null ? operatorPath(relation) : typePath(relation));
+      const reader = new CopyReader(relation, chunkBytes);
+      await this.#copy(connection, chunkSql(present, relation, last, limit, where), reader, where !== null, cancelled);
+      const { rows, bytes, cut } = reader;
+      job.rows = nextRows(limit, rows.length, bytes, chunkBytes);
+      return { ...head, rows, absent: [], keys: 0, complete: !cut && rows.length < limit, cut: reader.isRowCut };
+    });
   }
 
   /**

@@ -29,7 +29,7 @@ import { sourceFailure } from './failures.ts';
 import { requestText } from './key-reader.ts';
 import { parsePlace } from './lane-position.ts';
 import { rowOf } from './row-cells.ts';
-import { Settling, SNAPSHOT_SQL } from './settle.ts';
+import { Settling, snapshotOf } from './settle.ts';
 import { readSlot } from './slot.ts';
 import type { PostgresSourceOptions } from './source.ts';
 import { PLACE_MARK } from './stream.ts';
@@ -70,7 +70,7 @@ export class SourceRows implements AsyncDisposable {
 
   private constructor(sql: PgConnection, options: Pick<PostgresSourceOptions, 'name' | 'slot' | 'publication'>, clock: Clock) {
     this.sql = sql;
-    this.guarded = Number.parseInt(sql.parameters.get('server_version') ?? '0', 10) >= 16;
+    this.guarded = sql.majorVersion >= 16;
     this.#options = options;
     this.#datasets = new Datasets(options.name);
     this.#settling = new Settling(sql, clock);
@@ -151,13 +151,13 @@ export class SourceRows implements AsyncDisposable {
     const [, snapshot, sights] = await this.#asked('looking at rows', () =>
       Promise.all([
         this.sql.script('begin isolation level repeatable read read only'),
-        this.sql.query(SNAPSHOT_SQL),
+        snapshotOf(this.sql),
         sums.sights(keys),
         this.sql.script('commit'),
       ]),
     );
     const lsn = this.#marked <= passed ? await this.mark() : await this.#insertLsn();
-    const settled = await this.#asked('looking at transactions', () => this.#settling.hasSeen(snapshot.rows[0]?.[0] ?? '', before));
+    const settled = await this.#asked('looking at transactions', () => this.#settling.hasSeen(snapshot, before));
     return { sights, lsn, settled };
   }
 

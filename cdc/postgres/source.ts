@@ -8,20 +8,20 @@ import { fromLsn } from '../../core/position.ts';
 import type { PgConnection } from '../../wire/postgres/connection.ts';
 import { endWhereItHangs } from '../../wire/postgres/hanging.ts';
 import { BatchQueue } from './batches.ts';
-import { Datasets, readTable, SESSION, splitTable } from './catalog.ts';
+import { Datasets, qualifiedName, readTable, SESSION } from './catalog.ts';
 import { closeSoon, connectSource } from './connect.ts';
 import { sourceFailure } from './failures.ts';
 import { KeyReader } from './key-reader.ts';
 import {
   jobOf,
   type LanePlace,
+  notBegun,
   parsePlace,
   progressOf,
   type RereadProgress,
   type SnapshotMark,
   snapshotMark,
   tableCount,
-  type TableProgress,
 } from './lane-position.ts';
 import { Pace, type SnapshotWait } from './pace.ts';
 import { checkReread, REREADS_MAX, RereadRefused, type RereadRequest, type RereadStatus } from './reread.ts';
@@ -146,7 +146,7 @@ class SlotSource implements PostgresSource {
     this.lane = `${options.name}/${options.slot}` as LaneId;
     this.lanes = [this.lane];
     this.#clock = options.clock ?? systemClock;
-    this.#tables = [...new Set(options.tables.map(qualified))];
+    this.#tables = [...new Set(options.tables.map(qualifiedName))];
     this.#datasets = new Datasets(options.name);
     const { rate = null, rereadRows = null, busySessions = null } = options.snapshot;
     this.#pace = new Pace({ rowsPerSecond: rate, rereadRowsPerSecond: rereadRows, busySessions, clock: this.#clock });
@@ -352,7 +352,7 @@ class SlotSource implements PostgresSource {
       throw new RereadRefused(`${REREADS_MAX} parts are being read again`, 'Wait for one of them to end.');
     const part = await this.#checked(table, request, signal);
     const id = Math.floor(this.#clock.random() * 2 ** 40).toString(36);
-    const progress: RereadProgress = { table, rowsDone: 0, last: null, done: false, reread: { ...part, id } };
+    const progress: RereadProgress = { ...notBegun(table), reread: { ...part, id } };
     const { promise, resolve, reject } = Promise.withResolvers<string>();
     this.#asked.set(id, { progress, seq: null, begun: () => resolve(id) });
     if (this.#stream?.reread(progress) !== true) {
@@ -673,12 +673,5 @@ export async function teardownPostgresSource(options: Pick<PostgresSourceOptions
     await closeSoon(connection);
   }
 }
-
-const notBegun = (table: string): TableProgress => ({ table, rowsDone: 0, last: null, done: false });
-
-const qualified = (table: string): string => {
-  const { schema, name } = splitTable(table);
-  return `${schema}.${name}`;
-};
 
 export { describeTables, type DescribedTable, probePostgresSource } from './probe.ts';

@@ -29,6 +29,7 @@ import {
   jobOf,
   movedOn,
   nextStep,
+  notBegun,
   progressOf,
   type RereadProgress,
   type SnapshotMark,
@@ -40,7 +41,7 @@ import { PgEvent } from './pg-event.ts';
 import { type FollowedTable, PgoutputDecoder, Read, type RelationMessage } from './pgoutput.ts';
 import { isKeyMissing, isPartial, laidOver } from './row-cells.ts';
 import { SeenTransactions } from './seen.ts';
-import { visibility } from './settle.ts';
+import { snapshotOf, visibility } from './settle.ts';
 import { type Chunk, keyTexts, readRow } from './chunk.ts';
 import type { SnapshotReader } from './snapshot.ts';
 
@@ -434,9 +435,9 @@ export class SlotStream implements CopyBothHandler {
     const mark = this.#queue.snapshot;
     // The positions say which tables the lane has, and go on saying it.
     const tables = [...this.#parts.tables].flatMap((table): TableProgress[] => {
-      if (this.#again.has(table)) return [{ table, rowsDone: 0, last: null, done: false }];
+      if (this.#again.has(table)) return [notBegun(table)];
       const progress = progressOf(mark, table);
-      return progress === null ? [] : [progress ?? { table, rowsDone: 0, last: null, done: true }];
+      return progress === null ? [] : [progress ?? { ...notBegun(table), done: true }];
     });
     const rereads = [...(mark?.rereads ?? []), ...begun].filter(({ reread }) => !this.#dropped.has(reread.id));
     const seq = (mark?.seq ?? 0) + 1;
@@ -527,8 +528,7 @@ export class SlotStream implements CopyBothHandler {
    */
   async #untilSeen(xid: number): Promise<void> {
     for (let round = 0; round < SEEN_ROUNDS && !this.#stopped.signal.aborted; round++) {
-      const found = await this.#parts.catalog.query('select pg_catalog.pg_current_snapshot()::text');
-      if (visibility(found.rows[0]?.[0] ?? '')(xid)) return;
+      if (visibility(await snapshotOf(this.#parts.catalog))(xid)) return;
       await this.#parts.clock.sleep(5, this.#stopped.signal);
     }
   }
@@ -684,8 +684,7 @@ export class SlotStream implements CopyBothHandler {
   }
 
   async #forgetSeen(): Promise<void> {
-    const found = await this.#parts.catalog.query('select pg_catalog.pg_current_snapshot()::text');
-    this.#seen.forget(visibility(found.rows[0]?.[0] ?? ''));
+    this.#seen.forget(visibility(await snapshotOf(this.#parts.catalog)));
   }
 
   /** Cut into batches, each with the progress it makes. The rows' version is that of the high mark: their place in the log. */

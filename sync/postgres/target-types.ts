@@ -129,8 +129,7 @@ export class TargetTypes {
   /** Its binary form is not read by this server as it is meant. */
   #goesAsText(type: PgType): boolean {
     if (type.kind === 'd' && type.inner !== null) return this.#goesAsText(type.inner);
-    const version = Number.parseInt(this.#sql.parameters.get('server_version') ?? '0', 10);
-    return UNREADABLE_WHEN_EMPTY.has(type.oid) || (type.oid === INTERVAL && version < INFINITE_INTERVALS);
+    return UNREADABLE_WHEN_EMPTY.has(type.oid) || (type.oid === INTERVAL && this.#sql.majorVersion < INFINITE_INTERVALS);
   }
 
   /** The type's name here, as SQL. An enum that the target lacks travels as text, a domain as its base type. */

@@ -148,6 +148,11 @@ export class PgConnection implements AsyncDisposable {
     return this.#backendPid;
   }
 
+  /** Of the server: 18 for 18.4. */
+  get majorVersion(): number {
+    return Number.parseInt(this.parameters.get('server_version') ?? '0', 10);
+  }
+
   /** What has arrived so far, messages that are not complete included. */
   get bytesRead(): number {
     return this.#socket.bytesRead;
