@@ -10,6 +10,7 @@ import { type ChangeEvent, type Checkpoint, type LaneId, type Position, type Row
 import { postgresSource, type PostgresSource, type PostgresSourceOptions } from '../../cdc/postgres/source.ts';
 import { PgConnection } from '../../wire/postgres/connection.ts';
 import { Format, FrontendWriter } from '../../wire/postgres/messages.ts';
+import { createDatabase } from '../support/databases.ts';
 
 export interface TestDatabase extends AsyncDisposable {
   readonly url: string;
@@ -21,10 +22,8 @@ export interface TestDatabase extends AsyncDisposable {
 }
 
 export async function testDatabase(server: string, ...setup: readonly string[]): Promise<TestDatabase> {
-  const name = `cdc_${randomUUID().replaceAll('-', '').slice(0, 16)}`;
-  const admin = await PgConnection.connect({ url: server });
-  await admin.script(`create database ${name}`);
-  const url = server.replace(/\/[^/]*$/, `/${name}`);
+  const database = await createDatabase(server, 'cdc');
+  const { name, url } = database;
   const sql = await PgConnection.connect({ url });
   for (const statement of setup) await sql.script(statement);
   const slot = `s_${name}`;
@@ -48,19 +47,7 @@ export async function testDatabase(server: string, ...setup: readonly string[]):
       }),
     async [Symbol.asyncDispose]() {
       await sql.close();
-      await admin.script(
-        `select pg_terminate_backend(active_pid) from pg_replication_slots where slot_name = '${slot}' and active_pid is not null`,
-      );
-      for (let round = 0; round < 100; round++) {
-        const { rows } = await admin.query(`select count(*) from pg_replication_slots where slot_name = $1 and active_pid is not null`, [
-          slot,
-        ]);
-        if (rows[0]?.[0] === '0') break;
-        await new Promise((resolve) => setTimeout(resolve, 20));
-      }
-      await admin.script(`select pg_drop_replication_slot(slot_name) from pg_replication_slots where slot_name = '${slot}'`);
-      await admin.script(`drop database ${name} with (force)`);
-      await admin.close();
+      await database[Symbol.asyncDispose]();
     },
   };
 }
