@@ -138,10 +138,10 @@ export class BatchQueue {
   appendSnapshot(
     events: readonly PgEvent[],
     mark: SnapshotMark,
-    { found = [], tooLarge = new Map() }: { found?: readonly FoundTable[]; tooLarge?: ReadonlyMap<PgEvent, number> } = {},
+    { found = [], tooLarge = [] }: { found?: readonly FoundTable[]; tooLarge?: readonly PgEvent[] } = {},
   ): void {
     this.#closeComplete();
-    for (const [event, bytes] of tooLarge) this.#tooLarge.set(asChangeEvent(event), bytes);
+    for (const event of tooLarge) this.#tooLarge.set(asChangeEvent(event), 0);
     this.#snapshot = mark;
     this.#close(events.map(asChangeEvent), this.#place(), 'snapshot', found);
     this.#wake();

@@ -694,7 +694,7 @@ export class SlotStream implements CopyBothHandler {
     let next = 0;
     do {
       const events: PgEvent[] = [];
-      const tooLarge = new Map<PgEvent, number>();
+      const tooLarge: PgEvent[] = [];
       let bytes = 0;
       for (; next < rows.length && events.length < limits.rows && bytes < limits.bytes; next++) {
         const row = kept[next];
@@ -704,7 +704,7 @@ export class SlotStream implements CopyBothHandler {
         bytes += EVENT_OVERHEAD_BYTES + bytesOf(row);
         if (!cut || !isPartial(row)) continue;
         this.#checkKey(event, table);
-        tooLarge.set(event, 0);
+        tooLarge.push(event);
       }
       const lastRow = rows[next - 1];
       const last = lastRow === undefined ? before.last : keyTexts(lastRow);
