@@ -12,19 +12,10 @@ import { Datasets, qualifiedName, readTable, SESSION } from './catalog.ts';
 import { closeSoon, connectSource } from './connect.ts';
 import { sourceFailure } from './failures.ts';
 import { KeyReader } from './key-reader.ts';
-import {
-  jobOf,
-  type LanePlace,
-  notBegun,
-  parsePlace,
-  progressOf,
-  type RereadProgress,
-  type SnapshotMark,
-  snapshotMark,
-  tableCount,
-} from './lane-position.ts';
+import { type LanePlace, notBegun, parsePlace, progressOf, type SnapshotMark, snapshotMark, tableCount } from './lane-position.ts';
 import { Pace, type SnapshotWait } from './pace.ts';
 import { checkReread, REREADS_MAX, RereadRefused, type RereadRequest, type RereadStatus } from './reread.ts';
+import { Rereads } from './rereads.ts';
 import {
   addToPublication,
   alterFailover,
@@ -106,9 +97,6 @@ export interface PostgresSource extends LiveSource {
 /** Settings of a session that reads rows in the order of their key, or by it. */
 const BY_KEY = { ...SESSION, enable_seqscan: 'off', enable_bitmapscan: 'off', max_parallel_workers_per_gather: '0' };
 
-/** What has ended is told of for a while. */
-const ENDED_MAX = 20;
-
 const ROW_BYTES = 16 << 20;
 const TIMING: StreamTiming = { statusMs: 5000, silenceMs: 60_000, idleMs: 10_000, idleBytes: 65_536 };
 
@@ -133,10 +121,9 @@ class SlotSource implements PostgresSource {
   #acknowledged: Position | null = null;
   /** Tables to be read anew of which no checkpoint knows yet, with the step of the snapshot that they are part of. */
   readonly #again = new Map<string, number | null>();
-  /** What is to be read again of which no checkpoint knows yet. */
-  readonly #asked = new Map<string, AskedReread>();
-  /** What was read again, the last ones. */
-  readonly #ended: RereadStatus[] = [];
+  /** How many rows were copied of each table. */
+  readonly #done = new Map<string, number>();
+  readonly #rereads: Rereads;
   readonly #pace: Pace;
   #onAcknowledged: (() => void) | null = null;
 
@@ -148,6 +135,7 @@ class SlotSource implements PostgresSource {
     this.#clock = options.clock ?? systemClock;
     this.#tables = [...new Set(options.tables.map(qualifiedName))];
     this.#datasets = new Datasets(options.name);
+    this.#rereads = new Rereads((table) => this.#datasets.nameOf(table));
     const { rate = null, rereadRows = null, busySessions = null } = options.snapshot;
     this.#pace = new Pace({ rowsPerSecond: rate, rereadRowsPerSecond: rereadRows, busySessions, clock: this.#clock });
   }
@@ -194,7 +182,7 @@ class SlotSource implements PostgresSource {
     const from = checkpoint === null ? null : parsePlace(checkpoint);
     const prepared = await this.#prepare(catalog, from, signal);
     this.#acknowledged = checkpoint;
-    this.#open = from?.snapshot?.rereads ?? [];
+    this.#rereads.resume(from?.snapshot ?? null);
     const queue = new BatchQueue(this.lane, prepared.place, from !== null, batch, this.#clock);
     this.#queue = queue;
     if (prepared.mark !== null) queue.markSnapshot(prepared.mark);
@@ -236,7 +224,7 @@ class SlotSource implements PostgresSource {
           this.#options.onLeftOut?.(this.#datasets.nameOf(table));
         },
         gaveUp: (id, why) => {
-          this.#problems.set(id, why);
+          this.#rereads.gaveUp(id, why);
           stream.dropReread(id);
         },
       });
@@ -275,15 +263,13 @@ class SlotSource implements PostgresSource {
         onAgain: (tables, seq) => {
           for (const table of tables) this.#again.set(table, seq);
         },
-        onRereads: (ids, seq) => {
-          for (const id of ids) {
-            const asked = this.#asked.get(id);
-            if (asked !== undefined) asked.seq = seq;
-          }
-        },
+        onRereads: (ids, seq) => this.#rereads.begun(ids, seq),
         onProgress: (jobs) => {
-          // Of a table that was copied long ago, places do not say how many rows that were.
-          for (const job of jobs) if (!job.done || job.rowsDone > 0) this.#done.set(jobOf(job), job.rowsDone);
+          for (const { reread, ...job } of jobs) {
+            if (reread !== undefined) this.#rereads.progressed({ ...job, reread });
+            // Of a table that was copied long ago, places do not say how many rows that were.
+            else if (!job.done || job.rowsDone > 0) this.#done.set(job.table, job.rowsDone);
+          }
         },
         readKeys: (request, onEnd) => new KeyReader({ ...keyParts, run: `${run}.k${requests++}` }, request, onEnd),
       },
@@ -297,10 +283,7 @@ class SlotSource implements PostgresSource {
         this.#again.set(table, null);
         stream.readAgain(table);
       }
-      for (const asked of this.#asked.values()) {
-        asked.seq = null;
-        stream.reread(asked.progress);
-      }
+      this.#rereads.beginAll(stream);
       this.#state = 'streaming';
       this.#failure = null;
       if (signal.aborted) return;
@@ -319,10 +302,13 @@ class SlotSource implements PostgresSource {
   }
 
   acknowledge(checkpoint: Checkpoint): Promise<void> {
-    if (this.#acknowledged === null || checkpoint.position > this.#acknowledged) this.#acknowledged = checkpoint.position;
-    this.#stream?.acknowledge(checkpoint.position);
-    if (this.#again.size > 0 || this.#asked.size > 0) this.#forgetAgain(checkpoint.position);
-    this.#noteRereads(checkpoint.position);
+    const { position } = checkpoint;
+    if (this.#acknowledged === null || position > this.#acknowledged) this.#acknowledged = position;
+    this.#stream?.acknowledge(position);
+    const mark = position.includes('@') ? parsePlace(position).snapshot : null;
+    // From here on the checkpoint remembers which tables are read anew.
+    for (const [table, seq] of this.#again) if (seq !== null && mark !== null && seq <= mark.seq) this.#again.delete(table);
+    this.#rereads.acknowledged(mark);
     this.#onAcknowledged?.();
     return Promise.resolve();
   }
@@ -334,39 +320,14 @@ class SlotSource implements PostgresSource {
     return this.#stream.readAgain(table);
   }
 
-  /** From here on the checkpoint remembers which tables are read anew. */
-  #forgetAgain(position: Position): void {
-    const reached = parsePlace(position).snapshot?.seq ?? 0;
-    for (const [table, seq] of this.#again) if (seq !== null && seq <= reached) this.#again.delete(table);
-    for (const [id, { seq, begun }] of this.#asked) {
-      if (seq === null || seq > reached) continue;
-      this.#asked.delete(id);
-      begun();
-    }
-  }
-
   async reread(request: RereadRequest, signal: AbortSignal): Promise<string> {
     const table = this.#tables.find((one) => this.#datasets.nameOf(one) === request.dataset);
     if (table === undefined) throw new RereadRefused(`${request.dataset} is no dataset of ${this.name}`, 'See the tables of the source.');
-    if (this.#open.length + this.#asked.size >= REREADS_MAX)
+    if (this.#rereads.count >= REREADS_MAX)
       throw new RereadRefused(`${REREADS_MAX} parts are being read again`, 'Wait for one of them to end.');
     const part = await this.#checked(table, request, signal);
     const id = Math.floor(this.#clock.random() * 2 ** 40).toString(36);
-    const progress: RereadProgress = { ...notBegun(table), reread: { ...part, id } };
-    const { promise, resolve, reject } = Promise.withResolvers<string>();
-    this.#asked.set(id, { progress, seq: null, begun: () => resolve(id) });
-    if (this.#stream?.reread(progress) !== true) {
-      this.#asked.delete(id);
-      throw new PipelineError('SOURCE_UNREACHABLE', `reading rows of ${table} again: the lane does not read its source just now`);
-    }
-    const cut = (): void => {
-      if (!this.#asked.delete(id)) return;
-      this.#stream?.dropReread(id);
-      reject(signal.reason);
-    };
-    signal.addEventListener('abort', cut, { once: true });
-    if (signal.aborted) cut();
-    return promise.finally(() => signal.removeEventListener('abort', cut));
+    return this.#rereads.ask({ ...notBegun(table), reread: { ...part, id } }, () => this.#stream, signal);
   }
 
   async #checked(table: string, request: RereadRequest, signal: AbortSignal): ReturnType<typeof checkReread> {
@@ -381,35 +342,7 @@ class SlotSource implements PostgresSource {
   }
 
   rereads(): readonly RereadStatus[] {
-    const newest = new Map(this.#queue?.snapshot?.rereads.map((one) => [one.reread.id, one]));
-    const open = this.#open.map((one) => this.#statusOf(newest.get(one.reread.id) ?? one, 'reading', null));
-    return [...open, ...this.#ended];
-  }
-
-  /** What the newest checkpoint says is being read again. */
-  #open: readonly RereadProgress[] = [];
-  readonly #problems = new Map<string, string>();
-
-  /** What a checkpoint does not know any more has ended with it. */
-  #noteRereads(position: Position): void {
-    if (this.#open.length === 0 && !position.includes('@')) return;
-    const open = parsePlace(position).snapshot?.rereads ?? [];
-    for (const one of this.#open) {
-      if (open.some(({ reread }) => reread.id === one.reread.id)) continue;
-      const { id } = one.reread;
-      const problem = this.#problems.get(id) ?? null;
-      const rowsDone = this.#done.get(id) ?? one.rowsDone;
-      this.#problems.delete(id);
-      this.#done.delete(id);
-      this.#ended.unshift(this.#statusOf({ ...one, rowsDone }, problem === null ? 'done' : 'failed', problem));
-    }
-    this.#ended.splice(ENDED_MAX);
-    this.#open = open;
-  }
-
-  #statusOf({ table, rowsDone, reread }: RereadProgress, state: RereadStatus['state'], problem: string | null): RereadStatus {
-    const { id, where, keys, rowsEstimated } = reread;
-    return { id, dataset: this.#datasets.nameOf(table), where, keys, rowsDone, rowsEstimated, state, problem };
+    return this.#rereads.list(this.#queue?.snapshot ?? null);
   }
 
   pauseSnapshot(): void {
@@ -446,7 +379,6 @@ class SlotSource implements PostgresSource {
       return { dataset, rowsDone, rowsEstimated, state: isDone ? 'done' : known.done || isRead ? 'copying' : 'waiting' };
     });
   }
-  readonly #done = new Map<string, number>();
 
   status(): SlotStatus {
     const stream = this.#stream;
@@ -641,14 +573,6 @@ class SlotSource implements PostgresSource {
     }
     this.#onAcknowledged = null;
   }
-}
-
-interface AskedReread {
-  readonly progress: RereadProgress;
-  /** The step of the snapshot that it is part of, once it is begun. */
-  seq: number | null;
-  /** To be called once a checkpoint has it. */
-  readonly begun: () => void;
 }
 
 interface Prepared {
