@@ -2,33 +2,22 @@
 import type { Batch } from '../../core/batch.ts';
 import { type Clock, systemClock } from '../../core/clock.ts';
 import type { LiveSource, Resume, SnapshotProgress, SourceStatus } from '../../core/contracts.ts';
-import { PipelineError } from '../../core/errors.ts';
 import type { Checkpoint, DatasetName, LaneId, Position } from '../../core/event.ts';
-import { fromLsn } from '../../core/position.ts';
 import type { PgConnection } from '../../wire/postgres/connection.ts';
 import { endWhereItHangs } from '../../wire/postgres/hanging.ts';
 import { BatchQueue } from './batches.ts';
-import { Datasets, qualifiedName, readTable, SESSION } from './catalog.ts';
+import { Datasets, qualifiedName, SESSION } from './catalog.ts';
 import { closeSoon, connectSource } from './connect.ts';
 import { sourceFailure } from './failures.ts';
 import { KeyReader } from './key-reader.ts';
-import { type LanePlace, notBegun, parsePlace, progressOf, type SnapshotMark, snapshotMark, tableCount } from './lane-position.ts';
+import { notBegun, parsePlace } from './lane-position.ts';
 import { Pace, type SnapshotWait } from './pace.ts';
+import { freeSlot, matchFailover, type PrepareParts, prepareLane } from './prepare.ts';
 import { checkReread, REREADS_MAX, RereadRefused, type RereadRequest, type RereadStatus } from './reread.ts';
 import { Rereads } from './rereads.ts';
-import {
-  addToPublication,
-  alterFailover,
-  checkSlot,
-  createPublication,
-  createSlot,
-  dropSlotAndPublication,
-  readPublication,
-  readSlot,
-} from './slot.ts';
+import { addToPublication, dropSlotAndPublication } from './slot.ts';
 import { SnapshotReader } from './snapshot.ts';
 import { SlotStream, type StreamTiming } from './stream.ts';
-import { forkBefore, timelineOf } from './timeline.ts';
 
 export interface PostgresSourceOptions {
   /** The source's name in the config: first part of its datasets' names. */
@@ -174,13 +163,24 @@ class SlotSource implements PostgresSource {
       open.push(connection);
       return connection;
     };
+    const onLeftOut = (table: string): void => this.#options.onLeftOut?.(this.#datasets.nameOf(table));
     const catalog = await connect(false);
+    const parts: PrepareParts = {
+      catalog,
+      walsender: () => this.#connect(true, SESSION, signal),
+      options: this.#options,
+      tables: this.#tables,
+      clock: this.#clock,
+      onLeftOut,
+      onEstimate: (table, rows) => this.#estimates.set(table, rows),
+      waiting: (work) => this.#waiting(work),
+    };
     // Another instance that is at work keeps its lease: the lane is only taken over where the slot is free.
-    await this.#freeSlot(catalog, null, signal);
+    await freeSlot(parts, null, signal);
     const lease = await resume(this.lane);
     const checkpoint = lease.checkpoint?.position ?? null;
     const from = checkpoint === null ? null : parsePlace(checkpoint);
-    const prepared = await this.#prepare(catalog, from, signal);
+    const prepared = await prepareLane(parts, from, signal);
     this.#acknowledged = checkpoint;
     this.#rereads.resume(from?.snapshot ?? null);
     const queue = new BatchQueue(this.lane, prepared.place, from !== null, batch, this.#clock);
@@ -200,28 +200,32 @@ class SlotSource implements PostgresSource {
     if (prepared.added.length > 0) await addToPublication(catalog, publication, prepared.added);
 
     const replication = await connect(true);
-    await this.#matchFailover(catalog, replication);
+    await matchFailover(catalog, replication, this.#options);
     const timing = { ...TIMING, ...this.#options.timing };
+    const prefix = `tidegate.${slot}`;
+    const reading = {
+      datasets: this.#datasets,
+      publication,
+      prefix,
+      keysMax: Math.min(500, batch.rows),
+      chunkBytes: batch.bytes,
+      clock: this.#clock,
+    };
     const readers: SnapshotReader[] = [];
     const rowBytesMax = this.#options.rowBytes ?? ROW_BYTES;
     const readRows = (): SnapshotReader => {
       const reader = new SnapshotReader({
+        ...reading,
         connect: () => connect(false, BY_KEY),
-        datasets: this.#datasets,
-        publication,
-        prefix: `tidegate.${slot}`,
         run: `${run}.${readers.length}`,
         chunkRows: snapshot.chunkRows,
-        chunkBytes: batch.bytes,
         rowBytesMax,
-        keysMax: Math.min(500, batch.rows),
         parallel: snapshot.parallel,
         pace: this.#pace,
-        clock: this.#clock,
         failed: (error) => stream.failed(sourceFailure(error, 'reading a chunk', `the snapshot of ${this.name}`)),
         gone: (table) => {
           stream.leaveOut(table);
-          this.#options.onLeftOut?.(this.#datasets.nameOf(table));
+          onLeftOut(table);
         },
         gaveUp: (id, why) => {
           this.#rereads.gaveUp(id, why);
@@ -233,20 +237,11 @@ class SlotSource implements PostgresSource {
     };
     const run = Math.floor(this.#clock.random() * 2 ** 48).toString(36);
     let requests = 0;
-    const keyParts = {
-      connect: () => this.#connect(false, BY_KEY, signal),
-      datasets: this.#datasets,
-      publication,
-      prefix: `tidegate.${slot}`,
-      keysMax: Math.min(500, batch.rows),
-      chunkBytes: batch.bytes,
-      clock: this.#clock,
-    };
     const stream: SlotStream = new SlotStream(
       {
         slot,
         publication,
-        prefix: `tidegate.${slot}`,
+        prefix,
         tables: new Set(this.#tables),
         replication,
         catalog,
@@ -271,7 +266,8 @@ class SlotSource implements PostgresSource {
             else if (!job.done || job.rowsDone > 0) this.#done.set(job.table, job.rowsDone);
           }
         },
-        readKeys: (request, onEnd) => new KeyReader({ ...keyParts, run: `${run}.k${requests++}` }, request, onEnd),
+        readKeys: (request, onEnd) =>
+          new KeyReader({ ...reading, connect: () => this.#connect(false, BY_KEY, signal), run: `${run}.k${requests++}` }, request, onEnd),
       },
       prepared.place.lsn,
     );
@@ -412,157 +408,11 @@ class SlotSource implements PostgresSource {
     return connection;
   }
 
-  /** Makes what is missing on the server and says where the lane begins. */
-  async #prepare(catalog: PgConnection, from: LanePlace | null, signal: AbortSignal): Promise<Prepared> {
-    const { publication, snapshot } = this.#options;
-    const statusMsMax = await this.#checkServer(catalog, from);
-    const timeline = await this.#checkHistory(catalog, from, signal);
-    const gone = new Set<string>();
-    for (const table of this.#tables) {
-      const found = await readTable(catalog, table, null);
-      // A lane that has a table goes on without it, and without its key: the log may still have its rows, and other tables have theirs.
-      const progress = from === null ? null : progressOf(from.snapshot, table);
-      const isFollowed = progress === undefined || progress?.done === true;
-      if (found === null && progress === null) throw new PipelineError('SOURCE_TABLE_MISSING', `reading ${table}: there is no such table`);
-      if (found === null) {
-        if (!isFollowed) this.#options.onLeftOut?.(this.#datasets.nameOf(table));
-        gone.add(table);
-        continue;
-      }
-      if (found.keyNames.length === 0 && !isFollowed) {
-        const why = found.message.identity === 'n' ? 'its replica identity is nothing' : 'it has no primary key';
-        throw new PipelineError('SOURCE_NO_KEY', `reading ${table}: ${why}`);
-      }
-      if (!found.isLogged)
-        throw new PipelineError('CONFIG_INVALID', `tables: the changes of ${table} are not in the log, for it is unlogged`);
-      this.#estimates.set(table, found.rowsEstimated);
-    }
-    const published = await readPublication(catalog, publication);
-    const state = await this.#freeSlot(catalog, from, signal);
-    if (published === null) {
-      if (from !== null)
-        throw new PipelineError('SOURCE_PUBLICATION_MISSING', `the publication ${publication} is gone, and the lane has a checkpoint`);
-      // Before the slot: the log is decoded with the catalog of its time.
-      if (state !== null) {
-        throw new PipelineError(
-          'CONFIG_INVALID',
-          `slot: ${this.#options.slot} is older than the publication ${publication}, which is not there yet: drop the slot, or make the publication before it`,
-        );
-      }
-      await createPublication(catalog, publication, this.#tables);
-    }
-    const missing = published === null ? [] : this.#tables.filter((table) => !published.has(table) && !gone.has(table));
-    if (from === null) {
-      if (missing.length > 0) await addToPublication(catalog, publication, missing);
-      const lsn = state?.confirmed ?? (await this.#createSlot(catalog));
-      const mark = snapshot.mode === 'initial' ? snapshotMark(1, this.#tables.map(notBegun)) : null;
-      return {
-        place: { lsn, snapshot: mark, within: null, timeline },
-        mark: null,
-        added: [],
-        isNewSlot: state === null,
-        isWaitedFor: false,
-        statusMsMax,
-      };
-    }
-    const mark = this.#joining(from.snapshot, published, gone);
-    // A place inside a transaction must stay one: what joins waits until the lane is out of it.
-    if (from.within !== null)
-      return {
-        place: { ...from, timeline },
-        mark: null,
-        added: [],
-        isNewSlot: false,
-        isWaitedFor: mark !== null || missing.length > 0,
-        statusMsMax,
-      };
-    return { place: { ...from, timeline }, mark, added: missing, isNewSlot: false, isWaitedFor: false, statusMsMax };
-  }
-
-  /**
-   * What the lane is to say from now on, where its tables are others than those of its place: null where they are the same. A table that it does
-   * not have is copied, whether or not it is published: what became of it meanwhile was not read. So is one that has left the publication, which is
-   * another table of that name; one that is gone is still known.
-   */
-  #joining(known: SnapshotMark | null, published: ReadonlySet<string> | null, gone: ReadonlySet<string>): SnapshotMark | null {
-    const copies = this.#options.snapshot.mode === 'initial';
-    if (known === null && !copies) return null;
-    const tables = this.#tables.flatMap((table) => {
-      const progress = progressOf(known, table);
-      const isAnother = copies && published?.has(table) === false && !gone.has(table);
-      if (progress !== null && progress !== undefined && gone.has(table)) return [{ ...progress, done: true }];
-      if (progress !== null && progress !== undefined) return [isAnother && progress.done ? notBegun(table) : progress];
-      // Where the place does not say, what is published has been read.
-      if (progress === undefined && published?.has(table) === true) return [{ ...notBegun(table), done: true }];
-      return copies ? [notBegun(table)] : [];
-    });
-    const isSame =
-      known !== null &&
-      known.rereads.every(({ table }) => this.#tables.includes(table)) &&
-      tables.length === tableCount(known) &&
-      tables.every(({ table, done }) => progressOf(known, table)?.done === done);
-    const rereads = known?.rereads.filter(({ table }) => this.#tables.includes(table)) ?? [];
-    return isSame ? null : snapshotMark((known?.seq ?? 0) + 1, tables, rereads);
-  }
-
-  async #createSlot(catalog: PgConnection): Promise<string> {
+  async #waiting<T>(work: () => Promise<T>): Promise<T> {
     this.#state = 'waiting';
-    const lsn = await createSlot(catalog, this.#options.slot, this.#options.failover ?? true);
+    const done = await work();
     this.#state = 'connecting';
-    return lsn;
-  }
-
-  /** Answers how often the server has to hear of us: while we read nothing, its own questions do not reach us. */
-  async #checkServer(catalog: PgConnection, from: LanePlace | null): Promise<number> {
-    const found = await catalog.query(
-      `select pg_catalog.current_setting('wal_level'), pg_catalog.current_setting('server_version_num')::int4 >= 140000,
-              case when pg_catalog.pg_is_in_recovery() then pg_catalog.pg_last_wal_replay_lsn() else pg_catalog.pg_current_wal_insert_lsn() end,
-              (select setting from pg_catalog.pg_settings where name = 'wal_sender_timeout'),
-              pg_catalog.quote_ident(current_user), pg_catalog.pg_has_role(current_user, 'pg_read_all_stats', 'usage')`,
-    );
-    const [walLevel, recent, lsn, timeoutMs, role, countsSessions] = found.rows[0] ?? [];
-    if (recent !== 't') throw new PipelineError('CONFIG_INVALID', `sources.${this.name}.url: the server is older than PostgreSQL 14`);
-    if (countsSessions !== 't' && this.#options.snapshot.busySessions != null) {
-      const path = `sources.${this.name}.snapshot.busySessions`;
-      throw new PipelineError(
-        'CONFIG_INVALID',
-        `${path}: the sessions of others cannot be counted; grant pg_read_all_stats to ${role ?? ''}`,
-      );
-    }
-    if (walLevel !== 'logical') throw new PipelineError('SOURCE_WAL_LEVEL', `reading ${this.name}: wal_level is ${walLevel ?? 'unknown'}`);
-    if (from !== null && typeof lsn === 'string' && fromLsn(lsn) < from.lsn) {
-      throw new PipelineError(
-        'SOURCE_POSITION_LOST',
-        `reading ${this.name}: the lane's checkpoint is beyond the end of the server's log; was it restored from a backup?`,
-      );
-    }
-    return Number(timeoutMs ?? 0) === 0 ? Number.POSITIVE_INFINITY : Number(timeoutMs) / 4;
-  }
-
-  /** Answers the server's timeline, where that has all that the lane has read. */
-  async #checkHistory(catalog: PgConnection, from: LanePlace | null, signal: AbortSignal): Promise<number> {
-    const timeline = await timelineOf(catalog);
-    const fork = from === null ? null : await forkBefore(from, timeline, () => this.#connect(true, SESSION, signal));
-    if (fork !== null) throw new PipelineError('SOURCE_POSITION_LOST', `reading ${this.name}: ${fork}`);
-    return timeline;
-  }
-
-  async #matchFailover(catalog: PgConnection, replication: PgConnection): Promise<void> {
-    const { slot, failover = true } = this.#options;
-    const state = await readSlot(catalog, slot);
-    if (state !== null && state.failover !== null && state.failover !== failover) await alterFailover(replication, slot, failover);
-  }
-
-  /** A slot stays active for a moment after its reader is gone: give it two seconds. */
-  async #freeSlot(catalog: PgConnection, from: LanePlace | null, signal: AbortSignal): ReturnType<typeof readSlot> {
-    const { slot } = this.#options;
-    for (let round = 0; ; round++) {
-      const state = await readSlot(catalog, slot);
-      checkSlot(state, slot, from?.lsn ?? null);
-      if (state?.active !== true || signal.aborted) return state;
-      if (round === 20) throw new PipelineError('SOURCE_SLOT_ACTIVE', `reading the replication slot ${slot}: another process reads it`);
-      await this.#clock.sleep(100, signal);
-    }
+    return done;
   }
 
   async #untilAcknowledged(position: Position, signal: AbortSignal): Promise<void> {
@@ -573,19 +423,6 @@ class SlotSource implements PostgresSource {
     }
     this.#onAcknowledged = null;
   }
-}
-
-interface Prepared {
-  readonly place: LanePlace;
-  /** To be said before anything else, null where the place says it. */
-  readonly mark: SnapshotMark | null;
-  /** Tables that the publication lacks. */
-  readonly added: readonly string[];
-  readonly isNewSlot: boolean;
-  /** Tables join once the lane is out of the transaction that it stands in. */
-  readonly isWaitedFor: boolean;
-  /** How often the server wants to hear of us. */
-  readonly statusMsMax: number;
 }
 
 /** Removes the slot and the publication. The lane's checkpoint in the target is then worth nothing. */

@@ -1,0 +1,209 @@
+/** What is looked at and made on the server before a lane is read: its tables, its publication and its slot; and where the lane begins. */
+import type { Clock } from '../../core/clock.ts';
+import { PipelineError } from '../../core/errors.ts';
+import { fromLsn } from '../../core/position.ts';
+import type { PgConnection } from '../../wire/postgres/connection.ts';
+import { readTable } from './catalog.ts';
+import { type LanePlace, notBegun, progressOf, type SnapshotMark, snapshotMark, tableCount } from './lane-position.ts';
+import {
+  addToPublication,
+  alterFailover,
+  checkSlot,
+  createPublication,
+  createSlot,
+  readPublication,
+  readSlot,
+  type SlotState,
+} from './slot.ts';
+import type { PostgresSourceOptions } from './source.ts';
+import { forkBefore, timelineOf } from './timeline.ts';
+
+export interface PrepareParts {
+  readonly catalog: PgConnection;
+  /** Opens one. */
+  readonly walsender: () => Promise<PgConnection>;
+  readonly options: PostgresSourceOptions;
+  /** `schema.table`, each once. */
+  readonly tables: readonly string[];
+  readonly clock: Clock;
+  /** Told of a table that was dropped before it was copied to its end. */
+  readonly onLeftOut: (table: string) => void;
+  readonly onEstimate: (table: string, rows: number | null) => void;
+  /** Does what may wait for transactions of others. */
+  readonly waiting: <T>(work: () => Promise<T>) => Promise<T>;
+}
+
+export interface Prepared {
+  readonly place: LanePlace;
+  /** To be said before anything else, null where the place says it. */
+  readonly mark: SnapshotMark | null;
+  /** Tables that the publication lacks. */
+  readonly added: readonly string[];
+  readonly isNewSlot: boolean;
+  /** Tables join once the lane is out of the transaction that it stands in. */
+  readonly isWaitedFor: boolean;
+  /** How often the server wants to hear of us. */
+  readonly statusMsMax: number;
+}
+
+/** Makes what is missing on the server and says where the lane begins. */
+export async function prepareLane(parts: PrepareParts, from: LanePlace | null, signal: AbortSignal): Promise<Prepared> {
+  const { catalog, options, tables } = parts;
+  const { publication, slot, snapshot } = options;
+  const statusMsMax = await checkServer(catalog, options, from);
+  const timeline = await timelineOf(catalog);
+  const fork = from === null ? null : await forkBefore(from, timeline, parts.walsender);
+  if (fork !== null) throw new PipelineError('SOURCE_POSITION_LOST', `reading ${options.name}: ${fork}`);
+  const gone = await lookAtTables(parts, from);
+  const published = await readPublication(catalog, publication);
+  const state = await freeSlot(parts, from, signal);
+  if (published === null) {
+    if (from !== null)
+      throw new PipelineError('SOURCE_PUBLICATION_MISSING', `the publication ${publication} is gone, and the lane has a checkpoint`);
+    // Before the slot: the log is decoded with the catalog of its time.
+    if (state !== null) {
+      throw new PipelineError(
+        'CONFIG_INVALID',
+        `slot: ${slot} is older than the publication ${publication}, which is not there yet: drop the slot, or make the publication before it`,
+      );
+    }
+    await createPublication(catalog, publication, tables);
+  }
+  const missing = published === null ? [] : tables.filter((table) => !published.has(table) && !gone.has(table));
+  if (from === null) {
+    if (missing.length > 0) await addToPublication(catalog, publication, missing);
+    const lsn = state?.confirmed ?? (await parts.waiting(() => createSlot(catalog, slot, options.failover ?? true)));
+    const mark = snapshot.mode === 'initial' ? snapshotMark(1, tables.map(notBegun)) : null;
+    return {
+      place: { lsn, snapshot: mark, within: null, timeline },
+      mark: null,
+      added: [],
+      isNewSlot: state === null,
+      isWaitedFor: false,
+      statusMsMax,
+    };
+  }
+  const mark = joining(parts, from.snapshot, published, gone);
+  // A place inside a transaction must stay one: what joins waits until the lane is out of it.
+  if (from.within !== null)
+    return {
+      place: { ...from, timeline },
+      mark: null,
+      added: [],
+      isNewSlot: false,
+      isWaitedFor: mark !== null || missing.length > 0,
+      statusMsMax,
+    };
+  return { place: { ...from, timeline }, mark, added: missing, isNewSlot: false, isWaitedFor: false, statusMsMax };
+}
+
+/** Answers those that are gone, and that the lane goes on without. */
+async function lookAtTables(
+  { catalog, tables, onLeftOut, onEstimate }: PrepareParts,
+  from: LanePlace | null,
+): Promise<ReadonlySet<string>> {
+  const gone = new Set<string>();
+  for (const table of tables) {
+    const found = await readTable(catalog, table, null);
+    // A lane that has a table goes on without it, and without its key: the log may still have its rows, and other tables have theirs.
+    const progress = from === null ? null : progressOf(from.snapshot, table);
+    const isFollowed = progress === undefined || progress?.done === true;
+    if (found === null && progress === null) throw new PipelineError('SOURCE_TABLE_MISSING', `reading ${table}: there is no such table`);
+    if (found === null) {
+      if (!isFollowed) onLeftOut(table);
+      gone.add(table);
+      continue;
+    }
+    if (found.keyNames.length === 0 && !isFollowed) {
+      const why = found.message.identity === 'n' ? 'its replica identity is nothing' : 'it has no primary key';
+      throw new PipelineError('SOURCE_NO_KEY', `reading ${table}: ${why}`);
+    }
+    if (!found.isLogged)
+      throw new PipelineError('CONFIG_INVALID', `tables: the changes of ${table} are not in the log, for it is unlogged`);
+    onEstimate(table, found.rowsEstimated);
+  }
+  return gone;
+}
+
+/**
+ * What the lane is to say from now on, where its tables are others than those of its place: null where they are the same. A table that it does
+ * not have is copied, whether or not it is published: what became of it meanwhile was not read. So is one that has left the publication, which is
+ * another table of that name; one that is gone is still known.
+ */
+function joining(
+  { options, tables: wanted }: PrepareParts,
+  known: SnapshotMark | null,
+  published: ReadonlySet<string> | null,
+  gone: ReadonlySet<string>,
+): SnapshotMark | null {
+  const copies = options.snapshot.mode === 'initial';
+  if (known === null && !copies) return null;
+  const tables = wanted.flatMap((table) => {
+    const progress = progressOf(known, table);
+    const isAnother = copies && published?.has(table) === false && !gone.has(table);
+    if (progress !== null && progress !== undefined && gone.has(table)) return [{ ...progress, done: true }];
+    if (progress !== null && progress !== undefined) return [isAnother && progress.done ? notBegun(table) : progress];
+    // Where the place does not say, what is published has been read.
+    if (progress === undefined && published?.has(table) === true) return [{ ...notBegun(table), done: true }];
+    return copies ? [notBegun(table)] : [];
+  });
+  const isSame =
+    known !== null &&
+    known.rereads.every(({ table }) => wanted.includes(table)) &&
+    tables.length === tableCount(known) &&
+    tables.every(({ table, done }) => progressOf(known, table)?.done === done);
+  const rereads = known?.rereads.filter(({ table }) => wanted.includes(table)) ?? [];
+  return isSame ? null : snapshotMark((known?.seq ?? 0) + 1, tables, rereads);
+}
+
+/** Answers how often the server has to hear of us: while we read nothing, its own questions do not reach us. */
+async function checkServer(catalog: PgConnection, { name, snapshot }: PostgresSourceOptions, from: LanePlace | null): Promise<number> {
+  const found = await catalog.query(
+    `select pg_catalog.current_setting('wal_level'), pg_catalog.current_setting('server_version_num')::int4 >= 140000,
+            case when pg_catalog.pg_is_in_recovery() then pg_catalog.pg_last_wal_replay_lsn() else pg_catalog.pg_current_wal_insert_lsn() end,
+            (select setting from pg_catalog.pg_settings where name = 'wal_sender_timeout'),
+            pg_catalog.quote_ident(current_user), pg_catalog.pg_has_role(current_user, 'pg_read_all_stats', 'usage')`,
+  );
+  const [walLevel, recent, lsn, timeoutMs, role, countsSessions] = found.rows[0] ?? [];
+  if (recent !== 't') throw new PipelineError('CONFIG_INVALID', `sources.${name}.url: the server is older than PostgreSQL 14`);
+  if (countsSessions !== 't' && snapshot.busySessions != null) {
+    const path = `sources.${name}.snapshot.busySessions`;
+    throw new PipelineError(
+      'CONFIG_INVALID',
+      `${path}: the sessions of others cannot be counted; grant pg_read_all_stats to ${role ?? ''}`,
+    );
+  }
+  if (walLevel !== 'logical') throw new PipelineError('SOURCE_WAL_LEVEL', `reading ${name}: wal_level is ${walLevel ?? 'unknown'}`);
+  if (from !== null && typeof lsn === 'string' && fromLsn(lsn) < from.lsn) {
+    throw new PipelineError(
+      'SOURCE_POSITION_LOST',
+      `reading ${name}: the lane's checkpoint is beyond the end of the server's log; was it restored from a backup?`,
+    );
+  }
+  return Number(timeoutMs ?? 0) === 0 ? Number.POSITIVE_INFINITY : Number(timeoutMs) / 4;
+}
+
+/** Before the slot is read. */
+export async function matchFailover(
+  catalog: PgConnection,
+  replication: PgConnection,
+  { slot, failover = true }: PostgresSourceOptions,
+): Promise<void> {
+  const state = await readSlot(catalog, slot);
+  if (state !== null && state.failover !== null && state.failover !== failover) await alterFailover(replication, slot, failover);
+}
+
+/** A slot stays active for a moment after its reader is gone: give it two seconds. */
+export async function freeSlot(
+  { catalog, options: { slot }, clock }: PrepareParts,
+  from: LanePlace | null,
+  signal: AbortSignal,
+): Promise<SlotState | null> {
+  for (let round = 0; ; round++) {
+    const state = await readSlot(catalog, slot);
+    checkSlot(state, slot, from?.lsn ?? null);
+    if (state?.active !== true || signal.aborted) return state;
+    if (round === 20) throw new PipelineError('SOURCE_SLOT_ACTIVE', `reading the replication slot ${slot}: another process reads it`);
+    await clock.sleep(100, signal);
+  }
+}
