@@ -2,8 +2,12 @@
  * Rows larger than `rowBytes`: they are read in pieces as they come, and their large cells are left out (as UNCHANGED ones), so that they are never in
  * memory as a whole. What is left says which row it is, and is held in quarantine.
  */
+import { PipelineError } from '../../core/errors.ts';
 import { CELL_UNCHANGED } from '../../core/event.ts';
 import type { PieceTaker } from '../../wire/postgres/connection.ts';
+import type { PgRow } from '../../wire/postgres/row.ts';
+import type { PgEvent } from './pg-event.ts';
+import { isKeyMissing } from './row-cells.ts';
 
 /** Cells up to this size stay whatever the others are … */
 const TINY_CELL_BYTES = 1 << 10;
@@ -36,6 +40,13 @@ export function cutMessage(bytesMax: number, done: (message: CutMessage) => void
 export function cutCopyRow(bytesMax: number, put: (payload: Buffer) => void): PieceTaker {
   const kept = new Kept(bytesMax);
   return readingPieces(readCopyRow(kept), () => put(kept.bytes()));
+}
+
+/** Throws where nothing tells any more which row it is. */
+export function checkKey({ before, after }: PgEvent, table: string): void {
+  // The class is the one that the decoder makes rows of.
+  if (isKeyMissing(before as PgRow | null) || isKeyMissing(after as PgRow | null))
+    throw new PipelineError('SOURCE_ROW_TOO_LARGE', `reading ${table}: a row whose key alone is too large`);
 }
 
 class Kept {

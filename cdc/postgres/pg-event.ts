@@ -2,6 +2,9 @@
 import type { EncodedRow, Dataset, ChangeEvent, Operation, Row, Version } from '../../core/event.ts';
 import { keyOf } from '../../core/event.ts';
 
+/** An event's objects beside its bytes: cells, row, event. */
+export const EVENT_OVERHEAD_BYTES = 240;
+
 /** One hidden class for every event of the source, whatever its operation: stages stay monomorphic. */
 export class PgEvent {
   readonly op: Operation;

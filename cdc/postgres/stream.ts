@@ -8,7 +8,7 @@
  */
 import type { Clock } from '../../core/clock.ts';
 import { PipelineError } from '../../core/errors.ts';
-import type { Dataset, Position, Version } from '../../core/event.ts';
+import type { Dataset, Position } from '../../core/event.ts';
 import { toLsn } from '../../core/position.ts';
 import { WRITTEN_PREFIX } from '../../wire/postgres/written.ts';
 import {
@@ -20,48 +20,25 @@ import {
 } from '../../wire/postgres/connection.ts';
 import { quoteIdent, quoteLiteral } from '../../wire/postgres/ident.ts';
 import type { PgRow } from '../../wire/postgres/row.ts';
-import type { BatchLimits, BatchQueue } from './batches.ts';
+import type { BatchQueue } from './batches.ts';
+import { BesideLog, type BesideParts } from './beside-log.ts';
 import { type Datasets, readTable } from './catalog.ts';
-import { ChunkWindow } from './chunk-window.ts';
+import { readRow } from './chunk.ts';
 import { sourceFailure } from './failures.ts';
-import { type KeyReader, type KeyRequest, readRequest } from './key-reader.ts';
-import {
-  jobOf,
-  movedOn,
-  nextStep,
-  notBegun,
-  progressOf,
-  type RereadProgress,
-  type SnapshotMark,
-  snapshotMark,
-  type TableProgress,
-} from './lane-position.ts';
-import { type CutMessage, cutMessage } from './large-rows.ts';
-import { PgEvent } from './pg-event.ts';
+import type { RereadProgress } from './lane-position.ts';
+import { checkKey, type CutMessage, cutMessage } from './large-rows.ts';
+import { EVENT_OVERHEAD_BYTES, PgEvent } from './pg-event.ts';
 import { type FollowedTable, PgoutputDecoder, Read, type RelationMessage } from './pgoutput.ts';
-import { isKeyMissing, isPartial, laidOver } from './row-cells.ts';
-import { SeenTransactions } from './seen.ts';
+import { isPartial, laidOver } from './row-cells.ts';
 import { snapshotOf, visibility } from './settle.ts';
-import { type Chunk, keyTexts, readRow } from './chunk.ts';
-import type { SnapshotReader } from './snapshot.ts';
 
-export interface StreamParts {
+export interface StreamParts extends BesideParts {
   readonly slot: string;
   readonly publication: string;
   readonly prefix: string;
-  /** `schema.table`. */
-  readonly tables: ReadonlySet<string>;
   /** The walsender. */
   readonly replication: PgConnection;
-  /** For questions to the catalog. */
-  readonly catalog: PgConnection;
-  /** Reads rows of tables in chunks, beside the log. */
-  readonly readRows: () => SnapshotReader;
-  /** Whether transactions that began before the tables still to be copied were published may still write to them. */
-  readonly isNewlyPublished: boolean;
   readonly datasets: Datasets;
-  readonly queue: BatchQueue;
-  readonly limits: BatchLimits;
   /** Of larger rows the large cells are left out, and what is left is held. */
   readonly rowBytesMax: number;
   /** Whether what a replication brought to this database is left out. */
@@ -70,14 +47,6 @@ export interface StreamParts {
   readonly within: { readonly commit: string; readonly events: number } | null;
   readonly clock: Clock;
   readonly timing: StreamTiming;
-  /** Told how far it is with every chunk, to its end. */
-  readonly onProgress: (tables: readonly TableProgress[]) => void;
-  /** Told from which step of the snapshot on the positions say that these tables are read anew. */
-  readonly onAgain: (tables: readonly string[], seq: number) => void;
-  /** The same of rows that are read again for somebody. */
-  readonly onRereads: (ids: readonly string[], seq: number) => void;
-  /** Begins to read rows that were asked for. */
-  readonly readKeys: (request: KeyRequest, onEnd: () => void) => KeyReader;
 }
 
 export interface StreamTiming {
@@ -98,17 +67,13 @@ export interface StreamTiming {
 export const PLACE_MARK = 'place';
 
 const TICK_MS = 250;
-/** Requests for rows that wait; beyond them who asks has to ask again. */
-const REQUESTS_MAX = 100;
-const SEEN_MANY = 10_000;
 const SEEN_ROUNDS = 200;
-/** An event's objects beside its bytes: cells, row, event. */
-const EVENT_OVERHEAD_BYTES = 240;
 
 export class SlotStream implements CopyBothHandler {
   readonly #parts: StreamParts;
   readonly #decoder = new PgoutputDecoder();
   readonly #queue: BatchQueue;
+  readonly #beside: BesideLog;
   readonly #stopped = new AbortController();
   #copy: CopyBoth | null = null;
   #blocked = false;
@@ -121,28 +86,12 @@ export class SlotStream implements CopyBothHandler {
   #isLeftOut = false;
   #skip = 0;
   #within: StreamParts['within'];
-  #snapshot: SnapshotReader | null = null;
-  /** Tables whose rows somebody wants to have read anew, once the transaction is over. */
-  readonly #again = new Set<string>();
-  /** Tables that were dropped before they were copied to their end. */
-  readonly #gone = new Set<string>();
-  /** Rows that somebody wants to have read again, and those that are not wanted any more. */
-  readonly #rereads: RereadProgress[] = [];
-  readonly #dropped = new Set<string>();
   /** As the log last described them. */
   readonly #shapes = new Map<string, Dataset>();
-  /** Rows that were asked for in the log, for one request at a time. */
-  #keys: KeyReader | null = null;
-  readonly #requests: KeyRequest[] = [];
-  /** By the id of their marks. */
-  readonly #windows = new Map<string, ChunkWindow>();
-  #highMark: string | null = null;
   /** Where somebody wants the lane to stand, whether or not anything happens to its tables, as the beginning of a position; null where nobody does. */
   #wanted: string | null = null;
   /** Whether the transaction being read asks for that. */
   #wantsPlace = false;
-  /** Transactions seen while chunks are read, that these may not have seen; see snapshot.ts. */
-  readonly #seen = new SeenTransactions(SEEN_MANY);
   #acknowledged: string;
   #heardAtMs: number;
   #bytesRead = 0;
@@ -156,6 +105,12 @@ export class SlotStream implements CopyBothHandler {
   constructor(parts: StreamParts, acknowledged: string) {
     this.#parts = parts;
     this.#queue = parts.queue;
+    this.#beside = new BesideLog(parts, this.#decoder, {
+      isStopped: () => this.#stopped.signal.aborted,
+      isBetween: () => !this.#blocked && !this.#inTransaction && this.#within === null,
+      want: (place) => this.#want(place),
+      stand: () => this.#stand(),
+    });
     this.#within = parts.within;
     this.#acknowledged = acknowledged;
     this.#heardAtMs = parts.clock.monotonic();
@@ -177,10 +132,8 @@ export class SlotStream implements CopyBothHandler {
 
   /** Chunks of what the queue's place has still to copy are taken as their marks come by. */
   async start(): Promise<void> {
-    const { replication, catalog, slot, publication, queue, isNewlyPublished } = this.#parts;
-    const { tables = [], rereads = [] } = queue.snapshot ?? {};
-    for (const table of tables) if (!table.done) this.#reader().begin(table, { isNewlyPublished, isAgain: false });
-    for (const reread of rereads) this.#reader().begin(reread, { isNewlyPublished: false, isAgain: true });
+    const { replication, catalog, slot, publication, queue } = this.#parts;
+    this.#beside.start();
     const options = `proto_version '1', binary 'true', messages 'true', publication_names ${quoteLiteral(quoteIdent(publication))}`;
     // Since PostgreSQL 18 a publication that was not there when changes were made is warned of, once, and the changes are left out.
     replication.onNotice(({ routine }) => {
@@ -216,33 +169,25 @@ export class SlotStream implements CopyBothHandler {
    */
   readAgain(table: string): boolean {
     if (this.#stopped.signal.aborted || this.#copy === null) return false;
-    this.#again.add(table);
-    this.#beginAgain();
+    this.#beside.readAgain(table);
     return true;
   }
 
   /** The table was dropped while it was copied, or before: the lane goes on as it does where one is dropped later. */
   leaveOut(table: string): void {
-    this.#gone.add(table);
-    this.#leaveOut();
+    this.#beside.leaveOut(table);
   }
 
   /** Reads rows again, beside the log, as `readAgain` does. Only one that the positions know goes on after a restart: `onRereads` says from where on. */
   reread(progress: RereadProgress): boolean {
     if (this.#stopped.signal.aborted || this.#copy === null) return false;
-    this.#rereads.push(progress);
-    this.#beginAgain();
+    this.#beside.reread(progress);
     return true;
   }
 
   /** Gives up what is read again. */
   dropReread(id: string): void {
-    this.#dropped.add(id);
-    this.#beginAgain();
-  }
-
-  #reader(): SnapshotReader {
-    return (this.#snapshot ??= this.#parts.readRows());
+    this.#beside.dropReread(id);
   }
 
   /** The snapshot's own failures end the stream as well. */
@@ -267,10 +212,9 @@ export class SlotStream implements CopyBothHandler {
   async stop(): Promise<void> {
     if (!this.#stopped.signal.aborted && this.#copy !== null) this.#tell(false);
     this.#stopped.abort();
-    this.#snapshot?.stop();
-    this.#keys?.stop();
+    this.#beside.stop();
     this.#queue.end();
-    await this.#keys?.done;
+    await this.#beside.ended();
     await this.#ticking;
   }
 
@@ -375,37 +319,27 @@ export class SlotStream implements CopyBothHandler {
       this.#within = null;
     }
     this.#queue.begin(commitLsn);
-    if (this.#snapshot !== null || this.#keys !== null) this.#seen.add(xid);
+    this.#beside.begin(xid);
   }
 
   #event(event: PgEvent, followed: FollowedTable, bytes: number): void {
     if (event.ordinal < this.#skip) return;
     // Of a chunk it takes its rows all the same: where it came from they are newer.
-    if (this.#isLeftOut) return this.#see(event, followed.table);
+    if (this.#isLeftOut) return this.#beside.see(event, followed.table);
     if (this.#cutBytes > 0) return this.#tooLarge(event, followed, bytes);
-    if (this.#snapshot !== null || this.#keys !== null) {
-      if (event.movedFrom !== null && this.#isBeingCopied(followed.table) && isPartial(event.after as PgRow))
+    if (this.#beside.isReading) {
+      if (event.movedFrom !== null && this.#beside.isBeingCopied(followed.table) && isPartial(event.after as PgRow))
         return this.#completeMove(event, followed, bytes);
-      this.#see(event, followed.table);
+      this.#beside.see(event, followed.table);
     }
     this.#queue.append(event, bytes + EVENT_OVERHEAD_BYTES);
   }
 
   /** What was left out is nowhere any more, and nothing may be laid over it: a chunk has no use for it either. */
   #tooLarge(event: PgEvent, followed: FollowedTable, bytes: number): void {
-    this.#checkKey(event, followed.table);
-    for (const window of this.#windows.values()) if (window.table === followed.table) window.leave(event);
+    checkKey(event, followed.table);
+    this.#beside.leave(event, followed.table);
     this.#queue.append(event, bytes + EVENT_OVERHEAD_BYTES, this.#cutBytes);
-  }
-
-  #checkKey({ before, after }: PgEvent, table: string): void {
-    // The class is the one that the decoder makes rows of.
-    if (isKeyMissing(before as PgRow | null) || isKeyMissing(after as PgRow | null))
-      throw new PipelineError('SOURCE_ROW_TOO_LARGE', `reading ${table}: a row whose key alone is too large`);
-  }
-
-  #see(event: PgEvent, table: string): void {
-    for (const window of this.#windows.values()) if (window.table === table) window.add(event);
   }
 
   #commit(): void {
@@ -419,68 +353,9 @@ export class SlotStream implements CopyBothHandler {
     if (this.#wantsPlace) this.#want(endLsn);
     this.#wantsPlace = false;
     this.#stand();
-    const id = this.#highMark;
-    this.#highMark = null;
-    if (id !== null) this.#block(this.#keys?.has(id) === true ? this.#finishKeys(this.#keys, id) : this.#finishChunk(id));
-    else if (this.#seen.isLong) this.#block(this.#forgetSeen());
-    this.#nextRequest();
-  }
-
-  /** Between two transactions: what is to be read anew joins the snapshot, or is one of its own; what is not wanted any more leaves it. */
-  #beginAgain(): void {
-    const isIdle = this.#again.size === 0 && this.#rereads.length === 0 && this.#dropped.size === 0;
-    if (isIdle || this.#blocked || this.#inTransaction || this.#within !== null) return;
-    const again = [...this.#again];
-    const begun = this.#rereads.filter(({ reread }) => !this.#dropped.has(reread.id));
-    const mark = this.#queue.snapshot;
-    // The positions say which tables the lane has, and go on saying it.
-    const tables = [...this.#parts.tables].flatMap((table): TableProgress[] => {
-      if (this.#again.has(table)) return [notBegun(table)];
-      const progress = progressOf(mark, table);
-      return progress === null ? [] : [progress ?? { ...notBegun(table), done: true }];
-    });
-    const rereads = [...(mark?.rereads ?? []), ...begun].filter(({ reread }) => !this.#dropped.has(reread.id));
-    const seq = (mark?.seq ?? 0) + 1;
-    for (const id of this.#dropped) this.#snapshot?.drop(id);
-    this.#again.clear();
-    this.#rereads.length = 0;
-    this.#dropped.clear();
-    const next = snapshotMark(seq, tables, rereads);
-    this.#queue.markSnapshot(next);
-    this.#want(this.#queue.lsn + next.text.slice(0, 9));
-    if (again.length > 0) this.#parts.onAgain(again, seq);
-    if (begun.length > 0)
-      this.#parts.onRereads(
-        begun.map(({ reread }) => reread.id),
-        seq,
-      );
-    for (const table of tables) if (again.includes(table.table)) this.#reader().begin(table, { isNewlyPublished: false, isAgain: true });
-    for (const one of begun) this.#reader().begin(one, { isNewlyPublished: false, isAgain: true });
-    this.#forgetWindows();
-    this.#parts.onProgress(tables.filter(({ table }) => again.includes(table)));
-    this.#stand();
-    this.#endSnapshot();
-  }
-
-  /** Windows whose chunk nobody wants any more: the log must not gather in them. */
-  #forgetWindows(): void {
-    for (const id of this.#windows.keys())
-      if (this.#keys?.has(id) !== true && (this.#snapshot?.progressOf(id) ?? null) === null) this.#windows.delete(id);
-  }
-
-  /** Between two transactions: what is gone counts as copied, in the positions from now on. */
-  #leaveOut(): void {
-    const mark = this.#queue.snapshot;
-    if (this.#gone.size === 0 || this.#stopped.signal.aborted || this.#blocked || this.#inTransaction || this.#within !== null) return;
-    const gone = [...this.#gone];
-    this.#gone.clear();
-    if (mark === null || this.#snapshot === null) return;
-    const tables = mark.tables.map((one) => (gone.includes(one.table) ? { ...one, done: true } : one));
-    this.#queue.markSnapshot(snapshotMark(mark.seq + 1, tables, mark.rereads));
-    this.#queue.closeEmpty();
-    this.#parts.onProgress(tables);
-    this.#forgetWindows();
-    this.#endSnapshot();
+    const work = this.#beside.commit();
+    if (work !== null) this.#block(work);
+    this.#beside.goOn();
   }
 
   /** Messages of others, and marks of earlier runs, mean nothing to us. */
@@ -490,15 +365,7 @@ export class SlotStream implements CopyBothHandler {
     if (message.prefix !== this.#parts.prefix) return;
     const content = message.content();
     if (content === PLACE_MARK) this.#wantsPlace = this.#inTransaction;
-    const request = readRequest(content);
-    if (request !== null && this.#parts.tables.has(request.table) && this.#requests.length < REQUESTS_MAX) this.#requests.push(request);
-    const [which, id = ''] = content.split(' ');
-    if (which === 'low') {
-      const table = this.#keys?.has(id) === true ? this.#keys.table : (this.#snapshot?.progressOf(id)?.table ?? null);
-      if (table !== null) this.#windows.set(id, new ChunkWindow(table, this.#seen.list()));
-    } else if (which === 'high' && this.#windows.has(id)) {
-      this.#highMark = id;
-    }
+    this.#beside.mark(content);
   }
 
   #relation(message: RelationMessage): void {
@@ -544,36 +411,14 @@ export class SlotStream implements CopyBothHandler {
     const after = event.after as PgRow; // A move has one, of the class that the decoder makes.
     this.#block(
       readRow(catalog, publication, table, after).then((base) => {
-        if (base === 'reshaped') this.#copyAgain(table);
+        if (base === 'reshaped') this.#beside.copyAgain(table);
         const row = base === null || base === 'reshaped' ? after : laidOver(relation, base, [after]);
         const { dataset, version, ordinal, committedAtMs } = event;
         const whole = new PgEvent('update', event.before, row, dataset, version, ordinal, committedAtMs, true);
-        this.#see(whole, table);
+        this.#beside.see(whole, table);
         this.#queue.append(whole, bytes + EVENT_OVERHEAD_BYTES);
       }),
     );
-  }
-
-  #isBeingCopied(table: string): boolean {
-    const { tables = [], rereads = [] } = this.#queue.snapshot ?? {};
-    return (
-      this.#keys?.table === table || tables.some((one) => one.table === table && !one.done) || rereads.some((one) => one.table === table)
-    );
-  }
-
-  /** What is read of the table begins again, but for rows that are named by their keys: those are looked at in any case. */
-  #copyAgain(table: string): void {
-    const mark = this.#queue.snapshot;
-    const snapshot = this.#snapshot;
-    if (mark === null || snapshot === null) return;
-    const hasWindow = [...this.#windows.values()].some((window) => window.table === table);
-    const isAffected = (one: TableProgress): boolean =>
-      one.table === table && !one.done && one.reread?.keys == null && (hasWindow || one.last !== null); // A chunk that the log comes to from here on has seen it all.
-    const begun = [...mark.tables, ...mark.rereads].filter(isAffected).map((one) => ({ ...one, rowsDone: 0, last: null }));
-    if (begun.length === 0) return;
-    this.#queue.beginAgain(begun.reduce(movedOn, mark));
-    for (const one of begun) snapshot.begin(one);
-    this.#forgetWindows();
   }
 
   /** An empty batch where the lane is wanted, unless one with events brings it there anyway. */
@@ -585,137 +430,6 @@ export class SlotStream implements CopyBothHandler {
 
   #want(place: string): void {
     if (this.#wanted === null || place > this.#wanted) this.#wanted = place;
-  }
-
-  // --- Chunks.
-
-  async #finishChunk(id: string): Promise<void> {
-    const window = this.#windows.get(id);
-    const snapshot = this.#snapshot;
-    this.#windows.delete(id);
-    const chunk = (await snapshot?.take(id)) ?? null;
-    const progress = this.#progressOf(id);
-    if (window === undefined || snapshot === null || chunk === null || progress === null) return;
-    if (!this.#fits(chunk, window)) {
-      snapshot.begin(progress);
-      return this.#forgetWindows();
-    }
-    if (chunk.keys > 0) await this.#emitKeys(chunk, window, progress);
-    else await this.#emitChunk(chunk, window.combine(chunk.relation, chunk.rows), progress);
-    snapshot.release(id);
-    this.#endSnapshot();
-  }
-
-  /** What the positions say of the job that the marks `id` stand around a chunk of; null where nobody wants it any more. */
-  #progressOf(id: string): TableProgress | null {
-    const job = this.#snapshot?.progressOf(id) ?? null;
-    const { tables = [], rereads = [] } = this.#queue.snapshot ?? {};
-    return job === null ? null : ([...tables, ...rereads].find((one) => jobOf(one) === jobOf(job)) ?? null);
-  }
-
-  /** Whether the chunk has seen all that the log brought before its low mark, and can be combined with what it brought since. */
-  #fits(chunk: Chunk, window: ChunkWindow): boolean {
-    const isVisible = visibility(chunk.snapshot);
-    const isComplete = window.earlier.every(isVisible);
-    this.#seen.forget(isVisible);
-    return isComplete && window.fits(chunk.relation);
-  }
-
-  /** Once all is copied, and read again. */
-  #endSnapshot(): void {
-    const { tables = [], rereads = [] } = this.#queue.snapshot ?? {};
-    if (this.#snapshot === null || rereads.length > 0 || tables.some(({ done }) => !done)) return;
-    this.#snapshot.stop();
-    this.#snapshot = null;
-    this.#forgetWindows();
-    if (this.#keys === null) this.#seen.clear();
-    this.#nextRequest();
-  }
-
-  /** Rows that were asked for take their place as a chunk does, and keys without a row become deletes. */
-  async #finishKeys(keys: KeyReader, id: string): Promise<void> {
-    const window = this.#windows.get(id);
-    this.#windows.delete(id);
-    const chunk = await keys.take(id).catch(() => null); // Given up: `done` says so.
-    if (window === undefined || chunk === null) return;
-    if (!this.#fits(chunk, window)) return keys.again();
-    await this.#emitRows(chunk, window, nextStep(this.#queue.snapshot));
-    keys.release();
-  }
-
-  async #emitKeys(chunk: Chunk, window: ChunkWindow, progress: TableProgress): Promise<void> {
-    const { reread } = progress;
-    const mark = this.#queue.snapshot;
-    if (reread?.keys == null || mark === null) throw new PipelineError('BUG', 'keys were read that nobody asked for');
-    const keys = reread.keys.slice(chunk.keys);
-    const after = { ...progress, rowsDone: progress.rowsDone + chunk.keys, reread: { ...reread, keys }, done: keys.length === 0 };
-    this.#parts.onProgress([after]);
-    await this.#emitRows(chunk, window, movedOn(mark, after));
-  }
-
-  /** In one batch. */
-  async #emitRows(chunk: Chunk, window: ChunkWindow, mark: SnapshotMark): Promise<void> {
-    const { commitLsn, committedAtMs } = this.#decoder;
-    const { dataset } = chunk.relation;
-    const rows = window.combine(chunk.relation, chunk.rows).filter((row) => row !== null);
-    const gone = window.combine(chunk.relation, chunk.absent).filter((row, i) => row === chunk.absent[i]);
-    const events = rows.map((row, n) => new PgEvent('read', null, row, dataset, commitLsn as Version, n, committedAtMs, false));
-    for (const row of gone)
-      events.push(new PgEvent('delete', row, null, dataset, commitLsn as Version, events.length, committedAtMs, false));
-    await this.#queue.room();
-    if (!this.#stopped.signal.aborted) this.#queue.appendSnapshot(events, mark);
-  }
-
-  #nextRequest(): void {
-    if (this.#stopped.signal.aborted) return;
-    this.#leaveOut();
-    this.#beginAgain();
-    if (this.#keys !== null) return;
-    const request = this.#requests.shift();
-    if (request === undefined) return;
-    const keys = this.#parts.readKeys(request, () => {
-      if (this.#keys !== keys) return;
-      this.#keys = null;
-      this.#forgetWindows();
-      if (this.#snapshot === null) this.#seen.clear();
-      this.#nextRequest();
-    });
-    this.#keys = keys;
-  }
-
-  async #forgetSeen(): Promise<void> {
-    this.#seen.forget(visibility(await snapshotOf(this.#parts.catalog)));
-  }
-
-  /** Cut into batches, each with the progress it makes. The rows' version is that of the high mark: their place in the log. */
-  async #emitChunk({ table, rows, relation, complete, cut }: Chunk, kept: readonly (PgRow | null)[], before: TableProgress): Promise<void> {
-    const { commitLsn, committedAtMs } = this.#decoder;
-    const { limits } = this.#parts;
-    let next = 0;
-    do {
-      const events: PgEvent[] = [];
-      const tooLarge: PgEvent[] = [];
-      let bytes = 0;
-      for (; next < rows.length && events.length < limits.rows && bytes < limits.bytes; next++) {
-        const row = kept[next];
-        if (row === null || row === undefined) continue;
-        const event = new PgEvent('read', null, row, row.relation.dataset, commitLsn as Version, next, committedAtMs, false);
-        events.push(event);
-        bytes += EVENT_OVERHEAD_BYTES + bytesOf(row);
-        if (!cut || !isPartial(row)) continue;
-        this.#checkKey(event, table);
-        tooLarge.push(event);
-      }
-      const lastRow = rows[next - 1];
-      const last = lastRow === undefined ? before.last : keyTexts(lastRow);
-      const done = next >= rows.length && complete;
-      await this.#queue.room();
-      const mark = this.#queue.snapshot;
-      if (this.#stopped.signal.aborted || mark === null) return;
-      const after = { ...before, rowsDone: before.rowsDone + next, last, done };
-      this.#parts.onProgress([...mark.tables, after]);
-      this.#queue.appendSnapshot(events, movedOn(mark, after), { found: done ? [relation] : [], tooLarge });
-    } while (next < rows.length);
   }
 
   // --- Flow.
@@ -744,8 +458,7 @@ export class SlotStream implements CopyBothHandler {
       return;
     }
     if (!this.#blocked) {
-      this.#leaveOut();
-      this.#beginAgain();
+      this.#beside.change();
       this.#queue.pause();
     }
     this.#flow();
@@ -765,8 +478,7 @@ export class SlotStream implements CopyBothHandler {
   #fail(error: unknown): void {
     if (this.#stopped.signal.aborted) return;
     this.#stopped.abort();
-    this.#snapshot?.stop();
-    this.#keys?.stop();
+    this.#beside.stop();
     this.#queue.end({ error: sourceFailure(error, 'streaming', `reading the replication slot ${this.#parts.slot}`) });
   }
 
@@ -821,10 +533,4 @@ export class SlotStream implements CopyBothHandler {
 interface Waiting {
   readonly bytes: Buffer;
   readonly cutBytes: number;
-}
-
-function bytesOf(row: PgRow): number {
-  let bytes = 0;
-  for (let column = 0; column < row.relation.types.length; column++) bytes += Math.max(0, row.cells[row.at + 2 * column + 1] ?? 0);
-  return bytes;
 }

@@ -1,0 +1,401 @@
+/**
+ * What is read beside the log: copies of tables, rows that are read again, and rows that were asked for by their keys. Their chunks take their place in the
+ * queue when the log comes to their high marks; until then the log's own events of the table are gathered in their windows.
+ */
+import { PipelineError } from '../../core/errors.ts';
+import type { Version } from '../../core/event.ts';
+import type { PgConnection } from '../../wire/postgres/connection.ts';
+import type { PgRow } from '../../wire/postgres/row.ts';
+import type { BatchLimits, BatchQueue } from './batches.ts';
+import { ChunkWindow } from './chunk-window.ts';
+import { type Chunk, keyTexts } from './chunk.ts';
+import { type KeyReader, type KeyRequest, readRequest } from './key-reader.ts';
+import {
+  jobOf,
+  movedOn,
+  nextStep,
+  notBegun,
+  progressOf,
+  type RereadProgress,
+  type SnapshotMark,
+  snapshotMark,
+  type TableProgress,
+} from './lane-position.ts';
+import { checkKey } from './large-rows.ts';
+import { EVENT_OVERHEAD_BYTES, PgEvent } from './pg-event.ts';
+import type { PgoutputDecoder } from './pgoutput.ts';
+import { isPartial } from './row-cells.ts';
+import { SeenTransactions } from './seen.ts';
+import { snapshotOf, visibility } from './settle.ts';
+import type { SnapshotReader } from './snapshot.ts';
+
+export interface BesideParts {
+  /** `schema.table`. */
+  readonly tables: ReadonlySet<string>;
+  /** For questions to the catalog. */
+  readonly catalog: PgConnection;
+  readonly queue: BatchQueue;
+  readonly limits: BatchLimits;
+  /** Reads rows of tables in chunks, beside the log. */
+  readonly readRows: () => SnapshotReader;
+  /** Whether transactions that began before the tables still to be copied were published may still write to them. */
+  readonly isNewlyPublished: boolean;
+  /** Told how far it is with every chunk, to its end. */
+  readonly onProgress: (tables: readonly TableProgress[]) => void;
+  /** Told from which step of the snapshot on the positions say that these tables are read anew. */
+  readonly onAgain: (tables: readonly string[], seq: number) => void;
+  /** The same of rows that are read again for somebody. */
+  readonly onRereads: (ids: readonly string[], seq: number) => void;
+  /** Begins to read rows that were asked for. */
+  readonly readKeys: (request: KeyRequest, onEnd: () => void) => KeyReader;
+}
+
+/** The reader of the log, as far as it matters here. */
+export interface LogSide {
+  isStopped(): boolean;
+  /** Whether it stands between two transactions, and waits for nothing. */
+  isBetween(): boolean;
+  /** The lane is to have a checkpoint there … */
+  want(place: string): void;
+  /** … and has one now, where it can. */
+  stand(): void;
+}
+
+/** Requests for rows that wait; beyond them who asks has to ask again. */
+const REQUESTS_MAX = 100;
+const SEEN_MANY = 10_000;
+
+export class BesideLog {
+  readonly #parts: BesideParts;
+  readonly #queue: BatchQueue;
+  readonly #decoder: Pick<PgoutputDecoder, 'commitLsn' | 'committedAtMs'>;
+  readonly #log: LogSide;
+  #snapshot: SnapshotReader | null = null;
+  /** Tables whose rows somebody wants to have read anew, once the transaction is over. */
+  readonly #again = new Set<string>();
+  /** Tables that were dropped before they were copied to their end. */
+  readonly #gone = new Set<string>();
+  /** Rows that somebody wants to have read again, and those that are not wanted any more. */
+  readonly #rereads: RereadProgress[] = [];
+  readonly #dropped = new Set<string>();
+  /** Rows that were asked for in the log, for one request at a time. */
+  #keys: KeyReader | null = null;
+  readonly #requests: KeyRequest[] = [];
+  /** By the id of their marks. */
+  readonly #windows = new Map<string, ChunkWindow>();
+  #highMark: string | null = null;
+  /** Transactions seen while chunks are read, that these may not have seen; see snapshot.ts. */
+  readonly #seen = new SeenTransactions(SEEN_MANY);
+
+  /** `decoder` has read the log up to where it is. */
+  constructor(parts: BesideParts, decoder: Pick<PgoutputDecoder, 'commitLsn' | 'committedAtMs'>, log: LogSide) {
+    this.#parts = parts;
+    this.#queue = parts.queue;
+    this.#decoder = decoder;
+    this.#log = log;
+  }
+
+  get isReading(): boolean {
+    return this.#snapshot !== null || this.#keys !== null;
+  }
+
+  /** Begins with what the queue's place has still to read. */
+  start(): void {
+    const { isNewlyPublished } = this.#parts;
+    const { tables = [], rereads = [] } = this.#queue.snapshot ?? {};
+    for (const table of tables) if (!table.done) this.#reader().begin(table, { isNewlyPublished, isAgain: false });
+    for (const reread of rereads) this.#reader().begin(reread, { isNewlyPublished: false, isAgain: true });
+  }
+
+  readAgain(table: string): void {
+    this.#again.add(table);
+    this.#beginAgain();
+  }
+
+  leaveOut(table: string): void {
+    this.#gone.add(table);
+    this.#leaveOut();
+  }
+
+  reread(progress: RereadProgress): void {
+    this.#rereads.push(progress);
+    this.#beginAgain();
+  }
+
+  dropReread(id: string): void {
+    this.#dropped.add(id);
+    this.#beginAgain();
+  }
+
+  stop(): void {
+    this.#snapshot?.stop();
+    this.#keys?.stop();
+  }
+
+  /** After `stop`: resolves when no rows are asked for by their keys any more. The snapshot's reader says so itself. */
+  async ended(): Promise<void> {
+    await this.#keys?.done;
+  }
+
+  #reader(): SnapshotReader {
+    return (this.#snapshot ??= this.#parts.readRows());
+  }
+
+  // --- What the log brings.
+
+  /** A transaction begins. */
+  begin(xid: number): void {
+    if (this.isReading) this.#seen.add(xid);
+  }
+
+  /** An event of the table, whether or not it goes on to the target. */
+  see(event: PgEvent, table: string): void {
+    for (const window of this.#windows.values()) if (window.table === table) window.add(event);
+  }
+
+  /** An event whose row was too large to be read whole. */
+  leave(event: PgEvent, table: string): void {
+    for (const window of this.#windows.values()) if (window.table === table) window.leave(event);
+  }
+
+  /** A message with the slot's own prefix: a request for rows, or a mark. Those of earlier runs mean nothing. */
+  mark(content: string): void {
+    const request = readRequest(content);
+    if (request !== null && this.#parts.tables.has(request.table) && this.#requests.length < REQUESTS_MAX) this.#requests.push(request);
+    const [which, id = ''] = content.split(' ');
+    if (which === 'low') {
+      const table = this.#keys?.has(id) === true ? this.#keys.table : (this.#snapshot?.progressOf(id)?.table ?? null);
+      if (table !== null) this.#windows.set(id, new ChunkWindow(table, this.#seen.list()));
+    } else if (which === 'high' && this.#windows.has(id)) {
+      this.#highMark = id;
+    }
+  }
+
+  /** A transaction has ended. Answers what has to be done before the log is read on, as it is begun; null where nothing has. */
+  commit(): Promise<void> | null {
+    const id = this.#highMark;
+    this.#highMark = null;
+    if (id !== null) return this.#keys?.has(id) === true ? this.#finishKeys(this.#keys, id) : this.#finishChunk(id);
+    return this.#seen.isLong ? this.#forgetSeen() : null;
+  }
+
+  /** To be called between two transactions: tables and rows that were named since, to be read or left out, take effect. */
+  change(): void {
+    this.#leaveOut();
+    this.#beginAgain();
+  }
+
+  /** Between two transactions: what is to be read anew joins the snapshot, or is one of its own; what is not wanted any more leaves it. */
+  #beginAgain(): void {
+    const isIdle = this.#again.size === 0 && this.#rereads.length === 0 && this.#dropped.size === 0;
+    if (isIdle || !this.#log.isBetween()) return;
+    const again = [...this.#again];
+    const begun = this.#rereads.filter(({ reread }) => !this.#dropped.has(reread.id));
+    const mark = this.#queue.snapshot;
+    // The positions say which tables the lane has, and go on saying it.
+    const tables = [...this.#parts.tables].flatMap((table): TableProgress[] => {
+      if (this.#again.has(table)) return [notBegun(table)];
+      const progress = progressOf(mark, table);
+      return progress === null ? [] : [progress ?? { ...notBegun(table), done: true }];
+    });
+    const rereads = [...(mark?.rereads ?? []), ...begun].filter(({ reread }) => !this.#dropped.has(reread.id));
+    const seq = (mark?.seq ?? 0) + 1;
+    for (const id of this.#dropped) this.#snapshot?.drop(id);
+    this.#again.clear();
+    this.#rereads.length = 0;
+    this.#dropped.clear();
+    const next = snapshotMark(seq, tables, rereads);
+    this.#queue.markSnapshot(next);
+    this.#log.want(this.#queue.lsn + next.text.slice(0, 9));
+    if (again.length > 0) this.#parts.onAgain(again, seq);
+    if (begun.length > 0)
+      this.#parts.onRereads(
+        begun.map(({ reread }) => reread.id),
+        seq,
+      );
+    for (const table of tables) if (again.includes(table.table)) this.#reader().begin(table, { isNewlyPublished: false, isAgain: true });
+    for (const one of begun) this.#reader().begin(one, { isNewlyPublished: false, isAgain: true });
+    this.#forgetWindows();
+    this.#parts.onProgress(tables.filter(({ table }) => again.includes(table)));
+    this.#log.stand();
+    this.#endSnapshot();
+  }
+
+  /** Between two transactions: what is gone counts as copied, in the positions from now on. */
+  #leaveOut(): void {
+    const mark = this.#queue.snapshot;
+    if (this.#gone.size === 0 || this.#log.isStopped() || !this.#log.isBetween()) return;
+    const gone = [...this.#gone];
+    this.#gone.clear();
+    if (mark === null || this.#snapshot === null) return;
+    const tables = mark.tables.map((one) => (gone.includes(one.table) ? { ...one, done: true } : one));
+    this.#queue.markSnapshot(snapshotMark(mark.seq + 1, tables, mark.rereads));
+    this.#queue.closeEmpty();
+    this.#parts.onProgress(tables);
+    this.#forgetWindows();
+    this.#endSnapshot();
+  }
+
+  /** Windows whose chunk nobody wants any more: the log must not gather in them. */
+  #forgetWindows(): void {
+    for (const id of this.#windows.keys())
+      if (this.#keys?.has(id) !== true && (this.#snapshot?.progressOf(id) ?? null) === null) this.#windows.delete(id);
+  }
+
+  isBeingCopied(table: string): boolean {
+    const { tables = [], rereads = [] } = this.#queue.snapshot ?? {};
+    return (
+      this.#keys?.table === table || tables.some((one) => one.table === table && !one.done) || rereads.some((one) => one.table === table)
+    );
+  }
+
+  /** What is read of the table begins again, but for rows that are named by their keys: those are looked at in any case. */
+  copyAgain(table: string): void {
+    const mark = this.#queue.snapshot;
+    const snapshot = this.#snapshot;
+    if (mark === null || snapshot === null) return;
+    const hasWindow = [...this.#windows.values()].some((window) => window.table === table);
+    const isAffected = (one: TableProgress): boolean =>
+      one.table === table && !one.done && one.reread?.keys == null && (hasWindow || one.last !== null); // A chunk that the log comes to from here on has seen it all.
+    const begun = [...mark.tables, ...mark.rereads].filter(isAffected).map((one) => ({ ...one, rowsDone: 0, last: null }));
+    if (begun.length === 0) return;
+    this.#queue.beginAgain(begun.reduce(movedOn, mark));
+    for (const one of begun) snapshot.begin(one);
+    this.#forgetWindows();
+  }
+
+  async #finishChunk(id: string): Promise<void> {
+    const window = this.#windows.get(id);
+    const snapshot = this.#snapshot;
+    this.#windows.delete(id);
+    const chunk = (await snapshot?.take(id)) ?? null;
+    const progress = this.#progressOf(id);
+    if (window === undefined || snapshot === null || chunk === null || progress === null) return;
+    if (!this.#fits(chunk, window)) {
+      snapshot.begin(progress);
+      return this.#forgetWindows();
+    }
+    if (chunk.keys > 0) await this.#emitKeys(chunk, window, progress);
+    else await this.#emitChunk(chunk, window.combine(chunk.relation, chunk.rows), progress);
+    snapshot.release(id);
+    this.#endSnapshot();
+  }
+
+  /** What the positions say of the job that the marks `id` stand around a chunk of; null where nobody wants it any more. */
+  #progressOf(id: string): TableProgress | null {
+    const job = this.#snapshot?.progressOf(id) ?? null;
+    const { tables = [], rereads = [] } = this.#queue.snapshot ?? {};
+    return job === null ? null : ([...tables, ...rereads].find((one) => jobOf(one) === jobOf(job)) ?? null);
+  }
+
+  /** Whether the chunk has seen all that the log brought before its low mark, and can be combined with what it brought since. */
+  #fits(chunk: Chunk, window: ChunkWindow): boolean {
+    const isVisible = visibility(chunk.snapshot);
+    const isComplete = window.earlier.every(isVisible);
+    this.#seen.forget(isVisible);
+    return isComplete && window.fits(chunk.relation);
+  }
+
+  /** Once all is copied, and read again. */
+  #endSnapshot(): void {
+    const { tables = [], rereads = [] } = this.#queue.snapshot ?? {};
+    if (this.#snapshot === null || rereads.length > 0 || tables.some(({ done }) => !done)) return;
+    this.#snapshot.stop();
+    this.#snapshot = null;
+    this.#forgetWindows();
+    if (this.#keys === null) this.#seen.clear();
+    this.goOn();
+  }
+
+  /** Rows that were asked for take their place as a chunk does, and keys without a row become deletes. */
+  async #finishKeys(keys: KeyReader, id: string): Promise<void> {
+    const window = this.#windows.get(id);
+    this.#windows.delete(id);
+    const chunk = await keys.take(id).catch(() => null); // Given up: `done` says so.
+    if (window === undefined || chunk === null) return;
+    if (!this.#fits(chunk, window)) return keys.again();
+    await this.#emitRows(chunk, window, nextStep(this.#queue.snapshot));
+    keys.release();
+  }
+
+  async #emitKeys(chunk: Chunk, window: ChunkWindow, progress: TableProgress): Promise<void> {
+    const { reread } = progress;
+    const mark = this.#queue.snapshot;
+    if (reread?.keys == null || mark === null) throw new PipelineError('BUG', 'keys were read that nobody asked for');
+    const keys = reread.keys.slice(chunk.keys);
+    const after = { ...progress, rowsDone: progress.rowsDone + chunk.keys, reread: { ...reread, keys }, done: keys.length === 0 };
+    this.#parts.onProgress([after]);
+    await this.#emitRows(chunk, window, movedOn(mark, after));
+  }
+
+  /** In one batch. */
+  async #emitRows(chunk: Chunk, window: ChunkWindow, mark: SnapshotMark): Promise<void> {
+    const { commitLsn, committedAtMs } = this.#decoder;
+    const { dataset } = chunk.relation;
+    const rows = window.combine(chunk.relation, chunk.rows).filter((row) => row !== null);
+    const gone = window.combine(chunk.relation, chunk.absent).filter((row, i) => row === chunk.absent[i]);
+    const events = rows.map((row, n) => new PgEvent('read', null, row, dataset, commitLsn as Version, n, committedAtMs, false));
+    for (const row of gone)
+      events.push(new PgEvent('delete', row, null, dataset, commitLsn as Version, events.length, committedAtMs, false));
+    await this.#queue.room();
+    if (!this.#log.isStopped()) this.#queue.appendSnapshot(events, mark);
+  }
+
+  /** The same, and the next request for rows is begun. */
+  goOn(): void {
+    if (this.#log.isStopped()) return;
+    this.change();
+    if (this.#keys !== null) return;
+    const request = this.#requests.shift();
+    if (request === undefined) return;
+    const keys = this.#parts.readKeys(request, () => {
+      if (this.#keys !== keys) return;
+      this.#keys = null;
+      this.#forgetWindows();
+      if (this.#snapshot === null) this.#seen.clear();
+      this.goOn();
+    });
+    this.#keys = keys;
+  }
+
+  async #forgetSeen(): Promise<void> {
+    this.#seen.forget(visibility(await snapshotOf(this.#parts.catalog)));
+  }
+
+  /** Cut into batches, each with the progress it makes. The rows' version is that of the high mark: their place in the log. */
+  async #emitChunk({ table, rows, relation, complete, cut }: Chunk, kept: readonly (PgRow | null)[], before: TableProgress): Promise<void> {
+    const { commitLsn, committedAtMs } = this.#decoder;
+    const { limits } = this.#parts;
+    let next = 0;
+    do {
+      const events: PgEvent[] = [];
+      const tooLarge: PgEvent[] = [];
+      let bytes = 0;
+      for (; next < rows.length && events.length < limits.rows && bytes < limits.bytes; next++) {
+        const row = kept[next];
+        if (row === null || row === undefined) continue;
+        const event = new PgEvent('read', null, row, row.relation.dataset, commitLsn as Version, next, committedAtMs, false);
+        events.push(event);
+        bytes += EVENT_OVERHEAD_BYTES + bytesOf(row);
+        if (!cut || !isPartial(row)) continue;
+        checkKey(event, table);
+        tooLarge.push(event);
+      }
+      const lastRow = rows[next - 1];
+      const last = lastRow === undefined ? before.last : keyTexts(lastRow);
+      const done = next >= rows.length && complete;
+      await this.#queue.room();
+      const mark = this.#queue.snapshot;
+      if (this.#log.isStopped() || mark === null) return;
+      const after = { ...before, rowsDone: before.rowsDone + next, last, done };
+      this.#parts.onProgress([...mark.tables, after]);
+      this.#queue.appendSnapshot(events, movedOn(mark, after), { found: done ? [relation] : [], tooLarge });
+    } while (next < rows.length);
+  }
+}
+
+function bytesOf(row: PgRow): number {
+  let bytes = 0;
+  for (let column = 0; column < row.relation.types.length; column++) bytes += Math.max(0, row.cells[row.at + 2 * column + 1] ?? 0);
+  return bytes;
+}
