@@ -123,9 +123,6 @@ export class SlotStream implements CopyBothHandler {
   get serverLsn(): string {
     return this.#serverLsn;
   }
-  get acknowledgedLsn(): string {
-    return this.#acknowledged;
-  }
   get lastCommitAtMs(): number | null {
     return this.#lastCommitAtMs;
   }
