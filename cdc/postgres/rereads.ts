@@ -20,6 +20,8 @@ export class Rereads {
   readonly #nameOf: (table: string) => DatasetName;
   /** Those of which no checkpoint knows yet. */
   readonly #asked = new Map<string, Asked>();
+  /** Those that were taken back before that; a position that has them may still be on its way. */
+  readonly #takenBack = new Set<string>();
   /** What the newest checkpoint says is being read again. */
   #open: readonly RereadProgress[] = [];
   /** The last ones that have ended, the newest first. */
@@ -47,6 +49,7 @@ export class Rereads {
     }
     const cut = (): void => {
       if (!this.#asked.delete(id)) return;
+      this.#takenBack.add(id);
       stream()?.dropReread(id);
       reject(signal.reason);
     };
@@ -57,6 +60,7 @@ export class Rereads {
 
   /** A run begins at a checkpoint. */
   resume(mark: SnapshotMark | null): void {
+    this.#takenBack.clear();
     this.#open = mark?.rereads ?? [];
   }
 
@@ -91,7 +95,7 @@ export class Rereads {
       this.#asked.delete(id);
       begun();
     }
-    const open = mark?.rereads ?? [];
+    const open = (mark?.rereads ?? []).filter(({ reread }) => !this.#takenBack.has(reread.id));
     const ended = this.#open.filter((one) => !open.some(({ reread }) => reread.id === one.reread.id));
     for (const one of ended) this.#end(one);
     this.#open = open;

@@ -1,7 +1,7 @@
 /** Rows that are read again beside a busy stream, all of a table or a part of it; and how fast, when, and how many at once rows are read. */
 import { describe, expect, inject, test } from 'vitest';
 import type { Batch } from '../../core/batch.ts';
-import type { DatasetName } from '../../core/event.ts';
+import type { Checkpoint, DatasetName } from '../../core/event.ts';
 import { requestText } from '../../cdc/postgres/key-reader.ts';
 import { RereadRefused, type RereadRequest } from '../../cdc/postgres/reread.ts';
 import type { PostgresSource } from '../../cdc/postgres/source.ts';
@@ -170,6 +170,29 @@ describe('a request', () => {
       await eventually(() => model.eventsByOp['update'] === 1, 'the lane goes on');
       expect(isCopying(model)).toBe(false);
     });
+  });
+
+  test('that is taken back before a checkpoint has it is not told of as done', async () => {
+    await using db = await testDatabase(server, ...SETUP);
+    const model = new Model();
+    const source = db.source();
+    const stop = new AbortController();
+    const asker = new AbortController();
+    const left: Checkpoint[] = [];
+    const outcomes: Promise<unknown>[] = [];
+    for await (const batch of source.read(async (lane) => model.lease(lane), stop.signal)) {
+      left.push(model.apply(batch));
+      if (model.batches === 1) await db.sql.script('update t set n = 0 where id = 1');
+      const isAsked = outcomes.length > 0;
+      if (model.eventsByOp['update'] === 1 && !isAsked)
+        outcomes.push(source.reread({ dataset: DATASET, where: 'true', keys: null }, asker.signal).catch((error: unknown) => error));
+      if (isCopying(model)) asker.abort(new Error('taken back'));
+      if (!asker.signal.aborted || isCopying(model)) continue;
+      for (const checkpoint of left) await source.acknowledge(checkpoint);
+      stop.abort();
+    }
+    expect(await Promise.all(outcomes)).toEqual([new Error('taken back')]);
+    expect(source.rereads()).toEqual([]);
   });
 
   test('may read, and nothing else', async () => {
