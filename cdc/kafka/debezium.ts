@@ -56,6 +56,8 @@ export class TableDecoder {
   readonly #known = new Map<string, Shape>();
   readonly #declared: ConnectSchema | null;
   readonly #raw: Dataset;
+  /** Of the last row that brought its schema: a tombstone brings none. */
+  #lastRow: ConnectSchema | null = null;
   #versions = 0;
 
   constructor(options: DecoderOptions) {
@@ -67,10 +69,14 @@ export class TableDecoder {
 
   /** Throws NeedsSchema where the registry has to be asked first (`load`); whatever cannot be read comes back as an undecoded event. */
   decode(record: KafkaRecord, partition: number): Decoded {
+    return this.#attempt(record, partition, false);
+  }
+
+  #attempt(record: KafkaRecord, partition: number, exact: boolean): Decoded {
     try {
-      return this.#decode(record, false);
+      return this.#decode(record, exact);
     } catch (error) {
-      if (error instanceof Inexact) return this.#again(record, partition);
+      if (error instanceof Inexact && !exact) return this.#attempt(record, partition, true);
       if (error instanceof Undecodable) return { event: this.#undecoded(record, partition, error.message), half: null };
       throw error;
     }
@@ -78,15 +84,6 @@ export class TableDecoder {
 
   load(id: number): Promise<void> {
     return this.#avro.load(id);
-  }
-
-  #again(record: KafkaRecord, partition: number): Decoded {
-    try {
-      return this.#decode(record, true);
-    } catch (error) {
-      if (error instanceof Undecodable) return { event: this.#undecoded(record, partition, error.message), half: null };
-      throw error;
-    }
   }
 
   #decode(record: KafkaRecord, exact: boolean): Decoded {
@@ -141,7 +138,6 @@ export class TableDecoder {
     const op = payload['__op'] === 'r' ? 'read' : 'update';
     return event(op, shape.dataset, null, this.#fullRow(shape, payload), version, committedAtMs);
   }
-  #lastRow: ConnectSchema | null = null;
 
   #declaredSchema(): ConnectSchema {
     if (this.#declared !== null) return this.#declared;
