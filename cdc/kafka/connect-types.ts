@@ -3,6 +3,10 @@
  * (Debezium's or Connect's own) says what the number or text of a cell means; the source's own name of the type is better where it is propagated.
  */
 import { type ColumnType, UNCHANGED, type Value } from '../../core/event.ts';
+import { decimalText } from '../../core/expression/decimal.ts';
+import { microsOf } from '../../core/expression/timestamp.ts';
+import { Decimal } from '../../core/expression/values.ts';
+import { quoteElement } from '../../wire/postgres/types-nested.ts';
 import { dateText, intervalText, timestampText, timeText } from '../../wire/postgres/types-time.ts';
 import { asStruct, type ConnectSchema, Undecodable } from './connect-schema.ts';
 
@@ -145,7 +149,7 @@ function decimalColumn({ parameters }: ConnectSchema): ConnectColumn {
   const scale = Number(parameters?.['scale'] ?? 0);
   const precision = parameters?.['connect.decimal.precision'];
   const native = precision === undefined ? 'numeric' : `numeric(${precision},${scale})`;
-  return { type: 'decimal', native, decode: (raw) => decimalText(raw, scale) };
+  return { type: 'decimal', native, decode: (raw) => decimal(raw, scale) };
 }
 
 /** As long as the type allows: a record says neither how long the value is nor whether it may be shorter. */
@@ -190,9 +194,7 @@ function arrayColumn({ items }: ConnectSchema): ConnectColumn {
 function element(value: Value): string {
   if (value instanceof Uint8Array) return `"\\\\x${Buffer.from(value).toString('hex')}"`;
   if (typeof value === 'boolean') return value ? 't' : 'f';
-  const shown = String(value);
-  const quoted = shown === '' || shown.toUpperCase() === 'NULL' || /["\\{}, \t\n\r\v\f]/.test(shown);
-  return quoted ? `"${shown.replaceAll(/["\\]/g, '\\$&')}"` : shown;
+  return quoteElement(String(value), ',');
 }
 
 /** The forms of the placeholder that stands for a value which the source did not send. */
@@ -297,42 +299,34 @@ function bytes(raw: unknown): Buffer {
 }
 
 /** An unscaled number in two's complement. Converters may be told to write decimals as text or as numbers instead. */
-function decimalText(raw: unknown, scale: number): string {
+function decimal(raw: unknown, scale: number): string {
   if (typeof raw === 'number' || typeof raw === 'bigint') return String(raw);
   const all = bytes(raw);
   if (all.length === 0) return wrong('a decimal');
   const size = BigInt(`0x${all.toString('hex')}`);
   const unscaled = (all[0] ?? 0) >= 0x80 ? size - (1n << BigInt(8 * all.length)) : size;
-  if (scale <= 0) return String(unscaled * 10n ** BigInt(-scale));
-  const digits = String(unscaled < 0n ? -unscaled : unscaled).padStart(scale + 1, '0');
-  return `${unscaled < 0n ? '-' : ''}${digits.slice(0, -scale)}.${digits.slice(-scale)}`;
+  return decimalText(scale >= 0 ? new Decimal(unscaled, scale) : new Decimal(unscaled * 10n ** BigInt(-scale), 0));
 }
 
 function variableDecimal(raw: unknown): string {
   const { scale, value } = asStruct(raw) ?? {};
-  return decimalText(value, Number(integer(scale)));
+  return decimal(value, Number(integer(scale)));
 }
 
-const ISO = /^([+-]?\d{4,})-(\d\d)-(\d\d)T(\d\d):(\d\d)(?::(\d\d)(?:\.(\d+))?)?(Z|[+-]\d\d:?\d\d)?$/;
+const ISO = /^[+-]?\d{4,}-\d\d-\d\dT\d\d:\d\d(?::\d\d(?:\.\d+)?)?(?:Z|[+-]\d\d:?\d\d)?$/;
 
 /** `2026-01-02T03:04:05.678901Z` as PostgreSQL writes it in UTC. */
 function zonedTimestamp(raw: unknown): string {
   const shown = text(raw);
   if (shown === 'infinity' || shown === '-infinity') return shown;
-  const found = ISO.exec(shown);
-  if (found === null) return wrong('a timestamp');
-  const [, year = '', month = '', day = '', hours = '', minutes = '', seconds = '00', fraction = '', zone = 'Z'] = found;
-  const utc = Date.UTC(2000, Number(month) - 1, Number(day), Number(hours), Number(minutes), Number(seconds));
-  const at = new Date(utc);
-  at.setUTCFullYear(Number(year), Number(month) - 1, Number(day));
-  const east = zone === 'Z' ? 0 : (zone.startsWith('-') ? -1 : 1) * (Number(zone.slice(1, 3)) * 60 + Number(zone.slice(-2)));
-  const us = BigInt(at.getTime() - east * 60_000) * 1000n + BigInt(fraction.slice(0, 6).padEnd(6, '0'));
-  return timestampText(us - EPOCH_2000_US, '+00');
+  // ISO 8601 has a sign before years of more than four digits.
+  const us = ISO.test(shown) ? microsOf(shown.replace(/^\+/, '')) : null;
+  return us === null ? wrong('a timestamp') : timestampText(us - EPOCH_2000_US, '+00');
 }
 
+/** The day, and the era of one before Christ. */
 function isoDate(raw: unknown): string {
-  const [day = ''] = zonedTimestamp(`${text(raw).replace(/Z$/, '')}T00:00:00Z`).split(' ');
-  return day;
+  return zonedTimestamp(`${text(raw).replace(/Z$/, '')}T00:00:00Z`).replace(' 00:00:00+00', '');
 }
 
 function zonedTime(raw: unknown): string {

@@ -37,8 +37,8 @@ export function arrayDecoder(element: PgType, delimiter: string): DecodeText {
   };
 }
 
-// White space as the server has it: JavaScript's \s knows more.
-function quoteElement(shown: string, delimiter: string): string {
+/** White space as the server has it: JavaScript's \s knows more. */
+export function quoteElement(shown: string, delimiter: string): string {
   const quote = shown === '' || shown.toUpperCase() === 'NULL' || /["\\{} \t\n\r\v\f]/.test(shown) || shown.includes(delimiter);
   return quote ? `"${shown.replaceAll(/["\\]/g, '\\$&')}"` : shown;
 }
