@@ -3,7 +3,7 @@ import { judgeSuite } from '../judge/judge-suite.ts';
 import { judgeRules } from '../judge/judge-rules.ts';
 import { type JudgeInput, readText } from '../judge/input.ts';
 import { readTypes } from '../judge/cells.ts';
-import { parsePythonJson } from '../../quality/gx/suite.ts';
+import { parsePythonJson } from '../../quality/gx/python-json.ts';
 import { type Arguments, UsageError } from './arguments.ts';
 import type { Command } from './command.ts';
 import type { Io } from './output.ts';

@@ -1,5 +1,5 @@
 /** NDJSON: one JSON object a line. Whole numbers keep all their digits. */
-import { exactNumber } from '../../quality/gx/suite.ts';
+import { exactNumber } from '../../core/exact-json.ts';
 import { UsageError } from '../cli/arguments.ts';
 import { chunksOf, type RowFile, type RowsRead, type TakeRow } from './read-file.ts';
 
@@ -47,9 +47,7 @@ const LONG = /\d{16}/;
 function parseLine(line: string, path: string, number: number): Fields {
   let value: unknown;
   try {
-    value = LONG.test(line)
-      ? JSON.parse(line, (_key, value: unknown, context?: { source?: string }) => exactNumber(value, context?.source))
-      : JSON.parse(number === 1 ? line.replace(/^\uFEFF/, '') : line);
+    value = LONG.test(line) ? JSON.parse(line, exactNumber) : JSON.parse(number === 1 ? line.replace(/^\uFEFF/, '') : line);
   } catch {
     throw new UsageError(`${path}: line ${number} is no JSON`, 'Write one JSON object a line.');
   }

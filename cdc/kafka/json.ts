@@ -2,6 +2,7 @@
  * Records that JsonConverter wrote. With schemas, each record repeats its schema, often five times as long as what it is about: the bytes before the
  * payload are compared with those of records before, and only the payload is parsed.
  */
+import { exactNumber } from '../../core/exact-json.ts';
 import { type ConnectData, type ConnectSchema, Undecodable } from './connect-schema.ts';
 
 const SCHEMA = Buffer.from('{"schema":');
@@ -62,13 +63,8 @@ function valueEnd(bytes: Buffer, from: number): number {
 
 function parse(text: string, exact: boolean): unknown {
   try {
-    return exact ? (JSON.parse(text, exactly) as unknown) : (JSON.parse(text) as unknown);
+    return exact ? (JSON.parse(text, exactNumber) as unknown) : (JSON.parse(text) as unknown);
   } catch {
     throw new Undecodable('it is no valid JSON');
   }
-}
-
-function exactly(_: string, value: unknown, context?: { source?: string }): unknown {
-  if (typeof value !== 'number' || Number.isSafeInteger(value) || context?.source === undefined) return value;
-  return /^-?\d+$/.test(context.source) ? BigInt(context.source) : value;
 }

@@ -4,6 +4,7 @@ import { type FileCell, Unusable } from '../states/cell.ts';
 import { type FileFacts, type Format, type GxCheck, type Outcome, type ResultFormat, Slots } from './expectation.ts';
 import { EVERYWHERE, Kwargs, refuse, ROWS } from './kwargs.ts';
 import { type Parameters, withParameters } from './parameters.ts';
+import { parsePythonJson } from './python-json.ts';
 import { CATALOGUE, LEFT_OUT } from './registry.ts';
 import { compileRowCondition, type RowCondition } from './row-condition.ts';
 
@@ -40,29 +41,6 @@ function itemOf(item: unknown): SuiteItem {
 
 function isFields(value: unknown): value is Fields {
   return typeof value === 'object' && value !== null && !Array.isArray(value);
-}
-
-/** JSON as Python writes it: NaN and infinities stand bare. Integers keep their digits. Undefined where it is no JSON. */
-export function parsePythonJson(text: string): unknown {
-  const parts = text.split(/("(?:[^"\\]|\\[^])*")/);
-  const written = parts
-    .map((part, at) => (at % 2 === 1 ? part : part.replace(/(-?)\bInfinity\b/g, '$11e999').replace(/\bNaN\b/g, NAN)))
-    .join('');
-  try {
-    return JSON.parse(written, (_key, value: unknown, context?: { source?: string }) =>
-      value === 'gx:NaN' ? NaN : exactNumber(value, context?.source),
-    ) as unknown;
-  } catch {
-    return undefined;
-  }
-}
-
-const NAN = '"gx:NaN"';
-
-/** For JSON.parse: whole numbers beyond 2^53 as bigints. */
-export function exactNumber(value: unknown, source: string | undefined): unknown {
-  if (typeof value !== 'number' || source === undefined || Number.isSafeInteger(value)) return value;
-  return /^-?\d+$/.test(source) ? BigInt(source) : value;
 }
 
 interface Prepared {

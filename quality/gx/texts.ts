@@ -8,6 +8,7 @@ import { kindOf, Moment, type Present, Unusable } from '../states/cell.ts';
 import { parseDate, strptime } from './dates.ts';
 import { defineMap, type GxExpectation } from './expectation.ts';
 import { type Kwargs, refuse } from './kwargs.ts';
+import { outsideOfStrings } from './python-json.ts';
 
 type TextTest = (text: string) => boolean;
 
@@ -135,10 +136,8 @@ function parseJson(text: string): unknown {
 }
 
 function withoutNumbersThatJsonLacks(text: string): unknown {
-  const parts = text.split(/("(?:[^"\\]|\\[^])*")/);
-  const written = parts.map((part, index) => (index % 2 === 1 ? part : part.replace(/-?\b(NaN|Infinity)\b/g, '1e999'))).join('');
   try {
-    return JSON.parse(written) as unknown;
+    return JSON.parse(outsideOfStrings(text, (part) => part.replace(/-?\b(NaN|Infinity)\b/g, '1e999'))) as unknown;
   } catch {
     return undefined;
   }

@@ -1,0 +1,22 @@
+/** JSON as Python writes it: NaN and infinities stand bare. */
+import { exactNumber } from '../../core/exact-json.ts';
+
+const NAN = 'gx:NaN';
+
+/** Integers keep their digits. Undefined where the text is no such JSON. */
+export function parsePythonJson(text: string): unknown {
+  const written = outsideOfStrings(text, (part) => part.replace(/(-?)\bInfinity\b/g, '$11e999').replace(/\bNaN\b/g, `"${NAN}"`));
+  try {
+    return JSON.parse(written, (key, value: unknown, context?: { readonly source?: string }) =>
+      value === NAN ? NaN : exactNumber(key, value, context),
+    ) as unknown;
+  } catch {
+    return undefined;
+  }
+}
+
+/** A JSON text in which what is no string is replaced. */
+export function outsideOfStrings(text: string, replace: (part: string) => string): string {
+  const parts = text.split(/("(?:[^"\\]|\\[^])*")/);
+  return parts.map((part, at) => (at % 2 === 1 ? part : replace(part))).join('');
+}
