@@ -45,9 +45,10 @@ type Fields = Readonly<Record<string, unknown>>;
 const LONG = /\d{16}/;
 
 function parseLine(line: string, path: string, number: number): Fields {
+  const json = number === 1 ? line.replace(/^\uFEFF/, '') : line;
   let value: unknown;
   try {
-    value = LONG.test(line) ? JSON.parse(line, exactNumber) : JSON.parse(number === 1 ? line.replace(/^\uFEFF/, '') : line);
+    value = LONG.test(json) ? JSON.parse(json, exactNumber) : JSON.parse(json);
   } catch {
     throw new UsageError(`${path}: line ${number} is no JSON`, 'Write one JSON object a line.');
   }

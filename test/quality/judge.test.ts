@@ -134,6 +134,8 @@ test('integers of any size keep their digits, in bounds and in what is said', as
   expect(max.out).toContain('"observed_value": 123456789012345678901234567890');
   const { judged } = await byRules(`columns: { id: [{ between: { min: '9007199254740993' } }] }`, input);
   expect(judged.rules[0]?.unexpected_index_list).toEqual([1]);
+  const marked = await bySuite(write('\uFEFF{"id":9007199254740993}\n'), 'expect_column_max_to_be_between', { column: 'id', min_value: 1 });
+  expect(marked.out).toContain('"observed_value": 9007199254740993');
 });
 
 test('infinite dates and those before Christ are dates', async () => {
