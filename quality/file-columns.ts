@@ -1,5 +1,6 @@
 /** What the columns of a file are: as declared, else as their values show; and how those values become the cells that rules judge. */
 import type { Column, ColumnType, Value } from '../core/event.ts';
+import { wholeNumber } from '../core/whole-numbers.ts';
 import { decimalOf, decimalText } from '../core/expression/decimal.ts';
 import { microsOf, timestampText } from '../core/expression/timestamp.ts';
 import { kindOf } from './schema/drift.ts';
@@ -48,7 +49,7 @@ export function cellOf(value: unknown, { type, native }: Column): Value {
   if (value === null || value === undefined) return null;
   switch (type) {
     case 'integer':
-      return typeof value === 'string' && /^-?\d+$/.test(value) ? whole(value) : (value as Value);
+      return typeof value === 'string' && /^-?\d+$/.test(value) ? wholeNumber(value) : (value as Value);
     case 'float':
       return typeof value === 'bigint' || (typeof value === 'string' && value.trim() !== '') ? Number(value) : (value as Value);
     case 'decimal': {
@@ -68,11 +69,6 @@ export function cellOf(value: unknown, { type, native }: Column): Value {
     case 'other':
       return typeof value === 'object' ? JSON.stringify(value) : (value as Value);
   }
-}
-
-function whole(text: string): number | bigint {
-  const near = Number(text);
-  return Number.isSafeInteger(near) ? near : BigInt(text);
 }
 
 function timeText(text: string, type: ColumnType, native: string): string {

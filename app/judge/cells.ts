@@ -1,4 +1,5 @@
 /** `--types`: what the columns of a file are, by PostgreSQL's names, and how the values of the file become cells. */
+import { wholeNumber } from '../../core/whole-numbers.ts';
 import { decimalOf } from '../../core/expression/decimal.ts';
 import { microsOf } from '../../core/expression/timestamp.ts';
 import { kindOf } from '../../quality/schema/drift.ts';
@@ -33,7 +34,7 @@ export function cellMaker(type: string | null): MakeCell {
     case 'decimal':
       return (value) => (typeof value === 'string' ? (decimalOf(value.trim()) ?? value) : asItIs(value));
     case 'integer':
-      return (value) => (typeof value === 'string' && /^-?\d+$/.test(value) ? wholeOf(value) : asItIs(value));
+      return (value) => (typeof value === 'string' && /^-?\d+$/.test(value) ? wholeNumber(value) : asItIs(value));
     case 'float':
       return (value) => (typeof value === 'string' && value.trim() !== '' && isNumber(value) ? Number(value) : asItIs(value));
     case 'json':
@@ -55,11 +56,6 @@ function asItIs(value: unknown): FileCell {
 function momentOf(text: string): FileCell {
   const micros = microsOf(text);
   return micros === null ? text : new Moment(micros, text);
-}
-
-function wholeOf(text: string): number | bigint {
-  const near = Number(text);
-  return Number.isSafeInteger(near) ? near : BigInt(text);
 }
 
 function isNumber(text: string): boolean {

@@ -3,6 +3,7 @@
  * fields are all whole numbers is one of integers, and so for numbers and booleans, so that 007 or a lone "12" among words stays a text.
  */
 import { StringDecoder } from 'node:string_decoder';
+import { wholeNumber } from '../../core/whole-numbers.ts';
 import { UsageError } from '../cli/arguments.ts';
 import { chunksOf, type RowFile, type RowsRead, type TakeRow } from './read-file.ts';
 
@@ -27,10 +28,7 @@ export async function readCsv(file: RowFile, columns: readonly string[] | 'all',
 }
 
 const READERS: Readonly<Record<Kind, (field: string) => unknown>> = {
-  integer: (field) => {
-    const near = Number(field);
-    return Number.isSafeInteger(near) ? near : BigInt(field);
-  },
+  integer: wholeNumber,
   float: Number,
   boolean: (field) => field.toLowerCase() === 'true',
   text: (field) => field,

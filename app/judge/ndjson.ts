@@ -1,5 +1,5 @@
 /** NDJSON: one JSON object a line. Whole numbers keep all their digits. */
-import { exactNumber } from '../../core/exact-json.ts';
+import { exactNumber } from '../../core/whole-numbers.ts';
 import { UsageError } from '../cli/arguments.ts';
 import { chunksOf, type RowFile, type RowsRead, type TakeRow } from './read-file.ts';
 

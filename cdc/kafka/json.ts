@@ -2,7 +2,7 @@
  * Records that JsonConverter wrote. With schemas, each record repeats its schema, often five times as long as what it is about: the bytes before the
  * payload are compared with those of records before, and only the payload is parsed.
  */
-import { exactNumber } from '../../core/exact-json.ts';
+import { exactNumber } from '../../core/whole-numbers.ts';
 import { type ConnectData, type ConnectSchema, Undecodable } from './connect-schema.ts';
 
 const SCHEMA = Buffer.from('{"schema":');

@@ -1,5 +1,5 @@
 /** JSON as Python writes it: NaN and infinities stand bare. */
-import { exactNumber } from '../../core/exact-json.ts';
+import { exactNumber } from '../../core/whole-numbers.ts';
 
 const NAN = 'gx:NaN';
 
