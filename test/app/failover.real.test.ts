@@ -6,7 +6,7 @@ import { createDatabase } from '../support/databases.ts';
 import { eventually } from '../support/eventually.ts';
 import { STANDBY_SLOT, startStandby, syncSlots } from '../support/standby.ts';
 import { cli } from './cli.ts';
-import { ask, configFolder, startService } from './services.ts';
+import { ask, configFolder, startService, untilReady } from './services.ts';
 
 const SOURCE = `
   create sequence changes;
@@ -45,7 +45,7 @@ async function pair(settings: Readonly<Record<string, string>>): Promise<Pair> {
   stack.defer(() => config[Symbol.dispose]());
   const service = await startService(config);
   stack.use(service);
-  await eventually(async () => (await ask(service.url, '/readyz')).status === 200, 'it is ready', 30_000);
+  await untilReady(service.url);
   await eventually(
     async () => {
       await run(primary, 'update orders set seq = nextval($$changes$$) where id = 1; select pg_log_standby_snapshot()');
@@ -85,7 +85,7 @@ test('a standby takes over, and the lane goes on by itself: nothing is lost, not
   await value(standby, 'select pg_promote()');
   await run(standby, change(5000, 5100));
   await eventually(() => isSame(it), 'the target is what the standby is', 40_000);
-  await eventually(async () => (await ask(service.url, '/readyz')).status === 200, 'it is ready again', 30_000);
+  await untilReady(service.url);
   expect((await lake.query('select seq from history group by seq having count(*) > 1')).rows).toEqual([]);
   const lane = await lake.query(
     `select position, events = upserts + deletes + folded + stale from tidegate.lanes where lane = 'shop/failing'`,

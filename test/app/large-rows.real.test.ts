@@ -4,7 +4,7 @@ import { PgConnection } from '../../wire/postgres/connection.ts';
 import { createDatabase } from '../support/databases.ts';
 import { eventually } from '../support/eventually.ts';
 import { cli } from './cli.ts';
-import { ask, configFolder, startService } from './services.ts';
+import { configFolder, startService, untilReady } from './services.ts';
 
 test('it is held with its reason, cannot be released, and comes by verify --repair once the limit is raised', async () => {
   await using from = await createDatabase(inject('sourceServer'), 'large');
@@ -21,14 +21,12 @@ test('it is held with its reason, cannot be released, and comes by verify --repa
       {},
       { source: from.url, target: to.url },
     );
-  const ready = async (url: string): Promise<void> =>
-    eventually(async () => (await ask(url, '/readyz')).status === 200, 'it is ready', 30_000);
   const rows = async () => (await target.query('select id, length(document), n from shop.orders order by id')).rows;
   using small = config('1MiB');
   const id = 'shop.public.orders/2@';
   {
     await using running = await startService(small);
-    await ready(running.url);
+    await untilReady(running.url);
     await source.script(
       `insert into orders values (1, 'a', 1), (2, repeat('x', 5000000), 2), (3, 'c', 3); update orders set n = 20 where id = 2; insert into orders values (4, 'd', 4)`,
     );
@@ -57,7 +55,7 @@ test('it is held with its reason, cannot be released, and comes by verify --repa
   }
   using large = config('16MiB');
   await using running = await startService(large);
-  await ready(running.url);
+  await untilReady(running.url);
   const { rows: open } = await target.query(`select id from tidegate.quarantine where status = 'held'`);
   await cli('quarantine', 'discard', large.file, open[0]?.[0] ?? '', '--why', 'the limit is raised', '--json');
   const left = `select count(*) from tidegate.quarantine where status in ('held', 'waiting', 'released')`;

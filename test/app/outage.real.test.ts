@@ -4,7 +4,7 @@ import { PgConnection } from '../../wire/postgres/connection.ts';
 import { CutProxy } from '../e2e/proxy.ts';
 import { createDatabase, type TestDatabase } from '../support/databases.ts';
 import { eventually } from '../support/eventually.ts';
-import { ask, configFolder, startService, type TestConfig } from './services.ts';
+import { ask, configFolder, startService, type TestConfig, untilReady } from './services.ts';
 
 let source: TestDatabase;
 let target: TestDatabase;
@@ -42,7 +42,7 @@ function through(proxy: CutProxy, { url }: TestDatabase): string {
   way.port = String(proxy.port);
   return way.href;
 }
-const isReady = () => eventually(async () => (await ask(running.url, '/readyz')).status === 200, 'it is ready', 30_000);
+const isReady = () => untilReady(running.url);
 const saysNotReady = (why: RegExp) =>
   eventually(
     async () => {

@@ -5,22 +5,13 @@ import { PgConnection } from '../../wire/postgres/connection.ts';
 import { createDatabase, type TestDatabase } from '../support/databases.ts';
 import { eventually } from '../support/eventually.ts';
 import { Random } from '../support/random.ts';
+import { ruleFile } from '../support/rules.ts';
 import { cli } from './cli.ts';
-import { ask, configFolder, startService, type TestConfig } from './services.ts';
+import { ask, configFolder, startService, type TestConfig, untilReady } from './services.ts';
 
 const SEED = Number(process.env['RECOVER_SEED'] ?? 1);
 
-const rules = (table: string, hold: string): string => `
-apiVersion: quality/v1
-kind: DatasetRules
-dataset: shop.public.${table}
-version: 1
-hold: ${hold}
-columns:
-  amount: [{id: not-negative, between: {min: 0}}]
-breaker: {open_when: {quarantined_ratio: 1, over: 1m, min_rows: 100000}}
-`;
-
+const NOT_NEGATIVE = 'amount: [{id: not-negative, between: {min: 0}}]';
 const TABLES = ['events', 'keys'] as const;
 const SOURCE = TABLES.map(
   (table) => `
@@ -60,7 +51,7 @@ beforeAll(async () => {
       sources: { shop: { kind: 'postgres', url: server.url(), slot: 'lost', publication: 'lost', tables } },
       http: { port: await freePort() },
     },
-    { 'events.rules.yaml': rules('events', 'event'), 'keys.rules.yaml': rules('keys', 'key') },
+    { 'events.rules.yaml': ruleFile('events', 'event', NOT_NEGATIVE), 'keys.rules.yaml': ruleFile('keys', 'key', NOT_NEGATIVE) },
     { source: server.url(), target: target.url },
   );
   running = await startService(config);
@@ -74,7 +65,7 @@ afterAll(async () => {
   await Promise.all([server?.stop(), target?.[Symbol.asyncDispose]()]);
 });
 
-const isReady = () => eventually(async () => (await ask(running.url, '/readyz')).status === 200, 'it is ready', 30_000);
+const isReady = () => untilReady(running.url);
 const both = (script: (table: string) => string) => sql.script(TABLES.map(script).join(';'));
 async function recover(wait = '20s'): Promise<{ readonly code: number; readonly result: Recovered }> {
   const { code, json, stdout } = await cli('recover', config.file, '--json', '--wait', wait);

@@ -8,7 +8,7 @@ import { createDatabase, type TestDatabase } from '../support/databases.ts';
 import { eventually } from '../support/eventually.ts';
 import { Random } from '../support/random.ts';
 import { cli } from './cli.ts';
-import { ask, configFolder, startService, type TestConfig } from './services.ts';
+import { ask, configFolder, startService, type TestConfig, untilReady } from './services.ts';
 
 const SEED = Number(process.env['SCHEMA_SEED'] ?? 1);
 
@@ -84,7 +84,7 @@ beforeAll(async () => {
     { source: source.url, target: target.url },
   );
   running = await startService(config);
-  await eventually(async () => (await ask(running.url, '/readyz')).status === 200, 'the service is ready', 60_000);
+  await untilReady(running.url, 60_000);
 }, 90_000);
 
 afterAll(async () => {
@@ -249,7 +249,7 @@ columns:
       { source: source.url, target: target.url },
     );
     own.running = await startService(own.config);
-    await eventually(async () => (await ask(url(), '/readyz')).status === 200, 'the service is ready', 30_000);
+    await untilReady(url());
   }, 60_000);
 
   afterAll(async () => {

@@ -8,8 +8,9 @@ import { PgConnection } from '../../wire/postgres/connection.ts';
 import { plainMapping, linearModel } from '../inference/models.ts';
 import { createDatabase, type TestDatabase } from '../support/databases.ts';
 import { eventually } from '../support/eventually.ts';
+import { ruleFile } from '../support/rules.ts';
 import { cli, cliIn } from './cli.ts';
-import { ask, configFolder, post, startService, type TestConfig, upload } from './services.ts';
+import { ask, configFolder, post, startService, type TestConfig, untilReady, upload } from './services.ts';
 
 interface Item {
   readonly id: string;
@@ -24,17 +25,12 @@ interface Page {
   readonly next: string | null;
 }
 
-const STRICT = `
-apiVersion: quality/v1
-kind: DatasetRules
-dataset: shop.public.orders
-version: 1
-hold: event
-columns:
-  status: [{id: known-status, in_set: [new, paid]}]
-  a: [{id: not-negative, between: {min: 0}}]
-breaker: {open_when: {quarantined_ratio: 1, over: 1m, min_rows: 100000}}
-`;
+const STRICT = ruleFile(
+  'orders',
+  'event',
+  'status: [{id: known-status, in_set: [new, paid]}]',
+  'a: [{id: not-negative, between: {min: 0}}]',
+);
 /** As the strict ones, but for one status more. */
 const MENDED = STRICT.replace('[new, paid]', '[new, paid, lost]');
 
@@ -111,7 +107,7 @@ afterAll(async () => {
   await Promise.all([source?.[Symbol.asyncDispose](), target?.[Symbol.asyncDispose]()]);
 });
 
-const ready = () => eventually(async () => (await ask(running.url, '/readyz')).status === 200, 'the service is ready', 30_000);
+const ready = () => untilReady(running.url);
 async function restart(rules: string): Promise<void> {
   await running[Symbol.asyncDispose]();
   writeFileSync(join(config.folder, 'orders.rules.yaml'), rules);

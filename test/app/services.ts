@@ -5,6 +5,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { type LoadedConfig, parseConfig } from '../../app/config.ts';
 import { Service } from '../../app/service.ts';
+import { eventually } from '../support/eventually.ts';
 
 /** Where nobody listens. */
 export const NOWHERE = 'postgres://nobody:hunter1@127.0.0.1:1/none';
@@ -96,6 +97,10 @@ export async function startService(config: TestConfig): Promise<{ readonly servi
   if (url === null) throw new Error('the service does not listen');
   return { service, url, [Symbol.asyncDispose]: () => service.stop(5000) };
 }
+
+/** Waits until every pipeline of a service runs, with nothing left to copy, and has caught up. */
+export const untilReady = (url: string, timeoutMs = 30_000): Promise<void> =>
+  eventually(async () => (await ask(url, '/readyz')).status === 200, 'the service is ready', timeoutMs);
 
 function parsed(text: string): unknown {
   try {

@@ -4,8 +4,9 @@ import type { SnapshotView } from '../../app/http/shapes.ts';
 import { PgConnection } from '../../wire/postgres/connection.ts';
 import { createDatabase, type TestDatabase } from '../support/databases.ts';
 import { eventually } from '../support/eventually.ts';
+import { ruleFile } from '../support/rules.ts';
 import { cli } from './cli.ts';
-import { ask, configFolder, startService, type TestConfig } from './services.ts';
+import { ask, configFolder, startService, type TestConfig, untilReady } from './services.ts';
 
 let source: TestDatabase;
 let target: TestDatabase;
@@ -42,8 +43,6 @@ const configOf = (tables: readonly string[], snapshot: Readonly<Record<string, u
     { source: source.url, target: target.url },
   );
 
-const ready = (url: string) => eventually(async () => (await ask(url, '/readyz')).status === 200, 'the service is ready', 30_000);
-
 const rows = async (connection: PgConnection, statement: string): Promise<readonly string[]> =>
   (await connection.query(statement)).rows.map((row) => row.join(' '));
 
@@ -58,7 +57,7 @@ test('after the first copy every table is there, those without rows as well, and
   {
     using config = configOf(first);
     await using running = await startService(config);
-    await ready(running.url);
+    await untilReady(running.url);
     expect(await columnsOf(lake, 'shop.nothing')).toEqual(await columnsOf(sql, 'nothing'));
     expect(await rows(lake, 'select count(*), sum(n) from shop.orders')).toEqual(await rows(sql, 'select count(*), sum(n) from orders'));
   }
@@ -67,7 +66,7 @@ test('after the first copy every table is there, those without rows as well, and
   await lake.script('delete from shop.orders where id = 17');
   using config = configOf([...first, 'public.later', 'public.later_empty']);
   await using running = await startService(config);
-  await ready(running.url);
+  await untilReady(running.url);
   await sql.script('update later set n = 0 where id = 500; insert into later_empty values (1)');
   await eventually(async () => (await rows(lake, 'select n from shop.later where id = 500'))[0] === '0', 'the added table is followed');
   await eventually(async () => (await rows(lake, 'select id from shop.later_empty'))[0] === '1', 'the empty one as well');
@@ -77,16 +76,7 @@ test('after the first copy every table is there, those without rows as well, and
   await lake.script("insert into shop.orders select 17, 17, repeat('x', 17)");
 });
 
-const BILLS = `
-apiVersion: quality/v1
-kind: DatasetRules
-dataset: shop.public.bills
-version: 1
-hold: key
-columns:
-  n: [{id: not-negative, between: {min: 0}}]
-breaker: {open_when: {quarantined_ratio: 1, over: 1m, min_rows: 100000}}
-`;
+const BILLS = ruleFile('bills', 'key', 'n: [{id: not-negative, between: {min: 0}}]');
 
 test('people have rows read again, by a condition, by keys and all of them: rules judge them, held keys wait, and a pause lets changes pass', async () => {
   await sql.script(`
@@ -99,7 +89,7 @@ test('people have rows read again, by a condition, by keys and all of them: rule
   const urls = { source: source.url, target: target.url };
   using config = configFolder(parts, { 'bills.rules.yaml': BILLS }, urls);
   await using running = await startService(config);
-  await ready(running.url);
+  await untilReady(running.url);
   const port = Number(new URL(running.url).port);
   using known = configFolder({ ...parts, http: { port } }, { 'bills.rules.yaml': BILLS }, urls);
 

@@ -12,8 +12,9 @@ import { VerifyWatch } from '../../app/verify/watch.ts';
 import { createDatabase, type TestDatabase } from '../support/databases.ts';
 import { eventually } from '../support/eventually.ts';
 import { Random } from '../support/random.ts';
+import { ruleFile } from '../support/rules.ts';
 import { cli } from './cli.ts';
-import { ask, configFolder, post, startService, type TestConfig } from './services.ts';
+import { configFolder, post, startService, type TestConfig, untilReady } from './services.ts';
 
 const SEED = Number(process.env['VERIFY_SEED'] ?? 1);
 const ROUNDS = Number(process.env['VERIFY_ROUNDS'] ?? 3);
@@ -40,16 +41,11 @@ interface Result {
   readonly pipelines: readonly [{ readonly through: string; readonly laneStands: boolean; readonly tables: readonly Table[] }];
 }
 
-const RULES = `
-apiVersion: quality/v1
-kind: DatasetRules
-dataset: shop.public.orders
-version: 1
-hold: event
-columns:
-  amount: [{id: not-negative, between: {min: 0}}, {id: not-huge, between: {max: 9000}, on_fail: drop}]
-breaker: {open_when: {quarantined_ratio: 1, over: 1m, min_rows: 100000}}
-`;
+const RULES = ruleFile(
+  'orders',
+  'event',
+  'amount: [{id: not-negative, between: {min: 0}}, {id: not-huge, between: {max: 9000}, on_fail: drop}]',
+);
 
 const SOURCE = `
   create table orders (id bigint primary key, amount numeric(12,2), note text, twice bigint generated always as (id * 2) stored);
@@ -110,7 +106,7 @@ beforeAll(async () => {
     { source: source.url, target: target.url },
   );
   running = await startService(config);
-  await eventually(async () => (await ask(running.url, '/readyz')).status === 200, 'the first copy is done', 30_000);
+  await untilReady(running.url);
 });
 
 afterAll(async () => {

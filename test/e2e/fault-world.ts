@@ -12,6 +12,7 @@ import { PgConnection, type PgResult } from '../../wire/postgres/connection.ts';
 import { linearModel } from '../inference/models.ts';
 import { eventually } from '../support/eventually.ts';
 import { Random } from '../support/random.ts';
+import { ruleFile } from '../support/rules.ts';
 import { type LoggedChange, Oracle } from './oracle.ts';
 import { CutProxy } from './proxy.ts';
 import { ServiceProcess } from './service-process.ts';
@@ -72,15 +73,7 @@ const MAPPING = {
   ],
 };
 
-const rules = (table: string, hold: string): string => `
-apiVersion: quality/v1
-kind: DatasetRules
-dataset: shop.public.${table}
-version: 1
-hold: ${hold}
-columns:
-  amount: [{between: {min: 0, max: 1000}}]
-`;
+const RULE = 'amount: [{between: {min: 0, max: 1000}}]';
 
 interface Ports {
   readonly source: number;
@@ -150,8 +143,8 @@ export class FaultWorld implements AsyncDisposable {
       cleanup.defer(() => rmSync(folder, { recursive: true, force: true }));
       const http = await freePort();
       writeFileSync(join(folder, 'tidegate.yaml'), config({ source: toSource.port, target: toTarget.port, http }));
-      writeFileSync(join(folder, 'items.rules.yaml'), rules('items', 'key'));
-      writeFileSync(join(folder, 'marks.rules.yaml'), rules('marks', 'event'));
+      writeFileSync(join(folder, 'items.rules.yaml'), ruleFile('items', 'key', RULE));
+      writeFileSync(join(folder, 'marks.rules.yaml'), ruleFile('marks', 'event', RULE));
       await using first = new ServiceProcess(join(folder, 'tidegate.yaml'));
       await registerModel(`http://127.0.0.1:${http}`, first);
       await first.stop();

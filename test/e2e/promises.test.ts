@@ -9,7 +9,7 @@ import { join } from 'node:path';
 import { afterEach, beforeEach, expect, inject, test } from 'vitest';
 import { PgConnection } from '../../wire/postgres/connection.ts';
 import { cli } from '../app/cli.ts';
-import { ask, configFolder, startService, type TestConfig } from '../app/services.ts';
+import { ask, configFolder, startService, type TestConfig, untilReady } from '../app/services.ts';
 import { createDatabase, type TestDatabase } from '../support/databases.ts';
 import { eventually } from '../support/eventually.ts';
 import { Random } from '../support/random.ts';
@@ -47,8 +47,6 @@ afterEach(async () => {
   await Promise.all([source.close(), target.close()]);
   await Promise.all([from[Symbol.asyncDispose](), to[Symbol.asyncDispose]()]);
 });
-
-const ready = (url: string) => eventually(async () => (await ask(url, '/readyz')).status === 200, 'it is ready', 30_000);
 
 const hash = async (sql: PgConnection, table: string) =>
   (await sql.query(`select count(*), coalesce(sum(hashtextextended(t::text, 0)), 0) from ${table} t`)).rows;
@@ -95,7 +93,7 @@ test(`kill -9 again and again, among inserts and updates of the same rows: the r
   await written;
   {
     await using running = await startService(config);
-    await ready(running.url);
+    await untilReady(running.url);
     await same();
   }
   // And where the lane begins anew, over rows that are there, some of them others.
@@ -104,14 +102,14 @@ test(`kill -9 again and again, among inserts and updates of the same rows: the r
     "delete from tidegate.lanes; update shop.t set n = -1, note = 'stale' where id % 3 = 0; delete from shop.t where id % 11 = 0",
   );
   await using again = await startService(config);
-  await ready(again.url);
+  await untilReady(again.url);
   await same();
 });
 
 test('one row that the target refuses is held, delays nothing else, and comes when the reason is gone', async () => {
   await target.script('create table shop.t (id bigint primary key, n int check (n <> 77), note text, big text)');
   await using running = await startService(config);
-  await ready(running.url);
+  await untilReady(running.url);
   for (let n = 0; n < 20; n++)
     await source.script(`insert into t select i, i, 'n', 'b' from generate_series(${n * 10 + 1}, ${n * 10 + 10}) i`);
   await eventually(async () => (await target.query('select count(*) from shop.t')).rows[0]?.[0] === '199', 'all the others are there');
@@ -125,7 +123,7 @@ test('one row that the target refuses is held, delays nothing else, and comes wh
 test('a key many times in a batch, unchanged large values, keys that change with them, truncates: the rows end the same', async () => {
   await source.script(`insert into t select i, 0, 'n', repeat('x', 9000) from generate_series(1, 200) i`);
   await using running = await startService(config);
-  await ready(running.url);
+  await untilReady(running.url);
   const steps = [
     'begin; update t set n = n + 1 where id < 40; update t set n = n + 1 where id < 30; delete from t where id = 3; insert into t values (3, 3); update t set n = 4 where id = 3; commit',
     'update t set n = 5 where id between 50 and 90',
@@ -145,7 +143,7 @@ test('a key many times in a batch, unchanged large values, keys that change with
 test('a column that is added is added there, with its values in rows that nobody touched', async () => {
   await source.script(`insert into t select i, i, 'n', 'b' from generate_series(1, 300) i`);
   await using running = await startService(config);
-  await ready(running.url);
+  await untilReady(running.url);
   await source.script(
     `alter table t add column extra numeric(12,2) default 7.5; alter table t add column at timestamptz default 'infinity'; insert into t (id) values (1000)`,
   );
@@ -156,7 +154,7 @@ test('numbers, times and documents keep every digit', async () => {
   await source.script('insert into t values (1)');
   await source.script('alter table t add column exact numeric, add column at timestamptz, add column doc jsonb, add column real float8');
   await using running = await startService(config);
-  await ready(running.url);
+  await untilReady(running.url);
   await source.script(`insert into t (id, exact, at, doc, real) values (1000001, 9999999999.99, 'infinity', '{"n": 12345678901234567890123456789}', 'NaN'),
     (9223372036854775807, 'NaN', '-infinity', null, 0.1), (-9223372036854775808, 1e-200, '0044-03-15 BC', '[9007199254740993]', 1e308), (9007199254740993, null, null, '{}', null)`);
   await same();
@@ -165,7 +163,7 @@ test('numbers, times and documents keep every digit', async () => {
 test('the source may forget only what the target has committed', async () => {
   await source.script("insert into t values (1, 1, 'n', 'b')");
   await using running = await startService(config);
-  await ready(running.url);
+  await untilReady(running.url);
   await using locking = await PgConnection.connect({ url: to.url });
   await locking.script('begin; lock table shop.t in access exclusive mode');
   const before = (await source.query('select pg_current_wal_insert_lsn()')).rows[0]?.[0] ?? '';

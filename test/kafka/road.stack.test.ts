@@ -1,21 +1,13 @@
 /** The service on topics that the real Debezium writes, into a real database. */
 import { expect, inject, test } from 'vitest';
 import { PgConnection } from '../../wire/postgres/connection.ts';
-import { ask, configFolder, startService } from '../app/services.ts';
+import { ask, configFolder, startService, untilReady } from '../app/services.ts';
 import { createDatabase } from '../support/databases.ts';
 import { eventually } from '../support/eventually.ts';
+import { ruleFile } from '../support/rules.ts';
 import { type Format, stack, startConnector } from './support.ts';
 
-const RULES = `
-apiVersion: quality/v1
-kind: DatasetRules
-dataset: shop.public.orders
-version: 1
-hold: event
-columns:
-  status: [{id: known-status, in_set: [new, paid]}]
-breaker: {open_when: {quarantined_ratio: 1, over: 1m, min_rows: 100000}}
-`;
+const RULES = ruleFile('orders', 'event', 'status: [{id: known-status, in_set: [new, paid]}]');
 const COLUMNS = {
   'public.orders': { id: 'bigint', status: 'text', total: 'numeric(10,2)', note: 'text', at: 'timestamptz', day: 'date', done: 'boolean' },
 };
@@ -60,7 +52,7 @@ test.each<Format>(['json', 'flat', 'avro'])(
     };
     {
       await using running = await startService(config);
-      await eventually(async () => (await ask(running.url, '/readyz')).status === 200, 'the service is ready', 30_000);
+      await untilReady(running.url);
       await eventually(isSame, 'the target is the source without what is held', 30_000);
       await sql.script(`
       update orders set total = total + 1, note = 'changed' where id <= 10;

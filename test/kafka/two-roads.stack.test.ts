@@ -4,7 +4,7 @@
  */
 import { expect, inject, test } from 'vitest';
 import { PgConnection } from '../../wire/postgres/connection.ts';
-import { ask, configFolder, startService } from '../app/services.ts';
+import { configFolder, startService, untilReady } from '../app/services.ts';
 import { createDatabase } from '../support/databases.ts';
 import { eventually } from '../support/eventually.ts';
 import { Random } from '../support/random.ts';
@@ -131,7 +131,7 @@ test('the slot and Debezium bring the same rows, but for what Debezium loses', a
     { source: source.url, target: target.url },
   );
   await using running = await startService(config);
-  await eventually(async () => (await ask(running.url, '/readyz')).status === 200, 'the service is ready', 60_000);
+  await untilReady(running.url, 60_000);
 
   const dice = new Random(SEED);
   await insertKinds(101);
