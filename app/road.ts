@@ -20,6 +20,7 @@ import { breakerSettings, modelUses, openSource } from './connect.ts';
 import { Desk, type Stages } from './desk.ts';
 import type { DatasetStatus, LaneRunState, LaneView, ModelUseStatus, PipelineStatus, Reason } from './http/shapes.ts';
 import { LaneRunner, operatorHalt, type Run } from './lane-runner.ts';
+import { whenLate } from './late.ts';
 import { errorFields, type Logger } from './logger.ts';
 import type { RuleFile } from './rule-files.ts';
 import { changeId, changeView } from './schema-changes.ts';
@@ -441,25 +442,24 @@ export class Road implements AsyncDisposable {
   async #probe(): Promise<void> {
     const { clock } = this.#parts;
     this.#askedAtMs = clock.monotonic();
-    const answered = new AbortController();
-    const patience = clock.sleep(SILENCE_MS, answered.signal).then(() => {
-      if (!answered.signal.aborted) this.desk.disconnect();
-    });
+    const disconnect = () => this.desk.disconnect();
     try {
-      const counts = await this.desk.withSink((sink) => sink.quarantine.counts());
-      if (JSON.stringify(counts) !== JSON.stringify(this.#counts)) this.#changes++;
-      this.#counts = counts;
-      const lost = (await this.desk.withSink((sink) => sink.lanes())).find(({ lane }) => lane === this.#source.lane)?.lost ?? null;
-      this.#lost = lost === null ? null : { from: toLsn(lost.from), to: toLsn(lost.to) };
-      await this.#schemas.look();
+      await whenLate(clock, SILENCE_MS, disconnect, () => this.#look());
       this.#targetProblem = null;
     } catch (error) {
       this.#targetProblem = error instanceof PipelineError ? `the target does not answer: ${error.message}` : 'the target does not answer';
     } finally {
       this.#askedAtMs = null;
-      answered.abort();
-      await patience;
     }
+  }
+
+  async #look(): Promise<void> {
+    const counts = await this.desk.withSink((sink) => sink.quarantine.counts());
+    if (JSON.stringify(counts) !== JSON.stringify(this.#counts)) this.#changes++;
+    this.#counts = counts;
+    const lost = (await this.desk.withSink((sink) => sink.lanes())).find(({ lane }) => lane === this.#source.lane)?.lost ?? null;
+    this.#lost = lost === null ? null : { from: toLsn(lost.from), to: toLsn(lost.to) };
+    await this.#schemas.look();
   }
 }
 

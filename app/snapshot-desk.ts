@@ -5,6 +5,7 @@ import { PipelineError } from '../core/errors.ts';
 import { RereadRefused, type RereadRequest } from '../cdc/postgres/reread.ts';
 import type { PostgresSource } from '../cdc/postgres/source.ts';
 import type { SnapshotView } from './http/shapes.ts';
+import { whenLate } from './late.ts';
 
 export interface SnapshotDeskParts {
   readonly source: LiveSource;
@@ -40,19 +41,11 @@ export class SnapshotDesk {
   async reread(request: RereadRequest): Promise<string> {
     const database = this.#database();
     const late = new AbortController();
-    const begun = new AbortController();
-    const patience = this.#parts.clock.sleep(BEGIN_MS, begun.signal).then(() => {
-      if (!begun.signal.aborted)
-        late.abort(
-          new PipelineError('SOURCE_UNREACHABLE', `reading rows of ${request.dataset} again: the lane has not begun it in ${BEGIN_MS} ms`),
-        );
-    });
-    try {
-      return await database.reread(request, late.signal);
-    } finally {
-      begun.abort();
-      await patience;
-    }
+    const giveUp = (): void =>
+      late.abort(
+        new PipelineError('SOURCE_UNREACHABLE', `reading rows of ${request.dataset} again: the lane has not begun it in ${BEGIN_MS} ms`),
+      );
+    return whenLate(this.#parts.clock, BEGIN_MS, giveUp, () => database.reread(request, late.signal));
   }
 
   #database(): PostgresSource {
