@@ -20,7 +20,7 @@ export interface SlotWatchParts {
 
 const LOOK_MS = 10_000;
 
-export const SLOT_FIX =
+const SLOT_FIX =
   'See why the pipeline does not keep up (`tidegate status`), raise max_slot_wal_keep_size or make room on the disk; `tidegate teardown` gives the log free.';
 const LOST_FIX = 'Run `tidegate recover`.';
 

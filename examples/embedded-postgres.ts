@@ -269,7 +269,7 @@ function childrenOf(pid: number): number[] {
   }
 }
 
-function isThere(pid: number): boolean {
+export function isThere(pid: number): boolean {
   try {
     process.kill(pid, 0);
     return true;

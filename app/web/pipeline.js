@@ -242,7 +242,7 @@ function tilesView() {
       text(kept.value, slot === null ? '–' : slot.level === 'lost' ? 'lost' : bytes(slot.retainedBytes));
       attribute(kept.value, 'class', slot !== null && slot.level !== 'ok' ? 'hot' : null);
       attribute(kept.root, 'title', slot === null ? null : sentence(slot.message));
-      text(kept.note, slot === null ? 'not known yet' : slotNote(slot));
+      text(kept.note, slot === null ? 'no slot is known' : slotNote(slot)); // Of topics there is none.
       const open = sum(({ quarantine }) => (quarantine.held ?? 0) + (quarantine.waiting ?? 0));
       const judged = sum(({ totals }) => totals.in);
       text(held.value, count(open));

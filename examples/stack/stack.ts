@@ -6,7 +6,7 @@ import { type ChildProcess, spawn } from 'node:child_process';
 import { randomBytes } from 'node:crypto';
 import { closeSync, mkdirSync, openSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { freePort, leaveWithProcess } from '../embedded-postgres.ts';
+import { freePort, isThere, leaveWithProcess } from '../embedded-postgres.ts';
 import { fetchPrograms, type Programs } from './fetch.ts';
 import { REGISTRY_JAVA_MIN } from './java.ts';
 
@@ -131,11 +131,7 @@ export function runningServers({ folder, pids }: StackAddress): readonly ServerN
 
 /** A process id may have gone to another process since. */
 function isOf(pid: number, folder: string): boolean {
-  try {
-    process.kill(pid, 0);
-  } catch {
-    return false;
-  }
+  if (!isThere(pid)) return false;
   try {
     return readFileSync(`/proc/${pid}/cmdline`, 'utf8').includes(folder);
   } catch {
