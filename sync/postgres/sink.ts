@@ -6,10 +6,9 @@
  * the lane does not stand where it goes on from. Where the outcome has to be known first (keys with something held, updates that bring only some cells,
  * released events, rows that the target refuses) the careful road takes an explicit transaction, and nothing is sent ahead; see careful.ts.
  */
-import { type Batch, type FoundTable, Verdict } from '../../core/batch.ts';
+import { type Batch, type FoundTable, HOLD_KEY_RULE, type ScoreColumns, Verdict } from '../../core/batch.ts';
 import { type Clock, systemClock } from '../../core/clock.ts';
 import type { Applied, Lease, Quarantine, Quarantined, Refused, ReleaseLog, Sink } from '../../core/contracts.ts';
-import type { ScoreColumns } from '../../core/batch.ts';
 import { PipelineError } from '../../core/errors.ts';
 import type { ChangeEvent, ColumnType, Dataset, DatasetName, LaneId, Position } from '../../core/event.ts';
 import { PgConnection, type PgResult } from '../../wire/postgres/connection.ts';
@@ -335,7 +334,7 @@ class Target implements PostgresSink {
   #isTouched({ heldKeys }: LaneSession, batch: Batch, held: readonly Quarantined[]): boolean {
     if (heldKeys.size === 0) return false;
     // Items that wait for their key may be free by now, and who only waits is told so in the transaction that holds it.
-    if (held.some(({ findings }) => findings.some(({ rule }) => rule === 'hold.key') || isParkedItem(findings))) return true;
+    if (held.some(({ findings }) => findings.some(({ rule }) => rule === HOLD_KEY_RULE) || isParkedItem(findings))) return true;
     for (const [index, event] of batch.events.entries()) {
       if (!batch.passes(index)) continue;
       const { name } = event.dataset;
