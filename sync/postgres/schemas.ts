@@ -114,9 +114,13 @@ export class Schemas {
     return this.#options.evolve(dataset, null).every(({ policy }) => policy !== 'hold');
   }
 
-  /** Reads what is kept of the pipeline's datasets. */
+  /**
+   * Reads what is kept of the pipeline's datasets. What is open comes first: a change that is approved in between is then waited for once more, and
+   * what was held for it freed (`noteParked`). The other way round it would be met again, and parked as another.
+   */
   async load(): Promise<void> {
     const { sql, pipeline } = this.#options;
+    await this.#loadOpen();
     const { rows } = await sql.query('select dataset, since, shape from tidegate.schemas where pipeline = $1', [pipeline]);
     const before = this.#followed;
     this.#followed = new Map(
@@ -124,7 +128,6 @@ export class Schemas {
     );
     for (const [dataset, { since }] of this.#followed)
       if ((before.get(dataset)?.since ?? since) !== since) this.onChange(dataset as DatasetName);
-    await this.#loadOpen();
     this.#isLoaded = true;
   }
 
