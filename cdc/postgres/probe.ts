@@ -223,13 +223,13 @@ async function probeRetention(connection: PgConnection, { walDiskBytes = null }:
 const ON_STANDBYS =
   'on each standby sync_replication_slots = on, hot_standby_feedback = on, primary_slot_name, and a dbname in primary_conninfo';
 
-/** What is missing for the lane to go on when a standby takes over. Settings of the standbys show here only by what they do. */
+/** What is missing for the lane to go on when a standby takes over. Settings of the standbys show here only by what they do; a slot without a place in the log was never used by one. */
 async function probeFailover(connection: PgConnection, { failover = true }: PostgresSourceOptions, path: string): Promise<Problem[]> {
   if (!failover) return [];
   const { rows } = await connection.query(
     `select (select count(*) from pg_catalog.pg_stat_replication r
               where not exists (select from pg_catalog.pg_replication_slots s where s.active_pid = r.pid))::text,
-            (select string_agg(slot_name, ', ') from pg_catalog.pg_replication_slots where slot_type = 'physical'),
+            (select string_agg(slot_name, ', ') from pg_catalog.pg_replication_slots where slot_type = 'physical' and restart_lsn is not null),
             (select string_agg(slot_name, ', ') from pg_catalog.pg_replication_slots
               where slot_type = 'physical' and active and xmin is null and catalog_xmin is null),
             pg_catalog.current_setting('synchronized_standby_slots', true)`,

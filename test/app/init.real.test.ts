@@ -1,4 +1,5 @@
 /** tidegate init on a source that was not made for it: whatever the tables are called, check accepts what is written. */
+import { randomUUID } from 'node:crypto';
 import { mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -33,6 +34,9 @@ test('every table that can be read gets a file, under a name that nothing else h
   await using target = await createDatabase(inject('targetServer'), 'init');
   await using sql = await PgConnection.connect({ url: source.url });
   await sql.script(TABLES);
+  // Nobody has ever read by it, so it is no standby's, and nothing to warn of.
+  const unused = `init_${randomUUID().replaceAll('-', '').slice(0, 16)}`;
+  await sql.query('select pg_create_physical_replication_slot($1)', [unused]);
   const out = mkdtempSync(join(tmpdir(), 'tidegate-init-'));
   try {
     const args = ['--source', source.url, '--target', target.url, '--out', out, '--name', 'shop'];
@@ -57,6 +61,7 @@ test('every table that can be read gets a file, under a name that nothing else h
     ]);
     expect((await sql.query('select 1 from pg_replication_slots where database = current_database()')).rows).toEqual([]);
   } finally {
+    await sql.query('select pg_drop_replication_slot($1)', [unused]);
     rmSync(out, { recursive: true, force: true });
   }
 });
