@@ -14,7 +14,7 @@ import {
 } from '../../core/event.ts';
 import { fromLsnNumber, fromOffset } from '../../core/position.ts';
 import { AvroReader, type RegistryOptions } from './avro.ts';
-import type { KafkaRecord } from './client.ts';
+import type { KafkaRecord } from '../../wire/kafka/client.ts';
 import { asStruct, type ConnectData, type ConnectSchema, fieldOf, Undecodable } from './connect-schema.ts';
 import { columnOf, type DecodeCell, Inexact } from './connect-types.ts';
 import { declaredSchema } from './declared.ts';

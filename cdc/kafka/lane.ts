@@ -6,7 +6,7 @@ import { Batch } from '../../core/batch.ts';
 import type { ChangeEvent, LaneId, Position } from '../../core/event.ts';
 import { fromOffset } from '../../core/position.ts';
 import { NeedsSchema } from './avro.ts';
-import type { Fetched, KafkaRecord, TopicPartition } from './client.ts';
+import type { Fetched, KafkaRecord, TopicPartition } from '../../wire/kafka/client.ts';
 import { type Decoded, isPartial, moved, type TableDecoder } from './debezium.ts';
 
 /** The first half of a key move waits this long for the second one, which may be in another partition. */

@@ -1,7 +1,7 @@
 /** What `check` asks the brokers, and what `teardown` removes there. */
 import { PipelineError } from '../../core/errors.ts';
 import type { Problem } from '../../core/problems.ts';
-import { kafkaClient } from './client.ts';
+import { kafkaClient } from '../../wire/kafka/client.ts';
 import type { KafkaSourceOptions } from './source.ts';
 
 /** Throws a PipelineError where the brokers cannot be asked. */

@@ -9,7 +9,14 @@ import type { LiveSource, Resume, SnapshotProgress, SourceStatus } from '../../c
 import { PipelineError } from '../../core/errors.ts';
 import type { Checkpoint, DatasetName, LaneId } from '../../core/event.ts';
 import type { RegistryOptions } from './avro.ts';
-import { type Fetched, type KafkaClient, kafkaClient, type KafkaConnection, type KafkaConsumer, type TopicPartition } from './client.ts';
+import {
+  type Fetched,
+  type KafkaClient,
+  kafkaClient,
+  type KafkaConnection,
+  type KafkaConsumer,
+  type TopicPartition,
+} from '../../wire/kafka/client.ts';
 import { TableDecoder } from './debezium.ts';
 import { PartitionLane } from './lane.ts';
 

@@ -1,6 +1,6 @@
 /** Records of one partition as they become events, without a broker. */
 import { expect, test } from 'vitest';
-import type { KafkaRecord } from '../../cdc/kafka/client.ts';
+import type { KafkaRecord } from '../../wire/kafka/client.ts';
 import { type DecoderOptions, TableDecoder } from '../../cdc/kafka/debezium.ts';
 import { PartitionLane } from '../../cdc/kafka/lane.ts';
 import { type ChangeEvent, type DatasetName, type LaneId, UNCHANGED } from '../../core/event.ts';

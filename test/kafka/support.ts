@@ -1,7 +1,7 @@
 /** Debezium on the shared stack: connectors of a test's own, which leave with it. */
 import { randomBytes } from 'node:crypto';
 import { inject } from 'vitest';
-import { type KafkaClient, kafkaClient } from '../../cdc/kafka/client.ts';
+import { type KafkaClient, kafkaClient } from '../../wire/kafka/client.ts';
 import { eventually } from '../support/eventually.ts';
 
 export const stack = inject('stack');
