@@ -48,7 +48,8 @@ async function pair(settings: Readonly<Record<string, string>>): Promise<Pair> {
   await untilReady(service.url);
   await eventually(
     async () => {
-      await run(primary, 'update orders set seq = nextval($$changes$$) where id = 1; select pg_log_standby_snapshot()');
+      await run(primary, 'update orders set seq = nextval($$changes$$) where id = 1');
+      await run(primary, 'select pg_log_standby_snapshot()'); // Behind the end of what was written: from within it, the slot would move on to its beginning only.
       return syncSlots(standby);
     },
     `the standby has a copy of the slot: ${standby.log.slice(-5).join('\n')}`,

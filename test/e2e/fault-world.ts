@@ -13,6 +13,7 @@ import { linearModel } from '../inference/models.ts';
 import { eventually } from '../support/eventually.ts';
 import { Random } from '../support/random.ts';
 import { ruleFile } from '../support/rules.ts';
+import { STANDBY_SLOT, startStandby, syncSlots } from '../support/standby.ts';
 import { type LoggedChange, Oracle } from './oracle.ts';
 import { CutProxy } from './proxy.ts';
 import { ServiceProcess } from './service-process.ts';
@@ -76,16 +77,18 @@ const MAPPING = {
 const RULE = 'amount: [{between: {min: 0, max: 1000}}]';
 
 interface Ports {
-  readonly source: number;
+  /** Of the two hosts that the source may be at. */
+  readonly source: readonly number[];
   readonly target: number;
   readonly http: number;
 }
 
+const hosts = (ports: readonly number[]): string => ports.map((port) => `127.0.0.1:${port}`).join(',');
 const config = ({ source, target, http }: Ports): string => `
 version: 1
 state: ./tidegate.db
 sources:
-  shop: {kind: postgres, url: 'postgres://postgres@127.0.0.1:${source}/postgres', slot: faults, publication: faults, silence: 3s, tables: [public.items, public.marks]}
+  shop: {kind: postgres, url: 'postgres://postgres@${hosts(source)}/postgres', slot: faults, publication: faults, silence: 3s, tables: [public.items, public.marks]}
 targets:
   store: {kind: postgres, url: 'postgres://tidegate@127.0.0.1:${target}/postgres', schema: shop, silence: 3s}
 pipelines:
@@ -100,9 +103,7 @@ http: {port: ${http}}
 `;
 
 export class FaultWorld implements AsyncDisposable {
-  readonly source: EmbeddedServer;
   readonly target: EmbeddedServer;
-  readonly toSource: CutProxy;
   readonly toTarget: CutProxy;
   /** Where the target's files are; null where it cannot be made full. */
   readonly disk: SmallDisk | null;
@@ -110,14 +111,18 @@ export class FaultWorld implements AsyncDisposable {
   readonly #cleanup: AsyncDisposableStack;
   readonly #oracle = new Oracle({ items: 'key', marks: 'event' });
   readonly #folders: readonly string[];
+  #source: EmbeddedServer;
+  /** The way to the host that has the source, and to the one where it is after the next failover. */
+  #toSource: CutProxy;
+  #toStandby: CutProxy;
   #turn = 0;
   /** The quarantine's part of the judgement, per table, that is done already. */
   #judgedTo = 0;
 
   private constructor(parts: Omit<Parts, 'folders'> & { readonly folders: readonly string[] }) {
-    this.source = parts.source;
+    this.#source = parts.source;
     this.target = parts.target;
-    this.toSource = parts.toSource;
+    [this.#toSource, this.#toStandby] = parts.toSources;
     this.toTarget = parts.toTarget;
     this.disk = parts.disk;
     this.#folders = parts.folders;
@@ -136,13 +141,14 @@ export class FaultWorld implements AsyncDisposable {
     for (const one of starting) cleanup.defer(async () => (await one.catch(() => null))?.stop());
     const [source, target] = await Promise.all(starting);
     await Promise.all([run(source, SOURCE_SQL), run(target, TARGET_SQL)]);
-    const [toSource, toTarget] = [cleanup.use(await CutProxy.listen(source.port)), cleanup.use(await CutProxy.listen(target.port))];
+    const toSources = [cleanup.use(await CutProxy.listen(source.port)), cleanup.use(await CutProxy.listen(null))] as const;
+    const toTarget = cleanup.use(await CutProxy.listen(target.port));
     const folders: string[] = [];
     for (const _ of [0, 1]) {
       const folder = mkdtempSync(join(tmpdir(), 'tidegate-faults-'));
       cleanup.defer(() => rmSync(folder, { recursive: true, force: true }));
       const http = await freePort();
-      writeFileSync(join(folder, 'tidegate.yaml'), config({ source: toSource.port, target: toTarget.port, http }));
+      writeFileSync(join(folder, 'tidegate.yaml'), config({ source: toSources.map(({ port }) => port), target: toTarget.port, http }));
       writeFileSync(join(folder, 'items.rules.yaml'), ruleFile('items', 'key', RULE));
       writeFileSync(join(folder, 'marks.rules.yaml'), ruleFile('marks', 'event', RULE));
       await using first = new ServiceProcess(join(folder, 'tidegate.yaml'));
@@ -150,7 +156,7 @@ export class FaultWorld implements AsyncDisposable {
       await first.stop();
       folders.push(folder);
     }
-    const world = new FaultWorld({ source, target, toSource, toTarget, disk, folders, cleanup: cleanup.move() });
+    const world = new FaultWorld({ source, target, toSources, toTarget, disk, folders, cleanup: cleanup.move() });
     world.startService();
     await eventually(
       async () => /^[0-9a-f]{16}(@[0-9a-f]+\.~.*)?$/.test((await world.askTarget(`select position ${LANE}`)) ?? ''),
@@ -158,6 +164,42 @@ export class FaultWorld implements AsyncDisposable {
       60_000,
     );
     return world;
+  }
+
+  get source(): EmbeddedServer {
+    return this.#source;
+  }
+
+  get toSource(): CutProxy {
+    return this.#toSource;
+  }
+
+  /** A standby of the source at its other host, with a copy of the slot and all that the lane may have read: ready to take over. */
+  async startStandby(): Promise<EmbeddedServer> {
+    const standby = await startStandby(this.source);
+    this.#cleanup.defer(() => standby.stop());
+    this.#toStandby.lead(standby.port);
+    // From here on the lane reads nothing that the standby lacks; what it has read before comes first.
+    await run(this.source, `alter system set synchronized_standby_slots = '${STANDBY_SLOT}'`);
+    await run(this.source, 'select pg_reload_conf()');
+    const written = (await this.askSource('select pg_current_wal_lsn()')) ?? '';
+    const isReady = async (): Promise<boolean> => {
+      await run(this.source, 'select pg_log_standby_snapshot()'); // The slot is copied from a place that both servers have.
+      return (await syncSlots(standby)) && (await ask(standby, `select pg_last_wal_replay_lsn() >= '${written}'`)) === 't';
+    };
+    await this.until(isReady, 'the standby has a copy of the slot');
+    return standby;
+  }
+
+  /** The standby is the source from now on, and the server that was it is gone. */
+  async failOver(standby: EmbeddedServer): Promise<void> {
+    const old = this.#source;
+    await old.kill();
+    await run(standby, 'select pg_promote()');
+    this.#source = standby;
+    [this.#toSource, this.#toStandby] = [this.#toStandby, this.#toSource];
+    this.#toStandby.lead(null);
+    await old.stop();
   }
 
   /** Starts another instance, with a state file other than that of the one before. */
@@ -318,7 +360,8 @@ export class FaultWorld implements AsyncDisposable {
 interface Parts {
   readonly source: EmbeddedServer;
   readonly target: EmbeddedServer;
-  readonly toSource: CutProxy;
+  /** The second has no server yet. */
+  readonly toSources: readonly [CutProxy, CutProxy];
   readonly toTarget: CutProxy;
   readonly disk: SmallDisk | null;
   readonly folders: readonly string[];

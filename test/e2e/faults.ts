@@ -61,6 +61,7 @@ export const FAULTS: readonly Fault[] = [
   { name: 'the source is silent', strikes: 'source', strike: ({ toSource }, random) => silence(toSource, random) },
   { name: 'connections to the source hang', strikes: 'source', strike: ({ toSource }) => Promise.resolve(toSource.forget()) },
   { name: 'sessions at the source are ended', strikes: 'source', strike: ({ source }) => endSessions(source) },
+  { name: 'the source fails over to a standby', strikes: 'source', strike: failOver },
 ];
 
 async function killScorer(world: FaultWorld): Promise<boolean> {
@@ -113,6 +114,13 @@ async function crash(server: EmbeddedServer, ask: (query: string) => Promise<str
   await shows(() => Promise.resolve(server.log.length > length));
   await eventually(async () => (await ask('select 1')) === '1', 'the server has recovered', 30_000);
   return true;
+}
+
+/** Killed at any moment once the standby is ready: what was committed and did not get there was never there, for the lane and for the judge. */
+async function failOver(world: FaultWorld, random: Random): Promise<void> {
+  const standby = await world.startStandby();
+  await pause(random.below(300));
+  await world.failOver(standby);
 }
 
 async function silence(proxy: CutProxy, random: Random): Promise<void> {

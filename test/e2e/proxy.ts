@@ -8,18 +8,18 @@ import type { AddressInfo } from 'node:net';
 
 export class CutProxy implements AsyncDisposable {
   readonly #server: Server;
-  readonly #upstreamPort: number;
+  #upstreamPort: number | null;
   readonly #sockets = new Set<Socket>();
   readonly #upstreams: Socket[] = [];
   #state: 'open' | 'closed' | 'silent' = 'open';
 
-  private constructor(upstreamPort: number) {
+  private constructor(upstreamPort: number | null) {
     this.#upstreamPort = upstreamPort;
     this.#server = createServer((client) => this.#take(client));
   }
 
-  /** Forwards a free loopback port to `port`. */
-  static async listen(port: number): Promise<CutProxy> {
+  /** Forwards a free loopback port to `port`; with null it refuses everybody, until it is led somewhere. */
+  static async listen(port: number | null): Promise<CutProxy> {
     const proxy = new CutProxy(port);
     await new Promise<void>((resolve) => proxy.#server.listen(0, '127.0.0.1', resolve));
     return proxy;
@@ -27,6 +27,11 @@ export class CutProxy implements AsyncDisposable {
 
   get port(): number {
     return (this.#server.address() as AddressInfo).port;
+  }
+
+  /** New connections go to another port, or nowhere. */
+  lead(port: number | null): void {
+    this.#upstreamPort = port;
   }
 
   /** What the server has sent so far, over all connections. */
@@ -68,7 +73,7 @@ export class CutProxy implements AsyncDisposable {
   }
 
   #take(client: Socket): void {
-    if (this.#state === 'closed') {
+    if (this.#state === 'closed' || this.#upstreamPort === null) {
       client.on('error', () => {});
       client.resetAndDestroy();
       return;

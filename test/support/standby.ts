@@ -6,8 +6,8 @@ import { PgConnection } from '../../wire/postgres/connection.ts';
 
 /** The physical slot at the primary. */
 export const STANDBY_SLOT = 'standby';
-/** What a standby makes of its own, or gets from the primary. */
-const LEFT_OUT = /^(postmaster\.(pid|opts)|pg_wal\/.+|pg_replslot\/.+|.*pgsql_tmp.*)$/;
+/** What a standby makes of its own, or gets from the primary; of a primary at work, also what may be gone before it is copied. */
+const LEFT_OUT = /^(postmaster\.(pid|opts)|(pg_wal|pg_replslot|pg_logical\/snapshots)\/.+|.*pgsql_tmp.*)$/;
 
 export async function startStandby(primary: EmbeddedServer, settings: Readonly<Record<string, string>> = {}): Promise<EmbeddedServer> {
   await using sql = await PgConnection.connect({ url: primary.url() });
