@@ -2,7 +2,6 @@
 import { readFileSync } from 'node:fs';
 import { basename, dirname, resolve } from 'node:path';
 import { type Document, isNode, LineCounter, parseDocument, visit } from 'yaml';
-import { declaredColumn } from '../cdc/kafka/declared.ts';
 import type { DatasetName, LaneId } from '../core/event.ts';
 import type { Problem } from '../core/problems.ts';
 import { checkEndpoints, type WebhookEndpoint } from '../ops/alerts/webhook.ts';
@@ -12,12 +11,12 @@ import {
   type AlertConfig,
   type Config,
   configSchema,
-  type KafkaSourceConfig,
   type LayoutConfig,
   type PipelineConfig,
   type SourceConfig,
   type TargetConfig,
 } from './config-schema.ts';
+import { kafkaSourceProblems } from './kafka-config.ts';
 
 /** A config that fits the schema and itself. */
 export interface LoadedConfig {
@@ -191,7 +190,7 @@ function loadedProblems({ config, place }: LoadedConfig): Problem[] {
   const slots = new Map<string, string>();
   for (const [name, source] of Object.entries(config.sources)) {
     if (source.kind === 'kafka') {
-      problems.push(...kafkaProblems(name, source, place));
+      problems.push(...kafkaSourceProblems(source, (...path) => place('sources', name, ...path)));
       continue;
     }
     if (!isPostgresUrl(source.url.reveal())) {
@@ -324,33 +323,6 @@ function loopsOf(config: Config): ReadonlyMap<string, string> {
     return changes === 'all' && back !== undefined ? [[source, back.source] as const] : [];
   });
   return new Map(loops);
-}
-
-/** What is wrong with a Kafka source, as far as it shows it itself. */
-function kafkaProblems(name: string, source: KafkaSourceConfig, place: LoadedConfig['place']): Problem[] {
-  const problems: Problem[] = [];
-  const error = (path: string, message: string, fix: string) => problems.push({ severity: 'error', path, message, fix });
-  for (const part of ['topics', 'columns'] as const) {
-    for (const table of Object.keys(source[part])) {
-      if (source.tables.includes(table)) continue;
-      const near = nearest(table, source.tables);
-      const fix = near === null ? `Name one of: ${source.tables.join(', ')}.` : `Did you mean ${near}?`;
-      error(place('sources', name, part, table), `${table} is none of the tables`, fix);
-    }
-  }
-  for (const [table, columns] of Object.entries(source.columns)) {
-    for (const [column, type] of Object.entries(columns)) {
-      if (declaredColumn(type) !== null) continue;
-      error(
-        place('sources', name, 'columns', table, column),
-        `it is not known how the type ${type} looks in a record without a schema`,
-        'Have the connector write schemas (schemas.enable=true, or Avro), or leave the column out.',
-      );
-    }
-  }
-  if (source.registry !== null && !/^https?:\/\//.test(source.registry.url.reveal()))
-    error(place('sources', name, 'registry', 'url'), 'is no http url', 'Write https://host:port.');
-  return problems;
 }
 
 /** What is wrong with the layouts of a target, as far as they show it themselves. */

@@ -10,8 +10,8 @@ import { evolve } from '../quality/schema/evolution.ts';
 import type { DatasetsOptions, PostgresSinkOptions } from '../sync/postgres/sink.ts';
 import { partsOf } from './config.ts';
 import type { Config, KafkaSourceConfig, PipelineConfig, TargetConfig } from './config-schema.ts';
+import { kafkaConnection, registryOptions } from './kafka-connect.ts';
 import type { RuleFile } from './rule-files.ts';
-import type { Secret } from './secret.ts';
 import type { SnapshotDeskParts } from './snapshot-desk.ts';
 
 /** The source of a pipeline, whatever its kind. `onLeftOut` is told of tables that are gone before they were copied. */
@@ -49,14 +49,10 @@ export function sourceOptions(config: Config, pipeline: PipelineConfig, clock: C
 }
 
 export function kafkaOptions(pipeline: PipelineConfig, source: KafkaSourceConfig, clock: Clock): KafkaSourceOptions {
-  const { registry, sasl, tls } = source;
+  const { registry } = source;
   return {
     name: pipeline.source,
-    connection: {
-      brokers: source.brokers,
-      sasl: sasl === null ? null : { ...sasl, password: sasl.password.reveal() },
-      tls: tls === null ? null : revealed(tls),
-    },
+    connection: kafkaConnection(source, clock),
     group: source.group,
     tables: source.tables.map((table) => ({
       table,
@@ -65,17 +61,12 @@ export function kafkaOptions(pipeline: PipelineConfig, source: KafkaSourceConfig
     })),
     envelope: source.envelope,
     unavailable: source.unavailable,
-    registry:
-      registry === null ? null : { url: registry.url.reveal(), username: registry.username, password: registry.password?.reveal() ?? null },
+    registry: registry === null ? null : registryOptions(registry),
     start: source.start,
     bufferBytes: source.buffer,
     batch: { rows: pipeline.batch.rows, bytes: pipeline.batch.bytes, ageMs: pipeline.batch.age },
     clock,
   };
-}
-
-function revealed(secrets: Readonly<Record<string, Secret | null>>): Record<string, string> {
-  return Object.fromEntries(Object.entries(secrets).flatMap(([name, secret]) => (secret === null ? [] : [[name, secret.reveal()]])));
 }
 
 export function sinkOptions(

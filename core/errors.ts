@@ -6,7 +6,10 @@
  */
 export const ERRORS = {
   SOURCE_UNREACHABLE: { after: 'backoff', fix: 'Check that the source is up and reachable.' },
-  SOURCE_AUTH: { after: 'operator', fix: 'Check the user and password in the url of the source.' },
+  SOURCE_AUTH: {
+    after: 'operator',
+    fix: 'Check the user and password in the url of the source; from Kafka, what its sasl and registry say.',
+  },
   SOURCE_SLOT_ACTIVE: {
     after: 'backoff',
     fix: 'Another process reads this slot: stop it, or give this pipeline a slot of its own. After a crash it frees itself within wal_sender_timeout.',

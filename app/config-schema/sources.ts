@@ -1,5 +1,6 @@
 /** What the config says of sources: databases that are read by a replication slot, and topics that Debezium writes. */
 import type { SchemaNode } from '../schema-type.ts';
+import { brokersSchema, registrySchema, saslSchema, tlsSchema } from './kafka.ts';
 import { count, duration, secret, size, TABLE_PATTERN } from './options.ts';
 
 /** What PostgreSQL takes for a slot's name; we hold publications to the same. */
@@ -151,14 +152,7 @@ export const kafkaSourceSchema = {
   description: 'Topics that Debezium writes, one for each table.',
   properties: {
     kind: { const: 'kafka', title: 'Kind', description: 'What kind of source you read: topics that Debezium writes.' },
-    brokers: {
-      type: 'array',
-      items: { type: 'string', pattern: '^[^\\s:/]+:\\d{1,5}$', examples: ['kafka-1:9092'] },
-      minItems: 1,
-      uniqueItems: true,
-      title: 'Brokers',
-      description: 'Where you reach the brokers, each as host:port; a few of them are enough.',
-    },
+    brokers: brokersSchema,
     group: {
       type: 'string',
       pattern: KAFKA_NAME_PATTERN,
@@ -211,51 +205,9 @@ export const kafkaSourceSchema = {
       description: 'What your connector writes for a large value that did not change (its unavailable.value.placeholder).',
       default: '__debezium_unavailable_value',
     },
-    registry: {
-      type: 'object',
-      title: 'Schema registry',
-      description: 'Where you get the schemas of Avro records, from a registry with a Confluent-compatible API.',
-      default: null,
-      properties: {
-        url: secret('Url', 'The root of the API, as https://registry:8081 (for Apicurio, with /apis/ccompat/v7).'),
-        username: { type: 'string', minLength: 1, title: 'User', description: 'The user you ask as; left out, none.', default: null },
-        password: { ...secret('Password', 'The user’s password.'), default: null },
-      },
-      required: ['url'],
-      additionalProperties: false,
-    },
-    sasl: {
-      type: 'object',
-      title: 'SASL',
-      description: 'How you show the brokers who you are; left out, not at all.',
-      default: null,
-      properties: {
-        mechanism: {
-          enum: ['plain', 'scram-sha-256', 'scram-sha-512'],
-          title: 'Mechanism',
-          description: 'The mechanism that your brokers want. Use plain over TLS only.',
-        },
-        username: { type: 'string', minLength: 1, title: 'User', description: 'The user you are to the brokers.' },
-        password: secret('Password', 'The user’s password.'),
-      },
-      required: ['mechanism', 'username', 'password'],
-      additionalProperties: false,
-    },
-    tls: {
-      type: 'object',
-      title: 'TLS',
-      description: 'That you reach the brokers over TLS; left out, in the clear.',
-      default: null,
-      properties: {
-        ca: {
-          ...secret('Authority', 'The certificate of the authority that signed theirs (PEM); left out, the ones that Node knows.'),
-          default: null,
-        },
-        cert: { ...secret('Certificate', 'Your own certificate (PEM), where the brokers ask for one.'), default: null },
-        key: { ...secret('Key', 'The key of your certificate (PEM).'), default: null },
-      },
-      additionalProperties: false,
-    },
+    registry: registrySchema,
+    sasl: saslSchema,
+    tls: tlsSchema,
     start: {
       enum: ['earliest', 'latest'],
       title: 'Start',

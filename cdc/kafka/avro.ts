@@ -1,7 +1,10 @@
 /** Records in the Confluent wire format: a zero byte, the id of a schema in the registry, and Avro. Schemas are fetched once; reading is synchronous. */
+import { Agent } from 'node:https';
 import { SchemaRegistry, SchemaType } from '@kafkajs/confluent-schema-registry';
+import type { SchemaRegistryAPIClientArgs } from '@kafkajs/confluent-schema-registry/dist/api/index.js';
 import avsc from 'avsc';
 import { PipelineError } from '../../core/errors.ts';
+import type { TlsOptions } from '../../wire/kafka/client.ts';
 import { type ConnectData, type ConnectSchema, fromAvro, Undecodable } from './connect-schema.ts';
 
 export interface RegistryOptions {
@@ -9,6 +12,9 @@ export interface RegistryOptions {
   readonly url: string;
   readonly username?: string | null;
   readonly password?: string | null;
+  /** Instead of both: a bearer token. */
+  readonly token?: string | null;
+  readonly tls?: TlsOptions | null;
 }
 
 /** The schema of this id has to be fetched first. */
@@ -21,6 +27,8 @@ export class NeedsSchema extends Error {
     this.id = id;
   }
 }
+
+type Middleware = NonNullable<SchemaRegistryAPIClientArgs['middlewares']>[number];
 
 interface Reader {
   readonly schema: ConnectSchema;
@@ -82,7 +90,7 @@ export class AvroReader {
     }
   }
 
-  /** Throws SOURCE_UNREACHABLE where the registry is away; an id that it does not know makes its records undecodable. */
+  /** Throws SOURCE_UNREACHABLE where the registry is away, SOURCE_AUTH where it will not have us; an id that it does not know makes its records undecodable. */
   async load(id: number): Promise<void> {
     try {
       this.#root = undefined;
@@ -93,18 +101,42 @@ export class AvroReader {
     } catch (error) {
       if (error instanceof Undecodable) this.#readers.set(id, error);
       else if (statusOf(error) === 404) this.#readers.set(id, new Undecodable(`the registry has no schema ${id}, which it names`));
-      else throw new PipelineError('SOURCE_UNREACHABLE', `asking the schema registry for the schema ${id}`, { cause: error });
+      else {
+        const isRefused = statusOf(error) === 401 || statusOf(error) === 403;
+        throw new PipelineError(isRefused ? 'SOURCE_AUTH' : 'SOURCE_UNREACHABLE', `asking the schema registry for the schema ${id}`, {
+          cause: error,
+        });
+      }
     }
   }
 }
 
-function registryOf({ url, username, password }: RegistryOptions, typeHook: (schema: unknown) => avsc.Type | undefined): SchemaRegistry {
-  const auth = username === null || username === undefined ? {} : { auth: { username, password: password ?? '' } };
+function registryOf(
+  { url, username = null, password = null, token = null, tls = null }: RegistryOptions,
+  typeHook: (schema: unknown) => avsc.Type | undefined,
+): SchemaRegistry {
+  const at = new URL(url);
+  const user = username ?? (at.username === '' ? null : decodeURIComponent(at.username));
+  const secret = password ?? decodeURIComponent(at.password);
+  at.username = '';
+  at.password = '';
   return new SchemaRegistry(
-    { host: url.replace(/\/$/, ''), retry: { retries: 2 }, ...auth },
+    {
+      host: at.href.replace(/\/$/, ''),
+      retry: { retries: 2 },
+      ...(user === null ? {} : { auth: { username: user, password: secret } }),
+      ...(token === null ? {} : { middlewares: [bearer(token)] }),
+      ...(tls === null ? {} : { agent: new Agent({ ...tls, keepAlive: true }) }),
+    },
     // By a hook and not by name: names are kept from one version of a schema to the next, and clash.
     { [SchemaType.AVRO]: { typeHook } as never }, // Passed on to avsc as it is.
   );
+}
+
+function bearer(token: string): Middleware {
+  return () => ({
+    prepareRequest: async (next) => (await next()).enhance({ headers: { authorization: `Bearer ${token}` } }),
+  });
 }
 
 function isLong(schema: unknown): boolean {

@@ -26,6 +26,8 @@ export interface StackAddress {
 }
 
 export interface Stack extends StackAddress {
+  /** The broker's other listeners by name: `127.0.0.1:port`. */
+  readonly listeners: Readonly<Record<string, string>>;
   /** SIGKILL, as a power cut would. */
   kill(server: ServerName): Promise<void>;
   /** Starts it again, on the same ports and data. */
@@ -47,6 +49,24 @@ const FLAGS = [
   `-Dlog4j2.configurationFile=${join(HERE, 'conf/log4j2.properties')}`,
 ];
 
+export interface StackOptions {
+  readonly say?: (line: string) => void;
+  /** It outlives this process. */
+  readonly detached?: boolean;
+  /** Left out, all of them. */
+  readonly servers?: readonly ServerName[];
+  /** What this broker has beside what all have. */
+  readonly broker?: {
+    /** Listeners beside the plain one, which speak what `settings` say of them; each on a port of its own. */
+    readonly listeners?: readonly string[];
+    /** Lines of server.properties. */
+    readonly settings?: readonly string[];
+    readonly flags?: readonly string[];
+    /** For the tool that makes its storage: users, say. */
+    readonly format?: readonly string[];
+  };
+}
+
 interface Ports {
   readonly broker: number;
   readonly controller: number;
@@ -55,13 +75,11 @@ interface Ports {
   readonly management: number;
 }
 
-/** Starts a stack in `folder`, which is made. With `detached` it outlives this process. */
-export async function startStack(
-  folder: string,
-  { say = () => {}, detached = false }: { readonly say?: (line: string) => void; readonly detached?: boolean } = {},
-): Promise<Stack> {
+/** Starts a stack in `folder`, which is made. */
+export async function startStack(folder: string, options: StackOptions = {}): Promise<Stack> {
+  const { say = () => {}, detached = false, servers = ['broker', 'connect', 'registry'], broker: own = {} } = options;
   const programs = await fetchPrograms(say);
-  if (programs.java.version < REGISTRY_JAVA_MIN)
+  if (servers.includes('registry') && programs.java.version < REGISTRY_JAVA_MIN)
     throw new Error(
       `the schema registry needs a JDK ${REGISTRY_JAVA_MIN} or newer, and ${programs.java.home} has ${programs.java.version}: set JAVA_HOME`,
     );
@@ -73,8 +91,9 @@ export async function startStack(
     freePort(),
   ]);
   const ports = { broker, controller, connect, registry, management };
+  const listeners = Object.fromEntries(await Promise.all((own.listeners ?? []).map(async (name) => [name, await freePort()] as const)));
   mkdirSync(folder, { recursive: true });
-  writeConfig(folder, programs, ports);
+  writeConfig(folder, programs, ports, listeners, own.settings ?? []);
   const children: Partial<Record<ServerName, ChildProcess>> = {};
   const leave = (): void => {
     for (const child of Object.values(children)) if (isRunning(child)) child.kill('SIGKILL');
@@ -82,15 +101,15 @@ export async function startStack(
   };
   if (!detached) leaveWithProcess(leave);
   const start = async (server: ServerName): Promise<void> => {
-    const child = launch(server, folder, programs, ports);
+    const child = launch(server, folder, programs, ports, own.flags ?? []);
     children[server] = child;
     await ready(server, child, folder, ports);
     if (detached) child.unref();
   };
   const kill = async (server: ServerName): Promise<void> => end(children[server], 'SIGKILL');
   try {
-    await format(folder, programs);
-    await Promise.all([start('broker'), start('connect'), start('registry')]);
+    await format(folder, programs, own.format ?? []);
+    await Promise.all(servers.map(start));
   } catch (error) {
     leave();
     throw error;
@@ -99,6 +118,7 @@ export async function startStack(
   return {
     folder,
     broker: `127.0.0.1:${broker}`,
+    listeners: Object.fromEntries(Object.entries(listeners).map(([name, port]) => [name, `127.0.0.1:${port}`])),
     connectUrl: `http://127.0.0.1:${connect}`,
     registryUrl: `${origin}/registry/v2`,
     ccompatUrl: `${origin}/ccompat/v7`,
@@ -139,13 +159,22 @@ function isOf(pid: number, folder: string): boolean {
   }
 }
 
-function writeConfig(folder: string, { folder: programs }: Programs, ports: Ports): void {
+function writeConfig(
+  folder: string,
+  { folder: programs }: Programs,
+  ports: Ports,
+  listeners: Readonly<Record<string, number>>,
+  settings: readonly string[],
+): void {
+  const more = Object.entries(listeners).map(([name, port]) => `,${name}://127.0.0.1:${port}`);
   const words: Record<string, string> = {
     DATA: folder,
     PROGRAMS: programs,
     BROKER: String(ports.broker),
     CONTROLLER: String(ports.controller),
     CONNECT: String(ports.connect),
+    LISTENERS: more.join(''),
+    SETTINGS: settings.join('\n'),
   };
   for (const name of ['server.properties', 'connect.properties']) {
     const text = readFileSync(join(HERE, 'conf', name), 'utf8');
@@ -156,7 +185,7 @@ function writeConfig(folder: string, { folder: programs }: Programs, ports: Port
   }
 }
 
-function format(folder: string, programs: Programs): Promise<void> {
+function format(folder: string, programs: Programs, args: readonly string[]): Promise<void> {
   // Any 16 bytes are a cluster's id; the first letter of it must not be a dash.
   const id = `A${randomBytes(16).toString('base64url').slice(1)}`;
   const config = join(folder, 'server.properties');
@@ -165,7 +194,7 @@ function format(folder: string, programs: Programs): Promise<void> {
     'format',
     programs,
     ['-Xmx96m', '-cp', join(programs.folder, 'libs/*'), 'kafka.tools.StorageTool'],
-    ['format', '--ignore-formatted', '--standalone', '-t', id, '-c', config],
+    ['format', '--ignore-formatted', '--standalone', '-t', id, '-c', config, ...args],
   );
   return new Promise((resolve, reject) => {
     child.once('error', reject);
@@ -173,11 +202,17 @@ function format(folder: string, programs: Programs): Promise<void> {
   });
 }
 
-function launch(server: ServerName, folder: string, programs: Programs, ports: Ports): ChildProcess {
+function launch(server: ServerName, folder: string, programs: Programs, ports: Ports, brokerFlags: readonly string[]): ChildProcess {
   const libs = join(programs.folder, 'libs/*');
   switch (server) {
     case 'broker':
-      return java(folder, server, programs, ['-Xms64m', '-Xmx256m', '-cp', libs, 'kafka.Kafka'], [join(folder, 'server.properties')]);
+      return java(
+        folder,
+        server,
+        programs,
+        ['-Xms64m', '-Xmx256m', ...brokerFlags, '-cp', libs, 'kafka.Kafka'],
+        [join(folder, 'server.properties')],
+      );
     case 'connect': {
       const main = 'org.apache.kafka.connect.cli.ConnectDistributed';
       return java(folder, server, programs, ['-Xms64m', '-Xmx384m', '-cp', libs, main], [join(folder, 'connect.properties')]);

@@ -7,19 +7,30 @@ import kafkajs, { type Admin, type Consumer, type KafkaConfig, type LogEntry } f
 import snappy from 'kafkajs-snappy';
 import { compressFrame, decompressFrame } from 'lz4-napi';
 import { PipelineError } from '../../core/errors.ts';
+import type { BearerToken } from './bearer-token.ts';
 
 const { CompressionCodecs, CompressionTypes, Kafka, logLevel } = kafkajs;
 
 export interface KafkaConnection {
   /** `host:port` */
   readonly brokers: readonly string[];
-  readonly tls?: { readonly ca?: string; readonly cert?: string; readonly key?: string } | null;
-  readonly sasl?: {
-    readonly mechanism: 'plain' | 'scram-sha-256' | 'scram-sha-512';
-    readonly username: string;
-    readonly password: string;
-  } | null;
+  readonly tls?: TlsOptions | null;
+  readonly sasl?: SaslOptions | null;
 }
+
+/** All of it PEM but for the last two; what is missing is left out. */
+export interface TlsOptions {
+  readonly ca?: string;
+  readonly cert?: string;
+  readonly key?: string;
+  readonly passphrase?: string;
+  /** Whom the brokers' certificate has to name, where that is not the host they are reached by. */
+  readonly servername?: string;
+}
+
+export type SaslOptions =
+  | { readonly mechanism: 'plain' | 'scram-sha-256' | 'scram-sha-512'; readonly username: string; readonly password: string }
+  | { readonly mechanism: 'oauthbearer'; readonly token: BearerToken; readonly extensions: Readonly<Record<string, string>> };
 
 export interface TopicPartition {
   readonly topic: string;
@@ -266,33 +277,52 @@ class Running implements KafkaConsumer {
   }
 }
 
-function saslOf({ mechanism, username, password }: NonNullable<KafkaConnection['sasl']>): NonNullable<KafkaConfig['sasl']> {
-  switch (mechanism) {
+function saslOf(sasl: SaslOptions): NonNullable<KafkaConfig['sasl']> {
+  switch (sasl.mechanism) {
     case 'plain':
-      return { mechanism, username, password };
+      return { mechanism: sasl.mechanism, username: sasl.username, password: sasl.password };
     case 'scram-sha-256':
-      return { mechanism, username, password };
+      return { mechanism: sasl.mechanism, username: sasl.username, password: sasl.password };
     case 'scram-sha-512':
-      return { mechanism, username, password };
+      return { mechanism: sasl.mechanism, username: sasl.username, password: sasl.password };
+    case 'oauthbearer': {
+      const { token, extensions } = sasl;
+      // It passes the extensions on, though its type does not say so.
+      return { mechanism: sasl.mechanism, oauthBearerProvider: async () => ({ value: await token(), extensions }) };
+    }
   }
 }
 
 /** kafkajs's errors by their type on the wire, as one of the coded ones. */
 function failure(error: unknown, doing: string): PipelineError {
-  if (error instanceof PipelineError) return error;
+  const all = [...causesOf(error)];
+  const own = all.find((one) => one instanceof PipelineError);
+  if (own !== undefined) return own;
   const text = error instanceof Error ? error.message : String(error);
   const type = typeOf(error);
-  const name = error instanceof Error ? error.name : '';
-  if (name === 'KafkaJSSASLAuthenticationError' || type === 'SASL_AUTHENTICATION_FAILED')
+  const names = all.map(({ name }) => name);
+  if (names.includes('KafkaJSSASLAuthenticationError') || type === 'SASL_AUTHENTICATION_FAILED')
     return new PipelineError('SOURCE_AUTH', `${doing}: ${text}`, { cause: error });
+  // The answer to a token that is refused is no error to the client, which goes on as if it were let in.
+  if (type === 'ILLEGAL_SASL_STATE')
+    return new PipelineError('SOURCE_AUTH', `${doing}: the brokers do not take the token`, { cause: error });
   if (type?.endsWith('_AUTHORIZATION_FAILED') === true) return new PipelineError('SOURCE_PRIVILEGE', `${doing}: ${text}`, { cause: error });
   if (type === 'UNKNOWN_TOPIC_OR_PARTITION') return new PipelineError('SOURCE_TABLE_MISSING', `${doing}: ${text}`, { cause: error });
-  if (name.startsWith('KafkaJS')) return new PipelineError('SOURCE_UNREACHABLE', `${doing}: ${text}`, { cause: error });
+  if (all.some(isMistake)) return new PipelineError('BUG', `${doing} failed in a way that was not foreseen`, { cause: error });
+  if (names.some((name) => name.startsWith('KafkaJS')))
+    return new PipelineError('SOURCE_UNREACHABLE', `${doing}: ${text}`, { cause: error });
   return new PipelineError('BUG', `${doing} failed in a way that was not foreseen`, { cause: error });
 }
 
+/** The client takes those for the end of it, and wraps them as if the brokers had said so. */
+const isMistake = (error: Error): boolean => /^(?:Type|Range|Reference|Syntax)Error$/.test(error.name);
+
 /** The error that the broker named, also where a retry has wrapped it. */
 function typeOf(error: unknown): string | null {
-  for (let at = error; at instanceof Error; at = at.cause) if ('type' in at && typeof at.type === 'string') return at.type;
+  for (const one of causesOf(error)) if ('type' in one && typeof one.type === 'string') return one.type;
   return null;
+}
+
+function* causesOf(error: unknown): Generator<Error> {
+  for (let at = error; at instanceof Error; at = at.cause) yield at;
 }

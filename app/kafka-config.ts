@@ -1,0 +1,112 @@
+/** What is wrong with what a config says of brokers, registries and topics, as far as it shows itself. */
+import { createSecureContext } from 'node:tls';
+import { declaredColumn } from '../cdc/kafka/declared.ts';
+import type { Problem } from '../core/problems.ts';
+import { nearest } from './config-read.ts';
+import type { KafkaSourceConfig } from './config-schema.ts';
+import { revealed } from './kafka-connect.ts';
+
+/** Where a person finds an option of the block that is looked at. */
+type Place = (...path: string[]) => string;
+type Complain = (path: string, message: string, fix: string) => void;
+
+export function kafkaSourceProblems(source: KafkaSourceConfig, at: Place): Problem[] {
+  const problems: Problem[] = [];
+  const error: Complain = (path, message, fix) => problems.push({ severity: 'error', path, message, fix });
+  for (const part of ['topics', 'columns'] as const) {
+    for (const table of Object.keys(source[part])) {
+      if (source.tables.includes(table)) continue;
+      const near = nearest(table, source.tables);
+      const fix = near === null ? `Name one of: ${source.tables.join(', ')}.` : `Did you mean ${near}?`;
+      error(at(part, table), `${table} is none of the tables`, fix);
+    }
+  }
+  for (const [table, columns] of Object.entries(source.columns)) {
+    for (const [column, type] of Object.entries(columns)) {
+      if (declaredColumn(type) !== null) continue;
+      error(
+        at('columns', table, column),
+        `it is not known how the type ${type} looks in a record without a schema`,
+        'Have the connector write schemas (schemas.enable=true, or Avro), or leave the column out.',
+      );
+    }
+  }
+  problems.push(...connectionProblems(source, at), ...registryProblems(source.registry, at));
+  return problems;
+}
+
+/** The same for brokers that are read from and brokers that are written to. */
+export function connectionProblems({ brokers, sasl, tls }: Pick<KafkaSourceConfig, 'brokers' | 'sasl' | 'tls'>, at: Place): Problem[] {
+  const problems: Problem[] = [];
+  const error: Complain = (path, message, fix) => problems.push({ severity: 'error', path, message, fix });
+  if (sasl !== null) saslProblems(sasl, (...path) => at('sasl', ...path), error);
+  if (tls !== null) certificateProblems(tls, (...path) => at('tls', ...path), error);
+  const isReadable = sasl?.mechanism === 'plain' || sasl?.mechanism === 'oauthbearer';
+  if (isReadable && tls === null && !brokers.every((broker) => /^(?:127\.[\d.]+|localhost):/.test(broker))) {
+    problems.push({
+      severity: 'warning',
+      path: at('sasl', 'mechanism'),
+      message: `${sasl.mechanism} without tls sends the secret in the clear`,
+      fix: 'Add tls (tls: {} where the brokers’ certificate is signed by an authority that Node knows).',
+    });
+  }
+  return problems;
+}
+
+type Sasl = NonNullable<KafkaSourceConfig['sasl']>;
+
+function saslProblems(sasl: Sasl, at: Place, error: Complain): void {
+  const { mechanism, username, password, oauth, tokenFile, extensions } = sasl;
+  const isToken = mechanism === 'oauthbearer';
+  const has = { username, password, oauth, tokenFile, extensions: Object.keys(extensions).length > 0 ? extensions : null };
+  const strange = isToken ? (['username', 'password'] as const) : (['oauth', 'tokenFile', 'extensions'] as const);
+  for (const name of strange)
+    if (has[name] !== null) error(at(name), `is of no use with ${mechanism}`, 'Remove it, or choose another mechanism.');
+  if (!isToken) {
+    for (const name of ['username', 'password'] as const)
+      if (has[name] === null) error(at(name), 'is missing', `Add it: ${mechanism} shows who you are by it.`);
+  } else if (oauth === null && tokenFile === null) {
+    error(at('oauth'), 'is missing', 'Say where tokens come from: oauth: {tokenUrl, clientId, clientSecret}, or tokenFile.');
+  } else if (oauth !== null && tokenFile !== null) {
+    error(at('tokenFile'), 'tokens would come from two places', 'Remove oauth or tokenFile.');
+  }
+}
+
+export function registryProblems(registry: KafkaSourceConfig['registry'], at: Place): Problem[] {
+  const problems: Problem[] = [];
+  const error: Complain = (path, message, fix) => problems.push({ severity: 'error', path, message, fix });
+  if (registry === null) return problems;
+  const { url, username, password, token, tls } = registry;
+  const place: Place = (...path) => at('registry', ...path);
+  if (!/^https?:\/\/./.test(url.reveal()) || !URL.canParse(url.reveal())) error(place('url'), 'is no http url', 'Write https://host:port.');
+  if (username === null && password !== null) error(place('username'), 'is missing', 'Name the user whose password this is.');
+  if (token !== null && username !== null)
+    error(place('token'), 'you would be asked who you are twice', 'Remove the token, or user and password.');
+  if (tls !== null) {
+    if (!url.reveal().startsWith('https:')) error(place('tls'), 'the url of the registry is not https', 'Write https://, or remove tls.');
+    certificateProblems(tls, (...path) => place('tls', ...path), error);
+  }
+  return problems;
+}
+
+type Certificates = Pick<NonNullable<KafkaSourceConfig['tls']>, 'ca' | 'cert' | 'key' | 'passphrase'>;
+
+function certificateProblems({ ca, cert, key, passphrase }: Certificates, at: Place, error: Complain): void {
+  if (cert !== null && key === null) error(at('key'), 'is missing', 'Add the key of your certificate.');
+  if (key !== null && cert === null) error(at('cert'), 'is missing', 'Add the certificate whose key this is.');
+  for (const [name, text] of Object.entries({ ca, cert, key })) {
+    if (text === null || text.reveal().includes('-----BEGIN ')) continue;
+    error(at(name), 'is no PEM', 'Write {file: path} of a file that begins with -----BEGIN.');
+    return;
+  }
+  try {
+    createSecureContext(revealed({ ca, cert, key, passphrase }));
+  } catch (cause) {
+    const code = (cause as NodeJS.ErrnoException).code ?? 'error'; // OpenSSL's own, which holds nothing of the key.
+    error(
+      at('cert' in revealed({ cert }) ? 'key' : 'ca'),
+      `cannot be used (${code})`,
+      'Check that it is whole, that key and certificate belong together, and the passphrase.',
+    );
+  }
+}

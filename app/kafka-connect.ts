@@ -1,0 +1,41 @@
+/** From the config's words to how brokers and registries are reached. */
+import type { RegistryOptions } from '../cdc/kafka/avro.ts';
+import { tokenFromFile, tokenFromServer } from '../wire/kafka/bearer-token.ts';
+import type { KafkaConnection, SaslOptions, TlsOptions } from '../wire/kafka/client.ts';
+import type { Clock } from '../core/clock.ts';
+import type { KafkaSourceConfig } from './config-schema.ts';
+import { Secret } from './secret.ts';
+
+export function kafkaConnection(
+  { brokers, sasl, tls }: Pick<KafkaSourceConfig, 'brokers' | 'sasl' | 'tls'>,
+  clock: Clock,
+): KafkaConnection {
+  return {
+    brokers,
+    sasl: sasl === null ? null : saslOptions(sasl, clock),
+    tls: tls === null ? null : { ...revealed(tls), ...(tls.serverName === null ? {} : { servername: tls.serverName }) },
+  };
+}
+
+function saslOptions(sasl: NonNullable<KafkaSourceConfig['sasl']>, clock: Clock): SaslOptions {
+  const { mechanism, oauth, tokenFile, extensions } = sasl;
+  if (mechanism !== 'oauthbearer') return { mechanism, username: sasl.username ?? '', password: sasl.password?.reveal() ?? '' };
+  const token =
+    oauth === null ? tokenFromFile(tokenFile ?? '') : tokenFromServer({ ...oauth, clientSecret: oauth.clientSecret.reveal() }, clock);
+  return { mechanism, token, extensions };
+}
+
+export function registryOptions({ url, username, password, token, tls }: NonNullable<KafkaSourceConfig['registry']>): RegistryOptions {
+  return {
+    url: url.reveal(),
+    username,
+    password: password?.reveal() ?? null,
+    token: token?.reveal() ?? null,
+    tls: tls === null ? null : revealed(tls),
+  };
+}
+
+/** Those that are there. */
+export function revealed(options: Readonly<Record<string, Secret | string | null>>): TlsOptions {
+  return Object.fromEntries(Object.entries(options).flatMap(([name, one]) => (one instanceof Secret ? [[name, one.reveal()]] : [])));
+}
