@@ -3,7 +3,7 @@
  * order. Those that judge single rows are made by `defineMap` and its relatives; those of the whole file are the window expectations in
  * windows/, by their Great Expectations names. gx/registry.ts names them all.
  */
-import { type FileCell, type Present, Unusable } from '../states/cell.ts';
+import { compareAny, type FileCell, type Present, Unusable } from '../states/cell.ts';
 import type { SchemaNode } from '../schema-type.ts';
 import type { WindowCheck } from '../windows/check.ts';
 import { suggestion } from '../../core/expression/suggest.ts';
@@ -41,6 +41,8 @@ export interface Format {
   /** Columns that name a row in unexpected_index_list, with their slots. */
   readonly indexColumns: readonly (readonly [string, number])[];
   readonly partialCount: number;
+  /** exclude_unexpected_values: places and counts alone. */
+  readonly hidesValues: boolean;
 }
 
 export interface Outcome {
@@ -138,11 +140,12 @@ export class RowTally {
     if (name === 'BOOLEAN_ONLY') return {};
     const kept = this.#kept.sort((a, b) => a.index - b.index);
     const shown = kept.slice(0, partialCount);
+    const { hidesValues } = this.#format;
     const result: Record<string, unknown> = {
       element_count: elements,
       unexpected_count: unexpected,
       unexpected_percent: percent(unexpected, judged),
-      partial_unexpected_list: shown.map(({ value }) => value),
+      ...(!hidesValues && { partial_unexpected_list: shown.map(({ value }) => value) }),
     };
     if (countsMissing) {
       result['missing_count'] = missing;
@@ -151,10 +154,13 @@ export class RowTally {
       result['unexpected_percent_nonmissing'] = percent(unexpected, judged);
     }
     if (name === 'BASIC') return result;
-    result['partial_unexpected_index_list'] = shown.map(({ place }) => place);
-    result['partial_unexpected_counts'] = countsOf((name === 'COMPLETE' ? kept : shown).map(({ value }) => value)).slice(0, partialCount);
+    if (partialCount > 0) {
+      result['partial_unexpected_index_list'] = shown.map(({ place }) => place);
+      const counted = (name === 'COMPLETE' ? kept : shown).map(({ value }) => value);
+      if (!hidesValues) result['partial_unexpected_counts'] = mostCommon(counted, partialCount);
+    }
     if (name === 'SUMMARY') return result;
-    result['unexpected_list'] = kept.map(({ value }) => value);
+    if (!hidesValues) result['unexpected_list'] = kept.map(({ value }) => value);
     result['unexpected_index_list'] = kept.map(({ place }) => place);
     return result;
   }
@@ -164,15 +170,39 @@ function percent(part: number, whole: number): number | null {
   return whole === 0 ? null : (part / whole) * 100;
 }
 
-function countsOf(values: readonly unknown[]): { readonly value: unknown; readonly count: number }[] {
-  const counts = new Map<string, { readonly value: unknown; count: number }>();
-  for (const value of values) {
+interface Counted {
+  readonly value: unknown;
+  count: number;
+}
+
+/** The most common values: the first ones of those that are equally common, and all in the order of their values. Rows are shown as lists. */
+function mostCommon(values: readonly unknown[], most: number): readonly Counted[] {
+  const counts = new Map<string, Counted>();
+  for (const written of values) {
+    const value = isRow(written) ? Object.values(written) : written;
     const key = JSON.stringify(value, (_, item: unknown) => (typeof item === 'bigint' ? `${item}n` : item)) ?? '';
     const known = counts.get(key);
     if (known === undefined) counts.set(key, { value, count: 1 });
     else known.count++;
   }
-  return [...counts.values()].sort((a, b) => b.count - a.count);
+  const common = [...counts.values()].sort((a, b) => b.count - a.count).slice(0, most);
+  return common.sort((a, b) => b.count - a.count || compareShown(a.value, b.value));
+}
+
+function isRow(value: unknown): value is Readonly<Record<string, unknown>> {
+  return typeof value === 'object' && value !== null && Object.getPrototypeOf(value) === Object.prototype;
+}
+
+function compareShown(a: unknown, b: unknown): number {
+  if (Array.isArray(a) && Array.isArray(b)) {
+    for (const [at, value] of a.entries()) {
+      const order = compareShown(value, b[at]);
+      if (order !== 0) return order;
+    }
+    return a.length - b.length;
+  }
+  if ((a ?? null) === null || (b ?? null) === null) return Number((a ?? null) !== null) - Number((b ?? null) !== null);
+  return compareAny(a as Present, b as Present);
 }
 
 /** Throws where a column is not among those of the file. */

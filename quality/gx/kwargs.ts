@@ -1,4 +1,5 @@
 /** The keyword arguments of one expectation: read by name and kind, refused with the name and the fix. */
+import { wholeNumber } from '../../core/whole-numbers.ts';
 import { suggestion } from '../../core/expression/suggest.ts';
 import { type FileCell, kindOf, Moment, type Present, Unusable } from '../states/cell.ts';
 import type { Bounds } from '../windows/bounds.ts';
@@ -9,6 +10,10 @@ export const EVERYWHERE = ['result_format', 'catch_exceptions', 'include_config'
 export const ROWS = ['row_condition', 'condition_parser'];
 /** Those of expectations with bounds. */
 export const BOUNDS = ['min_value', 'max_value', 'strict_min', 'strict_max'];
+
+/** Numbers as Python reads them from texts. */
+const WHOLE = /^\s*-?\d+\s*$/;
+const NUMBER = /^\s*[+-]?(\d+(\.\d*)?|\.\d+)([eE][+-]?\d+)?\s*$/;
 
 export class Kwargs {
   readonly #values: Readonly<Record<string, unknown>>;
@@ -76,8 +81,9 @@ export class Kwargs {
     return typeof value === 'number' ? value : refuse(name, this.has(name) ? 'is no number' : 'is missing', 'Write a number.');
   }
 
+  /** From 0 to 1. Left out is the default; null is none, and is refused as Great Expectations does. */
   share(name: string, byDefault: number): number {
-    if (this.get(name) === null) return byDefault;
+    if (!this.has(name)) return byDefault;
     const value = this.number(name);
     return value >= 0 && value <= 1
       ? value
@@ -111,8 +117,13 @@ export class Kwargs {
   #bound(name: string): Present | null {
     const value = this.get(name);
     if (value === null) return null;
-    if (typeof value === 'number' || typeof value === 'bigint' || typeof value === 'string' || value instanceof Moment) return value;
-    return refuse(name, 'is neither a number nor a date nor a text', 'Write a number, or a date in quotes.');
+    if (typeof value === 'boolean') return Number(value);
+    if (typeof value === 'number' || typeof value === 'bigint' || value instanceof Moment) return value;
+    if (typeof value !== 'string') return refuse(name, 'is neither a number nor a date', 'Write a number, or a date in quotes.');
+    if (WHOLE.test(value)) return wholeNumber(value.trim());
+    if (NUMBER.test(value)) return Number(value);
+    this.date(name, value);
+    return value;
   }
 
   /** A text as a date. */

@@ -1,6 +1,7 @@
 /**
  * Row conditions: the comparisons of pandas' query language, and Great Expectations' own `col("x") > 5`. `&`, `|` and `~` are `and`, `or` and
- * `not` with their low precedence, as pandas reads them. A comparison with a null is false, `!=` is true.
+ * `not` with their low precedence, as pandas reads them. A comparison with a null is false, and with `!=` it is as the engine has it that reads
+ * the language: true in pandas, and false in SQL, which `col("x")` is for.
  */
 import { compareCells, type FileCell, keyOf, kindOf, Moment, Unusable } from '../states/cell.ts';
 import type { Slots } from './expectation.ts';
@@ -13,19 +14,22 @@ type Read = (cells: readonly FileCell[]) => FileCell;
 const COMPARISONS = ['==', '!=', '<', '<=', '>', '>='] as const;
 type Comparison = (typeof COMPARISONS)[number];
 
-export function compileRowCondition(text: string, slots: Slots, nowMs: number): RowCondition {
-  return new ConditionReader(text, slots, nowMs).read();
+export function compileRowCondition(text: string, slots: Slots, nowMs: number, nullsDiffer: boolean): RowCondition {
+  return new ConditionReader(text, slots, nowMs, nullsDiffer).read();
 }
 
 class ConditionReader {
   readonly #text: string;
   readonly #slots: Slots;
   readonly #nowMs: number;
+  /** Whether a null is unequal to a value. */
+  readonly #nullsDiffer: boolean;
   readonly #tokens: readonly string[];
   #at = 0;
 
-  constructor(text: string, slots: Slots, nowMs: number) {
+  constructor(text: string, slots: Slots, nowMs: number, nullsDiffer: boolean) {
     this.#text = text;
+    this.#nullsDiffer = nullsDiffer;
     this.#slots = slots;
     this.#nowMs = nowMs;
     this.#tokens = tokensOf(text) ?? this.#refuse('cannot be read');
@@ -87,7 +91,7 @@ class ConditionReader {
     const parts: RowCondition[] = [];
     for (let operator = this.#operator(); operator !== null; operator = this.#operator()) {
       const right = this.#operand();
-      parts.push(comparing(left, operator, right, this.#nowMs));
+      parts.push(comparing(left, operator, right, this.#nowMs, this.#nullsDiffer));
       left = right;
     }
     const [first] = parts;
@@ -173,10 +177,10 @@ function unquoted(token: string): string {
   return token.slice(1, -1).replace(/\\([^])/g, '$1');
 }
 
-function comparing(left: Read, operator: Comparison, right: Read, nowMs: number): RowCondition {
+function comparing(left: Read, operator: Comparison, right: Read, nowMs: number, nullsDiffer: boolean): RowCondition {
   return (cells) => {
     let [a, b] = [left(cells), right(cells)];
-    if (a === null || b === null) return operator === '!=';
+    if (a === null || b === null) return nullsDiffer && operator === '!=';
     if (a instanceof Moment && typeof b === 'string') b = parseDate(b, nowMs) ?? b;
     else if (b instanceof Moment && typeof a === 'string') a = parseDate(a, nowMs) ?? a;
     if (operator === '==' || operator === '!=') return (keyOf(a) === keyOf(b)) === (operator === '==');

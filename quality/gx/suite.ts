@@ -99,7 +99,7 @@ export class SuiteRun {
   #columnsOfConditionExist({ kwargs }: SuiteItem, facts: FileFacts): void {
     const named = new Slots();
     const { row_condition: condition, result_format: format } = kwargs;
-    if (typeof condition === 'string') compileRowCondition(condition, named, 0);
+    if (typeof condition === 'string') compileRowCondition(condition, named, 0, false);
     const index = isFields(format) && Array.isArray(format['unexpected_index_column_names']) ? format['unexpected_index_column_names'] : [];
     for (const column of [...named.columns, ...index.map(String)])
       if (!facts.columns.includes(column))
@@ -115,11 +115,11 @@ export class SuiteRun {
       const values = withParameters(item.kwargs, parameters, nowMs) as Fields;
       const kwargs = new Kwargs(values, nowMs);
       const expectation = CATALOGUE.get(item.type) ?? unknownType(item.type);
-      kwargs.refuseUnknown([...expectation.takes, ...EVERYWHERE, 'mostly', ...ROWS]);
+      kwargs.refuseUnknown([...expectation.takes, ...EVERYWHERE, ...(expectation.takesRows ? ROWS : [])]);
       const format = formatOf(kwargs, this.slots);
       const condition = conditionOf(kwargs, this.slots, nowMs);
       const check = expectation.prepare(kwargs, this.slots, format);
-      return { item, check, condition: expectation.takesRows ? condition : null, error: null };
+      return { item, check, condition, error: null };
     } catch (error) {
       return { item, check: null, condition: null, error: reasonOf(error) };
     }
@@ -162,7 +162,12 @@ function formatOf(kwargs: Kwargs, slots: Slots): Format {
   const partial = fields['partial_unexpected_count'] ?? 20;
   if (typeof partial !== 'number' || !Number.isInteger(partial) || partial < 0)
     return refuse('result_format', 'has a partial_unexpected_count that is no whole number', 'Write 20.');
-  return { name, indexColumns: columns.map((column) => [column, slots.slotOf(column)] as const), partialCount: partial };
+  return {
+    name,
+    indexColumns: columns.map((column) => [column, slots.slotOf(column)] as const),
+    partialCount: partial,
+    hidesValues: fields['exclude_unexpected_values'] === true,
+  };
 }
 
 const PARSERS = ['pandas', 'great_expectations', 'great_expectations__experimental__'];
@@ -174,7 +179,7 @@ function conditionOf(kwargs: Kwargs, slots: Slots, nowMs: number): RowCondition 
   if (condition === null || condition === '') return null;
   if (typeof condition !== 'string') return refuse('row_condition', 'is no text', 'Write a comparison, such as x > 5.');
   if (parser === null) return refuse('condition_parser', 'is missing', 'Write pandas or great_expectations beside row_condition.');
-  return compileRowCondition(condition, slots, nowMs);
+  return compileRowCondition(condition, slots, nowMs, parser === 'pandas');
 }
 
 /** The document that Great Expectations writes. */

@@ -2,15 +2,23 @@
 import { compareAny, Unusable } from '../states/cell.ts';
 import type { Counts } from '../states/state.ts';
 import { nothing, type Verdict, type WindowCheck, windowCheck } from '../windows/check.ts';
-import { boundsKwargs, boundsSchema, rowsOf } from '../windows/words.ts';
+import { boundsKwargs, boundsSchema, given, rowsOf } from '../windows/words.ts';
 import type { FileFacts, GxExpectation, Word } from './expectation.ts';
-import { BOUNDS, type Kwargs, refuse } from './kwargs.ts';
+import { type Kwargs, refuse } from './kwargs.ts';
+
+const COUNTS = ['min_value', 'max_value'];
 
 function wholeBounds(kwargs: Kwargs): (count: number) => boolean {
   const [min, max] = [kwargs.whole('min_value'), kwargs.whole('max_value')];
   if (min !== null && max !== null && min > max) refuse('min_value', 'cannot be greater than max_value', 'Exchange them.');
-  const [least, most] = [(min ?? -Infinity) + (kwargs.flag('strict_min') ? 1 : 0), (max ?? Infinity) - (kwargs.flag('strict_max') ? 1 : 0)];
-  return (count) => count >= least && count <= most;
+  return (count) => count >= (min ?? -Infinity) && count <= (max ?? Infinity);
+}
+
+/** Great Expectations has no strict bounds for counts: the next whole number is the bound. */
+function countKwargs(parameters: unknown): Readonly<Record<string, unknown>> {
+  const { min_value: min, max_value: max, strict_min: above, strict_max: below } = boundsKwargs(parameters);
+  const moved = (bound: unknown, by: number) => (typeof bound === 'number' ? bound + by : bound);
+  return given({ min_value: above === true ? moved(min, 1) : min, max_value: below === true ? moved(max, -1) : max });
 }
 
 function equalTo(kwargs: Kwargs): (count: number) => boolean {
@@ -49,12 +57,12 @@ function outcome({ success, observed, details }: Verdict, isBoolean: boolean) {
   };
 }
 
-export const rowCountBetween = defineRowCount('expect_table_row_count_to_be_between', BOUNDS, wholeBounds, {
+export const rowCountBetween = defineRowCount('expect_table_row_count_to_be_between', COUNTS, wholeBounds, {
   name: 'row_count',
   on: 'row',
   level: 'window',
   schema: boundsSchema('Number of rows', 'The window has so many rows.'),
-  kwargs: boundsKwargs,
+  kwargs: countKwargs,
   example: { rule: '- row_count: { between: [1, 2] }', passes: rowsOf('id', 1), fails: rowsOf('id', 1, 2, 3) },
 });
 
@@ -114,12 +122,12 @@ const countOfColumns =
     return ({ length }) => ({ success: passes(length), observed: length });
   };
 
-export const columnCountBetween = defineColumns('expect_table_column_count_to_be_between', BOUNDS, countOfColumns(wholeBounds), {
+export const columnCountBetween = defineColumns('expect_table_column_count_to_be_between', COUNTS, countOfColumns(wholeBounds), {
   name: 'column_count',
   on: 'row',
   level: 'schema',
   schema: boundsSchema('Number of columns', 'The table has so many columns.'),
-  kwargs: boundsKwargs,
+  kwargs: countKwargs,
   example: { rule: '- column_count: { max: 1 }', passes: [{ id: 1 }], fails: [{ id: 1, total: 2 }] },
 });
 
@@ -147,7 +155,7 @@ export const columnExists = defineColumns(
 );
 
 export const columnsInOrder = defineColumns('expect_table_columns_to_match_ordered_list', ['column_list'], (kwargs) => {
-  const wanted = kwargs.get('column_list') === null ? null : kwargs.columns();
+  const wanted = kwargs.get('column_list') === null ? null : namesOf(kwargs, 'column_list');
   return (columns) => {
     if (wanted === null) return { success: true, observed: columns };
     const mismatched = Array.from({ length: Math.max(wanted.length, columns.length) }, (_, at) => ({
@@ -163,12 +171,12 @@ export const columnsMatch = defineColumns(
   'expect_table_columns_to_match_set',
   ['column_set', 'exact_match'],
   (kwargs) => {
-    const wanted = kwargs.get('column_set') === null ? null : columnSet(kwargs);
-    const exact = kwargs.flag('exact_match', true);
+    const wanted = kwargs.get('column_set') === null ? [] : [...new Set(namesOf(kwargs, 'column_set'))];
+    // Since 1.0 a set that says nothing of it allows more columns.
+    const exact = kwargs.flag('exact_match');
     return (columns) => {
-      if (wanted === null && !exact) return { success: true, observed: columns };
-      const unexpected = columns.filter((column) => wanted?.includes(column) !== true).sort(compareAny);
-      const missing = (wanted ?? []).filter((column) => !columns.includes(column)).sort(compareAny);
+      const unexpected = columns.filter((column) => !wanted.includes(column)).sort(compareAny);
+      const missing = wanted.filter((column) => !columns.includes(column)).sort(compareAny);
       const success = missing.length === 0 && (!exact || unexpected.length === 0);
       const mismatched = { ...(unexpected.length > 0 && { unexpected }), ...(missing.length > 0 && { missing }) };
       return { success, observed: [...columns].sort(compareAny), details: { mismatched } };
@@ -195,16 +203,16 @@ export const columnsMatch = defineColumns(
       ],
     },
     kwargs: (parameters) => {
-      if (Array.isArray(parameters)) return { column_set: parameters as unknown[] };
-      const { columns, exact_match: exact } = parameters as Readonly<Record<string, unknown>>;
+      if (Array.isArray(parameters)) return { column_set: parameters as unknown[], exact_match: true };
+      const { columns, exact_match: exact = true } = parameters as Readonly<Record<string, unknown>>;
       return { column_set: columns, exact_match: exact };
     },
     example: { rule: '- columns_match: [id, total]', passes: [{ total: 1, id: 2 }], fails: [{ id: 1 }] },
   },
 );
 
-/** An empty set is one too. */
-function columnSet(kwargs: Kwargs): readonly string[] {
-  const value = kwargs.get('column_set');
-  return Array.isArray(value) && value.length === 0 ? [] : [...new Set(kwargs.columns('column_set'))];
+/** An empty list is one too. */
+function namesOf(kwargs: Kwargs, name: string): readonly string[] {
+  const value = kwargs.get(name);
+  return Array.isArray(value) && value.length === 0 ? [] : kwargs.columns(name);
 }

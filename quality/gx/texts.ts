@@ -12,7 +12,7 @@ import { outsideOfStrings } from './python-json.ts';
 
 type TextTest = (text: string) => boolean;
 
-export const matchRegex = onePattern('expect_column_values_to_match_regex', 'regex', regexTest, true);
+export const matchRegex = onePattern('expect_column_values_to_match_regex', 'regex', regexTest, true, '(?s).*');
 export const notMatchRegex = onePattern('expect_column_values_to_not_match_regex', 'regex', regexTest, false);
 export const matchRegexList = patternList('expect_column_values_to_match_regex_list', 'regex_list', regexTest);
 export const notMatchRegexList = noneOfList('expect_column_values_to_not_match_regex_list', 'regex_list', regexTest);
@@ -23,12 +23,12 @@ export const notMatchLikeList = noneOfList('expect_column_values_to_not_match_li
 
 type Compile = (pattern: string, kwarg: string) => TextTest;
 
-function onePattern(name: string, kwarg: string, compile: Compile, expected: boolean): GxExpectation {
+function onePattern(name: string, kwarg: string, compile: Compile, expected: boolean, byDefault?: string): GxExpectation {
   return defineMap({
     name,
     takes: [kwarg],
     bind: (kwargs) => {
-      const test = compile(kwargs.text(kwarg), kwarg);
+      const test = compile(byDefault !== undefined && !kwargs.has(kwarg) ? byDefault : kwargs.text(kwarg), kwarg);
       return (cell) => test(textOf(cell)) === expected;
     },
   });

@@ -1,6 +1,7 @@
 /** What values a column has: how many, which ones, and which most often. */
 import { type ValueCounts, valueCounts } from '../states/value-counts.ts';
 import { parseDate } from '../gx/dates.ts';
+import { refuse } from '../gx/kwargs.ts';
 import { membership } from '../gx/values.ts';
 import { type FileCell, Moment, type Present } from '../states/cell.ts';
 import { defineAggregate, defineMetric } from './aggregate.ts';
@@ -43,6 +44,7 @@ function defineDistinct(
   description: string,
   example: Parameters<typeof metricWord>[3],
   judge: Judge,
+  takesNull = false,
 ) {
   return defineAggregate({
     name,
@@ -51,6 +53,7 @@ function defineDistinct(
     window: (kwargs) => {
       const wanted = kwargs.valueSet();
       const isMember = membership(wanted, kwargs) ?? (() => true);
+      if (wanted === null && !takesNull) return refuse('value_set', 'is null or missing', 'Write the values in a list.');
       return windowCheck(valueCounts, (state) => verdictOf(state, wanted === null || judge(state, isMember, wanted)));
     },
   });
@@ -69,6 +72,7 @@ export const distinctInSet = defineDistinct(
   { rule: 'status: [{ distinct_in_set: [new, paid] }]', passes: rowsOf('status', 'new', null), fails: rowsOf('status', 'new', 'gone') },
   // An empty set says nothing, as in Great Expectations.
   (state, isMember, wanted) => wanted.length === 0 || state.entries().every(({ value }) => isMember(value)),
+  true,
 );
 
 export const distinctContain = defineDistinct(

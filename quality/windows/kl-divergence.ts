@@ -69,7 +69,7 @@ export const klDivergence = defineAggregate({
   },
   window: (kwargs) => {
     const threshold = thresholdOf(kwargs);
-    const holdouts = { tail: kwargs.share('tail_weight_holdout', 0), internal: kwargs.share('internal_weight_holdout', 0) };
+    const holdouts = { tail: holdout(kwargs, 'tail_weight_holdout'), internal: holdout(kwargs, 'internal_weight_holdout') };
     const bucketize = kwargs.flag('bucketize_data', true);
     const partition = kwargs.get('partition_object');
     if (partition === null) return bucketize ? againstOwnBins(threshold, holdouts) : againstOwnValues(threshold, holdouts);
@@ -82,6 +82,10 @@ export const klDivergence = defineAggregate({
     return againstBins(expected, threshold, holdouts);
   },
 });
+
+function holdout(kwargs: Kwargs, name: string): number {
+  return kwargs.get(name) === null ? 0 : kwargs.share(name, 0);
+}
 
 function thresholdOf(kwargs: Kwargs): number | null {
   if (!kwargs.has('threshold')) return refuse('threshold', 'is missing', 'Write a number, or null.');
@@ -148,7 +152,7 @@ function againstCategories(expected: Categories, threshold: number | null, { tai
     const present = state.sorted();
     const unseen = present.filter(({ value }) => !wanted.has(keyOf(value)));
     const values = [...expected.values, ...unseen.map(({ value }) => value)];
-    const observed = values.map((value) => state.countOf(value) / state.total);
+    const observed = values.map((value) => (state.total === 0 ? 0 : state.countOf(value) / state.total));
     // What was not expected shares the holdout, and what was gives it up.
     const scale = unseen.length > 0 ? 1 - tail : 1;
     const weights = values.map((value) => {
@@ -213,7 +217,7 @@ function checkEnds({ bins: edges, tails }: Partition, { tail }: Holdouts): void 
 
 function againstBins(expected: Partition, threshold: number | null, holdouts: Holdouts): WindowCheck {
   return windowCheck(binsOfNumbers(expected.bins), (state, { rows, missing }) => {
-    const present = rows - missing;
+    const present = Math.max(rows - missing, 1);
     const observed = sides(
       expected.bins,
       state.inside.map((count) => count / present),

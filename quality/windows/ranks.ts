@@ -100,6 +100,7 @@ function rangesOf(kwargs: Kwargs): { readonly levels: readonly number[]; readonl
     const [low, high] = (isPair ? range : []) as readonly (Present | null | undefined)[];
     if (!isPair || (typeof low === typeof high && low !== null && high !== null && low !== undefined && high !== undefined && low > high))
       return refuse('quantile_ranges', 'must consist of ordered pairs', 'Write each range as [least, greatest], null where it is open.');
+    for (const side of [low, high]) if (typeof side === 'string') kwargs.date('quantile_ranges', side);
   }
   return { levels: levels as number[], ranges: ranges as Range[] };
 }

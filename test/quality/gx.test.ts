@@ -1,0 +1,96 @@
+/** Details of expectations in which Great Expectations 1.2 differs from what one would think: each answer is that tool's own, on pandas. */
+import { describe, expect, test } from 'vitest';
+import { SuiteRun } from '../../quality/gx/suite.ts';
+import type { FileCell } from '../../quality/states/cell.ts';
+
+type Rows = Readonly<Record<string, readonly FileCell[]>>;
+
+const NULLS: Rows = { a: [1, null, 3], t: ['x', 'x', null] };
+
+function judge(rows: Rows, type: string, kwargs: object) {
+  const run = new SuiteRun([{ type: `expect_${type}`, kwargs: { result_format: 'COMPLETE', ...kwargs }, meta: {} }], {}, 0);
+  const columns = Object.keys(rows);
+  const count = rows[columns[0] ?? '']?.length ?? 0;
+  for (let row = 0; row < count; row++)
+    run.row(
+      run.slots.columns.map((column) => rows[column]?.[row] ?? null),
+      row,
+    );
+  const [answer] = run.end({ columns, rows: count, rowsOf: () => null });
+  if (answer === undefined) throw new Error('no answer');
+  return answer;
+}
+
+const REFUSED: readonly (readonly [string, object])[] = [
+  ['column_values_to_not_be_null', { column: 'a', mostly: null }],
+  ['column_mean_to_be_between', { column: 'a', min_value: 0, mostly: 0.5 }],
+  ['table_row_count_to_be_between', { min_value: 1, strict_min: true }],
+  ['column_to_exist', { column: 'a', row_condition: 'a > 1', condition_parser: 'pandas' }],
+  ['column_max_to_be_between', { column: 't', min_value: 'a' }],
+  ['column_values_to_be_between', { column: 't', min_value: 'a' }],
+  ['column_quantile_values_to_be_between', { column: 'a', quantile_ranges: { quantiles: [0.5], value_ranges: [['low', null]] } }],
+  ['column_distinct_values_to_equal_set', { column: 'a', value_set: null }],
+  ['column_distinct_values_to_contain_set', { column: 'a' }],
+];
+
+const JUDGED: readonly (readonly [string, object, boolean])[] = [
+  ['column_values_to_be_between', { column: 'a', min_value: '1', max_value: ' 3.0 ' }, true],
+  ['column_values_to_be_between', { column: 'a', min_value: true }, true],
+  ['column_values_to_not_be_in_set', { column: 'a', value_set: null }, true],
+  ['column_values_to_match_regex', { column: 't' }, true],
+  ['table_columns_to_match_set', { column_set: ['a'] }, true],
+  ['table_columns_to_match_set', { column_set: ['a'], exact_match: true }, false],
+  ['table_columns_to_match_set', { column_set: null }, true],
+  ['table_columns_to_match_set', { column_set: null, exact_match: true }, false],
+  ['table_columns_to_match_ordered_list', { column_list: [] }, false],
+];
+
+describe('kwargs', () => {
+  test.each(REFUSED)('%s refuses %j', (type, kwargs) => expect(judge(NULLS, type, kwargs).error).not.toBe(null));
+  test.each(JUDGED)('%s judges %j', (type, kwargs, success) => expect(judge(NULLS, type, kwargs)).toMatchObject({ error: null, success }));
+});
+
+describe('results', () => {
+  const unexpected = (format: object) =>
+    judge({ a: [2, 1, 1, 3, 2] }, 'column_values_to_be_null', { column: 'a', result_format: { result_format: 'COMPLETE', ...format } })
+      .result;
+
+  test('values that are equally common stand in their order', () =>
+    expect(unexpected({})['partial_unexpected_counts']).toEqual([
+      { value: 1, count: 2 },
+      { value: 2, count: 2 },
+      { value: 3, count: 1 },
+    ]));
+
+  test('no partial lists where none are asked for', () =>
+    expect(Object.keys(unexpected({ partial_unexpected_count: 0 })).filter((key) => key.startsWith('partial'))).toEqual([
+      'partial_unexpected_list',
+    ]));
+
+  test('values can be left out of the answer', () => {
+    const result = unexpected({ exclude_unexpected_values: true });
+    expect(Object.keys(result).filter((key) => key.includes('unexpected_list') || key.includes('counts'))).toEqual([]);
+    expect(result['unexpected_index_list']).toEqual([0, 1, 2, 3, 4]);
+  });
+
+  test('the counts of rows are those of their values in a list', () => {
+    const { result } = judge({ a: [1, 1], b: [2, 2] }, 'compound_columns_to_be_unique', { column_list: ['a', 'b'] });
+    expect(result['partial_unexpected_counts']).toEqual([{ value: [1, 2], count: 2 }]);
+  });
+
+  test('an empty column has weights of 0 in a distribution', () => {
+    const partition = { values: ['x', 'y'], weights: [0.5, 0.5] };
+    const { result, success } = judge({ t: [] }, 'column_kl_divergence_to_be_less_than', {
+      column: 't',
+      threshold: 1,
+      partition_object: partition,
+    });
+    expect([success, result['details']]).toMatchObject([false, { observed_partition: { weights: [0, 0] } }]);
+  });
+});
+
+test('a null is unequal to a value in the language of pandas, and in that of SQL it is neither', () => {
+  const rowsWith = (condition: string, parser: string) =>
+    judge(NULLS, 'table_row_count_to_be_between', { row_condition: condition, condition_parser: parser }).result['observed_value'];
+  expect([rowsWith('a != 1', 'pandas'), rowsWith('col("a") != 1', 'great_expectations')]).toEqual([2, 1]);
+});
