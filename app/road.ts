@@ -26,6 +26,7 @@ import type { RuleFile } from './rule-files.ts';
 import { changeId, changeView } from './schema-changes.ts';
 import { SchemaWatch } from './schema-watch.ts';
 import type { Halts } from './state/halts.ts';
+import type { Pauses } from './state/pauses.ts';
 import { formatDuration } from './units.ts';
 import { SlotWatch } from './slot-watch.ts';
 import { SnapshotDesk } from './snapshot-desk.ts';
@@ -41,6 +42,7 @@ export interface RoadParts {
   readonly metrics: Metrics;
   readonly alerts: AlertSender;
   readonly halts: Halts;
+  readonly pauses: Pauses;
   readonly clock: Clock;
   readonly logger: Logger;
 }
@@ -107,7 +109,7 @@ export class Road implements AsyncDisposable {
       parts.logger.warn('a table was dropped before it was copied to its end, and is left out', { pipeline: name, dataset });
     });
     this.#source = opened.source;
-    this.snapshot = new SnapshotDesk({ ...opened, clock });
+    this.snapshot = new SnapshotDesk({ ...opened, name, pauses: parts.pauses, clock });
     this.#schemas = new SchemaWatch({
       desk: this.desk,
       source: this.#source,
@@ -247,10 +249,11 @@ export class Road implements AsyncDisposable {
       const what = status === 'rejected' ? 'was rejected' : 'waits for you';
       reasons.push(`${dataset} is parked: the change ${changeId(this.name, id)} of its table ${what} (${message})`);
     }
+    const paused = this.snapshot.view().waits === 'paused' ? ', paused' : '';
     for (const { dataset, rowsDone, rowsEstimated, state } of this.#source.progress()) {
       if (state === 'done') continue;
       const of = rowsEstimated === null || rowsEstimated <= 0 ? `${rowsDone} rows so far` : `${rowsDone} of about ${rowsEstimated} rows`;
-      reasons.push(`${dataset} is still being copied (${of})`);
+      reasons.push(`${dataset} is still being copied (${of}${paused})`);
     }
     const lagMs = this.#lagMs(series);
     if (lagMs !== null && lagMs > this.#parts.pipeline.readyLag) {

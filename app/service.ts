@@ -37,6 +37,7 @@ import { heldAgainstTables, loadRuleFiles, type RuleFiles } from './rule-files.t
 import { approveChange, getChange, listChanges, rejectChange } from './schema-changes.ts';
 import { openState } from './state/database.ts';
 import { Halts } from './state/halts.ts';
+import { Pauses } from './state/pauses.ts';
 import { SqliteModelStore } from './state/model-store.ts';
 import { SqliteOutbox } from './state/outbox.ts';
 import { VERSION } from './version.ts';
@@ -144,11 +145,11 @@ export class Service implements Operations, AsyncDisposable {
             });
         },
       });
-      const halts = new Halts(database);
+      const [halts, pauses] = [new Halts(database), new Pauses(database)];
       const roads = new Map(
         rules.map(({ name, pipeline, files }) => [
           name,
-          new Road({ config, name, pipeline, rules: files, registry, scorer, metrics, alerts, halts, clock, logger }),
+          new Road({ config, name, pipeline, rules: files, registry, scorer, metrics, alerts, halts, pauses, clock, logger }),
         ]),
       );
       const service = new Service({ loaded, roads, database, scorer, alerts, registry, metrics, stopped, clock, logger });
@@ -329,7 +330,8 @@ export class Service implements Operations, AsyncDisposable {
   steerSnapshot(pipeline: string, action: 'pause' | 'resume', by: string): boolean {
     const road = this.#roads.get(pipeline);
     if (road === undefined) return false;
-    road.snapshot[action]();
+    if (action === 'pause') road.snapshot.pause(by);
+    else road.snapshot.resume();
     this.#logger.info(`asked to ${action} the snapshot`, { pipeline, by });
     return true;
   }

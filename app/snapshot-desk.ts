@@ -6,8 +6,12 @@ import { RereadRefused, type RereadRequest } from '../cdc/postgres/reread.ts';
 import type { PostgresSource } from '../cdc/postgres/source.ts';
 import type { SnapshotView } from './http/shapes.ts';
 import { whenLate } from './late.ts';
+import type { Pause, Pauses } from './state/pauses.ts';
 
 export interface SnapshotDeskParts {
+  /** The pipeline. */
+  readonly name: string;
+  readonly pauses: Pauses;
   readonly source: LiveSource;
   /** The same source where it has rows that can be read; null where it is topics. */
   readonly database: PostgresSource | null;
@@ -22,19 +26,28 @@ export class SnapshotDesk {
 
   constructor(parts: SnapshotDeskParts) {
     this.#parts = parts;
+    if (this.#pause() !== null) parts.database?.pauseSnapshot();
   }
 
   view(): SnapshotView {
     const { source, database } = this.#parts;
-    return { waits: database?.snapshotWait() ?? null, tables: source.progress(), rereads: database?.rereads() ?? [] };
+    const waits = database?.snapshotWait() ?? null;
+    return { waits, paused: this.#pause(), tables: source.progress(), rereads: database?.rereads() ?? [] };
   }
 
-  pause(): void {
-    this.#database().pauseSnapshot();
+  /** Remembered before it returns, and until `resume`. */
+  pause(by: string): void {
+    const { name, pauses, clock } = this.#parts;
+    const database = this.#database();
+    pauses.set(name, { by, atMs: clock.now() });
+    database.pauseSnapshot();
   }
 
   resume(): void {
-    this.#database().resumeSnapshot();
+    const { name, pauses } = this.#parts;
+    const database = this.#database();
+    pauses.clear(name);
+    database.resumeSnapshot();
   }
 
   /** Answers its id once the lane's checkpoint has it: from there on it goes on over restarts. */
@@ -46,6 +59,11 @@ export class SnapshotDesk {
         new PipelineError('SOURCE_UNREACHABLE', `reading rows of ${request.dataset} again: the lane has not begun it in ${BEGIN_MS} ms`),
       );
     return whenLate(this.#parts.clock, BEGIN_MS, giveUp, () => database.reread(request, late.signal));
+  }
+
+  #pause(): Pause | null {
+    const { name, pauses, database } = this.#parts;
+    return database === null ? null : pauses.get(name);
   }
 
   #database(): PostgresSource {

@@ -5,14 +5,14 @@ import type { SnapshotView } from '../http/shapes.ts';
 import { UsageError } from './arguments.ts';
 import { type Answer, callService, NotRunning, postOf, unexpected } from './client.ts';
 import { type Command, configOf, pipelineOf } from './command.ts';
-import { type Io, show, table } from './output.ts';
+import { type Io, show, table, timeText } from './output.ts';
 
 const ACTIONS = ['pause', 'resume', 'status'];
 
 export const snapshot: Command = {
   name: 'snapshot',
   summary:
-    'Tells how far the rows are that the running service reads beside the log (status), has it wait with them (pause), or go on (resume). Changes go on meanwhile. A pause ends with the service.',
+    'Tells how far the rows are that the running service reads beside the log (status), has it wait with them (pause), or go on (resume). Changes go on meanwhile. A pause lasts until it is resumed, over restarts too.',
   positionals: ['CONFIG', 'pause|resume|status', '[PIPELINE]'],
   flags: {},
   run: async (args, io) => {
@@ -96,17 +96,23 @@ function notRunning(error: unknown): Answer {
 }
 
 const WAITS = {
-  paused: 'Paused: nothing is read until `tidegate snapshot … resume`.\n',
   rate: 'Waits for its rate (snapshot.rate).\n',
   busy: 'Waits for the source, which is busy (snapshot.busySessions).\n',
 };
 
-function viewText({ waits, tables, rereads }: SnapshotView): string {
+/** The reason is first the person's, who ends it. */
+function waitText({ waits, paused }: SnapshotView): string {
+  if (paused !== null) return `Paused by ${paused.by} at ${timeText(paused.atMs)}: nothing is read until \`tidegate snapshot … resume\`.\n`;
+  return waits === null || waits === 'paused' ? '' : WAITS[waits];
+}
+
+function viewText(view: SnapshotView): string {
+  const { tables, rereads } = view;
   const of = (rows: number, estimated: number | null): string => (estimated === null ? `${rows}` : `${rows} of about ${estimated}`);
   const copied = tables.map(({ dataset, state, rowsDone, rowsEstimated }) => [dataset, state, of(rowsDone, rowsEstimated), '', '']);
   const again = rereads.map((one) => {
     const what = one.where ?? (one.keys === null ? 'all rows' : `${one.rowsEstimated ?? one.keys.length} keys`);
     return [one.dataset, one.state, of(one.rowsDone, one.rowsEstimated), one.id, one.problem ?? what];
   });
-  return `${waits === null ? '' : WAITS[waits]}${table(['DATASET', 'STATE', 'ROWS', 'READ AGAIN', ''], [...copied, ...again])}`;
+  return `${waitText(view)}${table(['DATASET', 'STATE', 'ROWS', 'READ AGAIN', ''], [...copied, ...again])}`;
 }

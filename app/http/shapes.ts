@@ -69,6 +69,10 @@ export const snapshotSchema = shape('Rows that are read beside the log.', {
     { enum: ['paused', 'rate', 'busy'], description: 'paused: by a person. rate: for its rate. busy: for the source.' },
     'Why none are read just now; null where there is no reason.',
   ),
+  paused: orNull(
+    shape('Who paused it.', { by: text('The name of the token that asked, or local.'), atMs: whole('Unix time in ms.') }),
+    'Until it is resumed, over restarts too; null where it is not.',
+  ),
   tables: list(snapshotProgressSchema, 'The first copy.'),
   rereads: list(rereadSchema, 'What is read again, then the last ones that were.'),
 });

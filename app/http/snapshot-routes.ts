@@ -56,7 +56,7 @@ export function snapshotRoutes(app: FastifyInstance, operations: Operations): vo
           tags,
           summary:
             what === 'pause'
-              ? 'Read no more rows beside the log until it is resumed, or the service starts again.'
+              ? 'Read no more rows beside the log until it is resumed, over restarts of the service too.'
               : 'Read rows beside the log again.',
           params,
           response: { 202: acceptedSchema, ...errors },

@@ -58,4 +58,11 @@ export const MIGRATIONS: readonly string[] = [
   ) strict;
   create index alert_delivery_settled on alert_delivery (settled_at_ms);
   `,
+  /* 2: pauses outlive the service */ `
+  create table snapshot_pause (
+    pipeline text primary key,
+    by_whom text not null,
+    at_ms integer not null
+  ) strict;
+  `,
 ];

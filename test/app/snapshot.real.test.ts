@@ -1,7 +1,10 @@
 /** Rows that are read beside the log, as people see and steer it: tables that are empty or come later, pauses, and rows that are read again. */
+import { renameSync } from 'node:fs';
 import { afterAll, beforeAll, expect, inject, test } from 'vitest';
 import type { SnapshotView } from '../../app/http/shapes.ts';
 import { PgConnection } from '../../wire/postgres/connection.ts';
+import { freePort } from '../../examples/embedded-postgres.ts';
+import { ServiceProcess } from '../e2e/service-process.ts';
 import { createDatabase, type TestDatabase } from '../support/databases.ts';
 import { eventually } from '../support/eventually.ts';
 import { ruleFile } from '../support/rules.ts';
@@ -76,6 +79,43 @@ test('after the first copy every table is there, those without rows as well, and
   await lake.script("insert into shop.orders select 17, 17, repeat('x', 17)");
 });
 
+test('a pause outlives the service, killed or not, while changes pass; resumed, what waited is read to its end', async () => {
+  await sql.script(`create table sums (id int primary key, n int not null); insert into sums select i, i from generate_series(1, 2000) i`);
+  const shop = { kind: 'postgres', url: source.url, slot: `${source.name}_sums`, publication: 'sums', tables: ['public.sums'] };
+  const parts = { pipelines: { sums: { source: 'shop', target: 'lake' } }, http: { port: await freePort() } };
+  const urls = { source: source.url, target: target.url };
+  const withRate = (rate: number | undefined) =>
+    configFolder({ ...parts, sources: { shop: { ...shop, snapshot: rate === undefined ? {} : { rate } } } }, {}, urls);
+  const copied = async () => Number((await rows(lake, 'select count(*) from shop.sums'))[0]);
+  const state = async (file: string) => (await cli('snapshot', file, 'status', '--json')).json as SnapshotView;
+
+  using slow = withRate(100);
+  {
+    await using service = new ServiceProcess(slow.file);
+    await eventually(async () => (await rows(lake, `select to_regclass('shop.sums')`))[0] !== '', 'the table is there');
+    await eventually(async () => (await copied()) > 0, `rows come: ${service.lastWords}`);
+    expect((await cli('snapshot', slow.file, 'pause')).code).toBe(0);
+    await service.kill();
+  }
+  using fast = withRate(undefined);
+  renameSync(fast.file, slow.file); // The same state, and nothing that slows it down.
+  for (const round of [1, 2]) {
+    await using service = new ServiceProcess(slow.file);
+    const known = (await rows(sql, `update sums set n = -${round} where id = 1 returning n`)).join();
+    await eventually(async () => (await rows(lake, 'select n from shop.sums where id = 1')).join() === known, 'changes pass');
+    expect(await state(slow.file)).toMatchObject({ waits: 'paused', paused: { by: 'local' } });
+    expect((await ask(`http://127.0.0.1:${parts.http.port}`, '/readyz')).text).toMatch(/still being copied \(\d+[^)]*, paused\)/);
+    expect(await copied()).toBeLessThan(2000);
+    if (round === 1) await service.kill();
+    else {
+      expect((await cli('snapshot', slow.file, 'resume')).code).toBe(0);
+      await untilReady(`http://127.0.0.1:${parts.http.port}`);
+      expect(await state(slow.file)).toMatchObject({ waits: null, paused: null });
+    }
+  }
+  expect(await rows(lake, 'select * from shop.sums order by id')).toEqual(await rows(sql, 'select * from sums order by id'));
+});
+
 const BILLS = ruleFile('bills', 'key', 'n: [{id: not-negative, between: {min: 0}}]');
 
 test('people have rows read again, by a condition, by keys and all of them: rules judge them, held keys wait, and a pause lets changes pass', async () => {
@@ -137,10 +177,13 @@ test('people have rows read again, by a condition, by keys and all of them: rule
   await eventually(async () => (await bills(lake, 'id = 100'))[0] === '100 1000', 'changes pass');
   expect(await state()).toMatchObject({
     waits: 'paused',
+    paused: { by: 'local', atMs: expect.any(Number) as unknown },
     tables: [{ dataset: 'shop.public.bills', state: 'done', rowsDone: 100 }],
     rereads: [{ id: all, state: 'reading', rowsDone: 0 }, {}, {}, {}],
   });
-  expect((await cli('snapshot', known.file, 'status')).stdout).toMatch(/^Paused: [^]*\nshop\.public\.bills +reading +0 of about 100 /);
+  expect((await cli('snapshot', known.file, 'status')).stdout).toMatch(
+    /^Paused by local at [^]*\nshop\.public\.bills +reading +0 of about 100 /,
+  );
   expect(await cli('snapshot', known.file, 'resume', '--json')).toMatchObject({ code: 0, json: { pipeline: 'bills', paused: false } });
   await isRead(all);
   expect(await bills(lake, 'true')).toEqual(await bills(sql, 'true'));
