@@ -6,7 +6,7 @@ import type { DatasetName } from '../core/event.ts';
 import type { ModelRegistry } from '../inference/models/registry.ts';
 import type { Scorer } from '../inference/scorer/supervisor.ts';
 import { type InferenceStage, inferenceStage } from '../inference/stage.ts';
-import { qualityStage } from '../quality/stage.ts';
+import { type QualityStage, qualityStage } from '../quality/stage.ts';
 import { type PostgresSink, postgresSink } from '../sync/postgres/sink.ts';
 import { datasetsOf, partsOf } from './config.ts';
 import type { Config, PipelineConfig } from './config-schema.ts';
@@ -25,6 +25,7 @@ export interface DeskParts {
 
 export interface Stages {
   readonly stages: readonly Stage[];
+  readonly quality: QualityStage;
   /** The one among them that scores; null where the pipeline scores nothing. */
   readonly inference: InferenceStage | null;
   readonly close: () => Promise<void>;
@@ -92,6 +93,7 @@ export class Desk implements AsyncDisposable {
     const inference = pipeline.models.length === 0 ? null : inferenceStage({ registry, scorer, uses: modelUses(pipeline), clock });
     return {
       stages: [quality, ...(inference === null ? [] : [inference])],
+      quality,
       inference,
       close: async () => {
         await inference?.[Symbol.asyncDispose]();

@@ -28,6 +28,7 @@ export function itemView(pipeline: string, item: QuarantineItem): ItemView {
     by: item.by,
     why: item.why,
     lane: item.lane,
+    revision: item.revision,
     findings: item.findings.map(findingView),
   };
 }

@@ -45,7 +45,7 @@ export function operatorHalt(by: string, why: string): { readonly code: string; 
   };
 }
 
-/** `cut`: ended on purpose from here (a halt). */
+/** `cut`: ended on purpose from here (a halt, or to run again). */
 type Ending = { readonly kind: 'drained' | 'ended' | 'cut' } | { readonly kind: 'failed'; readonly error: unknown };
 
 export class LaneRunner {
@@ -102,6 +102,11 @@ export class LaneRunner {
     this.#abortRun?.abort(new Halted());
     this.#wake.abort();
     this.#enter('halted', reason);
+  }
+
+  /** Cuts the run off, if there is one, and begins another from the checkpoint. */
+  runAgain(): void {
+    this.#abortRun?.abort(new Halted());
   }
 
   /** Lets a halted lane go on, and one that backs off try at once. */

@@ -14,7 +14,7 @@ import { scoreAlerts } from '../ops/alerts/score-alerts.ts';
 import { type QuarantineBreaker, quarantineBreaker } from '../ops/breaker.ts';
 import type { DatasetSeries, Metrics, PipelineSeries } from '../ops/metrics.ts';
 import type { PostgresSink } from '../sync/postgres/sink.ts';
-import { isLaneOf, laneOf, partsOf, replayLaneOf } from './config.ts';
+import { isLaneOf, laneOf, type LoadedConfig, partsOf, replayLaneOf } from './config.ts';
 import type { Config, PipelineConfig } from './config-schema.ts';
 import { breakerSettings, modelUses, openSource } from './connect.ts';
 import { Desk, type Stages } from './desk.ts';
@@ -22,10 +22,11 @@ import type { DatasetStatus, LaneRunState, LaneView, ModelUseStatus, PipelineSta
 import { LaneRunner, operatorHalt, type Run } from './lane-runner.ts';
 import { whenLate } from './late.ts';
 import { errorFields, type Logger } from './logger.ts';
-import type { RuleFile } from './rule-files.ts';
+import { type RulesChange, RulesInForce, type StartingRules } from './rules-in-force.ts';
 import { changeId, changeView } from './schema-changes.ts';
 import { SchemaWatch } from './schema-watch.ts';
 import type { Halts } from './state/halts.ts';
+import type { KeptRules } from './state/kept-rules.ts';
 import type { Pauses } from './state/pauses.ts';
 import { formatDuration } from './units.ts';
 import { SlotWatch } from './slot-watch.ts';
@@ -36,7 +37,9 @@ export interface RoadParts {
   readonly config: Config;
   readonly name: string;
   readonly pipeline: PipelineConfig;
-  readonly rules: ReadonlyMap<DatasetName, RuleFile>;
+  readonly loaded: LoadedConfig;
+  readonly start: StartingRules;
+  readonly kept: KeptRules;
   readonly registry: ModelRegistry;
   readonly scorer: Scorer;
   readonly metrics: Metrics;
@@ -61,6 +64,7 @@ export class Road implements AsyncDisposable {
   readonly name: string;
   readonly desk: Desk;
   readonly snapshot: SnapshotDesk;
+  readonly rules: RulesInForce;
   readonly verified: VerifyWatch;
   /** Null where the source is read by none. */
   readonly slot: SlotWatch | null;
@@ -87,14 +91,17 @@ export class Road implements AsyncDisposable {
   #probing: Promise<void> = Promise.resolve();
   #verifying: Promise<void> = Promise.resolve();
   #watching: Promise<void> = Promise.resolve();
+  #watchingRules: Promise<void> = Promise.resolve();
 
   constructor(parts: RoadParts) {
     const { name, pipeline, config, clock, metrics, halts } = parts;
     this.#parts = parts;
     this.name = name;
     const { source } = partsOf(config, pipeline);
-    this.desk = new Desk(parts);
-    this.verified = new VerifyWatch(parts);
+    const logger = parts.logger.with({ pipeline: name });
+    this.rules = new RulesInForce({ ...parts, logger, tell: this.#tell, onTakenUp: (changes, more) => this.#takeUp(changes, more) });
+    this.desk = new Desk({ ...parts, rules: this.rules.files });
+    this.verified = new VerifyWatch({ ...parts, rules: this.rules.files });
     this.slot =
       source.kind === 'kafka'
         ? null
@@ -117,7 +124,6 @@ export class Road implements AsyncDisposable {
     });
     this.#mainStages = this.desk.stages();
     this.#replayStages = this.desk.stages();
-    const logger = parts.logger.with({ pipeline: name });
     const seen: Observer = ({ applied, batch }) => {
       if (applied.held > 0 || batch.origin === 'replay') this.#changes++;
     };
@@ -154,6 +160,7 @@ export class Road implements AsyncDisposable {
     this.#probing = this.#probeForever();
     this.#verifying = this.verified.run(this.#stopped.signal);
     this.#watching = this.slot?.run(this.#stopped.signal) ?? Promise.resolve();
+    this.#watchingRules = this.rules.watch(this.#stopped.signal);
   }
 
   /** Reading stops, what was read is committed; what takes longer is cut off. */
@@ -168,6 +175,7 @@ export class Road implements AsyncDisposable {
     await this.#probing;
     await this.#verifying;
     await this.#watching;
+    await this.#watchingRules;
     await this.#source[Symbol.asyncDispose]();
     await this.#mainStages.close();
     await this.#replayStages.close();
@@ -217,6 +225,7 @@ export class Road implements AsyncDisposable {
       runs: [main, replay],
       snapshot: this.#source.progress(),
       schemaChanges: this.#schemas.open.map((change) => changeView(name, change)),
+      rules: this.rules.view(),
       slot: this.slot?.view() ?? null,
       lagMs: this.#lagMs(series),
       stageMs: series?.stageMs ?? { cdc: 0, quality: 0, inference: 0, sync: 0 },
@@ -289,6 +298,23 @@ export class Road implements AsyncDisposable {
     });
   }
 
+  /**
+   * A batch is judged by the rules that its stage has when it begins with it, so these are in force from the next one on. What the target's session goes
+   * by as well (holding keys, changes of tables) begins with another run: what is in flight is cut off, and read again under the new rules.
+   */
+  #takeUp(changes: readonly RulesChange[], more: boolean): void {
+    for (const { quality } of [this.#mainStages, this.#replayStages]) {
+      for (const { dataset } of changes) {
+        const contract = this.rules.files.get(dataset)?.contract;
+        if (contract === undefined) quality.removeContract(dataset);
+        else quality.replaceContract(contract);
+      }
+    }
+    if (!more) return;
+    this.#main.runAgain();
+    this.#replay.runAgain();
+  }
+
   async #openMain(signal: AbortSignal): Promise<Run> {
     const sink = await this.#openSink(signal);
     const source = this.#source;
@@ -330,11 +356,11 @@ export class Road implements AsyncDisposable {
   }
 
   #makeBreaker(): QuarantineBreaker {
-    const { name, pipeline, rules, clock } = this.#parts;
+    const { name, pipeline, clock } = this.#parts;
     return quarantineBreaker({
       pipeline: name,
       clock,
-      settings: (dataset) => breakerSettings(pipeline, rules.get(dataset)),
+      settings: (dataset) => breakerSettings(pipeline, this.rules.files.get(dataset)),
       onOpen: (error, opened) => {
         this.#main.halt(error.code, error.message, error.fix);
         const { dataset, ratio: share, rows, quarantined, topRules } = opened;

@@ -1,6 +1,6 @@
 /** The rule files of a pipeline: found by the config's patterns, read, and held against the tables they are about. */
 import { globSync, readFileSync, statSync } from 'node:fs';
-import { relative, resolve } from 'node:path';
+import { dirname, relative, resolve } from 'node:path';
 import { describeTables } from '../cdc/postgres/source.ts';
 import type { Dataset, DatasetName } from '../core/event.ts';
 import type { Problem } from '../core/problems.ts';
@@ -14,6 +14,15 @@ export interface RuleFile {
   /** Relative to the config file, as people know it. */
   readonly file: string;
   readonly contract: Contract;
+  readonly text: RuleText;
+}
+
+/** A rule file as it was read, with the schemas that it names: all that it takes to have the same rules again. */
+export interface RuleText {
+  readonly path: string;
+  readonly text: string;
+  /** By the path that the file writes. */
+  readonly schemas: Readonly<Record<string, string>>;
 }
 
 export interface RuleFiles {
@@ -22,16 +31,27 @@ export interface RuleFiles {
   readonly problems: readonly Problem[];
 }
 
-export function loadRuleFiles(loaded: LoadedConfig, pipelineName: string, pipeline: PipelineConfig): RuleFiles {
+/** The rules of a pipeline as its files say them now; or as `texts` have them, which were read another time. */
+export function loadRuleFiles(
+  loaded: LoadedConfig,
+  pipelineName: string,
+  pipeline: PipelineConfig,
+  texts: readonly RuleText[] | null = null,
+): RuleFiles {
   const problems: Problem[] = [];
   const files = new Map<DatasetName, RuleFile>();
   const { source } = partsOf(loaded.config, pipeline);
   const datasets = datasetsOf(pipeline.source, source);
   const place = loaded.place('pipelines', pipelineName, 'datasets');
-  for (const path of findFiles(loaded.folder, pipeline, place, problems)) {
+  for (const given of texts ?? readTexts(findFiles(loaded.folder, pipeline, place, problems), loaded.folder, problems)) {
+    const { path } = given;
     const file = relative(loaded.folder, path);
-    // Relative to where the person stands: the path is printed, and the files it names are found by it.
-    const parsed = parseContract(readFileSync(path, 'utf8'), relative('.', path));
+    const schemas: Record<string, string> = { ...given.schemas };
+    // Relative to where the person stands: the path is printed.
+    const parsed = parseContract(given.text, relative('.', path), 'stream', (name) => {
+      schemas[name] ??= readFileSync(resolve(dirname(path), name), 'utf8');
+      return schemas[name];
+    });
     if ('problems' in parsed) {
       problems.push(...parsed.problems);
       continue;
@@ -61,7 +81,7 @@ export function loadRuleFiles(loaded: LoadedConfig, pipelineName: string, pipeli
             ? `Name one of ${datasets.join(', ')}, or add its table to the source ${pipeline.source}.`
             : `Did you mean ${near}?`,
       });
-    } else files.set(dataset, { file, contract: parsed.contract });
+    } else files.set(dataset, { file, contract: parsed.contract, text: { path, text: given.text, schemas } });
   }
   for (const dataset of datasets) {
     if (files.has(dataset) || problems.some((problem) => problem.severity === 'error')) continue;
@@ -110,6 +130,36 @@ export async function heldAgainstTables(
     }
   }
   return { datasets, refused, refusedOf, noted };
+}
+
+function readTexts(paths: readonly string[], folder: string, problems: Problem[]): RuleText[] {
+  return paths.flatMap((path) => {
+    try {
+      return [{ path, text: readFileSync(path, 'utf8'), schemas: {} }];
+    } catch {
+      problems.push({
+        severity: 'error',
+        path: relative(folder, path),
+        message: 'the rule file cannot be read',
+        fix: 'Let the user that Tidegate runs as read it.',
+      });
+      return [];
+    }
+  });
+}
+
+/** What the files look like from outside: differs where one was written, came or went. */
+export function lookOfRuleFiles({ folder }: LoadedConfig, pipeline: PipelineConfig, known: RuleFiles['files']): string {
+  const named = [...known.values()].flatMap(({ text }) => Object.keys(text.schemas).map((name) => resolve(dirname(text.path), name)));
+  const looks = [...new Set([...findFiles(folder, pipeline, '', []), ...named])].map((path) => {
+    try {
+      const { ino, size, mtimeMs, ctimeMs } = statSync(path);
+      return `${path} ${ino} ${size} ${mtimeMs} ${ctimeMs}`;
+    } catch {
+      return `${path} cannot be looked at`;
+    }
+  });
+  return looks.join('\n');
 }
 
 function findFiles(folder: string, pipeline: PipelineConfig, place: string, problems: Problem[]): readonly string[] {

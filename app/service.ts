@@ -25,6 +25,7 @@ import type {
   ModelVersionView,
   Ready,
   ReleaseView,
+  ReloadView,
   SchemaChangeDetailView,
   SchemaChangeView,
   SnapshotView,
@@ -33,10 +34,12 @@ import type {
 import { errorFields, type Logger, silentLogger } from './logger.ts';
 import { discardItems, getItem, listItems, releaseItems } from './quarantines.ts';
 import { Road } from './road.ts';
-import { heldAgainstTables, loadRuleFiles, type RuleFiles } from './rule-files.ts';
+import { heldAgainstTables, type RuleFiles } from './rule-files.ts';
+import { startingRules } from './rules-in-force.ts';
 import { approveChange, getChange, listChanges, rejectChange } from './schema-changes.ts';
-import { openState } from './state/database.ts';
+import { existingState, openState } from './state/database.ts';
 import { Halts } from './state/halts.ts';
+import { KeptRules } from './state/kept-rules.ts';
 import { Pauses } from './state/pauses.ts';
 import { SqliteModelStore } from './state/model-store.ts';
 import { SqliteOutbox } from './state/outbox.ts';
@@ -61,26 +64,46 @@ const TABLES_MS = 3000;
  */
 async function unusableRules(
   loaded: LoadedConfig,
-  pipelines: readonly { readonly name: string; readonly pipeline: PipelineConfig; readonly files: RuleFiles['files'] }[],
+  name: string,
+  pipeline: PipelineConfig,
+  files: RuleFiles['files'],
 ): Promise<readonly Problem[]> {
-  const signal = AbortSignal.timeout(TABLES_MS);
-  const found = await Promise.all(
-    pipelines.map(async ({ name, pipeline, files }) => {
-      try {
-        const { refused, refusedOf } = await heldAgainstTables(loaded, pipeline, files, signal);
-        if (refused.length === 0) return [];
-        const followed = await followedDatasets(sinkOptions(loaded.config, name, pipeline, files, systemClock));
-        return refused.map((problem): Problem => {
-          const dataset = refusedOf.get(problem);
-          return dataset !== undefined && followed.has(dataset) ? { ...problem, severity: 'warning' } : problem;
-        });
-      } catch (error) {
-        if (error instanceof PipelineError && error.after !== 'bug') return [];
-        throw error;
-      }
-    }),
-  );
-  return found.flat();
+  try {
+    const { refused, refusedOf } = await heldAgainstTables(loaded, pipeline, files, AbortSignal.timeout(TABLES_MS));
+    if (refused.length === 0) return [];
+    const followed = await followedDatasets(sinkOptions(loaded.config, name, pipeline, files, systemClock));
+    return refused.map((problem): Problem => {
+      const dataset = refusedOf.get(problem);
+      return dataset !== undefined && followed.has(dataset) ? { ...problem, severity: 'warning' } : problem;
+    });
+  } catch (error) {
+    if (error instanceof PipelineError && error.after !== 'bug') return [];
+    throw error;
+  }
+}
+
+/** The rules of every pipeline, in the order of the config. Throws ConfigProblems where one can't start by any. */
+async function rulesToStartBy(loaded: LoadedConfig, logger: Logger) {
+  const { config } = loaded;
+  const state = existingState(config.state);
+  try {
+    const kept = state === null ? null : new KeptRules(state);
+    const rules = await Promise.all(
+      Object.entries(config.pipelines).map(async ([name, pipeline]) => {
+        const start = await startingRules(loaded, name, pipeline, kept, (files) => unusableRules(loaded, name, pipeline, files));
+        return { name, pipeline, start };
+      }),
+    );
+    const problems = rules.flatMap(({ start }) => start.problems);
+    if (problems.some(isError)) throw new ConfigProblems(problems);
+    for (const { path, message, fix } of problems) logger.warn(message, { path, fix });
+    for (const { name, start } of rules)
+      for (const { path, message, fix } of start.refused ?? [])
+        logger.warn('a new revision of the rules was refused: the one before is in force again', { pipeline: name, path, message, fix });
+    return rules;
+  } finally {
+    state?.close();
+  }
 }
 
 function isError({ severity }: Problem): boolean {
@@ -115,15 +138,7 @@ export class Service implements Operations, AsyncDisposable {
     const clock = options.clock ?? systemClock;
     const logger = options.logger ?? silentLogger;
     const { config } = loaded;
-    const rules = Object.entries(config.pipelines).map(([name, pipeline]) => ({
-      name,
-      pipeline,
-      ...loadRuleFiles(loaded, name, pipeline),
-    }));
-    const problems = rules.flatMap((one) => one.problems);
-    if (!problems.some(isError)) problems.push(...(await unusableRules(loaded, rules)));
-    if (problems.some(isError)) throw new ConfigProblems(problems);
-    for (const { path, message, fix } of problems) logger.warn(message, { path, fix });
+    const rules = await rulesToStartBy(loaded, logger);
 
     const database = openState(config.state);
     const scorer = new Scorer();
@@ -145,13 +160,9 @@ export class Service implements Operations, AsyncDisposable {
             });
         },
       });
-      const [halts, pauses] = [new Halts(database), new Pauses(database)];
-      const roads = new Map(
-        rules.map(({ name, pipeline, files }) => [
-          name,
-          new Road({ config, name, pipeline, rules: files, registry, scorer, metrics, alerts, halts, pauses, clock, logger }),
-        ]),
-      );
+      const [halts, pauses, kept] = [new Halts(database), new Pauses(database), new KeptRules(database)];
+      const common = { loaded, config, registry, scorer, metrics, alerts, halts, pauses, kept, clock, logger };
+      const roads = new Map(rules.map(({ name, pipeline, start }) => [name, new Road({ ...common, name, pipeline, start })]));
       const service = new Service({ loaded, roads, database, scorer, alerts, registry, metrics, stopped, clock, logger });
       await service.#listen();
       for (const road of roads.values()) road.start();
@@ -194,6 +205,7 @@ export class Service implements Operations, AsyncDisposable {
         for (const { dataset, status, count } of road.counts) {
           out.gauge('tidegate_quarantine_items', 'Items in the quarantine, by status.', { pipeline, dataset, status }, count);
         }
+        road.rules.collect(out);
         road.verified.collect(out);
         road.slot?.collect(out);
       }
@@ -235,7 +247,7 @@ export class Service implements Operations, AsyncDisposable {
     const pipelines = [...this.#roads].map(([name, road]) => {
       const reasons = [...road.notReady(series.find(({ pipeline }) => pipeline === name) ?? null)];
       if (this.#stopping !== null) reasons.unshift('the service is stopping');
-      return { name, ready: reasons.length === 0, reasons };
+      return { name, ready: reasons.length === 0, reasons, notes: [...road.rules.notes()] };
     });
     return { ready: pipelines.every(({ ready }) => ready), pipelines };
   }
@@ -321,6 +333,21 @@ export class Service implements Operations, AsyncDisposable {
     if (road === undefined) return false;
     road.halt(by, why);
     return true;
+  }
+
+  async reload(pipeline: string, by: string, allowRemoved: boolean): Promise<ReloadView | null> {
+    const road = this.#roads.get(pipeline);
+    if (road === undefined) return null;
+    this.#logger.info('asked to read the rule files again', { pipeline, by });
+    return road.rules.reload(allowRemoved);
+  }
+
+  /** Of every pipeline; what is refused is told as always. */
+  async reloadAll(by: string): Promise<void> {
+    for (const pipeline of this.#roads.keys())
+      await this.reload(pipeline, by, false).catch((error: unknown) =>
+        this.#logger.error('rule files were not read again', { pipeline, ...errorFields(error) }),
+      );
   }
 
   snapshot(pipeline: string): SnapshotView | null {

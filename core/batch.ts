@@ -90,6 +90,8 @@ export class Batch {
   /** Tables that the target should have once the batch is in, though there may be no event of theirs. Only a wish: their first event makes them, too. */
   readonly found: readonly FoundTable[];
   readonly verdicts: Uint8Array;
+  /** The revision of the rules by which the events of a dataset were judged: all of them by one. */
+  readonly revisions = new Map<DatasetName, string>();
   readonly findings: Finding[] = [];
   readonly scores: Scores[] = [];
   /** Milliseconds spent in each stage, filled by the runner. */

@@ -116,6 +116,8 @@ export interface Quarantined {
   readonly lane: LaneId;
   readonly event: ChangeEvent;
   readonly findings: readonly Finding[];
+  /** The revision of the dataset's rules by which it was judged; null where it has none. */
+  readonly revision: string | null;
 }
 
 /**

@@ -110,7 +110,8 @@ function quarantined(batch: Batch): Quarantined[] {
   const held: Quarantined[] = [];
   for (const [index, event] of batch.events.entries()) {
     if (batch.verdicts[index] !== Verdict.Quarantine) continue;
-    held.push({ id: eventId(event), lane: batch.lane, event, findings: findings.get(index) ?? [] });
+    const revision = batch.revisions.get(event.dataset.name) ?? null;
+    held.push({ id: eventId(event), lane: batch.lane, event, findings: findings.get(index) ?? [], revision });
   }
   return held;
 }

@@ -1,5 +1,5 @@
 /** The dataset's rule file as users write it: read, validated with all problems at once, and brought into one form. */
-import { createHash } from 'node:crypto';
+import { createHash, type Hash } from 'node:crypto';
 import { readFileSync } from 'node:fs';
 import { dirname, isAbsolute, resolve } from 'node:path';
 import type { Severity } from '../core/batch.ts';
@@ -70,8 +70,10 @@ export interface Contract {
   readonly file: string;
   readonly dataset: DatasetName;
   readonly version: number;
-  /** sha256 of the file, in hex: tells two texts of one version apart. */
+  /** sha256 of the file, and of the schemas that it names, in hex: tells two texts of one version apart. */
   readonly digest: string;
+  /** The version and the beginning of the digest, as it stands beside every verdict: `7@3fa9c1d2e4b5`. */
+  readonly revision: string;
   readonly owner: string | null;
   readonly description: string | null;
   readonly tags: readonly string[];
@@ -98,12 +100,21 @@ export type ParsedContract = { readonly contract: Contract } | { readonly proble
 /** What a rule file is read for: a live stream, or the rows of a file, which are all there. */
 export type Use = 'stream' | 'file';
 
+/** The text of a schema that a rule file names, by the path it writes. Throws where there is none. */
+export type SchemaTexts = (path: string) => string;
+
+const readBeside =
+  (file: string): SchemaTexts =>
+  (path) =>
+    readFileSync(resolve(dirname(file), path), 'utf8');
+
+const REVISION_DIGITS = 12;
+
 /** Reads a rule file. `file` is its path: for the problems, and to find the files it names. Warnings come with the contract, or among the problems. */
-export function parseContract(text: string, file: string, use: Use = 'stream'): ParsedContract {
+export function parseContract(text: string, file: string, use: Use = 'stream', schemas: SchemaTexts = readBeside(file)): ParsedContract {
   const rules = new RuleText(text, file);
-  const digest = createHash('sha256').update(text).digest('hex');
   if (rules.value !== null || rules.problems.length === 0) {
-    const contract = new Reader(rules, digest, use).read();
+    const contract = new Reader(rules, text, use, schemas).read();
     if (contract !== null) return { contract };
   }
   const [first, ...more] = inFileOrder(rules.problems);
@@ -131,15 +142,17 @@ const DEFAULT_OPERATIONS: readonly Operation[] = ['insert', 'update', 'read'];
 
 class Reader {
   readonly #rules: RuleText;
-  readonly #digest: string;
+  readonly #hash: Hash;
   readonly #use: Use;
+  readonly #schemaTexts: SchemaTexts;
   readonly #schemaFiles = new Map<string, unknown>();
   readonly #fileChecks: FileCheck[] = [];
 
-  constructor(rules: RuleText, digest: string, use: Use) {
+  constructor(rules: RuleText, text: string, use: Use, schemaTexts: SchemaTexts) {
     this.#rules = rules;
-    this.#digest = digest;
+    this.#hash = createHash('sha256').update(text);
     this.#use = use;
+    this.#schemaTexts = schemaTexts;
   }
 
   read(): Contract | null {
@@ -157,11 +170,13 @@ class Reader {
     const checks = this.#checks(value);
     if (!fits || checks === null || rules.problems.some((problem) => problem.severity === 'error')) return null;
     const file = value as unknown as RuleFile; // ajv has just said so.
+    const digest = this.#hash.digest('hex');
     return {
       file: rules.file,
       dataset: file.dataset as DatasetName,
       version: file.version ?? 1,
-      digest: this.#digest,
+      digest,
+      revision: `${file.version ?? 1}@${digest.slice(0, REVISION_DIGITS)}`,
       owner: file.owner ?? null,
       description: file.description ?? null,
       tags: file.tags ?? [],
@@ -525,7 +540,8 @@ class Reader {
     }
     let text: string;
     try {
-      text = readFileSync(resolve(dirname(this.#rules.file), path), 'utf8');
+      text = this.#schemaTexts(path);
+      this.#hash.update(text);
     } catch {
       this.#rules.refuse(keys, `the file ${path} cannot be read`, 'Write the path from the folder of the rule file, or the schema itself.');
       return;

@@ -150,6 +150,7 @@ function judge(batch: Batch, from: number, to: number, contracts: ReadonlyMap<Da
         dataset = event.dataset;
         use = dataset.undecoded === true ? undefined : contracts.get(dataset.name);
         checks = use?.checksOf(dataset) ?? null;
+        if (use !== undefined) batch.revisions.set(dataset.name, use.contract.revision);
         types = null;
       }
       if (checks === null || use === undefined) continue;

@@ -11,6 +11,7 @@ import { lanes, status } from './look.ts';
 import { modelCommands } from './models.ts';
 import { errorText, type ExitCode, type Io, problemsText } from './output.ts';
 import { quarantineCommands } from './quarantine.ts';
+import { reload } from './reload.ts';
 import { recover } from './recover.ts';
 import { run } from './run.ts';
 import { schemaCommands } from './schema.ts';
@@ -28,6 +29,7 @@ export const COMMANDS: readonly Command[] = [
   lanes,
   halt,
   resume,
+  reload,
   verify,
   recover,
   snapshot,

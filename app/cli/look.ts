@@ -3,7 +3,7 @@ import { postgresSink } from '../../sync/postgres/sink.ts';
 import { systemClock } from '../../core/clock.ts';
 import { isLaneOf, laneOf, partsOf, replayLaneOf } from '../config.ts';
 import { sinkOptions } from '../connect.ts';
-import type { LaneView, SlotView, Status } from '../http/shapes.ts';
+import type { LaneView, RulesView, SlotView, Status } from '../http/shapes.ts';
 import { formatDuration, formatSize } from '../units.ts';
 import { callService, NotRunning, unexpected } from './client.ts';
 import { type Command, configOf } from './command.ts';
@@ -27,7 +27,7 @@ export const status: Command = {
     if (answer.status !== 200) throw unexpected(answer);
     const now = answer.body as Status; // Our own service, by its own schema.
     show(io, args.is('json'), { running: true, ...now }, () => {
-      const pipelines = now.pipelines.map(({ name, state, lagMs, slot, ready, notReady, datasets }) => {
+      const pipelines = now.pipelines.map(({ name, state, lagMs, slot, ready, notReady, datasets, rules }) => {
         const held = datasets.reduce((sum, { quarantine }) => sum + (quarantine['held'] ?? 0), 0);
         return [
           name,
@@ -35,7 +35,7 @@ export const status: Command = {
           lagMs === null ? '-' : formatDuration(lagMs),
           String(held),
           slotText(slot),
-          ready ? 'ready' : notReady.join('; '),
+          [ready ? 'ready' : notReady.join('; '), ...rulesText(rules)].join('; '),
         ];
       });
       return table(['PIPELINE', 'STATE', 'LAG', 'HELD', 'LOG KEPT', ''], pipelines);
@@ -43,6 +43,13 @@ export const status: Command = {
     return now.ready ? 0 : 1;
   },
 };
+
+/** What is to be known of its rules; nothing where they are as their files say. */
+function rulesText({ refused, changedOnDisk }: RulesView): string[] {
+  const first = refused?.problems[0];
+  if (first !== undefined) return [`new rules were refused (${first.path}: ${first.message})`];
+  return changedOnDisk ? ['rule files were changed: `tidegate reload` takes them up'] : [];
+}
 
 /** What the source keeps for the slot, and when that comes to an end where it is foreseen. */
 function slotText(slot: SlotView | null): string {

@@ -108,6 +108,13 @@ export const pipelineSchema = {
       default: [],
       examples: ['./datasets/*.yaml'],
     },
+    reload: {
+      enum: ['ask', 'watch'],
+      title: 'Reload',
+      description:
+        'When you want changed rule files in force without a restart: as soon as you ask for it by `tidegate reload` or SIGHUP (ask), or also by themselves, once they have not changed for a second (watch).',
+      default: 'ask',
+    },
     batch: {
       type: 'object',
       title: 'Batch',

@@ -12,6 +12,7 @@ import type {
   ModelVersionView,
   Ready,
   ReleaseView,
+  ReloadView,
   SchemaChangeDetailView,
   SchemaChangeView,
   SnapshotView,
@@ -48,6 +49,9 @@ export interface Operations {
   schemaChange(id: string): Promise<SchemaChangeDetailView | null>;
   approveSchema(id: string, by: string): Promise<Decided>;
   rejectSchema(id: string, by: string, why: string): Promise<Decided>;
+
+  /** Reads its rule files again. Null where there is no such pipeline. `allowRemoved`: a file that is gone leaves its dataset unjudged. */
+  reload(pipeline: string, by: string, allowRemoved: boolean): Promise<ReloadView | null>;
 
   /** False where there is no such pipeline. */
   resume(pipeline: string, by: string): boolean;

@@ -60,6 +60,7 @@ export function problemBody(problem: HttpProblem): Record<string, unknown> {
 
 const TITLES: Readonly<Record<string, string>> = {
   MODEL_REJECTED: 'Model rejected',
+  RULES_REFUSED: 'Rules refused',
   INVALID_REQUEST: 'Invalid request',
   UNAUTHENTICATED: 'Token missing or wrong',
   WRONG_HOST: 'Unknown host',

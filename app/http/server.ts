@@ -15,6 +15,7 @@ import { completed } from './openapi.ts';
 import type { Operations } from './operations.ts';
 import { HttpProblem, problemBody, problemOf } from './problem.ts';
 import { quarantineRoutes } from './quarantine-routes.ts';
+import { ruleRoutes } from './rule-routes.ts';
 import { schemaRoutes } from './schema-routes.ts';
 import { snapshotRoutes } from './snapshot-routes.ts';
 import { statusRoutes } from './status-routes.ts';
@@ -74,6 +75,7 @@ export async function createHttpServer(operations: Operations, http: HttpConfig,
     quarantineRoutes(routes, operations);
     schemaRoutes(routes, operations);
     snapshotRoutes(routes, operations);
+    ruleRoutes(routes, operations);
     modelRoutes(routes, operations, http.modelBytes);
     liveRoute(routes, operations);
   });

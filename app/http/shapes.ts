@@ -160,6 +160,49 @@ export const slotSchema = shape('The slot at the source, and how much log is kep
   message: text('All of it in words.'),
 });
 
+const ruleProblemsSchema = list(
+  shape('What is wrong with a rule file, or odd.', {
+    severity: { enum: ['error', 'warning'], description: 'Only an error keeps it from being used.' },
+    path: text('Where.'),
+    message: text('What.'),
+    fix: text('What to do about it.'),
+  }),
+  'What is wrong, in the order of the files.',
+);
+export const rulesSchema = shape('The rules in force.', {
+  datasets: list(
+    shape('A rule file.', {
+      dataset: text('source.schema.table'),
+      file: text('Relative to the config.'),
+      version: whole('As the file says.'),
+      revision: text('The version, and the beginning of the hash of the text.'),
+      mode: { enum: ['enforce', 'shadow'], description: 'Whether it acts.' },
+      sinceMs: whole('Unix time in ms since when it is in force here.'),
+    }),
+    'Those of the pipeline.',
+  ),
+  changedOnDisk: yes('Whether the files say something else by now, which nobody has asked to take up.'),
+  refused: orNull(
+    shape('A new revision that was refused.', { atMs: whole('Unix time in ms.'), problems: ruleProblemsSchema }),
+    'Why the newest revision is not in force; null where it is.',
+  ),
+});
+export const reloadSchema = shape('What reading the rule files again came to.', {
+  outcome: {
+    enum: ['taken-up', 'unchanged', 'refused'],
+    description: 'taken-up: from the next batch on. refused: what was in force still is.',
+  },
+  changes: list(
+    shape('A dataset with other rules.', {
+      dataset: text('source.schema.table'),
+      from: textOrNull('The revision before; null where it had no rules.'),
+      to: textOrNull('The revision from now on; null where it has no rules any more.'),
+    }),
+    'What is in force now and was not.',
+  ),
+  problems: ruleProblemsSchema,
+});
+
 const pipelineProperties = {
   name: text('Its name in the config.'),
   source: text('The source’s name.'),
@@ -175,6 +218,7 @@ const pipelineProperties = {
   runs: list(laneStatusSchema, 'What its two lanes do: the one that reads the source, and the one that brings released rows back.'),
   snapshot: list(snapshotProgressSchema, 'The first copy; empty before it is known and where there is none.'),
   schemaChanges: list(schemaChangeSchema, 'Changes of tables that park their dataset, newest first.'),
+  rules: rulesSchema,
   slot: orNull(slotSchema, 'The slot at the source; null before it was looked at, and while there is none (of topics, always).'),
   lagMs: numberOrNull('How far behind the source it is: 0 once caught up; null before that is known.'),
   stageMs: record({ type: 'number' }, 'Mean milliseconds a batch in each stage.'),
@@ -209,6 +253,7 @@ export const readySchema = shape('Whether the service is ready, and why not.', {
       name: text('Its name.'),
       ready: yes('Whether it is ready.'),
       reasons: list({ type: 'string' }, 'Why it is not.'),
+      notes: list({ type: 'string' }, 'What is worth knowing, and no reason.'),
     }),
     'Every pipeline.',
   ),
@@ -258,6 +303,7 @@ const itemProperties = {
   by: textOrNull('Who released or discarded it.'),
   why: textOrNull('Why it was discarded.'),
   lane: text('The lane that brought it.'),
+  revision: textOrNull('The revision of the rules by which it was judged last; null where its dataset has none.'),
   findings: list(findingSchema, 'Why it is held.'),
 } as const;
 export const itemSchema = shape('A quarantined event.', itemProperties);
@@ -370,6 +416,8 @@ export type SchemaChangeDetailView = SchemaChangeView & {
 export type LaneRunState = (typeof LANE_STATES)[number];
 export type Reason = FromSchema<typeof reasonSchema>;
 export type LaneStatus = FromSchema<typeof laneStatusSchema>;
+export type RulesView = FromSchema<typeof rulesSchema>;
+export type ReloadView = FromSchema<typeof reloadSchema>;
 export type SlotView = FromSchema<typeof slotSchema>;
 export type SnapshotView = FromSchema<typeof snapshotSchema>;
 export type Ready = FromSchema<typeof readySchema>;

@@ -65,4 +65,10 @@ export const MIGRATIONS: readonly string[] = [
     at_ms integer not null
   ) strict;
   `,
+  /* 3: the rules in force of pipelines whose files have been refused since */ `
+  create table kept_rules (
+    pipeline text primary key,
+    record text not null
+  ) strict;
+  `,
 ];

@@ -26,6 +26,13 @@ export interface AlertData {
     quarantined: number;
     topRules: readonly { rule: string; count: number }[];
   };
+  /** Other rules are in force: revisions, null where a dataset has none. */
+  'rules.changed': {
+    pipeline: string;
+    changes: readonly { dataset: string; from: string | null; to: string | null }[];
+  };
+  /** The rules before stay in force. Told once for each set of problems; `path` and `message` are those of the first. */
+  'rules.refused': { pipeline: string; path: string; message: string; fix: string; problems: number };
   'score.alert': {
     pipeline: string;
     dataset: string;
@@ -60,6 +67,8 @@ export const ALERT_TYPES = [
   'model.registered',
   'model.unavailable',
   'quarantine.rate',
+  'rules.changed',
+  'rules.refused',
   'score.alert',
   'slot.retention',
   'slot.safe',

@@ -315,13 +315,14 @@ export class CarefulRoad {
     }
     if (held.length > 0) {
       await sql.query(
-        `update tidegate.quarantine q set status = w.status, findings = w.findings::jsonb, settled_at = null, released_seq = null,
+        `update tidegate.quarantine q set status = w.status, findings = w.findings::jsonb, settled_at = null, released_seq = null, revision = w.revision,
            rules = array(select distinct f ->> 'rule' from jsonb_array_elements(w.findings::jsonb) f)
-         from unnest($1::text[], $2::text[], $3::text[]) w(id, status, findings) where q.id = w.id and q.status = 'released'`,
+         from unnest($1::text[], $2::text[], $3::text[], $4::text[]) w(id, status, findings, revision) where q.id = w.id and q.status = 'released'`,
         [
           textArrayParameter(held.map(({ id }) => id)),
           textArrayParameter(held.map(({ findings }) => heldStatus(findings))),
           textArrayParameter(held.map(({ findings }) => findingsJson(findings))),
+          textArrayParameter(held.map(({ revision }) => revision)),
         ],
       );
       await putInLine(sql, await noteParked(sql, this.#parts.pipeline, held), null);

@@ -12,12 +12,12 @@ export type HoldMode = 'event' | 'key';
 
 /** Holding an item again changes nothing: only items that are new count on their keys. */
 export const HOLD_SQL = `with given as (
-    select * from unnest($1::text[], $2::text[], $3::text[], $4::text[], $5::text[], $6::text[], $7::text[], $8::bytea[], $9::text[], $10::text[], $11::text[], $12::text[])
-      g(id, lane, dataset, key, moved_from, version, op, event, row_json, findings, hold, status)),
+    select * from unnest($1::text[], $2::text[], $3::text[], $4::text[], $5::text[], $6::text[], $7::text[], $8::bytea[], $9::text[], $10::text[], $11::text[], $12::text[], $14::text[])
+      g(id, lane, dataset, key, moved_from, version, op, event, row_json, findings, hold, status, revision)),
   inserted as (
-    insert into tidegate.quarantine (id, pipeline, lane, dataset, key, moved_from, version, op, event, row_json, findings, rules, hold, status)
+    insert into tidegate.quarantine (id, pipeline, lane, dataset, key, moved_from, version, op, event, row_json, findings, rules, hold, status, revision)
     select id, $13::text, lane, dataset, key, moved_from, version, op, event, row_json::jsonb, findings::jsonb,
-      array(select distinct f ->> 'rule' from jsonb_array_elements(findings::jsonb) f), hold, status from given
+      array(select distinct f ->> 'rule' from jsonb_array_elements(findings::jsonb) f), hold, status, revision from given
     on conflict (id) do nothing returning dataset, key, moved_from),
   keys as (select dataset, key from inserted union all select dataset, moved_from from inserted where moved_from is not null)
   insert into tidegate.held_keys (dataset, key, open) select dataset, key, count(*) from keys group by 1, 2 order by 1, 2
@@ -44,6 +44,7 @@ export function holdParameters(
     texts(({ event }) => modeOf(event)),
     texts(({ findings }) => heldStatus(findings)),
     pipeline,
+    texts(({ revision }) => revision),
   ];
 }
 
@@ -78,10 +79,10 @@ function rowJson(row: Row | null, { dataset }: ChangeEvent): string {
 }
 
 /** Columns that `itemFrom` reads, in its order. */
-export const ITEM_COLUMNS = `id, lane, event, findings, status, extract(epoch from held_at) * 1000, extract(epoch from settled_at) * 1000, by_whom, why`;
+export const ITEM_COLUMNS = `id, lane, event, findings, status, extract(epoch from held_at) * 1000, extract(epoch from settled_at) * 1000, by_whom, why, revision`;
 
 export function itemFrom(row: readonly (string | null)[], families: EventFamilies): QuarantineItem {
-  const [id, lane, event, findings, status, heldAt, settledAt, by, why] = row;
+  const [id, lane, event, findings, status, heldAt, settledAt, by, why, revision] = row;
   return {
     id: id ?? '',
     lane: (lane ?? '') as LaneId,
@@ -92,6 +93,7 @@ export function itemFrom(row: readonly (string | null)[], families: EventFamilie
     settledAtMs: settledAt === null || settledAt === undefined ? null : Math.floor(Number(settledAt)),
     by: by ?? null,
     why: why ?? null,
+    revision: revision ?? null,
   };
 }
 

@@ -132,6 +132,8 @@ const MIGRATIONS: readonly string[] = [
    alter table tidegate.quarantine enable always trigger count_changed;
    alter table tidegate.quarantine enable always trigger count_gone;
    alter table tidegate.quarantine enable always trigger count_none;`,
+  // Which text of its dataset's rules judged an item.
+  `alter table tidegate.quarantine add column revision text;`,
 ];
 
 /** Brings the schema up to date. Several processes may call it at once. */

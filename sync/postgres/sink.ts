@@ -508,7 +508,7 @@ const foldOf = (batch: Batch, layouts: Layouts): Folded =>
   fold(batch.events, { layouts, takes: (i) => batch.passes(i), keepsRow: (i) => keepsRow(batch, i) });
 
 /** Eleven arrays in binary, the status, and the pipeline's name as text. */
-const HOLD_FORMATS: readonly Format[] = [...Array.from({ length: 12 }, () => Format.Binary), Format.Text];
+const HOLD_FORMATS: readonly Format[] = [...Array.from({ length: 12 }, () => Format.Binary), Format.Text, Format.Binary];
 
 function keepsRow(batch: Batch, index: number): boolean {
   const event = batch.events[index];

@@ -364,6 +364,20 @@ describe('the stage at work', () => {
     expect(verdicts).toEqual([Verdict.Pass, Verdict.Quarantine, Verdict.Tag, Verdict.Pass]);
   });
 
+  test('a batch is judged by one revision, which it names, even when the contract is replaced while it is', async () => {
+    const events = Array.from({ length: 100 }, () => insert({ total: '-1' }));
+    const stage = qualityStage(new Map([[contract.dataset, contract]]), { sliceEvents: 10 });
+    const batch = batchOf(events);
+    const judging = stage.run(batch, signal);
+    stage.replaceContract(totals('tag'));
+    await judging;
+    expect(new Set(batch.verdicts)).toEqual(new Set([Verdict.Quarantine]));
+    expect([...batch.revisions]).toEqual([[contract.dataset, contract.revision]]);
+    const next = batchOf(events);
+    await stage.run(next, signal);
+    expect(next.revisions.get(contract.dataset)).not.toBe(contract.revision);
+  });
+
   test('datasets without a contract pass unjudged, beside others in one batch', async () => {
     const other: Dataset = { ...orders, name: 'shop.public.other' as DatasetName };
     const batch = await judged(contract, [insert({ total: '-1' }, other), insert({ total: '-1' }), insert({ total: '-1' }, other)]);

@@ -320,7 +320,7 @@ test('batches sent ahead commit in order, and never over one that the target ref
     if (event === undefined) throw new Error('a batch without its event');
     const reason = { ...finding, index: 0, rule: 'target.23514', message: 'no' };
     batch.mark(reason);
-    const held = [{ id: eventId(event), lane: LANE, event, findings: [reason] }];
+    const held = [{ id: eventId(event), lane: LANE, event, findings: [reason], revision: '1@0' }];
     expect(await sink.apply(batch, held, lease, never)).toMatchObject({ kind: 'applied', held: 1 });
   }
   expect(refused.size).toBeGreaterThan(0);

@@ -190,6 +190,7 @@ export async function startStandIn(
       runs: [],
       snapshot: [],
       schemaChanges: [],
+      rules: { datasets: [], changedOnDisk: false, refused: null },
       slot: {
         slot: 'tidegate_shop',
         level: 'ok',
@@ -391,6 +392,7 @@ function view(item: StandInItem) {
     settledAtMs: item.status === 'held' ? null : item.heldAtMs,
     by: item.status === 'held' ? null : 'someone',
     why: item.why,
+    revision: '7@3fa9c1d2e4b5',
     findings: item.findings.map(({ stage, rule, column, verdict, severity, message }) => ({
       stage,
       rule,
