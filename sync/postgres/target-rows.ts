@@ -214,7 +214,7 @@ export class TargetRows implements AsyncDisposable {
 }
 
 /** Of a table that is not there: compared as text, and as empty. */
-const ABSENT_COLUMN = { oid: 25, type: 'text', base: 'text', bytewise: true, schema: 'pg_catalog', generated: false };
+const ABSENT_COLUMN = { oid: 25, type: 'text', base: 'text', order: 'bytes', schema: 'pg_catalog', generated: false };
 
 const KIND_SQL = 'select oid, relkind from pg_class where oid = to_regclass($1)';
 

@@ -5,6 +5,7 @@ import { PgConnection } from '../../wire/postgres/connection.ts';
 import { quoteLiteral } from '../../wire/postgres/ident.ts';
 import {
   commonHash,
+  describeColumns,
   COMPARING,
   type ComparedTable,
   type HashKind,
@@ -152,23 +153,62 @@ test('servers of other encodings have a hash in common', async () => {
 });
 
 describe('a range of keys holds the same on both servers', () => {
-  const column = (oid: number, bytewise: boolean): SideColumn => ({
+  const column = (oid: number, order: string | null): SideColumn => ({
     name: 'k',
     oid,
     type: '',
     base: '',
-    bytewise,
+    order,
     schema: 'pg_catalog',
     generated: false,
   });
   test.each<[string, SideColumn, SideColumn, boolean]>([
-    ['integers of any size', column(23, true), column(20, true), true],
-    ['uuids', column(2950, true), column(2950, true), true],
-    ['texts by their bytes', column(25, true), column(1043, true), true],
-    ['texts by a collation', column(25, false), column(25, true), false],
-    ['a number and its text', column(23, true), column(25, true), false],
-    ['a type of somebody’s own', column(90_000, true), column(90_000, true), false],
+    ['integers of any size', column(23, 'bytes'), column(20, 'bytes'), true],
+    ['uuids', column(2950, 'bytes'), column(2950, 'bytes'), true],
+    ['texts by their bytes', column(25, 'bytes'), column(1043, 'bytes'), true],
+    ['texts by one collation', column(25, 'i und 153.80'), column(1043, 'i und 153.80'), true],
+    ['texts by a collation of two versions', column(25, 'i und 153.80'), column(25, 'i und 153.14'), false],
+    ['texts by a collation that may be anything', column(25, null), column(25, null), false],
+    ['a number and its text', column(23, 'bytes'), column(25, 'bytes'), false],
+    ['a type of somebody’s own', column(90_000, 'bytes'), column(90_000, 'bytes'), false],
   ])('%s', (_, source, target, alike) => {
     expect(isOrderedAlike(source, target)).toBe(alike);
   });
+});
+
+test('texts under a collation are read by ranges where both servers have it in one version, by the index of the key', async () => {
+  const create = `
+    create collation loose (provider = icu, locale = 'und', deterministic = false);
+    create table public.rows (a int, b text collate "und-x-icu", v text, n numeric, plain text, bytes text collate "C", loose text collate loose,
+      posix text collate "en-US-x-icu", primary key (a, b));
+    create table public.names (b varchar collate "und-x-icu" primary key);
+    insert into public.names select chr(97 + n % 26) || n from generate_series(1, 5000) n; analyze public.names`;
+  await using one = await createDatabase(inject('sourceServer'), 'sums');
+  await using other = await createDatabase(inject('targetServer'), 'sums');
+  const orders: (readonly (string | null | undefined)[])[] = [];
+  for (const { url } of [one, other]) {
+    await using sql = await PgConnection.connect({ url, settings: { ...COMPARING, search_path: 'public' } });
+    await sql.script(create);
+    const oid = Number((await sql.query(`select 'public.rows'::regclass::oid`)).rows[0]?.[0]);
+    const described = await describeColumns(sql, oid);
+    orders.push(['a', 'b', 'plain', 'bytes', 'loose', 'posix'].map((name) => described.get(name)?.order));
+
+    const plans: string[] = [];
+    const explained = {
+      query: async (text: string, params: readonly (string | null)[] = []) => {
+        plans.push((await sql.query(`explain ${text}`, params)).rows.map(([line]) => line).join('\n'));
+        return sql.query(text, params);
+      },
+    };
+    const names = { ...tableOf('native'), ...plainTable('public', 'names', false), cells: ['t.b::text'], rowCells: ['t.b'] };
+    const sums = new RowSums(explained, { ...names, key: [{ name: 't.b', type: 'character varying', text: 't.b::text' }] });
+    const middle = await sums.boundary(EVERYTHING, 2500);
+    const [below, above] = [await sums.sum({ after: null, to: middle }), await sums.sum({ after: middle, to: null })];
+    expect([below.rows, above.rows]).toEqual([2500, 2500]);
+    expect((await sums.list({ after: middle, to: null }, 3)).map(({ key }) => key)).toHaveLength(3);
+    for (const plan of plans) expect(plan).toMatch(/Index (Only )?Scan using names_pkey/);
+    for (const plan of plans.slice(1)) expect(plan).toMatch(/Index Cond: /);
+  }
+  expect(orders[0]).toEqual(orders[1]);
+  expect(orders[0]).toEqual(['bytes', expect.stringMatching(/^i und \d/), 'bytes', 'bytes', null, expect.stringMatching(/^i en-US \d/)]);
 });

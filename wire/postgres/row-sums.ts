@@ -41,8 +41,8 @@ export interface SideColumn {
   readonly type: string;
   /** The same without. */
   readonly base: string;
-  /** Whether its texts sort by their bytes; true as well where the type has no collation. */
-  readonly bytewise: boolean;
+  /** How its texts sort: columns where this is the same sort alike, on whatever server. `bytes` as well where the type has no collation; null: nobody knows. */
+  readonly order: string | null;
   /** The schema of the type; of a domain, that of its base. */
   readonly schema: string;
   /** Whether the server makes its values itself. */
@@ -112,32 +112,43 @@ export const absentTable = (columns: readonly string[]): Pick<ComparedTable, 'fr
   version: `''`,
 });
 
-const DESCRIBE_COLUMNS = `
+const describeColumnsSql = (databaseVersion: string): string => `
   select a.attname, a.atttypid, pg_catalog.format_type(a.atttypid, a.atttypmod), pg_catalog.format_type(a.atttypid, -1),
-         a.attcollation = 0
-           or coalesce(c.collprovider = 'c' and c.collcollate in ('C', 'POSIX'), false)
-           or coalesce(c.collprovider = 'd' and d.datcollate in ('C', 'POSIX')
-                       and coalesce(pg_catalog.to_jsonb(d) ->> 'datlocprovider', 'c') = 'c', false),
+         case when a.attcollation = 0 then 'bytes'
+              when not c.collisdeterministic then null
+              when l.provider in ('b', 'c') and l.locale in ('C', 'POSIX', 'C.UTF-8', 'C.UTF8', 'C.utf8', 'PG_UNICODE_FAST') then 'bytes'
+              -- Of another version than its indices, or of one that nobody knows, it may sort otherwise than another server's.
+              when l.known = l.actual then pg_catalog.concat_ws(' ', l.provider, l.locale, l.rules, l.actual) end,
          n.nspname, a.attgenerated <> '' or a.attidentity = 'a'
     from pg_catalog.pg_attribute a
     join pg_catalog.pg_type t on t.oid = a.atttypid left join pg_catalog.pg_type b on b.oid = t.typbasetype
     join pg_catalog.pg_namespace n on n.oid = coalesce(b.typnamespace, t.typnamespace)
     left join pg_catalog.pg_collation c on c.oid = a.attcollation
     join pg_catalog.pg_database d on d.datname = pg_catalog.current_database()
+    -- By JSON, for columns come and go: PostgreSQL 14 knows neither a database's version nor its provider.
+    cross join lateral (select pg_catalog.to_jsonb(c) as c, pg_catalog.to_jsonb(d) as d) j
+    cross join lateral (select
+      case c.collprovider when 'd' then coalesce(j.d ->> 'datlocprovider', 'c') else c.collprovider::text end as provider,
+      case c.collprovider when 'd' then coalesce(j.d ->> 'datlocale', j.d ->> 'daticulocale', d.datcollate)
+                          else coalesce(j.c ->> 'colllocale', j.c ->> 'colliculocale', c.collcollate) end as locale,
+      case c.collprovider when 'd' then j.d ->> 'daticurules' else j.c ->> 'collicurules' end as rules,
+      case c.collprovider when 'd' then j.d ->> 'datcollversion' else c.collversion end as known,
+      case c.collprovider when 'd' then ${databaseVersion} else pg_catalog.pg_collation_actual_version(c.oid) end as actual) l
    where a.attrelid = $1::pg_catalog.oid and a.attnum > 0 and not a.attisdropped`;
 
 /** A table's columns by name. To be asked while the search path is that of COMPARING, so that names of types come out qualified. */
 export async function describeColumns(sql: PgConnection, table: number): Promise<ReadonlyMap<string, SideColumn>> {
-  const { rows } = await sql.query(DESCRIBE_COLUMNS, [table]);
+  const databaseVersion = sql.majorVersion >= 15 ? 'pg_catalog.pg_database_collation_actual_version(d.oid)' : 'null';
+  const { rows } = await sql.query(describeColumnsSql(databaseVersion), [table]);
   return new Map(
-    rows.map(([name, oid, type, base, bytewise, schema, generated]) => [
+    rows.map(([name, oid, type, base, order = null, schema, generated]) => [
       name ?? '',
       {
         name: name ?? '',
         oid: Number(oid),
         type: type ?? '',
         base: base ?? '',
-        bytewise: bytewise === 't',
+        order,
         schema: schema ?? '',
         generated: generated === 't',
       },
@@ -164,16 +175,21 @@ export function keyRows(columns: number, keys: readonly KeyTexts[]): { readonly 
   };
 }
 
-/** Built-in types whose order is the same everywhere, by what compares with what. Those with a collation count where it is bytewise. */
+/** Built-in types whose order is the same everywhere, by what compares with what; those with a collation by that. */
 const ORDERS: readonly (readonly number[])[] = [
   [20, 21, 23], // integers
   [25, 1043], // text and varchar
   ...[16, 17, 26, 700, 701, 869, 1042, 1082, 1083, 1114, 1184, 1700, 2950].map((oid) => [oid]),
 ];
 
-/** Whether a range of this key holds the same keys on both servers. */
+/**
+ * Whether a range of this key holds the same keys on both servers. Should it not, after all, nothing is missed, for on each every row is in one range: only rows are looked
+ * at one by one that are equal.
+ */
 export function isOrderedAlike(source: SideColumn, target: SideColumn): boolean {
-  return source.bytewise && target.bytewise && ORDERS.some((oids) => oids.includes(source.oid) && oids.includes(target.oid));
+  return (
+    source.order !== null && source.order === target.order && ORDERS.some((oids) => oids.includes(source.oid) && oids.includes(target.oid))
+  );
 }
 
 /** OIDs below are the same on every server. */
@@ -210,13 +226,13 @@ function readAs(text: string, { oid, type, base }: SideColumn, guarded: boolean)
 
 /** Reads one table for a comparison. Every method is one statement, with a snapshot of its own. */
 export class RowSums {
-  readonly #sql: PgConnection;
+  readonly #sql: Pick<PgConnection, 'query'>;
   readonly #table: ComparedTable;
   readonly #keyTexts: string;
   readonly #keyNames: string;
   readonly #rowHash: string;
 
-  constructor(sql: PgConnection, table: ComparedTable) {
+  constructor(sql: Pick<PgConnection, 'query'>, table: ComparedTable) {
     this.#sql = sql;
     this.#table = table;
     this.#keyTexts = table.key.map(({ text }) => text).join(', ');
