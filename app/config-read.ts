@@ -33,6 +33,8 @@ export function readNode(value: unknown, schema: SchemaNode, path: Path, context
       const text = readText(value, schema, path, context);
       return text === undefined ? undefined : resolve(context.folder, text);
     }
+    case 'place':
+      return readPlace(value, schema, path, context);
     case undefined:
       break;
   }
@@ -220,6 +222,21 @@ function readSecret(value: unknown, path: Path, context: ReadContext): Secret | 
     }
   }
   return wrong(context, path, 'must be a text or {file: …}', 'Write ${NAME} for an environment variable, or {file: /run/secrets/name}.');
+}
+
+/** A file's path, or the url of a database, which may hold a password. */
+function readPlace(value: unknown, schema: SchemaNode, path: Path, context: ReadContext): string | Secret | undefined {
+  const secret = typeof value === 'string' ? undefined : readSecret(value, path, context);
+  const text = typeof value === 'string' ? readText(value, schema, path, context) : secret?.reveal();
+  if (text === undefined) return undefined;
+  if (/^postgres(ql)?:\/\//.test(text)) return secret ?? new Secret(text);
+  if (secret === undefined && !text.includes('://')) return resolve(context.folder, text);
+  return wrong(
+    context,
+    path,
+    'is neither a file nor a PostgreSQL database',
+    'Write a path such as ./tidegate.db, or postgres://user:password@host:5432/database.',
+  );
 }
 
 /** Replaces ${NAME} and ${NAME:-default}; `$${` stands for `${` itself. */

@@ -108,14 +108,31 @@ export const configSchema = {
   properties: {
     version: { const: 1, title: 'Version', description: 'The version of this format that you write: 1.' },
     state: {
-      type: 'string',
-      'x-kind': 'path',
+      'x-kind': 'place',
       minLength: 1,
       title: 'State',
       description:
-        'The SQLite file in which you keep what the service itself remembers: models, alerts on their way, halted pipelines. Relative to the config file.',
+        'Where you keep what the service itself remembers: models, alerts on their way, halted pipelines, and whose turn each pipeline is. A SQLite file, relative to the config file; or `postgres://…` (or `{file: …}` with that in it), which all instances of one config share.',
+      anyOf: [
+        { type: 'string', minLength: 1 },
+        {
+          type: 'object',
+          title: 'From a file',
+          description: 'The url of a PostgreSQL database, in a file.',
+          properties: {
+            file: { type: 'string', title: 'File', description: 'Where you keep the url; relative to the config file.', minLength: 1 },
+          },
+          required: ['file'],
+          additionalProperties: false,
+        },
+      ],
       default: './tidegate.db',
     },
+    lease: duration(
+      'Lease',
+      'How long you let an instance that runs a pipeline be silent before another instance of the same config takes it over. One whose process is gone is not waited for.',
+      '10s',
+    ),
     sources: { ...mapOf('Sources', 'The databases you read, each under a name of your choice.', sourceSchema), minProperties: 1 },
     targets: { ...mapOf('Targets', 'The databases you write, each under a name of your choice.', targetSchema), minProperties: 1 },
     pipelines: { ...mapOf('Pipelines', 'The roads from your sources to your targets.', pipelineSchema), minProperties: 1 },

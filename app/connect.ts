@@ -14,16 +14,16 @@ import { kafkaConnection, registryOptions } from './kafka-connect.ts';
 import type { RuleFile } from './rule-files.ts';
 import type { SnapshotDeskParts } from './snapshot-desk.ts';
 
-/** The source of a pipeline, whatever its kind. `onLeftOut` is told of tables that are gone before they were copied. */
+/** The source of a pipeline, whatever its kind. */
 export function openSource(
   config: Config,
   pipeline: PipelineConfig,
   clock: Clock,
-  onLeftOut: (dataset: DatasetName) => void,
+  listeners: Required<Pick<PostgresSourceOptions, 'onLeftOut' | 'endsReader'>>,
 ): Pick<SnapshotDeskParts, 'source' | 'database'> {
   const { source } = partsOf(config, pipeline);
   if (source.kind === 'kafka') return { source: kafkaSource(kafkaOptions(pipeline, source, clock)), database: null };
-  const database = postgresSource({ ...sourceOptions(config, pipeline, clock), onLeftOut });
+  const database = postgresSource({ ...sourceOptions(config, pipeline, clock), ...listeners });
   return { source: database, database };
 }
 

@@ -40,7 +40,7 @@ function section(out: string[], schema: SchemaNode, path: readonly string[], dep
     rows.push(
       `| \`${name}\` | ${typeText(option)} | ${defaultText(option, schema.required?.includes(name) === true)} | ${cell(option.description ?? '')} |`,
     );
-    if (option['x-kind'] === 'secret') continue;
+    if (option['x-kind'] === 'secret' || option['x-kind'] === 'place') continue;
     if (option.type === 'object' && option.properties !== undefined) nested.push([option, at]);
     else if (option.type === 'object' && option.additionalProperties !== false && option.additionalProperties?.properties !== undefined)
       nested.push([option.additionalProperties, [...at, '<name>']]);
@@ -63,6 +63,7 @@ function typeText(schema: SchemaNode): string {
   if (kind === 'secret') return 'secret';
   if (kind === 'duration' || kind === 'size') return `${kind} (${schema['x-unit'] ?? ''})`;
   if (kind === 'path') return 'path';
+  if (kind === 'place') return 'path or url';
   if (schema.const !== undefined) return `\`${schema.const}\``;
   if (schema.enum !== undefined) return schema.enum.map((value) => `\`${value}\``).join(', ');
   if (schema.anyOf !== undefined) return schema.anyOf.map(typeText).join(' or ');

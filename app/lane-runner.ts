@@ -1,6 +1,6 @@
 /**
  * Keeps one lane of a pipeline running. A failure ends the run; the error table says what follows: another run after a backoff, or a
- * halt, which is remembered in the state file and lasts over restarts until a person resumes.
+ * halt, which is remembered in the state and lasts over restarts until a person resumes. While another instance has the lane it stands by.
  */
 import { backoffMs, type Clock } from '../core/clock.ts';
 import type { Observer } from '../core/contracts.ts';
@@ -10,7 +10,7 @@ import { type PipelineParts, runPipeline } from '../core/pipeline.ts';
 import type { LaneRunState, LaneStatus, Reason } from './http/shapes.ts';
 import { errorFields, type Logger } from './logger.ts';
 import { withoutSecrets } from './secret.ts';
-import type { Halts } from './state/halts.ts';
+import type { HaltBook } from './state/halts.ts';
 
 /** What one run needs, opened for it and closed after it. */
 export interface Run extends AsyncDisposable {
@@ -27,7 +27,7 @@ export interface LaneRunnerOptions {
   /** Opens source and sink. Rejects with a PipelineError where one of them is away. */
   readonly open: (signal: AbortSignal) => Promise<Run>;
   readonly observers: readonly Observer[];
-  readonly halts: Halts;
+  readonly halts: HaltBook;
   readonly clock: Clock;
   readonly logger: Logger;
   readonly onState?: (state: LaneRunState, reason: Reason | null) => void;
@@ -45,7 +45,7 @@ export function operatorHalt(by: string, why: string): { readonly code: string; 
   };
 }
 
-/** `cut`: ended on purpose from here (a halt, or to run again). */
+/** `cut`: ended on purpose from here (a halt, another instance has the lane, or to run again). */
 type Ending = { readonly kind: 'drained' | 'ended' | 'cut' } | { readonly kind: 'failed'; readonly error: unknown };
 
 export class LaneRunner {
@@ -61,6 +61,8 @@ export class LaneRunner {
   /** Ends the wait of a halt or a backoff. */
   #wake = new AbortController();
   #halt: Reason | null;
+  /** Why the lane is left to another instance; null where it is ours. */
+  #standby: Reason | null = null;
   #loop: Promise<void> | null = null;
 
   constructor(options: LaneRunnerOptions) {
@@ -96,9 +98,41 @@ export class LaneRunner {
   halt(code: string, message: string, fix: string): void {
     if (this.#drain.signal.aborted) return;
     const reason = { code, message: withoutSecrets(message), fix, atMs: this.#options.clock.now() };
-    this.#halt = reason;
     this.#options.halts.set({ pipeline: this.#options.haltName, ...reason });
-    this.#options.logger.warn('halted', { lane: this.#options.lane, code, reason: reason.message, fix });
+    this.#stand(reason);
+  }
+
+  /** Another instance halted the lane, or let it go on: what `halts` has by now is done here too. */
+  follow(): void {
+    if (this.#drain.signal.aborted) return;
+    const halt = this.#options.halts.get(this.#options.haltName);
+    if (halt === null && this.#halt !== null) this.#goOn();
+    else if (halt !== null && this.#halt === null) this.#stand({ code: halt.code, message: halt.message, fix: halt.fix, atMs: halt.atMs });
+  }
+
+  /** The lane is left to another instance; what was on its way is read again by whoever has it. */
+  standBy(reason: Reason): void {
+    const isNew = this.#standby === null;
+    this.#standby = reason;
+    if (this.#drain.signal.aborted) return;
+    if (isNew) {
+      this.#abortRun?.abort(new Halted());
+      this.#wake.abort();
+    }
+    if (this.#halt === null) this.#enter('standby', reason);
+  }
+
+  /** The lane is ours from now on. */
+  takeOver(): void {
+    if (this.#standby === null) return;
+    this.#standby = null;
+    this.#attempts = 0;
+    this.#wake.abort();
+  }
+
+  #stand(reason: Reason): void {
+    this.#halt = reason;
+    this.#options.logger.warn('halted', { lane: this.#options.lane, code: reason.code, reason: reason.message, fix: reason.fix });
     this.#abortRun?.abort(new Halted());
     this.#wake.abort();
     this.#enter('halted', reason);
@@ -113,6 +147,10 @@ export class LaneRunner {
   resume(): void {
     const { halts, haltName, logger, lane } = this.#options;
     if (halts.clear(haltName)) logger.info('resumed', { lane });
+    this.#goOn();
+  }
+
+  #goOn(): void {
     this.#halt = null;
     this.#attempts = 0;
     this.#wake.abort();
@@ -146,9 +184,14 @@ export class LaneRunner {
         await clock.sleep(2 ** 31 - 1, this.#wake.signal);
         continue;
       }
+      if (this.#standby !== null) {
+        this.#enter('standby', this.#standby);
+        await clock.sleep(2 ** 31 - 1, this.#wake.signal);
+        continue;
+      }
       const ending = await this.#runOnce();
       if (ending.kind === 'drained') return;
-      if (this.#halt !== null || ending.kind === 'cut') continue;
+      if (this.#halt !== null || this.#standby !== null || ending.kind === 'cut') continue;
       if (ending.kind === 'failed') this.#judge(ending.error);
       else this.#enter('stopped', null);
       if (this.#halt !== null) continue;
@@ -195,7 +238,7 @@ export class LaneRunner {
   async #watch(run: Run, signal: AbortSignal): Promise<void> {
     const { clock, logger, lane } = this.#options;
     for (;;) {
-      if (signal.aborted || this.#halt !== null || this.#drain.signal.aborted) return;
+      if (signal.aborted || this.#halt !== null || this.#standby !== null || this.#drain.signal.aborted) return;
       if (run.isWorking()) break;
       await clock.sleep(ASK_MS, signal);
     }

@@ -18,16 +18,18 @@ import { isLaneOf, laneOf, type LoadedConfig, partsOf, replayLaneOf } from './co
 import type { Config, PipelineConfig } from './config-schema.ts';
 import { breakerSettings, modelUses, openSource } from './connect.ts';
 import { Desk, type Stages } from './desk.ts';
-import type { DatasetStatus, LaneRunState, LaneView, ModelUseStatus, PipelineStatus, Reason } from './http/shapes.ts';
+import type { DatasetStatus, LaneRunState, LaneView, ModelUseStatus, PipelineStatus, Reason, Standby } from './http/shapes.ts';
 import { LaneRunner, operatorHalt, type Run } from './lane-runner.ts';
 import { whenLate } from './late.ts';
 import { errorFields, type Logger } from './logger.ts';
 import { type RulesChange, RulesInForce, type StartingRules } from './rules-in-force.ts';
 import { changeId, changeView } from './schema-changes.ts';
 import { SchemaWatch } from './schema-watch.ts';
-import type { Halts } from './state/halts.ts';
-import type { KeptRules } from './state/kept-rules.ts';
-import type { Pauses } from './state/pauses.ts';
+import type { HaltBook } from './state/halts.ts';
+import type { RulesBook } from './state/kept-rules.ts';
+import type { PauseBook } from './state/pauses.ts';
+import type { Holder } from './state/turns.ts';
+import type { Turn } from './turn.ts';
 import { formatDuration } from './units.ts';
 import { SlotWatch } from './slot-watch.ts';
 import { SnapshotDesk } from './snapshot-desk.ts';
@@ -39,13 +41,14 @@ export interface RoadParts {
   readonly pipeline: PipelineConfig;
   readonly loaded: LoadedConfig;
   readonly start: StartingRules;
-  readonly kept: KeptRules;
+  readonly kept: RulesBook;
   readonly registry: ModelRegistry;
   readonly scorer: Scorer;
   readonly metrics: Metrics;
   readonly alerts: AlertSender;
-  readonly halts: Halts;
-  readonly pauses: Pauses;
+  readonly halts: HaltBook;
+  readonly pauses: PauseBook;
+  readonly turn: Turn;
   readonly clock: Clock;
   readonly logger: Logger;
 }
@@ -88,6 +91,8 @@ export class Road implements AsyncDisposable {
   #counts: Counts = [];
   #changes = 0;
   #haltedAtMs: number | null = null;
+  /** While what another instance did is done here too: that one has told of it. */
+  #isFollowing = false;
   #probing: Promise<void> = Promise.resolve();
   #verifying: Promise<void> = Promise.resolve();
   #watching: Promise<void> = Promise.resolve();
@@ -112,15 +117,20 @@ export class Road implements AsyncDisposable {
             onSafe: (data) => this.#tell('slot.safe', data),
           });
     this.#breaker = this.#makeBreaker();
-    const opened = openSource(config, pipeline, clock, (dataset) => {
-      parts.logger.warn('a table was dropped before it was copied to its end, and is left out', { pipeline: name, dataset });
+    const opened = openSource(config, pipeline, clock, {
+      onLeftOut: (dataset) => {
+        parts.logger.warn('a table was dropped before it was copied to its end, and is left out', { pipeline: name, dataset });
+      },
+      endsReader: () => parts.turn.isTaken,
     });
     this.#source = opened.source;
     this.snapshot = new SnapshotDesk({ ...opened, name, pauses: parts.pauses, clock });
     this.#schemas = new SchemaWatch({
       desk: this.desk,
       source: this.#source,
-      tell: (data) => this.#tell('schema.drift', { pipeline: name, ...data }),
+      tell: (data) => {
+        if (parts.turn.isOurs) this.#tell('schema.drift', { pipeline: name, ...data });
+      },
     });
     this.#mainStages = this.desk.stages();
     this.#replayStages = this.desk.stages();
@@ -147,10 +157,12 @@ export class Road implements AsyncDisposable {
       open: (signal) => this.#openReplay(signal),
       observers: [metrics.observer(name), seen],
       onState: (state, reason) => {
-        if (state === 'halted' && reason !== null)
+        if (state === 'halted' && reason !== null && !this.#isFollowing)
           this.#tell('lane.halted', { pipeline: name, code: reason.code, message: reason.message, fix: reason.fix });
       },
     });
+    parts.turn.onChange(() => this.#onTurn());
+    this.#onTurn();
   }
 
   start(): void {
@@ -187,6 +199,16 @@ export class Road implements AsyncDisposable {
     this.#replay.resume();
   }
 
+  /** What another instance halted or let go on is done here too. */
+  follow(): void {
+    this.#isFollowing = true;
+    if (this.#parts.halts.get(this.name) === null && this.#main.state === 'halted') this.#breaker.reset();
+    this.#main.follow();
+    this.#replay.follow();
+    this.snapshot.follow();
+    this.#isFollowing = false;
+  }
+
   halt(by: string, why: string): void {
     const { code, message, fix } = operatorHalt(by, why);
     this.#main.halt(code, message, fix);
@@ -219,9 +241,10 @@ export class Road implements AsyncDisposable {
       sinceMs: worse.sinceMs,
       retryAtMs: worse.retryAtMs,
       attempt: worse.attempts,
-      error: worse.reason,
+      error: worse.state === 'standby' ? null : worse.reason,
       ready: notReady.length === 0,
       notReady,
+      standby: this.standby(),
       runs: [main, replay],
       snapshot: this.#source.progress(),
       schemaChanges: this.#schemas.open.map((change) => changeView(name, change)),
@@ -240,12 +263,14 @@ export class Road implements AsyncDisposable {
     const reasons: string[] = [];
     for (const { role, state, reason } of [this.#main.status(), this.#replay.status()]) {
       const what = role === 'main' ? 'the pipeline' : 'the lane of released rows';
-      if (state === 'running' || (role === 'replay' && state === 'starting')) continue;
+      if (state === 'running' || state === 'standby' || (role === 'replay' && state === 'starting')) continue;
       reasons.push(`${what} is ${state}${reason === null ? '' : `: ${reason.message}`}`);
     }
     const silentMs = this.#askedAtMs === null ? 0 : this.#parts.clock.monotonic() - this.#askedAtMs;
     if (silentMs > ANSWER_MS) reasons.push(`the target has not answered for ${formatDuration(silentMs)}`);
     else if (this.#targetProblem !== null) reasons.push(this.#targetProblem);
+    // The rest is told by the one that has the lanes.
+    if (this.standby() !== null) return reasons;
     const slotProblem = this.slot?.problem() ?? null;
     if (slotProblem !== null) reasons.push(slotProblem);
     if (this.#lost !== null) {
@@ -271,6 +296,14 @@ export class Road implements AsyncDisposable {
       );
     }
     return reasons;
+  }
+
+  /** Who has the lanes while this instance stands by; null where it has them itself. */
+  standby(): Standby | null {
+    const { holder } = this.#parts.turn;
+    if (holder === null || this.#main.state !== 'standby') return null;
+    const { host, pid, sinceMs } = holder;
+    return { host, pid, sinceMs, message: this.#standbyText(holder) };
   }
 
   async lanes(): Promise<readonly LaneView[]> {
@@ -381,11 +414,35 @@ export class Road implements AsyncDisposable {
     });
   }
 
+  /** A slot has one reader. Partitions are shared out by their group, and only what is released is one instance's to bring back. */
+  #onTurn(): void {
+    const { turn, config, pipeline } = this.#parts;
+    const { holder } = turn;
+    const lanes = partsOf(config, pipeline).source.kind === 'kafka' ? [this.#replay] : [this.#main, this.#replay];
+    if (holder === null) this.follow();
+    for (const lane of lanes) {
+      if (holder === null) lane.takeOver();
+      else
+        lane.standBy({
+          code: 'STANDBY',
+          message: this.#standbyText(holder),
+          fix: 'Nothing to do: stop the other instance to have this one take over.',
+          atMs: holder.sinceMs,
+        });
+    }
+  }
+
+  #standbyText({ host, pid }: Holder): string {
+    const silent = formatDuration(this.#parts.config.lease);
+    return `standing by: process ${pid} on ${host} has the pipeline, and this one takes over when that is gone or silent for ${silent}`;
+  }
+
   #onState(state: LaneRunState, reason: Reason | null): void {
     const { name, metrics, clock } = this.#parts;
     metrics.setPipelineState(name, state);
     if (state === 'halted' && reason !== null && this.#haltedAtMs === null) {
       this.#haltedAtMs = reason.atMs;
+      if (this.#isFollowing) return;
       this.#tell('lane.halted', { pipeline: name, code: reason.code, message: reason.message, fix: reason.fix });
     } else if (state === 'running' && this.#haltedAtMs !== null) {
       this.#tell('lane.recovered', { pipeline: name, haltedMs: clock.now() - this.#haltedAtMs });

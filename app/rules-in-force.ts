@@ -15,7 +15,7 @@ import type { PipelineConfig } from './config-schema.ts';
 import type { ReloadView, RulesView } from './http/shapes.ts';
 import { errorFields, type Logger } from './logger.ts';
 import { heldAgainstTables, loadRuleFiles, lookOfRuleFiles, type RuleFile, type RuleFiles } from './rule-files.ts';
-import type { KeptRules } from './state/kept-rules.ts';
+import type { RulesBook } from './state/kept-rules.ts';
 
 /** The rules of a pipeline at its start. */
 export interface StartingRules {
@@ -36,7 +36,7 @@ export interface RulesInForceParts {
   readonly name: string;
   readonly pipeline: PipelineConfig;
   readonly start: StartingRules;
-  readonly kept: KeptRules;
+  readonly kept: RulesBook;
   readonly clock: Clock;
   readonly logger: Logger;
   /** The files have changed already. `more`: in more than what rows are judged by. */
@@ -265,7 +265,7 @@ export async function startingRules(
   loaded: LoadedConfig,
   name: string,
   pipeline: PipelineConfig,
-  kept: KeptRules | null,
+  kept: RulesBook | null,
   unusable: (files: RuleFiles['files']) => Promise<readonly Problem[]>,
 ): Promise<StartingRules & { readonly problems: readonly Problem[] }> {
   const { files, problems: read } = loadRuleFiles(loaded, name, pipeline);

@@ -1,6 +1,7 @@
 /** The service: everything that the config names, wired together, started, watched and stopped. */
 import { randomUUID } from 'node:crypto';
-import type { DatabaseSync } from 'node:sqlite';
+import { createServer } from 'node:net';
+import { hostname } from 'node:os';
 import type { FastifyInstance } from 'fastify';
 import { type Clock, systemClock } from '../core/clock.ts';
 import { PipelineError } from '../core/errors.ts';
@@ -12,7 +13,7 @@ import { type AlertSender, webhookSender } from '../ops/alerts/webhook.ts';
 import { type Decided, followedDatasets } from '../sync/postgres/schema-desk.ts';
 import { Metrics } from '../ops/metrics.ts';
 import { endpointOf, type LoadedConfig } from './config.ts';
-import type { PipelineConfig } from './config-schema.ts';
+import type { HttpConfig, PipelineConfig } from './config-schema.ts';
 import { sinkOptions } from './connect.ts';
 import type { Desk } from './desk.ts';
 import type { ItemChoice, ItemFilter, Operations } from './http/operations.ts';
@@ -37,12 +38,8 @@ import { Road } from './road.ts';
 import { heldAgainstTables, type RuleFiles } from './rule-files.ts';
 import { startingRules } from './rules-in-force.ts';
 import { approveChange, getChange, listChanges, rejectChange } from './schema-changes.ts';
-import { existingState, openState } from './state/database.ts';
-import { Halts } from './state/halts.ts';
-import { KeptRules } from './state/kept-rules.ts';
-import { Pauses } from './state/pauses.ts';
-import { SqliteModelStore } from './state/model-store.ts';
-import { SqliteOutbox } from './state/outbox.ts';
+import { existingServiceState, openServiceState, type State } from './state/state.ts';
+import { Turn } from './turn.ts';
 import { VERSION } from './version.ts';
 
 /** A config or rule files that must not run: every problem at once. */
@@ -57,6 +54,8 @@ export class ConfigProblems extends Error {
 
 /** How long a source is given to say what its tables look like before anything is started. */
 const TABLES_MS = 3000;
+/** How often it is asked what other instances did, and whether a port of theirs is free. */
+const LOOK_MS = 1000;
 
 /**
  * Rules that can never be used on their tables. A source that is away is no reason not to start: its lane backs off until it is there. Nor is a table
@@ -85,29 +84,37 @@ async function unusableRules(
 /** The rules of every pipeline, in the order of the config. Throws ConfigProblems where one can't start by any. */
 async function rulesToStartBy(loaded: LoadedConfig, logger: Logger) {
   const { config } = loaded;
-  const state = existingState(config.state);
-  try {
-    const kept = state === null ? null : new KeptRules(state);
-    const rules = await Promise.all(
-      Object.entries(config.pipelines).map(async ([name, pipeline]) => {
-        const start = await startingRules(loaded, name, pipeline, kept, (files) => unusableRules(loaded, name, pipeline, files));
-        return { name, pipeline, start };
-      }),
-    );
-    const problems = rules.flatMap(({ start }) => start.problems);
-    if (problems.some(isError)) throw new ConfigProblems(problems);
-    for (const { path, message, fix } of problems) logger.warn(message, { path, fix });
-    for (const { name, start } of rules)
-      for (const { path, message, fix } of start.refused ?? [])
-        logger.warn('a new revision of the rules was refused: the one before is in force again', { pipeline: name, path, message, fix });
-    return rules;
-  } finally {
-    state?.close();
-  }
+  await using state = await existingServiceState(config.state);
+  const kept = state?.kept ?? null;
+  const rules = await Promise.all(
+    Object.entries(config.pipelines).map(async ([name, pipeline]) => {
+      const start = await startingRules(loaded, name, pipeline, kept, (files) => unusableRules(loaded, name, pipeline, files));
+      return { name, pipeline, start };
+    }),
+  );
+  const problems = rules.flatMap(({ start }) => start.problems);
+  if (problems.some(isError)) throw new ConfigProblems(problems);
+  for (const { path, message, fix } of problems) logger.warn(message, { path, fix });
+  for (const { name, start } of rules)
+    for (const { path, message, fix } of start.refused ?? [])
+      logger.warn('a new revision of the rules was refused: the one before is in force again', { pipeline: name, path, message, fix });
+  return rules;
 }
 
 function isError({ severity }: Problem): boolean {
   return severity === 'error';
+}
+
+function isInUse(error: unknown): boolean {
+  return error instanceof Error && 'code' in error && error.code === 'EADDRINUSE';
+}
+
+function isFree({ host, port }: HttpConfig): Promise<boolean> {
+  return new Promise((resolve) => {
+    const server = createServer();
+    server.once('error', () => resolve(false));
+    server.listen({ host, port }, () => server.close(() => resolve(true)));
+  });
 }
 
 export interface ServiceOptions {
@@ -120,18 +127,21 @@ export class Service implements Operations, AsyncDisposable {
   readonly models: ModelRegistry;
   readonly #loaded: LoadedConfig;
   readonly #roads: ReadonlyMap<string, Road>;
-  readonly #database: DatabaseSync;
+  readonly #state: State;
+  readonly #turns: readonly Turn[];
   readonly #scorer: Scorer;
   readonly #alerts: AlertSender;
   readonly #alerting: Promise<void>;
   readonly #stopped: AbortController;
   readonly #clock: Clock;
   readonly #logger: Logger;
-  readonly #instance = randomUUID();
+  readonly #instance: string;
   readonly #startedAtMs: number;
   #http: FastifyInstance | null = null;
   #url: string | null = null;
   #stopping: Promise<void> | null = null;
+  /** What goes on beside the pipelines until the end. */
+  readonly #beside: Promise<void>[] = [];
 
   /** Starts every pipeline and the HTTP server. Throws ConfigProblems, with nothing started, where a rule file is wrong. */
   static async start(loaded: LoadedConfig, options: ServiceOptions = {}): Promise<Service> {
@@ -140,15 +150,17 @@ export class Service implements Operations, AsyncDisposable {
     const { config } = loaded;
     const rules = await rulesToStartBy(loaded, logger);
 
-    const database = openState(config.state);
+    const state = await openServiceState(config.state, clock);
+    const me = { id: randomUUID(), host: hostname(), pid: process.pid };
     const scorer = new Scorer();
     const stopped = new AbortController();
+    const turns = new Map(rules.map(({ name }) => [name, new Turn({ pipeline: name, state, me, leaseMs: config.lease, clock, logger })]));
     try {
-      const registry = await ModelRegistry.open(new SqliteModelStore(database), { clock, modelBytesMax: config.http.modelBytes });
+      const registry = await ModelRegistry.open(state.models, { clock, modelBytesMax: config.http.modelBytes });
       const metrics = new Metrics(clock);
       const alerts = webhookSender({
         endpoints: Object.entries(config.alerts).map(([name, alert]) => endpointOf(name, alert)),
-        outbox: new SqliteOutbox(database),
+        outbox: state.outbox,
         clock,
         onAttempt: (endpoint, item, delivery) => {
           const fields = { alert: endpoint, type: item.type, id: item.id };
@@ -160,25 +172,50 @@ export class Service implements Operations, AsyncDisposable {
             });
         },
       });
-      const [halts, pauses, kept] = [new Halts(database), new Pauses(database), new KeptRules(database)];
+      const { halts, pauses, kept } = state;
+      const claimed = [...turns.values()];
+      await Promise.all(claimed.map((turn) => turn.claim()));
       const common = { loaded, config, registry, scorer, metrics, alerts, halts, pauses, kept, clock, logger };
-      const roads = new Map(rules.map(({ name, pipeline, start }) => [name, new Road({ ...common, name, pipeline, start })]));
-      const service = new Service({ loaded, roads, database, scorer, alerts, registry, metrics, stopped, clock, logger });
+      const roads = new Map(
+        rules.map(({ name, pipeline, start }) => {
+          const turn = turns.get(name);
+          if (turn === undefined) throw new PipelineError('BUG', `nobody claimed ${name}`);
+          return [name, new Road({ ...common, name, pipeline, start, turn })];
+        }),
+      );
+      const service = new Service({
+        loaded,
+        instance: me.id,
+        roads,
+        state,
+        turns: claimed,
+        scorer,
+        alerts,
+        registry,
+        metrics,
+        stopped,
+        clock,
+        logger,
+      });
       await service.#listen();
       for (const road of roads.values()) road.start();
+      service.#beside.push(...claimed.map((turn) => turn.run(stopped.signal)), service.#followOthers());
       return service;
     } catch (error) {
       stopped.abort();
       await scorer[Symbol.asyncDispose]();
-      database.close();
+      for (const turn of turns.values()) await turn.release();
+      await state[Symbol.asyncDispose]();
       throw error;
     }
   }
 
   private constructor(parts: {
     loaded: LoadedConfig;
+    instance: string;
     roads: ReadonlyMap<string, Road>;
-    database: DatabaseSync;
+    state: State;
+    turns: readonly Turn[];
     scorer: Scorer;
     alerts: AlertSender;
     registry: ModelRegistry;
@@ -189,7 +226,9 @@ export class Service implements Operations, AsyncDisposable {
   }) {
     this.#loaded = parts.loaded;
     this.#roads = parts.roads;
-    this.#database = parts.database;
+    this.#instance = parts.instance;
+    this.#state = parts.state;
+    this.#turns = parts.turns;
     this.#scorer = parts.scorer;
     this.#alerts = parts.alerts;
     this.models = parts.registry;
@@ -199,7 +238,7 @@ export class Service implements Operations, AsyncDisposable {
     this.#logger = parts.logger;
     this.#startedAtMs = parts.clock.now();
     this.#alerting = parts.alerts.run(parts.stopped.signal);
-    this.models.onChange((model) => this.#onModel(model));
+    this.models.onChange((model, isOurs) => this.#onModel(model, isOurs));
     this.metrics.collect((out) => {
       for (const [pipeline, road] of this.#roads) {
         for (const { dataset, status, count } of road.counts) {
@@ -247,7 +286,7 @@ export class Service implements Operations, AsyncDisposable {
     const pipelines = [...this.#roads].map(([name, road]) => {
       const reasons = [...road.notReady(series.find(({ pipeline }) => pipeline === name) ?? null)];
       if (this.#stopping !== null) reasons.unshift('the service is stopping');
-      return { name, ready: reasons.length === 0, reasons, notes: [...road.rules.notes()] };
+      return { name, ready: reasons.length === 0, reasons, notes: [...road.rules.notes()], standby: road.standby() };
     });
     return { ready: pipelines.every(({ ready }) => ready), pipelines };
   }
@@ -320,18 +359,20 @@ export class Service implements Operations, AsyncDisposable {
     return [...this.#roads.values()].reduce((sum, road) => sum + road.changes, 0);
   }
 
-  resume(pipeline: string, by: string): boolean {
+  async resume(pipeline: string, by: string): Promise<boolean> {
     const road = this.#roads.get(pipeline);
     if (road === undefined) return false;
     this.#logger.info('asked to resume', { pipeline, by });
     road.resume();
+    await this.#state.save();
     return true;
   }
 
-  halt(pipeline: string, by: string, why: string): boolean {
+  async halt(pipeline: string, by: string, why: string): Promise<boolean> {
     const road = this.#roads.get(pipeline);
     if (road === undefined) return false;
     road.halt(by, why);
+    await this.#state.save();
     return true;
   }
 
@@ -354,11 +395,12 @@ export class Service implements Operations, AsyncDisposable {
     return this.#roads.get(pipeline)?.snapshot.view() ?? null;
   }
 
-  steerSnapshot(pipeline: string, action: 'pause' | 'resume', by: string): boolean {
+  async steerSnapshot(pipeline: string, action: 'pause' | 'resume', by: string): Promise<boolean> {
     const road = this.#roads.get(pipeline);
     if (road === undefined) return false;
     if (action === 'pause') road.snapshot.pause(by);
     else road.snapshot.resume();
+    await this.#state.save();
     this.#logger.info(`asked to ${action} the snapshot`, { pipeline, by });
     return true;
   }
@@ -392,18 +434,63 @@ export class Service implements Operations, AsyncDisposable {
   async #listen(): Promise<void> {
     const { http } = this.#loaded.config;
     if (!http.enabled) return;
-    this.#http = await createHttpServer(this, http, this.#logger);
     try {
-      this.#url = await this.#http.listen({ host: http.host, port: http.port });
+      await this.#listenAt(http);
     } catch (error) {
+      // Its port is most likely that of the instance on this machine that has the pipelines, and both are taken over together.
+      if (isInUse(error) && this.#turns.some(({ holder }) => holder?.host === hostname())) {
+        this.#logger.info('the port is another instance’s, and taken over when it is free', { port: http.port });
+        this.#beside.push(this.#listenLater(http));
+        return;
+      }
       const place = this.#loaded.place('http', 'port');
-      const inUse = error instanceof Error && 'code' in error && error.code === 'EADDRINUSE';
-      const message = inUse ? `port ${http.port} of ${http.host} is in use` : `nobody may listen on port ${http.port} of ${http.host}`;
+      const message = isInUse(error)
+        ? `port ${http.port} of ${http.host} is in use`
+        : `nobody may listen on port ${http.port} of ${http.host}`;
       throw new ConfigProblems([
         { severity: 'error', path: place, message, fix: 'Stop the other process, or choose another port (0 takes a free one).' },
       ]);
     }
+  }
+
+  async #listenAt(http: HttpConfig): Promise<void> {
+    const server = await createHttpServer(this, http, this.#logger);
+    try {
+      this.#url = await server.listen({ host: http.host, port: http.port });
+      this.#http = server;
+    } catch (error) {
+      await server.close();
+      throw error;
+    }
     this.#logger.info('listening', { url: this.#url });
+  }
+
+  async #listenLater(http: HttpConfig): Promise<void> {
+    while (this.#stopping === null && this.#http === null) {
+      await this.#clock.sleep(LOOK_MS, this.#stopped.signal);
+      if (this.#stopping !== null || !(await isFree(http))) continue;
+      await this.#listenAt(http).catch((error: unknown) => {
+        if (!isInUse(error)) this.#logger.error('the port cannot be listened at', errorFields(error));
+      });
+    }
+  }
+
+  /** What other instances halt, resume or register counts here too. */
+  async #followOthers(): Promise<void> {
+    const { news } = this.#state;
+    if (news === null) return;
+    for (;;) {
+      await this.#clock.sleep(LOOK_MS, this.#stopped.signal);
+      if (this.#stopped.signal.aborted) return;
+      try {
+        const { notes, models } = await news();
+        if (notes) for (const road of this.#roads.values()) road.follow();
+        if (models) await this.models.refresh();
+      } catch (error) {
+        // Whose turn it is is asked of the same place: that says that it is away.
+        if (!(error instanceof PipelineError)) throw error;
+      }
+    }
   }
 
   async #stop(drainTimeoutMs: number): Promise<void> {
@@ -411,15 +498,21 @@ export class Service implements Operations, AsyncDisposable {
     await Promise.all([...this.#roads.values()].map((road) => road.drain(drainTimeoutMs)));
     // The page and the health checks stay until the last batch is committed.
     await this.#http?.close();
-    for (const road of this.#roads.values()) await road[Symbol.asyncDispose]();
     this.#stopped.abort();
+    await Promise.all(this.#beside);
+    for (const turn of this.#turns) await turn.release();
+    for (const road of this.#roads.values()) await road[Symbol.asyncDispose]();
     await this.#alerting;
     await this.#scorer[Symbol.asyncDispose]();
-    this.#database.close();
+    try {
+      await this.#state[Symbol.asyncDispose]();
+    } catch (error) {
+      this.#logger.error('what is to be remembered could not be written', errorFields(error));
+    }
     this.#logger.info('stopped');
   }
 
-  #onModel(model: string): void {
+  #onModel(model: string, isOurs: boolean): void {
     const aliases = this.models.aliases(model);
     const newest = this.models.versions(model).at(-1);
     if (newest === undefined) return;
@@ -428,6 +521,7 @@ export class Service implements Operations, AsyncDisposable {
       versions: newest.version,
       aliases: aliases.map(({ alias, version }) => `${alias}=${version}`).join(' '),
     });
+    if (!isOurs) return;
     const told = this.#alerts.emit('model.registered', {
       model,
       version: String(newest.version),

@@ -14,6 +14,8 @@ export interface SlotWatchParts {
   readonly pipeline: PipelineConfig;
   readonly source: PostgresSourceConfig;
   readonly clock: Clock;
+  /** Whether the pipeline is this instance's to tell of; left out, it is. */
+  readonly turn?: { readonly isOurs: boolean };
   readonly onRisk: (data: AlertData['slot.retention']) => void;
   readonly onSafe: (data: AlertData['slot.safe']) => void;
 }
@@ -109,7 +111,7 @@ export class SlotWatch {
     const seen = await this.#look.look(signal);
     const atMs = clock.monotonic();
     this.#risk = seen === null ? null : { ...this.#forecast.see({ atMs, ...seen }), atMs: clock.now() };
-    if (this.#risk === null) return;
+    if (this.#risk === null || this.#parts.turn?.isOurs === false) return;
     const news = this.#teller.tell(this.#risk, atMs);
     const { level, retainedBytes, bytesPerSecond, fullInMs } = this.#risk;
     const message = this.#words(this.#risk);

@@ -6,12 +6,12 @@ import { RereadRefused, type RereadRequest } from '../cdc/postgres/reread.ts';
 import type { PostgresSource } from '../cdc/postgres/source.ts';
 import type { SnapshotView } from './http/shapes.ts';
 import { whenLate } from './late.ts';
-import type { Pause, Pauses } from './state/pauses.ts';
+import type { Pause, PauseBook } from './state/pauses.ts';
 
 export interface SnapshotDeskParts {
   /** The pipeline. */
   readonly name: string;
-  readonly pauses: Pauses;
+  readonly pauses: PauseBook;
   readonly source: LiveSource;
   /** The same source where it has rows that can be read; null where it is topics. */
   readonly database: PostgresSource | null;
@@ -48,6 +48,13 @@ export class SnapshotDesk {
     const database = this.#database();
     pauses.clear(name);
     database.resumeSnapshot();
+  }
+
+  /** What another instance paused or had go on is done here too. */
+  follow(): void {
+    const { database } = this.#parts;
+    if (this.#pause() === null) database?.resumeSnapshot();
+    else database?.pauseSnapshot();
   }
 
   /** Answers its id once the lane's checkpoint has it: from there on it goes on over restarts. */

@@ -60,6 +60,10 @@ export const ERRORS = {
     after: 'backoff',
     fix: 'Another session at the target holds locks on our rows, or somebody cancels our statements: see pg_locks and pg_stat_activity there if it goes on.',
   },
+  STATE_UNREACHABLE: {
+    after: 'backoff',
+    fix: 'Check that the database named by `state` in the config is up and reachable, and that its role may create a schema there.',
+  },
   LEASE_LOST: { after: 'backoff', fix: 'Nothing to do: another instance took this lane over.' },
   RULE_HALT: {
     after: 'operator',

@@ -17,8 +17,7 @@ import type { Config, PipelineConfig } from '../config-schema.ts';
 import { kafkaOptions, modelUses, sinkOptions, sourceOptions } from '../connect.ts';
 import { heldAgainstTables, loadRuleFiles } from '../rule-files.ts';
 import { withoutSecrets } from '../secret.ts';
-import { existingState } from '../state/database.ts';
-import { SqliteModelStore } from '../state/model-store.ts';
+import { existingServiceState } from '../state/state.ts';
 import type { Command } from './command.ts';
 import { problemsText, show } from './output.ts';
 
@@ -108,20 +107,16 @@ function probeSource(config: Config, pipeline: PipelineConfig): Promise<readonly
 async function probeModels({ config, place }: LoadedConfig, name: string, datasets: readonly Dataset[]): Promise<readonly Problem[]> {
   const pipeline = config.pipelines[name];
   if (pipeline === undefined || pipeline.models.length === 0) return [];
-  const database = existingState(config.state);
+  await using state = await existingServiceState(config.state);
   await using scorer = new Scorer();
-  try {
-    const registry = await ModelRegistry.open(database === null ? new MemoryModelStore() : new SqliteModelStore(database));
-    await using stage = inferenceStage({ registry, scorer, uses: modelUses(pipeline) });
-    return (await stage.check(datasets)).map((problem) => {
-      const index = /^models\[(\d+)\]\.?(.*)$/.exec(problem.path);
-      return index === null
-        ? problem
-        : { ...problem, path: `${place('pipelines', name, 'models', Number(index[1]))}${index[2] === '' ? '' : `.${index[2]}`}` };
-    });
-  } finally {
-    database?.close();
-  }
+  const registry = await ModelRegistry.open(state?.models ?? new MemoryModelStore());
+  await using stage = inferenceStage({ registry, scorer, uses: modelUses(pipeline) });
+  return (await stage.check(datasets)).map((problem) => {
+    const index = /^models\[(\d+)\]\.?(.*)$/.exec(problem.path);
+    return index === null
+      ? problem
+      : { ...problem, path: `${place('pipelines', name, 'models', Number(index[1]))}${index[2] === '' ? '' : `.${index[2]}`}` };
+  });
 }
 
 /** Posts a webhook.test to each receiver, whatever it subscribed to, and waits for the answer. */

@@ -7,13 +7,12 @@ import { Scorer } from '../../inference/scorer/supervisor.ts';
 import { Desk } from '../desk.ts';
 import { loadRuleFiles } from '../rule-files.ts';
 import { ConfigProblems } from '../service.ts';
-import { existingState } from '../state/database.ts';
-import { SqliteModelStore } from '../state/model-store.ts';
+import { existingServiceState } from '../state/state.ts';
 import type { Arguments } from './arguments.ts';
 import { configOf } from './command.ts';
 import type { ExitCode, Io } from './output.ts';
 
-/** The desks of every pipeline, with the models of the state file for dry runs. */
+/** The desks of every pipeline, with the registered models for dry runs. */
 export async function withDesks(args: Arguments, io: Io, work: (desks: readonly Desk[]) => Promise<ExitCode>): Promise<ExitCode> {
   const loaded = configOf(args, io);
   const rules = Object.entries(loaded.config.pipelines).map(([name, pipeline]) => ({
@@ -23,8 +22,8 @@ export async function withDesks(args: Arguments, io: Io, work: (desks: readonly 
   }));
   const problems = rules.flatMap((one) => one.problems);
   if (problems.some(({ severity }) => severity === 'error')) throw new ConfigProblems(problems);
-  const database = existingState(loaded.config.state);
-  const registry = await ModelRegistry.open(database === null ? new MemoryModelStore() : new SqliteModelStore(database));
+  await using state = await existingServiceState(loaded.config.state);
+  const registry = await ModelRegistry.open(state?.models ?? new MemoryModelStore());
   await using scorer = new Scorer();
   const desks = rules.map(
     ({ name, pipeline, files }) => new Desk({ config: loaded.config, name, pipeline, rules: files, registry, scorer, clock: systemClock }),
@@ -33,7 +32,6 @@ export async function withDesks(args: Arguments, io: Io, work: (desks: readonly 
     return await work(desks);
   } finally {
     for (const desk of desks) await desk[Symbol.asyncDispose]();
-    database?.close();
   }
 }
 

@@ -3,8 +3,7 @@ import { userInfo } from 'node:os';
 import { systemClock } from '../../core/clock.ts';
 import { type LoadedConfig, replayLaneOf } from '../config.ts';
 import { operatorHalt } from '../lane-runner.ts';
-import { existingState, openState } from '../state/database.ts';
-import { Halts } from '../state/halts.ts';
+import { existingServiceState, openServiceState } from '../state/state.ts';
 import { callService, NotRunning, postOf, unexpected } from './client.ts';
 import { type Command, configOf, pipelineOf } from './command.ts';
 import { type Io, show } from './output.ts';
@@ -23,12 +22,8 @@ export const halt: Command = {
     const why = args.text('why') ?? '';
     const running = await ask(loaded, pipeline, 'halt', { why }, io);
     if (!running) {
-      const database = openState(loaded.config.state);
-      try {
-        new Halts(database).set({ pipeline, ...operatorHalt(userInfo().username, why), atMs: systemClock.now() });
-      } finally {
-        database.close();
-      }
+      await using state = await openServiceState(loaded.config.state);
+      state.halts.set({ pipeline, ...operatorHalt(userInfo().username, why), atMs: systemClock.now() });
     }
     show(io, args.is('json'), { pipeline, halted: true, running }, () => `${pipeline} is halted.\n${running ? '' : LATER}`);
     return 0;
@@ -54,12 +49,8 @@ export const resume: Command = {
 export async function letGoOn(loaded: LoadedConfig, pipeline: string, io: Io): Promise<boolean> {
   const running = await ask(loaded, pipeline, 'resume', {}, io);
   if (running) return true;
-  const database = existingState(loaded.config.state);
-  try {
-    if (database !== null) for (const name of [pipeline, replayLaneOf(pipeline)]) new Halts(database).clear(name);
-  } finally {
-    database?.close();
-  }
+  await using state = await existingServiceState(loaded.config.state);
+  if (state !== null) for (const name of [pipeline, replayLaneOf(pipeline)]) state.halts.clear(name);
   return false;
 }
 

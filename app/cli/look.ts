@@ -27,7 +27,7 @@ export const status: Command = {
     if (answer.status !== 200) throw unexpected(answer);
     const now = answer.body as Status; // Our own service, by its own schema.
     show(io, args.is('json'), { running: true, ...now }, () => {
-      const pipelines = now.pipelines.map(({ name, state, lagMs, slot, ready, notReady, datasets, rules }) => {
+      const pipelines = now.pipelines.map(({ name, state, lagMs, slot, ready, notReady, standby, datasets, rules }) => {
         const held = datasets.reduce((sum, { quarantine }) => sum + (quarantine['held'] ?? 0), 0);
         return [
           name,
@@ -35,7 +35,7 @@ export const status: Command = {
           lagMs === null ? '-' : formatDuration(lagMs),
           String(held),
           slotText(slot),
-          [ready ? 'ready' : notReady.join('; '), ...rulesText(rules)].join('; '),
+          [ready ? (standby?.message ?? 'ready') : notReady.join('; '), ...rulesText(rules)].join('; '),
         ];
       });
       return table(['PIPELINE', 'STATE', 'LAG', 'HELD', 'LOG KEPT', ''], pipelines);

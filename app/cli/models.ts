@@ -1,10 +1,9 @@
-/** tidegate models: the registered models, and registering one, through the running service or, where it does not run, in the state file. */
+/** tidegate models: the registered models, and registering one, through the running service or, where it does not run, in the state. */
 import { readFileSync } from 'node:fs';
 import { basename } from 'node:path';
 import { MemoryModelStore } from '../../inference/models/store.ts';
 import { MODEL_NAME, ModelRegistry } from '../../inference/models/registry.ts';
-import { existingState, openState } from '../state/database.ts';
-import { SqliteModelStore } from '../state/model-store.ts';
+import { existingServiceState, openServiceState } from '../state/state.ts';
 import { UsageError } from './arguments.ts';
 import { callService, NotRunning } from './client.ts';
 import { type Command, configOf } from './command.ts';
@@ -17,37 +16,33 @@ const list: Command = {
   flags: {},
   run: async (args, io) => {
     const { config } = configOf(args, io);
-    const database = existingState(config.state);
-    try {
-      const registry = await ModelRegistry.open(database === null ? new MemoryModelStore() : new SqliteModelStore(database));
-      const versions = registry.models().flatMap((model) => {
-        const aliases = registry.aliases(model);
-        return registry.versions(model).map(({ version, sha256, registeredAtMs }) => ({
-          model,
-          version,
-          sha256,
-          registeredAtMs,
-          aliases: aliases.filter((alias) => alias.version === version).map(({ alias }) => alias),
-        }));
-      });
-      show(io, args.is('json'), { versions }, () =>
-        versions.length === 0
-          ? 'None yet.\n'
-          : table(
-              ['MODEL', 'VERSION', 'ALIASES', 'REGISTERED', 'SHA256'],
-              versions.map(({ model, version, aliases, registeredAtMs, sha256 }) => [
-                model,
-                String(version),
-                aliases.join(', ') || '-',
-                timeText(registeredAtMs),
-                sha256.slice(0, 12),
-              ]),
-            ),
-      );
-      return 0;
-    } finally {
-      database?.close();
-    }
+    await using state = await existingServiceState(config.state);
+    const registry = await ModelRegistry.open(state?.models ?? new MemoryModelStore());
+    const versions = registry.models().flatMap((model) => {
+      const aliases = registry.aliases(model);
+      return registry.versions(model).map(({ version, sha256, registeredAtMs }) => ({
+        model,
+        version,
+        sha256,
+        registeredAtMs,
+        aliases: aliases.filter((alias) => alias.version === version).map(({ alias }) => alias),
+      }));
+    });
+    show(io, args.is('json'), { versions }, () =>
+      versions.length === 0
+        ? 'None yet.\n'
+        : table(
+            ['MODEL', 'VERSION', 'ALIASES', 'REGISTERED', 'SHA256'],
+            versions.map(({ model, version, aliases, registeredAtMs, sha256 }) => [
+              model,
+              String(version),
+              aliases.join(', ') || '-',
+              timeText(registeredAtMs),
+              sha256.slice(0, 12),
+            ]),
+          ),
+    );
+    return 0;
   },
 };
 
@@ -106,20 +101,16 @@ const register: Command = {
     } catch (error) {
       if (!(error instanceof NotRunning)) throw error;
     }
-    const database = openState(loaded.config.state);
-    try {
-      const registry = await ModelRegistry.open(new SqliteModelStore(database), { modelBytesMax: loaded.config.http.modelBytes });
-      const outcome = await registry.register(name, bytes, parseOrRefuse(mappingText, mappingFile), { promote });
-      return told(
-        io,
-        args.is('json'),
-        outcome.kind === 'rejected'
-          ? outcome
-          : { kind: 'registered', model: name, version: outcome.version.version, created: outcome.created },
-      );
-    } finally {
-      database.close();
-    }
+    await using state = await openServiceState(loaded.config.state);
+    const registry = await ModelRegistry.open(state.models, { modelBytesMax: loaded.config.http.modelBytes });
+    const outcome = await registry.register(name, bytes, parseOrRefuse(mappingText, mappingFile), { promote });
+    return told(
+      io,
+      args.is('json'),
+      outcome.kind === 'rejected'
+        ? outcome
+        : { kind: 'registered', model: name, version: outcome.version.version, created: outcome.created },
+    );
   },
 };
 

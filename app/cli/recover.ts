@@ -4,8 +4,8 @@ import { partsOf } from '../config.ts';
 import { NothingToRecover, type Recovered, recoverPipeline } from '../recover.ts';
 import { loadRuleFiles } from '../rule-files.ts';
 import { ConfigProblems } from '../service.ts';
-import { existingState } from '../state/database.ts';
-import { Halts } from '../state/halts.ts';
+import type { Secret } from '../secret.ts';
+import { existingServiceState } from '../state/state.ts';
 import { UsageError } from './arguments.ts';
 import { type Command, configOf, pipelineOf } from './command.ts';
 import { letGoOn } from './halt.ts';
@@ -55,7 +55,7 @@ export const recover: Command = {
         name,
         pipeline,
         rules: files,
-        halted: haltedFor(config.state, name),
+        halted: await haltedFor(config.state, name),
         resume: async () => void (await letGoOn(loaded, name, io)),
         rowsPerSecond: rateOf(args),
         waitMs,
@@ -73,14 +73,10 @@ export const recover: Command = {
 };
 
 /** What the service noted when it halted for a place that is lost. */
-function haltedFor(state: string, pipeline: string): string | null {
-  const database = existingState(state);
-  try {
-    const halt = database === null ? null : new Halts(database).get(pipeline);
-    return halt?.code === 'SOURCE_POSITION_LOST' ? halt.message : null;
-  } finally {
-    database?.close();
-  }
+async function haltedFor(place: string | Secret, pipeline: string): Promise<string | null> {
+  await using state = await existingServiceState(place);
+  const halt = state?.halts.get(pipeline) ?? null;
+  return halt?.code === 'SOURCE_POSITION_LOST' ? halt.message : null;
 }
 
 function words({ pipeline, moved, isRunning, held, verified, isWhole }: Recovered): string {

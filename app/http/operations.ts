@@ -53,13 +53,13 @@ export interface Operations {
   /** Reads its rule files again. Null where there is no such pipeline. `allowRemoved`: a file that is gone leaves its dataset unjudged. */
   reload(pipeline: string, by: string, allowRemoved: boolean): Promise<ReloadView | null>;
 
-  /** False where there is no such pipeline. */
-  resume(pipeline: string, by: string): boolean;
-  halt(pipeline: string, by: string, why: string): boolean;
+  /** False where there is no such pipeline. Resolves when it is remembered. */
+  resume(pipeline: string, by: string): Promise<boolean>;
+  halt(pipeline: string, by: string, why: string): Promise<boolean>;
 
   /** The rows that are read beside the log. Null or false where there is no such pipeline; the last two throw RereadRefused. */
   snapshot(pipeline: string): SnapshotView | null;
-  steerSnapshot(pipeline: string, action: 'pause' | 'resume', by: string): boolean;
+  steerSnapshot(pipeline: string, action: 'pause' | 'resume', by: string): Promise<boolean>;
   reread(pipeline: string, request: RereadRequest, by: string): Promise<string | null>;
 
   readonly models: ModelRegistry;

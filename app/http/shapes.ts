@@ -24,13 +24,20 @@ function shape<const P extends Readonly<Record<string, SchemaNode>>>(description
 }
 
 export const reasonSchema = shape('Why something does not run.', {
-  code: text('An error code of docs/errors.md, or OPERATOR where a person halted it.'),
+  code: text('An error code of docs/errors.md, OPERATOR where a person halted it, or STANDBY where another instance has it.'),
   message: text('What happened, in words, without row values or secrets.'),
   fix: text('What to do about it.'),
   atMs: whole('Unix time in ms.'),
 });
 
-export const LANE_STATES = ['starting', 'running', 'backing-off', 'halted', 'draining', 'stopped'] as const;
+export const standbySchema = shape('The instance that has a pipeline.', {
+  host: text('Its machine.'),
+  pid: whole('Its process there.'),
+  sinceMs: whole('Unix time in ms since when it has it.'),
+  message: text('The same in words.'),
+});
+
+export const LANE_STATES = ['starting', 'standby', 'running', 'backing-off', 'halted', 'draining', 'stopped'] as const;
 
 export const laneStatusSchema = shape('One lane of a pipeline.', {
   lane: text(
@@ -215,6 +222,7 @@ const pipelineProperties = {
   error: orNull(reasonSchema, 'Why it backs off or is halted; else null.'),
   ready: yes('Whether it counts as ready: running, caught up, not halted.'),
   notReady: list({ type: 'string' }, 'Why it is not ready; empty where it is.'),
+  standby: orNull(standbySchema, 'Who has its lanes while this instance stands by; null where this one has them.'),
   runs: list(laneStatusSchema, 'What its two lanes do: the one that reads the source, and the one that brings released rows back.'),
   snapshot: list(snapshotProgressSchema, 'The first copy; empty before it is known and where there is none.'),
   schemaChanges: list(schemaChangeSchema, 'Changes of tables that park their dataset, newest first.'),
@@ -254,6 +262,10 @@ export const readySchema = shape('Whether the service is ready, and why not.', {
       ready: yes('Whether it is ready.'),
       reasons: list({ type: 'string' }, 'Why it is not.'),
       notes: list({ type: 'string' }, 'What is worth knowing, and no reason.'),
+      standby: orNull(
+        standbySchema,
+        'Who has its lanes while this instance stands by, ready to take them over; null where this one has them.',
+      ),
     }),
     'Every pipeline.',
   ),
@@ -420,6 +432,7 @@ export type RulesView = FromSchema<typeof rulesSchema>;
 export type ReloadView = FromSchema<typeof reloadSchema>;
 export type SlotView = FromSchema<typeof slotSchema>;
 export type SnapshotView = FromSchema<typeof snapshotSchema>;
+export type Standby = FromSchema<typeof standbySchema>;
 export type Ready = FromSchema<typeof readySchema>;
 export type LaneView = FromSchema<typeof laneSchema>;
 export type FindingView = FromSchema<typeof findingSchema>;

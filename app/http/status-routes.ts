@@ -27,7 +27,7 @@ export function statusRoutes(app: FastifyInstance, operations: Operations): void
     {
       schema: {
         tags,
-        summary: 'Does every pipeline run, caught up and not halted?',
+        summary: 'Does every pipeline run, caught up and not halted, or stand by for the instance that has it?',
         security: [],
         response: { 200: readySchema, 503: readySchema },
       },
@@ -73,7 +73,7 @@ export function statusRoutes(app: FastifyInstance, operations: Operations): void
       },
     },
     async (request, reply) => {
-      if (!operations.resume(request.params.name, request.caller)) throw noPipeline();
+      if (!(await operations.resume(request.params.name, request.caller))) throw noPipeline();
       return reply.code(202).send({ accepted: true });
     },
   );
@@ -90,7 +90,7 @@ export function statusRoutes(app: FastifyInstance, operations: Operations): void
       },
     },
     async (request, reply) => {
-      if (!operations.halt(request.params.name, request.caller, request.body?.why ?? '')) throw noPipeline();
+      if (!(await operations.halt(request.params.name, request.caller, request.body?.why ?? ''))) throw noPipeline();
       return reply.code(202).send({ accepted: true });
     },
   );

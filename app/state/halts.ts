@@ -10,7 +10,16 @@ export interface Halt {
   readonly atMs: number;
 }
 
-export class Halts {
+/** What a lane's runner asks and tells. Answers at once, by what this process knows. */
+export interface HaltBook {
+  get(pipeline: string): Halt | null;
+  set(halt: Halt): void;
+  /** Whether there was one. */
+  clear(pipeline: string): boolean;
+}
+
+/** In the state file. */
+export class Halts implements HaltBook {
   readonly #database: DatabaseSync;
 
   constructor(database: DatabaseSync) {

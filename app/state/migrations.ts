@@ -71,4 +71,15 @@ export const MIGRATIONS: readonly string[] = [
     record text not null
   ) strict;
   `,
+  /* 4: whose turn a pipeline is */ `
+  create table turn (
+    pipeline text primary key,
+    instance text not null,
+    host text not null,
+    pid integer not null,
+    since_ms integer not null,
+    beat_ms integer not null,
+    taken integer not null
+  ) strict;
+  `,
 ];

@@ -6,7 +6,16 @@ export interface Pause {
   readonly atMs: number;
 }
 
-export class Pauses {
+/** What is asked and told of them; answered at once, by what this process knows. */
+export interface PauseBook {
+  get(pipeline: string): Pause | null;
+  /** Who paused it first, and when, stays. */
+  set(pipeline: string, pause: Pause): void;
+  clear(pipeline: string): void;
+}
+
+/** In the state file. */
+export class Pauses implements PauseBook {
   readonly #database: DatabaseSync;
 
   constructor(database: DatabaseSync) {
@@ -18,7 +27,6 @@ export class Pauses {
     return row === undefined ? null : { by: String(row['by_whom']), atMs: Number(row['at_ms']) };
   }
 
-  /** Who paused it first, and when, stays. */
   set(pipeline: string, { by, atMs }: Pause): void {
     this.#database
       .prepare('insert into snapshot_pause (pipeline, by_whom, at_ms) values (?, ?, ?) on conflict (pipeline) do nothing')

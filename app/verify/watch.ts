@@ -15,6 +15,8 @@ export interface VerifyWatchParts {
   readonly pipeline: PipelineConfig;
   readonly rules: ReadonlyMap<DatasetName, RuleFile>;
   readonly clock: Clock;
+  /** Whether the pipeline is this instance's to tell of; left out, it is. */
+  readonly turn?: { readonly isOurs: boolean };
   readonly logger: Logger;
 }
 
@@ -38,12 +40,13 @@ export class VerifyWatch {
 
   /** Until `signal` aborts; at once where the config does not ask for it. The first time comes after one interval. */
   async run(signal: AbortSignal): Promise<void> {
-    const { pipeline, clock, logger, name } = this.#parts;
+    const { pipeline, clock, logger, name, turn } = this.#parts;
     const { every } = pipeline.verify;
     if (every === null) return;
     while (!signal.aborted) {
       await clock.sleep(every, signal);
       if (signal.aborted) return;
+      if (turn?.isOurs === false) continue;
       try {
         await this.once(signal);
       } catch (error) {

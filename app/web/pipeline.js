@@ -8,6 +8,7 @@ import { quarantineView } from './quarantine.js';
 
 const STATES = {
   starting: ['quiet', 'Starting'],
+  standby: ['quiet', 'Standing by'],
   running: ['good', 'Running'],
   'backing-off': ['warn', 'Trying again'],
   halted: ['bad', 'Halted'],

@@ -3,6 +3,9 @@ import { PipelineError } from '../../core/errors.ts';
 import { PgConnection } from '../../wire/postgres/connection.ts';
 import { sourceFailure } from './failures.ts';
 
+/** What our sessions at a source are called there. */
+export const applicationName = (source: string): string => `tidegate ${source}`;
+
 /** Connects as the source's own parts do; what fails has a code. */
 export async function connectSource(
   name: string,
@@ -13,7 +16,7 @@ export async function connectSource(
 ): Promise<PgConnection> {
   try {
     return await PgConnection.connect(
-      { url, applicationName: `tidegate ${name}`, settings, ...(replication ? { replication: 'database' } : {}) },
+      { url, applicationName: applicationName(name), settings, ...(replication ? { replication: 'database' } : {}) },
       signal,
     );
   } catch (error) {

@@ -2,8 +2,9 @@
 import type { Clock } from '../../core/clock.ts';
 import { PipelineError } from '../../core/errors.ts';
 import { fromLsn } from '../../core/position.ts';
-import type { PgConnection } from '../../wire/postgres/connection.ts';
+import { type PgConnection, PgError } from '../../wire/postgres/connection.ts';
 import { readTable } from './catalog.ts';
+import { applicationName } from './connect.ts';
 import { type LanePlace, notBegun, progressOf, type SnapshotMark, snapshotMark, tableCount } from './lane-position.ts';
 import {
   addToPublication,
@@ -195,7 +196,7 @@ export async function matchFailover(
 
 /** A slot stays active for a moment after its reader is gone: give it two seconds. */
 export async function freeSlot(
-  { catalog, options: { slot }, clock }: PrepareParts,
+  { catalog, options: { slot, name, endsReader }, clock }: PrepareParts,
   from: LanePlace | null,
   signal: AbortSignal,
 ): Promise<SlotState | null> {
@@ -203,7 +204,21 @@ export async function freeSlot(
     const state = await readSlot(catalog, slot);
     checkSlot(state, slot, from?.lsn ?? null);
     if (state?.active !== true || signal.aborted) return state;
+    if (endsReader?.() === true) await endReader(catalog, slot, applicationName(name));
     if (round === 20) throw new PipelineError('SOURCE_SLOT_ACTIVE', `reading the replication slot ${slot}: another process reads it`);
     await clock.sleep(100, signal);
+  }
+}
+
+/** Ends the slot's reader where it is a Tidegate's of this source. Without the right to, the server ends it once it is silent for long enough. */
+async function endReader(catalog: PgConnection, slot: string, application: string): Promise<void> {
+  try {
+    await catalog.query(
+      `select pg_catalog.pg_terminate_backend(r.pid) from pg_catalog.pg_replication_slots s join pg_catalog.pg_stat_replication r on r.pid = s.active_pid
+        where s.slot_name = $1 and r.application_name = $2`,
+      [slot, application],
+    );
+  } catch (error) {
+    if (!(error instanceof PgError) || error.code !== '42501') throw error;
   }
 }

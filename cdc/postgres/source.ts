@@ -52,6 +52,11 @@ export interface PostgresSourceOptions {
   readonly clock?: Clock;
   /** Told of a table that was dropped before it was copied to its end, and is left out. */
   readonly onLeftOut?: (dataset: DatasetName) => void;
+  /**
+   * Asked when the slot has a reader: whether that is one of ours that had to give the slot up and may not know, so that its session is ended. Left out,
+   * readers are left alone.
+   */
+  readonly endsReader?: () => boolean;
   /** How often the server is told of our place and so on; the defaults are meant for everybody. */
   readonly timing?: Partial<StreamTiming>;
 }

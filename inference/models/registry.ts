@@ -31,13 +31,16 @@ export interface RegistryOptions extends AdmissionOptions {
   readonly clock?: Clock;
 }
 
+/** `isOurs`: whether it was done here, and not by another process that keeps its models in the same place. */
+export type ModelListener = (model: string, isOurs: boolean) => void;
+
 export class ModelRegistry {
   readonly #store: ModelStore;
   readonly #options: RegistryOptions;
   readonly #clock: Clock;
   readonly #versions = new Map<string, ModelVersion[]>();
   readonly #aliases = new Map<string, number>();
-  readonly #listeners = new Set<(model: string) => void>();
+  readonly #listeners = new Set<ModelListener>();
   #turn: Promise<unknown> = Promise.resolve();
 
   private constructor(store: ModelStore, options: RegistryOptions) {
@@ -95,13 +98,30 @@ export class ModelRegistry {
     return true;
   }
 
+  /** Takes up what other processes have registered meanwhile. */
+  async refresh(): Promise<void> {
+    const { versions, aliases } = await this.#store.load();
+    const changed = new Set<string>();
+    for (const version of versions) {
+      if (this.versions(version.model).some((known) => known.version === version.version)) continue;
+      this.#remember(version);
+      changed.add(version.model);
+    }
+    for (const { model, alias, version } of aliases) {
+      if (this.#aliases.get(`${model}@${alias}`) === version) continue;
+      this.#aliases.set(`${model}@${alias}`, version);
+      changed.add(model);
+    }
+    for (const model of changed) this.#changed(model, false);
+  }
+
   /** The bytes to serve. */
   bytes(version: ModelVersion): Promise<Uint8Array> {
     return this.#store.bytes(version.model, version.version);
   }
 
   /** Calls back whenever a model has a new version or an alias moved. Returns how to stop that. */
-  onChange(listener: (model: string) => void): () => void {
+  onChange(listener: ModelListener): () => void {
     this.#listeners.add(listener);
     return () => this.#listeners.delete(listener);
   }
@@ -117,6 +137,8 @@ export class ModelRegistry {
       }));
       return { kind: 'rejected', findings };
     }
+    // Versions are numbered over all who register.
+    await this.refresh();
     const digest = digestOf(bytes, parsed.mapping);
     const same = this.versions(model).find((version) => version.digest === digest);
     if (same !== undefined) {
@@ -148,8 +170,8 @@ export class ModelRegistry {
     this.#versions.set(version.model, versions);
   }
 
-  #changed(model: string): void {
-    for (const listener of this.#listeners) listener(model);
+  #changed(model: string, isOurs = true): void {
+    for (const listener of this.#listeners) listener(model, isOurs);
   }
 }
 

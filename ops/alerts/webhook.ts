@@ -54,6 +54,7 @@ const TIMEOUT_MS = 15_000;
 /** The specification asks for bodies below 20 kB. */
 const BODY_BYTES_MAX = 20_000;
 const PAGE = 20;
+const OUTBOX_AWAY_MS = 1000;
 
 export interface AlertSender {
   /** Puts an alert into the outbox for every endpoint that takes its type. Resolves when it is there, not when it is delivered. */
@@ -166,19 +167,29 @@ class EndpointLine {
     signal.addEventListener('abort', stop, { once: true });
     try {
       while (!signal.aborted) {
-        this.#woken = false;
-        const due = await this.#options.outbox.due(this.endpoint.name, this.#clock.now(), PAGE);
-        for (const item of due) {
-          if (signal.aborted) return;
-          const delivery = await this.#attempt(item, signal);
-          if (signal.aborted && delivery.kind !== 'delivered') return; // Cut off by the stop: it is sent again next time.
-          await this.#settle(item, delivery);
+        try {
+          await this.#sendDue(signal);
+        } catch (error) {
+          // The outbox is away: what waits there is sent when it is back.
+          this.#lastFailure = { atMs: this.#clock.now(), why: `the outbox cannot be asked (${reasonOf(error)})` };
+          await this.#clock.sleep(OUTBOX_AWAY_MS, signal);
         }
-        if (due.length === 0) await this.#pause(signal);
       }
     } finally {
       signal.removeEventListener('abort', stop);
     }
+  }
+
+  async #sendDue(signal: AbortSignal): Promise<void> {
+    this.#woken = false;
+    const due = await this.#options.outbox.due(this.endpoint.name, this.#clock.now(), PAGE);
+    for (const item of due) {
+      if (signal.aborted) return;
+      const delivery = await this.#attempt(item, signal);
+      if (signal.aborted && delivery.kind !== 'delivered') return; // Cut off by the stop: it is sent again next time.
+      await this.#settle(item, delivery);
+    }
+    if (due.length === 0) await this.#pause(signal);
   }
 
   /** Sleeps until the next attempt is due or an alert comes in. */

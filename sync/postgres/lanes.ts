@@ -1,7 +1,7 @@
 /** Lanes as the target keeps them: who may write, where each resumes, and what became of every event. */
 import type { Applied, Lease } from '../../core/contracts.ts';
 import type { LaneId, Position } from '../../core/event.ts';
-import type { PgConnection } from '../../wire/postgres/connection.ts';
+import { type PgConnection, PgError } from '../../wire/postgres/connection.ts';
 import { Format, type FrontendWriter } from '../../wire/postgres/messages.ts';
 import type { Batch } from '../../core/batch.ts';
 
@@ -44,16 +44,25 @@ export function emitAdvance(writer: FrontendWriter, batch: Batch, lease: Lease, 
   writer.bind('', ADVANCE, parameters, Format.Text).execute();
 }
 
+/** How long a holder is given to end its transaction: others of its lanes may be its own still, and go on by the same session. */
+const HOLDER_MS = 1000;
+const LOCK_NOT_AVAILABLE = '55P03';
+
 /**
  * Takes a lane over. A holder that hangs in the middle of a transaction is cut off, so that it keeps no locks; one that is between batches finds
  * out at its next.
  */
 export async function acquireLane(sql: PgConnection, lane: LaneId): Promise<Lease> {
-  await sql.query(
-    `select pg_terminate_backend(a.pid) from tidegate.lanes l join pg_stat_activity a on a.pid = l.backend_pid and a.backend_start = l.backend_start
-     where l.lane = $1 and a.pid <> pg_backend_pid() and a.state is distinct from 'idle'`,
-    [lane],
-  );
+  const [epoch, position] = (await takeWithin(sql, lane, HOLDER_MS)) ?? (await cutAndTake(sql, lane));
+  return {
+    lane,
+    epoch: Number(epoch),
+    // Written by `advance` from a position.
+    checkpoint: position === null || position === undefined ? null : { lane, position: position as Position },
+  };
+}
+
+async function take(sql: PgConnection, lane: LaneId): Promise<readonly (string | null)[]> {
   const { rows } = await sql.query(
     `insert into tidegate.lanes (lane, epoch, backend_pid, backend_start)
      select $1, 1, pid, backend_start from pg_stat_activity where pid = pg_backend_pid()
@@ -62,13 +71,30 @@ export async function acquireLane(sql: PgConnection, lane: LaneId): Promise<Leas
      returning epoch, position`,
     [lane],
   );
-  const [epoch, position] = rows[0] ?? [];
-  return {
-    lane,
-    epoch: Number(epoch),
-    // Written by `advance` from a position.
-    checkpoint: position === null || position === undefined ? null : { lane, position: position as Position },
-  };
+  return rows[0] ?? [];
+}
+
+/** Null where somebody kept the lane locked for so long. */
+async function takeWithin(sql: PgConnection, lane: LaneId, ms: number): Promise<readonly (string | null)[] | null> {
+  await sql.script(`begin; set local lock_timeout = ${ms}`);
+  try {
+    const taken = await take(sql, lane);
+    await sql.script('commit');
+    return taken;
+  } catch (error) {
+    if (sql.open) await sql.script('rollback');
+    if (error instanceof PgError && error.code === LOCK_NOT_AVAILABLE) return null;
+    throw error;
+  }
+}
+
+async function cutAndTake(sql: PgConnection, lane: LaneId): Promise<readonly (string | null)[]> {
+  await sql.query(
+    `select pg_terminate_backend(a.pid) from tidegate.lanes l join pg_stat_activity a on a.pid = l.backend_pid and a.backend_start = l.backend_start
+     where l.lane = $1 and a.pid <> pg_backend_pid() and a.state is distinct from 'idle'`,
+    [lane],
+  );
+  return take(sql, lane);
 }
 
 export async function readLanes(sql: PgConnection): Promise<readonly LaneState[]> {

@@ -187,6 +187,7 @@ export async function startStandIn(
       error: null,
       ready: true,
       notReady: [],
+      standby: null,
       runs: [],
       snapshot: [],
       schemaChanges: [],
