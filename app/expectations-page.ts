@@ -60,12 +60,14 @@ function described({ schema }: Word): string {
 /** What a window keeps for it. */
 function stateOf(window: GxExpectation['window'], word: Word): string {
   if (window === undefined) return '';
-  const { kind } = window(new Kwargs(EXAMPLE_KWARGS[word.name] ?? {}, 0));
+  const { kind } = window(new Kwargs(EXAMPLE_KWARGS[word.name] ?? COMMON_KWARGS, 0));
   if (kind.name === 'nothing') return '';
   const size = kind.size === 'fixed' ? 'a few numbers' : kind.size === 'all values' ? 'all values' : 'the distinct values';
   return ` Keeps ${size}${kind.retracts ? '' : ', of which none can be taken back'}.`;
 }
 
+/** Of those that compare with a set; others take no notice. */
+const COMMON_KWARGS = { value_set: [1] };
 const EXAMPLE_KWARGS: Readonly<Record<string, Readonly<Record<string, unknown>>>> = {
   quantiles: { quantile_ranges: { quantiles: [0.5], value_ranges: [[null, null]] } },
   kl: { partition_object: { values: [1], weights: [1] }, threshold: 0 },

@@ -24,22 +24,22 @@ export class SharedNotes {
 
   private constructor(database: StateDatabase) {
     this.#database = database;
+    const get = (kind: Kind, pipeline: string): unknown => this.#known.get(keyOf(kind, pipeline)) ?? null;
     // Our own notes, of their kinds.
-    const get = <T>(kind: Kind, pipeline: string): T | null => (this.#known.get(keyOf(kind, pipeline)) as T | undefined) ?? null;
     this.halts = {
-      get: (pipeline) => get<Halt>('halt', pipeline),
+      get: (pipeline) => get('halt', pipeline) as Halt | null,
       set: (halt) => this.#tell('halt', halt.pipeline, halt),
       clear: (pipeline) => this.#clear('halt', pipeline),
     };
     this.pauses = {
-      get: (pipeline) => get<Pause>('pause', pipeline),
+      get: (pipeline) => get('pause', pipeline) as Pause | null,
       set: (pipeline, pause) => {
-        if (get<Pause>('pause', pipeline) === null) this.#tell('pause', pipeline, pause);
+        if (get('pause', pipeline) === null) this.#tell('pause', pipeline, pause);
       },
       clear: (pipeline) => void this.#clear('pause', pipeline),
     };
     this.rules = {
-      get: (pipeline) => get<readonly RuleText[]>('rules', pipeline),
+      get: (pipeline) => get('rules', pipeline) as readonly RuleText[] | null,
       set: (pipeline, texts) => this.#tell('rules', pipeline, texts),
       clear: (pipeline) => void this.#clear('rules', pipeline),
     };
