@@ -60,15 +60,24 @@ export function cellOf(value: unknown, { type, native }: Column): Value {
     case 'date':
       return typeof value === 'string' ? timeText(value, type, native) : (value as Value);
     case 'json':
-      return typeof value === 'string' && native === '' ? value : JSON.stringify(value);
+      return typeof value === 'string' && native === '' ? value : nestedText(value);
     case 'text':
     case 'boolean':
     case 'time':
-    case 'bytes':
       return value as Value;
+    case 'bytes':
+      return typeof value === 'string' && /^\\x(?:[\da-f]{2})*$/i.test(value) ? Buffer.from(value.slice(2), 'hex') : (value as Value);
     case 'other':
-      return typeof value === 'object' ? JSON.stringify(value) : (value as Value);
+      return typeof value === 'object' ? nestedText(value) : (value as Value);
   }
+}
+
+/** Node has it; the library that types it comes later. */
+const { rawJSON } = JSON as unknown as { rawJSON: (this: void, text: string) => unknown };
+
+/** Lists and objects as JSON, in which integers keep every digit. */
+export function nestedText(value: unknown): string {
+  return JSON.stringify(value, (_key, item: unknown) => (typeof item === 'bigint' ? rawJSON(String(item)) : item));
 }
 
 function timeText(text: string, type: ColumnType, native: string): string {

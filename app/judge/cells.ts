@@ -2,6 +2,7 @@
 import { wholeNumber } from '../../core/whole-numbers.ts';
 import { decimalOf } from '../../core/expression/decimal.ts';
 import { microsOf } from '../../core/expression/timestamp.ts';
+import { nestedText } from '../../quality/file-columns.ts';
 import { kindOf } from '../../quality/schema/drift.ts';
 import { type FileCell, Moment } from '../../quality/states/cell.ts';
 import { UsageError } from '../cli/arguments.ts';
@@ -38,7 +39,7 @@ export function cellMaker(type: string | null): MakeCell {
     case 'float':
       return (value) => (typeof value === 'string' && value.trim() !== '' && isNumber(value) ? Number(value) : asItIs(value));
     case 'json':
-      return (value) => (typeof value === 'object' && value !== null ? JSON.stringify(value) : asItIs(value));
+      return (value) => (typeof value === 'object' && value !== null ? nestedText(value) : asItIs(value));
     case 'text':
     case 'boolean':
     case 'time':

@@ -62,7 +62,7 @@ class KindGuess {
 async function eachRecord(file: RowFile, take: (fields: readonly Field[]) => void): Promise<readonly string[]> {
   let header: readonly string[] | null = null;
   let line = 0;
-  const records = new Records(file.path.toLowerCase().endsWith('.tsv') ? '\t' : ',', (fields) => {
+  const records = new Records(file.path, (fields) => {
     line++;
     if (header === null) header = fields.map((field) => (field ?? '').replace(/^\uFEFF/, ''));
     else if (fields.length === header.length) take(fields);
@@ -80,8 +80,11 @@ async function eachRecord(file: RowFile, take: (fields: readonly Field[]) => voi
   return header;
 }
 
+const FIELD_CHARACTERS_MAX = 1 << 24;
+
 /** Cuts text that comes in pieces into records. */
 class Records {
+  readonly #path: string;
   readonly #separator: string;
   /** What ends a field without quotes. */
   readonly #ends: RegExp;
@@ -90,10 +93,13 @@ class Records {
   #fields: Field[] = [];
   /** A separator was the last thing: a field follows, be it empty. */
   #isOpen = false;
+  /** Where the next field begins. */
+  #line = 1;
 
-  constructor(separator: string, take: (fields: readonly Field[]) => void) {
-    this.#separator = separator;
-    this.#ends = new RegExp(`[${separator}\\n]`, 'g');
+  constructor(path: string, take: (fields: readonly Field[]) => void) {
+    this.#path = path;
+    this.#separator = path.toLowerCase().endsWith('.tsv') ? '\t' : ',';
+    this.#ends = new RegExp(`[${this.#separator}\\n]`, 'g');
     this.#take = take;
   }
 
@@ -116,6 +122,12 @@ class Records {
       at = next;
     }
     this.#text = this.#text.slice(at);
+    // A quote that is never closed would have the whole file in memory.
+    if (this.#text.length > FIELD_CHARACTERS_MAX) this.#refuse('a field that has no end within 16 million characters', 'Close its quotes.');
+  }
+
+  #refuse(what: string, fix: string): never {
+    throw new UsageError(`${this.#path}: on line ${this.#line} begins ${what}`, fix);
   }
 
   /** The place behind the field and what ends it, or -1 where more text is needed. */
@@ -134,20 +146,22 @@ class Records {
     const text = this.#text;
     let end = text.indexOf('"', from + 1);
     while (end >= 0 && text[end + 1] === '"') end = text.indexOf('"', end + 2);
-    if (end < 0 && isEnd) throw new UsageError('a quoted field does not end', 'Close its quotes.');
+    if (end < 0 && isEnd) this.#refuse('a quoted field that does not end', 'Close its quotes.');
     // A quote at the end of a piece may be the first of two.
     if (end < 0 || (end + 2 >= text.length && !isEnd)) return -1;
     const field = text.slice(from + 1, end).replaceAll('""', '"');
     const behind = text[end + 1] === '\r' ? end + 2 : end + 1;
     const next = text[behind];
     if (next !== undefined && next !== '\n' && next !== this.#separator)
-      throw new UsageError('a quoted field goes on behind its quotes', 'Double the quotes within it.');
+      this.#refuse('a quoted field that goes on behind its quotes', 'Double the quotes within it.');
+    for (let at = field.indexOf('\n'); at >= 0; at = field.indexOf('\n', at + 1)) this.#line++;
     return this.#ended(field, behind);
   }
 
   #ended(field: Field, end: number): number {
     this.#fields.push(field);
     if (this.#text[end] !== this.#separator) {
+      this.#line++;
       const fields = this.#fields;
       this.#fields = [];
       this.#take(fields);

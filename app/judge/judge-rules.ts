@@ -11,10 +11,10 @@ import { type RuleResult, RuleRun } from '../../quality/file-run.ts';
 import type { FileCell } from '../../quality/states/cell.ts';
 import { ConfigProblems } from '../service.ts';
 import { type ExitCode, type Io, problemsText, table } from '../cli/output.ts';
-import { cellMaker } from './cells.ts';
+import { cellMaker, type Types } from './cells.ts';
 import { countTables, type JudgeInput, readText, tableOrder } from './input.ts';
 import { resultJson } from './json.ts';
-import { readRows } from './read-file.ts';
+import { readRows, typesOfFile } from './read-file.ts';
 
 export async function judgeRules(path: string, input: JudgeInput, json: boolean, io: Io): Promise<ExitCode> {
   const parsed = parseContract(readText(path), path, 'file');
@@ -41,10 +41,11 @@ async function asFile(input: JudgeInput): Promise<AsyncDisposable & { readonly i
 }
 
 async function judgeFile(contract: Contract, input: JudgeInput): Promise<{ readonly rows: number; readonly rules: readonly RuleResult[] }> {
-  const { columns, unseen } = await columnsOf(contract, input);
+  const declared = declaredTypes(contract, input.types, await typesOfFile(input));
+  const { columns, unseen } = await columnsOf(declared, input);
   const dataset: Dataset = { name: contract.dataset, version: 1, columns, key: [] };
   const run = new RuleRun(contract, dataset, unseen, input.parameters, input.nowMs);
-  const makers = columns.map(({ name }) => cellMaker(declaredType(name, contract, input)));
+  const makers = columns.map(({ name }) => cellMaker(declared.typeOf(name)));
   const cells: FileCell[] = columns.map(() => null);
   const others = await countTables(input);
   const names = columns.map(({ name }) => name);
@@ -55,25 +56,43 @@ async function judgeFile(contract: Contract, input: JudgeInput): Promise<{ reado
   return { rows, rules: run.end({ columns: names, rows, rowsOf: (name) => others.get(name) ?? null }) };
 }
 
-/** `--types` says it, else the rule file's schema section. */
-function declaredType(column: string, { schema }: Contract, { types }: JudgeInput): string | null {
-  return types.get(column) ?? schema?.columns.find(({ name }) => name === column)?.type ?? null;
+interface Declared {
+  /** Columns that are known before a row is read, in table order; the whole list where the file itself tells. */
+  readonly names: readonly string[];
+  readonly isWhole: boolean;
+  /** null: nothing says it. */
+  readonly typeOf: (column: string) => string | null;
+}
+
+/** `--types` says it, else the rule file's schema section, else the file. */
+function declaredTypes({ schema }: Contract, types: Types, own: Types): Declared {
+  const expected = new Map(schema?.columns.map(({ name, type }) => [name, type]));
+  return {
+    names: tableOrder(types, [...own.keys()]),
+    isWhole: own.size > 0,
+    typeOf: (column) => types.get(column) ?? expected.get(column) ?? own.get(column) ?? null,
+  };
 }
 
 /** The columns in table order with their types, and those of which nothing tells a type. */
 async function columnsOf(
-  contract: Contract,
+  { names: known, isWhole, typeOf }: Declared,
   input: JudgeInput,
 ): Promise<{ readonly columns: readonly Column[]; readonly unseen: readonly string[] }> {
-  const seen: ColumnSeen[] = [];
-  const read = await readRows(input, 'all', (values) => {
-    for (let at = 0; at < values.length; at++) (seen[at] ??= new ColumnSeen()).see(values[at]);
+  const seen = new Map<string, ColumnSeen>();
+  // What the file itself says of its columns needs no reading of its rows.
+  const names = isWhole ? known : tableOrder(input.types, await seeValues(input, seen));
+  const columns = names.map((name) => fileColumn(name, typeOf(name), seen.get(name)?.type ?? null));
+  return { columns, unseen: names.filter((name) => typeOf(name) === null && (seen.get(name)?.type ?? null) === null) };
+}
+
+async function seeValues(input: JudgeInput, seen: Map<string, ColumnSeen>): Promise<readonly string[]> {
+  const each: ColumnSeen[] = [];
+  const { columns } = await readRows(input, 'all', (values) => {
+    for (let at = 0; at < values.length; at++) (each[at] ??= new ColumnSeen()).see(values[at]);
   });
-  const types = new Map(read.columns.map((name, at) => [name, seen[at]?.type ?? null]));
-  const names = tableOrder(input.types, read.columns);
-  const columns = names.map((name) => fileColumn(name, declaredType(name, contract, input), types.get(name) ?? null));
-  const unseen = names.filter((name) => declaredType(name, contract, input) === null && (types.get(name) ?? null) === null);
-  return { columns, unseen };
+  for (const [at, name] of columns.entries()) seen.set(name, each[at] ?? new ColumnSeen());
+  return columns;
 }
 
 function forPeople(rules: readonly RuleResult[]): string {

@@ -6,7 +6,7 @@ import { type ExitCode, type Io, table } from '../cli/output.ts';
 import { cellMaker } from './cells.ts';
 import { countTables, type JudgeInput, readText, tableOrder } from './input.ts';
 import { resultJson } from './json.ts';
-import { readRows } from './read-file.ts';
+import { readRows, typesOfFile } from './read-file.ts';
 
 export async function judgeSuite(path: string, input: JudgeInput, json: boolean, io: Io): Promise<ExitCode> {
   const suite = readSuite(readText(path));
@@ -20,7 +20,8 @@ export async function judgeSuite(path: string, input: JudgeInput, json: boolean,
 async function judgeFile(suite: Suite, input: JudgeInput): Promise<readonly SuiteResult[]> {
   const run = new SuiteRun(suite.items, input.parameters, input.nowMs);
   const { columns } = run.slots;
-  const makers = columns.map((column) => cellMaker(input.types.get(column) ?? null));
+  const own = await typesOfFile(input);
+  const makers = columns.map((column) => cellMaker(input.types.get(column) ?? own.get(column) ?? null));
   const cells: FileCell[] = columns.map(() => null);
   const others = await countTables(input);
   const read = await readRows(input, columns, (values, index) => {

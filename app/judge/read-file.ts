@@ -3,6 +3,7 @@ import { createReadStream } from 'node:fs';
 import { extname } from 'node:path';
 import type { Readable } from 'node:stream';
 import { UsageError } from '../cli/arguments.ts';
+import type { Types } from './cells.ts';
 import { readCsv } from './csv.ts';
 import { readNdjson } from './ndjson.ts';
 
@@ -31,10 +32,20 @@ export async function readRows(file: RowFile, columns: readonly string[] | 'all'
     case '.tsv':
       return readCsv(file, columns, take);
     case '.parquet':
-      throw new UsageError(`${file.path} is a Parquet file, and those are not supported yet`, 'Convert it to NDJSON or CSV.');
+      return (await parquet()).readParquet(file, columns, take);
     default:
       return readNdjson(file, columns, take);
   }
+}
+
+/** What the file itself says of its columns, in its order. Only Parquet does; of others it is empty. */
+export async function typesOfFile(file: RowFile): Promise<Types> {
+  return extname(file.path).toLowerCase() === '.parquet' ? (await parquet()).parquetTypes(file) : new Map();
+}
+
+/** Loaded where such a file is read alone: its decompressors are no small thing, and every command would wait for them. */
+function parquet(): Promise<typeof import('./parquet.ts')> {
+  return import('./parquet.ts');
 }
 
 /** The bytes of a file; an unreadable one is told with its path. */
@@ -46,11 +57,12 @@ export async function* chunksOf({ path, stdin, signal }: RowFile): AsyncGenerato
       yield chunk as Buffer;
     }
   } catch (error) {
-    if (error instanceof Error && 'code' in error && 'syscall' in error)
-      throw new UsageError(
-        `${path} cannot be read: ${String(error.code)}`,
-        'Give the path of a file that is there, or - for standard input.',
-      );
-    throw error;
+    throw unreadable(error, path);
   }
+}
+
+/** What the system says of a file becomes a problem of the command; anything else is what it was. */
+export function unreadable(error: unknown, path: string): unknown {
+  if (!(error instanceof Error && 'code' in error && 'syscall' in error)) return error;
+  return new UsageError(`${path} cannot be read: ${String(error.code)}`, 'Give the path of a file that is there, or - for standard input.');
 }

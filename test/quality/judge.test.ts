@@ -160,6 +160,12 @@ test('means and medians of moments are moments, to the microsecond, and an infin
   expect((await said('infinity', 'infinity'))[1]).toEqual([false, 'infinity', null]);
 });
 
+test('integers within nested values keep their digits too', async () => {
+  const input = write('{"place":{"id":9007199254740993}}\n{"place":{"id":9007199254740992}}\n');
+  const { judged } = await byRules(`columns: { place: [{ match_regex: '993' }] }`, input);
+  expect(judged.rules.map(({ error, unexpected_index_list: places }) => [error, places])).toEqual([[null, [1]]]);
+});
+
 test('CSV is read as NDJSON is: quotes, nulls, types by all fields of a column', async () => {
   const csv = write('id,code,note\r\n1,007,"a ""b"",\nc"\r\n2,12,\r\n', 'csv');
   const same = write(
@@ -176,6 +182,15 @@ test('CSV is read as NDJSON is: quotes, nulls, types by all fields of a column',
   const [a, b] = [await byRules(rules, csv), await byRules(rules, same)];
   expect(a).toEqual(b);
   expect(a.judged.rules.map(({ success }) => success)).toEqual([false, false, true]);
+});
+
+test.each([
+  ['a,b\n1,"2\n3"\n4,"5\n', 'on line 4 begins a quoted field that does not end'],
+  ['a,b\n1,"2"3\n', 'on line 2 begins a quoted field that goes on behind its quotes'],
+  [`a\nx\n"${'y\n'.repeat(9_000_000)}`, 'on line 3 begins a field that has no end within 16 million characters'],
+])('CSV that cannot be cut into fields is told with the line (%#)', async (csv, said) => {
+  const { code, out } = await judge('--rules', write(`${HEAD}columns: { a: [not_null] }\n`, 'yaml'), '--input', write(csv, 'csv'));
+  expect([code, out]).toEqual([2, expect.stringContaining(said)]);
 });
 
 test('what cannot be used is refused when a rule file is loaded, and told for each expectation of a suite', async () => {
@@ -197,20 +212,6 @@ test('what cannot be used is refused when a rule file is loaded, and told for ea
   expect((await judge('--suite', write('{"expectations":[]}', 'json'), '--input', write('{"a":1}\nnonsense\n'))).out).toContain(
     'line 2 is no JSON',
   );
-});
-
-test('a Parquet file is refused as one, by rules, by suites and beside them', async () => {
-  const [parquet, rows] = [write('PAR1', 'parquet'), write(lines([{ id: 1 }]))];
-  const rules = write(`${HEAD}columns: { id: [not_null] }\n`, 'yaml');
-  for (const args of [
-    ['--rules', rules, '--input', parquet],
-    ['--suite', write('{"expectations":[]}', 'json'), '--input', parquet],
-    ['--rules', rules, '--input', rows, '--table', `copy=${parquet}`],
-  ]) {
-    const { code, out } = await judge(...args);
-    expect([code, out]).toEqual([2, expect.stringContaining(`${parquet} is a Parquet file, and those are not supported yet`)]);
-    expect(out).toContain('Convert it to NDJSON or CSV.');
-  }
 });
 
 test('rows from standard input leave no file behind, be they judged or cut off', async () => {

@@ -1,0 +1,154 @@
+/**
+ * A Parquet file, row group by row group, and of each only the columns asked for. A value is what NDJSON would have: integers with every digit,
+ * decimals, dates and times as texts, nested values as objects and lists. What the file says of its columns are their types.
+ *
+ * A damaged file may say anything. What it says of itself is held against its size and against its other statements before anything is read by it;
+ * what can still go wrong below (no end, no memory) is why this runs in a worker of its own (parquet.ts).
+ */
+import { open } from 'node:fs/promises';
+import { brotliDecompressSync, gunzipSync, zstdDecompressSync } from 'node:zlib';
+import {
+  type AsyncBuffer,
+  type Compressors,
+  type FileMetaData,
+  parquetMetadataAsync,
+  parquetScan,
+  parquetSchema,
+  type RowGroup,
+} from 'hyparquet';
+import { compressors as others } from 'hyparquet-compressors';
+import { UsageError } from '../cli/arguments.ts';
+import { REPAIR } from './parquet.ts';
+import { parquetColumn, type ParquetColumn, plainElement, plainParsers } from './parquet-values.ts';
+import { unreadable } from './read-file.ts';
+
+/** Writers make pages of about 1 MB. */
+const PAGE_BYTES_MAX = 1 << 29;
+
+export type Cells = ArrayLike<unknown> | null;
+
+export class ParquetFile implements AsyncDisposable {
+  readonly columns: readonly ParquetColumn[];
+  readonly groups: readonly RowGroup[];
+  readonly #metadata: FileMetaData;
+  readonly #path: string;
+  readonly #bytes: AsyncBuffer & AsyncDisposable;
+
+  constructor(path: string, bytes: AsyncBuffer & AsyncDisposable, metadata: FileMetaData) {
+    this.#path = path;
+    this.#bytes = bytes;
+    this.columns = parquetSchema(metadata).children.map(parquetColumn);
+    this.groups = metadata.row_groups;
+    this.#metadata = { ...metadata, schema: metadata.schema.map(plainElement) };
+    this.#check();
+  }
+
+  /** The cells of one column in one row group; null for a column that the file does not have. */
+  async read(column: string, group: RowGroup, at: number): Promise<Cells> {
+    const rowEnd = Number(group.num_rows);
+    const metadata = { ...this.#metadata, row_groups: [group], num_rows: group.num_rows };
+    const place = `${this.#path}: column ${column} of row group ${at + 1}`;
+    const cells = await readable(place, async () => {
+      const scan = await parquetScan({ file: this.#bytes, metadata, columns: [column], compressors, parsers: plainParsers, utf8: false });
+      return scan.readColumn({ column, rowStart: 0, rowEnd });
+    });
+    if (cells.length !== rowEnd) throw broken(`${place} has ${cells.length} values for ${rowEnd} rows`);
+    return cells;
+  }
+
+  /** Its statements about rows and places agree with each other and with its size. */
+  #check(): void {
+    const { num_rows: rows } = this.#metadata;
+    const sum = this.groups.reduce((total, group) => total + group.num_rows, 0n);
+    if (sum !== rows) throw broken(`${this.#path} says that it has ${rows} rows, its row groups have ${sum}`);
+    const flat = new Set(this.columns.filter(({ isNested }) => !isNested).map(({ name }) => name));
+    for (const [at, { columns, num_rows: groupRows }] of this.groups.entries())
+      for (const { meta_data: chunk } of columns) {
+        const [name = ''] = chunk?.path_in_schema ?? [];
+        if (chunk === undefined) throw broken(`${this.#path}: row group ${at + 1} has a column without a place`);
+        if (flat.has(name) && chunk.num_values !== groupRows)
+          throw broken(`${this.#path}: column ${name} of row group ${at + 1} has ${chunk.num_values} values for ${groupRows} rows`);
+        const start = chunk.dictionary_page_offset ?? chunk.data_page_offset;
+        if (
+          groupRows < 0n ||
+          start < 0n ||
+          chunk.total_compressed_size < 0n ||
+          start + chunk.total_compressed_size > BigInt(this.#bytes.byteLength)
+        )
+          throw broken(`${this.#path}: column ${name} of row group ${at + 1} is said to lie outside the file`);
+      }
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.#bytes[Symbol.asyncDispose]();
+  }
+}
+
+export async function openParquet(path: string): Promise<ParquetFile> {
+  await using unfinished = new AsyncDisposableStack();
+  const bytes = unfinished.use(await openBytes(path));
+  const file = await readable(path, async () => new ParquetFile(path, bytes, await parquetMetadataAsync(bytes, { geoparquet: false })));
+  unfinished.move();
+  return file;
+}
+
+async function openBytes(path: string): Promise<AsyncBuffer & AsyncDisposable> {
+  const handle = await open(path).catch((error: unknown) => {
+    throw unreadable(error, path);
+  });
+  const { size } = await handle.stat();
+  return {
+    byteLength: size,
+    slice: async (start, end = size) => {
+      // What a broken file says of its places must not become an allocation.
+      if (start < 0 || end > size || start > end) throw new Error('parquet refers to bytes outside the file');
+      const bytes = new Uint8Array(end - start);
+      for (let read = 0; read < bytes.length;) {
+        const { bytesRead } = await handle.read(bytes, read, bytes.length - read, start + read);
+        if (bytesRead === 0) throw new Error('parquet file became shorter');
+        read += bytesRead;
+      }
+      return bytes.buffer;
+    },
+    [Symbol.asyncDispose]: () => handle.close(),
+  };
+}
+
+type Decompress = (input: Uint8Array, outputLength: number) => Uint8Array;
+
+/** What a page says of its size bounds what is made of it. Node's own codecs are several times faster than those in JavaScript. */
+function bounded(decompress: Decompress): Decompress {
+  return (input, outputLength) => {
+    if (!(outputLength >= 0 && outputLength <= PAGE_BYTES_MAX)) throw new Error(`parquet page is said to have ${outputLength} bytes`);
+    if (outputLength === 0) return new Uint8Array(0);
+    const output = decompress(input, outputLength);
+    if (output.length !== outputLength) throw new Error(`parquet page has ${output.length} bytes, ${outputLength} were said`);
+    return output;
+  };
+}
+
+const native = (codec: (input: Uint8Array, options: { maxOutputLength: number }) => Uint8Array): Decompress =>
+  bounded((input, outputLength) => codec(input, { maxOutputLength: outputLength }));
+
+const compressors: Compressors = {
+  ...Object.fromEntries(Object.entries(others).map(([codec, decompress]) => [codec, bounded(decompress)])),
+  GZIP: native(gunzipSync),
+  BROTLI: native(brotliDecompressSync),
+  ZSTD: native(zstdDecompressSync),
+};
+
+/** Everything that a broken file makes the reader throw becomes one problem; only the reader's own messages are shown, for they hold no values. */
+async function readable<T>(what: string, read: () => Promise<T>): Promise<T> {
+  try {
+    return await read();
+  } catch (error) {
+    if (error instanceof UsageError) throw error;
+    if (error instanceof Error && 'syscall' in error) throw unreadable(error, what);
+    const said = error instanceof Error && error.message.startsWith('parquet ') ? `: ${error.message.slice('parquet '.length)}` : '';
+    throw broken(`${what} cannot be read as Parquet${said}`);
+  }
+}
+
+function broken(message: string): UsageError {
+  return new UsageError(message, REPAIR);
+}
