@@ -198,7 +198,8 @@ function compileWhere(contract: Contract, check: Check, dataset: Dataset, proble
 }
 
 function judged(check: Check, { test }: Bound, where: Where | null): Rule['test'] {
-  const byImage = check.expectation.name === 'expr' ? (event: ChangeEvent) => test(NO_ROW, event) : imageTest(test);
+  const byImage =
+    check.expectation.name === 'expr' || check.ops.includes('truncate') ? (event: ChangeEvent) => test(NO_ROW, event) : imageTest(test);
   if (where === null) return byImage;
   return (event) => (where(event) ? byImage(event) : Outcome.Pass);
 }

@@ -89,7 +89,7 @@ const modifiers = {
     default: 'skip',
     title: 'No before',
     description:
-      'What immutable and transitions do where the source sends no old row (REPLICA IDENTITY DEFAULT): skip the row, or fail it.',
+      'What immutable, transitions and change_between do where the source sends no old row (REPLICA IDENTITY DEFAULT): skip the row, or fail it.',
   },
   mostly: {
     type: 'number',

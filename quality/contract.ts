@@ -504,20 +504,19 @@ class Reader {
       onFail: item.on_fail ?? settings.onFail,
       severity: item.severity ?? settings.severity,
       nulls: item.nulls ?? settings.nulls,
-      ops: expectation.needsBefore ? ['update'] : (own ?? settings.ops),
+      ops: expectation.ops ?? own ?? settings.ops,
       message: item.message ?? null,
       allowValues: item.allow_values === true,
       noBefore: item.no_before ?? 'skip',
       mostly: typeof item.mostly === 'number' ? item.mostly : 1,
     };
-    if (expectation.needsBefore && own !== null && own.some((op) => op !== 'update')) {
-      this.#rules.refuse([...keys, 'ops'], `${expectation.name} compares an update’s old and new values`, 'Remove ops.');
-    }
+    if (expectation.ops !== null && own?.some((op) => expectation.ops?.includes(op) !== true) === true)
+      this.#rules.refuse([...keys, 'ops'], `${expectation.name} is about ${expectation.ops.join(' and ')} alone`, 'Remove ops.');
     if (!expectation.needsBefore && item.no_before !== undefined)
       this.#rules.warn([...keys, 'no_before'], `${expectation.name} does not look at the old row`, 'Remove no_before.');
     if (expectation.judgesNulls && item.nulls !== undefined)
       this.#rules.warn([...keys, 'nulls'], `${expectation.name} speaks of nulls itself`, 'Remove nulls.');
-    if (own?.includes('truncate') === true && expectation.name !== 'expr')
+    if (own?.includes('truncate') === true && expectation.name !== 'expr' && expectation.ops === null)
       this.#rules.refuse([...keys, 'ops'], 'a truncate has no row to judge', 'Use an expr on op, such as expr: \'op != "truncate"\'.');
     if (check.where !== null) {
       const parsed = parseExpression(check.where, this.#rules.place([...keys, 'where']));

@@ -2,7 +2,16 @@
  * What an expectation is: the parameters it takes in a rule file, and how it becomes a test of one row. Each lies in a file of its own
  * in expectations/, and expectations/registry.ts names them all.
  */
-import { type ChangeEvent, type Column, type Dataset, type EncodedType, type Row, UNCHANGED, type Value } from '../core/event.ts';
+import {
+  type ChangeEvent,
+  type Column,
+  type Dataset,
+  type EncodedType,
+  type Operation,
+  type Row,
+  UNCHANGED,
+  type Value,
+} from '../core/event.ts';
 import { isPadded, unpadded } from '../core/expression/columns.ts';
 import { type EncodedCells, type EncodedTest, formOf } from './encoded/cells.ts';
 import { Outcome } from './outcome.ts';
@@ -61,6 +70,8 @@ export interface Expectation {
   readonly judgesNulls: boolean;
   /** It compares with the old row, so it is asked of updates alone. */
   readonly needsBefore: boolean;
+  /** The operations that it is about, where these are not for the rule file to say. */
+  readonly ops: readonly Operation[] | null;
   /** JSON Schema of its parameters, with title and description for editors. */
   readonly schema: SchemaNode;
   bind(parameters: unknown, site: Site): Bound | null;
@@ -72,6 +83,7 @@ interface Definition<S extends SchemaNode> {
   readonly bare?: boolean;
   readonly judgesNulls?: boolean;
   readonly needsBefore?: boolean;
+  readonly ops?: readonly Operation[];
   readonly schema: S;
   readonly bind: (parameters: FromSchema<S>, site: Site) => Bound | null;
 }
@@ -84,6 +96,7 @@ export function defineExpectation<const S extends SchemaNode>(definition: Defini
     bare: false,
     judgesNulls: false,
     needsBefore: false,
+    ops: definition.needsBefore === true ? ['update'] : null,
     ...definition,
     // The rule file was validated with this very schema before anything is bound.
     bind: (parameters, site) => bind(parameters as FromSchema<S>, site),

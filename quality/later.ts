@@ -43,7 +43,7 @@ export const LATER_PATHS: Readonly<Record<string, Later>> = {
 /** Names of checks by what they need. Those that `tidegate judge` knows are refused on a live stream alone. */
 const WINDOW =
   'mean median sum min max stdev quantiles drift kl psi row_count freshness event_lag late_ratio heartbeat distinct_count unique_proportion most_common z_score null_rate distinct_in_set volume_anomaly metric_anomaly';
-const STATE = 'unique compound_unique increasing decreasing sequence_gap change_between before_matches';
+const STATE = 'unique compound_unique increasing decreasing sequence_gap before_matches';
 const OTHERS = 'references reconcile row_count_equals';
 const OUTPUTS = 'score_drift feature_missing abstain_rate';
 

@@ -91,10 +91,10 @@ function keyOf(column: Column): (value: Exclude<Known, null>) => string {
   return isCaseless(column) ? (value) => String(value).toLowerCase() : String;
 }
 
-type Known = Exclude<Value, typeof UNCHANGED>;
+export type Known = Exclude<Value, typeof UNCHANGED>;
 
 /** Judges updates alone; an old value that was not sent goes by the policy `no_before`, a new one that was not sent did not change. */
-function changeTest(site: Site, allows: (before: Known, after: Known) => boolean): Test {
+export function changeTest(site: Site, allows: (before: Known, after: Known) => boolean): Test {
   const { index } = columnOf(site);
   const unknown = site.noBefore === 'fail' ? Outcome.Unreadable : Outcome.Pass;
   return (_, event: ChangeEvent) => {

@@ -1,11 +1,13 @@
 /** Every expectation by its name: to add one, write its file and name it here. */
 import type { Expectation } from '../expectation.ts';
 import { between } from './between.ts';
+import { changeBetween } from './change-between.ts';
 import { immutable, transitions } from './changes.ts';
 import { expr } from './expr.ts';
 import { format } from './format.ts';
 import { jsonSchema } from './json-schema.ts';
 import { length } from './length.ts';
+import { noDelete } from './no-delete.ts';
 import { isNullCheck, notNull } from './nulls.ts';
 import { pairEqual, pairGreater, sumEquals } from './pairs.ts';
 import {
@@ -45,6 +47,8 @@ const all: readonly Expectation[] = [
   expr,
   immutable,
   transitions,
+  changeBetween,
+  noDelete,
 ];
 
 export const EXPECTATIONS: ReadonlyMap<string, Expectation> = new Map(all.map((expectation) => [expectation.name, expectation]));

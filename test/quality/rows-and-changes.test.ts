@@ -194,3 +194,72 @@ describe('transitions', () => {
     expect([once(update({ paid: false }, { paid: true })), once(update({ paid: true }, { paid: false }))]).toEqual([true, false]);
   });
 });
+
+describe('change_between', () => {
+  const bound = fc.option(fc.integer({ min: -300, max: 300 }), { nil: undefined });
+
+  test('is the difference of exact decimals, and its share of the old value', () => {
+    fc.assert(
+      fc.property(money, money, bound, bound, fc.boolean(), fc.boolean(), (from, to, min, max, strict, asPercent) => {
+        fc.pre((min ?? max) !== undefined && (min ?? -1000) < (max ?? 1000));
+        const bounds = {
+          ...(min === undefined ? {} : { min }),
+          ...(max === undefined ? {} : { max }),
+          strict_min: strict,
+          strict_max: strict,
+        };
+        const check = rule('total', { change_between: { ...bounds, as: asPercent ? 'percent' : 'difference' } });
+        const [low, high] = [BigInt(min ?? -1e9), BigInt(max ?? 1e9)];
+        // In cents: moved * 100 of each 100 * |from|.
+        const size = asPercent ? BigInt(Math.abs(from)) : 100n;
+        const moved = BigInt(to - from) * (asPercent ? 100n : 1n);
+        const open = size === 0n && moved !== 0n;
+        const expected = open
+          ? (moved > 0n ? max : min) === undefined
+          : strict
+            ? (min === undefined || moved > low * size || (size === 0n && 0n > low)) &&
+              (max === undefined || moved < high * size || (size === 0n && 0n < high))
+            : (min === undefined || (size === 0n ? 0n >= low : moved >= low * size)) &&
+              (max === undefined || (size === 0n ? 0n <= high : moved <= high * size));
+        expect(check(update({ total: text(from) }, { total: text(to, 5) }))).toBe(expected);
+      }),
+      RUNS,
+    );
+  });
+
+  test('of dates and timestamps in seconds, to the microsecond', () => {
+    const check = rule('created_at', { change_between: { min: 0, max: '0.5' } });
+    const moved = (to: string) => check(update({ created_at: '2026-01-01 00:00:00+00' }, { created_at: to }));
+    expect([moved('2026-01-01 00:00:00.5+00'), moved('2026-01-01 00:00:00.500001+00'), moved('2025-12-31 23:59:59.999999+00')]).toEqual([
+      true,
+      false,
+      false,
+    ]);
+    expect(moved('infinity')).toBe(false);
+  });
+
+  test('nulls did not move, an old row that was not sent goes by no_before, other operations pass', () => {
+    const check = rule('total', { change_between: { max: 0 } });
+    expect([
+      check(update({ total: null }, { total: '5' })),
+      check(update({ total: '5' }, { total: null })),
+      check(insert({ total: '9' })),
+    ]).toEqual([true, true, true]);
+    expect(check(update(null, { total: '9' }))).toBe(true);
+    expect(rule('total', { change_between: { max: 0 }, no_before: 'fail' })(update(null, { total: '9' }))).toBe('unreadable');
+    expect(check(update({ total: '1' }, { total: 'NaN' }))).toBe('unreadable');
+  });
+});
+
+test('no_delete finds deletes and truncates, be the old row sent or not, and nothing else', () => {
+  const check = rule(null, { no_delete: true });
+  const truncate = { ...removed({}), op: 'truncate', before: null, after: null } as const;
+  expect([check(removed({ id: 1 })), check(truncate), check(insert({ id: 1 })), check(update(null, { id: 1 }))]).toEqual([
+    false,
+    false,
+    true,
+    true,
+  ]);
+  const paid = rule(null, { no_delete: true, where: 'before.status == "paid"' });
+  expect([paid(removed({ status: 'paid' })), paid(removed({ status: 'new' })), paid(truncate)]).toEqual([false, true, true]);
+});

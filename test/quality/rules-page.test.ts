@@ -6,7 +6,7 @@ import { compileContract } from '../../quality/compile.ts';
 import { parseContract } from '../../quality/contract.ts';
 import { EXPECTATIONS } from '../../quality/expectations/registry.ts';
 import { Outcome } from '../../quality/outcome.ts';
-import { type Cells, FILE, HEAD, insert, lines, orders, update } from './support.ts';
+import { type Cells, FILE, HEAD, insert, lines, orders, removed, update } from './support.ts';
 
 const page = readFileSync(new URL('../../docs/rules.md', import.meta.url), 'utf8');
 const examples = [...page.matchAll(/^```yaml\n([^]*?)^```$/gm)].map(([, text = '']) => text);
@@ -25,12 +25,12 @@ describe.each(examples.map((text) => [text.split('\n').slice(0, 3).join(' '), te
     expect(lines(checksOf(text).contract.warnings)).toEqual([]);
   });
 
-  const rows = [...text.matchAll(/^# (passes|fails|cannot read) (\{.*?\})(?: -> (\{.*\}))?$/gm)];
+  const rows = [...text.matchAll(/^# (passes|fails|cannot read) (\{.*?\})(?: -> (\{.*\}|deleted))?$/gm)];
   test.each(rows.map(([line, outcome = '', first = '', second]) => [line, outcome, first, second] as const))(
     '%s',
     (_, outcome, first, second) => {
       const { byOperation, contract } = checksOf(text);
-      const event = second === undefined ? insert(parse(first) as Cells) : update(parse(first) as Cells, parse(second) as Cells);
+      const event = eventOf(parse(first) as Cells, second);
       const outcomes = byOperation[event.op].map((rule) => {
         let found: Outcome;
         try {
@@ -47,6 +47,11 @@ describe.each(examples.map((text) => [text.split('\n').slice(0, 3).join(' '), te
     },
   );
 });
+
+function eventOf(row: Cells, then: string | undefined) {
+  if (then === undefined) return insert(row);
+  return then === 'deleted' ? removed(row) : update(row, parse(then) as Cells);
+}
 
 test('the page has an example of every check, of a row that passes and of one that fails', () => {
   const missing = [...EXPECTATIONS.keys()].filter((name) => tried.get(name)?.size !== 2);
