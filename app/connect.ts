@@ -54,6 +54,7 @@ export function kafkaOptions(pipeline: PipelineConfig, source: KafkaSourceConfig
     name: pipeline.source,
     connection: kafkaConnection(source, clock),
     group: source.group,
+    sessionMs: source.session,
     tables: source.tables.map((table) => ({
       table,
       topic: source.topics[table] ?? `${source.prefix}.${table}`,

@@ -245,6 +245,7 @@ export class Road implements AsyncDisposable {
       ready: notReady.length === 0,
       notReady,
       standby: this.standby(),
+      reading: main.state === 'running' ? [...this.#source.lanes] : [],
       runs: [main, replay],
       snapshot: this.#source.progress(),
       schemaChanges: this.#schemas.open.map((change) => changeView(name, change)),

@@ -161,6 +161,11 @@ export const kafkaSourceSchema = {
       description:
         'The consumer group you read as: processes with the same group share the partitions. Where each partition goes on is kept at the target under this name, so another group begins anew.',
     },
+    session: duration(
+      'Session',
+      'How long you let a process of the group be silent (killed, frozen, cut off) before its partitions go to the others. Brokers take 6 s to 30 min unless told otherwise.',
+      '10s',
+    ),
     prefix: {
       type: 'string',
       pattern: KAFKA_NAME_PATTERN,

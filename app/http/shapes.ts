@@ -223,6 +223,7 @@ const pipelineProperties = {
   ready: yes('Whether it counts as ready: running, caught up, not halted.'),
   notReady: list({ type: 'string' }, 'Why it is not ready; empty where it is.'),
   standby: orNull(standbySchema, 'Who has its lanes while this instance stands by; null where this one has them.'),
+  reading: list({ type: 'string' }, 'The lanes that this instance reads now: of topics, those of the partitions that its group gave it.'),
   runs: list(laneStatusSchema, 'What its two lanes do: the one that reads the source, and the one that brings released rows back.'),
   snapshot: list(snapshotProgressSchema, 'The first copy; empty before it is known and where there is none.'),
   schemaChanges: list(schemaChangeSchema, 'Changes of tables that park their dataset, newest first.'),

@@ -33,6 +33,8 @@ export interface KafkaSourceOptions {
   readonly name: string;
   readonly connection: KafkaConnection;
   readonly group: string;
+  /** How long a member of the group may be silent before its partitions go to others; the default is that of the config. */
+  readonly sessionMs?: number;
   readonly tables: readonly KafkaTable[];
   readonly envelope: 'debezium' | 'unwrapped';
   readonly unavailable: string;
@@ -50,6 +52,7 @@ export interface KafkaSource extends LiveSource {
   recordLag(): bigint | null;
 }
 
+const SESSION_MS = 10_000;
 const FETCH_WAIT_MS = 100;
 const FETCH_BYTES = 16 << 20;
 const PARTITION_BYTES = 4 << 20;
@@ -197,9 +200,10 @@ class Topics implements KafkaSource {
   }
 
   #consume(client: KafkaClient): Promise<KafkaConsumer> {
-    const { group, tables } = this.#options;
+    const { group, tables, sessionMs = SESSION_MS } = this.#options;
     return client.consume({
       group,
+      sessionMs,
       topics: tables.map(({ topic }) => topic),
       fetch: { waitMs: FETCH_WAIT_MS, bytesMax: FETCH_BYTES, partitionBytesMax: PARTITION_BYTES },
       onAssigned: (partitions) => {

@@ -2,6 +2,7 @@
 import { randomBytes } from 'node:crypto';
 import { inject } from 'vitest';
 import { type KafkaClient, kafkaClient } from '../../wire/kafka/client.ts';
+import { PipelineError } from '../../core/errors.ts';
 import { eventually } from '../support/eventually.ts';
 
 export const stack = inject('stack');
@@ -84,7 +85,7 @@ export async function startConnector(
   await eventually(
     async () => {
       await mustRun(at);
-      for (const table of tables) if ((await client.watermarks(`${prefix}.${table}`)) === null) return false;
+      for (const table of tables) if (!(await isThere(client, `${prefix}.${table}`))) return false;
       return true;
     },
     `Debezium has made the topics of ${tables.join(', ')}`,
@@ -98,6 +99,16 @@ export async function startConnector(
       await eventually(async () => (await fetch(`${at}/status`)).status === 404, `the connector ${prefix} is gone`, 30_000);
     },
   };
+}
+
+/** A topic that is being made has partitions without leaders for a moment. */
+async function isThere(client: KafkaClient, topic: string): Promise<boolean> {
+  try {
+    return (await client.watermarks(topic)) !== null;
+  } catch (error) {
+    if (error instanceof PipelineError && error.code === 'SOURCE_UNREACHABLE') return false;
+    throw error;
+  }
 }
 
 async function mustRun(at: string): Promise<void> {

@@ -188,6 +188,7 @@ export async function startStandIn(
       ready: true,
       notReady: [],
       standby: null,
+      reading: [],
       runs: [],
       snapshot: [],
       schemaChanges: [],

@@ -62,6 +62,8 @@ export interface Watermarks {
 }
 
 export interface ConsumeOptions {
+  /** How long a member may be silent before its partitions go to others. */
+  readonly sessionMs: number;
   readonly group: string;
   readonly topics: readonly string[];
   readonly fetch: { readonly waitMs: number; readonly bytesMax: number; readonly partitionBytesMax: number };
@@ -91,7 +93,6 @@ export interface KafkaClient extends AsyncDisposable {
 }
 
 const CONNECT_MS = 5000;
-const SESSION_MS = 30_000;
 const HEARTBEAT_MS = 1000;
 
 CompressionCodecs[CompressionTypes.Snappy] = snappy;
@@ -145,7 +146,7 @@ class Client implements KafkaClient {
     };
     const consumer = this.#kafka(onLog).consumer({
       groupId: group,
-      sessionTimeout: SESSION_MS,
+      sessionTimeout: options.sessionMs,
       heartbeatInterval: HEARTBEAT_MS,
       // The default of 5 s holds up every rebalance, and the end, by as much.
       maxWaitTimeInMs: fetch.waitMs,

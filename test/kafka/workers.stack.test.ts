@@ -1,0 +1,106 @@
+/** Several workers share a group's partitions, and one after the other is killed, stands still, ends and comes: every change is written once, in its key's order. */
+import { expect, inject, test } from 'vitest';
+import type { Status } from '../../app/http/shapes.ts';
+import { PgConnection } from '../../wire/postgres/connection.ts';
+import { ask, configFolder } from '../app/services.ts';
+import { ServiceProcess } from '../e2e/service-process.ts';
+import { createDatabase } from '../support/databases.ts';
+import { eventually } from '../support/eventually.ts';
+import { stack, startConnector } from './support.ts';
+
+const PARTITIONS = 4;
+const KEYS = 200;
+
+test('workers that are killed, stand still, end and come lose nothing, double nothing and put nothing out of order', async () => {
+  await using source = await createDatabase(inject('sourceServer'), 'workers');
+  await using target = await createDatabase(inject('targetServer'), 'workers');
+  await using memory = await createDatabase(inject('targetServer'), 'state');
+  await using shop = await PgConnection.connect({ url: source.url });
+  await using lake = await PgConnection.connect({ url: target.url });
+  const table = 'create table %.orders (id bigint primary key, version bigint not null)';
+  await shop.script(`${table.replace('%', 'public')}; insert into orders select n, 0 from generate_series(1, ${KEYS}) n`);
+  // The target's own watchman: a row that went back, or was written twice, would be refused, and held.
+  await lake.script(`
+    create schema shop; ${table.replace('%', 'shop')};
+    create function shop.only_forward() returns trigger language plpgsql as $$ begin
+      if new.version <= old.version then raise exception using errcode = '23514', message = 'back'; end if; return new;
+    end $$;
+    create trigger only_forward before update on shop.orders for each row execute function shop.only_forward();
+  `);
+  await using connector = await startConnector(source.url, ['public.orders'], 'json', {
+    'topic.creation.default.partitions': String(PARTITIONS),
+  });
+  using config = configFolder(
+    {
+      state: memory.url,
+      lease: '2s',
+      sources: {
+        shop: {
+          kind: 'kafka',
+          brokers: [stack.broker],
+          group: `g-${connector.prefix}`,
+          session: '6s',
+          prefix: connector.prefix,
+          tables: ['public.orders'],
+        },
+      },
+      pipelines: { main: { source: 'shop', target: 'lake', batch: { rows: 50, age: '20ms' } } },
+    },
+    {},
+    { source: source.url, target: target.url },
+  );
+  await using workers = new AsyncDisposableStack();
+  const begin = (): ServiceProcess => workers.use(new ServiceProcess(config.file));
+  let changes = KEYS;
+  let isWriting = true;
+  const writing = (async () => {
+    for (let n = 1; isWriting; n++) {
+      await shop.query('update orders set version = version + 1 where id % 7 = $1', [n % 7]);
+      changes += Number((await shop.query('select count(*) from orders where id % 7 = $1', [n % 7])).rows[0]?.[0]);
+    }
+  })();
+  /** Who reads how many partitions; null where one does not answer. */
+  const shares = (of: readonly ServiceProcess[]): Promise<readonly number[]> => Promise.all(of.map(lanesOf));
+  const shared = (of: readonly ServiceProcess[]): Promise<void> =>
+    eventually(
+      async () => {
+        const counts = await shares(of);
+        return counts.every((count) => count > 0) && counts.reduce((sum, count) => sum + count, 0) === PARTITIONS;
+      },
+      `${of.length} workers share the partitions`,
+      60_000,
+    );
+
+  const [a, b] = [begin(), begin()];
+  await shared([a, b]);
+  const c = begin();
+  await shared([a, b, c]);
+  await a.kill();
+  await shared([b, c]);
+  b.signal('SIGSTOP');
+  await eventually(async () => (await lanesOf(c)) === PARTITIONS, 'the one that is left has all of them', 60_000);
+  b.signal('SIGCONT');
+  await shared([b, c]);
+  const d = begin();
+  expect(await c.stop()).toBe(0);
+  await shared([b, d]);
+  isWriting = false;
+  await writing;
+
+  const rows = async (connection: PgConnection, of: string): Promise<string> =>
+    JSON.stringify((await connection.query(`select id, version from ${of} order by id`)).rows);
+  await eventually(async () => (await rows(shop, 'orders')) === (await rows(lake, 'shop.orders')), 'the target is the source', 60_000);
+  expect((await lake.query('select count(*) from tidegate.quarantine')).rows).toEqual([['0']]);
+  const { rows: ledger } = await lake.query(
+    `select count(*), sum(events), sum(upserts + folded) from tidegate.lanes where lane not like 'replay:%'`,
+  );
+  expect(ledger).toEqual([[String(PARTITIONS), String(changes), String(changes)]]);
+}, 240_000);
+
+async function lanesOf(worker: ServiceProcess): Promise<number> {
+  const url = worker.log.map((line) => /"url":"([^"]+)"/.exec(line)?.[1]).findLast((found) => found !== undefined);
+  if (url === undefined) return 0;
+  const answer = await ask(url, '/api/status').catch(() => null);
+  const [pipeline] = (answer?.json as Status | undefined)?.pipelines ?? [];
+  return pipeline?.reading.length ?? 0;
+}
