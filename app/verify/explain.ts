@@ -82,12 +82,11 @@ export async function explain(rows: readonly Differing[], parts: ExplainParts): 
     dataset.name,
     open.map(({ eventKey }) => eventKey),
   );
-  const found = await source.rows(
-    table,
-    open.map(({ key }) => key),
-  );
-  for (const [i, row] of open.entries()) {
-    const present = found[i] ?? { row: null, version: null };
+  const keys = open.map(({ key }) => key);
+  let next = 0;
+  for await (const present of source.rows(table, keys)) {
+    const row = open[next++];
+    if (row === undefined) break;
     const item = settled.get(row.eventKey) ?? null;
     // What explains it is held against the row as it was when it differed.
     if (present.version !== row.source.version && !parts.isLate(row)) changed.push(row);

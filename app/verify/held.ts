@@ -61,13 +61,12 @@ async function changedSince(open: readonly OpenKey[], parts: HeldParts): Promise
   const table = await parts.source.table(parts.table);
   const { dataset } = table.relation;
   const names = dataset.columns.map(({ name }) => name);
-  const found = await parts.source.rows(
-    table,
-    open.map(({ key, event }) => keyTexts(event, key, dataset)),
-  );
+  const keys = open.map(({ key, event }) => keyTexts(event, key, dataset));
   const changed: OpenKey[] = [];
-  for (const [i, one] of open.entries()) {
-    const row = found[i]?.row ?? null;
+  let next = 0;
+  for await (const { row } of parts.source.rows(table, keys)) {
+    const one = open[next++];
+    if (one === undefined) break;
     if (makesRow(one.event, one.key, row, dataset, names)) continue;
     // It would be thrown away, and leave no trace of having come.
     if (row === null || !(await isDropped(row, one.key, { ...parts, dataset }))) changed.push(one);

@@ -315,7 +315,7 @@ export class BesideLog {
     if (window === undefined || chunk === null) return;
     if (!this.#fits(chunk, window)) return keys.again();
     await this.#emitRows(chunk, window, nextStep(this.#queue.snapshot));
-    keys.release();
+    keys.release(chunk.keys);
   }
 
   async #emitKeys(chunk: Chunk, window: ChunkWindow, progress: TableProgress): Promise<void> {
@@ -335,10 +335,11 @@ export class BesideLog {
     const rows = window.combine(chunk.relation, chunk.rows).filter((row) => row !== null);
     const gone = window.combine(chunk.relation, chunk.absent).filter((row, i) => row === chunk.absent[i]);
     const events = rows.map((row, n) => new PgEvent('read', null, row, dataset, commitLsn as Version, n, committedAtMs, false));
+    const tooLarge = chunk.cut ? events.filter((_, i) => isCut(rows[i])) : [];
     for (const row of gone)
       events.push(new PgEvent('delete', row, null, dataset, commitLsn as Version, events.length, committedAtMs, false));
     await this.#queue.room();
-    if (!this.#log.isStopped()) this.#queue.appendSnapshot(events, mark);
+    if (!this.#log.isStopped()) this.#queue.appendSnapshot(events, mark, { tooLarge });
   }
 
   /** The same, and the next request for rows is begun. */
@@ -393,6 +394,8 @@ export class BesideLog {
     } while (next < rows.length);
   }
 }
+
+const isCut = (row: PgRow | undefined): boolean => row !== undefined && isPartial(row);
 
 function bytesOf(row: PgRow): number {
   let bytes = 0;

@@ -8,11 +8,12 @@
 import type { Clock } from '../../core/clock.ts';
 import type { PgConnection } from '../../wire/postgres/connection.ts';
 import { quoteIdent } from '../../wire/postgres/ident.ts';
-import { Format, FrontendWriter } from '../../wire/postgres/messages.ts';
 import type { PgRelation, PgRow } from '../../wire/postgres/row.ts';
-import { keyRows, type KeyTexts } from '../../wire/postgres/row-sums.ts';
+import { type KeyTexts, literalKeyRows } from '../../wire/postgres/row-sums.ts';
+import { PipelineError } from '../../core/errors.ts';
 import type { CatalogTable } from './catalog.ts';
 import { betweenMarks, type Chunk, fromTable, type MarkParts, operatorPath, setPath } from './chunk.ts';
+import { type Cancelled, copyUntil, CopyTuples, unlessCancelled } from './copy-until.ts';
 import { rowOf } from './row-cells.ts';
 import { Settling } from './settle.ts';
 
@@ -45,6 +46,7 @@ export interface KeyReaderParts extends MarkParts {
   /** Of one chunk, which is one batch. */
   readonly keysMax: number;
   readonly chunkBytes: number;
+  readonly rowBytesMax: number;
   readonly clock: Clock;
 }
 
@@ -64,7 +66,7 @@ export class KeyReader {
   #keysAtOnce = KEYS_FIRST;
   #attempts = 0;
   #number = 0;
-  #current: { readonly id: string; readonly keys: readonly KeyTexts[]; readonly chunk: Promise<Chunk> } | null = null;
+  #current: { readonly id: string; readonly chunk: Promise<Chunk> } | null = null;
   #wake: () => void = () => {};
 
   /** `onEnd` is told when nothing is left to be taken; a request that cannot be met is given up. */
@@ -86,9 +88,9 @@ export class KeyReader {
     return this.#current?.id === id ? this.#current.chunk : null;
   }
 
-  /** The chunk is emitted. */
-  release(): void {
-    this.#left = this.#left.slice(this.#current?.keys.length ?? 0);
+  /** A chunk of so many keys is emitted. */
+  release(keys: number): void {
+    this.#left = this.#left.slice(keys);
     this.#attempts = 0;
     this.#current = null;
     this.#wake();
@@ -119,11 +121,11 @@ export class KeyReader {
       const id = `${this.#parts.run}.${this.#number++}`;
       const chunk = this.#read(connection, keys, id);
       chunk.catch(() => {}); // Awaited just below, and by whoever meets the high mark.
-      this.#current = { id, keys, chunk };
-      const { rows } = await chunk;
+      this.#current = { id, chunk };
+      const { rows, keys: read } = await chunk;
       const bytes = rows.reduce((sum, row) => sum + row.bytes.length, 0);
-      const fitting = Math.floor((this.#parts.chunkBytes * keys.length) / Math.max(1, bytes));
-      this.#keysAtOnce = Math.max(1, Math.min(4 * keys.length, fitting));
+      const fitting = Math.floor((this.#parts.chunkBytes * read) / Math.max(1, bytes));
+      this.#keysAtOnce = Math.max(1, Math.min(4 * read, fitting));
       while (!signal.aborted && this.#current !== null) {
         await new Promise<void>((resolve) => {
           this.#wake = resolve;
@@ -134,38 +136,57 @@ export class KeyReader {
 
   async #read(connection: PgConnection, keys: readonly KeyTexts[], id: string): Promise<Chunk> {
     const { table } = this;
-    return betweenMarks(connection, this.#parts, id, table, `reading rows of ${table}`, async (present, relation, snapshot) => {
-      await setPath(connection, operatorPath(relation));
-      const { rows, absent } = await readKeyRows(connection, present, relation, keys);
-      return { table, relation, rows, absent, keys: keys.length, complete: false, cut: false, snapshot };
-    });
+    return unlessCancelled(connection, (cancelled) =>
+      betweenMarks(connection, this.#parts, id, table, `reading rows of ${table}`, async (present, relation, snapshot) => {
+        await setPath(connection, operatorPath(relation));
+        const found = await readKeyRows(connection, present, relation, keys, this.#parts, cancelled);
+        return { table, relation, ...found, complete: false, snapshot };
+      }),
+    );
   }
 }
 
-/** The rows of these keys, and the keys that have none as rows of their own cells alone. */
+export type KeyRows = Pick<Chunk, 'absent' | 'keys' | 'cut'> & { readonly rows: readonly PgRow[]; readonly bytes: number };
+
+/**
+ * The rows of these keys, and the keys that have none as rows of their own cells alone: those of the first keys, where all are more than the bytes of a chunk. Rows
+ * that are too large come without their large cells.
+ */
 export async function readKeyRows(
   connection: PgConnection,
   table: CatalogTable,
   relation: PgRelation,
   keys: readonly KeyTexts[],
-): Promise<{ readonly rows: PgRow[]; readonly absent: PgRow[] }> {
-  const { sql, params } = rowsSql(table, relation, keys);
-  const writer = new FrontendWriter(sql.length + 1024).parse('', sql).bind('', '', params, Format.Text, Format.Binary);
-  const [found] = await connection.exchange(writer.execute().sync().bytes(), 1, true);
+  { chunkBytes, rowBytesMax }: { readonly chunkBytes: number; readonly rowBytesMax: number },
+  cancelled: Cancelled,
+): Promise<KeyRows> {
+  const { key } = relation.dataset;
   const rows: PgRow[] = [];
   const absent: PgRow[] = [];
-  for (const [isThere, ...cells] of found?.raw ?? []) {
-    const key = cells.splice(0, relation.dataset.key.length);
-    if (isThere?.[0] === 1) rows.push(rowOf(relation, (column) => cells[column] ?? null));
-    else absent.push(rowOf(relation, (column) => key[relation.dataset.key.indexOf(column)]));
-  }
-  return { rows, absent };
+  let bytes = 0;
+  let cut = false;
+  const tuples = new CopyTuples();
+  const take = (chunk: Buffer): boolean => {
+    for (const [isThere, ...cells] of tuples.push(chunk)) {
+      if (bytes >= chunkBytes) break;
+      const given = cells.splice(0, key.length);
+      if (given.includes(undefined))
+        throw new PipelineError('SOURCE_ROW_TOO_LARGE', `reading rows of ${table.name}: a row whose key alone is too large`);
+      const isRow = isThere?.[0] === 1;
+      const row = isRow ? rowOf(relation, (column) => cells[column]) : rowOf(relation, (column) => given[key.indexOf(column)]);
+      (isRow ? rows : absent).push(row);
+      cut ||= isRow && cells.includes(undefined);
+      bytes += row.bytes.length;
+    }
+    return bytes >= chunkBytes;
+  };
+  await copyUntil(connection, rowsSql(table, relation, keys), { rowBytesMax, isForeign: false }, cancelled, take);
+  return { rows, absent, keys: rows.length + absent.length, cut, bytes };
 }
 
 /** Whether there is a row, the key's cells as they were asked for, and the row's. */
-function rowsSql(table: CatalogTable, relation: PgRelation, keys: readonly KeyTexts[]): { sql: string; params: readonly string[] } {
+function rowsSql(table: CatalogTable, relation: PgRelation, keys: readonly KeyTexts[]): string {
   const { columns, key } = relation.dataset;
-  const { from, params } = keyRows(key.length, keys);
   const asText = (column: number): string => (relation.types[column]?.format === 'text' ? '::text' : '');
   const given = key.map((column, i) => `k.tidegate_k${i}::${columns[column]?.native ?? 'text'}`);
   const matches = key.map((column, i) => `t.${quoteIdent(columns[column]?.name ?? '')} = ${given[i]}`);
@@ -176,5 +197,5 @@ function rowsSql(table: CatalogTable, relation: PgRelation, keys: readonly KeyTe
     ...columns.map(({ name }, column) => `t.${quoteIdent(name)}${asText(column)}`),
   ];
   const on = [...matches, ...filter].join(' and ');
-  return { sql: `select ${cells.join(', ')} from ${from} left join ${fromTable(table)} t on ${on} order by k.tidegate_n`, params };
+  return `copy (select ${cells.join(', ')} from ${literalKeyRows(key.length, keys)} left join ${fromTable(table)} t on ${on} order by k.tidegate_n) to stdout (format binary)`;
 }

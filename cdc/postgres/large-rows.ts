@@ -9,6 +9,8 @@ import type { PgRow } from '../../wire/postgres/row.ts';
 import type { PgEvent } from './pg-event.ts';
 import { isKeyMissing } from './row-cells.ts';
 
+/** Where nobody says otherwise. */
+export const ROW_BYTES = 16 << 20;
 /** Cells up to this size stay whatever the others are … */
 const TINY_CELL_BYTES = 1 << 10;
 /** … and up to this one as long as they fit together. So those of the key do, but for the strangest. */

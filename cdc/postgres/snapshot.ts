@@ -20,9 +20,9 @@ import { PipelineError } from '../../core/errors.ts';
 import { type PgConnection, PgError } from '../../wire/postgres/connection.ts';
 import { quotedTable } from './catalog.ts';
 import { betweenMarks, type Chunk, chunkSql, CopyReader, keyTexts, type MarkParts, operatorPath, setPath, typePath } from './chunk.ts';
+import { type Cancelled, copyUntil, unlessCancelled } from './copy-until.ts';
 import { readKeyRows } from './key-reader.ts';
 import { jobOf, type TableProgress } from './lane-position.ts';
-import { cutCopyRow } from './large-rows.ts';
 import type { Pace } from './pace.ts';
 import { Settling } from './settle.ts';
 
@@ -240,19 +240,11 @@ export class SnapshotReader {
     }
   }
 
-  async #read(connection: PgConnection, job: Job, id: string): Promise<Chunk> {
-    for (let cancelled = { is: false }; ;) {
-      try {
-        return await this.#readOnce(connection, job, id, cancelled);
-      } catch (error) {
-        // Behind a proxy, what was to stop the COPY may come when another statement runs. Then the chunk is read again, by now with as many rows as fit.
-        if (!cancelled.is || !isCancelled(error)) throw error;
-        await connection.script('rollback');
-      }
-    }
+  #read(connection: PgConnection, job: Job, id: string): Promise<Chunk> {
+    return unlessCancelled(connection, (cancelled) => this.#readOnce(connection, job, id, cancelled));
   }
 
-  async #readOnce(connection: PgConnection, job: Job, id: string, cancelled: { is: boolean }): Promise<Chunk> {
+  async #readOnce(connection: PgConnection, job: Job, id: string, cancelled: Cancelled): Promise<Chunk> {
     const { table, last, reread } = job.progress;
     return betweenMarks(connection, this.#parts, id, table, `the snapshot of ${table}`, async (present, relation, snapshot) => {
       if (relation.dataset.keyless === true) throw new PipelineError('SOURCE_NO_KEY', `the snapshot of ${table}: it has no primary key`);
@@ -262,10 +254,9 @@ export class SnapshotReader {
       if (reread?.keys != null) {
         const keys = reread.keys.slice(0, Math.min(limit, keysMax));
         await setPath(connection, operatorPath(relation));
-        const { rows, absent } = await readKeyRows(connection, present, relation, keys);
-        const bytes = rows.reduce((sum, row) => sum + row.bytes.length, 0);
-        job.rows = nextRows(keys.length, keys.length, bytes, chunkBytes);
-        return { ...head, rows, absent, keys: keys.length, complete: keys.length === reread.keys.length, cut: false };
+        const found = await readKeyRows(connection, present, relation, keys, this.#parts, cancelled);
+        job.rows = nextRows(found.keys, found.keys, found.bytes, chunkBytes);
+        return { ...head, ...found, complete: found.keys === reread.keys.length };
       }
       const where = reread?.where ?? null;
       await setPath(connection, where === null ? operatorPath(relation) : typePath(relation));
@@ -277,27 +268,12 @@ export class SnapshotReader {
     });
   }
 
-  /**
-   * Reads a COPY until there are enough bytes. Then the server is asked to stop: the rows that the limit still allows may be large ones. The
-   * transaction goes on, with its snapshot and its lock. What somebody else has written in SQL may read, and nothing else.
-   */
-  async #copy(connection: PgConnection, sql: string, reader: CopyReader, isForeign: boolean, cancelled: { is: boolean }): Promise<void> {
-    await connection.script(`savepoint chunk${isForeign ? '; set local transaction_read_only = on' : ''}`);
-    let cancelling: Promise<void> | null = null;
-    try {
-      const { rowBytesMax: bytesMax } = this.#parts;
-      const large = { bytesMax, begin: (_: number, put: (payload: Buffer) => void) => cutCopyRow(bytesMax, put) };
-      for await (const bytes of connection.copyOut(sql, undefined, large)) {
-        reader.push(bytes);
-        if (!reader.cut || cancelling !== null) continue;
-        cancelled.is = true;
-        cancelling = connection.cancel().catch(() => {}); // Should this fail, the rest of the rows comes, and is left.
-      }
-    } catch (error) {
-      if (!reader.cut || !isCancelled(error)) throw error;
-    }
-    if (cancelling !== null) await cancelling;
-    if (cancelling !== null || isForeign) await connection.script('rollback to savepoint chunk');
+  async #copy(connection: PgConnection, sql: string, reader: CopyReader, isForeign: boolean, cancelled: Cancelled): Promise<void> {
+    const { rowBytesMax } = this.#parts;
+    await copyUntil(connection, sql, { rowBytesMax, isForeign }, cancelled, (bytes) => {
+      reader.push(bytes);
+      return reader.cut;
+    });
   }
 }
 
@@ -306,8 +282,6 @@ const isTableGone = (error: unknown): error is Error =>
   error instanceof PgError
     ? error.code === '42P01' || error.code === '3F000'
     : error instanceof PipelineError && error.code === 'SOURCE_TABLE_MISSING';
-
-const isCancelled = (error: unknown): boolean => error instanceof PgError && error.code === '57014';
 
 /** Grows fast while rows prove small, shrinks at once when they don't: so a chunk cut for its bytes is an exception. */
 function nextRows(limit: number, rows: number, bytes: number, chunkBytes: number): number {

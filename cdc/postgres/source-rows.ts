@@ -17,6 +17,7 @@ import {
   describeColumns,
   keyRows,
   type KeyTexts,
+  literalKeyRows,
   plainTable,
   type RowSight,
   type RowSums,
@@ -25,9 +26,11 @@ import {
 } from '../../wire/postgres/row-sums.ts';
 import { Datasets, readTable } from './catalog.ts';
 import { closeSoon, connectSource } from './connect.ts';
+import { CopyTuples, largeRows } from './copy-until.ts';
 import { sourceFailure } from './failures.ts';
 import { requestText } from './key-reader.ts';
 import { parsePlace } from './lane-position.ts';
+import { ROW_BYTES } from './large-rows.ts';
 import { rowOf } from './row-cells.ts';
 import { Settling, snapshotOf } from './settle.ts';
 import { readSlot } from './slot.ts';
@@ -63,12 +66,12 @@ export class SourceRows implements AsyncDisposable {
   readonly sql: PgConnection;
   /** Whether the server can say of a text whether a type reads it (PostgreSQL 16). */
   readonly guarded: boolean;
-  readonly #options: Pick<PostgresSourceOptions, 'name' | 'slot' | 'publication'>;
+  readonly #options: Pick<PostgresSourceOptions, 'name' | 'slot' | 'publication' | 'rowBytes'>;
   readonly #datasets: Datasets;
   #marked = '';
   readonly #settling: Settling;
 
-  private constructor(sql: PgConnection, options: Pick<PostgresSourceOptions, 'name' | 'slot' | 'publication'>, clock: Clock) {
+  private constructor(sql: PgConnection, options: Pick<PostgresSourceOptions, 'name' | 'slot' | 'publication' | 'rowBytes'>, clock: Clock) {
     this.sql = sql;
     this.guarded = sql.majorVersion >= 16;
     this.#options = options;
@@ -77,7 +80,7 @@ export class SourceRows implements AsyncDisposable {
   }
 
   static async open(
-    options: Pick<PostgresSourceOptions, 'name' | 'url' | 'slot' | 'publication' | 'clock'>,
+    options: Pick<PostgresSourceOptions, 'name' | 'url' | 'slot' | 'publication' | 'rowBytes' | 'clock'>,
     signal: AbortSignal,
   ): Promise<SourceRows> {
     // A standby that hangs must not make our marks wait for it.
@@ -185,22 +188,28 @@ export class SourceRows implements AsyncDisposable {
     );
   }
 
-  /** The rows whole, as a lane would bring them. */
-  async rows({ relation, from, filter, version }: SourceTable, keys: readonly KeyTexts[]): Promise<readonly SourceRow[]> {
+  /**
+   * What there is of each key, in the order of `keys`, as a lane would bring it: rows that are too large lack their large cells. One row is in memory at once; until
+   * all are read, nothing else can be asked.
+   */
+  async *rows({ relation, from, filter, version }: SourceTable, keys: readonly KeyTexts[]): AsyncGenerator<SourceRow> {
     const { dataset, types } = relation;
     const cells = dataset.columns.map(({ name }, i) => `t.${quoteIdent(name)}${types[i]?.format === 'text' ? '::text' : ''}`);
     const key = dataset.key.flatMap((i) => dataset.columns[i] ?? []);
     const matches = key.map(({ name, native }, i) => `t.${quoteIdent(name)} = k.tidegate_k${i}::${native}`).join(' and ');
-    const given = keyRows(key.length, keys);
     const filtered = filter === null ? '' : `and (${filter})`;
-    const sql = `select k.tidegate_n::int4, ${version}, ${cells.join(', ')} from ${given.from} join ${from} on ${matches} ${filtered}`;
-    const found = await this.#asked('reading rows', () => binaryQuery(this.sql, sql, given.params));
-    const rows: SourceRow[] = keys.map(() => ({ row: null, version: null }));
-    for (const [n, versionBytes, ...raw] of found.raw) {
-      if (n === null || n === undefined) continue;
-      rows[n.readInt32BE(0) - 1] = { row: rowOf(relation, (column) => raw[column]), version: versionBytes?.toString('utf8') ?? null };
+    const found = `${literalKeyRows(key.length, keys)} left join ${from} on ${matches} ${filtered} order by k.tidegate_n`;
+    const sql = `copy (select ${version}, ${cells.join(', ')} from ${found}) to stdout (format binary)`;
+    const tuples = new CopyTuples();
+    try {
+      for await (const bytes of this.sql.copyOut(sql, undefined, largeRows(this.#options.rowBytes ?? ROW_BYTES)))
+        for (const [versionBytes = null, ...raw] of tuples.push(bytes))
+          yield versionBytes === null
+            ? { row: null, version: null }
+            : { row: rowOf(relation, (column) => raw[column]), version: versionBytes.toString('utf8') };
+    } catch (error) {
+      throw sourceFailure(error, 'reading a chunk', `reading rows at ${this.#options.name}`);
     }
-    return rows;
   }
 
   async #emit(content: string): Promise<string> {

@@ -11,6 +11,7 @@ import { closeSoon, connectSource } from './connect.ts';
 import { sourceFailure } from './failures.ts';
 import { KeyReader } from './key-reader.ts';
 import { notBegun, parsePlace } from './lane-position.ts';
+import { ROW_BYTES } from './large-rows.ts';
 import { Pace, type SnapshotWait } from './pace.ts';
 import { freeSlot, matchFailover, type PrepareParts, prepareLane } from './prepare.ts';
 import { checkReread, REREADS_MAX, RereadRefused, type RereadRequest, type RereadStatus } from './reread.ts';
@@ -91,7 +92,6 @@ export interface PostgresSource extends LiveSource {
 /** Settings of a session that reads rows in the order of their key, or by it. */
 const BY_KEY = { ...SESSION, enable_seqscan: 'off', enable_bitmapscan: 'off', max_parallel_workers_per_gather: '0' };
 
-const ROW_BYTES = 16 << 20;
 const TIMING: StreamTiming = { statusMs: 5000, silenceMs: 60_000, idleMs: 10_000, idleBytes: 65_536 };
 
 export function postgresSource(options: PostgresSourceOptions): PostgresSource {
@@ -214,17 +214,17 @@ class SlotSource implements PostgresSource {
       prefix,
       keysMax: Math.min(500, batch.rows),
       chunkBytes: batch.bytes,
+      rowBytesMax: this.#options.rowBytes ?? ROW_BYTES,
       clock: this.#clock,
     };
+    const { rowBytesMax } = reading;
     const readers: SnapshotReader[] = [];
-    const rowBytesMax = this.#options.rowBytes ?? ROW_BYTES;
     const readRows = (): SnapshotReader => {
       const reader = new SnapshotReader({
         ...reading,
         connect: () => connect(false, BY_KEY),
         run: `${run}.${readers.length}`,
         chunkRows: snapshot.chunkRows,
-        rowBytesMax,
         parallel: snapshot.parallel,
         pace: this.#pace,
         failed: (error) => stream.failed(sourceFailure(error, 'reading a chunk', `the snapshot of ${this.name}`)),

@@ -6,6 +6,8 @@ import { eventually } from '../support/eventually.ts';
 import { cli } from './cli.ts';
 import { configFolder, startService, untilReady } from './services.ts';
 
+const LEFT = `select count(*) from tidegate.quarantine where status in ('held', 'waiting', 'released')`;
+
 test('it is held with its reason, cannot be released, and comes by verify --repair once the limit is raised', async () => {
   await using from = await createDatabase(inject('sourceServer'), 'large');
   await using to = await createDatabase(inject('targetServer'), 'large');
@@ -52,14 +54,23 @@ test('it is held with its reason, cannot be released, and comes by verify --repa
     await eventually(async () => (await target.query(heldAgain, [held])).rows[0]?.[0] === '1', 'it is held again');
     // It is missing, and nobody wonders.
     expect(await cli('verify', small.file, '--json')).toMatchObject({ code: 0 });
+    // Given up and brought again under the same limit, it is held again.
+    await cli('quarantine', 'discard', small.file, held, '--why', 'a try', '--json');
+    await eventually(async () => (await target.query(LEFT)).rows[0]?.[0] === '0', 'what waited for it is settled as well');
+    expect(await cli('verify', small.file, '--repair', '--json')).toMatchObject({
+      code: 0,
+      json: { pipelines: [{ tables: [{ counts: { held: 1, lost: 0, partial: 0 }, repaired: 0 }] }] },
+    });
+    expect((await target.query(`select rules, status, key from tidegate.quarantine where status = 'held'`)).rows).toEqual([
+      ['{source.row_bytes}', 'held', '2'],
+    ]);
   }
   using large = config('16MiB');
   await using running = await startService(large);
   await untilReady(running.url);
   const { rows: open } = await target.query(`select id from tidegate.quarantine where status = 'held'`);
   await cli('quarantine', 'discard', large.file, open[0]?.[0] ?? '', '--why', 'the limit is raised', '--json');
-  const left = `select count(*) from tidegate.quarantine where status in ('held', 'waiting', 'released')`;
-  await eventually(async () => (await target.query(left)).rows[0]?.[0] === '0', 'what waited for it is settled as well');
+  await eventually(async () => (await target.query(LEFT)).rows[0]?.[0] === '0', 'what waited for it is settled as well');
   const repaired = await cli('verify', large.file, '--repair', '--json');
   expect([repaired.code, await rows()]).toEqual([
     0,

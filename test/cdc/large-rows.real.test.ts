@@ -1,8 +1,11 @@
 /** Rows beyond `rowBytes`, by every way that a row comes: they are held without their large cells, and nothing else is. */
 import { expect, inject, test } from 'vitest';
 import type { Batch } from '../../core/batch.ts';
-import { UNCHANGED } from '../../core/event.ts';
+import { type DatasetName, UNCHANGED } from '../../core/event.ts';
+import type { PostgresSource } from '../../cdc/postgres/source.ts';
+import { SourceRows } from '../../cdc/postgres/source-rows.ts';
 import { createDatabase } from '../support/databases.ts';
+import { eventually } from '../support/eventually.ts';
 import { follower } from '../support/follower.ts';
 import { PgConnection } from '../../wire/postgres/connection.ts';
 import { catchUp, failureOf, isCopying, Model, run, testDatabase } from './support.ts';
@@ -69,6 +72,55 @@ test('of a table that sends its old rows whole: what is large only in the old ro
   expect(model.rows('shop.public.t').map(({ id, a, n }) => [id, a, n])).toEqual([[1, 'short', 10]]);
 });
 
+test('read again by their keys, and brought because somebody asks: as in the log, and no more at once than a batch has room for', async () => {
+  await using db = await testDatabase(server, T, 'create publication tidegate for table t');
+  const model = new Model();
+  const options = { rowBytes: MIB, batch: { rows: 100, bytes: MIB, ageMs: 0 } };
+  await catchUp(db.source(options), model, db.sql);
+  await db.sql.script(
+    `insert into t select i, repeat('x', case when i % 5 = 0 then 3 * ${MIB} when i % 2 = 0 then 900000 else 10 end), 'b', i from generate_series(1, 20) i`,
+  );
+  const log: string[] = [];
+  const until = async (source: PostgresSource, done: () => boolean): Promise<void> =>
+    run(source, model, (batch) => {
+      log.push(...held(batch));
+      return done();
+    });
+  await until(db.source(options), () => model.events >= 20);
+  const inTheLog = model.rows('shop.public.t');
+  expect(log.splice(0)).toEqual([5, 10, 15, 20].map((id) => `source.row_bytes cdc insert ${id} a`));
+  const keys = Array.from({ length: 20 }, (_, i) => [String(20 - i)]);
+  const read = [20, 15, 10, 5].map((id) => `source.row_bytes cdc read ${id} a`);
+
+  const forAnybody = db.source(options);
+  const reading = until(forAnybody, () => forAnybody.rereads().some(({ state }) => state === 'done'));
+  const request = { dataset: 'shop.public.t' as DatasetName, where: null, keys: [...keys, ['99']] };
+  const begun = (): Promise<boolean> =>
+    forAnybody.reread(request, new AbortController().signal).then(
+      () => true,
+      () => false, // The lane does not read yet.
+    );
+  await eventually(begun, 'the lane begins to read them again');
+  await reading;
+  expect([log.splice(0), model.rows('shop.public.t')]).toEqual([read, inTheLog]);
+
+  const before = model.events;
+  await using rows = await SourceRows.open(
+    { name: 'shop', url: db.url, slot: db.slot, publication: 'tidegate', rowBytes: MIB },
+    new AbortController().signal,
+  );
+  await rows.request('public.t', [...keys, ['99']]);
+  await until(db.source(options), () => model.events >= before + 21);
+  expect([log, model.rows('shop.public.t')]).toEqual([read, inTheLog]);
+  // What is compared is cut the same way.
+  const sizes: (number | string | null)[] = [];
+  for await (const { row } of rows.rows(await rows.table('public.t'), [['99'], ['5'], ['4'], ['3']])) {
+    const a = row?.value(1) ?? null;
+    sizes.push(a === UNCHANGED ? 'left out' : typeof a === 'string' ? a.length : null);
+  }
+  expect(sizes).toEqual([null, 'left out', 900000, 10]);
+});
+
 test('a row whose very key is too large stops the lane, and says why', async () => {
   await using db = await testDatabase(server, 'create table t (id text primary key, a text)');
   // What an index takes is what is left of it when it is compressed.
@@ -82,6 +134,7 @@ test('the memory of the process does not follow the size of rows', async () => {
   const rows = Number(process.env['LARGE_ROWS'] ?? 4);
   const megabytes = Number(process.env['LARGE_ROW_MB'] ?? 60);
   const rowBytes = Number(process.env['LARGE_ROW_LIMIT_MB'] ?? 8) * MIB;
+  const isAbove = megabytes * 1_000_000 > rowBytes;
   await using from = await createDatabase(server, 'large');
   await using to = await createDatabase(inject('targetServer'), 'large');
   await using source = await PgConnection.connect({ url: from.url });
@@ -94,13 +147,25 @@ test('the memory of the process does not follow the size of rows', async () => {
   const copied = await follower({ ...road, mark: 1 });
   await source.script(`${insert(101)}; insert into t values (1001, repeat('y', ${rowBytes} - 1000), 'b', 0)`);
   const streamed = await follower({ ...road, mark: 2 });
-  console.log(JSON.stringify({ rows, megabytes, copied, streamed }));
-  const isAbove = megabytes * 1_000_000 > rowBytes;
+  const requested = follower({ ...road, mark: 3, isMarked: true });
+  const isThere = async (count: number) => Number((await target.query('select count(*) from tidegate.quarantine')).rows[0]?.[0]) >= count;
+  {
+    await using asking = await SourceRows.open(
+      { name: 'shop', url: from.url, slot: from.name, publication: 'tidegate' },
+      new AbortController().signal,
+    );
+    const keys = Array.from({ length: rows }, (_, i) => [String(i + 1)]);
+    await asking.request('public.t', keys);
+    await eventually(() => isThere(isAbove ? 3 * rows : 0), 'they are brought again');
+    await source.script(`insert into marks values (3, 'there')`);
+  }
+  const byKeys = await requested;
+  console.log(JSON.stringify({ rows, megabytes, copied, streamed, byKeys }));
   const { rows: counts } = await target.query(
     `select count(*) filter (where id < 1000), count(*) filter (where length(a) = ${rowBytes} - 1000) from t`,
   );
   expect(counts).toEqual([[String(isAbove ? 0 : 2 * rows), '2']]);
   const kept = await target.query("select count(*), max(length(event)) < 1000 from tidegate.quarantine where rules = '{source.row_bytes}'");
-  expect(kept.rows).toEqual([isAbove ? [String(2 * rows), 't'] : ['0', null]]);
-  if (isAbove) for (const { beforeMiB, peakMiB } of [copied, streamed]) expect(peakMiB - beforeMiB).toBeLessThan(150);
+  expect(kept.rows).toEqual([isAbove ? [String(3 * rows), 't'] : ['0', null]]);
+  if (isAbove) for (const { beforeMiB, peakMiB } of [copied, streamed, byKeys]) expect(peakMiB - beforeMiB).toBeLessThan(150);
 });

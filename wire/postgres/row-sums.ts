@@ -167,12 +167,19 @@ export async function searchBy(sql: PgConnection, key: readonly SideColumn[]): P
  * filter names columns without their table, so these have names that no column has.
  */
 export function keyRows(columns: number, keys: readonly KeyTexts[]): { readonly from: string; readonly params: readonly string[] } {
-  const places = Array.from({ length: columns }, (_, i) => i);
-  const arrays = places.map((i) => `pg_catalog.unnest($${i + 1}::text[])`).join(', ');
-  return {
-    from: `rows from (${arrays}) with ordinality k(${places.map((i) => `tidegate_k${i}`).join(', ')}, tidegate_n)`,
-    params: places.map((i) => textArray(keys.map((texts) => texts[i] ?? ''))),
-  };
+  const params = keyArrays(columns, keys);
+  return { from: rowsFrom(params.map((_, i) => `$${i + 1}`)), params };
+}
+
+/** The same for a statement that takes no parameters. */
+export const literalKeyRows = (columns: number, keys: readonly KeyTexts[]): string => rowsFrom(keyArrays(columns, keys).map(quoteLiteral));
+
+const keyArrays = (columns: number, keys: readonly KeyTexts[]): string[] =>
+  Array.from({ length: columns }, (_, i) => textArray(keys.map((texts) => texts[i] ?? '')));
+
+function rowsFrom(arrays: readonly string[]): string {
+  const unnested = arrays.map((array) => `pg_catalog.unnest(${array}::text[])`).join(', ');
+  return `rows from (${unnested}) with ordinality k(${arrays.map((_, i) => `tidegate_k${i}`).join(', ')}, tidegate_n)`;
 }
 
 /** Built-in types whose order is the same everywhere, by what compares with what; those with a collation by that. */
