@@ -16,7 +16,7 @@ import {
   type SourceConfig,
   type TargetConfig,
 } from './config-schema.ts';
-import { kafkaSourceProblems } from './kafka-config.ts';
+import { kafkaSourceProblems, quarantineTopicsProblems } from './kafka-config.ts';
 
 /** A config that fits the schema and itself. */
 export interface LoadedConfig {
@@ -220,6 +220,10 @@ function loadedProblems({ config, place }: LoadedConfig): Problem[] {
       problems.push({ severity: 'error', ...problem, path: place('targets', name, 'layouts', ...problem.path) });
   }
 
+  for (const [name, pipeline] of Object.entries(config.pipelines)) {
+    const at = (...path: string[]) => place('pipelines', name, 'quarantineTopics', ...path);
+    problems.push(...quarantineTopicsProblems(pipeline.quarantineTopics, partsOf(config, pipeline).source, at));
+  }
   for (const [name, pipeline] of Object.entries(config.pipelines)) {
     if (pipeline.verify.every === null || partsOf(config, pipeline).source.kind !== 'kafka') continue;
     error(place('pipelines', name, 'verify', 'every'), 'topics cannot be compared with a target', 'Leave it out.');

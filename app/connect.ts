@@ -11,6 +11,8 @@ import type { DatasetsOptions, PostgresSinkOptions } from '../sync/postgres/sink
 import { partsOf } from './config.ts';
 import type { Config, KafkaSourceConfig, PipelineConfig, TargetConfig } from './config-schema.ts';
 import { kafkaConnection, registryOptions } from './kafka-connect.ts';
+import type { Logger } from './logger.ts';
+import type { TellerOptions } from './quarantine-teller.ts';
 import type { RuleFile } from './rule-files.ts';
 import type { SnapshotDeskParts } from './snapshot-desk.ts';
 
@@ -45,6 +47,23 @@ export function sourceOptions(config: Config, pipeline: PipelineConfig, clock: C
     batch: { rows: pipeline.batch.rows, bytes: pipeline.batch.bytes, ageMs: pipeline.batch.age },
     timing: { silenceMs: source.silence },
     clock,
+  };
+}
+
+/** What tells the quarantine to its topics; null where there are none. */
+export function tellerOptions(config: Config, name: string, pipeline: PipelineConfig, clock: Clock, logger: Logger): TellerOptions | null {
+  const { quarantineTopics: topics } = pipeline;
+  if (topics === null) return null;
+  const { source, target } = partsOf(config, pipeline);
+  const { brokers, sasl, tls } = topics;
+  const connection = brokers === null && source.kind === 'kafka' ? source : { brokers: brokers ?? [], sasl, tls };
+  return {
+    pipeline: name,
+    connection: kafkaConnection(connection, clock),
+    store: { url: target.url.reveal(), silenceMs: target.silence },
+    topics,
+    clock,
+    logger,
   };
 }
 
@@ -96,6 +115,7 @@ export function sinkOptions(
     replicationRole: target.replicationRole,
     deferConstraints: target.deferConstraints,
     silenceMs: target.silence,
+    tellsQuarantine: pipeline.quarantineTopics !== null,
     pipeline: name,
     clock,
   };

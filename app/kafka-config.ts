@@ -3,7 +3,7 @@ import { createSecureContext } from 'node:tls';
 import { declaredColumn } from '../cdc/kafka/declared.ts';
 import type { Problem } from '../core/problems.ts';
 import { nearest } from './config-read.ts';
-import type { KafkaSourceConfig } from './config-schema.ts';
+import type { KafkaSourceConfig, PipelineConfig, SourceConfig } from './config-schema.ts';
 import { revealed } from './kafka-connect.ts';
 
 /** Where a person finds an option of the block that is looked at. */
@@ -51,6 +51,16 @@ export function connectionProblems({ brokers, sasl, tls }: Pick<KafkaSourceConfi
     });
   }
   return problems;
+}
+
+export function quarantineTopicsProblems(topics: PipelineConfig['quarantineTopics'], source: SourceConfig, at: Place): Problem[] {
+  if (topics === null) return [];
+  const { brokers, sasl, tls } = topics;
+  if (brokers !== null) return connectionProblems({ brokers, sasl, tls }, at);
+  const problem = (message: string, fix: string): Problem[] => [{ severity: 'error', path: at(), message, fix }];
+  if (source.kind !== 'kafka') return problem('names no brokers', 'Add brokers: the source of this pipeline has none.');
+  if (sasl === null && tls === null) return [];
+  return problem('says how to reach brokers that it does not name', 'Add brokers, or leave sasl and tls to those of the source.');
 }
 
 type Sasl = NonNullable<KafkaSourceConfig['sasl']>;

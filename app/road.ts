@@ -16,13 +16,14 @@ import type { DatasetSeries, Metrics, PipelineSeries } from '../ops/metrics.ts';
 import type { PostgresSink } from '../sync/postgres/sink.ts';
 import { isLaneOf, laneOf, type LoadedConfig, partsOf, replayLaneOf } from './config.ts';
 import type { Config, PipelineConfig } from './config-schema.ts';
-import { breakerSettings, modelUses, openSource } from './connect.ts';
+import { breakerSettings, modelUses, openSource, tellerOptions } from './connect.ts';
 import { Desk, type Stages } from './desk.ts';
 import type { DatasetStatus, LaneRunState, LaneView, ModelUseStatus, PipelineStatus, Reason, Standby } from './http/shapes.ts';
 import { LaneRunner, operatorHalt, type Run } from './lane-runner.ts';
 import { whenLate } from './late.ts';
 import { errorFields, type Logger } from './logger.ts';
 import { type RulesChange, RulesInForce, type StartingRules } from './rules-in-force.ts';
+import { QuarantineTeller } from './quarantine-teller.ts';
 import { changeId, changeView } from './schema-changes.ts';
 import { SchemaWatch } from './schema-watch.ts';
 import type { HaltBook } from './state/halts.ts';
@@ -71,6 +72,8 @@ export class Road implements AsyncDisposable {
   readonly verified: VerifyWatch;
   /** Null where the source is read by none. */
   readonly slot: SlotWatch | null;
+  /** Null where the quarantine has no topics. */
+  readonly teller: QuarantineTeller | null;
   readonly #parts: RoadParts;
   readonly #main: LaneRunner;
   readonly #replay: LaneRunner;
@@ -97,6 +100,7 @@ export class Road implements AsyncDisposable {
   #verifying: Promise<void> = Promise.resolve();
   #watching: Promise<void> = Promise.resolve();
   #watchingRules: Promise<void> = Promise.resolve();
+  #telling: Promise<void> = Promise.resolve();
 
   constructor(parts: RoadParts) {
     const { name, pipeline, config, clock, metrics, halts } = parts;
@@ -116,6 +120,8 @@ export class Road implements AsyncDisposable {
             onRisk: (data) => this.#tell('slot.retention', data),
             onSafe: (data) => this.#tell('slot.safe', data),
           });
+    const telling = tellerOptions(config, name, pipeline, clock, parts.logger);
+    this.teller = telling === null ? null : new QuarantineTeller(telling);
     this.#breaker = this.#makeBreaker();
     const opened = openSource(config, pipeline, clock, {
       onLeftOut: (dataset) => {
@@ -173,6 +179,7 @@ export class Road implements AsyncDisposable {
     this.#verifying = this.verified.run(this.#stopped.signal);
     this.#watching = this.slot?.run(this.#stopped.signal) ?? Promise.resolve();
     this.#watchingRules = this.rules.watch(this.#stopped.signal);
+    this.#telling = this.teller?.run(this.#stopped.signal) ?? Promise.resolve();
   }
 
   /** Reading stops, what was read is committed; what takes longer is cut off. */
@@ -188,6 +195,7 @@ export class Road implements AsyncDisposable {
     await this.#verifying;
     await this.#watching;
     await this.#watchingRules;
+    await this.#telling;
     await this.#source[Symbol.asyncDispose]();
     await this.#mainStages.close();
     await this.#replayStages.close();

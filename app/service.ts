@@ -247,6 +247,7 @@ export class Service implements Operations, AsyncDisposable {
         road.rules.collect(out);
         road.verified.collect(out);
         road.slot?.collect(out);
+        road.teller?.collect(out);
       }
       out.gauge('process_resident_memory_bytes', 'Memory of the service’s own process.', {}, process.memoryUsage.rss());
     });

@@ -63,6 +63,17 @@ export interface Scores {
 /** `stream`: from the log. `snapshot`: rows read from the table. `replay`: released quarantine items, with old versions. */
 export type Origin = 'stream' | 'snapshot' | 'replay';
 
+/** A record of a topic as it came: what was made of it can be read wrongly, and this cannot. */
+export interface OriginalRecord {
+  readonly topic: string;
+  readonly partition: number;
+  readonly offset: bigint;
+  readonly timestampMs: number;
+  readonly key: Uint8Array | null;
+  readonly value: Uint8Array | null;
+  readonly headers: Readonly<Record<string, Uint8Array | string | readonly (Uint8Array | string)[] | undefined>>;
+}
+
 /** A table as it is found, whether or not there are rows in it. */
 export interface FoundTable {
   readonly dataset: Dataset;
@@ -89,6 +100,8 @@ export class Batch {
   readonly heldFor: readonly (readonly Finding[])[] | null;
   /** Tables that the target should have once the batch is in, though there may be no event of theirs. Only a wish: their first event makes them, too. */
   readonly found: readonly FoundTable[];
+  /** The record that an event was made of, where the source reads topics; null elsewhere. */
+  readonly recordOf: ((index: number) => OriginalRecord | null) | null;
   readonly verdicts: Uint8Array;
   /** The revision of the rules by which the events of a dataset were judged: all of them by one. */
   readonly revisions = new Map<DatasetName, string>();
@@ -103,6 +116,7 @@ export class Batch {
     origin: Origin = 'stream',
     heldFor: readonly (readonly Finding[])[] | null = null,
     found: readonly FoundTable[] = [],
+    recordOf: ((index: number) => OriginalRecord | null) | null = null,
   ) {
     this.lane = checkpoint.lane;
     this.events = events;
@@ -110,6 +124,7 @@ export class Batch {
     this.origin = origin;
     this.heldFor = heldFor;
     this.found = found;
+    this.recordOf = recordOf;
     this.verdicts = new Uint8Array(events.length);
     for (const [index, findings] of (heldFor ?? []).entries()) {
       // Nobody can release what is not there: the row has to come from the source again.

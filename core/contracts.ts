@@ -1,5 +1,5 @@
 /** What the parts of a pipeline promise each other. Everything here moves batches, never single events. */
-import type { Batch, Finding, StageName } from './batch.ts';
+import type { Batch, Finding, OriginalRecord, StageName } from './batch.ts';
 import type { ChangeEvent, Checkpoint, DatasetName, LaneId } from './event.ts';
 
 /** The right to move one lane forward. A newer lease on the lane makes this one's commits fail. */
@@ -118,6 +118,8 @@ export interface Quarantined {
   readonly findings: readonly Finding[];
   /** The revision of the dataset's rules by which it was judged; null where it has none. */
   readonly revision: string | null;
+  /** What it was made of, where that was a record of a topic. */
+  readonly record?: OriginalRecord | null;
 }
 
 /**
@@ -171,6 +173,36 @@ export interface Quarantine {
 export interface ReleaseLog {
   /** Items released after `after` (exclusive), in order; at most `limit`. */
   releasedAfter(after: bigint, limit: number): Promise<readonly { readonly seq: bigint; readonly item: Quarantined }[]>;
+  /** Resolves when there may be something new, or after a while. */
+  changed(signal: AbortSignal): Promise<void>;
+}
+
+/** One change of one item, as it was committed: what the quarantine's topics tell. */
+export interface QuarantineNews {
+  /** Grows in the order in which the changes of a pipeline were committed. */
+  readonly seq: bigint;
+  /** The same whenever this change is told, and that of no other. */
+  readonly messageId: string;
+  readonly item: Quarantined;
+  readonly status: ItemStatus;
+  readonly atMs: number;
+  /** As they were then: of an item that is held or waits. */
+  readonly findings: readonly Finding[];
+  readonly by: string | null;
+  readonly why: string | null;
+}
+
+/**
+ * What is still to be told of a quarantine, kept where the quarantine is: a change is there if and only if it was committed, in the transaction that
+ * made it, and until somebody says that it was told.
+ */
+export interface QuarantineOutbox extends AsyncDisposable {
+  /** The oldest changes that were not told, in order; none while another process tells them. At least one where there is one, else as many as fit `bytesMax`. */
+  next(limit: number, bytesMax: number): Promise<readonly QuarantineNews[]>;
+  /** These were told. */
+  told(news: readonly QuarantineNews[]): Promise<void>;
+  /** How many wait to be told, and since when the oldest does. */
+  backlog(): Promise<{ readonly count: number; readonly sinceMs: number | null }>;
   /** Resolves when there may be something new, or after a while. */
   changed(signal: AbortSignal): Promise<void>;
 }

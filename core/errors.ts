@@ -64,6 +64,14 @@ export const ERRORS = {
     after: 'backoff',
     fix: 'Check that the database named by `state` in the config is up and reachable, and that its role may create a schema there.',
   },
+  TARGET_TOPIC_MISSING: {
+    after: 'backoff',
+    fix: 'Make the topic, or let Tidegate make it with a user who may.',
+  },
+  TARGET_RECORD_TOO_LARGE: {
+    after: 'operator',
+    fix: 'The brokers take no record as large as this one: raise max.message.bytes of the topic (and message.max.bytes of the brokers), then resume the pipeline.',
+  },
   LEASE_LOST: { after: 'backoff', fix: 'Nothing to do: another instance took this lane over.' },
   RULE_HALT: {
     after: 'operator',

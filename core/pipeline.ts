@@ -111,7 +111,8 @@ function quarantined(batch: Batch): Quarantined[] {
   for (const [index, event] of batch.events.entries()) {
     if (batch.verdicts[index] !== Verdict.Quarantine) continue;
     const revision = batch.revisions.get(event.dataset.name) ?? null;
-    held.push({ id: eventId(event), lane: batch.lane, event, findings: findings.get(index) ?? [], revision });
+    const record = batch.recordOf?.(index) ?? null;
+    held.push({ id: eventId(event), lane: batch.lane, event, findings: findings.get(index) ?? [], revision, record });
   }
   return held;
 }

@@ -1,6 +1,7 @@
 /** What the config says of pipelines, and of the models that score their changes. */
 import type { SchemaNode } from '../schema-type.ts';
 import { column, count, DATASET_PATTERN, duration, size } from './options.ts';
+import { quarantineTopicsSchema } from './quarantine-topics.ts';
 
 const routeSchema = {
   type: 'object',
@@ -159,6 +160,7 @@ export const pipelineSchema = {
       },
       additionalProperties: false,
     },
+    quarantineTopics: quarantineTopicsSchema,
     verify: {
       type: 'object',
       title: 'Verify',

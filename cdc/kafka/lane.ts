@@ -2,7 +2,7 @@
  * One partition as a lane: records wait here until a batch is made of them. Its position is the offset to go on from, so records that are nothing to us
  * (tombstones, gaps that compaction left, ends of transactions) move it on as well.
  */
-import { Batch } from '../../core/batch.ts';
+import { Batch, type OriginalRecord } from '../../core/batch.ts';
 import type { ChangeEvent, LaneId, Position } from '../../core/event.ts';
 import { fromOffset } from '../../core/position.ts';
 import { NeedsSchema } from './avro.ts';
@@ -86,13 +86,18 @@ export class PartitionLane {
   /** The next batch; null where there is none after all. Asks the registry for schemas that are met for the first time. */
   async take(limits: LaneLimits, nowMs: number): Promise<Batch | null> {
     const events: ChangeEvent[] = [];
+    const records: KafkaRecord[] = [];
+    const push = (event: ChangeEvent, record: KafkaRecord): void => {
+      events.push(event);
+      records.push(record);
+    };
     let taken = 0;
     let bytes = 0;
     let isSnapshot = false;
     let next = this.#handed;
     const flushHalf = (): void => {
       if (this.#half === null) return;
-      events.push(this.#half.event);
+      push(this.#half.event, this.#half.record);
       next = this.#half.record.offset + 1n;
       this.#half = null;
     };
@@ -113,7 +118,7 @@ export class PartitionLane {
         continue;
       }
       if (half === 'movedFrom' && this.#half !== null && this.#half.event.version === event.version) {
-        events.push(moved(this.#half.event, event));
+        push(moved(this.#half.event, event), record);
         this.#half = null;
       } else {
         flushHalf();
@@ -121,7 +126,7 @@ export class PartitionLane {
           this.#half = { event, record, sinceMs: nowMs };
           continue;
         }
-        events.push(half === 'movedFrom' && isPartial(event) ? this.#decoder.incomplete(event, record, this.at.partition) : event);
+        push(half === 'movedFrom' && isPartial(event) ? this.#decoder.incomplete(event, record, this.at.partition) : event, record);
       }
       next = record.offset + 1n;
     }
@@ -129,12 +134,18 @@ export class PartitionLane {
     if (this.#records.length === 0 && this.#half === null) next = this.#fetched;
     if (next === this.#handed) return null;
     this.#handed = next;
-    return new Batch(events, { lane: this.id, position: fromOffset(next) }, isSnapshot ? 'snapshot' : 'stream');
+    return new Batch(events, { lane: this.id, position: fromOffset(next) }, isSnapshot ? 'snapshot' : 'stream', null, [], (i) =>
+      this.#original(records[i]),
+    );
   }
 
   acknowledge(position: Position): void {
     const offset = BigInt(`0x${position}`);
     if (offset > this.#committed) this.#committed = offset;
+  }
+
+  #original(record: KafkaRecord | undefined): OriginalRecord | null {
+    return record === undefined ? null : { ...this.at, ...record };
   }
 
   async #decode(record: KafkaRecord): Promise<Decoded> {

@@ -4,7 +4,7 @@
  */
 import { type ChildProcess, spawn } from 'node:child_process';
 import { randomBytes } from 'node:crypto';
-import { closeSync, mkdirSync, openSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { closeSync, mkdirSync, openSync, readFileSync, rmSync, writeFileSync, writeSync } from 'node:fs';
 import { join } from 'node:path';
 import { freePort, isThere, leaveWithProcess } from '../embedded-postgres.ts';
 import { fetchPrograms, type Programs } from './fetch.ts';
@@ -236,9 +236,13 @@ function launch(server: ServerName, folder: string, programs: Programs, ports: P
   }
 }
 
+/** Stands in a server's log before what each start of it says. */
+const STARTS = 'tidegate starts it\n';
+
 /** What it says goes to a file of its own in the folder, which is also named among its properties: so it is known whose process it is. */
 function java(folder: string, name: string, { java: { home } }: Programs, flags: readonly string[], args: readonly string[]): ChildProcess {
   const log = openSync(join(folder, `${name}.log`), 'a');
+  writeSync(log, STARTS);
   const child = spawn(join(home, 'bin/java'), [...FLAGS, `-Dtidegate.stack=${folder}`, ...flags, ...args], {
     cwd: folder,
     detached: true, // Ctrl-C at a terminal reaches us alone.
@@ -263,10 +267,10 @@ async function ready(server: ServerName, child: ChildProcess, folder: string, po
   }
 }
 
-/** It says so once for each start; what earlier starts said stands before its newest first line. */
+/** It says so once for each start. */
 function brokerIsUp(folder: string): boolean {
   const log = readFileSync(join(folder, 'broker.log'), 'utf8');
-  return log.lastIndexOf('Kafka Server started') > log.lastIndexOf('Registered signal handlers') && log.includes('Kafka Server started');
+  return log.lastIndexOf('Kafka Server started') > log.lastIndexOf(STARTS);
 }
 
 async function answers(url: string): Promise<boolean> {

@@ -31,6 +31,7 @@ export interface CarefulParts {
   readonly holdStatement: string;
   readonly holdFormats: readonly Format[];
   readonly modeOf: (event: ChangeEvent) => HoldMode;
+  readonly keepsRecords: boolean;
 }
 
 type Counts = Omit<Applied, 'kind' | 'checkpoint'>;
@@ -286,10 +287,10 @@ export class CarefulRoad {
   }
 
   async #advance(batch: Batch, held: readonly Quarantined[], lease: Lease, counts: Counts): Promise<void> {
-    const { sql, pipeline, holdStatement, holdFormats, modeOf } = this.#parts;
+    const { sql, pipeline, holdStatement, holdFormats, modeOf, keepsRecords } = this.#parts;
     const writer = new FrontendWriter();
     emitAdvance(writer, batch, lease, counts);
-    if (held.length > 0) writer.bind('', holdStatement, holdParameters(held, pipeline, modeOf), holdFormats).execute();
+    if (held.length > 0) writer.bind('', holdStatement, holdParameters(held, pipeline, modeOf, keepsRecords), holdFormats).execute();
     await sql.exchange(writer.sync().bytes());
   }
 

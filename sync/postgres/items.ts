@@ -4,6 +4,7 @@ import type { ItemStatus, Quarantined, QuarantineItem } from '../../core/contrac
 import { type ChangeEvent, type LaneId, type Row, UNCHANGED, type Value, versionOf } from '../../core/event.ts';
 import type { PgConnection } from '../../wire/postgres/connection.ts';
 import { type EventFamilies, packEvent, unpackEvent } from '../../wire/postgres/event-bytes.ts';
+import { packRecord } from '../../wire/kafka/record-bytes.ts';
 import type { ParameterBytes } from '../../wire/postgres/messages.ts';
 import { byteaArrayParameter, textArrayParameter } from './arrays.ts';
 import { lockKeys, refOf, split } from './held-keys.ts';
@@ -12,12 +13,12 @@ export type HoldMode = 'event' | 'key';
 
 /** Holding an item again changes nothing: only items that are new count on their keys. */
 export const HOLD_SQL = `with given as (
-    select * from unnest($1::text[], $2::text[], $3::text[], $4::text[], $5::text[], $6::text[], $7::text[], $8::bytea[], $9::text[], $10::text[], $11::text[], $12::text[], $14::text[])
-      g(id, lane, dataset, key, moved_from, version, op, event, row_json, findings, hold, status, revision)),
+    select * from unnest($1::text[], $2::text[], $3::text[], $4::text[], $5::text[], $6::text[], $7::text[], $8::bytea[], $9::text[], $10::text[], $11::text[], $12::text[], $14::text[], $15::bytea[])
+      g(id, lane, dataset, key, moved_from, version, op, event, row_json, findings, hold, status, revision, record)),
   inserted as (
-    insert into tidegate.quarantine (id, pipeline, lane, dataset, key, moved_from, version, op, event, row_json, findings, rules, hold, status, revision)
+    insert into tidegate.quarantine (id, pipeline, lane, dataset, key, moved_from, version, op, event, row_json, findings, rules, hold, status, revision, record)
     select id, $13::text, lane, dataset, key, moved_from, version, op, event, row_json::jsonb, findings::jsonb,
-      array(select distinct f ->> 'rule' from jsonb_array_elements(findings::jsonb) f), hold, status, revision from given
+      array(select distinct f ->> 'rule' from jsonb_array_elements(findings::jsonb) f), hold, status, revision, record from given
     on conflict (id) do nothing returning dataset, key, moved_from),
   keys as (select dataset, key from inserted union all select dataset, moved_from from inserted where moved_from is not null)
   insert into tidegate.held_keys (dataset, key, open) select dataset, key, count(*) from keys group by 1, 2 order by 1, 2
@@ -28,6 +29,7 @@ export function holdParameters(
   items: readonly Quarantined[],
   pipeline: string,
   modeOf: (event: ChangeEvent) => HoldMode,
+  keepsRecords: boolean,
 ): readonly ParameterBytes[] {
   const texts = (of: (item: Quarantined) => string | null): Buffer => textArrayParameter(items.map(of));
   return [
@@ -45,6 +47,7 @@ export function holdParameters(
     texts(({ findings }) => heldStatus(findings)),
     pipeline,
     texts(({ revision }) => revision),
+    byteaArrayParameter(items.map(({ record }) => (keepsRecords && record ? packRecord(record) : null))),
   ];
 }
 

@@ -134,6 +134,39 @@ const MIGRATIONS: readonly string[] = [
    alter table tidegate.quarantine enable always trigger count_none;`,
   // Which text of its dataset's rules judged an item.
   `alter table tidegate.quarantine add column revision text;`,
+  // The record that an item was made of, as wire/kafka/record-bytes.ts packs it, and what is still to be told of the items of pipelines that tell it. Who changes items has
+  // the pipeline's turn, so that the numbers of its news become visible in their order.
+  `alter table tidegate.quarantine add column record bytea;
+   create table tidegate.quarantine_tellers (
+     pipeline text primary key,
+     since timestamptz not null default clock_timestamp());
+   create table tidegate.quarantine_news (
+     seq bigint generated always as identity primary key,
+     pipeline text not null, id text not null, status text not null,
+     at timestamptz not null default clock_timestamp(),
+     -- Of items that are held or wait.
+     findings jsonb,
+     by_whom text, why text);
+   create index on tidegate.quarantine_news (pipeline, seq);
+   create function tidegate.note_news() returns trigger language plpgsql as $$
+   begin
+     if tg_op = 'INSERT' then
+       insert into tidegate.quarantine_news (pipeline, id, status, findings, by_whom, why)
+         select a.pipeline, a.id, a.status, a.findings, a.by_whom, a.why from added a join tidegate.quarantine_tellers using (pipeline)
+         order by a.version, a.id;
+     else
+       insert into tidegate.quarantine_news (pipeline, id, status, findings, by_whom, why)
+         select a.pipeline, a.id, a.status, case when a.status in ('held', 'waiting') then a.findings end, a.by_whom, a.why
+         from added a join gone g using (id) join tidegate.quarantine_tellers t on t.pipeline = a.pipeline
+         where a.status is distinct from g.status order by a.released_seq nulls first, a.version, a.id;
+     end if;
+     if found then perform pg_notify('tidegate_news', ''); end if;
+     return null;
+   end $$;
+   create trigger tell_added after insert on tidegate.quarantine referencing new table as added for each statement execute function tidegate.note_news();
+   create trigger tell_changed after update on tidegate.quarantine referencing old table as gone new table as added for each statement execute function tidegate.note_news();
+   alter table tidegate.quarantine enable always trigger tell_added;
+   alter table tidegate.quarantine enable always trigger tell_changed;`,
 ];
 
 /** Brings the schema up to date. Several processes may call it at once. */

@@ -20,6 +20,7 @@ export interface QuarantineParts {
   readonly connection: PgConnection;
   readonly turns: Turns;
   readonly modeOf: (event: ChangeEvent) => HoldMode;
+  readonly keepsRecords: boolean;
   readonly clock: Clock;
 }
 
@@ -38,8 +39,8 @@ export class PostgresQuarantine implements Quarantine, ReleaseLog {
   }
 
   async hold(items: readonly Quarantined[]): Promise<void> {
-    const { pipeline, modeOf } = this.#parts;
-    const parameters = holdParameters(items, pipeline, modeOf) as readonly PgParam[]; // Buffers and one text.
+    const { pipeline, modeOf, keepsRecords } = this.#parts;
+    const parameters = holdParameters(items, pipeline, modeOf, keepsRecords) as readonly PgParam[]; // Buffers and one text.
     await this.#inTurn('holding events', (sql) => sql.query(HOLD_SQL, parameters));
   }
 

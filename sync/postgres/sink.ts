@@ -26,6 +26,7 @@ import { acquireLane, emitAdvance, forgetLoss, type LaneState, moveLane, prepare
 import { type DatasetsOptions, Layouts } from './layout.ts';
 import { migrate } from './migrations.ts';
 import { PostgresQuarantine } from './quarantine.ts';
+import { setTelling } from './quarantine-outbox.ts';
 import { SchemaDesk } from './schema-desk.ts';
 import { acceptAll, type Evolve, isParkedItem, relationOf, SchemaHeld, Schemas } from './schemas.ts';
 import { Statements } from './statements.ts';
@@ -63,6 +64,8 @@ export interface PostgresSinkOptions {
   readonly growsEnums?: (dataset: DatasetName) => boolean;
   /** How many events of a dataset are held while a change of its table waits for a person; then the lane stops. */
   readonly parkedRowsMax?: number;
+  /** Whether what becomes of held events is kept to be told (`postgresOutbox`), and the records that they were made of beside them. */
+  readonly tellsQuarantine?: boolean;
   readonly clock?: Clock;
 }
 
@@ -112,6 +115,7 @@ export async function postgresSink(options: PostgresSinkOptions): Promise<Postgr
     endWhereItHangs(desk, hangOptions(options));
     try {
       await migrate(desk);
+      await setTelling(desk, options.pipeline, options.tellsQuarantine ?? false);
       return new Target(options, desk);
     } catch (error) {
       desk.destroy();
@@ -144,7 +148,14 @@ class Target implements PostgresSink {
     this.#layouts = new Layouts(options.schema, options.datasets);
     this.#desk = desk;
     const { pipeline, clock = systemClock } = options;
-    this.quarantine = new PostgresQuarantine({ pipeline, connection: desk, turns: this.#turns, modeOf: this.#modeOf, clock });
+    this.quarantine = new PostgresQuarantine({
+      pipeline,
+      connection: desk,
+      turns: this.#turns,
+      modeOf: this.#modeOf,
+      keepsRecords: this.#keepsRecords,
+      clock,
+    });
     this.schemas = new SchemaDesk({ pipeline, layouts: this.#layouts, connection: desk, turns: this.#turns });
   }
 
@@ -281,7 +292,7 @@ class Target implements PostgresSink {
     if (this.#options.deferConstraints === true) head.bind('', DEFER, [], Format.Text).execute();
     if (held.length > 0) {
       head.bind('', TURN, [this.#options.pipeline], Format.Text).execute();
-      head.bind('', HOLD, holdParameters(held, this.#options.pipeline, this.#modeOf), HOLD_FORMATS).execute();
+      head.bind('', HOLD, holdParameters(held, this.#options.pipeline, this.#modeOf, this.#keepsRecords), HOLD_FORMATS).execute();
     }
     const answer = session.sql.exchange([head.bytes(), writer.bytes()]).finally(() => {
       if (writer.capacity <= WRITER_BYTES_KEPT) this.#writers.push(writer);
@@ -386,6 +397,7 @@ class Target implements PostgresSink {
       holdStatement: HOLD,
       holdFormats: HOLD_FORMATS,
       modeOf: this.#modeOf,
+      keepsRecords: this.#keepsRecords,
     });
     const session: LaneSession = {
       sql,
@@ -418,6 +430,10 @@ class Target implements PostgresSink {
     const { rows } = await sql.query('select dataset, key from tidegate.held_keys');
     heldKeys.clear();
     for (const [dataset, key] of rows) heldKeys.add(refOf(dataset ?? '', key ?? ''));
+  }
+
+  get #keepsRecords(): boolean {
+    return this.#options.tellsQuarantine ?? false;
   }
 
   readonly #mayGrow = (dataset: DatasetName): boolean => this.#options.tables.widen && (this.#options.growsEnums?.(dataset) ?? true);
@@ -507,8 +523,8 @@ const asRelation = (found: FoundTable): PgRelation | null => (found.types.every(
 const foldOf = (batch: Batch, layouts: Layouts): Folded =>
   fold(batch.events, { layouts, takes: (i) => batch.passes(i), keepsRow: (i) => keepsRow(batch, i) });
 
-/** Eleven arrays in binary, the status, and the pipeline's name as text. */
-const HOLD_FORMATS: readonly Format[] = [...Array.from({ length: 12 }, () => Format.Binary), Format.Text, Format.Binary];
+/** Arrays in binary, and the pipeline's name as text. */
+const HOLD_FORMATS: readonly Format[] = [...Array.from({ length: 12 }, () => Format.Binary), Format.Text, Format.Binary, Format.Binary];
 
 function keepsRow(batch: Batch, index: number): boolean {
   const event = batch.events[index];

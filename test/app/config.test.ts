@@ -332,6 +332,22 @@ test('two databases may follow each other as docs/two-way.md has it, and no othe
   ]);
   expect(errors(example.replaceAll(', changes: own', ''))).toHaveLength(2);
 });
+
+test('topics of the quarantine need brokers, in the config or of the source', () => {
+  const read = (topics: string, source = 'kind: postgres, url: postgres://a/b, slot: s, publication: p') => {
+    const text = `version: 1\nsources: {shop: {${source}, tables: [public.t]}}\ntargets: {lake: {kind: postgres, url: 'postgres://c/d', schema: s}}\npipelines: {main: {source: shop, target: lake, quarantineTopics: ${topics}}}`;
+    const result = parseConfig(text, '/etc/tidegate.yaml', {});
+    return result.kind === 'invalid' ? result.problems.flatMap(({ severity, message }) => (severity === 'error' ? [message] : [])) : [];
+  };
+  const kafka = "kind: kafka, brokers: ['k:9092'], group: g, prefix: p";
+  expect(read("{brokers: ['k:9092'], topic: '{pipeline}-dlq'}")).toEqual([]);
+  expect(read('{}', kafka)).toEqual([]);
+  expect(read('{}')).toEqual(['names no brokers']);
+  expect(read('{tls: {}}', kafka)).toEqual(['says how to reach brokers that it does not name']);
+  expect(read("{brokers: ['k:9092'], sasl: {mechanism: plain}}")).toEqual(['is missing', 'is missing']);
+  expect(read("{brokers: ['k:9092'], topic: '{table}'}")).toHaveLength(1);
+});
+
 function shopOf({ sources }: LoadedConfig['config']): PostgresSourceConfig {
   const { shop } = sources;
   if (shop?.kind !== 'postgres') throw new Error('the source shop is no database');

@@ -3,13 +3,13 @@
  * partition that the group gives it stays paused until somebody says at which offset it begins. The group's own offsets are for others to look at.
  */
 import { zstdCompressSync, zstdDecompressSync } from 'node:zlib';
-import kafkajs, { type Admin, type Consumer, type KafkaConfig, type LogEntry } from 'kafkajs';
+import kafkajs, { type Admin, type Consumer, type KafkaConfig, type LogEntry, type Producer, type TopicMessages } from 'kafkajs';
 import snappy from 'kafkajs-snappy';
 import { compressFrame, decompressFrame } from 'lz4-napi';
-import { PipelineError } from '../../core/errors.ts';
+import { type ErrorCode, PipelineError } from '../../core/errors.ts';
 import type { BearerToken } from './bearer-token.ts';
 
-const { CompressionCodecs, CompressionTypes, Kafka, logLevel } = kafkajs;
+const { CompressionCodecs, CompressionTypes, ConfigResourceTypes, Kafka, logLevel, Partitioners } = kafkajs;
 
 export interface KafkaConnection {
   /** `host:port` */
@@ -84,10 +84,40 @@ export interface KafkaConsumer extends AsyncDisposable {
   commit(offsets: readonly (TopicPartition & { readonly offset: bigint })[]): Promise<void>;
 }
 
+/** A record to be written; its partition follows from its key, as Java's clients have it. */
+export interface OutgoingRecord {
+  readonly topic: string;
+  readonly key: Buffer | string | null;
+  readonly value: Buffer | string | null;
+  readonly headers: KafkaRecord['headers'];
+}
+
+export interface KafkaProducer extends AsyncDisposable {
+  /** Resolves once every replica in sync has all of them; in one partition in this order. What it throws leaves open which of them are there. */
+  send(records: readonly OutgoingRecord[]): Promise<void>;
+}
+
+export interface TopicSettings {
+  readonly topic: string;
+  /** Null leaves it to the brokers, as in the others. */
+  readonly partitions: number | null;
+  readonly replication: number | null;
+  /** The topic's own options, such as retention.ms. */
+  readonly options: Readonly<Record<string, string>>;
+}
+
+/** `other`: it was there already, and has these otherwise: by name, as it is. */
+export type TopicFound =
+  { readonly kind: 'made' | 'same' } | { readonly kind: 'other'; readonly settings: Readonly<Record<string, string>> };
+
 export interface KafkaClient extends AsyncDisposable {
   /** By partition; null where there is no such topic. */
   watermarks(topic: string): Promise<ReadonlyMap<number, Watermarks> | null>;
   consume(options: ConsumeOptions): Promise<KafkaConsumer>;
+  /** A producer that writes nothing twice of its own accord. It ends with its first failure: whoever wants to go on makes another. */
+  produce(): Promise<KafkaProducer>;
+  /** Makes a topic where there is none. One that is there is left as it is. */
+  makeTopic(settings: TopicSettings): Promise<TopicFound>;
   /** Forgets the group's offsets. */
   deleteGroup(group: string): Promise<void>;
 }
@@ -105,16 +135,21 @@ CompressionCodecs[CompressionTypes.ZSTD] = () => ({
   decompress: (bytes: Buffer) => Promise.resolve(zstdDecompressSync(bytes)),
 });
 
-export function kafkaClient(connection: KafkaConnection): KafkaClient {
-  return new Client(connection);
+/** `side` says whose failures its are. */
+export function kafkaClient(connection: KafkaConnection, side: Side = 'SOURCE'): KafkaClient {
+  return new Client(connection, side);
 }
+
+export type Side = 'SOURCE' | 'TARGET';
 
 class Client implements KafkaClient {
   readonly #connection: KafkaConnection;
+  readonly #side: Side;
   #admin: Promise<Admin> | null = null;
 
-  constructor(connection: KafkaConnection) {
+  constructor(connection: KafkaConnection, side: Side) {
     this.#connection = connection;
+    this.#side = side;
   }
 
   async watermarks(topic: string): Promise<ReadonlyMap<number, Watermarks> | null> {
@@ -134,6 +169,42 @@ class Client implements KafkaClient {
     await this.#ask(`deleting the group ${group}`, async (admin) => {
       const { groups } = await admin.listGroups();
       if (groups.some(({ groupId }) => groupId === group)) await admin.deleteGroups([group]);
+    });
+  }
+
+  async produce(): Promise<KafkaProducer> {
+    const producer = this.#kafka(() => {}).producer({
+      idempotent: true,
+      maxInFlightRequests: 1,
+      allowAutoTopicCreation: false,
+      createPartitioner: Partitioners.DefaultPartitioner,
+      retry: { retries: 5, initialRetryTime: 100, maxRetryTime: 1000 },
+    });
+    try {
+      await producer.connect();
+    } catch (error) {
+      throw failure(error, 'reaching the brokers', this.#side);
+    }
+    return new Writing(producer, this.#side);
+  }
+
+  async makeTopic({ topic, partitions, replication, options }: TopicSettings): Promise<TopicFound> {
+    return this.#ask(`making the topic ${topic}`, async (admin) => {
+      const configEntries = Object.entries(options).map(([name, value]) => ({ name, value }));
+      const made = await admin.createTopics({
+        topics: [{ topic, numPartitions: partitions ?? -1, replicationFactor: replication ?? -1, configEntries }],
+        waitForLeaders: true,
+      });
+      if (made) return { kind: 'made' };
+      const [found, { resources }] = await Promise.all([
+        this.watermarks(topic),
+        admin.describeConfigs({ resources: [{ type: ConfigResourceTypes.TOPIC, name: topic }], includeSynonyms: false }),
+      ]);
+      const settings: Record<string, string> = {};
+      if (partitions !== null && found !== null && found.size !== partitions) settings['partitions'] = String(found.size);
+      for (const { configName, configValue } of resources[0]?.configEntries ?? [])
+        if ((options[configName] ?? configValue) !== configValue) settings[configName] = configValue;
+      return Object.keys(settings).length === 0 ? { kind: 'same' } : { kind: 'other', settings };
     });
   }
 
@@ -158,14 +229,14 @@ class Client implements KafkaClient {
       metadataMaxAge: 30_000,
       retry: { retries: 3, restartOnFailure: () => Promise.resolve(false) },
     });
-    const running = new Running(consumer, options);
+    const running = new Running(consumer, options, this.#side);
     try {
       await consumer.connect();
       await consumer.subscribe({ topics: [...options.topics], fromBeginning: true });
       await running.start();
     } catch (error) {
       await running[Symbol.asyncDispose]();
-      throw failure(error, `reading ${options.topics.join(', ')}`);
+      throw failure(error, `reading ${options.topics.join(', ')}`, this.#side);
     }
     return running;
   }
@@ -182,7 +253,7 @@ class Client implements KafkaClient {
       return await question(await this.#admin);
     } catch (error) {
       await this[Symbol.asyncDispose]();
-      throw failure(error, doing);
+      throw failure(error, doing, this.#side);
     }
   }
 
@@ -213,7 +284,7 @@ class Running implements KafkaConsumer {
   readonly #options: ConsumeOptions;
   #ended = false;
 
-  constructor(consumer: Consumer, options: ConsumeOptions) {
+  constructor(consumer: Consumer, options: ConsumeOptions, side: Side) {
     this.#consumer = consumer;
     this.#options = options;
     const { CRASH, GROUP_JOIN } = consumer.events;
@@ -224,7 +295,7 @@ class Running implements KafkaConsumer {
       options.onAssigned(partitions);
     });
     consumer.on(CRASH, ({ payload: { error } }) => {
-      if (!this.#ended) options.onFailure(failure(error, `reading ${options.topics.join(', ')}`));
+      if (!this.#ended) options.onFailure(failure(error, `reading ${options.topics.join(', ')}`, side));
     });
   }
 
@@ -278,6 +349,39 @@ class Running implements KafkaConsumer {
   }
 }
 
+class Writing implements KafkaProducer {
+  readonly #producer: Producer;
+  readonly #side: Side;
+
+  constructor(producer: Producer, side: Side) {
+    this.#producer = producer;
+    this.#side = side;
+  }
+
+  async send(records: readonly OutgoingRecord[]): Promise<void> {
+    if (records.length === 0) return;
+    const byTopic = new Map<string, OutgoingRecord[]>();
+    for (const record of records) {
+      const known = byTopic.get(record.topic);
+      if (known === undefined) byTopic.set(record.topic, [record]);
+      else known.push(record);
+    }
+    const topicMessages: TopicMessages[] = [...byTopic].map(([topic, of]) => ({
+      topic,
+      messages: of.map(({ key, value, headers }) => ({ key, value, headers: { ...headers } })),
+    }));
+    try {
+      await this.#producer.sendBatch({ acks: -1, topicMessages });
+    } catch (error) {
+      throw failure(error, `writing to ${[...byTopic.keys()].join(', ')}`, this.#side);
+    }
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.#producer.disconnect().catch(() => {}); // It is gone either way.
+  }
+}
+
 function saslOf(sasl: SaslOptions): NonNullable<KafkaConfig['sasl']> {
   switch (sasl.mechanism) {
     case 'plain':
@@ -295,24 +399,28 @@ function saslOf(sasl: SaslOptions): NonNullable<KafkaConfig['sasl']> {
 }
 
 /** kafkajs's errors by their type on the wire, as one of the coded ones. */
-function failure(error: unknown, doing: string): PipelineError {
-  const all = [...causesOf(error)];
-  const own = all.find((one) => one instanceof PipelineError);
+function failure(error: unknown, doing: string, side: Side): PipelineError {
+  const own = [...causesOf(error)].find((one) => one instanceof PipelineError);
   if (own !== undefined) return own;
-  const text = error instanceof Error ? error.message : String(error);
-  const type = typeOf(error);
-  const names = all.map(({ name }) => name);
-  if (names.includes('KafkaJSSASLAuthenticationError') || type === 'SASL_AUTHENTICATION_FAILED')
-    return new PipelineError('SOURCE_AUTH', `${doing}: ${text}`, { cause: error });
+  const code = codeOf(error, side);
+  if (code === 'BUG') return new PipelineError(code, `${doing} failed in a way that was not foreseen`, { cause: error });
+  const said = error instanceof Error ? error.message : String(error);
   // The answer to a token that is refused is no error to the client, which goes on as if it were let in.
-  if (type === 'ILLEGAL_SASL_STATE')
-    return new PipelineError('SOURCE_AUTH', `${doing}: the brokers do not take the token`, { cause: error });
-  if (type?.endsWith('_AUTHORIZATION_FAILED') === true) return new PipelineError('SOURCE_PRIVILEGE', `${doing}: ${text}`, { cause: error });
-  if (type === 'UNKNOWN_TOPIC_OR_PARTITION') return new PipelineError('SOURCE_TABLE_MISSING', `${doing}: ${text}`, { cause: error });
-  if (all.some(isMistake)) return new PipelineError('BUG', `${doing} failed in a way that was not foreseen`, { cause: error });
-  if (names.some((name) => name.startsWith('KafkaJS')))
-    return new PipelineError('SOURCE_UNREACHABLE', `${doing}: ${text}`, { cause: error });
-  return new PipelineError('BUG', `${doing} failed in a way that was not foreseen`, { cause: error });
+  const text = typeOf(error) === 'ILLEGAL_SASL_STATE' ? 'the brokers do not take the token' : said;
+  return new PipelineError(code, `${doing}: ${text}`, { cause: error });
+}
+
+function codeOf(error: unknown, side: Side): ErrorCode {
+  const type = typeOf(error);
+  const all = [...causesOf(error)];
+  const names = all.map(({ name }) => name);
+  if (names.includes('KafkaJSSASLAuthenticationError') || type === 'SASL_AUTHENTICATION_FAILED' || type === 'ILLEGAL_SASL_STATE')
+    return `${side}_AUTH`;
+  if (type?.endsWith('_AUTHORIZATION_FAILED') === true) return `${side}_PRIVILEGE`;
+  if (type === 'UNKNOWN_TOPIC_OR_PARTITION') return side === 'SOURCE' ? 'SOURCE_TABLE_MISSING' : 'TARGET_TOPIC_MISSING';
+  if (type === 'MESSAGE_TOO_LARGE' || type === 'RECORD_LIST_TOO_LARGE') return 'TARGET_RECORD_TOO_LARGE';
+  if (all.some(isMistake)) return 'BUG';
+  return names.some((name) => name.startsWith('KafkaJS')) ? `${side}_UNREACHABLE` : 'BUG';
 }
 
 /** The client takes those for the end of it, and wraps them as if the brokers had said so. */

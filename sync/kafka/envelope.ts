@@ -1,0 +1,215 @@
+/**
+ * Changes as Debezium writes them: the envelope with what was before and after, keyed by the row's key. A key move is a delete of the old key, a
+ * tombstone, and an insert of the new one, as Debezium has it.
+ */
+import type { ChangeEvent, Dataset, Row } from '../../core/event.ts';
+import {
+  type ConnectColumn,
+  connectColumn,
+  type ConnectSchema,
+  type ConnectValue,
+  type DecimalForm,
+  Unwritable,
+} from './connect-columns.ts';
+
+export interface Shape {
+  readonly key: StructSchema;
+  readonly value: StructSchema;
+  /** One for each column of the dataset. */
+  readonly columns: readonly ConnectColumn[];
+}
+
+type StructSchema = ConnectSchema & { readonly fields: NonNullable<ConnectSchema['fields']> };
+export type Struct = { readonly [field: string]: ConnectValue };
+
+/** A record without its encoding. `value` null: a tombstone. */
+export interface Written {
+  readonly key: Struct | null;
+  readonly value: Struct | null;
+  readonly headers: Readonly<Record<string, Struct>>;
+}
+
+/** The cell that cannot be written, for a finding. */
+export class UnwritableCell extends Error {
+  override readonly name = 'UnwritableCell';
+  readonly column: string;
+  constructor(column: string, message: string) {
+    super(message);
+    this.column = column;
+  }
+}
+
+/** `name` begins the names of its schemas: the topic. */
+export function shapeOf(dataset: Dataset, name: string, decimals: DecimalForm): Shape {
+  const columns = dataset.columns.map((column) => connectColumn(column, decimals));
+  // Of a deleted row only the key is known, unless its table says otherwise: where Debezium invents what may not be null, this says that it may.
+  const fields = dataset.columns.map((column, i) => ({
+    ...required(columns[i]?.schema),
+    optional: !dataset.key.includes(i) || dataset.keyless === true,
+    field: column.name,
+  }));
+  const row: ConnectSchema = { type: 'struct', optional: true, name: `${name}.Value`, fields };
+  return {
+    columns,
+    key: {
+      type: 'struct',
+      optional: false,
+      name: `${name}.Key`,
+      fields: dataset.key.map((i) => ({ ...required(columns[i]?.schema), optional: false, field: dataset.columns[i]?.name ?? '' })),
+    },
+    value: {
+      type: 'struct',
+      optional: false,
+      name: `${name}.Envelope`,
+      version: 2,
+      fields: [
+        { ...row, field: 'before' },
+        { ...row, field: 'after' },
+        { ...SOURCE, field: 'source' },
+        { type: 'string', optional: false, field: 'op' },
+        { type: 'int64', optional: true, field: 'ts_ms' },
+      ],
+    },
+  };
+}
+
+const text = (field: string, optional = false) => ({ type: 'string', optional, field }) as const;
+const long = (field: string, optional = false) => ({ type: 'int64', optional, field }) as const;
+const SOURCE: ConnectSchema = {
+  type: 'struct',
+  optional: false,
+  name: 'io.debezium.connector.postgresql.Source',
+  fields: [
+    text('version'),
+    text('connector'),
+    text('name'),
+    long('ts_ms'),
+    text('snapshot', true),
+    text('db'),
+    text('sequence', true),
+    text('schema'),
+    text('table'),
+    long('txId', true),
+    long('lsn', true),
+    long('xmin', true),
+  ],
+};
+
+const OPS = { read: 'r', insert: 'c', update: 'u', delete: 'd', truncate: 't' } as const;
+
+/** The records of one change, in order: they are one whole. Throws UnwritableCell. */
+export function recordsOf(event: ChangeEvent, shape: Shape, context: EnvelopeContext): readonly Written[] {
+  const { dataset, op, before, after } = event;
+  const row = after ?? before;
+  const value = (as: keyof typeof OPS, was: Row | null, is: Row | null): Struct => envelope(event, shape, context, as, was, is, 'throw');
+  if (row === null) return [{ key: null, value: value(op, null, null), headers: {} }];
+  const key = keyStruct(row, dataset, shape);
+  if (op === 'delete')
+    return [
+      { key, value: value('delete', before, null), headers: {} },
+      { key, value: null, headers: {} },
+    ];
+  if (event.movedFrom === null || before === null || key === null) return [{ key, value: value(op, before, after), headers: {} }];
+  const oldKey = structOf(before, dataset, shape, dataset.key, 'throw');
+  return [
+    { key: oldKey, value: value('delete', before, null), headers: { '__debezium.newkey': key } },
+    { key: oldKey, value: null, headers: {} },
+    { key, value: value('insert', null, after), headers: { '__debezium.oldkey': oldKey } },
+  ];
+}
+
+export interface EnvelopeContext {
+  /** Of this service. */
+  readonly version: string;
+  readonly nowMs: number;
+}
+
+/** A change as one record, a key move too, for people and their tools: a cell that cannot be read or written is null. */
+export function shownRecord(event: ChangeEvent, shape: Shape, context: EnvelopeContext): Pick<Written, 'key' | 'value'> {
+  const { op, before, after } = event;
+  const row = after ?? before;
+  return {
+    key: row === null ? null : keyStruct(row, event.dataset, shape, 'null'),
+    value: envelope(event, shape, context, op, before, after, 'null'),
+  };
+}
+
+/** What becomes of a cell that cannot be written. */
+type OnUnwritable = 'throw' | 'null';
+
+function envelope(
+  event: ChangeEvent,
+  shape: Shape,
+  { version, nowMs }: EnvelopeContext,
+  op: keyof typeof OPS,
+  before: Row | null,
+  after: Row | null,
+  onUnwritable: OnUnwritable,
+): Struct {
+  const { dataset } = event;
+  return {
+    // What is not known of it is null there.
+    before: before === null ? null : structOf(before, dataset, shape, null, 'null'),
+    after: after === null ? null : structOf(after, dataset, shape, null, onUnwritable),
+    source: sourceOf(event, version),
+    op: OPS[op],
+    ts_ms: nowMs,
+  };
+}
+
+function keyStruct(row: Row, dataset: Dataset, shape: Shape, onUnwritable: OnUnwritable = 'throw'): Struct | null {
+  return dataset.keyless === true ? null : structOf(row, dataset, shape, dataset.key, onUnwritable);
+}
+
+function structOf(row: Row, dataset: Dataset, { columns }: Shape, only: readonly number[] | null, onUnwritable: OnUnwritable): Struct {
+  const struct: Record<string, ConnectValue> = {};
+  for (const i of only ?? dataset.columns.keys()) {
+    const { name = '' } = dataset.columns[i] ?? {};
+    try {
+      struct[name] = required(columns[i]).encode(row.value(i));
+    } catch (error) {
+      if (onUnwritable === 'null') {
+        struct[name] = null;
+        continue;
+      }
+      if (error instanceof Unwritable) throw new UnwritableCell(name, error.message);
+      if (error instanceof RangeError) throw new UnwritableCell(name, 'cannot be read');
+      throw error;
+    }
+  }
+  return struct;
+}
+
+function sourceOf({ dataset, op, version, committedAtMs }: ChangeEvent, tidegate: string): Struct {
+  const [db = '', schema = '', table = ''] = dataset.name.split('.');
+  return {
+    version: tidegate,
+    connector: 'postgresql',
+    name: db,
+    ts_ms: committedAtMs,
+    snapshot: op === 'read' ? 'true' : 'false',
+    db,
+    sequence: null,
+    schema,
+    table,
+    txId: null,
+    lsn: /^[0-9a-f]{16}/.test(version) ? BigInt(`0x${version.slice(0, 16)}`) : null,
+    xmin: null,
+  };
+}
+
+function required<T>(value: T | undefined): T {
+  if (value === undefined) throw new RangeError('a dataset has a column for each of its cells');
+  return value;
+}
+
+/** As JsonConverter writes it: whole numbers with all their digits, bytes as base64, what is no number as text. */
+export function jsonOf(value: ConnectValue): string {
+  if (value === null || typeof value === 'boolean') return String(value);
+  if (typeof value === 'bigint') return value.toString();
+  if (typeof value === 'number') return Number.isFinite(value) ? (Object.is(value, -0) ? '-0.0' : String(value)) : `"${value}"`;
+  if (typeof value === 'string') return JSON.stringify(value);
+  if (value instanceof Uint8Array) return `"${Buffer.from(value).toString('base64')}"`;
+  const fields = Object.entries(value).map(([name, one]) => `${JSON.stringify(name)}:${jsonOf(one)}`);
+  return `{${fields.join(',')}}`;
+}
