@@ -2,6 +2,8 @@
  * `npm run demo`: Tidegate's main job on embedded parts. Two PostgreSQL servers, a made-up shop, the real service with its page, a model
  * registered over HTTP, and a receiver for its alerts. Runs until Ctrl-C and leaves nothing behind.
  *
+ * `npm run demo -- --kafka`: the same, but the changes come by Debezium and Kafka, over a streaming stack of its own.
+ *
  * `npm run demo -- --once --rows 200000 [--seed 1] [--json]`: sends so many changes through, then proves row by row that the target is
  * the source without what is held, and that every change is accounted for. Exit code 1 where that does not hold.
  */
@@ -16,12 +18,15 @@ import { freePort, startEmbeddedPostgres } from './embedded-postgres.ts';
 import { type Proof, prove } from './shop/proof.ts';
 import { type ReceivedAlert, startReceiver } from './shop/receiver.ts';
 import { ShopService } from './shop/service.ts';
-import { SENTINEL_KEY, toSql, type Transaction, workload, type WorkloadOptions } from './shop/workload.ts';
+import { postgresConnector, putConnector } from './stack/debezium.ts';
+import { type Stack, startStack } from './stack/stack.ts';
+import { SENTINEL_KEY, TABLES, toSql, type Transaction, workload, type WorkloadOptions } from './shop/workload.ts';
 
 const values = readOptions();
 const ROWS = positive('--rows', values.rows);
 const SEED = positive('--seed', values.seed);
 const RATE = positive('--rate', values.rate);
+const SHOP_TABLES = TABLES.map((table) => `public.${table}`);
 const SHOP = join(import.meta.dirname, 'shop');
 
 async function main(): Promise<number> {
@@ -37,6 +42,7 @@ async function main(): Promise<number> {
     const starting = [startEmbeddedPostgres(), startEmbeddedPostgres()] as const;
     // Also where the other one fails; what it failed by is told below.
     for (const one of starting) cleanup.defer(async () => (await one.catch(() => null))?.stop());
+    const stack = values.kafka ? await ownStack(cleanup) : null;
     const [source, target] = await Promise.all(starting);
     stop.signal.throwIfAborted();
     const shopUrl = await createDatabase(source.url(), 'shop');
@@ -56,20 +62,30 @@ async function main(): Promise<number> {
     // A copy of the example, since the service keeps its state beside its config.
     const folder = mkdtempSync(join(tmpdir(), 'tidegate-demo-'));
     cleanup.defer(() => rmSync(folder, { recursive: true, force: true }));
-    cpSync(join(SHOP, 'tidegate.yaml'), join(folder, 'tidegate.yaml'));
+    cpSync(join(SHOP, stack === null ? 'tidegate.yaml' : 'tidegate.kafka.yaml'), join(folder, 'tidegate.yaml'));
     cpSync(join(SHOP, 'datasets'), join(folder, 'datasets'), { recursive: true });
     stop.signal.throwIfAborted();
-    const service = await ShopService.start(join(folder, 'tidegate.yaml'), await pagePort(), {
+    const env = {
       SHOP_URL: shopUrl,
+      SHOP_BROKER: stack?.broker ?? '',
       WAREHOUSE_URL: warehouseUrl,
       WEBHOOK_URL: receiver.url,
       WEBHOOK_SECRET: receiver.secret,
-    });
+    };
+    await ShopService.registerModelAhead(join(folder, 'tidegate.yaml'), env);
+    say('Registered the model order-risk; it scores every order before it goes on.');
+    if (stack !== null) {
+      await putConnector(
+        stack.connectUrl,
+        'shop',
+        postgresConnector(stack, { url: shopUrl, prefix: 'shop', tables: SHOP_TABLES, format: 'json' }),
+      );
+      say('Debezium reads the shop, and writes a topic for each of its tables.');
+    }
+    const service = await ShopService.start(join(folder, 'tidegate.yaml'), await pagePort(), env);
     cleanup.use(service);
     say(`Tidegate runs, after ${seconds()}. Its page:\n\n    ${service.url}\n`);
-    await service.registerModel();
-    say('Registered the model order-risk over HTTP; it scores every order before it goes on.');
-    await service.until('the first copy', 300_000, () => copied(service), stop.signal);
+    await service.until('the first copy', 300_000, () => (stack === null ? copied(service) : caughtUp(service)), stop.signal);
     say(`The first copy is done, after ${seconds()}: rows that break a rule are held, the others are in the warehouse.`);
 
     if (!values.once) {
@@ -163,7 +179,10 @@ async function drain({ shop, service, transactions, options, shopUrl, warehouseU
     async () => {
       const [pipeline] = (await service.status()).pipelines;
       if (pipeline?.state === 'halted') throw new Error(`the pipeline is halted: ${pipeline.error?.message ?? ''}`);
-      return (await warehouse.query('select 1 from shop.customers where id = $1', [SENTINEL_KEY])).rows.length === 1;
+      if ((await warehouse.query('select 1 from shop.customers where id = $1', [SENTINEL_KEY])).rows.length === 0) return false;
+      // Topics are lanes of their own: the last change of one may be there before those of another.
+      const lanes = await service.lanes();
+      return lanes.reduce((sum, { ledger }) => sum + (ledger['events'] ?? 0), 0) >= options.rows;
     },
     signal,
   );
@@ -207,6 +226,21 @@ async function copied(service: ShopService): Promise<boolean> {
   const [pipeline] = (await service.status()).pipelines;
   if (pipeline?.state === 'halted') throw new Error(`the pipeline is halted: ${pipeline.error?.message ?? ''}`);
   return pipeline !== undefined && pipeline.snapshot.length > 0 && pipeline.snapshot.every(({ state }) => state === 'done');
+}
+
+/** Topics do not say where the first copy ends: it is done where nothing is left of them. */
+async function caughtUp(service: ShopService): Promise<boolean> {
+  const [pipeline] = (await service.status()).pipelines;
+  if (pipeline?.state === 'halted') throw new Error(`the pipeline is halted: ${pipeline.error?.message ?? ''}`);
+  return pipeline !== undefined && pipeline.ready && pipeline.datasets.every(({ totals }) => totals.in > 0);
+}
+
+async function ownStack(cleanup: AsyncDisposableStack): Promise<Stack> {
+  say('Starting Kafka, Connect with Debezium, and a schema registry …');
+  const folder = mkdtempSync(join(tmpdir(), 'tidegate-stack-'));
+  const stack = await startStack(folder, { say });
+  cleanup.defer(() => stack.stop());
+  return stack;
 }
 
 async function createDatabase(serverUrl: string, name: string): Promise<string> {
@@ -259,6 +293,7 @@ function readOptions() {
   try {
     const options = {
       once: { type: 'boolean', default: false },
+      kafka: { type: 'boolean', default: false },
       rows: { type: 'string', default: '20000' },
       seed: { type: 'string', default: '1' },
       rate: { type: 'string', default: '400' },
@@ -299,6 +334,7 @@ if (values.help) {
   process.stdout.write(`npm run demo                       a shop in motion, with a live page, until Ctrl-C
   --rate 400                       changes a second
   --seed 1                         the same seed makes the same changes
+npm run demo -- --kafka            the same by Debezium and Kafka (a JDK and Maven, which fetch them once)
 npm run demo -- --once             sends changes through, proves the result, ends
   --rows 20000                     changes in all; at least 1000
   --json                           prints the summary as JSON

@@ -1,11 +1,14 @@
 /** The real service as a child process, and its API as far as the demo asks it. */
 import { NODE_FLAGS } from '../../app/node-flags.ts';
-import { type ChildProcess, spawn } from 'node:child_process';
+import { type ChildProcess, execFile, spawn } from 'node:child_process';
 import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
+import { promisify } from 'node:util';
 import type { ItemView, LaneView, Status } from '../../app/http/shapes.ts';
 
 const ROOT = join(import.meta.dirname, '../..');
+const MODEL = join(ROOT, 'examples/models/order-risk');
+const run = promisify(execFile);
 
 export class ShopService implements AsyncDisposable {
   readonly url: string;
@@ -46,6 +49,17 @@ export class ShopService implements AsyncDisposable {
     return service;
   }
 
+  /** Registers the order-risk model before the service runs, by the command line: so that the first row finds it. */
+  static async registerModelAhead(config: string, env: Readonly<Record<string, string>>): Promise<void> {
+    const mapping = join(MODEL, 'order-risk.mapping.json');
+    const words = ['models', 'register', config, 'order-risk', join(MODEL, 'order-risk.onnx'), '--mapping', mapping];
+    // Port 0: whoever listens at the usual port is another service.
+    await run(process.execPath, [...NODE_FLAGS, join(ROOT, 'app/cli/main.ts'), ...words], {
+      cwd: ROOT,
+      env: { ...process.env, ...env, TIDEGATE_PORT: '0' },
+    });
+  }
+
   /** The last lines that the service logged. */
   get log(): readonly string[] {
     return this.#log.slice(-20);
@@ -67,10 +81,9 @@ export class ShopService implements AsyncDisposable {
 
   /** Registers the order-risk model as anybody would: a multipart upload of the model and its feature mapping. */
   async registerModel(): Promise<void> {
-    const folder = join(ROOT, 'examples/models/order-risk');
     const form = new FormData();
-    form.set('mapping', await readFile(join(folder, 'order-risk.mapping.json'), 'utf8'));
-    form.set('model', new Blob([await readFile(join(folder, 'order-risk.onnx'))]), 'order-risk.onnx');
+    form.set('mapping', await readFile(join(MODEL, 'order-risk.mapping.json'), 'utf8'));
+    form.set('model', new Blob([await readFile(join(MODEL, 'order-risk.onnx'))]), 'order-risk.onnx');
     const answer = await fetch(new URL('api/models/order-risk/versions', this.url), { method: 'POST', body: form });
     if (!answer.ok) throw new Error(`the model was not registered: ${answer.status} ${await answer.text()}`);
   }
