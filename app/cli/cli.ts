@@ -10,6 +10,7 @@ import { judge } from './judge.ts';
 import { lanes, status } from './look.ts';
 import { modelCommands } from './models.ts';
 import { errorText, type ExitCode, type Io, problemsText } from './output.ts';
+import { profile } from './profile.ts';
 import { quarantineCommands } from './quarantine.ts';
 import { reload } from './reload.ts';
 import { recover } from './recover.ts';
@@ -35,6 +36,7 @@ export const COMMANDS: readonly Command[] = [
   snapshot,
   resnapshot,
   judge,
+  profile,
   ...quarantineCommands,
   ...schemaCommands,
   ...modelCommands,

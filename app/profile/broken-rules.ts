@@ -1,0 +1,75 @@
+/** How often the rules of a file are broken by rows that go by. */
+import type { ChangeEvent, Dataset, Row, Version } from '../../core/event.ts';
+import { type CompiledChecks, compileContract } from '../../quality/compile.ts';
+import type { Contract } from '../../quality/contract.ts';
+import { Outcome } from '../../quality/outcome.ts';
+import type { ProfileChange } from '../../quality/profile/compare.ts';
+import type { Proposal } from '../../quality/profile/propose.ts';
+
+export class BrokenRules {
+  readonly #contract: Contract;
+  #checks: CompiledChecks | null = null;
+  #unusable: readonly ProfileChange[] = [];
+  #dataset: Dataset | null = null;
+  #failed: number[] = [];
+  #rows = 0;
+
+  constructor(contract: Contract) {
+    this.#contract = contract;
+  }
+
+  begin(dataset: Dataset): void {
+    const compiled = compileContract(this.#contract, dataset);
+    this.#dataset = dataset;
+    if ('rules' in compiled) this.#checks = compiled;
+    else
+      this.#unusable = compiled
+        .filter(({ severity }) => severity === 'error')
+        .map(({ path, message }) => ({ kind: 'rule', column: null, message: `${path}: ${message}` }));
+    this.#failed = this.#contract.checks.map(() => 0);
+  }
+
+  see(row: Row): void {
+    this.#rows++;
+    if (this.#checks === null || this.#dataset === null) return;
+    const event = readEvent(row, this.#dataset);
+    for (const { index, test } of this.#checks.byOperation.read)
+      if (outcomeOf(test, event) !== Outcome.Pass) this.#failed[index] = (this.#failed[index] ?? 0) + 1;
+  }
+
+  /** What the rows say against the rules, and what could be said besides. */
+  changes(proposed: readonly Proposal[]): readonly ProfileChange[] {
+    const broken = this.#contract.checks.flatMap(({ id, column }, at): ProfileChange[] => {
+      const failed = this.#failed[at] ?? 0;
+      return failed === 0 ? [] : [{ kind: 'rule', column, message: `${id} fails for ${failed} of ${this.#rows} rows` }];
+    });
+    const known = new Set(
+      this.#contract.checks.map(({ column, expectation, id }) => (column === null ? id : `${column}.${expectation.name}`)),
+    );
+    const more = proposed
+      .filter(({ id }) => !known.has(id))
+      .map(({ id, column, evidence }): ProfileChange => ({ kind: 'rule', column, message: `${id} could be a rule as well: ${evidence}` }));
+    return [...this.#unusable, ...broken, ...more];
+  }
+}
+
+function outcomeOf(test: (event: ChangeEvent) => Outcome, event: ChangeEvent): Outcome {
+  try {
+    return test(event);
+  } catch {
+    return Outcome.Unreadable;
+  }
+}
+
+/** A row of a table as it is, in the form that rules judge. */
+export const readEvent = (row: Row, dataset: Dataset): ChangeEvent => ({
+  op: 'read',
+  before: null,
+  after: row,
+  dataset,
+  key: '',
+  movedFrom: null,
+  version: '' as Version, // No rule asks for it.
+  ordinal: 0,
+  committedAtMs: 0,
+});
