@@ -5,25 +5,32 @@ import { decimalOf, decimalText } from '../core/expression/decimal.ts';
 import { microsOf, timestampText } from '../core/expression/timestamp.ts';
 import { kindOf } from './schema/drift.ts';
 
+const [WHOLE, FLOAT, TEXT, BOOLEAN, NESTED, OTHER] = [1, 2, 4, 8, 16, 32] as const;
+
 /** What was seen of a column: the kinds of its values. */
 export class ColumnSeen {
-  readonly #kinds = new Set<ColumnType>();
+  #kinds = 0;
 
   see(value: unknown): void {
     if (value === null || value === undefined) return;
-    if (typeof value === 'number') this.#kinds.add(Number.isInteger(value) ? 'integer' : 'float');
-    else this.#kinds.add(KINDS[typeof value] ?? 'other');
+    this.#kinds |= typeof value === 'number' ? (Number.isInteger(value) ? WHOLE : FLOAT) : (KINDS[typeof value] ?? OTHER);
   }
 
   /** Null where no row has a value; `other` where values are of several kinds. */
   get type(): ColumnType | null {
-    const [first, second] = this.#kinds;
-    if (first === undefined || second === undefined) return first ?? null;
-    return this.#kinds.size === 2 && this.#kinds.has('integer') && this.#kinds.has('float') ? 'float' : 'other';
+    return this.#kinds === 0 ? null : (TYPES.get(this.#kinds) ?? 'other');
   }
 }
 
-const KINDS: Readonly<Record<string, ColumnType>> = { bigint: 'integer', string: 'text', boolean: 'boolean', object: 'json' };
+const KINDS: Readonly<Record<string, number>> = { bigint: WHOLE, string: TEXT, boolean: BOOLEAN, object: NESTED };
+const TYPES: ReadonlyMap<number, ColumnType> = new Map([
+  [WHOLE, 'integer'],
+  [FLOAT, 'float'],
+  [WHOLE | FLOAT, 'float'],
+  [TEXT, 'text'],
+  [BOOLEAN, 'boolean'],
+  [NESTED, 'json'],
+]);
 const NATIVE: Readonly<Partial<Record<ColumnType, string>>> = {
   integer: 'bigint',
   float: 'double precision',

@@ -58,6 +58,8 @@ class FileRow implements Row {
 export class RuleRun {
   readonly #row: FileRow;
   readonly #judging: readonly Judging[];
+  /** Whether any check asks for cells: those over all rows do. */
+  readonly needsCells: boolean;
 
   /** `unseen`: columns without a value in any row; their type is what their rules want it to be. */
   constructor(
@@ -68,6 +70,7 @@ export class RuleRun {
     nowMs: number,
   ) {
     this.#row = new FileRow(dataset.columns);
+    this.needsCells = contract.fileChecks.length > 0;
     const event: ChangeEvent = {
       op: 'read',
       before: null,

@@ -19,7 +19,8 @@ export interface JudgeInput {
 /** The rows of every further table. */
 export async function countTables(input: JudgeInput): Promise<ReadonlyMap<string, number>> {
   const counts = new Map<string, number>();
-  for (const [name, path] of input.tables) counts.set(name, (await readRows({ ...input, path }, [], () => {})).rows);
+  for (const [name, path] of input.tables)
+    counts.set(name, (await readRows({ path, stdin: input.stdin, signal: input.signal }, [], () => {})).rows);
   return counts;
 }
 

@@ -1,10 +1,11 @@
-/** A file judged by a rule file. It is read twice: rules are compiled for the types of columns, which only all rows tell. */
+/** A file judged by a rule file. Rules are compiled for the types of columns, which only all rows tell: they are found out first, or guessed and watched. */
 import { createWriteStream } from 'node:fs';
 import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { pipeline } from 'node:stream/promises';
-import type { Column, Dataset } from '../../core/event.ts';
+import { isDeepStrictEqual } from 'node:util';
+import type { Column, ColumnType, Dataset } from '../../core/event.ts';
 import { type Contract, parseContract } from '../../quality/contract.ts';
 import { ColumnSeen, fileColumn } from '../../quality/file-columns.ts';
 import { type RuleResult, RuleRun } from '../../quality/file-run.ts';
@@ -14,7 +15,8 @@ import { type ExitCode, type Io, problemsText, table } from '../cli/output.ts';
 import { cellMaker, type Types } from './cells.ts';
 import { countTables, type JudgeInput, readText, tableOrder } from './input.ts';
 import { resultJson } from './json.ts';
-import { readRows, typesOfFile } from './read-file.ts';
+import { type CsvShape, csvShape, typesOfShape } from './csv.ts';
+import { isCsv, readRows, type RowFile, typesOfFile } from './read-file.ts';
 
 export async function judgeRules(path: string, input: JudgeInput, json: boolean, io: Io): Promise<ExitCode> {
   const parsed = parseContract(readText(path), path, 'file');
@@ -40,20 +42,58 @@ async function asFile(input: JudgeInput): Promise<AsyncDisposable & { readonly i
   return { input: { ...input, path }, [Symbol.asyncDispose]: () => kept.disposeAsync() };
 }
 
-async function judgeFile(contract: Contract, input: JudgeInput): Promise<{ readonly rows: number; readonly rules: readonly RuleResult[] }> {
+interface Judged {
+  readonly rows: number;
+  readonly rules: readonly RuleResult[];
+}
+
+async function judgeFile(contract: Contract, input: JudgeInput): Promise<Judged> {
   const declared = declaredTypes(contract, input.types, await typesOfFile(input));
-  const { columns, unseen } = await columnsOf(declared, input);
+  const others = await countTables(input);
+  const judge = (shape: Shape, seen: readonly ColumnSeen[]) => judgeAs(shape, contract, declared, others, input, seen);
+  if (isCsv(input)) return (await judge(await shapeOfCsv(declared, input), [])).judged;
+  if (declared.isWhole) return (await judge(shapeOf(declared, declared.names, new Map()), [])).judged;
+  // The first rows mostly have the columns and types of all rows. They are watched, and where a later row is different all of it is done again.
+  const guess = await seenShape(declared, { ...input, rowsEnough: GUESS_ROWS });
+  const seen = guess.columns.map(() => new ColumnSeen());
+  const { judged, names } = await judge(guess, seen);
+  const found = shapeOf(
+    declared,
+    tableOrder(input.types, names),
+    new Map(guess.columns.map(({ name }, at) => [name, seen[at]?.type ?? null])),
+  );
+  return isDeepStrictEqual(found, guess) ? judged : (await judge(await seenShape(declared, input), [])).judged;
+}
+
+const GUESS_ROWS = 1000;
+
+/** The columns in table order with their types, those of which nothing tells a type, and of CSV what its fields are. */
+interface Shape {
+  readonly columns: readonly Column[];
+  readonly unseen: readonly string[];
+  readonly csv: CsvShape | null;
+}
+
+async function judgeAs(
+  { columns, unseen, csv }: Shape,
+  contract: Contract,
+  { typeOf }: Declared,
+  others: ReadonlyMap<string, number>,
+  input: JudgeInput,
+  seen: readonly ColumnSeen[],
+): Promise<{ readonly judged: Judged; readonly names: readonly string[] }> {
   const dataset: Dataset = { name: contract.dataset, version: 1, columns, key: [] };
   const run = new RuleRun(contract, dataset, unseen, input.parameters, input.nowMs);
-  const makers = columns.map(({ name }) => cellMaker(declared.typeOf(name)));
+  const makers = run.needsCells ? columns.map(({ name }) => cellMaker(typeOf(name))) : [];
   const cells: FileCell[] = columns.map(() => null);
-  const others = await countTables(input);
   const names = columns.map(({ name }) => name);
-  const { rows } = await readRows(input, names, (values, index) => {
+  const read = await readRows({ ...input, csv }, names, (values, index) => {
+    for (let at = 0; at < seen.length; at++) seen[at]?.see(values[at]);
     for (let at = 0; at < makers.length; at++) cells[at] = makers[at]?.(values[at]) ?? null;
     run.row(values, cells, index);
   });
-  return { rows, rules: run.end({ columns: names, rows, rowsOf: (name) => others.get(name) ?? null }) };
+  const { rows } = read;
+  return { judged: { rows, rules: run.end({ columns: names, rows, rowsOf: (name) => others.get(name) ?? null }) }, names: read.columns };
 }
 
 interface Declared {
@@ -74,25 +114,22 @@ function declaredTypes({ schema }: Contract, types: Types, own: Types): Declared
   };
 }
 
-/** The columns in table order with their types, and those of which nothing tells a type. */
-async function columnsOf(
-  { names: known, isWhole, typeOf }: Declared,
-  input: JudgeInput,
-): Promise<{ readonly columns: readonly Column[]; readonly unseen: readonly string[] }> {
-  const seen = new Map<string, ColumnSeen>();
-  // What the file itself says of its columns needs no reading of its rows.
-  const names = isWhole ? known : tableOrder(input.types, await seeValues(input, seen));
-  const columns = names.map((name) => fileColumn(name, typeOf(name), seen.get(name)?.type ?? null));
-  return { columns, unseen: names.filter((name) => typeOf(name) === null && (seen.get(name)?.type ?? null) === null) };
+function shapeOf({ typeOf }: Declared, names: readonly string[], types: ReadonlyMap<string, ColumnType | null>): Shape {
+  const columns = names.map((name) => fileColumn(name, typeOf(name), types.get(name) ?? null));
+  return { columns, unseen: names.filter((name) => typeOf(name) === null && (types.get(name) ?? null) === null), csv: null };
 }
 
-async function seeValues(input: JudgeInput, seen: Map<string, ColumnSeen>): Promise<readonly string[]> {
-  const each: ColumnSeen[] = [];
+async function shapeOfCsv(declared: Declared, input: JudgeInput): Promise<Shape> {
+  const csv = await csvShape(input);
+  return { ...shapeOf(declared, tableOrder(input.types, csv.header), typesOfShape(csv)), csv };
+}
+
+async function seenShape(declared: Declared, input: JudgeInput & RowFile): Promise<Shape> {
+  const seen: ColumnSeen[] = [];
   const { columns } = await readRows(input, 'all', (values) => {
-    for (let at = 0; at < values.length; at++) (each[at] ??= new ColumnSeen()).see(values[at]);
+    for (let at = 0; at < values.length; at++) (seen[at] ??= new ColumnSeen()).see(values[at]);
   });
-  for (const [at, name] of columns.entries()) seen.set(name, each[at] ?? new ColumnSeen());
-  return columns;
+  return shapeOf(declared, tableOrder(input.types, columns), new Map(columns.map((name, at) => [name, seen[at]?.type ?? null])));
 }
 
 function forPeople(rules: readonly RuleResult[]): string {

@@ -21,7 +21,10 @@ export async function readNdjson(file: RowFile, columns: readonly string[] | 'al
     take(values, rows++);
   };
   let rest: Buffer = Buffer.alloc(0);
-  for await (const chunk of chunksOf(file)) rest = takeLines(rest, chunk, takeLine, file.path);
+  for await (const chunk of chunksOf(file)) {
+    rest = takeLines(rest, chunk, takeLine, file.path);
+    if (file.rowsEnough !== undefined && rows >= file.rowsEnough) return { columns: known.names, rows };
+  }
   if (rest.length > 0) takeLine(rest.toString('utf8'));
   return { columns: known.names, rows };
 }
@@ -44,17 +47,35 @@ type Fields = Readonly<Record<string, unknown>>;
 /** Sixteen digits may be more than a double holds. */
 const LONG = /\d{16}/;
 
+/** Whether the row may hold a whole number that was rounded. A search for many digits in every line takes as long as to parse it. */
+function isRounded(row: Fields, json: string): boolean {
+  for (const key in row) {
+    const value = row[key];
+    if (
+      typeof value === 'number'
+        ? value > Number.MAX_SAFE_INTEGER || value < Number.MIN_SAFE_INTEGER
+        : typeof value === 'object' && value !== null
+    )
+      return LONG.test(json);
+  }
+  return false;
+}
+
 function parseLine(line: string, path: string, number: number): Fields {
   const json = number === 1 ? line.replace(/^\uFEFF/, '') : line;
   let value: unknown;
   try {
-    value = LONG.test(json) ? JSON.parse(json, exactNumber) : JSON.parse(json);
+    value = JSON.parse(json);
+    if (isFields(value) && isRounded(value, json)) value = JSON.parse(json, exactNumber);
   } catch {
     throw new UsageError(`${path}: line ${number} is no JSON`, 'Write one JSON object a line.');
   }
-  if (typeof value !== 'object' || value === null || Array.isArray(value))
-    throw new UsageError(`${path}: line ${number} is no JSON object`, 'Write one JSON object a line.');
-  return value as Fields;
+  if (!isFields(value)) throw new UsageError(`${path}: line ${number} is no JSON object`, 'Write one JSON object a line.');
+  return value;
+}
+
+function isFields(value: unknown): value is Fields {
+  return typeof value === 'object' && value !== null && !Array.isArray(value);
 }
 
 /** The columns in the order in which rows bring them. Rows mostly have the keys of the row before, in the same order. */

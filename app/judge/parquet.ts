@@ -46,7 +46,8 @@ export async function parquetTypes(file: RowFile, silenceMs = SILENCE_MS_MAX): P
 
 async function messagesOf({ path, signal }: RowFile, request: ParquetRequest, silenceMs: number, take: (message: ParquetMessage) => void) {
   signal.throwIfAborted();
-  const worker = new Worker(new URL('parquet-worker.ts', import.meta.url), {
+  const self = import.meta.url;
+  const worker = new Worker(new URL(self.endsWith('.ts') ? 'parquet-worker.ts' : 'parquet-worker.js', self), {
     workerData: request,
     resourceLimits: { maxOldGenerationSizeMb: MEMORY_MB_MAX },
     stdout: true,

@@ -4,7 +4,7 @@ import { extname } from 'node:path';
 import type { Readable } from 'node:stream';
 import { UsageError } from '../cli/arguments.ts';
 import type { Types } from './cells.ts';
-import { readCsv } from './csv.ts';
+import { type CsvShape, readCsv } from './csv.ts';
 import { readNdjson } from './ndjson.ts';
 
 export interface RowsRead {
@@ -24,6 +24,10 @@ export interface RowFile {
   /** What `-` reads. */
   readonly stdin: Readable;
   readonly signal: AbortSignal;
+  /** What a reading of this CSV file told before: it need not be found out again. */
+  readonly csv?: CsvShape | null;
+  /** About so many rows are enough. NDJSON alone goes by it. */
+  readonly rowsEnough?: number;
 }
 
 export async function readRows(file: RowFile, columns: readonly string[] | 'all', take: TakeRow): Promise<RowsRead> {
@@ -36,6 +40,10 @@ export async function readRows(file: RowFile, columns: readonly string[] | 'all'
     default:
       return readNdjson(file, columns, take);
   }
+}
+
+export function isCsv({ path }: RowFile): boolean {
+  return /\.[ct]sv$/i.test(path);
 }
 
 /** What the file itself says of its columns, in its order. Only Parquet does; of others it is empty. */

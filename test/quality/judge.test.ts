@@ -185,9 +185,25 @@ test('CSV is read as NDJSON is: quotes, nulls, types by all fields of a column',
 });
 
 test.each([
+  ['another type', { id: 'x' }],
+  ['another column', { id: 1, more: 2 }],
+])('a file whose last row has %s than the first ones is judged by all of them', async (_, last) => {
+  // More than what is read at once.
+  const rows = Array.from({ length: 30_000 }, () => ({ id: 1, note: 'leave it at the door, please' }));
+  const { judged } = await byRules(
+    'columns: { id: [{ type: integer }] }\nchecks: [{ column_count: { max: 2 } }]',
+    write(lines([...rows, last])),
+  );
+  const of = (type: string) => judged.rules.find((rule) => rule.type === type);
+  expect([judged.rows, of('type')?.error?.code ?? null, of('column_count')?.observed]).toEqual(
+    'more' in last ? [30_001, null, 3] : [30_001, 'UNUSABLE', 2],
+  );
+});
+
+test.each([
   ['a,b\n1,"2\n3"\n4,"5\n', 'on line 4 begins a quoted field that does not end'],
   ['a,b\n1,"2"3\n', 'on line 2 begins a quoted field that goes on behind its quotes'],
-  [`a\nx\n"${'y\n'.repeat(9_000_000)}`, 'on line 3 begins a field that has no end within 16 million characters'],
+  [`a\nx\n"${'y\n'.repeat(9_000_000)}`, 'on line 3 begins a record that has no end within 16 MB'],
 ])('CSV that cannot be cut into fields is told with the line (%#)', async (csv, said) => {
   const { code, out } = await judge('--rules', write(`${HEAD}columns: { a: [not_null] }\n`, 'yaml'), '--input', write(csv, 'csv'));
   expect([code, out]).toEqual([2, expect.stringContaining(said)]);
