@@ -226,7 +226,7 @@ export class Schemas {
     const layout = this.#options.layouts.of(event.dataset);
     const plan = planChange(last.after, judged, event.dataset, layout, relation, (i) => event.dataset.columns[i]?.native ?? 'text');
     await this.#park(event.dataset, version, judged, plan, last.after, last.rule, null);
-    await this.#loadOpen();
+    await this.load();
     open.splice(0, open.length, ...(this.#parked.get(event.dataset.name) ?? []));
   }
 
@@ -393,9 +393,9 @@ export class Schemas {
 
   /** What holds the events of a dataset that is parked. */
   async #held({ name }: Dataset): Promise<SchemaHeld> {
-    await this.#loadOpen();
+    await this.load();
     const open = this.#parked.get(name)?.[0];
-    if (open === undefined) throw new PipelineError('BUG', `${name} waits for a change that is not there`);
+    if (open === undefined) throw new PipelineError('TARGET_BUSY', `parking ${name}: somebody has approved its change already`);
     this.onChange(name);
     return new SchemaHeld(
       open.rule,

@@ -4,6 +4,9 @@ import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, inject, test } from 'vitest';
 import { PgConnection } from '../../wire/postgres/connection.ts';
+import { Layouts } from '../../sync/postgres/layout.ts';
+import { SchemaDesk } from '../../sync/postgres/schema-desk.ts';
+import { Turns } from '../../sync/postgres/turns.ts';
 import { createDatabase, type TestDatabase } from '../support/databases.ts';
 import { eventually } from '../support/eventually.ts';
 import { Random } from '../support/random.ts';
@@ -187,6 +190,8 @@ columns:
     'p_gone',
     'p_nokey',
     'p_kill',
+    'p_shapes',
+    'p_open',
   ];
   const POLICIES: Readonly<Record<string, string>> = { p_ignore: 'ignore', p_quarantine: 'quarantine', p_nokey: 'accept' };
   const own: { config?: TestConfig; running?: Awaited<ReturnType<typeof startService>> } = {};
@@ -323,6 +328,26 @@ columns:
     const { status, json } = await ask(url(), `/api/schema/changes/${last?.id ?? ''}/approve`, { method: 'POST' });
     expect([status, json]).toMatchObject([200, { changes: [first.id, expect.any(String) as unknown, last?.id] }]);
     await equal('p_reject');
+  });
+
+  test.each([
+    ['p_shapes', 'tidegate.schemas'],
+    ['p_open', 'tidegate.schema_changes'],
+  ])('%s: approved while the lane reads what is kept, behind a lock of %s, it is not met again', async (table, kept) => {
+    await sql.script(`alter table ${table} add d int not null default 7; insert into ${table} (id) values (101)`);
+    const { id } = await parked(table);
+    await using other = await PgConnection.connect({ url: target.url });
+    const desk = new SchemaDesk({ pipeline: 'parked', layouts: new Layouts('shop'), connection: other, turns: new Turns() });
+    const inLine = `select 1 from tidegate.quarantine where pipeline = 'parked' and status = 'released'`;
+    await eventually(async () => (await lake.query(inLine)).rows.length === 0, 'no lane but the main one reads what is kept');
+    await other.script(`begin; lock table ${kept}`);
+    await sql.script(`insert into ${table} (id) values (102)`);
+    const waiting = `select 1 from pg_stat_activity where datname = current_database() and application_name = 'tidegate parked lane' and wait_event_type = 'Lock'`;
+    await eventually(async () => (await lake.query(waiting)).rows.length > 0, 'the lane waits for what is kept');
+    expect(await desk.approve(id.slice('parked-'.length), 'ann')).toMatchObject({ kind: 'approved' }); // And ends the transaction.
+    await sql.script(`insert into ${table} (id) values (103)`);
+    await equal(table);
+    expect((await changesOf(table)).map(({ status }) => status)).toEqual(['approved']);
   });
 
   test('kill -9 before, while and after a change is met: it is parked all the same, and nothing is lost', async () => {
