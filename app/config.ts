@@ -103,6 +103,12 @@ export function datasetsOf(sourceName: string, source: SourceConfig): readonly D
   return source.tables.map((table) => `${sourceName}.${table}` as DatasetName);
 }
 
+/** Whether a source may bring a dataset: what a pattern finds is known when it is there. */
+export function mayBring(sourceName: string, source: SourceConfig, dataset: string): boolean {
+  if (source.kind === 'kafka' && source.topicPattern !== null) return dataset.startsWith(`${sourceName}.`);
+  return (datasetsOf(sourceName, source) as readonly string[]).includes(dataset);
+}
+
 /** The lane of a source, as the source itself names it. */
 export function laneOf(sourceName: string, source: SourceConfig): LaneId {
   return `${sourceName}/${source.kind === 'kafka' ? source.group : source.slot}` as LaneId;
@@ -164,7 +170,7 @@ function crossProblems(value: unknown, place: (path: readonly (string | number)[
     const tables = asList(source['tables']).map((table) => `${String(pipeline['source'])}.${String(table)}`);
     for (const [index, useValue] of asList(pipeline['models']).entries()) {
       const dataset = asObject(useValue)['dataset'];
-      if (typeof dataset !== 'string' || tables.length === 0 || tables.includes(dataset)) continue;
+      if (typeof dataset !== 'string' || tables.length === 0 || tables.includes(dataset) || 'topicPattern' in source) continue;
       const near = nearest(dataset, tables);
       problems.push({
         severity: 'error',
@@ -339,7 +345,7 @@ function layoutProblems(config: Config, name: string, target: TargetConfig) {
     const problem = (path: string | readonly string[], message: string, fix: string) =>
       problems.push({ path: [index, ...[path].flat()], message, fix });
     const { dataset, schema, columns, rename } = layout;
-    if (!known.includes(dataset)) {
+    if (!written.some((pipeline) => mayBring(pipeline.source, partsOf(config, pipeline).source, dataset))) {
       const near = nearest(dataset, known);
       const names = known.join(', ') || 'none: no pipeline writes to this target';
       problem(

@@ -3,6 +3,7 @@ import type { Clock } from '../core/clock.ts';
 import { PipelineError } from '../core/errors.ts';
 import type { DatasetName } from '../core/event.ts';
 import { kafkaSource, type KafkaSourceOptions } from '../cdc/kafka/source.ts';
+import type { KafkaTable } from '../cdc/kafka/topic-list.ts';
 import { postgresSource, type PostgresSourceOptions } from '../cdc/postgres/source.ts';
 import type { ModelUse } from '../inference/stage.ts';
 import type { BreakerSettings } from '../ops/breaker.ts';
@@ -10,21 +11,27 @@ import { evolve } from '../quality/schema/evolution.ts';
 import type { DatasetsOptions, PostgresSinkOptions } from '../sync/postgres/sink.ts';
 import { partsOf } from './config.ts';
 import type { Config, KafkaSourceConfig, PipelineConfig, TargetConfig } from './config-schema.ts';
-import { kafkaConnection, registryOptions } from './kafka-connect.ts';
+import { kafkaConnection, registryOptions, tableOfTopic } from './kafka-connect.ts';
 import type { Logger } from './logger.ts';
 import type { TellerOptions } from './quarantine-teller.ts';
 import type { RuleFile } from './rule-files.ts';
 import type { SnapshotDeskParts } from './snapshot-desk.ts';
+
+/** What a source tells and asks while it runs. */
+export interface SourceListeners extends Required<Pick<PostgresSourceOptions, 'onLeftOut' | 'endsReader'>> {
+  /** There is no topic for a table yet. */
+  readonly onMissing: (table: KafkaTable) => void;
+}
 
 /** The source of a pipeline, whatever its kind. */
 export function openSource(
   config: Config,
   pipeline: PipelineConfig,
   clock: Clock,
-  listeners: Required<Pick<PostgresSourceOptions, 'onLeftOut' | 'endsReader'>>,
+  { onMissing, ...listeners }: SourceListeners,
 ): Pick<SnapshotDeskParts, 'source' | 'database'> {
   const { source } = partsOf(config, pipeline);
-  if (source.kind === 'kafka') return { source: kafkaSource(kafkaOptions(pipeline, source, clock)), database: null };
+  if (source.kind === 'kafka') return { source: kafkaSource({ ...kafkaOptions(pipeline, source, clock), onMissing }), database: null };
   const database = postgresSource({ ...sourceOptions(config, pipeline, clock), ...listeners });
   return { source: database, database };
 }
@@ -79,6 +86,7 @@ export function kafkaOptions(pipeline: PipelineConfig, source: KafkaSourceConfig
       topic: source.topics[table] ?? `${source.prefix}.${table}`,
       columns: source.columns[table] ?? null,
     })),
+    tableOf: source.topicPattern === null ? null : tableOfTopic(source.topicPattern, source.prefix),
     envelope: source.envelope,
     unavailable: source.unavailable,
     registry: registry === null ? null : registryOptions(registry),

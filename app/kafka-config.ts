@@ -31,8 +31,20 @@ export function kafkaSourceProblems(source: KafkaSourceConfig, at: Place): Probl
       );
     }
   }
+  if (source.tables.length === 0 && source.topicPattern === null)
+    error(at('tables'), 'no table is read', 'Name the tables, or a topicPattern that finds their topics.');
+  if (source.topicPattern !== null && !isPattern(source.topicPattern))
+    error(at('topicPattern'), 'is no regular expression', 'Write one as shop\\.public\\..*, with a backslash before dots.');
   problems.push(...connectionProblems(source, at), ...registryProblems(source.registry, at));
   return problems;
+}
+
+function isPattern(text: string): boolean {
+  try {
+    return typeof new RegExp(text, 'u').source === 'string';
+  } catch {
+    return false;
+  }
 }
 
 /** The same for brokers that are read from and brokers that are written to. */

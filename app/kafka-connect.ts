@@ -39,3 +39,19 @@ export function registryOptions({ url, username, password, token, tls }: NonNull
 export function revealed(options: Readonly<Record<string, Secret | string | null>>): TlsOptions {
   return Object.fromEntries(Object.entries(options).flatMap(([name, one]) => (one instanceof Secret ? [[name, one.reveal()]] : [])));
 }
+
+/**
+ * Which table a topic is of that fits a pattern, as `schema.table`: what its groups `schema` and `table` say, else the two parts behind the prefix. Topics that
+ * have no such parts are of no table: those of heartbeats, transactions and changes of schemas.
+ */
+export function tableOfTopic(pattern: string, prefix: string): (topic: string) => string | null {
+  const whole = new RegExp(`^(?:${pattern})$`, 'u');
+  return (topic) => {
+    const found = whole.exec(topic);
+    if (found === null) return null;
+    const { schema, table } = found.groups ?? {};
+    if (schema !== undefined && table !== undefined) return `${schema}.${table}`;
+    const rest = topic.startsWith(`${prefix}.`) ? topic.slice(prefix.length + 1) : '';
+    return /^[^.]+\.[^.]+$/.test(rest) ? rest : null;
+  };
+}

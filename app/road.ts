@@ -128,6 +128,9 @@ export class Road implements AsyncDisposable {
         parts.logger.warn('a table was dropped before it was copied to its end, and is left out', { pipeline: name, dataset });
       },
       endsReader: () => parts.turn.isTaken,
+      onMissing: ({ table, topic }) => {
+        parts.logger.warn('there is no topic for a table yet; it is read once there is', { pipeline: name, table, topic });
+      },
     });
     this.#source = opened.source;
     this.snapshot = new SnapshotDesk({ ...opened, name, pauses: parts.pauses, clock });
@@ -527,7 +530,12 @@ export class Road implements AsyncDisposable {
     const { signal } = this.#stopped;
     while (!signal.aborted) {
       const { lagBytes, state } = this.#source.status();
-      for (const lane of this.#source.lanes) metrics.setLaneLag(name, lane, lagBytes, state === 'streaming' && !this.#isBehind());
+      const { lane: own, lanes } = this.#source;
+      for (const lane of lanes) {
+        const records = this.#source.lagRecords?.(lane) ?? null;
+        metrics.setLaneLag(name, lane, { bytes: lagBytes, records }, state === 'streaming' && !this.#isBehind());
+      }
+      metrics.keepLags(name, own, lanes);
       this.#watchModels(this.#mainStages.inference?.status() ?? []);
       await this.#probe();
       await clock.sleep(PROBE_MS, signal);

@@ -6,7 +6,7 @@ import type { Dataset, DatasetName } from '../core/event.ts';
 import type { Problem } from '../core/problems.ts';
 import { compileContract } from '../quality/compile.ts';
 import { type Contract, parseContract } from '../quality/contract.ts';
-import { datasetsOf, type LoadedConfig, partsOf } from './config.ts';
+import { datasetsOf, type LoadedConfig, mayBring, partsOf } from './config.ts';
 import { nearest } from './config-read.ts';
 import type { PipelineConfig } from './config-schema.ts';
 
@@ -66,7 +66,7 @@ export function loadRuleFiles(
         message: `${dataset} has a rule file already: ${other.file}`,
         fix: 'Put all its rules into one file.',
       });
-    } else if (!datasets.includes(dataset)) {
+    } else if (!mayBring(pipeline.source, source, dataset)) {
       // A folder of rule files may serve several pipelines: one about another source is none of this one's business.
       const elsewhere =
         !dataset.startsWith(`${pipeline.source}.`) && Object.keys(loaded.config.sources).some((name) => dataset.startsWith(`${name}.`));

@@ -52,6 +52,8 @@ export interface LiveSource extends Source {
   readAgain(dataset: DatasetName): boolean;
   progress(): readonly SnapshotProgress[];
   status(): SourceStatus;
+  /** Records between what a lane has committed and the end of its log, as last heard, for logs that count records; null where nobody says. */
+  lagRecords?(lane: LaneId): number | null;
 }
 
 /** Judges or scores a batch in place. Throws only when it can't work at all: bad data is a finding. */

@@ -70,7 +70,15 @@ export interface LaneSeries {
   readonly lagMs: number | null;
   /** As the source says it (`setLaneLag`); null where it does not. */
   readonly lagBytes: number | null;
+  /** The same in records, for logs that count those. */
+  readonly lagRecords: number | null;
   readonly committedAtMs: number;
+}
+
+/** How much of a lane's log is still to be read; null where the source does not say. */
+export interface LaneLag {
+  readonly bytes: number | null;
+  readonly records: number | null;
 }
 
 /** Invariant 8: `difference` is what came in minus everything that is accounted for, and is 0 unless there is a bug. */
@@ -125,6 +133,7 @@ interface LaneCounters {
   readonly sums: { -readonly [K in Exclude<keyof LedgerCounts, 'difference'>]: number };
   lagMs: number | null;
   lagBytes: number | null;
+  lagRecords: number | null;
   committedAtMs: number;
 }
 
@@ -157,13 +166,24 @@ export class Metrics {
     return (report) => this.#observe(counters, report);
   }
 
-  /** What the source says about bytes of its log that the lane has not read yet, and whether all it has sent is committed. */
-  setLaneLag(pipeline: string, lane: LaneId, bytes: number | null, hasAll = false): void {
+  /** What the source says about how much of its log the lane has not read yet, and whether all it has sent is committed. */
+  setLaneLag(pipeline: string, lane: LaneId, { bytes, records }: LaneLag, hasAll = false): void {
     const counters = this.#pipeline(pipeline).lanes.get(lane);
     if (counters === undefined) return;
     counters.lagBytes = bytes;
+    counters.lagRecords = records;
     // How late the last change was is no news once nothing came behind it.
     if (hasAll && counters.lagMs !== null && this.#clock.now() - counters.committedAtMs > CAUGHT_UP_MS) counters.lagMs = 0;
+  }
+
+  /** Of a source's lanes that it reads no more (another process does), nobody here knows how late they are. */
+  keepLags(pipeline: string, source: LaneId, read: readonly LaneId[]): void {
+    for (const [lane, counters] of this.#pipeline(pipeline).lanes) {
+      if (!lane.startsWith(`${source}/`) || read.includes(lane)) continue;
+      counters.lagBytes = null;
+      counters.lagRecords = null;
+      counters.lagMs = null;
+    }
   }
 
   /** Exported as `tidegate_pipeline_state{state="…"} 1`. */
@@ -260,7 +280,7 @@ function countLane(counters: PipelineCounters, batch: Batch, applied: Applied, n
   let lane = counters.lanes.get(batch.lane);
   if (lane === undefined) {
     const sums = { events: 0, upserts: 0, deletes: 0, truncates: 0, stale: 0, folded: 0, held: 0, dropped: 0 };
-    lane = { position: batch.checkpoint.position, batches: 0, sums, lagMs: null, lagBytes: null, committedAtMs: nowMs };
+    lane = { position: batch.checkpoint.position, batches: 0, sums, lagMs: null, lagBytes: null, lagRecords: null, committedAtMs: nowMs };
     counters.lanes.set(batch.lane, lane);
   }
   lane.position = applied.checkpoint.position;
@@ -417,11 +437,14 @@ function laneSeries(lane: LaneId, of: LaneCounters): LaneSeries {
     position: of.position,
     batches: of.batches,
     ledger: { ...of.sums, difference: ledgerDifference(of) },
-    lagMs: of.lagBytes === 0 ? 0 : of.lagMs,
+    lagMs: isCaughtUp(of) ? 0 : of.lagMs,
     lagBytes: of.lagBytes,
+    lagRecords: of.lagRecords,
     committedAtMs: of.committedAtMs,
   };
 }
+
+const isCaughtUp = ({ lagBytes, lagRecords }: LaneCounters): boolean => lagBytes === 0 || lagRecords === 0;
 
 /** Invariant 8: in = applied + stale + folded + held + dropped. */
 function ledgerDifference({ sums }: LaneCounters): number {
@@ -448,9 +471,11 @@ function exposeLanes(out: Exposition, pipeline: string, counters: PipelineCounte
     out.counter('tidegate_lane_batches_total', 'Batches committed.', labels, of.batches);
     if (of.lagMs !== null) {
       const help = 'Age of the newest streamed change when it was committed at the target.';
-      out.gauge('tidegate_lane_lag_seconds', help, labels, (of.lagBytes === 0 ? 0 : of.lagMs) / 1000);
+      out.gauge('tidegate_lane_lag_seconds', help, labels, (isCaughtUp(of) ? 0 : of.lagMs) / 1000);
     }
     if (of.lagBytes !== null) out.gauge('tidegate_lane_lag_bytes', 'Bytes of the log of the source still to be read.', labels, of.lagBytes);
+    if (of.lagRecords !== null)
+      out.gauge('tidegate_lane_lag_records', 'Records of the log of the source still to be read.', labels, of.lagRecords);
     const quietHelp = 'Seconds since the lane last committed anything.';
     out.gauge('tidegate_lane_quiet_seconds', quietHelp, labels, Math.max(0, atMs - of.committedAtMs) / 1000);
   }

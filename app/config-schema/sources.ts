@@ -149,7 +149,7 @@ export const postgresSourceSchema = {
 export const kafkaSourceSchema = {
   type: 'object',
   title: 'Kafka source',
-  description: 'Topics that Debezium writes, one for each table.',
+  description: 'Topics that Debezium writes, one for each table. You name the tables, or a pattern for their topics.',
   properties: {
     kind: { const: 'kafka', title: 'Kind', description: 'What kind of source you read: topics that Debezium writes.' },
     brokers: brokersSchema,
@@ -173,7 +173,23 @@ export const kafkaSourceSchema = {
       examples: ['shop'],
       description: 'The connector’s topic.prefix: you read the topic prefix.schema.table for each table.',
     },
-    tables,
+    tables: {
+      type: 'array',
+      items: { type: 'string', pattern: TABLE_PATTERN, examples: ['public.orders'] },
+      uniqueItems: true,
+      title: 'Tables',
+      description: 'The tables you read, each as schema.table (for MySQL and MariaDB database.table).',
+      default: [],
+    },
+    topicPattern: {
+      type: 'string',
+      minLength: 1,
+      title: 'Topic pattern',
+      examples: ['shop\\.public\\..*'],
+      description:
+        'A regular expression for topics that you read beside those of the tables, whole names, also such as come later. A topic is of the table that its groups (?<schema>…) and (?<table>…) name; without those, of the one behind the prefix.',
+      default: null,
+    },
     topics: {
       type: 'object',
       additionalProperties: { type: 'string', pattern: '^[A-Za-z0-9._-]{1,249}$' },
@@ -226,7 +242,7 @@ export const kafkaSourceSchema = {
       '64MiB',
     ),
   },
-  required: ['kind', 'brokers', 'group', 'prefix', 'tables'],
+  required: ['kind', 'brokers', 'group', 'prefix'],
   additionalProperties: false,
 } as const satisfies SchemaNode;
 

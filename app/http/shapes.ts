@@ -235,7 +235,7 @@ const pipelineProperties = {
 } as const;
 export const pipelineStatusSchema = shape('One pipeline.', {
   ...pipelineProperties,
-  lanes: list(open('lane, position, batches, ledger, lagMs, lagBytes, committedAtMs.'), 'Its lanes since the service started.'),
+  lanes: list(open('lane, position, batches, ledger, lagMs, lagBytes, lagRecords, committedAtMs.'), 'Its lanes since the service started.'),
   datasets: list(
     open('dataset, totals, rates, latencyMs, lastEventAtMs, rules, scores, quarantine (items by status), judged, ruleFile.'),
     'What it moves, with rates over the last 10 s and totals since the service started.',

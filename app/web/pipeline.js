@@ -227,18 +227,21 @@ function tilesView() {
       text(latency.value, duration(worst('p50')));
       text(latency.note, worst('p99') === null ? 'no changes in the last minute' : `p99 ${duration(worst('p99'))}`);
       const lagBytes = lanes.reduce((total, one) => (one.lagBytes === null ? total : (total ?? 0) + one.lagBytes), null);
+      const lagRecords = lanes.reduce((total, one) => (one.lagRecords === null ? total : (total ?? 0) + one.lagRecords), null);
       const behind = lagMs ?? lanes.reduce((most, one) => (one.lagMs === null ? most : Math.max(most ?? 0, one.lagMs)), null);
       text(lag.value, behind === null ? '–' : behind < 1000 ? 'caught up' : duration(behind));
       attribute(lag.value, 'class', behind !== null && behind > 30_000 ? 'hot' : null);
       text(
         lag.note,
-        lagBytes === null
-          ? behind === null
-            ? 'not known yet'
-            : `newest change ${duration(behind)} old`
-          : behind !== null && behind < 1000
-            ? `the source keeps ${bytes(lagBytes)} of log`
-            : `${bytes(lagBytes)} of log to read`,
+        lagRecords !== null
+          ? `${count(lagRecords)} records to read`
+          : lagBytes === null
+            ? behind === null
+              ? 'not known yet'
+              : `newest change ${duration(behind)} old`
+            : behind !== null && behind < 1000
+              ? `the source keeps ${bytes(lagBytes)} of log`
+              : `${bytes(lagBytes)} of log to read`,
       );
       text(kept.value, slot === null ? '–' : slot.level === 'lost' ? 'lost' : bytes(slot.retainedBytes));
       attribute(kept.value, 'class', slot !== null && slot.level !== 'ok' ? 'hot' : null);

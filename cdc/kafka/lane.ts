@@ -4,10 +4,10 @@
  */
 import { Batch, type OriginalRecord } from '../../core/batch.ts';
 import type { ChangeEvent, LaneId, Position } from '../../core/event.ts';
-import { fromOffset } from '../../core/position.ts';
 import { NeedsSchema } from './avro.ts';
 import type { Fetched, KafkaRecord, TopicPartition } from '../../wire/kafka/client.ts';
 import { type Decoded, isPartial, moved, type TableDecoder } from './debezium.ts';
+import { placeOf, positionOf } from './lane-place.ts';
 
 /** The first half of a key move waits this long for the second one, which may be in another partition. */
 const HALF_MS = 200;
@@ -19,9 +19,20 @@ export interface LaneLimits {
   readonly bytes: number;
 }
 
+export interface LaneStart {
+  /** Null where the brokers tell none. */
+  readonly topicId: string | null;
+  readonly decoder: TableDecoder;
+  readonly from: bigint;
+  /** The end of the partition. */
+  readonly end: bigint;
+  readonly isTold?: boolean;
+}
+
 export class PartitionLane {
   readonly id: LaneId;
   readonly at: TopicPartition;
+  readonly topicId: string | null;
   readonly #decoder: TableDecoder;
   #records: KafkaRecord[] = [];
   /** Decoded already: the first half of a key move, whose second was not there yet. */
@@ -33,18 +44,22 @@ export class PartitionLane {
   /** The offset up to which batches were handed out, and the one up to which they are committed. */
   #handed: bigint;
   #committed: bigint;
+  /** Whether the target knows where it begins: a partition without records would begin anew, at its end of then, and miss what came meanwhile. */
+  #isTold: boolean;
   isPaused = false;
   /** The group gave it to somebody else, or the run is over. */
   isEnded = false;
 
-  constructor(id: LaneId, at: TopicPartition, decoder: TableDecoder, from: bigint, end: bigint) {
+  constructor(id: LaneId, at: TopicPartition, { topicId, decoder, from, end, isTold = true }: LaneStart) {
     this.id = id;
     this.at = at;
+    this.topicId = topicId;
     this.#decoder = decoder;
     this.#fetched = from;
     this.#handed = from;
     this.#committed = from;
     this.#end = end;
+    this.#isTold = isTold;
   }
 
   /** Bytes of records that wait. */
@@ -60,8 +75,17 @@ export class PartitionLane {
   get end(): bigint {
     return this.#end;
   }
+  /** Records still to be read and committed, as far as the brokers have told. */
+  get lag(): number {
+    return this.#end > this.#committed ? Number(this.#end - this.#committed) : 0;
+  }
   get isBehind(): boolean {
     return this.#handed > this.#committed || this.#records.length > 0;
+  }
+
+  /** The partition has grown, while nothing was read of it. */
+  grown(end: bigint): void {
+    if (end > this.#end) this.#end = end;
   }
 
   /** False for records of an older place, from before the lane began where it did. */
@@ -80,7 +104,7 @@ export class PartitionLane {
   /** How long until there is a batch: 0 where there is one now, null where something has to come first. */
   readyInMs(nowMs: number): number | null {
     if (this.#half !== null && this.#records.length === 0) return Math.max(0, this.#half.sinceMs + HALF_MS - nowMs);
-    return this.#records.length > 0 || this.#fetched > this.#handed ? 0 : null;
+    return this.#records.length > 0 || this.#fetched > this.#handed || !this.#isTold ? 0 : null;
   }
 
   /** The next batch; null where there is none after all. Asks the registry for schemas that are met for the first time. */
@@ -132,15 +156,21 @@ export class PartitionLane {
     }
     this.#drop(taken);
     if (this.#records.length === 0 && this.#half === null) next = this.#fetched;
-    if (next === this.#handed) return null;
+    if (next === this.#handed && this.#isTold) return null;
+    this.#isTold = true;
     this.#handed = next;
-    return new Batch(events, { lane: this.id, position: fromOffset(next) }, isSnapshot ? 'snapshot' : 'stream', null, [], (i) =>
-      this.#original(records[i]),
+    return new Batch(
+      events,
+      { lane: this.id, position: positionOf({ offset: next, topicId: this.topicId }) },
+      isSnapshot ? 'snapshot' : 'stream',
+      null,
+      [],
+      (i) => this.#original(records[i]),
     );
   }
 
   acknowledge(position: Position): void {
-    const offset = BigInt(`0x${position}`);
+    const { offset } = placeOf(position);
     if (offset > this.#committed) this.#committed = offset;
   }
 

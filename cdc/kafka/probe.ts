@@ -5,18 +5,26 @@ import { kafkaClient } from '../../wire/kafka/client.ts';
 import type { KafkaSourceOptions } from './source.ts';
 
 /** Throws a PipelineError where the brokers cannot be asked. */
-export async function probeKafkaSource({ name, connection, tables }: KafkaSourceOptions): Promise<readonly Problem[]> {
+export async function probeKafkaSource({ name, connection, tables, tableOf = null }: KafkaSourceOptions): Promise<readonly Problem[]> {
   await using client = kafkaClient(connection);
   const problems: Problem[] = [];
+  const warn = (option: string, message: string, fix: string) =>
+    problems.push({ severity: 'warning', path: `sources.${name}.${option}`, message, fix });
+  const there = await client.topics(tableOf === null ? tables.map(({ topic }) => topic) : null);
   for (const { table, topic } of tables) {
-    if ((await client.watermarks(topic)) !== null) continue;
-    problems.push({
-      severity: 'warning',
-      path: `sources.${name}.tables`,
-      message: `there is no topic ${topic} for ${table}`,
-      fix: 'The connector makes it with the first record; else correct prefix or topics.',
-    });
+    if (there.has(topic)) continue;
+    warn(
+      'tables',
+      `there is no topic ${topic} for ${table}`,
+      'The connector makes it with the first record; else correct prefix or topics.',
+    );
   }
+  if (tableOf !== null && ![...there.keys()].some((topic) => tableOf(topic) !== null))
+    warn(
+      'topicPattern',
+      'no topic of a table fits the pattern',
+      'It has to fit the whole name; name its groups (?<schema>…) and (?<table>…) where topics do not begin with the prefix.',
+    );
   return problems;
 }
 

@@ -7,8 +7,7 @@ import type { Batch } from '../../core/batch.ts';
 import { type Clock, systemClock } from '../../core/clock.ts';
 import type { LiveSource, Resume, SnapshotProgress, SourceStatus } from '../../core/contracts.ts';
 import { PipelineError } from '../../core/errors.ts';
-import type { Checkpoint, DatasetName, LaneId } from '../../core/event.ts';
-import type { RegistryOptions } from './avro.ts';
+import type { Checkpoint, LaneId } from '../../core/event.ts';
 import {
   type Fetched,
   type KafkaClient,
@@ -17,39 +16,23 @@ import {
   type KafkaConsumer,
   type TopicPartition,
 } from '../../wire/kafka/client.ts';
-import { TableDecoder } from './debezium.ts';
 import { PartitionLane } from './lane.ts';
+import { placeOf } from './lane-place.ts';
+import { TopicList, type TopicListOptions } from './topic-list.ts';
 
-export interface KafkaTable {
-  /** `schema.table` */
-  readonly table: string;
-  readonly topic: string;
-  /** Types of its columns, for records without schemas; null where they bring them. */
-  readonly columns: Readonly<Record<string, string>> | null;
-}
-
-export interface KafkaSourceOptions {
-  /** The source's name in the config: first part of its datasets' names. */
-  readonly name: string;
+export interface KafkaSourceOptions extends TopicListOptions {
   readonly connection: KafkaConnection;
   readonly group: string;
   /** How long a member of the group may be silent before its partitions go to others; the default is that of the config. */
   readonly sessionMs?: number;
-  readonly tables: readonly KafkaTable[];
-  readonly envelope: 'debezium' | 'unwrapped';
-  readonly unavailable: string;
-  readonly registry: RegistryOptions | null;
   /** Where a lane begins that the target knows nothing of. */
   readonly start: 'earliest' | 'latest';
   /** Bytes of records that wait, over all partitions (Invariant 7): beyond, partitions are paused. One answer of the broker's comes on top. */
   readonly bufferBytes: number;
   readonly batch: { readonly rows: number; readonly bytes: number; readonly ageMs: number };
+  /** How often topics are looked for that are new, or not the same any more. */
+  readonly lookMs?: number;
   readonly clock?: Clock;
-}
-
-export interface KafkaSource extends LiveSource {
-  /** Offsets still to be read and committed, over our partitions; null before the first answer. */
-  recordLag(): bigint | null;
 }
 
 const SESSION_MS = 10_000;
@@ -58,18 +41,19 @@ const FETCH_BYTES = 16 << 20;
 const PARTITION_BYTES = 4 << 20;
 /** How often the group is told how far we are. */
 const COMMIT_MS = 2000;
+const LOOK_MS = 5000;
 
-export function kafkaSource(options: KafkaSourceOptions): KafkaSource {
+export function kafkaSource(options: KafkaSourceOptions): LiveSource {
   return new Topics(options);
 }
 
-class Topics implements KafkaSource {
+class Topics implements LiveSource {
   readonly name: string;
   readonly lane: LaneId;
   readonly #options: KafkaSourceOptions;
   readonly #clock: Clock;
-  /** Kept from run to run, so that what is compiled for a Dataset stays good. */
-  readonly #decoders: ReadonlyMap<string, TableDecoder>;
+  readonly #list: TopicList;
+  readonly #lookMs: number;
   readonly #lanes = new Map<string, PartitionLane>();
   readonly #byId = new Map<LaneId, PartitionLane>();
   /** Which lane each batch on its way is of: a lane that was lost and came back is another one. */
@@ -83,19 +67,21 @@ class Topics implements KafkaSource {
   #bytes = 0;
   #toldAtMs = 0;
   #turn = 0;
+  #subscribed: ReadonlySet<string> = new Set();
+  /** Partitions of each topic when the first run began: those beyond are new, and none of their records were there before. */
+  #atStart: ReadonlyMap<string, number> | null = null;
+  #looking: Promise<void> | null = null;
+  #hasLooked = false;
+  #lookAtMs = 0;
 
   constructor(options: KafkaSourceOptions) {
-    const { name, group, tables, envelope, unavailable, registry, clock = systemClock } = options;
+    const { name, group, clock = systemClock } = options;
     this.#options = options;
     this.name = name;
     this.lane = `${name}/${group}` as LaneId;
     this.#clock = clock;
-    this.#decoders = new Map(
-      tables.map(({ table, topic, columns }) => {
-        const dataset = `${name}.${table}` as DatasetName;
-        return [topic, new TableDecoder({ dataset, topic, envelope, columns, unavailable, registry })];
-      }),
-    );
+    this.#list = new TopicList(options);
+    this.#lookMs = options.lookMs ?? LOOK_MS;
   }
 
   get lanes(): readonly LaneId[] {
@@ -112,9 +98,10 @@ class Topics implements KafkaSource {
     const { connection } = this.#options;
     await using client = kafkaClient(connection);
     try {
-      await this.#checkTopics(client);
+      await this.#list.look(client);
       if (signal.aborted) return;
-      this.#consumer = await this.#consume(client);
+      this.#atStart ??= new Map(this.#list.topics.map((topic) => [topic, this.#list.get(topic)?.partitions ?? 0]));
+      await this.#subscribe(client);
       yield* this.#run(client, resume, signal);
     } catch (error) {
       if (signal.aborted) return;
@@ -123,8 +110,8 @@ class Topics implements KafkaSource {
       signal.removeEventListener('abort', stop);
       this.#state = 'stopped';
       for (const key of this.#lanes.keys()) this.#end(key);
-      await this.#consumer?.[Symbol.asyncDispose]();
-      this.#consumer = null;
+      await this.#leave();
+      await this.#looking;
       this.#onTheirWay.clear();
     }
   }
@@ -132,6 +119,8 @@ class Topics implements KafkaSource {
   async *#run(client: KafkaClient, resume: Resume, signal: AbortSignal): AsyncGenerator<Batch> {
     while (!signal.aborted) {
       if (this.#failure !== null) throw this.#failure;
+      this.#lookNowAndThen(client);
+      if (this.#hasLooked) await this.#follow(client);
       // A lane is taken over between two batches: the target is asked on the connection that writes.
       if (this.#assigned !== null && this.#onTheirWay.size === 0) await this.#takeOver(client, resume, signal);
       const lane = this.#assigned === null ? this.#nextReady() : null;
@@ -180,11 +169,8 @@ class Topics implements KafkaSource {
     return { state: this.#state, isBehind: [...this.#lanes.values()].some((lane) => lane.isBehind), lagBytes: null };
   }
 
-  recordLag(): bigint | null {
-    if (this.#state !== 'streaming') return null;
-    let lag = 0n;
-    for (const lane of this.#lanes.values()) if (lane.end > lane.committed) lag += lane.end - lane.committed;
-    return lag;
+  lagRecords(id: LaneId): number | null {
+    return this.#byId.get(id)?.lag ?? null;
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
@@ -192,19 +178,65 @@ class Topics implements KafkaSource {
     await this.#consumer?.[Symbol.asyncDispose]();
   }
 
-  async #checkTopics(client: KafkaClient): Promise<void> {
-    for (const { topic, table } of this.#options.tables) {
-      if ((await client.watermarks(topic)) === null)
-        throw new PipelineError('SOURCE_TOPIC_MISSING', `reading ${table}: the brokers have no topic ${topic}`);
-    }
+  /** Beside the lanes, which must not wait for it. Brokers that are away are met by who reads from them. */
+  #lookNowAndThen(client: KafkaClient): void {
+    if (this.#looking !== null || this.#clock.monotonic() < this.#lookAtMs) return;
+    const look = async (): Promise<void> => {
+      await this.#list.look(client);
+      for (const lane of this.#lanes.values()) {
+        // Those that are read hear of it with each answer.
+        if (lane.isPaused) lane.grown((await client.watermarks(lane.at.topic))?.get(lane.at.partition)?.high ?? 0n);
+      }
+      this.#hasLooked = true;
+    };
+    this.#looking = look()
+      .catch((error: unknown) => {
+        if (!(error instanceof PipelineError) || error.after !== 'backoff') this.#fail(error as PipelineError); // As the client throws them.
+      })
+      .finally(() => {
+        this.#looking = null;
+        this.#lookAtMs = this.#clock.monotonic() + this.#lookMs;
+        this.#wake?.();
+      });
   }
 
-  #consume(client: KafkaClient): Promise<KafkaConsumer> {
-    const { group, tables, sessionMs = SESSION_MS } = this.#options;
+  /** What is there now, and was not, or was another: topics that are new are read as well from now on. */
+  async #follow(client: KafkaClient): Promise<void> {
+    this.#hasLooked = false;
+    for (const lane of this.#lanes.values()) {
+      const now = this.#list.get(lane.at.topic)?.id ?? null;
+      if (now !== null && lane.topicId !== null && now !== lane.topicId) throw madeAnew(lane.at);
+    }
+    if (this.#list.topics.every((topic) => this.#subscribed.has(topic))) return;
+    await this.#leave();
+    await this.#subscribe(client);
+  }
+
+  async #subscribe(client: KafkaClient): Promise<void> {
+    const { topics } = this.#list;
+    const [first] = this.#options.tables;
+    if (topics.length === 0) {
+      const what = first === undefined ? 'no topic that fits the pattern' : `no topic ${first.topic}`;
+      throw new PipelineError('SOURCE_TOPIC_MISSING', `reading ${first?.table ?? this.name}: the brokers have ${what}`);
+    }
+    this.#subscribed = new Set(topics);
+    this.#lookAtMs = this.#clock.monotonic() + this.#lookMs;
+    this.#consumer = await this.#consume(client, topics);
+  }
+
+  async #leave(): Promise<void> {
+    const consumer = this.#consumer;
+    this.#consumer = null;
+    await consumer?.[Symbol.asyncDispose]();
+  }
+
+  #consume(client: KafkaClient, topics: readonly string[]): Promise<KafkaConsumer> {
+    const { group, sessionMs = SESSION_MS } = this.#options;
     return client.consume({
       group,
       sessionMs,
-      topics: tables.map(({ topic }) => topic),
+      topics,
+      metadataMs: this.#lookMs,
       fetch: { waitMs: FETCH_WAIT_MS, bytesMax: FETCH_BYTES, partitionBytesMax: PARTITION_BYTES },
       onAssigned: (partitions) => {
         this.#assigned = partitions;
@@ -241,14 +273,19 @@ class Topics implements KafkaSource {
   }
 
   async #begin(client: KafkaClient, at: TopicPartition, resume: Resume): Promise<void> {
-    const decoder = this.#decoders.get(at.topic);
+    const decoder = this.#list.decoder(at.topic);
     if (decoder === undefined) throw new PipelineError('BUG', `the group gave us ${at.topic}, which we did not ask for`);
     const id = `${this.lane}/${at.topic}/${at.partition}` as LaneId;
+    const topicId = this.#list.get(at.topic)?.id ?? null;
     const { checkpoint } = await resume(id);
+    const place = checkpoint === null ? null : placeOf(checkpoint.position);
+    if (place !== null && place.topicId !== null && topicId !== null && place.topicId !== topicId) throw madeAnew(at);
     const { low, high } = (await client.watermarks(at.topic))?.get(at.partition) ?? { low: 0n, high: 0n };
-    const from = checkpoint === null ? (this.#options.start === 'latest' ? high : low) : BigInt(`0x${checkpoint.position}`);
+    const isNew = at.partition >= (this.#atStart?.get(at.topic) ?? 0);
+    const from = place?.offset ?? (this.#options.start === 'latest' && !isNew ? high : low);
     if (from < low || from > high) throw positionLost(at, from, { low, high });
-    const lane = new PartitionLane(id, at, decoder, from, high);
+    const isTold = place !== null && place.topicId === topicId;
+    const lane = new PartitionLane(id, at, { topicId, decoder, from, end: high, isTold });
     this.#lanes.set(keyOf(at), lane);
     this.#byId.set(id, lane);
   }
@@ -300,12 +337,14 @@ class Topics implements KafkaSource {
   /** Until something comes, or the time of something that waits. */
   async #woken(signal: AbortSignal): Promise<void> {
     const now = this.#clock.monotonic();
-    const waits = [...this.#lanes.values()].flatMap((lane) => lane.readyInMs(now) ?? []);
+    const lanes = this.#assigned === null ? [...this.#lanes.values()] : []; // Which wait for the assignment.
+    const waits = lanes.flatMap((lane) => lane.readyInMs(now) ?? []);
+    if (this.#looking === null) waits.push(Math.max(0, this.#lookAtMs - now));
     const timer = new AbortController();
     await new Promise<void>((resolve) => {
       this.#wake = resolve;
-      if (signal.aborted || this.#failure !== null) resolve();
-      if (waits.length > 0 && this.#assigned === null) void this.#clock.sleep(Math.min(...waits) + 1, timer.signal).then(resolve); // Never rejects.
+      if (signal.aborted || this.#failure !== null || this.#hasLooked) resolve();
+      if (waits.length > 0) void this.#clock.sleep(Math.min(...waits) + 1, timer.signal).then(resolve); // Never rejects.
     });
     timer.abort(null);
     this.#wake = null;
@@ -327,6 +366,13 @@ class Topics implements KafkaSource {
 }
 
 const keyOf = ({ topic, partition }: TopicPartition): string => `${topic}/${partition}`;
+
+function madeAnew({ topic, partition }: TopicPartition): PipelineError {
+  return new PipelineError(
+    'SOURCE_POSITION_LOST',
+    `reading ${topic}: the topic was deleted and made anew since partition ${partition} was last read, so its offsets are others`,
+  );
+}
 
 function positionLost({ topic, partition }: TopicPartition, from: bigint, kept: { low: bigint; high: bigint } | null): PipelineError {
   const has = kept === null ? 'is not kept any more' : `is none that it has: it keeps ${kept.low} to ${kept.high}`;

@@ -18,7 +18,7 @@ function lane(envelope: DecoderOptions['envelope'] = 'debezium'): PartitionLane 
     unavailable: GONE,
     registry: null,
   });
-  return new PartitionLane('s/g/s.public.t/0' as LaneId, AT, decoder, 0n, 0n);
+  return new PartitionLane('s/g/s.public.t/0' as LaneId, AT, { topicId: null, decoder, from: 0n, end: 0n });
 }
 
 function record(offset: number, key: string, value: string | null, headers: Record<string, string> = {}): KafkaRecord {

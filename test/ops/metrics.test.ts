@@ -110,7 +110,7 @@ describe('counters', () => {
     observe(reportOf([]));
     expect(lag()).toBe(0);
     observe(reportOf([eventOf(orders, 3, 11_000)]));
-    metrics.setLaneLag('p', lane, 0);
+    metrics.setLaneLag('p', lane, { bytes: 0, records: null });
     expect(lag()).toBe(0);
   });
 
@@ -118,12 +118,12 @@ describe('counters', () => {
     const { metrics, clock } = metricsAt(7_200_000);
     const lag = () => metrics.snapshot().pipelines[0]?.lanes[0]?.lagMs;
     metrics.observer('p')(reportOf([eventOf(orders, 1, 0)]));
-    metrics.setLaneLag('p', lane, 60_000, true);
+    metrics.setLaneLag('p', lane, { bytes: 60_000, records: null }, true);
     expect(lag()).toBe(7_200_000);
     clock.ms += 2_001;
-    metrics.setLaneLag('p', lane, 60_000, false);
+    metrics.setLaneLag('p', lane, { bytes: 60_000, records: null }, false);
     expect(lag()).toBe(7_200_000);
-    metrics.setLaneLag('p', lane, 60_000, true);
+    metrics.setLaneLag('p', lane, { bytes: 60_000, records: null }, true);
     expect(lag()).toBe(0);
     expect(metrics.prometheus()).toMatch(/^tidegate_lane_lag_seconds\{.*\} 0$/m);
   });

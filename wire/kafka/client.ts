@@ -6,8 +6,17 @@ import { zstdCompressSync, zstdDecompressSync } from 'node:zlib';
 import kafkajs, { type Admin, type Consumer, type KafkaConfig, type LogEntry, type Producer, type TopicMessages } from 'kafkajs';
 import snappy from 'kafkajs-snappy';
 import { compressFrame, decompressFrame } from 'lz4-napi';
+import { systemClock } from '../../core/clock.ts';
 import { type ErrorCode, PipelineError } from '../../core/errors.ts';
 import type { BearerToken } from './bearer-token.ts';
+import {
+  decodeMetadataResponse,
+  encodeMetadataRequest,
+  METADATA_API,
+  TOPIC_FORBIDDEN,
+  type TopicMetadata,
+  UNKNOWN_TOPIC,
+} from './metadata.ts';
 
 const { CompressionCodecs, CompressionTypes, ConfigResourceTypes, Kafka, logLevel, Partitioners } = kafkajs;
 
@@ -67,6 +76,8 @@ export interface ConsumeOptions {
   readonly group: string;
   readonly topics: readonly string[];
   readonly fetch: { readonly waitMs: number; readonly bytesMax: number; readonly partitionBytesMax: number };
+  /** How often it looks whether partitions were added. */
+  readonly metadataMs: number;
   /** The group gave these partitions: all of them are paused now, and begin where `begin` says. */
   readonly onAssigned: (partitions: readonly TopicPartition[]) => void;
   readonly onRecords: (fetched: Fetched) => void;
@@ -111,6 +122,8 @@ export type TopicFound =
   { readonly kind: 'made' | 'same' } | { readonly kind: 'other'; readonly settings: Readonly<Record<string, string>> };
 
 export interface KafkaClient extends AsyncDisposable {
+  /** Those of `names` that there are; with null, all that are not Kafka's own. */
+  topics(names: readonly string[] | null): Promise<ReadonlyMap<string, TopicMetadata>>;
   /** By partition; null where there is no such topic. */
   watermarks(topic: string): Promise<ReadonlyMap<number, Watermarks> | null>;
   consume(options: ConsumeOptions): Promise<KafkaConsumer>;
@@ -124,6 +137,10 @@ export interface KafkaClient extends AsyncDisposable {
 
 const CONNECT_MS = 5000;
 const HEARTBEAT_MS = 1000;
+const METADATA_MS = 5000;
+const NO_LEADER: ReadonlySet<string> = new Set(['NOT_LEADER_FOR_PARTITION', 'LEADER_NOT_AVAILABLE']);
+const LEADER_TRIES = 20;
+const LEADER_MS = 100;
 
 CompressionCodecs[CompressionTypes.Snappy] = snappy;
 CompressionCodecs[CompressionTypes.LZ4] = () => ({
@@ -142,10 +159,27 @@ export function kafkaClient(connection: KafkaConnection, side: Side = 'SOURCE'):
 
 export type Side = 'SOURCE' | 'TARGET';
 
+/** As much of the client's inside as is needed to send a request that it has no word for. */
+interface Cluster {
+  connect(): Promise<void>;
+  disconnect(): Promise<void>;
+  readonly brokerPool: {
+    readonly seedBroker: {
+      readonly connectionPool: {
+        send<T>(request: {
+          readonly request: typeof METADATA_API & { readonly encode: () => Promise<{ readonly buf: Buffer; readonly buffer: Buffer }> };
+          readonly response: { readonly decode: (bytes: Buffer) => Promise<T>; readonly parse: (decoded: T) => Promise<T> };
+        }): Promise<T>;
+      };
+    };
+  };
+}
+
 class Client implements KafkaClient {
   readonly #connection: KafkaConnection;
   readonly #side: Side;
   #admin: Promise<Admin> | null = null;
+  #cluster: Cluster | null = null;
 
   constructor(connection: KafkaConnection, side: Side) {
     this.#connection = connection;
@@ -154,19 +188,40 @@ class Client implements KafkaClient {
 
   async watermarks(topic: string): Promise<ReadonlyMap<number, Watermarks> | null> {
     const doing = `asking for the offsets of ${topic}`;
-    return this.#ask(doing, async (admin) => {
-      try {
-        const found = await admin.fetchTopicOffsets(topic);
-        return new Map(found.map(({ partition, low, high }) => [partition, { low: BigInt(low), high: BigInt(high) }]));
-      } catch (error) {
-        if (typeOf(error) === 'UNKNOWN_TOPIC_OR_PARTITION') return null;
-        throw error;
+    return this.#askAdmin(doing, async (admin) => {
+      for (let left = LEADER_TRIES; ; left--) {
+        try {
+          const found = await admin.fetchTopicOffsets(topic);
+          return new Map(found.map(({ partition, low, high }) => [partition, { low: BigInt(low), high: BigInt(high) }]));
+        } catch (error) {
+          if (typeOf(error) === 'UNKNOWN_TOPIC_OR_PARTITION') return null;
+          // A partition that was made just now has none yet.
+          if (!NO_LEADER.has(typeOf(error) ?? '') || left === 0) throw error;
+          await systemClock.sleep(LEADER_MS);
+          await admin.fetchTopicMetadata({ topics: [topic] });
+        }
       }
     });
   }
 
+  async topics(names: readonly string[] | null): Promise<ReadonlyMap<string, TopicMetadata>> {
+    const all = await this.#ask('asking for topics', async () => {
+      this.#cluster ??= clusterOf(this.#kafka(() => {}));
+      await this.#cluster.connect();
+      const encoded = encodeMetadataRequest(names);
+      return this.#cluster.brokerPool.seedBroker.connectionPool.send({
+        request: { ...METADATA_API, encode: () => Promise.resolve({ buf: encoded, buffer: encoded }) },
+        response: { decode: (bytes) => Promise.resolve(decodeMetadataResponse(bytes)), parse: (decoded) => Promise.resolve(decoded) },
+      });
+    });
+    const forbidden = all.find(({ error }) => error === TOPIC_FORBIDDEN);
+    if (forbidden !== undefined)
+      throw new PipelineError(`${this.#side}_PRIVILEGE`, `asking for the topic ${forbidden.name}: not authorized`);
+    return new Map(all.flatMap((one) => (one.error === UNKNOWN_TOPIC || (names === null && one.isInternal) ? [] : [[one.name, one]])));
+  }
+
   async deleteGroup(group: string): Promise<void> {
-    await this.#ask(`deleting the group ${group}`, async (admin) => {
+    await this.#askAdmin(`deleting the group ${group}`, async (admin) => {
       const { groups } = await admin.listGroups();
       if (groups.some(({ groupId }) => groupId === group)) await admin.deleteGroups([group]);
     });
@@ -189,7 +244,7 @@ class Client implements KafkaClient {
   }
 
   async makeTopic({ topic, partitions, replication, options }: TopicSettings): Promise<TopicFound> {
-    return this.#ask(`making the topic ${topic}`, async (admin) => {
+    return this.#askAdmin(`making the topic ${topic}`, async (admin) => {
       const configEntries = Object.entries(options).map(([name, value]) => ({ name, value }));
       const made = await admin.createTopics({
         topics: [{ topic, numPartitions: partitions ?? -1, replicationFactor: replication ?? -1, configEntries }],
@@ -226,7 +281,7 @@ class Client implements KafkaClient {
       // Only what is committed, where whoever writes the topic does so in transactions.
       readUncommitted: false,
       allowAutoTopicCreation: false,
-      metadataMaxAge: 30_000,
+      metadataMaxAge: options.metadataMs,
       retry: { retries: 3, restartOnFailure: () => Promise.resolve(false) },
     });
     const running = new Running(consumer, options, this.#side);
@@ -242,15 +297,22 @@ class Client implements KafkaClient {
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
-    const admin = this.#admin;
-    this.#admin = null;
-    await admin?.then((one) => one.disconnect()).catch(() => {}); // It may never have been there.
+    const [admin, cluster] = [this.#admin, this.#cluster];
+    [this.#admin, this.#cluster] = [null, null];
+    // They may never have been there.
+    await Promise.all([admin?.then((one) => one.disconnect()).catch(() => {}), cluster?.disconnect().catch(() => {})]);
   }
 
-  async #ask<T>(doing: string, question: (admin: Admin) => Promise<T>): Promise<T> {
-    try {
+  async #askAdmin<T>(doing: string, question: (admin: Admin) => Promise<T>): Promise<T> {
+    return this.#ask(doing, async () => {
       this.#admin ??= this.#connectAdmin();
-      return await question(await this.#admin);
+      return question(await this.#admin);
+    });
+  }
+
+  async #ask<T>(doing: string, question: () => Promise<T>): Promise<T> {
+    try {
+      return await question();
     } catch (error) {
       await this[Symbol.asyncDispose]();
       throw failure(error, doing, this.#side);
@@ -289,6 +351,7 @@ class Running implements KafkaConsumer {
     this.#options = options;
     const { CRASH, GROUP_JOIN } = consumer.events;
     consumer.on(GROUP_JOIN, ({ payload }) => {
+      if (this.#ended) return;
       const partitions = Object.entries(payload.memberAssignment).flatMap(([topic, all]) => all.map((partition) => ({ topic, partition })));
       // Before the first fetch after the join, which would begin at the group's own offsets.
       for (const partition of partitions) this.pause(partition);
@@ -382,6 +445,14 @@ class Writing implements KafkaProducer {
   }
 }
 
+/** What its consumers and the like are made of. It has no name that others could call it by. */
+function clusterOf(kafka: InstanceType<typeof Kafka>): Cluster {
+  const name = Object.getOwnPropertySymbols(kafka).find(({ description }) => description === 'private:Kafka:createCluster');
+  const make: unknown = name === undefined ? undefined : Reflect.get(kafka, name);
+  if (typeof make !== 'function') throw new PipelineError('BUG', 'the Kafka client is not made as we know it');
+  return (make as (options: object) => Cluster)({ metadataMaxAge: METADATA_MS, allowAutoTopicCreation: false });
+}
+
 function saslOf(sasl: SaslOptions): NonNullable<KafkaConfig['sasl']> {
   switch (sasl.mechanism) {
     case 'plain':
@@ -417,7 +488,7 @@ function codeOf(error: unknown, side: Side): ErrorCode {
   if (names.includes('KafkaJSSASLAuthenticationError') || type === 'SASL_AUTHENTICATION_FAILED' || type === 'ILLEGAL_SASL_STATE')
     return `${side}_AUTH`;
   if (type?.endsWith('_AUTHORIZATION_FAILED') === true) return `${side}_PRIVILEGE`;
-  if (type === 'UNKNOWN_TOPIC_OR_PARTITION') return side === 'SOURCE' ? 'SOURCE_TABLE_MISSING' : 'TARGET_TOPIC_MISSING';
+  if (type === 'UNKNOWN_TOPIC_OR_PARTITION') return side === 'SOURCE' ? 'SOURCE_TOPIC_MISSING' : 'TARGET_TOPIC_MISSING';
   if (type === 'MESSAGE_TOO_LARGE' || type === 'RECORD_LIST_TOO_LARGE') return 'TARGET_RECORD_TOO_LARGE';
   if (all.some(isMistake)) return 'BUG';
   return names.some((name) => name.startsWith('KafkaJS')) ? `${side}_UNREACHABLE` : 'BUG';
