@@ -1,16 +1,19 @@
 /** `npm run bench -- <name> [--quick] [--json]`: benchmarks against the alternatives, side by side in one run. */
 import { parseArgs } from 'node:util';
+import { benchKafka, KAFKA_SIDES } from './kafka.ts';
 import { benchPostgres, SIDES } from './postgres.ts';
 
-const HELP = `npm run bench -- postgres|quality|scoring [--quick] [--json] [--rows N] [--runs N] [--only TEXT] [--sides 'A|B']
+const HELP = `npm run bench -- postgres|kafka|quality|scoring [--quick] [--json] [--rows N] [--runs N] [--only TEXT] [--sides 'A|B']
 
   postgres   Tidegate beside PostgreSQL's own CREATE SUBSCRIPTION, on the same WAL between the same two servers.
+  kafka      Tidegate beside Debezium's JDBC sink, on the same topics into the same server (a JDK and Maven are needed).
   quality    Ten row checks beside a loop by hand and ajv.
   scoring    What scoring a row costs, from encoded cells and from decoded values.
   --quick    Fewer rows and runs: minutes instead of half an hour.
   --rows N   Rows a run.   --runs N   Runs of each side; the median counts.
   --only T   Only the cells whose name contains T ("insert tx10", "sync on", "latency").
-  --sides S  Only these sides, of: ${SIDES.join(' | ')} (separated by |).
+  --sides S  Only these sides, of: ${SIDES.join(' | ')} (separated by |);
+             of kafka: ${KAFKA_SIDES.join(' | ')}.
   --decoding-memory SIZE   logical_decoding_work_mem of the source, for both sides: large transactions are not spilled.
   --json     One JSON document on stdout; progress goes to stderr.
 `;
@@ -33,6 +36,14 @@ if (positionals[0] === 'quality') {
   await import('./quality.ts');
 } else if (positionals[0] === 'scoring') {
   await import('./scoring.ts');
+} else if (positionals[0] === 'kafka' && !values.help) {
+  await benchKafka({
+    rows: Number(values.rows ?? (values.quick ? 100_000 : 300_000)),
+    runs: Number(values.runs ?? (values.quick ? 1 : 3)),
+    only: values.only ?? '',
+    sides: values.sides?.split('|') ?? KAFKA_SIDES,
+    json: values.json,
+  });
 } else if (values.help || positionals[0] !== 'postgres') {
   process.stderr.write(HELP);
   process.exitCode = values.help ? 0 : 2;

@@ -39,15 +39,17 @@ export interface Stack extends StackAddress {
 const READY_MS = 120_000;
 const GONE_MS = 20_000;
 const HERE = import.meta.dirname;
-/** Servers that start fast and take little memory: the interpreter's first compiler only, and no threads of a larger collector. */
+/** Servers that take little memory: no threads of a larger collector. */
 const FLAGS = [
   '-XX:+UseSerialGC',
   '-XX:-UsePerfData',
-  '-XX:TieredStopAtLevel=1',
   '-Djava.awt.headless=true',
   '-Djava.net.preferIPv4Stack=true',
   `-Dlog4j2.configurationFile=${join(HERE, 'conf/log4j2.properties')}`,
 ];
+
+/** Those that start fast: the first compiler only. */
+const FAST = '-XX:TieredStopAtLevel=1';
 
 export interface StackOptions {
   readonly say?: (line: string) => void;
@@ -55,6 +57,10 @@ export interface StackOptions {
   readonly detached?: boolean;
   /** Left out, all of them. */
   readonly servers?: readonly ServerName[];
+  /** Folders of further plugins for Connect. */
+  readonly plugins?: readonly string[];
+  /** Compiled for speed and not for a fast start, with heaps for a load. */
+  readonly isLoaded?: boolean;
   /** What this broker has beside what all have. */
   readonly broker?: {
     /** Listeners beside the plain one, which speak what `settings` say of them; each on a port of its own. */
@@ -93,7 +99,7 @@ export async function startStack(folder: string, options: StackOptions = {}): Pr
   const ports = { broker, controller, connect, registry, management };
   const listeners = Object.fromEntries(await Promise.all((own.listeners ?? []).map(async (name) => [name, await freePort()] as const)));
   mkdirSync(folder, { recursive: true });
-  writeConfig(folder, programs, ports, listeners, own.settings ?? []);
+  writeConfig(folder, programs, ports, listeners, own.settings ?? [], options.plugins ?? []);
   const children: Partial<Record<ServerName, ChildProcess>> = {};
   const leave = (): void => {
     for (const child of Object.values(children)) if (isRunning(child)) child.kill('SIGKILL');
@@ -101,7 +107,7 @@ export async function startStack(folder: string, options: StackOptions = {}): Pr
   };
   if (!detached) leaveWithProcess(leave);
   const start = async (server: ServerName): Promise<void> => {
-    const child = launch(server, folder, programs, ports, own.flags ?? []);
+    const child = launch(server, folder, programs, ports, own.flags ?? [], options.isLoaded === true);
     children[server] = child;
     await ready(server, child, folder, ports);
     if (detached) child.unref();
@@ -165,6 +171,7 @@ function writeConfig(
   ports: Ports,
   listeners: Readonly<Record<string, number>>,
   settings: readonly string[],
+  plugins: readonly string[],
 ): void {
   const more = Object.entries(listeners).map(([name, port]) => `,${name}://127.0.0.1:${port}`);
   const words: Record<string, string> = {
@@ -175,6 +182,7 @@ function writeConfig(
     CONNECT: String(ports.connect),
     LISTENERS: more.join(''),
     SETTINGS: settings.join('\n'),
+    PLUGINS: plugins.map((plugin) => `,${plugin}`).join(''),
   };
   for (const name of ['server.properties', 'connect.properties']) {
     const text = readFileSync(join(HERE, 'conf', name), 'utf8');
@@ -193,7 +201,7 @@ function format(folder: string, programs: Programs, args: readonly string[]): Pr
     folder,
     'format',
     programs,
-    ['-Xmx96m', '-cp', join(programs.folder, 'libs/*'), 'kafka.tools.StorageTool'],
+    [FAST, '-Xmx96m', '-cp', join(programs.folder, 'libs/*'), 'kafka.tools.StorageTool'],
     ['format', '--ignore-formatted', '--standalone', '-t', id, '-c', config, ...args],
   );
   return new Promise((resolve, reject) => {
@@ -202,7 +210,14 @@ function format(folder: string, programs: Programs, args: readonly string[]): Pr
   });
 }
 
-function launch(server: ServerName, folder: string, programs: Programs, ports: Ports, brokerFlags: readonly string[]): ChildProcess {
+function launch(
+  server: ServerName,
+  folder: string,
+  programs: Programs,
+  ports: Ports,
+  brokerFlags: readonly string[],
+  isLoaded: boolean,
+): ChildProcess {
   const libs = join(programs.folder, 'libs/*');
   switch (server) {
     case 'broker':
@@ -210,12 +225,18 @@ function launch(server: ServerName, folder: string, programs: Programs, ports: P
         folder,
         server,
         programs,
-        ['-Xms64m', '-Xmx256m', ...brokerFlags, '-cp', libs, 'kafka.Kafka'],
+        [...(isLoaded ? ['-Xms512m', '-Xmx512m'] : [FAST, '-Xms64m', '-Xmx256m']), ...brokerFlags, '-cp', libs, 'kafka.Kafka'],
         [join(folder, 'server.properties')],
       );
     case 'connect': {
       const main = 'org.apache.kafka.connect.cli.ConnectDistributed';
-      return java(folder, server, programs, ['-Xms64m', '-Xmx384m', '-cp', libs, main], [join(folder, 'connect.properties')]);
+      return java(
+        folder,
+        server,
+        programs,
+        [...(isLoaded ? ['-Xms1g', '-Xmx1g'] : [FAST, '-Xms64m', '-Xmx384m']), '-cp', libs, main],
+        [join(folder, 'connect.properties')],
+      );
     }
     case 'registry': {
       const listen = [
@@ -229,7 +250,7 @@ function launch(server: ServerName, folder: string, programs: Programs, ports: P
         folder,
         server,
         programs,
-        ['-Xms64m', '-Xmx256m', ...listen, '-jar', join(programs.folder, 'apicurio/quarkus-run.jar')],
+        [FAST, '-Xms64m', '-Xmx256m', ...listen, '-jar', join(programs.folder, 'apicurio/quarkus-run.jar')],
         [],
       );
     }
