@@ -2,6 +2,7 @@
 import { ConfigProblems } from '../service.ts';
 import { VERSION } from '../version.ts';
 import { helpOf, readArguments, UsageError } from './arguments.ts';
+import { backtest } from './backtest.ts';
 import { check } from './check.ts';
 import type { Command } from './command.ts';
 import { halt, resume } from './halt.ts';
@@ -37,6 +38,7 @@ export const COMMANDS: readonly Command[] = [
   resnapshot,
   judge,
   profile,
+  backtest,
   ...quarantineCommands,
   ...schemaCommands,
   ...modelCommands,

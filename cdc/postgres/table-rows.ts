@@ -16,6 +16,8 @@ export interface TableRowsOptions {
   readonly table: string;
   /** A sample of about so many rows where the table has more; null: all of them. */
   readonly rowsMax: number | null;
+  /** Only rows that this holds for, as SQL over the table `t`. */
+  readonly where?: string | null;
   /** Rows a second at most; null: as fast as they come. */
   readonly rate: number | null;
   readonly clock?: Clock;
@@ -60,8 +62,9 @@ export async function readTableRows(
     const key = relation.dataset.key
       .flatMap((i) => relation.dataset.columns[i] ?? [])
       .map(({ name: column }) => `t.${quoteIdent(column)}::text`);
+    const filter = (options.where ?? null) === null ? '' : ` where ${options.where}`;
     const limit = rowsMax === null ? '' : ` limit ${rowsMax + 1}`;
-    const sql = `copy (select ${[...cells, ...key].join(', ')} from ${fromTable(present)} t${sample}${limit}) to stdout (format binary)`;
+    const sql = `copy (select ${[...cells, ...key].join(', ')} from ${fromTable(present)} t${sample}${filter}${limit}) to stdout (format binary)`;
     const reader = new CopyReader(relation, Infinity);
     const started = clock.monotonic();
     let rows = 0;

@@ -1,0 +1,119 @@
+/** tidegate backtest: what a changed rule file would do to what is there already. */
+import { relative } from 'node:path';
+import { systemClock } from '../../core/clock.ts';
+import { parseContract } from '../../quality/contract.ts';
+import { type Backtested, backtest as run, type Counted } from '../backtest/backtest.ts';
+import { datasetsOf, partsOf } from '../config.ts';
+import { nearest } from '../config-read.ts';
+import { readText } from '../judge/input.ts';
+import { loadRuleFiles } from '../rule-files.ts';
+import { ConfigProblems } from '../service.ts';
+import { type Arguments, UsageError } from './arguments.ts';
+import { type Command, configOf } from './command.ts';
+import { show, table } from './output.ts';
+
+const ROWS = 100_000;
+const EXAMPLES = 5;
+
+export const backtest: Command = {
+  name: 'backtest',
+  summary:
+    'Runs a changed rule file over the quarantine, rows of the target and the versions of rows that it keeps, and says which of them would change sides, with examples. Nothing is changed. Exit code 1 where one would.',
+  positionals: ['CONFIG'],
+  flags: {
+    rules: { type: 'string', value: 'FILE', help: 'The changed rule file. Required. What it says of shadow mode is left aside.' },
+    pipeline: { type: 'string', value: 'NAME', help: 'The pipeline, where several have the dataset.' },
+    rows: { type: 'string', value: 'N', help: `A sample of about so many rows of the target; ${ROWS} if left out.` },
+    all: { type: 'boolean', help: 'Every row of the target.' },
+    examples: { type: 'string', value: 'N', help: `Examples of each kind at most; ${EXAMPLES} if left out.` },
+  },
+  run: async (args, io) => {
+    const path = args.text('rules');
+    if (path === null) throw new UsageError('--rules is missing', 'Write --rules new.yaml: the changed rule file.');
+    const [rows, examplesMax] = [countOf(args, 'rows', 1, ROWS), countOf(args, 'examples', 0, EXAMPLES)];
+    const loaded = configOf(args, io);
+    const parsed = parseContract(readText(path), relative('.', path));
+    if ('problems' in parsed) throw new ConfigProblems(parsed.problems);
+    const after = parsed.contract;
+    const { name, pipeline } = pipelineOf(args, loaded.config, after.dataset);
+    const { files, problems } = loadRuleFiles(loaded, name, pipeline);
+    if (problems.some(({ severity }) => severity === 'error')) throw new ConfigProblems(problems);
+    const before = files.get(after.dataset)?.contract ?? null;
+    const found = await run({
+      config: loaded.config,
+      name,
+      pipeline,
+      before,
+      after,
+      rowsMax: args.is('all') ? null : rows,
+      examplesMax,
+      clock: systemClock,
+      signal: io.stop,
+    });
+    show(io, args.is('json'), found, () => inWords(found));
+    return [found.quarantine, found.target, found.history].some((one) => one !== null && one.freed + one.taken > 0) ? 1 : 0;
+  },
+};
+
+function countOf(args: Arguments, flag: 'rows' | 'examples', least: number, otherwise: number): number {
+  const text = args.text(flag);
+  const number = text === null ? otherwise : Number(text);
+  if (!Number.isSafeInteger(number) || number < least)
+    throw new UsageError(`--${flag} ${text} is no whole number from ${least}`, `Write --${flag} ${otherwise}.`);
+  return number;
+}
+
+function pipelineOf(args: Arguments, config: Parameters<typeof partsOf>[0], dataset: string) {
+  const all = Object.entries(config.pipelines).map(([name, pipeline]) => ({
+    name,
+    pipeline,
+    own: datasetsOf(pipeline.source, partsOf(config, pipeline).source),
+  }));
+  const named = args.text('pipeline');
+  if (named !== null && !all.some(({ name }) => name === named))
+    throw new UsageError(`there is no pipeline ${named}`, `Name one of ${all.map(({ name }) => name).join(', ')}.`);
+  const [first, ...more] = all.filter(({ name, own }) => (named === null || name === named) && own.some((one) => one === dataset));
+  if (first === undefined) {
+    const names = all.flatMap(({ own }) => own);
+    const near = nearest(dataset, names);
+    throw new UsageError(
+      `the rules are for ${dataset}, which no pipeline has`,
+      near === null ? `Write dataset: ${names[0] ?? ''}, say.` : `Did you mean ${near}?`,
+    );
+  }
+  if (more.length > 0)
+    throw new UsageError(
+      `several pipelines have ${dataset}`,
+      `Write --pipeline ${first.name}, or ${more.map(({ name }) => name).join(', ')}.`,
+    );
+  return first;
+}
+
+function inWords({ dataset, revisions, quarantine, target, history, rules, unusable, examples }: Backtested): string {
+  const line = (what: string, counted: Counted | null) =>
+    counted === null
+      ? []
+      : [[what, `${counted.rows}${counted.sampled ? ' (sample)' : ''}`, String(counted.freed), String(counted.taken), String(counted.out)]];
+  const counts = table(
+    ['', 'ROWS', 'WOULD GO THROUGH', 'WOULD BE OUT', 'OUT AS BEFORE'],
+    [...line('quarantine', quarantine), ...line('target', target), ...line('history', history)],
+  );
+  const failing = rules.filter(({ failed }) => failed.quarantine + failed.target + failed.history > 0);
+  const byRule =
+    failing.length === 0
+      ? ''
+      : `\n${table(
+          ['RULE', 'ON FAIL', 'QUARANTINE', 'TARGET', 'HISTORY', 'CHANGE SIDES'],
+          failing.map(({ rule, onFail, failed, taken }) =>
+            [rule, onFail, failed.quarantine, failed.target, failed.history, taken].map(String),
+          ),
+        )}`;
+  const shown = examples.map(
+    ({ place, key, to, why }) =>
+      `  ${place} ${key ?? '(a row without a key)'} would ${to === 'out' ? 'be out' : 'go through'}${why.length === 0 ? '' : `: ${why.map(({ rule, message }) => `${rule} (${message})`).join(', ')}`}\n`,
+  );
+  const others =
+    quarantine.others === 0 ? '' : `${quarantine.others} items are held by something else as well, which rules do not change.\n`;
+  const not = unusable.map(({ rule, message }) => `! ${rule} cannot be judged on all of it: ${message}\n`).join('');
+  return `${dataset}: ${revisions.before ?? 'no rules'} -> ${revisions.after}\n${counts}${others}${byRule}${not}${shown.length === 0 ? '' : `\nFor example:\n${shown.join('')}`}`;
+}
