@@ -293,15 +293,16 @@ class Bench {
     const slot = `run_${++this.#copies}`;
     const dsn = `host=127.0.0.1 port=${this.#source.port} user=postgres dbname=postgres`;
     const ours = work === null ? null : this.#tidegate(slot, 'off', { ...work, snapshot: true });
-    const before = this.#cpu(null);
+    // A server is there before it gets a subscription, and so are we.
+    const child = (await ours?.up()) ?? null;
+    const before = this.#cpu(child);
     const began = performance.now();
-    let child: ChildProcess | null = null;
     let peakMiB = 0;
     if (ours === null)
       await this.#targetSql.script(
         `create subscription bench connection '${dsn}' publication bench with (slot_name = '${slot}', binary = true)`,
       );
-    else child = await ours.start();
+    else child?.send('begin');
     try {
       await until(async () => {
         if (child?.pid !== undefined) peakMiB = Math.max(peakMiB, residentMiB(child.pid));
@@ -319,15 +320,28 @@ class Bench {
     }
   }
 
-  #tidegate(slot: string, synchronousCommit: 'on' | 'off', work: Work): { start: () => Promise<ChildProcess>; stop: () => Promise<void> } {
+  #tidegate(
+    slot: string,
+    synchronousCommit: 'on' | 'off',
+    work: Work,
+  ): { up: () => Promise<ChildProcess>; start: () => Promise<ChildProcess>; stop: () => Promise<void> } {
     let child: ChildProcess | null = null;
     const task = { source: this.#source.url(), target: this.#target.url(), slot, synchronousCommit, work };
+    const up = async (): Promise<ChildProcess> => {
+      const script = fileURLToPath(new URL('./tidegate-child.ts', import.meta.url));
+      const started = spawn(process.execPath, [...NODE_FLAGS, script, JSON.stringify(task)], {
+        stdio: ['ignore', 'ignore', 'inherit', 'ipc'],
+      });
+      child = started;
+      await new Promise((resolve) => started.once('message', resolve));
+      return started;
+    };
     return {
+      up,
       start: async () => {
-        const script = fileURLToPath(new URL('./tidegate-child.ts', import.meta.url));
-        const started = spawn(process.execPath, [...NODE_FLAGS, script, JSON.stringify(task)], { stdio: ['ignore', 'ignore', 'inherit'] });
-        child = started;
-        return Promise.resolve(started);
+        const started = await up();
+        started.send('begin');
+        return started;
       },
       stop: async () => {
         if (child === null) return;

@@ -1,4 +1,7 @@
-/** One run of ours as the benchmark starts it: the road from a slot to a target, in a process of its own. Ends with SIGTERM. */
+/**
+ * One run of ours as the benchmark starts it: the road from a slot to a target, in a process of its own, which is up before it is told to begin, as the
+ * servers are. Ends with SIGTERM.
+ */
 import { readFileSync } from 'node:fs';
 import { postgresSource } from '../cdc/postgres/source.ts';
 import type { Stage } from '../core/contracts.ts';
@@ -53,6 +56,12 @@ if (task.work.model) {
   stage.keepReady(); // As the service does.
   stages.push(stage);
 }
+
+await new Promise<void>((resolve) => {
+  process.once('message', () => resolve());
+  process.send?.('up');
+});
+process.disconnect();
 
 await using source = postgresSource({
   name: 'bench',

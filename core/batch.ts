@@ -1,6 +1,6 @@
 /** A run of events from one lane, with the judgement of each, on its way to the target. */
 import { PipelineError } from './errors.ts';
-import type { ChangeEvent, Checkpoint, Dataset, DatasetName, EncodedType, LaneId, Position } from './event.ts';
+import type { ChangeEvent, Checkpoint, Dataset, DatasetName, EncodedType, LaneId, Position, Version } from './event.ts';
 
 /**
  * Small integers, so that a batch's verdicts fit one Uint8Array and a passing event allocates nothing.
@@ -60,6 +60,24 @@ export interface Scores {
   readonly write: ScoreColumns;
 }
 
+/**
+ * Rows of one table as they were read, none of which is an object until somebody asks for it: events `read`, of one version, each key once, with all of
+ * their cells. What nobody asks for costs its bytes alone.
+ */
+export interface EventRun {
+  readonly dataset: Dataset;
+  readonly length: number;
+  readonly version: Version;
+  readonly committedAtMs: number;
+  /** Their bytes, for a target that knows what a source made of them. Once the batch is acknowledged they are used again. */
+  readonly rows: object;
+  /** The event at `index`, as an object that is used again for the next look. */
+  look(index: number): ChangeEvent;
+  /** The same as an object of its own, which may be kept. Each call makes one. */
+  event(index: number): ChangeEvent;
+  events(): readonly ChangeEvent[];
+}
+
 /** `stream`: from the log. `snapshot`: rows read from the table. `replay`: released quarantine items, with old versions. */
 export type Origin = 'stream' | 'snapshot' | 'replay';
 
@@ -81,6 +99,13 @@ export interface FoundTable {
   readonly types: readonly EncodedType[];
 }
 
+/** `events[from, to)` of a batch. */
+export interface Span {
+  readonly dataset: Dataset;
+  readonly from: number;
+  readonly to: number;
+}
+
 /**
  * Events stay in place from source to target: a stage marks an event, it never removes one. So an index
  * means the same event to every stage, and nothing can be lost by a filter.
@@ -91,7 +116,10 @@ export interface FoundTable {
  */
 export class Batch {
   readonly lane: LaneId;
-  readonly events: readonly ChangeEvent[];
+  /** How many events there are. */
+  readonly size: number;
+  /** The same events as rows in a run, where they came so. */
+  readonly run: EventRun | null;
   readonly checkpoint: Checkpoint;
   readonly origin: Origin;
   /** Where the lane stands once every batch before this one is in; null at its beginning. Set by the runner, in the source's order. */
@@ -109,9 +137,10 @@ export class Batch {
   readonly scores: Scores[] = [];
   /** Milliseconds spent in each stage, filled by the runner. */
   readonly millisByStage: Record<StageName, number> = { cdc: 0, quality: 0, inference: 0, sync: 0 };
+  #events: readonly ChangeEvent[] | null;
 
   constructor(
-    events: readonly ChangeEvent[],
+    events: readonly ChangeEvent[] | EventRun,
     checkpoint: Checkpoint,
     origin: Origin = 'stream',
     heldFor: readonly (readonly Finding[])[] | null = null,
@@ -119,7 +148,9 @@ export class Batch {
     recordOf: ((index: number) => OriginalRecord | null) | null = null,
   ) {
     this.lane = checkpoint.lane;
-    this.events = events;
+    this.size = events.length;
+    this.run = 'look' in events ? events : null;
+    this.#events = 'look' in events ? null : events;
     this.checkpoint = checkpoint;
     this.origin = origin;
     this.heldFor = heldFor;
@@ -132,11 +163,37 @@ export class Batch {
     }
   }
 
+  /** All of them, each an object: of a run they are made by the first who asks, so ask for `event` where a few will do. */
+  get events(): readonly ChangeEvent[] {
+    return (this.#events ??= this.run?.events() ?? []);
+  }
+
+  event(index: number): ChangeEvent | undefined {
+    if (this.#events !== null) return this.#events[index];
+    return index < this.size ? this.run?.event(index) : undefined;
+  }
+
+  /** Where neighbouring events are of one dataset: told of once a span, not once an event. */
+  spans(): readonly Span[] {
+    if (this.run !== null) return [{ dataset: this.run.dataset, from: 0, to: this.size }];
+    const { events } = this;
+    const spans: Span[] = [];
+    for (let from = 0; from < events.length;) {
+      const dataset = events[from]?.dataset;
+      if (dataset === undefined) break;
+      let to = from + 1;
+      while (events[to]?.dataset === dataset) to++;
+      spans.push({ dataset, from, to });
+      from = to;
+    }
+    return spans;
+  }
+
   /** Records a finding. The worst verdict of an event's findings is the event's verdict. */
   mark(finding: Finding): void {
     const current = this.verdicts[finding.index];
     if (current === undefined) {
-      throw new PipelineError('BUG', `finding ${finding.rule} marks event ${finding.index} of ${this.events.length}`);
+      throw new PipelineError('BUG', `finding ${finding.rule} marks event ${finding.index} of ${this.size}`);
     }
     this.findings.push(finding);
     if (finding.verdict > current) this.verdicts[finding.index] = finding.verdict;

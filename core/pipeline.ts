@@ -79,7 +79,7 @@ function leaseOf(batch: Batch, { source }: PipelineParts, leases: ReadonlyMap<La
 
 /** Each pass either commits the batch or moves at least one more of its events to quarantine, so it ends. Invariants 1 and 2. */
 async function deliver(parts: PipelineParts, batch: Batch, lease: Lease, signal: AbortSignal): Promise<Applied> {
-  for (let pass = 0; pass <= batch.events.length; pass++) {
+  for (let pass = 0; pass <= batch.size; pass++) {
     const outcome = await parts.sink.apply(batch, quarantined(batch), lease, signal);
     if (outcome.kind === 'applied') return outcome;
     for (const finding of outcome.findings) batch.mark(finding);
@@ -91,10 +91,10 @@ async function deliver(parts: PipelineParts, batch: Batch, lease: Lease, signal:
 function closeLedger(batch: Batch, applied: Applied): void {
   const { upserts, deletes, truncates, stale, folded, held, dropped } = applied;
   const out = upserts + deletes + truncates + stale + folded + held + dropped;
-  if (out !== batch.events.length) {
+  if (out !== batch.size) {
     throw new PipelineError(
       'BUG',
-      `the ledger of ${batch.lane} at ${batch.checkpoint.position} does not close: ${batch.events.length} in, ${out} out`,
+      `the ledger of ${batch.lane} at ${batch.checkpoint.position} does not close: ${batch.size} in, ${out} out`,
     );
   }
 }
@@ -108,8 +108,9 @@ function quarantined(batch: Batch): Quarantined[] {
     else known.push(finding);
   }
   const held: Quarantined[] = [];
-  for (const [index, event] of batch.events.entries()) {
-    if (batch.verdicts[index] !== Verdict.Quarantine) continue;
+  for (const [index, verdict] of batch.verdicts.entries()) {
+    const event = verdict === Verdict.Quarantine ? batch.event(index) : undefined;
+    if (event === undefined) continue;
     const revision = batch.revisions.get(event.dataset.name) ?? null;
     const record = batch.recordOf?.(index) ?? null;
     held.push({ id: eventId(event), lane: batch.lane, event, findings: findings.get(index) ?? [], revision, record });

@@ -149,7 +149,7 @@ class UsedModel {
   async run(batch: Batch, signal: AbortSignal): Promise<void> {
     const asked = this.#asked(batch);
     if (asked.length === 0) return;
-    const marks: Marks = { values: new Float32Array(batch.events.length).fill(NaN), status: new Uint8Array(batch.events.length) };
+    const marks: Marks = { values: new Float32Array(batch.size).fill(NaN), status: new Uint8Array(batch.size) };
     for (const index of asked) marks.status[index] = ScoreStatus.Unavailable;
 
     let served: Served | null = null;
@@ -267,16 +267,12 @@ class UsedModel {
   #asked(batch: Batch): number[] {
     const asked: number[] = [];
     const { dataset: wanted, on } = this.#use;
-    let last: Dataset | null = null;
-    let matches = false;
-    for (let index = 0; index < batch.events.length; index++) {
-      const event = batch.events[index];
-      if (event === undefined) continue;
-      if (event.dataset !== last) {
-        last = event.dataset;
-        matches = last.name === wanted;
+    for (const { dataset, from, to } of batch.spans()) {
+      if (dataset.name !== wanted) continue;
+      for (let index = from; index < to; index++) {
+        const op = batch.events[index]?.op;
+        if (op !== undefined && (on as readonly string[]).includes(op) && batch.passes(index)) asked.push(index);
       }
-      if (matches && (on as readonly string[]).includes(event.op) && batch.passes(index)) asked.push(index);
     }
     return asked;
   }

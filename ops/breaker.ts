@@ -120,31 +120,25 @@ function describe({ dataset, ratio, rows, settings, topRules }: BreakerOpened): 
   return `${percent} % of the last ${rows} events of ${dataset} within ${seconds} s went to quarantine, mostly by ${rules || 'no rule'}`;
 }
 
-/** Adds the report to the windows of its datasets and returns those. Runs of one dataset are counted at once. */
+/** Adds the report to the windows of its datasets and returns those. Neighbours of one dataset are counted at once. */
 function count(
   { batch }: BatchReport,
   nowMs: number,
   windowOf: (dataset: DatasetName) => RateWindow | null,
 ): ReadonlyMap<DatasetName, RateWindow> {
   const touched = new Map<DatasetName, RateWindow>();
-  const { events, verdicts } = batch;
-  for (let from = 0; from < events.length;) {
-    const dataset = events[from]?.dataset;
-    let at = from;
-    while (at < events.length && events[at]?.dataset === dataset) at++;
-    const window = dataset === undefined ? null : windowOf(dataset.name);
-    if (window !== null && dataset !== undefined) {
-      window.add(nowMs, at - from, 0);
-      touched.set(dataset.name, window);
-    }
-    from = at;
+  for (const { dataset, from, to } of batch.spans()) {
+    const window = windowOf(dataset.name);
+    if (window === null) continue;
+    window.add(nowMs, to - from, 0);
+    touched.set(dataset.name, window);
   }
-  if (!verdicts.includes(Verdict.Quarantine)) return touched;
+  if (!batch.verdicts.includes(Verdict.Quarantine)) return touched;
   const counted = new Set<number>();
   for (const { index, rule, verdict } of batch.findings) {
     // What waits for its key, or with its whole dataset for a person, says nothing of how good rows are.
     if (verdict !== Verdict.Quarantine || rule === HOLD_KEY_RULE || rule === SCHEMA_HELD_RULE) continue;
-    const event = events[index];
+    const event = batch.event(index);
     const window = event === undefined ? undefined : touched.get(event.dataset.name);
     if (window === undefined) continue;
     if (!counted.has(index)) window.add(nowMs, 0, 1);

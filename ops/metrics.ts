@@ -2,7 +2,7 @@
 import { type Batch, ScoreStatus, type StageName, Verdict } from '../core/batch.ts';
 import { type Clock, systemClock } from '../core/clock.ts';
 import type { Applied, BatchReport, Observer } from '../core/contracts.ts';
-import type { Dataset, DatasetName, LaneId, Position } from '../core/event.ts';
+import type { ChangeEvent, Dataset, DatasetName, LaneId, Position } from '../core/event.ts';
 import { LATENCY_BUCKETS, latencyBucket, latencyLimitMs, latencyQuantile } from './histogram.ts';
 import { Exposition } from './prometheus.ts';
 import { SecondsRing, type SeriesFrame } from './series.ts';
@@ -262,7 +262,7 @@ export class Metrics {
     countEvents(counters, batch, nowMs);
     if (batch.findings.length > 0) countFindings(counters, batch, nowMs);
     if (batch.scores.length > 0) countScores(counters, batch);
-    if (batch.events.length === 0) return;
+    if (batch.size === 0) return;
     for (const stage of STAGES) {
       const of = counters.stages[stage];
       const ms = millisByStage[stage];
@@ -287,7 +287,7 @@ function countLane(counters: PipelineCounters, batch: Batch, applied: Applied, n
   lane.batches++;
   lane.committedAtMs = nowMs;
   const { sums } = lane;
-  sums.events += batch.events.length;
+  sums.events += batch.size;
   sums.upserts += applied.upserts;
   sums.deletes += applied.deletes;
   sums.truncates += applied.truncates;
@@ -301,57 +301,63 @@ function countLane(counters: PipelineCounters, batch: Batch, applied: Applied, n
   lane.lagMs = newest === undefined ? 0 : Math.max(0, nowMs - newest.committedAtMs);
 }
 
-/** Counts runs of events of one dataset and one commit time, so that a map is looked up once a run and not once an event. */
+/** Counts neighbours of one dataset and one commit time, so that a map is looked up once for them and not once an event. */
 function countEvents(counters: PipelineCounters, batch: Batch, nowMs: number): void {
-  const { events, verdicts } = batch;
-  const second = Math.floor(nowMs / 1000);
-  const streamed = batch.origin === 'stream';
-  for (let from = 0; from < events.length;) {
-    const first = events[from];
-    if (first === undefined) return;
-    const { dataset, committedAtMs } = first;
-    let pass = 0;
-    let tag = 0;
-    let warn = 0;
-    let drop = 0;
-    let at = from;
-    for (; at < events.length; at++) {
-      const event = events[at];
-      if (event === undefined || event.dataset !== dataset || event.committedAtMs !== committedAtMs) break;
-      const verdict = verdicts[at];
-      if (verdict === Verdict.Pass) pass++;
-      else if (verdict === Verdict.Tag) tag++;
-      else if (verdict === Verdict.Warn) warn++;
-      else if (verdict === Verdict.Drop) drop++;
-    }
-    const count = at - from;
-    const quarantine = count - pass - tag - warn - drop;
+  for (const { dataset, from, to } of batch.spans()) {
     const of = datasetCounters(counters, dataset);
-    const { byVerdict } = of;
-    byVerdict[Verdict.Pass] = (byVerdict[Verdict.Pass] ?? 0) + pass;
-    byVerdict[Verdict.Tag] = (byVerdict[Verdict.Tag] ?? 0) + tag;
-    byVerdict[Verdict.Warn] = (byVerdict[Verdict.Warn] ?? 0) + warn;
-    byVerdict[Verdict.Drop] = (byVerdict[Verdict.Drop] ?? 0) + drop;
-    byVerdict[Verdict.Quarantine] = (byVerdict[Verdict.Quarantine] ?? 0) + quarantine;
     of.lastEventAtMs = nowMs;
-    of.ring.add(second, pass, tag + warn, drop, quarantine);
-    if (streamed) {
-      // Only the stream's age says how fast the road is: a snapshot's rows and a released event are as old as they are.
-      const ms = Math.max(0, nowMs - committedAtMs);
-      const bucket = latencyBucket(ms);
-      of.ring.addLatency(second, bucket, count);
-      of.latency[bucket] = (of.latency[bucket] ?? 0) + count;
-      of.latencySumMs += ms * count;
+    for (let at = from; at < to;) {
+      const end = batch.run === null ? endOfCommit(batch.events, at, to) : to;
+      countVerdicts(of, batch, at, end, nowMs);
+      at = end;
     }
-    from = at;
   }
+}
+
+function endOfCommit(events: readonly ChangeEvent[], from: number, to: number): number {
+  const committedAtMs = events[from]?.committedAtMs;
+  let end = from + 1;
+  while (end < to && events[end]?.committedAtMs === committedAtMs) end++;
+  return end;
+}
+
+function countVerdicts(of: DatasetCounters, batch: Batch, from: number, to: number, nowMs: number): void {
+  const { verdicts } = batch;
+  const second = Math.floor(nowMs / 1000);
+  let pass = 0;
+  let tag = 0;
+  let warn = 0;
+  let drop = 0;
+  for (let at = from; at < to; at++) {
+    const verdict = verdicts[at];
+    if (verdict === Verdict.Pass) pass++;
+    else if (verdict === Verdict.Tag) tag++;
+    else if (verdict === Verdict.Warn) warn++;
+    else if (verdict === Verdict.Drop) drop++;
+  }
+  const count = to - from;
+  const quarantine = count - pass - tag - warn - drop;
+  const { byVerdict } = of;
+  byVerdict[Verdict.Pass] = (byVerdict[Verdict.Pass] ?? 0) + pass;
+  byVerdict[Verdict.Tag] = (byVerdict[Verdict.Tag] ?? 0) + tag;
+  byVerdict[Verdict.Warn] = (byVerdict[Verdict.Warn] ?? 0) + warn;
+  byVerdict[Verdict.Drop] = (byVerdict[Verdict.Drop] ?? 0) + drop;
+  byVerdict[Verdict.Quarantine] = (byVerdict[Verdict.Quarantine] ?? 0) + quarantine;
+  of.ring.add(second, pass, tag + warn, drop, quarantine);
+  const committedAtMs = batch.origin === 'stream' ? batch.event(from)?.committedAtMs : undefined;
+  if (committedAtMs === undefined) return; // Only the stream's age says how fast the road is: a snapshot's rows and a released event are as old as they are.
+  const ms = Math.max(0, nowMs - committedAtMs);
+  const bucket = latencyBucket(ms);
+  of.ring.addLatency(second, bucket, count);
+  of.latency[bucket] = (of.latency[bucket] ?? 0) + count;
+  of.latencySumMs += ms * count;
 }
 
 const verdictNames = { [Verdict.Tag]: 'tag', [Verdict.Warn]: 'warn', [Verdict.Drop]: 'drop', [Verdict.Quarantine]: 'quarantine' } as const;
 
 function countFindings(counters: PipelineCounters, batch: Batch, nowMs: number): void {
   for (const finding of batch.findings) {
-    const event = batch.events[finding.index];
+    const event = batch.event(finding.index);
     if (event === undefined) continue;
     const { rules } = datasetCounters(counters, event.dataset);
     let id = `${finding.stage} ${finding.rule} ${finding.column ?? ''} ${finding.verdict}`;

@@ -1,5 +1,5 @@
 /** The quality stage: judges every event of a batch by its dataset's contract, in place. */
-import { type Batch, Verdict } from '../core/batch.ts';
+import { type Batch, type EventRun, Verdict } from '../core/batch.ts';
 import type { Stage } from '../core/contracts.ts';
 import { PipelineError } from '../core/errors.ts';
 import type { ChangeEvent, Dataset, DatasetName, EncodedRow, EncodedType } from '../core/event.ts';
@@ -102,21 +102,25 @@ class Judge implements QualityStage {
     holdUndecoded(batch);
     if (contracts.size === 0) return;
     const drifting = new Set<Dataset>();
-    for (let from = 0; from < batch.events.length; from += this.#sliceEvents) {
+    for (let from = 0; from < batch.size; from += this.#sliceEvents) {
       if (from > 0) {
         // Judging is synchronous; the sockets and timers of the process get their turn in between.
         await new Promise<void>((resolve) => setImmediate(resolve));
         signal.throwIfAborted();
       }
-      judge(batch, from, Math.min(batch.events.length, from + this.#sliceEvents), contracts, drifting);
+      const to = Math.min(batch.size, from + this.#sliceEvents);
+      if (batch.run === null) judge(batch, from, to, contracts, drifting);
+      else judgeRun(batch, batch.run, from, to, contracts, drifting);
     }
   }
 }
 
 /** What the source could not read is in the quarantine with all that came of it, whether or not its dataset has a contract. */
 function holdUndecoded(batch: Batch): void {
-  for (let index = 0; index < batch.events.length; index++) {
-    const event = batch.events[index];
+  if (batch.run !== null) return; // Rows that were read can be read.
+  const { events } = batch;
+  for (let index = 0; index < events.length; index++) {
+    const event = events[index];
     if (event?.dataset.undecoded !== true) continue;
     const { dataset, after } = event;
     const problem = after?.value(dataset.columns.findIndex(({ name }) => name === 'problem'));
@@ -168,6 +172,49 @@ function judge(batch: Batch, from: number, to: number, contracts: ReadonlyMap<Da
   } finally {
     count.flush();
   }
+}
+
+/** The same for rows that are no objects: those that pass stay none. */
+function judgeRun(
+  batch: Batch,
+  run: EventRun,
+  from: number,
+  to: number,
+  contracts: ReadonlyMap<DatasetName, ContractInUse>,
+  drifting: Set<Dataset>,
+): void {
+  const use = contracts.get(run.dataset.name);
+  if (use === undefined) return;
+  const checks = use.checksOf(run.dataset);
+  const first = imageOf(run.look(from))?.encoded ?? null;
+  const encoded = first === null ? null : checks.encoded(first.types);
+  // Rows that cannot be judged where they lie, and a table that is another one than its contract says, are no hot path.
+  if (encoded === null || checks.drift.length > 0) return judge(batch, from, to, contracts, drifting);
+  batch.revisions.set(run.dataset.name, use.contract.revision);
+  const rules = checks.byOperation.read;
+  const tests = encoded.read;
+  const count = new Counting();
+  try {
+    for (let index = from; index < to; index++) {
+      const event = run.look(index);
+      count.event(use, rules);
+      const cells = imageOf(event)?.encoded;
+      if (cells !== null && cells !== undefined && passes(tests, cells, event)) continue;
+      const own = run.event(index);
+      const image = imageOf(own)?.encoded;
+      if (image !== null && image !== undefined) judgeEncoded(batch, index, own, image, rules, tests, use);
+    }
+  } finally {
+    count.flush();
+  }
+}
+
+function passes(tests: readonly (EncodedTest | null)[], cells: EncodedRow, event: ChangeEvent): boolean {
+  for (let i = 0; i < tests.length; i++) {
+    const test = tests[i];
+    if (test === null || test === undefined || test(cells, event) !== Outcome.Pass) return false;
+  }
+  return true;
 }
 
 /** Events in a row that meet the same rules are counted at once. */

@@ -3,7 +3,7 @@
  * gathered in the meantime. Batches end at commits; a transaction larger than a batch is cut. At most one closed batch waits beside the one
  * being filled (Invariant 7): then the reader of the log has to wait for `room`.
  */
-import { Batch, type FoundTable, type Origin, ROW_BYTES_RULE, Verdict } from '../../core/batch.ts';
+import { Batch, type EventRun, type FoundTable, type Origin, ROW_BYTES_RULE, Verdict } from '../../core/batch.ts';
 import type { Clock } from '../../core/clock.ts';
 import type { ChangeEvent, LaneId, Position } from '../../core/event.ts';
 import { type LanePlace, onTimeline, placeText, type SnapshotMark, withinText } from './lane-position.ts';
@@ -136,14 +136,14 @@ export class BatchQueue {
 
   /** Rows of a chunk, after everything appended so far, with the progress they make. Only between transactions. */
   appendSnapshot(
-    events: readonly PgEvent[],
+    events: readonly PgEvent[] | EventRun,
     mark: SnapshotMark,
     { found = [], tooLarge = [] }: { found?: readonly FoundTable[]; tooLarge?: readonly PgEvent[] } = {},
   ): void {
     this.#closeComplete();
     for (const event of tooLarge) this.#tooLarge.set(asChangeEvent(event), 0);
     this.#snapshot = mark;
-    this.#close(events.map(asChangeEvent), this.#place(), 'snapshot', found);
+    this.#close('look' in events ? events : events.map(asChangeEvent), this.#place(), 'snapshot', found);
     this.#wake();
   }
 
@@ -251,7 +251,12 @@ export class BatchQueue {
     this.#wake();
   }
 
-  #close(events: readonly ChangeEvent[], position: Position, origin: Origin = 'stream', found: readonly FoundTable[] = []): void {
+  #close(
+    events: readonly ChangeEvent[] | EventRun,
+    position: Position,
+    origin: Origin = 'stream',
+    found: readonly FoundTable[] = [],
+  ): void {
     const batch = new Batch(events, { lane: this.#lane, position }, origin, null, found);
     if (this.#tooLarge.size > 0) this.#holdTooLarge(batch);
     this.#closed.push(batch);

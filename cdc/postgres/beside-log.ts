@@ -2,9 +2,12 @@
  * What is read beside the log: copies of tables, rows that are read again, and rows that were asked for by their keys. Their chunks take their place in the
  * queue when the log comes to their high marks; until then the log's own events of the table are gathered in their windows.
  */
+import type { EventRun } from '../../core/batch.ts';
 import { PipelineError } from '../../core/errors.ts';
 import type { Version } from '../../core/event.ts';
 import type { PgConnection } from '../../wire/postgres/connection.ts';
+import type { CopiedRows } from '../../wire/postgres/copied-rows.ts';
+import type { CopyMemory } from '../../wire/postgres/copy-memory.ts';
 import type { PgRow } from '../../wire/postgres/row.ts';
 import type { BatchLimits, BatchQueue } from './batches.ts';
 import { ChunkWindow } from './chunk-window.ts';
@@ -25,6 +28,7 @@ import { checkKey } from './large-rows.ts';
 import { EVENT_OVERHEAD_BYTES, PgEvent } from './pg-event.ts';
 import type { PgoutputDecoder } from './pgoutput.ts';
 import { isPartial } from './row-cells.ts';
+import { RowRun } from './row-run.ts';
 import { SeenTransactions } from './seen.ts';
 import { snapshotOf, visibility } from './settle.ts';
 import type { SnapshotReader } from './snapshot.ts';
@@ -84,6 +88,8 @@ export class BesideLog {
   /** By the id of their marks. */
   readonly #windows = new Map<string, ChunkWindow>();
   #highMark: string | null = null;
+  /** What chunks are in that were emitted as they were read, with the position of their last batch. */
+  readonly #emitted: { readonly position: string; readonly memory: CopyMemory }[] = [];
   /** Transactions seen while chunks are read, that these may not have seen; see snapshot.ts. */
   readonly #seen = new SeenTransactions(SEEN_MANY);
 
@@ -125,6 +131,17 @@ export class BesideLog {
   dropReread(id: string): void {
     this.#dropped.add(id);
     this.#beginAgain();
+  }
+
+  /** The target has everything up to `position`. */
+  acknowledge(position: string): void {
+    let done = 0;
+    for (const { position: last, memory } of this.#emitted) {
+      if (last > position) break;
+      memory.release();
+      done++;
+    }
+    this.#emitted.splice(0, done);
   }
 
   stop(): void {
@@ -276,7 +293,7 @@ export class BesideLog {
       return this.#forgetWindows();
     }
     if (chunk.keys > 0) await this.#emitKeys(chunk, window, progress);
-    else await this.#emitChunk(chunk, window.combine(chunk.relation, chunk.rows), progress);
+    else await this.#emitChunk(chunk, window, progress);
     snapshot.release(id);
     this.#endSnapshot();
   }
@@ -364,35 +381,69 @@ export class BesideLog {
   }
 
   /** Cut into batches, each with the progress it makes. The rows' version is that of the high mark: their place in the log. */
-  async #emitChunk({ table, rows, relation, complete, cut }: Chunk, kept: readonly (PgRow | null)[], before: TableProgress): Promise<void> {
-    const { commitLsn, committedAtMs } = this.#decoder;
-    const { limits } = this.#parts;
+  async #emitChunk(chunk: Chunk, window: ChunkWindow, before: TableProgress): Promise<void> {
+    const { table, rows, relation, complete, cut } = chunk;
+    if (!('look' in rows)) throw new PipelineError('BUG', `a chunk of ${table} that is no copy`);
+    const isAsItIs = window.isEmpty && !cut;
+    const kept = isAsItIs ? [] : window.combine(relation, rows);
     let next = 0;
     do {
-      const events: PgEvent[] = [];
-      const tooLarge: PgEvent[] = [];
-      let bytes = 0;
-      for (; next < rows.length && events.length < limits.rows && bytes < limits.bytes; next++) {
-        const row = kept[next];
-        if (row === null || row === undefined) continue;
-        const event = new PgEvent('read', null, row, row.relation.dataset, commitLsn as Version, next, committedAtMs, false);
-        events.push(event);
-        bytes += EVENT_OVERHEAD_BYTES + bytesOf(row);
-        if (!cut || !isPartial(row)) continue;
-        checkKey(event, table);
-        tooLarge.push(event);
-      }
-      const lastRow = rows[next - 1];
-      const last = lastRow === undefined ? before.last : keyTexts(lastRow);
+      const part = isAsItIs ? this.#run(rows, next) : this.#rows(chunk, kept, next);
+      next = part.next;
+      const last = next === 0 ? before.last : keyTexts(rows.look(next - 1));
       const done = next >= rows.length && complete;
       await this.#queue.room();
       const mark = this.#queue.snapshot;
       if (this.#log.isStopped() || mark === null) return;
       const after = { ...before, rowsDone: before.rowsDone + next, last, done };
       this.#parts.onProgress([...mark.tables, after]);
-      this.#queue.appendSnapshot(events, movedOn(mark, after), { found: done ? [relation] : [], tooLarge });
+      this.#queue.appendSnapshot(part.events, movedOn(mark, after), { found: done ? [relation] : [], tooLarge: part.tooLarge });
     } while (next < rows.length);
+    // Rows that became objects may be kept by others.
+    if (isAsItIs && chunk.memory !== undefined) this.#emitted.push({ position: this.#queue.emitted, memory: chunk.memory });
   }
+
+  /** Rows from `from` on that fit a batch, none of them an object. */
+  #run(rows: CopiedRows, from: number): ChunkPart {
+    if (rows.length === 0) return { events: [], tooLarge: [], next: 0 };
+    const { limits } = this.#parts;
+    const { commitLsn, committedAtMs } = this.#decoder;
+    let next = from;
+    for (let bytes = 0; next < rows.length && next - from < limits.rows && bytes < limits.bytes; next++) {
+      const { framedFrom, framedTo } = rows.look(next);
+      bytes += framedTo - framedFrom;
+    }
+    const events = new RowRun(rows.slice(from, next), commitLsn as Version, from, committedAtMs);
+    return { events, tooLarge: [], next };
+  }
+
+  /** The same of what is left of a chunk that is not as it was read, or has rows that were too large. */
+  #rows({ table, rows, cut }: Chunk, kept: readonly (PgRow | null)[], from: number): ChunkPart {
+    const { limits } = this.#parts;
+    const { commitLsn, committedAtMs } = this.#decoder;
+    const events: PgEvent[] = [];
+    const tooLarge: PgEvent[] = [];
+    let next = from;
+    for (let bytes = 0; next < rows.length && events.length < limits.rows && bytes < limits.bytes; next++) {
+      const row = kept[next];
+      if (row === null || row === undefined) continue;
+      const event = new PgEvent('read', null, row, row.relation.dataset, commitLsn as Version, next, committedAtMs, false);
+      events.push(event);
+      bytes += EVENT_OVERHEAD_BYTES + bytesOf(row);
+      if (!cut || !isPartial(row)) continue;
+      checkKey(event, table);
+      tooLarge.push(event);
+    }
+    return { events, tooLarge, next };
+  }
+}
+
+/** What of a chunk makes one batch. */
+interface ChunkPart {
+  readonly events: readonly PgEvent[] | EventRun;
+  readonly tooLarge: readonly PgEvent[];
+  /** The first row behind it. */
+  readonly next: number;
 }
 
 const isCut = (row: PgRow | undefined): boolean => row !== undefined && isPartial(row);

@@ -59,12 +59,16 @@ export class ChunkWindow {
     return this.#overlays === 0 && keyNames(this.#dataset) === keyNames(relation.dataset);
   }
 
+  /** Whether every row of the chunk is emitted as it is. */
+  get isEmpty(): boolean {
+    return this.#changed.size === 0;
+  }
+
   /** The chunk's rows that are to be emitted, in order; null in the place of a row that leaves. */
-  combine(relation: PgRelation, rows: readonly PgRow[]): (PgRow | null)[] {
-    if (this.#changed.size === 0) return [...rows];
+  combine(relation: PgRelation, rows: Iterable<PgRow>): (PgRow | null)[] {
     const { dataset } = relation;
-    return rows.map((row) => {
-      const overlay = this.#changed.get(keyOf(dataset, row));
+    return Array.from(rows, (row) => {
+      const overlay = this.isEmpty ? undefined : this.#changed.get(keyOf(dataset, row));
       if (overlay === undefined) return row;
       return overlay === null ? null : laidOver(relation, row, overlay);
     });

@@ -1,10 +1,11 @@
 /** Rows of a table as a chunk reads them: its transaction between two marks in the log, the SQL, and the rows in what the server sends. */
 import { PipelineError } from '../../core/errors.ts';
-import { CELL_UNCHANGED } from '../../core/event.ts';
 import { type PgConnection, PgError } from '../../wire/postgres/connection.ts';
 import { quoteIdent, quoteLiteral, quoteQualified } from '../../wire/postgres/ident.ts';
 import { Format, FrontendWriter } from '../../wire/postgres/messages.ts';
-import { type PgRelation, PgRow } from '../../wire/postgres/row.ts';
+import type { CopiedRows } from '../../wire/postgres/copied-rows.ts';
+import type { CopyMemory } from '../../wire/postgres/copy-memory.ts';
+import type { PgRelation, PgRow } from '../../wire/postgres/row.ts';
 import { type CatalogTable, type Datasets, quotedTable, readTable } from './catalog.ts';
 import { cellOf, isMissing, rowOf } from './row-cells.ts';
 import { snapshotOf } from './settle.ts';
@@ -12,8 +13,10 @@ import { snapshotOf } from './settle.ts';
 export interface Chunk {
   readonly table: string;
   readonly relation: PgRelation;
-  /** In the order of the key. Behind each row's cells stand those of its key as text (`keyTexts`). */
-  readonly rows: readonly PgRow[];
+  /** In the order of the key; rows that were named by their keys in the order of these. `keyTexts` tells their keys. */
+  readonly rows: CopiedRows | readonly PgRow[];
+  /** What copied rows are in; left out where it is theirs alone. */
+  readonly memory?: CopyMemory;
   /** Keys that were asked for and have no row, as rows of their cells alone. */
   readonly absent: readonly PgRow[];
   /** How many keys were asked for; 0 where a range was read. */
@@ -88,7 +91,7 @@ function schemasOf(relation: PgRelation, columns: Iterable<number>): ReadonlySet
   return schemas;
 }
 
-/** Keyset pagination by row comparison: the index of the key serves it, wherever the chunk begins. Behind each row's cells, the texts of its key. */
+/** Keyset pagination by row comparison: the index of the key serves it, wherever the chunk begins. Behind each row's cells, where they are needed, the texts of its key. */
 export function chunkSql(
   table: CatalogTable,
   relation: PgRelation,
@@ -105,7 +108,8 @@ export function chunkSql(
     conditions.push(`(${names.join(', ')}) > (${literals.join(', ')})`);
   }
   if (where !== null) conditions.push(inParentheses(where));
-  return `copy (select ${[...cells, ...names.map((name) => `${name}::text`)].join(', ')} from ${fromTable(table)} t ${conditions.length === 0 ? '' : `where ${conditions.join(' and ')}`}
+  const texts = hasKeyTexts(relation) ? names.map((name) => `${name}::text`) : [];
+  return `copy (select ${[...cells, ...texts].join(', ')} from ${fromTable(table)} t ${conditions.length === 0 ? '' : `where ${conditions.join(' and ')}`}
     order by ${names.join(', ')} limit ${limit}) to stdout (format binary)`;
 }
 
@@ -197,9 +201,10 @@ function sqlParts(relation: PgRelation): { names: string[]; cells: string[] } {
   return { names, cells };
 }
 
-/** The text of a chunk row's key columns, which stand behind its own cells. */
+/** The text of a chunk row's key columns, from which the next chunk goes on. */
 export function keyTexts(row: PgRow): readonly string[] {
   const { types, dataset } = row.relation;
+  if (!hasKeyTexts(row.relation)) return dataset.key.map((column) => String(row.value(column)));
   return dataset.key.map((_, i) => {
     const cell = row.at + 2 * (types.length + i);
     const at = row.cells[cell] ?? 0;
@@ -207,95 +212,9 @@ export function keyTexts(row: PgRow): readonly string[] {
   });
 }
 
-const COPY_HEADER_BYTES = 19;
-
-/** Reads COPY BINARY: a header, then tuples of a cell count and cells with their lengths, then -1. Rows refer to the bytes pushed. */
-export class CopyReader {
-  readonly rows: PgRow[] = [];
-  /** Of the rows kept. */
-  bytes = 0;
-  /** Whether rows were left out, because there were enough bytes. */
-  cut = false;
-  /** Whether cells were left out of rows. */
-  isRowCut = false;
-  readonly #relation: PgRelation;
-  readonly #bytesMax: number;
-  readonly #width: number;
-  #rest: Buffer = Buffer.alloc(0);
-  #headed = false;
-  #cells = new Int32Array(0);
-  #used = 0;
-
-  constructor(relation: PgRelation, bytesMax: number) {
-    this.#relation = relation;
-    this.#bytesMax = bytesMax;
-    this.#width = relation.types.length + relation.dataset.key.length;
-  }
-
-  push(chunk: Buffer): void {
-    if (this.cut) return;
-    const bytes = this.#rest.length === 0 ? chunk : Buffer.concat([this.#rest, chunk]);
-    let at = 0;
-    if (!this.#headed) {
-      if (bytes.length < COPY_HEADER_BYTES) {
-        this.#rest = bytes;
-        return;
-      }
-      at = COPY_HEADER_BYTES + bytes.readInt32BE(15);
-      this.#headed = true;
-    }
-    for (;;) {
-      const end = this.#tuple(bytes, at);
-      if (end < 0) break;
-      this.bytes += end - at;
-      at = end;
-      if (this.bytes >= this.#bytesMax) {
-        this.cut = true;
-        break;
-      }
-    }
-    this.#rest = bytes.subarray(at);
-  }
-
-  #leftOut(cell: number): void {
-    this.isRowCut = true;
-    const { types, dataset } = this.#relation;
-    // Behind the row's own cells stand those by which the next chunk begins.
-    if (cell >= types.length)
-      throw new PipelineError('SOURCE_ROW_TOO_LARGE', `the snapshot of ${dataset.name}: a row whose key alone is too large`);
-  }
-
-  /** Reads the tuple at `start`; -1 where it is not all there yet (or was the end). */
-  #tuple(bytes: Buffer, start: number): number {
-    if (bytes.length - start < 2 || bytes.readInt16BE(start) < 0) return -1;
-    const width = this.#width;
-    if (this.#used + 2 * width > this.#cells.length) {
-      this.#cells = new Int32Array(Math.max(1 << 15, 2 * width));
-      this.#used = 0;
-    }
-    const cells = this.#cells;
-    const own = this.#relation.types.length;
-    const size = bytes.length;
-    let at = start + 2;
-    let end = at;
-    let cell = this.#used;
-    for (let i = 0; i < width; i++) {
-      if (size - at < 4) return -1;
-      // Read by hand: a third of the time of readInt32BE.
-      const length =
-        ((bytes[at] as number) << 24) | ((bytes[at + 1] as number) << 16) | ((bytes[at + 2] as number) << 8) | (bytes[at + 3] as number);
-      at += 4;
-      cells[cell] = length < 0 ? 0 : at;
-      cells[cell + 1] = length < CELL_UNCHANGED ? CELL_UNCHANGED : length;
-      if (length > 0) at += length;
-      else if (length === CELL_UNCHANGED) this.#leftOut(i);
-      cell += 2;
-      if (i === own - 1) end = at;
-    }
-    if (at > size) return -1;
-    const isWhole = !this.isRowCut; // Where cells are left out of some row, none is taken for whole.
-    this.rows.push(new PgRow(this.#relation, bytes, cells, this.#used, isWhole ? start + 2 : 0, isWhole ? end : 0));
-    this.#used = cell;
-    return at;
-  }
-}
+/** Whether a chunk brings the texts of its keys behind each row: of some types the value says the same, and the rows go to another COPY as they are. */
+export const hasKeyTexts = ({ types, dataset }: PgRelation): boolean =>
+  dataset.key.some((column) => {
+    const form = types[column]?.type?.form;
+    return form !== 'int2' && form !== 'int4' && form !== 'int8' && form !== 'uuid' && dataset.columns[column]?.native !== 'text';
+  });

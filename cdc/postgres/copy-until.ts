@@ -13,6 +13,8 @@ export interface CopyLimits {
   readonly rowBytesMax: number;
   /** Whether somebody else has written of its SQL: it may read, and nothing else. */
   readonly isForeign: boolean;
+  /** Gives the memory that rows come in; left out, each has its own. */
+  readonly block?: () => Buffer;
 }
 
 /** Rows above the limit, in pieces, as `PgConnection.copyOut` takes them. */
@@ -28,14 +30,14 @@ export const largeRows = (bytesMax: number) => ({
 export async function copyUntil(
   connection: PgConnection,
   sql: string,
-  { rowBytesMax, isForeign }: CopyLimits,
+  { rowBytesMax, isForeign, block }: CopyLimits,
   cancelled: Cancelled,
   take: (bytes: Buffer) => boolean,
 ): Promise<void> {
   await connection.script(`savepoint chunk${isForeign ? '; set local transaction_read_only = on' : ''}`);
   let cancelling: Promise<void> | null = null;
   try {
-    for await (const bytes of connection.copyOut(sql, undefined, largeRows(rowBytesMax))) {
+    for await (const bytes of connection.copyOut(sql, undefined, largeRows(rowBytesMax), block)) {
       if (cancelling !== null || !take(bytes)) continue;
       cancelled.is = true;
       cancelling = connection.cancel().catch(() => {}); // Should this fail, the rest of the rows comes, and is left.

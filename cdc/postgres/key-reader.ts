@@ -123,7 +123,8 @@ export class KeyReader {
       chunk.catch(() => {}); // Awaited just below, and by whoever meets the high mark.
       this.#current = { id, chunk };
       const { rows, keys: read } = await chunk;
-      const bytes = rows.reduce((sum, row) => sum + row.bytes.length, 0);
+      let bytes = 0;
+      for (const row of rows) bytes += row.bytes.length;
       const fitting = Math.floor((this.#parts.chunkBytes * read) / Math.max(1, bytes));
       this.#keysAtOnce = Math.max(1, Math.min(4 * read, fitting));
       while (!signal.aborted && this.#current !== null) {

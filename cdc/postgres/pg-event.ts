@@ -12,7 +12,8 @@ export class PgEvent {
   readonly after: (Row & EncodedRow) | null;
   readonly dataset: Dataset;
   readonly version: Version;
-  readonly ordinal: number;
+  /** Changes in an event only whose row is looked at and not kept. */
+  ordinal: number;
   readonly committedAtMs: number;
   /** Whether the key's bytes changed. */
   readonly #moved: boolean;
@@ -36,6 +37,12 @@ export class PgEvent {
     this.ordinal = ordinal;
     this.committedAtMs = committedAtMs;
     this.#moved = moved;
+    this.#key = null;
+  }
+
+  /** The event of another row, which it has by now. */
+  becomes(ordinal: number): void {
+    this.ordinal = ordinal;
     this.#key = null;
   }
 

@@ -17,9 +17,11 @@
  */
 import type { Clock } from '../../core/clock.ts';
 import { PipelineError } from '../../core/errors.ts';
+import { type CopyMemory, CopyPool } from '../../wire/postgres/copy-memory.ts';
 import { type PgConnection, PgError } from '../../wire/postgres/connection.ts';
 import { quotedTable } from './catalog.ts';
-import { betweenMarks, type Chunk, chunkSql, CopyReader, keyTexts, type MarkParts, operatorPath, setPath, typePath } from './chunk.ts';
+import { betweenMarks, type Chunk, chunkSql, keyTexts, type MarkParts, operatorPath, setPath, typePath } from './chunk.ts';
+import { CopyReader } from './copy-reader.ts';
 import { type Cancelled, copyUntil, unlessCancelled } from './copy-until.ts';
 import { readKeyRows } from './key-reader.ts';
 import { jobOf, type TableProgress } from './lane-position.ts';
@@ -79,6 +81,7 @@ export class SnapshotReader {
   #number = 0;
   readonly #stopping = new AbortController();
   readonly #connections: Promise<void>[] = [];
+  readonly #pool = new CopyPool();
   #settled: Promise<void> | null = null;
   #changed: PromiseWithResolvers<void> = Promise.withResolvers();
 
@@ -260,17 +263,27 @@ export class SnapshotReader {
       }
       const where = reread?.where ?? null;
       await setPath(connection, where === null ? operatorPath(relation) : typePath(relation));
-      const reader = new CopyReader(relation, chunkBytes);
-      await this.#copy(connection, chunkSql(present, relation, last, limit, where), reader, where !== null, cancelled);
-      const { rows, bytes, cut } = reader;
+      const memory = this.#pool.memory();
+      const reader = new CopyReader(relation, chunkBytes, memory);
+      const sql = chunkSql(present, relation, last, limit, where);
+      await this.#copy(connection, sql, reader, memory, where !== null, cancelled);
+      const { bytes, cut } = reader;
+      const rows = reader.take();
       job.rows = nextRows(limit, rows.length, bytes, chunkBytes);
-      return { ...head, rows, absent: [], keys: 0, complete: !cut && rows.length < limit, cut: reader.isRowCut };
+      return { ...head, rows, memory, absent: [], keys: 0, complete: !cut && rows.length < limit, cut: reader.isRowCut };
     });
   }
 
-  async #copy(connection: PgConnection, sql: string, reader: CopyReader, isForeign: boolean, cancelled: Cancelled): Promise<void> {
+  async #copy(
+    connection: PgConnection,
+    sql: string,
+    reader: CopyReader,
+    memory: CopyMemory,
+    isForeign: boolean,
+    cancelled: Cancelled,
+  ): Promise<void> {
     const { rowBytesMax } = this.#parts;
-    await copyUntil(connection, sql, { rowBytesMax, isForeign }, cancelled, (bytes) => {
+    await copyUntil(connection, sql, { rowBytesMax, isForeign, block: () => memory.block() }, cancelled, (bytes) => {
       reader.push(bytes);
       return reader.cut;
     });
@@ -293,8 +306,8 @@ function nextRows(limit: number, rows: number, bytes: number, chunkBytes: number
 function progressAfter(progress: TableProgress, { rows, keys, complete }: Chunk): TableProgress {
   const { reread } = progress;
   if (reread?.keys != null) return { ...progress, reread: { ...reread, keys: reread.keys.slice(keys) }, done: complete };
-  const lastRow = rows.at(-1);
-  return { ...progress, last: lastRow === undefined ? progress.last : keyTexts(lastRow), done: complete };
+  const last = 'look' in rows && rows.length > 0 ? keyTexts(rows.look(rows.length - 1)) : progress.last;
+  return { ...progress, last, done: complete };
 }
 
 /**

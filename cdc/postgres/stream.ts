@@ -200,6 +200,7 @@ export class SlotStream implements CopyBothHandler {
 
   /** Invariant 5: the server hears of this place and never of a later one. */
   acknowledge(position: Position): void {
+    this.#beside.acknowledge(position);
     const lsn = position.slice(0, 16);
     if (lsn <= this.#acknowledged) return;
     this.#acknowledged = lsn;

@@ -2,10 +2,12 @@
 import { type Clock, systemClock } from '../../core/clock.ts';
 import { PipelineError } from '../../core/errors.ts';
 import type { Dataset, Row } from '../../core/event.ts';
+import { CopyPool } from '../../wire/postgres/copy-memory.ts';
 import { quoteIdent } from '../../wire/postgres/ident.ts';
 import { Datasets, readTable, SESSION } from './catalog.ts';
-import { CopyReader, fromTable } from './chunk.ts';
+import { fromTable, hasKeyTexts } from './chunk.ts';
 import { connectSource } from './connect.ts';
+import { CopyReader } from './copy-reader.ts';
 import { sourceFailure } from './failures.ts';
 
 export interface TableRowsOptions {
@@ -35,7 +37,7 @@ export interface TableRowsRead {
 /** Of a table that the planner has no number for, the sample is its first rows. */
 const SAMPLE_MARGIN = 1.2;
 
-/** `take` is called for every row, once `begin` has heard of the table. */
+/** `take` is called for every row, which it may look at and not keep, once `begin` has heard of the table. */
 export async function readTableRows(
   options: TableRowsOptions,
   begin: (dataset: Dataset) => void,
@@ -58,26 +60,28 @@ export async function readTableRows(
     const cells = relation.dataset.columns.map(
       ({ name: column }, i) => `t.${quoteIdent(column)}${relation.types[i]?.format === 'text' ? '::text' : ''}`,
     );
-    // The reader of copies finds the key's texts behind a row's cells.
-    const key = relation.dataset.key
+    // The reader of copies finds the key's texts behind a row's cells, where it looks for them.
+    const key = (hasKeyTexts(relation) ? relation.dataset.key : [])
       .flatMap((i) => relation.dataset.columns[i] ?? [])
       .map(({ name: column }) => `t.${quoteIdent(column)}::text`);
     const filter = (options.where ?? null) === null ? '' : ` where ${options.where}`;
     const limit = rowsMax === null ? '' : ` limit ${rowsMax + 1}`;
     const sql = `copy (select ${[...cells, ...key].join(', ')} from ${fromTable(present)} t${sample}${filter}${limit}) to stdout (format binary)`;
-    const reader = new CopyReader(relation, Infinity);
+    const memory = new CopyPool().memory();
+    const reader = new CopyReader(relation, Infinity, memory);
     const started = clock.monotonic();
     let rows = 0;
     let isMore = false;
     for await (const chunk of connection.copyOut(sql, signal)) {
       reader.push(chunk);
-      for (const row of reader.rows) {
+      const read = reader.take();
+      for (let n = 0; n < read.length; n++) {
         isMore = rowsMax !== null && rows >= rowsMax;
         if (isMore) break;
-        take(row);
+        take(read.look(n));
         rows++;
       }
-      reader.rows.length = 0;
+      memory.release();
       const aheadMs = rate === null ? 0 : (rows * 1000) / rate - (clock.monotonic() - started);
       if (aheadMs > 1) await clock.sleep(aheadMs, signal);
       signal.throwIfAborted();

@@ -23,8 +23,8 @@ export function scoreAlerts(options: ScoreAlertOptions): Observer {
     if (batch.findings.length === 0) return;
     const groups = new Map<string, { dataset: string; rule: string; severity: string; count: number; keys: string[] }>();
     for (const { index, notify, rule, severity } of batch.findings) {
-      const event = batch.events[index];
-      if (!notify || event === undefined) continue;
+      const event = notify ? batch.event(index) : undefined;
+      if (event === undefined) continue;
       const dataset = event.dataset.name;
       const id = `${dataset}\n${rule}`;
       const group = groups.get(id) ?? { dataset, rule, severity, count: 0, keys: [] };

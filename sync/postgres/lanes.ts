@@ -39,7 +39,7 @@ export function prepareAdvance(writer: FrontendWriter): void {
  */
 export function emitAdvance(writer: FrontendWriter, batch: Batch, lease: Lease, counts: Omit<Applied, 'kind' | 'checkpoint'>): void {
   const { upserts, deletes, truncates, stale, folded, held, dropped } = counts;
-  const ledger = [batch.events.length, upserts, deletes, truncates, stale, folded, held, dropped];
+  const ledger = [batch.size, upserts, deletes, truncates, stale, folded, held, dropped];
   const parameters = [lease.lane, String(lease.epoch), batch.checkpoint.position, `{${ledger.join(',')}}`, batch.after];
   writer.bind('', ADVANCE, parameters, Format.Text).execute();
 }

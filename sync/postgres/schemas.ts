@@ -162,7 +162,7 @@ export class Schemas {
   async parkedIn(batch: Batch): Promise<Finding[]> {
     this.#batch = batch;
     const isReplay = batch.origin === 'replay';
-    if (!this.#isLoaded || isReplay || (this.#parked.size > 0 && batch.events.some(({ dataset }) => this.#parked.has(dataset.name))))
+    if (!this.#isLoaded || isReplay || (this.#parked.size > 0 && batch.spans().some(({ dataset }) => this.#parked.has(dataset.name))))
       await this.load();
     if (this.#parked.size === 0) return [];
     const findings: Finding[] = [];
@@ -208,7 +208,7 @@ export class Schemas {
   #checkRoom(batch: Batch, findings: readonly Finding[]): void {
     const { parkedRowsMax } = this.#options;
     for (const [dataset, open] of this.#parked) {
-      const more = findings.filter(({ index }) => batch.events[index]?.dataset.name === dataset).length;
+      const more = findings.filter(({ index }) => batch.event(index)?.dataset.name === dataset).length;
       const held = open.reduce((sum, change) => sum + change.held, 0);
       if (more > 0 && batch.origin !== 'replay' && held + more > parkedRowsMax)
         throw new PipelineError('SCHEMA_PARKED_FULL', `holding ${dataset}: ${held} events wait for the schema change ${open[0]?.id ?? ''}`);
@@ -258,6 +258,8 @@ export class Schemas {
 
   /** The version of the first event of this shape in the batch at hand, whatever becomes of it: released ones need not be in order. */
   #firstOf(dataset: Dataset): string {
+    const run = this.#batch?.run ?? null;
+    if (run !== null) return run.dataset === dataset ? versionOf(run.look(0)) : '';
     let first: string | null = null;
     for (const event of this.#batch?.events ?? []) {
       if (event.dataset !== dataset) continue;

@@ -256,10 +256,9 @@ class Target implements PostgresSink {
     session.unsent = batch;
     if (batch.origin === 'replay') return;
     rememberHeld(session, held);
-    const folded = foldOf(batch, this.#layouts);
-    const plan = session.writes.planKnown(folded, batch.scores, 'common');
-    if (plan === null || plan.isUncertain) return;
-    const ready = this.#encode(session, batch, folded, plan);
+    const planned = this.#planRun(session, batch) ?? this.#planKnown(session, batch);
+    if (planned === null) return;
+    const ready = this.#encode(session, batch, planned);
     this.#ready.set(batch, ready);
     // In vain behind a batch that was not sent itself; and never into the middle of the careful road's transaction.
     if (!follows || session.isCareful || this.#isTouched(session, batch, held)) return;
@@ -268,21 +267,44 @@ class Target implements PostgresSink {
     this.#send(session, batch, held, lease, ready, false);
   }
 
-  #encode(session: LaneSession, batch: Batch, folded: Folded, plan: Plan): Ready {
+  async #plan(session: LaneSession, batch: Batch): Promise<Planned | null> {
+    const counts = foldOf(batch, this.#layouts);
+    const plan = await session.writes.plan(counts, batch.scores, 'common');
+    return plan.isUncertain ? null : { counts, plan };
+  }
+
+  /** The same without asking the target; null, too, where it has to be asked. */
+  #planKnown(session: LaneSession, batch: Batch): Planned | null {
+    const counts = foldOf(batch, this.#layouts);
+    const plan = session.writes.planKnown(counts, batch.scores, 'common');
+    return plan === null || plan.isUncertain ? null : { counts, plan };
+  }
+
+  /** Rows that the source made anew and that are no objects yet. */
+  #planRun(session: LaneSession, batch: Batch): Planned | null {
+    const plan = batch.run === null ? null : session.writes.planRun(batch.run, batch);
+    if (plan === null) return null;
+    let upserts = 0;
+    for (let index = 0; index < batch.size; index++) if (batch.passes(index)) upserts++;
+    return { plan, counts: { upserts, deletes: 0, truncates: 0, folded: 0 } };
+  }
+
+  #encode(session: LaneSession, batch: Batch, planned: Planned): Ready {
     const writer = this.#writers.pop() ?? new FrontendWriter(1 << 18);
-    session.writes.emit(plan, batch, writer.reset());
-    return { folded, plan, writer: writer.sync(), findings: batch.findings.length, generation: session.generation, sent: null };
+    session.writes.emit(planned.plan, batch, writer.reset());
+    return { ...planned, writer: writer.sync(), findings: batch.findings.length, generation: session.generation, sent: null };
   }
 
   /** One write, one Sync: the batch commits by itself, or fails as a whole. */
   #send(session: LaneSession, batch: Batch, held: readonly Quarantined[], lease: Lease, ready: Ready, inTurn: boolean): void {
-    const { folded, writer } = ready;
+    const { writer } = ready;
+    const { upserts, deletes, truncates, folded } = ready.counts;
     const counts = {
-      upserts: folded.upserts,
-      deletes: folded.deletes,
-      truncates: folded.truncates,
+      upserts,
+      deletes,
+      truncates,
       stale: 0,
-      folded: folded.folded,
+      folded,
       held: held.length,
       dropped: countOf(batch.verdicts, Verdict.Drop),
     };
@@ -323,10 +345,9 @@ class Target implements PostgresSink {
       }
       if (batch.origin === 'replay' || this.#isTouched(session, batch, held)) return null;
       if (ready?.findings !== batch.findings.length || ready.generation !== session.generation) {
-        const folded = foldOf(batch, this.#layouts);
-        const plan = await session.writes.plan(folded, batch.scores, 'common');
-        if (plan.isUncertain) return null;
-        ready = this.#encode(session, batch, folded, plan);
+        const planned = this.#planRun(session, batch) ?? (await this.#plan(session, batch));
+        if (planned === null) return null;
+        ready = this.#encode(session, batch, planned);
       }
       this.#send(session, batch, held, lease, ready, true);
     }
@@ -346,8 +367,9 @@ class Target implements PostgresSink {
     if (heldKeys.size === 0) return false;
     // Items that wait for their key may be free by now, and who only waits is told so in the transaction that holds it.
     if (held.some(({ findings }) => findings.some(({ rule }) => rule === HOLD_KEY_RULE) || isParkedItem(findings))) return true;
-    for (const [index, event] of batch.events.entries()) {
-      if (!batch.passes(index)) continue;
+    for (let index = 0; index < batch.size; index++) {
+      const event = batch.passes(index) ? (batch.run?.look(index) ?? batch.event(index)) : undefined;
+      if (event === undefined) continue;
       const { name } = event.dataset;
       if (event.op === 'truncate' || heldKeys.has(refOf(name, event.key))) return true;
       if (event.movedFrom !== null && heldKeys.has(refOf(name, event.movedFrom))) return true;
@@ -472,9 +494,13 @@ interface LaneSession {
   readonly forget: () => void;
 }
 
-interface Ready {
-  readonly folded: Folded;
+/** What is written of a batch, and what that comes to. */
+interface Planned {
   readonly plan: Plan;
+  readonly counts: Pick<Folded, 'upserts' | 'deletes' | 'truncates' | 'folded'>;
+}
+
+interface Ready extends Planned {
   readonly writer: FrontendWriter;
   /** Of the batch when it was encoded: a batch that was marked since has to be encoded anew. */
   readonly findings: number;
@@ -506,10 +532,12 @@ function rememberHeld({ heldKeys }: LaneSession, held: readonly Quarantined[]): 
 }
 
 /** The datasets of a batch, each with one of its events; truncates know of no shape. */
-function datasetsIn({ events }: Batch): ReadonlyMap<Dataset, ChangeEvent> {
+function datasetsIn(batch: Batch): ReadonlyMap<Dataset, ChangeEvent> {
+  const { run } = batch;
+  if (run !== null) return new Map([[run.dataset, run.event(0)]]);
   const found = new Map<Dataset, ChangeEvent>();
   let last: Dataset | null = null;
-  for (const event of events) {
+  for (const event of batch.events) {
     if (event.dataset === last || event.op === 'truncate' || event.dataset.undecoded === true) continue;
     last = event.dataset;
     if (!found.has(last)) found.set(last, event);

@@ -1,10 +1,11 @@
 /** Folded groups become messages to the target: entries of one form together, in bulk where they are many. */
-import { type Batch, type Scores, ScoreStatus, type ScoreColumns } from '../../core/batch.ts';
+import { type Batch, type EventRun, type Scores, ScoreStatus, type ScoreColumns, Verdict } from '../../core/batch.ts';
 import type { ChangeEvent, Row } from '../../core/event.ts';
 import { PipelineError } from '../../core/errors.ts';
 import type { PgResult } from '../../wire/postgres/connection.ts';
 import { quoteIdent } from '../../wire/postgres/ident.ts';
 import { Format, type FrontendWriter, type ParameterBytes } from '../../wire/postgres/messages.ts';
+import { CopiedRows } from '../../wire/postgres/copied-rows.ts';
 import { type PgColumnType, type PgRelation, PgRow } from '../../wire/postgres/row.ts';
 import { copyText, isEncoded, valueText, writeEncoded } from './cells.ts';
 import { type Entry, type Folded, type Group, isUnchanged, MergedRow } from './fold.ts';
@@ -26,7 +27,15 @@ const COPY_HEADER = Buffer.from('5047434f50590aff0d0a000000000000000000', 'hex')
 interface Part {
   readonly form: Form;
   readonly prepared: Prepared;
-  readonly entries: Entry[];
+  readonly entries: readonly Entry[];
+}
+
+/** Rows of a run that go to the table as they are. */
+interface RunPart {
+  readonly form: Form;
+  readonly prepared: Prepared;
+  readonly run: EventRun;
+  readonly rows: CopiedRows;
 }
 
 /** A table to be emptied, and by what. */
@@ -40,7 +49,7 @@ interface Emptying {
 type Judged = Pick<Batch, 'scores' | 'verdicts'>;
 
 export interface Plan {
-  readonly steps: readonly (Emptying | Part)[];
+  readonly steps: readonly (Emptying | Part | RunPart)[];
   /** Some of what will be counted as written may turn out to have no row at the target. */
   readonly isUncertain: boolean;
   /** Some rows are added without looking whether their keys are there. */
@@ -102,6 +111,22 @@ export class Writes {
     return { steps, isUncertain, appends };
   }
 
+  /**
+   * A plan for a run of new rows, of which those that pass need not be objects; null where that can't be, or the target has to be asked first: then
+   * they are folded like any others.
+   */
+  planRun(run: EventRun, { scores }: Pick<Batch, 'scores'>): Plan | null {
+    const { rows } = run;
+    const table = this.#tables.known(run.dataset);
+    if (table === undefined || scores.length > 0 || run.length < BULK_ROWS_MIN || !(rows instanceof CopiedRows)) return null;
+    if (!rows.isWhole || !this.#mayAppend(table, 'common')) return null;
+    const event = run.look(0);
+    const first = { index: 0, event, row: event.after, partial: false, earlier: null, fresh: false };
+    const prepared = this.#statements.known(table, keyOfForm('append', first, run.dataset.columns.length, []));
+    if (prepared?.isDirect !== true || prepared.plain === null || prepared.bulk.length === 0) return null;
+    return { steps: [{ form: prepared.form, prepared, run, rows }], isUncertain: false, appends: true };
+  }
+
   /** A plan with appends found a key that was there: its tables are looked at before they are written for a while. */
   avoidAppends({ steps }: Plan): void {
     for (const step of steps)
@@ -153,6 +178,11 @@ export class Writes {
     for (const step of plan.steps) {
       if ('truncate' in step) {
         empty(writer, step, verdicts);
+        expected.push(-1);
+        continue;
+      }
+      if ('run' in step) {
+        emitRun(writer, step, verdicts);
         expected.push(-1);
         continue;
       }
@@ -406,6 +436,70 @@ function copyBinary(
   writer.int16(-1);
   writer.endCopyData(at);
 }
+
+function emitRun(writer: FrontendWriter, { prepared, run, rows }: RunPart, verdicts: Uint8Array): void {
+  const copy = prepared.bulk[0]?.copy ?? '';
+  writer.bind('', copy, [], Format.Text).execute();
+  copyRun(writer, prepared, run, rows, verdicts);
+  writer.copyDone();
+}
+
+/** Rows that pass, as many at once as stand one behind the other in the source's bytes; where something stands behind each of them, one by one. */
+function copyRun(writer: FrontendWriter, { cells, plain }: Prepared, run: EventRun, rows: CopiedRows, verdicts: Uint8Array): void {
+  const columns = plain ?? new Int32Array(0);
+  const width = rows.relation.types.length;
+  const isAll = columns.length === width && columns.every((column, i) => column === i);
+  const isExact = isAll && cells.length === width && rows.cellsPerRow === width;
+  let message = writer.beginCopyData();
+  writer.raw(COPY_HEADER);
+  let limit = writer.length + COPY_MESSAGE_BYTES;
+  let index = 0;
+  for (const segment of rows.segments) {
+    const end = index + segment.rows;
+    for (let from = index; from < end;) {
+      if (!passes(verdicts, from)) {
+        from++;
+        continue;
+      }
+      if (writer.length > limit) {
+        writer.endCopyData(message);
+        message = writer.beginCopyData();
+        limit = writer.length + COPY_MESSAGE_BYTES;
+      }
+      let to = from + 1;
+      if (isExact) {
+        while (to < end && passes(verdicts, to)) to++;
+        writer.rawRange(segment.bytes, rows.tupleFrom(segment, from - index), rows.tupleTo(segment, to - 1 - index));
+      } else copyRunRow(writer, cells, columns, isAll, run.look(from), verdicts[from]);
+      from = to;
+    }
+    index = end;
+  }
+  writer.int16(-1);
+  writer.endCopyData(message);
+}
+
+function copyRunRow(
+  writer: FrontendWriter,
+  cells: readonly StagedCell[],
+  columns: Int32Array,
+  isAll: boolean,
+  event: ChangeEvent,
+  verdict: number | undefined,
+): void {
+  const row = event.after;
+  if (!(row instanceof PgRow)) throw new PipelineError('BUG', 'a run of rows that are not encoded');
+  if (isAll) writer.int16(cells.length).rawRange(row.bytes, row.framedFrom, row.framedTo);
+  else writer.copyRow(cells.length, row.bytes, row.cells, row.at, columns);
+  for (let i = columns.length; i < cells.length; i++) {
+    const cell = cells[i];
+    if (cell?.from !== 'stamp') throw new PipelineError('BUG', 'a run has no scores');
+    copyBytes(writer, stampBytes(cell.stamp, event, verdict));
+  }
+}
+
+/** As `Batch.passes`. */
+const passes = (verdicts: Uint8Array, index: number): boolean => (verdicts[index] ?? Verdict.Quarantine) < Verdict.Drop;
 
 function copyAsText(
   writer: FrontendWriter,

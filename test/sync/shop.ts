@@ -31,7 +31,7 @@ export const DATASET: Dataset = {
   key: [0],
 };
 
-const RELATION: PgRelation = {
+export const RELATION: PgRelation = {
   dataset: DATASET,
   types: [20, 23, 25].map((oid) => {
     const type = builtinType(oid);

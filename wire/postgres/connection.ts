@@ -11,7 +11,8 @@ import { fieldsOf, PgConnectionError, PgError } from './errors.ts';
 import { parsePgServers, type PgAddress } from './ident.ts';
 import { Login } from './login.ts';
 import { Format, FrontendWriter } from './messages.ts';
-import { openSocket, where, withDeadline } from './socket.ts';
+import { Gathered } from './gathered.ts';
+import { openSocket, type OpenSocket, where, withDeadline } from './socket.ts';
 
 export { PgConnectionError, PgError } from './errors.ts';
 
@@ -111,14 +112,11 @@ export class PgConnection implements AsyncDisposable {
   #backendPid = 0;
   #secret = 0;
   readonly #socket: Socket;
+  readonly #takeBytes: OpenSocket['takeBytes'];
   readonly #address: PgAddress;
   readonly #loginState: Login;
   readonly #pending: Pending[] = [];
   #head = 0;
-  /** The beginning of a message that has not arrived whole, in pieces, and how long it will be (0: not known yet). */
-  readonly #partial: Buffer[] = [];
-  #partialLength = 0;
-  #partialWanted = 0;
   /** Who takes the payload that is under way in pieces, and how much of it is still to come. */
   #taker: PieceTaker | null = null;
   #takerWants = 0;
@@ -135,8 +133,9 @@ export class PgConnection implements AsyncDisposable {
   #onNotification: ((channel: string, payload: string) => void) | null = null;
   #onNotice: ((notice: PgError) => void) | null = null;
 
-  private constructor(socket: Socket, address: PgAddress) {
+  private constructor({ socket, takeBytes }: OpenSocket, address: PgAddress) {
     this.#socket = socket;
+    this.#takeBytes = takeBytes;
     this.#address = address;
     this.#loginState = new Login(address);
     this.closed = new Promise((resolve) => {
@@ -248,28 +247,26 @@ export class PgConnection implements AsyncDisposable {
 
   /**
    * Sends a COPY … TO STDOUT and yields its CopyData payloads, gathered to chunks. Ends the connection where the reader stops early. What a `large`
-   * payload comes to is told by `put`, and takes its place among the others.
+   * payload comes to is told by `put`, and takes its place among the others. Chunks are parts of blocks that `block` gives; left out, each is its own.
    */
   async *copyOut(
     sql: string,
     signal?: AbortSignal,
     large?: { readonly bytesMax: number; readonly begin: (bytes: number, put: (payload: Buffer) => void) => PieceTaker },
+    block?: () => Buffer,
   ): AsyncGenerator<Buffer> {
-    const gathered = new FrontendWriter(1 << 17);
-    /** Before what is gathered: chunks that are complete. Large payloads are chunks of their own, and not copied. */
-    const chunks: Buffer[] = [];
+    const gathered = new Gathered(block ?? (() => Buffer.allocUnsafeSlow(1 << 17)));
     let wake: () => void = () => {};
     let done = false;
     let failure: Error | null = null;
     const ended = new Promise<PgResult[]>((resolve, reject) => {
       const onCopyData = (bytes: Buffer, from: number, to: number): void => {
-        gathered.rawRange(bytes, from, to); // Copied: the socket's buffer is used again after this call.
+        gathered.add(bytes, from, to); // Copied: the socket's memory is used again after this call.
         if (gathered.length > COPY_GATHERED_MAX) this.#hold(true);
         wake();
       };
       const onOwned = (payload: Buffer): void => {
-        if (gathered.length > 0) chunks.push(gathered.take());
-        chunks.push(payload);
+        gathered.addOwned(payload);
         this.#hold(true);
         wake();
       };
@@ -307,9 +304,9 @@ export class PgConnection implements AsyncDisposable {
     try {
       if (signal?.aborted === true) abort();
       for (;;) {
-        const chunk = chunks.shift() ?? (gathered.length > 0 ? gathered.take() : null);
+        const chunk = gathered.take();
         if (chunk !== null) {
-          if (chunks.length === 0) this.#hold(false);
+          if (gathered.isShort) this.#hold(false);
           yield chunk;
         } else if (done) {
           if (failure !== null) throw failure as Error;
@@ -412,7 +409,7 @@ export class PgConnection implements AsyncDisposable {
 
   /** Asks the server, over a connection of its own, to stop what this one is running. */
   async cancel(): Promise<void> {
-    const socket = await withDeadline(this.#address, 5000, undefined, (ending) => openSocket(this.#address, ending));
+    const { socket, takeBytes } = await withDeadline(this.#address, 5000, undefined, (ending) => openSocket(this.#address, ending));
     const request = Buffer.alloc(16);
     request.writeInt32BE(16, 0);
     request.writeInt32BE(80_877_102, 4);
@@ -421,7 +418,8 @@ export class PgConnection implements AsyncDisposable {
     await new Promise<void>((resolve) => {
       socket.once('close', () => resolve());
       socket.once('error', () => resolve());
-      socket.resume(); // The server answers with nothing but the end, which shows only to a reader.
+      takeBytes((bytes) => bytes.length); // The server answers with nothing but the end, which shows only to a reader.
+      socket.resume();
       socket.end(request);
     });
   }
@@ -454,12 +452,13 @@ export class PgConnection implements AsyncDisposable {
     });
     const socket = this.#socket;
     socket.setKeepAlive(true, 30_000);
-    socket.on('data', (chunk: Buffer) => {
+    this.#takeBytes((bytes, fresh) => {
       try {
-        this.#read(chunk);
+        return this.#read(bytes, fresh);
       } catch (error) {
         if (error instanceof PgConnectionError) this.#fail(error);
         else this.#fail(new PgConnectionError(`${where(this.#address)} sent what cannot be understood`, { cause: error }));
+        return bytes.length;
       }
     });
     socket.once('error', (error) => this.#fail(new PgConnectionError(`the connection to ${where(this.#address)} broke`, { cause: error })));
@@ -526,33 +525,32 @@ export class PgConnection implements AsyncDisposable {
     else if (this.#gather === null) this.#socket.resume();
   }
 
-  #read(chunk: Buffer): void {
-    const from = this.#takePiece(chunk, 0);
-    const bytes = this.#whole(from === 0 ? chunk : chunk.subarray(from));
-    if (bytes === null) return;
-    let at = 0;
+  /** Takes what is whole of `bytes`, which were there before up to `fresh`. Answers how much that is. */
+  #read(bytes: Buffer, fresh: number): number {
+    let at = this.#takePiece(bytes, 0);
     while (bytes.length - at >= 5) {
       const length = bytes.readInt32BE(at + 1);
       const end = at + 1 + length;
       if (length < 4) throw new RangeError(`a message of ${length} bytes`);
       if (end > bytes.length) {
         if (bytes[at] === 0x64 && this.#takes(length - 4)) at = this.#takePiece(bytes, at + 5);
-        else this.#partialWanted = 1 + length;
         break;
       }
       if (bytes[at] === 0x64 && this.#copyBoth !== null) this.#copyBoth.message(bytes, at + 5, end, false);
       else this.#message(bytes[at] ?? 0, bytes, at + 5, end);
-      if (this.#failure !== null) return;
+      if (this.#failure !== null) return bytes.length;
       at = end;
     }
-    if (at < bytes.length) {
-      this.#partial.push(bytes.subarray(at));
-      this.#partialLength = bytes.length - at;
-    }
+    this.#rest(bytes.length - fresh);
+    return at;
+  }
+
+  /** Of a replication stream that brought so many bytes. */
+  #rest(read: number): void {
     if (this.#copyBoth === null) return;
-    const flows = chunk.length > READ_SMALL;
+    const flows = read > READ_SMALL;
     this.#copyBoth.drained(flows);
-    if (flows && chunk.length < READ_FULL && this.#gather === null && !this.#held) {
+    if (flows && read < READ_FULL && this.#gather === null && !this.#held) {
       this.#socket.pause();
       this.#gather = setTimeout(() => {
         this.#gather = null;
@@ -590,18 +588,6 @@ export class PgConnection implements AsyncDisposable {
     this.#taker = null;
     taker.end();
     return to;
-  }
-
-  /** The chunk behind what was left of the ones before; null while the message at its beginning lacks something. Large messages are joined once. */
-  #whole(chunk: Buffer): Buffer | null {
-    if (this.#partialLength === 0) return chunk;
-    this.#partial.push(chunk);
-    this.#partialLength += chunk.length;
-    if (this.#partialLength < this.#partialWanted) return null;
-    const bytes = Buffer.concat(this.#partial.splice(0), this.#partialLength);
-    this.#partialLength = 0;
-    this.#partialWanted = 0;
-    return bytes;
   }
 
   #message(type: number, bytes: Buffer, at: number, end: number): void {

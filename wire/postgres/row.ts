@@ -27,12 +27,13 @@ export interface PgRelation {
 export class PgRow implements Row, EncodedRow {
   readonly encoding = 'postgres';
   readonly relation: PgRelation;
-  readonly bytes: Buffer;
-  readonly cells: Int32Array;
-  readonly at: number;
+  // What follows changes in one kind of row only, which others look at and do not keep: see CopiedRows.
+  bytes: Buffer;
+  cells: Int32Array;
+  at: number;
   /** Where the cells stand in `bytes` as COPY BINARY writes them, one behind the other with their lengths; both 0 where they don't. */
-  readonly framedFrom: number;
-  readonly framedTo: number;
+  framedFrom: number;
+  framedTo: number;
 
   constructor(relation: PgRelation, bytes: Buffer, cells: Int32Array, at: number, framedFrom = 0, framedTo = 0) {
     this.relation = relation;

@@ -10,14 +10,37 @@ const SSL_REQUEST = 80_877_103;
 /** For messages: never with user or password. */
 export const where = ({ host, port }: PgAddress): string => `the Postgres server at ${host}:${port}`;
 
+/**
+ * Takes what has arrived: `bytes[0, fresh)` was there the last time. Answers how much of it is done with; the rest comes again, in front of what arrives
+ * next. The bytes are valid during the call only.
+ */
+export type TakeBytes = (bytes: Buffer, fresh: number) => number;
+
+/** A socket, and what is read from it. */
+export interface OpenSocket {
+  readonly socket: Socket;
+  /** Nothing is read before somebody takes it. */
+  takeBytes(this: void, take: TakeBytes): void;
+}
+
 /** Throws PgConnectionError (a TypeError for a file that the url names and that cannot be read); where `signal` aborts first, its reason. A server that takes the connection and then says nothing is left so too. */
-export async function openSocket(address: PgAddress, signal: AbortSignal): Promise<Socket> {
+export async function openSocket(address: PgAddress, signal: AbortSignal): Promise<OpenSocket> {
   const ca = readAuthority(address);
-  const plain = await dial(address, signal);
-  if (address.sslmode === 'disable') return plain;
-  const offered = await asksForTls(plain, address, signal);
-  if (offered) return secured(plain, address, ca, signal);
-  if (address.sslmode === 'prefer') return plain;
+  const slab = new Slab();
+  const plain = await dial(address, slab, signal);
+  const opened: OpenSocket = { socket: plain, takeBytes: (take) => slab.take(take) };
+  if (address.sslmode === 'disable') return opened;
+  const offered = await asksForTls(opened, address, signal);
+  if (offered) {
+    const socket = await secured(plain, address, ca, signal);
+    // What a socket with TLS decrypts comes in memory of its own, and only once somebody listens.
+    const takeBytes = (take: TakeBytes): void => {
+      slab.take(take);
+      socket.on('data', (chunk: Buffer) => slab.push(chunk));
+    };
+    return { socket, takeBytes };
+  }
+  if (address.sslmode === 'prefer') return opened;
   plain.destroy();
   throw new PgConnectionError(`${where(address)} does not offer TLS, and sslmode=${address.sslmode} wants it`);
 }
@@ -45,25 +68,24 @@ export async function withDeadline<T>(
   }
 }
 
-function dial(address: PgAddress, signal: AbortSignal): Promise<Socket> {
-  const socket = connectTcp({ host: address.host, port: address.port });
+function dial(address: PgAddress, slab: Slab, signal: AbortSignal): Promise<Socket> {
+  const socket = connectTcp({ host: address.host, port: address.port, onread: slab });
   socket.setNoDelay(true);
   return settled(socket, signal, `${where(address)} cannot be reached`, (done) => socket.once('connect', () => done(socket)));
 }
 
 /** One byte, S or N: the server may send nothing more before our next message. */
-function asksForTls(socket: Socket, address: PgAddress, signal: AbortSignal): Promise<boolean> {
+function asksForTls({ socket, takeBytes }: OpenSocket, address: PgAddress, signal: AbortSignal): Promise<boolean> {
   const request = Buffer.alloc(8);
   request.writeInt32BE(8, 0);
   request.writeInt32BE(SSL_REQUEST, 4);
-  socket.write(request);
   return settled(socket, signal, `${where(address)} closed the connection`, (done, fail) => {
-    socket.once('readable', () => {
-      const answer = socket.read(1) as Buffer | null; // A socket without an encoding gives bytes.
-      if (answer === null) fail(null);
-      else if (answer[0] === 0x53 || answer[0] === 0x4e) done(answer[0] === 0x53);
+    takeBytes((bytes) => {
+      if (bytes[0] === 0x53 || bytes[0] === 0x4e) done(bytes[0] === 0x53);
       else fail(new PgConnectionError(`${where(address)} does not speak the protocol of Postgres`));
+      return 1;
     });
+    socket.write(request);
   });
 }
 
@@ -118,4 +140,49 @@ function settled<T>(
       resolve(value);
     }, fail);
   });
+}
+
+const SLAB_BYTES = 1 << 18;
+
+/**
+ * What a socket reads into: always the same memory, with what was not done with in front. Without it every read takes 64 KiB of its own from outside of the
+ * heap, which makes the collector run for nothing else, and every message that a read cuts in two is copied with all that follows it.
+ */
+class Slab {
+  #bytes = Buffer.allocUnsafeSlow(SLAB_BYTES);
+  #kept = 0;
+  #take: TakeBytes | null = null;
+
+  /** Bytes that were read elsewhere. */
+  push(chunk: Buffer): void {
+    for (let at = 0; at < chunk.length;) {
+      const room = chunk.copy(this.#bytes, this.#kept, at);
+      this.#hand(room);
+      at += room;
+    }
+  }
+
+  take(take: TakeBytes): void {
+    this.#take = take;
+    if (this.#kept > 0) this.#hand(0);
+  }
+
+  /** Where the next read goes: as `onread` of a socket asks for it. */
+  readonly buffer = (): Buffer => this.#bytes.subarray(this.#kept);
+
+  readonly callback = (read: number): boolean => {
+    this.#hand(read);
+    return true; // Whoever wants no more pauses the socket.
+  };
+
+  #hand(read: number): void {
+    const end = this.#kept + read;
+    const all = this.#bytes;
+    const done = this.#take?.(all.subarray(0, end), this.#kept) ?? 0;
+    this.#kept = end - done;
+    // A message that fills most of it has to fit some day; afterwards nobody needs as much.
+    const size = this.#kept > all.length / 2 ? all.length * 2 : this.#kept < SLAB_BYTES / 2 ? SLAB_BYTES : all.length;
+    if (size !== all.length) this.#bytes = Buffer.allocUnsafeSlow(size);
+    if (this.#kept > 0 && (done > 0 || size !== all.length)) all.copy(this.#bytes, 0, done, end);
+  }
 }
