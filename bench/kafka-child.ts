@@ -1,6 +1,7 @@
 /** One worker of ours as the benchmark starts it: the road from topics to a target, in a process of its own. Ends with SIGTERM. */
 import { readFileSync } from 'node:fs';
-import { type KafkaTable, kafkaSource } from '../cdc/kafka/source.ts';
+import { kafkaSource } from '../cdc/kafka/source.ts';
+import type { KafkaTable } from '../cdc/kafka/topic-list.ts';
 import { systemClock } from '../core/clock.ts';
 import type { DatasetName } from '../core/event.ts';
 import { runPipeline } from '../core/pipeline.ts';
