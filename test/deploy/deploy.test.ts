@@ -40,10 +40,10 @@ const manifests = readdirSync(join(deploy, 'kubernetes')).flatMap((file) =>
   parseAllDocuments(text('kubernetes', file)).map((document) => document.toJS() as Manifest),
 );
 
-function the<M extends Manifest>(kind: string): M {
-  const found = manifests.filter((one) => one.kind === kind);
-  if (found.length !== 1) throw new Error(`there are ${found.length} manifests of kind ${kind}`);
-  return found[0] as M; // The one, by its kind.
+function the(kind: string): Manifest {
+  const [found, ...more] = manifests.filter((one) => one.kind === kind);
+  if (found === undefined || more.length > 0) throw new Error(`there is none, or more than one, of kind ${kind}`);
+  return found;
 }
 
 /** What the compiler says of manifests as values of the types that are made from Kubernetes' own OpenAPI document. */
@@ -82,7 +82,7 @@ async function typeErrors(checked: readonly unknown[]): Promise<string> {
 
 test('the manifests are what the API of Kubernetes takes, and a field that it does not know is found', async () => {
   expect(await typeErrors(manifests)).toBe('');
-  const mistaken = structuredClone(the<Deployment>('Deployment')) as unknown as { spec: { template: { spec: Record<string, unknown> } } };
+  const mistaken = structuredClone(the('Deployment')) as unknown as { spec: { template: { spec: Record<string, unknown> } } };
   mistaken.spec.template.spec['terminationGraceSeconds'] = 45;
   expect(await typeErrors([mistaken])).toContain('terminationGraceSeconds');
 });
@@ -97,11 +97,11 @@ test('the configs are what the service takes, from the manifests and for Compose
       load(map['tidegate.yaml'] ?? '', join(folder, 'tidegate.yaml'), the('Secret').stringData ?? {}),
       load(text('compose/config/tidegate.yaml'), join(deploy, 'compose/config/tidegate.yaml'), compose.services.tidegate.environment),
     ];
-    const { terminationGracePeriodSeconds, containers } = the<Deployment>('Deployment').spec.template.spec;
+    const { terminationGracePeriodSeconds, containers } = (the('Deployment') as Deployment).spec.template.spec;
     expect(Math.max(...drainMs)).toBeLessThan(terminationGracePeriodSeconds * 1000);
     expect(containers[0]?.ports).toEqual([{ name: 'http', containerPort: 8420 }]);
     const metrics = readFileSync(join(root, 'ops/metrics.ts'), 'utf8');
-    for (const { pods } of the<Autoscaler>('HorizontalPodAutoscaler').spec.metrics) expect(metrics).toContain(`'${pods.metric.name}'`);
+    for (const { pods } of (the('HorizontalPodAutoscaler') as Autoscaler).spec.metrics) expect(metrics).toContain(`'${pods.metric.name}'`);
   } finally {
     rmSync(folder, { recursive: true, force: true });
   }
