@@ -15,6 +15,7 @@ import { fold, type Folded, isPartial } from './fold.ts';
 import { type HeldKey, keysOf, lockKeys, raiseAllVersions, raiseVersions, refOf, settleKeys, TURN_SQL } from './held-keys.ts';
 import { findingsJson, heldStatus, type HoldMode, holdParameters, openItems, putInLine, releaseUnblocked } from './items.ts';
 import { emitAdvance } from './lanes.ts';
+import type { KnownHeld } from './known-held.ts';
 import type { Layouts } from './layout.ts';
 import { noteParked } from './schemas.ts';
 import { keepsScore, type Plan, type Writes } from './writes.ts';
@@ -26,7 +27,7 @@ export interface CarefulParts {
   readonly deferConstraints: boolean;
   /** The prepared statement that says in the log whose transaction it is; null where there is none. */
   readonly markStatement: string | null;
-  readonly heldKeys: Set<string>;
+  readonly heldKeys: Pick<KnownHeld, 'size' | 'has' | 'delete'>;
   readonly pipeline: string;
   readonly holdStatement: string;
   readonly holdFormats: readonly Format[];

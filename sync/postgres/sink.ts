@@ -20,8 +20,9 @@ import { CarefulRoad } from './careful.ts';
 import { isOutOfTurn, isRefusal, targetFailure } from './failures.ts';
 import { growEnums } from './enums.ts';
 import { fold, type Folded } from './fold.ts';
-import { keysOf, refOf, TURN_SQL } from './held-keys.ts';
+import { refOf, TURN_SQL } from './held-keys.ts';
 import { type HoldMode, HOLD_SQL, holdParameters } from './items.ts';
+import { KnownHeld } from './known-held.ts';
 import { acquireLane, emitAdvance, forgetLoss, type LaneState, moveLane, prepareAdvance, readLanes } from './lanes.ts';
 import { type DatasetsOptions, Layouts } from './layout.ts';
 import { migrate } from './migrations.ts';
@@ -64,6 +65,8 @@ export interface PostgresSinkOptions {
   readonly growsEnums?: (dataset: DatasetName) => boolean;
   /** How many events of a dataset are held while a change of its table waits for a person; then the lane stops. */
   readonly parkedRowsMax?: number;
+  /** So many keys with something held are known one by one; 100,000 if left out. */
+  readonly heldKeysExact?: number;
   /** Whether what becomes of held events is kept to be told (`postgresOutbox`), and the records that they were made of beside them. */
   readonly tellsQuarantine?: boolean;
   readonly clock?: Clock;
@@ -163,7 +166,7 @@ class Target implements PostgresSink {
     try {
       const session = (this.#lane ??= await this.#openLane());
       const lease = await acquireLane(session.sql, lane);
-      await this.#readHeldKeys(session);
+      await session.heldKeys.begin(session.sql);
       await session.schemas.load();
       return lease;
     } catch (error) {
@@ -178,7 +181,9 @@ class Target implements PostgresSink {
     const cut = (): void => session.sql.destroy();
     signal.addEventListener('abort', cut, { once: true });
     try {
+      if (session.heldKeys.isDue) await session.heldKeys.read(session.sql);
       const applied = await this.#apply(session, batch, held, lease);
+      if (applied.kind === 'applied') session.heldKeys.applied(held);
       if (session.unsent === batch && applied.kind === 'applied') session.unsent = null;
       return applied;
     } catch (error) {
@@ -396,12 +401,12 @@ class Target implements PostgresSink {
     await sql.query(NO_TRANSACTION_TIMEOUT);
     const byDataset = new Map<DatasetName, ScoreColumns[]>();
     for (const { dataset, write } of scores) byDataset.set(dataset, [...(byDataset.get(dataset) ?? []), write]);
-    const { evolve = acceptAll, parkedRowsMax = PARKED_ROWS_MAX } = this.#options;
+    const { evolve = acceptAll, parkedRowsMax = PARKED_ROWS_MAX, heldKeysExact } = this.#options;
     const schemas = new Schemas({ sql, pipeline, layouts, evolve, widen: table.widen, parkedRowsMax });
     const tables = new Tables(sql, { layouts, create: table.create, widen: table.widen, scores: byDataset, schemas });
     const statements = new Statements(sql, tables);
     const writes = new Writes(tables, statements);
-    const heldKeys = new Set<string>();
+    const heldKeys = new KnownHeld(heldKeysExact === undefined ? {} : { exact: heldKeysExact, growth: 1 });
     const writer = new FrontendWriter();
     prepareAdvance(writer);
     writer.parse(TURN, TURN_SQL).parse(HOLD, HOLD_SQL).parse(DEFER, 'select tidegate.defer_constraints()');
@@ -447,13 +452,6 @@ class Target implements PostgresSink {
     return session;
   }
 
-  /** Only the lane that writes a key adds to what is held of it, so this set, kept by its one writer, misses nothing. */
-  async #readHeldKeys({ sql, heldKeys }: LaneSession): Promise<void> {
-    const { rows } = await sql.query('select dataset, key from tidegate.held_keys');
-    heldKeys.clear();
-    for (const [dataset, key] of rows) heldKeys.add(refOf(dataset ?? '', key ?? ''));
-  }
-
   get #keepsRecords(): boolean {
     return this.#options.tellsQuarantine ?? false;
   }
@@ -480,8 +478,8 @@ interface LaneSession {
   readonly writes: Writes;
   readonly careful: CarefulRoad;
   readonly schemas: Schemas;
-  /** Every key with something held, and some that had. */
-  readonly heldKeys: Set<string>;
+  /** Only the lane that writes a key adds to what is held of it, so what its one writer knows misses nothing. */
+  readonly heldKeys: KnownHeld;
   /** Each transaction says in the log that it is ours. */
   readonly isMarked: boolean;
   /** The newest batch that was prepared, and the newest of those that were not sent ahead; null once that one is in. */
@@ -528,7 +526,7 @@ async function answered({ answer }: Sent): Promise<'applied' | 'refused' | 'key 
 }
 
 function rememberHeld({ heldKeys }: LaneSession, held: readonly Quarantined[]): void {
-  for (const { event } of held) for (const key of keysOf(event)) heldKeys.add(refOf(event.dataset.name, key));
+  heldKeys.remember(held);
 }
 
 /** The datasets of a batch, each with one of its events; truncates know of no shape. */
