@@ -28,10 +28,10 @@ export const backtest: Command = {
     examples: { type: 'string', value: 'N', help: `Examples of each kind at most; ${EXAMPLES} if left out.` },
   },
   run: async (args, io) => {
+    const loaded = configOf(args, io);
     const path = args.text('rules');
     if (path === null) throw new UsageError('--rules is missing', 'Write --rules new.yaml: the changed rule file.');
     const [rows, examplesMax] = [countOf(args, 'rows', 1, ROWS), countOf(args, 'examples', 0, EXAMPLES)];
-    const loaded = configOf(args, io);
     const parsed = parseContract(readText(path), relative('.', path));
     if ('problems' in parsed) throw new ConfigProblems(parsed.problems);
     const after = parsed.contract;
