@@ -48,7 +48,7 @@ test.each([
     await sql.query('delete from tidegate.held_keys where key = any($1::text[])', [
       `{${settled.map((key) => JSON.stringify(key)).join()}}`,
     ]);
-    for (const key of open) expect(known.has(refOf(DATASET, key)), key).toBe(true);
+    for (const key of open) expect(known.has(refOf(DATASET, key)), `${key} is open`).toBe(true);
     most = Math.max(most, open.size);
     expect(known.size).toBeLessThan(2 * most + 30 + 40);
   }
