@@ -82,7 +82,7 @@ const alertSchema = {
       uniqueItems: true,
       title: 'Events',
       description: 'What you want to hear of: names, or a prefix and a star.',
-      default: ['breaker.*', 'lane.*', 'schema.*', 'model.*', 'quarantine.rate', 'rules.refused', 'score.alert', 'slot.*'],
+      default: ['breaker.*', 'lane.*', 'schema.*', 'model.*', 'quarantine.rate', 'rules.refused', 'score.alert', 'slot.*', 'window.*'],
     },
     allowNetworks: {
       type: 'array',

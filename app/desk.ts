@@ -6,6 +6,7 @@ import type { DatasetName } from '../core/event.ts';
 import type { ModelRegistry } from '../inference/models/registry.ts';
 import type { Scorer } from '../inference/scorer/supervisor.ts';
 import { type InferenceStage, inferenceStage } from '../inference/stage.ts';
+import type { Contract } from '../quality/contract.ts';
 import { type QualityStage, qualityStage } from '../quality/stage.ts';
 import { type PostgresSink, postgresSink } from '../sync/postgres/sink.ts';
 import { datasetsOf, partsOf } from './config.ts';
@@ -88,8 +89,8 @@ export class Desk implements AsyncDisposable {
 
   /** Stages of their own for whoever asks, for a stage works on one batch at a time. To be closed. */
   stages(): Stages {
-    const { registry, scorer, pipeline, rules, clock } = this.#parts;
-    const quality = qualityStage(new Map([...rules].map(([dataset, { contract }]) => [dataset, contract])));
+    const { registry, scorer, pipeline, clock } = this.#parts;
+    const quality = qualityStage(this.contracts());
     const inference = pipeline.models.length === 0 ? null : inferenceStage({ registry, scorer, uses: modelUses(pipeline), clock });
     return {
       stages: [quality, ...(inference === null ? [] : [inference])],
@@ -118,6 +119,11 @@ export class Desk implements AsyncDisposable {
         return mapping !== undefined && columns.some((column) => Object.hasOwn(mapping.columns, column)) ? [model] : [];
       }),
     };
+  }
+
+  /** The contracts that are in force now, by their datasets. */
+  contracts(): ReadonlyMap<DatasetName, Contract> {
+    return new Map([...this.#parts.rules].map(([dataset, { contract }]) => [dataset, contract]));
   }
 
   ruleFile(dataset: DatasetName): string | null {

@@ -22,8 +22,8 @@ export function expectationsPage(): string {
   return `# Expectations over files
 
 Made from the registry in quality/gx/registry.ts by \`npm run generate\`. These are checks that need more than one row: they stand in rule files beside the
-[checks of single rows](rules.md), and [\`tidegate judge\`](judge.md) judges a file by them. On a live stream they are refused when the rule file is loaded. Every example is run by a
-test: over the rows behind \`passes\` the rule holds, over those behind \`fails\` it does not.
+[checks of single rows](rules.md), and [\`tidegate judge\`](judge.md) judges a file by them. Those of "The rows as a whole" are judged over [windows of a live stream](windows.md) as well,
+but for \`row_count_equals\`; the others are refused there when the rule file is loaded. Every example is run by a test: over the rows behind \`passes\` the rule holds, over those behind \`fails\` it does not.
 
 ${sections.join('\n')}
 ## Names of Great Expectations
@@ -70,5 +70,8 @@ function stateOf(window: GxExpectation['window'], word: Word): string {
 const COMMON_KWARGS = { value_set: [1] };
 const EXAMPLE_KWARGS: Readonly<Record<string, Readonly<Record<string, unknown>>>> = {
   quantiles: { quantile_ranges: { quantiles: [0.5], value_ranges: [[null, null]] } },
+  psi: { values: [1], weights: [1], max: 0 },
+  ks: { bins: [0, 1], weights: [1], max: 0 },
+  chi_square: { values: [1], weights: [1], max: 0 },
   kl: { partition_object: { values: [1], weights: [1] }, threshold: 0 },
 };

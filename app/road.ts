@@ -1,7 +1,7 @@
 /** One pipeline as it runs: its two lanes, its breaker, its quarantine, and what there is to tell of it. */
 import type { Clock } from '../core/clock.ts';
 import type { LiveSource, Observer, QuarantineItem } from '../core/contracts.ts';
-import { PipelineError } from '../core/errors.ts';
+import { ERRORS, PipelineError } from '../core/errors.ts';
 import type { DatasetName } from '../core/event.ts';
 import { toLsn } from '../core/position.ts';
 import { replaySource } from '../cdc/replay.ts';
@@ -13,6 +13,7 @@ import { modelAlerts, type ModelHealth } from '../ops/alerts/model-alerts.ts';
 import { scoreAlerts } from '../ops/alerts/score-alerts.ts';
 import { type QuarantineBreaker, quarantineBreaker } from '../ops/breaker.ts';
 import type { DatasetSeries, Metrics, PipelineSeries } from '../ops/metrics.ts';
+import { windowStage } from '../quality/live/stage.ts';
 import type { PostgresSink } from '../sync/postgres/sink.ts';
 import { isLaneOf, laneOf, type LoadedConfig, partsOf, replayLaneOf } from './config.ts';
 import type { Config, PipelineConfig } from './config-schema.ts';
@@ -35,6 +36,7 @@ import { formatDuration } from './units.ts';
 import { SlotWatch } from './slot-watch.ts';
 import { SnapshotDesk } from './snapshot-desk.ts';
 import { VerifyWatch } from './verify/watch.ts';
+import { WindowWatch } from './windows.ts';
 
 export interface RoadParts {
   readonly config: Config;
@@ -82,6 +84,7 @@ export class Road implements AsyncDisposable {
   /** Kept from run to run, with what was compiled for its datasets. */
   readonly #source: LiveSource;
   readonly #schemas: SchemaWatch;
+  readonly #windows: WindowWatch;
   /** Two lanes run at once, and a stage works on one batch at a time. */
   readonly #mainStages: Stages;
   readonly #replayStages: Stages;
@@ -141,6 +144,8 @@ export class Road implements AsyncDisposable {
         if (parts.turn.isOurs) this.#tell('schema.drift', { pipeline: name, ...data });
       },
     });
+    this.#windows = this.#makeWindows();
+    metrics.collect((out) => this.#windows.expose(out));
     this.#mainStages = this.desk.stages();
     this.#replayStages = this.desk.stages();
     const seen: Observer = ({ applied, batch }) => {
@@ -261,6 +266,7 @@ export class Road implements AsyncDisposable {
       snapshot: this.#source.progress(),
       schemaChanges: this.#schemas.open.map((change) => changeView(name, change)),
       rules: this.rules.view(),
+      windows: [...this.#windows.newest],
       slot: this.slot?.view() ?? null,
       lagMs: this.#lagMs(series),
       stageMs: series?.stageMs ?? { cdc: 0, quality: 0, inference: 0, sync: 0 },
@@ -363,7 +369,9 @@ export class Road implements AsyncDisposable {
   async #openMain(signal: AbortSignal): Promise<Run> {
     const sink = await this.#openSink(signal);
     const source = this.#source;
-    const { stages } = this.#mainStages;
+    const { clock } = this.#parts;
+    const windows = windowStage({ contracts: () => this.desk.contracts(), store: sink.windows, clock });
+    const stages = [...this.#mainStages.stages, windows];
     return {
       parts: { source, stages, sink },
       isWorking: () => source.status().state === 'streaming' || source.status().state === 'snapshot',
@@ -397,6 +405,24 @@ export class Road implements AsyncDisposable {
       signal.addEventListener('abort', cut, { once: true });
       if (signal.aborted) cut();
       opening.then(resolve, reject);
+    });
+  }
+
+  #makeWindows(): WindowWatch {
+    const { name: pipeline, clock, alerts } = this.#parts;
+    const source = this.#source;
+    return new WindowWatch({
+      pipeline,
+      desk: this.desk,
+      clock,
+      contracts: () => this.desk.contracts(),
+      live: () => ({
+        isCaughtUp: this.#main.state === 'running' && source.status().state === 'streaming' && !this.#isBehind(),
+        isCopied: (dataset) => source.progress().every((table) => table.dataset !== dataset || table.state === 'done'),
+      }),
+      tell: (data) => alerts.emit('window.failed', data),
+      recovered: (data) => alerts.emit('window.passed', data),
+      halt: (message) => this.#main.halt('WINDOW_FAILED', message, ERRORS.WINDOW_FAILED.fix),
     });
   }
 
@@ -563,6 +589,7 @@ export class Road implements AsyncDisposable {
     const lost = (await this.desk.withSink((sink) => sink.lanes())).find(({ lane }) => lane === this.#source.lane)?.lost ?? null;
     this.#lost = lost === null ? null : { from: toLsn(lost.from), to: toLsn(lost.to) };
     await this.#schemas.look();
+    if (this.#parts.turn.isOurs) await this.#windows.look();
   }
 }
 

@@ -6,6 +6,7 @@ import type { FastifyInstance } from 'fastify';
 import { type Clock, systemClock } from '../core/clock.ts';
 import { PipelineError } from '../core/errors.ts';
 import type { Problem } from '../core/problems.ts';
+import type { WindowFilter } from '../core/windows.ts';
 import type { RereadRequest } from '../cdc/postgres/reread.ts';
 import { ModelRegistry } from '../inference/models/registry.ts';
 import { Scorer } from '../inference/scorer/supervisor.ts';
@@ -29,6 +30,7 @@ import type {
   ReloadView,
   SchemaChangeDetailView,
   SchemaChangeView,
+  WindowView,
   SnapshotView,
   Status,
 } from './http/shapes.ts';
@@ -40,6 +42,7 @@ import { startingRules } from './rules-in-force.ts';
 import { approveChange, getChange, listChanges, rejectChange } from './schema-changes.ts';
 import { existingServiceState, openServiceState, type State } from './state/state.ts';
 import { Turn } from './turn.ts';
+import { listWindows } from './windows.ts';
 import { VERSION } from './version.ts';
 
 /** A config or rule files that must not run: every problem at once. */
@@ -354,6 +357,10 @@ export class Service implements Operations, AsyncDisposable {
     const decided = await rejectChange(this.#desks(), id, by, why);
     if (decided.kind === 'rejected') this.#logger.info('a schema change was rejected', { change: id, by });
     return decided;
+  }
+
+  windows(filter: Omit<WindowFilter, 'limit'>, limit: number): Promise<readonly WindowView[]> {
+    return listWindows(this.#desks(), filter, limit);
   }
 
   quarantineChanges(): number {

@@ -1,6 +1,7 @@
 /** A run of events from one lane, with the judgement of each, on its way to the target. */
 import { PipelineError } from './errors.ts';
 import type { ChangeEvent, Checkpoint, Dataset, DatasetName, EncodedType, LaneId, Position, Version } from './event.ts';
+import type { WindowWrites } from './windows.ts';
 
 /**
  * Small integers, so that a batch's verdicts fit one Uint8Array and a passing event allocates nothing.
@@ -135,6 +136,8 @@ export class Batch {
   readonly revisions = new Map<DatasetName, string>();
   readonly findings: Finding[] = [];
   readonly scores: Scores[] = [];
+  /** What the windows keep of it, in the transaction of its checkpoint. */
+  windows: WindowWrites | null = null;
   /** Milliseconds spent in each stage, filled by the runner. */
   readonly millisByStage: Record<StageName, number> = { cdc: 0, quality: 0, inference: 0, sync: 0 };
   #events: readonly ChangeEvent[] | null;

@@ -77,6 +77,10 @@ export const ERRORS = {
     after: 'operator',
     fix: 'A check with `on_fail: halt` failed. Look at the row, mend it or the rule, then resume the pipeline.',
   },
+  WINDOW_FAILED: {
+    after: 'operator',
+    fix: 'A check over a window with `on_fail: halt` failed. See `tidegate windows list`, mend the source or the rule, then resume the pipeline.',
+  },
   SCHEMA_DRIFT: {
     after: 'operator',
     fix: "The source table changed in a way the contract's schema section halts at. Change the contract, then resume the pipeline.",

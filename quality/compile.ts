@@ -8,6 +8,7 @@ import { bindCheck } from './bind.ts';
 import type { Check, Contract, OnFail } from './contract.ts';
 import type { EncodedTest } from './encoded/cells.ts';
 import type { Bound, Test } from './expectation.ts';
+import { liveProblems } from './live/binding.ts';
 import { Outcome } from './outcome.ts';
 import { type Drift, schemaDrift } from './schema/drift.ts';
 
@@ -56,6 +57,7 @@ export interface CompileOptions {
 export function compileContract(contract: Contract, dataset: Dataset, options: CompileOptions = {}): CompiledChecks | Problem[] {
   const problems: Problem[] = [];
   const rules = contract.checks.map((check, index) => compileCheck(contract, check, index, dataset, options, problems));
+  problems.push(...liveProblems(contract, dataset, options.oldRows));
   if (problems.some(({ severity }) => severity === 'error')) return problems;
   const drift = driftOf(contract, dataset);
   return checksOf(

@@ -3,6 +3,7 @@ import type { ColumnType, Operation } from '../core/event.ts';
 import type { Severity } from '../core/batch.ts';
 import { EXPECTATIONS } from './expectations/registry.ts';
 import { WORDS } from './gx/registry.ts';
+import { windowDefaultsSchema, windowModifiers } from './live/schema.ts';
 import type { FromSchema, SchemaNode } from './schema-type.ts';
 
 export const COLUMN_TYPES = [
@@ -38,6 +39,11 @@ const onFail = {
   description:
     'What happens to a row that fails: tag and warn let it pass, quarantine holds it, drop leaves it out, halt stops the lane before it.',
 } as const;
+const onFailOfAny = {
+  enum: [...onFail.enum, 'alert'],
+  title: 'On fail',
+  description: `${onFail.description} Of a window: alert (the default) tells people, halt stops the pipeline as well.`,
+} as const;
 const severity = {
   enum: ['info', 'warning', 'critical'] satisfies readonly Severity[],
   title: 'Severity',
@@ -67,7 +73,7 @@ const modifiers = {
     description: 'Names the rule in findings and metrics. Default: <column>.<check>.',
   },
   where: { type: 'string', minLength: 1, title: 'Where', description: 'A condition in CEL: only rows for which it is true are judged.' },
-  on_fail: onFail,
+  on_fail: onFailOfAny,
   severity,
   nulls,
   ops,
@@ -100,6 +106,7 @@ const modifiers = {
   },
   dimension: { type: 'string', title: 'Dimension', description: 'A word for people, such as completeness or consistency.' },
   description: { type: 'string', title: 'Description', description: 'What the check is for.' },
+  ...windowModifiers,
 } as const;
 export const MODIFIERS: readonly string[] = Object.keys(modifiers);
 
@@ -187,7 +194,16 @@ const parts = {
     type: 'object',
     title: 'Source',
     additionalProperties: false,
-    properties: { ops: { ...ops, description: 'The operations that checks meet which do not say. Default: insert, update, read.' } },
+    properties: {
+      ops: { ...ops, description: 'The operations that checks meet which do not say. Default: insert, update, read.' },
+      event_time: {
+        type: 'string',
+        pattern: '^(commit|source\\.ts_ms|after\\..+)$',
+        default: 'commit',
+        title: 'Event time',
+        description: 'When a row happened, for windows: commit (source.ts_ms is the same), or after.<column> with a timestamp or a date.',
+      },
+    },
   },
   schema: {
     type: 'object',
@@ -250,6 +266,7 @@ const parts = {
       on_fail: { ...onFail, default: 'quarantine' },
       severity: { ...severity, default: 'critical' },
       nulls: { ...nulls, default: 'skip' },
+      window: windowDefaultsSchema,
     },
   },
   columns: {

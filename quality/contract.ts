@@ -4,11 +4,11 @@ import { readFileSync } from 'node:fs';
 import { dirname, isAbsolute, resolve } from 'node:path';
 import type { Severity } from '../core/batch.ts';
 import type { DatasetName, Operation } from '../core/event.ts';
-import { durationMicros } from '../core/expression/timestamp.ts';
 import { parseExpression } from '../core/expression/parse.ts';
 import { suggestion } from '../core/expression/suggest.ts';
 import type { Problem } from '../core/problems.ts';
-import { type CheckItem, contractSchema, DRIFT_KINDS, MODIFIERS, type RuleFile } from './contract-schema.ts';
+import { type CheckItem, contractSchema, MODIFIERS, type RuleFile } from './contract-schema.ts';
+import { breakerRule, evolutionOf, expectedSchema } from './contract-sections.ts';
 import type { Expectation, Nulls } from './expectation.ts';
 import { EXPECTATIONS } from './expectations/registry.ts';
 import { GREAT_EXPECTATIONS, translateExpectation } from './great-expectations.ts';
@@ -16,9 +16,11 @@ import type { Word } from './gx/expectation.ts';
 import { CATALOGUE, LEFT_OUT, WORDS } from './gx/registry.ts';
 import { problemOf } from './gx/suite.ts';
 import { LATER_CHECKS, LATER_MODIFIERS, LATER_PATHS } from './later.ts';
+import { judgesWindows, type LiveRules } from './live/check.ts';
+import { LiveReader } from './live/read.ts';
 import { lintCheck } from './lint.ts';
 import { isObject, type Keys, RuleText } from './rule-text.ts';
-import { DEFAULT_EVOLUTION, type DriftKind, type DriftPolicy, type Evolution, type ExpectedSchema } from './schema/drift.ts';
+import type { Evolution, ExpectedSchema } from './schema/drift.ts';
 
 export { contractSchema } from './contract-schema.ts';
 
@@ -86,6 +88,8 @@ export interface Contract {
   readonly checks: readonly Check[];
   /** Empty on a stream. */
   readonly fileChecks: readonly FileCheck[];
+  /** The checks over windows; none over a file, which is one itself. */
+  readonly live: LiveRules;
   readonly breaker: BreakerRule | null;
   /** What is odd in the file and does not keep it from being used. */
   readonly warnings: readonly Problem[];
@@ -147,12 +151,14 @@ class Reader {
   readonly #schemaTexts: SchemaTexts;
   readonly #schemaFiles = new Map<string, unknown>();
   readonly #fileChecks: FileCheck[] = [];
+  #live: LiveReader;
 
   constructor(rules: RuleText, text: string, use: Use, schemaTexts: SchemaTexts) {
     this.#rules = rules;
     this.#hash = createHash('sha256').update(text);
     this.#use = use;
     this.#schemaTexts = schemaTexts;
+    this.#live = new LiveReader(rules, isObject(rules.value) ? rules.value : {});
   }
 
   read(): Contract | null {
@@ -168,6 +174,7 @@ class Reader {
     const fits = rules.check(contractSchema, value);
     // The checks are read even so, as far as they can be: all problems are told at once.
     const checks = this.#checks(value);
+    const live = this.#live.end();
     if (!fits || checks === null || rules.problems.some((problem) => problem.severity === 'error')) return null;
     const file = value as unknown as RuleFile; // ajv has just said so.
     const digest = this.#hash.digest('hex');
@@ -186,6 +193,7 @@ class Reader {
       evolution: evolutionOf(file),
       checks,
       fileChecks: this.#fileChecks,
+      live,
       breaker: breakerRule(file),
       warnings: inFileOrder(rules.problems),
       place: (keys) => rules.place(keys),
@@ -242,7 +250,7 @@ class Reader {
       // A file is one window, however long the windows of a stream are.
       if (this.#use === 'file' && name === 'window') continue;
       const reason = this.#isOfFiles(name) ? undefined : LATER_CHECKS.get(name);
-      const modifier = LATER_MODIFIERS.get(name);
+      const modifier = this.#isLive(item) ? undefined : LATER_MODIFIERS.get(name);
       if (reason === undefined && modifier === undefined) {
         kept.push([name, value]);
         continue;
@@ -257,8 +265,16 @@ class Reader {
       : Object.fromEntries(kept);
   }
 
+  /** Judged over all rows: of a file, or of a window of the stream. */
   #isOfFiles(name: string): boolean {
-    return this.#use === 'file' && WORDS.has(name);
+    const word = WORDS.get(name);
+    return word !== undefined && (this.#use === 'file' || judgesWindows(word.name));
+  }
+
+  /** A check over windows of a stream, by its word or its name. */
+  #isLive(item: Readonly<Record<string, unknown>>): boolean {
+    if (this.#use === 'file') return false;
+    return typeof item['expect'] === 'string' ? judgesWindows(item['expect']) : Object.keys(item).some((name) => this.#isOfFiles(name));
   }
 
   #checks(value: Readonly<Record<string, unknown>>): Check[] | null {
@@ -274,8 +290,8 @@ class Reader {
     const byId = new Map<string, Pick<Check, 'keys' | 'id'>>();
     const add = (check: Check | FileCheck | null) => {
       if (check === null) return;
-      if ('kwargs' in check) this.#fileChecks.push(check);
-      else checks.push(check);
+      if (!('kwargs' in check)) checks.push(check);
+      else if (this.#use === 'file') this.#fileChecks.push(check);
       const other = byId.get(check.id);
       if (other !== undefined) {
         const elsewhere = this.#rules
@@ -348,7 +364,7 @@ class Reader {
       return null;
     }
     if (this.#isOfFiles(name)) return this.#word(name, item, column, keys);
-    if (this.#use === 'file' && name === 'expect') return this.#expectedOfFile(check, column, keys);
+    if (name === 'expect' && (this.#use === 'file' || this.#isLive(item))) return this.#expectedOfFile(check, column, keys);
     if (typeof check.mostly === 'number' && check.mostly < 1 && this.#use === 'stream') this.#mostly(check, keys);
     if (name === 'expect') return this.#expected(check, column, keys, settings);
     const expectation = EXPECTATIONS.get(name);
@@ -420,7 +436,8 @@ class Reader {
     const where = typeof item['where'] === 'string' ? item['where'] : null;
     const parsed = where === null ? null : parseExpression(where, this.#rules.place([...keys, 'where']));
     if (parsed?.kind === 'refused') this.#rules.problems.push(...parsed.problems);
-    return { ...found, id, where };
+    const check = { ...found, id, where };
+    return this.#use === 'file' ? check : this.#live.add(check, item);
   }
 
   #mostly(check: CheckItem, keys: Keys): void {
@@ -501,7 +518,7 @@ class Reader {
       ...found,
       id: typeof item.id === 'string' ? item.id : column === null ? expectation.name : `${column}.${expectation.name}`,
       where: typeof item.where === 'string' ? item.where : null,
-      onFail: item.on_fail ?? settings.onFail,
+      onFail: this.#rowFail(item, keys) ?? settings.onFail,
       severity: item.severity ?? settings.severity,
       nulls: item.nulls ?? settings.nulls,
       ops: expectation.ops ?? own ?? settings.ops,
@@ -525,6 +542,15 @@ class Reader {
     if (typeof found.parameters === 'string' && expectation.name === 'json_schema')
       this.#readSchemaFile(found.parameters, found.parameterKeys);
     return check;
+  }
+
+  #rowFail({ on_fail: onFail }: CheckItem, keys: Keys): OnFail | null {
+    if (onFail !== 'alert') return onFail ?? null;
+    return this.#rules.refuse(
+      [...keys, 'on_fail'],
+      'on_fail: alert is for checks over windows',
+      'Write warn: the row passes with a finding.',
+    );
   }
 
   #readSchemaFile(path: string, keys: Keys): void {
@@ -565,32 +591,4 @@ const LATER_MARK = 'not of this version';
 
 function operations(names: readonly string[]): readonly Operation[] {
   return names.map((name) => SHORT_OPERATIONS.get(name) ?? (name as Operation));
-}
-
-function expectedSchema(file: RuleFile): ExpectedSchema | null {
-  const columns = file.schema?.columns;
-  if (columns === undefined) return null;
-  return {
-    columns: Object.entries(columns).map(([name, column]) =>
-      typeof column === 'string' ? { name, type: column, nullable: null } : { name, type: column.type, nullable: column.nullable ?? null },
-    ),
-    evolution: evolutionOf(file),
-  };
-}
-
-/** Only a table whose columns are written down is expected to stay as it is. */
-function evolutionOf({ schema, mode }: RuleFile): Evolution {
-  const said: Readonly<Record<string, string | undefined>> =
-    mode === 'shadow' && schema?.columns === undefined ? {} : (schema?.evolution ?? {});
-  const policyOf = (kind: DriftKind): DriftPolicy => {
-    const byDefault = schema?.columns === undefined ? 'accept' : DEFAULT_EVOLUTION[kind];
-    return (said[kind] ?? (kind.startsWith('add_') ? said['add'] : undefined) ?? byDefault) as DriftPolicy; // As the schema has them.
-  };
-  return Object.fromEntries(DRIFT_KINDS.map((kind) => [kind, policyOf(kind)])) as Evolution;
-}
-
-function breakerRule({ breaker }: RuleFile): BreakerRule | null {
-  if (breaker === undefined) return null;
-  const { quarantined_ratio: quarantinedRatio, over = '1m', min_rows: minRows = 200 } = breaker.open_when;
-  return { quarantinedRatio, overMs: Number(durationMicros(over) ?? 60_000_000n) / 1000, minRows };
 }

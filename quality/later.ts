@@ -22,12 +22,10 @@ export const LATER_PATHS: Readonly<Record<string, Later>> = {
   'source.envelope': described('envelope'),
   'source.key': described('key'),
   'source.image': described('image'),
-  'source.event_time': described('event_time'),
   'schema.format': described('format'),
   'schema.subject': described('subject'),
   'schema.compatibility': described('compatibility'),
   'schema.policy': described('policy'),
-  'defaults.window': described('window'),
   'breaker.half_open': described('half_open'),
   slo: described('slo'),
   'quarantine.redact': needed('redact', 'Remove it. Findings show no values unless a check allows them; held events are kept whole.'),
@@ -41,19 +39,20 @@ export const LATER_PATHS: Readonly<Record<string, Later>> = {
 };
 
 /** Names of checks by what they need. Those that `tidegate judge` knows are refused on a live stream alone. */
-const WINDOW =
-  'mean median sum min max stdev quantiles drift kl psi row_count freshness event_lag late_ratio heartbeat distinct_count unique_proportion most_common z_score null_rate distinct_in_set volume_anomaly metric_anomaly';
+const WINDOW = 'drift freshness event_lag late_ratio heartbeat z_score volume_anomaly metric_anomaly';
 const STATE = 'unique compound_unique increasing decreasing sequence_gap before_matches';
 const OTHERS = 'references reconcile row_count_equals';
 const OUTPUTS = 'score_drift feature_missing abstain_rate';
 
-const OF_FILES: readonly [string, Later][] = [...WORDS.keys()].map((name) => [
-  name,
-  needed(
-    `${name}, a check over a whole file,`,
-    'Remove the check here: on a stream this version judges single rows. `tidegate judge` runs it on files.',
-  ),
-]);
+const OF_FILES: readonly [string, Later][] = [...WORDS.values()]
+  .filter(({ window }) => window === undefined)
+  .map(({ word: { name } }) => [
+    name,
+    needed(
+      `${name}, a check over a whole file,`,
+      'Remove the check here: `tidegate judge` runs it on files, and no window of a stream can.',
+    ),
+  ]);
 
 export const LATER_CHECKS: ReadonlyMap<string, Later> = new Map([
   ...OF_FILES,
@@ -64,13 +63,16 @@ export const LATER_CHECKS: ReadonlyMap<string, Later> = new Map([
 ]);
 
 function entries(names: string, what: string): [string, Later][] {
-  return names.split(' ').map((name) => [name, needed(`${name}, ${what},`, 'Remove the check: this version judges single rows.')]);
+  return names.split(' ').map((name) => [name, needed(`${name}, ${what},`, 'Remove the check.')]);
 }
 
 /** Modifiers that only window checks use. */
-export const LATER_MODIFIERS: ReadonlyMap<string, Later> = new Map(
-  ['window', 'group_by', 'max_groups', 'on_empty', 'min_rows', 'every', 'within'].map((name) => [
+const OF_WINDOWS = ['window', 'group_by', 'max_groups', 'on_empty', 'min_rows'];
+
+export const LATER_MODIFIERS: ReadonlyMap<string, Later> = new Map([
+  ...OF_WINDOWS.map((name): [string, Later] => [
     name,
-    needed(`${name}, which belongs to checks over windows,`, 'Remove it.'),
+    { severity: 'error', message: `${name} belongs to checks over windows of a stream`, fix: 'Remove it.' },
   ]),
-);
+  ...['every', 'within'].map((name): [string, Later] => [name, needed(`${name}, beside a check,`, 'Remove it.')]),
+]);

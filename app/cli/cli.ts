@@ -17,6 +17,7 @@ import { reload } from './reload.ts';
 import { recover } from './recover.ts';
 import { run } from './run.ts';
 import { schemaCommands } from './schema.ts';
+import { windowCommands } from './windows.ts';
 import { resnapshot, snapshot } from './snapshot.ts';
 import { staticCommands } from './static.ts';
 import { teardown } from './teardown.ts';
@@ -41,6 +42,7 @@ export const COMMANDS: readonly Command[] = [
   backtest,
   ...quarantineCommands,
   ...schemaCommands,
+  ...windowCommands,
   ...modelCommands,
   teardown,
   ...staticCommands,

@@ -1,5 +1,6 @@
 /** What the HTTP server asks of the service: the service implements it, tests may stand in for it. */
 import type { QuarantineFilter } from '../../core/contracts.ts';
+import type { WindowFilter } from '../../core/windows.ts';
 import type { RereadRequest } from '../../cdc/postgres/reread.ts';
 import type { ModelRegistry } from '../../inference/models/registry.ts';
 import type { Decided } from '../../sync/postgres/schema-desk.ts';
@@ -17,6 +18,7 @@ import type {
   SchemaChangeView,
   SnapshotView,
   Status,
+  WindowView,
 } from './shapes.ts';
 
 /** Which items are looked for; those of every pipeline where none is named. */
@@ -49,6 +51,9 @@ export interface Operations {
   schemaChange(id: string): Promise<SchemaChangeDetailView | null>;
   approveSchema(id: string, by: string): Promise<Decided>;
   rejectSchema(id: string, by: string, why: string): Promise<Decided>;
+
+  /** What rules over windows said, newest first. */
+  windows(filter: Omit<WindowFilter, 'limit'>, limit: number): Promise<readonly WindowView[]>;
 
   /** Reads its rule files again. Null where there is no such pipeline. `allowRemoved`: a file that is gone leaves its dataset unjudged. */
   reload(pipeline: string, by: string, allowRemoved: boolean): Promise<ReloadView | null>;

@@ -17,6 +17,7 @@ import { HttpProblem, problemBody, problemOf } from './problem.ts';
 import { quarantineRoutes } from './quarantine-routes.ts';
 import { ruleRoutes } from './rule-routes.ts';
 import { schemaRoutes } from './schema-routes.ts';
+import { windowRoutes } from './window-routes.ts';
 import { snapshotRoutes } from './snapshot-routes.ts';
 import { statusRoutes } from './status-routes.ts';
 
@@ -74,6 +75,7 @@ export async function createHttpServer(operations: Operations, http: HttpConfig,
     statusRoutes(routes, operations);
     quarantineRoutes(routes, operations);
     schemaRoutes(routes, operations);
+    windowRoutes(routes, operations);
     snapshotRoutes(routes, operations);
     ruleRoutes(routes, operations);
     modelRoutes(routes, operations, http.modelBytes);

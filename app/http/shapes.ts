@@ -147,6 +147,30 @@ export const schemaDecisionSchema = shape('What was decided.', {
   released: whole('Events that are on their way now.'),
 });
 
+const windowProperties = {
+  pipeline: text('The pipeline.'),
+  dataset: text('source.schema.table'),
+  rule: text('The id of the rule.'),
+  type: text('The check: its word, or its name.'),
+  column: textOrNull('The column, or null where it is about rows.'),
+  startMs: numberOrNull('Unix time in ms at which the window begins; null for the rows of a snapshot.'),
+  endMs: numberOrNull('And ends.'),
+  group: textOrNull('The values of the columns that it is grouped by; null where it is not.'),
+  verdict: { enum: ['pass', 'fail', 'indeterminate'], description: 'indeterminate: it could not be said, for the reason.' },
+  revision: whole('1, and one more each time rows that came late made it another one.'),
+  observed: { description: 'What the window came to; null where that is nothing, or would be a value of a row.' },
+  reason: textOrNull('Why it could not be said, or what the rule says of it.'),
+  rows: whole('Rows that the rule met.'),
+  missing: whole('Rows without a value.'),
+  severity: { enum: ['info', 'warning', 'critical'], description: 'How loud to be about it.' },
+  onFail: { enum: ['alert', 'halt'], description: 'What follows where it fails.' },
+  version: whole('Of the rule file.'),
+  digest: text('sha256 of the rule file.'),
+  atMs: whole('Unix time in ms at which it was judged.'),
+} as const;
+export const windowSchema = shape('What a rule said of one window.', windowProperties);
+export const windowsSchema = shape('What rules said of windows, newest first.', { windows: list(windowSchema, 'The verdicts.') });
+
 export const slotSchema = shape('The slot at the source, and how much log is kept for it.', {
   slot: text('Its name.'),
   level: {
@@ -228,6 +252,7 @@ const pipelineProperties = {
   snapshot: list(snapshotProgressSchema, 'The first copy; empty before it is known and where there is none.'),
   schemaChanges: list(schemaChangeSchema, 'Changes of tables that park their dataset, newest first.'),
   rules: rulesSchema,
+  windows: list(windowSchema, 'The newest window of each rule and group, newest first.'),
   slot: orNull(slotSchema, 'The slot at the source; null before it was looked at, and while there is none (of topics, always).'),
   lagMs: numberOrNull('How far behind the source it is: 0 once caught up; null before that is known.'),
   stageMs: record({ type: 'number' }, 'Mean milliseconds a batch in each stage.'),
@@ -426,6 +451,7 @@ export type SchemaChangeDetailView = SchemaChangeView & {
   readonly rules: readonly string[];
   readonly models: readonly string[];
 };
+export type WindowView = Properties<typeof windowProperties>;
 export type LaneRunState = (typeof LANE_STATES)[number];
 export type Reason = FromSchema<typeof reasonSchema>;
 export type LaneStatus = FromSchema<typeof laneStatusSchema>;

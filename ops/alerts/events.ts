@@ -54,7 +54,23 @@ export interface AlertData {
     fix: string;
   };
   'slot.safe': { pipeline: string; slot: string; retainedBytes: number };
+  /** One for a window, however many of its rows are at fault. */
+  'window.failed': WindowAlert & { severity: string; message: string };
+  /** Rows that came late made another verdict of a window: it did not fail. */
+  'window.passed': WindowAlert & { verdict: string };
   'webhook.test': { message: string };
+}
+interface WindowAlert {
+  pipeline: string;
+  dataset: string;
+  rule: string;
+  /** Unix times in ms; null for the rows of a snapshot. */
+  startMs: number | null;
+  endMs: number | null;
+  group: string | null;
+  revision: number;
+  rows: number;
+  observed: unknown;
 }
 export type AlertType = keyof AlertData;
 
@@ -72,6 +88,8 @@ export const ALERT_TYPES = [
   'score.alert',
   'slot.retention',
   'slot.safe',
+  'window.failed',
+  'window.passed',
   'webhook.test',
 ] as const satisfies readonly AlertType[];
 

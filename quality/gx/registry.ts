@@ -1,5 +1,6 @@
 /** Every expectation of Great Expectations' catalogue that is judged here, by its name, and those that are not with the reason. */
 import * as distinct from '../windows/distinct.ts';
+import { chiSquare, ks, psi } from '../windows/drift.ts';
 import * as extremes from '../windows/extremes.ts';
 import { klDivergence } from '../windows/kl-divergence.ts';
 import * as presence from '../windows/presence.ts';
@@ -60,6 +61,9 @@ const all: readonly GxExpectation[] = [
   presence.nonNullRate,
   presence.nullRate,
   klDivergence,
+  psi,
+  ks,
+  chiSquare,
   table.rowCountBetween,
   table.rowCountEquals,
   table.rowCountEqualsOther,

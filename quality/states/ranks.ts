@@ -22,6 +22,11 @@ export class Ranks implements State {
     return this.#added.size - this.#taken.size;
   }
 
+  /** How many values are in memory for it. */
+  get held(): number {
+    return this.#added.size + this.#taken.size;
+  }
+
   /** All values in order, without those that were taken back. */
   sorted(): ArrayLike<Present> {
     const added = this.#added.sorted();

@@ -18,6 +18,7 @@ import { emitAdvance } from './lanes.ts';
 import type { KnownHeld } from './known-held.ts';
 import type { Layouts } from './layout.ts';
 import { noteParked } from './schemas.ts';
+import { emitWindows } from './windows.ts';
 import { keepsScore, type Plan, type Writes } from './writes.ts';
 
 export interface CarefulParts {
@@ -291,6 +292,7 @@ export class CarefulRoad {
     const { sql, pipeline, holdStatement, holdFormats, modeOf, keepsRecords } = this.#parts;
     const writer = new FrontendWriter();
     emitAdvance(writer, batch, lease, counts);
+    if (batch.windows !== null) emitWindows(writer, batch.windows, pipeline, batch.lane);
     if (held.length > 0) writer.bind('', holdStatement, holdParameters(held, pipeline, modeOf, keepsRecords), holdFormats).execute();
     await sql.exchange(writer.sync().bytes());
   }

@@ -167,6 +167,44 @@ const MIGRATIONS: readonly string[] = [
    create trigger tell_changed after update on tidegate.quarantine referencing old table as gone new table as added for each statement execute function tidegate.note_news();
    alter table tidegate.quarantine enable always trigger tell_added;
    alter table tidegate.quarantine enable always trigger tell_changed;`,
+  // Windows over the stream. `starts` is a Unix time in ms, -1 for the window of a snapshot; `state` belongs to quality/live/fold.ts.
+  `create table tidegate.window_parts (
+     id bigint generated always as identity primary key,
+     pipeline text not null, lane text not null, dataset text not null,
+     win text not null, starts bigint not null, grp text not null, late boolean not null,
+     rows bigint not null,
+     state text not null);
+   create index on tidegate.window_parts (pipeline, dataset, win, starts);
+   create table tidegate.window_lanes (
+     pipeline text not null, dataset text not null, lane text not null,
+     -- How far the lane is, the greatest time of a row of the dataset, and when the lane was seen to work.
+     time_ms bigint not null, row_ms bigint not null, seen_ms bigint not null,
+     untimed bigint not null,
+     primary key (pipeline, dataset, lane));
+   create table tidegate.window_sets (
+     pipeline text not null, dataset text not null, win text not null,
+     -- All windows that end here or before have been judged.
+     closed_ms bigint,
+     -- By lane, the last of its parts that has been read for that.
+     judged jsonb not null default '{}',
+     primary key (pipeline, dataset, win));
+   create table tidegate.window_results (
+     id bigint generated always as identity primary key,
+     pipeline text not null, dataset text not null, rule text not null,
+     type text not null, column_name text,
+     win text not null, starts bigint not null, ends bigint, grp text not null,
+     revision integer not null,
+     verdict text not null check (verdict in ('pass', 'fail', 'indeterminate')),
+     observed json, reason text,
+     rows bigint not null, missing bigint not null,
+     severity text not null, on_fail text not null,
+     version integer not null, digest text not null,
+     at timestamptz not null,
+     -- Whether people were told of it, and what it asks for was done.
+     told boolean not null default false,
+     unique (pipeline, dataset, rule, win, starts, grp, revision));
+   create index on tidegate.window_results (pipeline, at desc, id desc);
+   create index on tidegate.window_results (id) where not told;`,
 ];
 
 /** Brings the schema up to date. Several processes may call it at once. */

@@ -11,6 +11,7 @@ import { type Clock, systemClock } from '../../core/clock.ts';
 import type { Applied, Lease, Quarantine, Quarantined, Refused, ReleaseLog, Sink } from '../../core/contracts.ts';
 import { PipelineError } from '../../core/errors.ts';
 import type { ChangeEvent, ColumnType, Dataset, DatasetName, LaneId, Position } from '../../core/event.ts';
+import type { WindowStore } from '../../core/windows.ts';
 import { PgConnection, type PgResult } from '../../wire/postgres/connection.ts';
 import { endWhereItHangs } from '../../wire/postgres/hanging.ts';
 import { Format, FrontendWriter } from '../../wire/postgres/messages.ts';
@@ -33,6 +34,7 @@ import { acceptAll, type Evolve, isParkedItem, relationOf, SchemaHeld, Schemas }
 import { Statements } from './statements.ts';
 import { Tables } from './tables.ts';
 import { Turns } from './turns.ts';
+import { emitWindows, PostgresWindows, prepareWindows } from './windows.ts';
 import { keepsScore, type Plan, Writes } from './writes.ts';
 
 export type { LaneState, Ledger } from './lanes.ts';
@@ -75,6 +77,7 @@ export interface PostgresSinkOptions {
 export interface PostgresSink extends Sink {
   readonly quarantine: Quarantine & ReleaseLog;
   readonly schemas: SchemaDesk;
+  readonly windows: WindowStore;
   lanes(): Promise<readonly LaneState[]>;
   /** See lanes.ts. */
   moveLane(lane: LaneId, from: Position, to: Position): Promise<boolean>;
@@ -135,6 +138,7 @@ class Target implements PostgresSink {
   readonly name: string;
   readonly quarantine: PostgresQuarantine;
   readonly schemas: SchemaDesk;
+  readonly windows: PostgresWindows;
   readonly #options: PostgresSinkOptions;
   readonly #layouts: Layouts;
   readonly #desk: PgConnection;
@@ -160,6 +164,7 @@ class Target implements PostgresSink {
       clock,
     });
     this.schemas = new SchemaDesk({ pipeline, layouts: this.#layouts, connection: desk, turns: this.#turns });
+    this.windows = new PostgresWindows({ pipeline, connection: desk, turns: this.#turns, clock });
   }
 
   async acquire(lane: LaneId): Promise<Lease> {
@@ -316,6 +321,7 @@ class Target implements PostgresSink {
     const head = new FrontendWriter(1 << 10);
     if (session.isMarked) head.bind('', WRITTEN, [], Format.Text).execute();
     emitAdvance(head, batch, lease, counts);
+    if (batch.windows !== null) emitWindows(head, batch.windows, this.#options.pipeline, batch.lane);
     if (this.#options.deferConstraints === true) head.bind('', DEFER, [], Format.Text).execute();
     if (held.length > 0) {
       head.bind('', TURN, [this.#options.pipeline], Format.Text).execute();
@@ -409,6 +415,7 @@ class Target implements PostgresSink {
     const heldKeys = new KnownHeld(heldKeysExact === undefined ? {} : { exact: heldKeysExact, growth: 1 });
     const writer = new FrontendWriter();
     prepareAdvance(writer);
+    prepareWindows(writer);
     writer.parse(TURN, TURN_SQL).parse(HOLD, HOLD_SQL).parse(DEFER, 'select tidegate.defer_constraints()');
     const isMarked = (await sql.query(IS_MARKED_SQL)).rows[0]?.[0] === 't';
     if (isMarked) writer.parse(WRITTEN, `select pg_catalog.pg_logical_emit_message(true, '${WRITTEN_PREFIX}', '')`);

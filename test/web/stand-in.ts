@@ -193,6 +193,7 @@ export async function startStandIn(
       snapshot: [],
       schemaChanges: [],
       rules: { datasets: [], changedOnDisk: false, refused: null },
+      windows: [],
       slot: {
         slot: 'tidegate_shop',
         level: 'ok',

@@ -1,0 +1,77 @@
+/** tidegate windows: what rules over windows said, looked up at the target itself; works while the service runs. */
+import type { DatasetName } from '../../core/event.ts';
+import type { WindowVerdict } from '../../core/windows.ts';
+import type { WindowView } from '../http/shapes.ts';
+import { listWindows, windowText } from '../windows.ts';
+import { type Arguments, UsageError } from './arguments.ts';
+import type { Command } from './command.ts';
+import { withDesks } from './desks.ts';
+import { show, table } from './output.ts';
+
+const VERDICTS: readonly WindowVerdict[] = ['pass', 'fail', 'indeterminate'];
+
+const list: Command = {
+  name: 'windows list',
+  summary: 'Lists what rules over windows said, newest first. Exit code 1 where the newest window of a rule failed.',
+  positionals: ['CONFIG'],
+  flags: {
+    dataset: { type: 'string', value: 'NAME', help: 'Of this dataset alone (source.schema.table).' },
+    rule: { type: 'string', value: 'ID', help: 'Of this rule alone.' },
+    verdict: { type: 'string', value: 'WORD', help: 'Of this verdict alone: pass, fail or indeterminate.' },
+    newest: { type: 'boolean', help: 'Only the newest window of each rule and group.' },
+    limit: { type: 'string', value: 'N', help: 'How many at most; 100 if left out.' },
+  },
+  run: (args, io) =>
+    withDesks(args, io, async (desks) => {
+      const of = { ...named(args, 'dataset'), ...named(args, 'rule') };
+      const verdict = verdictOf(args);
+      const windows = await listWindows(desks, { ...of, newest: args.is('newest'), ...(verdict !== null && { verdict }) }, limitOf(args));
+      show(io, args.is('json'), { windows }, () => (windows.length === 0 ? 'Nothing.\n' : tableOf(windows)));
+      const failing = await listWindows(desks, { ...of, newest: true, verdict: 'fail' }, 1);
+      return failing.length > 0 ? 1 : 0;
+    }),
+};
+
+export const windowCommands: readonly Command[] = [list];
+
+function tableOf(windows: readonly WindowView[]): string {
+  return table(
+    ['WINDOW', 'VERDICT', 'DATASET', 'RULE', 'GROUP', 'ROWS', 'OBSERVED', 'REVISION', 'WHY'],
+    windows.map((window) => [
+      windowText(window),
+      window.verdict,
+      window.dataset,
+      window.rule,
+      window.group ?? '-',
+      String(window.rows),
+      window.observed === null ? '-' : short(JSON.stringify(window.observed)),
+      String(window.revision),
+      window.reason ?? '',
+    ]),
+  );
+}
+
+const short = (text: string): string => (text.length > 40 ? `${text.slice(0, 40)}…` : text);
+
+function named(args: Arguments, flag: 'dataset' | 'rule'): { readonly dataset?: DatasetName; readonly rule?: string } {
+  const value = args.text(flag);
+  if (value === null) return {};
+  return flag === 'dataset' ? { dataset: value as DatasetName } : { rule: value }; // Compared with names, and nothing else.
+}
+
+function verdictOf(args: Arguments): WindowVerdict | null {
+  const value = args.text('verdict');
+  if (value === null) return null;
+  const found = VERDICTS.find((verdict) => verdict === value);
+  if (found === undefined) throw new UsageError(`${value} is no verdict`, `Write one of ${VERDICTS.join(', ')}.`);
+  return found;
+}
+
+function limitOf(args: Arguments): number {
+  const value = args.text('limit');
+  if (value === null) return 100;
+  const limit = Number(value);
+  if (!Number.isInteger(limit) || limit < 1 || limit > 1000)
+    throw new UsageError(`--limit ${value} is no number from 1 to 1000`, 'Write --limit 100.');
+  return limit;
+}

@@ -1,0 +1,184 @@
+/** The windows of a pipeline: closed while it runs, told to people, and shown as lists. */
+import type { Clock } from '../core/clock.ts';
+import type { DatasetName } from '../core/event.ts';
+import type { WindowFilter, WindowResult } from '../core/windows.ts';
+import type { AlertData } from '../ops/alerts/events.ts';
+import type { Exposition } from '../ops/prometheus.ts';
+import type { Contract } from '../quality/contract.ts';
+import { type Live, WindowCloser } from '../quality/live/closer.ts';
+import type { PostgresSink } from '../sync/postgres/sink.ts';
+import type { Desk } from './desk.ts';
+import type { WindowView } from './http/shapes.ts';
+
+/** What status and page show of them. */
+const SHOWN_MAX = 200;
+const TOLD_MAX = 100;
+const LIST_MAX = 1000;
+
+export interface WindowWatchParts {
+  readonly pipeline: string;
+  readonly desk: Desk;
+  readonly clock: Clock;
+  readonly contracts: () => ReadonlyMap<DatasetName, Contract>;
+  readonly live: () => Omit<Live, 'nowMs'>;
+  readonly tell: (data: AlertData['window.failed']) => Promise<void>;
+  readonly recovered: (data: AlertData['window.passed']) => Promise<void>;
+  readonly halt: (message: string) => void;
+}
+
+export class WindowWatch {
+  readonly #parts: WindowWatchParts;
+  /** By dataset, rule and verdict, since the service started. */
+  readonly #counts = new Map<string, { readonly result: WindowResult; count: number }>();
+  #newest: readonly WindowView[] | null = null;
+
+  constructor(parts: WindowWatchParts) {
+    this.#parts = parts;
+  }
+
+  /** The newest window of each rule and group. */
+  get newest(): readonly WindowView[] {
+    return this.#newest ?? [];
+  }
+
+  /** Closes what is due. Throws where the target cannot be asked. */
+  async look(): Promise<void> {
+    const { desk, contracts, clock, live } = this.#parts;
+    if (![...contracts().values()].some((contract) => contract.live.checks.length > 0)) return;
+    const closed = await desk.withSink((sink) => new WindowCloser(sink.windows, contracts).close({ ...live(), nowMs: clock.now() }));
+    for (const result of closed) this.#count(result);
+    if (closed.length > 0 || this.#newest === null) this.#newest = await newestOf(desk);
+    await desk.withSink((sink) => this.#tellAll(sink));
+  }
+
+  expose(out: Exposition): void {
+    const { pipeline } = this.#parts;
+    for (const { result, count } of this.#counts.values()) {
+      const { dataset, rule, verdict } = result;
+      out.counter(
+        'tidegate_windows_total',
+        'Verdicts over windows since the service started, revisions included.',
+        { pipeline, dataset, rule, verdict },
+        count,
+      );
+    }
+    for (const { dataset, rule, group, observed, verdict } of this.newest) {
+      const labels = { pipeline, dataset, rule, group: group ?? '' };
+      out.gauge('tidegate_window_failing', 'Whether the newest window of the rule failed.', labels, verdict === 'fail' ? 1 : 0);
+      if (typeof observed === 'number')
+        out.gauge('tidegate_window_observed', 'What the newest window of the rule came to.', labels, observed);
+    }
+  }
+
+  #count(result: WindowResult): void {
+    const key = JSON.stringify([result.dataset, result.rule, result.verdict]);
+    const known = this.#counts.get(key);
+    if (known === undefined) this.#counts.set(key, { result, count: 1 });
+    else known.count++;
+  }
+
+  /** Told, and halted where a rule says so, before that is noted: so a crash in between may tell twice, and never not at all. */
+  async #tellAll({ windows }: PostgresSink): Promise<void> {
+    const { pipeline, tell, recovered, halt } = this.#parts;
+    const untold = await windows.untold(TOLD_MAX);
+    for (const result of untold) {
+      const view = windowView(pipeline, result);
+      const { dataset, rule, startMs, endMs, group, revision, rows } = view;
+      const common = { pipeline, dataset, rule, startMs, endMs, group, revision, rows, observed: view.observed };
+      if (result.verdict !== 'fail') {
+        await recovered({ ...common, verdict: result.verdict });
+        continue;
+      }
+      const message = failureText(view);
+      await tell({ ...common, severity: result.severity, message });
+      if (result.onFail === 'halt') halt(message);
+    }
+    await windows.told(untold.map(({ id }) => id));
+  }
+}
+
+async function newestOf(desk: Desk): Promise<readonly WindowView[]> {
+  const results = await desk.withSink((sink) => sink.windows.results({ newest: true, limit: SHOWN_MAX }));
+  return results.map((result) => windowView(desk.pipeline, result));
+}
+
+/** Newest first. */
+export async function listWindows(
+  desks: readonly Desk[],
+  filter: Omit<WindowFilter, 'limit'>,
+  limit = LIST_MAX,
+): Promise<readonly WindowView[]> {
+  const lists = await Promise.all(
+    desks.map(async (desk) => {
+      const results = await desk.withSink((sink) => sink.windows.results({ ...filter, limit }));
+      return results.map((result) => windowView(desk.pipeline, result));
+    }),
+  );
+  return lists
+    .flat()
+    .sort((a, b) => b.atMs - a.atMs)
+    .slice(0, limit);
+}
+
+export function windowView(pipeline: string, result: WindowResult): WindowView {
+  const {
+    dataset,
+    rule,
+    type,
+    column,
+    startMs,
+    endMs,
+    group,
+    verdict,
+    reason,
+    rows,
+    missing,
+    severity,
+    onFail,
+    version,
+    digest,
+    revision,
+    atMs,
+  } = result;
+  return {
+    pipeline,
+    dataset,
+    rule,
+    type,
+    column,
+    startMs: endMs === null ? null : startMs,
+    endMs,
+    group: group === '' ? null : groupText(group),
+    verdict,
+    revision,
+    observed: result.observed === null ? null : (JSON.parse(result.observed) as unknown),
+    reason,
+    rows,
+    missing,
+    severity,
+    onFail,
+    version,
+    digest,
+    atMs,
+  };
+}
+
+/** The values of its columns, side by side. */
+function groupText(group: string): string {
+  if (!group.startsWith('[')) return group;
+  return (JSON.parse(group) as (string | number | boolean | null)[]).map(String).join(', ');
+}
+
+export function windowText({ startMs, endMs }: Pick<WindowView, 'startMs' | 'endMs'>): string {
+  if (startMs === null || endMs === null) return 'the snapshot';
+  const text = (ms: number) => new Date(ms).toISOString().replace('T', ' ').slice(0, 19);
+  const [from, to] = [text(startMs), text(endMs)];
+  return `${from} to ${from.slice(0, 10) === to.slice(0, 10) ? to.slice(11) : to}`;
+}
+
+function failureText(view: WindowView): string {
+  const { dataset, rule, observed, group, reason, rows } = view;
+  const of = group === null ? '' : ` of ${group}`;
+  const shown = typeof observed === 'number' || typeof observed === 'string' ? `, ${observed} observed` : '';
+  return `the rule ${rule} of ${dataset} failed over ${windowText(view)}${of} (${rows} rows${shown})${reason === null ? '' : `: ${reason}`}`;
+}

@@ -1,0 +1,142 @@
+/**
+ * What windows over a live stream keep at the target. Lanes keep partial states beside their checkpoints, in the same transaction; whoever
+ * closes a window reads all of them, says what it came to, once, and lets them go.
+ */
+import type { DatasetName, LaneId } from './event.ts';
+
+/** Stands in for the beginning of the window that rows of a snapshot are in. */
+export const SNAPSHOT_WINDOW = -1;
+
+/** One window of a dataset: rows whose time is in [startMs, startMs + size of the set), of one group. */
+export interface WindowKey {
+  readonly dataset: DatasetName;
+  /** Checks that share their windows and groups; its id says which those are. */
+  readonly set: string;
+  /** Unix time in ms, or SNAPSHOT_WINDOW. */
+  readonly startMs: number;
+  /** The values of the group's columns as JSON; empty where there are no groups. */
+  readonly group: string;
+  /** Rows that came when their lane was past the window already: they are not in its first verdict. */
+  readonly late: boolean;
+}
+
+export interface WindowPart extends WindowKey {
+  /** Replaces what the lane has kept of this window; else it is added to that. */
+  readonly whole: boolean;
+  readonly rows: number;
+  readonly state: string;
+}
+
+/** How far a lane is in the times of a dataset. */
+export interface WindowMark {
+  readonly dataset: DatasetName;
+  /** No row of an earlier time comes in order any more. */
+  readonly timeMs: number;
+  /** The greatest time of a row of its own; -1 before there is one. Where commits are the time, other tables move `timeMs` as well. */
+  readonly rowMs: number;
+  /** When the lane was seen to work, by the clock of its process. */
+  readonly seenMs: number;
+  /** Rows without a time, which are in no window; counted on. */
+  readonly untimed: number;
+}
+
+/** What a batch adds, in the transaction of its checkpoint. */
+export interface WindowWrites {
+  readonly marks: readonly WindowMark[];
+  readonly parts: readonly WindowPart[];
+}
+
+export type WindowVerdict = 'pass' | 'fail' | 'indeterminate';
+
+/** What a rule says of one window. There is one of these however many rows are at fault. */
+export interface WindowFinding {
+  readonly dataset: DatasetName;
+  readonly rule: string;
+  readonly type: string;
+  readonly column: string | null;
+  readonly set: string;
+  /** SNAPSHOT_WINDOW and null: the rows of a snapshot. */
+  readonly startMs: number;
+  readonly endMs: number | null;
+  readonly group: string;
+  readonly verdict: WindowVerdict;
+  /** JSON; null where there is nothing to show, or it would be a value of a row. */
+  readonly observed: string | null;
+  /** Why it could not be said, or what is behind it. */
+  readonly reason: string | null;
+  readonly rows: number;
+  readonly missing: number;
+  readonly severity: 'info' | 'warning' | 'critical';
+  readonly onFail: 'alert' | 'halt';
+  /** Of the rule file. */
+  readonly version: number;
+  readonly digest: string;
+}
+
+export interface WindowResult extends WindowFinding {
+  readonly id: string;
+  /** 1, and one more each time rows that came late made it another one. */
+  readonly revision: number;
+  readonly atMs: number;
+}
+
+/** Windows of one set, as they are kept. */
+export interface WindowSetState {
+  /** Every window that ends here or before has been judged; null before the first was. */
+  readonly closedMs: number | null;
+  readonly lanes: readonly { readonly lane: LaneId; readonly timeMs: number; readonly rowMs: number; readonly seenMs: number }[];
+  /** The beginning of the first window that was judged and got rows since; before any was judged, of the first that holds rows. */
+  readonly firstMs: number | null;
+  readonly hasSnapshot: boolean;
+}
+
+export interface StoredWindow {
+  readonly startMs: number;
+  readonly group: string;
+  readonly parts: readonly { readonly lane: LaneId; readonly late: boolean; readonly rows: number; readonly state: string }[];
+}
+
+/** How far a set is closed now. */
+export interface Closing {
+  readonly closedMs: number;
+  /** Windows that end here or before take no more rows. */
+  readonly finalMs: number;
+  readonly snapshot: boolean;
+}
+
+export interface WindowSetRef {
+  readonly dataset: DatasetName;
+  readonly set: string;
+  readonly sizeMs: number;
+}
+
+export interface WindowFilter {
+  readonly dataset?: DatasetName;
+  readonly rule?: string;
+  readonly verdict?: WindowVerdict;
+  /** The newest window of each rule and group alone. */
+  readonly newest?: boolean;
+  readonly limit: number;
+}
+
+export interface WindowStore {
+  /** What a lane has kept of the windows that are open. */
+  partsOf(lane: LaneId): Promise<readonly (WindowKey & { readonly rows: number; readonly state: string })[]>;
+  /** How far the lane was in each dataset. */
+  marksOf(lane: LaneId): Promise<readonly WindowMark[]>;
+  /** Looks without a lock; for all sets of the pipeline that are kept. */
+  peek(sets: readonly WindowSetRef[]): Promise<readonly WindowSetState[]>;
+  /**
+   * One transaction, in which nobody else closes windows of the set: `decide` says how far it is to be closed, null for not at all; `judge` is
+   * given every window that holds rows and ends by then, but for those that were judged and got no rows since. Answers with the results that are new or another than before.
+   */
+  close(
+    ref: WindowSetRef,
+    decide: (state: WindowSetState) => Closing | null,
+    judge: (windows: readonly StoredWindow[], state: WindowSetState, closing: Closing) => readonly WindowFinding[],
+  ): Promise<readonly WindowResult[]>;
+  results(filter: WindowFilter): Promise<readonly WindowResult[]>;
+  /** Results nobody has been told of yet, oldest first. */
+  untold(limit: number): Promise<readonly WindowResult[]>;
+  told(ids: readonly string[]): Promise<void>;
+}

@@ -1,0 +1,196 @@
+/** The sets of a contract over one shape of its table: columns found, conditions compiled, times and groups read. */
+import { compileExpression } from '../../core/expression.ts';
+import { microsOf } from '../../core/expression/timestamp.ts';
+import { type ChangeEvent, type Dataset, type Row, UNCHANGED, type Value } from '../../core/event.ts';
+import { suggestion } from '../../core/expression/suggest.ts';
+import type { Problem } from '../../core/problems.ts';
+import type { Contract } from '../contract.ts';
+import type { Keys } from '../rule-text.ts';
+import { Unusable } from '../states/cell.ts';
+import { cellReader, SAMPLES, unseen } from './cells.ts';
+import type { LiveCheck, LiveRules } from './check.ts';
+import type { SlotReader } from './fold.ts';
+import type { SetPlan, Slot } from './slots.ts';
+
+export interface SetBinding {
+  readonly readers: readonly SlotReader[];
+  /** The group of a row; `other` has the cells that an update did not send. */
+  readonly groupOf: (row: Row, other: Row | null) => string;
+}
+
+export interface Binding {
+  readonly sets: readonly SetBinding[];
+  /** When a row happened, in ms, where a column says it; null where it does not. */
+  readonly timeOf: (row: Row, other: Row | null) => number | null;
+}
+
+export function bindSets(rules: LiveRules, sets: readonly SetPlan[], dataset: Dataset): Binding {
+  const columnOf = (name: string) => dataset.columns.findIndex((column) => column.name === name);
+  const { eventTime } = rules;
+  return {
+    timeOf: eventTime.kind === 'commit' ? () => null : timeReader(columnOf(eventTime.column)),
+    sets: sets.map(({ slots, groupBy }) => ({
+      readers: slots.map((slot) => readerOf(slot, dataset)),
+      groupOf: groupBy.length === 0 ? () => '' : groupReader(groupBy.map(columnOf)),
+    })),
+  };
+}
+
+function readerOf({ column, where }: Slot, dataset: Dataset): SlotReader {
+  const index = column === null ? -1 : dataset.columns.findIndex(({ name }) => name === column);
+  const found = dataset.columns[index];
+  const compiled = where === null ? null : compileExpression(where, { dataset, path: 'where', want: 'bool' });
+  // A table that changed since: nothing can be read of it, and the checks say so.
+  const unreadable = (column !== null && found === undefined) || compiled?.kind === 'refused';
+  return {
+    read: unreadable ? unseen : column === null || found === undefined ? null : cellReader(found, index),
+    where: compiled === null || compiled.kind === 'refused' ? null : (event) => isTrue(compiled.evaluate, event),
+  };
+}
+
+function isTrue(evaluate: (event: ChangeEvent) => unknown, event: ChangeEvent): boolean {
+  try {
+    return evaluate(event) === true;
+  } catch {
+    return false;
+  }
+}
+
+function valueOf(row: Row, other: Row | null, index: number): Value {
+  if (index < 0) return null;
+  const value = row.value(index);
+  return value === UNCHANGED ? (other === null ? null : other.value(index)) : value;
+}
+
+function timeReader(index: number): Binding['timeOf'] {
+  let lastText = '';
+  let lastMs: number | null = null;
+  return (row, other) => {
+    try {
+      const value = valueOf(row, other, index);
+      if (typeof value !== 'string') return null;
+      if (value === lastText) return lastMs;
+      const micros = microsOf(value);
+      const ms = micros === null ? null : Number(micros / 1000n);
+      lastText = value;
+      lastMs = ms !== null && Number.isSafeInteger(ms) && ms >= 0 ? ms : null;
+      return lastMs;
+    } catch {
+      return null;
+    }
+  };
+}
+
+const GROUPS_KNOWN_MAX = 1000;
+const TEXT_MAX = 200;
+
+/** Groups are few: the text of one is made once. */
+function groupReader(indexes: readonly number[]): SetBinding['groupOf'] {
+  const [only = -1] = indexes;
+  const known = new Map<unknown, string>();
+  const textOf = (row: Row, other: Row | null) => JSON.stringify(indexes.map((index) => shown(valueOf(row, other, index))));
+  if (indexes.length > 1) return textOf;
+  return (row, other) => {
+    const value = valueOf(row, other, only);
+    const found = known.get(value);
+    if (found !== undefined) return found;
+    if (known.size >= GROUPS_KNOWN_MAX) known.clear();
+    const made = textOf(row, other);
+    known.set(value, made);
+    return made;
+  };
+}
+
+function shown(value: Value): string | number | boolean | null {
+  if (typeof value === 'number' || typeof value === 'boolean' || value === null) return value;
+  const text = value instanceof Uint8Array ? Buffer.from(value).toString('hex') : String(value);
+  return text.length > TEXT_MAX ? `${text.slice(0, TEXT_MAX)}…` : text;
+}
+
+/** What keeps the contract's window checks from being used over this table, and what its old rows do to them. */
+export function liveProblems({ live, place }: Contract, dataset: Dataset, oldRows: 'full' | 'key' | undefined): Problem[] {
+  const problems: Problem[] = [];
+  const say = (severity: Problem['severity'], keys: Keys, message: string, fix: string) =>
+    void problems.push({ severity, path: place(keys), message, fix });
+  const names = dataset.columns.map(({ name }) => name);
+  const needsColumn = (keys: Keys, name: string) => {
+    if (!names.includes(name)) say('error', keys, `${dataset.name} has no column "${name}"`, suggestion(name, names, 'column'));
+  };
+  const { eventTime, checks } = live;
+  if (checks.length > 0 && eventTime.kind === 'column') eventTimeProblems(eventTime.column, dataset, say);
+  for (const check of checks) {
+    if (check.column !== null) needsColumn(check.keys[0] === 'columns' ? check.keys.slice(0, 2) : check.keys, check.column);
+    for (const name of check.groupBy) needsColumn([...check.keys, 'group_by'], name);
+    whereProblems(check, dataset, place, problems, say);
+    const reason = misfit(check, dataset);
+    if (reason !== null) say('error', check.keys, `${check.id}: ${reason}`, 'Correct the check, or remove it.');
+    if (check.spec.of === 'rows' && oldRows === 'key' && (check.column !== null || eventTime.kind === 'column'))
+      oldRowsProblem(check, eventTime.kind === 'column', dataset, say);
+  }
+  return problems;
+}
+
+type Say = (severity: Problem['severity'], keys: Keys, message: string, fix: string) => void;
+
+function eventTimeProblems(name: string, dataset: Dataset, say: Say): void {
+  const column = dataset.columns.find((candidate) => candidate.name === name);
+  const keys = ['source', 'event_time'];
+  const times = dataset.columns.filter(({ type }) => type === 'timestamp' || type === 'date').map((candidate) => candidate.name);
+  if (column === undefined) say('error', keys, `${dataset.name} has no column "${name}"`, suggestion(name, times, 'column'));
+  else if (column.type !== 'timestamp' && column.type !== 'date')
+    say(
+      'error',
+      keys,
+      `${name} is of type ${column.native}, and says no time`,
+      times.length === 0 ? 'Write commit.' : `Name one of ${times.join(', ')}, or write commit.`,
+    );
+}
+
+/** A row is taken back by what it was: its condition has to be a matter of the row alone. */
+function whereProblems(check: LiveCheck, dataset: Dataset, place: Contract['place'], problems: Problem[], say: Say): void {
+  if (check.where === null) return;
+  const keys = [...check.keys, 'where'];
+  const compiled = compileExpression(check.where, { dataset, path: place(keys), want: 'bool' });
+  if (compiled.kind === 'refused') problems.push(...compiled.problems);
+  const words = check.where.replace(/r?"[^"]*"|r?'[^']*'/g, '');
+  if (check.spec.of === 'rows' && /\b(before|op|changed)\b/.test(words))
+    say(
+      'error',
+      keys,
+      `${check.id}: a window of rows takes a row back by what it was, and this condition also looks at the change`,
+      'Write window: { of: changes }, or a condition on after alone.',
+    );
+}
+
+/** Tries the check on one value of the column's type. */
+function misfit({ check, column }: LiveCheck, dataset: Dataset): string | null {
+  const found = dataset.columns.find(({ name }) => name === column);
+  if (found === undefined) return null;
+  try {
+    const state = check.kind.create();
+    state.add(SAMPLES[found.type]);
+    check.judge(state, { rows: 1, missing: 0 });
+    return null;
+  } catch (error) {
+    if (!(error instanceof Unusable)) throw error;
+    return `${error.message.replace(/\.$/, '')} (${column} is of type ${found.native})`;
+  }
+}
+
+function oldRowsProblem(check: LiveCheck, byColumn: boolean, dataset: Dataset, say: Say): void {
+  const fix = `Run \`alter table … replica identity full\` on the source, or write window: { of: changes }.`;
+  if (byColumn)
+    say(
+      'error',
+      check.keys,
+      `${check.id}: the source sends only old keys of ${dataset.name}, so that nobody knows which window an updated row was in`,
+      fix,
+    );
+  else
+    say(
+      'warning',
+      check.keys,
+      `${check.id}: the source sends only old keys of ${dataset.name}: a window in which a row is changed twice, or deleted, is indeterminate`,
+      fix,
+    );
+}

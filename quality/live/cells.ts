@@ -1,0 +1,67 @@
+/** Cells of a stream's rows as states take them, read by the column's type. */
+import { decimalOf } from '../../core/expression/decimal.ts';
+import { FOREVER, microsOf } from '../../core/expression/timestamp.ts';
+import { type Column, type ColumnType, type Row, UNCHANGED, type Value } from '../../core/event.ts';
+import { Decimal } from '../../core/expression/values.ts';
+import { type FileCell, Moment, type Present } from '../states/cell.ts';
+
+/** The row does not say it: a cell that was not sent, or one that cannot be read. */
+export const UNSEEN: unique symbol = Symbol('unseen');
+
+/** Reads a cell of a row; `other` is the row before it, which has the cells that an update did not send. */
+export type ReadCell = (row: Row, other: Row | null) => FileCell | typeof UNSEEN;
+
+export const unseen: ReadCell = () => UNSEEN;
+
+export function cellReader({ type }: Column, index: number): ReadCell {
+  const make = MAKERS[type];
+  return (row, other) => {
+    try {
+      let value = row.value(index);
+      if (value === UNCHANGED) value = other === null ? UNCHANGED : other.value(index);
+      return value === UNCHANGED ? UNSEEN : value === null ? null : make(value);
+    } catch {
+      // Bytes that are no value of the type: a rule of rows says so.
+      return UNSEEN;
+    }
+  };
+}
+
+type MakeCell = (value: Exclude<Value, null | typeof UNCHANGED>) => Present | typeof UNSEEN;
+
+const asItIs: MakeCell = (value) => (value instanceof Uint8Array ? Buffer.from(value).toString('hex') : value);
+const decimal: MakeCell = (value) => (typeof value === 'string' ? (decimalOf(value) ?? Number(value)) : asItIs(value));
+const moment: MakeCell = (value) => {
+  const micros = typeof value === 'string' ? microsOf(value) : null;
+  // Infinity has no place among moments.
+  return micros === null || micros >= FOREVER || micros <= -FOREVER ? UNSEEN : new Moment(micros, String(value));
+};
+
+const MAKERS: Readonly<Record<ColumnType, MakeCell>> = {
+  boolean: asItIs,
+  integer: asItIs,
+  float: asItIs,
+  decimal,
+  text: asItIs,
+  timestamp: moment,
+  date: moment,
+  time: asItIs,
+  json: asItIs,
+  bytes: asItIs,
+  other: asItIs,
+};
+
+/** A value of each type, to try a check on before there are rows. */
+export const SAMPLES: Readonly<Record<ColumnType, Present>> = {
+  boolean: true,
+  integer: 1,
+  float: 1.5,
+  decimal: new Decimal(15n, 1),
+  text: 'a',
+  timestamp: new Moment(0n, '1970-01-01 00:00:00+00'),
+  date: new Moment(0n, '1970-01-01'),
+  time: '00:00:00',
+  json: '{}',
+  bytes: '00',
+  other: 'a',
+};

@@ -1,0 +1,89 @@
+/** A check over the windows of a live stream: its expectation, its windows, and what follows when it fails. */
+import type { Severity } from '../../core/batch.ts';
+import { durationMicros } from '../../core/expression/timestamp.ts';
+import type { FileCheck } from '../contract.ts';
+import { Kwargs } from '../gx/kwargs.ts';
+import { CATALOGUE } from '../gx/registry.ts';
+import { Unusable } from '../states/cell.ts';
+import type { WindowCheck } from '../windows/check.ts';
+
+export interface WindowSpec {
+  readonly everyMs: number;
+  readonly sizeMs: number;
+  readonly outOfOrderMs: number;
+  readonly latenessMs: number;
+  readonly idleMs: number;
+  readonly of: 'rows' | 'changes';
+}
+
+export interface LiveCheck extends FileCheck {
+  readonly check: WindowCheck;
+  readonly spec: WindowSpec;
+  readonly groupBy: readonly string[];
+  readonly maxGroups: number;
+  readonly minRows: number;
+  readonly onEmpty: 'pass' | 'fail' | 'skip';
+  readonly severity: Severity;
+  readonly onFail: 'alert' | 'halt';
+  readonly message: string | null;
+  /** Whether results may show values of rows. */
+  readonly allowValues: boolean;
+  /** The number of rows itself is judged: too few and none at all are what it speaks of. */
+  readonly countsRows: boolean;
+}
+
+/** When a row happened: at its commit, or what a column of it says. */
+export type EventTime = { readonly kind: 'commit' } | { readonly kind: 'column'; readonly column: string };
+
+/** Everything a contract says of windows. */
+export interface LiveRules {
+  readonly eventTime: EventTime;
+  readonly maxStateBytes: number;
+  readonly checks: readonly LiveCheck[];
+}
+
+/** What an expectation keeps of a window and says of it; null where it cannot judge windows. */
+export function windowCheckOf(expectation: string, kwargs: Readonly<Record<string, unknown>>): WindowCheck | null {
+  const found = CATALOGUE.get(expectation)?.window;
+  if (found === undefined) return null;
+  try {
+    return found(new Kwargs(kwargs, 0));
+  } catch (error) {
+    if (error instanceof Unusable) return null; // Told by the reader, in its words.
+    throw error;
+  }
+}
+
+export function judgesWindows(expectation: string): boolean {
+  return CATALOGUE.get(expectation)?.window !== undefined;
+}
+
+/** A duration of a rule file, whose form has been held against the schema. */
+export function millis(text: unknown): number | null {
+  const micros = typeof text === 'string' ? durationMicros(text) : null;
+  return micros === null ? null : Number(micros / 1000n);
+}
+
+/** Checks of one id share their windows, their groups and the rows in them. */
+export function setIdOf({ spec, groupBy, maxGroups }: Pick<LiveCheck, 'spec' | 'groupBy' | 'maxGroups'>): string {
+  const { everyMs, sizeMs, outOfOrderMs, latenessMs, idleMs, of } = spec;
+  const times = [sizeMs, everyMs, outOfOrderMs, latenessMs, idleMs].map(short).join('/');
+  return `${times}/${of}${groupBy.length === 0 ? '' : ` by ${groupBy.join(',')} (${maxGroups})`}`;
+}
+
+const UNITS = [
+  ['d', 86_400_000],
+  ['h', 3_600_000],
+  ['m', 60_000],
+  ['s', 1000],
+] as const;
+
+function short(ms: number): string {
+  for (const [unit, size] of UNITS) if (ms > 0 && ms % size === 0) return `${ms / size}${unit}`;
+  return ms === 0 ? '0' : `${ms}ms`;
+}
+
+/** How many states a slot and group may have at once: of windows that are filled, and two of each that late rows still amend. */
+export function openWindows({ everyMs, sizeMs, outOfOrderMs, latenessMs }: WindowSpec): number {
+  return Math.ceil(sizeMs / everyMs) + 2 * Math.ceil((outOfOrderMs + latenessMs) / everyMs) + 1;
+}

@@ -1,0 +1,151 @@
+/**
+ * Closes windows: by what the lanes have committed, so that it comes to the same whoever does it and whenever, and by the clock where nothing comes. A window
+ * that ended is judged once, with the rows that came in time; rows that came late make another verdict of it, its next revision, until it takes no more.
+ */
+import type { DatasetName } from '../../core/event.ts';
+import { SNAPSHOT_WINDOW } from '../../core/windows.ts';
+import type { Closing, StoredWindow, WindowFinding, WindowResult, WindowSetRef, WindowSetState, WindowStore } from '../../core/windows.ts';
+import type { Contract } from '../contract.ts';
+import { budgetOf } from './budget.ts';
+import type { WindowSpec } from './check.ts';
+import { judgeWindow, merged } from './judge.ts';
+import { planSets, type SetPlan } from './slots.ts';
+
+/** How the stream stands, as far as the clock may close windows. */
+export interface Live {
+  readonly nowMs: number;
+  /** The source is read and has nothing more: what does not come is not there. */
+  readonly isCaughtUp: boolean;
+  /** All rows that the dataset had before have been read. */
+  readonly isCopied: (dataset: DatasetName) => boolean;
+}
+
+/** Of a long silence the last windows are judged; nobody reads thousands of results that say that nothing came. */
+const EMPTY_MAX = 100;
+
+interface OwnedSet {
+  readonly contract: Contract;
+  readonly plan: SetPlan;
+  readonly ref: WindowSetRef;
+}
+
+export class WindowCloser {
+  readonly #store: WindowStore;
+  readonly #contracts: () => ReadonlyMap<DatasetName, Contract>;
+  #planned: { readonly contracts: readonly Contract[]; readonly sets: readonly OwnedSet[] } = { contracts: [], sets: [] };
+
+  constructor(store: WindowStore, contracts: () => ReadonlyMap<DatasetName, Contract>) {
+    this.#store = store;
+    this.#contracts = contracts;
+  }
+
+  /** Closes all that is due, and answers with what is new. */
+  async close(live: Live): Promise<readonly WindowResult[]> {
+    const sets = this.#sets();
+    if (sets.length === 0) return [];
+    const states = await this.#store.peek(sets.map(({ ref }) => ref));
+    const results: WindowResult[] = [];
+    for (const [i, set] of sets.entries()) {
+      const state = states[i];
+      // Looked at without a lock, so that nobody is kept from writing where nothing is due.
+      if (state === undefined || closingOf(set, state, live) === null) continue;
+      const closed = await this.#store.close(
+        set.ref,
+        (now) => closingOf(set, now, live),
+        (windows, before, closing) => findingsOf(set, windows, before, closing),
+      );
+      results.push(...closed);
+    }
+    return results;
+  }
+
+  #sets(): readonly OwnedSet[] {
+    const contracts = [...this.#contracts().values()].filter(({ live }) => live.checks.length > 0);
+    const known = this.#planned.contracts;
+    if (known.length !== contracts.length || known.some((contract, i) => contract !== contracts[i])) {
+      const sets = contracts.flatMap((contract) =>
+        planSets(contract.live.checks).map((plan) => ({
+          contract,
+          plan,
+          ref: { dataset: contract.dataset, set: plan.id, sizeMs: plan.spec.sizeMs },
+        })),
+      );
+      this.#planned = { contracts, sets };
+    }
+    return this.#planned.sets;
+  }
+}
+
+/** How far the set is to be closed; null where it is closed so far. */
+export function closingOf(
+  { contract, plan: { spec } }: Pick<OwnedSet, 'contract' | 'plan'>,
+  state: WindowSetState,
+  live: Live,
+): Closing | null {
+  const snapshot = state.hasSnapshot && live.isCopied(contract.dataset);
+  const reachedMs = watermark(spec, state, live);
+  const endMs = reachedMs === null ? null : lastEnd(spec, reachedMs);
+  const beganMs = beginning(spec, state);
+  const closedMs = Math.max(endMs ?? -1, beganMs ?? -1);
+  const isFurther = closedMs > (state.closedMs ?? -1);
+  const isAmended = state.closedMs !== null && state.firstMs !== null;
+  if (!isFurther && !isAmended && !snapshot) return null;
+  return { closedMs, finalMs: closedMs - spec.latenessMs, snapshot };
+}
+
+/** Windows that ended by then are judged or nobody's business: there was no row before the first one. */
+function beginning({ everyMs, sizeMs }: WindowSpec, { closedMs, firstMs }: WindowSetState): number | null {
+  return closedMs ?? (firstMs === null ? null : firstMs + sizeMs - everyMs);
+}
+
+/** Before this no row comes any more in time: the least that the lanes have come to, but for those that are idle. */
+function watermark({ outOfOrderMs, idleMs }: WindowSpec, { lanes }: WindowSetState, { nowMs, isCaughtUp }: Live): number | null {
+  const active = lanes.filter(({ seenMs }) => nowMs - seenMs <= idleMs);
+  const byRows = (active.length > 0 ? active : lanes).map(({ timeMs }) => timeMs).filter((timeMs) => timeMs >= 0);
+  const reached = byRows.length === 0 ? null : Math.min(...byRows) - outOfOrderMs;
+  if (active.length > 0 || !isCaughtUp) return reached;
+  return Math.max(reached ?? -1, nowMs - idleMs - outOfOrderMs);
+}
+
+/** The end of the last window that ends at `timeMs` or before. */
+function lastEnd({ everyMs, sizeMs }: WindowSpec, timeMs: number): number {
+  return Math.floor((timeMs - sizeMs) / everyMs) * everyMs + sizeMs;
+}
+
+function findingsOf(
+  { contract, plan }: OwnedSet,
+  windows: readonly StoredWindow[],
+  before: WindowSetState,
+  closing: Closing,
+): WindowFinding[] {
+  const { valueBytes } = budgetOf(contract.live);
+  const found: WindowFinding[] = [];
+  const startsWithRows = new Set<number>();
+  const { sizeMs, latenessMs } = plan.spec;
+  for (const { startMs, group, parts } of windows) {
+    startsWithRows.add(startMs);
+    const endMs = startMs + sizeMs;
+    // The clock has closed it for good, and its lane came back: nobody waits for such rows any more.
+    if (startMs !== SNAPSHOT_WINDOW && endMs <= (before.closedMs ?? -1) - latenessMs) continue;
+    const judged = startMs === SNAPSHOT_WINDOW || endMs <= (before.closedMs ?? -1);
+    const states = parts.filter(({ late }) => judged || !late).map(({ state }) => state);
+    found.push(...judgeWindow(contract, plan, startMs, group, merged(plan, states, valueBytes)));
+    // Judged without the rows that came late first: so the first verdict is the same however the rows fell into batches.
+    if (judged || states.length === parts.length) continue;
+    const all = parts.map(({ state }) => state);
+    found.push(...judgeWindow(contract, plan, startMs, group, merged(plan, all, valueBytes)));
+  }
+  for (const startMs of emptyWindows(plan.spec, before, closing))
+    if (!startsWithRows.has(startMs)) found.push(...judgeWindow(contract, plan, startMs, '', merged(plan, [], valueBytes)));
+  return found;
+}
+
+/** The windows that ended since the set was last closed. */
+function emptyWindows(spec: WindowSpec, before: WindowSetState, closing: Closing): number[] {
+  const starts: number[] = [];
+  const beganMs = beginning(spec, before);
+  if (beganMs === null) return starts;
+  const { everyMs, sizeMs } = spec;
+  for (let endMs = closing.closedMs; endMs > beganMs && starts.length < EMPTY_MAX; endMs -= everyMs) starts.push(endMs - sizeMs);
+  return starts.reverse().filter((startMs) => startMs > SNAPSHOT_WINDOW);
+}

@@ -1,0 +1,225 @@
+/**
+ * What is kept of one window and group: of each slot a state and its counts. Rows are added and taken back; folds of lanes, or of batches of one lane,
+ * are put together in any order; and what is encoded goes on as it would have.
+ */
+import type { ChangeEvent, Row } from '../../core/event.ts';
+import type { Ranks } from '../states/ranks.ts';
+import type { Encoded, State, StateKind } from '../states/state.ts';
+import type { ValueCounts } from '../states/value-counts.ts';
+import { VALUE_BYTES } from './budget.ts';
+import { type ReadCell, UNSEEN } from './cells.ts';
+import { KeySet } from './keys.ts';
+import type { Slot } from './slots.ts';
+
+/** How one shape of the dataset's table is read, slot by slot. */
+export interface SlotReader {
+  /** null: the slot counts rows alone. */
+  readonly read: ReadCell | null;
+  /** Of an event whose `after` is the row meant. */
+  readonly where: ((event: ChangeEvent) => boolean) | null;
+}
+
+export class SlotState {
+  readonly kind: StateKind<State>;
+  state: State;
+  /** What was taken back of a state that cannot take anything back. */
+  taken: State | null = null;
+  rows = 0;
+  missing = 0;
+  /** Rows that do not say their value, or whose old value is not known. */
+  unseen = 0;
+  /** Rows that came before the slot was there: the rules were changed meanwhile. */
+  absent = 0;
+  /** More values than there is room for: nothing can be said. */
+  full = false;
+
+  constructor(kind: StateKind<State>) {
+    this.kind = kind;
+    this.state = kind.create();
+  }
+
+  get isEmpty(): boolean {
+    const { rows, missing, unseen, absent, full, state, taken } = this;
+    return (
+      rows === 0 &&
+      missing === 0 &&
+      unseen === 0 &&
+      absent === 0 &&
+      !full &&
+      taken === null &&
+      (state.isEmpty || this.kind.name === 'nothing')
+    );
+  }
+
+  /** What its values take up, where it grows with them. */
+  get bytes(): number {
+    const { size } = this.kind;
+    const held =
+      size === 'fixed'
+        ? 0
+        : size === 'distinct values'
+          ? (this.state as unknown as ValueCounts).distinct
+          : (this.state as unknown as Ranks).held;
+    return held * VALUE_BYTES[size];
+  }
+
+  giveUp(): void {
+    this.full = true;
+    this.state = this.kind.create();
+    this.taken = null;
+  }
+}
+
+export class Fold {
+  readonly slots: readonly SlotState[];
+  rows = 0;
+  /** Updates and deletes of rows of which it is no longer known whether they are in here. */
+  unknown = 0;
+  /** Keys of the rows in here, and of rows that were taken out of what came before this fold. */
+  readonly keys = new KeySet();
+  readonly gone = new KeySet();
+
+  constructor(slots: readonly Slot[]) {
+    this.slots = slots.map(({ kind }) => new SlotState(kind));
+  }
+
+  get isEmpty(): boolean {
+    return (
+      this.rows === 0 && this.unknown === 0 && this.keys.size === 0 && this.gone.size === 0 && this.slots.every((slot) => slot.isEmpty)
+    );
+  }
+
+  /** `other` is the row before this one, where an update did not send all cells. */
+  add(readers: readonly SlotReader[], event: ChangeEvent, row: Row, other: Row | null): void {
+    this.rows++;
+    const { slots } = this;
+    for (let i = 0; i < slots.length; i++) {
+      const slot = slots[i];
+      const reader = readers[i];
+      if (slot === undefined || reader === undefined || slot.full) continue;
+      if (reader.where !== null && !reader.where(event)) continue;
+      slot.rows++;
+      if (reader.read === null) continue;
+      const cell = reader.read(row, other);
+      if (cell === null) slot.missing++;
+      else if (cell === UNSEEN) slot.unseen++;
+      else slot.state.add(cell);
+    }
+  }
+
+  /** Takes a row back that was added here, or to a fold that is or will be put together with this one. `event.after` is the row. */
+  retract(readers: readonly SlotReader[], event: ChangeEvent, row: Row): void {
+    this.rows--;
+    const { slots } = this;
+    for (let i = 0; i < slots.length; i++) {
+      const slot = slots[i];
+      const reader = readers[i];
+      if (slot === undefined || reader === undefined || slot.full) continue;
+      if (reader.where !== null && !reader.where(event)) continue;
+      slot.rows--;
+      if (reader.read === null) continue;
+      const cell = reader.read(row, null);
+      if (cell === null) slot.missing--;
+      else if (cell === UNSEEN) slot.unseen++;
+      else if (slot.kind.retract !== undefined) slot.kind.retract(slot.state, cell);
+      else (slot.taken ??= slot.kind.create()).add(cell);
+    }
+  }
+
+  /** A row is taken back whose cells the source did not send. */
+  retractUnseen(readers: readonly SlotReader[]): void {
+    this.rows--;
+    for (const [i, slot] of this.slots.entries()) {
+      const reader = readers[i];
+      if (reader === undefined || slot.full) continue;
+      if (reader.where === null) slot.rows--;
+      if (reader.where !== null || reader.read !== null) slot.unseen++;
+    }
+  }
+
+  /** Adds what came after this; `from` is left alone. */
+  merge(from: Fold): void {
+    this.rows += from.rows;
+    this.unknown += from.unknown;
+    for (const key of from.gone) if (!this.keys.delete(key)) this.gone.add(key);
+    for (const key of from.keys) {
+      this.keys.add(key);
+      this.gone.delete(key);
+    }
+    for (const [i, slot] of this.slots.entries()) {
+      const other = from.slots[i];
+      if (other !== undefined) mergeSlot(slot, other);
+    }
+  }
+
+  encode(slots: readonly Slot[]): string {
+    const states = Object.fromEntries(this.slots.map((slot, i) => [slots[i]?.id ?? '', encodeSlot(slot)]));
+    return JSON.stringify({
+      rows: this.rows,
+      ...(this.unknown > 0 && { unknown: this.unknown }),
+      ...(this.keys.size > 0 && { keys: this.keys.encode() }),
+      ...(this.gone.size > 0 && { gone: this.gone.encode() }),
+      slots: states,
+    });
+  }
+
+  /** `withKeys`: whoever only judges has no use for them. */
+  static decode(slots: readonly Slot[], text: string, withKeys: boolean): Fold {
+    const kept = JSON.parse(text) as KeptFold; // Written by `encode`.
+    const fold = new Fold(slots);
+    fold.rows = kept.rows;
+    fold.unknown = kept.unknown ?? 0;
+    if (withKeys) {
+      for (const key of KeySet.decode(kept.keys ?? '')) fold.keys.add(key);
+      for (const key of KeySet.decode(kept.gone ?? '')) fold.gone.add(key);
+    }
+    for (const [i, slot] of fold.slots.entries()) {
+      const own = kept.slots[slots[i]?.id ?? ''];
+      if (own === undefined) slot.absent = Math.abs(kept.rows);
+      else decodeSlot(slot, own);
+    }
+    return fold;
+  }
+}
+
+interface KeptFold {
+  readonly rows: number;
+  readonly unknown?: number;
+  readonly keys?: string;
+  readonly gone?: string;
+  readonly slots: Readonly<Record<string, KeptSlot>>;
+}
+
+/** rows, missing, unseen, absent; then the state, and what was taken back beside it. `null` as the state: full. */
+type KeptSlot = readonly [number, number, number, number, Encoded | undefined, Encoded?];
+
+function encodeSlot(slot: SlotState): KeptSlot {
+  const { rows, missing, unseen, absent } = slot;
+  if (slot.full) return [rows, missing, unseen, absent, 'full'];
+  const state = slot.kind.name === 'nothing' ? 0 : slot.state.encode();
+  return slot.taken === null ? [rows, missing, unseen, absent, state] : [rows, missing, unseen, absent, state, slot.taken.encode()];
+}
+
+function decodeSlot(slot: SlotState, [rows, missing, unseen, absent, state, taken]: KeptSlot): void {
+  slot.rows = rows;
+  slot.missing = missing;
+  slot.unseen = unseen;
+  slot.absent = absent;
+  if (state === 'full') slot.full = true;
+  else if (state !== undefined) slot.state = slot.kind.decode(state);
+  if (taken !== undefined) slot.taken = slot.kind.decode(taken);
+}
+
+function mergeSlot(slot: SlotState, other: SlotState): void {
+  slot.rows += other.rows;
+  slot.missing += other.missing;
+  slot.unseen += other.unseen;
+  slot.absent += other.absent;
+  if (slot.full || other.full) {
+    slot.giveUp();
+    return;
+  }
+  slot.state = slot.kind.merge(slot.state, other.state);
+  if (other.taken === null) return;
+  slot.taken = slot.kind.merge(slot.taken ?? slot.kind.create(), other.taken);
+}

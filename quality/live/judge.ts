@@ -1,0 +1,114 @@
+/** What the checks of a set say of one window: of what all lanes kept of it, put together. */
+import type { WindowFinding, WindowVerdict } from '../../core/windows.ts';
+import { SNAPSHOT_WINDOW } from '../../core/windows.ts';
+import type { Contract } from '../contract.ts';
+import { compareCells, Unusable } from '../states/cell.ts';
+import type { Extremes } from '../states/extremes.ts';
+import type { LiveCheck } from './check.ts';
+import { Fold, type SlotState } from './fold.ts';
+import type { SetPlan } from './slots.ts';
+
+/** What these observe is a value of some row. */
+const SHOWS_VALUES: ReadonlySet<string> = new Set([
+  'expect_column_min_to_be_between',
+  'expect_column_max_to_be_between',
+  'expect_column_median_to_be_between',
+  'expect_column_quantile_values_to_be_between',
+  'expect_column_distinct_values_to_be_in_set',
+  'expect_column_distinct_values_to_contain_set',
+  'expect_column_distinct_values_to_equal_set',
+  'expect_column_most_common_value_to_be_in_set',
+]);
+const OBSERVED_MAX = 2000;
+
+/** The parts of one window and group as one fold. */
+export function merged(plan: SetPlan, states: readonly string[], bytesMax: number): Fold {
+  const whole = new Fold(plan.slots);
+  for (const state of states) {
+    whole.merge(Fold.decode(plan.slots, state, false));
+    for (const slot of whole.slots) if (!slot.full && slot.bytes > bytesMax) slot.giveUp();
+  }
+  return whole;
+}
+
+/** One finding a check, none where it has nothing to say of a window like this. */
+export function judgeWindow(contract: Contract, plan: SetPlan, startMs: number, group: string, fold: Fold): WindowFinding[] {
+  return plan.checks.flatMap(({ check, slot }) => {
+    const state = fold.slots[slot];
+    const said = state === undefined ? null : say(check, fold, state, startMs === SNAPSHOT_WINDOW);
+    if (said === null || state === undefined) return [];
+    return [
+      {
+        dataset: contract.dataset,
+        rule: check.id,
+        type: check.type,
+        column: check.column,
+        set: plan.id,
+        startMs,
+        endMs: startMs === SNAPSHOT_WINDOW ? null : startMs + plan.spec.sizeMs,
+        group,
+        verdict: said.verdict,
+        observed: observedText(check, said.observed),
+        reason: (said.verdict === 'fail' ? check.message : null) ?? said.reason,
+        rows: state.rows,
+        missing: state.missing,
+        severity: check.severity,
+        onFail: contract.mode === 'shadow' ? 'alert' : check.onFail,
+        version: contract.version,
+        digest: contract.digest,
+      },
+    ];
+  });
+}
+
+interface Said {
+  readonly verdict: WindowVerdict;
+  readonly observed: unknown;
+  readonly reason: string | null;
+}
+
+const indeterminate = (reason: string): Said => ({ verdict: 'indeterminate', observed: null, reason });
+
+function say(check: LiveCheck, fold: Fold, slot: SlotState, isSnapshot: boolean): Said | null {
+  // How many rows a table has says nothing of how many come in five minutes.
+  if (check.countsRows && isSnapshot) return null;
+  const doubt = doubtOf(fold, slot);
+  if (doubt !== null) return indeterminate(doubt);
+  if (!check.countsRows) {
+    if (slot.rows === 0)
+      return check.onEmpty === 'skip' ? null : { verdict: check.onEmpty, observed: null, reason: 'the window has no rows' };
+    if (slot.rows < check.minRows) return indeterminate(`${slot.rows} rows are fewer than min_rows (${check.minRows})`);
+  }
+  const lost = lostExtreme(check, slot);
+  if (lost !== null) return indeterminate(lost);
+  try {
+    const { success, observed } = check.check.judge(slot.state, { rows: slot.rows, missing: slot.missing });
+    return { verdict: success === null ? 'indeterminate' : success ? 'pass' : 'fail', observed, reason: null };
+  } catch (error) {
+    if (!(error instanceof Unusable)) throw error;
+    return indeterminate('its values cannot be judged by this check');
+  }
+}
+
+function doubtOf({ unknown }: Fold, { absent, full, unseen }: SlotState): string | null {
+  if (absent > 0) return 'the rules were changed while the window was open';
+  if (unknown > 0) return `of ${unknown} changed rows it is not known whether they were in the window before`;
+  if (full) return 'it has more values than max_state has room for';
+  return unseen > 0 ? `the values of ${unseen} rows are not known` : null;
+}
+
+/** The least or greatest value was taken back, and the next one is not known. */
+function lostExtreme({ expectation }: LiveCheck, { state, taken }: SlotState): string | null {
+  if (taken === null) return null;
+  const [all, gone] = [state as unknown as Extremes, taken as unknown as Extremes];
+  if (all.least === null || all.greatest === null || gone.least === null || gone.greatest === null) return null;
+  const isMin = expectation === 'expect_column_min_to_be_between';
+  const reached = isMin ? compareCells(gone.least, all.least) <= 0 : compareCells(gone.greatest, all.greatest) >= 0;
+  return reached ? `the row with the ${isMin ? 'least' : 'greatest'} value was changed or deleted, and the next one is not known` : null;
+}
+
+function observedText({ expectation, allowValues }: LiveCheck, observed: unknown): string | null {
+  if (observed === null || observed === undefined || (SHOWS_VALUES.has(expectation) && !allowValues)) return null;
+  const text = JSON.stringify(observed, (_, value: unknown) => (typeof value === 'bigint' ? String(value) : value));
+  return text.length > OBSERVED_MAX ? JSON.stringify(`${text.slice(0, OBSERVED_MAX)}…`) : text;
+}

@@ -1,0 +1,389 @@
+/** The open windows of one dataset in one lane: where each row goes, what is known of it, and what a batch adds to what is kept at the target. */
+import type { ChangeEvent, Dataset, DatasetName, Row } from '../../core/event.ts';
+import { SNAPSHOT_WINDOW, type WindowKey, type WindowMark, type WindowPart } from '../../core/windows.ts';
+import { type Binding, bindSets, type SetBinding } from './binding.ts';
+import type { Budget } from './budget.ts';
+import { budgetOf } from './budget.ts';
+import type { LiveRules } from './check.ts';
+import { Fold } from './fold.ts';
+import { hashKey } from './keys.ts';
+import { planSets, type SetPlan } from './slots.ts';
+
+/** The rows of all groups beyond those that are kept apart. */
+export const OTHER_GROUPS = '(other)';
+/** A lane says at least so often that it is alive, however few rows of a dataset it has. */
+const MARK_MS = 1000;
+
+export type StoredPart = WindowKey & { readonly rows: number; readonly state: string };
+
+/** What is kept of one window, group and lateness: all of it, and what the batch under way adds. */
+class Cell {
+  readonly key: WindowKey;
+  readonly plan: SetPlan;
+  readonly whole: Fold;
+  added: Fold | null = null;
+  /** Of its values. */
+  bytes = 0;
+  /** Characters of what was last written as a whole, and of all that was added to it since. */
+  #wholeSize = 0;
+  #addedSize = 0;
+
+  constructor(key: WindowKey, plan: SetPlan, whole: Fold) {
+    this.key = key;
+    this.plan = plan;
+    this.whole = whole;
+  }
+
+  get now(): Fold {
+    return (this.added ??= new Fold(this.plan.slots));
+  }
+
+  holds(key: number): boolean {
+    const { added, whole } = this;
+    return added?.keys.has(key) === true || (whole.keys.has(key) && added?.gone.has(key) !== true);
+  }
+
+  putKey(key: number): boolean {
+    if (this.holds(key)) return false;
+    const { added, whole } = this;
+    if (whole.keys.has(key)) added?.gone.delete(key);
+    else this.now.keys.add(key);
+    return true;
+  }
+
+  dropKey(key: number): void {
+    const { now, whole } = this;
+    if (!now.keys.delete(key) && whole.keys.has(key)) now.gone.add(key);
+  }
+
+  /** Ends the batch: what is to be written, as an addition or, where additions have come to as much as the whole, as the whole. */
+  flush(): WindowPart | null {
+    const { added, whole, plan, key } = this;
+    if (added === null) return null;
+    this.added = null;
+    const rows = added.rows;
+    const text = added.encode(plan.slots);
+    // Nobody says here when a snapshot has been judged: its rows are only ever added.
+    if (key.startMs === SNAPSHOT_WINDOW) return { ...key, whole: false, rows, state: text };
+    whole.merge(added);
+    this.bytes = whole.slots.reduce((sum, slot) => sum + slot.bytes, 0);
+    this.#addedSize += text.length;
+    if (this.#addedSize < this.#wholeSize) return { ...key, whole: false, rows, state: text };
+    const all = whole.encode(plan.slots);
+    this.#wholeSize = all.length;
+    this.#addedSize = 0;
+    return { ...key, whole: true, rows: whole.rows, state: all };
+  }
+}
+
+interface SetState {
+  readonly plan: SetPlan;
+  /** By beginning, group and lateness. */
+  readonly cells: Map<string, Cell>;
+  readonly groups: Map<number, Set<string>>;
+  last: Cell | null;
+}
+
+export class DatasetWindows {
+  readonly name: DatasetName;
+  readonly #rules: LiveRules;
+  readonly #budget: Budget;
+  readonly #sets: readonly SetState[];
+  readonly #bindings = new WeakMap<Dataset, Binding>();
+  readonly #aheadMs: number;
+  /** The greatest time so far, of rows of the log. */
+  #timeMs = -1;
+  #rowMs = -1;
+  /** When it last grew. */
+  #grewAtMs = 0;
+  #untimed = 0;
+  #keys = 0;
+  #written: WindowMark | null = null;
+  #writtenAtMs = 0;
+
+  constructor(name: DatasetName, rules: LiveRules, sets: readonly SetPlan[] = planSets(rules.checks)) {
+    this.name = name;
+    this.#rules = rules;
+    this.#budget = budgetOf(rules);
+    this.#sets = sets.map((plan) => ({ plan, cells: new Map(), groups: new Map(), last: null }));
+    this.#aheadMs = Math.max(0, ...sets.map(({ spec }) => spec.sizeMs + spec.outOfOrderMs));
+  }
+
+  /** Goes on from what the lane kept at the target. */
+  restore(parts: readonly StoredPart[], mark: WindowMark | undefined): void {
+    if (mark !== undefined) {
+      this.#timeMs = mark.timeMs;
+      this.#rowMs = mark.rowMs;
+      this.#untimed = mark.untimed;
+      this.#grewAtMs = mark.seenMs;
+    }
+    for (const { state, ...key } of parts) {
+      const set = this.#sets.find(({ plan }) => plan.id === key.set);
+      if (set === undefined || key.startMs === SNAPSHOT_WINDOW) continue;
+      const cell = this.#cellOf(set, key.startMs, key.group, key.late);
+      const before = cell.whole.keys.size;
+      cell.whole.merge(Fold.decode(set.plan.slots, state, true));
+      this.#keys += cell.whole.keys.size - before;
+    }
+  }
+
+  /** What it holds now, for the same lane under other rules. */
+  kept(): StoredPart[] {
+    return this.#sets.flatMap(({ plan, cells }) =>
+      [...cells.values()].map(({ key, whole }) => ({ ...key, rows: whole.rows, state: whole.encode(plan.slots) })),
+    );
+  }
+
+  get mark(): WindowMark {
+    return { dataset: this.name, timeMs: this.#timeMs, rowMs: this.#rowMs, seenMs: this.#grewAtMs, untimed: this.#untimed };
+  }
+
+  event(event: ChangeEvent, nowMs: number): void {
+    const binding = this.#bindingOf(event.dataset);
+    if (event.op === 'read') this.#snapshotRow(event, binding);
+    else if (this.#rules.eventTime.kind === 'commit') this.#atCommit(event, binding, event.committedAtMs);
+    else this.#atColumn(event, binding, nowMs);
+  }
+
+  /** The lane has come so far: where commits are the time, no row of an earlier one comes any more. */
+  passed(committedAtMs: number): void {
+    if (this.#rules.eventTime.kind === 'commit' && committedAtMs > this.#timeMs) this.#timeMs = committedAtMs;
+  }
+
+  /** Ends the batch. */
+  flush(nowMs: number, parts: WindowPart[], marks: WindowMark[]): void {
+    let wrote = false;
+    for (const { cells, plan, groups } of this.#sets) {
+      const { sizeMs, outOfOrderMs, latenessMs } = plan.spec;
+      for (const [id, cell] of cells) {
+        const part = cell.flush();
+        if (part !== null) {
+          parts.push(part);
+          wrote = true;
+        }
+        const { startMs } = cell.key;
+        if (startMs !== SNAPSHOT_WINDOW && startMs + sizeMs + outOfOrderMs + latenessMs > this.#timeMs) continue;
+        // Nothing is added to it any more; whoever closes it has what is at the target.
+        this.#keys -= cell.whole.keys.size;
+        cells.delete(id);
+        groups.delete(startMs);
+      }
+    }
+    for (const set of this.#sets) set.last = null;
+    this.#keepWithin(this.#budget.valueBytes);
+    this.#mark(nowMs, wrote, marks);
+  }
+
+  /** Gives up what holds most. The target may go on having all of it, or has that there was too much; never a part. */
+  #keepWithin(bytesMax: number): void {
+    const cells = this.#sets.flatMap((set) => [...set.cells.values()]).filter(({ bytes }) => bytes > 0);
+    let bytes = cells.reduce((sum, cell) => sum + cell.bytes, 0);
+    if (bytes <= bytesMax) return;
+    for (const cell of cells.sort((a, b) => b.bytes - a.bytes)) {
+      if (bytes <= bytesMax) return;
+      for (const slot of cell.whole.slots) if (slot.bytes > 0) slot.giveUp();
+      bytes -= cell.bytes;
+      cell.bytes = 0;
+    }
+  }
+
+  #mark(nowMs: number, wrote: boolean, marks: WindowMark[]): void {
+    const last = this.#written;
+    if (this.#timeMs < 0 && !wrote) return;
+    if (!wrote && last !== null && nowMs - this.#writtenAtMs < MARK_MS && this.#untimed === last.untimed) return;
+    this.#writtenAtMs = nowMs;
+    // Where a column is the time, a lane that brings old rows alone is no more waited for than one that brings none.
+    if (this.#rules.eventTime.kind === 'commit' || this.#grewAtMs === 0) this.#grewAtMs = nowMs;
+    this.#written = this.mark;
+    marks.push(this.#written);
+  }
+
+  #bindingOf(dataset: Dataset): Binding {
+    const known = this.#bindings.get(dataset);
+    if (known !== undefined) return known;
+    const made = bindSets(
+      this.#rules,
+      this.#sets.map(({ plan }) => plan),
+      dataset,
+    );
+    this.#bindings.set(dataset, made);
+    return made;
+  }
+
+  /** Rows that were there before the stream began are old and new at once: they have a window to themselves. */
+  #snapshotRow(event: ChangeEvent, binding: Binding): void {
+    const { after } = event;
+    if (after === null) return;
+    for (let i = 0; i < this.#sets.length; i++) {
+      const [set, bound] = [this.#sets[i], binding.sets[i]];
+      if (set === undefined || bound === undefined) continue;
+      this.#cell(set, SNAPSHOT_WINDOW, bound.groupOf(after, null), false).now.add(bound.readers, event, after, null);
+    }
+  }
+
+  /**
+   * By commit, an old row lies in this window only if it was written in it: so the keys of its rows are known, as far as there is room. What was written
+   * in an earlier window stays there.
+   */
+  #atCommit(event: ChangeEvent, binding: Binding, timeMs: number): void {
+    if (event.op === 'truncate') return;
+    const key = hashKey(event.key);
+    const oldKey = event.movedFrom === null ? key : hashKey(event.movedFrom);
+    for (let i = 0; i < this.#sets.length; i++) {
+      const [set, bound] = [this.#sets[i], binding.sets[i]];
+      if (set === undefined || bound === undefined) continue;
+      const { everyMs, sizeMs } = set.plan.spec;
+      for (let startMs = Math.floor(timeMs / everyMs) * everyMs; startMs > timeMs - sizeMs; startMs -= everyMs) {
+        const late = this.#lateness(set, startMs);
+        if (late === 'over') continue;
+        if (set.plan.spec.of === 'rows') this.#rowAtCommit(event, set, bound, startMs, late === 'late', key, oldKey);
+        else if (event.after !== null)
+          this.#cell(set, startMs, bound.groupOf(event.after, event.before), late === 'late').now.add(
+            bound.readers,
+            event,
+            event.after,
+            event.before,
+          );
+      }
+    }
+    if (timeMs > this.#rowMs) this.#rowMs = timeMs;
+    this.passed(timeMs);
+  }
+
+  #rowAtCommit(event: ChangeEvent, set: SetState, bound: SetBinding, startMs: number, late: boolean, key: number, oldKey: number): void {
+    const { before, after } = event;
+    if (event.op !== 'insert') {
+      // A row may have changed its group since.
+      const holder = this.#holderOf(set, bound, startMs, before, oldKey);
+      if (holder !== null) {
+        this.#takeBack(holder, bound, event, before, startMs, late, set);
+        holder.dropKey(oldKey);
+        this.#keys--;
+      } else if (this.#keys >= this.#budget.keys)
+        this.#cell(set, startMs, after === null ? '' : bound.groupOf(after, before), late).now.unknown++;
+    }
+    if (after === null) return;
+    const cell = this.#cell(set, startMs, bound.groupOf(after, before), late);
+    cell.now.add(bound.readers, event, after, before);
+    if (this.#keys >= this.#budget.keys) return;
+    if (cell.putKey(key)) this.#keys++;
+  }
+
+  /** The cell of this window that holds the key's row: in most cases that of the old row's own group. */
+  #holderOf(set: SetState, bound: SetBinding, startMs: number, before: Row | null, key: number): Cell | null {
+    const group = before === null ? '' : this.#groupIn(set, startMs, bound.groupOf(before, null), false);
+    for (const late of LATE) {
+      const likely = set.cells.get(idOf(startMs, group, late));
+      if (likely?.holds(key) === true) return likely;
+    }
+    if (set.plan.groupBy.length === 0) return null;
+    for (const other of [...(set.groups.get(startMs) ?? []), OTHER_GROUPS])
+      for (const late of LATE) {
+        const cell = set.cells.get(idOf(startMs, other, late));
+        if (cell?.holds(key) === true) return cell;
+      }
+    return null;
+  }
+
+  #takeBack(holder: Cell, bound: SetBinding, event: ChangeEvent, before: Row | null, startMs: number, late: boolean, set: SetState): void {
+    // What comes late is no part of the first verdict, so that it takes back from what came late with it.
+    const cell = late === holder.key.late ? holder : this.#cell(set, startMs, holder.key.group, late);
+    if (before === null) cell.now.retractUnseen(bound.readers);
+    else cell.now.retract(bound.readers, oldRow(event, before), before);
+  }
+
+  /** By a column, the old row says itself in which window it is. */
+  #atColumn(event: ChangeEvent, binding: Binding, nowMs: number): void {
+    const { before, after } = event;
+    const takesBack = event.op === 'update' || event.op === 'delete';
+    const oldMs = before === null || !takesBack ? null : this.#soon(binding.timeOf(before, null), event, nowMs);
+    const newMs = after === null ? null : this.#soon(binding.timeOf(after, before), event, nowMs);
+    if (after !== null && newMs === null) this.#untimed++;
+    for (let i = 0; i < this.#sets.length; i++) {
+      const [set, bound] = [this.#sets[i], binding.sets[i]];
+      if (set === undefined || bound === undefined) continue;
+      const { everyMs, sizeMs, of } = set.plan.spec;
+      if (of === 'rows' && before !== null && oldMs !== null) {
+        const old = oldRow(event, before);
+        for (let startMs = Math.floor(oldMs / everyMs) * everyMs; startMs > oldMs - sizeMs; startMs -= everyMs) {
+          const late = this.#lateness(set, startMs);
+          if (late === 'over') continue;
+          this.#cell(set, startMs, bound.groupOf(before, null), late === 'late').now.retract(bound.readers, old, before);
+        }
+      }
+      if (after === null || newMs === null) continue;
+      for (let startMs = Math.floor(newMs / everyMs) * everyMs; startMs > newMs - sizeMs; startMs -= everyMs) {
+        const late = this.#lateness(set, startMs);
+        if (late === 'over') continue;
+        const cell = this.#cell(set, startMs, bound.groupOf(after, before), late === 'late');
+        cell.now.add(bound.readers, event, after, before);
+        if (of === 'rows' && event.op === 'update' && before === null) cell.now.unknown++;
+      }
+    }
+    // A time to come, most likely a mistake, must not make all that follows late.
+    const reached = newMs === null ? -1 : Math.min(newMs, Math.max(event.committedAtMs, nowMs));
+    if (reached > this.#rowMs) this.#rowMs = reached;
+    if (reached <= this.#timeMs) return;
+    this.#timeMs = reached;
+    this.#grewAtMs = nowMs;
+  }
+
+  /** A time that is far from being there yet is none: windows of all times to come would be open. */
+  #soon(timeMs: number | null, event: ChangeEvent, nowMs: number): number | null {
+    return timeMs === null || timeMs > Math.max(event.committedAtMs, nowMs) + this.#aheadMs ? null : timeMs;
+  }
+
+  #lateness({ plan: { spec } }: SetState, startMs: number): 'in time' | 'late' | 'over' {
+    const beyondMs = this.#timeMs - spec.outOfOrderMs - (startMs + spec.sizeMs);
+    return beyondMs < 0 ? 'in time' : beyondMs < spec.latenessMs ? 'late' : 'over';
+  }
+
+  /** The group that rows of this one count under: its own while there is room. `make`: it may take up room. */
+  #groupIn({ plan, groups }: SetState, startMs: number, group: string, make: boolean): string {
+    if (plan.groupBy.length === 0) return group;
+    let known = groups.get(startMs);
+    if (known === undefined) {
+      if (!make) return group;
+      known = new Set();
+      groups.set(startMs, known);
+    }
+    if (known.has(group)) return group;
+    if (known.size >= plan.maxGroups) return OTHER_GROUPS;
+    if (make) known.add(group);
+    return group;
+  }
+
+  #cell(set: SetState, startMs: number, group: string, late: boolean): Cell {
+    const { last } = set;
+    if (last !== null && last.key.startMs === startMs && last.key.group === group && last.key.late === late) return last;
+    const cell = this.#cellOf(set, startMs, this.#groupIn(set, startMs, group, true), late);
+    set.last = cell;
+    return cell;
+  }
+
+  #cellOf(set: SetState, startMs: number, group: string, late: boolean): Cell {
+    const id = idOf(startMs, group, late);
+    const known = set.cells.get(id);
+    if (known !== undefined) return known;
+    if (set.plan.groupBy.length > 0 && group !== OTHER_GROUPS) set.groups.set(startMs, (set.groups.get(startMs) ?? new Set()).add(group));
+    const cell = new Cell({ dataset: this.name, set: set.plan.id, startMs, group, late }, set.plan, new Fold(set.plan.slots));
+    set.cells.set(id, cell);
+    return cell;
+  }
+}
+
+const LATE = [false, true] as const;
+const idOf = (startMs: number, group: string, late: boolean): string => `${startMs}${late ? '+' : ' '}${group}`;
+
+/** The event as it would have been when the old row was written, for conditions on the row. */
+const oldRow = (event: ChangeEvent, before: Row): ChangeEvent => ({
+  op: 'update',
+  before: null,
+  after: before,
+  dataset: event.dataset,
+  key: event.key,
+  movedFrom: null,
+  version: event.version,
+  ordinal: event.ordinal,
+  committedAtMs: event.committedAtMs,
+});

@@ -1,0 +1,155 @@
+/** From the checks of a rule file to those over the windows of a live stream, with everything that keeps one from being used. */
+import type { Severity } from '../../core/batch.ts';
+import { decimalOf } from '../../core/expression/decimal.ts';
+import type { FileCheck } from '../contract.ts';
+import { isObject, type Keys, type RuleText } from '../rule-text.ts';
+import { type EventTime, type LiveCheck, type LiveRules, millis, windowCheckOf, type WindowSpec } from './check.ts';
+import { budgetOf } from './budget.ts';
+
+type Fields = Readonly<Record<string, unknown>>;
+
+/** Each row is put into so many windows at most. */
+const OVERLAP_MAX = 60;
+const EVERY_MIN_MS = 1000;
+
+const DEFAULTS = {
+  every: '5m',
+  out_of_order: '30s',
+  lateness: '10m',
+  idle: '1m',
+  of: 'rows',
+  min_rows: 1,
+  on_empty: 'skip',
+  max_state: '64MB',
+};
+
+export class LiveReader {
+  readonly #rules: RuleText;
+  readonly #defaults: Fields;
+  readonly #severity: Severity;
+  readonly #eventTime: EventTime;
+  readonly #checks: LiveCheck[] = [];
+
+  constructor(rules: RuleText, file: Fields) {
+    this.#rules = rules;
+    const defaults = isObject(file['defaults']) ? file['defaults'] : {};
+    this.#defaults = { ...DEFAULTS, ...(isObject(defaults['window']) ? defaults['window'] : {}) };
+    this.#severity = (defaults['severity'] as Severity | undefined) ?? 'critical';
+    const source = isObject(file['source']) ? file['source'] : {};
+    this.#eventTime = eventTimeOf(source['event_time']);
+  }
+
+  /** `item` is what stands in the file: its modifiers. Null where it is refused. */
+  add(found: FileCheck, item: Fields): LiveCheck | null {
+    const { keys, expectation, kwargs } = found;
+    const before = this.#rules.problems.length;
+    for (const name of ['row_condition', 'condition_parser'])
+      if (kwargs[name] !== undefined)
+        this.#rules.refuse(
+          [...keys, 'kwargs', name],
+          'conditions of Great Expectations are judged over files alone',
+          'Write the condition in CEL, as where: beside expect.',
+        );
+    if (JSON.stringify(kwargs).includes('"$PARAMETER"'))
+      this.#rules.refuse([...keys, 'kwargs'], 'parameters are given to `tidegate judge` alone', 'Write the value.');
+    if (this.#rules.problems.length > before) return null;
+    const check = windowCheckOf(expectation, kwargs);
+    if (check === null) return this.#rules.refuse(keys, `${expectation} is not judged over the windows of a stream`, 'Remove the check.');
+    const spec = this.#spec(item['window'], keys);
+    const onFail = this.#onFail(item, keys);
+    if (spec === null || onFail === null) return null;
+    this.#refuseRowWords(item, keys);
+    const group = item['group_by'];
+    const live: LiveCheck = {
+      ...found,
+      check,
+      spec,
+      onFail,
+      groupBy: group === undefined ? [] : [group].flat().map(String),
+      maxGroups: (item['max_groups'] as number | undefined) ?? 100,
+      minRows: (item['min_rows'] ?? this.#defaults['min_rows']) as number,
+      onEmpty: (item['on_empty'] ?? this.#defaults['on_empty']) as LiveCheck['onEmpty'],
+      severity: (item['severity'] as Severity | undefined) ?? this.#severity,
+      message: typeof item['message'] === 'string' ? item['message'] : null,
+      allowValues: item['allow_values'] === true,
+      countsRows: expectation.startsWith('expect_table_row_count'),
+    };
+    this.#checks.push(live);
+    return live;
+  }
+
+  /** Once all are read; refuses what cannot fit into the memory that the file allows. */
+  end(): LiveRules {
+    const rules = { eventTime: this.#eventTime, maxStateBytes: bytesOf(this.#defaults['max_state']), checks: this.#checks };
+    const { problem } = budgetOf(rules);
+    if (problem !== null) this.#rules.refuse(problem.keys, problem.message, problem.fix);
+    return rules;
+  }
+
+  #spec(written: unknown, keys: Keys): WindowSpec | null {
+    const own = isObject(written) ? written : {};
+    const all = { ...this.#defaults, ...own };
+    // A size that stands in the defaults is that of the windows there.
+    const size = own['size'] ?? (own['every'] === undefined ? this.#defaults['size'] : undefined) ?? all['every'];
+    const read = (name: string, value: unknown): number => millis(value) ?? this.#badDuration([...keys, 'window', name]);
+    const spec: WindowSpec = {
+      everyMs: read('every', all['every']),
+      sizeMs: read('size', size),
+      outOfOrderMs: read('out_of_order', all['out_of_order']),
+      latenessMs: read('lateness', all['lateness']),
+      idleMs: read('idle', all['idle']),
+      of: all['of'] === 'changes' ? 'changes' : 'rows',
+    };
+    const at = isObject(written) ? [...keys, 'window'] : ['defaults', 'window'];
+    if (spec.everyMs < EVERY_MIN_MS)
+      return this.#rules.refuse([...at, 'every'], 'windows begin every second at most', 'Write every: 1s or more.');
+    if (spec.sizeMs < spec.everyMs)
+      return this.#rules.refuse(
+        [...at, 'size'],
+        'the windows are shorter than the time between them: rows in between would be in none',
+        'Make size as long as every, or longer.',
+      );
+    if (spec.sizeMs > OVERLAP_MAX * spec.everyMs)
+      return this.#rules.refuse(
+        [...at, 'size'],
+        `each row would be in more than ${OVERLAP_MAX} windows`,
+        'Make every longer, or size shorter.',
+      );
+    return spec;
+  }
+
+  #badDuration(keys: Keys): number {
+    this.#rules.refuse(keys, 'this is no duration', 'Write 30s, 5m or 1h.');
+    return 0;
+  }
+
+  #onFail(item: Fields, keys: Keys): 'alert' | 'halt' | null {
+    const said = item['on_fail'];
+    if (said === undefined || said === 'alert') return 'alert';
+    if (said === 'halt') return 'halt';
+    return this.#rules.refuse(
+      [...keys, 'on_fail'],
+      `a window that fails is one result, and no row of it is at fault: on_fail: ${JSON.stringify(said)} is for checks of rows`,
+      'Write on_fail: alert (the default) or on_fail: halt.',
+    );
+  }
+
+  #refuseRowWords(item: Fields, keys: Keys): void {
+    for (const name of ['nulls', 'ops', 'no_before', 'mostly'])
+      if (item[name] !== undefined) this.#rules.refuse([...keys, name], `${name} is for checks of rows`, `Remove ${name}.`);
+  }
+}
+
+const COMMIT_WORDS = ['commit', 'source.ts_ms'];
+
+function eventTimeOf(written: unknown): EventTime {
+  if (typeof written !== 'string' || COMMIT_WORDS.includes(written)) return { kind: 'commit' };
+  return { kind: 'column', column: written.replace(/^after\./, '') };
+}
+
+const SIZES: Readonly<Record<string, number>> = { B: 1, kB: 1e3, MB: 1e6, GB: 1e9, KiB: 2 ** 10, MiB: 2 ** 20, GiB: 2 ** 30 };
+
+function bytesOf(text: unknown): number {
+  const [, amount = '', unit = ''] = /^([\d.]+)(\w+)$/.exec(String(text)) ?? [];
+  return decimalOf(amount) === null ? 64e6 : Math.floor(Number(amount) * (SIZES[unit] ?? 1));
+}

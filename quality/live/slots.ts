@@ -1,0 +1,55 @@
+/** What the checks of one set keep of a window: slots, each a state of one column's values. Checks that need the same share one. */
+import type { StateKind, State } from '../states/state.ts';
+import type { LiveCheck, WindowSpec } from './check.ts';
+import { setIdOf } from './check.ts';
+
+export interface Slot {
+  /** Names it in what is kept at the target: the same from one start to the next. */
+  readonly id: string;
+  /** null: only the number of rows counts. */
+  readonly column: string | null;
+  readonly where: string | null;
+  readonly kind: StateKind<State>;
+}
+
+export interface SetPlan {
+  readonly id: string;
+  readonly spec: WindowSpec;
+  readonly groupBy: readonly string[];
+  readonly maxGroups: number;
+  readonly slots: readonly Slot[];
+  readonly checks: readonly { readonly check: LiveCheck; readonly slot: number }[];
+}
+
+/** Kinds without parameters: whoever asks for one can do with that of another. */
+const SHARED: ReadonlySet<string> = new Set(['nothing', 'sums', 'extremes', 'value counts', 'ranks']);
+
+export function slotIdOf({ check: { kind }, column, where, id }: LiveCheck): string {
+  const own = SHARED.has(kind.name) ? '' : `#${id}`;
+  return `${column ?? ''}|${kind.name}${own}|${where ?? ''}`;
+}
+
+/** The sets of a contract's checks, each with its slots. */
+export function planSets(checks: readonly LiveCheck[]): readonly SetPlan[] {
+  const bySet = new Map<string, LiveCheck[]>();
+  for (const check of checks) {
+    const id = setIdOf(check);
+    bySet.set(id, [...(bySet.get(id) ?? []), check]);
+  }
+  return [...bySet].map(([id, own]) => planSet(id, own));
+}
+
+function planSet(id: string, checks: readonly LiveCheck[]): SetPlan {
+  const slots: Slot[] = [];
+  const placed = checks.map((check) => {
+    const slotId = slotIdOf(check);
+    const known = slots.findIndex((slot) => slot.id === slotId);
+    if (known >= 0) return { check, slot: known };
+    slots.push({ id: slotId, column: check.column, where: check.where, kind: check.check.kind });
+    return { check, slot: slots.length - 1 };
+  });
+  const [first] = checks;
+  if (first === undefined) throw new Error('a set without checks');
+  const { spec, groupBy, maxGroups } = first;
+  return { id, spec, groupBy, maxGroups, slots, checks: placed };
+}

@@ -1,0 +1,398 @@
+/**
+ * Windows as the target keeps them: what lanes put down with their batches, how far each set of windows is closed, and what came of it.
+ *
+ * A lane writes nothing but parts of its own, in its own order; so the greatest id of a lane that was read tells what has been judged, and whoever closes windows
+ * changes no row that a lane may be at.
+ */
+import type { Clock } from '../../core/clock.ts';
+import type { DatasetName, LaneId } from '../../core/event.ts';
+import {
+  type StoredWindow,
+  type WindowFilter,
+  type WindowFinding,
+  type WindowKey,
+  type WindowMark,
+  type WindowResult,
+  type WindowSetRef,
+  type WindowSetState,
+  type WindowStore,
+  type WindowWrites,
+} from '../../core/windows.ts';
+import type { PgConnection, PgParam } from '../../wire/postgres/connection.ts';
+import { Format, type FrontendWriter, type ParameterBytes } from '../../wire/postgres/messages.ts';
+import { textArrayParameter } from './arrays.ts';
+import { targetFailure } from './failures.ts';
+import type { Turns } from './turns.ts';
+
+const PARTS = 'tg_window_parts';
+const MARKS = 'tg_window_marks';
+/** Results are of interest for a while; what they led to was told. */
+const KEPT_DAYS = 30;
+
+const PARTS_SQL = `with p as (
+    select dataset, win, starts::bigint, grp, late::boolean, whole::boolean, rows::bigint, state
+    from unnest($3::text[], $4::text[], $5::text[], $6::text[], $7::text[], $8::text[], $9::text[], $10::text[]) p(dataset, win, starts, grp, late, whole, rows, state)),
+  gone as (
+    delete from tidegate.window_parts w using p
+    where p.whole and w.pipeline = $1 and w.lane = $2 and w.dataset = p.dataset and w.win = p.win and w.starts = p.starts and w.grp = p.grp and w.late = p.late)
+  insert into tidegate.window_parts (pipeline, lane, dataset, win, starts, grp, late, rows, state)
+    select $1, $2, dataset, win, starts, grp, late, rows, state from p`;
+
+const MARKS_SQL = `insert into tidegate.window_lanes (pipeline, lane, dataset, time_ms, row_ms, seen_ms, untimed)
+    select $1, $2, dataset, time_ms::bigint, row_ms::bigint, seen_ms::bigint, untimed::bigint
+    from unnest($3::text[], $4::text[], $5::text[], $6::text[], $7::text[]) m(dataset, time_ms, row_ms, seen_ms, untimed)
+  on conflict (pipeline, dataset, lane) do update set time_ms = excluded.time_ms, row_ms = excluded.row_ms, seen_ms = excluded.seen_ms, untimed = excluded.untimed`;
+
+export function prepareWindows(writer: FrontendWriter): void {
+  writer.parse(PARTS, PARTS_SQL).parse(MARKS, MARKS_SQL);
+}
+
+/** In the transaction of the batch's checkpoint. */
+export function emitWindows(writer: FrontendWriter, { parts, marks }: WindowWrites, pipeline: string, lane: LaneId): void {
+  if (parts.length > 0) {
+    const texts = (of: (part: (typeof parts)[number]) => string) => textArrayParameter(parts.map(of));
+    bind(writer, PARTS, [
+      pipeline,
+      lane,
+      texts(({ dataset }) => dataset),
+      texts(({ set }) => set),
+      texts(({ startMs }) => String(startMs)),
+      texts(({ group }) => group),
+      texts(({ late }) => String(late)),
+      texts(({ whole }) => String(whole)),
+      texts(({ rows }) => String(rows)),
+      texts(({ state }) => state),
+    ]);
+  }
+  if (marks.length > 0) {
+    const texts = (of: (mark: WindowMark) => string) => textArrayParameter(marks.map(of));
+    bind(writer, MARKS, [
+      pipeline,
+      lane,
+      texts(({ dataset }) => dataset),
+      texts(({ timeMs }) => String(timeMs)),
+      texts(({ rowMs }) => String(rowMs)),
+      texts(({ seenMs }) => String(seenMs)),
+      texts(({ untimed }) => String(untimed)),
+    ]);
+  }
+}
+
+/** The first two are texts, the others arrays. */
+function bind(writer: FrontendWriter, statement: string, parameters: readonly ParameterBytes[]): void {
+  const formats = parameters.map((_, at) => (at < 2 ? Format.Text : Format.Binary));
+  writer.bind('', statement, parameters, formats).execute();
+}
+
+export interface PostgresWindowsParts {
+  readonly pipeline: string;
+  readonly connection: PgConnection;
+  readonly turns: Turns;
+  readonly clock: Clock;
+}
+
+const RESULT_COLUMNS =
+  'id, dataset, rule, type, column_name, win, starts, ends, grp, verdict, observed, reason, rows, missing, severity, on_fail, version, digest, revision, extract(epoch from at) * 1000';
+
+const SET_SQL = `select s.closed_ms,
+    (select coalesce(json_agg(json_build_object('lane', l.lane, 'timeMs', l.time_ms, 'rowMs', l.row_ms, 'seenMs', l.seen_ms)), '[]')
+     from tidegate.window_lanes l where l.pipeline = $1 and l.dataset = k.dataset),
+    (select min(p.starts) from tidegate.window_parts p where p.pipeline = $1 and p.dataset = k.dataset and p.win = k.win and p.starts >= 0
+       and (s.closed_ms is null or p.starts + k.size <= s.closed_ms and p.id > coalesce((s.judged ->> p.lane)::bigint, 0))),
+    exists (select from tidegate.window_parts p where p.pipeline = $1 and p.dataset = k.dataset and p.win = k.win and p.starts < 0)
+  from (select dataset, win, size::bigint, place from unnest($2::text[], $3::text[], $4::text[]) with ordinality k(dataset, win, size, place)) k
+  left join tidegate.window_sets s on s.pipeline = $1 and s.dataset = k.dataset and s.win = k.win order by k.place`;
+
+export class PostgresWindows implements WindowStore {
+  readonly #parts: PostgresWindowsParts;
+
+  constructor(parts: PostgresWindowsParts) {
+    this.#parts = parts;
+  }
+
+  async partsOf(lane: LaneId): Promise<readonly (WindowKey & { readonly rows: number; readonly state: string })[]> {
+    const { rows } = await this.#query(
+      'reading open windows',
+      `select dataset, win, starts, grp, late, rows, state from tidegate.window_parts where pipeline = $1 and lane = $2 and starts >= 0 order by id`,
+      [this.#parts.pipeline, lane],
+    );
+    return rows.map(([dataset, set, starts, group, late, count, state]) => ({
+      dataset: dataset as DatasetName, // Written from one.
+      set: set ?? '',
+      startMs: Number(starts),
+      group: group ?? '',
+      late: late === 't',
+      rows: Number(count),
+      state: state ?? '',
+    }));
+  }
+
+  async marksOf(lane: LaneId): Promise<readonly WindowMark[]> {
+    const { rows } = await this.#query(
+      'reading how far windows are',
+      'select dataset, time_ms, row_ms, seen_ms, untimed from tidegate.window_lanes where pipeline = $1 and lane = $2',
+      [this.#parts.pipeline, lane],
+    );
+    return rows.map(([dataset, timeMs, rowMs, seenMs, untimed]) => ({
+      dataset: dataset as DatasetName, // Written from one.
+      timeMs: Number(timeMs),
+      rowMs: Number(rowMs),
+      seenMs: Number(seenMs),
+      untimed: Number(untimed),
+    }));
+  }
+
+  async peek(sets: readonly WindowSetRef[]): Promise<readonly WindowSetState[]> {
+    return this.#inTurn('looking at windows', (sql) => this.#states(sql, sets));
+  }
+
+  async close(
+    ref: WindowSetRef,
+    decide: Parameters<WindowStore['close']>[1],
+    judge: Parameters<WindowStore['close']>[2],
+  ): Promise<readonly WindowResult[]> {
+    return this.#inTurn('closing windows', async (sql) => {
+      await sql.script('begin');
+      try {
+        const results = await this.#closeIn(sql, ref, decide, judge);
+        await sql.script('commit');
+        return results;
+      } catch (error) {
+        if (sql.open) await sql.script('rollback');
+        throw error;
+      }
+    });
+  }
+
+  async #closeIn(
+    sql: PgConnection,
+    ref: WindowSetRef,
+    decide: Parameters<WindowStore['close']>[1],
+    judge: Parameters<WindowStore['close']>[2],
+  ) {
+    const { pipeline } = this.#parts;
+    const { dataset, set, sizeMs } = ref;
+    await sql.query('insert into tidegate.window_sets (pipeline, dataset, win) values ($1, $2, $3) on conflict do nothing', [
+      pipeline,
+      dataset,
+      set,
+    ]);
+    await sql.query('select from tidegate.window_sets where pipeline = $1 and dataset = $2 and win = $3 for update', [
+      pipeline,
+      dataset,
+      set,
+    ]);
+    const [state] = await this.#states(sql, [ref]);
+    const closing = state === undefined ? null : decide(state);
+    if (state === undefined || closing === null) return [];
+    const { windows, read } = await this.#due(sql, ref, closing.closedMs, closing.snapshot);
+    const results = await this.#keep(sql, judge(windows, state, closing));
+    // Parts of windows that are final, and of lanes that came back to them.
+    await sql.query(
+      `delete from tidegate.window_parts where id in (
+         select id from tidegate.window_parts where pipeline = $1 and dataset = $2 and win = $3
+           and (starts >= 0 and starts <= $4::bigint or $5::boolean and starts < 0 and id <= $6::bigint) order by id for update)`,
+      [pipeline, dataset, set, String(closing.finalMs - sizeMs), String(closing.snapshot), String(Math.max(0, ...read.values()))],
+    );
+    await sql.query(
+      'update tidegate.window_sets set closed_ms = $4::bigint, judged = judged || $5::jsonb where pipeline = $1 and dataset = $2 and win = $3',
+      [pipeline, dataset, set, closing.closedMs < 0 ? null : String(closing.closedMs), JSON.stringify(Object.fromEntries(read))],
+    );
+    return results;
+  }
+
+  /** The windows that end by then and are to be judged, with all their parts; and how far each lane was read. */
+  async #due(sql: PgConnection, { dataset, set, sizeMs }: WindowSetRef, closedMs: number, snapshot: boolean) {
+    const { rows } = await sql.query(
+      `with own as (
+         select p.*, s.closed_ms is null or p.starts + $4::bigint > s.closed_ms or p.starts < 0 or p.id > coalesce((s.judged ->> p.lane)::bigint, 0) as is_new
+         from tidegate.window_parts p join tidegate.window_sets s using (pipeline, dataset, win)
+         where p.pipeline = $1 and p.dataset = $2 and p.win = $3),
+       due as (
+         select starts, grp from own where is_new and (starts >= 0 and starts + $4::bigint <= $5::bigint or $6::boolean and starts < 0) group by 1, 2)
+       select o.id, o.lane, o.starts, o.grp, o.late, o.rows, case when d.starts is not null then o.state end from own o left join due d using (starts, grp)
+       order by o.starts, o.grp, o.id`,
+      [this.#parts.pipeline, dataset, set, String(sizeMs), String(closedMs), String(snapshot)],
+    );
+    const read = new Map<string, number>();
+    const windows = new Map<string, Omit<StoredWindow, 'parts'> & { readonly parts: StoredWindow['parts'][number][] }>();
+    for (const [id, lane, starts, group, late, count, state] of rows) {
+      read.set(lane ?? '', Math.max(read.get(lane ?? '') ?? 0, Number(id)));
+      if (state === null || state === undefined) continue;
+      const key = `${starts} ${group}`;
+      const window = windows.get(key) ?? { startMs: Number(starts), group: group ?? '', parts: [] };
+      windows.set(key, window);
+      window.parts.push({ lane: lane as LaneId, late: late === 't', rows: Number(count), state });
+    }
+    return { windows: [...windows.values()], read };
+  }
+
+  /** Those that say something new are the next revision of their window's verdict. */
+  async #keep(sql: PgConnection, findings: readonly WindowFinding[]): Promise<WindowResult[]> {
+    const kept: WindowResult[] = [];
+    for (const round of rounds(findings)) {
+      const texts = (of: (finding: WindowFinding) => string | null) => textArrayParameter(round.map(of));
+      const { rows } = await sql.query(
+        `insert into tidegate.window_results (pipeline, dataset, rule, type, column_name, win, starts, ends, grp, verdict, observed, reason, rows, missing,
+           severity, on_fail, version, digest, revision, at, told)
+         select $1, f.dataset, f.rule, f.type, f.column_name, f.win, f.starts::bigint, f.ends::bigint, f.grp, f.verdict, f.observed::json, f.reason, f.rows::bigint,
+           f.missing::bigint, f.severity, f.on_fail, f.version::integer, f.digest, coalesce(l.revision, 0) + 1, to_timestamp($2::float8 / 1000),
+           f.verdict <> 'fail' and l.revision is null
+         from unnest($3::text[], $4::text[], $5::text[], $6::text[], $7::text[], $8::text[], $9::text[], $10::text[], $11::text[], $12::text[], $13::text[],
+           $14::text[], $15::text[], $16::text[], $17::text[], $18::text[], $19::text[]) with ordinality
+           f(dataset, rule, type, column_name, win, starts, ends, grp, verdict, observed, reason, rows, missing, severity, on_fail, version, digest, place)
+         left join lateral (select revision, verdict, observed::text as observed, reason, rows, missing from tidegate.window_results r
+           where r.pipeline = $1 and r.dataset = f.dataset and r.rule = f.rule and r.win = f.win and r.starts = f.starts::bigint and r.grp = f.grp
+           order by revision desc limit 1) l on true
+         where l.revision is null or (l.verdict, l.observed, l.reason, l.rows, l.missing) is distinct from
+           (f.verdict, f.observed, f.reason, f.rows::bigint, f.missing::bigint)
+         order by f.place
+         returning ${RESULT_COLUMNS}`,
+        [
+          this.#parts.pipeline,
+          String(this.#parts.clock.now()),
+          texts(({ dataset }) => dataset),
+          texts(({ rule }) => rule),
+          texts(({ type }) => type),
+          texts(({ column }) => column),
+          texts(({ set }) => set),
+          texts(({ startMs }) => String(startMs)),
+          texts(({ endMs }) => (endMs === null ? null : String(endMs))),
+          texts(({ group }) => group),
+          texts(({ verdict }) => verdict),
+          texts(({ observed }) => observed),
+          texts(({ reason }) => reason),
+          texts(({ rows: count }) => String(count)),
+          texts(({ missing }) => String(missing)),
+          texts(({ severity }) => severity),
+          texts(({ onFail }) => onFail),
+          texts(({ version }) => String(version)),
+          texts(({ digest }) => digest),
+        ],
+      );
+      kept.push(...rows.map(resultFrom));
+    }
+    if (kept.length > 0)
+      await sql.query(
+        `delete from tidegate.window_results where pipeline = $1 and at < to_timestamp($2::float8 / 1000) - interval '${KEPT_DAYS} days'`,
+        [this.#parts.pipeline, String(this.#parts.clock.now())],
+      );
+    return kept;
+  }
+
+  async results({ dataset, rule, verdict, newest = false, limit }: WindowFilter): Promise<readonly WindowResult[]> {
+    const where = `pipeline = $1 and ($2::text is null or dataset = $2) and ($3::text is null or rule = $3)`;
+    const from = newest
+      ? `(select distinct on (dataset, rule, grp) * from tidegate.window_results where ${where} order by dataset, rule, grp, starts desc, revision desc) r`
+      : `tidegate.window_results r`;
+    const { rows } = await this.#query(
+      'reading windows',
+      `select ${RESULT_COLUMNS} from ${from} where ${where} and ($4::text is null or verdict = $4) order by at desc, id desc limit $5::integer`,
+      [this.#parts.pipeline, dataset ?? null, rule ?? null, verdict ?? null, String(limit)],
+    );
+    return rows.map(resultFrom);
+  }
+
+  async untold(limit: number): Promise<readonly WindowResult[]> {
+    const { rows } = await this.#query(
+      'reading windows',
+      `select ${RESULT_COLUMNS} from tidegate.window_results where pipeline = $1 and not told order by id limit $2::integer`,
+      [this.#parts.pipeline, String(limit)],
+    );
+    return rows.map(resultFrom);
+  }
+
+  async told(ids: readonly string[]): Promise<void> {
+    if (ids.length === 0) return;
+    await this.#query('noting what was told', 'update tidegate.window_results set told = true where id::text = any($1::text[])', [
+      textArrayParameter(ids),
+    ]);
+  }
+
+  async #states(sql: PgConnection, sets: readonly WindowSetRef[]): Promise<readonly WindowSetState[]> {
+    const { rows } = await sql.query(SET_SQL, [
+      this.#parts.pipeline,
+      textArrayParameter(sets.map(({ dataset }) => dataset)),
+      textArrayParameter(sets.map(({ set }) => set)),
+      textArrayParameter(sets.map(({ sizeMs }) => String(sizeMs))),
+    ]);
+    return rows.map(([closed, lanes, first, hasSnapshot]) => ({
+      closedMs: closed === null || closed === undefined ? null : Number(closed),
+      lanes: JSON.parse(lanes ?? '[]') as WindowSetState['lanes'], // Made by the query.
+      firstMs: first === null || first === undefined ? null : Number(first),
+      hasSnapshot: hasSnapshot === 't',
+    }));
+  }
+
+  #query(what: string, text: string, parameters: readonly PgParam[]) {
+    return this.#inTurn(what, (sql) => sql.query(text, parameters));
+  }
+
+  async #inTurn<T>(what: string, work: (sql: PgConnection) => Promise<T>): Promise<T> {
+    try {
+      return await this.#parts.turns.take(() => work(this.#parts.connection));
+    } catch (error) {
+      throw targetFailure(error, what);
+    }
+  }
+}
+
+/** Findings of one window and rule follow each other: each but the first is another revision. */
+function rounds(findings: readonly WindowFinding[]): WindowFinding[][] {
+  const found: WindowFinding[][] = [];
+  const seen = new Map<string, number>();
+  for (const finding of findings) {
+    const key = `${finding.rule} ${finding.startMs} ${finding.group}`;
+    const round = seen.get(key) ?? 0;
+    seen.set(key, round + 1);
+    (found[round] ??= []).push(finding);
+  }
+  return found;
+}
+
+function resultFrom(row: readonly (string | null)[]): WindowResult {
+  const [
+    id,
+    dataset,
+    rule,
+    type,
+    column,
+    set,
+    starts,
+    ends,
+    group,
+    verdict,
+    observed,
+    reason,
+    rows,
+    missing,
+    severity,
+    onFail,
+    version,
+    digest,
+    revision,
+    at,
+  ] = row;
+  return {
+    id: id ?? '',
+    dataset: dataset as DatasetName, // These four were written from such.
+    rule: rule ?? '',
+    type: type ?? '',
+    column: column ?? null,
+    set: set ?? '',
+    startMs: Number(starts),
+    endMs: ends === null || ends === undefined ? null : Number(ends),
+    group: group ?? '',
+    verdict: verdict as WindowResult['verdict'],
+    observed: observed ?? null,
+    reason: reason ?? null,
+    rows: Number(rows),
+    missing: Number(missing),
+    severity: severity as WindowResult['severity'],
+    onFail: onFail as WindowResult['onFail'],
+    version: Number(version),
+    digest: digest ?? '',
+    revision: Number(revision),
+    atMs: Math.floor(Number(at)),
+  };
+}

@@ -1,0 +1,220 @@
+/** What docs/windows.md says of windows, case by case. */
+import { readFileSync } from 'node:fs';
+import { describe, expect, test } from 'vitest';
+import { compileContract } from '../../../quality/compile.ts';
+import { parseContract } from '../../../quality/contract.ts';
+import { contractOf, lines, orders, problemsOf } from '../support.ts';
+import { type Change, clockAt, closes, MemoryStore, MINUTE, NOON, TestLane } from './support.ts';
+
+const at = (minutes: number) => NOON + minutes * MINUTE;
+const insert = (id: number, minutes: number, cells: Readonly<Record<string, unknown>> = {}): Change => ({
+  op: 'insert',
+  key: String(id),
+  before: null,
+  after: { id, ...cells },
+  atMs: at(minutes),
+});
+const update = (id: number, minutes: number, before: Change['before'], after: Change['after']): Change => ({
+  op: 'update',
+  key: String(id),
+  before,
+  after,
+  atMs: at(minutes),
+});
+const clock = clockAt(() => NOON);
+
+interface Told {
+  readonly store: MemoryStore;
+  readonly said: readonly string[];
+}
+
+/** Rule, minutes from noon, group, verdict, observed, revision: of windows from noon on, in the order of being told. */
+async function told(body: string, changes: readonly Change[], live: Parameters<typeof closes>[2] = {}): Promise<Told> {
+  const store = new MemoryStore();
+  const contract = contractOf(body);
+  const lane = new TestLane(store, contract, clock);
+  await lane.batch(changes);
+  await closes(store, contract, live);
+  return { store, said: saidBy(store) };
+}
+const saidBy = (store: MemoryStore) =>
+  store.all.map(
+    ({ rule, startMs, group, verdict, observed, revision, reason }) =>
+      `${rule} ${startMs < 0 ? 'snapshot' : (startMs - NOON) / MINUTE} ${group === '' ? '-' : group} ${verdict} ${observed ?? '-'} #${revision}${reason === null ? '' : ` (${reason})`}`,
+  );
+const WINDOWS = 'defaults: { window: { every: 5m, out_of_order: 0s, lateness: 10m } }\n';
+
+test('the example of the page loads, and fits its table', () => {
+  const page = readFileSync(new URL('../../../docs/windows.md', import.meta.url), 'utf8');
+  const [, text = ''] = /^```yaml\n([^]*?)^```$/m.exec(page) ?? [];
+  const parsed = parseContract(text, 'docs/windows.md');
+  if ('problems' in parsed) throw new Error(lines(parsed.problems).join('\n'));
+  const compiled = compileContract(parsed.contract, orders);
+  expect(Array.isArray(compiled) ? lines(compiled) : parsed.contract.live.checks.map(({ id }) => id)).toEqual([
+    'total.mean',
+    'total.null_rate',
+    'email.distinct_count',
+    'volume',
+  ]);
+});
+
+test('long windows overlap, and each holds the rows of its own time', async () => {
+  const { said } = await told(`defaults: { window: { every: 5m, size: 10m, out_of_order: 0s } }\nchecks: [{ row_count: { min: 1 } }]`, [
+    insert(1, 1),
+    insert(2, 6),
+    update(1, 7, { id: 1 }, { id: 1 }),
+    insert(9, 60),
+  ]);
+  expect(said.slice(0, 4)).toEqual([
+    'row_count -5 - pass 1 #1',
+    'row_count 0 - pass 2 #1',
+    'row_count 5 - pass 2 #1',
+    'row_count 10 - fail 0 #1',
+  ]);
+});
+
+test('each group is judged by itself, and those beyond max_groups together', async () => {
+  const body = `${WINDOWS}columns: { items: [{ sum: { max: 10 }, group_by: status, max_groups: 2 }] }`;
+  const { said } = await told(body, [
+    insert(1, 1, { items: 4, status: 'new' }),
+    insert(2, 1, { items: 20, status: 'paid' }),
+    insert(3, 1, { items: 5, status: 'odd' }),
+    insert(4, 1, { items: 6, status: 'strange' }),
+    update(1, 2, { id: 1, items: 4, status: 'new' }, { id: 1, items: 4, status: 'paid' }),
+    insert(9, 60, { items: 0, status: 'new' }),
+  ]);
+  expect(said).toEqual(['items.sum 0 (other) fail 11 #1', 'items.sum 0 ["paid"] fail 24 #1']);
+});
+
+test('a state from which nothing can be taken says so only where that matters', async () => {
+  const body = `${WINDOWS}columns: { items: [{ max: { max: 100 } }, { min: { min: 0 } }] }`;
+  const { said } = await told(body, [
+    insert(1, 1, { items: 5 }),
+    insert(2, 1, { items: 9 }),
+    update(2, 2, { id: 2, items: 9 }, { id: 2, items: 8 }),
+    insert(9, 60, { items: 1 }),
+  ]);
+  expect(said).toEqual([
+    'items.max 0 - indeterminate - #1 (the row with the greatest value was changed or deleted, and the next one is not known)',
+    'items.min 0 - pass - #1',
+  ]);
+});
+
+test('an old row that the source did not send makes its window indeterminate, but for the number of rows', async () => {
+  const body = `${WINDOWS}columns: { items: [{ mean: { max: 100 } }] }\nchecks: [{ row_count: { max: 1 } }]`;
+  const { said } = await told(body, [insert(1, 1, { items: 5 }), update(1, 2, null, { id: 1, items: 6 }), insert(9, 5.5, { items: 1 })]);
+  expect(said).toEqual(['items.mean 0 - indeterminate - #1 (the values of 1 rows are not known)', 'row_count 0 - pass 1 #1']);
+});
+
+test('of: changes counts every version of a row', async () => {
+  const body = `defaults: { window: { every: 5m, out_of_order: 0s, of: changes } }\nchecks: [{ row_count: { max: 1 } }]`;
+  const { said } = await told(body, [insert(1, 1), update(1, 2, { id: 1 }, { id: 1 }), insert(9, 5.5)]);
+  expect(said).toEqual(['row_count 0 - fail 2 #1']);
+});
+
+test('few rows, and none, are as the rule says', async () => {
+  const { said } = await told(
+    `${WINDOWS}columns:\n  items: [{ id: few, sum: { max: 1 }, min_rows: 3 }, { id: none, mean: { max: 1 }, on_empty: fail }, { id: silent, sum: { max: 9 } }]`,
+    [insert(1, 1, { items: 1 }), insert(9, 11, { items: 1 })],
+  );
+  expect(said.filter((line) => !line.includes(' pass '))).toEqual([
+    'few 0 - indeterminate - #1 (1 rows are fewer than min_rows (3))',
+    'none 5 - fail - #1 (the window has no rows)',
+  ]);
+});
+
+test('rows of a snapshot have a window of their own, judged when they are all there', async () => {
+  const body = `${WINDOWS}columns: { items: [{ mean: { max: 5 } }] }\nchecks: [{ row_count: { min: 100 } }]`;
+  const rows = [1, 2, 3].map((id): Change => ({ ...insert(id, -900, { items: id * 3 }), op: 'read' }));
+  expect((await told(body, rows, { isCopied: () => false })).said).toEqual([]);
+  expect((await told(body, rows)).said).toEqual(['items.mean snapshot - fail 6 #1']);
+});
+
+test('where nothing comes the clock closes windows, once the source has no more and the lane is idle', async () => {
+  const body = `defaults: { window: { every: 5m, out_of_order: 30s, idle: 1m } }\nchecks: [{ row_count: { min: 1 } }]`;
+  expect((await told(body, [insert(1, 1)], { nowMs: at(30) })).said).toEqual([]);
+  expect((await told(body, [insert(1, 1)], { nowMs: at(6), isCaughtUp: true })).said).toEqual([]);
+  expect((await told(body, [insert(1, 1)], { nowMs: at(6.6), isCaughtUp: true })).said).toEqual(['row_count 0 - pass 1 #1']);
+  expect((await told(body, [insert(1, 1)], { nowMs: at(12), isCaughtUp: true })).said).toEqual([
+    'row_count 0 - pass 1 #1',
+    'row_count 5 - fail 0 #1',
+  ]);
+});
+
+test('several lanes: the slowest that is not idle says when a window is closed, and it is closed once, with the rows of all', async () => {
+  const store = new MemoryStore();
+  let nowMs = at(6);
+  const contract = contractOf(`${WINDOWS}columns: { items: [{ sum: { max: 10 } }] }`);
+  const [a, b] = [
+    new TestLane(
+      store,
+      contract,
+      clockAt(() => nowMs),
+      'a',
+    ),
+    new TestLane(
+      store,
+      contract,
+      clockAt(() => nowMs),
+      'b',
+    ),
+  ];
+  await a.batch([insert(1, 1, { items: 7 }), insert(2, 6, { items: 0 })]);
+  await b.batch([insert(3, 1, { items: 4 })]);
+  // Two processes may try.
+  for (let process = 0; process < 2; process++) await closes(store, contract, { nowMs });
+  expect(saidBy(store)).toEqual([]);
+  nowMs = at(8);
+  await a.batch([insert(5, 7, { items: 0 })]);
+  for (let process = 0; process < 2; process++) await closes(store, contract, { nowMs });
+  expect(saidBy(store)).toEqual(['items.sum 0 - fail 11 #1']);
+  // The idle lane comes back with a row for the window: an amended verdict.
+  await b.batch([insert(4, 2, { items: -3 })]);
+  for (let process = 0; process < 2; process++) await closes(store, contract, { nowMs });
+  expect(saidBy(store)).toEqual(['items.sum 0 - fail 11 #1', 'items.sum 0 - pass 8 #2']);
+});
+
+test('rules that change while a window is open: what stayed goes on, what is new says so', async () => {
+  const store = new MemoryStore();
+  const [first, second] = ['[{ sum: { max: 10 } }]', '[{ sum: { max: 3 } }, { distinct_count: { max: 9 } }]'].map((checks) =>
+    contractOf(`${WINDOWS}columns: { items: ${checks} }`),
+  );
+  if (first === undefined || second === undefined) throw new Error('two contracts');
+  let contract = first;
+  const lane = new TestLane(store, () => contract, clock);
+  await lane.batch([insert(1, 1, { items: 4 })]);
+  contract = second;
+  await lane.batch([insert(2, 2, { items: 5 }), insert(9, 6)]);
+  await closes(store, contract);
+  expect(saidBy(store)).toEqual([
+    'items.sum 0 - fail 9 #1',
+    'items.distinct_count 0 - indeterminate - #1 (the rules were changed while the window was open)',
+  ]);
+});
+
+describe('refused when it is loaded', () => {
+  const first = (body: string, dataset = orders) => problemsOf(body, dataset)[0]?.message;
+  test.each([
+    ['columns: { items: [{ mean: { min: 0 }, on_fail: quarantine }] }', 'one result'],
+    ['columns: { items: [{ between: { min: 0 }, on_fail: alert }] }', 'is for checks over windows'],
+    ['columns: { items: [{ between: { min: 0 }, window: { every: 5m } }] }', 'window belongs to checks over windows'],
+    ['columns: { items: [{ mean: { min: 0 }, window: { every: 10m, size: 5m } }] }', 'shorter than the time between them'],
+    ['columns: { items: [{ mean: { min: 0 }, window: { every: 1s, size: 1h } }] }', 'more than 60 windows'],
+    ['columns: { status: [{ mean: { min: 0 } }] }', 'status.mean'],
+    ['columns: { items: [{ mean: { min: 0 }, group_by: colour }] }', 'has no column "colour"'],
+    ['source: { event_time: after.status }\nchecks: [{ row_count: { min: 0 } }]', 'says no time'],
+    [`checks: [{ row_count: { min: 0 }, where: 'op == "insert"' }]`, 'also looks at the change'],
+    [
+      'defaults: { window: { max_state: 1MB } }\ncolumns: { status: [{ distinct_count: { max: 3 }, group_by: email, max_groups: 10000 }] }',
+      'status.distinct_count alone',
+    ],
+  ])('%s', (body, message) => {
+    expect(first(body)).toContain(message);
+  });
+
+  test('by a column of the row, where the source sends no old rows', () => {
+    const contract = contractOf('source: { event_time: after.created_at }\nchecks: [{ row_count: { min: 0 } }]');
+    const compiled = compileContract(contract, orders, { oldRows: 'key' });
+    expect(Array.isArray(compiled) && lines(compiled)).toEqual([expect.stringContaining('replica identity full')]);
+  });
+});

@@ -1,0 +1,221 @@
+/** A store of windows in memory, as the target keeps them, and a lane that feeds it. */
+import { Batch } from '../../../core/batch.ts';
+import type { Clock } from '../../../core/clock.ts';
+import { type ChangeEvent, type LaneId, type Position, ValueRow, type Version } from '../../../core/event.ts';
+import {
+  SNAPSHOT_WINDOW,
+  type WindowFinding,
+  type WindowMark,
+  type WindowPart,
+  type WindowResult,
+  type WindowSetRef,
+  type WindowSetState,
+  type WindowStore,
+  type WindowWrites,
+} from '../../../core/windows.ts';
+import type { Contract } from '../../../quality/contract.ts';
+import { type Live, WindowCloser } from '../../../quality/live/closer.ts';
+import { windowStage } from '../../../quality/live/stage.ts';
+import { columns, orders } from '../support.ts';
+
+interface Kept extends WindowPart {
+  readonly id: number;
+  readonly lane: LaneId;
+}
+
+export class MemoryStore implements WindowStore {
+  parts: Kept[] = [];
+  readonly marks = new Map<string, WindowMark & { readonly lane: LaneId }>();
+  readonly sets = new Map<string, { closedMs: number | null; readonly judged: Map<LaneId, number> }>();
+  readonly all: WindowResult[] = [];
+  #ids = 0;
+
+  /** In the transaction of a batch. */
+  write(lane: LaneId, { parts, marks }: WindowWrites): void {
+    for (const mark of marks) this.marks.set(`${lane} ${mark.dataset}`, { ...mark, lane });
+    const same = (a: WindowPart, b: WindowPart) =>
+      a.dataset === b.dataset && a.set === b.set && a.startMs === b.startMs && a.group === b.group && a.late === b.late;
+    for (const part of parts) if (part.whole) this.parts = this.parts.filter((kept) => kept.lane !== lane || !same(kept, part));
+    for (const part of parts) this.parts.push({ ...part, lane, id: ++this.#ids });
+  }
+
+  async partsOf(lane: LaneId) {
+    return this.parts.filter((part) => part.lane === lane && part.startMs !== SNAPSHOT_WINDOW);
+  }
+
+  async marksOf(lane: LaneId) {
+    return [...this.marks.values()].filter((mark) => mark.lane === lane);
+  }
+
+  #of({ dataset, set }: WindowSetRef) {
+    const key = `${dataset} ${set}`;
+    const known = this.sets.get(key) ?? { closedMs: null, judged: new Map<LaneId, number>() };
+    this.sets.set(key, known);
+    return known;
+  }
+
+  #state(ref: WindowSetRef): WindowSetState {
+    const { closedMs, judged } = this.#of(ref);
+    const own = this.parts.filter((part) => part.dataset === ref.dataset && part.set === ref.set);
+    const fresh = own
+      .filter(
+        ({ startMs, id, lane }) =>
+          startMs >= 0 && (closedMs === null || (startMs + ref.sizeMs <= closedMs && id > (judged.get(lane) ?? 0))),
+      )
+      .map(({ startMs }) => startMs);
+    return {
+      closedMs,
+      lanes: [...this.marks.values()].filter(({ dataset }) => dataset === ref.dataset),
+      firstMs: fresh.length === 0 ? null : Math.min(...fresh),
+      hasSnapshot: own.some(({ startMs }) => startMs === SNAPSHOT_WINDOW),
+    };
+  }
+
+  async peek(refs: readonly WindowSetRef[]) {
+    return refs.map((ref) => this.#state(ref));
+  }
+
+  async close(ref: WindowSetRef, decide: Parameters<WindowStore['close']>[1], judge: Parameters<WindowStore['close']>[2]) {
+    const state = this.#state(ref);
+    const closing = decide(state);
+    if (closing === null) return [];
+    const { judged } = this.#of(ref);
+    const due = this.parts.filter(
+      ({ dataset, set, startMs }) =>
+        dataset === ref.dataset &&
+        set === ref.set &&
+        (startMs === SNAPSHOT_WINDOW ? closing.snapshot : startMs + ref.sizeMs <= closing.closedMs),
+    );
+    const windows = new Map<string, Kept[]>();
+    for (const part of due) windows.set(`${part.startMs} ${part.group}`, [...(windows.get(`${part.startMs} ${part.group}`) ?? []), part]);
+    const fresh = [...windows.values()].filter((parts) =>
+      parts.some(({ id, lane, startMs }) => startMs < 0 || startMs + ref.sizeMs > (state.closedMs ?? -1) || id > (judged.get(lane) ?? 0)),
+    );
+    const found = judge(
+      fresh
+        .map((parts) => ({ startMs: parts[0]?.startMs ?? 0, group: parts[0]?.group ?? '', parts }))
+        .sort((a, b) => a.startMs - b.startMs || (a.group < b.group ? -1 : 1)),
+      state,
+      closing,
+    );
+    const results = found.flatMap((finding) => this.#keep(finding));
+    for (const { id, lane } of this.parts) judged.set(lane, Math.max(judged.get(lane) ?? 0, id));
+    this.parts = this.parts.filter(
+      (part) => !due.includes(part) || !(part.startMs === SNAPSHOT_WINDOW || part.startMs + ref.sizeMs <= closing.finalMs),
+    );
+    this.#of(ref).closedMs = closing.closedMs < 0 ? null : closing.closedMs;
+    return results;
+  }
+
+  #keep(finding: WindowFinding): WindowResult[] {
+    const { rule, startMs, group } = finding;
+    const last = this.all.findLast((one) => one.rule === rule && one.startMs === startMs && one.group === group);
+    const said = ({ verdict, observed, reason, rows, missing }: WindowFinding) =>
+      JSON.stringify([verdict, observed, reason, rows, missing]);
+    if (last !== undefined && said(last) === said(finding)) return [];
+    const result = { ...finding, id: String(this.all.length + 1), revision: (last?.revision ?? 0) + 1, atMs: 0 };
+    this.all.push(result);
+    return [result];
+  }
+
+  async results() {
+    return this.all;
+  }
+  async untold() {
+    return [];
+  }
+  async told() {}
+
+  /** The last verdict of each window, in words. */
+  said(): string[] {
+    const last = new Map<string, WindowResult>();
+    for (const result of this.all) last.set(JSON.stringify([result.startMs, result.group, result.rule]), result);
+    return [...last.entries()]
+      .sort(([a], [b]) => (a < b ? -1 : 1))
+      .map(([key, { verdict, observed, rows }]) => `${key} ${verdict} ${observed} ${rows}`);
+  }
+}
+
+export const NOON = Date.UTC(2026, 10, 26, 12);
+export const MINUTE = 60_000;
+
+export interface Change {
+  readonly op: 'insert' | 'update' | 'delete' | 'read';
+  readonly key: string;
+  readonly before: Readonly<Record<string, unknown>> | null;
+  readonly after: Readonly<Record<string, unknown>> | null;
+  readonly atMs: number;
+}
+
+const rowOf = (cells: Change['after']) =>
+  cells === null ? null : new ValueRow(...columns.map(({ name }) => (cells[name] ?? null) as never));
+
+export const eventOf = ({ op, key, before, after, atMs }: Change): ChangeEvent =>
+  ({
+    op,
+    before: rowOf(before),
+    after: rowOf(after),
+    dataset: orders,
+    key,
+    movedFrom: null,
+    version: '0a' as Version,
+    ordinal: 0,
+    committedAtMs: atMs,
+  }) as ChangeEvent; // As a source makes them: the test says which rows an operation has.
+
+/** A lane that runs from its checkpoint, commits what `keeps` says, and starts again like a process that was killed. */
+export class TestLane {
+  readonly id: LaneId;
+  readonly #store: MemoryStore;
+  readonly #contracts: () => ReadonlyMap<Contract['dataset'], Contract>;
+  readonly #clock: Clock;
+  #stage: ReturnType<typeof windowStage>;
+  #position: Position | null = null;
+  #batches = 0;
+
+  constructor(store: MemoryStore, contract: Contract | (() => Contract), clock: Clock, id = 'lane') {
+    this.id = id as LaneId;
+    this.#store = store;
+    this.#clock = clock;
+    this.#contracts = () => {
+      const now = typeof contract === 'function' ? contract() : contract;
+      return new Map([[now.dataset, now]]);
+    };
+    this.#stage = this.#start();
+  }
+
+  #start() {
+    return windowStage({ contracts: this.#contracts, store: this.#store, clock: this.#clock });
+  }
+
+  /** One batch; where it is not committed, the process dies before it is. */
+  async batch(changes: readonly Change[], commits = true): Promise<void> {
+    const position = String(++this.#batches).padStart(8, '0') as Position;
+    const batch = new Batch(changes.map(eventOf), { lane: this.id, position });
+    batch.after = this.#position;
+    await this.#stage.run(batch, new AbortController().signal);
+    if (!commits) return this.kill();
+    if (batch.windows !== null) this.#store.write(this.id, batch.windows);
+    this.#position = position;
+  }
+
+  kill(): void {
+    this.#stage = this.#start();
+  }
+}
+
+export const clockAt = (nowMs: () => number): Clock => ({
+  now: nowMs,
+  monotonic: nowMs,
+  random: () => 0.5,
+  sleep: () => Promise.resolve(),
+});
+
+export function closes(store: MemoryStore, contract: Contract, live: Partial<Live> = {}) {
+  return new WindowCloser(store, () => new Map([[contract.dataset, contract]])).close({
+    nowMs: NOON,
+    isCaughtUp: false,
+    isCopied: () => true,
+    ...live,
+  });
+}
