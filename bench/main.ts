@@ -7,7 +7,8 @@ const HELP = `npm run bench -- postgres|kafka|quality|scoring [--quick] [--json]
 
   postgres   Tidegate beside PostgreSQL's own CREATE SUBSCRIPTION, on the same WAL between the same two servers.
   kafka      Tidegate beside Debezium's JDBC sink, on the same topics into the same server (a JDK and Maven are needed).
-  quality    Ten row checks beside a loop by hand and ajv.
+  quality    Ten row checks beside a loop by hand and ajv; twelve over CSV, NDJSON and Parquet files beside Great Expectations, pandera and
+             pointblank, which it installs into a folder of its own (--file-rows N; without Python they are left out).
   scoring    What scoring a row costs, from encoded cells and from decoded values.
   --quick    Fewer rows and runs: minutes instead of half an hour.
   --rows N   Rows a run.   --runs N   Runs of each side; the median counts.
@@ -28,6 +29,7 @@ const { values, positionals } = parseArgs({
     only: { type: 'string' },
     sides: { type: 'string' },
     'decoding-memory': { type: 'string' },
+    'file-rows': { type: 'string' },
     help: { type: 'boolean', default: false },
   },
 });

@@ -1,7 +1,7 @@
 /**
- * `node bench/quality.ts [--json] [--rows N]`: what ten checks cost a row, on rows as Postgres encoded them: the compiled rules, a loop
+ * `node bench/quality.ts [--json] [--rows N] [--file-rows N]`: what ten checks cost a row, on rows as Postgres encoded them: the compiled rules, a loop
  * written by hand for just these checks, and ajv over the rows as objects (as services that validate decoded JSON do). Medians of
- * alternating runs; every side has to find the same bad rows.
+ * alternating runs; every side has to find the same bad rows. Then files, beside tools in Python: quality-tools.ts.
  */
 import { parseArgs } from 'node:util';
 import { Ajv } from 'ajv';
@@ -12,6 +12,7 @@ import { parseContract } from '../quality/contract.ts';
 import { FORMATS } from '../quality/formats.ts';
 import { qualityStage } from '../quality/stage.ts';
 import { type PgRelation, PgRow } from '../wire/postgres/row.ts';
+import { benchTools, toolsText } from './quality-tools.ts';
 import { numericBytes } from '../wire/postgres/types-numeric.ts';
 import { builtinType } from '../wire/postgres/types.ts';
 
@@ -48,7 +49,12 @@ checks:
 
 const { values } = parseArgs({
   allowPositionals: true,
-  options: { json: { type: 'boolean', default: false }, rows: { type: 'string', default: '20000' } },
+  options: {
+    json: { type: 'boolean', default: false },
+    quick: { type: 'boolean', default: false },
+    rows: { type: 'string', default: '20000' },
+    'file-rows': { type: 'string' },
+  },
 });
 const events = makeEvents(Number(values.rows));
 const RUNS = 15;
@@ -80,12 +86,16 @@ const report = {
   rulesToByHand: Number((rules / hand).toFixed(2)),
   ajvToRules: Number((ajv / rules).toFixed(2)),
 };
-if (values.json) process.stdout.write(`${JSON.stringify(report)}\n`);
+const files = await benchTools(Number(values['file-rows'] ?? (values.quick ? 100_000 : 1_000_000)), (text) =>
+  process.stderr.write(`${text}\n`),
+);
+if (values.json) process.stdout.write(`${JSON.stringify({ ...report, files })}\n`);
 else {
   process.stdout.write(
     `ten checks over ${events.length} encoded rows, ${found['rules']} of which fail; ns a row, medians of ${RUNS} runs\n`,
   );
   for (const [name, ns] of Object.entries(nsPerRow)) process.stdout.write(`  ${name.padEnd(10)} ${String(ns).padStart(6)}\n`);
+  process.stdout.write(toolsText(files));
 }
 
 function rulesSide(): Side {
