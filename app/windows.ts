@@ -5,7 +5,9 @@ import type { WindowFilter, WindowResult } from '../core/windows.ts';
 import type { AlertData } from '../ops/alerts/events.ts';
 import type { Exposition } from '../ops/prometheus.ts';
 import type { Contract } from '../quality/contract.ts';
+import { isWatched } from '../quality/live/check.ts';
 import { type Live, WindowCloser } from '../quality/live/closer.ts';
+import { Freshness } from '../quality/live/freshness.ts';
 import type { PostgresSink } from '../sync/postgres/sink.ts';
 import type { Desk } from './desk.ts';
 import type { WindowView } from './http/shapes.ts';
@@ -30,6 +32,7 @@ export class WindowWatch {
   readonly #parts: WindowWatchParts;
   /** By dataset, rule and verdict, since the service started. */
   readonly #counts = new Map<string, { readonly result: WindowResult; count: number }>();
+  readonly #freshness = new Freshness();
   #newest: readonly WindowView[] | null = null;
 
   constructor(parts: WindowWatchParts) {
@@ -44,8 +47,12 @@ export class WindowWatch {
   /** Closes what is due. Throws where the target cannot be asked. */
   async look(): Promise<void> {
     const { desk, contracts, clock, live } = this.#parts;
-    if (![...contracts().values()].some((contract) => contract.live.checks.length > 0)) return;
-    const closed = await desk.withSink((sink) => new WindowCloser(sink.windows, contracts).close({ ...live(), nowMs: clock.now() }));
+    const now = [...contracts().values()];
+    if (!now.some(isWatched)) return;
+    const closed = await desk.withSink(async ({ windows }) => [
+      ...(await new WindowCloser(windows, contracts).close({ ...live(), nowMs: clock.now() })),
+      ...(await this.#freshness.look(windows, now, clock.now())),
+    ]);
     for (const result of closed) this.#count(result);
     if (closed.length > 0 || this.#newest === null) this.#newest = await newestOf(desk);
     await desk.withSink((sink) => this.#tellAll(sink));

@@ -135,6 +135,10 @@ export interface WindowStore {
     decide: (state: WindowSetState) => Closing | null,
     judge: (windows: readonly StoredWindow[], state: WindowSetState, closing: Closing) => readonly WindowFinding[],
   ): Promise<readonly WindowResult[]>;
+  /** The greatest time of a row of each dataset; null where none has come. */
+  newestRows(datasets: readonly DatasetName[]): Promise<readonly (number | null)[]>;
+  /** Keeps what was found without a window. Answers with those that are new or another than before. */
+  keep(findings: readonly WindowFinding[]): Promise<readonly WindowResult[]>;
   results(filter: WindowFilter): Promise<readonly WindowResult[]>;
   /** Results nobody has been told of yet, oldest first. */
   untold(limit: number): Promise<readonly WindowResult[]>;

@@ -3,7 +3,7 @@ import type { ColumnType, Operation } from '../core/event.ts';
 import type { Severity } from '../core/batch.ts';
 import { EXPECTATIONS } from './expectations/registry.ts';
 import { WORDS } from './gx/registry.ts';
-import { windowDefaultsSchema, windowModifiers } from './live/schema.ts';
+import { freshnessSchema, windowDefaultsSchema, windowModifiers } from './live/schema.ts';
 import type { FromSchema, SchemaNode } from './schema-type.ts';
 
 export const COLUMN_TYPES = [
@@ -150,6 +150,7 @@ const rowItem: SchemaNode = {
   properties: {
     column: { type: 'string', minLength: 1, title: 'Column', description: 'The column that a check of a column stands at.' },
     expect: { type: 'string', pattern: '^expect_', title: 'Expectation', description: 'A Great Expectations name, with its kwargs.' },
+    freshness: freshnessSchema,
     kwargs: { type: 'object', title: 'Kwargs', description: 'The keyword arguments of expect.' },
     ...expectationSchemas('row'),
     ...modifiers,

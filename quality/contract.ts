@@ -16,7 +16,7 @@ import type { Word } from './gx/expectation.ts';
 import { CATALOGUE, LEFT_OUT, WORDS } from './gx/registry.ts';
 import { problemOf } from './gx/suite.ts';
 import { LATER_CHECKS, LATER_MODIFIERS, LATER_PATHS } from './later.ts';
-import { judgesWindows, type LiveRules } from './live/check.ts';
+import { type FreshnessCheck, judgesWindows, type LiveRules } from './live/check.ts';
 import { LiveReader } from './live/read.ts';
 import { lintCheck } from './lint.ts';
 import { isObject, type Keys, RuleText } from './rule-text.ts';
@@ -288,10 +288,10 @@ class Reader {
     };
     const checks: Check[] = [];
     const byId = new Map<string, Pick<Check, 'keys' | 'id'>>();
-    const add = (check: Check | FileCheck | null) => {
+    const add = (check: Check | FileCheck | FreshnessCheck | null) => {
       if (check === null) return;
-      if (!('kwargs' in check)) checks.push(check);
-      else if (this.#use === 'file') this.#fileChecks.push(check);
+      if ('parameters' in check) checks.push(check);
+      else if ('kwargs' in check && this.#use === 'file') this.#fileChecks.push(check);
       const other = byId.get(check.id);
       if (other !== undefined) {
         const elsewhere = this.#rules
@@ -335,7 +335,7 @@ class Reader {
     );
   }
 
-  #check(item: unknown, column: string | null, keys: Keys, settings: Settings): Check | FileCheck | null {
+  #check(item: unknown, column: string | null, keys: Keys, settings: Settings): Check | FileCheck | FreshnessCheck | null {
     if (typeof item === 'string' && this.#isOfFiles(item)) return this.#word(item, { [item]: true }, column, keys);
     if (item === null || typeof item === 'string') {
       const expectation = EXPECTATIONS.get(item ?? 'null');
@@ -345,7 +345,9 @@ class Reader {
     }
     if (!isObject(item) || item['description'] === LATER_MARK) return null;
     const check = item as CheckItem;
-    const names = Object.keys(item).filter((name) => EXPECTATIONS.has(name) || this.#isOfFiles(name) || name === 'expect');
+    const names = Object.keys(item).filter(
+      (name) => EXPECTATIONS.has(name) || this.#isOfFiles(name) || name === 'expect' || name === 'freshness',
+    );
     if (names.length > 1)
       return this.#rules.refuse(
         keys,
@@ -364,6 +366,8 @@ class Reader {
       return null;
     }
     if (this.#isOfFiles(name)) return this.#word(name, item, column, keys);
+    if (name === 'freshness' && this.#use === 'stream') return this.#live.freshness(item, keys);
+    if (name === 'freshness') return this.#rules.refuse(keys, 'freshness is judged on a live stream alone', 'Remove the check here.');
     if (name === 'expect' && (this.#use === 'file' || this.#isLive(item))) return this.#expectedOfFile(check, column, keys);
     if (typeof check.mostly === 'number' && check.mostly < 1 && this.#use === 'stream') this.#mostly(check, keys);
     if (name === 'expect') return this.#expected(check, column, keys, settings);

@@ -1,9 +1,10 @@
 /** A check over the windows of a live stream: its expectation, its windows, and what follows when it fails. */
 import type { Severity } from '../../core/batch.ts';
 import { durationMicros } from '../../core/expression/timestamp.ts';
-import type { FileCheck } from '../contract.ts';
+import type { Contract, FileCheck } from '../contract.ts';
 import { Kwargs } from '../gx/kwargs.ts';
 import { CATALOGUE } from '../gx/registry.ts';
+import type { Keys } from '../rule-text.ts';
 import { Unusable } from '../states/cell.ts';
 import type { WindowCheck } from '../windows/check.ts';
 
@@ -35,11 +36,22 @@ export interface LiveCheck extends FileCheck {
 /** When a row happened: at its commit, or what a column of it says. */
 export type EventTime = { readonly kind: 'commit' } | { readonly kind: 'column'; readonly column: string };
 
+/** The newest row of the dataset is not older than that. */
+export interface FreshnessCheck {
+  readonly id: string;
+  readonly maxMs: number;
+  readonly severity: Severity;
+  readonly onFail: 'alert' | 'halt';
+  readonly message: string | null;
+  readonly keys: Keys;
+}
+
 /** Everything a contract says of windows. */
 export interface LiveRules {
   readonly eventTime: EventTime;
   readonly maxStateBytes: number;
   readonly checks: readonly LiveCheck[];
+  readonly freshness: readonly FreshnessCheck[];
 }
 
 /** What an expectation keeps of a window and says of it; null where it cannot judge windows. */
@@ -57,6 +69,9 @@ export function windowCheckOf(expectation: string, kwargs: Readonly<Record<strin
 export function judgesWindows(expectation: string): boolean {
   return CATALOGUE.get(expectation)?.window !== undefined;
 }
+
+/** Whether anything of the dataset has to be remembered from batch to batch. */
+export const isWatched = ({ live }: Contract): boolean => live.checks.length > 0 || live.freshness.length > 0;
 
 /** A duration of a rule file, whose form has been held against the schema. */
 export function millis(text: unknown): number | null {

@@ -190,7 +190,8 @@ export class DatasetWindows {
   #mark(nowMs: number, wrote: boolean, marks: WindowMark[]): void {
     const last = this.#written;
     if (this.#timeMs < 0 && !wrote) return;
-    if (!wrote && last !== null && nowMs - this.#writtenAtMs < MARK_MS && this.#untimed === last.untimed) return;
+    if (!wrote && last !== null && nowMs - this.#writtenAtMs < MARK_MS && this.#untimed === last.untimed && this.#rowMs === last.rowMs)
+      return;
     this.#writtenAtMs = nowMs;
     // Where a column is the time, a lane that brings old rows alone is no more waited for than one that brings none.
     if (this.#rules.eventTime.kind === 'commit' || this.#grewAtMs === 0) this.#grewAtMs = nowMs;

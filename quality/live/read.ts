@@ -3,7 +3,7 @@ import type { Severity } from '../../core/batch.ts';
 import { decimalOf } from '../../core/expression/decimal.ts';
 import type { FileCheck } from '../contract.ts';
 import { isObject, type Keys, type RuleText } from '../rule-text.ts';
-import { type EventTime, type LiveCheck, type LiveRules, millis, windowCheckOf, type WindowSpec } from './check.ts';
+import { type EventTime, type FreshnessCheck, type LiveCheck, type LiveRules, millis, windowCheckOf, type WindowSpec } from './check.ts';
 import { budgetOf } from './budget.ts';
 
 type Fields = Readonly<Record<string, unknown>>;
@@ -29,6 +29,7 @@ export class LiveReader {
   readonly #severity: Severity;
   readonly #eventTime: EventTime;
   readonly #checks: LiveCheck[] = [];
+  readonly #freshness: FreshnessCheck[] = [];
 
   constructor(rules: RuleText, file: Fields) {
     this.#rules = rules;
@@ -78,9 +79,36 @@ export class LiveReader {
     return live;
   }
 
+  /** `freshness:`, whose form has been held against the schema, or is told by it. */
+  freshness(item: Fields, keys: Keys): FreshnessCheck | null {
+    const { max } = (isObject(item['freshness']) ? item['freshness'] : {}) as Fields;
+    const maxMs = millis(max);
+    const onFail = this.#onFail(item, keys);
+    if (maxMs === null || onFail === null) return null;
+    this.#refuseRowWords(item, keys);
+    for (const name of ['window', 'group_by', 'max_groups', 'on_empty', 'min_rows', 'where', 'column'])
+      if (item[name] !== undefined)
+        this.#rules.refuse([...keys, name], `freshness is about the newest row, whichever it is`, `Remove ${name}.`);
+    const check: FreshnessCheck = {
+      id: typeof item['id'] === 'string' ? item['id'] : 'freshness',
+      maxMs,
+      onFail,
+      severity: (item['severity'] as Severity | undefined) ?? this.#severity,
+      message: typeof item['message'] === 'string' ? item['message'] : null,
+      keys,
+    };
+    this.#freshness.push(check);
+    return check;
+  }
+
   /** Once all are read; refuses what cannot fit into the memory that the file allows. */
   end(): LiveRules {
-    const rules = { eventTime: this.#eventTime, maxStateBytes: bytesOf(this.#defaults['max_state']), checks: this.#checks };
+    const rules = {
+      eventTime: this.#eventTime,
+      maxStateBytes: bytesOf(this.#defaults['max_state']),
+      checks: this.#checks,
+      freshness: this.#freshness,
+    };
     const { problem } = budgetOf(rules);
     if (problem !== null) this.#rules.refuse(problem.keys, problem.message, problem.fix);
     return rules;

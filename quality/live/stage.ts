@@ -8,6 +8,7 @@ import type { Stage } from '../../core/contracts.ts';
 import type { DatasetName, LaneId, Position } from '../../core/event.ts';
 import type { WindowMark, WindowPart, WindowStore } from '../../core/windows.ts';
 import type { Contract } from '../contract.ts';
+import { isWatched } from './check.ts';
 import { DatasetWindows } from './lane.ts';
 
 export interface WindowStageOptions {
@@ -45,7 +46,7 @@ class Windowing implements Stage {
     // A released row was counted when it came.
     if (batch.origin === 'replay') return;
     const contracts = this.#options.contracts();
-    const judged = [...contracts.values()].filter(({ live }) => live.checks.length > 0);
+    const judged = [...contracts.values()].filter(isWatched);
     if (judged.length === 0) return;
     const lane = await this.#laneOf(batch);
     const uses = new Map(judged.map((contract) => [contract.dataset, this.#use(lane, contract)]));

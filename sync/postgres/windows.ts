@@ -280,6 +280,20 @@ export class PostgresWindows implements WindowStore {
     return kept;
   }
 
+  async newestRows(datasets: readonly DatasetName[]): Promise<readonly (number | null)[]> {
+    const { rows } = await this.#query(
+      'reading how far windows are',
+      `select (select max(row_ms) from tidegate.window_lanes l where l.pipeline = $1 and l.dataset = k.dataset and row_ms >= 0)
+       from unnest($2::text[]) with ordinality k(dataset, place) order by place`,
+      [this.#parts.pipeline, textArrayParameter(datasets)],
+    );
+    return rows.map(([newest]) => (newest === null || newest === undefined ? null : Number(newest)));
+  }
+
+  keep(findings: readonly WindowFinding[]): Promise<readonly WindowResult[]> {
+    return this.#inTurn('keeping what was found', (sql) => this.#keep(sql, findings));
+  }
+
   async results({ dataset, rule, verdict, newest = false, limit }: WindowFilter): Promise<readonly WindowResult[]> {
     const where = `pipeline = $1 and ($2::text is null or dataset = $2) and ($3::text is null or rule = $3)`;
     const from = newest

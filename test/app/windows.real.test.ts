@@ -20,6 +20,7 @@ columns:
   status: [{ distinct_in_set: [new, paid], group_by: shop }]
 checks:
   - { id: volume, row_count: { min: 2 } }
+  - freshness: { max: 1h }
 `;
 const TABLE = `create table orders (id bigint primary key, shop text not null, status text not null, total numeric(12,2), at timestamptz not null);
   alter table orders replica identity full;`;
@@ -60,7 +61,7 @@ async function world(rules: string, alerts: Readonly<Record<string, unknown>> = 
     async said(): Promise<string[]> {
       const { rows } = await lake.query(
         `select distinct on (rule, starts, grp) rule, to_char(to_timestamp(starts / 1000) at time zone 'utc', 'HH24:MI'), grp, verdict, observed, rows
-         from tidegate.window_results where starts >= 0 order by rule, starts, grp, revision desc`,
+         from tidegate.window_results where starts >= 0 and win <> 'freshness' order by rule, starts, grp, revision desc`,
       );
       return rows.map((row) => row.map((cell) => cell ?? '-').join(' '));
     },
@@ -135,6 +136,8 @@ test('a window that fails is one verdict: in the API, the command line, metrics 
       [2, 'pass', 6.666666666666667],
       [1, 'fail', 85],
     ]);
+    await eventually(async () => (await windows('rule=freshness')).windows.length === 1, 'the newest row is too old, which is told once');
+    expect((await windows('rule=freshness')).windows).toMatchObject([{ verdict: 'fail', reason: expect.stringMatching(/^no row for \d+ s, and max is 3600 s$/) }]);
     const run = await cli('windows', 'list', at.config.file, '--json', '--verdict', 'fail', '--rule', 'status.distinct_in_set');
     expect([run.code, run.json]).toMatchObject([0, { windows: [{ rule: 'status.distinct_in_set', group: 'a', startMs, observed: null }] }]);
     expect((await cli('windows', 'list', at.config.file, '--newest')).code).toBe(1);

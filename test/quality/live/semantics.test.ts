@@ -4,6 +4,7 @@ import { describe, expect, test } from 'vitest';
 import { compileContract } from '../../../quality/compile.ts';
 import { parseContract } from '../../../quality/contract.ts';
 import { contractOf, lines, orders, problemsOf } from '../support.ts';
+import { Freshness } from '../../../quality/live/freshness.ts';
 import { type Change, clockAt, closes, MemoryStore, MINUTE, NOON, TestLane } from './support.ts';
 
 const at = (minutes: number) => NOON + minutes * MINUTE;
@@ -192,6 +193,32 @@ test('rules that change while a window is open: what stayed goes on, what is new
   ]);
 });
 
+test('freshness fails when the newest row is too old, whoever else writes, and is told when it becomes so and when it is no more', async () => {
+  const store = new MemoryStore();
+  const contract = contractOf('checks: [{ freshness: { max: 5m } }]');
+  const lane = new TestLane(store, contract, clock);
+  await lane.batch([insert(1, 1)]);
+  let process = new Freshness();
+  const look = (minutes: number) => process.look(store, [contract], at(minutes));
+  for (const minutes of [2, 6, 6.5, 7]) await look(minutes);
+  process = new Freshness();
+  await look(8);
+  await lane.batch([insert(2, 8.5)]);
+  for (const minutes of [9, 10]) await look(minutes);
+  expect(store.all.map(({ rule, verdict, observed, reason }) => `${rule} ${verdict} ${observed} ${reason}`)).toEqual([
+    'freshness fail 330 no row for 330 s, and max is 300 s',
+    'freshness pass 30 null',
+  ]);
+});
+
+test('before there is any row, freshness counts from when it is looked at', async () => {
+  const store = new MemoryStore();
+  const contract = contractOf('checks: [{ id: alive, freshness: { max: 5m } }]');
+  const process = new Freshness();
+  for (const minutes of [0, 4, 6]) await process.look(store, [contract], at(minutes));
+  expect(store.all.map(({ rule, verdict }) => `${rule} ${verdict}`)).toEqual(['alive fail']);
+});
+
 describe('refused when it is loaded', () => {
   const first = (body: string, dataset = orders) => problemsOf(body, dataset)[0]?.message;
   test.each([
@@ -202,6 +229,8 @@ describe('refused when it is loaded', () => {
     ['columns: { items: [{ mean: { min: 0 }, window: { every: 1s, size: 1h } }] }', 'more than 60 windows'],
     ['columns: { status: [{ mean: { min: 0 } }] }', 'status.mean'],
     ['columns: { items: [{ mean: { min: 0 }, group_by: colour }] }', 'has no column "colour"'],
+    ['checks: [{ freshness: { max: soon } }]', 'has not the form'],
+    ['checks: [{ freshness: { max: 5m }, on_fail: drop }]', 'one result'],
     ['source: { event_time: after.status }\nchecks: [{ row_count: { min: 0 } }]', 'says no time'],
     [`checks: [{ row_count: { min: 0 }, where: 'op == "insert"' }]`, 'also looks at the change'],
     [

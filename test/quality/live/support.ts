@@ -4,6 +4,7 @@ import type { Clock } from '../../../core/clock.ts';
 import { type ChangeEvent, type LaneId, type Position, ValueRow, type Version } from '../../../core/event.ts';
 import {
   SNAPSHOT_WINDOW,
+  type WindowFilter,
   type WindowFinding,
   type WindowMark,
   type WindowPart,
@@ -118,9 +119,22 @@ export class MemoryStore implements WindowStore {
     return [result];
   }
 
-  async results() {
-    return this.all;
+  async results({ dataset, rule, limit }: WindowFilter) {
+    const fits = (one: WindowResult) => (dataset === undefined || one.dataset === dataset) && (rule === undefined || one.rule === rule);
+    return this.all.filter(fits).reverse().slice(0, limit);
   }
+
+  async newestRows(datasets: readonly Contract['dataset'][]) {
+    return datasets.map((name) => {
+      const times = [...this.marks.values()].filter(({ dataset, rowMs }) => dataset === name && rowMs >= 0).map(({ rowMs }) => rowMs);
+      return times.length === 0 ? null : Math.max(...times);
+    });
+  }
+
+  async keep(findings: readonly WindowFinding[]) {
+    return findings.flatMap((finding) => this.#keep(finding));
+  }
+
   async untold() {
     return [];
   }
