@@ -194,9 +194,18 @@ function loadedProblems({ config, place }: LoadedConfig): Problem[] {
   const warning = (path: string, message: string, fix: string) => problems.push({ severity: 'warning', path, message, fix });
 
   const slots = new Map<string, string>();
+  const kafka: { readonly name: string; readonly group: string; readonly brokers: readonly string[] }[] = [];
   for (const [name, source] of Object.entries(config.sources)) {
     if (source.kind === 'kafka') {
       problems.push(...kafkaSourceProblems(source, (...path) => place('sources', name, ...path)));
+      const group = kafka.find((other) => other.group === source.group && other.brokers.some((broker) => source.brokers.includes(broker)));
+      if (group !== undefined)
+        error(
+          place('sources', name, 'group'),
+          `the group ${source.group} is also that of the source ${group.name}, and would be given its partitions`,
+          'Give each source a group of its own.',
+        );
+      kafka.push({ name, group: source.group, brokers: source.brokers });
       continue;
     }
     if (!isPostgresUrl(source.url.reveal())) {

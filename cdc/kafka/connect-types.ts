@@ -38,6 +38,18 @@ export function columnOf(schema: ConnectSchema, unavailable: string): ConnectCol
   };
 }
 
+/** A row of MySQL's or MariaDB's, whose TIME is a length of time: what no time of day can hold is an interval. */
+export function withDurations(row: ConnectSchema): ConnectSchema {
+  const isTime = (name: string | undefined): boolean => name === 'io.debezium.time.MicroTime' || name === 'io.debezium.time.Time';
+  const fields = row.fields?.map((field) => (isTime(field.name) ? { ...field, name: durationOf(field.name) } : field));
+  return { ...row, fields };
+}
+
+const durationOf = (name: string | undefined): string =>
+  name === 'io.debezium.time.Time' ? MILLI_DURATION : 'io.debezium.time.MicroDuration';
+/** A name of ours: no connector has one. */
+const MILLI_DURATION = 'tidegate.MilliDuration';
+
 function plainColumn(schema: ConnectSchema): ConnectColumn {
   const logical = schema.name === undefined ? undefined : LOGICAL[schema.name];
   if (logical !== undefined) return logical(schema);
@@ -86,6 +98,7 @@ const LOGICAL: Readonly<Record<string, (schema: ConnectSchema) => ConnectColumn>
   'io.debezium.time.IsoTime': () => ({ ...time(1n), decode: (raw) => trimmed(text(raw).replace(/Z$/, '')) }),
   'io.debezium.time.IsoTimestamp': () => ({ ...timestamp(1n), decode: (raw) => zonedTimestamp(raw).replace(/\+00( BC)?$/, '$1') }),
   'io.debezium.time.MicroDuration': () => ({ type: 'other', native: 'interval', decode: (raw) => intervalText(micros(raw), 0, 0) }),
+  [MILLI_DURATION]: () => ({ type: 'other', native: 'interval', decode: (raw) => intervalText(micros(raw) * 1000n, 0, 0) }),
   'io.debezium.time.NanoDuration': () => ({ type: 'other', native: 'interval', decode: (raw) => intervalText(micros(raw) / 1000n, 0, 0) }),
   'io.debezium.time.Interval': () => ({ type: 'other', native: 'interval', decode: isoInterval }),
   'io.debezium.data.Json': () => ({ type: 'json', native: 'jsonb', decode: text }),

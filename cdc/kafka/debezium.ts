@@ -16,9 +16,10 @@ import { fromLsnNumber, fromOffset } from '../../core/position.ts';
 import { AvroReader, type RegistryOptions } from './avro.ts';
 import type { KafkaRecord } from '../../wire/kafka/client.ts';
 import { asStruct, type ConnectData, type ConnectSchema, fieldOf, Undecodable } from './connect-schema.ts';
-import { columnOf, type DecodeCell, Inexact } from './connect-types.ts';
+import { columnOf, type DecodeCell, Inexact, withDurations } from './connect-types.ts';
 import { declaredSchema } from './declared.ts';
 import { JsonReader } from './json.ts';
+import { type SourceVersion, versionOfSource } from './source-version.ts';
 
 export interface DecoderOptions {
   readonly dataset: DatasetName;
@@ -104,23 +105,23 @@ export class TableDecoder {
       throw new Undecodable('it is no change as Debezium writes them');
     const op = OPERATIONS[envelope['op']];
     if (op === undefined) return NOTHING; // A message of the source's own, and what may come yet.
-    const version = versionOfSource(source);
+    const place = versionOfSource(source);
     const committedAtMs = Number(source['ts_ms'] ?? 0);
     const rowSchema = fieldOf(value.schema, 'after') ?? fieldOf(value.schema, 'before') ?? this.#declaredSchema();
-    const shape = this.#shapeOf(rowSchema, key);
-    if (op === 'truncate') return { event: event(op, shape.dataset, null, null, version, committedAtMs), half: null };
+    const shape = this.#shapeOf(rowSchema, key, BINLOG.has(String(source['connector'])));
+    if (op === 'truncate') return { event: event(op, shape.dataset, null, null, place, committedAtMs), half: null };
     const after = asStruct(envelope['after']);
     if (op === 'delete') {
       // Of what a row had, only the key is true unless its table says so (replica identity full), and a record does not tell which.
       const row =
         shape.dataset.keyless === true ? this.#fullRow(shape, asStruct(envelope['before'])) : keyRow(shape, asStruct(key?.payload));
       const half = headers['__debezium.newkey'] === undefined ? null : 'movedTo';
-      return { event: event(op, shape.dataset, row, null, version, committedAtMs), half };
+      return { event: event(op, shape.dataset, row, null, place, committedAtMs), half };
     }
     const row = this.#fullRow(shape, after);
     const before = op === 'update' ? asStruct(envelope['before']) : null;
     const half = headers['__debezium.oldkey'] === undefined ? null : 'movedFrom';
-    return { event: event(op, shape.dataset, before === null ? null : this.#fullRow(shape, before), row, version, committedAtMs), half };
+    return { event: event(op, shape.dataset, before === null ? null : this.#fullRow(shape, before), row, place, committedAtMs), half };
   }
 
   #row({ offset, timestampMs }: KafkaRecord, value: ConnectData | null, key: ConnectData | null): ChangeEvent {
@@ -129,14 +130,13 @@ export class TableDecoder {
     const wholeSchema = value?.schema ?? this.#lastRow ?? this.#declaredSchema();
     const shape = this.#shapeOf(wholeSchema, key);
     if (value !== null) this.#lastRow = value.schema ?? this.#lastRow;
-    const lsn = payload?.['__lsn'] ?? payload?.['__source_lsn'];
-    const version = typeof lsn === 'number' || typeof lsn === 'bigint' ? fromLsnNumber(BigInt(lsn)) : offsetVersion(offset);
+    const place = rowVersion(payload, offset);
     const atMs = payload?.['__source_ts_ms'] ?? payload?.['__ts_ms'];
     const committedAtMs = typeof atMs === 'number' ? atMs : timestampMs;
     const isDeleted = payload === null || payload['__deleted'] === 'true' || payload['__deleted'] === true || payload['__op'] === 'd';
-    if (isDeleted) return event('delete', shape.dataset, keyRow(shape, asStruct(key?.payload)), null, version, committedAtMs);
+    if (isDeleted) return event('delete', shape.dataset, keyRow(shape, asStruct(key?.payload)), null, place, committedAtMs);
     const op = payload['__op'] === 'r' ? 'read' : 'update';
-    return event(op, shape.dataset, null, this.#fullRow(shape, payload), version, committedAtMs);
+    return event(op, shape.dataset, null, this.#fullRow(shape, payload), place, committedAtMs);
   }
 
   #declaredSchema(): ConnectSchema {
@@ -152,14 +152,14 @@ export class TableDecoder {
     return new ValueRow(...values);
   }
 
-  #shapeOf(schema: ConnectSchema, key: ConnectData | null): Shape {
+  #shapeOf(schema: ConnectSchema, key: ConnectData | null, isBinlog = false): Shape {
     const names = key === null ? [] : (key.schema?.fields?.map(({ field }) => field ?? '') ?? Object.keys(asStruct(key.payload) ?? {}));
     const byKey = this.#shapes.get(schema) ?? new Map<string, Shape>();
     this.#shapes.set(schema, byKey);
     const keyText = JSON.stringify(names);
     const known = byKey.get(keyText);
     if (known !== undefined) return known;
-    const made = this.#makeShape(schema, names);
+    const made = this.#makeShape(isBinlog ? withDurations(schema) : schema, names);
     byKey.set(keyText, made);
     return made;
   }
@@ -203,7 +203,7 @@ export class TableDecoder {
       headersJson(headers),
       `the record cannot be read: ${problem}`,
     );
-    return event('insert', this.#raw, null, row, offsetVersion(offset), timestampMs);
+    return event('insert', this.#raw, null, row, { version: offsetVersion(offset), ordinal: 0 }, timestampMs);
   }
 }
 
@@ -238,6 +238,9 @@ function headersJson(headers: KafkaRecord['headers']): string {
   );
 }
 
+/** Connectors whose times are lengths of time: up to 838 hours, and below zero too. */
+const BINLOG: ReadonlySet<string> = new Set(['mysql', 'mariadb']);
+
 const OPERATIONS: Readonly<Record<string, Operation>> = { r: 'read', c: 'insert', u: 'update', d: 'delete', t: 'truncate' };
 
 function cell({ decode, dataset }: Shape, i: number, raw: unknown): Value {
@@ -256,14 +259,13 @@ function keyRow(shape: Shape, key: Readonly<Record<string, unknown>> | null): Ro
   return new ValueRow(...columns.map((column, i) => (shape.isKey[i] === true ? cell(shape, i, key[column.name]) : null)));
 }
 
-/**
- * The place of the change in the log of the source: not its commit's, which the connector does not say, but two changes of one row are in the same
- * order by either, for the second waits for the first one's commit.
- */
-function versionOfSource(source: Readonly<Record<string, unknown>>): Version {
-  const { lsn, connector } = source;
-  if (typeof lsn === 'number' || typeof lsn === 'bigint') return fromLsnNumber(BigInt(lsn));
-  throw new Undecodable(`its source block has no lsn (connector ${String(connector)})`);
+/** Of a row without its envelope: what fields were added of the source block, else its place in the topic. */
+function rowVersion(row: Readonly<Record<string, unknown>> | null, offset: bigint): SourceVersion {
+  const field = (name: string): unknown => row?.[`__${name}`] ?? row?.[`__source_${name}`];
+  const lsn = field('lsn');
+  if (typeof lsn === 'number' || typeof lsn === 'bigint') return { version: fromLsnNumber(BigInt(lsn)), ordinal: 0 };
+  if (typeof field('file') === 'string') return versionOfSource({ file: field('file'), pos: field('pos'), row: field('row') });
+  return { version: offsetVersion(offset), ordinal: 0 };
 }
 
 const offsetVersion = (offset: bigint): Version => fromOffset(offset) as string as Version; // Order within a partition, where a key stays.
@@ -273,18 +275,18 @@ function event(
   dataset: Dataset,
   before: Row | null,
   after: Row | null,
-  version: Version,
+  { version, ordinal }: SourceVersion,
   committedAtMs: number,
 ): ChangeEvent {
   const row = after ?? before;
   const key = row === null ? '' : keyOf(dataset, row);
-  return { op, before, after, dataset, key, movedFrom: null, version, ordinal: 0, committedAtMs } as ChangeEvent; // Rows as the operation has them.
+  return { op, before, after, dataset, key, movedFrom: null, version, ordinal, committedAtMs } as ChangeEvent; // Rows as the operation has them.
 }
 
 /** Both halves of a key move as the one event that it is: what the row had and was not sent is still at its old key. */
 export function moved(from: ChangeEvent, to: ChangeEvent): ChangeEvent {
-  const { dataset, key, version, committedAtMs, after } = to;
-  return { op: 'update', before: from.before, after, dataset, key, movedFrom: from.key, version, ordinal: 0, committedAtMs } as ChangeEvent;
+  const { dataset, key, version, ordinal, committedAtMs, after } = to;
+  return { op: 'update', before: from.before, after, dataset, key, movedFrom: from.key, version, ordinal, committedAtMs } as ChangeEvent;
 }
 
 /** Whether the source left cells out that the target cannot have. */

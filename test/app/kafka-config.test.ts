@@ -66,3 +66,32 @@ test('what cannot work is said of the option that is wrong, without the secret',
     'registry.tls': 'error: the url of the registry is not https',
   });
 });
+
+test('two sources of one group at the same brokers are refused: each would get partitions of the other', () => {
+  const source = (brokers: readonly string[], group: string, table: string) => ({
+    kind: 'kafka',
+    brokers,
+    group,
+    prefix: 'p',
+    tables: [table],
+  });
+  const problems = (a: object, b: object): readonly string[] => {
+    const pipelines = {
+      one: { source: 'a', target: 'lake', datasets: './*.yaml' },
+      two: { source: 'b', target: 'lake', datasets: './*.yaml' },
+    };
+    const targets = { lake: { kind: 'postgres', url: 'postgres://u:p@h/d', schema: 'shop' } };
+    const result = parseConfig(JSON.stringify({ version: 1, sources: { a, b }, targets, pipelines }), '/etc/tidegate.yaml', {});
+    return result.kind === 'loaded'
+      ? []
+      : result.problems
+          .filter(({ severity }) => severity === 'error')
+          .map(({ path, message }) => `${path.replace(/^\S+ /, '')}: ${message}`);
+  };
+  const one = source(['k1:9092', 'k2:9092'], 'g', 'public.a');
+  expect(problems(one, source(['k2:9092', 'k3:9092'], 'g', 'public.b'))).toEqual([
+    'sources.b.group: the group g is also that of the source a, and would be given its partitions',
+  ]);
+  expect(problems(one, source(['k2:9092'], 'h', 'public.b'))).toEqual([]);
+  expect(problems(one, source(['elsewhere:9092'], 'g', 'public.b'))).toEqual([]);
+});
