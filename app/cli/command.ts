@@ -17,10 +17,13 @@ export function configOf(args: Arguments, io: Io): LoadedConfig {
 
 /** The pipeline that is named, or the only one there is. */
 export function pipelineOf(args: Arguments, { config }: LoadedConfig, at = 1): string {
+  return pipelineNamed(args.positionals[at] ?? null, { config });
+}
+
+/** The same by a name from elsewhere; null where none is given. */
+export function pipelineNamed(named: string | null, { config }: Pick<LoadedConfig, 'config'>): string {
   const names = Object.keys(config.pipelines);
-  const named = args.positionals[at];
-  if (named !== undefined && !names.includes(named))
-    throw new UsageError(`there is no pipeline ${named}`, `Name one of ${names.join(', ')}.`);
+  if (named !== null && !names.includes(named)) throw new UsageError(`there is no pipeline ${named}`, `Name one of ${names.join(', ')}.`);
   const pipeline = named ?? (names.length === 1 ? names[0] : undefined);
   if (pipeline === undefined) throw new UsageError('which pipeline is not said', `Name one of ${names.join(', ')}.`);
   return pipeline;

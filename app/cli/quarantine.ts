@@ -12,6 +12,7 @@ import { type Arguments, type FlagSpec, UsageError } from './arguments.ts';
 import type { Command } from './command.ts';
 import { callerOf, withDesks } from './desks.ts';
 import { show, table, timeText } from './output.ts';
+import { importCommand } from './quarantine-import.ts';
 
 const filterFlags: Readonly<Record<string, FlagSpec>> = {
   pipeline: { type: 'string', value: 'NAME', help: 'Only those of this pipeline.' },
@@ -138,7 +139,7 @@ const discard: Command = {
     }),
 };
 
-export const quarantineCommands: readonly Command[] = [list, showItem, release, discard];
+export const quarantineCommands: readonly Command[] = [list, showItem, release, discard, importCommand];
 
 async function choiceOf(args: Arguments, desks: readonly Desk[]): Promise<ItemChoice> {
   const ids = args.positionals.slice(1);

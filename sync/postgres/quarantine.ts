@@ -44,6 +44,27 @@ export class PostgresQuarantine implements Quarantine, ReleaseLog {
     await this.#inTurn('holding events', (sql) => sql.query(HOLD_SQL, parameters));
   }
 
+  /** Those of the ids that are items, open or settled. */
+  async known(ids: readonly string[]): Promise<ReadonlySet<string>> {
+    const { rows } = await this.#inTurn('looking into the quarantine', (sql) =>
+      sql.query('select id from tidegate.quarantine where id = any($1::text[])', [textArrayParameter(ids)]),
+    );
+    return new Set(rows.map(([id]) => id ?? ''));
+  }
+
+  /**
+   * Holds items that come by none of the pipeline's lanes. Whoever writes these lanes knows nothing of keys that are held by others, so they lose their lease, and take it
+   * again with what is held now: later changes of these keys wait, or are remembered, as if the lane itself had held them.
+   */
+  async takeIn(items: readonly Quarantined[], lanes: string): Promise<void> {
+    const { pipeline, modeOf, keepsRecords } = this.#parts;
+    const parameters = holdParameters(items, pipeline, modeOf, keepsRecords) as readonly PgParam[]; // Buffers and one text.
+    await this.#transaction('taking events in', async (sql) => {
+      await sql.query(HOLD_SQL, parameters);
+      await sql.query('update tidegate.lanes set epoch = epoch + 1 where lane = $1 or starts_with(lane, $2)', [lanes, `${lanes}/`]);
+    });
+  }
+
   async find(filter: QuarantineFilter): Promise<readonly QuarantineItem[]> {
     const where: string[] = ['pipeline = $1'];
     const parameters: PgParam[] = [this.#parts.pipeline];

@@ -75,7 +75,7 @@ export interface PostgresSinkOptions {
 }
 
 export interface PostgresSink extends Sink {
-  readonly quarantine: Quarantine & ReleaseLog;
+  readonly quarantine: Quarantine & ReleaseLog & Pick<PostgresQuarantine, 'known' | 'takeIn'>;
   readonly schemas: SchemaDesk;
   readonly windows: WindowStore;
   lanes(): Promise<readonly LaneState[]>;

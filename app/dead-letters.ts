@@ -1,0 +1,170 @@
+/** Other people's dead letter queues are taken into the quarantine of a pipeline that reads topics: each record decoded as its topic's are, and held with the reason it brings. */
+import { type Finding, Verdict } from '../core/batch.ts';
+import type { Quarantined } from '../core/contracts.ts';
+import { type DatasetName, eventId, type LaneId } from '../core/event.ts';
+import { PipelineError } from '../core/errors.ts';
+import { NeedsSchema } from '../cdc/kafka/avro.ts';
+import { type DeadLetter, deadLetterOf } from '../cdc/kafka/dead-letters.ts';
+import { type Decoded, TableDecoder } from '../cdc/kafka/debezium.ts';
+import type { KafkaSourceOptions } from '../cdc/kafka/source.ts';
+import type { KafkaTable } from '../cdc/kafka/topic-list.ts';
+import { openTopic } from '../cdc/kafka/topic-reader.ts';
+import type { PostgresSink } from '../sync/postgres/sink.ts';
+import { kafkaClient, type KafkaRecord } from '../wire/kafka/client.ts';
+
+export interface ImportOptions {
+  readonly source: KafkaSourceOptions;
+  readonly topic: string;
+  /** Whose records they are where they do not say it themselves, or whatever they say. */
+  readonly dataset: DatasetName | null;
+  readonly dryRun: boolean;
+  readonly sink: PostgresSink;
+  readonly onProgress: (read: number, total: bigint) => void;
+}
+
+export interface Imported {
+  readonly read: number;
+  /** New in the quarantine; with `dryRun`, those that would be. */
+  readonly imported: number;
+  /** In the quarantine already, open or settled. */
+  readonly present: number;
+  /** Tombstones, and records that are no changes. */
+  readonly nothing: number;
+  /** Of topics that are none of the pipeline's, and no dataset was named: how many by the topic they name. */
+  readonly foreign: Readonly<Record<string, number>>;
+  /** By dataset, of what is imported. */
+  readonly datasets: Readonly<Record<string, number>>;
+  /** It was told to stop before the end. */
+  readonly stopped: boolean;
+}
+
+const UNNAMED = '(none named)';
+
+export async function importDeadLetters(options: ImportOptions, signal: AbortSignal): Promise<Imported> {
+  const { source, topic, sink, dryRun, onProgress } = options;
+  await using client = kafkaClient(source.connection);
+  const extent = await openTopic(client, topic);
+  const decoders = new Decoders(options);
+  const counts = { read: 0, imported: 0, present: 0, nothing: 0 };
+  const foreign: Record<string, number> = {};
+  const datasets: Record<string, number> = {};
+  for await (const { partition, records } of extent.read(signal)) {
+    const items = new Map<string, Quarantined>();
+    for (const record of records) {
+      counts.read++;
+      const letter = deadLetterOf(record);
+      const decoder = decoders.of(letter);
+      if (decoder === null) {
+        const named = letter.topic ?? UNNAMED;
+        foreign[named] = (foreign[named] ?? 0) + 1;
+        continue;
+      }
+      const item = await itemOf(record, partition, letter, decoder, topic);
+      if (item === null) counts.nothing++;
+      else if (items.has(item.id)) counts.present++;
+      else items.set(item.id, item);
+    }
+    const known = await sink.quarantine.known([...items.keys()]);
+    const fresh = [...items.values()].filter(({ id }) => !known.has(id));
+    if (fresh.length > 0 && !dryRun) await sink.quarantine.takeIn(fresh, `${source.name}/${source.group}`);
+    counts.present += known.size;
+    counts.imported += fresh.length;
+    for (const { event } of fresh) datasets[event.dataset.name] = (datasets[event.dataset.name] ?? 0) + 1;
+    onProgress(counts.read, extent.total);
+  }
+  return { ...counts, foreign, datasets, stopped: signal.aborted };
+}
+
+/** One for each topic that records say they are of: what cannot be read keeps its place there. */
+class Decoders {
+  readonly #options: ImportOptions;
+  readonly #made = new Map<string, TableDecoder>();
+
+  constructor(options: ImportOptions) {
+    this.#options = options;
+  }
+
+  of({ topic: original }: DeadLetter): TableDecoder | null {
+    const { source, topic, dataset } = this.#options;
+    const table = dataset === null ? tableOf(source, original) : source.tables.find((one) => `${source.name}.${one.table}` === dataset);
+    if (table === undefined) return null;
+    const place = original ?? topic;
+    const known = this.#made.get(place);
+    if (known !== undefined) return known;
+    const { envelope, unavailable, registry } = source;
+    const name = `${source.name}.${table.table}` as DatasetName;
+    const made = new TableDecoder({ dataset: name, topic: place, envelope, columns: table.columns, unavailable, registry });
+    this.#made.set(place, made);
+    return made;
+  }
+}
+
+function tableOf(
+  { tables, tableOf: byPattern }: KafkaSourceOptions,
+  topic: string | null,
+): Pick<KafkaTable, 'table' | 'columns'> | undefined {
+  if (topic === null) return undefined;
+  const named = byPattern?.(topic) ?? null;
+  return tables.find((one) => one.topic === topic) ?? (named === null ? undefined : { table: named, columns: null });
+}
+
+async function itemOf(
+  record: KafkaRecord,
+  partition: number,
+  letter: DeadLetter,
+  decoder: TableDecoder,
+  topic: string,
+): Promise<Quarantined | null> {
+  // As it stood in its topic: so the same record is the same item, by whatever way it comes.
+  const at = { partition: letter.partition ?? partition, offset: letter.offset ?? record.offset };
+  const original: KafkaRecord = { ...record, offset: at.offset, timestampMs: letter.timestampMs ?? record.timestampMs };
+  const { event } = await decode(decoder, original, at.partition);
+  if (event === null) return null;
+  return {
+    id: eventId(event),
+    lane: `import:${topic}` as LaneId,
+    event,
+    findings: [findingOf(letter, topic)],
+    revision: null,
+    record: {
+      topic: letter.topic ?? topic,
+      ...at,
+      timestampMs: original.timestampMs,
+      key: record.key,
+      value: record.value,
+      headers: record.headers,
+    },
+  };
+}
+
+async function decode(decoder: TableDecoder, record: KafkaRecord, partition: number): Promise<Decoded> {
+  for (;;) {
+    try {
+      return decoder.decode(record, partition);
+    } catch (error) {
+      if (!(error instanceof NeedsSchema)) throw error;
+      await decoder.load(error.id);
+    }
+  }
+}
+
+function findingOf({ from, reason }: DeadLetter, topic: string): Finding {
+  return {
+    index: 0,
+    stage: 'cdc',
+    rule: `import.${from}`,
+    column: null,
+    verdict: Verdict.Quarantine,
+    severity: 'critical',
+    message: reason ?? `it was in ${topic}`,
+    notify: false,
+  };
+}
+
+/** The dataset as the pipeline has it. */
+export function datasetNamed(source: KafkaSourceOptions, named: string | null): DatasetName | null {
+  if (named === null) return null;
+  const all = source.tables.map(({ table }) => `${source.name}.${table}`);
+  if (all.includes(named)) return named as DatasetName; // One of them.
+  throw new PipelineError('CONFIG_INVALID', `${named} is no dataset of ${source.name}: name one of ${all.join(', ')}`);
+}
