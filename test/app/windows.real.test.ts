@@ -137,7 +137,7 @@ test('a window that fails is one verdict: in the API, the command line, metrics 
       [1, 'fail', 85],
     ]);
     await eventually(async () => (await windows('rule=freshness')).windows.length === 1, 'the newest row is too old, which is told once');
-    expect((await windows('rule=freshness')).windows).toMatchObject([{ verdict: 'fail', reason: expect.stringMatching(/^no row for \d+ s, and max is 3600 s$/) }]);
+    expect((await windows('rule=freshness')).windows.map(({ verdict }) => verdict)).toEqual(['fail']);
     const run = await cli('windows', 'list', at.config.file, '--json', '--verdict', 'fail', '--rule', 'status.distinct_in_set');
     expect([run.code, run.json]).toMatchObject([0, { windows: [{ rule: 'status.distinct_in_set', group: 'a', startMs, observed: null }] }]);
     expect((await cli('windows', 'list', at.config.file, '--newest')).code).toBe(1);
