@@ -64,6 +64,9 @@ class DateReader {
   #micros = 0;
   #offset = 0;
   #hasAfternoon = false;
+  /** The time is an hour alone, which may be beyond 12 where am or pm follows. */
+  #isHour = false;
+  #isAfterZone = false;
 
   constructor(text: string) {
     this.#tokens = text.match(/\d+|[A-Za-z]+|\s+|[^]/g)?.map((token) => (/^\s+$/.test(token) ? ' ' : token)) ?? [];
@@ -93,7 +96,7 @@ class DateReader {
     const unit = UNITS.get((next === ' ' ? this.#peek(2) : next).toLowerCase());
     if (next === ':') return this.#clock(token);
     if (unit !== undefined) return this.#unit(token, unit, next === ' ' ? 3 : 2);
-    if (this.#takeHalfOfDay(token)) return 'found';
+    if (this.#takeHalfOfDay(token) || this.#takeTime(token)) return 'found';
     if (token.length >= 6 && this.#compact(token)) return 'found';
     if (token.length > 4) return 'no';
     this.#take(token);
@@ -101,23 +104,25 @@ class DateReader {
     return 'found';
   }
 
-  /** 20261124, 261124, and with the time behind it; or the time alone after a date. */
+  /** 20261124 and with the time behind it; six digits are three numbers, or a time where a part of the date was there before. */
   #compact(token: string): boolean {
     const digits = token.length;
     if (digits !== 6 && digits !== 8 && digits !== 12 && digits !== 14) return false;
     this.#at++;
-    if (digits === 6 && this.#numbers.length >= 3 && this.#time === null) {
-      this.#time = [Number(token.slice(0, 2)), Number(token.slice(2, 4)), Number(token.slice(4))];
+    if (digits === 6) {
+      const pairs = [token.slice(0, 2), token.slice(2, 4), token.slice(4)] as const;
+      if (this.#numbers.length === 0) {
+        const [first, ...others] = pairs.map(Number);
+        const isYear = (first ?? 0) > 31;
+        this.#numbers.push({ value: isYear ? century(first ?? 0) : (first ?? 0), isMonth: false, isYear });
+        for (const value of others) this.#numbers.push({ value, isMonth: false, isYear: false });
+      } else if (this.#time === null) this.#time = [Number(pairs[0]), Number(pairs[1]), Number(pairs[2])];
+      else return false;
       return true;
     }
-    const year = digits === 6 ? 2 : 4;
-    this.#numbers.push({
-      value: digits === 6 ? century(Number(token.slice(0, 2))) : Number(token.slice(0, 4)),
-      isMonth: false,
-      isYear: true,
-    });
-    this.#numbers.push({ value: Number(token.slice(year, year + 2)), isMonth: true, isYear: false });
-    this.#numbers.push({ value: Number(token.slice(year + 2, year + 4)), isMonth: false, isYear: false });
+    this.#numbers.push({ value: Number(token.slice(0, 4)), isMonth: false, isYear: true });
+    this.#numbers.push({ value: Number(token.slice(4, 6)), isMonth: true, isYear: false });
+    this.#numbers.push({ value: Number(token.slice(6, 8)), isMonth: false, isYear: false });
     if (digits > 8) this.#time = [Number(token.slice(8, 10)), Number(token.slice(10, 12)), Number(token.slice(12, 14))];
     return true;
   }
@@ -149,8 +154,20 @@ class DateReader {
   /** `10 am`: an hour. */
   #takeHalfOfDay(token: string): boolean {
     const next = this.#peek() === ' ' ? this.#peek(2) : this.#peek();
-    if (!/^(am|pm|a|p)$/i.test(next) || this.#time !== null || Number(token) > 12) return false;
+    const most = this.#numbers.length === 3 && token.length === 2 ? 12 : 23;
+    if (!/^(am|pm|a|p)$/i.test(next) || this.#time !== null || Number(token) > most) return false;
     this.#time = [Number(token), 0, 0];
+    this.#isHour = true;
+    this.#at++;
+    return true;
+  }
+
+  /** `2026-11-24 1345` and `2026-11-24 13`: what follows a whole date is a time. */
+  #takeTime(token: string): boolean {
+    const isFree = this.#numbers.length === 3 && this.#time === null && (token.length === 2 || token.length === 4);
+    // `1995-0000` goes on with the date, `1995-11-24-0000` does not.
+    if (!isFree || (/^[-/.]$/.test(this.#peek(-1)) && !/^[-/.]$/.test(this.#peek(-3)))) return false;
+    this.#time = [Number(token.slice(0, 2)), Number(token.slice(2)), 0];
     this.#at++;
     return true;
   }
@@ -175,6 +192,8 @@ class DateReader {
     if (/^(am|pm|a|p)$/i.test(token) && this.#time !== null && !this.#hasAfternoon) return this.#afternoon(token);
     if (this.#time !== null && (token === '+' || token === '-') && this.#zone(token)) return 'found';
     if (this.#time !== null && (/^(utc|gmt|z)$/i.test(token) || /^[A-Z]{3,5}$/.test(token))) {
+      // "GMT+3" is the time of a place that adds three hours to have GMT.
+      this.#isAfterZone = /^[+-]$/.test(this.#peek());
       this.#at++;
       return 'found';
     }
@@ -185,8 +204,8 @@ class DateReader {
 
   #afternoon(token: string): 'found' | 'no' {
     const [hour = 0] = this.#time ?? [];
-    if (hour > 12 || this.#time === null) return 'no';
-    this.#time[0] = (hour % 12) + (/^p/i.test(token) ? 12 : 0);
+    if ((hour > 12 && !this.#isHour) || this.#time === null) return 'no';
+    if (hour <= 12) this.#time[0] = (hour % 12) + (/^p/i.test(token) ? 12 : 0);
     this.#hasAfternoon = true;
     this.#at++;
     return 'found';
@@ -194,10 +213,10 @@ class DateReader {
 
   #zone(sign: string): boolean {
     const [first, colon, second] = [this.#peek(1), this.#peek(2), this.#peek(3)];
-    if (!/^(\d{2}|\d{4})$/.test(first)) return false;
+    if (!/^(\d{1,2}|\d{4})$/.test(first)) return false;
     const hasMinutes = colon === ':' && /^\d{2}$/.test(second) && first.length === 2;
     const minutes = hasMinutes ? Number(second) : Number(first.slice(2) || 0);
-    this.#offset = (sign === '-' ? -1 : 1) * (Number(first.slice(0, 2)) * 3600 + minutes * 60);
+    this.#offset = ((sign === '-') === this.#isAfterZone ? 1 : -1) * (Number(first.slice(0, 2)) * 3600 + minutes * 60);
     this.#at += hasMinutes ? 4 : 2;
     return true;
   }
@@ -217,7 +236,8 @@ class DateReader {
     if (numbers.some(({ isMonth, isYear }) => isMonth || isYear)) return null;
     if (month === null && numbers.length > 0) {
       const [first, second] = numbers;
-      const dayFirst = !startsWithYear && numbers.length > 1 && (first?.value ?? 0) > 12 && (second?.value ?? 0) <= 12;
+      const dayFirst =
+        !startsWithYear && numbers.length + Number(year !== null) > 2 && (first?.value ?? 0) > 12 && (second?.value ?? 0) <= 12;
       if (numbers.length > 1 || year !== null) month = numbers.splice(dayFirst ? 1 : 0, 1)[0]?.value ?? null;
     }
     day = numbers.shift()?.value ?? null;

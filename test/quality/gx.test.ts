@@ -1,5 +1,6 @@
 /** Details of expectations in which Great Expectations 1.2 differs from what one would think: each answer is that tool's own, on pandas. */
 import { describe, expect, test } from 'vitest';
+import { parseDate } from '../../quality/gx/dates.ts';
 import { SuiteRun } from '../../quality/gx/suite.ts';
 import type { FileCell } from '../../quality/states/cell.ts';
 
@@ -93,4 +94,26 @@ test('a null is unequal to a value in the language of pandas, and in that of SQL
   const rowsWith = (condition: string, parser: string) =>
     judge(NULLS, 'table_row_count_to_be_between', { row_condition: condition, condition_parser: parser }).result['observed_value'];
   expect([rowsWith('a != 1', 'pandas'), rowsWith('col("a") != 1', 'great_expectations')]).toEqual([2, 1]);
+});
+
+describe('texts that dateutil reads, and what it takes them for', () => {
+  test.each([
+    ['07-18-1941 0850', '1941-07-18T08:50:00Z'],
+    ['Dec 5 2019 21:04', '2019-12-05T21:04:00Z'],
+    ['2090/04/14, 0327', '2090-04-14T03:27:00Z'],
+    ['2024 Jan 055055', '2024-01-24T05:50:55Z'],
+    ['20280506 04am+5', '2028-05-05T23:00:00Z'],
+    ['Sep 2026 20 am', '2026-09-24T20:00:00Z'],
+    ['250828', '2028-08-25T00:00:00Z'],
+    ['690725', '2069-07-25T00:00:00Z'],
+    ['2005 Jan 06T11:54:14.5GMT+3', '2005-01-06T14:54:14.5Z'],
+    ['5857-10-29-08', '5857-10-29T08:00:00Z'],
+  ])('%s', (text, moment) => {
+    const read = parseDate(text, Date.UTC(2026, 10, 24));
+    expect(read === null ? null : Number(read.micros) / 1000).toBe(Date.parse(moment));
+  });
+
+  test.each(['19-01', 'Sep 01, 1995-0000', '044429', 'Sep 1, 2019 22am', '13:05 25:00', '2020-02-30'])('%s is none', (text) =>
+    expect(parseDate(text, 0)).toBe(null),
+  );
 });
