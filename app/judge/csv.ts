@@ -63,7 +63,7 @@ async function eachRecord(file: RowFile, take: (fields: Fields) => void): Promis
   let record = 0;
   const records = new Records(file.path, (fields) => {
     record++;
-    if (header === null) header = headerOf(fields);
+    if (header === null) header = headerOf(fields, file.path);
     else if (fields.count === header.length) take(fields);
     else if (fields.count > 1 || !fields.isNull(0))
       throw new UsageError(
@@ -77,6 +77,11 @@ async function eachRecord(file: RowFile, take: (fields: Fields) => void): Promis
   return header;
 }
 
-function headerOf(fields: Fields): readonly string[] {
-  return Array.from({ length: fields.count }, (_, at) => (fields.isNull(at) ? '' : fields.text(at)).replace(/^\uFEFF/, ''));
+function headerOf(fields: Fields, path: string): readonly string[] {
+  const names = Array.from({ length: fields.count }, (_, at) => (fields.isNull(at) ? '' : fields.text(at)).replace(/^\uFEFF/, ''));
+  // Spreadsheets leave columns without a name at the end: no rule can mean those.
+  const twice = names.find((name, at) => name !== '' && names.indexOf(name) < at);
+  if (twice !== undefined)
+    throw new UsageError(`${path}: the header names the column "${twice}" twice`, 'Give every column a name of its own.');
+  return names;
 }

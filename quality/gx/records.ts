@@ -85,7 +85,7 @@ export const pairInSet = definePair({
   takes: ['value_pairs_set'],
   bind: (kwargs) => {
     const pairs = kwargs.valueSet('value_pairs_set');
-    if (pairs === null) return () => true;
+    if (pairs === null) return refuse('value_pairs_set', 'is null or missing', 'Write a list of lists of two values.');
     const keys = new Set(
       pairs.map((pair) =>
         Array.isArray(pair) && pair.length === 2

@@ -32,6 +32,7 @@ const REFUSED: readonly (readonly [string, object])[] = [
   ['column_quantile_values_to_be_between', { column: 'a', quantile_ranges: { quantiles: [0.5], value_ranges: [['low', null]] } }],
   ['column_distinct_values_to_equal_set', { column: 'a', value_set: null }],
   ['column_distinct_values_to_contain_set', { column: 'a' }],
+  ['column_pair_values_to_be_in_set', { column_A: 'a', column_B: 't', value_pairs_set: null }],
 ];
 
 const JUDGED: readonly (readonly [string, object, boolean])[] = [

@@ -202,6 +202,7 @@ test.each([
 
 test.each([
   ['a,b\n1,"2\n3"\n4,"5\n', 'on line 4 begins a quoted field that does not end'],
+  ['a,b,a\n1,2,3\n', 'the header names the column "a" twice'],
   ['a,b\n1,"2"3\n', 'on line 2 begins a quoted field that goes on behind its quotes'],
   [`a\nx\n"${'y\n'.repeat(9_000_000)}`, 'on line 3 begins a record that has no end within 16 MB'],
 ])('CSV that cannot be cut into fields is told with the line (%#)', async (csv, said) => {
