@@ -24,6 +24,7 @@ import { LaneRunner, operatorHalt, type Run } from './lane-runner.ts';
 import { whenLate } from './late.ts';
 import { errorFields, type Logger } from './logger.ts';
 import { type RulesChange, RulesInForce, type StartingRules } from './rules-in-force.ts';
+import { ShadowRules } from './shadow-rules.ts';
 import { QuarantineTeller } from './quarantine-teller.ts';
 import { changeId, changeView } from './schema-changes.ts';
 import { SchemaWatch } from './schema-watch.ts';
@@ -71,6 +72,7 @@ export class Road implements AsyncDisposable {
   readonly desk: Desk;
   readonly snapshot: SnapshotDesk;
   readonly rules: RulesInForce;
+  readonly shadow: ShadowRules;
   readonly verified: VerifyWatch;
   /** Null where the source is read by none. */
   readonly slot: SlotWatch | null;
@@ -112,6 +114,7 @@ export class Road implements AsyncDisposable {
     const { source } = partsOf(config, pipeline);
     const logger = parts.logger.with({ pipeline: name });
     this.rules = new RulesInForce({ ...parts, logger, tell: this.#tell, onTakenUp: (changes, more) => this.#takeUp(changes, more) });
+    this.shadow = new ShadowRules(this.rules.drafts, clock);
     this.desk = new Desk({ ...parts, rules: this.rules.files });
     this.verified = new VerifyWatch({ ...parts, rules: this.rules.files });
     this.slot =
@@ -160,7 +163,7 @@ export class Road implements AsyncDisposable {
       role: 'main',
       haltName: name,
       open: (signal) => this.#openMain(signal),
-      observers: [metrics.observer(name), seen, alert, this.#breaker.observe],
+      observers: [metrics.observer(name), seen, alert, this.#breaker.observe, this.shadow.observe],
       onState: (state, reason) => this.#onState(state, reason),
     });
     this.#replay = new LaneRunner({
@@ -265,7 +268,7 @@ export class Road implements AsyncDisposable {
       runs: [main, replay],
       snapshot: this.#source.progress(),
       schemaChanges: this.#schemas.open.map((change) => changeView(name, change)),
-      rules: this.rules.view(),
+      rules: this.rules.view(this.shadow.view()),
       windows: [...this.#windows.newest],
       slot: this.slot?.view() ?? null,
       lagMs: this.#lagMs(series),
@@ -355,12 +358,14 @@ export class Road implements AsyncDisposable {
    */
   #takeUp(changes: readonly RulesChange[], more: boolean): void {
     for (const { quality } of [this.#mainStages, this.#replayStages]) {
-      for (const { dataset } of changes) {
+      for (const { dataset, draft } of changes) {
+        if (draft) continue;
         const contract = this.rules.files.get(dataset)?.contract;
         if (contract === undefined) quality.removeContract(dataset);
         else quality.replaceContract(contract);
       }
     }
+    this.shadow.take(this.rules.drafts);
     if (!more) return;
     this.#main.runAgain();
     this.#replay.runAgain();
@@ -371,7 +376,9 @@ export class Road implements AsyncDisposable {
     const source = this.#source;
     const { clock } = this.#parts;
     const windows = windowStage({ contracts: () => this.desk.contracts(), store: sink.windows, clock });
-    const stages = [...this.#mainStages.stages, windows];
+    const [quality, ...others] = this.#mainStages.stages;
+    const own = quality === undefined ? others : [quality, this.shadow.stage, ...others];
+    const stages = [...own, windows];
     return {
       parts: { source, stages, sink },
       isWorking: () => source.status().state === 'streaming' || source.status().state === 'snapshot',

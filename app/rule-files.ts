@@ -27,6 +27,8 @@ export interface RuleText {
 
 export interface RuleFiles {
   readonly files: ReadonlyMap<DatasetName, RuleFile>;
+  /** Of datasets with two files: the one in shadow mode, which judges beside the other. */
+  readonly drafts: ReadonlyMap<DatasetName, RuleFile>;
   /** Errors in the files, and a warning for each dataset without one. */
   readonly problems: readonly Problem[];
 }
@@ -40,6 +42,7 @@ export function loadRuleFiles(
 ): RuleFiles {
   const problems: Problem[] = [];
   const files = new Map<DatasetName, RuleFile>();
+  const drafts = new Map<DatasetName, RuleFile>();
   const { source } = partsOf(loaded.config, pipeline);
   const datasets = datasetsOf(pipeline.source, source);
   const place = loaded.place('pipelines', pipelineName, 'datasets');
@@ -59,12 +62,19 @@ export function loadRuleFiles(
     problems.push(...parsed.contract.warnings);
     const { dataset } = parsed.contract;
     const other = files.get(dataset);
+    const found: RuleFile = { file, contract: parsed.contract, text: { path, text: given.text, schemas } };
     if (other !== undefined) {
+      const [draft, live] = parsed.contract.mode === 'shadow' ? [found, other] : [other, found];
+      if (draft.contract.mode === 'shadow' && live.contract.mode === 'enforce' && !drafts.has(dataset)) {
+        drafts.set(dataset, draft);
+        files.set(dataset, live);
+        continue;
+      }
       problems.push({
         severity: 'error',
         path: `${file}: dataset`,
         message: `${dataset} has a rule file already: ${other.file}`,
-        fix: 'Put all its rules into one file.',
+        fix: 'Put all its rules into one file. A second one may be a draft beside it, with `mode: shadow`.',
       });
     } else if (!mayBring(pipeline.source, source, dataset)) {
       // A folder of rule files may serve several pipelines: one about another source is none of this one's business.
@@ -81,7 +91,7 @@ export function loadRuleFiles(
             ? `Name one of ${datasets.join(', ')}, or add its table to the source ${pipeline.source}.`
             : `Did you mean ${near}?`,
       });
-    } else files.set(dataset, { file, contract: parsed.contract, text: { path, text: given.text, schemas } });
+    } else files.set(dataset, found);
   }
   for (const dataset of datasets) {
     if (files.has(dataset) || problems.some((problem) => problem.severity === 'error')) continue;
@@ -92,7 +102,7 @@ export function loadRuleFiles(
       fix: 'Write one (`tidegate init` makes first ones), or leave it so.',
     });
   }
-  return { files, problems };
+  return { files, drafts, problems };
 }
 
 export interface HeldAgainstTables {
@@ -110,6 +120,7 @@ export async function heldAgainstTables(
   { config }: LoadedConfig,
   pipeline: PipelineConfig,
   files: RuleFiles['files'],
+  drafts: RuleFiles['drafts'],
   signal?: AbortSignal,
 ): Promise<HeldAgainstTables> {
   const { source } = partsOf(config, pipeline);
@@ -121,12 +132,13 @@ export async function heldAgainstTables(
   for (const { dataset, oldRows } of await describeTables(source.url.reveal(), source.tables, pipeline.source, signal)) {
     if (dataset === null) continue;
     datasets.push(dataset);
-    const rules = files.get(dataset.name);
-    const compiled = rules === undefined ? [] : compileContract(rules.contract, dataset, { oldRows });
-    if ('warnings' in compiled) noted.push(...compiled.warnings);
-    else {
-      refused.push(...compiled);
-      for (const problem of compiled) refusedOf.set(problem, dataset.name);
+    for (const rules of [files.get(dataset.name), drafts.get(dataset.name)]) {
+      const compiled = rules === undefined ? [] : compileContract(rules.contract, dataset, { oldRows });
+      if ('warnings' in compiled) noted.push(...compiled.warnings);
+      else {
+        refused.push(...compiled);
+        for (const problem of compiled) refusedOf.set(problem, dataset.name);
+      }
     }
   }
   return { datasets, refused, refusedOf, noted };

@@ -20,6 +20,7 @@ import type { RulesBook } from './state/kept-rules.ts';
 /** The rules of a pipeline at its start. */
 export interface StartingRules {
   readonly files: RuleFiles['files'];
+  readonly drafts: RuleFiles['drafts'];
   /** Why others than those of the files now; null where it is these. */
   readonly refused: readonly Problem[] | null;
 }
@@ -29,6 +30,8 @@ export interface RulesChange {
   /** Revisions; null where there were, or are, no rules. */
   readonly from: string | null;
   readonly to: string | null;
+  /** Whether it is the draft that is another, and not the rules in force. */
+  readonly draft: boolean;
 }
 
 export interface RulesInForceParts {
@@ -54,6 +57,7 @@ export class RulesInForce {
   readonly #parts: RulesInForceParts;
   /** One map for as long as the pipeline runs: whoever asks it has the rules of that moment. */
   readonly #files: Map<DatasetName, RuleFile>;
+  #drafts: RuleFiles['drafts'];
   readonly #sinceMs = new Map<DatasetName, number>();
   readonly #reloads = { 'taken-up': 0, unchanged: 0, refused: 0 };
   #refused: { readonly atMs: number; readonly problems: readonly Problem[] } | null;
@@ -67,6 +71,7 @@ export class RulesInForce {
     const { start, clock } = parts;
     this.#parts = parts;
     this.#files = new Map(start.files);
+    this.#drafts = start.drafts;
     for (const dataset of this.#files.keys()) this.#sinceMs.set(dataset, clock.now());
     this.#refused = start.refused === null ? null : { atMs: clock.now(), problems: start.refused };
     this.#lookRead = this.#look();
@@ -77,6 +82,10 @@ export class RulesInForce {
     return this.#files;
   }
 
+  get drafts(): RuleFiles['drafts'] {
+    return this.#drafts;
+  }
+
   /** Reads the files again and takes up what they say. One at a time, in the order of asking. */
   reload(allowRemoved: boolean): Promise<ReloadView> {
     const reloaded = this.#reloading.then(() => this.#reload(allowRemoved));
@@ -84,8 +93,10 @@ export class RulesInForce {
     return reloaded;
   }
 
-  view(): RulesView {
+  /** `drafts`: what they have come to. */
+  view(drafts: RulesView['drafts']): RulesView {
     return {
+      drafts,
       datasets: [...this.#files].map(([dataset, { file, contract }]) => ({
         dataset,
         file,
@@ -148,8 +159,8 @@ export class RulesInForce {
 
   #noteChange(look: string): void {
     this.#lookRead = look;
-    const { files, problems } = this.#read();
-    this.#changedOnDisk = problems.some(isError) || this.#changesTo(files).length > 0;
+    const read = this.#read();
+    this.#changedOnDisk = read.problems.some(isError) || this.#changesTo(read).length > 0;
     if (this.#changedOnDisk)
       this.#parts.logger.info('rule files were changed and are not in force yet', { fix: 'Take them up by `tidegate reload` or SIGHUP.' });
   }
@@ -166,14 +177,15 @@ export class RulesInForce {
 
   async #reload(allowRemoved: boolean): Promise<ReloadView> {
     const look = this.#look();
-    const { files, problems } = this.#read();
+    const read = this.#read();
+    const { files, problems } = read;
     const errors = problems.filter(isError);
     // A file that could not be read is gone as well: it is told once.
     if (errors.length === 0 && !allowRemoved) errors.push(...this.#gone(files));
-    const again = errors.length > 0 ? false : await this.#heldAgainst(files, errors);
+    const again = errors.length > 0 ? false : await this.#heldAgainst(read, errors);
     this.#lookRead = again ? '' : look;
     this.#changedOnDisk = false;
-    return errors.length > 0 ? this.#refuse(errors) : this.#takeUp(files, problems);
+    return errors.length > 0 ? this.#refuse(errors) : this.#takeUp(read);
   }
 
   #gone(files: RuleFiles['files']): Problem[] {
@@ -188,10 +200,10 @@ export class RulesInForce {
   }
 
   /** Whether to try again by itself: a source that is away says nothing of the rules. */
-  async #heldAgainst(files: RuleFiles['files'], errors: Problem[]): Promise<boolean> {
+  async #heldAgainst({ files, drafts }: RuleFiles, errors: Problem[]): Promise<boolean> {
     const { loaded, name, pipeline } = this.#parts;
     try {
-      const { refused } = await heldAgainstTables(loaded, pipeline, files, AbortSignal.timeout(TABLES_MS));
+      const { refused } = await heldAgainstTables(loaded, pipeline, files, drafts, AbortSignal.timeout(TABLES_MS));
       errors.push(...refused.filter(isError));
       return false;
     } catch (error) {
@@ -211,7 +223,7 @@ export class RulesInForce {
     const isNews = JSON.stringify(problems) !== JSON.stringify(this.#refused?.problems);
     kept.set(
       name,
-      [...this.#files.values()].map(({ text }) => text),
+      [...this.#files.values(), ...this.#drafts.values()].map(({ text }) => text),
     );
     this.#reloads.refused++;
     if (isNews) {
@@ -225,10 +237,11 @@ export class RulesInForce {
     return { outcome: 'refused', changes: [], problems: problems.map(problemView) };
   }
 
-  #takeUp(files: RuleFiles['files'], problems: readonly Problem[]): ReloadView {
+  #takeUp(read: RuleFiles): ReloadView {
+    const { files, drafts, problems } = read;
     const { name, clock, logger, kept, tell, onTakenUp } = this.#parts;
-    const changes = this.#changesTo(files);
-    const isMore = changes.some(({ dataset }) => settingsOf(this.#files.get(dataset)) !== settingsOf(files.get(dataset)));
+    const changes = this.#changesTo(read);
+    const isMore = changes.some(({ dataset, draft }) => !draft && settingsOf(this.#files.get(dataset)) !== settingsOf(files.get(dataset)));
     const warnings = problems.map(problemView);
     kept.clear(name);
     this.#refused = null;
@@ -236,7 +249,9 @@ export class RulesInForce {
       this.#reloads.unchanged++;
       return { outcome: 'unchanged', changes: [], problems: warnings };
     }
-    for (const { dataset } of changes) {
+    this.#drafts = drafts;
+    for (const { dataset, draft } of changes) {
+      if (draft) continue;
       const file = files.get(dataset);
       if (file === undefined) this.#files.delete(dataset);
       else this.#files.set(dataset, file);
@@ -244,19 +259,16 @@ export class RulesInForce {
     }
     onTakenUp(changes, isMore);
     this.#reloads['taken-up']++;
-    for (const { dataset, from, to } of changes) logger.info('rules were taken up', { dataset, from, to });
+    for (const { dataset, from, to, draft } of changes)
+      logger.info(draft ? 'a draft of rules was taken up' : 'rules were taken up', { dataset, from, to });
     for (const { path, message, fix } of problems) logger.warn(message, { path, fix });
-    tell('rules.changed', { pipeline: name, changes });
+    const inForce = changes.filter(({ draft }) => !draft).map(({ dataset, from, to }) => ({ dataset, from, to }));
+    if (inForce.length > 0) tell('rules.changed', { pipeline: name, changes: inForce });
     return { outcome: 'taken-up', changes, problems: warnings };
   }
 
-  #changesTo(files: RuleFiles['files']): readonly RulesChange[] {
-    const datasets = new Set([...this.#files.keys(), ...files.keys()]);
-    return [...datasets].flatMap((dataset) => {
-      const from = this.#files.get(dataset)?.contract.revision ?? null;
-      const to = files.get(dataset)?.contract.revision ?? null;
-      return from === to ? [] : [{ dataset, from, to }];
-    });
+  #changesTo({ files, drafts }: RuleFiles): readonly RulesChange[] {
+    return [...changesBetween(this.#files, files, false), ...changesBetween(this.#drafts, drafts, true)];
   }
 }
 
@@ -266,15 +278,23 @@ export async function startingRules(
   name: string,
   pipeline: PipelineConfig,
   kept: RulesBook | null,
-  unusable: (files: RuleFiles['files']) => Promise<readonly Problem[]>,
+  unusable: (files: RuleFiles) => Promise<readonly Problem[]>,
 ): Promise<StartingRules & { readonly problems: readonly Problem[] }> {
-  const { files, problems: read } = loadRuleFiles(loaded, name, pipeline);
-  const problems = read.some(isError) ? read : [...read, ...(await unusable(files))];
-  if (!problems.some(isError)) return { files, problems, refused: null };
+  const now = loadRuleFiles(loaded, name, pipeline);
+  const problems = now.problems.some(isError) ? now.problems : [...now.problems, ...(await unusable(now))];
+  if (!problems.some(isError)) return { ...now, problems, refused: null };
   const texts = kept?.get(name) ?? null;
   const before = texts === null ? null : loadRuleFiles(loaded, name, pipeline, texts);
-  if (before === null || before.problems.some(isError)) return { files, problems, refused: null };
-  return { files: before.files, problems: before.problems, refused: problems.filter(isError) };
+  if (before === null || before.problems.some(isError)) return { ...now, problems, refused: null };
+  return { ...before, refused: problems.filter(isError) };
+}
+
+function changesBetween(before: RuleFiles['files'], after: RuleFiles['files'], draft: boolean): readonly RulesChange[] {
+  return [...new Set([...before.keys(), ...after.keys()])].flatMap((dataset) => {
+    const from = before.get(dataset)?.contract.revision ?? null;
+    const to = after.get(dataset)?.contract.revision ?? null;
+    return from === to ? [] : [{ dataset, from, to, draft }];
+  });
 }
 
 /** What the target's session, and not the judging, goes by. */

@@ -68,10 +68,10 @@ async function unusableRules(
   loaded: LoadedConfig,
   name: string,
   pipeline: PipelineConfig,
-  files: RuleFiles['files'],
+  { files, drafts }: Pick<RuleFiles, 'files' | 'drafts'>,
 ): Promise<readonly Problem[]> {
   try {
-    const { refused, refusedOf } = await heldAgainstTables(loaded, pipeline, files, AbortSignal.timeout(TABLES_MS));
+    const { refused, refusedOf } = await heldAgainstTables(loaded, pipeline, files, drafts, AbortSignal.timeout(TABLES_MS));
     if (refused.length === 0) return [];
     const followed = await followedDatasets(sinkOptions(loaded.config, name, pipeline, files, systemClock));
     return refused.map((problem): Problem => {
@@ -248,6 +248,7 @@ export class Service implements Operations, AsyncDisposable {
           out.gauge('tidegate_quarantine_items', 'Items in the quarantine, by status.', { pipeline, dataset, status }, count);
         }
         road.rules.collect(out);
+        road.shadow.collect(pipeline, out);
         road.verified.collect(out);
         road.slot?.collect(out);
         road.teller?.collect(out);

@@ -70,7 +70,7 @@ async function probePipeline(loaded: LoadedConfig, name: string): Promise<Probed
   const { config, place } = loaded;
   const pipeline = config.pipelines[name];
   if (pipeline === undefined) return { problems: [], filesAreWrong: false };
-  const { files } = loadRuleFiles(loaded, name, pipeline);
+  const { files, drafts } = loadRuleFiles(loaded, name, pipeline);
   const sourcePlace = place('sources', pipeline.source);
   const targetPlace = place('targets', pipeline.target);
   const problems: Problem[] = [];
@@ -83,7 +83,7 @@ async function probePipeline(loaded: LoadedConfig, name: string): Promise<Probed
   let datasets: readonly Dataset[] = [];
   let filesAreWrong = false;
   const unfit = await attempt(sourcePlace, async () => {
-    const held = await heldAgainstTables(loaded, pipeline, files);
+    const held = await heldAgainstTables(loaded, pipeline, files, drafts);
     ({ datasets } = held);
     filesAreWrong = held.refused.length > 0;
     return [...held.refused, ...held.noted];

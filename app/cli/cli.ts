@@ -15,6 +15,7 @@ import { profile } from './profile.ts';
 import { quarantineCommands } from './quarantine.ts';
 import { reload } from './reload.ts';
 import { recover } from './recover.ts';
+import { rules } from './rules.ts';
 import { run } from './run.ts';
 import { schemaCommands } from './schema.ts';
 import { windowCommands } from './windows.ts';
@@ -33,6 +34,7 @@ export const COMMANDS: readonly Command[] = [
   halt,
   resume,
   reload,
+  rules,
   verify,
   recover,
   snapshot,

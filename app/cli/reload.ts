@@ -56,6 +56,8 @@ function inWords({ pipeline, outcome, changes, problems }: Reloaded): string {
   const told = problems.map((problem) => problemText(problem)).join('');
   if (outcome === 'refused') return `${told}${pipeline}: refused. The rules before stay in force.\n`;
   if (outcome === 'unchanged') return `${told}${pipeline}: nothing has changed.\n`;
-  const lines = changes.map(({ dataset, from, to }) => `  ${dataset}  ${from ?? 'no rules'} -> ${to ?? 'no rules'}\n`);
+  const lines = changes.map(
+    ({ dataset, from, to, draft }) => `  ${dataset}${draft ? ' (draft)' : ''}  ${from ?? 'no rules'} -> ${to ?? 'no rules'}\n`,
+  );
   return `${told}${pipeline}: in force from the next batch on.\n${lines.join('')}`;
 }

@@ -200,6 +200,38 @@ const ruleProblemsSchema = list(
   }),
   'What is wrong, in the order of the files.',
 );
+export const draftSchema = shape('A draft of rules, which judges beside those in force and holds nothing.', {
+  dataset: text('source.schema.table'),
+  file: text('Relative to the config.'),
+  revision: text('The version, and the beginning of the hash of the text.'),
+  sinceMs: whole('Unix time in ms since when it judges here; all counts are from then on.'),
+  events: whole('Events judged.'),
+  freed: whole('Events that would go through by it, and were held or dropped by the rules in force.'),
+  taken: whole('Events that would be held or dropped by it, and were not.'),
+  out: whole('Events that are held or dropped by both.'),
+  failures: whole('Batches that it could not judge.'),
+  rules: list(
+    shape('A rule of the draft.', {
+      rule: text('Its id.'),
+      failed: whole('Events that break it.'),
+      taken: whole('Of these, events that would be held or dropped for it, and were not.'),
+    }),
+    'In the order of the file.',
+  ),
+  examples: list(
+    shape('An event that would change sides.', {
+      key: text('The row’s key as text.'),
+      op: { enum: ['read', 'insert', 'update', 'delete', 'truncate'], description: 'What the change did.' },
+      committedAtMs: whole('Unix time in ms of the commit at the source.'),
+      to: { enum: ['through', 'out'], description: 'Where it would go.' },
+      why: list(
+        shape('A rule.', { rule: text('Its id.'), message: text('In words, without values unless the rule file allows them.') }),
+        'The rules that let it be out: of the draft, or of those in force where it would go through.',
+      ),
+    }),
+    'The newest first, 20 at most.',
+  ),
+});
 export const rulesSchema = shape('The rules in force.', {
   datasets: list(
     shape('A rule file.', {
@@ -212,6 +244,7 @@ export const rulesSchema = shape('The rules in force.', {
     }),
     'Those of the pipeline.',
   ),
+  drafts: list(draftSchema, 'Of datasets that have one.'),
   changedOnDisk: yes('Whether the files say something else by now, which nobody has asked to take up.'),
   refused: orNull(
     shape('A new revision that was refused.', { atMs: whole('Unix time in ms.'), problems: ruleProblemsSchema }),
@@ -228,6 +261,7 @@ export const reloadSchema = shape('What reading the rule files again came to.', 
       dataset: text('source.schema.table'),
       from: textOrNull('The revision before; null where it had no rules.'),
       to: textOrNull('The revision from now on; null where it has no rules any more.'),
+      draft: yes('Whether it is the draft beside the rules, and not the rules in force.'),
     }),
     'What is in force now and was not.',
   ),
@@ -456,6 +490,7 @@ export type LaneRunState = (typeof LANE_STATES)[number];
 export type Reason = FromSchema<typeof reasonSchema>;
 export type LaneStatus = FromSchema<typeof laneStatusSchema>;
 export type RulesView = FromSchema<typeof rulesSchema>;
+export type DraftView = FromSchema<typeof draftSchema>;
 export type ReloadView = FromSchema<typeof reloadSchema>;
 export type SlotView = FromSchema<typeof slotSchema>;
 export type SnapshotView = FromSchema<typeof snapshotSchema>;

@@ -47,8 +47,12 @@ export function pipelineView(first, context) {
     all = !all;
     showCards(latest);
   }
-  function showCards({ datasets: known, schemaChanges = [] }) {
-    const every = known.map((one) => ({ ...one, changes: schemaChanges.filter(({ dataset }) => dataset === one.dataset) }));
+  function showCards({ datasets: known, schemaChanges = [], rules: inForce = {} }) {
+    const every = known.map((one) => ({
+      ...one,
+      changes: schemaChanges.filter(({ dataset }) => dataset === one.dataset),
+      ...rulesOf(one.dataset, inForce),
+    }));
     const held = (one) => (one.quarantine.held ?? 0) + (one.quarantine.waiting ?? 0);
     // Chosen once: cards that come and go would be worse than some that hold nothing any more.
     prominent ??= new Set(
@@ -107,6 +111,12 @@ export function pipelineView(first, context) {
       openItems = items;
     },
   };
+}
+
+/** Which revision judges a dataset, and what a draft beside it would change. */
+function rulesOf(of, { datasets = [], drafts = [], refused = null, changedOnDisk = false }) {
+  const current = datasets.find(({ dataset }) => dataset === of);
+  return { current, draft: drafts.find(({ dataset }) => dataset === of), refused: refused?.problems[0], changedOnDisk };
 }
 
 const isCopying = ({ snapshot }) => snapshot.some((one) => one.state !== 'done');
@@ -296,6 +306,8 @@ function datasetCard(pipeline, first, { series, windowS, now }) {
   const idle = h('p', { class: 'idle quiet' });
   const rules = h('ol', { class: 'rules', 'aria-label': `Rules of ${table} that found something` });
   const clean = h('p', { class: 'clean quiet' });
+  const draft = h('p', { class: 'draft', hidden: true });
+  const revision = h('p', { class: 'revision quiet', hidden: true });
   const parked = parkedView();
   const stat = (label, value) => h('div', {}, value, h('span', {}, label));
   const root = h(
@@ -308,10 +320,12 @@ function datasetCard(pipeline, first, { series, windowS, now }) {
     idle,
     rules,
     clean,
+    draft,
+    revision,
   );
   return {
     root,
-    update({ dataset, rates, totals, latencyMs, lastEventAtMs, quarantine, rules: found, judged, changes }) {
+    update({ dataset, rates, totals, latencyMs, lastEventAtMs, quarantine, rules: found, judged, changes, ...inForce }) {
       parked.update(changes);
       badge.hidden = judged !== false;
       const open = (quarantine.held ?? 0) + (quarantine.waiting ?? 0);
@@ -333,8 +347,39 @@ function datasetCard(pipeline, first, { series, windowS, now }) {
       showRules(rules, found);
       clean.hidden = totals.in === 0 || found.length > 0;
       text(clean, judged === false ? 'No rule file: its rows pass as they are.' : 'No rule has found anything.');
+      showDraft(draft, inForce.draft);
+      showRevision(revision, inForce, now);
     },
   };
+}
+
+/** What would be other than it is, were the draft in force. */
+function showDraft(line, draft) {
+  line.hidden = draft === undefined;
+  if (draft === undefined) return;
+  const { revision, events, freed, taken, failures } = draft;
+  const changes = [taken === 0 ? '' : `hold ${count(taken)} that pass`, freed === 0 ? '' : `let ${count(freed)} pass that are held`];
+  const would = changes.filter((one) => one !== '').join(' and ');
+  const words =
+    events === 0
+      ? 'has judged nothing yet'
+      : would === ''
+        ? `would change none of ${count(events)} rows`
+        : `would ${would}, of ${count(events)} rows`;
+  text(line, `Draft ${revision} ${words}${failures === 0 ? '' : `; it could not judge ${count(failures)} batches`}.`);
+}
+
+function showRevision(line, { current, refused, changedOnDisk }, now) {
+  line.hidden = current === undefined;
+  if (current === undefined) return;
+  const more =
+    refused !== undefined
+      ? `. A newer revision was refused: ${refused.path}: ${refused.message}`
+      : changedOnDisk
+        ? '. Rule files were changed: tidegate reload takes them up'
+        : '';
+  text(line, `Rules ${current.revision} since ${ago(current.sinceMs, now())}${more}`);
+  attribute(line, 'class', refused === undefined ? 'revision quiet' : 'revision refused');
 }
 
 /** A change of the table that somebody has to decide about: until then its rows are held. The decision is made where the target's DDL can be read first. */

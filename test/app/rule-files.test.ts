@@ -101,7 +101,7 @@ test('every error of every file is told at once, with the file, the path in it a
       'error datasets/a.yaml: dataset shop.public.order is none of the tables of the pipeline main → Did you mean shop.public.orders?',
       expect.stringMatching(/^error datasets\/b\.yaml:.*columns\.id/),
       expect.stringMatching(/^error datasets\/b\.yaml:.*checks/),
-      'error datasets/d.yaml: dataset shop.public.orders has a rule file already: datasets/c.yaml → Put all its rules into one file.',
+      'error datasets/d.yaml: dataset shop.public.orders has a rule file already: datasets/c.yaml → Put all its rules into one file. A second one may be a draft beside it, with `mode: shadow`.',
       expect.stringMatching(/^error datasets\/e\.yaml/),
       expect.stringMatching(/^error datasets\/f\.yaml: dataset nobody\.public\.orders is none of the tables/),
     ]),

@@ -192,7 +192,7 @@ export async function startStandIn(
       runs: [],
       snapshot: [],
       schemaChanges: [],
-      rules: { datasets: [], changedOnDisk: false, refused: null },
+      rules: { datasets: [], drafts: [], changedOnDisk: false, refused: null },
       windows: [],
       slot: {
         slot: 'tidegate_shop',
