@@ -12,7 +12,7 @@ import type { AlertSender } from '../ops/alerts/webhook.ts';
 import { modelAlerts, type ModelHealth } from '../ops/alerts/model-alerts.ts';
 import { scoreAlerts } from '../ops/alerts/score-alerts.ts';
 import { type QuarantineBreaker, quarantineBreaker } from '../ops/breaker.ts';
-import type { DatasetSeries, Metrics, PipelineSeries } from '../ops/metrics.ts';
+import { type Metrics, type PipelineSeries, silentSeries } from '../ops/metrics.ts';
 import { windowStage } from '../quality/live/stage.ts';
 import type { PostgresSink } from '../sync/postgres/sink.ts';
 import { isLaneOf, laneOf, type LoadedConfig, partsOf, replayLaneOf } from './config.ts';
@@ -377,8 +377,7 @@ export class Road implements AsyncDisposable {
     const { clock } = this.#parts;
     const windows = windowStage({ contracts: () => this.desk.contracts(), store: sink.windows, clock });
     const [quality, ...others] = this.#mainStages.stages;
-    const own = quality === undefined ? others : [quality, this.shadow.stage, ...others];
-    const stages = [...own, windows];
+    const stages = [...(quality === undefined ? [] : [quality, this.shadow.stage]), ...others, windows];
     return {
       parts: { source, stages, sink },
       isWorking: () => source.status().state === 'streaming' || source.status().state === 'snapshot',
@@ -520,7 +519,7 @@ export class Road implements AsyncDisposable {
   }
 
   #datasetStatus(dataset: DatasetName, series: PipelineSeries | null): DatasetStatus {
-    const known = series?.datasets.find((candidate) => candidate.dataset === dataset) ?? silent(dataset);
+    const known = series?.datasets.find((candidate) => candidate.dataset === dataset) ?? silentSeries(dataset);
     const ruleFile = this.desk.ruleFile(dataset);
     return { ...known, quarantine: this.#countsOf(dataset), judged: ruleFile !== null, ruleFile };
   }
@@ -598,16 +597,4 @@ export class Road implements AsyncDisposable {
     await this.#schemas.look();
     if (this.#parts.turn.isOurs) await this.#windows.look();
   }
-}
-
-function silent(dataset: DatasetName): DatasetSeries {
-  return {
-    dataset,
-    totals: { in: 0, passed: 0, tagged: 0, warned: 0, dropped: 0, held: 0 },
-    rates: { pass: 0, warn: 0, drop: 0, quarantine: 0 },
-    latencyMs: { p50: null, p99: null },
-    lastEventAtMs: null,
-    rules: [],
-    scores: [],
-  };
 }

@@ -61,6 +61,19 @@ export interface DatasetSeries {
   readonly scores: readonly ScoreSeries[];
 }
 
+/** Of a dataset that has not seen an event yet. */
+export function silentSeries(dataset: DatasetName): DatasetSeries {
+  return {
+    dataset,
+    totals: { in: 0, passed: 0, tagged: 0, warned: 0, dropped: 0, held: 0 },
+    rates: { pass: 0, warn: 0, drop: 0, quarantine: 0 },
+    latencyMs: { p50: null, p99: null },
+    lastEventAtMs: null,
+    rules: [],
+    scores: [],
+  };
+}
+
 export interface LaneSeries {
   readonly lane: LaneId;
   readonly position: Position;
