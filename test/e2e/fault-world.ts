@@ -20,13 +20,13 @@ import { ServiceProcess } from './service-process.ts';
 import { SmallDisk } from './small-disk.ts';
 
 const MAIN = join(import.meta.dirname, '../../app/cli/main.ts');
-const TABLES = ['items', 'marks'] as const;
+export const TABLES = ['items', 'marks'] as const;
 const IDS = 3000;
 const DISK_MEGABYTES = 320;
 /** After a fault the lane moves again within this, waits between attempts included. */
 const RECOVERY_MS = 90_000;
 
-const SOURCE_SQL = `
+export const SOURCE_SQL = `
   create sequence changes;
   create table log (seq bigint primary key, tab text not null, op text not null, id bigint not null, old_id bigint, row jsonb);
   create table items (id bigint primary key, seq bigint not null, amount integer not null, note text);
@@ -46,7 +46,7 @@ const SOURCE_SQL = `
  * The service has a role of its own, whose settings a fault can change. The items begin behind 20 MB of rows that are gone: so there is a size of files that is
  * above that of the log's, and below that of the next page of theirs, which is soon wanted.
  */
-const TARGET_SQL = `
+export const TARGET_SQL = `
   create role tidegate login;
   grant create on database postgres to tidegate;
   create schema shop;
@@ -74,7 +74,7 @@ const MAPPING = {
   ],
 };
 
-const RULE = 'amount: [{between: {min: 0, max: 1000}}]';
+export const RULE = 'amount: [{between: {min: 0, max: 1000}}]';
 
 interface Ports {
   /** Of the two hosts that the source may be at. */
@@ -250,19 +250,7 @@ export class FaultWorld implements AsyncDisposable {
 
   /** Random transactions at the source, one after the other, whatever happens to it meanwhile. */
   async write(random: Random, signal: AbortSignal): Promise<void> {
-    while (!signal.aborted) {
-      try {
-        await using sql = await PgConnection.connect({ url: this.source.url(), connectTimeoutMs: 2000 });
-        while (!signal.aborted) {
-          const statements = Array.from({ length: 1 + random.below(6) }, () => change(random));
-          await sql.script(`begin; ${statements.join('; ')}; ${random.chance(0.05) ? 'rollback' : 'commit'}`);
-          await pause(8);
-        }
-      } catch {
-        // Killed in the middle; whether the last transaction committed is the source's to know.
-        await pause(20);
-      }
-    }
+    await writeChanges(() => this.source, random, signal);
   }
 
   /** Waits until all that was written has arrived, and holds the target against the oracle. Throws what differs. */
@@ -299,15 +287,7 @@ export class FaultWorld implements AsyncDisposable {
 
   async #newLog(): Promise<LoggedChange[]> {
     await using sql = await PgConnection.connect({ url: this.source.url() });
-    const { rows } = await sql.query('select seq, tab, op, id, old_id, row from log where seq > $1 order by seq', [this.#oracle.lastSeq]);
-    return rows.map(([seq, table, op, id, oldId, row]) => ({
-      seq: Number(seq),
-      table: table ?? '',
-      op: op ?? '',
-      id: Number(id),
-      oldId: oldId === null || oldId === undefined ? null : Number(oldId),
-      row: row === null || row === undefined ? null : (JSON.parse(row) as LoggedChange['row']),
-    }));
+    return logAfter(sql, this.#oracle.lastSeq);
   }
 
   async #judgeTable(sql: PgConnection, table: (typeof TABLES)[number]): Promise<void> {
@@ -399,6 +379,36 @@ async function registerModel(url: string, service: ServiceProcess): Promise<void
   if (!answer.ok) throw new Error(`the model was not registered: ${answer.status} ${await answer.text()}`);
 }
 
+/** What the source's triggers have noted since. */
+export async function logAfter(sql: PgConnection, seq: number): Promise<LoggedChange[]> {
+  const { rows } = await sql.query('select seq, tab, op, id, old_id, row from log where seq > $1 order by seq', [seq]);
+  return rows.map(([at, table, op, id, oldId, row]) => ({
+    seq: Number(at),
+    table: table ?? '',
+    op: op ?? '',
+    id: Number(id),
+    oldId: oldId === null || oldId === undefined ? null : Number(oldId),
+    row: row === null || row === undefined ? null : (JSON.parse(row) as LoggedChange['row']),
+  }));
+}
+
+/** Random transactions at the source, one after the other, whatever happens to it meanwhile. */
+export async function writeChanges(source: () => EmbeddedServer, random: Random, signal: AbortSignal): Promise<void> {
+  while (!signal.aborted) {
+    try {
+      await using sql = await PgConnection.connect({ url: source().url(), connectTimeoutMs: 2000 });
+      while (!signal.aborted) {
+        const statements = Array.from({ length: 1 + random.below(6) }, () => change(random));
+        await sql.script(`begin; ${statements.join('; ')}; ${random.chance(0.05) ? 'rollback' : 'commit'}`);
+        await pause(8);
+      }
+    } catch {
+      // Killed in the middle; whether the last transaction committed is the source's to know.
+      await pause(20);
+    }
+  }
+}
+
 function change(random: Random): string {
   const table = TABLES[random.below(TABLES.length)] ?? 'items';
   const id = random.below(IDS);
@@ -417,7 +427,7 @@ function change(random: Random): string {
 }
 
 /** Throws the first few members in which two lists differ, without their long cells. */
-function agree(what: string, actual: readonly unknown[], expected: readonly unknown[]): void {
+export function agree(what: string, actual: readonly unknown[], expected: readonly unknown[]): void {
   const [ours, theirs] = [actual, expected].map((list) => list.map((one) => JSON.stringify(one)));
   if (ours?.join('\n') === theirs?.join('\n')) return;
   const missing = theirs?.filter((text) => !ours?.includes(text)).map((text) => `missing ${text}`) ?? [];

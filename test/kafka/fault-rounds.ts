@@ -1,0 +1,112 @@
+/** Rounds of faults over Kafka from seeds: as ../e2e/fault-rounds.ts has them for the direct road, in one world. */
+import type { Round } from '../e2e/fault-rounds.ts';
+import { Random } from '../support/random.ts';
+import { pause } from '../e2e/fault-world.ts';
+import { KafkaFaultWorld } from './fault-world.ts';
+
+interface KafkaFault {
+  readonly name: string;
+  readonly strike: (world: KafkaFaultWorld, random: Random) => Promise<void>;
+}
+
+/** Quick ones first. After the last two Debezium writes some records again, so that less can be asked of the rounds that follow in their world: they come last. */
+export const KAFKA_FAULTS: readonly KafkaFault[] = [
+  {
+    name: 'a worker is killed',
+    strike: async (world, random) => {
+      await world.takeWorker(random).kill();
+      world.startWorker();
+    },
+  },
+  {
+    name: 'a worker ends, and another comes',
+    strike: async (world, random) => {
+      world.startWorker();
+      await world.takeWorker(random).stop();
+    },
+  },
+  {
+    name: 'the target is killed',
+    strike: async ({ target }, random) => {
+      await target.kill();
+      await pause(random.below(300));
+      await target.start();
+    },
+  },
+  { name: 'the broker stands still', strike: pauseBroker },
+  { name: 'a worker stands still until others have its partitions', strike: standStill },
+  { name: 'Connect is killed', strike: (world, random) => killServer(world, 'connect', random) },
+  { name: 'the broker is killed', strike: (world, random) => killServer(world, 'broker', random) },
+];
+
+/** What wakes up has lost its lanes, and must write nothing more of them. */
+async function standStill(world: KafkaFaultWorld, random: Random): Promise<void> {
+  const still = world.workers[random.below(world.workers.length)];
+  still?.signal('SIGSTOP');
+  const wakeAtMs = performance.now() + 7000 + random.below(2000);
+  while (performance.now() < wakeAtMs) await pause(50);
+  await world.progress(1, 'while a worker stands still');
+  still?.signal('SIGCONT');
+  await world.progress(50, 'with a worker that woke up');
+}
+
+async function pauseBroker({ stack }: KafkaFaultWorld, random: Random): Promise<void> {
+  process.kill(stack.pids.broker, 'SIGSTOP');
+  try {
+    await pause(500 + random.below(3000));
+  } finally {
+    process.kill(stack.pids.broker, 'SIGCONT');
+  }
+}
+
+async function killServer(world: KafkaFaultWorld, server: 'broker' | 'connect', random: Random): Promise<void> {
+  world.repeats = true;
+  await world.stack.kill(server);
+  await pause(random.below(300));
+  await world.stack.start(server);
+}
+
+export async function* kafkaFaultRounds(options: {
+  readonly rounds: number;
+  readonly seed: number;
+  readonly only?: string;
+  readonly signal?: AbortSignal;
+}): AsyncGenerator<Round> {
+  const kinds = KAFKA_FAULTS.filter(({ name }) => name.includes(options.only ?? ''));
+  for (let first = 0; first < options.rounds; first += kinds.length) {
+    await using world = await KafkaFaultWorld.start();
+    for (let round = first; round < Math.min(options.rounds, first + kinds.length); round++) {
+      if (options.signal?.aborted === true) return;
+      const fault = kinds[round % kinds.length];
+      if (fault === undefined) return;
+      const done = await oneRound(world, fault, round, options.seed + round);
+      yield done;
+      if (done.failure !== null) return;
+    }
+    await world.end();
+  }
+}
+
+async function oneRound(world: KafkaFaultWorld, fault: KafkaFault, round: number, seed: number): Promise<Round> {
+  const random = new Random(seed);
+  const startedMs = performance.now();
+  const [changes, held] = [world.changes, world.held];
+  const stop = new AbortController();
+  const writing = world.write(new Random(seed + 0x10000), stop.signal);
+  let failure: string | null = null;
+  try {
+    try {
+      await world.progress(1 + random.below(200), 'before the fault');
+      await fault.strike(world, random);
+      await world.progress(1 + random.below(100), 'after the fault');
+    } finally {
+      stop.abort();
+      await writing;
+    }
+    await world.judge();
+  } catch (error) {
+    failure = error instanceof Error ? error.message : String(error);
+  }
+  const seconds = (performance.now() - startedMs) / 1000;
+  return { round, seed, faults: [fault.name], idle: [], changes: world.changes - changes, held: world.held - held, seconds, failure };
+}
