@@ -40,7 +40,7 @@ import { Road } from './road.ts';
 import { heldAgainstTables, type RuleFiles } from './rule-files.ts';
 import { startingRules } from './rules-in-force.ts';
 import { approveChange, getChange, listChanges, rejectChange } from './schema-changes.ts';
-import { existingServiceState, openServiceState, type State } from './state/state.ts';
+import { existingServiceState, openServiceState, type State, whenThere } from './state/state.ts';
 import { Turn } from './turn.ts';
 import { listWindows } from './windows.ts';
 import { VERSION } from './version.ts';
@@ -85,9 +85,10 @@ async function unusableRules(
 }
 
 /** The rules of every pipeline, in the order of the config. Throws ConfigProblems where one can't start by any. */
-async function rulesToStartBy(loaded: LoadedConfig, logger: Logger) {
+async function rulesToStartBy(loaded: LoadedConfig, logger: Logger, clock: Clock) {
   const { config } = loaded;
-  await using state = await existingServiceState(config.state);
+  const onAway = (): void => logger.warn('the database of the state is away, and waited for');
+  await using state = await whenThere(() => existingServiceState(config.state), clock, onAway);
   const kept = state?.kept ?? null;
   const rules = await Promise.all(
     Object.entries(config.pipelines).map(async ([name, pipeline]) => {
@@ -151,9 +152,13 @@ export class Service implements Operations, AsyncDisposable {
     const clock = options.clock ?? systemClock;
     const logger = options.logger ?? silentLogger;
     const { config } = loaded;
-    const rules = await rulesToStartBy(loaded, logger);
+    const rules = await rulesToStartBy(loaded, logger, clock);
 
-    const state = await openServiceState(config.state, clock);
+    const state = await whenThere(
+      () => openServiceState(config.state, clock),
+      clock,
+      () => {},
+    );
     const me = { id: randomUUID(), host: hostname(), pid: process.pid };
     const scorer = new Scorer();
     const stopped = new AbortController();

@@ -117,8 +117,8 @@ export class StateDatabase {
   }
 }
 
-/** The connection is gone, or the server ends the session. */
-function isCut(error: unknown): boolean {
+/** Nobody is there, or the server starts, stops or ends the session: another time it may be there. */
+export function isCut(error: unknown): boolean {
   return error instanceof PgConnectionError || (error instanceof PgError && /^57P0[123]/.test(error.code));
 }
 

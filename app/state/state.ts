@@ -1,5 +1,6 @@
 /** Everything that the service itself remembers, wherever that is: a file of its own, or a database that several instances share. */
 import { type Clock, systemClock } from '../../core/clock.ts';
+import { PipelineError } from '../../core/errors.ts';
 import type { ModelStore } from '../../inference/models/store.ts';
 import type { AlertOutbox } from '../../ops/alerts/outbox.ts';
 import type { Secret } from '../secret.ts';
@@ -9,7 +10,7 @@ import { KeptRules, type RulesBook } from './kept-rules.ts';
 import { SqliteModelStore } from './model-store.ts';
 import { SqliteOutbox } from './outbox.ts';
 import { type PauseBook, Pauses } from './pauses.ts';
-import { StateDatabase } from './postgres-database.ts';
+import { isCut, StateDatabase } from './postgres-database.ts';
 import { PostgresModelStore, PostgresOutbox, PostgresTurns } from './postgres-state.ts';
 import { SharedNotes } from './shared-notes.ts';
 import { SqliteTurns } from './sqlite-turns.ts';
@@ -35,6 +36,25 @@ export interface State extends AsyncDisposable {
   readonly news: (() => Promise<News>) | null;
   /** Resolves when everything that was told is written. */
   save(): Promise<void>;
+}
+
+/** A database that is away for a moment is waited for: for so long, and no longer, since its url may be wrong. */
+const AWAY_MS = 30_000;
+const ASK_MS = 500;
+
+/** As `open` says. `onAway` is told once where the database has to be waited for. */
+export async function whenThere<T>(open: () => Promise<T>, clock: Clock, onAway: () => void): Promise<T> {
+  const giveUpMs = clock.monotonic() + AWAY_MS;
+  for (let isTold = false; ; isTold = true) {
+    try {
+      return await open();
+    } catch (error) {
+      const isAway = error instanceof PipelineError && error.code === 'STATE_UNREACHABLE' && isCut(error.cause);
+      if (!isAway || clock.monotonic() > giveUpMs) throw error;
+      if (!isTold) onAway();
+      await clock.sleep(ASK_MS);
+    }
+  }
 }
 
 export async function openServiceState(place: string | Secret, clock: Clock = systemClock): Promise<State> {

@@ -1,13 +1,15 @@
 /** What instances remember together in PostgreSQL. */
 import { expect, inject, test } from 'vitest';
+import { systemClock } from '../../core/clock.ts';
 import { Secret } from '../../app/secret.ts';
-import { existingServiceState, openServiceState, type State } from '../../app/state/state.ts';
+import { existingServiceState, openServiceState, type State, whenThere } from '../../app/state/state.ts';
 import type { Instance } from '../../app/state/turns.ts';
 import { ModelRegistry } from '../../inference/models/registry.ts';
 import type { ModelVersion } from '../../inference/models/store.ts';
 import type { OutboxItem } from '../../ops/alerts/outbox.ts';
 import { PgConnection } from '../../wire/postgres/connection.ts';
 import { createDatabase } from '../support/databases.ts';
+import { NOWHERE } from './services.ts';
 import { eventually } from '../support/eventually.ts';
 
 const item = (n: number): OutboxItem => ({
@@ -109,6 +111,24 @@ test('a turn is one instance’s, until it gives it up, its session is gone, or 
   expect(await world.one.turns.claim('main', a, 60_000)).toMatchObject({ kind: 'theirs', holder: b });
   await world.two[Symbol.asyncDispose]();
   await eventually(async () => (await world.one.turns.claim('main', a, 60_000)).kind === 'ours', 'the session is gone');
+});
+
+test('a database that is away is waited for, and one that is there and has no such database is not', async () => {
+  await using database = await createDatabase(inject('targetServer'), 'shared');
+  const told: string[] = [];
+  const places = [NOWHERE, NOWHERE, database.url];
+  const sleep = (): Promise<void> => Promise.resolve(void told.push('slept'));
+  const open = (): Promise<State> => openServiceState(new Secret(places.shift() ?? NOWHERE));
+  await using state = await whenThere(open, { ...systemClock, sleep }, () => void told.push('away'));
+  expect([told, state.halts.get('main')]).toEqual([['away', 'slept', 'slept'], null]);
+  const missing = new Secret(`${database.url}_none`);
+  const opened = whenThere(
+    () => openServiceState(missing),
+    systemClock,
+    () => void told.push('away'),
+  );
+  await expect(opened).rejects.toMatchObject({ code: 'STATE_UNREACHABLE' });
+  expect(told).toHaveLength(3);
 });
 
 async function news(state: State): Promise<unknown> {

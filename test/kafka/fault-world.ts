@@ -77,7 +77,6 @@ export class KafkaFaultWorld implements AsyncDisposable {
     const [stack, source, target] = await Promise.all(starting);
     await Promise.all([run(source, SOURCE_SQL), run(target, TARGET_SQL)]);
     const tables = TABLES.map((table) => `public.${table}`);
-    // What it sends to a broker that answers late must not be there twice, nor in another order.
     await putConnector(stack.connectUrl, 'faults', {
       ...postgresConnector(stack, { url: source.url(), prefix: 'faults', tables, format: 'json' }),
       'slot.drop.on.stop': 'false',
@@ -125,7 +124,8 @@ export class KafkaFaultWorld implements AsyncDisposable {
   async until(condition: () => Promise<boolean>, what: string): Promise<void> {
     const holds = async (): Promise<boolean> => {
       for (const worker of this.workers)
-        if (worker.hasHalted) throw new Error(`a worker halted while waiting until ${what}:\n${worker.lastWords}`);
+        if (worker.hasHalted || worker.child.exitCode !== null)
+          throw new Error(`a worker halted or ended while waiting until ${what}:\n${worker.lastWords}`);
       return condition();
     };
     await eventually(holds, what, RECOVERY_MS).catch((error: Error) => {
