@@ -32,11 +32,13 @@ export class WindowWatch {
   readonly #parts: WindowWatchParts;
   /** By dataset, rule and verdict, since the service started. */
   readonly #counts = new Map<string, { readonly result: WindowResult; count: number }>();
+  readonly #closer: WindowCloser;
   readonly #freshness = new Freshness();
   #newest: readonly WindowView[] | null = null;
 
   constructor(parts: WindowWatchParts) {
     this.#parts = parts;
+    this.#closer = new WindowCloser(parts.contracts);
   }
 
   /** The newest window of each rule and group. */
@@ -50,7 +52,7 @@ export class WindowWatch {
     const now = [...contracts().values()];
     if (!now.some(isWatched)) return;
     const closed = await desk.withSink(async ({ windows }) => [
-      ...(await new WindowCloser(windows, contracts).close({ ...live(), nowMs: clock.now() })),
+      ...(await this.#closer.close(windows, { ...live(), nowMs: clock.now() })),
       ...(await this.#freshness.look(windows, now, clock.now())),
     ]);
     for (const result of closed) this.#count(result);

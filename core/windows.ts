@@ -135,6 +135,8 @@ export interface WindowStore {
     decide: (state: WindowSetState) => Closing | null,
     judge: (windows: readonly StoredWindow[], state: WindowSetState, closing: Closing) => readonly WindowFinding[],
   ): Promise<readonly WindowResult[]>;
+  /** Rules changed: what is kept for sets that are none of these is let go, unjudged. */
+  keepOnly(sets: readonly WindowSetRef[]): Promise<void>;
   /** The greatest time of a row of each dataset; null where none has come. */
   newestRows(datasets: readonly DatasetName[]): Promise<readonly (number | null)[]>;
   /** Keeps what was found without a window. Answers with those that are new or another than before. */

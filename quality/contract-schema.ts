@@ -102,7 +102,7 @@ const modifiers = {
     exclusiveMinimum: 0,
     maximum: 1,
     title: 'Mostly',
-    description: 'The share of rows that has to pass. Less than 1 needs windows, which this version does not have.',
+    description: 'The share of rows that has to pass. Less than 1 is judged over files alone.',
   },
   dimension: { type: 'string', title: 'Dimension', description: 'A word for people, such as completeness or consistency.' },
   description: { type: 'string', title: 'Description', description: 'What the check is for.' },

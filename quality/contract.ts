@@ -455,7 +455,7 @@ class Reader {
     else
       this.#rules.refuse(
         place,
-        'mostly below 1 needs windows, which are not supported yet',
+        'mostly below 1 is judged over files, and not over windows of a stream yet',
         'Write on_fail: tag (rows that fail are marked and pass), or remove mostly.',
       );
   }

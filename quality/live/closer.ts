@@ -30,26 +30,26 @@ interface OwnedSet {
 }
 
 export class WindowCloser {
-  readonly #store: WindowStore;
   readonly #contracts: () => ReadonlyMap<DatasetName, Contract>;
   #planned: { readonly contracts: readonly Contract[]; readonly sets: readonly OwnedSet[] } = { contracts: [], sets: [] };
 
-  constructor(store: WindowStore, contracts: () => ReadonlyMap<DatasetName, Contract>) {
-    this.#store = store;
+  constructor(contracts: () => ReadonlyMap<DatasetName, Contract>) {
     this.#contracts = contracts;
   }
 
   /** Closes all that is due, and answers with what is new. */
-  async close(live: Live): Promise<readonly WindowResult[]> {
+  async close(store: WindowStore, live: Live): Promise<readonly WindowResult[]> {
+    const before = this.#planned;
     const sets = this.#sets();
     if (sets.length === 0) return [];
-    const states = await this.#store.peek(sets.map(({ ref }) => ref));
+    if (this.#planned !== before) await store.keepOnly(sets.map(({ ref }) => ref));
+    const states = await store.peek(sets.map(({ ref }) => ref));
     const results: WindowResult[] = [];
     for (const [i, set] of sets.entries()) {
       const state = states[i];
       // Looked at without a lock, so that nobody is kept from writing where nothing is due.
       if (state === undefined || closingOf(set, state, live) === null) continue;
-      const closed = await this.#store.close(
+      const closed = await store.close(
         set.ref,
         (now) => closingOf(set, now, live),
         (windows, before, closing) => findingsOf(set, windows, before, closing),

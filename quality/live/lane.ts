@@ -141,13 +141,19 @@ export class DatasetWindows {
   event(event: ChangeEvent, nowMs: number): void {
     const binding = this.#bindingOf(event.dataset);
     if (event.op === 'read') this.#snapshotRow(event, binding);
-    else if (this.#rules.eventTime.kind === 'commit') this.#atCommit(event, binding, event.committedAtMs);
+    else if (this.#rules.eventTime.kind === 'commit') this.#atCommit(event, binding, event.committedAtMs, nowMs);
     else this.#atColumn(event, binding, nowMs);
   }
 
   /** The lane has come so far: where commits are the time, no row of an earlier one comes any more. */
-  passed(committedAtMs: number): void {
-    if (this.#rules.eventTime.kind === 'commit' && committedAtMs > this.#timeMs) this.#timeMs = committedAtMs;
+  passed(committedAtMs: number, nowMs: number): void {
+    if (this.#rules.eventTime.kind === 'commit') this.#reach(committedAtMs, nowMs);
+  }
+
+  #reach(timeMs: number, nowMs: number): void {
+    if (timeMs <= this.#timeMs) return;
+    this.#timeMs = timeMs;
+    this.#grewAtMs = nowMs;
   }
 
   /** Ends the batch. */
@@ -187,14 +193,15 @@ export class DatasetWindows {
     }
   }
 
+  /** Only what has moved is news: a lane that brings nothing of its time, be its batches empty or their rows old, is not waited for. */
   #mark(nowMs: number, wrote: boolean, marks: WindowMark[]): void {
     const last = this.#written;
     if (this.#timeMs < 0 && !wrote) return;
-    if (!wrote && last !== null && nowMs - this.#writtenAtMs < MARK_MS && this.#untimed === last.untimed && this.#rowMs === last.rowMs)
-      return;
+    if (this.#grewAtMs === 0) this.#grewAtMs = nowMs;
+    const moved = last === null || this.#rowMs !== last.rowMs || this.#untimed !== last.untimed;
+    const passed = last !== null && this.#timeMs > last.timeMs && nowMs - this.#writtenAtMs >= MARK_MS;
+    if (!wrote && !moved && !passed) return;
     this.#writtenAtMs = nowMs;
-    // Where a column is the time, a lane that brings old rows alone is no more waited for than one that brings none.
-    if (this.#rules.eventTime.kind === 'commit' || this.#grewAtMs === 0) this.#grewAtMs = nowMs;
     this.#written = this.mark;
     marks.push(this.#written);
   }
@@ -226,7 +233,7 @@ export class DatasetWindows {
    * By commit, an old row lies in this window only if it was written in it: so the keys of its rows are known, as far as there is room. What was written
    * in an earlier window stays there.
    */
-  #atCommit(event: ChangeEvent, binding: Binding, timeMs: number): void {
+  #atCommit(event: ChangeEvent, binding: Binding, timeMs: number, nowMs: number): void {
     if (event.op === 'truncate') return;
     const key = hashKey(event.key);
     const oldKey = event.movedFrom === null ? key : hashKey(event.movedFrom);
@@ -248,7 +255,7 @@ export class DatasetWindows {
       }
     }
     if (timeMs > this.#rowMs) this.#rowMs = timeMs;
-    this.passed(timeMs);
+    this.#reach(timeMs, nowMs);
   }
 
   #rowAtCommit(event: ChangeEvent, set: SetState, bound: SetBinding, startMs: number, late: boolean, key: number, oldKey: number): void {
@@ -324,9 +331,7 @@ export class DatasetWindows {
     // A time to come, most likely a mistake, must not make all that follows late.
     const reached = newMs === null ? -1 : Math.min(newMs, Math.max(event.committedAtMs, nowMs));
     if (reached > this.#rowMs) this.#rowMs = reached;
-    if (reached <= this.#timeMs) return;
-    this.#timeMs = reached;
-    this.#grewAtMs = nowMs;
+    this.#reach(reached, nowMs);
   }
 
   /** A time that is far from being there yet is none: windows of all times to come would be open. */

@@ -76,7 +76,7 @@ class Windowing implements Stage {
         if (event.op !== 'read' && event.committedAtMs > committedAtMs) committedAtMs = event.committedAtMs;
       }
     }
-    if (committedAtMs >= 0) for (const windows of uses.values()) windows.passed(committedAtMs);
+    if (committedAtMs >= 0) for (const windows of uses.values()) windows.passed(committedAtMs, nowMs);
   }
 
   /** Reads what is kept where the lane was just taken over, for the first time or again. */

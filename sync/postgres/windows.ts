@@ -280,6 +280,20 @@ export class PostgresWindows implements WindowStore {
     return kept;
   }
 
+  async keepOnly(sets: readonly WindowSetRef[]): Promise<void> {
+    const others = `pipeline = $1 and not exists (
+      select from unnest($2::text[], $3::text[]) k(dataset, win) where k.dataset = w.dataset and k.win = w.win)`;
+    const parameters = [
+      this.#parts.pipeline,
+      textArrayParameter(sets.map(({ dataset }) => dataset)),
+      textArrayParameter(sets.map(({ set }) => set)),
+    ];
+    await this.#inTurn('letting windows go', async (sql) => {
+      await sql.query(`delete from tidegate.window_parts w where ${others}`, parameters);
+      await sql.query(`delete from tidegate.window_sets w where ${others}`, parameters);
+    });
+  }
+
   async newestRows(datasets: readonly DatasetName[]): Promise<readonly (number | null)[]> {
     const { rows } = await this.#query(
       'reading how far windows are',

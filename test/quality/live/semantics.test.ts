@@ -142,6 +142,36 @@ test('where nothing comes the clock closes windows, once the source has no more 
   ]);
 });
 
+test('a lane whose batches are empty is idle, and windows close by the clock all the same', async () => {
+  const store = new MemoryStore();
+  let nowMs = at(1);
+  const contract = contractOf('defaults: { window: { every: 5m, out_of_order: 30s, idle: 1m } }\nchecks: [{ row_count: { min: 1 } }]');
+  const lane = new TestLane(
+    store,
+    contract,
+    clockAt(() => nowMs),
+  );
+  await lane.batch([insert(1, 1)]);
+  for (nowMs = at(2); nowMs <= at(7); nowMs += MINUTE / 2) await lane.batch([]);
+  await closes(store, contract, { nowMs, isCaughtUp: true });
+  expect(saidBy(store)).toEqual(['row_count 0 - pass 1 #1']);
+});
+
+test('what was kept for windows that no rule asks for any more is let go', async () => {
+  const store = new MemoryStore();
+  const [hourly, short] = ['1h', '5m'].map((every) =>
+    contractOf(`defaults: { window: { every: ${every} } }\nchecks: [{ row_count: { min: 1 } }]`),
+  );
+  if (hourly === undefined || short === undefined) throw new Error('two contracts');
+  let contract = hourly;
+  const lane = new TestLane(store, () => contract, clock);
+  await lane.batch([insert(1, 1)]);
+  contract = short;
+  await lane.batch([insert(2, 2)]);
+  await closes(store, contract);
+  expect(store.parts.map(({ set }) => set.slice(0, 2))).toEqual(['5m']);
+});
+
 test('several lanes: the slowest that is not idle says when a window is closed, and it is closed once, with the rows of all', async () => {
   const store = new MemoryStore();
   let nowMs = at(6);

@@ -124,6 +124,11 @@ export class MemoryStore implements WindowStore {
     return this.all.filter(fits).reverse().slice(0, limit);
   }
 
+  async keepOnly(refs: readonly WindowSetRef[]) {
+    const isKept = (dataset: string, set: string) => refs.some((ref) => ref.dataset === dataset && ref.set === set);
+    this.parts = this.parts.filter(({ dataset, set }) => isKept(dataset, set));
+  }
+
   async newestRows(datasets: readonly Contract['dataset'][]) {
     return datasets.map((name) => {
       const times = [...this.marks.values()].filter(({ dataset, rowMs }) => dataset === name && rowMs >= 0).map(({ rowMs }) => rowMs);
@@ -226,7 +231,7 @@ export const clockAt = (nowMs: () => number): Clock => ({
 });
 
 export function closes(store: MemoryStore, contract: Contract, live: Partial<Live> = {}) {
-  return new WindowCloser(store, () => new Map([[contract.dataset, contract]])).close({
+  return new WindowCloser(() => new Map([[contract.dataset, contract]])).close(store, {
     nowMs: NOON,
     isCaughtUp: false,
     isCopied: () => true,
