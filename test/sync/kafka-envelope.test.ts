@@ -1,0 +1,164 @@
+/** Changes as Debezium writes them, read back by what reads Debezium: whatever is written is what is read, with every digit, or is refused. */
+import { expect, test } from 'vitest';
+import { PartitionLane } from '../../cdc/kafka/lane.ts';
+import { TableDecoder } from '../../cdc/kafka/debezium.ts';
+import {
+  type ChangeEvent,
+  type Column,
+  type Dataset,
+  type DatasetName,
+  keyOf,
+  type LaneId,
+  UNCHANGED,
+  type Value,
+  ValueRow,
+  type Version,
+} from '../../core/event.ts';
+import { jsonOf, recordsOf, shapeOf, UnwritableCell } from '../../sync/kafka/envelope.ts';
+import { dateText, timestampText, timeText } from '../../wire/postgres/types-time.ts';
+import fc from '../support/fast-check.ts';
+
+const NAME = 'shop.public.t' as DatasetName;
+const TOPIC = 'shop.public.t';
+/** What stands where there is no value: with the second, an update left it out. */
+const BLANKS: readonly Value[] = [null, UNCHANGED];
+const big = (bits: number) => fc.bigInt({ min: -(2n ** BigInt(bits - 1)), max: 2n ** BigInt(bits - 1) - 1n });
+const whole = (bits: number) =>
+  big(bits).map((value) => (BigInt(Number(value)) === value && Number.isSafeInteger(Number(value)) ? Number(value) : value));
+const decimal = (scale: number, digits: number) =>
+  fc.bigInt({ min: -(10n ** BigInt(digits)), max: 10n ** BigInt(digits) }).map((unscaled) => {
+    const size = String(unscaled < 0n ? -unscaled : unscaled).padStart(scale + 1, '0');
+    return `${unscaled < 0n ? '-' : ''}${size.slice(0, size.length - scale)}${scale === 0 ? '' : `.${size.slice(size.length - scale)}`}`;
+  });
+/** From 4714 BC to the year 20000, microseconds since 2000. */
+const moment = fc.bigInt({ min: -211_000_000_000_000_000n, max: 568_000_000_000_000_000n });
+const orInfinite = (text: fc.Arbitrary<string>) =>
+  fc.oneof({ weight: 9, arbitrary: text }, { weight: 1, arbitrary: fc.constantFrom('infinity', '-infinity') });
+
+/** By column: its types, whether an update may leave it out, and values of it. */
+const COLUMNS: Readonly<Record<string, readonly [Column['type'], string, boolean, fc.Arbitrary<Value>]>> = {
+  flag: ['boolean', 'boolean', false, fc.boolean()],
+  i2: ['integer', 'smallint', false, whole(16)],
+  i4: ['integer', 'integer', false, whole(32)],
+  i8: ['integer', 'bigint', false, whole(64)],
+  f4: ['float', 'real', false, fc.float()],
+  f8: ['float', 'double precision', false, fc.double()],
+  money: ['decimal', 'numeric(12,2)', false, decimal(2, 12)],
+  exact: ['decimal', 'numeric', false, fc.nat(30).chain((scale) => decimal(scale, 40))],
+  note: ['text', 'text', true, fc.string({ unit: 'binary' })],
+  raw: ['bytes', 'bytea', true, fc.uint8Array().map((bytes) => Buffer.from(bytes))],
+  doc: ['json', 'jsonb', true, fc.json()],
+  who: ['other', 'uuid', true, fc.uuid()],
+  at: ['timestamp', 'timestamp with time zone', false, orInfinite(moment.map((us) => timestampText(us, '+00')))],
+  local: ['timestamp', 'timestamp without time zone', false, orInfinite(moment.map((us) => timestampText(us, '')))],
+  day: ['date', 'date', false, orInfinite(fc.integer({ min: -2_400_000, max: 6_500_000 }).map(dateText))],
+  clock: ['time', 'time without time zone', false, fc.bigInt({ min: 0n, max: 86_400_000_000n }).map(timeText)],
+};
+const COLUMN_LIST: readonly Column[] = [
+  { name: 'id', type: 'integer', native: 'bigint', nullable: false },
+  ...Object.entries(COLUMNS).map(([name, [type, native]]): Column => ({ name, type, native, nullable: true })),
+];
+const DATASET: Dataset = { name: NAME, version: 1, columns: COLUMN_LIST, key: [0] };
+
+const cells = fc.tuple(
+  ...Object.values(COLUMNS).map(([, , mayBeLeftOut, value]) =>
+    fc.oneof({ weight: 8, arbitrary: value }, { weight: 1, arbitrary: fc.constantFrom(...(mayBeLeftOut ? BLANKS : [null])) }),
+  ),
+);
+const row = fc.tuple(whole(64), cells).map(([id, rest]) => [id, ...rest] as Value[]);
+
+const event = (op: ChangeEvent['op'], before: Value[] | null, after: Value[] | null, movedFrom: string | null = null): ChangeEvent => {
+  const [was, is] = [before, after].map((one) => (one === null ? null : new ValueRow(...one)));
+  const key = keyOf(DATASET, (is ?? was) as ValueRow);
+  return {
+    op,
+    dataset: DATASET,
+    before: was,
+    after: is,
+    key,
+    movedFrom,
+    version: '00000000000000ff' as Version,
+    ordinal: 0,
+    committedAtMs: 7,
+  } as ChangeEvent; // Rows as the operation has them.
+};
+
+/** As JsonConverter writes it, and back by the source's own lane. */
+async function through(written: ChangeEvent): Promise<readonly ChangeEvent[]> {
+  const shape = shapeOf(DATASET, TOPIC, 'precise');
+  const records = recordsOf(written, shape, { version: '1', nowMs: 1 }).map(({ key, value, headers }, i) => ({
+    offset: BigInt(i),
+    timestampMs: 1,
+    key: Buffer.from(`{"schema":${JSON.stringify(shape.key)},"payload":${key === null ? 'null' : jsonOf(key)}}`),
+    value: value === null ? null : Buffer.from(`{"schema":${JSON.stringify(shape.value)},"payload":${jsonOf(value)}}`),
+    headers: Object.fromEntries(Object.entries(headers).map(([name, one]) => [name, jsonOf(one)])),
+  }));
+  const decoder = new TableDecoder({
+    dataset: NAME,
+    topic: TOPIC,
+    envelope: 'debezium',
+    columns: null,
+    unavailable: '__debezium_unavailable_value',
+    registry: null,
+  });
+  const end = BigInt(records.length);
+  const lane = new PartitionLane('l' as LaneId, { topic: TOPIC, partition: 0 }, { topicId: null, decoder, from: 0n, end });
+  lane.add({ topic: TOPIC, partition: 0, records, next: end, end });
+  return (await lane.take({ rows: 100, bytes: 1 << 24 }, 0))?.events ?? [];
+}
+
+const valuesOf = (of: ChangeEvent['after']): unknown[] | null =>
+  of === null
+    ? null
+    : COLUMN_LIST.map((_, i) => {
+        const value = of.value(i);
+        return value instanceof Uint8Array ? Buffer.from(value).toString('hex') : value;
+      });
+
+test('a row of any values comes back as it was, with the types of its columns', async () => {
+  await fc.assert(
+    fc.asyncProperty(fc.constantFrom<'insert' | 'update' | 'read'>('insert', 'update', 'read'), row, async (op, values) => {
+      const written = event(op, null, values);
+      const [read, ...more] = await through(written);
+      expect(more).toEqual([]);
+      expect([read?.op, read?.key, read?.version]).toEqual([op, written.key, written.version]);
+      expect(valuesOf(read?.after ?? null)).toEqual(valuesOf(written.after));
+      expect(read?.dataset.columns.map(({ name, type, native }) => [name, type, native])).toEqual(
+        COLUMN_LIST.map(({ name, type, native }) => [name, type, native]),
+      );
+    }),
+    { numRuns: 200 },
+  );
+});
+
+test('a delete is followed by a tombstone, and a key move is a delete and an insert that are put together again', async () => {
+  await fc.assert(
+    fc.asyncProperty(row, row, async (before, after) => {
+      const gone = event('delete', before, null);
+      expect(recordsOf(gone, shapeOf(DATASET, TOPIC, 'precise'), { version: '1', nowMs: 1 }).map(({ value }) => value === null)).toEqual([
+        false,
+        true,
+      ]);
+      expect((await through(gone)).map(({ op, key }) => [op, key])).toEqual([['delete', gone.key]]);
+      if (before[0] === after[0]) return;
+      const moved = event('update', before, after, keyOf(DATASET, new ValueRow(...before)));
+      const read = await through(moved);
+      expect(read.map((one) => [one.op, one.key, one.movedFrom, valuesOf(one.after)])).toEqual([
+        ['update', moved.key, moved.movedFrom, valuesOf(moved.after)],
+      ]);
+    }),
+    { numRuns: 50 },
+  );
+});
+
+test('what a type has no form for is refused by its column', () => {
+  const shape = shapeOf(DATASET, TOPIC, 'precise');
+  const place = COLUMN_LIST.findIndex(({ name }) => name === 'money');
+  const refused: readonly Value[] = ['NaN', 'Infinity', '-Infinity', UNCHANGED];
+  for (const value of refused) {
+    const values: Value[] = COLUMN_LIST.map((_, i) => (i === 0 ? 1 : i === place ? value : null));
+    const writing = (): unknown => recordsOf(event('insert', null, values), shape, { version: '1', nowMs: 1 });
+    expect(writing).toThrow(UnwritableCell);
+    expect(writing).toThrow(expect.objectContaining({ column: 'money' }));
+  }
+});
