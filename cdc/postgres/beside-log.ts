@@ -109,7 +109,7 @@ export class BesideLog {
   start(): void {
     const { isNewlyPublished } = this.#parts;
     const { tables = [], rereads = [] } = this.#queue.snapshot ?? {};
-    for (const table of tables) if (!table.done) this.#reader().begin(table, { isNewlyPublished, isAgain: false });
+    for (const table of tables) if (!table.done) this.#reader().begin(table, { isNewlyPublished, isAgain: table.isAgain === true });
     for (const reread of rereads) this.#reader().begin(reread, { isNewlyPublished: false, isAgain: true });
   }
 
@@ -211,8 +211,8 @@ export class BesideLog {
     const mark = this.#queue.snapshot;
     // The positions say which tables the lane has, and go on saying it.
     const tables = [...this.#parts.tables].flatMap((table): TableProgress[] => {
-      if (this.#again.has(table)) return [notBegun(table)];
       const progress = progressOf(mark, table);
+      if (this.#again.has(table)) return [{ ...notBegun(table), isAgain: hasBeenThere(progress) }];
       return progress === null ? [] : [progress ?? { ...notBegun(table), done: true }];
     });
     const rereads = [...(mark?.rereads ?? []), ...begun].filter(({ reread }) => !this.#dropped.has(reread.id));
@@ -230,7 +230,8 @@ export class BesideLog {
         begun.map(({ reread }) => reread.id),
         seq,
       );
-    for (const table of tables) if (again.includes(table.table)) this.#reader().begin(table, { isNewlyPublished: false, isAgain: true });
+    for (const table of tables)
+      if (again.includes(table.table)) this.#reader().begin(table, { isNewlyPublished: false, isAgain: table.isAgain === true });
     for (const one of begun) this.#reader().begin(one, { isNewlyPublished: false, isAgain: true });
     this.#forgetWindows();
     this.#parts.onProgress(tables.filter(({ table }) => again.includes(table)));
@@ -445,6 +446,10 @@ interface ChunkPart {
   /** The first row behind it. */
   readonly next: number;
 }
+
+/** Whether a table that is copied once more was copied to its end before: what is not, goes at the pace of a first copy. */
+const hasBeenThere = (progress: TableProgress | null | undefined): boolean =>
+  progress === undefined || progress?.done === true || progress?.isAgain === true;
 
 const isCut = (row: PgRow | undefined): boolean => row !== undefined && isPartial(row);
 

@@ -25,6 +25,8 @@ export interface TableProgress {
   /** The key of the last row copied, as the server's text of each key column; null before the first chunk. */
   readonly last: readonly string[] | null;
   readonly done: boolean;
+  /** Whether the lane has had its rows before, and the copy is there for what the log did not tell. */
+  readonly isAgain?: boolean;
   /** Left out where it is the table's own copy. */
   readonly reread?: Reread;
 }
@@ -71,7 +73,7 @@ export function snapshotMark(seq: number, tables: readonly TableProgress[], rere
     const had = tables.map(({ table }) => hashOf(table)).join('');
     return { seq, tables: [], rereads: [], had, text: `@${hex8(seq)}.~${had}` };
   }
-  const compact = tables.map(({ table, rowsDone, last, done }): CompactTable => [table, rowsDone, done ? 1 : last]);
+  const compact = tables.map(compactTable);
   const text = JSON.stringify(left.length === 0 ? compact : ({ t: compact, r: left.map(compactReread) } satisfies CompactMark));
   return { seq, tables, rereads: left, had: '', text: `@${hex8(seq)}.${Buffer.from(text).toString('base64url')}` };
 }
@@ -106,7 +108,7 @@ export function movedOn(mark: SnapshotMark, progress: TableProgress): SnapshotMa
   );
 }
 
-type CompactTable = [table: string, rowsDone: number, at: 1 | readonly string[] | null];
+type CompactTable = [table: string, rowsDone: number, at: 1 | readonly string[] | null, again?: 1];
 type CompactReread = [
   id: string,
   table: string,
@@ -120,6 +122,9 @@ interface CompactMark {
   readonly t: readonly CompactTable[];
   readonly r: readonly CompactReread[];
 }
+
+const compactTable = ({ table, rowsDone, last, done, isAgain = false }: TableProgress): CompactTable =>
+  isAgain && !done ? [table, rowsDone, last, 1] : [table, rowsDone, done ? 1 : last];
 
 const compactReread = ({ table, rowsDone, last, reread }: RereadProgress): CompactReread => [
   reread.id,
@@ -187,7 +192,13 @@ function parseMark(seq: string, progress: string): SnapshotMark {
   // Written by `snapshotMark` alone, into the target's lane table.
   const compact = JSON.parse(Buffer.from(progress, 'base64url').toString('utf8')) as readonly CompactTable[] | CompactMark;
   const { t, r } = 't' in compact ? compact : { t: compact, r: [] };
-  const tables = t.map(([table, rowsDone, at]) => ({ table, rowsDone, last: at === 1 ? null : at, done: at === 1 }));
+  const tables = t.map(([table, rowsDone, at, again]) => ({
+    table,
+    rowsDone,
+    last: at === 1 ? null : at,
+    done: at === 1,
+    ...(again === 1 ? { isAgain: true } : {}),
+  }));
   const rereads = r.map(([id, table, rowsDone, last, where, keys, rowsEstimated]) => ({
     table,
     rowsDone,

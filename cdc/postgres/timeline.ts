@@ -2,7 +2,7 @@
  * Which of a server's histories a lane has read. A standby that is promoted begins a new timeline where its log ends; what the old primary wrote beyond is in
  * no log any more, though a lane may have it. Such a lane must not go on as if nothing had been there.
  */
-import { fromLsn } from '../../core/position.ts';
+import { fromLsn, toLsn } from '../../core/position.ts';
 import type { PgConnection } from '../../wire/postgres/connection.ts';
 import type { LanePlace } from './lane-position.ts';
 
@@ -27,7 +27,9 @@ export async function forkBefore(place: LanePlace, timeline: number, connect: ()
   const wanted = place.within?.commit ?? place.lsn;
   if (end !== null && wanted <= end) return null;
   const what = `the lane has read timeline ${place.timeline} of the server, which is at timeline ${timeline} now`;
-  return end === null ? `${what}, and does not come from there` : `${what}: a standby took over that lacks what was committed last`;
+  return end === null
+    ? `${what}, and does not come from there`
+    : `${what}: a standby took over that lacks the log from ${toLsn(end)} to ${toLsn(wanted)}; should nothing have been committed there, recovering finds no difference`;
 }
 
 /** Where a history (lines of timeline, place, reason) leaves a timeline: 16 hex digits; null where it was never on it. */

@@ -26,6 +26,7 @@ const tables = (random: Random) =>
       rowsDone: random.below(1e9),
       last: done || random.chance(0.3) ? null : [`k${random.below(99)}`, 'ö\n'],
       done,
+      ...(!done && random.chance(0.3) ? { isAgain: true } : {}),
     };
   });
 

@@ -240,6 +240,23 @@ test('while it is paused nothing is read but what is asked for by its key, over 
   await sameAsTable(model, db, 't');
 });
 
+test('a table whose rows are read again is read at the pace of that after a restart as well', async () => {
+  await using db = await testDatabase(server, ...SETUP);
+  const model = new Model();
+  const snapshot = { mode: 'initial' as const, chunkRows: 50, parallel: 1 };
+  await catchUp(db.source({ snapshot }), model, db.sql);
+  const slow = () => db.source({ snapshot: { ...snapshot, rereadRows: 20 } });
+  const [first, restarted] = [slow(), slow()];
+  await runWith(first, model, async () => {
+    await eventually(() => first.readAgain(DATASET), 'it is asked for');
+    await eventually(() => isCopying(model), 'a checkpoint says so');
+  });
+  await runWith(restarted, model, () => eventually(() => restarted.snapshotWait() === 'rate', 'it waits for its rate'));
+  expect(isCopying(model)).toBe(true);
+  await catchUp(db.source({ snapshot }), model, db.sql);
+  await sameAsTable(model, db, 't');
+});
+
 test('no chunk is read while too many sessions of others are at work', async () => {
   await using db = await testDatabase(server, ...SETUP);
   const busySessions = 15;
