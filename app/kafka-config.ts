@@ -35,6 +35,9 @@ export function kafkaSourceProblems(source: KafkaSourceConfig, at: Place): Probl
     error(at('tables'), 'no table is read', 'Name the tables, or a topicPattern that finds their topics.');
   if (source.topicPattern !== null && !isPattern(source.topicPattern))
     error(at('topicPattern'), 'is no regular expression', 'Write one as shop\\.public\\..*, with a backslash before dots.');
+  const connect = source.connect?.reveal() ?? null;
+  if (connect !== null && !(URL.canParse(connect) && /^https?:\/\/./.test(connect)))
+    error(at('connect'), 'is no http url', 'Write http://connect:8083.');
   problems.push(...connectionProblems(source, at), ...registryProblems(source.registry, at));
   return problems;
 }

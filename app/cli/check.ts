@@ -3,6 +3,7 @@ import { systemClock } from '../../core/clock.ts';
 import { PipelineError } from '../../core/errors.ts';
 import type { Dataset } from '../../core/event.ts';
 import type { Problem } from '../../core/problems.ts';
+import { probeConnectors } from '../../cdc/kafka/connector-check.ts';
 import { probeKafkaSource } from '../../cdc/kafka/probe.ts';
 import { probePostgresSource } from '../../cdc/postgres/source.ts';
 import { MemoryModelStore } from '../../inference/models/store.ts';
@@ -97,11 +98,12 @@ async function probePipeline(loaded: LoadedConfig, name: string): Promise<Probed
   return { problems, filesAreWrong };
 }
 
-function probeSource(config: Config, pipeline: PipelineConfig): Promise<readonly Problem[]> {
+async function probeSource(config: Config, pipeline: PipelineConfig): Promise<readonly Problem[]> {
   const { source } = partsOf(config, pipeline);
-  return source.kind === 'kafka'
-    ? probeKafkaSource(kafkaOptions(pipeline, source, systemClock))
-    : probePostgresSource(sourceOptions(config, pipeline, systemClock));
+  if (source.kind === 'postgres') return probePostgresSource(sourceOptions(config, pipeline, systemClock));
+  const options = kafkaOptions(pipeline, source, systemClock);
+  const connect = source.connect === null ? [] : probeConnectors(options, source.connect.reveal(), source.prefix);
+  return [...(await probeKafkaSource(options)), ...(await connect)];
 }
 
 async function probeModels({ config, place }: LoadedConfig, name: string, datasets: readonly Dataset[]): Promise<readonly Problem[]> {

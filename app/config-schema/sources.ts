@@ -227,6 +227,13 @@ export const kafkaSourceSchema = {
       default: '__debezium_unavailable_value',
     },
     registry: registrySchema,
+    connect: {
+      ...secret(
+        'Connect',
+        'Kafka Connect’s REST API, as http://connect:8083 or with user and password: `tidegate check` reads there what your connector loses by its settings. Nothing else asks it.',
+      ),
+      default: null,
+    },
     sasl: saslSchema,
     tls: tlsSchema,
     start: {
