@@ -72,9 +72,40 @@ function textOf(cell: Present): string {
   return cell instanceof Decimal ? decimalText(cell) : JSON.stringify(cell);
 }
 
+const PYTHON = /\\u([\da-fA-F]{4})|\\([^])|\{,(\d+)\}|(\[\^?\]?)|(\])/g;
+const LETTERS = { w: '\\p{L}\\p{N}_', d: '\\p{Nd}' } as const;
+
+/** What Python writes otherwise: `\w` and `\d` are of all scripts, `\Z` is the end, `{,3}` begins with none, `\u00e9` is a character. */
+function ofPython(pattern: string): string {
+  const isAscii = /^\(\?[ims]*a/.test(pattern);
+  let inClass = false;
+  return pattern.replace(PYTHON, (all: string, code?: string, escaped?: string, most?: string, opening?: string, closing?: string) => {
+    if (code !== undefined) return `\\x{${code}}`;
+    if (most !== undefined) return inClass ? all : `{0,${most}}`;
+    if (opening !== undefined) {
+      if (inClass) return all;
+      inClass = true;
+    }
+    if (closing !== undefined) inClass = false;
+    if (escaped === undefined || isAscii) return escaped === 'Z' ? '\\z' : all;
+    switch (escaped) {
+      case 'w':
+      case 'd':
+        return inClass ? LETTERS[escaped] : `[${LETTERS[escaped]}]`;
+      case 'W':
+      case 'D':
+        return inClass ? all : `[^${LETTERS[escaped === 'W' ? 'w' : 'd']}]`;
+      case 'Z':
+        return '\\z';
+      default:
+        return all;
+    }
+  });
+}
+
 /** Searched anywhere. In linear time where that can be; else, for look-around and back-references, by JavaScript. */
 function regexTest(pattern: string, kwarg: string): TextTest {
-  const compiled = compileRegex(pattern);
+  const compiled = compileRegex(ofPython(pattern));
   if (!('refused' in compiled)) return (text) => compiled.test(text);
   const flags = /^\(\?([aims]+)\)/.exec(pattern)?.[1] ?? '';
   const written = pattern

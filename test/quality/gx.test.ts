@@ -118,3 +118,19 @@ describe('texts that dateutil reads, and what it takes them for', () => {
     expect(parseDate(text, 0)).toBe(null),
   );
 });
+
+test.each([
+  ['^\\w+$', 'né', true],
+  ['^\\d$', '٣', true],
+  ['^[\\w-]+$', 'né-1', true],
+  ['^\\W$', 'é', false],
+  ['(?a)^\\w$', 'é', false],
+  ['^a{,2}\\Z', 'aaa', false],
+  ['^\\u00e9$', 'é', true],
+  ['^[]a]+$', 'a]', true],
+  ['^[[a]+$', '[a', true],
+  ['^\\[\\w\\]$', '[é]', true],
+])('the regex %s is read as Python reads it', (regex, text, matches) => {
+  const { success, error } = judge({ t: [text] }, 'column_values_to_match_regex', { column: 't', regex });
+  expect([error, success]).toEqual([null, matches]);
+});
