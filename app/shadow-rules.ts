@@ -61,15 +61,18 @@ export class ShadowRules {
   readonly stage: Stage = {
     name: 'quality',
     run: async (batch, signal) => {
-      if (!batch.events.some(({ dataset }) => this.#drafts.has(dataset.name))) return;
+      if (this.#drafts.size === 0) return;
+      const { run } = batch;
+      // Rows that no draft is about are not made objects for it.
+      if (run === null ? !batch.events.some(({ dataset }) => this.#drafts.has(dataset.name)) : !this.#drafts.has(run.dataset.name)) return;
       // As released events are judged: what would halt the lane is held instead.
-      const beside = new Batch(batch.events, batch.checkpoint, 'replay');
+      const beside = new Batch(run ?? batch.events, batch.checkpoint, 'replay');
       try {
         await this.#quality.run(beside, signal);
         this.#judged.set(batch, this.#differences(batch, beside));
       } catch {
         signal.throwIfAborted();
-        for (const dataset of new Set(batch.events.map((event) => event.dataset.name))) {
+        for (const dataset of run === null ? new Set(batch.events.map((event) => event.dataset.name)) : [run.dataset.name]) {
           const draft = this.#drafts.get(dataset);
           if (draft !== undefined) draft.failures++;
         }
@@ -120,9 +123,9 @@ export class ShadowRules {
   #differences(batch: Batch, beside: Batch): ReadonlyMap<DatasetName, Difference> {
     const found = new Map<DatasetName, Difference>();
     const [live, draft] = [byEvent(batch.findings), byEvent(beside.findings)];
-    for (const [index, event] of batch.events.entries()) {
-      const { name } = event.dataset;
-      if (!this.#drafts.has(name)) continue;
+    for (let index = 0; index < batch.size; index++) {
+      const name = batch.run?.dataset.name ?? batch.events[index]?.dataset.name;
+      if (name === undefined || !this.#drafts.has(name)) continue;
       const of = found.get(name) ?? none();
       found.set(name, of);
       of.events++;
@@ -133,6 +136,8 @@ export class ShadowRules {
       if (isOut === wouldBe) continue;
       if (wouldBe) of.taken++;
       else of.freed++;
+      const event = batch.event(index);
+      if (event === undefined) continue;
       if (of.examples.length === EXAMPLES_MAX) of.examples.shift();
       const why = (wouldBe ? draft : live).get(index)?.filter(({ verdict }) => verdict >= Verdict.Drop) ?? [];
       of.examples.push({
