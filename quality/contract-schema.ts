@@ -102,7 +102,8 @@ const modifiers = {
     exclusiveMinimum: 0,
     maximum: 1,
     title: 'Mostly',
-    description: 'The share of rows that has to pass. Less than 1 is judged over files alone.',
+    description:
+      'The share of rows that has to pass. Less than 1: rows that fail are tagged (on_fail: tag or warn), and the window, or the file, fails.',
   },
   dimension: { type: 'string', title: 'Dimension', description: 'A word for people, such as completeness or consistency.' },
   description: { type: 'string', title: 'Description', description: 'What the check is for.' },

@@ -274,6 +274,7 @@ class Reader {
   /** A check over windows of a stream, by its word or its name. */
   #isLive(item: Readonly<Record<string, unknown>>): boolean {
     if (this.#use === 'file') return false;
+    if (typeof item['mostly'] === 'number' && item['mostly'] < 1) return true;
     return typeof item['expect'] === 'string' ? judgesWindows(item['expect']) : Object.keys(item).some((name) => this.#isOfFiles(name));
   }
 
@@ -368,8 +369,8 @@ class Reader {
     if (this.#isOfFiles(name)) return this.#word(name, item, column, keys);
     if (name === 'freshness' && this.#use === 'stream') return this.#live.freshness(item, keys);
     if (name === 'freshness') return this.#rules.refuse(keys, 'freshness is judged on a live stream alone', 'Remove the check here.');
-    if (name === 'expect' && (this.#use === 'file' || this.#isLive(item))) return this.#expectedOfFile(check, column, keys);
-    if (typeof check.mostly === 'number' && check.mostly < 1 && this.#use === 'stream') this.#mostly(check, keys);
+    if (name === 'expect' && (this.#use === 'file' || judgesWindows(String(check.expect))))
+      return this.#expectedOfFile(check, column, keys);
     if (name === 'expect') return this.#expected(check, column, keys, settings);
     const expectation = EXPECTATIONS.get(name);
     if (expectation === undefined) return null;
@@ -444,18 +445,13 @@ class Reader {
     return this.#use === 'file' ? check : this.#live.add(check, item);
   }
 
-  #mostly(check: CheckItem, keys: Keys): void {
-    const place = [...keys, 'mostly'];
-    if (check.on_fail === 'tag')
-      this.#rules.warn(
-        place,
-        'the share of rows that pass is not judged yet: rows that fail are tagged, and that is all',
-        'Remove mostly, or leave it for a later version.',
-      );
+  /** Where some rows may fail, none that does is at fault by itself: its window decides. */
+  #mostly(check: Check, item: CheckItem): void {
+    if (check.onFail === 'tag' || check.onFail === 'warn') this.#live.share(check, item);
     else
       this.#rules.refuse(
-        place,
-        'mostly below 1 is judged over files, and not over windows of a stream yet',
+        [...check.keys, 'mostly'],
+        'mostly below 1 is for windows to judge, and no row that fails is at fault by itself',
         'Write on_fail: tag (rows that fail are marked and pass), or remove mostly.',
       );
   }
@@ -489,8 +485,6 @@ class Reader {
     }
     const expectation = EXPECTATIONS.get(translated.name);
     if (expectation === undefined) return null;
-    if (typeof translated.mostly === 'number' && translated.mostly < 1)
-      this.#mostly({ ...check, mostly: translated.mostly }, [...keys, 'kwargs']);
     const parameterKeys = [...keys, 'kwargs'];
     if (expectation.on !== 'row' && translated.column === null)
       return this.#rules.refuse(parameterKeys, `${name} needs a column`, 'Add column: <name> to the kwargs.');
@@ -506,7 +500,7 @@ class Reader {
     }
     return this.#complete(
       { expectation, column: translated.column, parameters: translated.parameters, keys, parameterKeys },
-      check,
+      typeof translated.mostly === 'number' ? { ...check, mostly: translated.mostly } : check,
       settings,
     );
   }
@@ -545,6 +539,7 @@ class Reader {
     }
     if (typeof found.parameters === 'string' && expectation.name === 'json_schema')
       this.#readSchemaFile(found.parameters, found.parameterKeys);
+    if (check.mostly < 1 && this.#use === 'stream') this.#mostly(check, item);
     return check;
   }
 

@@ -8,8 +8,9 @@ import type { Contract } from '../contract.ts';
 import type { Keys } from '../rule-text.ts';
 import { Unusable } from '../states/cell.ts';
 import { cellReader, SAMPLES, unseen } from './cells.ts';
-import type { LiveCheck, LiveRules } from './check.ts';
+import type { LiveCheck } from './check.ts';
 import type { SlotReader } from './fold.ts';
+import { shareReader } from './share.ts';
 import type { SetPlan, Slot } from './slots.ts';
 
 export interface SetBinding {
@@ -24,26 +25,32 @@ export interface Binding {
   readonly timeOf: (row: Row, other: Row | null) => number | null;
 }
 
-export function bindSets(rules: LiveRules, sets: readonly SetPlan[], dataset: Dataset): Binding {
+export function bindSets(contract: Contract, sets: readonly SetPlan[], dataset: Dataset): Binding {
   const columnOf = (name: string) => dataset.columns.findIndex((column) => column.name === name);
-  const { eventTime } = rules;
+  const { eventTime } = contract.live;
   return {
     timeOf: eventTime.kind === 'commit' ? () => null : timeReader(columnOf(eventTime.column)),
     sets: sets.map(({ slots, groupBy }) => ({
-      readers: slots.map((slot) => readerOf(slot, dataset)),
+      readers: slots.map((slot) => readerOf(slot, dataset, contract)),
       groupOf: groupBy.length === 0 ? () => '' : groupReader(groupBy.map(columnOf)),
     })),
   };
 }
 
-function readerOf({ column, where }: Slot, dataset: Dataset): SlotReader {
+function readerOf({ column, where, rows }: Slot, dataset: Dataset, contract: Contract): SlotReader {
   const index = column === null ? -1 : dataset.columns.findIndex(({ name }) => name === column);
   const found = dataset.columns[index];
   const compiled = where === null ? null : compileExpression(where, { dataset, path: 'where', want: 'bool' });
   // A table that changed since: nothing can be read of it, and the checks say so.
   const unreadable = (column !== null && found === undefined) || compiled?.kind === 'refused';
   return {
-    read: unreadable ? unseen : column === null || found === undefined ? null : cellReader(found, index),
+    read: unreadable
+      ? unseen
+      : rows !== null
+        ? shareReader(rows, contract, dataset)
+        : column === null || found === undefined
+          ? null
+          : cellReader(found, index),
     where: compiled === null || compiled.kind === 'refused' ? null : (event) => isTrue(compiled.evaluate, event),
   };
 }
@@ -122,7 +129,7 @@ export function liveProblems({ live, place }: Contract, dataset: Dataset, oldRow
     if (check.column !== null) needsColumn(check.keys[0] === 'columns' ? check.keys.slice(0, 2) : check.keys, check.column);
     for (const name of check.groupBy) needsColumn([...check.keys, 'group_by'], name);
     whereProblems(check, dataset, place, problems, say);
-    const reason = misfit(check, dataset);
+    const reason = check.rows === null ? misfit(check, dataset) : null;
     if (reason !== null) say('error', check.keys, `${check.id}: ${reason}`, 'Correct the check, or remove it.');
     if (check.spec.of === 'rows' && oldRows === 'key' && (check.column !== null || eventTime.kind === 'column'))
       oldRowsProblem(check, eventTime.kind === 'column', dataset, say);
@@ -151,7 +158,7 @@ function whereProblems(check: LiveCheck, dataset: Dataset, place: Contract['plac
   if (check.where === null) return;
   const keys = [...check.keys, 'where'];
   const compiled = compileExpression(check.where, { dataset, path: place(keys), want: 'bool' });
-  if (compiled.kind === 'refused') problems.push(...compiled.problems);
+  if (compiled.kind === 'refused' && check.rows === null) problems.push(...compiled.problems);
   const words = check.where.replace(/r?"[^"]*"|r?'[^']*'/g, '');
   if (check.spec.of === 'rows' && /\b(before|op|changed)\b/.test(words))
     say(

@@ -1,7 +1,7 @@
 /** Cells of a stream's rows as states take them, read by the column's type. */
 import { decimalOf } from '../../core/expression/decimal.ts';
 import { FOREVER, microsOf } from '../../core/expression/timestamp.ts';
-import { type Column, type ColumnType, type Row, UNCHANGED, type Value } from '../../core/event.ts';
+import { type ChangeEvent, type Column, type ColumnType, type Row, UNCHANGED, type Value } from '../../core/event.ts';
 import { Decimal } from '../../core/expression/values.ts';
 import { type FileCell, Moment, type Present } from '../states/cell.ts';
 
@@ -9,7 +9,7 @@ import { type FileCell, Moment, type Present } from '../states/cell.ts';
 export const UNSEEN: unique symbol = Symbol('unseen');
 
 /** Reads a cell of a row; `other` is the row before it, which has the cells that an update did not send. */
-export type ReadCell = (row: Row, other: Row | null) => FileCell | typeof UNSEEN;
+export type ReadCell = (row: Row, other: Row | null, event: ChangeEvent) => FileCell | typeof UNSEEN;
 
 export const unseen: ReadCell = () => UNSEEN;
 

@@ -1,7 +1,7 @@
 /** A check over the windows of a live stream: its expectation, its windows, and what follows when it fails. */
 import type { Severity } from '../../core/batch.ts';
 import { durationMicros } from '../../core/expression/timestamp.ts';
-import type { Contract, FileCheck } from '../contract.ts';
+import type { Check, Contract, FileCheck } from '../contract.ts';
 import { Kwargs } from '../gx/kwargs.ts';
 import { CATALOGUE } from '../gx/registry.ts';
 import type { Keys } from '../rule-text.ts';
@@ -19,6 +19,8 @@ export interface WindowSpec {
 
 export interface LiveCheck extends FileCheck {
   readonly check: WindowCheck;
+  /** The check of rows whose share it judges. */
+  readonly rows: Check | null;
   readonly spec: WindowSpec;
   readonly groupBy: readonly string[];
   readonly maxGroups: number;

@@ -100,7 +100,7 @@ export class Fold {
       if (reader.where !== null && !reader.where(event)) continue;
       slot.rows++;
       if (reader.read === null) continue;
-      const cell = reader.read(row, other);
+      const cell = reader.read(row, other, event);
       if (cell === null) slot.missing++;
       else if (cell === UNSEEN) slot.unseen++;
       else slot.state.add(cell);
@@ -118,7 +118,7 @@ export class Fold {
       if (reader.where !== null && !reader.where(event)) continue;
       slot.rows--;
       if (reader.read === null) continue;
-      const cell = reader.read(row, null);
+      const cell = reader.read(row, null, event);
       if (cell === null) slot.missing--;
       else if (cell === UNSEEN) slot.unseen++;
       else if (slot.kind.retract !== undefined) slot.kind.retract(slot.state, cell);

@@ -1,6 +1,7 @@
 /** The open windows of one dataset in one lane: where each row goes, what is known of it, and what a batch adds to what is kept at the target. */
 import type { ChangeEvent, Dataset, DatasetName, Row } from '../../core/event.ts';
 import { SNAPSHOT_WINDOW, type WindowKey, type WindowMark, type WindowPart } from '../../core/windows.ts';
+import type { Contract } from '../contract.ts';
 import { type Binding, bindSets, type SetBinding } from './binding.ts';
 import type { Budget } from './budget.ts';
 import { budgetOf } from './budget.ts';
@@ -86,6 +87,7 @@ interface SetState {
 
 export class DatasetWindows {
   readonly name: DatasetName;
+  readonly #contract: Contract;
   readonly #rules: LiveRules;
   readonly #budget: Budget;
   readonly #sets: readonly SetState[];
@@ -101,8 +103,11 @@ export class DatasetWindows {
   #written: WindowMark | null = null;
   #writtenAtMs = 0;
 
-  constructor(name: DatasetName, rules: LiveRules, sets: readonly SetPlan[] = planSets(rules.checks)) {
-    this.name = name;
+  constructor(contract: Contract) {
+    const rules = contract.live;
+    const sets = planSets(rules.checks);
+    this.name = contract.dataset;
+    this.#contract = contract;
     this.#rules = rules;
     this.#budget = budgetOf(rules);
     this.#sets = sets.map((plan) => ({ plan, cells: new Map(), groups: new Map(), last: null }));
@@ -210,7 +215,7 @@ export class DatasetWindows {
     const known = this.#bindings.get(dataset);
     if (known !== undefined) return known;
     const made = bindSets(
-      this.#rules,
+      this.#contract,
       this.#sets.map(({ plan }) => plan),
       dataset,
     );

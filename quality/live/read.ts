@@ -1,10 +1,11 @@
 /** From the checks of a rule file to those over the windows of a live stream, with everything that keeps one from being used. */
 import type { Severity } from '../../core/batch.ts';
 import { decimalOf } from '../../core/expression/decimal.ts';
-import type { FileCheck } from '../contract.ts';
+import type { Check, FileCheck } from '../contract.ts';
 import { isObject, type Keys, type RuleText } from '../rule-text.ts';
 import { type EventTime, type FreshnessCheck, type LiveCheck, type LiveRules, millis, windowCheckOf, type WindowSpec } from './check.ts';
 import { budgetOf } from './budget.ts';
+import { shareCheck } from './share.ts';
 
 type Fields = Readonly<Record<string, unknown>>;
 
@@ -60,12 +61,15 @@ export class LiveReader {
     const onFail = this.#onFail(item, keys);
     if (spec === null || onFail === null) return null;
     this.#refuseRowWords(item, keys);
+    const live = { ...this.#common(found, item), check, rows: null, spec, onFail };
+    this.#checks.push(live);
+    return live;
+  }
+
+  #common(found: FileCheck, item: Fields): Omit<LiveCheck, 'check' | 'rows' | 'spec' | 'onFail'> {
     const group = item['group_by'];
-    const live: LiveCheck = {
+    return {
       ...found,
-      check,
-      spec,
-      onFail,
       groupBy: group === undefined ? [] : [group].flat().map(String),
       maxGroups: (item['max_groups'] as number | undefined) ?? 100,
       minRows: (item['min_rows'] ?? this.#defaults['min_rows']) as number,
@@ -73,10 +77,22 @@ export class LiveReader {
       severity: (item['severity'] as Severity | undefined) ?? this.#severity,
       message: typeof item['message'] === 'string' ? item['message'] : null,
       allowValues: item['allow_values'] === true,
-      countsRows: expectation.startsWith('expect_table_row_count'),
+      countsRows: found.expectation.startsWith('expect_table_row_count'),
     };
-    this.#checks.push(live);
-    return live;
+  }
+
+  /** The share of rows that pass a check of rows, whose `mostly` is below 1. */
+  share(rows: Check, item: Fields): void {
+    const { id, expectation, column, where, keys, mostly } = rows;
+    const looksAtChange = expectation.name === 'expr' && /\b(before|op|changed)\b/.test(String(rows.parameters));
+    if (expectation.ops !== null || looksAtChange) {
+      this.#rules.refuse([...keys, 'mostly'], `${id} judges changes, and not the rows that a window holds`, 'Remove mostly.');
+      return;
+    }
+    const spec = this.#spec(item['window'], keys);
+    if (spec === null) return;
+    const found = { id, type: expectation.name, level: 'window', column, expectation: expectation.name, kwargs: {}, where, keys } as const;
+    this.#checks.push({ ...this.#common(found, item), check: shareCheck(mostly), rows, spec, onFail: 'alert' });
   }
 
   /** `freshness:`, whose form has been held against the schema, or is told by it. */

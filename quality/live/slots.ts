@@ -1,5 +1,6 @@
 /** What the checks of one set keep of a window: slots, each a state of one column's values. Checks that need the same share one. */
 import type { StateKind, State } from '../states/state.ts';
+import type { Check } from '../contract.ts';
 import type { LiveCheck, WindowSpec } from './check.ts';
 import { setIdOf } from './check.ts';
 
@@ -9,6 +10,8 @@ export interface Slot {
   /** null: only the number of rows counts. */
   readonly column: string | null;
   readonly where: string | null;
+  /** The check that rows pass or not; null where the cell itself is what counts. */
+  readonly rows: Check | null;
   readonly kind: StateKind<State>;
 }
 
@@ -24,7 +27,9 @@ export interface SetPlan {
 /** Kinds without parameters: whoever asks for one can do with that of another. */
 const SHARED: ReadonlySet<string> = new Set(['nothing', 'sums', 'extremes', 'value counts', 'ranks']);
 
-export function slotIdOf({ check: { kind }, column, where, id }: LiveCheck): string {
+export function slotIdOf({ check: { kind }, column, where, id, rows }: LiveCheck): string {
+  // Other parameters count other rows.
+  if (rows !== null) return `${column ?? ''}|share#${id}${JSON.stringify(rows.parameters)}|${where ?? ''}`;
   const own = SHARED.has(kind.name) ? '' : `#${id}`;
   return `${column ?? ''}|${kind.name}${own}|${where ?? ''}`;
 }
@@ -45,7 +50,7 @@ function planSet(id: string, checks: readonly LiveCheck[]): SetPlan {
     const slotId = slotIdOf(check);
     const known = slots.findIndex((slot) => slot.id === slotId);
     if (known >= 0) return { check, slot: known };
-    slots.push({ id: slotId, column: check.column, where: check.where, kind: check.check.kind });
+    slots.push({ id: slotId, column: check.column, where: check.where, rows: check.rows, kind: check.check.kind });
     return { check, slot: slots.length - 1 };
   });
   const [first] = checks;

@@ -94,7 +94,7 @@ class Windowing implements Stage {
     const { dataset } = contract;
     const known = lane.datasets.get(dataset);
     if (known?.contract === contract) return known.windows;
-    const windows = new DatasetWindows(dataset, contract.live);
+    const windows = new DatasetWindows(contract);
     if (known === undefined)
       windows.restore(
         lane.parts.filter((part) => part.dataset === dataset),

@@ -107,6 +107,26 @@ test('an old row that the source did not send makes its window indeterminate, bu
   expect(said).toEqual(['items.mean 0 - indeterminate - #1 (the values of 1 rows are not known)', 'row_count 0 - pass 1 #1']);
 });
 
+test('mostly: rows that fail are tagged, and the window fails where too few pass', async () => {
+  const body = `${WINDOWS}columns:\n  status: [{ in_set: [new, paid], mostly: 0.6, on_fail: tag }]\nchecks: [{ id: mail, expect: expect_column_values_to_match_regex, kwargs: { column: email, regex: '@', mostly: 0.5 }, on_fail: warn }]`;
+  const { said } = await told(body, [
+    insert(1, 1, { status: 'new', email: 'a@b' }),
+    insert(2, 1, { status: 'odd', email: 'a' }),
+    insert(3, 1, { status: 'odd' }),
+    insert(4, 1, {}),
+    update(3, 2, { id: 3, status: 'odd' }, { id: 3, status: 'gone' }),
+    insert(5, 6, { status: 'odd' }),
+    update(5, 7, { id: 5, status: 'odd' }, { id: 5, status: 'paid' }),
+    insert(9, 60),
+  ]);
+  expect(said).toEqual([
+    'status.in_set 0 - fail 0.3333333333333333 #1',
+    'mail 0 - pass 0.5 #1',
+    'status.in_set 5 - pass 1 #1',
+    'mail 5 - pass - #1',
+  ]);
+});
+
 test('of: changes counts every version of a row', async () => {
   const body = `defaults: { window: { every: 5m, out_of_order: 0s, of: changes } }\nchecks: [{ row_count: { max: 1 } }]`;
   const { said } = await told(body, [insert(1, 1), update(1, 2, { id: 1 }, { id: 1 }), insert(9, 5.5)]);
@@ -259,6 +279,8 @@ describe('refused when it is loaded', () => {
     ['columns: { items: [{ mean: { min: 0 }, window: { every: 1s, size: 1h } }] }', 'more than 60 windows'],
     ['columns: { status: [{ mean: { min: 0 } }] }', 'status.mean'],
     ['columns: { items: [{ mean: { min: 0 }, group_by: colour }] }', 'has no column "colour"'],
+    ['columns: { items: [{ between: { min: 0 }, mostly: 0.9 }] }', 'for windows to judge'],
+    ['columns: { items: [{ immutable: true, mostly: 0.9, on_fail: tag }] }', 'judges changes'],
     ['checks: [{ freshness: { max: soon } }]', 'has not the form'],
     ['checks: [{ freshness: { max: 5m }, on_fail: drop }]', 'one result'],
     ['source: { event_time: after.status }\nchecks: [{ row_count: { min: 0 } }]', 'says no time'],

@@ -1,0 +1,76 @@
+/** `mostly`: the share of the rows of a window that pass a check of rows. */
+import { bindCheck } from '../bind.ts';
+import type { Check, Contract } from '../contract.ts';
+import { Outcome } from '../outcome.ts';
+import type { ChangeEvent, Dataset, Row } from '../../core/event.ts';
+import type { Present } from '../states/cell.ts';
+import { type Encoded, listOf, type State, type StateKind } from '../states/state.ts';
+import { type WindowCheck, windowCheck } from '../windows/check.ts';
+import { type ReadCell, unseen } from './cells.ts';
+
+/** How many rows passed, and how many did not. Its cells are true and false. */
+class Share implements State {
+  passed = 0;
+  failed = 0;
+
+  add(cell: Present): void {
+    this.count(cell, 1);
+  }
+
+  count(cell: Present, times: 1 | -1): void {
+    if (cell === true) this.passed += times;
+    else this.failed += times;
+  }
+
+  get isEmpty(): boolean {
+    return this.passed === 0 && this.failed === 0;
+  }
+
+  encode(): Encoded {
+    return [this.passed, this.failed];
+  }
+}
+
+const share: StateKind<Share> = {
+  name: 'share',
+  retracts: true,
+  size: 'fixed',
+  create: () => new Share(),
+  merge: (into, from) => {
+    into.passed += from.passed;
+    into.failed += from.failed;
+    return into;
+  },
+  retract: (state, cell) => state.count(cell, -1),
+  decode: (encoded) => {
+    const state = new Share();
+    const [passed, failed] = listOf(encoded).map(Number);
+    state.passed = passed ?? 0;
+    state.failed = failed ?? 0;
+    return state;
+  },
+};
+
+/** As over files: of the rows that have a value, so many pass; where none has, all do. */
+export function shareCheck(mostly: number): WindowCheck {
+  return windowCheck(share, ({ passed, failed }: Share) => {
+    const judged = passed + failed;
+    return judged === 0 ? { success: true, observed: null } : { success: passed / judged >= mostly, observed: passed / judged };
+  });
+}
+
+/** Whether a row passes; null where it has no value and the check skips such. */
+export function shareReader(check: Check, { place, schemaFiles }: Pick<Contract, 'place' | 'schemaFiles'>, dataset: Dataset): ReadCell {
+  const bound = bindCheck(check, { dataset, place, schemaFiles, problems: [] });
+  if (bound === null) return unseen;
+  const skipsNulls = !check.expectation.judgesNulls && check.nulls === 'skip' && check.column !== null;
+  const column = skipsNulls ? (bound.columns[0] ?? -1) : -1;
+  return (row: Row, _other: Row | null, event: ChangeEvent) => {
+    try {
+      if (column >= 0 && row.value(column) === null) return null;
+      return bound.test(row, event) === Outcome.Pass;
+    } catch {
+      return false;
+    }
+  };
+}
