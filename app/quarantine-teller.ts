@@ -6,10 +6,11 @@ import { backoffMs, type Clock } from '../core/clock.ts';
 import type { QuarantineNews, QuarantineOutbox } from '../core/contracts.ts';
 import { PipelineError } from '../core/errors.ts';
 import type { DatasetName } from '../core/event.ts';
+import type { Problem } from '../core/problems.ts';
 import type { Exposition } from '../ops/prometheus.ts';
 import { QuarantineMessages, topicName } from '../sync/kafka/quarantine-messages.ts';
 import { postgresOutbox } from '../sync/postgres/quarantine-outbox.ts';
-import { type KafkaClient, kafkaClient, type KafkaConnection, type OutgoingRecord } from '../wire/kafka/client.ts';
+import { type KafkaClient, kafkaClient, type KafkaConnection, type OutgoingRecord, type TopicSettings } from '../wire/kafka/client.ts';
 import { errorFields, type Logger } from './logger.ts';
 import { VERSION } from './version.ts';
 
@@ -109,10 +110,7 @@ export class QuarantineTeller {
   async #makeTopic(client: KafkaClient, topic: string): Promise<void> {
     const { topics, logger, pipeline } = this.#options;
     if (this.#topics.has(topic) || !topics.create) return;
-    const options: Record<string, string> = { 'cleanup.policy': topics.compact ? 'compact' : 'delete' };
-    if (topics.retention !== null) options['retention.ms'] = String(topics.retention);
-    const { partitions, replication } = topics;
-    const found = await client.makeTopic({ topic, partitions, replication, options });
+    const found = await client.makeTopic(settingsOf(topics, topic));
     this.#topics.add(topic);
     if (found.kind === 'made') logger.info('a topic of the quarantine was made', { pipeline, topic });
     else if (found.kind === 'other')
@@ -122,6 +120,36 @@ export class QuarantineTeller {
         settings: JSON.stringify(found.settings),
       });
   }
+}
+
+function settingsOf({ partitions, replication, retention, compact }: TellerOptions['topics'], topic: string): TopicSettings {
+  const options: Record<string, string> = { 'cleanup.policy': compact ? 'compact' : 'delete' };
+  if (retention !== null) options['retention.ms'] = String(retention);
+  return { topic, partitions, replication, options };
+}
+
+/** Whether the brokers are there and the topics are as the config has them. Makes none. */
+export async function probeQuarantineTopics(
+  { connection, pipeline, topics }: Pick<TellerOptions, 'connection' | 'pipeline' | 'topics'>,
+  datasets: readonly DatasetName[],
+  path: string,
+): Promise<readonly Problem[]> {
+  await using client = kafkaClient(connection, 'TARGET');
+  const problems: Problem[] = [];
+  for (const topic of new Set(datasets.map((dataset) => topicName(topics.topic, pipeline, dataset)))) {
+    const found = await client.compareTopic(settingsOf(topics, topic));
+    if (found === null && !topics.create)
+      problems.push({ severity: 'error', path, message: `the topic ${topic} is missing`, fix: 'Make it, or set create: true.' });
+    if (found?.kind !== 'other') continue;
+    const differs = Object.entries(found.settings).map(([name, value]) => `${name} ${value}`);
+    problems.push({
+      severity: 'warning',
+      path,
+      message: `the topic ${topic} has other settings than here: ${differs.join(', ')}`,
+      fix: 'It is used as it is: change it, or the config.',
+    });
+  }
+  return problems;
 }
 
 /** A producer, made anew after each failure; what the brokers find too large goes without its value. */

@@ -13,9 +13,11 @@ import { inferenceStage } from '../../inference/stage.ts';
 import { memoryOutbox, type Delivery } from '../../ops/alerts/outbox.ts';
 import { webhookSender } from '../../ops/alerts/webhook.ts';
 import { probePostgresTables, probePostgresTarget } from '../../sync/postgres/sink.ts';
-import { endpointOf, type LoadedConfig, loadConfig, partsOf } from '../config.ts';
+import { datasetsOf, endpointOf, type LoadedConfig, loadConfig, partsOf } from '../config.ts';
 import type { Config, PipelineConfig } from '../config-schema.ts';
-import { kafkaOptions, modelUses, sinkOptions, sourceOptions } from '../connect.ts';
+import { kafkaOptions, modelUses, sinkOptions, sourceOptions, tellerOptions } from '../connect.ts';
+import { silentLogger } from '../logger.ts';
+import { probeQuarantineTopics } from '../quarantine-teller.ts';
 import { heldAgainstTables, loadRuleFiles } from '../rule-files.ts';
 import { withoutSecrets } from '../secret.ts';
 import { existingServiceState } from '../state/state.ts';
@@ -75,11 +77,17 @@ async function probePipeline(loaded: LoadedConfig, name: string): Promise<Probed
   const sourcePlace = place('sources', pipeline.source);
   const targetPlace = place('targets', pipeline.target);
   const problems: Problem[] = [];
-  const [ofSource, ofTarget] = await Promise.all([
+  const topicsPlace = place('pipelines', name, 'quarantineTopics');
+  const telling = tellerOptions(config, name, pipeline, systemClock, silentLogger);
+  const [ofSource, ofTarget, ofTopics] = await Promise.all([
     attempt(sourcePlace, () => probeSource(config, pipeline)),
     attempt(targetPlace, () => probePostgresTarget(sinkOptions(config, name, pipeline, files, systemClock))),
+    attempt(topicsPlace, async () => {
+      if (telling === null) return [];
+      return probeQuarantineTopics(telling, datasetsOf(pipeline.source, partsOf(config, pipeline).source), topicsPlace);
+    }),
   ]);
-  problems.push(...located(ofSource, 'sources', sourcePlace), ...located(ofTarget, 'targets', targetPlace));
+  problems.push(...located(ofSource, 'sources', sourcePlace), ...located(ofTarget, 'targets', targetPlace), ...ofTopics);
   if (ofSource.some(isError)) return { problems, filesAreWrong: false };
   let datasets: readonly Dataset[] = [];
   let filesAreWrong = false;

@@ -211,6 +211,15 @@ test('what came from a topic is told as it came, byte for byte, to a topic that 
     '__connect.errors.offset': '0',
     'tidegate.original.offset': '0',
   });
+  const { json } = await cli('check', config.file, '--json');
+  expect(json).toMatchObject({
+    problems: expect.arrayContaining([
+      expect.objectContaining({
+        severity: 'warning',
+        message: `the topic ${name}-dlq has other settings than here: partitions 1, cleanup.policy delete`,
+      }),
+    ]) as unknown,
+  });
   expect([large?.value, large?.headers['tidegate.omitted'], large?.headers['huge']]).toEqual(['', 'value', undefined]);
   await Promise.all([admin.disconnect(), producer.disconnect()]);
 });

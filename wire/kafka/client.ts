@@ -131,6 +131,8 @@ export interface KafkaClient extends AsyncDisposable {
   produce(): Promise<KafkaProducer>;
   /** Makes a topic where there is none. One that is there is left as it is. */
   makeTopic(settings: TopicSettings): Promise<TopicFound>;
+  /** How a topic that is there compares; null where there is none. */
+  compareTopic(settings: TopicSettings): Promise<TopicFound | null>;
   /** Forgets the group's offsets. */
   deleteGroup(group: string): Promise<void>;
 }
@@ -243,20 +245,28 @@ class Client implements KafkaClient {
     return new Writing(producer, this.#side);
   }
 
-  async makeTopic({ topic, partitions, replication, options }: TopicSettings): Promise<TopicFound> {
-    return this.#askAdmin(`making the topic ${topic}`, async (admin) => {
+  async makeTopic(wanted: TopicSettings): Promise<TopicFound> {
+    const { topic, partitions, replication, options } = wanted;
+    const made = await this.#askAdmin(`making the topic ${topic}`, async (admin) => {
       const configEntries = Object.entries(options).map(([name, value]) => ({ name, value }));
-      const made = await admin.createTopics({
+      return admin.createTopics({
         topics: [{ topic, numPartitions: partitions ?? -1, replicationFactor: replication ?? -1, configEntries }],
         waitForLeaders: true,
       });
-      if (made) return { kind: 'made' };
-      const [found, { resources }] = await Promise.all([
-        this.watermarks(topic),
-        admin.describeConfigs({ resources: [{ type: ConfigResourceTypes.TOPIC, name: topic }], includeSynonyms: false }),
-      ]);
+    });
+    return made ? { kind: 'made' } : ((await this.compareTopic(wanted)) ?? { kind: 'same' });
+  }
+
+  async compareTopic({ topic, partitions, options }: TopicSettings): Promise<TopicFound | null> {
+    const found = await this.watermarks(topic);
+    if (found === null) return null;
+    return this.#askAdmin(`asking for the settings of ${topic}`, async (admin) => {
+      const { resources } = await admin.describeConfigs({
+        resources: [{ type: ConfigResourceTypes.TOPIC, name: topic }],
+        includeSynonyms: false,
+      });
       const settings: Record<string, string> = {};
-      if (partitions !== null && found !== null && found.size !== partitions) settings['partitions'] = String(found.size);
+      if (partitions !== null && found.size !== partitions) settings['partitions'] = String(found.size);
       for (const { configName, configValue } of resources[0]?.configEntries ?? [])
         if ((options[configName] ?? configValue) !== configValue) settings[configName] = configValue;
       return Object.keys(settings).length === 0 ? { kind: 'same' } : { kind: 'other', settings };
