@@ -55,7 +55,7 @@ const columnsOf = (connection: PgConnection, table: string) =>
     `select attname, format_type(atttypid, atttypmod) from pg_attribute where attrelid = '${table}'::regclass and attnum > 0 order by attnum`,
   );
 
-test('after the first copy every table is there, those without rows as well, and so is one that is added later', async () => {
+test('after the first copy every table is there, those without rows as well, and so is one that is added later; one that is left out stays', async () => {
   const first = ['public.orders', 'public.nothing'];
   {
     using config = configOf(first);
@@ -67,15 +67,25 @@ test('after the first copy every table is there, those without rows as well, and
   await sql.script(`update later set n = n + 1 where id < 10; insert into nothing values ('a', 1, '{2}')`);
   // What is copied is not copied again: a row that was taken away stays away.
   await lake.script('delete from shop.orders where id = 17');
-  using config = configOf([...first, 'public.later', 'public.later_empty']);
-  await using running = await startService(config);
-  await untilReady(running.url);
-  await sql.script('update later set n = 0 where id = 500; insert into later_empty values (1)');
-  await eventually(async () => (await rows(lake, 'select n from shop.later where id = 500'))[0] === '0', 'the added table is followed');
-  await eventually(async () => (await rows(lake, 'select id from shop.later_empty'))[0] === '1', 'the empty one as well');
-  expect(await rows(lake, 'select id, n from shop.later order by id')).toEqual(await rows(sql, 'select id, n from later order by id'));
-  expect(await rows(lake, 'select a, b, c from shop.nothing')).toEqual(['a 1.00 {2}']);
+  {
+    using config = configOf([...first, 'public.later', 'public.later_empty']);
+    await using running = await startService(config);
+    await untilReady(running.url);
+    await sql.script('update later set n = 0 where id = 500; insert into later_empty values (1)');
+    await eventually(async () => (await rows(lake, 'select n from shop.later where id = 500'))[0] === '0', 'the added table is followed');
+    await eventually(async () => (await rows(lake, 'select id from shop.later_empty'))[0] === '1', 'the empty one as well');
+    expect(await rows(lake, 'select id, n from shop.later order by id')).toEqual(await rows(sql, 'select id, n from later order by id'));
+    expect(await rows(lake, 'select a, b, c from shop.nothing')).toEqual(['a 1.00 {2}']);
+    expect(await rows(lake, 'select count(*) from shop.orders')).toEqual(['2999']);
+  }
+  // What the config leaves out from now on stays as it is at the target.
+  using fewer = configOf(['public.later']);
+  await using left = await startService(fewer);
+  await untilReady(left.url);
+  await sql.script('delete from orders where id = 18; update later set n = -1 where id = 499');
+  await eventually(async () => (await rows(lake, 'select n from shop.later where id = 499'))[0] === '-1', 'the other is followed');
   expect(await rows(lake, 'select count(*) from shop.orders')).toEqual(['2999']);
+  await sql.script("insert into orders values (18, 18, repeat('x', 18))");
   await lake.script("insert into shop.orders select 17, 17, repeat('x', 17)");
 });
 
