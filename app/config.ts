@@ -187,6 +187,10 @@ function crossProblems(value: unknown, place: (path: readonly (string | number)[
 const ROW_BYTES_MAX = 256 << 20;
 const ROW_BYTES_MIN = 1 << 20;
 
+const LEASE_MIN_MS = 1000;
+/** The group is told every second that a worker lives, and misses of that are no reason to share anew. */
+const SESSION_MIN_MS = 3000;
+
 /** What only the loaded values show. */
 function loadedProblems({ config, place }: LoadedConfig): Problem[] {
   const problems: Problem[] = [];
@@ -197,6 +201,8 @@ function loadedProblems({ config, place }: LoadedConfig): Problem[] {
   const kafka: { readonly name: string; readonly group: string; readonly brokers: readonly string[] }[] = [];
   for (const [name, source] of Object.entries(config.sources)) {
     if (source.kind === 'kafka') {
+      if (source.session < SESSION_MIN_MS)
+        error(place('sources', name, 'session'), 'is shorter than 3 s', 'Write 3s or more; brokers ask for 6s unless told otherwise.');
       problems.push(...kafkaSourceProblems(source, (...path) => place('sources', name, ...path)));
       const group = kafka.find((other) => other.group === source.group && other.brokers.some((broker) => source.brokers.includes(broker)));
       if (group !== undefined)
@@ -308,6 +314,8 @@ function loadedProblems({ config, place }: LoadedConfig): Problem[] {
       'Set http.tokens, or listen on 127.0.0.1.',
     );
   }
+  if (config.lease < LEASE_MIN_MS)
+    error(place('lease'), 'is shorter than a second', 'Write 1s or more: whoever has a pipeline says so every second.');
   for (const [index, token] of config.http.tokens.entries()) {
     if (token.token.reveal().length < 16)
       error(place('http', 'tokens', index, 'token'), 'is shorter than 16 characters', 'Make one with `openssl rand -hex 24`.');

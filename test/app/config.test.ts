@@ -110,6 +110,7 @@ describe('a wrong config', () => {
     expect(problemsOf({ 'sources.shop.url': 'mysql://x/y' })[0]).toMatch(/^sources\.shop\.url is no postgres url →/);
     expect(problemsOf({ 'http.host': '0.0.0.0' })[0]).toMatch(/^http\.host 0\.0\.0\.0 is beyond loopback.* → Set http\.tokens/);
     expect(problemsOf({ 'http.tokens': [{ name: 'ci', token: 'short' }] })[0]).toMatch(/^http\.tokens\[0\]\.token is shorter than 16/);
+    expect(problemsOf({ lease: '0ms' })[0]).toMatch(/^lease is shorter than a second → Write 1s or more/);
     const use = { model: 'risk', dataset: 'shop.public.order' };
     expect(problemsOf({ 'pipelines.main.models': [use] })[0]).toMatch(
       /shop\.public\.order is no dataset.* → Did you mean shop\.public\.orders\?/,

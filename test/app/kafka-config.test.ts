@@ -29,6 +29,11 @@ function said(options: Readonly<Record<string, unknown>>): Readonly<Record<strin
 const login = { username: 'tidegate', password: '${PASSWORD}' };
 const oauth = { tokenUrl: 'https://login.example.com/token', clientId: 'tidegate', clientSecret: '${PASSWORD}' };
 
+test('a worker that may hardly be silent would lose its partitions all the time', () => {
+  expect(said({ tls: {}, session: '1s' })).toEqual({ session: 'error: is shorter than 3 s' });
+  expect(said({ tls: {}, session: '6s' })).toEqual({});
+});
+
 test('every way to show brokers who you are is taken', () => {
   for (const mechanism of ['plain', 'scram-sha-256', 'scram-sha-512']) expect(said({ tls: {}, sasl: { mechanism, ...login } })).toEqual({});
   expect(said({ tls: {}, sasl: { mechanism: 'oauthbearer', oauth, extensions: { logicalCluster: 'lkc-1' } } })).toEqual({});
