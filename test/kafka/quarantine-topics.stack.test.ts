@@ -55,7 +55,9 @@ const metric = async (url: string, name: string): Promise<number> =>
 
 test('brokers that are away hold up nothing, and what was held before a kill is told after it, once by its ids and in order', async () => {
   const folder = mkdtempSync(join(tmpdir(), 'tidegate-broker-'));
-  const own = await startStack(folder, { servers: ['broker'] });
+  // A broker that comes back after a kill waits until it is known that it was gone.
+  const settings = ['broker.session.timeout.ms=1500', 'broker.heartbeat.interval.ms=300'];
+  const own = await startStack(folder, { servers: ['broker'], broker: { settings } });
   try {
     await own.kill('broker');
     using config = configOf({ brokers: [own.broker], partitions: 2 });
