@@ -1,5 +1,5 @@
 /** What the columns of a file are: as declared, else as their values show; and how those values become the cells that rules judge. */
-import type { Column, ColumnType, Value } from '../core/event.ts';
+import type { Column, ColumnType, Row, Value } from '../core/event.ts';
 import { wholeNumber } from '../core/whole-numbers.ts';
 import { decimalOf, decimalText } from '../core/expression/decimal.ts';
 import { microsOf, timestampText } from '../core/expression/timestamp.ts';
@@ -76,6 +76,22 @@ export function cellOf(value: unknown, { type, native }: Column): Value {
       return typeof value === 'string' && /^\\x(?:[\da-f]{2})*$/i.test(value) ? Buffer.from(value.slice(2), 'hex') : (value as Value);
     case 'other':
       return typeof value === 'object' ? nestedText(value) : (value as Value);
+  }
+}
+
+/** The row that rules look at: the values of the file's row in turn. */
+export class FileRow implements Row {
+  readonly encoded = null;
+  readonly #columns: readonly Column[];
+  values: readonly unknown[] = [];
+
+  constructor(columns: readonly Column[]) {
+    this.#columns = columns;
+  }
+
+  value(at: number): Value {
+    const column = this.#columns[at];
+    return column === undefined ? null : cellOf(this.values[at], column);
   }
 }
 

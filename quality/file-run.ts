@@ -1,14 +1,15 @@
 /** A rule file over the rows of one file, which are one window: what each rule says when all have been read. */
 import { compileExpression } from '../core/expression.ts';
-import type { ChangeEvent, Column, Dataset, Row, Value, Version } from '../core/event.ts';
+import type { ChangeEvent, Dataset } from '../core/event.ts';
 import type { Problem } from '../core/problems.ts';
 import { bindCheck } from './bind.ts';
 import type { Check, Contract, FileCheck } from './contract.ts';
 import type { Bound } from './expectation.ts';
-import { cellOf, fileColumn } from './file-columns.ts';
+import { fileColumn, FileRow } from './file-columns.ts';
 import type { FileFacts } from './gx/expectation.ts';
 import { SuiteRun } from './gx/suite.ts';
 import { Outcome } from './outcome.ts';
+import { readEvent } from './read-event.ts';
 import { schemaDrift } from './schema/drift.ts';
 import { type FileCell, Unusable } from './states/cell.ts';
 
@@ -39,22 +40,6 @@ interface Judging {
 type Where = (event: ChangeEvent) => boolean;
 const PARTIAL = 20;
 
-/** The row that rules look at: the values of the file's row in turn. */
-class FileRow implements Row {
-  readonly encoded = null;
-  readonly #columns: readonly Column[];
-  values: readonly unknown[] = [];
-
-  constructor(columns: readonly Column[]) {
-    this.#columns = columns;
-  }
-
-  value(at: number): Value {
-    const column = this.#columns[at];
-    return column === undefined ? null : cellOf(this.values[at], column);
-  }
-}
-
 export class RuleRun {
   readonly #row: FileRow;
   readonly #judging: readonly Judging[];
@@ -71,17 +56,7 @@ export class RuleRun {
   ) {
     this.#row = new FileRow(dataset.columns);
     this.needsCells = contract.fileChecks.length > 0;
-    const event: ChangeEvent = {
-      op: 'read',
-      before: null,
-      after: this.#row,
-      dataset,
-      key: '',
-      movedFrom: null,
-      version: '' as Version, // No rule asks for it.
-      ordinal: 0,
-      committedAtMs: nowMs,
-    };
+    const event = readEvent(this.#row, dataset, nowMs);
     this.#judging = [
       ...columnsJudged(contract, dataset),
       ...contract.checks.map((check) => rowCheck(check, contract, dataset, unseen, event)),

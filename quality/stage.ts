@@ -7,6 +7,7 @@ import { type CompiledChecks, type EncodedRules, imageOf, recompileContract, typ
 import type { Contract } from './contract.ts';
 import { type EncodedTest, Undecided } from './encoded/cells.ts';
 import { Outcome } from './outcome.ts';
+import { outcomeOf } from './read-event.ts';
 import type { Drift } from './schema/drift.ts';
 
 /** How often a rule judged and how often it did not pass, since the contract was taken up. */
@@ -254,7 +255,7 @@ function judgeEncoded(
     if (outcome === Outcome.Pass) continue;
     const rule = rules[i];
     if (rule === undefined) continue;
-    const found = outcome === Undecided ? judgeValue(event, rule) : outcome;
+    const found = outcome === Undecided ? outcomeOf(rule.test, event) : outcome;
     if (found !== Outcome.Pass) fail(batch, index, event, rule, found, use);
   }
 }
@@ -263,17 +264,8 @@ function judgeValues(batch: Batch, index: number, event: ChangeEvent, rules: rea
   for (let i = 0; i < rules.length; i++) {
     const rule = rules[i];
     if (rule === undefined) continue;
-    const outcome = judgeValue(event, rule);
+    const outcome = outcomeOf(rule.test, event);
     if (outcome !== Outcome.Pass) fail(batch, index, event, rule, outcome, use);
-  }
-}
-
-function judgeValue(event: ChangeEvent, rule: Rule): Outcome {
-  try {
-    return rule.test(event);
-  } catch {
-    // What the rule cannot read is a finding, and never stops the lane: no text of the error, which may hold a value.
-    return Outcome.Unreadable;
   }
 }
 

@@ -13,10 +13,10 @@ import { aliveSql, Layouts } from '../../sync/postgres/layout.ts';
 import { postgresSink } from '../../sync/postgres/sink.ts';
 import { quoteIdent } from '../../wire/postgres/ident.ts';
 import type { Contract } from '../../quality/contract.ts';
+import { readEvent } from '../../quality/read-event.ts';
 import { partsOf } from '../config.ts';
 import type { Config, PipelineConfig } from '../config-schema.ts';
 import { layoutOptions, sinkOptions } from '../connect.ts';
-import { readEvent } from '../profile/broken-rules.ts';
 import { type Side, Sides } from './sides.ts';
 
 export interface BacktestOptions {

@@ -4,6 +4,7 @@ import type { ChangeEvent, Dataset } from '../../core/event.ts';
 import { compileContract, type Rule } from '../../quality/compile.ts';
 import type { Contract } from '../../quality/contract.ts';
 import { Outcome } from '../../quality/outcome.ts';
+import { outcomeOf } from '../../quality/read-event.ts';
 
 export interface Broken {
   readonly rule: Rule;
@@ -34,7 +35,7 @@ export class Sides {
     const broken: Broken[] = [];
     for (const rule of this.#rulesOf(event.dataset)) {
       if (!rule.ops.includes(event.op)) continue;
-      const outcome = outcomeOf(rule, event);
+      const outcome = outcomeOf(rule.test, event);
       if (outcome !== Outcome.Pass) broken.push({ rule, message: rule.describe(event, outcome) });
     }
     return broken.length === 0 ? IN : { out: broken.some(({ rule }) => rule.verdict >= Verdict.Drop), broken };
@@ -53,13 +54,5 @@ export class Sides {
     });
     this.#compiled.set(dataset, rules);
     return rules;
-  }
-}
-
-function outcomeOf(rule: Rule, event: ChangeEvent): Outcome {
-  try {
-    return rule.test(event);
-  } catch {
-    return Outcome.Unreadable;
   }
 }

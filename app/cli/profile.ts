@@ -10,9 +10,9 @@ import { type Guess, ruleFileText } from '../../quality/profile/rule-text.ts';
 import { datasetsOf, type LoadedConfig } from '../config.ts';
 import { nearest } from '../config-read.ts';
 import { readTypes } from '../judge/cells.ts';
-import { readText } from '../judge/input.ts';
+import { asFile, readText } from '../judge/input.ts';
 import { BrokenRules } from '../profile/broken-rules.ts';
-import { asFile, FileRows } from '../profile/file-rows.ts';
+import { FileRows } from '../profile/file-rows.ts';
 import { ConfigProblems } from '../service.ts';
 import { type Arguments, UsageError } from './arguments.ts';
 import { type Command, configOf } from './command.ts';
@@ -27,7 +27,11 @@ export const profile: Command = {
     'Reads a live table (reading only, a sample unless you say --all) or a file, and proposes a rule file with the evidence for each rule. With --against it says what has changed since, and exits with 1 where something has.',
   positionals: ['[CONFIG]', '[DATASET]'],
   flags: {
-    input: { type: 'string', value: 'FILE', help: 'Rows of a file instead: NDJSON, .csv or .tsv; - reads NDJSON from standard input.' },
+    input: {
+      type: 'string',
+      value: 'FILE',
+      help: 'Rows of a file instead: NDJSON, .csv, .tsv or .parquet; - reads NDJSON from standard input.',
+    },
     dataset: { type: 'string', value: 'NAME', help: 'The dataset that the rows of a file are of (source.schema.table).' },
     types: { type: 'string', value: 'FILE', help: 'Of a file: JSON, column to type of PostgreSQL or null, as judge takes it.' },
     rows: { type: 'string', value: 'N', help: `A sample of about so many rows; ${ROWS} of a table if left out, all of a file.` },

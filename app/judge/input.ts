@@ -1,9 +1,13 @@
 /** What a judgement is about: the file, the types of its columns, and what rules may ask for beside it. */
-import { readFileSync } from 'node:fs';
+import { createWriteStream, readFileSync } from 'node:fs';
+import { mkdtemp, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import type { Readable } from 'node:stream';
+import { pipeline } from 'node:stream/promises';
 import { UsageError } from '../cli/arguments.ts';
 import type { Types } from './cells.ts';
-import { readRows } from './read-file.ts';
+import { readRows, type RowFile } from './read-file.ts';
 
 export interface JudgeInput {
   readonly path: string;
@@ -24,9 +28,16 @@ export async function countTables(input: JudgeInput): Promise<ReadonlyMap<string
   return counts;
 }
 
-/** Declared columns stand first, in their order; the others as the rows bring them. */
-export function tableOrder(types: Types, seen: readonly string[]): readonly string[] {
-  return [...types.keys(), ...seen.filter((column) => !types.has(column))];
+/** Standard input can be read once alone, so it is put into a file first. */
+export async function asFile<F extends RowFile>(given: F): Promise<AsyncDisposable & { readonly file: F }> {
+  if (given.path !== '-') return { file: given, [Symbol.asyncDispose]: () => Promise.resolve() };
+  await using unfinished = new AsyncDisposableStack();
+  const folder = await mkdtemp(join(tmpdir(), 'tidegate-rows-'));
+  unfinished.defer(() => rm(folder, { recursive: true }));
+  const path = join(folder, 'rows.ndjson');
+  await pipeline(given.stdin, createWriteStream(path), { signal: given.signal });
+  const kept = unfinished.move();
+  return { file: { ...given, path }, [Symbol.asyncDispose]: () => kept.disposeAsync() };
 }
 
 export function readText(path: string): string {

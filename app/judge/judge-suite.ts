@@ -4,7 +4,8 @@ import type { FileCell } from '../../quality/states/cell.ts';
 import { UsageError } from '../cli/arguments.ts';
 import { type ExitCode, type Io, table } from '../cli/output.ts';
 import { cellMaker } from './cells.ts';
-import { countTables, type JudgeInput, readText, tableOrder } from './input.ts';
+import { tableOrder } from './file-shape.ts';
+import { countTables, type JudgeInput, readText } from './input.ts';
 import { resultJson } from './json.ts';
 import { readRows, typesOfFile } from './read-file.ts';
 

@@ -1,10 +1,11 @@
 /** How often the rules of a file are broken by rows that go by. */
-import type { ChangeEvent, Dataset, Row, Version } from '../../core/event.ts';
+import type { Dataset, Row } from '../../core/event.ts';
 import { type CompiledChecks, compileContract } from '../../quality/compile.ts';
 import type { Contract } from '../../quality/contract.ts';
 import { Outcome } from '../../quality/outcome.ts';
 import type { ProfileChange } from '../../quality/profile/compare.ts';
 import type { Proposal } from '../../quality/profile/propose.ts';
+import { outcomeOf, readEvent } from '../../quality/read-event.ts';
 
 export class BrokenRules {
   readonly #contract: Contract;
@@ -52,24 +53,3 @@ export class BrokenRules {
     return [...this.#unusable, ...broken, ...more];
   }
 }
-
-function outcomeOf(test: (event: ChangeEvent) => Outcome, event: ChangeEvent): Outcome {
-  try {
-    return test(event);
-  } catch {
-    return Outcome.Unreadable;
-  }
-}
-
-/** A row of a table as it is, in the form that rules judge. */
-export const readEvent = (row: Row, dataset: Dataset): ChangeEvent => ({
-  op: 'read',
-  before: null,
-  after: row,
-  dataset,
-  key: '',
-  movedFrom: null,
-  version: '' as Version, // No rule asks for it.
-  ordinal: 0,
-  committedAtMs: 0,
-});

@@ -2,6 +2,7 @@
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
 import { afterAll, expect, test } from 'vitest';
 import type { TableProfile } from '../../quality/profile/propose.ts';
 import type { ProfileChange } from '../../quality/profile/compare.ts';
@@ -106,6 +107,18 @@ test(`what is proposed passes judge on the very rows it was made from, and is a 
   }
   expect(rules).toBeGreaterThan(3 * TABLES);
 });
+
+test.each(['types.parquet', 'types-v2.parquet', 'types-int96.parquet'])(
+  '%s declares its types, and rules are proposed for these',
+  async (name) => {
+    const input = fileURLToPath(new URL(`../quality/parquet/${name}`, import.meta.url));
+    const profiled = await cli('profile', '--input', input, '--on-fail', 'quarantine', '--json');
+    const { yaml, columns } = profiled.json as TableProfile & { yaml: string };
+    expect(columns.find((column) => column.name === 'at')?.type).toBe('timestamp without time zone');
+    const judged = await cli('judge', '--rules', write(yaml, 'yaml'), '--input', input);
+    expect(judged, `${yaml}\n${judged.stdout}${judged.stderr}`).toMatchObject({ code: 0 });
+  },
+);
 
 const orders = (count: number, change: (at: number) => object = () => ({})) =>
   Array.from({ length: count }, (_, at) => ({
