@@ -3,7 +3,7 @@ import { readFileSync } from 'node:fs';
 import { basename, dirname, resolve } from 'node:path';
 import { type Document, isNode, LineCounter, parseDocument, visit } from 'yaml';
 import type { DatasetName, LaneId } from '../core/event.ts';
-import type { Problem } from '../core/problems.ts';
+import { isError, type Problem } from '../core/problems.ts';
 import { checkEndpoints, type WebhookEndpoint } from '../ops/alerts/webhook.ts';
 import { splitHosts } from '../wire/postgres/ident.ts';
 import { nearest, readNode, show } from './config-read.ts';
@@ -91,10 +91,10 @@ export function parseConfig(text: string, file: string, env: Environment): Confi
   // What is wrong between the parts is told together with what is wrong within them, as far as the text itself shows it.
   problems.push(...crossProblems(value, place));
   problems.sort((a, b) => lineOf(a) - lineOf(b));
-  if (config === undefined || problems.some((problem) => problem.severity === 'error')) return { kind: 'invalid', problems };
+  if (config === undefined || problems.some(isError)) return { kind: 'invalid', problems };
   const loaded: LoadedConfig = { file, folder, config, place: (...path) => place(path) };
   problems.push(...loadedProblems(loaded));
-  if (problems.some((problem) => problem.severity === 'error')) return { kind: 'invalid', problems };
+  if (problems.some(isError)) return { kind: 'invalid', problems };
   return { kind: 'loaded', loaded, warnings: problems };
 }
 

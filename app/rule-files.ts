@@ -3,7 +3,7 @@ import { globSync, readFileSync, statSync } from 'node:fs';
 import { dirname, relative, resolve } from 'node:path';
 import { describeTables } from '../cdc/postgres/source.ts';
 import type { Dataset, DatasetName } from '../core/event.ts';
-import type { Problem } from '../core/problems.ts';
+import { isError, type Problem } from '../core/problems.ts';
 import { compileContract } from '../quality/compile.ts';
 import { type Contract, parseContract } from '../quality/contract.ts';
 import { datasetsOf, type LoadedConfig, mayBring, partsOf } from './config.ts';
@@ -94,7 +94,7 @@ export function loadRuleFiles(
     } else files.set(dataset, found);
   }
   for (const dataset of datasets) {
-    if (files.has(dataset) || problems.some((problem) => problem.severity === 'error')) continue;
+    if (files.has(dataset) || problems.some(isError)) continue;
     problems.push({
       severity: 'warning',
       path: place,

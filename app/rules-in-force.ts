@@ -7,7 +7,7 @@
 import type { Clock } from '../core/clock.ts';
 import { PipelineError } from '../core/errors.ts';
 import type { DatasetName } from '../core/event.ts';
-import type { Problem } from '../core/problems.ts';
+import { isError, type Problem } from '../core/problems.ts';
 import type { AlertData } from '../ops/alerts/events.ts';
 import type { Exposition } from '../ops/prometheus.ts';
 import type { LoadedConfig } from './config.ts';
@@ -303,7 +303,5 @@ function settingsOf(file: RuleFile | undefined): string {
   const { hold, schema, evolution, mode } = file.contract;
   return JSON.stringify([hold, schema, evolution, mode]);
 }
-
-const isError = ({ severity }: Problem): boolean => severity === 'error';
 
 const problemView = ({ severity, path, message, fix }: Problem) => ({ severity, path, message, fix });

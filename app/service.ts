@@ -5,7 +5,7 @@ import { hostname } from 'node:os';
 import type { FastifyInstance } from 'fastify';
 import { type Clock, systemClock } from '../core/clock.ts';
 import { PipelineError } from '../core/errors.ts';
-import type { Problem } from '../core/problems.ts';
+import { isError, type Problem } from '../core/problems.ts';
 import type { WindowFilter } from '../core/windows.ts';
 import type { RereadRequest } from '../cdc/postgres/reread.ts';
 import { ModelRegistry } from '../inference/models/registry.ts';
@@ -103,10 +103,6 @@ async function rulesToStartBy(loaded: LoadedConfig, logger: Logger, clock: Clock
     for (const { path, message, fix } of start.refused ?? [])
       logger.warn('a new revision of the rules was refused: the one before is in force again', { pipeline: name, path, message, fix });
   return rules;
-}
-
-function isError({ severity }: Problem): boolean {
-  return severity === 'error';
 }
 
 function isInUse(error: unknown): boolean {

@@ -11,6 +11,7 @@ import { join } from 'node:path';
 import { Readable } from 'node:stream';
 import { pipeline } from 'node:stream/promises';
 import { fileURLToPath } from 'node:url';
+import { NODE_FLAGS } from '../app/node-flags.ts';
 
 const root = fileURLToPath(new URL('..', import.meta.url));
 const SCRIPT = join(root, 'bench', 'quality-tools.py');
@@ -86,7 +87,7 @@ type Run = Omit<ToolRun, 'tool' | 'file' | 'rowsPerSecond'>;
 async function ours(folder: string, path: string): Promise<Run | null> {
   const built = join(root, 'dist', 'app', 'cli', 'main.js');
   const command = existsSync(built) ? built : join(root, 'app', 'cli', 'main.ts');
-  const args = ['--max-semi-space-size=4', command, 'judge', '--rules', join(folder, 'rules.yaml'), '--input', path, '--json'];
+  const args = [...NODE_FLAGS, command, 'judge', '--rules', join(folder, 'rules.yaml'), '--input', path, '--json'];
   const { stdout, ...run } = await measured(process.execPath, args);
   const { rules } = JSON.parse(stdout) as { readonly rules: readonly { readonly unexpected_count: number }[] };
   return { ...run, checkSeconds: null, failing: rules.reduce((sum, rule) => sum + rule.unexpected_count, 0) };

@@ -9,3 +9,8 @@ export interface Problem {
   /** What to do about it, in one sentence. */
   readonly fix: string;
 }
+
+/** Whether it keeps what it is about from being used. */
+export function isError({ severity }: Pick<Problem, 'severity'>): boolean {
+  return severity === 'error';
+}

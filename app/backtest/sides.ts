@@ -41,13 +41,13 @@ export class Sides {
     return broken.length === 0 ? IN : { out: broken.some(({ rule }) => rule.verdict >= Verdict.Drop), broken };
   }
 
-  /** Each rule by itself: one that does not fit these rows says nothing against the others. */
+  /** Each rule by itself: one that does not fit these rows, be it over windows, says nothing against the others. */
   #rulesOf(dataset: Dataset): readonly Rule[] {
     const known = this.#compiled.get(dataset);
     if (known !== undefined || this.#contract === null) return known ?? [];
     const contract = this.#contract;
     const rules = contract.checks.flatMap((check) => {
-      const compiled = compileContract({ ...contract, schema: null, checks: [check] }, dataset);
+      const compiled = compileContract({ ...contract, schema: null, live: { ...contract.live, checks: [] }, checks: [check] }, dataset);
       if ('rules' in compiled) return compiled.rules;
       this.unusable.set(check.id, compiled.find(({ severity }) => severity === 'error')?.message ?? 'it does not fit the table');
       return [];

@@ -27,6 +27,20 @@ export interface Arguments {
   is(flag: string): boolean;
 }
 
+/** A flag's number; null where it is not given. `example`: one that would do. */
+export function wholeNumberOf(
+  args: Arguments,
+  flag: string,
+  { least = 1, most = Number.MAX_SAFE_INTEGER, example }: { readonly least?: number; readonly most?: number; readonly example: number },
+): number | null {
+  const text = args.text(flag);
+  if (text === null) return null;
+  const number = Number(text);
+  if (Number.isSafeInteger(number) && number >= least && number <= most) return number;
+  const to = most === Number.MAX_SAFE_INTEGER ? '' : ` to ${most}`;
+  throw new UsageError(`--${flag} ${text} is no whole number from ${least}${to}`, `Write --${flag} ${example}.`);
+}
+
 /** A command line that cannot be understood. Exit code 2. */
 export class UsageError extends Error {
   override readonly name = 'UsageError';

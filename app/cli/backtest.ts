@@ -1,15 +1,17 @@
 /** tidegate backtest: what a changed rule file would do to what is there already. */
 import { relative } from 'node:path';
 import { systemClock } from '../../core/clock.ts';
+import type { DatasetName } from '../../core/event.ts';
+import { isError } from '../../core/problems.ts';
 import { parseContract } from '../../quality/contract.ts';
 import { type Backtested, backtest as run, type Counted } from '../backtest/backtest.ts';
-import { datasetsOf, partsOf } from '../config.ts';
+import { datasetsOf, type LoadedConfig, mayBring, partsOf } from '../config.ts';
 import { nearest } from '../config-read.ts';
 import { readText } from '../judge/input.ts';
 import { loadRuleFiles } from '../rule-files.ts';
 import { ConfigProblems } from '../service.ts';
-import { type Arguments, UsageError } from './arguments.ts';
-import { type Command, configOf } from './command.ts';
+import { type Arguments, UsageError, wholeNumberOf } from './arguments.ts';
+import { type Command, configOf, pipelineNamed } from './command.ts';
 import { show, table } from './output.ts';
 
 const ROWS = 100_000;
@@ -31,13 +33,14 @@ export const backtest: Command = {
     const loaded = configOf(args, io);
     const path = args.text('rules');
     if (path === null) throw new UsageError('--rules is missing', 'Write --rules new.yaml: the changed rule file.');
-    const [rows, examplesMax] = [countOf(args, 'rows', 1, ROWS), countOf(args, 'examples', 0, EXAMPLES)];
+    const rows = wholeNumberOf(args, 'rows', { example: ROWS }) ?? ROWS;
+    const examplesMax = wholeNumberOf(args, 'examples', { least: 0, example: EXAMPLES }) ?? EXAMPLES;
     const parsed = parseContract(readText(path), relative('.', path));
     if ('problems' in parsed) throw new ConfigProblems(parsed.problems);
     const after = parsed.contract;
-    const { name, pipeline } = pipelineOf(args, loaded.config, after.dataset);
+    const { name, pipeline } = pipelineFor(args, loaded, after.dataset);
     const { files, problems } = loadRuleFiles(loaded, name, pipeline);
-    if (problems.some(({ severity }) => severity === 'error')) throw new ConfigProblems(problems);
+    if (problems.some(isError)) throw new ConfigProblems(problems);
     const before = files.get(after.dataset)?.contract ?? null;
     const found = await run({
       config: loaded.config,
@@ -55,26 +58,15 @@ export const backtest: Command = {
   },
 };
 
-function countOf(args: Arguments, flag: 'rows' | 'examples', least: number, otherwise: number): number {
-  const text = args.text(flag);
-  const number = text === null ? otherwise : Number(text);
-  if (!Number.isSafeInteger(number) || number < least)
-    throw new UsageError(`--${flag} ${text} is no whole number from ${least}`, `Write --${flag} ${otherwise}.`);
-  return number;
-}
-
-function pipelineOf(args: Arguments, config: Parameters<typeof partsOf>[0], dataset: string) {
-  const all = Object.entries(config.pipelines).map(([name, pipeline]) => ({
-    name,
-    pipeline,
-    own: datasetsOf(pipeline.source, partsOf(config, pipeline).source),
-  }));
+function pipelineFor(args: Arguments, { config }: LoadedConfig, dataset: DatasetName) {
   const named = args.text('pipeline');
-  if (named !== null && !all.some(({ name }) => name === named))
-    throw new UsageError(`there is no pipeline ${named}`, `Name one of ${all.map(({ name }) => name).join(', ')}.`);
-  const [first, ...more] = all.filter(({ name, own }) => (named === null || name === named) && own.some((one) => one === dataset));
+  const all = Object.entries(config.pipelines).map(([name, pipeline]) => ({ name, pipeline, source: partsOf(config, pipeline).source }));
+  const only = named === null ? null : pipelineNamed(named, { config });
+  const [first, ...more] = all.filter(
+    ({ name, pipeline, source }) => (only === null || name === only) && mayBring(pipeline.source, source, dataset),
+  );
   if (first === undefined) {
-    const names = all.flatMap(({ own }) => own);
+    const names = all.flatMap(({ pipeline, source }) => datasetsOf(pipeline.source, source));
     const near = nearest(dataset, names);
     throw new UsageError(
       `the rules are for ${dataset}, which no pipeline has`,

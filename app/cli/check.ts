@@ -2,7 +2,7 @@
 import { systemClock } from '../../core/clock.ts';
 import { PipelineError } from '../../core/errors.ts';
 import type { Dataset } from '../../core/event.ts';
-import type { Problem } from '../../core/problems.ts';
+import { isError, type Problem } from '../../core/problems.ts';
 import { probeConnectors } from '../../cdc/kafka/connector-check.ts';
 import { probeKafkaSource } from '../../cdc/kafka/probe.ts';
 import { probePostgresSource } from '../../cdc/postgres/source.ts';
@@ -178,8 +178,4 @@ async function attempt(path: string, work: () => Promise<readonly Problem[]>): P
 function located(problems: readonly Problem[], section: string, place: string): readonly Problem[] {
   const file = /^[^:]+:\d+: /.exec(place)?.[0] ?? '';
   return problems.map((problem) => (problem.path.startsWith(`${section}.`) ? { ...problem, path: `${file}${problem.path}` } : problem));
-}
-
-function isError({ severity }: Problem): boolean {
-  return severity === 'error';
 }

@@ -1,6 +1,7 @@
 /** Calls to the running service that a config describes. */
 import { PipelineError } from '../../core/errors.ts';
 import type { LoadedConfig } from '../config.ts';
+import type { Status } from '../http/shapes.ts';
 
 /** The service did not answer: it most likely does not run. */
 export class NotRunning extends Error {
@@ -21,6 +22,18 @@ export const postOf = (body: unknown): RequestInit => ({
 
 export function unexpected({ status }: Answer): PipelineError {
   return new PipelineError('CONFIG_INVALID', `the service answered ${status}: is this the config it runs by?`);
+}
+
+/** How the running service is; null where it does not run. */
+export async function statusOf(loaded: LoadedConfig, signal: AbortSignal): Promise<Status | null> {
+  try {
+    const answer = await callService(loaded, '/api/status', {}, signal);
+    if (answer.status !== 200) throw unexpected(answer);
+    return answer.body as Status; // Our own service, by its own schema.
+  } catch (error) {
+    if (error instanceof NotRunning) return null;
+    throw error;
+  }
 }
 
 /** Throws NotRunning where nobody listens. `port` says where a service listens that took a free one. */

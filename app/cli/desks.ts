@@ -1,6 +1,7 @@
 /** The targets of every pipeline, for commands that look at and decide about what is kept there; works while the service runs. */
 import { userInfo } from 'node:os';
 import { systemClock } from '../../core/clock.ts';
+import { isError } from '../../core/problems.ts';
 import { ModelRegistry } from '../../inference/models/registry.ts';
 import { MemoryModelStore } from '../../inference/models/store.ts';
 import { Scorer } from '../../inference/scorer/supervisor.ts';
@@ -21,7 +22,7 @@ export async function withDesks(args: Arguments, io: Io, work: (desks: readonly 
     ...loadRuleFiles(loaded, name, pipeline),
   }));
   const problems = rules.flatMap((one) => one.problems);
-  if (problems.some(({ severity }) => severity === 'error')) throw new ConfigProblems(problems);
+  if (problems.some(isError)) throw new ConfigProblems(problems);
   await using state = await existingServiceState(loaded.config.state);
   const registry = await ModelRegistry.open(state?.models ?? new MemoryModelStore());
   await using scorer = new Scorer();

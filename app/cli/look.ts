@@ -3,9 +3,9 @@ import { postgresSink } from '../../sync/postgres/sink.ts';
 import { systemClock } from '../../core/clock.ts';
 import { isLaneOf, laneOf, partsOf, replayLaneOf } from '../config.ts';
 import { sinkOptions } from '../connect.ts';
-import type { LaneView, RulesView, SlotView, Status } from '../http/shapes.ts';
+import type { LaneView, RulesView, SlotView } from '../http/shapes.ts';
 import { formatDuration, formatSize } from '../units.ts';
-import { callService, NotRunning, unexpected } from './client.ts';
+import { statusOf } from './client.ts';
 import { type Command, configOf } from './command.ts';
 import { show, table, timeText } from './output.ts';
 
@@ -15,17 +15,11 @@ export const status: Command = {
   positionals: ['CONFIG'],
   flags: {},
   run: async (args, io) => {
-    const loaded = configOf(args, io);
-    const answer = await callService(loaded, '/api/status', {}, io.stop).catch((error: unknown) => {
-      if (error instanceof NotRunning) return null;
-      throw error;
-    });
-    if (answer === null) {
+    const now = await statusOf(configOf(args, io), io.stop);
+    if (now === null) {
       show(io, args.is('json'), { running: false }, () => 'The service does not run.\n');
       return 1;
     }
-    if (answer.status !== 200) throw unexpected(answer);
-    const now = answer.body as Status; // Our own service, by its own schema.
     show(io, args.is('json'), { running: true, ...now }, () => {
       const pipelines = now.pipelines.map(({ name, state, lagMs, slot, ready, notReady, standby, datasets, rules }) => {
         const held = datasets.reduce((sum, { quarantine }) => sum + (quarantine['held'] ?? 0), 0);

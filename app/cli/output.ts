@@ -1,6 +1,6 @@
 /** How commands speak: results on standard output, everything else on standard error, and one JSON value where --json asks for it. */
 import { PipelineError } from '../../core/errors.ts';
-import type { Problem } from '../../core/problems.ts';
+import { isError, type Problem } from '../../core/problems.ts';
 import { withoutSecrets } from '../secret.ts';
 import { UsageError } from './arguments.ts';
 
@@ -29,7 +29,7 @@ export function problemText({ severity, path, message, fix }: Problem): string {
 }
 
 export function problemsText(problems: readonly Problem[]): string {
-  const errors = problems.filter(({ severity }) => severity === 'error').length;
+  const errors = problems.filter(isError).length;
   const warnings = problems.length - errors;
   const counts = [count(errors, 'error'), count(warnings, 'warning')].filter((text) => text !== '').join(', ');
   return `${problems.map(problemText).join('')}${counts}\n`;

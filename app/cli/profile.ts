@@ -14,11 +14,12 @@ import { asFile, readText } from '../judge/input.ts';
 import { BrokenRules } from '../profile/broken-rules.ts';
 import { FileRows } from '../profile/file-rows.ts';
 import { ConfigProblems } from '../service.ts';
-import { type Arguments, UsageError } from './arguments.ts';
+import { type Arguments, UsageError, wholeNumberOf } from './arguments.ts';
 import { type Command, configOf } from './command.ts';
 import { type Io, show } from './output.ts';
 
 const ROWS = 100_000;
+const EXAMPLE = { example: 1000 };
 const GUESSES: readonly Guess[] = ['tag', 'warn', 'quarantine'];
 
 export const profile: Command = {
@@ -87,7 +88,7 @@ async function ofTable(args: Arguments, io: Io, rules: BrokenRules | null): Prom
   const loaded = configOf(args, io);
   const { name, table, url } = tableOf(args, loaded);
   let profiler: Profiler | null = null;
-  const limits = { rowsMax: args.is('all') ? null : (numberOf(args, 'rows') ?? ROWS), rate: numberOf(args, 'rate') };
+  const limits = { rowsMax: args.is('all') ? null : (wholeNumberOf(args, 'rows', EXAMPLE) ?? ROWS), rate: wholeNumberOf(args, 'rate', EXAMPLE) };
   const { dataset, sampled, rowsEstimated } = await readTableRows(
     { name, url, table, ...limits, signal: io.stop },
     (of) => {
@@ -112,7 +113,7 @@ async function ofFile(args: Arguments, io: Io, rules: BrokenRules | null): Promi
   const rows = await FileRows.open(given.file, types === null ? new Map() : readTypes(jsonOf(types), types), datasetOf(args, path));
   const profiler = new Profiler(rows.dataset, false);
   rules?.begin(rows.dataset);
-  const { left } = await rows.each(args.is('all') ? null : numberOf(args, 'rows'), (row) => {
+  const { left } = await rows.each(args.is('all') ? null : wholeNumberOf(args, 'rows', EXAMPLE), (row) => {
     profiler.see(row);
     rules?.see(row);
   });
@@ -186,15 +187,6 @@ function guessOf(args: Arguments): Guess {
   const guess = GUESSES.find((one) => one === text);
   if (guess === undefined) throw new UsageError(`--on-fail ${text} is none of ${GUESSES.join(', ')}`, 'Write --on-fail tag.');
   return guess;
-}
-
-function numberOf(args: Arguments, flag: 'rows' | 'rate'): number | null {
-  const text = args.text(flag);
-  if (text === null) return null;
-  const number = Number(text);
-  if (!Number.isSafeInteger(number) || number < 1)
-    throw new UsageError(`--${flag} ${text} is no whole number above 0`, `Write --${flag} 1000.`);
-  return number;
 }
 
 function headOf({ rows }: TableProfile, { kind, sampled, rowsEstimated }: From): readonly string[] {

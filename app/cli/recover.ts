@@ -1,5 +1,6 @@
 /** tidegate recover: a pipeline whose replication slot is lost goes on, and what changed meanwhile is found and brought. */
 import { systemClock } from '../../core/clock.ts';
+import { isError } from '../../core/problems.ts';
 import { partsOf } from '../config.ts';
 import { NothingToRecover, type Recovered, recoverPipeline } from '../recover.ts';
 import { loadRuleFiles } from '../rule-files.ts';
@@ -48,7 +49,7 @@ export const recover: Command = {
         'Give --whole-tables where the target is to have all rows.',
       );
     const { files, problems } = loadRuleFiles(loaded, name, pipeline);
-    if (problems.some(({ severity }) => severity === 'error')) throw new ConfigProblems(problems);
+    if (problems.some(isError)) throw new ConfigProblems(problems);
     try {
       const found = await recoverPipeline({
         config,

@@ -1,6 +1,6 @@
 /** tidegate rules: the rules that the running service judges by, and what drafts beside them would do. */
-import type { RulesView, Status } from '../http/shapes.ts';
-import { callService, NotRunning, unexpected } from './client.ts';
+import type { RulesView } from '../http/shapes.ts';
+import { statusOf } from './client.ts';
 import { type Command, configOf } from './command.ts';
 import { problemsText, show, table, timeText } from './output.ts';
 
@@ -19,18 +19,12 @@ export const rules: Command = {
   positionals: ['CONFIG'],
   flags: {},
   run: async (args, io) => {
-    const loaded = configOf(args, io);
-    const answer = await callService(loaded, '/api/status', {}, io.stop).catch((error: unknown) => {
-      if (error instanceof NotRunning) return null;
-      throw error;
-    });
-    if (answer === null) {
+    const now = await statusOf(configOf(args, io), io.stop);
+    if (now === null) {
       show(io, args.is('json'), { running: false, pipelines: [] }, () => 'The service does not run.\n');
       return 1;
     }
-    if (answer.status !== 200) throw unexpected(answer);
-    const { pipelines } = answer.body as Status; // Our own service, by its own schema.
-    const shown = pipelines.map(({ name, rules: of }): Shown => ({ pipeline: name, rules: of }));
+    const shown = now.pipelines.map(({ name, rules: of }): Shown => ({ pipeline: name, rules: of }));
     show(io, args.is('json'), { running: true, pipelines: shown }, () => shown.map(inWords).join('\n'));
     return shown.some(({ rules: { refused } }) => refused !== null) ? 1 : 0;
   },

@@ -1,13 +1,14 @@
 /** tidegate verify: proof that the targets are the sources without what is held, while both go on. */
 import { systemClock } from '../../core/clock.ts';
 import type { DatasetName } from '../../core/event.ts';
+import { isError } from '../../core/problems.ts';
 import { datasetsOf, partsOf } from '../config.ts';
 import { loadRuleFiles } from '../rule-files.ts';
 import { ConfigProblems } from '../service.ts';
 import { isExplained, REASONS } from '../verify/explain.ts';
 import { NothingToVerify, type PipelineResult, type TableResult, verifyPipeline, type VerifyProgress } from '../verify/verify.ts';
 import { parseDuration } from '../units.ts';
-import { type Arguments, type FlagSpec, UsageError } from './arguments.ts';
+import { type Arguments, type FlagSpec, UsageError, wholeNumberOf } from './arguments.ts';
 import { type Command, configOf } from './command.ts';
 import { type Io, show, table } from './output.ts';
 
@@ -62,7 +63,7 @@ export const verify: Command = {
         return { name, pipeline, own, ...loadRuleFiles(loaded, name, pipeline) };
       });
     const problems = chosen.flatMap((one) => one.problems);
-    if (problems.some(({ severity }) => severity === 'error')) throw new ConfigProblems(problems);
+    if (problems.some(isError)) throw new ConfigProblems(problems);
     const datasets = datasetsNamed(
       args,
       chosen.flatMap(({ own }) => own),
@@ -92,7 +93,7 @@ export const verify: Command = {
 };
 
 function settingsOf(args: Arguments): { differencesMax: number; rowsPerSecond: number | null; waitMs: number } {
-  return { differencesMax: numberOf(args, 'limit', LIMIT_MAX) ?? DIFFERENCES_MAX, rowsPerSecond: rateOf(args), waitMs: waitOf(args) };
+  return { differencesMax: wholeNumberOf(args, 'limit', { most: LIMIT_MAX, example: 1000 }) ?? DIFFERENCES_MAX, rowsPerSecond: rateOf(args), waitMs: waitOf(args) };
 }
 
 export function waitOf(args: Arguments): number {
@@ -101,16 +102,7 @@ export function waitOf(args: Arguments): number {
   return waitMs;
 }
 
-export const rateOf = (args: Arguments): number | null => numberOf(args, 'rate', RATE_MAX);
-
-function numberOf(args: Arguments, flag: string, most: number): number | null {
-  const text = args.text(flag);
-  if (text === null) return null;
-  const value = Number(text);
-  if (!Number.isSafeInteger(value) || value < 1 || value > most)
-    throw new UsageError(`--${flag} is no number from 1 to ${most}`, `Write --${flag} 1000.`);
-  return value;
-}
+export const rateOf = (args: Arguments): number | null => wholeNumberOf(args, 'rate', { most: RATE_MAX, example: 1000 });
 
 function datasetsNamed(args: Arguments, known: readonly DatasetName[]): readonly DatasetName[] | null {
   const names = args.list('dataset');

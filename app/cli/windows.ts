@@ -3,11 +3,12 @@ import type { DatasetName } from '../../core/event.ts';
 import type { WindowVerdict } from '../../core/windows.ts';
 import type { WindowView } from '../http/shapes.ts';
 import { listWindows, windowText } from '../windows.ts';
-import { type Arguments, UsageError } from './arguments.ts';
+import { type Arguments, UsageError, wholeNumberOf } from './arguments.ts';
 import type { Command } from './command.ts';
 import { withDesks } from './desks.ts';
 import { show, table } from './output.ts';
 
+const LIMIT = 100;
 const VERDICTS: readonly WindowVerdict[] = ['pass', 'fail', 'indeterminate'];
 
 const list: Command = {
@@ -19,13 +20,14 @@ const list: Command = {
     rule: { type: 'string', value: 'ID', help: 'Of this rule alone.' },
     verdict: { type: 'string', value: 'WORD', help: 'Of this verdict alone: pass, fail or indeterminate.' },
     newest: { type: 'boolean', help: 'Only the newest window of each rule and group.' },
-    limit: { type: 'string', value: 'N', help: 'How many at most; 100 if left out.' },
+    limit: { type: 'string', value: 'N', help: `How many at most; ${LIMIT} if left out.` },
   },
   run: (args, io) =>
     withDesks(args, io, async (desks) => {
       const of = { ...named(args, 'dataset'), ...named(args, 'rule') };
       const verdict = verdictOf(args);
-      const windows = await listWindows(desks, { ...of, newest: args.is('newest'), ...(verdict !== null && { verdict }) }, limitOf(args));
+      const limit = wholeNumberOf(args, 'limit', { most: 1000, example: LIMIT }) ?? LIMIT;
+      const windows = await listWindows(desks, { ...of, newest: args.is('newest'), ...(verdict !== null && { verdict }) }, limit);
       show(io, args.is('json'), { windows }, () => (windows.length === 0 ? 'Nothing.\n' : tableOf(windows)));
       const failing = await listWindows(desks, { ...of, newest: true, verdict: 'fail' }, 1);
       return failing.length > 0 ? 1 : 0;
@@ -65,13 +67,4 @@ function verdictOf(args: Arguments): WindowVerdict | null {
   const found = VERDICTS.find((verdict) => verdict === value);
   if (found === undefined) throw new UsageError(`${value} is no verdict`, `Write one of ${VERDICTS.join(', ')}.`);
   return found;
-}
-
-function limitOf(args: Arguments): number {
-  const value = args.text('limit');
-  if (value === null) return 100;
-  const limit = Number(value);
-  if (!Number.isInteger(limit) || limit < 1 || limit > 1000)
-    throw new UsageError(`--limit ${value} is no number from 1 to 1000`, 'Write --limit 100.');
-  return limit;
 }

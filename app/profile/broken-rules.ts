@@ -1,5 +1,6 @@
 /** How often the rules of a file are broken by rows that go by. */
 import type { Dataset, Row } from '../../core/event.ts';
+import { isError } from '../../core/problems.ts';
 import { type CompiledChecks, compileContract } from '../../quality/compile.ts';
 import type { Contract } from '../../quality/contract.ts';
 import { Outcome } from '../../quality/outcome.ts';
@@ -25,7 +26,7 @@ export class BrokenRules {
     if ('rules' in compiled) this.#checks = compiled;
     else
       this.#unusable = compiled
-        .filter(({ severity }) => severity === 'error')
+        .filter(isError)
         .map(({ path, message }) => ({ kind: 'rule', column: null, message: `${path}: ${message}` }));
     this.#failed = this.#contract.checks.map(() => 0);
   }
