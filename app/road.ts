@@ -1,9 +1,8 @@
 /** One pipeline as it runs: its two lanes, its breaker, its quarantine, and what there is to tell of it. */
 import type { Clock } from '../core/clock.ts';
-import type { LiveSource, Observer, QuarantineItem } from '../core/contracts.ts';
-import { ERRORS, PipelineError } from '../core/errors.ts';
+import type { LiveSource, Observer } from '../core/contracts.ts';
+import { ERRORS } from '../core/errors.ts';
 import type { DatasetName } from '../core/event.ts';
-import { toLsn } from '../core/position.ts';
 import { replaySource } from '../cdc/replay.ts';
 import type { ModelRegistry } from '../inference/models/registry.ts';
 import type { Scorer } from '../inference/scorer/supervisor.ts';
@@ -13,16 +12,18 @@ import { modelAlerts, type ModelHealth } from '../ops/alerts/model-alerts.ts';
 import { scoreAlerts } from '../ops/alerts/score-alerts.ts';
 import { type QuarantineBreaker, quarantineBreaker } from '../ops/breaker.ts';
 import { type Metrics, type PipelineSeries, silentSeries } from '../ops/metrics.ts';
+import type { Exposition } from '../ops/prometheus.ts';
 import { windowStage } from '../quality/live/stage.ts';
 import type { PostgresSink } from '../sync/postgres/sink.ts';
 import { isLaneOf, laneOf, type LoadedConfig, partsOf, replayLaneOf } from './config.ts';
 import type { Config, PipelineConfig } from './config-schema.ts';
-import { breakerSettings, modelUses, openSource, tellerOptions } from './connect.ts';
+import { breakerSettings, openSource, tellerOptions } from './connect.ts';
 import { Desk, type Stages } from './desk.ts';
-import type { DatasetStatus, LaneRunState, LaneView, ModelUseStatus, PipelineStatus, Reason, Standby } from './http/shapes.ts';
+import type { DatasetStatus, LaneRunState, LaneView, PipelineStatus, Reason, Standby } from './http/shapes.ts';
 import { LaneRunner, operatorHalt, type Run } from './lane-runner.ts';
-import { whenLate } from './late.ts';
+import { ledgerView } from './ledger.ts';
 import { errorFields, type Logger } from './logger.ts';
+import { modelStatus } from './model-status.ts';
 import { type RulesChange, RulesInForce, type StartingRules } from './rules-in-force.ts';
 import { ShadowRules } from './shadow-rules.ts';
 import { QuarantineTeller } from './quarantine-teller.ts';
@@ -36,6 +37,7 @@ import type { Turn } from './turn.ts';
 import { formatDuration } from './units.ts';
 import { SlotWatch } from './slot-watch.ts';
 import { SnapshotDesk } from './snapshot-desk.ts';
+import { TargetWatch } from './target-watch.ts';
 import { VerifyWatch } from './verify/watch.ts';
 import { WindowWatch } from './windows.ts';
 
@@ -59,25 +61,20 @@ export interface RoadParts {
 
 /** How often the target is asked whether it is there, and what its quarantine holds. */
 const PROBE_MS = 1000;
-/** A target that takes longer than this to answer is said to be away. */
-const ANSWER_MS = 3000;
-/** A connection that is silent for so long is given up. */
-const SILENCE_MS = 30_000;
 const REPLAY_BATCH_ROWS = 500;
-
-export type Counts = Awaited<ReturnType<PostgresSink['quarantine']['counts']>>;
 
 export class Road implements AsyncDisposable {
   readonly name: string;
   readonly desk: Desk;
   readonly snapshot: SnapshotDesk;
   readonly rules: RulesInForce;
-  readonly shadow: ShadowRules;
-  readonly verified: VerifyWatch;
+  readonly #target: TargetWatch;
+  readonly #shadow: ShadowRules;
+  readonly #verified: VerifyWatch;
   /** Null where the source is read by none. */
-  readonly slot: SlotWatch | null;
+  readonly #slot: SlotWatch | null;
   /** Null where the quarantine has no topics. */
-  readonly teller: QuarantineTeller | null;
+  readonly #teller: QuarantineTeller | null;
   readonly #parts: RoadParts;
   readonly #main: LaneRunner;
   readonly #replay: LaneRunner;
@@ -91,21 +88,12 @@ export class Road implements AsyncDisposable {
   readonly #mainStages: Stages;
   readonly #replayStages: Stages;
   readonly #stopped = new AbortController();
-  /** What its lane has lost from the source's log and not read again, as LSNs. */
-  #lost: { readonly from: string; readonly to: string } | null = null;
-  #targetProblem: string | null = 'the target has not been asked yet';
-  /** When the question was asked that the target has not answered yet. */
-  #askedAtMs: number | null = null;
-  #counts: Counts = [];
   #changes = 0;
   #haltedAtMs: number | null = null;
   /** While what another instance did is done here too: that one has told of it. */
   #isFollowing = false;
-  #probing: Promise<void> = Promise.resolve();
-  #verifying: Promise<void> = Promise.resolve();
-  #watching: Promise<void> = Promise.resolve();
-  #watchingRules: Promise<void> = Promise.resolve();
-  #telling: Promise<void> = Promise.resolve();
+  /** What goes on beside the lanes until the end. */
+  #beside: readonly Promise<void>[] = [];
 
   constructor(parts: RoadParts) {
     const { name, pipeline, config, clock, metrics, halts } = parts;
@@ -114,10 +102,10 @@ export class Road implements AsyncDisposable {
     const { source } = partsOf(config, pipeline);
     const logger = parts.logger.with({ pipeline: name });
     this.rules = new RulesInForce({ ...parts, logger, tell: this.#tell, onTakenUp: (changes, more) => this.#takeUp(changes, more) });
-    this.shadow = new ShadowRules(this.rules.drafts, clock);
+    this.#shadow = new ShadowRules(this.rules.drafts, clock);
     this.desk = new Desk({ ...parts, rules: this.rules.files });
-    this.verified = new VerifyWatch({ ...parts, rules: this.rules.files });
-    this.slot =
+    this.#verified = new VerifyWatch({ ...parts, rules: this.rules.files });
+    this.#slot =
       source.kind === 'kafka'
         ? null
         : new SlotWatch({
@@ -127,7 +115,7 @@ export class Road implements AsyncDisposable {
             onSafe: (data) => this.#tell('slot.safe', data),
           });
     const telling = tellerOptions(config, name, pipeline, clock, parts.logger);
-    this.teller = telling === null ? null : new QuarantineTeller(telling);
+    this.#teller = telling === null ? null : new QuarantineTeller(telling);
     this.#breaker = this.#makeBreaker();
     const opened = openSource(config, pipeline, clock, {
       onLeftOut: (dataset) => {
@@ -148,7 +136,16 @@ export class Road implements AsyncDisposable {
       },
     });
     this.#windows = this.#makeWindows();
-    metrics.collect((out) => this.#windows.expose(out));
+    this.#target = new TargetWatch({
+      desk: this.desk,
+      source: this.#source,
+      clock,
+      onCounts: () => this.noteChange(),
+      alsoLook: async () => {
+        await this.#schemas.look();
+        if (parts.turn.isOurs) await this.#windows.look();
+      },
+    });
     this.#mainStages = this.desk.stages();
     this.#replayStages = this.desk.stages();
     const seen: Observer = ({ applied, batch }) => {
@@ -163,7 +160,7 @@ export class Road implements AsyncDisposable {
       role: 'main',
       haltName: name,
       open: (signal) => this.#openMain(signal),
-      observers: [metrics.observer(name), seen, alert, this.#breaker.observe, this.shadow.observe],
+      observers: [metrics.observer(name), seen, alert, this.#breaker.observe, this.#shadow.observe],
       onState: (state, reason) => this.#onState(state, reason),
     });
     this.#replay = new LaneRunner({
@@ -186,11 +183,9 @@ export class Road implements AsyncDisposable {
     for (const { inference } of [this.#mainStages, this.#replayStages]) inference?.keepReady();
     this.#main.start();
     this.#replay.start();
-    this.#probing = this.#probeForever();
-    this.#verifying = this.verified.run(this.#stopped.signal);
-    this.#watching = this.slot?.run(this.#stopped.signal) ?? Promise.resolve();
-    this.#watchingRules = this.rules.watch(this.#stopped.signal);
-    this.#telling = this.teller?.run(this.#stopped.signal) ?? Promise.resolve();
+    const { signal } = this.#stopped;
+    const watches = [this.#verified, this.#slot, this.#teller].map((watch) => watch?.run(signal) ?? Promise.resolve());
+    this.#beside = [this.#probeForever(), this.rules.watch(signal), ...watches];
   }
 
   /** Reading stops, what was read is committed; what takes longer is cut off. */
@@ -202,11 +197,7 @@ export class Road implements AsyncDisposable {
     this.#stopped.abort();
     // First, or a probe that waits for a silent target would keep us for as long.
     await this.desk[Symbol.asyncDispose]();
-    await this.#probing;
-    await this.#verifying;
-    await this.#watching;
-    await this.#watchingRules;
-    await this.#telling;
+    await Promise.all(this.#beside);
     await this.#source[Symbol.asyncDispose]();
     await this.#mainStages.close();
     await this.#replayStages.close();
@@ -241,12 +232,20 @@ export class Road implements AsyncDisposable {
     this.#changes++;
   }
 
-  get counts(): Counts {
-    return this.#counts;
+  /** What there is to count of it. */
+  collect(out: Exposition): void {
+    for (const { dataset, status, count } of this.#target.counts)
+      out.gauge('tidegate_quarantine_items', 'Items in the quarantine, by status.', { pipeline: this.name, dataset, status }, count);
+    this.rules.collect(out);
+    this.#shadow.collect(this.name, out);
+    this.#verified.collect(out);
+    this.#slot?.collect(out);
+    this.#teller?.collect(out);
+    this.#windows.expose(out);
   }
 
   status(series: PipelineSeries | null): PipelineStatus {
-    const { name, pipeline, config } = this.#parts;
+    const { name, pipeline, config, registry } = this.#parts;
     const main = this.#main.status();
     const replay = this.#replay.status();
     const worse = replay.state === 'halted' && main.state !== 'halted' ? replay : main;
@@ -268,12 +267,12 @@ export class Road implements AsyncDisposable {
       runs: [main, replay],
       snapshot: this.#source.progress(),
       schemaChanges: this.#schemas.open.map((change) => changeView(name, change)),
-      rules: this.rules.view(this.shadow.view()),
+      rules: this.rules.view(this.#shadow.view()),
       windows: [...this.#windows.newest],
-      slot: this.slot?.view() ?? null,
+      slot: this.#slot?.view() ?? null,
       lagMs: this.#lagMs(series),
       stageMs: series?.stageMs ?? { cdc: 0, quality: 0, inference: 0, sync: 0 },
-      models: this.#modelStatus(),
+      models: modelStatus(pipeline, registry, this.#mainStages.inference?.status() ?? []),
       lanes: series?.lanes ?? [],
       datasets: this.desk.datasets.map((dataset) => this.#datasetStatus(dataset, series)),
     };
@@ -287,15 +286,13 @@ export class Road implements AsyncDisposable {
       if (state === 'running' || state === 'standby' || (role === 'replay' && state === 'starting')) continue;
       reasons.push(`${what} is ${state}${reason === null ? '' : `: ${reason.message}`}`);
     }
-    const silentMs = this.#askedAtMs === null ? 0 : this.#parts.clock.monotonic() - this.#askedAtMs;
-    if (silentMs > ANSWER_MS) reasons.push(`the target has not answered for ${formatDuration(silentMs)}`);
-    else if (this.#targetProblem !== null) reasons.push(this.#targetProblem);
+    if (this.#target.problem !== null) reasons.push(this.#target.problem);
     // The rest is told by the one that has the lanes.
     if (this.standby() !== null) return reasons;
-    const slotProblem = this.slot?.problem() ?? null;
+    const slotProblem = this.#slot?.problem() ?? null;
     if (slotProblem !== null) reasons.push(slotProblem);
-    if (this.#lost !== null) {
-      const { from, to } = this.#lost;
+    if (this.#target.lost !== null) {
+      const { from, to } = this.#target.lost;
       reasons.push(
         `what was committed from ${from} to ${to} was lost from the source's log: \`tidegate recover\` brings the rows that differ`,
       );
@@ -333,9 +330,6 @@ export class Road implements AsyncDisposable {
     return kept.flatMap((lane) => {
       const status = states.find((one) => isLaneOf(lane.lane, one.lane));
       if (status === undefined) return [];
-      const { events, ...rest } = lane.ledger;
-      const out = Object.values(rest).reduce((sum, count) => sum + Number(count), 0);
-      const ledger = Object.fromEntries(Object.entries(lane.ledger).map(([name, count]) => [name, Number(count)]));
       return [
         {
           pipeline: this.name,
@@ -345,8 +339,7 @@ export class Road implements AsyncDisposable {
           epoch: lane.epoch,
           position: lane.position,
           updatedAtMs: lane.updatedAtMs,
-          ledger,
-          closed: Number(events) === out,
+          ...ledgerView(lane.ledger),
         },
       ];
     });
@@ -365,7 +358,7 @@ export class Road implements AsyncDisposable {
         else quality.replaceContract(contract);
       }
     }
-    this.shadow.take(this.rules.drafts);
+    this.#shadow.take(this.rules.drafts);
     if (!more) return;
     this.#main.runAgain();
     this.#replay.runAgain();
@@ -376,8 +369,8 @@ export class Road implements AsyncDisposable {
     const source = this.#source;
     const { clock } = this.#parts;
     const windows = windowStage({ contracts: () => this.desk.contracts(), store: sink.windows, clock });
-    const [quality, ...others] = this.#mainStages.stages;
-    const stages = [...(quality === undefined ? [] : [quality, this.shadow.stage]), ...others, windows];
+    const { quality, inference } = this.#mainStages;
+    const stages = [quality, this.#shadow.stage, ...(inference === null ? [] : [inference]), windows];
     return {
       parts: { source, stages, sink },
       isWorking: () => source.status().state === 'streaming' || source.status().state === 'snapshot',
@@ -521,40 +514,7 @@ export class Road implements AsyncDisposable {
   #datasetStatus(dataset: DatasetName, series: PipelineSeries | null): DatasetStatus {
     const known = series?.datasets.find((candidate) => candidate.dataset === dataset) ?? silentSeries(dataset);
     const ruleFile = this.desk.ruleFile(dataset);
-    return { ...known, quarantine: this.#countsOf(dataset), judged: ruleFile !== null, ruleFile };
-  }
-
-  #countsOf(dataset: DatasetName): Readonly<Record<QuarantineItem['status'], number>> {
-    const counts = { held: 0, waiting: 0, released: 0, applied: 0, superseded: 0, discarded: 0 };
-    for (const { dataset: of, status, count } of this.#counts) if (of === dataset) counts[status] += count;
-    return counts;
-  }
-
-  #modelStatus(): readonly ModelUseStatus[] {
-    const { registry, pipeline } = this.#parts;
-    const running = this.#mainStages.inference?.status() ?? [];
-    return modelUses(pipeline).map(({ model, dataset, failure, routes }) => {
-      const [name = '', alias = ''] = model.split('@');
-      const use = running.find((candidate) => candidate.model === model && candidate.dataset === dataset);
-      const resolved = registry.resolve(model);
-      const state =
-        resolved === null
-          ? 'missing'
-          : use === undefined || use.problem !== null
-            ? 'backing-off'
-            : use.version !== resolved.version
-              ? 'starting'
-              : 'ready';
-      return {
-        model: name,
-        dataset,
-        alias,
-        version: resolved === null ? null : String(resolved.version),
-        state,
-        failure,
-        routes: routes.map(({ when, do: action }) => ({ when, do: action })),
-      };
-    });
+    return { ...known, quarantine: this.#target.countsOf(dataset), judged: ruleFile !== null, ruleFile };
   }
 
   async #probeForever(): Promise<void> {
@@ -569,32 +529,8 @@ export class Road implements AsyncDisposable {
       }
       metrics.keepLags(name, own, lanes);
       this.#watchModels(this.#mainStages.inference?.status() ?? []);
-      await this.#probe();
+      await this.#target.look();
       await clock.sleep(PROBE_MS, signal);
     }
-  }
-
-  async #probe(): Promise<void> {
-    const { clock } = this.#parts;
-    this.#askedAtMs = clock.monotonic();
-    const disconnect = () => this.desk.disconnect();
-    try {
-      await whenLate(clock, SILENCE_MS, disconnect, () => this.#look());
-      this.#targetProblem = null;
-    } catch (error) {
-      this.#targetProblem = error instanceof PipelineError ? `the target does not answer: ${error.message}` : 'the target does not answer';
-    } finally {
-      this.#askedAtMs = null;
-    }
-  }
-
-  async #look(): Promise<void> {
-    const counts = await this.desk.withSink((sink) => sink.quarantine.counts());
-    if (JSON.stringify(counts) !== JSON.stringify(this.#counts)) this.#changes++;
-    this.#counts = counts;
-    const lost = (await this.desk.withSink((sink) => sink.lanes())).find(({ lane }) => lane === this.#source.lane)?.lost ?? null;
-    this.#lost = lost === null ? null : { from: toLsn(lost.from), to: toLsn(lost.to) };
-    await this.#schemas.look();
-    if (this.#parts.turn.isOurs) await this.#windows.look();
   }
 }

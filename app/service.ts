@@ -158,7 +158,9 @@ export class Service implements Operations, AsyncDisposable {
     const me = { id: randomUUID(), host: hostname(), pid: process.pid };
     const scorer = new Scorer();
     const stopped = new AbortController();
-    const turns = new Map(rules.map(({ name }) => [name, new Turn({ pipeline: name, state, me, leaseMs: config.lease, clock, logger })]));
+    const turnOf = (pipeline: string) => new Turn({ pipeline, state, me, leaseMs: config.lease, clock, logger });
+    const pipelines = rules.map((one) => ({ ...one, turn: turnOf(one.name) }));
+    const turns = pipelines.map(({ turn }) => turn);
     try {
       const registry = await ModelRegistry.open(state.models, { clock, modelBytesMax: config.http.modelBytes });
       const metrics = new Metrics(clock);
@@ -177,22 +179,15 @@ export class Service implements Operations, AsyncDisposable {
         },
       });
       const { halts, pauses, kept } = state;
-      const claimed = [...turns.values()];
-      await Promise.all(claimed.map((turn) => turn.claim()));
+      await Promise.all(turns.map((turn) => turn.claim()));
       const common = { loaded, config, registry, scorer, metrics, alerts, halts, pauses, kept, clock, logger };
-      const roads = new Map(
-        rules.map(({ name, pipeline, start }) => {
-          const turn = turns.get(name);
-          if (turn === undefined) throw new PipelineError('BUG', `nobody claimed ${name}`);
-          return [name, new Road({ ...common, name, pipeline, start, turn })];
-        }),
-      );
+      const roads = new Map(pipelines.map((one) => [one.name, new Road({ ...common, ...one })]));
       const service = new Service({
         loaded,
         instance: me.id,
         roads,
         state,
-        turns: claimed,
+        turns,
         scorer,
         alerts,
         registry,
@@ -203,12 +198,12 @@ export class Service implements Operations, AsyncDisposable {
       });
       await service.#listen();
       for (const road of roads.values()) road.start();
-      service.#beside.push(...claimed.map((turn) => turn.run(stopped.signal)), service.#followOthers());
+      service.#beside.push(...turns.map((turn) => turn.run(stopped.signal)), service.#followOthers());
       return service;
     } catch (error) {
       stopped.abort();
       await scorer[Symbol.asyncDispose]();
-      for (const turn of turns.values()) await turn.release();
+      for (const turn of turns) await turn.release();
       await state[Symbol.asyncDispose]();
       throw error;
     }
@@ -244,16 +239,7 @@ export class Service implements Operations, AsyncDisposable {
     this.#alerting = parts.alerts.run(parts.stopped.signal);
     this.models.onChange((model, isOurs) => this.#onModel(model, isOurs));
     this.metrics.collect((out) => {
-      for (const [pipeline, road] of this.#roads) {
-        for (const { dataset, status, count } of road.counts) {
-          out.gauge('tidegate_quarantine_items', 'Items in the quarantine, by status.', { pipeline, dataset, status }, count);
-        }
-        road.rules.collect(out);
-        road.shadow.collect(pipeline, out);
-        road.verified.collect(out);
-        road.slot?.collect(out);
-        road.teller?.collect(out);
-      }
+      for (const road of this.#roads.values()) road.collect(out);
       out.gauge('process_resident_memory_bytes', 'Memory of the service’s own process.', {}, process.memoryUsage.rss());
     });
   }

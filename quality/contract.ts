@@ -151,7 +151,7 @@ class Reader {
   readonly #schemaTexts: SchemaTexts;
   readonly #schemaFiles = new Map<string, unknown>();
   readonly #fileChecks: FileCheck[] = [];
-  #live: LiveReader;
+  readonly #live: LiveReader;
 
   constructor(rules: RuleText, text: string, use: Use, schemaTexts: SchemaTexts) {
     this.#rules = rules;

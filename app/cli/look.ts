@@ -4,6 +4,7 @@ import { systemClock } from '../../core/clock.ts';
 import { isLaneOf, laneOf, partsOf, replayLaneOf } from '../config.ts';
 import { sinkOptions } from '../connect.ts';
 import type { LaneView, RulesView, SlotView } from '../http/shapes.ts';
+import { ledgerView } from '../ledger.ts';
 import { formatDuration, formatSize } from '../units.ts';
 import { statusOf } from './client.ts';
 import { type Command, configOf } from './command.ts';
@@ -66,17 +67,13 @@ export const lanes: Command = {
       await using sink = await postgresSink(sinkOptions(config, pipeline, of, new Map(), systemClock));
       for (const lane of await sink.lanes()) {
         if (!own.some((one) => isLaneOf(lane.lane, one))) continue;
-        const ledger = Object.fromEntries(Object.entries(lane.ledger).map(([name, count]) => [name, Number(count)]));
-        const { events = 0, ...out } = ledger;
-        const closed = Object.values(out).reduce((sum, count) => sum + count, 0) === events;
         found.push({
           pipeline,
           lane: lane.lane,
           epoch: lane.epoch,
           position: lane.position,
           updatedAtMs: lane.updatedAtMs,
-          ledger,
-          closed,
+          ...ledgerView(lane.ledger),
         });
       }
     }

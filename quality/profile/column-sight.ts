@@ -13,10 +13,8 @@ export const VALUES_MAX = 200;
 const TEXT_MAX = 200;
 
 /** Texts that a text column's values may all read as, the narrowest first. */
-const READINGS = [
-  ['integer', /^[+-]?\d+$/],
-  ['decimal', null],
-] as const;
+const READINGS = { integer: (text: string) => /^[+-]?\d+$/.test(text), decimal: isDecimal } as const;
+type Reading = keyof typeof READINGS;
 
 export interface ColumnFacts {
   readonly name: string;
@@ -52,7 +50,7 @@ export class ColumnSight {
   #shortest = Infinity;
   #longest = 0;
   #formats: FormatName[] | null = null;
-  #reads: (typeof READINGS)[number][0][] | null = null;
+  #reads: readonly Reading[] | null = null;
   readonly #shape = new Shape();
   readonly #compare: ((a: number | bigint | string, b: number | bigint | string) => number) | null;
   readonly #isPadded: boolean;
@@ -117,9 +115,7 @@ export class ColumnSight {
     if (this.column.type !== 'text') return;
     this.#seeLength(codePoints(text));
     this.#formats = (this.#formats ?? (Object.keys(FORMATS) as FormatName[])).filter((name) => FORMATS[name](text));
-    this.#reads = (this.#reads ?? READINGS.map(([name]) => name)).filter((name) =>
-      name === 'decimal' ? isDecimal(text) : (READINGS[0][1].test(text) ?? false),
-    );
+    this.#reads = (this.#reads ?? (Object.keys(READINGS) as Reading[])).filter((name) => READINGS[name](text));
     this.#shape.see(text);
   }
 

@@ -1,9 +1,8 @@
 /** The form that texts have in common: runs of digits, letters and signs, as `^[A-Z]{2}-[0-9]{3,5}$`. */
 
-type Class = '[0-9]' | '[A-Z]' | '[a-z]' | (string & {});
-
 interface Run {
-  readonly of: Class;
+  /** As a regular expression writes it. */
+  readonly of: string;
   min: number;
   max: number;
 }
@@ -60,7 +59,7 @@ function runsOf(text: string): Run[] | null {
   return runs;
 }
 
-function classOf(sign: string): Class | null {
+function classOf(sign: string): string | null {
   if (sign >= '0' && sign <= '9') return '[0-9]';
   if (sign >= 'A' && sign <= 'Z') return '[A-Z]';
   if (sign >= 'a' && sign <= 'z') return '[a-z]';

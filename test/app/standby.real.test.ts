@@ -1,7 +1,7 @@
 /** Several instances of one config: one has the pipeline, the others stand by, take it over when it is gone or stands still, and share what they remember. */
-import { createServer } from 'node:net';
 import { expect, inject, test } from 'vitest';
 import type { Status } from '../../app/http/shapes.ts';
+import { freePort } from '../../examples/embedded-postgres.ts';
 import { PgConnection } from '../../wire/postgres/connection.ts';
 import { ServiceProcess } from '../e2e/service-process.ts';
 import { createDatabase } from '../support/databases.ts';
@@ -169,15 +169,4 @@ function inserts(shop: PgConnection): (rows: number) => Promise<void> {
   return async (rows) => {
     for (const to = last + rows; last < to;) await shop.query('insert into orders values ($1, $2)', [++last, 'new']);
   };
-}
-
-function freePort(): Promise<number> {
-  return new Promise((resolve, reject) => {
-    const server = createServer();
-    server.once('error', reject);
-    server.listen({ host: '127.0.0.1', port: 0 }, () => {
-      const address = server.address();
-      server.close(() => (typeof address === 'object' && address !== null ? resolve(address.port) : reject(new Error('no port'))));
-    });
-  });
 }
