@@ -86,8 +86,8 @@ class Decoders {
 
   of({ topic: original }: DeadLetter): TableDecoder | null {
     const { source, topic, dataset } = this.#options;
-    const table = dataset === null ? tableOf(source, original) : source.tables.find((one) => `${source.name}.${one.table}` === dataset);
-    if (table === undefined) return null;
+    const table = dataset === null ? tableOf(source, original) : tableNamed(source, dataset);
+    if (table === null) return null;
     const place = original ?? topic;
     const known = this.#made.get(place);
     if (known !== undefined) return known;
@@ -99,13 +99,23 @@ class Decoders {
   }
 }
 
+type Table = Pick<KafkaTable, 'table' | 'columns'>;
+type Tables = Pick<KafkaSourceOptions, 'name' | 'tables' | 'tableOf'>;
+
 function tableOf(
   { tables, tableOf: byPattern }: KafkaSourceOptions,
   topic: string | null,
-): Pick<KafkaTable, 'table' | 'columns'> | undefined {
-  if (topic === null) return undefined;
+): Table | null {
+  if (topic === null) return null;
   const named = byPattern?.(topic) ?? null;
-  return tables.find((one) => one.topic === topic) ?? (named === null ? undefined : { table: named, columns: null });
+  return tables.find((one) => one.topic === topic) ?? (named === null ? null : { table: named, columns: null });
+}
+
+/** With a pattern, a topic of any table may be there some day. */
+export function tableNamed({ name, tables, tableOf: byPattern }: Tables, dataset: string): Table | null {
+  const known = tables.find(({ table }) => `${name}.${table}` === dataset);
+  if (known !== undefined) return known;
+  return byPattern !== null && dataset.startsWith(`${name}.`) ? { table: dataset.slice(name.length + 1), columns: null } : null;
 }
 
 async function itemOf(
@@ -162,9 +172,9 @@ function findingOf({ from, reason }: DeadLetter, topic: string): Finding {
 }
 
 /** The dataset as the pipeline has it. */
-export function datasetNamed(source: KafkaSourceOptions, named: string | null): DatasetName | null {
+export function datasetNamed(source: Tables, named: string | null): DatasetName | null {
   if (named === null) return null;
+  if (tableNamed(source, named) !== null) return named as DatasetName; // It has just been found.
   const all = source.tables.map(({ table }) => `${source.name}.${table}`);
-  if (all.includes(named)) return named as DatasetName; // One of them.
   throw new PipelineError('CONFIG_INVALID', `${named} is no dataset of ${source.name}: name one of ${all.join(', ')}`);
 }
