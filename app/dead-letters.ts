@@ -102,10 +102,7 @@ class Decoders {
 type Table = Pick<KafkaTable, 'table' | 'columns'>;
 type Tables = Pick<KafkaSourceOptions, 'name' | 'tables' | 'tableOf'>;
 
-function tableOf(
-  { tables, tableOf: byPattern }: KafkaSourceOptions,
-  topic: string | null,
-): Table | null {
+function tableOf({ tables, tableOf: byPattern }: KafkaSourceOptions, topic: string | null): Table | null {
   if (topic === null) return null;
   const named = byPattern?.(topic) ?? null;
   return tables.find((one) => one.topic === topic) ?? (named === null ? null : { table: named, columns: null });
@@ -115,7 +112,7 @@ function tableOf(
 export function tableNamed({ name, tables, tableOf: byPattern }: Tables, dataset: string): Table | null {
   const known = tables.find(({ table }) => `${name}.${table}` === dataset);
   if (known !== undefined) return known;
-  return byPattern !== null && dataset.startsWith(`${name}.`) ? { table: dataset.slice(name.length + 1), columns: null } : null;
+  return (byPattern ?? null) !== null && dataset.startsWith(`${name}.`) ? { table: dataset.slice(name.length + 1), columns: null } : null;
 }
 
 async function itemOf(

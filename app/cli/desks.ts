@@ -5,6 +5,7 @@ import { isError } from '../../core/problems.ts';
 import { ModelRegistry } from '../../inference/models/registry.ts';
 import { MemoryModelStore } from '../../inference/models/store.ts';
 import { Scorer } from '../../inference/scorer/supervisor.ts';
+import type { LoadedConfig } from '../config.ts';
 import { Desk } from '../desk.ts';
 import { loadRuleFiles } from '../rule-files.ts';
 import { ConfigProblems } from '../service.ts';
@@ -14,7 +15,11 @@ import { configOf } from './command.ts';
 import type { ExitCode, Io } from './output.ts';
 
 /** The desks of every pipeline, with the registered models for dry runs. */
-export async function withDesks(args: Arguments, io: Io, work: (desks: readonly Desk[]) => Promise<ExitCode>): Promise<ExitCode> {
+export async function withDesks(
+  args: Arguments,
+  io: Io,
+  work: (desks: readonly Desk[], loaded: LoadedConfig) => Promise<ExitCode>,
+): Promise<ExitCode> {
   const loaded = configOf(args, io);
   const rules = Object.entries(loaded.config.pipelines).map(([name, pipeline]) => ({
     name,
@@ -30,7 +35,7 @@ export async function withDesks(args: Arguments, io: Io, work: (desks: readonly 
     ({ name, pipeline, files }) => new Desk({ config: loaded.config, name, pipeline, rules: files, registry, scorer, clock: systemClock }),
   );
   try {
-    return await work(desks);
+    return await work(desks, loaded);
   } finally {
     for (const desk of desks) await desk[Symbol.asyncDispose]();
   }

@@ -88,7 +88,10 @@ async function ofTable(args: Arguments, io: Io, rules: BrokenRules | null): Prom
   const loaded = configOf(args, io);
   const { name, table, url } = tableOf(args, loaded);
   let profiler: Profiler | null = null;
-  const limits = { rowsMax: args.is('all') ? null : (wholeNumberOf(args, 'rows', EXAMPLE) ?? ROWS), rate: wholeNumberOf(args, 'rate', EXAMPLE) };
+  const limits = {
+    rowsMax: args.is('all') ? null : (wholeNumberOf(args, 'rows', EXAMPLE) ?? ROWS),
+    rate: wholeNumberOf(args, 'rate', EXAMPLE),
+  };
   const { dataset, sampled, rowsEstimated } = await readTableRows(
     { name, url, table, ...limits, signal: io.stop },
     (of) => {

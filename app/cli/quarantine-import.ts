@@ -4,7 +4,7 @@ import { partsOf } from '../config.ts';
 import { kafkaOptions } from '../connect.ts';
 import { datasetNamed, type Imported, importDeadLetters } from '../dead-letters.ts';
 import { UsageError } from './arguments.ts';
-import { type Command, configOf, pipelineNamed } from './command.ts';
+import { type Command, pipelineNamed } from './command.ts';
 import { withDesks } from './desks.ts';
 import { show } from './output.ts';
 
@@ -27,8 +27,7 @@ export const importCommand: Command = {
     'dry-run': { type: 'boolean', help: 'Only say what would be taken.' },
   },
   run: (args, io) =>
-    withDesks(args, io, async (desks) => {
-      const loaded = configOf(args, io);
+    withDesks(args, io, async (desks, loaded) => {
       const topic = args.text('topic');
       if (topic === null) throw new UsageError('--topic is missing', 'Name the dead letter queue: --topic orders-dlq.');
       const name = pipelineNamed(args.text('pipeline'), loaded);

@@ -93,7 +93,11 @@ export const verify: Command = {
 };
 
 function settingsOf(args: Arguments): { differencesMax: number; rowsPerSecond: number | null; waitMs: number } {
-  return { differencesMax: wholeNumberOf(args, 'limit', { most: LIMIT_MAX, example: 1000 }) ?? DIFFERENCES_MAX, rowsPerSecond: rateOf(args), waitMs: waitOf(args) };
+  return {
+    differencesMax: wholeNumberOf(args, 'limit', { most: LIMIT_MAX, example: 1000 }) ?? DIFFERENCES_MAX,
+    rowsPerSecond: rateOf(args),
+    waitMs: waitOf(args),
+  };
 }
 
 export function waitOf(args: Arguments): number {

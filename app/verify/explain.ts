@@ -1,16 +1,9 @@
 /** Why a row differs: what the quarantine, the rules and the row itself tell of it. */
 import { Batch, Verdict } from '../../core/batch.ts';
 import { PipelineError } from '../../core/errors.ts';
-import {
-  CELL_UNCHANGED,
-  type ChangeEvent,
-  type Dataset,
-  type EncodedRow,
-  type LaneId,
-  type Position,
-  type Version,
-} from '../../core/event.ts';
+import { CELL_UNCHANGED, type ChangeEvent, type Dataset, type EncodedRow, type LaneId, type Position } from '../../core/event.ts';
 import type { Stage } from '../../core/contracts.ts';
+import { readEvent } from '../../quality/read-event.ts';
 import type { SourceRows, SourceTable } from '../../cdc/postgres/source-rows.ts';
 import type { SettledItem, TargetRows } from '../../sync/postgres/target-rows.ts';
 import type { PgRow } from '../../wire/postgres/row.ts';
@@ -154,17 +147,7 @@ export async function isDropped(
   key: string,
   { quality, dataset, lane, signal }: Pick<ExplainParts, 'quality' | 'dataset' | 'lane' | 'signal'>,
 ): Promise<boolean> {
-  const event: ChangeEvent = {
-    op: 'read',
-    before: null,
-    after: row,
-    dataset,
-    key,
-    movedFrom: null,
-    version: '' as Version, // Judged, and never written.
-    ordinal: 0,
-    committedAtMs: 0,
-  };
+  const event = { ...readEvent(row, dataset), key };
   const batch = new Batch([event], { lane, position: '' as Position }, 'snapshot');
   try {
     await quality.run(batch, signal);

@@ -127,6 +127,12 @@ test('what cannot be tried is told', async () => {
     const { code, stderr } = await cli('backtest', config.file, ...args);
     expect([code, stderr]).toEqual([2, expect.stringContaining(words)]);
   }
-  const { json } = await cli('backtest', config.file, '--rules', write('gone.yaml', rules(90, 'gone: [not_null, {mean: {max: 1}}]')), '--json');
+  const { json } = await cli(
+    'backtest',
+    config.file,
+    '--rules',
+    write('gone.yaml', rules(90, 'gone: [not_null, {mean: {max: 1}}]')),
+    '--json',
+  );
   expect(json).toMatchObject({ unusable: [{ rule: 'gone.not_null' }], target: { rows: 90, taken: 0 } });
 });

@@ -11,7 +11,9 @@ test('a dataset is one of the tables, and with a pattern any of the source', () 
   for (const one of [source, byPattern]) {
     expect(datasetNamed(one, 'shop.public.orders')).toBe('shop.public.orders');
     expect(tableNamed(one, 'shop.public.orders')).toMatchObject({ table: 'public.orders', columns });
-    expect(() => datasetNamed(one, 'other.public.orders')).toThrow('other.public.orders is no dataset of shop: name one of shop.public.orders');
+    expect(() => datasetNamed(one, 'other.public.orders')).toThrow(
+      'other.public.orders is no dataset of shop: name one of shop.public.orders',
+    );
   }
   expect(() => datasetNamed(source, 'shop.public.more')).toThrow('shop.public.more is no dataset of shop');
   expect(datasetNamed(byPattern, 'shop.public.more')).toBe('shop.public.more');
