@@ -5,6 +5,7 @@ import { act, dialog, toast } from './dialogs.js';
 import { attribute, h, keyed, text } from './dom.js';
 import { ago, bytes, count, duration, exact, moment, percent, rate, tableOf } from './format.js';
 import { quarantineView } from './quarantine.js';
+import { hasFailed, windowsView } from './windows.js';
 
 const STATES = {
   starting: ['quiet', 'Starting'],
@@ -47,10 +48,11 @@ export function pipelineView(first, context) {
     all = !all;
     showCards(latest);
   }
-  function showCards({ datasets: known, schemaChanges = [], rules: inForce = {} }) {
+  function showCards({ datasets: known, schemaChanges = [], rules: inForce = {}, windows = [] }) {
     const every = known.map((one) => ({
       ...one,
       changes: schemaChanges.filter(({ dataset }) => dataset === one.dataset),
+      windows: windows.filter(({ dataset }) => dataset === one.dataset),
       ...rulesOf(one.dataset, inForce),
     }));
     const held = (one) => (one.quarantine.held ?? 0) + (one.quarantine.waiting ?? 0);
@@ -61,7 +63,7 @@ export function pipelineView(first, context) {
         .slice(0, CARDS_SHOWN)
         .map(({ dataset }) => dataset),
     );
-    const few = every.filter(({ dataset, changes }) => prominent.has(dataset) || changes.length > 0);
+    const few = every.filter((one) => prominent.has(one.dataset) || one.changes.length > 0 || hasFailed(one.windows));
     datasets(all ? every : few, (one) => one.dataset);
     more.hidden = every.length <= CARDS_SHOWN;
     text(more, all ? `Show ${few.length} tables` : `Show all ${every.length} tables`);
@@ -306,6 +308,7 @@ function datasetCard(pipeline, first, { series, windowS, now }) {
   const idle = h('p', { class: 'idle quiet' });
   const rules = h('ol', { class: 'rules', 'aria-label': `Rules of ${table} that found something` });
   const clean = h('p', { class: 'clean quiet' });
+  const overWindows = windowsView(table, now);
   const draft = h('p', { class: 'draft', hidden: true });
   const revision = h('p', { class: 'revision quiet', hidden: true });
   const parked = parkedView();
@@ -320,12 +323,13 @@ function datasetCard(pipeline, first, { series, windowS, now }) {
     idle,
     rules,
     clean,
+    overWindows.root,
     draft,
     revision,
   );
   return {
     root,
-    update({ dataset, rates, totals, latencyMs, lastEventAtMs, quarantine, rules: found, judged, changes, ...inForce }) {
+    update({ dataset, rates, totals, latencyMs, lastEventAtMs, quarantine, rules: found, judged, changes, windows, ...inForce }) {
       parked.update(changes);
       badge.hidden = judged !== false;
       const open = (quarantine.held ?? 0) + (quarantine.waiting ?? 0);
@@ -345,7 +349,8 @@ function datasetCard(pipeline, first, { series, windowS, now }) {
       idle.hidden = totals.in > 0;
       chart.root.hidden = totals.in === 0;
       showRules(rules, found);
-      clean.hidden = totals.in === 0 || found.length > 0;
+      overWindows.update(windows);
+      clean.hidden = totals.in === 0 || found.length > 0 || hasFailed(windows);
       text(clean, judged === false ? 'No rule file: its rows pass as they are.' : 'No rule has found anything.');
       showDraft(draft, inForce.draft);
       showRevision(revision, inForce, now);

@@ -5,6 +5,7 @@
  */
 import type { Browser, BrowserContextOptions, Page } from 'playwright-core';
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest';
+import type { PipelineStatus } from '../../app/http/shapes.ts';
 import type { DatasetName } from '../../core/event.ts';
 import { launchBrowser, NO_BROWSER } from './browser.ts';
 import { type StandIn, startStandIn } from './stand-in.ts';
@@ -17,6 +18,37 @@ beforeEach((context) => context.skip(browser === null, NO_BROWSER));
 afterAll(async () => {
   await browser?.close();
 });
+
+const windowOf = (rule: string, verdict: 'pass' | 'fail' | 'indeterminate', more: Partial<PipelineStatus['windows'][number]> = {}) => ({
+  pipeline: 'shop-to-warehouse',
+  dataset: 'shop.public.orders',
+  rule,
+  type: 'mean',
+  column: 'total',
+  startMs: Date.UTC(2026, 4, 1, 10),
+  endMs: Date.UTC(2026, 4, 1, 10, 5),
+  group: null,
+  verdict,
+  revision: 1,
+  observed: 41.25,
+  reason: null,
+  rows: 1200,
+  missing: 0,
+  severity: 'critical' as const,
+  onFail: 'alert' as const,
+  version: 1,
+  digest: '3fa9c1d2e4b5',
+  atMs: Date.UTC(2026, 4, 1, 10, 6),
+  ...more,
+});
+/** What they said last: of a rule by groups, of freshness, and of more rules than a card shows. */
+const WINDOWS = [
+  windowOf('total.mean', 'pass', { observed: 1234567.891 }),
+  ...['2', '3', '4'].map((shop) => windowOf('paid.null_rate', 'pass', { group: shop, observed: 0.0123456789 })),
+  windowOf('email.max', 'indeterminate', { observed: null, reason: 'the values of 3 rows are not known' }),
+  windowOf('volume', 'fail', { type: 'row_count', observed: 0, rows: 1, revision: 2, reason: 'fewer orders than on any day' }),
+  windowOf('freshness', 'fail', { type: 'freshness', observed: 330, rows: 0 }),
+];
 
 describe('what flows', () => {
   test('numbers, charts, rules, scores and held rows are shown, and the page asks nobody else and reports no error', async () => {
@@ -122,6 +154,30 @@ test('a change of a table that waits for somebody is told at the table, with how
   expect(await page.locator('.parked:visible').count()).toBe(1);
   service.pipeline = { schemaChanges: [] };
   await notice.waitFor({ state: 'hidden' });
+});
+
+test('a card has what rules over windows said last: what failed first, with what was observed, of which window, in which revision', async () => {
+  await using shown = await open({ history: 60 });
+  const { page, service } = shown;
+  const card = page.getByRole('article', { name: 'shop.public.orders' });
+  const list = card.getByRole('list', { name: 'Windows of orders' });
+  expect(await list.isHidden()).toBe(true);
+  service.pipeline = { windows: WINDOWS };
+  await list.waitFor();
+  const said = await list
+    .locator('li')
+    .evaluateAll((lines) => lines.map((line) => [...line.children].slice(0, 3).map(({ textContent }) => textContent)));
+  expect(said).toEqual([
+    ['volume', '0', 'failed'],
+    ['freshness', '5 min 30 s', 'failed'],
+    ['email.max', '', 'not known'],
+    ['total.mean', '1,234,567.89', 'passed'],
+    ['paid.null_rate · 2', '0.0123457', 'passed'],
+  ]);
+  expect(await list.locator('li').first().locator('p').textContent()).toMatch(/ – .* · 1 row · revision 2 · fewer orders than on any day$/);
+  await card.getByText('and 2 more, 2 passed').waitFor();
+  expect(shown.errors).toEqual([]);
+  expect(await page.getByRole('article', { name: 'shop.public.payments' }).locator('.windows').isHidden()).toBe(true);
 });
 
 test('a card says by which rules its table is judged, what a draft would change, and that a newer revision was refused', async () => {
@@ -339,7 +395,11 @@ describe('for everybody', () => {
   test.each(['light', 'dark'] as const)('in %s, every text stands out from what is behind it (WCAG AA)', async (colorScheme) => {
     await using shown = await open({ history: 60 }, { colorScheme });
     const { page, service } = shown;
-    service.pipeline = { state: 'halted', error: { code: 'RULE_HALT', message: 'a check failed', fix: 'Look at the row.', atMs: 0 } };
+    service.pipeline = {
+      state: 'halted',
+      error: { code: 'RULE_HALT', message: 'a check failed', fix: 'Look at the row.', atMs: 0 },
+      windows: WINDOWS,
+    };
     await page.getByRole('alert').getByText('a check failed').waitFor();
     await page.locator('.quarantine tbody tr').first().waitFor();
     await page.addStyleTag({ content: '* { transition: none !important }' }).catch(() => {}); // The policy may forbid it; then nothing moves long.
@@ -388,7 +448,7 @@ describe('for everybody', () => {
     ).toBeLessThanOrEqual(0);
     await page.getByRole('button', { name: 'Cancel' }).click();
     const long = 'a_name_that_somebody_made_by_a_tool_and_nobody_ever_reads_aloud';
-    service.pipeline = { name: long, source: long, target: long, targetSchema: long };
+    service.pipeline = { name: long, source: long, target: long, targetSchema: long, windows: WINDOWS };
     await page.getByRole('heading', { name: long }).waitFor();
     expect(await beyond()).toBeLessThanOrEqual(0);
   });

@@ -1,0 +1,75 @@
+/** What the rules over windows of a table said last: its verdict, what the window came to, and which one it was. */
+import { attribute, h, text } from './dom.js';
+import { count, duration, moment, timeOfDay } from './format.js';
+
+const VERDICTS = {
+  fail: ['bad', 'failed'],
+  indeterminate: ['warn', 'not known'],
+  pass: ['good', 'passed'],
+};
+const ORDER = Object.keys(VERDICTS);
+/** Those that failed come first; the others of many are on the command line. */
+const SHOWN_MAX = 5;
+const OBSERVED_MAX = 28;
+const small = new Intl.NumberFormat('en', { maximumSignificantDigits: 6 });
+const large = new Intl.NumberFormat('en', { maximumFractionDigits: 2 });
+
+export const hasFailed = (windows) => windows.some(({ verdict }) => verdict === 'fail');
+
+export function windowsView(table, now) {
+  const list = h('ol', { 'aria-label': `Windows of ${table}` });
+  const more = h('p', { class: 'quiet' });
+  const root = h('div', { class: 'windows', hidden: true }, h('h4', {}, 'Windows'), list, more);
+  return {
+    root,
+    update(windows) {
+      root.hidden = windows.length === 0;
+      const sorted = windows.toSorted((a, b) => ORDER.indexOf(a.verdict) - ORDER.indexOf(b.verdict));
+      const shown = sorted.slice(0, SHOWN_MAX);
+      while (list.children.length > shown.length) list.lastElementChild.remove();
+      while (list.children.length < shown.length) list.append(h('li', {}, h('code'), h('b'), h('span'), h('p', { class: 'quiet' })));
+      for (const [i, window] of shown.entries()) showWindow(list.children[i].children, window, now());
+      const hidden = windows.length - shown.length;
+      more.hidden = hidden === 0;
+      text(more, hidden === 0 ? '' : `and ${count(hidden)} more, ${restText(sorted.slice(SHOWN_MAX))}`);
+    },
+  };
+}
+
+function showWindow([name, observed, verdict, about], window, nowMs) {
+  const words = window.group === null ? window.rule : `${window.rule} · ${window.group}`;
+  text(name, words);
+  attribute(name, 'title', words);
+  text(observed, observedText(window));
+  const [kind, said] = VERDICTS[window.verdict];
+  attribute(verdict, 'class', `chip ${kind}`);
+  text(verdict, said);
+  text(about, aboutText(window, nowMs));
+}
+
+function observedText({ observed, type }) {
+  if (observed === null || observed === undefined) return '';
+  if (typeof observed === 'number')
+    return type === 'freshness' ? duration(observed * 1000) : (Math.abs(observed) < 1000 ? small : large).format(observed);
+  const words = typeof observed === 'string' ? observed : JSON.stringify(observed);
+  return words.length > OBSERVED_MAX ? `${words.slice(0, OBSERVED_MAX)}…` : words;
+}
+
+function aboutText({ type, startMs, endMs, rows, revision, reason }, nowMs) {
+  const when =
+    type === 'freshness' ? `newest row ${time(startMs, nowMs)}` : startMs === null ? 'the first copy' : span(startMs, endMs, nowMs);
+  const parts = [when, type === 'freshness' ? '' : `${count(rows)} ${rows === 1 ? 'row' : 'rows'}`];
+  parts.push(revision > 1 ? `revision ${revision}` : '', reason ?? '');
+  return parts.filter((part) => part !== '').join(' · ');
+}
+
+const dayOf = (ms) => new Date(ms).toDateString();
+const time = (ms, nowMs) => (dayOf(ms) === dayOf(nowMs) ? timeOfDay(ms) : moment(ms));
+const span = (startMs, endMs, nowMs) => `${time(startMs, nowMs)} – ${dayOf(startMs) === dayOf(endMs) ? timeOfDay(endMs) : moment(endMs)}`;
+
+function restText(rest) {
+  return ORDER.map((verdict) => [rest.filter((one) => one.verdict === verdict).length, VERDICTS[verdict][1]])
+    .filter(([n]) => n > 0)
+    .map(([n, said]) => `${count(n)} ${said}`)
+    .join(', ');
+}
