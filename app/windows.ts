@@ -1,7 +1,7 @@
 /** The windows of a pipeline: closed while it runs, told to people, and shown as lists. */
 import type { Clock } from '../core/clock.ts';
 import type { DatasetName } from '../core/event.ts';
-import type { WindowFilter, WindowResult } from '../core/windows.ts';
+import type { RowsLeftOut, WindowFilter, WindowResult } from '../core/windows.ts';
 import type { AlertData } from '../ops/alerts/events.ts';
 import type { Exposition } from '../ops/prometheus.ts';
 import type { Contract } from '../quality/contract.ts';
@@ -35,28 +35,31 @@ export class WindowWatch {
   readonly #closer: WindowCloser;
   readonly #freshness = new Freshness();
   #newest: readonly WindowView[] | null = null;
+  #leftOut: readonly RowsLeftOut[] = [];
 
   constructor(parts: WindowWatchParts) {
     this.#parts = parts;
     this.#closer = new WindowCloser(parts.contracts);
   }
 
-  /** The newest window of each rule and group. */
+  /** The newest window of each rule and group, of the rules in force: what others said last is nobody's concern any more. */
   get newest(): readonly WindowView[] {
-    return this.#newest ?? [];
+    return (this.#newest ?? []).filter(isInForce(this.#parts.contracts()));
   }
 
   /** Closes what is due. Throws where the target cannot be asked. */
   async look(): Promise<void> {
     const { desk, contracts, clock, live } = this.#parts;
     const now = [...contracts().values()];
-    if (!now.some(isWatched)) return;
+    // Where no rule asks for windows any more, what was kept for some is let go.
     const closed = await desk.withSink(async ({ windows }) => [
       ...(await this.#closer.close(windows, { ...live(), nowMs: clock.now() })),
       ...(await this.#freshness.look(windows, now, clock.now())),
     ]);
+    if (!now.some(isWatched)) return;
     for (const result of closed) this.#count(result);
     if (closed.length > 0 || this.#newest === null) this.#newest = await newestOf(desk);
+    this.#leftOut = await desk.withSink((sink) => sink.windows.leftOut());
     await desk.withSink((sink) => this.#tellAll(sink));
   }
 
@@ -71,6 +74,17 @@ export class WindowWatch {
         count,
       );
     }
+    for (const { dataset, untimed, tooLate } of this.#leftOut)
+      for (const [why, count] of [
+        ['untimed', untimed],
+        ['too_late', tooLate],
+      ] as const)
+        out.counter(
+          'tidegate_window_rows_left_out_total',
+          'Rows that are in no window, having no time, or not in all of theirs, having come later than lateness allows.',
+          { pipeline, dataset, why },
+          count,
+        );
     for (const { dataset, rule, group, observed, verdict } of this.newest) {
       const labels = { pipeline, dataset, rule, group: group ?? '' };
       out.gauge('tidegate_window_failing', 'Whether the newest window of the rule failed.', labels, verdict === 'fail' ? 1 : 0);
@@ -104,6 +118,22 @@ export class WindowWatch {
     }
     await windows.told(untold.map(({ id }) => id));
   }
+}
+
+const isInForce =
+  (contracts: ReadonlyMap<DatasetName, Contract>) =>
+  ({ dataset, rule }: Pick<WindowView, 'dataset' | 'rule'>): boolean => {
+    const live = contracts.get(dataset as DatasetName)?.live; // Written from one.
+    return live !== undefined && [...live.checks, ...live.freshness].some(({ id }) => id === rule);
+  };
+
+/** Whether the newest window of a rule in force failed. */
+export async function isAnyFailing(desks: readonly Desk[], of: Pick<WindowFilter, 'dataset' | 'rule'>): Promise<boolean> {
+  for (const desk of desks) {
+    const failing = await listWindows([desk], { ...of, newest: true, verdict: 'fail' });
+    if (failing.some(isInForce(desk.contracts()))) return true;
+  }
+  return false;
 }
 
 async function newestOf(desk: Desk): Promise<readonly WindowView[]> {

@@ -7,6 +7,9 @@ import type { DatasetName, LaneId } from './event.ts';
 /** Stands in for the beginning of the window that rows of a snapshot are in. */
 export const SNAPSHOT_WINDOW = -1;
 
+/** Stands in for the set of windows where a rule is about the clock. Its results are kept when what it says changes, and all of them are told. */
+export const FRESHNESS_SET = 'freshness';
+
 /** One window of a dataset: rows whose time is in [startMs, startMs + size of the set), of one group. */
 export interface WindowKey {
   readonly dataset: DatasetName;
@@ -38,6 +41,15 @@ export interface WindowMark {
   readonly seenMs: number;
   /** Rows without a time, which are in no window; counted on. */
   readonly untimed: number;
+  /** Rows that came later than a window of theirs allows, and are not in it; counted on. */
+  readonly tooLate: number;
+}
+
+/** Rows of a dataset that are not in windows where they would be, counted over all lanes. */
+export interface RowsLeftOut {
+  readonly dataset: DatasetName;
+  readonly untimed: number;
+  readonly tooLate: number;
 }
 
 /** What a batch adds, in the transaction of its checkpoint. */
@@ -139,6 +151,7 @@ export interface WindowStore {
   keepOnly(sets: readonly WindowSetRef[]): Promise<void>;
   /** The greatest time of a row of each dataset; null where none has come. */
   newestRows(datasets: readonly DatasetName[]): Promise<readonly (number | null)[]>;
+  leftOut(): Promise<readonly RowsLeftOut[]>;
   /** Keeps what was found without a window. Answers with those that are new or another than before. */
   keep(findings: readonly WindowFinding[]): Promise<readonly WindowResult[]>;
   results(filter: WindowFilter): Promise<readonly WindowResult[]>;

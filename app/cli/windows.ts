@@ -2,7 +2,7 @@
 import type { DatasetName } from '../../core/event.ts';
 import type { WindowVerdict } from '../../core/windows.ts';
 import type { WindowView } from '../http/shapes.ts';
-import { listWindows, windowText } from '../windows.ts';
+import { isAnyFailing, listWindows, windowText } from '../windows.ts';
 import { type Arguments, UsageError, wholeNumberOf } from './arguments.ts';
 import type { Command } from './command.ts';
 import { withDesks } from './desks.ts';
@@ -29,8 +29,7 @@ const list: Command = {
       const limit = wholeNumberOf(args, 'limit', { most: 1000, example: LIMIT }) ?? LIMIT;
       const windows = await listWindows(desks, { ...of, newest: args.is('newest'), ...(verdict !== null && { verdict }) }, limit);
       show(io, args.is('json'), { windows }, () => (windows.length === 0 ? 'Nothing.\n' : tableOf(windows)));
-      const failing = await listWindows(desks, { ...of, newest: true, verdict: 'fail' }, 1);
-      return failing.length > 0 ? 1 : 0;
+      return (await isAnyFailing(desks, of)) ? 1 : 0;
     }),
 };
 

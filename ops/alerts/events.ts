@@ -56,7 +56,7 @@ export interface AlertData {
   'slot.safe': { pipeline: string; slot: string; retainedBytes: number };
   /** One for a window, however many of its rows are at fault. */
   'window.failed': WindowAlert & { severity: string; message: string };
-  /** Rows that came late made another verdict of a window: it did not fail. */
+  /** Rows that came late made another verdict of a window that had failed; or rows come again, where a freshness check had failed. */
   'window.passed': WindowAlert & { verdict: string };
   'webhook.test': { message: string };
 }

@@ -51,13 +51,14 @@ function readerOf({ column, where, rows }: Slot, dataset: Dataset, contract: Con
         : column === null || found === undefined
           ? null
           : cellReader(found, index),
-    where: compiled === null || compiled.kind === 'refused' ? null : (event) => isTrue(compiled.evaluate, event),
+    where: compiled === null || compiled.kind === 'refused' ? null : (event) => fits(compiled.evaluate, event),
   };
 }
 
-function isTrue(evaluate: (event: ChangeEvent) => unknown, event: ChangeEvent): boolean {
+function fits(evaluate: (event: ChangeEvent) => unknown, event: ChangeEvent): boolean | undefined {
   try {
-    return evaluate(event) === true;
+    const said = evaluate(event);
+    return said === undefined ? undefined : said === true;
   } catch {
     return false;
   }

@@ -31,7 +31,8 @@ interface OwnedSet {
 
 export class WindowCloser {
   readonly #contracts: () => ReadonlyMap<DatasetName, Contract>;
-  #planned: { readonly contracts: readonly Contract[]; readonly sets: readonly OwnedSet[] } = { contracts: [], sets: [] };
+  /** null before anything was closed: what an earlier process kept for other rules is not known then. */
+  #planned: { readonly contracts: readonly Contract[]; readonly sets: readonly OwnedSet[] } | null = null;
 
   constructor(contracts: () => ReadonlyMap<DatasetName, Contract>) {
     this.#contracts = contracts;
@@ -41,8 +42,14 @@ export class WindowCloser {
   async close(store: WindowStore, live: Live): Promise<readonly WindowResult[]> {
     const before = this.#planned;
     const sets = this.#sets();
+    if (this.#planned !== before) {
+      // Planned once more where that fails.
+      const planned = this.#planned;
+      this.#planned = before;
+      await store.keepOnly(sets.map(({ ref }) => ref));
+      this.#planned = planned;
+    }
     if (sets.length === 0) return [];
-    if (this.#planned !== before) await store.keepOnly(sets.map(({ ref }) => ref));
     const states = await store.peek(sets.map(({ ref }) => ref));
     const results: WindowResult[] = [];
     for (const [i, set] of sets.entries()) {
@@ -61,8 +68,8 @@ export class WindowCloser {
 
   #sets(): readonly OwnedSet[] {
     const contracts = [...this.#contracts().values()].filter(({ live }) => live.checks.length > 0);
-    const known = this.#planned.contracts;
-    if (known.length !== contracts.length || known.some((contract, i) => contract !== contracts[i])) {
+    const known = this.#planned;
+    if (known === null || known.contracts.length !== contracts.length || known.contracts.some((contract, i) => contract !== contracts[i])) {
       const sets = contracts.flatMap((contract) =>
         planSets(contract.live.checks).map((plan) => ({
           contract,
@@ -71,8 +78,9 @@ export class WindowCloser {
         })),
       );
       this.#planned = { contracts, sets };
+      return sets;
     }
-    return this.#planned.sets;
+    return known.sets;
   }
 }
 
@@ -86,8 +94,9 @@ export function closingOf(
   const reachedMs = watermark(spec, state, live);
   const endMs = reachedMs === null ? null : lastEnd(spec, reachedMs);
   const beganMs = beginning(spec, state);
-  const closedMs = Math.max(endMs ?? -1, beganMs ?? -1);
-  const isFurther = closedMs > (state.closedMs ?? -1);
+  // Before the first window has ended nothing is closed: an earlier one may still get rows, of another lane or out of order.
+  const isFurther = endMs !== null && endMs > (beganMs ?? -1);
+  const closedMs = isFurther ? endMs : (state.closedMs ?? -1);
   const isAmended = state.closedMs !== null && state.firstMs !== null;
   if (!isFurther && !isAmended && !snapshot) return null;
   return { closedMs, finalMs: closedMs - spec.latenessMs, snapshot };

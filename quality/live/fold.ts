@@ -15,8 +15,8 @@ import type { Slot } from './slots.ts';
 export interface SlotReader {
   /** null: the slot counts rows alone. */
   readonly read: ReadCell | null;
-  /** Of an event whose `after` is the row meant. */
-  readonly where: ((event: ChangeEvent) => boolean) | null;
+  /** Of an event whose `after` is the row meant; undefined where it depends on cells that were not sent. */
+  readonly where: ((event: ChangeEvent) => boolean | undefined) | null;
 }
 
 export class SlotState {
@@ -70,11 +70,21 @@ export class SlotState {
   }
 }
 
+/** Whether the row is one of those that the slot is about. */
+function counts(slot: SlotState, { where }: SlotReader, event: ChangeEvent): boolean {
+  if (where === null) return true;
+  const fits = where(event);
+  if (fits === undefined) slot.unseen++;
+  return fits === true;
+}
+
 export class Fold {
   readonly slots: readonly SlotState[];
   rows = 0;
   /** Updates and deletes of rows of which it is no longer known whether they are in here. */
   unknown = 0;
+  /** Rows whose keys had no room. */
+  unkept = 0;
   /** Keys of the rows in here, and of rows that were taken out of what came before this fold. */
   readonly keys = new KeySet();
   readonly gone = new KeySet();
@@ -85,7 +95,12 @@ export class Fold {
 
   get isEmpty(): boolean {
     return (
-      this.rows === 0 && this.unknown === 0 && this.keys.size === 0 && this.gone.size === 0 && this.slots.every((slot) => slot.isEmpty)
+      this.rows === 0 &&
+      this.unknown === 0 &&
+      this.unkept === 0 &&
+      this.keys.size === 0 &&
+      this.gone.size === 0 &&
+      this.slots.every((slot) => slot.isEmpty)
     );
   }
 
@@ -97,7 +112,7 @@ export class Fold {
       const slot = slots[i];
       const reader = readers[i];
       if (slot === undefined || reader === undefined || slot.full) continue;
-      if (reader.where !== null && !reader.where(event)) continue;
+      if (!counts(slot, reader, event)) continue;
       slot.rows++;
       if (reader.read === null) continue;
       const cell = reader.read(row, other, event);
@@ -115,7 +130,7 @@ export class Fold {
       const slot = slots[i];
       const reader = readers[i];
       if (slot === undefined || reader === undefined || slot.full) continue;
-      if (reader.where !== null && !reader.where(event)) continue;
+      if (!counts(slot, reader, event)) continue;
       slot.rows--;
       if (reader.read === null) continue;
       const cell = reader.read(row, null, event);
@@ -141,6 +156,7 @@ export class Fold {
   merge(from: Fold): void {
     this.rows += from.rows;
     this.unknown += from.unknown;
+    this.unkept += from.unkept;
     for (const key of from.gone) if (!this.keys.delete(key)) this.gone.add(key);
     for (const key of from.keys) {
       this.keys.add(key);
@@ -157,6 +173,7 @@ export class Fold {
     return JSON.stringify({
       rows: this.rows,
       ...(this.unknown > 0 && { unknown: this.unknown }),
+      ...(this.unkept > 0 && { unkept: this.unkept }),
       ...(this.keys.size > 0 && { keys: this.keys.encode() }),
       ...(this.gone.size > 0 && { gone: this.gone.encode() }),
       slots: states,
@@ -169,6 +186,7 @@ export class Fold {
     const fold = new Fold(slots);
     fold.rows = kept.rows;
     fold.unknown = kept.unknown ?? 0;
+    fold.unkept = kept.unkept ?? 0;
     if (withKeys) {
       for (const key of KeySet.decode(kept.keys ?? '')) fold.keys.add(key);
       for (const key of KeySet.decode(kept.gone ?? '')) fold.gone.add(key);
@@ -185,6 +203,7 @@ export class Fold {
 interface KeptFold {
   readonly rows: number;
   readonly unknown?: number;
+  readonly unkept?: number;
   readonly keys?: string;
   readonly gone?: string;
   readonly slots: Readonly<Record<string, KeptSlot>>;

@@ -1,11 +1,8 @@
 /** Freshness: whether the newest row of a dataset is too old, told once when it becomes so, and once when it is not any more. */
 import type { DatasetName } from '../../core/event.ts';
-import type { WindowFinding, WindowResult, WindowStore } from '../../core/windows.ts';
+import { FRESHNESS_SET, type WindowFinding, type WindowResult, type WindowStore } from '../../core/windows.ts';
 import type { Contract } from '../contract.ts';
 import type { FreshnessCheck } from './check.ts';
-
-/** Stands in for the set of windows. */
-const SET = 'freshness';
 
 /** What a check said last, as far as this process knows. */
 export class Freshness {
@@ -54,7 +51,7 @@ function judge(contract: Contract, check: FreshnessCheck, rowMs: number | null, 
     rule: check.id,
     type: 'freshness',
     column: null,
-    set: SET,
+    set: FRESHNESS_SET,
     startMs,
     endMs: Math.max(startMs, nowMs),
     group: '',

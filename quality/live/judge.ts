@@ -90,11 +90,12 @@ function say(check: LiveCheck, fold: Fold, slot: SlotState, isSnapshot: boolean)
   }
 }
 
-function doubtOf({ unknown }: Fold, { absent, full, unseen }: SlotState): string | null {
+function doubtOf({ unknown }: Fold, { rows, missing, absent, full, unseen }: SlotState): string | null {
   if (absent > 0) return 'the rules were changed while the window was open';
   if (unknown > 0) return `of ${unknown} changed rows it is not known whether they were in the window before`;
   if (full) return 'it has more values than max_state has room for';
-  return unseen > 0 ? `the values of ${unseen} rows are not known` : null;
+  if (unseen > 0) return `the values of ${unseen} rows are not known`;
+  return rows < 0 || missing < 0 || missing > rows ? 'rows were taken back that had come before the windows were watched' : null;
 }
 
 /** The least or greatest value was taken back, and the next one is not known. */

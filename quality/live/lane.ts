@@ -57,6 +57,12 @@ class Cell {
     if (!now.keys.delete(key) && whole.keys.has(key)) now.gone.add(key);
   }
 
+  /** Adds what was kept of it. */
+  restore(kept: Fold): void {
+    this.whole.merge(kept);
+    this.bytes = bytesOf(this.whole);
+  }
+
   /** Ends the batch: what is to be written, as an addition or, where additions have come to as much as the whole, as the whole. */
   flush(): WindowPart | null {
     const { added, whole, plan, key } = this;
@@ -67,7 +73,7 @@ class Cell {
     // Nobody says here when a snapshot has been judged: its rows are only ever added.
     if (key.startMs === SNAPSHOT_WINDOW) return { ...key, whole: false, rows, state: text };
     whole.merge(added);
-    this.bytes = whole.slots.reduce((sum, slot) => sum + slot.bytes, 0);
+    this.bytes = bytesOf(whole);
     this.#addedSize += text.length;
     if (this.#addedSize < this.#wholeSize) return { ...key, whole: false, rows, state: text };
     const all = whole.encode(plan.slots);
@@ -77,11 +83,17 @@ class Cell {
   }
 }
 
+const bytesOf = (fold: Fold): number => fold.slots.reduce((sum, slot) => sum + slot.bytes, 0);
+
 interface SetState {
   readonly plan: SetPlan;
   /** By beginning, group and lateness. */
   readonly cells: Map<string, Cell>;
   readonly groups: Map<number, Set<string>>;
+  /** Windows with rows whose keys had no room: of any other key it is not known whether its row is in there. */
+  readonly overfull: Set<number>;
+  /** Changed rows of this batch, of which that is so; by window and lateness. */
+  readonly doubts: Map<string, { readonly startMs: number; readonly late: boolean; count: number }>;
   last: Cell | null;
 }
 
@@ -99,6 +111,7 @@ export class DatasetWindows {
   /** When it last grew. */
   #grewAtMs = 0;
   #untimed = 0;
+  #tooLate = 0;
   #keys = 0;
   #written: WindowMark | null = null;
   #writtenAtMs = 0;
@@ -110,7 +123,7 @@ export class DatasetWindows {
     this.#contract = contract;
     this.#rules = rules;
     this.#budget = budgetOf(rules);
-    this.#sets = sets.map((plan) => ({ plan, cells: new Map(), groups: new Map(), last: null }));
+    this.#sets = sets.map((plan) => ({ plan, cells: new Map(), groups: new Map(), overfull: new Set(), doubts: new Map(), last: null }));
     this.#aheadMs = Math.max(0, ...sets.map(({ spec }) => spec.sizeMs + spec.outOfOrderMs));
   }
 
@@ -120,6 +133,7 @@ export class DatasetWindows {
       this.#timeMs = mark.timeMs;
       this.#rowMs = mark.rowMs;
       this.#untimed = mark.untimed;
+      this.#tooLate = mark.tooLate;
       this.#grewAtMs = mark.seenMs;
     }
     for (const { state, ...key } of parts) {
@@ -127,8 +141,9 @@ export class DatasetWindows {
       if (set === undefined || key.startMs === SNAPSHOT_WINDOW) continue;
       const cell = this.#cellOf(set, key.startMs, key.group, key.late);
       const before = cell.whole.keys.size;
-      cell.whole.merge(Fold.decode(set.plan.slots, state, true));
+      cell.restore(Fold.decode(set.plan.slots, state, true));
       this.#keys += cell.whole.keys.size - before;
+      if (cell.whole.unkept > 0) set.overfull.add(key.startMs);
     }
   }
 
@@ -140,7 +155,14 @@ export class DatasetWindows {
   }
 
   get mark(): WindowMark {
-    return { dataset: this.name, timeMs: this.#timeMs, rowMs: this.#rowMs, seenMs: this.#grewAtMs, untimed: this.#untimed };
+    return {
+      dataset: this.name,
+      timeMs: this.#timeMs,
+      rowMs: this.#rowMs,
+      seenMs: this.#grewAtMs,
+      untimed: this.#untimed,
+      tooLate: this.#tooLate,
+    };
   }
 
   event(event: ChangeEvent, nowMs: number): void {
@@ -164,8 +186,10 @@ export class DatasetWindows {
   /** Ends the batch. */
   flush(nowMs: number, parts: WindowPart[], marks: WindowMark[]): void {
     let wrote = false;
-    for (const { cells, plan, groups } of this.#sets) {
+    for (const set of this.#sets) {
+      const { cells, plan, groups, overfull } = set;
       const { sizeMs, outOfOrderMs, latenessMs } = plan.spec;
+      this.#doubtAll(set);
       for (const [id, cell] of cells) {
         const part = cell.flush();
         if (part !== null) {
@@ -178,11 +202,25 @@ export class DatasetWindows {
         this.#keys -= cell.whole.keys.size;
         cells.delete(id);
         groups.delete(startMs);
+        overfull.delete(startMs);
       }
     }
     for (const set of this.#sets) set.last = null;
     this.#keepWithin(this.#budget.valueBytes);
     this.#mark(nowMs, wrote, marks);
+  }
+
+  /** The old row may be in any group that the window has. */
+  #doubtAll(set: SetState): void {
+    const { doubts, groups, plan } = set;
+    for (const { startMs, late, count } of doubts.values()) {
+      const own = plan.groupBy.length === 0 ? [''] : [...(groups.get(startMs) ?? []), OTHER_GROUPS];
+      for (const group of own) {
+        const isThere = LATE.some((lateness) => set.cells.has(idOf(startMs, group, lateness)));
+        if (isThere) this.#cellOf(set, startMs, group, late).now.unknown += count;
+      }
+    }
+    doubts.clear();
   }
 
   /** Gives up what holds most. The target may go on having all of it, or has that there was too much; never a part. */
@@ -203,7 +241,7 @@ export class DatasetWindows {
     const last = this.#written;
     if (this.#timeMs < 0 && !wrote) return;
     if (this.#grewAtMs === 0) this.#grewAtMs = nowMs;
-    const moved = last === null || this.#rowMs !== last.rowMs || this.#untimed !== last.untimed;
+    const moved = last === null || this.#rowMs !== last.rowMs || this.#untimed !== last.untimed || this.#tooLate !== last.tooLate;
     const passed = last !== null && this.#timeMs > last.timeMs && nowMs - this.#writtenAtMs >= MARK_MS;
     if (!wrote && !moved && !passed) return;
     this.#writtenAtMs = nowMs;
@@ -242,13 +280,17 @@ export class DatasetWindows {
     if (event.op === 'truncate') return;
     const key = hashKey(event.key);
     const oldKey = event.movedFrom === null ? key : hashKey(event.movedFrom);
+    let isTooLate = false;
     for (let i = 0; i < this.#sets.length; i++) {
       const [set, bound] = [this.#sets[i], binding.sets[i]];
       if (set === undefined || bound === undefined) continue;
       const { everyMs, sizeMs } = set.plan.spec;
       for (let startMs = Math.floor(timeMs / everyMs) * everyMs; startMs > timeMs - sizeMs; startMs -= everyMs) {
         const late = this.#lateness(set, startMs);
-        if (late === 'over') continue;
+        if (late === 'over') {
+          isTooLate = true;
+          continue;
+        }
         if (set.plan.spec.of === 'rows') this.#rowAtCommit(event, set, bound, startMs, late === 'late', key, oldKey);
         else if (event.after !== null)
           this.#cell(set, startMs, bound.groupOf(event.after, event.before), late === 'late').now.add(
@@ -259,6 +301,7 @@ export class DatasetWindows {
           );
       }
     }
+    if (isTooLate) this.#tooLate++;
     if (timeMs > this.#rowMs) this.#rowMs = timeMs;
     this.#reach(timeMs, nowMs);
   }
@@ -272,14 +315,15 @@ export class DatasetWindows {
         this.#takeBack(holder, bound, event, before, startMs, late, set);
         holder.dropKey(oldKey);
         this.#keys--;
-      } else if (this.#keys >= this.#budget.keys)
-        this.#cell(set, startMs, after === null ? '' : bound.groupOf(after, before), late).now.unknown++;
+      } else if (set.overfull.has(startMs)) doubt(set, startMs, late);
     }
     if (after === null) return;
     const cell = this.#cell(set, startMs, bound.groupOf(after, before), late);
     cell.now.add(bound.readers, event, after, before);
-    if (this.#keys >= this.#budget.keys) return;
-    if (cell.putKey(key)) this.#keys++;
+    if (this.#keys >= this.#budget.keys) {
+      cell.now.unkept++;
+      set.overfull.add(startMs);
+    } else if (cell.putKey(key)) this.#keys++;
   }
 
   /** The cell of this window that holds the key's row: in most cases that of the old row's own group. */
@@ -312,6 +356,7 @@ export class DatasetWindows {
     const oldMs = before === null || !takesBack ? null : this.#soon(binding.timeOf(before, null), event, nowMs);
     const newMs = after === null ? null : this.#soon(binding.timeOf(after, before), event, nowMs);
     if (after !== null && newMs === null) this.#untimed++;
+    let isTooLate = false;
     for (let i = 0; i < this.#sets.length; i++) {
       const [set, bound] = [this.#sets[i], binding.sets[i]];
       if (set === undefined || bound === undefined) continue;
@@ -320,19 +365,26 @@ export class DatasetWindows {
         const old = oldRow(event, before);
         for (let startMs = Math.floor(oldMs / everyMs) * everyMs; startMs > oldMs - sizeMs; startMs -= everyMs) {
           const late = this.#lateness(set, startMs);
-          if (late === 'over') continue;
+          if (late === 'over') {
+            isTooLate = true;
+            continue;
+          }
           this.#cell(set, startMs, bound.groupOf(before, null), late === 'late').now.retract(bound.readers, old, before);
         }
       }
       if (after === null || newMs === null) continue;
       for (let startMs = Math.floor(newMs / everyMs) * everyMs; startMs > newMs - sizeMs; startMs -= everyMs) {
         const late = this.#lateness(set, startMs);
-        if (late === 'over') continue;
+        if (late === 'over') {
+          isTooLate = true;
+          continue;
+        }
         const cell = this.#cell(set, startMs, bound.groupOf(after, before), late === 'late');
         cell.now.add(bound.readers, event, after, before);
         if (of === 'rows' && event.op === 'update' && before === null) cell.now.unknown++;
       }
     }
+    if (isTooLate) this.#tooLate++;
     // A time to come, most likely a mistake, must not make all that follows late.
     const reached = newMs === null ? -1 : Math.min(newMs, Math.max(event.committedAtMs, nowMs));
     if (reached > this.#rowMs) this.#rowMs = reached;
@@ -385,6 +437,13 @@ export class DatasetWindows {
 
 const LATE = [false, true] as const;
 const idOf = (startMs: number, group: string, late: boolean): string => `${startMs}${late ? '+' : ' '}${group}`;
+
+function doubt({ doubts }: SetState, startMs: number, late: boolean): void {
+  const id = idOf(startMs, '', late);
+  const known = doubts.get(id);
+  if (known === undefined) doubts.set(id, { startMs, late, count: 1 });
+  else known.count++;
+}
 
 /** The event as it would have been when the old row was written, for conditions on the row. */
 const oldRow = (event: ChangeEvent, before: Row): ChangeEvent => ({

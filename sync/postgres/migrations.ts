@@ -205,6 +205,8 @@ const MIGRATIONS: readonly string[] = [
      unique (pipeline, dataset, rule, win, starts, grp, revision));
    create index on tidegate.window_results (pipeline, at desc, id desc);
    create index on tidegate.window_results (id) where not told;`,
+  // Rows that came later than their windows allow.
+  'alter table tidegate.window_lanes add column too_late bigint not null default 0;',
 ];
 
 /** Brings the schema up to date. Several processes may call it at once. */

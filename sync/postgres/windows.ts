@@ -1,12 +1,14 @@
 /**
  * Windows as the target keeps them: what lanes put down with their batches, how far each set of windows is closed, and what came of it.
  *
- * A lane writes nothing but parts of its own, in its own order; so the greatest id of a lane that was read tells what has been judged, and whoever closes windows
- * changes no row that a lane may be at.
+ * A lane writes nothing but parts of its own, in its own order; so the greatest id of a lane that was read tells what has been judged. Whoever closes windows or lets
+ * them go leaves parts that a lane is at to a later time, and never waits for a lane that may be waiting for it.
  */
 import type { Clock } from '../../core/clock.ts';
 import type { DatasetName, LaneId } from '../../core/event.ts';
 import {
+  FRESHNESS_SET,
+  type RowsLeftOut,
   type StoredWindow,
   type WindowFilter,
   type WindowFinding,
@@ -38,10 +40,11 @@ const PARTS_SQL = `with p as (
   insert into tidegate.window_parts (pipeline, lane, dataset, win, starts, grp, late, rows, state)
     select $1, $2, dataset, win, starts, grp, late, rows, state from p`;
 
-const MARKS_SQL = `insert into tidegate.window_lanes (pipeline, lane, dataset, time_ms, row_ms, seen_ms, untimed)
-    select $1, $2, dataset, time_ms::bigint, row_ms::bigint, seen_ms::bigint, untimed::bigint
-    from unnest($3::text[], $4::text[], $5::text[], $6::text[], $7::text[]) m(dataset, time_ms, row_ms, seen_ms, untimed)
-  on conflict (pipeline, dataset, lane) do update set time_ms = excluded.time_ms, row_ms = excluded.row_ms, seen_ms = excluded.seen_ms, untimed = excluded.untimed`;
+const MARKS_SQL = `insert into tidegate.window_lanes (pipeline, lane, dataset, time_ms, row_ms, seen_ms, untimed, too_late)
+    select $1, $2, dataset, time_ms::bigint, row_ms::bigint, seen_ms::bigint, untimed::bigint, too_late::bigint
+    from unnest($3::text[], $4::text[], $5::text[], $6::text[], $7::text[], $8::text[]) m(dataset, time_ms, row_ms, seen_ms, untimed, too_late)
+  on conflict (pipeline, dataset, lane) do update set time_ms = excluded.time_ms, row_ms = excluded.row_ms, seen_ms = excluded.seen_ms, untimed = excluded.untimed,
+    too_late = excluded.too_late`;
 
 export function prepareWindows(writer: FrontendWriter): void {
   writer.parse(PARTS, PARTS_SQL).parse(MARKS, MARKS_SQL);
@@ -74,6 +77,7 @@ export function emitWindows(writer: FrontendWriter, { parts, marks }: WindowWrit
       texts(({ rowMs }) => String(rowMs)),
       texts(({ seenMs }) => String(seenMs)),
       texts(({ untimed }) => String(untimed)),
+      texts(({ tooLate }) => String(tooLate)),
     ]);
   }
 }
@@ -130,15 +134,16 @@ export class PostgresWindows implements WindowStore {
   async marksOf(lane: LaneId): Promise<readonly WindowMark[]> {
     const { rows } = await this.#query(
       'reading how far windows are',
-      'select dataset, time_ms, row_ms, seen_ms, untimed from tidegate.window_lanes where pipeline = $1 and lane = $2',
+      'select dataset, time_ms, row_ms, seen_ms, untimed, too_late from tidegate.window_lanes where pipeline = $1 and lane = $2',
       [this.#parts.pipeline, lane],
     );
-    return rows.map(([dataset, timeMs, rowMs, seenMs, untimed]) => ({
+    return rows.map(([dataset, timeMs, rowMs, seenMs, untimed, tooLate]) => ({
       dataset: dataset as DatasetName, // Written from one.
       timeMs: Number(timeMs),
       rowMs: Number(rowMs),
       seenMs: Number(seenMs),
       untimed: Number(untimed),
+      tooLate: Number(tooLate),
     }));
   }
 
@@ -191,7 +196,7 @@ export class PostgresWindows implements WindowStore {
     await sql.query(
       `delete from tidegate.window_parts where id in (
          select id from tidegate.window_parts where pipeline = $1 and dataset = $2 and win = $3
-           and (starts >= 0 and starts <= $4::bigint or $5::boolean and starts < 0 and id <= $6::bigint) order by id for update)`,
+           and (starts >= 0 and starts <= $4::bigint or $5::boolean and starts < 0 and id <= $6::bigint) for update skip locked)`,
       [pipeline, dataset, set, String(closing.finalMs - sizeMs), String(closing.snapshot), String(Math.max(0, ...read.values()))],
     );
     await sql.query(
@@ -237,7 +242,7 @@ export class PostgresWindows implements WindowStore {
            severity, on_fail, version, digest, revision, at, told)
          select $1, f.dataset, f.rule, f.type, f.column_name, f.win, f.starts::bigint, f.ends::bigint, f.grp, f.verdict, f.observed::json, f.reason, f.rows::bigint,
            f.missing::bigint, f.severity, f.on_fail, f.version::integer, f.digest, coalesce(l.revision, 0) + 1, to_timestamp($2::float8 / 1000),
-           f.verdict <> 'fail' and l.revision is null
+           f.win <> '${FRESHNESS_SET}' and (f.verdict = 'fail') = (l.verdict is not distinct from 'fail')
          from unnest($3::text[], $4::text[], $5::text[], $6::text[], $7::text[], $8::text[], $9::text[], $10::text[], $11::text[], $12::text[], $13::text[],
            $14::text[], $15::text[], $16::text[], $17::text[], $18::text[], $19::text[]) with ordinality
            f(dataset, rule, type, column_name, win, starts, ends, grp, verdict, observed, reason, rows, missing, severity, on_fail, version, digest, place)
@@ -289,7 +294,10 @@ export class PostgresWindows implements WindowStore {
       textArrayParameter(sets.map(({ set }) => set)),
     ];
     await this.#inTurn('letting windows go', async (sql) => {
-      await sql.query(`delete from tidegate.window_parts w where ${others}`, parameters);
+      await sql.query(
+        `delete from tidegate.window_parts where id in (select id from tidegate.window_parts w where ${others} for update skip locked)`,
+        parameters,
+      );
       await sql.query(`delete from tidegate.window_sets w where ${others}`, parameters);
     });
   }
@@ -302,6 +310,19 @@ export class PostgresWindows implements WindowStore {
       [this.#parts.pipeline, textArrayParameter(datasets)],
     );
     return rows.map(([newest]) => (newest === null || newest === undefined ? null : Number(newest)));
+  }
+
+  async leftOut(): Promise<readonly RowsLeftOut[]> {
+    const { rows } = await this.#query(
+      'reading how far windows are',
+      'select dataset, sum(untimed), sum(too_late) from tidegate.window_lanes where pipeline = $1 group by dataset order by dataset',
+      [this.#parts.pipeline],
+    );
+    return rows.map(([dataset, untimed, tooLate]) => ({
+      dataset: dataset as DatasetName, // Written from one.
+      untimed: Number(untimed),
+      tooLate: Number(tooLate),
+    }));
   }
 
   keep(findings: readonly WindowFinding[]): Promise<readonly WindowResult[]> {

@@ -1,5 +1,7 @@
 /** Rules over windows in the service, between two real databases: what they say, whom they tell, and that a kill changes nothing of it. */
+import { writeFileSync } from 'node:fs';
 import { createServer } from 'node:http';
+import { join } from 'node:path';
 import type { AddressInfo } from 'node:net';
 import { inject, expect, test } from 'vitest';
 import { PgConnection } from '../../wire/postgres/connection.ts';
@@ -126,6 +128,7 @@ test('a window that fails is one verdict: in the API, the command line, metrics 
     await eventually(async () => (await windows('rule=total.mean')).windows.length === 1, 'the rows of the snapshot are judged');
     expect((await windows('rule=total.mean')).windows).toMatchObject([{ startMs: null, verdict: 'pass', observed: 20, rows: 2 }]);
     for (const step of STEPS) await at.sql.script(step);
+    await at.sql.script(`insert into orders values (100, 'a', 'new', 6, '2026-05-01 09:10:00+00')`);
     await eventually(async () => (await at.said()).length >= SAID.length, 'all windows are closed');
     expect(await at.said()).toEqual(SAID);
 
@@ -147,9 +150,17 @@ test('a window that fails is one verdict: in the API, the command line, metrics 
       'and of the amended one',
     );
     expect((await ask(running.url, '/metrics')).text).toMatch(/tidegate_windows_total\{.*rule="volume",verdict="fail"\} \d+/);
+    const tooLate = /tidegate_window_rows_left_out_total\{.*dataset="shop.public.orders",why="too_late"\} 1\n/;
+    await eventually(async () => tooLate.test((await ask(running.url, '/metrics')).text), 'the row that came too late is counted');
     const status = (await ask(running.url, '/api/status')).json as { pipelines: readonly { windows: readonly Verdict[] }[] };
     expect(status.pipelines[0]?.windows.find(({ rule }) => rule === 'volume')).toMatchObject({ verdict: 'fail', observed: 0 });
-    expect((await at.lake.query('select count(*) from shop.orders')).rows).toEqual([['9']]);
+    expect((await at.lake.query('select count(*) from shop.orders')).rows).toEqual([['10']]);
+    // What a rule said last that is not in the files any more is no failure of today.
+    writeFileSync(
+      join(at.config.folder, 'orders.rules.yaml'),
+      RULES.replace(/columns:[^]*/, 'checks: [{ id: other, row_count: { min: 0 } }]'),
+    );
+    expect((await cli('windows', 'list', at.config.file, '--newest')).code).toBe(0);
   } finally {
     await running[Symbol.asyncDispose]();
     receiver.close();

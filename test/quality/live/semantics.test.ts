@@ -3,6 +3,7 @@ import { readFileSync } from 'node:fs';
 import { describe, expect, test } from 'vitest';
 import { compileContract } from '../../../quality/compile.ts';
 import { parseContract } from '../../../quality/contract.ts';
+import { UNCHANGED } from '../../../core/event.ts';
 import { contractOf, lines, orders, problemsOf } from '../support.ts';
 import { Freshness } from '../../../quality/live/freshness.ts';
 import { type Change, clockAt, closes, MemoryStore, MINUTE, NOON, TestLane } from './support.ts';
@@ -267,6 +268,94 @@ test('before there is any row, freshness counts from when it is looked at', asyn
   const process = new Freshness();
   for (const minutes of [0, 4, 6]) await process.look(store, [contract], at(minutes));
   expect(store.all.map(({ rule, verdict }) => `${rule} ${verdict}`)).toEqual(['alive fail']);
+});
+
+test('an old row of which only the key was sent is not taken for one that the condition, or the check of its rows, is not about', async () => {
+  const body = `${WINDOWS}columns:\n  items: [{ sum: { max: 100 }, where: 'after.status == "new"' }]\n  email: [{ format: email, mostly: 0.5, on_fail: tag }]`;
+  const key = { id: 1, items: UNCHANGED, status: UNCHANGED, email: UNCHANGED };
+  const { said } = await told(body, [
+    insert(1, 1, { items: 5, status: 'new', email: 'a@example.org' }),
+    insert(2, 1, { items: 5, status: 'new', email: 'none' }),
+    { op: 'delete', key: '1', before: key, after: null, atMs: at(2) },
+    insert(9, 5.5),
+  ]);
+  expect(said).toEqual([
+    'items.sum 0 - indeterminate - #1 (the values of 1 rows are not known)',
+    'email.format 0 - indeterminate - #1 (the values of 1 rows are not known)',
+  ]);
+});
+
+test('where keys had no room, a row that changes later makes the window indeterminate in all its groups, although there is room again', async () => {
+  const body = `defaults: { window: { every: 5m, out_of_order: 0s, lateness: 10m, max_state: 40kB } }\nchecks: [{ row_count: { min: 1 }, group_by: status, max_groups: 2 }]`;
+  const rows = 420;
+  const inserts = Array.from({ length: rows }, (_, i) => insert(i, 1, { status: i % 2 === 0 ? 'new' : 'paid' }));
+  const change = update(rows - 1, 3, null, { id: rows - 1, status: 'new' });
+  const gone: Change = { op: 'delete', key: '0', before: { id: 0, status: 'new' }, after: null, atMs: at(2) };
+  const end = insert(9, 5.5, { status: 'new' });
+  const reason = '(of 1 changed rows it is not known whether they were in the window before)';
+  const expected = ['new', 'paid'].map((status) => `row_count 0 ["${status}"] indeterminate - #1 ${reason}`);
+  expect((await told(body, [...inserts, gone, change, end])).said).toEqual(expected);
+  // And so over a restart.
+  const store = new MemoryStore();
+  const contract = contractOf(body);
+  const lane = new TestLane(store, contract, clock);
+  for (const batch of [inserts, [gone], [change, end]]) {
+    await lane.batch(batch);
+    lane.kill();
+  }
+  await closes(store, contract);
+  expect(saidBy(store)).toEqual(expected);
+});
+
+test('rows that are taken back without having come leave no verdict', async () => {
+  const body = `source: { event_time: after.created_at }\n${WINDOWS}checks: [{ row_count: { max: 5 } }]`;
+  const timeAt = (minutes: number) => new Date(at(minutes)).toISOString();
+  const { said } = await told(body, [
+    update(1, 7, { id: 1, created_at: timeAt(1) }, { id: 1, created_at: timeAt(7) }),
+    insert(2, 7, { created_at: timeAt(6) }),
+    insert(9, 11, { created_at: timeAt(11) }),
+  ]);
+  expect(said).toEqual([
+    'row_count 0 - indeterminate - #1 (rows were taken back that had come before the windows were watched)',
+    'row_count 5 - pass 2 #1',
+  ]);
+});
+
+test('the first window is whichever holds a row once one has ended, and not that of the row that came first', async () => {
+  const store = new MemoryStore();
+  const contract = contractOf('defaults: { window: { every: 5m, out_of_order: 1m } }\nchecks: [{ row_count: { min: 1 } }]');
+  const [a, b] = [new TestLane(store, contract, clock, 'a'), new TestLane(store, contract, clock, 'b')];
+  await a.batch([insert(1, 6)]);
+  await closes(store, contract);
+  await b.batch([insert(2, 2)]);
+  await closes(store, contract);
+  expect(saidBy(store)).toEqual([]);
+  await b.batch([insert(3, 3), insert(4, 11.5)]);
+  await a.batch([insert(5, 11.5)]);
+  await closes(store, contract);
+  expect(saidBy(store)).toEqual(['row_count 0 - pass 2 #1', 'row_count 5 - pass 1 #1']);
+});
+
+test('rows that come too late, and rows without a time, are counted, once each', async () => {
+  const byTime = `source: { event_time: after.created_at }\ndefaults: { window: { every: 5m, size: 10m, out_of_order: 0s, lateness: 5m } }\nchecks: [{ row_count: { min: 1 } }]`;
+  const { store } = await told(byTime, [
+    insert(1, 60, { created_at: new Date(at(0)).toISOString() }),
+    insert(2, 60, { created_at: new Date(at(-40)).toISOString() }),
+    insert(3, 60, { created_at: new Date(at(-1)).toISOString() }),
+    insert(4, 60),
+  ]);
+  expect(await store.leftOut()).toEqual([{ dataset: 'shop.public.orders', untimed: 1, tooLate: 1 }]);
+  const byCommit = await told(`${WINDOWS}checks: [{ row_count: { min: 1 } }]`, [insert(1, 60), insert(2, 10), insert(3, 51)]);
+  expect(await byCommit.store.leftOut()).toEqual([{ dataset: 'shop.public.orders', untimed: 0, tooLate: 1 }]);
+});
+
+test('where the last rule over windows goes, what was kept goes too, also when that was before the start', async () => {
+  const store = new MemoryStore();
+  const contract = contractOf(`${WINDOWS}checks: [{ row_count: { min: 1 } }]`);
+  await new TestLane(store, contract, clock).batch([insert(1, 1)]);
+  expect(store.parts).toHaveLength(1);
+  await closes(store, contractOf('columns: { id: [not_null] }'));
+  expect(store.parts).toEqual([]);
 });
 
 describe('refused when it is loaded', () => {

@@ -136,6 +136,10 @@ export class MemoryStore implements WindowStore {
     });
   }
 
+  async leftOut() {
+    return [...this.marks.values()].map(({ dataset, untimed, tooLate }) => ({ dataset, untimed, tooLate }));
+  }
+
   async keep(findings: readonly WindowFinding[]) {
     return findings.flatMap((finding) => this.#keep(finding));
   }

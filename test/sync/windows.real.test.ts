@@ -1,0 +1,93 @@
+/** The windows at a real target: whoever closes them waits for no lane, and people are told of what has changed. */
+import { expect, inject, test } from 'vitest';
+import type { DatasetName } from '../../core/event.ts';
+import { FRESHNESS_SET, type WindowFinding, type WindowVerdict } from '../../core/windows.ts';
+import { migrate } from '../../sync/postgres/migrations.ts';
+import { Turns } from '../../sync/postgres/turns.ts';
+import { PostgresWindows } from '../../sync/postgres/windows.ts';
+import { PgConnection } from '../../wire/postgres/connection.ts';
+import { createDatabase } from '../support/databases.ts';
+import { clockAt } from '../quality/live/support.ts';
+
+const dataset = 'shop.public.orders' as DatasetName;
+const REF = { dataset, set: '5m', sizeMs: 300_000 };
+
+async function target() {
+  const database = await createDatabase(inject('targetServer'), 'windows');
+  const [connection, lane] = [await PgConnection.connect({ url: database.url }), await PgConnection.connect({ url: database.url })];
+  await migrate(connection);
+  return {
+    lane,
+    store: new PostgresWindows({ pipeline: 'p', connection, turns: new Turns(), clock: clockAt(Date.now) }),
+    /** The beginnings of the windows that are kept. */
+    async kept(): Promise<(string | null | undefined)[]> {
+      return (await lane.query('select starts from tidegate.window_parts order by id')).rows.map(([starts]) => starts);
+    },
+    async [Symbol.asyncDispose]() {
+      await Promise.all([connection.close(), lane.close()]);
+      await database[Symbol.asyncDispose]();
+    },
+  };
+}
+
+test('windows are closed and let go beside a lane that is at some of them, without waiting for it: it may be waiting for theirs', async () => {
+  await using at = await target();
+  const { lane, store } = at;
+  await lane.script(`insert into tidegate.window_parts (pipeline, lane, dataset, win, starts, grp, late, rows, state)
+    select 'p', 'a', '${dataset}', '5m', starts, '', false, 1, '{}' from unnest('{0,300000,600000}'::bigint[]) starts`);
+  const close = () =>
+    store.close(
+      REF,
+      () => ({ closedMs: 900_000, finalMs: 900_000, snapshot: false }),
+      () => [],
+    );
+  await lane.script('begin; delete from tidegate.window_parts where starts = 600000');
+  await close();
+  await store.keepOnly([]);
+  // The lane goes on to parts that are gone meanwhile.
+  await lane.script('delete from tidegate.window_parts where starts = 0; rollback');
+  expect(await at.kept()).toEqual(['600000']);
+  await close();
+  expect(await at.kept()).toEqual([]);
+}, 30_000);
+
+test('told is that a window failed, and that one that had failed did not, after all; of freshness both', async () => {
+  await using at = await target();
+  const { store } = at;
+  const finding = (rows: number, verdict: WindowVerdict, set = '5m'): WindowFinding => ({
+    dataset,
+    rule: set,
+    type: 'row_count',
+    column: null,
+    set,
+    startMs: set === FRESHNESS_SET ? rows : 0,
+    endMs: 300_000,
+    group: '',
+    verdict,
+    observed: String(rows),
+    reason: null,
+    rows,
+    missing: 0,
+    severity: 'critical',
+    onFail: 'halt',
+    version: 1,
+    digest: 'd',
+  });
+  const told: string[] = [];
+  for (const [rows, verdict, set] of [
+    [1, 'pass'],
+    [2, 'pass'],
+    [3, 'fail'],
+    [4, 'fail'],
+    [5, 'indeterminate'],
+    [6, 'pass'],
+    [7, 'fail', FRESHNESS_SET],
+    [8, 'pass', FRESHNESS_SET],
+  ] as const) {
+    await store.keep([finding(rows, verdict, set)]);
+    const untold = await store.untold(10);
+    told.push(...untold.map((result) => `${result.rows} ${result.verdict} #${result.revision}`));
+    await store.told(untold.map(({ id }) => id));
+  }
+  expect(told).toEqual(['3 fail #3', '5 indeterminate #5', '7 fail #1', '8 pass #1']);
+}, 30_000);
