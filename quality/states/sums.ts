@@ -18,6 +18,10 @@ export class Sums implements State {
   /** Integers beyond 2^53 and decimals, which doubles do not hold. */
   #exact = ZERO;
   #exactSquares = ZERO;
+  /** Short decimals of one scale, as their digits: doubles hold their sums until `#settle` puts them to the exact ones. */
+  #short = 0;
+  #shortSquares = 0;
+  #shortScale = 0;
 
   constructor(sum = new ExactSum(), squares = new ExactSum()) {
     this.#sum = sum;
@@ -43,6 +47,7 @@ export class Sums implements State {
   /** The sum: a whole number beyond 2^53 keeps its digits. Null where nothing was added. */
   get sum(): number | bigint | null {
     if (this.#count === 0) return null;
+    this.#settle();
     const { special } = this.#sum;
     if (special !== null) return special;
     const [total, scale] = this.#total(this.#sum, this.#exact);
@@ -56,6 +61,7 @@ export class Sums implements State {
 
   get mean(): number | Moment | null {
     if (this.#count === 0) return null;
+    this.#settle();
     const { special } = this.#sum;
     if (special !== null) return special;
     const [total, scale] = this.#total(this.#sum, this.#exact);
@@ -66,6 +72,7 @@ export class Sums implements State {
   /** Of the sample (n - 1). Null where there are less than two values. */
   get deviation(): number | null {
     if (this.#count < 2) return null;
+    this.#settle();
     if (this.#sum.special !== null) return NaN;
     const n = BigInt(this.#count);
     const [sum, scale] = this.#total(this.#sum, this.#exact);
@@ -76,6 +83,8 @@ export class Sums implements State {
   }
 
   merge(from: Sums): this {
+    this.#settle();
+    from.#settle();
     this.#count += from.#count;
     this.#moments += from.#moments;
     this.#sum.merge(from.#sum);
@@ -86,6 +95,7 @@ export class Sums implements State {
   }
 
   encode(): Encoded {
+    this.#settle();
     return {
       count: this.#count,
       moments: this.#moments,
@@ -112,17 +122,44 @@ export class Sums implements State {
     else if (cell instanceof Moment && typeof cell.micros === 'number') {
       this.#putNumber(cell.micros, sign);
       this.#moments += sign;
-    } else {
+    } else if (!(cell instanceof Decimal && this.#putShort(cell, sign))) {
       const exact = typeof cell === 'bigint' ? new Decimal(cell, 0) : cell instanceof Decimal ? cell : null;
       if (exact === null) throw new Unusable('the values are not numeric');
       const square = multiplyDecimals(exact, exact);
-      this.#exact = addDecimals(this.#exact, sign > 0 ? exact : negateDecimal(exact));
-      this.#exactSquares = addDecimals(this.#exactSquares, sign > 0 ? square : negateDecimal(square));
-      // Zero of any scale is the empty state's zero.
-      if (this.#exact.unscaled === 0n) this.#exact = ZERO;
-      if (this.#exactSquares.unscaled === 0n) this.#exactSquares = ZERO;
+      this.#putExact(sign > 0 ? exact : negateDecimal(exact), sign > 0 ? square : negateDecimal(square));
     }
     this.#count += sign;
+  }
+
+  #putExact(value: Decimal, square: Decimal): void {
+    this.#exact = addDecimals(this.#exact, value);
+    this.#exactSquares = addDecimals(this.#exactSquares, square);
+    // Zero of any scale is the empty state's zero.
+    if (this.#exact.unscaled === 0n) this.#exact = ZERO;
+    if (this.#exactSquares.unscaled === 0n) this.#exactSquares = ZERO;
+  }
+
+  /** False for a decimal of many digits. Most columns have short ones, all of one scale: those make no bigints row by row. */
+  #putShort({ unscaled, scale }: Decimal, sign: 1 | -1): boolean {
+    const digits = Number(unscaled);
+    if (Math.abs(digits) > SQUARE_MAX) return false;
+    const square = digits * digits;
+    const fits =
+      scale === this.#shortScale &&
+      Math.abs(this.#short + sign * digits) <= Number.MAX_SAFE_INTEGER &&
+      Math.abs(this.#shortSquares + sign * square) <= Number.MAX_SAFE_INTEGER;
+    if (!fits) this.#settle();
+    this.#shortScale = scale;
+    this.#short += sign * digits;
+    this.#shortSquares += sign * square;
+    return true;
+  }
+
+  #settle(): void {
+    if (this.#short === 0 && this.#shortSquares === 0) return;
+    this.#putExact(new Decimal(BigInt(this.#short), this.#shortScale), new Decimal(BigInt(this.#shortSquares), 2 * this.#shortScale));
+    this.#short = 0;
+    this.#shortSquares = 0;
   }
 
   #putNumber(value: number, sign: 1 | -1): void {

@@ -4,6 +4,7 @@ import { describe, expect, test } from 'vitest';
 import { Decimal } from '../../core/expression/values.ts';
 import { bins } from '../../quality/states/bins.ts';
 import { compareCells, keyOf, Moment, type Present } from '../../quality/states/cell.ts';
+import { quotient } from '../../quality/states/exact-sum.ts';
 import { extremes } from '../../quality/states/extremes.ts';
 import { ranks } from '../../quality/states/ranks.ts';
 import type { State, StateKind } from '../../quality/states/state.ts';
@@ -21,6 +22,9 @@ const exact = fc.oneof(
   number,
   fc.bigInt({ min: -(10n ** 25n), max: 10n ** 25n }),
   fc.tuple(fc.bigInt({ min: -(10n ** 20n), max: 10n ** 20n }), fc.nat({ max: 8 })).map(([unscaled, scale]) => new Decimal(unscaled, scale)),
+  fc
+    .tuple(fc.integer({ min: -95_000_000, max: 95_000_000 }), fc.nat({ max: 2 }))
+    .map(([unscaled, scale]) => new Decimal(BigInt(unscaled), scale)),
 );
 const moment = fc
   .integer({ min: 0, max: 4e9 })
@@ -106,6 +110,25 @@ test('sums are those of exact fractions', () => {
       const squares = scaled.reduce((sum, value) => sum + value * value, 0n);
       const variance = Number(n * squares - total * total) / Number(n * (n - 1n)) / 2 ** 40;
       expect(state.deviation).toBeCloseTo(Math.sqrt(variance), 6);
+    }),
+  );
+});
+
+test('sums of decimals are those of their digits, however the scales alternate and what is taken back', () => {
+  const digits = fc.integer({ min: -95_000_000, max: 95_000_000 });
+  fc.assert(
+    fc.property(fc.array(fc.tuple(digits, fc.nat({ max: 2 })), { minLength: 3, maxLength: 60 }), (parts) => {
+      const state = sums.create();
+      const cells = parts.map(([unscaled, scale]) => new Decimal(BigInt(unscaled), scale));
+      for (const cell of cells) state.add(cell);
+      const [first] = cells;
+      if (first !== undefined) sums.retract?.(state, first);
+      const cents = cells.slice(1).map(({ unscaled, scale }) => unscaled * 10n ** BigInt(2 - scale));
+      const total = cents.reduce((sum, value) => sum + value, 0n);
+      expect(Number(state.sum)).toBe(Number(total) / 100);
+      const n = BigInt(cents.length);
+      const squares = cents.reduce((sum, value) => sum + value * value, 0n);
+      expect(state.deviation).toBe(Math.sqrt(quotient(n * squares - total * total, n * (n - 1n) * 10_000n)));
     }),
   );
 });
