@@ -116,4 +116,9 @@ test('a mistake of ours while records are taken is told as one, and not as broke
   });
   await eventually(() => told.length > 0, 'it is told', 10_000);
   expect(told.map(({ code }) => code)).toEqual(['BUG']);
+  // Whoever has not heard of it yet goes on to tell it what to do.
+  const at = { topic, partition: 0 };
+  for (const order of ['pause', 'resume'] as const) expect(() => consumer[order](at)).not.toThrow();
+  expect(() => consumer.begin(at, 0n)).not.toThrow();
+  await consumer.commit([{ ...at, offset: 0n }]);
 });

@@ -355,11 +355,16 @@ class Running implements KafkaConsumer {
   readonly #consumer: Consumer;
   readonly #options: ConsumeOptions;
   #ended = false;
+  /** After a failure as well: then it takes no more orders, and throws at whoever gives one before he has heard of it. */
+  #isStopped = false;
 
   constructor(consumer: Consumer, options: ConsumeOptions, side: Side) {
     this.#consumer = consumer;
     this.#options = options;
-    const { CRASH, GROUP_JOIN } = consumer.events;
+    const { CRASH, GROUP_JOIN, STOP } = consumer.events;
+    consumer.on(STOP, () => {
+      this.#isStopped = true;
+    });
     consumer.on(GROUP_JOIN, ({ payload }) => {
       if (this.#ended) return;
       const partitions = Object.entries(payload.memberAssignment).flatMap(([topic, all]) => all.map((partition) => ({ topic, partition })));
@@ -397,27 +402,28 @@ class Running implements KafkaConsumer {
   }
 
   begin(partition: TopicPartition, offset: bigint): void {
-    if (this.#ended) return;
+    if (this.#isStopped) return;
     this.#consumer.seek({ ...partition, offset: String(offset) });
     this.resume(partition);
   }
 
   pause({ topic, partition }: TopicPartition): void {
-    if (!this.#ended) this.#consumer.pause([{ topic, partitions: [partition] }]);
+    if (!this.#isStopped) this.#consumer.pause([{ topic, partitions: [partition] }]);
   }
 
   resume({ topic, partition }: TopicPartition): void {
-    if (!this.#ended) this.#consumer.resume([{ topic, partitions: [partition] }]);
+    if (!this.#isStopped) this.#consumer.resume([{ topic, partitions: [partition] }]);
   }
 
   async commit(offsets: readonly (TopicPartition & { readonly offset: bigint })[]): Promise<void> {
-    if (this.#ended || offsets.length === 0) return;
+    if (this.#isStopped || offsets.length === 0) return;
     await this.#consumer.commitOffsets(offsets.map(({ offset, ...partition }) => ({ ...partition, offset: String(offset) })));
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
     if (this.#ended) return;
     this.#ended = true;
+    this.#isStopped = true;
     await this.#consumer.disconnect().catch(() => {}); // It is gone either way.
   }
 }
