@@ -15,9 +15,10 @@ import {
   type KafkaConnection,
   type KafkaConsumer,
   type TopicPartition,
+  type Watermarks,
 } from '../../wire/kafka/client.ts';
 import { PartitionLane } from './lane.ts';
-import { placeOf } from './lane-place.ts';
+import { type LanePlace, placeOf } from './lane-place.ts';
 import { TopicList, type TopicListOptions } from './topic-list.ts';
 
 export interface KafkaSourceOptions extends TopicListOptions {
@@ -42,6 +43,13 @@ const PARTITION_BYTES = 4 << 20;
 /** How often the group is told how far we are. */
 const COMMIT_MS = 2000;
 const LOOK_MS = 5000;
+
+/** A lane that is ours at the target from now on. */
+interface Resumed {
+  readonly at: TopicPartition;
+  /** Null where the target knows nothing of it. */
+  readonly place: LanePlace | null;
+}
 
 export function kafkaSource(options: KafkaSourceOptions): LiveSource {
   return new Topics(options);
@@ -183,9 +191,11 @@ class Topics implements LiveSource {
     if (this.#looking !== null || this.#clock.monotonic() < this.#lookAtMs) return;
     const look = async (): Promise<void> => {
       await this.#list.look(client);
-      for (const lane of this.#lanes.values()) {
-        // Those that are read hear of it with each answer.
-        if (lane.isPaused) lane.grown((await client.watermarks(lane.at.topic))?.get(lane.at.partition)?.high ?? 0n);
+      // Those that are read hear of it with each answer.
+      const paused = [...this.#lanes.values()].filter(({ isPaused }) => isPaused);
+      for (const [topic, lanes] of Map.groupBy(paused, ({ at }) => at.topic)) {
+        const marks = await client.watermarks(topic);
+        for (const lane of lanes) lane.grown(marks?.get(lane.at.partition)?.high ?? 0n);
       }
       this.#hasLooked = true;
     };
@@ -256,11 +266,20 @@ class Topics implements LiveSource {
   /** Takes over the lanes that are new to us, and has all of ours go on where they stand. */
   async #takeOver(client: KafkaClient, resume: Resume, signal: AbortSignal): Promise<void> {
     const assigned = this.#assigned ?? [];
-    for (const at of assigned) {
-      const known = this.#lanes.get(keyOf(at));
-      if (known === undefined) await this.#begin(client, at, resume);
-      // Another assignment has come meanwhile, and rules.
-      if (this.#assigned !== assigned || signal.aborted) return;
+    // Another assignment may come meanwhile, and rules: what it leaves out must not begin.
+    const isOver = (): boolean => this.#assigned !== assigned || signal.aborted;
+    const fresh = assigned.filter((at) => !this.#lanes.has(keyOf(at)));
+    for (const [topic, partitions] of Map.groupBy(fresh, (at) => at.topic)) {
+      const resumed: Resumed[] = [];
+      for (const at of partitions) {
+        const { checkpoint } = await resume(this.#laneOf(at));
+        if (isOver()) return;
+        resumed.push({ at, place: checkpoint === null ? null : placeOf(checkpoint.position) });
+      }
+      // Asked after the checkpoints, which are not beyond the end of then.
+      const marks = await client.watermarks(topic);
+      if (isOver()) return;
+      for (const one of resumed) this.#begin(one, marks?.get(one.at.partition) ?? { low: 0n, high: 0n });
     }
     this.#assigned = null;
     for (const at of assigned) {
@@ -272,15 +291,16 @@ class Topics implements LiveSource {
     this.#state = 'streaming';
   }
 
-  async #begin(client: KafkaClient, at: TopicPartition, resume: Resume): Promise<void> {
+  #laneOf({ topic, partition }: TopicPartition): LaneId {
+    return `${this.lane}/${topic}/${partition}` as LaneId;
+  }
+
+  #begin({ at, place }: Resumed, { low, high }: Watermarks): void {
     const decoder = this.#list.decoder(at.topic);
     if (decoder === undefined) throw new PipelineError('BUG', `the group gave us ${at.topic}, which we did not ask for`);
-    const id = `${this.lane}/${at.topic}/${at.partition}` as LaneId;
+    const id = this.#laneOf(at);
     const topicId = this.#list.get(at.topic)?.id ?? null;
-    const { checkpoint } = await resume(id);
-    const place = checkpoint === null ? null : placeOf(checkpoint.position);
     if (place !== null && place.topicId !== null && topicId !== null && place.topicId !== topicId) throw madeAnew(at);
-    const { low, high } = (await client.watermarks(at.topic))?.get(at.partition) ?? { low: 0n, high: 0n };
     const isNew = at.partition >= (this.#atStart?.get(at.topic) ?? 0);
     const from = place?.offset ?? (this.#options.start === 'latest' && !isNew ? high : low);
     if (from < low || from > high) throw positionLost(at, from, { low, high });

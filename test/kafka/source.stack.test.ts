@@ -1,10 +1,13 @@
 /** The source on topics of the test's own: what a broker can do to it, and what others can write. */
 import kafkajs, { type Message } from 'kafkajs';
 import { expect, test } from 'vitest';
+import { kafkaSource } from '../../cdc/kafka/source.ts';
+import type { Batch } from '../../core/batch.ts';
+import type { Resume } from '../../core/contracts.ts';
 import type { PipelineError } from '../../core/errors.ts';
 import { eventually } from '../support/eventually.ts';
 import { admin, change, lake, road, running } from './road.ts';
-import { brokers } from './support.ts';
+import { brokers, stack } from './support.ts';
 
 const { CompressionTypes } = kafkajs;
 
@@ -96,7 +99,51 @@ test('two processes share the partitions; one that ends leaves its part to the o
   expect(sums).toEqual([['150', '150']]);
 });
 
-test('a mistake of ours while records are taken is told as one, and not as brokers that are away', async () => {
+test('a lane that went to another process while it was being taken over does not begin', async () => {
+  const { name, topic } = await road();
+  await using source = kafkaSource({
+    name,
+    connection: { brokers: [stack.broker] },
+    group: `g-${name}`,
+    tables: [{ table: 'public.t', topic, columns: { id: 'bigint', v: 'text' } }],
+    envelope: 'debezium',
+    unavailable: '-',
+    registry: null,
+    start: 'earliest',
+    bufferBytes: 1 << 20,
+    batch: { rows: 100, bytes: 1 << 20, ageMs: 0 },
+  });
+  const [asked, answered] = [Promise.withResolvers<void>(), Promise.withResolvers<void>()];
+  const end = new AbortController();
+  const batches: Batch[] = [];
+  const reading = (async () => {
+    const resume: Resume = async (lane) => {
+      asked.resolve();
+      await answered.promise;
+      return { lane, epoch: 1, checkpoint: null };
+    };
+    for await (const batch of source.read(resume, end.signal)) batches.push(batch);
+  })();
+  await asked.promise;
+  // Partitions are shared out by the members' names, and this one's is before ours.
+  const other = new kafkajs.Kafka({ clientId: 'a', brokers: [stack.broker], logLevel: kafkajs.logLevel.NOTHING }).consumer({
+    groupId: `g-${name}`,
+  });
+  let isTheirs = false;
+  other.on(other.events.GROUP_JOIN, ({ payload }) => (isTheirs = payload.memberAssignment[topic]?.length === 1));
+  await other.connect();
+  await other.subscribe({ topics: [topic] });
+  await other.run({ eachMessage: () => Promise.resolve() });
+  await eventually(() => isTheirs, 'the other has the partition');
+  answered.resolve();
+  await eventually(() => source.status().state === 'streaming' && source.lanes.length === 0, 'there is nothing left to read');
+  expect(batches).toEqual([]);
+  end.abort();
+  await reading;
+  await other.disconnect();
+});
+
+test('a mistake of ours while records are taken is told as one, and not as brokers that are away; nothing that the consumer is told afterwards is one', async () => {
   const { name, topic, send } = await road();
   await send([change('c', 1, 'v')]);
   await using client = brokers();
