@@ -3,11 +3,10 @@ import { type Finding, Verdict } from '../core/batch.ts';
 import type { Quarantined } from '../core/contracts.ts';
 import { type DatasetName, eventId, type LaneId } from '../core/event.ts';
 import { PipelineError } from '../core/errors.ts';
-import { NeedsSchema } from '../cdc/kafka/avro.ts';
 import { type DeadLetter, deadLetterOf } from '../cdc/kafka/dead-letters.ts';
-import { type Decoded, TableDecoder } from '../cdc/kafka/debezium.ts';
+import type { TableDecoder } from '../cdc/kafka/debezium.ts';
 import type { KafkaSourceOptions } from '../cdc/kafka/source.ts';
-import type { KafkaTable } from '../cdc/kafka/topic-list.ts';
+import { type KafkaTable, TopicList } from '../cdc/kafka/topic-list.ts';
 import { openTopic } from '../cdc/kafka/topic-reader.ts';
 import type { PostgresSink } from '../sync/postgres/sink.ts';
 import { kafkaClient, type KafkaRecord } from '../wire/kafka/client.ts';
@@ -44,7 +43,7 @@ export async function importDeadLetters(options: ImportOptions, signal: AbortSig
   const { source, topic, sink, dryRun, onProgress } = options;
   await using client = kafkaClient(source.connection);
   const extent = await openTopic(client, topic);
-  const decoders = new Decoders(options);
+  const list = new TopicList(source);
   const counts = { read: 0, imported: 0, present: 0, nothing: 0 };
   const foreign: Record<string, number> = {};
   const datasets: Record<string, number> = {};
@@ -53,7 +52,7 @@ export async function importDeadLetters(options: ImportOptions, signal: AbortSig
     for (const record of records) {
       counts.read++;
       const letter = deadLetterOf(record);
-      const decoder = decoders.of(letter);
+      const decoder = decoderOf(options, list, letter);
       if (decoder === null) {
         const named = letter.topic ?? UNNAMED;
         foreign[named] = (foreign[named] ?? 0) + 1;
@@ -75,38 +74,15 @@ export async function importDeadLetters(options: ImportOptions, signal: AbortSig
   return { ...counts, foreign, datasets, stopped: signal.aborted };
 }
 
-/** One for each topic that records say they are of: what cannot be read keeps its place there. */
-class Decoders {
-  readonly #options: ImportOptions;
-  readonly #made = new Map<string, TableDecoder>();
-
-  constructor(options: ImportOptions) {
-    this.#options = options;
-  }
-
-  of({ topic: original }: DeadLetter): TableDecoder | null {
-    const { source, topic, dataset } = this.#options;
-    const table = dataset === null ? tableOf(source, original) : tableNamed(source, dataset);
-    if (table === null) return null;
-    const place = original ?? topic;
-    const known = this.#made.get(place);
-    if (known !== undefined) return known;
-    const { envelope, unavailable, registry } = source;
-    const name = `${source.name}.${table.table}` as DatasetName;
-    const made = new TableDecoder({ dataset: name, topic: place, envelope, columns: table.columns, unavailable, registry });
-    this.#made.set(place, made);
-    return made;
-  }
+/** By the topic that a record says it is of: what cannot be read keeps its place there. Null for one of another topic, unless it is said whose all of them are. */
+function decoderOf({ source, topic, dataset }: ImportOptions, list: TopicList, { topic: original }: DeadLetter): TableDecoder | null {
+  if (dataset === null) return original === null ? null : (list.decoder(original) ?? null);
+  const table = tableNamed(source, dataset);
+  return table === null ? null : list.decoderOf(table, original ?? topic);
 }
 
 type Table = Pick<KafkaTable, 'table' | 'columns'>;
 type Tables = Pick<KafkaSourceOptions, 'name' | 'tables' | 'tableOf'>;
-
-function tableOf({ tables, tableOf: byPattern }: KafkaSourceOptions, topic: string | null): Table | null {
-  if (topic === null) return null;
-  const named = byPattern?.(topic) ?? null;
-  return tables.find((one) => one.topic === topic) ?? (named === null ? null : { table: named, columns: null });
-}
 
 /** With a pattern, a topic of any table may be there some day. */
 export function tableNamed({ name, tables, tableOf: byPattern }: Tables, dataset: string): Table | null {
@@ -125,7 +101,7 @@ async function itemOf(
   // As it stood in its topic: so the same record is the same item, by whatever way it comes.
   const at = { partition: letter.partition ?? partition, offset: letter.offset ?? record.offset };
   const original: KafkaRecord = { ...record, offset: at.offset, timestampMs: letter.timestampMs ?? record.timestampMs };
-  const { event } = await decode(decoder, original, at.partition);
+  const { event } = await decoder.decodeAsking(original, at.partition);
   if (event === null) return null;
   return {
     id: eventId(event),
@@ -142,17 +118,6 @@ async function itemOf(
       headers: record.headers,
     },
   };
-}
-
-async function decode(decoder: TableDecoder, record: KafkaRecord, partition: number): Promise<Decoded> {
-  for (;;) {
-    try {
-      return decoder.decode(record, partition);
-    } catch (error) {
-      if (!(error instanceof NeedsSchema)) throw error;
-      await decoder.load(error.id);
-    }
-  }
 }
 
 function findingOf({ from, reason }: DeadLetter, topic: string): Finding {

@@ -13,7 +13,7 @@ import {
   type Version,
 } from '../../core/event.ts';
 import { fromLsnNumber, fromOffset } from '../../core/position.ts';
-import { AvroReader, type RegistryOptions } from './avro.ts';
+import { AvroReader, NeedsSchema, type RegistryOptions } from './avro.ts';
 import type { KafkaRecord } from '../../wire/kafka/client.ts';
 import { asStruct, type ConnectData, type ConnectSchema, fieldOf, Undecodable } from './connect-schema.ts';
 import { columnOf, type DecodeCell, Inexact, withDurations } from './connect-types.ts';
@@ -68,7 +68,19 @@ export class TableDecoder {
     this.#raw = rawDataset(options.dataset);
   }
 
-  /** Throws NeedsSchema where the registry has to be asked first (`load`); whatever cannot be read comes back as an undecoded event. */
+  /** Asks the registry for a schema that is met for the first time. Whatever cannot be read comes back as an undecoded event. */
+  async decodeAsking(record: KafkaRecord, partition: number): Promise<Decoded> {
+    for (;;) {
+      try {
+        return this.decode(record, partition);
+      } catch (error) {
+        if (!(error instanceof NeedsSchema)) throw error;
+        await this.#avro.load(error.id);
+      }
+    }
+  }
+
+  /** The same at once. Throws NeedsSchema where the registry has to be asked first. */
   decode(record: KafkaRecord, partition: number): Decoded {
     return this.#attempt(record, partition, false);
   }
@@ -81,10 +93,6 @@ export class TableDecoder {
       if (error instanceof Undecodable) return { event: this.#undecoded(record, partition, error.message), half: null };
       throw error;
     }
-  }
-
-  load(id: number): Promise<void> {
-    return this.#avro.load(id);
   }
 
   #decode(record: KafkaRecord, exact: boolean): Decoded {

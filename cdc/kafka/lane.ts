@@ -4,9 +4,8 @@
  */
 import { Batch, type OriginalRecord } from '../../core/batch.ts';
 import type { ChangeEvent, LaneId, Position } from '../../core/event.ts';
-import { NeedsSchema } from './avro.ts';
 import type { Fetched, KafkaRecord, TopicPartition } from '../../wire/kafka/client.ts';
-import { type Decoded, isPartial, moved, type TableDecoder } from './debezium.ts';
+import { isPartial, moved, type TableDecoder } from './debezium.ts';
 import { placeOf, positionOf } from './lane-place.ts';
 
 /** The first half of a key move waits this long for the second one, which may be in another partition. */
@@ -129,7 +128,7 @@ export class PartitionLane {
     while (taken < this.#records.length && events.length < limits.rows && bytes < limits.bytes) {
       const record = this.#records[taken];
       if (record === undefined) break;
-      const { event, half } = await this.#decode(record);
+      const { event, half } = await this.#decoder.decodeAsking(record, this.at.partition);
       if (event !== null) {
         const isRead = event.op === 'read';
         if (events.length > 0 && isRead !== isSnapshot) break;
@@ -176,17 +175,6 @@ export class PartitionLane {
 
   #original(record: KafkaRecord | undefined): OriginalRecord | null {
     return record === undefined ? null : { ...this.at, ...record };
-  }
-
-  async #decode(record: KafkaRecord): Promise<Decoded> {
-    for (;;) {
-      try {
-        return this.#decoder.decode(record, this.at.partition);
-      } catch (error) {
-        if (!(error instanceof NeedsSchema)) throw error;
-        await this.#decoder.load(error.id);
-      }
-    }
   }
 
   #drop(count: number): void {

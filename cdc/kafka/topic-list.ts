@@ -57,12 +57,17 @@ export class TopicList {
 
   /** Undefined for a topic that is none of ours. */
   decoder(topic: string): TableDecoder | undefined {
+    const table = this.#tableOf(topic);
+    return table === null ? undefined : this.decoderOf(table, topic);
+  }
+
+  /** For records of a table that stand in this topic, also where that is none of ours. */
+  decoderOf({ table, columns }: Pick<KafkaTable, 'table' | 'columns'>, topic: string): TableDecoder {
     const known = this.#decoders.get(topic);
-    const table = known === undefined ? this.#tableOf(topic) : null;
-    if (table === null) return known;
+    if (known !== undefined) return known;
     const { name, envelope, unavailable, registry } = this.#options;
-    const dataset = `${name}.${table.table}` as DatasetName;
-    const made = new TableDecoder({ dataset, topic, envelope, unavailable, registry, columns: table.columns });
+    const dataset = `${name}.${table}` as DatasetName;
+    const made = new TableDecoder({ dataset, topic, envelope, unavailable, registry, columns });
     this.#decoders.set(topic, made);
     return made;
   }
