@@ -3,13 +3,20 @@
  * rows counted in the target. A run is timed from a tenth of its rows to the last one, since both take a second to begin.
  */
 import { type ChildProcess, execFileSync, spawn } from 'node:child_process';
-import { existsSync, mkdtempSync, readdirSync, renameSync, rmSync } from 'node:fs';
+import { cpSync, existsSync, mkdirSync, mkdtempSync, readdirSync, renameSync, rmSync } from 'node:fs';
 import { homedir, tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { NODE_FLAGS } from '../app/node-flags.ts';
 import { type EmbeddedServer, startEmbeddedPostgres } from '../examples/embedded-postgres.ts';
-import { type ConnectorConfig, type Format, postgresConnector, putConnector } from '../examples/stack/debezium.ts';
+import {
+  type ConnectorConfig,
+  type Format,
+  mustRun,
+  postgresConnector,
+  putConnector,
+  removeConnector,
+} from '../examples/stack/debezium.ts';
 import { ensureTools } from '../examples/stack/java.ts';
 import { type Stack, startStack } from '../examples/stack/stack.ts';
 import { kafkaClient } from '../wire/kafka/client.ts';
@@ -158,7 +165,7 @@ class Bench {
       const kept = await client.watermarks(topic).catch(() => null); // Its partitions have no leaders yet.
       return [...(kept ?? []).values()].reduce((sum, { high }) => sum + Number(high), 0) >= this.#rows;
     });
-    await this.#remove(prefix);
+    await removeConnector(this.#stack.connectUrl, prefix);
     return topic;
   }
 
@@ -185,7 +192,7 @@ class Bench {
       const cost = (of: 0 | 1 | 2): number => ((after[of] - before[of]) / rest) * 1e6;
       return { rowsPerSecond: rest / seconds, cpuSide: cost(0), cpuTarget: cost(1), cpuBroker: cost(2) };
     } finally {
-      if (side.kind === 'sink') await this.#remove(name);
+      if (side.kind === 'sink') await removeConnector(this.#stack.connectUrl, name);
       await Promise.all(children.map(ended));
     }
   }
@@ -210,7 +217,7 @@ class Bench {
     let seen = 0;
     await until(async () => {
       seen = Number((await this.#targetSql.query(`select count(*) from ${table}`)).rows[0]?.[0]);
-      if (seen === 0 && side.kind === 'sink') await mustRun(`${this.#stack.connectUrl}/connectors/${name}/status`);
+      if (seen === 0 && side.kind === 'sink') await mustRun(this.#stack.connectUrl, name);
       return seen >= rows;
     });
     return seen;
@@ -227,12 +234,6 @@ class Bench {
     const [ours, theirs] = [await this.#targetSql.query(digest), await this.#sourceSql.query(digest)];
     if (ours.rows[0]?.join() !== theirs.rows[0]?.join())
       throw new Error(`the target differs from the source: ${ours.rows[0]?.join()} / ${theirs.rows[0]?.join()}`);
-  }
-
-  async #remove(name: string): Promise<void> {
-    const at = `${this.#stack.connectUrl}/connectors/${name}`;
-    await fetch(at, { method: 'DELETE' });
-    await until(async () => (await fetch(`${at}/status`)).status === 404);
   }
 }
 
@@ -265,13 +266,6 @@ function sinkConfig(stack: Stack, target: EmbeddedServer, topic: string, table: 
   };
 }
 
-async function mustRun(status: string): Promise<void> {
-  const response = await fetch(status);
-  if (!response.ok) return; // Not begun yet.
-  const { tasks } = (await response.json()) as { tasks: readonly { state: string; trace?: string }[] };
-  for (const { state, trace } of tasks) if (state === 'FAILED') throw new Error(`the sink failed: ${trace}`);
-}
-
 /** The folder with the sink's plugin, fetched once by Maven. */
 function fetchSink(say: (line: string) => void): string {
   const { java, maven } = ensureTools(say);
@@ -284,8 +278,8 @@ function fetchSink(say: (line: string) => void): string {
     env: { ...process.env, JAVA_HOME: java.home },
     stdio: 'inherit',
   });
-  execFileSync('mkdir', ['-p', join(folder, '..')]);
-  execFileSync('cp', ['-r', join(out, 'plugins'), `${folder}.part`]);
+  mkdirSync(join(folder, '..'), { recursive: true });
+  cpSync(join(out, 'plugins'), `${folder}.part`, { recursive: true });
   renameSync(`${folder}.part`, folder);
   rmSync(out, { recursive: true, force: true });
   return folder;

@@ -78,3 +78,24 @@ export async function putConnector(connectUrl: string, name: string, config: Con
   });
   if (!response.ok) throw new Error(`Connect answered ${response.status}: ${await response.text()}`);
 }
+
+/** Throws where a task of it has failed. One that is not begun yet is no failure. */
+export async function mustRun(connectUrl: string, name: string): Promise<void> {
+  const response = await fetch(`${connectUrl}/connectors/${name}/status`);
+  if (!response.ok) return;
+  const { tasks } = (await response.json()) as { tasks: readonly { state: string; trace?: string }[] };
+  for (const { state, trace } of tasks) if (state === 'FAILED') throw new Error(`the connector ${name} failed: ${trace}`);
+}
+
+const GONE_MS = 30_000;
+
+/** Resolves once it is gone. */
+export async function removeConnector(connectUrl: string, name: string): Promise<void> {
+  const at = `${connectUrl}/connectors/${name}`;
+  await fetch(at, { method: 'DELETE' });
+  const deadline = performance.now() + GONE_MS;
+  while ((await fetch(`${at}/status`)).status !== 404) {
+    if (performance.now() > deadline) throw new Error(`the connector ${name} is still there after ${GONE_MS} ms`);
+    await new Promise((resolve) => void setTimeout(resolve, 50));
+  }
+}

@@ -1,7 +1,7 @@
 /** Debezium on the shared stack: connectors of a test's own, which leave with it. */
 import { randomBytes } from 'node:crypto';
 import { inject } from 'vitest';
-import { type Format, postgresConnector, putConnector } from '../../examples/stack/debezium.ts';
+import { type Format, mustRun, postgresConnector, putConnector, removeConnector } from '../../examples/stack/debezium.ts';
 import { type KafkaClient, kafkaClient } from '../../wire/kafka/client.ts';
 import { PipelineError } from '../../core/errors.ts';
 import { eventually } from '../support/eventually.ts';
@@ -25,13 +25,12 @@ export async function startConnector(
 ): Promise<Connector> {
   const prefix = `t${randomBytes(4).toString('hex')}`;
   const config = { ...postgresConnector(stack, { url, prefix, tables, format }), ...more };
-  const at = `${stack.connectUrl}/connectors/${prefix}`;
   const put = (now: Readonly<Record<string, string>>): Promise<void> => putConnector(stack.connectUrl, prefix, now);
   await put(config);
   await using client = brokers();
   await eventually(
     async () => {
-      await mustRun(at);
+      await mustRun(stack.connectUrl, prefix);
       for (const table of tables) if (!(await isThere(client, `${prefix}.${table}`))) return false;
       return true;
     },
@@ -41,10 +40,7 @@ export async function startConnector(
   return {
     prefix,
     restart: (changed) => put({ ...config, ...changed }),
-    async [Symbol.asyncDispose]() {
-      await fetch(at, { method: 'DELETE' });
-      await eventually(async () => (await fetch(`${at}/status`)).status === 404, `the connector ${prefix} is gone`, 30_000);
-    },
+    [Symbol.asyncDispose]: () => removeConnector(stack.connectUrl, prefix),
   };
 }
 
@@ -56,13 +52,6 @@ async function isThere(client: KafkaClient, topic: string): Promise<boolean> {
     if (error instanceof PipelineError && error.code === 'SOURCE_UNREACHABLE') return false;
     throw error;
   }
-}
-
-async function mustRun(at: string): Promise<void> {
-  const response = await fetch(`${at}/status`);
-  if (response.status === 404) return; // Not begun yet.
-  const { tasks } = (await response.json()) as { tasks: readonly { state: string; trace?: string }[] };
-  for (const { state, trace } of tasks) if (state === 'FAILED') throw new Error(`the connector failed: ${trace}`);
 }
 
 export const brokers = (): KafkaClient => kafkaClient({ brokers: [stack.broker] });
