@@ -1,4 +1,5 @@
 /** Rounds of faults over Kafka from seeds: as ../e2e/fault-rounds.ts has them for the direct road, in one world. */
+import type { StackAddress } from '../../examples/stack/stack.ts';
 import type { Round } from '../e2e/fault-rounds.ts';
 import { Random } from '../support/random.ts';
 import { pause } from '../e2e/fault-world.ts';
@@ -70,11 +71,13 @@ export async function* kafkaFaultRounds(options: {
   readonly rounds: number;
   readonly seed: number;
   readonly only?: string;
+  /** One that others use too, for faults that break none of its servers; left out, each world has its own. */
+  readonly stack?: StackAddress;
   readonly signal?: AbortSignal;
 }): AsyncGenerator<Round> {
   const kinds = KAFKA_FAULTS.filter(({ name }) => name.includes(options.only ?? ''));
   for (let first = 0; first < options.rounds; first += kinds.length) {
-    await using world = await KafkaFaultWorld.start();
+    await using world = await KafkaFaultWorld.start(options.stack ?? null);
     for (let round = first; round < Math.min(options.rounds, first + kinds.length); round++) {
       if (options.signal?.aborted === true) return;
       const fault = kinds[round % kinds.length];

@@ -6,8 +6,8 @@ import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { type EmbeddedServer, startEmbeddedPostgres } from '../../examples/embedded-postgres.ts';
-import { postgresConnector, putConnector } from '../../examples/stack/debezium.ts';
-import { type Stack, startStack } from '../../examples/stack/stack.ts';
+import { postgresConnector, putConnector, removeConnector } from '../../examples/stack/debezium.ts';
+import { type Stack, type StackAddress, startStack } from '../../examples/stack/stack.ts';
 import { PgConnection } from '../../wire/postgres/connection.ts';
 import { agree, logAfter, RULE, run, SOURCE_SQL, TABLES, TARGET_SQL, writeChanges } from '../e2e/fault-world.ts';
 import { Oracle } from '../e2e/oracle.ts';
@@ -19,7 +19,7 @@ import { ruleFile } from '../support/rules.ts';
 const RECOVERY_MS = 90_000;
 const LANES = "from tidegate.lanes where lane like 'shop/faults/%'";
 
-const config = (stack: Stack, target: EmbeddedServer): string => {
+const config = (stack: StackAddress, target: EmbeddedServer): string => {
   const store = `postgres://tidegate@127.0.0.1:${target.port}/postgres`;
   return JSON.stringify({
     version: 1,
@@ -44,37 +44,40 @@ const config = (stack: Stack, target: EmbeddedServer): string => {
 };
 
 export class KafkaFaultWorld implements AsyncDisposable {
-  readonly stack: Stack;
   readonly target: EmbeddedServer;
   readonly workers: ServiceProcess[] = [];
   /** Whether Debezium may have written some of its records again: it does after its end or the broker's, for it promises each at least once. */
   repeats = false;
   readonly #source: EmbeddedServer;
+  readonly #stack: Stack | null;
   readonly #config: string;
   readonly #cleanup: AsyncDisposableStack;
   readonly #oracle = new Oracle({ items: 'key', marks: 'event' });
 
   private constructor(parts: {
-    stack: Stack;
+    stack: Stack | null;
     source: EmbeddedServer;
     target: EmbeddedServer;
     config: string;
     cleanup: AsyncDisposableStack;
   }) {
-    this.stack = parts.stack;
     this.target = parts.target;
     this.#source = parts.source;
+    this.#stack = parts.stack;
     this.#config = parts.config;
     this.#cleanup = parts.cleanup;
   }
 
-  static async start(): Promise<KafkaFaultWorld> {
+  /** `shared`: a stack that others use too, so that none of its servers may be broken. */
+  static async start(shared: StackAddress | null): Promise<KafkaFaultWorld> {
     await using cleanup = new AsyncDisposableStack();
     const folder = mkdtempSync(join(tmpdir(), 'tidegate-faults-'));
     cleanup.defer(() => rmSync(folder, { recursive: true, force: true }));
-    const starting = [startStack(join(folder, 'stack')), startEmbeddedPostgres(), startEmbeddedPostgres({ max_wal_size: '64MB' })] as const;
-    for (const one of starting) cleanup.defer(async () => (await one.catch(() => null))?.stop());
-    const [stack, source, target] = await Promise.all(starting);
+    const starting = [startEmbeddedPostgres(), startEmbeddedPostgres({ max_wal_size: '64MB' })] as const;
+    const own = shared === null ? startStack(join(folder, 'stack')) : Promise.resolve(null);
+    for (const one of [own, ...starting]) cleanup.defer(async () => (await one.catch(() => null))?.stop());
+    const [started, source, target] = await Promise.all([own, ...starting]);
+    const stack = shared ?? required(started);
     await Promise.all([run(source, SOURCE_SQL), run(target, TARGET_SQL)]);
     const tables = TABLES.map((table) => `public.${table}`);
     await putConnector(stack.connectUrl, 'faults', {
@@ -82,15 +85,21 @@ export class KafkaFaultWorld implements AsyncDisposable {
       'slot.drop.on.stop': 'false',
       'snapshot.mode': 'no_data',
     });
+    if (shared !== null) cleanup.defer(() => removeConnector(stack.connectUrl, 'faults'));
     const isRunning = async (): Promise<boolean> =>
       (await ask(source, "select active from pg_replication_slots where slot_name = 'dbz_faults'")) === 't';
     await eventually(isRunning, 'Debezium reads', 60_000);
     writeFileSync(join(folder, 'tidegate.yaml'), config(stack, target));
     writeFileSync(join(folder, 'items.rules.yaml'), ruleFile('items', 'key', RULE));
     writeFileSync(join(folder, 'marks.rules.yaml'), ruleFile('marks', 'event', RULE));
-    const world = new KafkaFaultWorld({ stack, source, target, config: join(folder, 'tidegate.yaml'), cleanup: cleanup.move() });
+    const world = new KafkaFaultWorld({ stack: started, source, target, config: join(folder, 'tidegate.yaml'), cleanup: cleanup.move() });
     for (const _ of TABLES) world.startWorker();
     return world;
+  }
+
+  /** Its servers are this world's to break. */
+  get stack(): Stack {
+    return required(this.#stack);
   }
 
   startWorker(): ServiceProcess {
@@ -209,6 +218,11 @@ async function judgeHistory(sql: PgConnection): Promise<void> {
     'select * from (select tab, id, seq, lag(seq) over (partition by tab, id order by n) as before from history) h where before >= seq',
   );
   agree('changes of one key that were written out of order', disordered.rows, []);
+}
+
+function required(own: Stack | null): Stack {
+  if (own === null) throw new Error('the stack is not this world’s own');
+  return own;
 }
 
 async function ask(server: EmbeddedServer, query: string): Promise<string | null> {

@@ -2,14 +2,15 @@
 import { expect, test } from 'vitest';
 import type { Round } from '../e2e/fault-rounds.ts';
 import { KAFKA_FAULTS, kafkaFaultRounds } from './fault-rounds.ts';
+import { stack } from './support.ts';
 
-/** The quick ones of them, once each. */
+/** The quick ones of them, once each: they strike no server of the stack, which other tests use meanwhile. */
 const ROUNDS = 3;
 const SEED = Number(process.env['FAULT_SEED'] ?? 1);
 
 test(`over Kafka nothing is lost, doubled or out of order through faults (seed ${SEED})`, { timeout: 300_000 }, async () => {
   const rounds: Round[] = [];
-  for await (const round of kafkaFaultRounds({ rounds: ROUNDS, seed: SEED })) rounds.push(round);
+  for await (const round of kafkaFaultRounds({ rounds: ROUNDS, seed: SEED, stack })) rounds.push(round);
   expect(
     rounds.filter(({ failure }) => failure !== null),
     'npm run test:faults -- --road kafka --rounds 3 --seed <seed> replays them',
