@@ -85,10 +85,10 @@ async function unusableRules(
 }
 
 /** The rules of every pipeline, in the order of the config. Throws ConfigProblems where one can't start by any. */
-async function rulesToStartBy(loaded: LoadedConfig, logger: Logger, clock: Clock) {
+async function rulesToStartBy(loaded: LoadedConfig, logger: Logger, clock: Clock, stop: AbortSignal) {
   const { config } = loaded;
   const onAway = (): void => logger.warn('the database of the state is away, and waited for');
-  await using state = await whenThere(() => existingServiceState(config.state), clock, onAway);
+  await using state = await whenThere(() => existingServiceState(config.state), clock, stop, onAway);
   const kept = state?.kept ?? null;
   const rules = await Promise.all(
     Object.entries(config.pipelines).map(async ([name, pipeline]) => {
@@ -120,6 +120,8 @@ function isFree({ host, port }: HttpConfig): Promise<boolean> {
 export interface ServiceOptions {
   readonly logger?: Logger;
   readonly clock?: Clock;
+  /** Ends what is waited for at the start, which fails then. */
+  readonly stop?: AbortSignal;
 }
 
 export class Service implements Operations, AsyncDisposable {
@@ -147,14 +149,11 @@ export class Service implements Operations, AsyncDisposable {
   static async start(loaded: LoadedConfig, options: ServiceOptions = {}): Promise<Service> {
     const clock = options.clock ?? systemClock;
     const logger = options.logger ?? silentLogger;
+    const stop = options.stop ?? new AbortController().signal;
     const { config } = loaded;
-    const rules = await rulesToStartBy(loaded, logger, clock);
+    const rules = await rulesToStartBy(loaded, logger, clock, stop);
 
-    const state = await whenThere(
-      () => openServiceState(config.state, clock),
-      clock,
-      () => {},
-    );
+    const state = await whenThere(() => openServiceState(config.state, clock), clock, stop);
     const me = { id: randomUUID(), host: hostname(), pid: process.pid };
     const scorer = new Scorer();
     const stopped = new AbortController();
@@ -162,7 +161,8 @@ export class Service implements Operations, AsyncDisposable {
     const pipelines = rules.map((one) => ({ ...one, turn: turnOf(one.name) }));
     const turns = pipelines.map(({ turn }) => turn);
     try {
-      const registry = await ModelRegistry.open(state.models, { clock, modelBytesMax: config.http.modelBytes });
+      const models = { clock, modelBytesMax: config.http.modelBytes };
+      const registry = await whenThere(() => ModelRegistry.open(state.models, models), clock, stop);
       const metrics = new Metrics(clock);
       const alerts = webhookSender({
         endpoints: Object.entries(config.alerts).map(([name, alert]) => endpointOf(name, alert)),

@@ -1,8 +1,8 @@
 /** tidegate run: the service, until it is asked to stop. */
 import { isatty } from 'node:tty';
 import { systemClock } from '../../core/clock.ts';
-import { createLogger } from '../logger.ts';
-import { Service } from '../service.ts';
+import { createLogger, errorFields } from '../logger.ts';
+import { ConfigProblems, Service } from '../service.ts';
 import { type Command, configOf } from './command.ts';
 
 export const run: Command = {
@@ -15,7 +15,12 @@ export const run: Command = {
     const loaded = configOf(args, io);
     const { level, format } = loaded.config.logs;
     const logger = createLogger({ level, format: format ?? (io.isTerminal ? 'pretty' : 'json'), write: io.stderr, clock: systemClock });
-    await using service = await Service.start(loaded, { logger });
+    await using service = await Service.start(loaded, { logger, stop: io.stop }).catch((error: unknown) => {
+      if (!io.stop.aborted || error instanceof ConfigProblems) throw error;
+      logger.warn('told to stop before everything was started', errorFields(error));
+      return null;
+    });
+    if (service === null) return 0;
     if (args.is('json')) io.stdout(`${JSON.stringify({ url: service.url, pid: process.pid })}\n`);
     const hungUp = new AbortController();
     const onHangup = (): void => {

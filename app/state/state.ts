@@ -18,7 +18,7 @@ import type { Turns } from './turns.ts';
 
 /** What was told since the last look, here or by other instances. */
 export interface News {
-  /** Pipelines were halted or paused, or go on. */
+  /** Pipelines were halted or paused, or go on; or other rules of theirs are kept. */
   readonly notes: boolean;
   readonly models: boolean;
 }
@@ -42,17 +42,17 @@ export interface State extends AsyncDisposable {
 const AWAY_MS = 30_000;
 const ASK_MS = 500;
 
-/** As `open` says. `onAway` is told once where the database has to be waited for. */
-export async function whenThere<T>(open: () => Promise<T>, clock: Clock, onAway: () => void): Promise<T> {
+/** As `open` says. `onAway` is told once where the database has to be waited for; `signal` ends the wait, and then it fails by what it waited for. */
+export async function whenThere<T>(open: () => Promise<T>, clock: Clock, signal: AbortSignal, onAway = (): void => {}): Promise<T> {
   const giveUpMs = clock.monotonic() + AWAY_MS;
   for (let isTold = false; ; isTold = true) {
     try {
       return await open();
     } catch (error) {
       const isAway = error instanceof PipelineError && error.code === 'STATE_UNREACHABLE' && isCut(error.cause);
-      if (!isAway || clock.monotonic() > giveUpMs) throw error;
+      if (!isAway || signal.aborted || clock.monotonic() > giveUpMs) throw error;
       if (!isTold) onAway();
-      await clock.sleep(ASK_MS);
+      await clock.sleep(ASK_MS, signal);
     }
   }
 }

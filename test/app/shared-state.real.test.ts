@@ -116,15 +116,17 @@ test('a turn is one instance’s, until it gives it up, its session is gone, or 
 test('a database that is away is waited for, and one that is there and has no such database is not', async () => {
   await using database = await createDatabase(inject('targetServer'), 'shared');
   const told: string[] = [];
+  const never = new AbortController().signal;
   const places = [NOWHERE, NOWHERE, database.url];
   const sleep = (): Promise<void> => Promise.resolve(void told.push('slept'));
   const open = (): Promise<State> => openServiceState(new Secret(places.shift() ?? NOWHERE));
-  await using state = await whenThere(open, { ...systemClock, sleep }, () => void told.push('away'));
+  await using state = await whenThere(open, { ...systemClock, sleep }, never, () => void told.push('away'));
   expect([told, state.halts.get('main')]).toEqual([['away', 'slept', 'slept'], null]);
   const missing = new Secret(`${database.url}_none`);
   const opened = whenThere(
     () => openServiceState(missing),
     systemClock,
+    never,
     () => void told.push('away'),
   );
   await expect(opened).rejects.toMatchObject({ code: 'STATE_UNREACHABLE' });

@@ -103,6 +103,15 @@ test('while the state is away the pipeline goes on, and a state that is away at 
   expect(second.lastWords).toMatch(/named by `state` in the config/);
 });
 
+test('an instance that is told to stop while it waits for its state ends at once, and in peace', async () => {
+  await using world = await twoDatabases();
+  using config = configFolder({ state: `postgres://nobody@127.0.0.1:${await freePort()}/none` }, {}, world.urls);
+  await using waiting = new ServiceProcess(config.file);
+  await eventually(() => waiting.log.some((line) => line.includes('waited for')), 'it waits', 60_000);
+  expect(await waiting.stop()).toBe(0);
+  expect(waiting.lastWords).toContain('told to stop before everything was started');
+});
+
 interface Started extends AsyncDisposable {
   readonly process: ServiceProcess;
   readonly url: string;
