@@ -17,7 +17,8 @@ export function kafkaSourceProblems(source: KafkaSourceConfig, at: Place): Probl
     for (const table of Object.keys(source[part])) {
       if (source.tables.includes(table)) continue;
       const near = nearest(table, source.tables);
-      const fix = near === null ? `Name one of: ${source.tables.join(', ')}.` : `Did you mean ${near}?`;
+      const choice = source.tables.length === 0 ? 'Name it under tables too.' : `Name one of: ${source.tables.join(', ')}.`;
+      const fix = near === null ? choice : `Did you mean ${near}?`;
       error(at(part, table), `${table} is none of the tables`, fix);
     }
   }
@@ -129,7 +130,7 @@ function certificateProblems({ ca, cert, key, passphrase }: Certificates, at: Pl
   } catch (cause) {
     const code = (cause as NodeJS.ErrnoException).code ?? 'error'; // OpenSSL's own, which holds nothing of the key.
     error(
-      at('cert' in revealed({ cert }) ? 'key' : 'ca'),
+      at(cert === null ? 'ca' : 'key'),
       `cannot be used (${code})`,
       'Check that it is whole, that key and certificate belong together, and the passphrase.',
     );

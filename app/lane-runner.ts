@@ -22,7 +22,7 @@ export interface Run extends AsyncDisposable {
 export interface LaneRunnerOptions {
   readonly lane: LaneId;
   readonly role: 'main' | 'replay';
-  /** Names its halt in the state file. */
+  /** Names its halt in the state. */
   readonly haltName: string;
   /** Opens source and sink. Rejects with a PipelineError where one of them is away. */
   readonly open: (signal: AbortSignal) => Promise<Run>;

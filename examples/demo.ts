@@ -1,6 +1,6 @@
 /**
- * `npm run demo`: Tidegate's main job on embedded parts. Two PostgreSQL servers, a made-up shop, the real service with its page, a model
- * registered over HTTP, and a receiver for its alerts. Runs until Ctrl-C and leaves nothing behind.
+ * `npm run demo`: Tidegate's main job on embedded parts. Two PostgreSQL servers, a made-up shop, the real service with its page and a
+ * model, and a receiver for its alerts. Runs until Ctrl-C and leaves nothing behind.
  *
  * `npm run demo -- --kafka`: the same, but the changes come by Debezium and Kafka, over a streaming stack of its own.
  *

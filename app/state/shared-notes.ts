@@ -1,7 +1,6 @@
 /**
  * What several instances note of pipelines for each other: which are halted, which read no rows beside the log, and by which rules they run
- * while their files are refused. What is asked here is answered from
- * memory, and what is told is written as soon as the database takes it.
+ * while their files are refused. What is asked here is answered from memory, and what is told is written as soon as the database takes it.
  */
 import type { Halt, HaltBook } from './halts.ts';
 import type { RuleText } from '../rule-files.ts';

@@ -84,7 +84,7 @@ function sayOfForm(config: ConnectorConfig, { envelope, unavailable, tables }: C
   if (unwrapping !== undefined && envelope === 'debezium')
     say('error', `it writes rows alone (${unwrapping.name})`, 'Set envelope: unwrapped, or remove the transform, which keeps more.');
   if (unwrapping === undefined && envelope === 'unwrapped') say('error', 'it writes Debezium’s envelope', 'Set envelope: debezium.');
-  if (unwrapping !== undefined && /^drop$/.test(config[`transforms.${unwrapping.name}.delete.tombstone.handling.mode`] ?? ''))
+  if (unwrapping !== undefined && config[`transforms.${unwrapping.name}.delete.tombstone.handling.mode`] === 'drop')
     say('error', 'deletes are dropped', `Set transforms.${unwrapping.name}.delete.tombstone.handling.mode=tombstone.`);
   const placeholder = config['unavailable.value.placeholder'] ?? '__debezium_unavailable_value';
   if (placeholder !== unavailable)
