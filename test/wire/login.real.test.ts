@@ -3,6 +3,7 @@ import { chownSync, mkdtempSync, rmSync, statSync, writeFileSync } from 'node:fs
 import { type AddressInfo, createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { TLSSocket } from 'node:tls';
 import { inspect } from 'node:util';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { type EmbeddedServer, startEmbeddedPostgres } from '../../examples/embedded-postgres.ts';
@@ -145,6 +146,23 @@ describe('sslmode', () => {
     const { rows } = await sql.query('select $1::text || $1', [text]);
     expect(rows[0]?.[0] === text + text).toBe(true);
   });
+});
+
+test('what is said in the clear behind the offer of TLS is not taken for what the server says by TLS', async () => {
+  const { certificate, privateKey } = ours.issue(['127.0.0.1']);
+  const loggedIn = Buffer.from('5200000008000000005a0000000549', 'hex'); // AuthenticationOk, ReadyForQuery.
+  const between = createServer((socket) => {
+    socket.on('error', () => {});
+    socket.once('data', () => {
+      socket.write(Buffer.concat([Buffer.from('S'), loggedIn]));
+      new TLSSocket(socket, { isServer: true, cert: certificate, key: privateKey }).on('error', () => {}).resume();
+    });
+  });
+  await new Promise<void>((resolve) => between.listen(0, '127.0.0.1', resolve));
+  const { port } = between.address() as AddressInfo;
+  const trusted = `?sslmode=verify-full&sslrootcert=${encodeURIComponent(authority)}`;
+  await expect(login(url('open', '', trusted, '127.0.0.1', port))).rejects.toThrow('does not speak the protocol');
+  between.close();
 });
 
 describe('what is no Postgres', () => {

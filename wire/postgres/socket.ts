@@ -81,9 +81,10 @@ function asksForTls({ socket, takeBytes }: OpenSocket, address: PgAddress, signa
   request.writeInt32BE(SSL_REQUEST, 4);
   return settled(socket, signal, `${where(address)} closed the connection`, (done, fail) => {
     takeBytes((bytes) => {
-      if (bytes[0] === 0x53 || bytes[0] === 0x4e) done(bytes[0] === 0x53);
+      // What comes in the clear behind the answer must never pass for what came by TLS: nothing of it is kept.
+      if (bytes.length === 1 && (bytes[0] === 0x53 || bytes[0] === 0x4e)) done(bytes[0] === 0x53);
       else fail(new PgConnectionError(`${where(address)} does not speak the protocol of Postgres`));
-      return 1;
+      return bytes.length;
     });
     socket.write(request);
   });
@@ -162,9 +163,9 @@ class Slab {
     }
   }
 
+  /** Whoever takes from here on. Nothing may have been left: the socket would go on reading behind it. */
   take(take: TakeBytes): void {
     this.#take = take;
-    if (this.#kept > 0) this.#hand(0);
   }
 
   /** Where the next read goes: as `onread` of a socket asks for it. */
