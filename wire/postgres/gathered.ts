@@ -4,6 +4,8 @@ export class Gathered {
   /** Complete: nothing is written behind them any more. */
   readonly #chunks: Buffer[] = [];
   #block: Buffer = Buffer.alloc(0);
+  /** Given and not begun: what it was for is larger. */
+  #spare: Buffer | null = null;
   /** What is in the block and not taken yet. */
   #from = 0;
   #to = 0;
@@ -30,8 +32,9 @@ export class Gathered {
     const length = to - from;
     if (this.#to + length > this.#block.length) {
       this.#complete();
-      const block = this.#next();
-      if (length > block.length) return this.addOwned(Buffer.from(bytes.subarray(from, to)));
+      const block = this.#spare ?? this.#next();
+      this.#spare = length > block.length ? block : null;
+      if (this.#spare !== null) return this.addOwned(Buffer.from(bytes.subarray(from, to)));
       this.#block = block;
     }
     bytes.copy(this.#block, this.#to, from, to);
