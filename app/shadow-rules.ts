@@ -124,7 +124,7 @@ export class ShadowRules {
     const found = new Map<DatasetName, Difference>();
     const [live, draft] = [byEvent(batch.findings), byEvent(beside.findings)];
     for (let index = 0; index < batch.size; index++) {
-      const name = batch.run?.dataset.name ?? batch.events[index]?.dataset.name;
+      const name = batch.datasetOf(index)?.name;
       if (name === undefined || !this.#drafts.has(name)) continue;
       const of = found.get(name) ?? none();
       found.set(name, of);

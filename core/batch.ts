@@ -176,6 +176,12 @@ export class Batch {
     return index < this.size ? this.run?.event(index) : undefined;
   }
 
+  /** Of one event, without making it an object. */
+  datasetOf(index: number): Dataset | undefined {
+    if (this.run === null) return this.#events?.[index]?.dataset;
+    return index < this.size ? this.run.dataset : undefined;
+  }
+
   /** Where neighbouring events are of one dataset: told of once a span, not once an event. */
   spans(): readonly Span[] {
     if (this.run !== null) return [{ dataset: this.run.dataset, from: 0, to: this.size }];

@@ -270,7 +270,7 @@ class UsedModel {
     for (const { dataset, from, to } of batch.spans()) {
       if (dataset.name !== wanted) continue;
       for (let index = from; index < to; index++) {
-        const op = batch.events[index]?.op;
+        const op = batch.run === null ? batch.events[index]?.op : 'read'; // Those of a run that nobody asks for stay no objects.
         if (op !== undefined && (on as readonly string[]).includes(op) && batch.passes(index)) asked.push(index);
       }
     }

@@ -138,8 +138,8 @@ function count(
   for (const { index, rule, verdict } of batch.findings) {
     // What waits for its key, or with its whole dataset for a person, says nothing of how good rows are.
     if (verdict !== Verdict.Quarantine || rule === HOLD_KEY_RULE || rule === SCHEMA_HELD_RULE) continue;
-    const event = batch.event(index);
-    const window = event === undefined ? undefined : touched.get(event.dataset.name);
+    const dataset = batch.datasetOf(index);
+    const window = dataset === undefined ? undefined : touched.get(dataset.name);
     if (window === undefined) continue;
     if (!counted.has(index)) window.add(nowMs, 0, 1);
     counted.add(index);

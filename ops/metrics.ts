@@ -370,9 +370,9 @@ const verdictNames = { [Verdict.Tag]: 'tag', [Verdict.Warn]: 'warn', [Verdict.Dr
 
 function countFindings(counters: PipelineCounters, batch: Batch, nowMs: number): void {
   for (const finding of batch.findings) {
-    const event = batch.event(finding.index);
-    if (event === undefined) continue;
-    const { rules } = datasetCounters(counters, event.dataset);
+    const dataset = batch.datasetOf(finding.index);
+    if (dataset === undefined) continue;
+    const { rules } = datasetCounters(counters, dataset);
     let id = `${finding.stage} ${finding.rule} ${finding.column ?? ''} ${finding.verdict}`;
     const crowded = rules.size >= RULES_MAX && !rules.has(id);
     if (crowded) id = `${finding.stage} other ${finding.verdict}`;

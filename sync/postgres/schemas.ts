@@ -208,7 +208,7 @@ export class Schemas {
   #checkRoom(batch: Batch, findings: readonly Finding[]): void {
     const { parkedRowsMax } = this.#options;
     for (const [dataset, open] of this.#parked) {
-      const more = findings.filter(({ index }) => batch.event(index)?.dataset.name === dataset).length;
+      const more = findings.filter(({ index }) => batch.datasetOf(index)?.name === dataset).length;
       const held = open.reduce((sum, change) => sum + change.held, 0);
       if (more > 0 && batch.origin !== 'replay' && held + more > parkedRowsMax)
         throw new PipelineError('SCHEMA_PARKED_FULL', `holding ${dataset}: ${held} events wait for the schema change ${open[0]?.id ?? ''}`);

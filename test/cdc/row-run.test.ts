@@ -51,7 +51,11 @@ test('rows are those that were sent, whatever pieces they come in, and so are th
 test('payloads that are gathered come out in order and whole, and blocks are filled to their end', () => {
   fc.assert(
     fc.property(fc.array(fc.tuple(fc.integer({ min: 0, max: 40 }), fc.boolean(), fc.boolean()), { maxLength: 50 }), (puts) => {
-      const gathered = new Gathered(() => Buffer.alloc(32));
+      let blocks = 0;
+      const gathered = new Gathered(() => {
+        blocks++;
+        return Buffer.alloc(32);
+      });
       const taken: Buffer[] = [];
       const put: Buffer[] = [];
       for (const [n, [length, isOwned, takes]] of puts.entries()) {
@@ -64,6 +68,8 @@ test('payloads that are gathered come out in order and whole, and blocks are fil
         expect(gathered.length).toBe(Buffer.concat(put).length - Buffer.concat(taken).length);
       }
       for (let chunk = gathered.take(); chunk !== null; chunk = gathered.take()) taken.push(chunk);
+      // None is taken for what does not fit.
+      expect(blocks).toBeLessThanOrEqual(1 + puts.filter(([length, isOwned]) => !isOwned && length <= 32).length);
       expect(Buffer.concat(taken)).toEqual(Buffer.concat(put)); // Also those taken long before: nobody writes over them.
     }),
   );
@@ -106,6 +112,9 @@ test('a run of rows is judged as the same events are, and only those that do not
       const failing = new Set(theirs.findings.map(({ index }) => index));
       expect(made).toEqual([...failing].toSorted((a, b) => a - b));
       expect(ours.spans()).toEqual(theirs.spans());
+      const datasets = [...sent.keys(), sent.length].map((index) => ours.datasetOf(index));
+      expect(datasets).toEqual([...sent.map(() => RELATION.dataset), undefined]);
+      expect(made).toHaveLength(failing.size);
       // Events that somebody keeps stay as they are when the memory has other rows.
       const kept = [...theirs.verdicts.keys()].map((index) => ours.event(index));
       for (const { bytes, cells } of copied.segments) {

@@ -1,6 +1,6 @@
 /** The inference stage on real children: who is scored, what becomes of whom, and what a model's failure means. */
 import { expect, test } from 'vitest';
-import { Batch, ScoreStatus, Verdict } from '../../core/batch.ts';
+import { Batch, type EventRun, ScoreStatus, Verdict } from '../../core/batch.ts';
 import type { Sink, Source, Stage } from '../../core/contracts.ts';
 import { PipelineError } from '../../core/errors.ts';
 import { type ChangeEvent, type Dataset, UNCHANGED, ValueRow } from '../../core/event.ts';
@@ -72,6 +72,15 @@ test('events of the dataset and the operations are scored in their places, other
     expect(batch.scores[0]).toMatchObject({ dataset: plainDataset.name, model: 'plain', version: '1', write });
     const none = await judged(stage, gone);
     expect(none.scores).toEqual([]);
+    // Rows of a snapshot, which the model is not asked about, are not made objects for it.
+    const untouched = (): never => {
+      throw new Error('nobody asks for it');
+    };
+    const [look, event, events] = [untouched, untouched, untouched];
+    const run: EventRun = { dataset: plainDataset, length: 2, version: gone.version, committedAtMs: 0, rows: {}, look, event, events };
+    const copied = new Batch(run, batch.checkpoint, 'snapshot');
+    await stage.run(copied, never);
+    expect(copied.scores).toEqual([]);
   });
 });
 
