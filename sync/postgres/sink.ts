@@ -265,7 +265,7 @@ class Target implements PostgresSink {
     const follows = session.unsent === null;
     session.unsent = batch;
     if (batch.origin === 'replay') return;
-    rememberHeld(session, held);
+    session.heldKeys.remember(held);
     const planned = this.#planRun(session, batch) ?? this.#planKnown(session, batch);
     if (planned === null) return;
     const ready = this.#encode(session, batch, planned);
@@ -339,7 +339,7 @@ class Target implements PostgresSink {
   async #commonRoad(session: LaneSession, batch: Batch, held: readonly Quarantined[], lease: Lease): Promise<Applied | null> {
     let ready = this.#ready.get(batch);
     this.#ready.delete(batch);
-    rememberHeld(session, held);
+    session.heldKeys.remember(held);
     for (;;) {
       if (ready?.sent) {
         const outcome = await answered(ready.sent);
@@ -530,10 +530,6 @@ async function answered({ answer }: Sent): Promise<'applied' | 'refused' | 'key 
     if (!isRefusal(error)) throw error;
     return error.code === '23505' ? 'key is there' : 'refused';
   }
-}
-
-function rememberHeld({ heldKeys }: LaneSession, held: readonly Quarantined[]): void {
-  heldKeys.remember(held);
 }
 
 /** The datasets of a batch, each with one of its events; truncates know of no shape. */
