@@ -4,7 +4,7 @@ import { PipelineError } from '../core/errors.ts';
 import type { Desk } from './desk.ts';
 import { dryRunRelease } from './dry-run.ts';
 import type { ItemChoice, ItemFilter } from './http/operations.ts';
-import type { ItemDetail, ItemPage, ReleaseOutcome, ReleaseView } from './http/shapes.ts';
+import type { HeldByRuleView, ItemDetail, ItemPage, ReleaseOutcome, ReleaseView } from './http/shapes.ts';
 import { itemDetail, itemView } from './items.ts';
 
 /** Items that one call may release or discard by a filter. */
@@ -32,6 +32,17 @@ export async function listItems(desks: readonly Desk[], filter: ItemFilter, limi
     items: shown.map(({ pipeline, item }) => itemView(pipeline, item)),
     next: merged.length > shown.length ? Buffer.from(JSON.stringify(next)).toString('base64url') : null,
   };
+}
+
+/** Open items by the rules that hold them, most first over all pipelines. */
+export async function heldByRule(desks: readonly Desk[], pipeline: string | null): Promise<HeldByRuleView> {
+  const found = await Promise.all(
+    desksOf(desks, pipeline === null ? {} : { pipeline }).map(async (desk) => {
+      const rules = await desk.withSink((sink) => sink.quarantine.openByRule());
+      return rules.map((one) => ({ pipeline: desk.pipeline, ...one }));
+    }),
+  );
+  return { rules: found.flat().sort((a, b) => b.count - a.count) };
 }
 
 export async function getItem(desks: readonly Desk[], id: string): Promise<ItemDetail | null> {

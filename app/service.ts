@@ -22,6 +22,7 @@ import { createHttpServer } from './http/server.ts';
 import type {
   DatasetView,
   ItemDetail,
+  HeldByRuleView,
   ItemPage,
   LaneView,
   ModelVersionView,
@@ -35,7 +36,7 @@ import type {
   Status,
 } from './http/shapes.ts';
 import { errorFields, type Logger, silentLogger } from './logger.ts';
-import { discardItems, getItem, listItems, releaseItems } from './quarantines.ts';
+import { discardItems, getItem, heldByRule, listItems, releaseItems } from './quarantines.ts';
 import { Road } from './road.ts';
 import { heldAgainstTables, type RuleFiles } from './rule-files.ts';
 import { startingRules } from './rules-in-force.ts';
@@ -308,6 +309,10 @@ export class Service implements Operations, AsyncDisposable {
 
   quarantine(filter: ItemFilter, limit: number, after: string | null): Promise<ItemPage> {
     return listItems(this.#desks(), filter, limit, after);
+  }
+
+  heldByRule(pipeline: string | null): Promise<HeldByRuleView> {
+    return heldByRule(this.#desks(), pipeline);
   }
 
   quarantined(id: string): Promise<ItemDetail | null> {

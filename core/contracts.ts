@@ -152,6 +152,16 @@ export interface QuarantineFilter {
   readonly limit: number;
 }
 
+/** An item that several rules hold counts for each of them. */
+export interface HeldByRule {
+  readonly dataset: DatasetName;
+  readonly rule: string;
+  readonly count: number;
+  /** When the first and the last of them was held. */
+  readonly fromMs: number;
+  readonly toMs: number;
+}
+
 export interface Quarantine {
   /** Durable when it resolves. Called before the checkpoint moves past the events. */
   hold(items: readonly Quarantined[], signal: AbortSignal): Promise<void>;
@@ -159,6 +169,8 @@ export interface Quarantine {
   get(id: string): Promise<QuarantineItem | null>;
   /** How many items each dataset has in each status. */
   counts(): Promise<readonly { dataset: DatasetName; status: ItemStatus; count: number }[]>;
+  /** Open items by what holds them, most first. */
+  openByRule(): Promise<readonly HeldByRule[]>;
   /**
    * Puts events in line for the replay source, which sends them through the stages again. Items already settled or
    * released are left alone. Where the dataset holds keys, every earlier and later item of the same key goes along, in

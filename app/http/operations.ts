@@ -8,6 +8,7 @@ import type { Metrics } from '../../ops/metrics.ts';
 import type {
   DatasetView,
   ItemDetail,
+  HeldByRuleView,
   ItemPage,
   LaneView,
   ModelVersionView,
@@ -39,6 +40,8 @@ export interface Operations {
 
   /** `after` is the `next` of the page before. */
   quarantine(filter: ItemFilter, limit: number, after: string | null): Promise<ItemPage>;
+  /** Null: of every pipeline. */
+  heldByRule(pipeline: string | null): Promise<HeldByRuleView>;
   quarantined(id: string): Promise<ItemDetail | null>;
   release(choice: ItemChoice, by: string, dryRun: boolean): Promise<ReleaseView>;
   /** The ids discarded. */

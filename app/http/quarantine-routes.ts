@@ -4,7 +4,7 @@ import type { ItemStatus } from '../../core/contracts.ts';
 import type { DatasetName } from '../../core/event.ts';
 import type { ItemChoice, ItemFilter, Operations } from './operations.ts';
 import { HttpProblem } from './problem.ts';
-import { discardSchema, ITEM_STATUSES, itemDetailSchema, itemsSchema, problemSchema, releaseSchema } from './shapes.ts';
+import { discardSchema, heldByRuleSchema, ITEM_STATUSES, itemDetailSchema, itemsSchema, problemSchema, releaseSchema } from './shapes.ts';
 
 const filterProperties = {
   pipeline: { type: 'string', description: 'Only those of this pipeline.' },
@@ -70,6 +70,19 @@ export function quarantineRoutes(app: FastifyInstance, operations: Operations): 
       },
     },
     (request) => operations.quarantine(filterOf(request.query), request.query.limit, request.query.after ?? null),
+  );
+
+  app.get<{ Querystring: { readonly pipeline?: string } }>(
+    '/api/quarantine/rules',
+    {
+      schema: {
+        tags,
+        summary: 'Open events by the rules that hold them.',
+        querystring: { type: 'object', properties: { pipeline: filterProperties.pipeline }, additionalProperties: false },
+        response: { 200: heldByRuleSchema, 503: problemSchema },
+      },
+    },
+    (request) => operations.heldByRule(request.query.pipeline ?? null),
   );
 
   app.get<{ Params: { id: string } }>(

@@ -398,6 +398,20 @@ export const itemsSchema = shape('A page of the quarantine, newest first.', {
   next: textOrNull('Give this as `after` for the next page; null at the end.'),
 });
 
+export const heldByRuleSchema = shape('Open items by what holds them: of each pipeline the newest 100,000.', {
+  rules: list(
+    shape('A rule.', {
+      pipeline: text('Whose quarantine.'),
+      dataset: text('source.schema.table'),
+      rule: text('Its id, or what else holds them.'),
+      count: whole('Items that it holds, alone or beside others.'),
+      fromMs: whole('Unix time in ms at which the first of them was held.'),
+      toMs: whole('Unix time in ms at which the last of them was held.'),
+    }),
+    'Those with most items first, 200 a pipeline at most.',
+  ),
+});
+
 export const releaseOutcomeSchema = shape('What releasing an item would come to.', {
   id: text('The item.'),
   outcome: {
@@ -500,6 +514,7 @@ export type LaneView = FromSchema<typeof laneSchema>;
 export type FindingView = FromSchema<typeof findingSchema>;
 export type ItemView = FromSchema<typeof itemSchema>;
 export type ItemDetail = FromSchema<typeof itemDetailSchema>;
+export type HeldByRuleView = FromSchema<typeof heldByRuleSchema>;
 export type ItemPage = FromSchema<typeof itemsSchema>;
 export type ReleaseOutcome = FromSchema<typeof releaseOutcomeSchema>;
 export type ReleaseView = FromSchema<typeof releaseSchema>;

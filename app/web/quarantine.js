@@ -12,6 +12,8 @@ const PAGE_MAX = 500;
 const TYPING_MS = 300;
 /** The list is asked for again at most this often by itself. */
 const REFRESH_MS = 2_000;
+/** Rules shown above the list; the others can be chosen by name. */
+const RULES_SHOWN = 8;
 const STATUS = {
   held: 'Held',
   waiting: 'Waiting for its key',
@@ -38,6 +40,10 @@ export function quarantineView(pipeline, now) {
   let next = null;
   let wanted = FIRST;
   let counts = new Map();
+  /** Open rows by the rules that hold them, most first. */
+  let held = [];
+  /** Rules that held something since the service began. */
+  let holding = [];
   let loading = null;
   let again = false;
 
@@ -99,6 +105,9 @@ export function quarantineView(pipeline, now) {
     'Show older',
   );
   const total = h('span', { class: 'badge' });
+  const byRule = h('ul', { class: 'by-rule', 'aria-label': 'Held rows by rule', hidden: true });
+  const rules = keyed(byRule, (group) => ruleChip(group));
+  const moreRules = h('p', { class: 'by-rule-more quiet', hidden: true });
   const root = h(
     'section',
     { class: 'panel quarantine', 'aria-label': `Quarantine of ${pipeline}` },
@@ -108,6 +117,8 @@ export function quarantineView(pipeline, now) {
       h('h3', {}, 'Quarantine ', total),
       h('div', { class: 'tools' }, dataset, rule, status, key, release, discard),
     ),
+    byRule,
+    moreRules,
     beyondStrip,
     h('div', { class: 'scroll', tabindex: 0, role: 'region', 'aria-label': 'Quarantined rows' }, table),
     empty,
@@ -173,6 +184,8 @@ export function quarantineView(pipeline, now) {
   }
 
   async function load() {
+    // Told beside the list, and no reason to have none.
+    const asked = get(`api/quarantine/rules?${new URLSearchParams({ pipeline })}`).catch(() => ({ rules: [] }));
     const found = [];
     let after = null;
     while (found.length < wanted) {
@@ -190,6 +203,7 @@ export function quarantineView(pipeline, now) {
     }
     items = found;
     next = after;
+    held = (await asked).rules;
     for (const id of chosen) if (!items.some((item) => item.id === id && isOpen(item))) chosen.delete(id);
     show();
   }
@@ -208,12 +222,56 @@ export function quarantineView(pipeline, now) {
       else showEmpty('Nothing here', 'No row of the quarantine fits.');
     } else empty.hidden = true;
     more.hidden = next === null;
+    showRules();
     choose();
+  }
+
+  function showRules() {
+    byRule.hidden = held.length === 0;
+    rules(held.slice(0, RULES_SHOWN), groupId);
+    moreRules.hidden = held.length <= RULES_SHOWN;
+    text(moreRules, `and ${exact(held.length - RULES_SHOWN)} more rules`);
+  }
+
+  const isChosen = (group) => rule.value === group.rule && dataset.value === group.dataset;
+
+  /** A rule with how many rows it holds: pressed, it shows these alone. */
+  function ruleChip(first) {
+    let group = first;
+    const count = h('span', { class: 'badge hot' });
+    const button = h(
+      'button',
+      { type: 'button', class: 'small', onclick: () => only(isChosen(group) ? { rule: '', dataset: '' } : group) },
+      h('code', {}, group.rule),
+      h('span', { class: 'quiet' }, tableOf(group.dataset).table),
+      count,
+    );
+    return {
+      root: h('li', {}, button),
+      update(fresh) {
+        group = fresh;
+        text(count, exact(group.count));
+        attribute(button, 'aria-pressed', String(isChosen(group)));
+        attribute(button, 'title', `Held from ${moment(group.fromMs)} to ${moment(group.toMs)}`);
+      },
+    };
+  }
+
+  function only(group) {
+    offerRules();
+    rule.value = group.rule;
+    dataset.value = group.dataset;
+    restart();
   }
 
   function showEmpty(title, words) {
     empty.hidden = false;
     empty.replaceChildren(h('strong', {}, title), h('p', {}, words));
+  }
+
+  function offerRules() {
+    const seen = [...items.flatMap(({ findings }) => findings), ...held].map((found) => found.rule);
+    offer(rule, 'All rules', [...new Set([...holding, ...seen, rule.value])].filter((name) => name !== '').sort(), (name) => name);
   }
 
   function selectAll(on) {
@@ -467,11 +525,8 @@ export function quarantineView(pipeline, now) {
       counts = new Map(status_.datasets.map((one) => [one.dataset, one.quarantine]));
       const names = [...counts.keys()];
       offer(dataset, 'All datasets', names, (name) => tableOf(name).table);
-      const holding = status_.datasets.flatMap((one) =>
-        one.rules.filter(({ verdict }) => verdict === 'quarantine').map((found) => found.rule),
-      );
-      const seen = items.flatMap(({ findings }) => findings.map((finding) => finding.rule));
-      offer(rule, 'All rules', [...new Set([...holding, ...seen, rule.value])].filter((name) => name !== '').sort(), (name) => name);
+      holding = status_.datasets.flatMap((one) => one.rules.filter(({ verdict }) => verdict === 'quarantine').map((found) => found.rule));
+      offerRules();
       const open = status_.datasets.reduce((sum, one) => sum + (one.quarantine.held ?? 0) + (one.quarantine.waiting ?? 0), 0);
       text(total, exact(open));
       attribute(total, 'class', open > 0 ? 'badge hot' : 'badge');
@@ -489,6 +544,7 @@ function offer(select, every, values, nameOf) {
   select.value = values.includes(value) ? value : '';
 }
 
+const groupId = ({ dataset, rule }) => `${dataset} ${rule}`;
 const isOpen = (item) => item.status === 'held' || item.status === 'waiting';
 
 function reason({ rule, column, message, severity }) {

@@ -1,5 +1,13 @@
 /** The quarantine as people and the replay source see it, over a connection of its own beside the lanes'. */
-import type { ItemStatus, Quarantine, Quarantined, QuarantineFilter, QuarantineItem, ReleaseLog } from '../../core/contracts.ts';
+import type {
+  HeldByRule,
+  ItemStatus,
+  Quarantine,
+  Quarantined,
+  QuarantineFilter,
+  QuarantineItem,
+  ReleaseLog,
+} from '../../core/contracts.ts';
 import type { Clock } from '../../core/clock.ts';
 import type { ChangeEvent, DatasetName } from '../../core/event.ts';
 import { PgError, type PgConnection, type PgParam } from '../../wire/postgres/connection.ts';
@@ -14,6 +22,22 @@ import type { Turns } from './turns.ts';
 const CHANGED_MS = 2000;
 const DEADLOCK = '40P01';
 const ATTEMPTS_MAX = 4;
+/** Of more open items the newest are counted by rule: enough to see what it is that holds them. */
+const OPEN_COUNTED_MAX = 100_000;
+const RULES_MAX = 200;
+
+const BY_RULE_SQL = `
+  select dataset, rule, count(*), floor(extract(epoch from min(held_at)) * 1000), floor(extract(epoch from max(held_at)) * 1000)
+  from (
+    select dataset, held_at, rules from tidegate.quarantine
+    where pipeline = $1 and status in ('held', 'waiting')
+    order by held_at desc
+    limit $2
+  ) open
+  cross join lateral (select distinct unnest(open.rules) as rule) of
+  group by 1, 2
+  order by 3 desc, 1, 2
+  limit $3`;
 
 export interface QuarantineParts {
   readonly pipeline: string;
@@ -105,6 +129,19 @@ export class PostgresQuarantine implements Quarantine, ReleaseLog {
       dataset: dataset as DatasetName,
       status: status as ItemStatus,
       count: Number(count),
+    }));
+  }
+
+  async openByRule(): Promise<readonly HeldByRule[]> {
+    const { rows } = await this.#inTurn('counting the quarantine by rules', (sql) =>
+      sql.query(BY_RULE_SQL, [this.#parts.pipeline, OPEN_COUNTED_MAX, RULES_MAX]),
+    );
+    return rows.map(([dataset, rule, count, from, to]) => ({
+      dataset: dataset as DatasetName, // Written by us from a dataset's name.
+      rule: rule ?? '',
+      count: Number(count),
+      fromMs: Number(from),
+      toMs: Number(to),
     }));
   }
 

@@ -261,6 +261,8 @@ describe('errors', () => {
     ['GET', '/api/quarantine?from=yesterday', undefined, 400, 'INVALID_REQUEST'],
     ['GET', '/api/quarantine?nonsense=1', undefined, 400, 'INVALID_REQUEST'],
     ['GET', '/api/quarantine', undefined, 503, 'TARGET_UNREACHABLE'],
+    ['GET', '/api/quarantine/rules', undefined, 503, 'TARGET_UNREACHABLE'],
+    ['GET', '/api/quarantine/rules?nonsense=1', undefined, 400, 'INVALID_REQUEST'],
     ['POST', '/api/quarantine/release', '{}', 400, 'INVALID_REQUEST'],
     ['POST', '/api/quarantine/release', '{"filter":{}}', 400, 'INVALID_REQUEST'],
     ['POST', '/api/quarantine/release', '{"ids":["a"],"filter":{"rule":"x"}}', 400, 'INVALID_REQUEST'],

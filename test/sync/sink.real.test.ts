@@ -78,6 +78,10 @@ async function replayUntilSettled(sink: PostgresSink, lane = REPLAY): Promise<vo
 async function counted(sink: PostgresSink, sql: PgConnection): Promise<void> {
   const { rows } = await sql.query('select dataset, status, count(*) from tidegate.quarantine group by 1, 2 order by 1, 2');
   expect((await sink.quarantine.counts()).map(({ dataset, status, count }) => [dataset, status, String(count)])).toEqual(rows);
+  const open = await sql.query(
+    `select dataset, rule, count(*) from (select distinct id, dataset, unnest(rules) as rule from tidegate.quarantine where status in ('held', 'waiting')) as one group by 1, 2 order by 3 desc, 1, 2`,
+  );
+  expect((await sink.quarantine.openByRule()).map(({ dataset, rule, count }) => [dataset, rule, String(count)])).toEqual(open.rows);
 }
 
 async function ledgers(sink: PostgresSink): Promise<void> {

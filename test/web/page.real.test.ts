@@ -242,6 +242,23 @@ describe('the quarantine', () => {
     expect(await page.getByRole('button', { name: 'Release…' }).isDisabled()).toBe(true);
   });
 
+  test('what is held is told by rule, and a rule shows its rows', async () => {
+    await using shown = await open({ history: 60 });
+    const { page, service } = shown;
+    const chip = page.locator('.by-rule button').first();
+    await chip.waitFor();
+    const rule = (await chip.locator('code').textContent()) ?? '';
+    expect(await chip.locator('.badge').textContent()).toBe(String(service.items.filter(holds(rule)).length));
+    await chip.click();
+    await page.locator(".by-rule button[aria-pressed='true']").waitFor();
+    expect(await page.getByLabel('Rule', { exact: true }).inputValue()).toBe(rule);
+    const listed = await page.locator('.quarantine tbody code').allTextContents();
+    expect([new Set(listed), listed.length > 0]).toEqual([new Set([rule]), true]);
+    await chip.click();
+    await page.locator(".by-rule button[aria-pressed='true']").waitFor({ state: 'detached' });
+    expect(await page.getByLabel('Rule', { exact: true }).inputValue()).toBe('');
+  });
+
   test('a row is found by its key, and released from where its cells are shown', async () => {
     await using shown = await open({ history: 60 });
     const { page, service } = shown;

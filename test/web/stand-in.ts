@@ -3,7 +3,7 @@ import { readFile } from 'node:fs/promises';
 import { createServer, type IncomingMessage, type ServerResponse } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { join, normalize } from 'node:path';
-import type { PipelineStatus, Status } from '../../app/http/shapes.ts';
+import type { HeldByRuleView, PipelineStatus, Status } from '../../app/http/shapes.ts';
 import { type Finding, ScoreStatus, Verdict } from '../../core/batch.ts';
 import type { DatasetName } from '../../core/event.ts';
 import { Metrics } from '../../ops/metrics.ts';
@@ -295,6 +295,7 @@ export async function startStandIn(
       const page = found.slice(after, after + Number(url.searchParams.get('limit')));
       return void json(200, { items: page.map(view), next: after + page.length < found.length ? (page.at(-1)?.id ?? null) : null });
     }
+    if (request.method === 'GET' && url.pathname === '/api/quarantine/rules') return void json(200, { rules: byRule(fitting({})) });
     if (request.method === 'GET') {
       const item = items.find(({ id }) => id === decodeURIComponent(url.pathname.slice('/api/quarantine/'.length)));
       return void (item === undefined ? json(404, { title: 'Not found' }) : json(200, { ...view(item), lane, columns: cells(item) }));
@@ -423,4 +424,20 @@ function cells(item: StandInItem) {
     cell('email', 'text', null, 'redacted'),
     cell('note', 'text', null),
   ];
+}
+
+function byRule(open: readonly StandInItem[]): HeldByRuleView['rules'] {
+  const groups = Map.groupBy(
+    open.flatMap((item) => item.findings.map(({ rule }) => ({ ...item, rule }))),
+    ({ dataset, rule }) => `${dataset} ${rule}`,
+  );
+  return [...groups.values()]
+    .flatMap((of) => {
+      const [first] = of;
+      if (first === undefined) return [];
+      const times = of.map(({ heldAtMs }) => heldAtMs);
+      const { dataset, rule } = first;
+      return [{ pipeline: PIPELINE, dataset, rule, count: of.length, fromMs: Math.min(...times), toMs: Math.max(...times) }];
+    })
+    .sort((a, b) => b.count - a.count);
 }
