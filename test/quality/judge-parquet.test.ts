@@ -8,11 +8,11 @@ import { join } from 'node:path';
 import { Readable } from 'node:stream';
 import { fileURLToPath } from 'node:url';
 import { afterAll, describe, expect, test } from 'vitest';
-import { runCli } from '../../app/cli/cli.ts';
 import { UsageError } from '../../app/cli/arguments.ts';
 import { readParquet } from '../../app/judge/parquet.ts';
 import { readRows, typesOfFile } from '../../app/judge/read-file.ts';
 import { Random } from '../support/random.ts';
+import { judge } from './judge-cli.ts';
 import { HEAD } from './support.ts';
 
 const scratch = mkdtempSync(join(tmpdir(), 'tidegate-parquet-'));
@@ -48,19 +48,6 @@ function write(name: string, content: string | Uint8Array): string {
   const path = join(scratch, name);
   writeFileSync(path, content);
   return path;
-}
-
-async function judge(...args: readonly string[]): Promise<{ readonly code: number; readonly out: string }> {
-  let out = '';
-  const code = await runCli(['judge', ...args], {
-    stdout: (text) => void (out += text),
-    stderr: (text) => void (out += text),
-    env: {},
-    isTerminal: false,
-    ask: () => Promise.resolve(null),
-    stop: new AbortController().signal,
-  });
-  return { code, out };
 }
 
 const opened = (path: string) => ({ path, stdin: Readable.from([]), signal: new AbortController().signal });

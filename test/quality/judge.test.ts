@@ -4,10 +4,10 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { Readable } from 'node:stream';
 import { afterAll, describe, expect, test, vi } from 'vitest';
-import { runCli } from '../../app/cli/cli.ts';
 import { judgeRules } from '../../app/judge/judge-rules.ts';
 import { WORDS } from '../../quality/gx/registry.ts';
 import type { RuleResult } from '../../quality/file-run.ts';
+import { judge } from './judge-cli.ts';
 import { HEAD } from './support.ts';
 
 const scratch = mkdtempSync(join(tmpdir(), 'tidegate-judge-'));
@@ -21,19 +21,6 @@ function write(text: string, extension = 'ndjson'): string {
 }
 
 const lines = (rows: readonly object[]) => rows.map((row) => `${JSON.stringify(row)}\n`).join('');
-
-async function judge(...args: readonly string[]): Promise<{ readonly code: number; readonly out: string }> {
-  let out = '';
-  const code = await runCli(['judge', ...args], {
-    stdout: (text) => void (out += text),
-    stderr: (text) => void (out += text),
-    env: {},
-    isTerminal: false,
-    ask: () => Promise.resolve(null),
-    stop: new AbortController().signal,
-  });
-  return { code, out };
-}
 
 interface Judged {
   readonly success: boolean;

@@ -12,21 +12,12 @@ import { quoteQualified } from '../../wire/postgres/ident.ts';
 import { createDatabase } from '../support/databases.ts';
 import { eventually } from '../support/eventually.ts';
 import { Random } from '../support/random.ts';
-import { batchOf, batchSource, DATASET, encoded, gate, insertOf, LANE, Shop, type ShopOptions } from './shop.ts';
+import { batchOf, batchSource, DATASET, encoded, gate, insertOf, LANE, Shop, type ShopOptions, PLAIN } from './shop.ts';
 
 const server = inject('targetServer');
 const seeds = process.env['SYNC_SEEDS']?.split(',').map(Number) ?? [1, 2, 45];
 const never = new AbortController().signal;
 
-const PLAIN: DatasetOptions = {
-  schema: null,
-  table: null,
-  columns: null,
-  rename: {},
-  softDelete: { at: null, flag: null },
-  history: { from: null, to: null },
-  write: { position: null, committedAt: null, operation: null, verdict: null },
-};
 const STAMPED = { position: 'Source lsn', committedAt: 'at', operation: 'op', verdict: 'verdict' };
 
 type Cells = Record<string, string | null>;

@@ -13,7 +13,7 @@ import { CopyPool } from '../../wire/postgres/copy-memory.ts';
 import { createDatabase } from '../support/databases.ts';
 import { Random } from '../support/random.ts';
 import { copyOf, place, RELATION, type Values } from './copied.ts';
-import { batchSource } from './shop.ts';
+import { batchSource, PLAIN } from './shop.ts';
 
 const server = inject('targetServer');
 const never = new AbortController().signal;
@@ -40,19 +40,10 @@ function runOf(rows: readonly Values[], random: Random): Watched {
   return new Watched(reader.take(), '0a' as Version, 0, 1000);
 }
 
-const NO_OPTIONS: DatasetOptions = {
-  schema: null,
-  table: null,
-  columns: null,
-  rename: {},
-  softDelete: { at: null, flag: null },
-  history: { from: null, to: null },
-  write: { position: null, committedAt: null, operation: null, verdict: null },
-};
 const LAYOUTS: readonly (readonly [string, DatasetOptions | null])[] = [
   ['as they are', null],
-  ['with columns beside them', { ...NO_OPTIONS, write: { position: null, committedAt: 'at', operation: 'op', verdict: 'verdict' } }],
-  ['some of their columns', { ...NO_OPTIONS, columns: ['id', 'note'], rename: { note: 'remark' } }],
+  ['with columns beside them', { ...PLAIN, write: { position: null, committedAt: 'at', operation: 'op', verdict: 'verdict' } }],
+  ['some of their columns', { ...PLAIN, columns: ['id', 'note'], rename: { note: 'remark' } }],
 ];
 
 test.each(seeds.flatMap((seed) => LAYOUTS.map(([name, options]) => [seed, name, options] as const)))(

@@ -14,6 +14,7 @@ import {
   ValueRow,
   type Version,
 } from '../../core/event.ts';
+import type { DatasetOptions } from '../../sync/postgres/layout.ts';
 import { type PgRelation, PgRow } from '../../wire/postgres/row.ts';
 import { builtinType, rawBytes } from '../../wire/postgres/types.ts';
 import type { Random } from '../support/random.ts';
@@ -37,6 +38,17 @@ export const RELATION: PgRelation = {
     const type = builtinType(oid);
     return { oid, typmod: -1, format: 'binary' as const, decode: type?.decode ?? rawBytes, ...(type === undefined ? {} : { type }) };
   }),
+};
+
+/** A table as it is: all of its columns, nothing beside them. */
+export const PLAIN: DatasetOptions = {
+  schema: null,
+  table: null,
+  columns: null,
+  rename: {},
+  softDelete: { at: null, flag: null },
+  history: { from: null, to: null },
+  write: { position: null, committedAt: null, operation: null, verdict: null },
 };
 
 export type Values = readonly [id: number, n: number | null, note: string | null | typeof UNCHANGED];
