@@ -1,5 +1,4 @@
 /** Rule files that change under a running service: taken up, refused, over kill -9, and what is told of it. */
-import { createServer } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
@@ -8,6 +7,7 @@ import type { PipelineStatus, Ready, Status } from '../../app/http/shapes.ts';
 import { freePort } from '../../examples/embedded-postgres.ts';
 import { PgConnection } from '../../wire/postgres/connection.ts';
 import { ServiceProcess } from '../e2e/service-process.ts';
+import { type Told, webhookReceiver } from '../support/receiver.ts';
 import { createDatabase, type TestDatabase } from '../support/databases.ts';
 import { eventually } from '../support/eventually.ts';
 import { ruleFile } from '../support/rules.ts';
@@ -23,15 +23,8 @@ let source: PgConnection;
 let target: PgConnection;
 let config: TestConfig;
 let url: string;
-const told: { readonly type: string; readonly data: Record<string, unknown> }[] = [];
-const receiver = createServer((request, response) => {
-  let body = '';
-  request.on('data', (chunk: Buffer) => (body += chunk.toString()));
-  request.on('end', () => {
-    told.push(JSON.parse(body) as (typeof told)[number]);
-    response.writeHead(204).end();
-  });
-});
+const told: Told[] = [];
+const receiver = webhookReceiver(told);
 
 beforeEach(async () => {
   from = await createDatabase(inject('sourceServer'), 'reload');

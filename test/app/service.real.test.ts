@@ -1,11 +1,11 @@
 /** The service between two real databases: what it answers about them over HTTP and on the command line, and what it remembers. */
 import { readFileSync, writeFileSync } from 'node:fs';
-import { createServer } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, inject, test } from 'vitest';
 import { PgConnection } from '../../wire/postgres/connection.ts';
 import { plainMapping, linearModel } from '../inference/models.ts';
+import { type Told, webhookReceiver } from '../support/receiver.ts';
 import { createDatabase, type TestDatabase } from '../support/databases.ts';
 import { eventually } from '../support/eventually.ts';
 import { ruleFile } from '../support/rules.ts';
@@ -40,15 +40,8 @@ let sql: PgConnection;
 let lake: PgConnection;
 let config: TestConfig;
 let running: Awaited<ReturnType<typeof startService>>;
-const told: { readonly type: string; readonly data: Record<string, unknown> }[] = [];
-const receiver = createServer((request, response) => {
-  let body = '';
-  request.on('data', (chunk: Buffer) => (body += chunk.toString()));
-  request.on('end', () => {
-    told.push(JSON.parse(body) as (typeof told)[number]);
-    response.writeHead(204).end();
-  });
-});
+const told: Told[] = [];
+const receiver = webhookReceiver(told);
 
 beforeAll(async () => {
   await new Promise<void>((resolve) => receiver.listen(0, '127.0.0.1', resolve));

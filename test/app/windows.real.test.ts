@@ -1,11 +1,11 @@
 /** Rules over windows in the service, between two real databases: what they say, whom they tell, and that a kill changes nothing of it. */
 import { writeFileSync } from 'node:fs';
-import { createServer } from 'node:http';
 import { join } from 'node:path';
 import type { AddressInfo } from 'node:net';
 import { inject, expect, test } from 'vitest';
 import { PgConnection } from '../../wire/postgres/connection.ts';
 import { ServiceProcess } from '../e2e/service-process.ts';
+import { type Told, webhookReceiver } from '../support/receiver.ts';
 import { createDatabase } from '../support/databases.ts';
 import { eventually } from '../support/eventually.ts';
 import { cli } from './cli.ts';
@@ -102,15 +102,8 @@ const SAID = [
 ];
 
 test('a window that fails is one verdict: in the API, the command line, metrics and an alert, and late rows amend it', async () => {
-  const told: { readonly type: string; readonly data: Record<string, unknown> }[] = [];
-  const receiver = createServer((request, response) => {
-    let body = '';
-    request.on('data', (chunk: Buffer) => (body += chunk.toString()));
-    request.on('end', () => {
-      told.push(JSON.parse(body) as (typeof told)[number]);
-      response.writeHead(204).end();
-    });
-  });
+  const told: Told[] = [];
+  const receiver = webhookReceiver(told);
   await new Promise<void>((resolve) => receiver.listen(0, '127.0.0.1', resolve));
   await using at = await world(RULES, {
     someone: {
