@@ -6,7 +6,7 @@
 import { Batch, type EventRun, type FoundTable, type Origin, ROW_BYTES_RULE, Verdict } from '../../core/batch.ts';
 import type { Clock } from '../../core/clock.ts';
 import type { ChangeEvent, LaneId, Position } from '../../core/event.ts';
-import { type LanePlace, onTimeline, placeText, type SnapshotMark, withinText } from './lane-position.ts';
+import { type LanePlace, onTimeline, placeText, reachedLsn, readOnText, type SnapshotMark, withinText } from './lane-position.ts';
 import { asChangeEvent, type PgEvent } from './pg-event.ts';
 
 export interface BatchLimits {
@@ -35,6 +35,8 @@ export class BatchQueue {
   #firstAtMs = 0;
   /** Place of the last commit among what was appended. */
   #lsn: string;
+  /** How far the log was read beyond it; null where it was not. */
+  #readOn: string | null;
   #snapshot: SnapshotMark | null = null;
   readonly #timeline: number;
   /** Of the transaction being appended: its commit LSN, its first event in `#events`, and the bytes before that. */
@@ -57,15 +59,20 @@ export class BatchQueue {
     this.#limits = limits;
     this.#clock = clock;
     this.#lsn = from.lsn;
+    this.#readOn = from.readOn;
     this.#snapshot = from.snapshot;
     this.#timeline = from.timeline;
     this.#emitted = emitted ? this.#place() : null;
     this.#emittedAtMs = clock.monotonic();
   }
 
-  /** End of the last commit appended (or of the log read since, without events). */
-  get lsn(): string {
+  /** End of the last commit appended. */
+  get commitLsn(): string {
     return this.#lsn;
+  }
+  /** The same, or the end of the log read since. */
+  get lsn(): string {
+    return this.#readOn ?? this.#lsn;
   }
   get snapshot(): SnapshotMark | null {
     return this.#snapshot;
@@ -82,9 +89,9 @@ export class BatchQueue {
   get emitted(): string {
     return this.#emitted ?? '';
   }
-  /** Its LSN. */
+  /** Up to where it has the log, '' before. */
   get emittedLsn(): string {
-    return this.emitted.slice(0, 16);
+    return this.#emitted === null ? '' : reachedLsn(this.#emitted);
   }
   get emittedAtMs(): number {
     return this.#emittedAtMs;
@@ -111,6 +118,7 @@ export class BatchQueue {
   commit(lsn: string): void {
     this.#commit = null;
     this.#lsn = lsn;
+    this.#readOn = null;
     this.#openFrom = this.#events.length;
     this.#openFromBytes = this.#bytes;
     if (this.#events.length >= this.#limits.rows || this.#bytes >= this.#limits.bytes) this.#closeComplete();
@@ -124,7 +132,7 @@ export class BatchQueue {
 
   /** The log was read up to `lsn`, between two transactions. */
   advance(lsn: string): void {
-    if (this.#commit === null && lsn > this.#lsn) this.#lsn = lsn;
+    if (this.#commit === null && lsn > this.lsn) this.#readOn = lsn;
   }
 
   /** Hands out a batch without events, so that the lane moves on though nothing happens in it. */
@@ -232,8 +240,7 @@ export class BatchQueue {
     this.#bytes = 0;
     this.#openFrom = 0;
     this.#openFromBytes = 0;
-    const place = placeText(this.#lsn, this.#snapshot);
-    this.#close(events, onTimeline(withinText(place, this.#commit, eventsDone), this.#timeline));
+    this.#close(events, onTimeline(withinText(this.#outside(), this.#commit, eventsDone), this.#timeline));
     this.#wake();
   }
 
@@ -284,6 +291,11 @@ export class BatchQueue {
   }
 
   #place(): Position {
-    return onTimeline(placeText(this.#lsn, this.#snapshot), this.#timeline);
+    return onTimeline(this.#outside(), this.#timeline);
+  }
+
+  #outside(): Position {
+    const place = placeText(this.#lsn, this.#snapshot);
+    return this.#readOn === null ? place : readOnText(place, this.#timeline, this.#readOn);
   }
 }

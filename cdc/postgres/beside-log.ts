@@ -223,7 +223,7 @@ export class BesideLog {
     this.#dropped.clear();
     const next = snapshotMark(seq, tables, rereads);
     this.#queue.markSnapshot(next);
-    this.#log.want(this.#queue.lsn + next.text.slice(0, 9));
+    this.#log.want(this.#queue.commitLsn + next.text.slice(0, 9));
     if (again.length > 0) this.#parts.onAgain(again, seq);
     if (begun.length > 0)
       this.#parts.onRereads(

@@ -4,7 +4,7 @@ import { PgConnection } from '../../wire/postgres/connection.ts';
 import { sourceFailure } from './failures.ts';
 
 /** What our sessions at a source are called there. */
-export const applicationName = (source: string): string => `tidegate ${source}`;
+const applicationName = (source: string): string => `tidegate ${source}`;
 
 /** Connects as the source's own parts do; what fails has a code. */
 export async function connectSource(

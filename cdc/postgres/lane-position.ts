@@ -5,12 +5,14 @@
  *     <end lsn>#<commit lsn>:<events>             inside the next transaction, after so many of its events
  *     <end lsn>@<seq>.<progress>                  the first, while a snapshot is under way, or rows are read again
  *     <end lsn>@<seq>.~<tables>                   the first, once it has ended: which tables the lane has
- *     …#<commit lsn>:<events>                     the second of both
- *     …!<timeline>                                any of them, where the server's log is not on its first timeline
+ *     …%<timeline>.<lsn>                          any of these, and the log was read on to that LSN, in which nothing more was committed
+ *     …#<commit lsn>:<events>                     the second of all these
+ *     …!<timeline>                                any of all, where the server's log is not on its first timeline
  *
  * LSNs are 16 hex digits, `seq`, `events` and `timeline` 8. `tables` are hashes of 8 characters each: a table that the config has left out for a while (and
  * whose changes are lost to the lane) must not pass for one that it has. Commits arrive in the order of their end LSNs. Several places may share an end LSN (a chunk
- * larger than a batch); `seq` counts the steps of the snapshot, so that they sort. `#` and what follows only ever extends a place.
+ * larger than a batch); `seq` counts the steps of the snapshot, so that they sort. `%`, `#` and what follows only ever extend a place. How far the log was read
+ * beyond the last commit is no part of its beginning: a standby that takes over may lack it, and then commits before there.
  */
 import { createHash } from 'node:crypto';
 import type { Position } from '../../core/event.ts';
@@ -59,6 +61,8 @@ export interface SnapshotMark {
 export interface LanePlace {
   /** End of the last commit that is wholly done: 16 hex digits. */
   readonly lsn: string;
+  /** How far the log was read beyond that, with no commit in it; null where it was not. */
+  readonly readOn: string | null;
   readonly snapshot: SnapshotMark | null;
   /** The transaction that is done in part: its commit LSN and how many of its events. */
   readonly within: { readonly commit: string; readonly events: number } | null;
@@ -162,24 +166,37 @@ export function placeText(lsn: string, snapshot: SnapshotMark | null): Position 
   return (snapshot === null ? lsn : lsn + snapshot.text) as Position;
 }
 
+/** A position made by the one above, where the log of the timeline was read on to `lsn`: in another timeline that may be an earlier place. */
+export function readOnText(place: Position, timeline: number, lsn: string): Position {
+  return `${place}%${hex8(timeline)}.${lsn}` as Position;
+}
+
+/** Up to where the log is done with: 16 hex digits. */
+export function reachedLsn(position: Position): string {
+  const from = position.indexOf('%');
+  return from === -1 ? position.slice(0, 16) : position.slice(from + 10, from + 26);
+}
+
 /** The position inside the transaction that follows `place` and commits at `commit`, after `events` of its events. */
 export function withinText(place: Position, commit: string, events: number): Position {
   return `${place}#${commit}:${hex8(events)}` as Position;
 }
 
-/** A position made by the two above, as one of a timeline. It is said last, so that positions sort as they do without. */
+/** A position made by those above, as one of a timeline. It is said last, so that positions sort as they do without. */
 export function onTimeline(position: Position, timeline: number): Position {
   return timeline === 1 ? position : (`${position}!${hex8(timeline)}` as Position);
 }
 
 export function parsePlace(position: Position): LanePlace {
-  const match = /^([0-9a-f]{16})(?:@([0-9a-f]{8})\.(~?[A-Za-z0-9_-]*))?(?:#([0-9a-f]{16}):([0-9a-f]{8}))?(?:!([0-9a-f]{8}))?$/.exec(
-    position,
-  );
+  const match =
+    /^([0-9a-f]{16})(?:@([0-9a-f]{8})\.(~?[A-Za-z0-9_-]*))?(?:%[0-9a-f]{8}\.([0-9a-f]{16}))?(?:#([0-9a-f]{16}):([0-9a-f]{8}))?(?:!([0-9a-f]{8}))?$/.exec(
+      position,
+    );
   if (match === null) throw new PipelineError('BUG', 'a position of a replication slot that no version of this source wrote');
-  const [, lsn = '', seq, progress = '', commit, events, timeline = '1'] = match;
+  const [, lsn = '', seq, progress = '', readOn = null, commit, events, timeline = '1'] = match;
   return {
     lsn,
+    readOn,
     snapshot: seq === undefined ? null : parseMark(seq, progress),
     within: commit === undefined || events === undefined ? null : { commit, events: Number.parseInt(events, 16) },
     timeline: Number.parseInt(timeline, 16),

@@ -4,7 +4,6 @@ import { PipelineError } from '../../core/errors.ts';
 import { fromLsn } from '../../core/position.ts';
 import { type PgConnection, PgError } from '../../wire/postgres/connection.ts';
 import { readTable } from './catalog.ts';
-import { applicationName } from './connect.ts';
 import { type LanePlace, notBegun, progressOf, type SnapshotMark, snapshotMark, tableCount } from './lane-position.ts';
 import {
   addToPublication,
@@ -17,7 +16,7 @@ import {
   type SlotState,
 } from './slot.ts';
 import type { PostgresSourceOptions } from './source.ts';
-import { forkBefore, timelineOf } from './timeline.ts';
+import { placeOnTimeline, timelineOf } from './timeline.ts';
 
 export interface PrepareParts {
   readonly catalog: PgConnection;
@@ -48,13 +47,19 @@ export interface Prepared {
 }
 
 /** Makes what is missing on the server and says where the lane begins. */
-export async function prepareLane(parts: PrepareParts, from: LanePlace | null, signal: AbortSignal): Promise<Prepared> {
+export async function prepareLane(parts: PrepareParts, resumed: LanePlace | null, signal: AbortSignal): Promise<Prepared> {
   const { catalog, options, tables } = parts;
   const { publication, slot, snapshot } = options;
-  const statusMsMax = await checkServer(catalog, options, from);
+  const { statusMsMax, end } = await checkServer(catalog, options);
   const timeline = await timelineOf(catalog);
-  const fork = from === null ? null : await forkBefore(from, timeline, parts.walsender);
-  if (fork !== null) throw new PipelineError('SOURCE_POSITION_LOST', `reading ${options.name}: ${fork}`);
+  const from = resumed === null ? null : await placeOnTimeline(resumed, timeline, parts.walsender);
+  if (from !== null && 'lost' in from) throw new PipelineError('SOURCE_POSITION_LOST', `reading ${options.name}: ${from.lost}`);
+  if (from !== null && end < (from.readOn ?? from.lsn)) {
+    throw new PipelineError(
+      'SOURCE_POSITION_LOST',
+      `reading ${options.name}: the lane's checkpoint is beyond the end of the server's log; was it restored from a backup?`,
+    );
+  }
   const gone = await lookAtTables(parts, from);
   const published = await readPublication(catalog, publication);
   const state = await freeSlot(parts, from, signal);
@@ -76,7 +81,7 @@ export async function prepareLane(parts: PrepareParts, from: LanePlace | null, s
     const lsn = state?.confirmed ?? (await parts.waiting(() => createSlot(catalog, slot, options.failover ?? true)));
     const mark = snapshot.mode === 'initial' ? snapshotMark(1, tables.map(notBegun)) : null;
     return {
-      place: { lsn, snapshot: mark, within: null, timeline },
+      place: { lsn, readOn: null, snapshot: mark, within: null, timeline },
       mark: null,
       added: [],
       isNewSlot: state === null,
@@ -88,14 +93,14 @@ export async function prepareLane(parts: PrepareParts, from: LanePlace | null, s
   // A place inside a transaction must stay one: what joins waits until the lane is out of it.
   if (from.within !== null)
     return {
-      place: { ...from, timeline },
+      place: from,
       mark: null,
       added: [],
       isNewSlot: false,
       isWaitedFor: mark !== null || missing.length > 0,
       statusMsMax,
     };
-  return { place: { ...from, timeline }, mark, added: missing, isNewSlot: false, isWaitedFor: false, statusMsMax };
+  return { place: from, mark, added: missing, isNewSlot: false, isWaitedFor: false, statusMsMax };
 }
 
 /** Answers those that are gone, and that the lane goes on without. */
@@ -157,8 +162,11 @@ function joining(
   return isSame ? null : snapshotMark((known?.seq ?? 0) + 1, tables, rereads);
 }
 
-/** Answers how often the server has to hear of us: while we read nothing, its own questions do not reach us. */
-async function checkServer(catalog: PgConnection, { name, snapshot }: PostgresSourceOptions, from: LanePlace | null): Promise<number> {
+/** Answers where its log ends, and how often the server has to hear of us: while we read nothing, its own questions do not reach us. */
+async function checkServer(
+  catalog: PgConnection,
+  { name, snapshot }: PostgresSourceOptions,
+): Promise<{ readonly statusMsMax: number; readonly end: string }> {
   const found = await catalog.query(
     `select pg_catalog.current_setting('wal_level'), pg_catalog.current_setting('server_version_num')::int4 >= 140000,
             case when pg_catalog.pg_is_in_recovery() then pg_catalog.pg_last_wal_replay_lsn() else pg_catalog.pg_current_wal_insert_lsn() end,
@@ -175,13 +183,8 @@ async function checkServer(catalog: PgConnection, { name, snapshot }: PostgresSo
     );
   }
   if (walLevel !== 'logical') throw new PipelineError('SOURCE_WAL_LEVEL', `reading ${name}: wal_level is ${walLevel ?? 'unknown'}`);
-  if (from !== null && typeof lsn === 'string' && fromLsn(lsn) < from.lsn) {
-    throw new PipelineError(
-      'SOURCE_POSITION_LOST',
-      `reading ${name}: the lane's checkpoint is beyond the end of the server's log; was it restored from a backup?`,
-    );
-  }
-  return Number(timeoutMs ?? 0) === 0 ? Number.POSITIVE_INFINITY : Number(timeoutMs) / 4;
+  const statusMsMax = Number(timeoutMs ?? 0) === 0 ? Number.POSITIVE_INFINITY : Number(timeoutMs) / 4;
+  return { statusMsMax, end: fromLsn(lsn ?? '') };
 }
 
 /** Before the slot is read. */
@@ -196,27 +199,30 @@ export async function matchFailover(
 
 /** A slot stays active for a moment after its reader is gone: give it two seconds. */
 export async function freeSlot(
-  { catalog, options: { slot, name, endsReader }, clock }: PrepareParts,
+  { catalog, options: { slot, endsReader }, clock }: PrepareParts,
   from: LanePlace | null,
   signal: AbortSignal,
 ): Promise<SlotState | null> {
   for (let round = 0; ; round++) {
     const state = await readSlot(catalog, slot);
-    checkSlot(state, slot, from?.lsn ?? null);
+    checkSlot(state, slot, from === null ? null : (from.readOn ?? from.lsn));
     if (state?.active !== true || signal.aborted) return state;
-    if (endsReader?.() === true) await endReader(catalog, slot, applicationName(name));
+    if (endsReader?.() === true) await endReader(catalog, slot);
     if (round === 20) throw new PipelineError('SOURCE_SLOT_ACTIVE', `reading the replication slot ${slot}: another process reads it`);
     await clock.sleep(100, signal);
   }
 }
 
-/** Ends the slot's reader where it is a Tidegate's of this source. Without the right to, the server ends it once it is silent for long enough. */
-async function endReader(catalog: PgConnection, slot: string, application: string): Promise<void> {
+/**
+ * Ends the slot's reader where it is a Tidegate's of this source: a session of the same name as this one, as the server has it, which cuts long names off and writes
+ * some characters in its own way. Without the right to, the server ends it once it is silent for long enough.
+ */
+async function endReader(catalog: PgConnection, slot: string): Promise<void> {
   try {
     await catalog.query(
       `select pg_catalog.pg_terminate_backend(r.pid) from pg_catalog.pg_replication_slots s join pg_catalog.pg_stat_replication r on r.pid = s.active_pid
-        where s.slot_name = $1 and r.application_name = $2`,
-      [slot, application],
+        where s.slot_name = $1 and r.application_name = (select application_name from pg_catalog.pg_stat_activity where pid = pg_catalog.pg_backend_pid())`,
+      [slot],
     );
   } catch (error) {
     if (!(error instanceof PgError) || error.code !== '42501') throw error;

@@ -12,7 +12,7 @@ import { sourceFailure } from './failures.ts';
 import { onTimeline, parsePlace, placeText } from './lane-position.ts';
 import { checkSlot, createPublication, createSlot, dropSlot, readPublication, readSlot } from './slot.ts';
 import type { PostgresSourceOptions } from './source.ts';
-import { forkBefore, timelineOf } from './timeline.ts';
+import { placeOnTimeline, timelineOf } from './timeline.ts';
 
 export interface RecoveredPlace {
   /** Why the lane could not go on from where it stood. */
@@ -37,22 +37,24 @@ export async function recoverPlace(
   halted: string | null,
 ): Promise<RecoveredPlace | null> {
   const { name, url, slot } = options;
-  const from = parsePlace(position);
+  const stood = parsePlace(position);
   const connection = await connectSource(name, url, false, SESSION);
   try {
     const state = await readSlot(connection, slot);
     const timeline = await timelineOf(connection);
-    const walsender = () => connectSource(name, url, true, SESSION);
+    const found = await placeOnTimeline(stood, timeline, () => connectSource(name, url, true, SESSION));
+    const [from, forked] = 'lost' in found ? [stood, found.lost] : [found, null];
+    const done = from.readOn ?? from.lsn;
     const lost =
-      lossOf(() => checkSlot(state, slot, from.lsn)) ??
-      (await forkBefore(from, timeline, walsender)) ??
-      ((await endOfLog(connection)) < from.lsn ? "the lane's checkpoint is beyond the end of the server's log" : null) ??
+      lossOf(() => checkSlot(state, slot, done)) ??
+      forked ??
+      ((await endOfLog(connection)) < done ? "the lane's checkpoint is beyond the end of the server's log" : null) ??
       halted;
     if (lost === null) return null;
     await havePublication(connection, options);
-    await fillLog(connection, from.lsn);
+    await fillLog(connection, done);
     // The slot was moved on, by others or by an earlier attempt: it has all that comes after its place.
-    const serves = state !== null && state.walStatus !== 'lost' && state.confirmed > from.lsn;
+    const serves = state !== null && state.walStatus !== 'lost' && state.confirmed > done;
     if (state !== null && !serves) await dropSlot(connection, slot);
     const lsn = serves ? state.confirmed : await createSlot(connection, slot, options.failover ?? true);
     return { why: lost, position: onTimeline(placeText(lsn, from.snapshot), timeline), isNewSlot: !serves };

@@ -10,7 +10,7 @@ import { Datasets, qualifiedName, SESSION } from './catalog.ts';
 import { closeSoon, connectSource } from './connect.ts';
 import { sourceFailure } from './failures.ts';
 import { KeyReader } from './key-reader.ts';
-import { notBegun, parsePlace } from './lane-position.ts';
+import { notBegun, parsePlace, reachedLsn } from './lane-position.ts';
 import { ROW_BYTES } from './large-rows.ts';
 import { Pace, type SnapshotWait } from './pace.ts';
 import { freeSlot, matchFailover, type PrepareParts, prepareLane } from './prepare.ts';
@@ -274,7 +274,7 @@ class SlotSource implements PostgresSource {
         readKeys: (request, onEnd) =>
           new KeyReader({ ...reading, connect: () => this.#connect(false, BY_KEY, signal), run: `${run}.k${requests++}` }, request, onEnd),
       },
-      prepared.place.lsn,
+      prepared.place.readOn ?? prepared.place.lsn,
     );
     this.#stream = stream;
     try {
@@ -383,7 +383,7 @@ class SlotSource implements PostgresSource {
 
   status(): SlotStatus {
     const stream = this.#stream;
-    const committed = this.#acknowledged?.slice(0, 16) ?? null;
+    const committed = this.#acknowledged === null ? null : reachedLsn(this.#acknowledged);
     const server = stream === null || stream.serverLsn === '' ? null : stream.serverLsn;
     const received = stream === null || stream.receivedLsn === '' ? null : stream.receivedLsn;
     const behind = committed !== null && server !== null ? Number(BigInt(`0x${server}`) - BigInt(`0x${committed}`)) : null;

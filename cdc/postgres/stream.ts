@@ -25,7 +25,7 @@ import { BesideLog, type BesideParts } from './beside-log.ts';
 import { type Datasets, readTable } from './catalog.ts';
 import { readRow } from './chunk.ts';
 import { sourceFailure } from './failures.ts';
-import type { RereadProgress } from './lane-position.ts';
+import { reachedLsn, type RereadProgress } from './lane-position.ts';
 import { checkKey, type CutMessage, cutMessage } from './large-rows.ts';
 import { EVENT_OVERHEAD_BYTES, PgEvent } from './pg-event.ts';
 import { type FollowedTable, PgoutputDecoder, Read, type RelationMessage } from './pgoutput.ts';
@@ -201,7 +201,7 @@ export class SlotStream implements CopyBothHandler {
   /** Invariant 5: the server hears of this place and never of a later one. */
   acknowledge(position: Position): void {
     this.#beside.acknowledge(position);
-    const lsn = position.slice(0, 16);
+    const lsn = reachedLsn(position);
     if (lsn <= this.#acknowledged) return;
     this.#acknowledged = lsn;
     this.#tell(false);

@@ -15,21 +15,28 @@ export async function timelineOf(connection: PgConnection): Promise<number> {
 }
 
 /**
- * Why the server does not have the log up to a lane's place; null where it has. `connect` opens a walsender, which alone can be asked for the history of a
- * timeline.
+ * A lane's place as one of the server's timeline; or why the server does not have the log up to there. Of what was read on without a commit nothing is missed:
+ * then the lane stands where the timelines part, and what the server has committed from there on is still to come. `connect` opens a walsender, which alone can be
+ * asked for the history of a timeline.
  */
-export async function forkBefore(place: LanePlace, timeline: number, connect: () => Promise<PgConnection>): Promise<string | null> {
-  if (timeline === place.timeline) return null;
+export async function placeOnTimeline(
+  place: LanePlace,
+  timeline: number,
+  connect: () => Promise<PgConnection>,
+): Promise<LanePlace | { readonly lost: string }> {
+  if (timeline === place.timeline) return place;
   await using walsender = await connect();
   const [history] = timeline === 1 ? [] : await walsender.script(`TIMELINE_HISTORY ${timeline}`);
   const end = endOf(place.timeline, history?.rows[0]?.[1] ?? '');
   // A transaction that is done in part has to be there to its end.
   const wanted = place.within?.commit ?? place.lsn;
-  if (end !== null && wanted <= end) return null;
+  if (end !== null && wanted <= end)
+    return { ...place, timeline, readOn: place.readOn === null || place.readOn < end ? place.readOn : end };
   const what = `the lane has read timeline ${place.timeline} of the server, which is at timeline ${timeline} now`;
-  return end === null
-    ? `${what}, and does not come from there`
-    : `${what}: a standby took over that lacks the log from ${toLsn(end)} to ${toLsn(wanted)}; should nothing have been committed there, recovering finds no difference`;
+  if (end === null) return { lost: `${what}, and does not come from there` };
+  return {
+    lost: `${what}: a standby took over that lacks the log from ${toLsn(end)} to ${toLsn(wanted)}; should nothing have been committed there, recovering finds no difference`,
+  };
 }
 
 /** Where a history (lines of timeline, place, reason) leaves a timeline: 16 hex digits; null where it was never on it. */

@@ -105,7 +105,7 @@ async function look(sql: PgConnection, options: PostgresSinkOptions, place: stri
   if (known) {
     const { rows: lanes } = await sql.query(
       `select l.lane from tidegate.lanes l join pg_stat_activity a on a.pid = l.backend_pid and a.backend_start = l.backend_start
-       where a.application_name = $1`,
+       where a.application_name = $1::name::text`, // The server cuts long names off.
       [`tidegate ${pipeline} lane`],
     );
     if (lanes.length > 0)

@@ -1,6 +1,8 @@
 /** A source that fails over: the primary is killed, a standby with a copy of the slot takes over, and the lane goes on; or is told that it cannot. */
 import { expect, inject, test } from 'vitest';
 import { type EmbeddedServer, freePort, startEmbeddedPostgres } from '../../examples/embedded-postgres.ts';
+import { reachedLsn } from '../../cdc/postgres/lane-position.ts';
+import type { Position } from '../../core/event.ts';
 import { PgConnection } from '../../wire/postgres/connection.ts';
 import { createDatabase } from '../support/databases.ts';
 import { eventually } from '../support/eventually.ts';
@@ -92,6 +94,30 @@ test('a standby takes over, and the lane goes on by itself: nothing is lost, not
     `select position, events = upserts + deletes + folded + stale from tidegate.lanes where lane = 'shop/failing'`,
   );
   expect(lane.rows).toEqual([[expect.stringMatching(/!00000002$/), 't']]);
+}, 120_000);
+
+test('a standby that lacks only what was read without a commit takes over, and the lane goes on from where its log parts', async () => {
+  await using it = await pair({});
+  const { primary, standby, lake } = it;
+  const received = Number(await value(standby, `select pg_last_wal_receive_lsn() - '0/0'`));
+  await standby.kill();
+  // Others fill the log, and the lane, for which nothing is in it, takes a checkpoint there.
+  await run(primary, `create table notes (note text); insert into notes select repeat(md5(n::text), 10) from generate_series(1, 15000) n`);
+  const reached = async () => {
+    const position = (await lake.query(`select position from tidegate.lanes where lane = 'shop/failing'`)).rows[0]?.[0] ?? '';
+    return Number(BigInt(`0x${reachedLsn(position as Position)}`));
+  };
+  await eventually(async () => (await reached()) > received + 4_000_000, 'the lane stands beyond what the standby has', 40_000);
+  await primary.kill();
+  await standby.start();
+  await value(standby, 'select pg_promote()');
+  await run(standby, change(3000, 3100));
+  expect(Number(await value(standby, `select pg_current_wal_lsn() - '0/0'`))).toBeLessThan(await reached());
+  await eventually(() => isSame(it), 'the target is what the standby is', 40_000);
+  // What was committed there before the lane's old place was written, and so is what comes behind it.
+  await run(standby, `select pg_logical_emit_message(false, 'other', repeat('x', 8000000)); ${change(4000, 4100)}`);
+  await eventually(() => isSame(it), 'the target is what the standby is still', 40_000);
+  expect((await lake.query('select seq from history group by seq having count(*) > 1')).rows).toEqual([]);
 }, 120_000);
 
 test('a standby that lacks what the lane has read already is not followed in silence, and recover makes it whole', async () => {

@@ -12,7 +12,7 @@ function queue(ageMs = 0): { clock: ManualClock; queue: BatchQueue; write: (rows
   const clock = new ManualClock();
   const made = new BatchQueue(
     'shop/slot' as LaneId,
-    { lsn: '0000000000000000', snapshot: null, within: null, timeline: 1 },
+    { lsn: '0000000000000000', readOn: null, snapshot: null, within: null, timeline: 1 },
     true,
     { rows: 5000, bytes: 1 << 24, ageMs },
     clock,

@@ -39,6 +39,32 @@ describe('the slot', () => {
     await run(db.source(), model, () => model.events === 1);
   });
 
+  test.each(['shop', 'a-shop-whose-name-is-longer-than-what-postgres-shows-of-an-application', 'größe'])(
+    'read by a Tidegate that had to give it up: its session is ended, and that of nobody else (%s)',
+    async (name) => {
+      await using db = await testDatabase(server, T);
+      const model = new Model();
+      const take = (applicationName: string) => db.source({ clock: hasty, name: applicationName, endsReader: () => true });
+      await run(take(name), model, () => true);
+      const reader = async (application: string) => {
+        const other = await PgConnection.connect({ url: db.url, replication: 'database', applicationName: application });
+        await other.copyBoth(`START_REPLICATION SLOT ${db.slot} LOGICAL 0/0 (proto_version '1', publication_names 'tidegate')`, {
+          message: () => {},
+          drained: () => {},
+        });
+        return other;
+      };
+      const foreign = await reader('somebody');
+      expect(await failureOf(take(name), model)).toEqual(code('SOURCE_SLOT_ACTIVE'));
+      expect(foreign.open).toBe(true);
+      await foreign.close();
+      await using old = await reader(`tidegate ${name}`);
+      await db.sql.script(`insert into t values (1)`);
+      await run(take(name), model, () => model.events === 1);
+      expect(old.open).toBe(false);
+    },
+  );
+
   test('gone, moved on by somebody, or of a log that ends before the checkpoint: SOURCE_POSITION_LOST, never a gap', async () => {
     await using db = await testDatabase(server, T);
     const model = new Model();

@@ -81,7 +81,7 @@ test.each(seeds)('what the target lacks comes back, in the order of the log (see
       batches++;
       if (end !== null) {
         // Requests of the end are met a moment later: an idle lane moves on, and is asked again.
-        if ((model.checkpoint ?? '') < end) return false;
+        if (model.reachedLsn < end) return false;
         if (JSON.stringify(modelRows(model)) === JSON.stringify(await rowsOf(db))) return true;
         return false;
       }

@@ -8,6 +8,8 @@ import {
   onTimeline,
   placeText,
   progressOf,
+  reachedLsn,
+  readOnText,
   type RereadProgress,
   snapshotMark,
   type SnapshotMark,
@@ -52,33 +54,46 @@ test.each([1, 2, 3, 4, 5])('each place of a lane sorts behind the one before, an
   let lsn = BigInt(random.below(2 ** 32)) << 8n;
   let mark: SnapshotMark | null = null;
   let events = 0;
+  let readOn: bigint | null = null;
   let before = '' as Position;
   let timeline = 1;
+  const outside = (): Position => {
+    const place = placeText(fromLsnNumber(lsn), mark);
+    return readOn === null ? place : readOnText(place, timeline, fromLsnNumber(readOn));
+  };
   for (let step = 0; step < 500; step++) {
     const dice = random.next();
     let position: Position;
-    if (dice < 0.4) {
+    // A standby takes over now and then, and may lack what was read on: what comes next may lie before that.
+    if (random.chance(0.02)) {
+      timeline++;
+      if (readOn !== null && random.chance(0.5)) readOn = lsn + BigInt(random.below(Number(readOn - lsn)));
+    }
+    if (dice < 0.3) {
       lsn += BigInt(1 + random.below(2 ** 30));
-      events = 0;
-      position = placeText(fromLsnNumber(lsn), mark);
+      [events, readOn] = [0, null];
+      position = outside();
+    } else if (dice < 0.5 && events === 0) {
+      readOn = (readOn ?? lsn) + BigInt(1 + random.below(2 ** 20));
+      position = outside();
     } else if (dice < 0.7) {
       events += 1 + random.below(1000);
-      position = withinText(placeText(fromLsnNumber(lsn), mark), fromLsnNumber(lsn + 5n), events);
+      position = withinText(outside(), fromLsnNumber((readOn ?? lsn) + 5n), events);
     } else {
       mark = snapshotMark((mark?.seq ?? 0) + 1, tables(random), rereads(random));
-      position = placeText(fromLsnNumber(lsn), mark);
+      position = outside();
       events = 0;
     }
-    // A standby takes over now and then.
-    if (random.chance(0.02)) timeline++;
     position = onTimeline(position, timeline);
     expect(position > before, `${position} behind ${before}`).toBe(true);
+    expect(reachedLsn(position)).toBe(fromLsnNumber(readOn ?? lsn));
     before = position;
     const place = parsePlace(position);
     expect(place).toEqual({
       lsn: fromLsnNumber(lsn),
+      readOn: readOn === null ? null : fromLsnNumber(readOn),
       snapshot: mark,
-      within: events === 0 ? null : { commit: fromLsnNumber(lsn + 5n), events },
+      within: events === 0 ? null : { commit: fromLsnNumber((readOn ?? lsn) + 5n), events },
       timeline,
     });
   }

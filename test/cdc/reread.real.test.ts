@@ -224,7 +224,7 @@ test('while it is paused nothing is read but what is asked for by its key, over 
       ]);
       await eventually(() => model.eventsByOp['read'] === restart + 1, 'the row is there');
       const end = await endOfLog(db.sql);
-      await eventually(() => (model.checkpoint ?? '') > end, 'the lane goes on');
+      await eventually(() => model.reachedLsn > end, 'the lane goes on');
       expect(source.snapshotWait()).toBe('paused');
       expect(source.progress()[0]).toMatchObject({ rowsDone: 0 });
     });

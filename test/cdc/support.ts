@@ -7,6 +7,7 @@ import type { Batch } from '../../core/batch.ts';
 import { PipelineError } from '../../core/errors.ts';
 import type { Lease } from '../../core/contracts.ts';
 import { type ChangeEvent, type Checkpoint, type LaneId, type Position, type Row, UNCHANGED, type Value } from '../../core/event.ts';
+import { reachedLsn } from '../../cdc/postgres/lane-position.ts';
 import { postgresSource, type PostgresSource, type PostgresSourceOptions } from '../../cdc/postgres/source.ts';
 import { PgConnection } from '../../wire/postgres/connection.ts';
 import { Format, FrontendWriter } from '../../wire/postgres/messages.ts';
@@ -76,6 +77,11 @@ export class Model {
     this.checkpoint = batch.checkpoint.position;
     this.batches++;
     return batch.checkpoint;
+  }
+
+  /** Up to where the log is done with, '' before the first checkpoint. */
+  get reachedLsn(): string {
+    return this.checkpoint === null ? '' : reachedLsn(this.checkpoint);
   }
 
   rows(table: string): Record<string, Value>[] {
@@ -156,7 +162,7 @@ export const isCopying = (model: Model): boolean => model.checkpoint === null ||
 /** Runs until the source has passed the end of the log as it is now. */
 export async function catchUp(source: PostgresSource, model: Model, sql: PgConnection): Promise<void> {
   const end = await endOfLog(sql);
-  await runAgain(source, model, () => model.checkpoint !== null && model.checkpoint.slice(0, 16) >= end && !isCopying(model));
+  await runAgain(source, model, () => model.reachedLsn >= end && !isCopying(model));
 }
 
 /** A commit of its own at the end of the log; the end of it, as a position writes it. */
