@@ -204,6 +204,8 @@ function loadedProblems({ config, place }: LoadedConfig): Problem[] {
       if (source.session < SESSION_MIN_MS)
         error(place('sources', name, 'session'), 'is shorter than 3 s', 'Write 3s or more; brokers ask for 6s unless told otherwise.');
       problems.push(...kafkaSourceProblems(source, (...path) => place('sources', name, ...path)));
+      if (source.database !== null && !isPostgresUrl(source.database.url.reveal()))
+        error(place('sources', name, 'database', 'url'), 'is no postgres url', 'Write postgres://user:password@host:port/database.');
       const group = kafka.find((other) => other.group === source.group && other.brokers.some((broker) => source.brokers.includes(broker)));
       if (group !== undefined)
         error(
@@ -246,8 +248,15 @@ function loadedProblems({ config, place }: LoadedConfig): Problem[] {
     problems.push(...quarantineTopicsProblems(pipeline.quarantineTopics, partsOf(config, pipeline).source, at));
   }
   for (const [name, pipeline] of Object.entries(config.pipelines)) {
-    if (pipeline.verify.every === null || partsOf(config, pipeline).source.kind !== 'kafka') continue;
-    error(place('pipelines', name, 'verify', 'every'), 'topics cannot be compared with a target', 'Leave it out.');
+    const { source } = partsOf(config, pipeline);
+    if (pipeline.verify.every === null || source.kind !== 'kafka') continue;
+    if (source.database === null)
+      error(
+        place('pipelines', name, 'verify', 'every'),
+        'topics do not say what rows there are',
+        `Name the database behind them under sources.${pipeline.source}.database, or leave it out.`,
+      );
+    if (pipeline.verify.repair) error(place('pipelines', name, 'verify', 'repair'), 'topics cannot be asked for rows', 'Leave it out.');
   }
   const readBy = new Map<string, string>();
   const writtenBy = new Map<string, string>();

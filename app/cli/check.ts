@@ -21,6 +21,7 @@ import { probeQuarantineTopics } from '../quarantine-teller.ts';
 import { heldAgainstTables, loadRuleFiles } from '../rule-files.ts';
 import { withoutSecrets } from '../secret.ts';
 import { existingServiceState } from '../state/state.ts';
+import { probeDatabase } from '../verify/passage.ts';
 import type { Command } from './command.ts';
 import { problemsText, show } from './output.ts';
 
@@ -111,7 +112,8 @@ async function probeSource(config: Config, pipeline: PipelineConfig): Promise<re
   if (source.kind === 'postgres') return probePostgresSource(sourceOptions(config, pipeline, systemClock));
   const options = kafkaOptions(pipeline, source, systemClock);
   const connect = source.connect === null ? [] : probeConnectors(options, source.connect.reveal(), source.prefix);
-  return [...(await probeKafkaSource(options)), ...(await connect)];
+  const database = source.database === null ? [] : probeDatabase(pipeline.source, source.database, systemClock);
+  return [...(await probeKafkaSource(options)), ...(await connect), ...(await database)];
 }
 
 async function probeModels({ config, place }: LoadedConfig, name: string, datasets: readonly Dataset[]): Promise<readonly Problem[]> {

@@ -13,6 +13,8 @@ import { letGoOn } from './halt.ts';
 import { show, table } from './output.ts';
 import { progressTo, RATE_FLAG, rateOf, WAIT, waitOf } from './verify.ts';
 
+const WAIT_MS = 60_000;
+
 export const recover: Command = {
   name: 'recover',
   summary:
@@ -35,7 +37,7 @@ export const recover: Command = {
     const name = pipelineOf(args, loaded);
     const { config } = loaded;
     const pipeline = config.pipelines[name];
-    const waitMs = waitOf(args);
+    const waitMs = waitOf(args, WAIT_MS);
     if (pipeline === undefined) throw new UsageError(`there is no pipeline ${name}`, 'Name one of the config.');
     const { source } = partsOf(config, pipeline);
     if (source.kind === 'kafka')

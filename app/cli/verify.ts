@@ -2,11 +2,12 @@
 import { systemClock } from '../../core/clock.ts';
 import type { DatasetName } from '../../core/event.ts';
 import { isError } from '../../core/problems.ts';
-import { datasetsOf, partsOf } from '../config.ts';
+import { datasetsOf, mayBring, partsOf } from '../config.ts';
 import { loadRuleFiles } from '../rule-files.ts';
 import { ConfigProblems } from '../service.ts';
 import { isExplained, REASONS } from '../verify/explain.ts';
-import { NothingToVerify, type PipelineResult, type TableResult, verifyPipeline, type VerifyProgress } from '../verify/verify.ts';
+import { NothingToVerify, waitMsOf } from '../verify/passage.ts';
+import { type PipelineResult, type TableResult, verifyPipeline, type VerifyProgress } from '../verify/verify.ts';
 import { parseDuration } from '../units.ts';
 import { type Arguments, type FlagSpec, UsageError, wholeNumberOf } from './arguments.ts';
 import { type Command, configOf } from './command.ts';
@@ -46,7 +47,7 @@ export const verify: Command = {
     wait: {
       type: 'string',
       value: 'TIME',
-      help: `How long a row’s changes may take to come to rest, and a lane may stand still; ${WAIT} if left out.`,
+      help: `How long a row’s changes may take to come to rest, and a lane may stand still; ${WAIT} if left out, 3m for topics.`,
     },
   },
   run: async (args, io) => {
@@ -59,23 +60,36 @@ export const verify: Command = {
     const chosen = Object.entries(config.pipelines)
       .filter(([name]) => only === null || name === only)
       .map(([name, pipeline]) => {
-        const own = datasetsOf(pipeline.source, partsOf(config, pipeline).source);
-        return { name, pipeline, own, ...loadRuleFiles(loaded, name, pipeline) };
+        const { source } = partsOf(config, pipeline);
+        const brings = (dataset: DatasetName): boolean => mayBring(pipeline.source, source, dataset);
+        return { name, pipeline, own: datasetsOf(pipeline.source, source), brings, ...loadRuleFiles(loaded, name, pipeline) };
       });
     const problems = chosen.flatMap((one) => one.problems);
     if (problems.some(isError)) throw new ConfigProblems(problems);
     const datasets = datasetsNamed(
       args,
       chosen.flatMap(({ own }) => own),
+      (dataset) => chosen.some(({ brings }) => brings(dataset)),
     );
     const results: PipelineResult[] = [];
-    for (const { name, pipeline, own, files } of chosen) {
-      if (datasets !== null && !own.some((dataset) => datasets.includes(dataset))) continue;
-      const common = { repair: args.is('repair'), config, name, pipeline, rules: files, datasets, clock: systemClock, signal: io.stop };
+    for (const { name, pipeline, brings, files } of chosen) {
+      const own = datasets?.filter(brings) ?? null;
+      if (own?.length === 0) continue;
+      const waitMs = waitOf(args, waitMsOf(partsOf(config, pipeline).source));
+      const common = {
+        repair: args.is('repair'),
+        config,
+        name,
+        pipeline,
+        rules: files,
+        datasets: own,
+        clock: systemClock,
+        signal: io.stop,
+      };
       try {
-        results.push(await verifyPipeline({ ...settings, ...common, onProgress: progressTo(io) }));
+        results.push(await verifyPipeline({ ...settings, ...common, waitMs, onProgress: progressTo(io) }));
       } catch (error) {
-        if (error instanceof NothingToVerify) throw new UsageError(error.message, 'Run it first: tidegate run CONFIG.');
+        if (error instanceof NothingToVerify) throw new UsageError(error.message, error.fix);
         if (!io.stop.aborted) throw error;
         show(
           io,
@@ -92,29 +106,30 @@ export const verify: Command = {
   },
 };
 
-function settingsOf(args: Arguments): { differencesMax: number; rowsPerSecond: number | null; waitMs: number } {
+function settingsOf(args: Arguments): { differencesMax: number; rowsPerSecond: number | null } {
   return {
     differencesMax: wholeNumberOf(args, 'limit', { most: LIMIT_MAX, example: 1000 }) ?? DIFFERENCES_MAX,
     rowsPerSecond: rateOf(args),
-    waitMs: waitOf(args),
   };
 }
 
-export function waitOf(args: Arguments): number {
-  const waitMs = parseDuration(args.text('wait') ?? WAIT);
+export function waitOf(args: Arguments, ownMs: number): number {
+  const text = args.text('wait');
+  const waitMs = text === null ? ownMs : parseDuration(text);
   if (waitMs === null) throw new UsageError('--wait is no time', 'Write --wait 2m.');
   return waitMs;
 }
 
 export const rateOf = (args: Arguments): number | null => wholeNumberOf(args, 'rate', { most: RATE_MAX, example: 1000 });
 
-function datasetsNamed(args: Arguments, known: readonly DatasetName[]): readonly DatasetName[] | null {
-  const names = args.list('dataset');
-  for (const name of names) {
-    if (!(known as readonly string[]).includes(name))
-      throw new UsageError(`there is no dataset ${name}`, `Name one of ${known.join(', ')}.`);
-  }
-  return names.length === 0 ? null : (names as readonly DatasetName[]);
+function datasetsNamed(
+  args: Arguments,
+  known: readonly DatasetName[],
+  isBrought: (dataset: DatasetName) => boolean,
+): readonly DatasetName[] | null {
+  const names = args.list('dataset') as readonly DatasetName[]; // As a person writes them: unknown ones are refused here.
+  for (const name of names) if (!isBrought(name)) throw new UsageError(`there is no dataset ${name}`, `Name one of ${known.join(', ')}.`);
+  return names.length === 0 ? null : names;
 }
 
 export function progressTo(io: Io): (progress: VerifyProgress) => void {
@@ -128,7 +143,10 @@ export function progressTo(io: Io): (progress: VerifyProgress) => void {
 }
 
 function progressText(progress: VerifyProgress): string {
-  if (progress.kind === 'waiting') return `${progress.lane} is ${progress.behindBytes} bytes behind; waiting for it`;
+  if (progress.kind === 'waiting') {
+    const { lane, behindBytes } = progress;
+    return behindBytes === null ? `waiting for ${lane}` : `${lane} is ${behindBytes} bytes behind; waiting for it`;
+  }
   const { dataset, rows, rowsEstimated, differing } = progress;
   return `${dataset}: ${rows}${rowsEstimated === null ? '' : ` of about ${rowsEstimated}`} rows, ${differing} differ`;
 }

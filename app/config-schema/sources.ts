@@ -234,6 +234,32 @@ export const kafkaSourceSchema = {
       ),
       default: null,
     },
+    database: {
+      type: 'object',
+      title: 'Database',
+      description:
+        'The PostgreSQL database that the connector follows: `tidegate verify` compares the target with it. Nothing else reads from it.',
+      default: null,
+      properties: {
+        url: secret('Url', 'How you reach it: postgres://user:password@host:port/database, with a role that may read the tables.'),
+        slot: {
+          type: 'string',
+          pattern: SLOT_PATTERN,
+          title: 'Replication slot',
+          description: 'The connector’s slot.name: by it the database knows what is in the topics.',
+          default: 'debezium',
+        },
+        publication: {
+          type: 'string',
+          minLength: 1,
+          title: 'Publication',
+          description: 'The connector’s publication.name: it says which rows and columns you get.',
+          default: 'dbz_publication',
+        },
+      },
+      required: ['url'],
+      additionalProperties: false,
+    },
     sasl: saslSchema,
     tls: tlsSchema,
     start: {

@@ -1,7 +1,17 @@
 /** Why a row differs: what the quarantine, the rules and the row itself tell of it. */
 import { Batch, Verdict } from '../../core/batch.ts';
 import { PipelineError } from '../../core/errors.ts';
-import { CELL_UNCHANGED, type ChangeEvent, type Dataset, type EncodedRow, type LaneId, type Position } from '../../core/event.ts';
+import {
+  CELL_UNCHANGED,
+  type ChangeEvent,
+  type Dataset,
+  type EncodedRow,
+  type LaneId,
+  type Position,
+  type Row,
+  UNCHANGED,
+  type Value,
+} from '../../core/event.ts';
 import type { Stage } from '../../core/contracts.ts';
 import { readEvent } from '../../quality/read-event.ts';
 import type { SourceRows, SourceTable } from '../../cdc/postgres/source-rows.ts';
@@ -117,18 +127,32 @@ function isOf({ event }: SettledItem, row: Differing, present: PgRow | null, { c
 /** Whether a row (null: none) is at the source what an event would have made of it, in these columns. */
 export function makesRow(event: ChangeEvent, key: string, present: PgRow | null, dataset: Dataset, names: readonly string[]): boolean {
   if (present === null) return (event.op === 'delete' && event.key === key) || event.movedFrom === key;
-  const given = event.after?.encoded ?? null;
-  if (given === null || event.key !== key) return false;
+  const { after } = event;
+  if (after === null || event.key !== key) return false;
   return names.every((name) => {
     const there = columnOf(event, name);
     const here = dataset.columns.findIndex((column) => column.name === name);
-    return there >= 0 && here >= 0 && isSameCell(given, there, present, here);
+    return there >= 0 && here >= 0 && isSameCell(after, there, present, here);
   });
 }
 
 const columnOf = ({ dataset }: ChangeEvent, name: string): number => dataset.columns.findIndex((column) => column.name === name);
 
-function isSameCell(one: EncodedRow, oneColumn: number, other: EncodedRow, otherColumn: number): boolean {
+function isSameCell(given: Row, column: number, present: PgRow, presentColumn: number): boolean {
+  return given.encoded === null
+    ? isSameValue(given.value(column), present.value(presentColumn))
+    : areSameBytes(given.encoded, column, present, presentColumn);
+}
+
+/** Of a row that came as values, by a topic. */
+function isSameValue(given: Value, present: Value): boolean {
+  if (given === UNCHANGED || present === UNCHANGED) return false;
+  if (given instanceof Uint8Array || present instanceof Uint8Array)
+    return given instanceof Uint8Array && present instanceof Uint8Array && Buffer.compare(given, present) === 0;
+  return given === null || present === null ? given === present : String(given) === String(present);
+}
+
+function areSameBytes(one: EncodedRow, oneColumn: number, other: EncodedRow, otherColumn: number): boolean {
   const [first, second] = [cellOf(one, oneColumn), cellOf(other, otherColumn)];
   if (first === 'unchanged' || second === 'unchanged') return false;
   return first === null || second === null ? first === second : Buffer.compare(first, second) === 0;

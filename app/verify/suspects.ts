@@ -5,6 +5,7 @@ import type { SourceRows, SourceTable } from '../../cdc/postgres/source-rows.ts'
 import { EVERY_KEY, type TargetRows } from '../../sync/postgres/target-rows.ts';
 import type { KeyTexts, RowSight, RowSums } from '../../wire/postgres/row-sums.ts';
 import { Judge, type Judgement } from './judge.ts';
+import type { Passage } from './passage.ts';
 
 /** A row that is known to differ, or that could not be told in time. */
 export interface Differing {
@@ -27,6 +28,7 @@ export interface SuspectsParts {
   readonly table: SourceTable;
   readonly dataset: Dataset;
   readonly lane: LaneId;
+  readonly passage: Passage;
   readonly sourceSums: RowSums;
   readonly targetSums: RowSums;
   /** How long a row may stay unknown. */
@@ -60,7 +62,7 @@ export class Suspects {
     return this.#suspects.size;
   }
 
-  /** Where the lane was last seen: 16 hex digits, '' before. */
+  /** What the lane had passed when it was last seen: 16 hex digits, '' before. */
   get passed(): string {
     return this.#passed;
   }
@@ -91,15 +93,17 @@ export class Suspects {
   }
 
   async #lookAtTarget(found: Differing[]): Promise<void> {
-    const { target, targetSums, lane, dataset } = this.#parts;
+    const { target, targetSums, lane, dataset, passage } = this.#parts;
+    await passage.ask();
     const looked = [...this.#suspects.values()];
-    const { sights, lsn, open } = await target.look(
+    const { sights, lanes, open } = await target.look(
       targetSums,
       lane,
       dataset.name,
       looked.map(({ key }) => key),
       looked.map(({ eventKey }) => eventKey),
     );
+    const lsn = passage.passed(lanes);
     this.#passed = lsn;
     for (const [i, suspect] of looked.entries()) {
       suspect.isHeld = open.has(suspect.eventKey) || open.has(EVERY_KEY);

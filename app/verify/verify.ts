@@ -6,7 +6,7 @@ import type { Clock } from '../../core/clock.ts';
 import { PipelineError } from '../../core/errors.ts';
 import type { DatasetName, LaneId, Position } from '../../core/event.ts';
 import { toLsn, toLsnNumber } from '../../core/position.ts';
-import { SourceRows, type SourceTable, tablesBeingCopied } from '../../cdc/postgres/source-rows.ts';
+import type { SourceRows, SourceTable } from '../../cdc/postgres/source-rows.ts';
 import { qualityStage } from '../../quality/stage.ts';
 import { TargetRows, type TargetTable } from '../../sync/postgres/target-rows.ts';
 import { PgError } from '../../wire/postgres/errors.ts';
@@ -22,9 +22,10 @@ import {
 } from '../../wire/postgres/row-sums.ts';
 import { laneOf, partsOf } from '../config.ts';
 import type { Config, PipelineConfig } from '../config-schema.ts';
-import { layoutOptions, sourceOptions } from '../connect.ts';
+import { layoutOptions } from '../connect.ts';
 import type { RuleFile } from '../rule-files.ts';
 import { type Difference, type DifferenceReason, explain, isExplained, isRepairable, REASONS } from './explain.ts';
+import { type Followed, NothingToVerify, openFollowed } from './passage.ts';
 import { repairRows } from './repair.ts';
 import { type Differing, Suspects } from './suspects.ts';
 import { TableWalk } from './table.ts';
@@ -49,7 +50,12 @@ export interface VerifyOptions {
 }
 
 export type VerifyProgress =
-  | { readonly kind: 'waiting'; readonly lane: LaneId; readonly behindBytes: number }
+  | {
+      readonly kind: 'waiting';
+      readonly lane: LaneId;
+      /** Null where it is not known how far it is. */
+      readonly behindBytes: number | null;
+    }
   | {
       readonly kind: 'comparing';
       readonly dataset: DatasetName;
@@ -88,13 +94,9 @@ export interface PipelineResult {
   readonly tables: readonly TableResult[];
 }
 
-/** The pipeline has never run. */
-export class NothingToVerify extends Error {
-  override readonly name = 'NothingToVerify';
-}
-
 /** SQLSTATEs of columns, tables, types and operators that are not there, and of types that do not fit. */
 const RESHAPED: ReadonlySet<string> = new Set(['42703', '42P01', '42704', '42883', '42804']);
+const RUN_FIRST = 'Run it first: tidegate run CONFIG.';
 const ATTEMPTS_MAX = 3;
 const POLL_MS = 50;
 /** Cells that one look at suspects may take. */
@@ -104,29 +106,37 @@ export async function verifyPipeline(options: VerifyOptions): Promise<PipelineRe
   const { config, name, pipeline, rules, datasets, signal, clock } = options;
   const parts = partsOf(config, pipeline);
   const { schema, url } = parts.target;
-  if (parts.source.kind === 'kafka')
-    throw new NothingToVerify(`the pipeline ${name} reads topics, which do not say what rows there are: only a database can be compared`);
-  await using source = await SourceRows.open(sourceOptions(config, pipeline, clock), signal);
+  await using followed = await openFollowed(config, name, clock, signal);
+  const { source } = followed;
+  if (options.repair && parts.source.kind === 'kafka')
+    throw new NothingToVerify(
+      `the pipeline ${name} reads topics, which cannot be asked for rows`,
+      'Leave --repair out, and have the connector make an ad-hoc snapshot of the tables that differ.',
+    );
   await using target = await TargetRows.open(
     { name: pipeline.target, url: url.reveal(), schema, datasets: layoutOptions(parts.target) },
     signal,
   );
   const lane = laneOf(pipeline.source, parts.source);
-  if ((await target.position(lane)) === null) throw new NothingToVerify(`the pipeline ${name} has never run: its lane has no checkpoint`);
+  if ((await target.positions(lane)).size === 0)
+    throw new NothingToVerify(`the pipeline ${name} has never run: its lane has no checkpoint`, RUN_FIRST);
   const hash = await commonHash(source.sql, target.sql);
   const through = await placeToVerify(source, options);
-  const caughtUp = await catchUp(source, target, lane, through, options);
-  const notCopied = tablesBeingCopied(caughtUp.position);
+  const caughtUp = await catchUp(followed, target, lane, through, options);
+  const notCopied = followed.copying(caughtUp.lanes);
   const quality = qualityStage(new Map([...rules].map(([dataset, { contract }]) => [dataset, contract])));
+  const missing = datasets?.find((dataset) => !followed.tables.some((table) => dataset === `${pipeline.source}.${table}`));
+  if (missing !== undefined && parts.source.kind === 'kafka')
+    throw new NothingToVerify(`there is no topic of ${missing}`, 'The connector makes it with the first record.');
   const tables: TableResult[] = [];
-  for (const table of parts.source.tables) {
+  for (const table of followed.tables) {
     const dataset = `${pipeline.source}.${table}` as DatasetName;
     if (datasets !== null && !datasets.includes(dataset)) continue;
     const waitMs = caughtUp.laneStands ? 0 : options.waitMs;
     tables.push(
       notCopied.has(table)
         ? copying(name, dataset)
-        : await again(() => verifyTable({ ...options, waitMs }, { source, target, lane, hash, quality, table, dataset })),
+        : await again(() => verifyTable({ ...options, waitMs }, { ...followed, target, lane, hash, quality, table, dataset })),
     );
   }
   return { pipeline: name, through: toLsn(through), laneStands: caughtUp.laneStands, tables };
@@ -148,26 +158,31 @@ async function placeToVerify(source: SourceRows, { waitMs, clock, signal }: Veri
   return place;
 }
 
-/** Waits while the lane comes nearer to the place. */
+type Lanes = ReadonlyMap<LaneId, Position>;
+
+/** Waits while the lanes come nearer to the place. */
 async function catchUp(
-  source: SourceRows,
+  followed: Followed,
   target: TargetRows,
   lane: LaneId,
   place: string,
   { waitMs, clock, signal, onProgress, name }: VerifyOptions,
-): Promise<{ readonly position: Position; readonly laneStands: boolean }> {
-  let last: Position | null = null;
+): Promise<{ readonly lanes: Lanes; readonly laneStands: boolean }> {
+  let last = '';
   let movedAtMs = clock.monotonic();
   for (;;) {
     signal.throwIfAborted();
-    const position = await target.position(lane);
-    if (position === null) throw new NothingToVerify(`the lane of the pipeline ${name} is gone`);
-    if (position.slice(0, 16) >= place) return { position, laneStands: false };
-    if (position !== last) movedAtMs = clock.monotonic();
-    last = position;
-    const isOver = clock.monotonic() - movedAtMs > waitMs || !(await source.isRead());
-    if (isOver) return { position, laneStands: true };
-    onProgress({ kind: 'waiting', lane, behindBytes: Number(toLsnNumber(place) - toLsnNumber(position)) });
+    await followed.passage.ask();
+    const lanes = await target.positions(lane);
+    if (lanes.size === 0) throw new NothingToVerify(`the lane of the pipeline ${name} is gone`, RUN_FIRST);
+    const passed = followed.passage.passed(lanes);
+    if (passed >= place) return { lanes, laneStands: false };
+    const now = JSON.stringify([passed, ...lanes]);
+    if (now !== last) movedAtMs = clock.monotonic();
+    last = now;
+    const isOver = clock.monotonic() - movedAtMs > waitMs || !(await followed.isRead());
+    if (isOver) return { lanes, laneStands: true };
+    onProgress({ kind: 'waiting', lane, behindBytes: passed === '' ? null : Number(toLsnNumber(place) - toLsnNumber(passed)) });
     await clock.sleep(POLL_MS, signal);
   }
 }
@@ -184,8 +199,7 @@ async function again<T>(work: () => Promise<T>): Promise<T> {
   }
 }
 
-interface TableParts {
-  readonly source: SourceRows;
+interface TableParts extends Pick<Followed, 'source' | 'passage'> {
   readonly target: TargetRows;
   readonly lane: LaneId;
   readonly hash: HashKind;
@@ -196,12 +210,12 @@ interface TableParts {
 
 async function verifyTable(options: VerifyOptions, parts: TableParts): Promise<TableResult> {
   const { waitMs, clock, signal, differencesMax, rowsPerSecond, onProgress } = options;
-  const { source, target, lane, quality } = parts;
+  const { source, target, lane, passage, quality } = parts;
   const table = await source.table(parts.table);
   const { dataset } = table.relation;
   const sides = sidesOf(table, await target.table(dataset), parts);
   const [sourceSums, targetSums] = [new RowSums(source.sql, sides.source), new RowSums(target.sql, sides.target)];
-  const looking = { source, target, table, dataset, lane, sourceSums, targetSums, waitMs, clock, signal };
+  const looking = { source, target, table, dataset, lane, passage, sourceSums, targetSums, waitMs, clock, signal };
   const suspects = new Suspects(looking);
   const tally = new Tally(differencesMax);
   let repaired = 0;

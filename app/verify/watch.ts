@@ -3,11 +3,13 @@ import type { Clock } from '../../core/clock.ts';
 import type { DatasetName } from '../../core/event.ts';
 import { fromLsn, toLsnNumber } from '../../core/position.ts';
 import type { Exposition } from '../../ops/prometheus.ts';
+import { partsOf } from '../config.ts';
 import type { Config, PipelineConfig } from '../config-schema.ts';
 import { errorFields, type Logger } from '../logger.ts';
 import type { RuleFile } from '../rule-files.ts';
 import { type DifferenceReason, REASONS } from './explain.ts';
-import { NothingToVerify, type TableResult, verifyPipeline } from './verify.ts';
+import { NothingToVerify, waitMsOf } from './passage.ts';
+import { type TableResult, verifyPipeline } from './verify.ts';
 
 export interface VerifyWatchParts {
   readonly config: Config;
@@ -28,7 +30,6 @@ interface Proved {
 }
 
 const DIFFERENCES_MAX = 100;
-const WAIT_MS = 60_000;
 
 export class VerifyWatch {
   readonly #parts: VerifyWatchParts;
@@ -66,7 +67,7 @@ export class VerifyWatch {
       rules,
       datasets: null,
       differencesMax: DIFFERENCES_MAX,
-      waitMs: WAIT_MS,
+      waitMs: waitMsOf(partsOf(config, pipeline).source),
       rowsPerSecond: pipeline.verify.rate,
       repair: pipeline.verify.repair,
       onProgress: () => {},

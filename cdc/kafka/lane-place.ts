@@ -4,13 +4,19 @@
  *     <offset>             go on at this offset: 16 hex digits
  *     <offset>.<topic id>  the same, in the topic of this id: one of the same name that was made anew has another
  */
-import type { Position } from '../../core/event.ts';
+import type { LaneId, Position } from '../../core/event.ts';
 import { fromOffset } from '../../core/position.ts';
+import type { TopicPartition } from '../../wire/kafka/client.ts';
 
 export interface LanePlace {
   readonly offset: bigint;
   /** Null where the brokers told none. */
   readonly topicId: string | null;
+}
+
+/** The lane of a partition, under that of its source. */
+export function partitionLane(source: LaneId, { topic, partition }: TopicPartition): LaneId {
+  return `${source}/${topic}/${partition}` as LaneId;
 }
 
 export function positionOf({ offset, topicId }: LanePlace): Position {

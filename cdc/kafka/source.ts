@@ -18,7 +18,7 @@ import {
   type Watermarks,
 } from '../../wire/kafka/client.ts';
 import { PartitionLane } from './lane.ts';
-import { type LanePlace, placeOf } from './lane-place.ts';
+import { type LanePlace, partitionLane, placeOf } from './lane-place.ts';
 import { TopicList, type TopicListOptions } from './topic-list.ts';
 
 export interface KafkaSourceOptions extends TopicListOptions {
@@ -272,7 +272,7 @@ class Topics implements LiveSource {
     for (const [topic, partitions] of Map.groupBy(fresh, (at) => at.topic)) {
       const resumed: Resumed[] = [];
       for (const at of partitions) {
-        const { checkpoint } = await resume(this.#laneOf(at));
+        const { checkpoint } = await resume(partitionLane(this.lane, at));
         if (isOver()) return;
         resumed.push({ at, place: checkpoint === null ? null : placeOf(checkpoint.position) });
       }
@@ -291,14 +291,10 @@ class Topics implements LiveSource {
     this.#state = 'streaming';
   }
 
-  #laneOf({ topic, partition }: TopicPartition): LaneId {
-    return `${this.lane}/${topic}/${partition}` as LaneId;
-  }
-
   #begin({ at, place }: Resumed, { low, high }: Watermarks): void {
     const decoder = this.#list.decoder(at.topic);
     if (decoder === undefined) throw new PipelineError('BUG', `the group gave us ${at.topic}, which we did not ask for`);
-    const id = this.#laneOf(at);
+    const id = partitionLane(this.lane, at);
     const topicId = this.#list.get(at.topic)?.id ?? null;
     if (place !== null && place.topicId !== null && topicId !== null && place.topicId !== topicId) throw madeAnew(at);
     const isNew = at.partition >= (this.#atStart?.get(at.topic) ?? 0);

@@ -40,6 +40,11 @@ export class TopicList {
     return [...this.#found.keys()];
   }
 
+  /** Of those topics, as `schema.table`. */
+  get tables(): readonly string[] {
+    return this.topics.flatMap((topic) => this.#tableOf(topic)?.table ?? []);
+  }
+
   get(topic: string): TopicMetadata | undefined {
     return this.#found.get(topic);
   }

@@ -62,16 +62,21 @@ export interface SourceRow {
   readonly version: string | null;
 }
 
+type SourceRowsOptions = Pick<PostgresSourceOptions, 'name' | 'slot' | 'publication' | 'rowBytes'> & {
+  /** Who reads the slot: a lane of ours, or a connector, which moves on in the log with the changes that it writes. */
+  readonly reader?: 'lane' | 'connector';
+};
+
 export class SourceRows implements AsyncDisposable {
   readonly sql: PgConnection;
   /** Whether the server can say of a text whether a type reads it (PostgreSQL 16). */
   readonly guarded: boolean;
-  readonly #options: Pick<PostgresSourceOptions, 'name' | 'slot' | 'publication' | 'rowBytes'>;
+  readonly #options: SourceRowsOptions;
   readonly #datasets: Datasets;
   #marked = '';
   readonly #settling: Settling;
 
-  private constructor(sql: PgConnection, options: Pick<PostgresSourceOptions, 'name' | 'slot' | 'publication' | 'rowBytes'>, clock: Clock) {
+  private constructor(sql: PgConnection, options: SourceRowsOptions, clock: Clock) {
     this.sql = sql;
     this.guarded = sql.majorVersion >= 16;
     this.#options = options;
@@ -79,10 +84,7 @@ export class SourceRows implements AsyncDisposable {
     this.#settling = new Settling(sql, clock);
   }
 
-  static async open(
-    options: Pick<PostgresSourceOptions, 'name' | 'url' | 'slot' | 'publication' | 'rowBytes' | 'clock'>,
-    signal: AbortSignal,
-  ): Promise<SourceRows> {
+  static async open(options: SourceRowsOptions & Pick<PostgresSourceOptions, 'url' | 'clock'>, signal: AbortSignal): Promise<SourceRows> {
     // A standby that hangs must not make our marks wait for it.
     const settings = { ...COMPARING, default_transaction_read_only: 'off', synchronous_commit: 'local' };
     const sql = await connectSource(options.name, options.url, false, settings, signal);
@@ -97,6 +99,11 @@ export class SourceRows implements AsyncDisposable {
   /** Whether somebody reads the slot: without that no lane moves on. */
   async isRead(): Promise<boolean> {
     return (await this.#asked('reading the slot', () => readSlot(this.sql, this.#options.slot)))?.active === true;
+  }
+
+  /** Up to where the slot's reader has said that it needs no log any more: 16 hex digits, null where there is no such slot. */
+  async confirmed(): Promise<string | null> {
+    return (await this.#asked('reading the slot', () => readSlot(this.sql, this.#options.slot)))?.confirmed ?? null;
   }
 
   /** Throws SOURCE_TABLE_MISSING and SOURCE_NO_KEY. `table` is `schema.table`. */
@@ -132,8 +139,15 @@ export class SourceRows implements AsyncDisposable {
    * committed before it, and a lane beyond it has all of that.
    */
   async mark(): Promise<string> {
-    this.#marked = await this.#emit(PLACE_MARK);
+    this.#marked = this.#options.reader === 'connector' ? await this.#markForConnector() : await this.#emit(PLACE_MARK);
     return this.#marked;
+  }
+
+  /** A connector confirms the commit before the record that it wrote last: so there are two behind the place. */
+  async #markForConnector(): Promise<string> {
+    const place = await this.#insertLsn();
+    for (const _ of [1, 2]) await this.#emit(PLACE_MARK);
+    return place;
   }
 
   /** The transactions that are under way. */
@@ -233,12 +247,9 @@ export class SourceRows implements AsyncDisposable {
 }
 
 /** The tables, of those that the lane copies, whose copy is not done at this position. */
-export function tablesBeingCopied(position: Position): ReadonlySet<string> {
-  return new Set(
-    parsePlace(position)
-      .snapshot?.tables.filter(({ done }) => !done)
-      .map(({ table }) => table),
-  );
+export function tablesBeingCopied(position: Position | null): ReadonlySet<string> {
+  const snapshot = position === null ? null : parsePlace(position).snapshot;
+  return new Set(snapshot?.tables.filter(({ done }) => !done).map(({ table }) => table));
 }
 
 /** A query whose cells come in binary, in `raw`. */

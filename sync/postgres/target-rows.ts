@@ -5,7 +5,7 @@
 import type { ItemStatus } from '../../core/contracts.ts';
 import { PipelineError } from '../../core/errors.ts';
 import type { ChangeEvent, Dataset, DatasetName, LaneId, Position } from '../../core/event.ts';
-import { PgConnection } from '../../wire/postgres/connection.ts';
+import { PgConnection, type PgResult } from '../../wire/postgres/connection.ts';
 import { type EventFamilies, unpackEvent } from '../../wire/postgres/event-bytes.ts';
 import { quoteQualified } from '../../wire/postgres/ident.ts';
 import {
@@ -40,8 +40,8 @@ export interface TargetTable {
 
 export interface TargetLook {
   readonly sights: readonly RowSight[];
-  /** Where the lane stood: everything committed at the source before this place is in, 16 hex digits. */
-  readonly lsn: string;
+  /** Where the lanes stood. */
+  readonly lanes: ReadonlyMap<LaneId, Position>;
   /** By key as events write it: open items of the quarantine. */
   readonly open: ReadonlySet<string>;
 }
@@ -105,6 +105,14 @@ export class TargetRows implements AsyncDisposable {
     });
   }
 
+  /** Where a source's lane stands, or each of those under it; none that was never begun. */
+  async positions(lane: LaneId): Promise<ReadonlyMap<LaneId, Position>> {
+    return this.#asked('looking at the lanes', async () => {
+      const known = await this.sql.query(`select to_regclass('tidegate.lanes')`);
+      return (known.rows[0]?.[0] ?? null) === null ? new Map() : positionsOf(await this.sql.query(LANES_SQL, [lane]));
+    });
+  }
+
   /** The dataset's table. One that is not there yet has no rows. Throws TARGET_SCHEMA where it lacks the key or a column of its layout. */
   async table(dataset: Dataset): Promise<TargetTable> {
     return this.#asked(`looking at the table of ${dataset.name}`, async () => {
@@ -137,7 +145,7 @@ export class TargetRows implements AsyncDisposable {
     });
   }
 
-  /** Rows, the lane's place and the quarantine, all in one snapshot. `eventKeys` are the keys as events write them. */
+  /** Rows, the places of the source's lanes and the quarantine, all in one snapshot. `eventKeys` are the keys as events write them. */
   async look(
     sums: RowSums,
     lane: LaneId,
@@ -146,10 +154,10 @@ export class TargetRows implements AsyncDisposable {
     eventKeys: readonly string[],
   ): Promise<TargetLook> {
     const given = [dataset, textArray([...eventKeys, ''])];
-    const [, place, sights, items] = await this.#asked('looking at rows', () =>
+    const [, lanes, sights, items] = await this.#asked('looking at rows', () =>
       Promise.all([
         this.sql.script('begin isolation level repeatable read read only'),
-        this.sql.query(LANE_SQL, [lane]),
+        this.sql.query(LANES_SQL, [lane]),
         sums.sights(keys),
         this.sql.query(OPEN_SQL, given),
         this.sql.script('commit'),
@@ -160,7 +168,7 @@ export class TargetRows implements AsyncDisposable {
       open.add(op === 'truncate' ? EVERY_KEY : (key ?? ''));
       if (movedFrom !== null && movedFrom !== undefined) open.add(movedFrom);
     }
-    return { sights, lsn: (place.rows[0]?.[0] ?? '').slice(0, 16), open };
+    return { sights, lanes: positionsOf(lanes), open };
   }
 
   /** Of each key the newest item that is settled, whatever became of it. */
@@ -219,6 +227,10 @@ const ABSENT_COLUMN = { oid: 25, type: 'text', base: 'text', order: 'bytes', sch
 const KIND_SQL = 'select oid, relkind from pg_class where oid = to_regclass($1)';
 
 const LANE_SQL = 'select position from tidegate.lanes where lane = $1';
+const LANES_SQL = `select lane, position from tidegate.lanes where position is not null and (lane = $1 or starts_with(lane, $1::text || '/'))`;
+
+const positionsOf = ({ rows }: PgResult): ReadonlyMap<LaneId, Position> =>
+  new Map(rows.map(([lane, position]) => [lane as LaneId, position as Position])); // Written from these.
 
 /** One condition each, so that the indices of the open items serve both. A truncate has the empty key, as a row may have. */
 const OPEN_SQL = `

@@ -100,3 +100,22 @@ test('two sources of one group at the same brokers are refused: each would get p
   expect(problems(one, source(['k2:9092'], 'h', 'public.b'))).toEqual([]);
   expect(problems(one, source(['elsewhere:9092'], 'g', 'public.b'))).toEqual([]);
 });
+
+test('topics are verified while the service runs where the database behind them is named, and never repaired', () => {
+  const errors = (database: object | null, verify: object): readonly string[] => {
+    const shop = { kind: 'kafka', brokers: ['k:9092'], group: 'g', prefix: 'p', tables: ['public.t'], database };
+    const targets = { lake: { kind: 'postgres', url: 'postgres://u:p@h/d', schema: 'shop' } };
+    const pipelines = { one: { source: 'shop', target: 'lake', datasets: './*.yaml', verify } };
+    const result = parseConfig(JSON.stringify({ version: 1, sources: { shop }, targets, pipelines }), '/etc/tidegate.yaml', {});
+    const all = result.kind === 'loaded' ? [] : result.problems.filter(({ severity }) => severity === 'error');
+    return all.map(({ path, message, fix }) => `${path.replace(/^\S+ /, '')}: ${message}. ${fix}`);
+  };
+  expect(errors({ url: 'postgres://u:p@h/shop' }, { every: '1h' })).toEqual([]);
+  expect(errors(null, { every: '1h' })).toEqual([
+    'pipelines.one.verify.every: topics do not say what rows there are. Name the database behind them under sources.shop.database, or leave it out.',
+  ]);
+  expect(errors({ url: 'mysql://h/shop' }, { every: '1h', repair: true })).toEqual([
+    'sources.shop.database.url: is no postgres url. Write postgres://user:password@host:port/database.',
+    'pipelines.one.verify.repair: topics cannot be asked for rows. Leave it out.',
+  ]);
+});
