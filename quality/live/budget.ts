@@ -1,6 +1,6 @@
 /**
  * What the windows of a dataset may keep in memory. Before the first row comes a file is refused whose states would need more although each held few values; while
- * rows come, the states that hold most are given up before it is exceeded, and their windows are indeterminate. So the cap holds, whatever the rows are.
+ * rows come, the states that hold most go over to sketches before it is exceeded, and are given up, their windows indeterminate, where there are none. So the cap holds, whatever the rows are.
  */
 import type { Keys } from '../rule-text.ts';
 import { type LiveCheck, type LiveRules, openWindows, setIdOf } from './check.ts';

@@ -3,9 +3,8 @@
  * are put together in any order; and what is encoded goes on as it would have.
  */
 import type { ChangeEvent, Row } from '../../core/event.ts';
-import type { Ranks } from '../states/ranks.ts';
-import type { Encoded, State, StateKind } from '../states/state.ts';
-import type { ValueCounts } from '../states/value-counts.ts';
+import type { Sketch, SketchKind } from '../states/sketch.ts';
+import { type Encoded, fieldsOf, type State, type StateKind } from '../states/state.ts';
 import { VALUE_BYTES } from './budget.ts';
 import { type ReadCell, UNSEEN } from './cells.ts';
 import { KeySet } from './keys.ts';
@@ -21,7 +20,11 @@ export interface SlotReader {
 
 export class SlotState {
   readonly kind: StateKind<State>;
+  readonly #sketchKinds: readonly SketchKind<Sketch>[];
+  /** All values, while there are no sketches. */
   state: State;
+  /** By their kinds, once there were more values than there is room for; one that is not there was not asked for when they began. */
+  sketches: Map<string, Sketch> | null = null;
   /** What was taken back of a state that cannot take anything back. */
   taken: State | null = null;
   rows = 0;
@@ -33,13 +36,14 @@ export class SlotState {
   /** More values than there is room for: nothing can be said. */
   full = false;
 
-  constructor(kind: StateKind<State>) {
+  constructor({ kind, sketches }: Pick<Slot, 'kind' | 'sketches'>) {
     this.kind = kind;
+    this.#sketchKinds = sketches;
     this.state = kind.create();
   }
 
   get isEmpty(): boolean {
-    const { rows, missing, unseen, absent, full, state, taken } = this;
+    const { rows, missing, unseen, absent, full, state, taken, sketches } = this;
     return (
       rows === 0 &&
       missing === 0 &&
@@ -47,27 +51,111 @@ export class SlotState {
       absent === 0 &&
       !full &&
       taken === null &&
+      sketches === null &&
       (state.isEmpty || this.kind.name === 'nothing')
     );
   }
 
   /** What its values take up, where it grows with them. */
   get bytes(): number {
-    const { size } = this.kind;
-    const held =
-      size === 'fixed'
-        ? 0
-        : size === 'distinct values'
-          ? (this.state as unknown as ValueCounts).distinct
-          : (this.state as unknown as Ranks).held;
-    return held * VALUE_BYTES[size];
+    const { kind, sketches, state } = this;
+    if (sketches === null) return (state.held ?? 0) * VALUE_BYTES[kind.size];
+    return [...sketches.values()].reduce((sum, { bytes }) => sum + bytes, 0);
+  }
+
+  /** Goes over to sketches where these take up less. */
+  condense(): void {
+    const { state, sketches } = this;
+    if (this.full || sketches !== null || this.#sketchKinds.length === 0) return;
+    const before = this.bytes;
+    this.#turn();
+    if (this.bytes < before) return;
+    this.sketches = sketches;
+    this.state = state;
+  }
+
+  #turn(): Map<string, Sketch> {
+    const { state } = this;
+    this.state = this.kind.create();
+    this.sketches = new Map(this.#sketchKinds.map((kind) => [kind.id, kind.create()]));
+    pour(state, this.sketches);
+    return this.sketches;
   }
 
   giveUp(): void {
     this.full = true;
     this.state = this.kind.create();
+    this.sketches = null;
     this.taken = null;
   }
+
+  /** Adds what came after this, and leaves it alone. */
+  merge(other: SlotState): void {
+    this.rows += other.rows;
+    this.missing += other.missing;
+    this.unseen += other.unseen;
+    this.absent += other.absent;
+    if (this.full || other.full) this.giveUp();
+    else this.#mergeValues(other);
+  }
+
+  #mergeValues(other: SlotState): void {
+    if (this.sketches === null && other.sketches === null) this.state = this.kind.merge(this.state, other.state);
+    else {
+      const own = this.sketches ?? this.#turn();
+      if (other.sketches === null) pour(other.state, own);
+      else for (const kind of this.#sketchKinds) mergeSketch(kind, own, other.sketches);
+    }
+    if (other.taken !== null) this.taken = this.kind.merge(this.taken ?? this.kind.create(), other.taken);
+  }
+
+  encode(): KeptSlot {
+    const { rows, missing, unseen, absent, full, state, sketches, taken, kind } = this;
+    if (full) return [rows, missing, unseen, absent, 'full'];
+    const values =
+      sketches !== null
+        ? { sketches: Object.fromEntries([...sketches].map(([id, sketch]) => [id, sketch.encode()])) }
+        : kind.name === 'nothing'
+          ? 0
+          : state.encode();
+    return taken === null ? [rows, missing, unseen, absent, values] : [rows, missing, unseen, absent, values, taken.encode()];
+  }
+
+  restore([rows, missing, unseen, absent, values, taken]: KeptSlot): void {
+    this.rows = rows;
+    this.missing = missing;
+    this.unseen = unseen;
+    this.absent = absent;
+    if (values === 'full') this.full = true;
+    else if (isSketched(values)) this.#restoreSketches(fieldsOf(values.sketches));
+    else if (values !== undefined) this.state = this.kind.decode(values);
+    if (taken !== undefined) this.taken = this.kind.decode(taken);
+  }
+
+  #restoreSketches(kept: Readonly<Record<string, Encoded>>): void {
+    this.sketches = new Map();
+    for (const kind of this.#sketchKinds) {
+      const own = kept[kind.id];
+      if (own !== undefined) this.sketches.set(kind.id, kind.decode(own));
+    }
+  }
+}
+
+function pour(state: State, sketches: ReadonlyMap<string, Sketch>): void {
+  state.each?.((cell, times) => {
+    for (const sketch of sketches.values()) sketch.put(cell, times);
+  });
+}
+
+/** What one of the two does not know, nobody knows of both. */
+function mergeSketch(kind: SketchKind<Sketch>, own: Map<string, Sketch>, others: ReadonlyMap<string, Sketch>): void {
+  const [mine, other] = [own.get(kind.id), others.get(kind.id)];
+  if (mine === undefined || other === undefined) own.delete(kind.id);
+  else own.set(kind.id, kind.merge(mine, other));
+}
+
+function isSketched(values: Encoded | undefined): values is { readonly sketches: Encoded } {
+  return typeof values === 'object' && values !== null && 'sketches' in values;
 }
 
 /** Whether the row is one of those that the slot is about. */
@@ -90,7 +178,7 @@ export class Fold {
   readonly gone = new KeySet();
 
   constructor(slots: readonly Slot[]) {
-    this.slots = slots.map(({ kind }) => new SlotState(kind));
+    this.slots = slots.map((slot) => new SlotState(slot));
   }
 
   get isEmpty(): boolean {
@@ -164,12 +252,12 @@ export class Fold {
     }
     for (const [i, slot] of this.slots.entries()) {
       const other = from.slots[i];
-      if (other !== undefined) mergeSlot(slot, other);
+      if (other !== undefined) slot.merge(other);
     }
   }
 
   encode(slots: readonly Slot[]): string {
-    const states = Object.fromEntries(this.slots.map((slot, i) => [slots[i]?.id ?? '', encodeSlot(slot)]));
+    const states = Object.fromEntries(this.slots.map((slot, i) => [slots[i]?.id ?? '', slot.encode()]));
     return JSON.stringify({
       rows: this.rows,
       ...(this.unknown > 0 && { unknown: this.unknown }),
@@ -194,7 +282,7 @@ export class Fold {
     for (const [i, slot] of fold.slots.entries()) {
       const own = kept.slots[slots[i]?.id ?? ''];
       if (own === undefined) slot.absent = Math.abs(kept.rows);
-      else decodeSlot(slot, own);
+      else slot.restore(own);
     }
     return fold;
   }
@@ -209,36 +297,5 @@ interface KeptFold {
   readonly slots: Readonly<Record<string, KeptSlot>>;
 }
 
-/** rows, missing, unseen, absent; then the state, and what was taken back beside it. `null` as the state: full. */
+/** rows, missing, unseen, absent; then the state or the sketches, and what was taken back beside it. */
 type KeptSlot = readonly [number, number, number, number, Encoded | undefined, Encoded?];
-
-function encodeSlot(slot: SlotState): KeptSlot {
-  const { rows, missing, unseen, absent } = slot;
-  if (slot.full) return [rows, missing, unseen, absent, 'full'];
-  const state = slot.kind.name === 'nothing' ? 0 : slot.state.encode();
-  return slot.taken === null ? [rows, missing, unseen, absent, state] : [rows, missing, unseen, absent, state, slot.taken.encode()];
-}
-
-function decodeSlot(slot: SlotState, [rows, missing, unseen, absent, state, taken]: KeptSlot): void {
-  slot.rows = rows;
-  slot.missing = missing;
-  slot.unseen = unseen;
-  slot.absent = absent;
-  if (state === 'full') slot.full = true;
-  else if (state !== undefined) slot.state = slot.kind.decode(state);
-  if (taken !== undefined) slot.taken = slot.kind.decode(taken);
-}
-
-function mergeSlot(slot: SlotState, other: SlotState): void {
-  slot.rows += other.rows;
-  slot.missing += other.missing;
-  slot.unseen += other.unseen;
-  slot.absent += other.absent;
-  if (slot.full || other.full) {
-    slot.giveUp();
-    return;
-  }
-  slot.state = slot.kind.merge(slot.state, other.state);
-  if (other.taken === null) return;
-  slot.taken = slot.kind.merge(slot.taken ?? slot.kind.create(), other.taken);
-}

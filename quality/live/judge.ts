@@ -4,6 +4,7 @@ import { SNAPSHOT_WINDOW } from '../../core/windows.ts';
 import type { Contract } from '../contract.ts';
 import { compareCells, Unusable } from '../states/cell.ts';
 import type { Extremes } from '../states/extremes.ts';
+import type { Verdict, WindowCheck } from '../windows/check.ts';
 import type { LiveCheck } from './check.ts';
 import { Fold, type SlotState } from './fold.ts';
 import type { SetPlan } from './slots.ts';
@@ -19,6 +20,13 @@ const SHOWS_VALUES: ReadonlySet<string> = new Set([
   'expect_column_distinct_values_to_equal_set',
   'expect_column_most_common_value_to_be_in_set',
 ]);
+/** What is known of these by a sketch are numbers of rows. */
+const SHOWS_COUNTS: ReadonlySet<string> = new Set([
+  'expect_column_distinct_values_to_be_in_set',
+  'expect_column_distinct_values_to_contain_set',
+  'expect_column_distinct_values_to_equal_set',
+  'expect_column_most_common_value_to_be_in_set',
+]);
 const OBSERVED_MAX = 2000;
 
 /** The parts of one window and group as one fold. */
@@ -26,7 +34,10 @@ export function merged(plan: SetPlan, states: readonly string[], bytesMax: numbe
   const whole = new Fold(plan.slots);
   for (const state of states) {
     whole.merge(Fold.decode(plan.slots, state, false));
-    for (const slot of whole.slots) if (!slot.full && slot.bytes > bytesMax) slot.giveUp();
+    for (const slot of whole.slots) {
+      if (slot.bytes > bytesMax) slot.condense();
+      if (slot.bytes > bytesMax) slot.giveUp();
+    }
   }
   return whole;
 }
@@ -82,18 +93,39 @@ function say(check: LiveCheck, fold: Fold, slot: SlotState, isSnapshot: boolean)
   const lost = lostExtreme(check, slot);
   if (lost !== null) return indeterminate(lost);
   try {
-    const { success, observed } = check.check.judge(slot.state, { rows: slot.rows, missing: slot.missing });
-    return { verdict: success === null ? 'indeterminate' : success ? 'pass' : 'fail', observed, reason: null };
+    const said = verdictOf(check.check, slot);
+    if (said === null) return indeterminate(TOO_MANY);
+    const { success, observed, known } = said;
+    const verdict = success === null ? 'indeterminate' : success ? 'pass' : 'fail';
+    return { verdict, observed, reason: slot.sketches === null ? null : sketchReason(check, success, known) };
   } catch (error) {
     if (!(error instanceof Unusable)) throw error;
     return indeterminate('its values cannot be judged by this check');
   }
 }
 
+/** null: it keeps more values than there is room for, and has no sketch of them. */
+function verdictOf(check: WindowCheck, { state, sketches, rows, missing }: SlotState): Verdict | null {
+  const { sketch } = check;
+  if (sketches === null) return check.judge(state, { rows, missing });
+  const kept = sketch === null ? undefined : sketches.get(sketch.kind.id);
+  return kept === undefined || sketch === null ? null : sketch.judge(kept, { rows, missing });
+}
+
+function sketchReason({ expectation, allowValues }: LiveCheck, success: boolean | null, known: string | undefined): string {
+  const shown =
+    known === undefined || (SHOWS_VALUES.has(expectation) && !allowValues && !SHOWS_COUNTS.has(expectation)) ? '' : `: ${known}`;
+  return success === null
+    ? `more values than are kept exactly, and a bound lies within the error of what is known${shown}`
+    : `estimated${shown}`;
+}
+
+const TOO_MANY = 'it has more values than max_state has room for';
+
 function doubtOf({ unknown }: Fold, { rows, missing, absent, full, unseen }: SlotState): string | null {
   if (absent > 0) return 'the rules were changed while the window was open';
   if (unknown > 0) return `of ${unknown} changed rows it is not known whether they were in the window before`;
-  if (full) return 'it has more values than max_state has room for';
+  if (full) return TOO_MANY;
   if (unseen > 0) return `the values of ${unseen} rows are not known`;
   return rows < 0 || missing < 0 || missing > rows ? 'rows were taken back that had come before the windows were watched' : null;
 }

@@ -6,7 +6,7 @@ import { type Binding, bindSets, type SetBinding } from './binding.ts';
 import type { Budget } from './budget.ts';
 import { budgetOf } from './budget.ts';
 import type { LiveRules } from './check.ts';
-import { Fold } from './fold.ts';
+import { Fold, type SlotState } from './fold.ts';
 import { hashKey } from './keys.ts';
 import { planSets, type SetPlan } from './slots.ts';
 
@@ -63,6 +63,11 @@ class Cell {
     this.bytes = bytesOf(this.whole);
   }
 
+  lessen(how: (slot: SlotState) => void): void {
+    for (const slot of this.whole.slots) if (slot.bytes > 0) how(slot);
+    this.bytes = bytesOf(this.whole);
+  }
+
   /** Ends the batch: what is to be written, as an addition or, where additions have come to as much as the whole, as the whole. */
   flush(): WindowPart | null {
     const { added, whole, plan, key } = this;
@@ -83,6 +88,7 @@ class Cell {
   }
 }
 
+const LESSEN: readonly ((slot: SlotState) => void)[] = [(slot) => slot.condense(), (slot) => slot.giveUp()];
 const bytesOf = (fold: Fold): number => fold.slots.reduce((sum, slot) => sum + slot.bytes, 0);
 
 interface SetState {
@@ -223,16 +229,18 @@ export class DatasetWindows {
     doubts.clear();
   }
 
-  /** Gives up what holds most. The target may go on having all of it, or has that there was too much; never a part. */
+  /** What holds most goes over to sketches, or is given up where there are none or these do not fit. The target may go on having all of it; never a part. */
   #keepWithin(bytesMax: number): void {
     const cells = this.#sets.flatMap((set) => [...set.cells.values()]).filter(({ bytes }) => bytes > 0);
     let bytes = cells.reduce((sum, cell) => sum + cell.bytes, 0);
-    if (bytes <= bytesMax) return;
-    for (const cell of cells.sort((a, b) => b.bytes - a.bytes)) {
+    for (const lessen of LESSEN) {
       if (bytes <= bytesMax) return;
-      for (const slot of cell.whole.slots) if (slot.bytes > 0) slot.giveUp();
-      bytes -= cell.bytes;
-      cell.bytes = 0;
+      for (const cell of cells.sort((a, b) => b.bytes - a.bytes)) {
+        if (bytes <= bytesMax) return;
+        bytes -= cell.bytes;
+        cell.lessen(lessen);
+        bytes += cell.bytes;
+      }
     }
   }
 

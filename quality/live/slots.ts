@@ -1,4 +1,5 @@
 /** What the checks of one set keep of a window: slots, each a state of one column's values. Checks that need the same share one. */
+import type { Sketch, SketchKind } from '../states/sketch.ts';
 import type { StateKind, State } from '../states/state.ts';
 import type { Check } from '../contract.ts';
 import type { LiveCheck, WindowSpec } from './check.ts';
@@ -13,6 +14,8 @@ export interface Slot {
   /** The check that rows pass or not; null where the cell itself is what counts. */
   readonly rows: Check | null;
   readonly kind: StateKind<State>;
+  /** What goes on for its checks where its values are more than there is room for, one of a kind. */
+  readonly sketches: readonly SketchKind<Sketch>[];
 }
 
 export interface SetPlan {
@@ -45,13 +48,16 @@ export function planSets(checks: readonly LiveCheck[]): readonly SetPlan[] {
 }
 
 function planSet(id: string, checks: readonly LiveCheck[]): SetPlan {
-  const slots: Slot[] = [];
+  const slots: (Slot & { readonly sketches: SketchKind<Sketch>[] })[] = [];
   const placed = checks.map((check) => {
     const slotId = slotIdOf(check);
     const known = slots.findIndex((slot) => slot.id === slotId);
-    if (known >= 0) return { check, slot: known };
-    slots.push({ id: slotId, column: check.column, where: check.where, rows: check.rows, kind: check.check.kind });
-    return { check, slot: slots.length - 1 };
+    const { kind, sketch } = check.check;
+    if (known < 0) slots.push({ id: slotId, column: check.column, where: check.where, rows: check.rows, kind, sketches: [] });
+    const at = known < 0 ? slots.length - 1 : known;
+    const { sketches = [] } = slots[at] ?? {};
+    if (sketch !== null && !sketches.some(({ id: other }) => other === sketch.kind.id)) sketches.push(sketch.kind);
+    return { check, slot: at };
   });
   const [first] = checks;
   if (first === undefined) throw new Error('a set without checks');

@@ -1,6 +1,6 @@
 /** Bins: how many values lie between given edges, and how many below and above them. As numpy has it, the last bin takes its upper edge. */
 import type { Present } from './cell.ts';
-import { type Encoded, listOf, type State, type StateKind } from './state.ts';
+import { type Encoded, listOf, type State, type StateKind, wholeOf } from './state.ts';
 import { doubleOf } from './sums.ts';
 
 export class Bins implements State {
@@ -47,7 +47,9 @@ export class Bins implements State {
 
   static decode(edges: readonly number[], encoded: Encoded): Bins {
     const state = new Bins(edges);
-    state.#counts.set(listOf(encoded).map(Number));
+    const counts = listOf(encoded).map((count) => wholeOf(count));
+    if (counts.length !== state.#counts.length) throw new Error('an encoded state has as many counts as bins, and two');
+    state.#counts.set(counts);
     return state;
   }
 

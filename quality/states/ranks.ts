@@ -27,6 +27,11 @@ export class Ranks implements State {
     return this.#added.size + this.#taken.size;
   }
 
+  each(tell: (cell: Present, times: number) => void): void {
+    this.#added.each((cell) => tell(cell, 1));
+    this.#taken.each((cell) => tell(cell, -1));
+  }
+
   /** All values in order, without those that were taken back. */
   sorted(): ArrayLike<Present> {
     const added = this.#added.sorted();
@@ -88,6 +93,11 @@ class Pile {
     this.#numbers.set(other.#numbers.subarray(0, other.#count), this.#count);
     this.#count += other.#count;
     for (const cell of other.#others) this.#others.push(cell);
+  }
+
+  each(tell: (cell: Present) => void): void {
+    for (let at = 0; at < this.#count; at++) tell(this.#numbers[at] ?? 0);
+    for (const cell of this.#others) tell(cell);
   }
 
   sorted(): ArrayLike<Present> {

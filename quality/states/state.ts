@@ -10,7 +10,8 @@
  *   row. When everything is taken back the state is empty, exactly: no rounding stays behind. Kinds that cannot (`retracts: false`: what was the
  *   second largest value is not known) have no `retract`.
  * - `encode` gives JSON (numbers that JSON lacks are texts); `kind.decode(state.encode())` goes on as the state would have.
- * - Memory: of fixed size where `size` says `fixed`; else it grows with the distinct values, or with all of them.
+ * - Memory: of fixed size where `size` says `fixed`; else it grows with the distinct values, or with all of them, and `held` and `each` are there: where
+ *   there is no more room, a sketch takes over what `each` tells (sketch.ts).
  */
 import { Decimal } from '../../core/expression/values.ts';
 import { Moment, type Present } from './cell.ts';
@@ -20,6 +21,10 @@ export type Encoded = null | boolean | number | string | readonly Encoded[] | { 
 export interface State {
   add(cell: Present): void;
   readonly isEmpty: boolean;
+  /** How many values are in memory for it. */
+  readonly held?: number;
+  /** Tells every value with how often it is there, below zero where it was taken back before it came. */
+  each?(tell: (cell: Present, times: number) => void): void;
   encode(): Encoded;
 }
 
@@ -79,4 +84,18 @@ export function fieldsOf(encoded: Encoded): Readonly<Record<string, Encoded>> {
 export function listOf(encoded: Encoded | undefined): readonly Encoded[] {
   if (!Array.isArray(encoded)) throw new Error('an encoded state holds a list here');
   return encoded as readonly Encoded[];
+}
+
+/** A whole number, at least `least` where that is given. */
+export function wholeOf(encoded: Encoded | undefined, least = -Infinity): number {
+  if (typeof encoded !== 'number' || !Number.isSafeInteger(encoded) || encoded < least)
+    throw new Error('an encoded state holds a whole number here');
+  return encoded;
+}
+
+/** So many bytes, in base64. */
+export function bytesOf(encoded: Encoded | undefined, length: number): Buffer {
+  const bytes = typeof encoded === 'string' ? Buffer.from(encoded, 'base64') : null;
+  if (bytes?.length !== length) throw new Error(`an encoded state holds ${length} bytes here`);
+  return bytes;
 }

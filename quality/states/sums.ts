@@ -3,7 +3,7 @@ import { addDecimals, decimalOf, decimalText, multiplyDecimals, negateDecimal } 
 import { Decimal } from '../../core/expression/values.ts';
 import { Moment, momentAt, nearest, type Present, Unusable } from './cell.ts';
 import { ExactSum, quotient, SCALE } from './exact-sum.ts';
-import { type Encoded, fieldsOf, listOf, type State, type StateKind } from './state.ts';
+import { type Encoded, fieldsOf, listOf, type State, type StateKind, wholeOf } from './state.ts';
 
 const ZERO = new Decimal(0n, 0);
 /** Up to here the square of a whole number is a whole number that a double holds. */
@@ -109,8 +109,8 @@ export class Sums implements State {
   static decode(encoded: Encoded): Sums {
     const fields = fieldsOf(encoded);
     const state = new Sums(ExactSum.decode(listOf(fields['sum'])), ExactSum.decode(listOf(fields['squares'])));
-    state.#count = Number(fields['count']);
-    state.#moments = Number(fields['moments']);
+    state.#count = wholeOf(fields['count']);
+    state.#moments = wholeOf(fields['moments']);
     state.#exact = decimalOf(textOf(fields['exact'])) ?? ZERO;
     state.#exactSquares = decimalOf(textOf(fields['exactSquares'])) ?? ZERO;
     return state;

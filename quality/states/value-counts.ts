@@ -1,6 +1,6 @@
 /** ValueCounts: how often each value was there, exactly. Gives distinct values, the most common ones, and duplicates. */
 import { compareAny, keyOf, type Present } from './cell.ts';
-import { decodeCell, type Encoded, encodeCell, listOf, type State, type StateKind } from './state.ts';
+import { decodeCell, type Encoded, encodeCell, listOf, type State, type StateKind, wholeOf } from './state.ts';
 
 export interface Counted {
   readonly value: Present;
@@ -14,11 +14,11 @@ export class ValueCounts implements State {
   #total = 0;
 
   add(cell: Present): void {
-    this.#put(cell, 1);
+    this.put(cell, 1);
   }
 
   retract(cell: Present): void {
-    this.#put(cell, -1);
+    this.put(cell, -1);
   }
 
   get isEmpty(): boolean {
@@ -27,6 +27,14 @@ export class ValueCounts implements State {
 
   get distinct(): number {
     return this.#counts.size;
+  }
+
+  get held(): number {
+    return this.#counts.size;
+  }
+
+  each(tell: (cell: Present, times: number) => void): void {
+    for (const [key, count] of this.#counts) tell(this.#values.get(key) ?? (key as Present), count);
   }
 
   get total(): number {
@@ -60,7 +68,7 @@ export class ValueCounts implements State {
   }
 
   merge(from: ValueCounts): this {
-    for (const { value, count } of from.entries()) this.#put(value, count);
+    for (const { value, count } of from.entries()) this.put(value, count);
     return this;
   }
 
@@ -72,12 +80,12 @@ export class ValueCounts implements State {
     const state = new ValueCounts();
     for (const entry of listOf(encoded)) {
       const [value, count] = listOf(entry);
-      state.#put(decodeCell(value), Number(count));
+      state.put(decodeCell(value), wholeOf(count));
     }
     return state;
   }
 
-  #put(cell: Present, times: number): void {
+  put(cell: Present, times: number): void {
     const key = keyOf(cell);
     const count = (this.#counts.get(key) ?? 0) + times;
     this.#total += times;

@@ -4,8 +4,9 @@ import type { Counts, State, StateKind } from '../states/state.ts';
 import { type GxExpectation, mustExist, type Word } from '../gx/expectation.ts';
 import { BOUNDS, type Kwargs } from '../gx/kwargs.ts';
 import { parseDate } from '../gx/dates.ts';
-import { type Bounds, isWithin } from './bounds.ts';
-import { type Verdict, type WindowCheck, windowCheck } from './check.ts';
+import type { Interval, Sketch, SketchKind } from '../states/sketch.ts';
+import { type Bounds, isWithin, liesWithin } from './bounds.ts';
+import { between, sketched, type Verdict, type WindowCheck, windowCheck } from './check.ts';
 
 interface Aggregate {
   readonly name: string;
@@ -55,17 +56,25 @@ function resultOf({ observed, details }: Verdict, { rows, missing }: Counts): Re
   };
 }
 
-interface Metric<S extends State> {
+interface Metric<S extends State, K extends Sketch> {
   readonly name: string;
   readonly word: Word;
   readonly kind: StateKind<S>;
   readonly observe: (state: S, counts: Counts) => Present | null;
+  readonly sketch?: { readonly kind: SketchKind<K>; readonly observe: (sketch: K, counts: Counts) => Interval | null };
   /** Whether texts have it too: the least and greatest of them. */
   readonly ofTexts?: boolean;
 }
 
 /** A number that is computed from the values, between bounds. Without one it can never fail; of no values it always does. */
-export function defineMetric<S extends State>({ name, word, kind, observe, ofTexts = false }: Metric<S>): GxExpectation {
+export function defineMetric<S extends State, K extends Sketch>({
+  name,
+  word,
+  kind,
+  observe,
+  sketch,
+  ofTexts = false,
+}: Metric<S, K>): GxExpectation {
   return defineAggregate({
     name,
     takes: BOUNDS,
@@ -78,9 +87,22 @@ export function defineMetric<S extends State>({ name, word, kind, observe, ofTex
       ] as const)
         if (typeof bound === 'string' && !ofTexts) kwargs.date(kwarg, bound);
       const test = withinBounds(bounds, kwargs.nowMs);
-      return windowCheck(kind, (state, counts) => test(observe(state, counts)));
+      const testSketch = intervalWithin(bounds, kwargs.nowMs);
+      return windowCheck(
+        kind,
+        (state, counts) => test(observe(state, counts)),
+        sketch === undefined ? null : sketched(sketch.kind, (state, counts) => testSketch(sketch.observe(state, counts))),
+      );
     },
   });
+}
+
+function intervalWithin(bounds: Bounds, nowMs: number): (interval: Interval | null) => Verdict {
+  return (interval) => {
+    if (interval === null || Number.isNaN(interval.estimate)) return { success: false, observed: null };
+    const success = liesWithin(interval, bounds, (text) => parseDate(text, nowMs));
+    return { success, observed: interval.estimate, known: between(interval) };
+  };
 }
 
 function withinBounds(bounds: Bounds, nowMs: number): (observed: Present | null) => Verdict {

@@ -1,5 +1,6 @@
 /** Bounds on what a window observed. */
 import { compareCells, Moment, type Present, Unusable } from '../states/cell.ts';
+import type { Interval } from '../states/sketch.ts';
 
 export interface Bounds {
   /** null: open. */
@@ -20,4 +21,13 @@ export function isWithin(value: Present, bounds: Bounds, readDate: (text: string
   const above = min === null ? true : strictMin ? compare(min) > 0 : compare(min) >= 0;
   const below = max === null ? true : strictMax ? compare(max) < 0 : compare(max) <= 0;
   return above && below;
+}
+
+/** true where all of the interval lies within, false where none of it does, null where it is cut by a bound. */
+export function liesWithin({ low, high }: Interval, bounds: Bounds, readDate: (text: string) => Moment | null): boolean | null {
+  const isIn = (value: Present, sides: Partial<Bounds>) =>
+    isWithin(value, { min: null, max: null, strictMin: false, strictMax: false, ...sides }, readDate);
+  const { min, max, strictMin, strictMax } = bounds;
+  if (!isIn(high, { min, strictMin }) || !isIn(low, { max, strictMax })) return false;
+  return isWithin(low, bounds, readDate) && isWithin(high, bounds, readDate) ? true : null;
 }

@@ -1,4 +1,6 @@
 /** A check over a window of rows: the state that it keeps, and what it says of it. */
+import type { Interval, Sketch, SketchKind } from '../states/sketch.ts';
+import { Moment, type Present } from '../states/cell.ts';
 import type { Counts, State, StateKind } from '../states/state.ts';
 
 /** null: it cannot be said (the threshold lies within the error of a sketch, or there are too few rows). */
@@ -6,6 +8,8 @@ export interface Verdict {
   readonly success: boolean | null;
   readonly observed: unknown;
   readonly details?: Readonly<Record<string, unknown>>;
+  /** What a sketch knows of it: "between 9,750 and 10,250". */
+  readonly known?: string;
 }
 
 /**
@@ -15,12 +19,38 @@ export interface Verdict {
 export interface WindowCheck {
   readonly kind: StateKind<State>;
   judge(state: State, counts: Counts): Verdict;
+  /** How it is judged once its values are more than there is room for; null: not at all. */
+  readonly sketch: SketchJudge | null;
+}
+
+export interface SketchJudge {
+  readonly kind: SketchKind<Sketch>;
+  /** Passes where all passes that the sketch does not rule out, fails where nothing does, and else does not know. */
+  judge(sketch: Sketch, counts: Counts): Verdict;
 }
 
 /** The state's own type is known to `judge` alone; to everybody else it is a state. */
-export function windowCheck<S extends State>(kind: StateKind<S>, judge: (state: S, counts: Counts) => Verdict): WindowCheck {
+export function windowCheck<S extends State>(
+  kind: StateKind<S>,
+  judge: (state: S, counts: Counts) => Verdict,
+  sketch: SketchJudge | null = null,
+): WindowCheck {
   // Sound as long as nobody hands one check the state of another: states are kept under their check's id.
-  return { kind: kind as unknown as StateKind<State>, judge: (state, counts) => judge(state as S, counts) };
+  return { kind: kind as unknown as StateKind<State>, judge: (state, counts) => judge(state as S, counts), sketch };
+}
+
+export function sketched<S extends Sketch>(kind: SketchKind<S>, judge: (sketch: S, counts: Counts) => Verdict): SketchJudge {
+  // As above.
+  return { kind: kind as unknown as SketchKind<Sketch>, judge: (sketch, counts) => judge(sketch as S, counts) };
+}
+
+export function between({ low, high }: Interval): string {
+  return low === high ? shown(low) : `between ${shown(low)} and ${shown(high)}`;
+}
+
+function shown(value: Present): string {
+  if (typeof value === 'number') return value.toLocaleString('en-US', { maximumSignificantDigits: 6 });
+  return value instanceof Moment ? value.text : JSON.stringify(value);
 }
 
 /** For checks that need no more than the counts. */

@@ -1,11 +1,14 @@
 /** What values a column has: how many, which ones, and which most often. */
+import { type FrequentValues, frequentValues } from '../states/frequent-values.ts';
+import { hyperLogLog } from '../states/hyper-log-log.ts';
+import { members, type Members } from '../states/members.ts';
 import { type ValueCounts, valueCounts } from '../states/value-counts.ts';
 import { parseDate } from '../gx/dates.ts';
 import { refuse } from '../gx/kwargs.ts';
 import { membership } from '../gx/values.ts';
 import { type FileCell, Moment, type Present } from '../states/cell.ts';
 import { defineAggregate, defineMetric } from './aggregate.ts';
-import { type Verdict, windowCheck } from './check.ts';
+import { sketched, type Verdict, windowCheck } from './check.ts';
 import { metricWord, rowsOf, setKwargs, setSchema } from './words.ts';
 
 export const distinctCount = defineMetric({
@@ -17,6 +20,7 @@ export const distinctCount = defineMetric({
   }),
   kind: valueCounts,
   observe: (state) => state.distinct,
+  sketch: { kind: hyperLogLog, observe: ({ distinct }) => distinct },
 });
 
 export const uniqueProportion = defineMetric({
@@ -33,9 +37,15 @@ export const uniqueProportion = defineMetric({
   ),
   kind: valueCounts,
   observe: (state) => (state.total === 0 ? 0 : state.distinct / state.total),
+  sketch: {
+    kind: hyperLogLog,
+    observe: ({ distinct: { low, high, estimate }, total }) =>
+      total <= 0 ? { low: 0, high: 0, estimate: 0 } : { low: low / total, high: high / total, estimate: estimate / total },
+  },
 });
 
-type Judge = (state: ValueCounts, isMember: (cell: FileCell) => boolean, wanted: readonly FileCell[]) => boolean;
+/** `others`: whether there are values that are none of the wanted ones. */
+type Judge = (state: ValueCounts, others: boolean, wanted: readonly FileCell[]) => boolean;
 
 function defineDistinct(
   name: string,
@@ -54,9 +64,24 @@ function defineDistinct(
       const wanted = kwargs.valueSet();
       const isMember = membership(wanted, kwargs) ?? (() => true);
       if (wanted === null && !takesNull) return refuse('value_set', 'is null or missing', 'Write the values in a list.');
-      return windowCheck(valueCounts, (state) => verdictOf(state, wanted === null || judge(state, isMember, wanted)));
+      const hasOthers = (state: ValueCounts) => state.entries().some(({ value }) => !isMember(value));
+      return windowCheck(
+        valueCounts,
+        (state) => verdictOf(state, wanted === null || judge(state, hasOthers(state), wanted)),
+        sketched(members(wanted ?? [], isMember), (sketch: Members) => membersVerdict(sketch, judge, wanted)),
+      );
     },
   });
+}
+
+/** Exact as well: of the other values it only matters that there are some. */
+function membersVerdict({ counts, others }: Members, judge: Judge, wanted: readonly FileCell[] | null): Verdict {
+  const observed = counts.sorted().map(({ value }) => value);
+  return {
+    success: wanted === null || judge(counts, others > 0, wanted),
+    observed,
+    known: others > 0 ? `${others} rows have other values` : 'no row has another value',
+  };
 }
 
 function verdictOf(state: ValueCounts, success: boolean): Verdict {
@@ -71,7 +96,7 @@ export const distinctInSet = defineDistinct(
   'Every value that is there is one of these.',
   { rule: 'status: [{ distinct_in_set: [new, paid] }]', passes: rowsOf('status', 'new', null), fails: rowsOf('status', 'new', 'gone') },
   // An empty set says nothing, as in Great Expectations.
-  (state, isMember, wanted) => wanted.length === 0 || state.entries().every(({ value }) => isMember(value)),
+  (_state, others, wanted) => wanted.length === 0 || !others,
   true,
 );
 
@@ -85,7 +110,7 @@ export const distinctContain = defineDistinct(
     passes: rowsOf('status', 'new', 'paid', 'gone'),
     fails: rowsOf('status', 'new', 'gone'),
   },
-  (state, _isMember, wanted) => contains(state, wanted),
+  (state, _others, wanted) => contains(state, wanted),
 );
 
 export const distinctEqual = defineDistinct(
@@ -94,7 +119,7 @@ export const distinctEqual = defineDistinct(
   'The values of a window',
   'These values are there, each of them and no other.',
   { rule: 'status: [{ distinct_equal: [new, paid] }]', passes: rowsOf('status', 'paid', 'new', 'new'), fails: rowsOf('status', 'new') },
-  (state, isMember, wanted) => contains(state, wanted) && state.entries().every(({ value }) => isMember(value)),
+  (state, others, wanted) => !others && contains(state, wanted),
 );
 
 function contains(state: ValueCounts, wanted: readonly FileCell[]): boolean {
@@ -143,10 +168,37 @@ export const mostCommon = defineAggregate({
   window: (kwargs) => {
     const isMember = membership(kwargs.valueSet(), kwargs);
     const tiesOkay = kwargs.flag('ties_okay');
-    return windowCheck(valueCounts, (state) => {
-      const modes = state.modes();
-      const found = isMember === null ? 0 : modes.filter(isMember).length;
-      return { success: found > 0 && (tiesOkay || modes.length === 1), observed: modes };
-    });
+    return windowCheck(
+      valueCounts,
+      (state) => {
+        const modes = state.modes();
+        const found = isMember === null ? 0 : modes.filter(isMember).length;
+        return { success: found > 0 && (tiesOkay || modes.length === 1), observed: modes };
+      },
+      sketched(frequentValues, (sketch: FrequentValues) => modeVerdict(sketch, isMember ?? (() => false), tiesOkay)),
+    );
   },
 });
+
+/** By the bounds on how often each value is there; values that are not counted may be any, those of the set too. */
+function modeVerdict(sketch: FrequentValues, isMember: (cell: FileCell) => boolean, tiesOkay: boolean): Verdict {
+  const { counted, uncounted } = sketch;
+  const most = counted[0]?.low ?? 0;
+  const possible = counted.filter(({ high, low }) => high >= most && (high > 0 || low > 0));
+  const known = `the most common values are there ${most.toLocaleString('en-US')} times at least, others up to ${uncounted.toLocaleString('en-US')} times`;
+  const said = (success: boolean | null): Verdict => ({
+    success,
+    observed: possible.slice(0, MODES_SHOWN).map(({ value }) => value),
+    known,
+  });
+  // A value that nobody counts may be the mode.
+  if (uncounted >= most && !(most === 0 && uncounted === 0)) return said(null);
+  if (possible.length === 0) return said(false);
+  const ins = possible.filter(({ value }) => isMember(value)).length;
+  if (ins === 0) return said(false);
+  const isTie = possible.length > 1 && possible.every(({ low, high }) => low === high);
+  if (tiesOkay) return said(ins === possible.length || isTie ? true : null);
+  return said(possible.length === 1 ? true : isTie ? false : null);
+}
+
+const MODES_SHOWN = 20;

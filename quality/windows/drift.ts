@@ -1,11 +1,12 @@
 /** psi, ks and chi_square: how far the values of a window are from a reference, kept as shares of bins or of categories. */
 import { keyOf, type Present } from '../states/cell.ts';
 import { type Bins, bins } from '../states/bins.ts';
+import { members, type Members } from '../states/members.ts';
 import { type ValueCounts, valueCounts } from '../states/value-counts.ts';
 import { type Kwargs, refuse } from '../gx/kwargs.ts';
 import type { GxExpectation, WordExample } from '../gx/expectation.ts';
 import { defineAggregate, onlyNumbers } from './aggregate.ts';
-import { type Verdict, type WindowCheck, windowCheck } from './check.ts';
+import { sketched, type Verdict, type WindowCheck, windowCheck } from './check.ts';
 import { rowsOf } from './words.ts';
 
 /** The shares that were expected and those that are there, side by side. Each list adds up to 1. */
@@ -117,15 +118,24 @@ function byBin(edges: readonly number[], judge: Judge, name: string): WindowChec
 
 function byValue(values: readonly Present[], judge: Judge): WindowCheck {
   const places = new Map(values.map((value, at) => [keyOf(value), at]));
-  return windowCheck(valueCounts, (state: ValueCounts) => {
-    // As for bins: what is below, the categories, what is above; others than were named count above.
+  // As for bins: what is below, the categories, what is above; others than were named count above.
+  const count = (state: ValueCounts, others: number) => {
     const found = Array.from({ length: values.length + 2 }, () => 0);
+    found[values.length + 1] = others;
     for (const { value, count } of state.entries()) {
       const at = (places.get(keyOf(value)) ?? values.length) + 1;
       found[at] = (found[at] ?? 0) + count;
     }
-    return judge(found, state.total);
-  });
+    return judge(found, state.total + others);
+  };
+  return windowCheck(
+    valueCounts,
+    (state: ValueCounts) => count(state, 0),
+    sketched(
+      members(values, (cell) => places.has(keyOf(cell))),
+      ({ counts, others }: Members) => count(counts, others),
+    ),
+  );
 }
 
 function shares({ weights, tails }: Reference): readonly number[] {

@@ -3,11 +3,12 @@ import { keyOf, type Present } from '../states/cell.ts';
 import { bins, type Bins } from '../states/bins.ts';
 import type { Counts, StateKind } from '../states/state.ts';
 import { doubleOf } from '../states/sums.ts';
+import { members, type Members } from '../states/members.ts';
 import { type Ranks, ranks } from '../states/ranks.ts';
-import { valueCounts } from '../states/value-counts.ts';
+import { type ValueCounts, valueCounts } from '../states/value-counts.ts';
 import { type Kwargs, refuse } from '../gx/kwargs.ts';
 import { defineAggregate, onlyNumbers } from './aggregate.ts';
-import { type Verdict, type WindowCheck, windowCheck } from './check.ts';
+import { sketched, type Verdict, type WindowCheck, windowCheck } from './check.ts';
 import { rowsOf } from './words.ts';
 
 interface Categories {
@@ -148,7 +149,7 @@ function verdict(value: number, threshold: number | null, details: Verdict['deta
 function againstCategories(expected: Categories, threshold: number | null, { tail, internal }: Holdouts): WindowCheck {
   if (internal > 0) return refuse('internal_weight_holdout', 'cannot be used for discrete data', 'Remove it.');
   const wanted = new Map(expected.values.map((value, at) => [keyOf(value), { value, weight: expected.weights[at] ?? 0 }]));
-  return windowCheck(valueCounts, (state) => {
+  const judge = (state: ValueCounts): Verdict => {
     const present = state.sorted();
     const unseen = present.filter(({ value }) => !wanted.has(keyOf(value)));
     const values = [...expected.values, ...unseen.map(({ value }) => value)];
@@ -163,7 +164,19 @@ function againstCategories(expected: Categories, threshold: number | null, { tai
       observed_partition: { values, weights: observed },
       expected_partition: { values, weights },
     });
-  });
+  };
+  return windowCheck(
+    valueCounts,
+    judge,
+    // How the holdout is shared by values that were not expected depends on each of them; without one, any of them is infinitely far.
+    sketched(
+      members(expected.values, (cell) => wanted.has(keyOf(cell))),
+      ({ counts, others }: Members) =>
+        others === 0
+          ? judge(counts)
+          : { success: threshold === null ? true : tail > 0 ? null : false, observed: null, known: `${others} rows have other values` },
+    ),
+  );
 }
 
 /** Without a partition, the data are what is expected: nothing differs. */

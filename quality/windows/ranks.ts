@@ -1,10 +1,12 @@
 /** median and quantiles. */
 import { compareCells, Moment, momentAt, type Present, Unusable } from '../states/cell.ts';
 import { type Kwargs, refuse } from '../gx/kwargs.ts';
+import { type QuantileSketch, quantileSketch } from '../states/quantile-sketch.ts';
 import { type Ranks, ranks } from '../states/ranks.ts';
+import type { Interval } from '../states/sketch.ts';
 import { doubleOf } from '../states/sums.ts';
 import { defineAggregate, defineMetric, onlyNumbers } from './aggregate.ts';
-import { windowCheck } from './check.ts';
+import { between as betweenText, sketched, type Verdict, windowCheck } from './check.ts';
 import { metricWord, rowsOf } from './words.ts';
 
 export const median = defineMetric({
@@ -16,6 +18,7 @@ export const median = defineMetric({
   }),
   kind: onlyNumbers(ranks, 'median'),
   observe: (state) => medianOf(state.sorted()),
+  sketch: { kind: quantileSketch, observe: (sketch) => quantileWithin(sketch, 0.5, 'midpoint') },
 });
 
 function medianOf(sorted: ArrayLike<Present>): Present | null {
@@ -73,14 +76,32 @@ export const quantiles = defineAggregate({
   window: (kwargs) => {
     const { levels, ranges } = rangesOf(kwargs);
     const interpolation = interpolationOf(kwargs);
-    return windowCheck(onlyNumbers(ranks, 'quantile'), (state: Ranks) => {
-      const sorted = state.sorted();
-      const values = levels.map((level) => quantileOf(sorted, level, interpolation));
-      const details = values.map((value, at) => value !== null && isIn(value, ranges[at] ?? [null, null], kwargs));
-      return { success: details.every(Boolean), observed: { quantiles: levels, values }, details: { success_details: details } };
+    const rangeAt = (at: number) => ranges[at] ?? OPEN;
+    const sketch = sketched(quantileSketch, (state: QuantileSketch): Verdict => {
+      const found = levels.map((level) => quantileWithin(state, level, interpolation));
+      const details = found.map((interval, at) => (interval === null ? false : liesIn(interval, rangeAt(at), kwargs)));
+      return {
+        success: details.includes(false) ? false : details.includes(null) ? null : true,
+        observed: { quantiles: levels, values: found.map((interval) => interval?.estimate ?? null) },
+        known: found
+          .map((interval, at) => `p${Number(`${levels[at] ?? 0}e2`)} ${interval === null ? 'unknown' : betweenText(interval)}`)
+          .join(', '),
+      };
     });
+    return windowCheck(
+      onlyNumbers(ranks, 'quantile'),
+      (state: Ranks) => {
+        const sorted = state.sorted();
+        const values = levels.map((level) => quantileOf(sorted, level, interpolation));
+        const details = values.map((value, at) => value !== null && isIn(value, rangeAt(at), kwargs));
+        return { success: details.every(Boolean), observed: { quantiles: levels, values }, details: { success_details: details } };
+      },
+      sketch,
+    );
   },
 });
+
+const OPEN: Range = [null, null];
 
 type Range = readonly [Present | null, Present | null];
 
@@ -134,6 +155,30 @@ function quantileOf(sorted: ArrayLike<Present>, level: number, interpolation: In
   }
 }
 
+/** The same of values that are known to lie in intervals: what is computed of two of them grows with each. */
+function quantileWithin(sketch: QuantileSketch, level: number, interpolation: Interpolation): Interval | null {
+  const place = level * (sketch.count - 1);
+  const [below = null, above = null, nearest = null] = sketch.at([Math.floor(place), Math.ceil(place), roundHalfEven(place)]);
+  if (below === null || above === null) return null;
+  const mixed = (share: number): Interval => ({
+    low: between(below.low, above.low, share),
+    high: between(below.high, above.high, share),
+    estimate: between(below.estimate, above.estimate, share),
+  });
+  switch (interpolation) {
+    case 'lower':
+      return below;
+    case 'higher':
+      return above;
+    case 'midpoint':
+      return mixed(0.5);
+    case 'linear':
+      return mixed(place - Math.floor(place));
+    case 'nearest':
+      return nearest;
+  }
+}
+
 function roundHalfEven(value: number): number {
   const floor = Math.floor(value);
   if (value - floor !== 0.5) return Math.round(value);
@@ -148,6 +193,11 @@ function isIn(value: Present, [low, high]: Range, kwargs: Kwargs): boolean {
   return sides.every(
     (side, at) => side === null || isClose(value, side) || (at === 0 ? compareCells(value, side) >= 0 : compareCells(value, side) <= 0),
   );
+}
+
+function liesIn({ low, high }: Interval, [least, greatest]: Range, kwargs: Kwargs): boolean | null {
+  if (!isIn(high, [least, null], kwargs) || !isIn(low, [null, greatest], kwargs)) return false;
+  return isIn(low, [least, greatest], kwargs) && isIn(high, [least, greatest], kwargs) ? true : null;
 }
 
 function isClose(value: Present, side: Present): boolean {
