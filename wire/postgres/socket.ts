@@ -4,17 +4,12 @@ import { connect as connectTcp, isIP, type Socket } from 'node:net';
 import { connect as connectTls } from 'node:tls';
 import { PgConnectionError } from './errors.ts';
 import type { PgAddress } from './ident.ts';
+import { Slab, type TakeBytes } from './slab.ts';
 
 const SSL_REQUEST = 80_877_103;
 
 /** For messages: never with user or password. */
 export const where = ({ host, port }: PgAddress): string => `the Postgres server at ${host}:${port}`;
-
-/**
- * Takes what has arrived: `bytes[0, fresh)` was there the last time. Answers how much of it is done with; the rest comes again, in front of what arrives
- * next. The bytes are valid during the call only.
- */
-export type TakeBytes = (bytes: Buffer, fresh: number) => number;
 
 /** A socket, and what is read from it. */
 export interface OpenSocket {
@@ -141,49 +136,4 @@ function settled<T>(
       resolve(value);
     }, fail);
   });
-}
-
-const SLAB_BYTES = 1 << 18;
-
-/**
- * What a socket reads into: always the same memory, with what was not done with in front. Without it every read takes 64 KiB of its own from outside of the
- * heap, which makes the collector run for nothing else, and every message that a read cuts in two is copied with all that follows it.
- */
-class Slab {
-  #bytes = Buffer.allocUnsafeSlow(SLAB_BYTES);
-  #kept = 0;
-  #take: TakeBytes | null = null;
-
-  /** Bytes that were read elsewhere. */
-  push(chunk: Buffer): void {
-    for (let at = 0; at < chunk.length;) {
-      const room = chunk.copy(this.#bytes, this.#kept, at);
-      this.#hand(room);
-      at += room;
-    }
-  }
-
-  /** Whoever takes from here on. Nothing may have been left: the socket would go on reading behind it. */
-  take(take: TakeBytes): void {
-    this.#take = take;
-  }
-
-  /** Where the next read goes: as `onread` of a socket asks for it. */
-  readonly buffer = (): Buffer => this.#bytes.subarray(this.#kept);
-
-  readonly callback = (read: number): boolean => {
-    this.#hand(read);
-    return true; // Whoever wants no more pauses the socket.
-  };
-
-  #hand(read: number): void {
-    const end = this.#kept + read;
-    const all = this.#bytes;
-    const done = this.#take?.(all.subarray(0, end), this.#kept) ?? 0;
-    this.#kept = end - done;
-    // A message that fills most of it has to fit some day; afterwards nobody needs as much.
-    const size = this.#kept > all.length / 2 ? all.length * 2 : this.#kept < SLAB_BYTES / 2 ? SLAB_BYTES : all.length;
-    if (size !== all.length) this.#bytes = Buffer.allocUnsafeSlow(size);
-    if (this.#kept > 0 && (done > 0 || size !== all.length)) all.copy(this.#bytes, 0, done, end);
-  }
 }
