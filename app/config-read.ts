@@ -161,7 +161,8 @@ function readChoice(value: unknown, choices: readonly string[], path: Path, cont
 function readAnyOf(value: unknown, choices: readonly SchemaNode[], path: Path, context: ReadContext): unknown {
   const named = choices.flatMap((choice) => choice.properties?.['kind']?.const ?? []);
   if (isObject(value) && named.length > 1) return readKind(value, named.map(String), choices, path, context);
-  const fits = choices.find((choice) => choice.type === kindOf(value));
+  // Where only blocks fit, any of them says so.
+  const fits = choices.find((choice) => choice.type === kindOf(value)) ?? (named.length > 1 ? choices[0] : undefined);
   if (fits !== undefined) return readNode(value, fits, path, context);
   const kinds = choices.map((choice) => choice.type).join(' or ');
   return wrong(context, path, `must be a ${kinds}, and is ${show(value)}`, 'See docs/config.md for its form.');

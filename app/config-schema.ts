@@ -5,7 +5,8 @@
 import { duration, NAME_PATTERN, secret, size } from './config-schema/options.ts';
 import { type modelUseSchema, pipelineSchema } from './config-schema/pipelines.ts';
 import { type kafkaSourceSchema, type postgresSourceSchema, sourceSchema } from './config-schema/sources.ts';
-import { type layoutSchema, targetSchema } from './config-schema/targets.ts';
+import type { kafkaTargetSchema } from './config-schema/kafka-target.ts';
+import { type layoutSchema, type postgresTargetSchema, targetSchema } from './config-schema/targets.ts';
 import type { FromSchema, SchemaNode } from './schema-type.ts';
 
 export const CONFIG_SCHEMA_ID = 'https://tidegate.dev/schema/tidegate.v1.schema.json';
@@ -134,7 +135,7 @@ export const configSchema = {
       '10s',
     ),
     sources: { ...mapOf('Sources', 'The databases you read, each under a name of your choice.', sourceSchema), minProperties: 1 },
-    targets: { ...mapOf('Targets', 'The databases you write, each under a name of your choice.', targetSchema), minProperties: 1 },
+    targets: { ...mapOf('Targets', 'What you write, each under a name of your choice.', targetSchema), minProperties: 1 },
     pipelines: { ...mapOf('Pipelines', 'The roads from your sources to your targets.', pipelineSchema), minProperties: 1 },
     http: httpSchema,
     alerts: { ...mapOf('Alerts', 'Those you want to be told when something needs a person.', alertSchema), default: {} },
@@ -175,6 +176,8 @@ export type SourceConfig = FromSchema<typeof sourceSchema>;
 export type PostgresSourceConfig = FromSchema<typeof postgresSourceSchema>;
 export type KafkaSourceConfig = FromSchema<typeof kafkaSourceSchema>;
 export type TargetConfig = FromSchema<typeof targetSchema>;
+export type PostgresTargetConfig = FromSchema<typeof postgresTargetSchema>;
+export type KafkaTargetConfig = FromSchema<typeof kafkaTargetSchema>;
 export type LayoutConfig = FromSchema<typeof layoutSchema>;
 export type PipelineConfig = FromSchema<typeof pipelineSchema>;
 export type ModelUseConfig = FromSchema<typeof modelUseSchema>;

@@ -5,7 +5,8 @@ import { type Document, isNode, LineCounter, parseDocument, visit } from 'yaml';
 import type { DatasetName, LaneId } from '../core/event.ts';
 import { isError, type Problem } from '../core/problems.ts';
 import { checkEndpoints, type WebhookEndpoint } from '../ops/alerts/webhook.ts';
-import { splitHosts } from '../wire/postgres/ident.ts';
+import { topicName } from '../sync/kafka/topic-name.ts';
+import { isPostgresUrl, splitHosts } from '../wire/postgres/ident.ts';
 import { nearest, readNode, show } from './config-read.ts';
 import {
   type AlertConfig,
@@ -13,10 +14,11 @@ import {
   configSchema,
   type LayoutConfig,
   type PipelineConfig,
+  type PostgresTargetConfig,
   type SourceConfig,
   type TargetConfig,
 } from './config-schema.ts';
-import { kafkaSourceProblems, quarantineTopicsProblems } from './kafka-config.ts';
+import { kafkaSourceProblems, kafkaTargetProblems, quarantineTopicsProblems } from './kafka-config.ts';
 
 /** A config that fits the schema and itself. */
 export interface LoadedConfig {
@@ -233,6 +235,10 @@ function loadedProblems({ config, place }: LoadedConfig): Problem[] {
     slots.set(slot, name);
   }
   for (const [name, target] of Object.entries(config.targets)) {
+    if (target.kind === 'kafka') {
+      problems.push(...kafkaTargetProblems(config, name, target, (...path) => place('targets', name, ...path)));
+      continue;
+    }
     if (!isPostgresUrl(target.url.reveal()))
       error(place('targets', name, 'url'), 'is no postgres url', 'Write postgres://user:password@host:port/database.');
     if (target.schema === 'tidegate')
@@ -248,7 +254,9 @@ function loadedProblems({ config, place }: LoadedConfig): Problem[] {
     problems.push(...quarantineTopicsProblems(pipeline.quarantineTopics, partsOf(config, pipeline).source, at));
   }
   for (const [name, pipeline] of Object.entries(config.pipelines)) {
-    const { source } = partsOf(config, pipeline);
+    const { source, target } = partsOf(config, pipeline);
+    if (pipeline.verify.every !== null && target.kind === 'kafka')
+      error(place('pipelines', name, 'verify', 'every'), 'topics hold changes, and not rows that could be compared', 'Leave it out.');
     if (pipeline.verify.every === null || source.kind !== 'kafka') continue;
     if (source.database === null)
       error(
@@ -272,27 +280,31 @@ function loadedProblems({ config, place }: LoadedConfig): Problem[] {
     }
     readBy.set(pipeline.source, name);
     for (const table of source.tables) {
-      const written = writtenTable(pipeline.source, table, target);
-      const place_ = `${serverOf(target.url.reveal())} ${written}`;
+      const written = writtenAs(name, pipeline, table, target);
+      const place_ = `${placeOf(target)} ${written}`;
       const writer = writtenBy.get(place_);
       if (writer !== undefined && writer !== `${name} ${table}`) {
         error(
           place('pipelines', name, 'target'),
           `${written} would be written from two tables (${writer.replace(' ', ': ')} and ${name}: ${table})`,
-          'Give one of them another name in the layouts of its target, or a target with another schema.',
+          target.kind === 'kafka'
+            ? 'Give one of them a target whose topic is named otherwise.'
+            : 'Give one of them another name in the layouts of its target, or a target with another schema.',
         );
       }
       writtenBy.set(place_, `${name} ${table}`);
     }
     if (
       source.kind === 'postgres' &&
+      target.kind === 'postgres' &&
       serverOf(source.url.reveal()) === serverOf(target.url.reveal()) &&
       source.tables.some((table) => source.tables.includes(writtenTable(pipeline.source, table, target)))
     ) {
       error(place('pipelines', name, 'target'), 'source and target are the same tables', 'Write to another schema or database.');
     }
     const used = new Set<string>();
-    for (const layout of target.layouts) for (const column of columnsBeside(layout)) used.add(`${layout.dataset} ${column}`);
+    const layouts = target.kind === 'postgres' ? target.layouts : [];
+    for (const layout of layouts) for (const column of columnsBeside(layout)) used.add(`${layout.dataset} ${column}`);
     for (const [index, use] of pipeline.models.entries()) {
       for (const [role, column] of Object.entries(use.write)) {
         if (column === null) continue;
@@ -345,7 +357,7 @@ function loadedProblems({ config, place }: LoadedConfig): Problem[] {
 function loopsOf(config: Config): ReadonlyMap<string, string> {
   const roads = Object.values(config.pipelines).flatMap((pipeline) => {
     const { source, target } = partsOf(config, pipeline);
-    if (source.kind !== 'postgres') return [];
+    if (source.kind !== 'postgres' || target.kind !== 'postgres') return [];
     const [here, there] = [serverOf(source.url.reveal()), serverOf(target.url.reveal())];
     return source.tables.map((table) => ({
       source: pipeline.source,
@@ -362,7 +374,7 @@ function loopsOf(config: Config): ReadonlyMap<string, string> {
 }
 
 /** What is wrong with the layouts of a target, as far as they show it themselves. */
-function layoutProblems(config: Config, name: string, target: TargetConfig) {
+function layoutProblems(config: Config, name: string, target: PostgresTargetConfig) {
   const problems: { path: (string | number)[]; message: string; fix: string }[] = [];
   const written = Object.values(config.pipelines).filter((pipeline) => pipeline.target === name);
   const known = written.flatMap((pipeline) => datasetsOf(pipeline.source, partsOf(config, pipeline).source)) as readonly string[];
@@ -408,16 +420,19 @@ function columnsBeside({ softDelete, write }: LayoutConfig): string[] {
 }
 
 /** Where a table of a source goes: `schema.table`. */
-function writtenTable(source: string, table: string, { schema, layouts }: TargetConfig): string {
+function writtenTable(source: string, table: string, { schema, layouts }: PostgresTargetConfig): string {
   const layout = layouts.find(({ dataset }) => dataset === `${source}.${table}`);
   return `${layout?.schema ?? schema}.${layout?.table ?? table.slice(table.indexOf('.') + 1)}`;
 }
 
-function isPostgresUrl(url: string): boolean {
-  return splitHosts(url).every(
-    (one) => URL.canParse(one) && /^postgres(ql)?:$/.test(new URL(one).protocol) && new URL(one).hostname !== '',
-  );
+/** The table or topic that a table of a source goes to. */
+function writtenAs(name: string, pipeline: PipelineConfig, table: string, target: TargetConfig): string {
+  if (target.kind === 'postgres') return writtenTable(pipeline.source, table, target);
+  return topicName(target.topic, name, `${pipeline.source}.${table}` as DatasetName);
 }
+
+const placeOf = (target: TargetConfig): string =>
+  target.kind === 'postgres' ? serverOf(target.url.reveal()) : target.brokers.toSorted().join(',');
 
 function serverOf(url: string): string {
   const servers = splitHosts(url).map((one) => {

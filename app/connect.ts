@@ -1,21 +1,26 @@
 /** From the config's words to the options of sources, targets and models. */
 import type { Clock } from '../core/clock.ts';
 import { PipelineError } from '../core/errors.ts';
-import type { DatasetName } from '../core/event.ts';
+import type { Dataset, DatasetName } from '../core/event.ts';
+import type { Shape } from '../core/shape.ts';
 import { kafkaSource, type KafkaSourceOptions } from '../cdc/kafka/source.ts';
 import type { KafkaTable } from '../cdc/kafka/topic-list.ts';
 import { postgresSource, type PostgresSourceOptions } from '../cdc/postgres/source.ts';
 import type { ModelUse } from '../inference/stage.ts';
 import type { BreakerSettings } from '../ops/breaker.ts';
 import { evolve } from '../quality/schema/evolution.ts';
-import type { DatasetsOptions, PostgresSinkOptions } from '../sync/postgres/sink.ts';
+import { jsonFormat } from '../sync/kafka/record-format.ts';
+import { kafkaSink, type KafkaSinkOptions } from '../sync/kafka/sink.ts';
+import { type DatasetsOptions, postgresSink, type PostgresSinkOptions } from '../sync/postgres/sink.ts';
 import { partsOf } from './config.ts';
-import type { Config, KafkaSourceConfig, PipelineConfig, TargetConfig } from './config-schema.ts';
+import type { Config, KafkaSourceConfig, KafkaTargetConfig, PipelineConfig, PostgresTargetConfig, TargetConfig } from './config-schema.ts';
 import { kafkaConnection, registryOptions, tableOfTopic } from './kafka-connect.ts';
 import type { Logger } from './logger.ts';
 import type { TellerOptions } from './quarantine-teller.ts';
 import type { RuleFile } from './rule-files.ts';
+import { Secret } from './secret.ts';
 import type { SnapshotDeskParts } from './snapshot-desk.ts';
+import { VERSION } from './version.ts';
 
 /** What a source tells and asks while it runs. */
 export interface SourceListeners extends Required<Pick<PostgresSourceOptions, 'onLeftOut' | 'endsReader'>> {
@@ -61,13 +66,13 @@ export function sourceOptions(config: Config, pipeline: PipelineConfig, clock: C
 export function tellerOptions(config: Config, name: string, pipeline: PipelineConfig, clock: Clock, logger: Logger): TellerOptions | null {
   const { quarantineTopics: topics } = pipeline;
   if (topics === null) return null;
-  const { source, target } = partsOf(config, pipeline);
+  const { source } = partsOf(config, pipeline);
   const { brokers, sasl, tls } = topics;
   const connection = brokers === null && source.kind === 'kafka' ? source : { brokers: brokers ?? [], sasl, tls };
   return {
     pipeline: name,
     connection: kafkaConnection(connection, clock),
-    store: { url: target.url.reveal(), silenceMs: target.silence },
+    store: storeOf(config, pipeline),
     topics,
     clock,
     logger,
@@ -97,39 +102,94 @@ export function kafkaOptions(pipeline: PipelineConfig, source: KafkaSourceConfig
   };
 }
 
-export function sinkOptions(
+/** Where lanes and quarantine of a pipeline are kept: at a database that is its target, beside topics in their store. */
+export function storeOf(config: Config, pipeline: PipelineConfig): { readonly url: string; readonly silenceMs: number } {
+  const { target } = partsOf(config, pipeline);
+  const url = target.kind === 'postgres' ? target.url : (target.store ?? config.state);
+  if (!(url instanceof Secret)) throw new PipelineError('CONFIG_INVALID', `the target ${pipeline.target} names no store`);
+  return { url: url.reveal(), silenceMs: target.silence };
+}
+
+/** Only of a pipeline that writes tables: whoever asks has looked. */
+export function tableTarget(config: Config, pipeline: PipelineConfig): PostgresTargetConfig {
+  const { target } = partsOf(config, pipeline);
+  if (target.kind !== 'postgres')
+    throw new PipelineError('CONFIG_INVALID', `${pipeline.target} is no database whose rows could be asked for`);
+  return target;
+}
+
+type Rules = ReadonlyMap<DatasetName, RuleFile>;
+
+/** The sink of a pipeline, whatever the kind of its target. */
+export function openSink(config: Config, name: string, pipeline: PipelineConfig, rules: Rules, clock: Clock, logger: Logger) {
+  const { target } = partsOf(config, pipeline);
+  if (target.kind === 'postgres') return postgresSink(sinkOptions(config, name, pipeline, rules, clock));
+  return kafkaSink({
+    ...topicOptions(config, name, pipeline, target, rules, clock),
+    onOther: (topic, settings) => {
+      logger.warn('a topic was there already, with other settings than in the config, and is used as it is', {
+        pipeline: name,
+        topic,
+        settings: JSON.stringify(settings),
+      });
+    },
+  });
+}
+
+export function topicOptions(
   config: Config,
   name: string,
   pipeline: PipelineConfig,
-  rules: ReadonlyMap<DatasetName, RuleFile>,
+  target: KafkaTargetConfig,
+  rules: Rules,
   clock: Clock,
-): PostgresSinkOptions {
-  const { target } = partsOf(config, pipeline);
+): KafkaSinkOptions {
   return {
+    ...heldBy(name, pipeline, target, rules, clock),
+    name: pipeline.target,
+    connection: kafkaConnection(target, clock),
+    topics: { ...target, retentionMs: target.retention },
+    format: jsonFormat(target.schemas),
+    store: storeOf(config, pipeline),
+    version: VERSION,
+  };
+}
+
+/** Only of a pipeline that writes tables: whoever asks has looked. */
+export function sinkOptions(config: Config, name: string, pipeline: PipelineConfig, rules: Rules, clock: Clock): PostgresSinkOptions {
+  const target = tableTarget(config, pipeline);
+  return {
+    ...heldBy(name, pipeline, target, rules, clock),
     name: pipeline.target,
     url: target.url.reveal(),
     schema: target.schema,
     datasets: layoutOptions(target),
     tables: target.tables,
-    hold: (dataset) => rules.get(dataset)?.contract.hold ?? target.hold,
-    evolve: (dataset, before) => evolve(rules.get(dataset.name)?.contract, dataset, before),
     growsEnums: (dataset) => {
       const policy = rules.get(dataset)?.contract.evolution.enum ?? 'accept';
       return policy === 'accept' || policy === 'warn';
     },
-    parkedRowsMax: pipeline.parkedRows,
     scores: modelUses(pipeline).map(({ dataset, write }) => ({ dataset, write })),
     synchronousCommit: target.synchronousCommit,
     replicationRole: target.replicationRole,
     deferConstraints: target.deferConstraints,
     silenceMs: target.silence,
-    tellsQuarantine: pipeline.quarantineTopics !== null,
+  };
+}
+
+/** What holds a pipeline's events at a target of any kind. */
+function heldBy(name: string, pipeline: PipelineConfig, target: TargetConfig, rules: Rules, clock: Clock) {
+  return {
     pipeline: name,
+    hold: (dataset: DatasetName) => rules.get(dataset)?.contract.hold ?? target.hold,
+    evolve: (dataset: Dataset, before: Shape | null) => evolve(rules.get(dataset.name)?.contract, dataset, before),
+    parkedRowsMax: pipeline.parkedRows,
+    tellsQuarantine: pipeline.quarantineTopics !== null,
     clock,
   };
 }
 
-export function layoutOptions({ layouts }: TargetConfig): DatasetsOptions {
+export function layoutOptions({ layouts }: PostgresTargetConfig): DatasetsOptions {
   return new Map(layouts.map(({ dataset, ...layout }) => [dataset as DatasetName, layout]));
 }
 

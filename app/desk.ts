@@ -8,10 +8,11 @@ import type { Scorer } from '../inference/scorer/supervisor.ts';
 import { type InferenceStage, inferenceStage } from '../inference/stage.ts';
 import type { Contract } from '../quality/contract.ts';
 import { type QualityStage, qualityStage } from '../quality/stage.ts';
-import { type PostgresSink, postgresSink } from '../sync/postgres/sink.ts';
+import type { PostgresSink } from '../sync/postgres/sink.ts';
 import { datasetsOf, partsOf } from './config.ts';
 import type { Config, PipelineConfig } from './config-schema.ts';
-import { modelUses, sinkOptions } from './connect.ts';
+import { modelUses, openSink } from './connect.ts';
+import type { Logger } from './logger.ts';
 import type { RuleFile } from './rule-files.ts';
 
 export interface DeskParts {
@@ -22,6 +23,7 @@ export interface DeskParts {
   readonly registry: ModelRegistry;
   readonly scorer: Scorer;
   readonly clock: Clock;
+  readonly logger: Logger;
 }
 
 export interface Stages {
@@ -49,8 +51,8 @@ export class Desk implements AsyncDisposable {
 
   /** A sink of its own, for a lane's run. */
   openSink(): Promise<PostgresSink> {
-    const { config, name, pipeline, rules, clock } = this.#parts;
-    return postgresSink(sinkOptions(config, name, pipeline, rules, clock));
+    const { config, name, pipeline, rules, clock, logger } = this.#parts;
+    return openSink(config, name, pipeline, rules, clock, logger);
   }
 
   /**

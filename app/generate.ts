@@ -50,7 +50,7 @@ function section(out: string[], schema: SchemaNode, path: readonly string[], dep
       nested.push([option.items, [...at.slice(0, -1), `${name}[]`]]);
   }
   const kind = schema.properties?.['kind']?.const;
-  const ofKind = path[0] === 'sources' && kind !== undefined ? ` of kind \`${kind}\`` : '';
+  const ofKind = (path[0] === 'sources' || path[0] === 'targets') && kind !== undefined ? ` of kind \`${kind}\`` : '';
   const title = path.length === 0 ? 'Top level' : `\`${path.join('.')}\`${ofKind}`;
   out.push(
     `${'#'.repeat(Math.min(4, 2 + Math.max(0, depth - 1)))} ${title}\n\n${path.length === 0 ? '' : `${schema.description ?? ''}\n\n`}| option | type | default | what it does |\n|---|---|---|---|\n${rows.join('\n')}\n`,

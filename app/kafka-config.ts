@@ -1,10 +1,14 @@
 /** What is wrong with what a config says of brokers, registries and topics, as far as it shows itself. */
 import { createSecureContext } from 'node:tls';
 import { declaredColumn } from '../cdc/kafka/declared.ts';
+import type { DatasetName } from '../core/event.ts';
 import type { Problem } from '../core/problems.ts';
+import { topicName } from '../sync/kafka/topic-name.ts';
+import { isPostgresUrl } from '../wire/postgres/ident.ts';
 import { nearest } from './config-read.ts';
-import type { KafkaSourceConfig, PipelineConfig, SourceConfig } from './config-schema.ts';
+import type { Config, KafkaSourceConfig, KafkaTargetConfig, PipelineConfig, SourceConfig } from './config-schema.ts';
 import { revealed } from './kafka-connect.ts';
+import { Secret } from './secret.ts';
 
 /** Where a person finds an option of the block that is looked at. */
 type Place = (...path: string[]) => string;
@@ -77,6 +81,31 @@ export function quarantineTopicsProblems(topics: PipelineConfig['quarantineTopic
   if (source.kind !== 'kafka') return problem('names no brokers', 'Add brokers: the source of this pipeline has none.');
   if (sasl === null && tls === null) return [];
   return problem('says how to reach brokers that it does not name', 'Add brokers, or leave sasl and tls to those of the source.');
+}
+
+export function kafkaTargetProblems(config: Config, name: string, target: KafkaTargetConfig, at: Place): Problem[] {
+  const problems = connectionProblems(target, at);
+  const error: Complain = (path, message, fix) => problems.push({ severity: 'error', path, message, fix });
+  if (target.store === null && !(config.state instanceof Secret)) {
+    error(
+      at('store'),
+      'is missing: a topic cannot hold where its lanes stand, and what is in quarantine',
+      'Write store: postgres://user:password@host:port/database, or have `state` in a PostgreSQL database.',
+    );
+  } else if (target.store !== null && !isPostgresUrl(target.store.reveal())) {
+    error(at('store'), 'is no postgres url', 'Write postgres://user:password@host:port/database.');
+  }
+  for (const [pipeline, { source: from, target: to }] of Object.entries(config.pipelines)) {
+    const source = config.sources[from];
+    if (to !== name || source?.kind !== 'kafka' || !source.brokers.some((broker) => target.brokers.includes(broker))) continue;
+    const tables = source.tables.filter(
+      (table) =>
+        topicName(target.topic, pipeline, `${from}.${table}` as DatasetName) === (source.topics[table] ?? `${source.prefix}.${table}`),
+    );
+    if (tables.length > 0)
+      error(at('topic'), `the pipeline ${pipeline} would read what it writes (${tables.join(', ')})`, 'Name the topics otherwise.');
+  }
+  return problems;
 }
 
 type Sasl = NonNullable<KafkaSourceConfig['sasl']>;

@@ -13,7 +13,7 @@ import { type PostgresSink, postgresSink } from '../sync/postgres/sink.ts';
 import { TargetRows } from '../sync/postgres/target-rows.ts';
 import { laneOf, partsOf } from './config.ts';
 import type { Config, PipelineConfig } from './config-schema.ts';
-import { layoutOptions, sinkOptions, sourceOptions } from './connect.ts';
+import { layoutOptions, sinkOptions, sourceOptions, tableTarget } from './connect.ts';
 import type { RuleFile } from './rule-files.ts';
 import { bringHeldRows, type HeldRows } from './verify/held.ts';
 import { type PipelineResult, verifyPipeline, type VerifyProgress } from './verify/verify.ts';
@@ -65,7 +65,8 @@ const POLL_MS = 200;
 
 export async function recoverPipeline(options: RecoverOptions): Promise<Recovered> {
   const { config, name, pipeline, rules, clock, halted, resume } = options;
-  const { source: sourceConfig, target: targetConfig } = partsOf(config, pipeline);
+  const { source: sourceConfig } = partsOf(config, pipeline);
+  const targetConfig = tableTarget(config, pipeline);
   const lane = laneOf(pipeline.source, sourceConfig);
   await using sink = await postgresSink(sinkOptions(config, name, pipeline, rules, clock));
   const position = (await laneState(sink, lane))?.position ?? null;

@@ -250,11 +250,12 @@ export class Road implements AsyncDisposable {
     const replay = this.#replay.status();
     const worse = replay.state === 'halted' && main.state !== 'halted' ? replay : main;
     const notReady = this.notReady(series);
+    const { target } = partsOf(config, pipeline);
     return {
       name,
       source: pipeline.source,
       target: pipeline.target,
-      targetSchema: partsOf(config, pipeline).target.schema,
+      targetSchema: target.kind === 'postgres' ? target.schema : null,
       state: worse.state,
       sinceMs: worse.sinceMs,
       retryAtMs: worse.retryAtMs,

@@ -15,7 +15,7 @@ import { type Decided, followedDatasets } from '../sync/postgres/schema-desk.ts'
 import { Metrics } from '../ops/metrics.ts';
 import { endpointOf, type LoadedConfig } from './config.ts';
 import type { HttpConfig, PipelineConfig } from './config-schema.ts';
-import { sinkOptions } from './connect.ts';
+import { storeOf } from './connect.ts';
 import type { Desk } from './desk.ts';
 import type { ItemChoice, ItemFilter, Operations } from './http/operations.ts';
 import { createHttpServer } from './http/server.ts';
@@ -74,7 +74,7 @@ async function unusableRules(
   try {
     const { refused, refusedOf } = await heldAgainstTables(loaded, pipeline, files, drafts, AbortSignal.timeout(TABLES_MS));
     if (refused.length === 0) return [];
-    const followed = await followedDatasets(sinkOptions(loaded.config, name, pipeline, files, systemClock));
+    const followed = await followedDatasets({ name: pipeline.target, url: storeOf(loaded.config, pipeline).url, pipeline: name });
     return refused.map((problem): Problem => {
       const dataset = refusedOf.get(problem);
       return dataset !== undefined && followed.has(dataset) ? { ...problem, severity: 'warning' } : problem;

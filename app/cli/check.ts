@@ -1,7 +1,7 @@
 /** tidegate check: everything that is wrong with a config, its rule files and the servers it names, each with a fix. */
 import { systemClock } from '../../core/clock.ts';
 import { PipelineError } from '../../core/errors.ts';
-import type { Dataset } from '../../core/event.ts';
+import type { Dataset, DatasetName } from '../../core/event.ts';
 import { isError, type Problem } from '../../core/problems.ts';
 import { probeConnectors } from '../../cdc/kafka/connector-check.ts';
 import { probeKafkaSource } from '../../cdc/kafka/probe.ts';
@@ -12,13 +12,14 @@ import { Scorer } from '../../inference/scorer/supervisor.ts';
 import { inferenceStage } from '../../inference/stage.ts';
 import { memoryOutbox, type Delivery } from '../../ops/alerts/outbox.ts';
 import { webhookSender } from '../../ops/alerts/webhook.ts';
+import { probeTopics } from '../../sync/kafka/probe.ts';
 import { probePostgresTables, probePostgresTarget } from '../../sync/postgres/sink.ts';
 import { datasetsOf, endpointOf, type LoadedConfig, loadConfig, partsOf } from '../config.ts';
 import type { Config, PipelineConfig } from '../config-schema.ts';
-import { kafkaOptions, modelUses, sinkOptions, sourceOptions, tellerOptions } from '../connect.ts';
+import { kafkaOptions, modelUses, sinkOptions, sourceOptions, tellerOptions, topicOptions } from '../connect.ts';
 import { silentLogger } from '../logger.ts';
 import { probeQuarantineTopics } from '../quarantine-teller.ts';
-import { heldAgainstTables, loadRuleFiles } from '../rule-files.ts';
+import { heldAgainstTables, loadRuleFiles, type RuleFile } from '../rule-files.ts';
 import { withoutSecrets } from '../secret.ts';
 import { existingServiceState } from '../state/state.ts';
 import { probeDatabase } from '../verify/passage.ts';
@@ -82,7 +83,7 @@ async function probePipeline(loaded: LoadedConfig, name: string): Promise<Probed
   const telling = tellerOptions(config, name, pipeline, systemClock, silentLogger);
   const [ofSource, ofTarget, ofTopics] = await Promise.all([
     attempt(sourcePlace, () => probeSource(config, pipeline)),
-    attempt(targetPlace, () => probePostgresTarget(sinkOptions(config, name, pipeline, files, systemClock))),
+    attempt(targetPlace, () => probeTarget(config, name, pipeline, files)),
     attempt(topicsPlace, async () => {
       if (telling === null) return [];
       return probeQuarantineTopics(telling, datasetsOf(pipeline.source, partsOf(config, pipeline).source), topicsPlace);
@@ -99,7 +100,7 @@ async function probePipeline(loaded: LoadedConfig, name: string): Promise<Probed
     return [...held.refused, ...held.noted];
   });
   problems.push(...unfit);
-  if (!ofTarget.some(isError)) {
+  if (!ofTarget.some(isError) && partsOf(config, pipeline).target.kind === 'postgres') {
     const options = sinkOptions(config, name, pipeline, files, systemClock);
     problems.push(...located(await attempt(targetPlace, () => probePostgresTables(options, datasets)), 'targets', targetPlace));
   }
@@ -114,6 +115,17 @@ async function probeSource(config: Config, pipeline: PipelineConfig): Promise<re
   const connect = source.connect === null ? [] : probeConnectors(options, source.connect.reveal(), source.prefix);
   const database = source.database === null ? [] : probeDatabase(pipeline.source, source.database, systemClock);
   return [...(await probeKafkaSource(options)), ...(await connect), ...(await database)];
+}
+
+async function probeTarget(
+  config: Config,
+  name: string,
+  pipeline: PipelineConfig,
+  files: ReadonlyMap<DatasetName, RuleFile>,
+): Promise<readonly Problem[]> {
+  const { source, target } = partsOf(config, pipeline);
+  if (target.kind === 'postgres') return probePostgresTarget(sinkOptions(config, name, pipeline, files, systemClock));
+  return probeTopics(topicOptions(config, name, pipeline, target, files, systemClock), datasetsOf(pipeline.source, source));
 }
 
 async function probeModels({ config, place }: LoadedConfig, name: string, datasets: readonly Dataset[]): Promise<readonly Problem[]> {

@@ -6,6 +6,7 @@ import { ModelRegistry } from '../../inference/models/registry.ts';
 import { MemoryModelStore } from '../../inference/models/store.ts';
 import { Scorer } from '../../inference/scorer/supervisor.ts';
 import type { LoadedConfig } from '../config.ts';
+import { silentLogger } from '../logger.ts';
 import { Desk } from '../desk.ts';
 import { loadRuleFiles } from '../rule-files.ts';
 import { ConfigProblems } from '../service.ts';
@@ -32,7 +33,8 @@ export async function withDesks(
   const registry = await ModelRegistry.open(state?.models ?? new MemoryModelStore());
   await using scorer = new Scorer();
   const desks = rules.map(
-    ({ name, pipeline, files }) => new Desk({ config: loaded.config, name, pipeline, rules: files, registry, scorer, clock: systemClock }),
+    ({ name, pipeline, files }) =>
+      new Desk({ config: loaded.config, name, pipeline, rules: files, registry, scorer, clock: systemClock, logger: silentLogger }),
   );
   try {
     return await work(desks, loaded);

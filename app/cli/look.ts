@@ -1,10 +1,10 @@
 /** tidegate status and lanes: how things are. */
-import { postgresSink } from '../../sync/postgres/sink.ts';
 import { systemClock } from '../../core/clock.ts';
 import { isLaneOf, laneOf, partsOf, replayLaneOf } from '../config.ts';
-import { sinkOptions } from '../connect.ts';
+import { openSink } from '../connect.ts';
 import type { LaneView, RulesView, SlotView } from '../http/shapes.ts';
 import { ledgerView } from '../ledger.ts';
+import { silentLogger } from '../logger.ts';
 import { formatDuration, formatSize } from '../units.ts';
 import { statusOf } from './client.ts';
 import { type Command, configOf } from './command.ts';
@@ -64,7 +64,7 @@ export const lanes: Command = {
     const found: Omit<LaneView, 'role' | 'state'>[] = [];
     for (const [pipeline, of] of Object.entries(config.pipelines)) {
       const own = [laneOf(of.source, partsOf(config, of).source), replayLaneOf(pipeline)];
-      await using sink = await postgresSink(sinkOptions(config, pipeline, of, new Map(), systemClock));
+      await using sink = await openSink(config, pipeline, of, new Map(), systemClock, silentLogger);
       for (const lane of await sink.lanes()) {
         if (!own.some((one) => isLaneOf(lane.lane, one))) continue;
         found.push({

@@ -39,7 +39,12 @@ export const recover: Command = {
     const pipeline = config.pipelines[name];
     const waitMs = waitOf(args, WAIT_MS);
     if (pipeline === undefined) throw new UsageError(`there is no pipeline ${name}`, 'Name one of the config.');
-    const { source } = partsOf(config, pipeline);
+    const { source, target } = partsOf(config, pipeline);
+    if (target.kind === 'kafka')
+      throw new UsageError(
+        `${pipeline.target} is topics, whose rows cannot be compared with those of the source`,
+        'See docs/kafka-target.md for what to do: the pipeline begins anew and writes all rows once more.',
+      );
     if (source.kind === 'kafka')
       throw new UsageError(
         `${pipeline.source} is topics, which no longer have what was lost`,

@@ -62,3 +62,12 @@ export const count = <D extends number | null>(title: string, description: strin
 
 export const column = (title: string, description: string) =>
   ({ type: 'string', pattern: COLUMN_PATTERN, title, description, default: null }) as const;
+
+/** The same for every kind of target. */
+export const holdSchema = {
+  enum: ['event', 'key'],
+  title: 'Hold',
+  description:
+    'What you hold when an event is quarantined: the event alone, or the later events of its key as well, in order. Left out, a dataset that can send unchanged (TOAST) cells holds the key and any other the event.',
+  default: null,
+} as const satisfies SchemaNode;

@@ -1,6 +1,7 @@
 /** What the config says of targets, and of how the tables of single datasets look there. */
 import type { SchemaNode } from '../schema-type.ts';
-import { column, COLUMN_PATTERN, DATASET_PATTERN, duration, secret } from './options.ts';
+import { kafkaTargetSchema } from './kafka-target.ts';
+import { column, COLUMN_PATTERN, DATASET_PATTERN, duration, holdSchema, secret } from './options.ts';
 
 export const layoutSchema = {
   type: 'object',
@@ -78,9 +79,9 @@ export const layoutSchema = {
   additionalProperties: false,
 } as const satisfies SchemaNode;
 
-export const targetSchema = {
+export const postgresTargetSchema = {
   type: 'object',
-  title: 'Target',
+  title: 'PostgreSQL target',
   description: 'A database that you keep in step with a source.',
   properties: {
     kind: { const: 'postgres', title: 'Kind', description: 'What kind of target you write: a PostgreSQL server.' },
@@ -112,13 +113,7 @@ export const targetSchema = {
       description: 'The datasets whose tables you want otherwise than at the source, each with what is different.',
       default: [],
     },
-    hold: {
-      enum: ['event', 'key'],
-      title: 'Hold',
-      description:
-        'What you hold when an event is quarantined: the event alone, or the later events of its key as well, in order. Left out, a dataset that can send unchanged (TOAST) cells holds the key and any other the event.',
-      default: null,
-    },
+    hold: holdSchema,
     synchronousCommit: {
       enum: ['on', 'off'],
       title: 'Synchronous commit',
@@ -148,4 +143,10 @@ export const targetSchema = {
   },
   required: ['kind', 'url', 'schema'],
   additionalProperties: false,
+} as const satisfies SchemaNode;
+
+export const targetSchema = {
+  title: 'Target',
+  description: 'What you keep in step with a source: the tables of a database, or topics.',
+  anyOf: [postgresTargetSchema, kafkaTargetSchema],
 } as const satisfies SchemaNode;

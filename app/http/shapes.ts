@@ -272,7 +272,7 @@ const pipelineProperties = {
   name: text('Its name in the config.'),
   source: text('The source’s name.'),
   target: text('The target’s name.'),
-  targetSchema: text('The schema of the target that its tables go to.'),
+  targetSchema: textOrNull('The schema of the target that its tables go to; null where they go to topics.'),
   state: { enum: LANE_STATES, description: 'The state of its main lane; halted where its replay lane is.' },
   sinceMs: whole('Unix time in ms since when it is in this state.'),
   retryAtMs: numberOrNull('When it tries again, while backing off.'),

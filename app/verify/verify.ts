@@ -105,6 +105,11 @@ const LOOK_CELLS_MAX = 20_000;
 export async function verifyPipeline(options: VerifyOptions): Promise<PipelineResult> {
   const { config, name, pipeline, rules, datasets, signal, clock } = options;
   const parts = partsOf(config, pipeline);
+  if (parts.target.kind === 'kafka')
+    throw new NothingToVerify(
+      `the pipeline ${name} writes topics, which hold changes and not rows: only a database can be compared`,
+      'Read the topics into a database by a pipeline of their own, and verify that one.',
+    );
   const { schema, url } = parts.target;
   await using followed = await openFollowed(config, name, clock, signal);
   const { source } = followed;

@@ -94,7 +94,7 @@ export function pipelineView(first, context) {
       halt.hidden = ['halted', 'draining', 'stopped'].includes(status.state);
       attribute(pill, 'class', `pill ${kind}`);
       text(pillText, words);
-      text(road, `${status.source} → ${status.target}${status.targetSchema === undefined ? '' : `, schema ${status.targetSchema}`}`);
+      text(road, `${status.source} → ${status.target}${status.targetSchema ? `, schema ${status.targetSchema}` : ''}`);
       banner.update(status);
       tiles.update(status, context);
       const copying = status.snapshot.filter((one) => one.state !== 'done');

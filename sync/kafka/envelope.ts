@@ -2,7 +2,7 @@
  * Changes as Debezium writes them: the envelope with what was before and after, keyed by the row's key. A key move is a delete of the old key, a
  * tombstone, and an insert of the new one, as Debezium has it.
  */
-import type { ChangeEvent, Dataset, Row } from '../../core/event.ts';
+import { type ChangeEvent, type Dataset, type Row, UNCHANGED } from '../../core/event.ts';
 import {
   type ConnectColumn,
   connectColumn,
@@ -29,11 +29,11 @@ export interface Written {
   readonly headers: Readonly<Record<string, Struct>>;
 }
 
-/** The cell that cannot be written, for a finding. */
+/** What cannot be written, for a finding: a cell, or with null for its column the whole. */
 export class UnwritableCell extends Error {
   override readonly name = 'UnwritableCell';
-  readonly column: string;
-  constructor(column: string, message: string) {
+  readonly column: string | null;
+  constructor(column: string | null, message: string) {
     super(message);
     this.column = column;
   }
@@ -134,8 +134,8 @@ export function shownRecord(event: ChangeEvent, shape: Shape, context: EnvelopeC
   };
 }
 
-/** What becomes of a cell that cannot be written. */
-type OnUnwritable = 'throw' | 'null';
+/** What becomes of a cell that cannot be written. `none`: of one that the source did not send as well, for what it says of a row before is seldom more than its key. */
+type OnUnwritable = 'throw' | 'null' | 'none';
 
 function envelope(
   event: ChangeEvent,
@@ -148,8 +148,7 @@ function envelope(
 ): Struct {
   const { dataset } = event;
   return {
-    // What is not known of it is null there.
-    before: before === null ? null : structOf(before, dataset, shape, null, 'null'),
+    before: before === null ? null : structOf(before, dataset, shape, null, 'none'),
     after: after === null ? null : structOf(after, dataset, shape, null, onUnwritable),
     source: sourceOf(event, version),
     op: OPS[op],
@@ -166,9 +165,10 @@ function structOf(row: Row, dataset: Dataset, { columns }: Shape, only: readonly
   for (const i of only ?? dataset.columns.keys()) {
     const { name = '' } = dataset.columns[i] ?? {};
     try {
-      struct[name] = required(columns[i]).encode(row.value(i));
+      const value = row.value(i);
+      struct[name] = required(columns[i]).encode(onUnwritable === 'none' && value === UNCHANGED ? null : value);
     } catch (error) {
-      if (onUnwritable === 'null') {
+      if (onUnwritable !== 'throw') {
         struct[name] = null;
         continue;
       }

@@ -20,17 +20,6 @@ export interface MessageOptions {
 
 type Headers = Record<string, OutgoingRecord['headers'][string]>;
 
-/** `tidegate.quarantine.{dataset}` with the names filled in; what topics may not be named by becomes an underscore. */
-export function topicName(template: string, pipeline: string, dataset: DatasetName): string {
-  return template
-    .replaceAll('{dataset}', dataset)
-    .replaceAll('{pipeline}', pipeline)
-    .replace(/[^A-Za-z0-9._-]/g, '_')
-    .slice(0, TOPIC_CHARACTERS_MAX);
-}
-
-const TOPIC_CHARACTERS_MAX = 249;
-
 export class QuarantineMessages {
   readonly #options: MessageOptions;
   readonly #shapes = new WeakMap<Dataset, Shape>();

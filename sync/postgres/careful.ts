@@ -11,20 +11,45 @@ import type { PgConnection, PgError } from '../../wire/postgres/connection.ts';
 import { type Format, FrontendWriter } from '../../wire/postgres/messages.ts';
 import { textArrayParameter } from './arrays.ts';
 import { isRefusal, refusalText } from './failures.ts';
-import { fold, type Folded, isPartial } from './fold.ts';
 import { type HeldKey, keysOf, lockKeys, raiseAllVersions, raiseVersions, refOf, settleKeys, TURN_SQL } from './held-keys.ts';
 import { findingsJson, heldStatus, type HoldMode, holdParameters, openItems, putInLine, releaseUnblocked } from './items.ts';
 import { emitAdvance } from './lanes.ts';
 import type { KnownHeld } from './known-held.ts';
-import type { Layouts } from './layout.ts';
 import { noteParked } from './schemas.ts';
 import { emitWindows } from './windows.ts';
-import { keepsScore, type Plan, type Writes } from './writes.ts';
+
+/** Where the events of a batch go: the target's tables, or topics whose lanes and quarantine are kept here. */
+export interface RowWriter {
+  /** Before the transaction: what would go with it is made. */
+  prepare(batch: Batch): Promise<void>;
+  /**
+   * Writes `events[from, to)` inside of the transaction. An event keeps its place, so that an index means the same everywhere; null where nothing of one
+   * is to be written.
+   */
+  write(batch: Batch, events: readonly (ChangeEvent | null)[], from: number, to: number): Promise<Written>;
+  /** Whether the event leaves cells out that would be written. */
+  isPartial(event: ChangeEvent): boolean;
+  /** What the source calls a column of the target. */
+  columnOf(event: ChangeEvent, column: string): string;
+}
+
+/** What became of written events. */
+export interface Written {
+  readonly upserts: number;
+  readonly deletes: number;
+  readonly truncates: number;
+  readonly folded: number;
+  /** Updates of rows that were not there. */
+  readonly missing: number;
+  /** Events that cannot be written as they are. */
+  readonly refusals: readonly Finding[];
+}
 
 export interface CarefulParts {
   readonly sql: PgConnection;
-  readonly writes: Writes;
-  readonly layouts: Layouts;
+  readonly rows: RowWriter;
+  /** Ends the transaction, where something else has to be done for it first; left out, it is committed. */
+  readonly commit?: (batch: Batch) => Promise<void>;
   readonly deferConstraints: boolean;
   /** The prepared statement that says in the log whose transaction it is; null where there is none. */
   readonly markStatement: string | null;
@@ -53,11 +78,6 @@ interface Decision {
   readonly settled: Map<string, { status: 'applied' | 'superseded' | 'discarded'; event: ChangeEvent }>;
 }
 
-interface Written {
-  readonly folded: Omit<Folded, 'groups'>;
-  readonly missing: number;
-}
-
 export class CarefulRoad {
   readonly #parts: CarefulParts;
 
@@ -75,13 +95,12 @@ export class CarefulRoad {
   }
 
   async #attempt(batch: Batch, held: readonly Quarantined[], lease: Lease, halving: boolean): Promise<Applied | Refused> {
-    const { sql } = this.#parts;
-    // Tables are made and statements prepared before, for they would go with the transaction.
-    await this.#prepare(batch);
+    const { sql, rows, commit = () => sql.script('commit') } = this.#parts;
+    await rows.prepare(batch);
     try {
       await sql.script(this.#begin());
       const outcome = await this.#inside(batch, held, lease, halving);
-      await sql.script(outcome.kind === 'applied' ? 'commit' : 'rollback');
+      await (outcome.kind === 'applied' ? commit(batch) : sql.script('rollback'));
       return outcome;
     } catch (error) {
       if (sql.open) await sql.script('rollback');
@@ -103,7 +122,7 @@ export class CarefulRoad {
     const [first, ...more] = decision.findings;
     if (first !== undefined) return { kind: 'refused', findings: [first, ...more] };
 
-    const written = halving ? await this.#writeHalving(batch, decision) : await this.#writeAll(batch, decision, 0, batch.events.length);
+    const written = halving ? await this.#writeHalving(batch, decision) : await this.#write(batch, decision, 0, batch.events.length);
     const [refused, ...others] = decision.findings;
     if (refused !== undefined) return { kind: 'refused', findings: [refused, ...others] };
 
@@ -115,17 +134,6 @@ export class CarefulRoad {
     return { kind: 'applied', checkpoint: batch.checkpoint, ...countsOf(decision, written) };
   }
 
-  /** What the source calls a column of the target. */
-  #columnOf(event: ChangeEvent | undefined, column: string | null): string | null {
-    if (event === undefined || column === null) return column;
-    const at = this.#parts.layouts.of(event.dataset).names.indexOf(column);
-    return event.dataset.columns[at]?.name ?? column;
-  }
-
-  #isPartial({ after, dataset }: ChangeEvent): boolean {
-    return after !== null && isPartial(after, dataset, this.#parts.layouts.of(dataset).skipped);
-  }
-
   #isTouched({ events }: Batch): boolean {
     const { heldKeys } = this.#parts;
     return heldKeys.size > 0 && events.some((event) => event.op === 'truncate' || refsOf(event).some((ref) => heldKeys.has(ref)));
@@ -133,7 +141,7 @@ export class CarefulRoad {
 
   /** The lane's own events: those whose key waits are refused, and what the target takes of keys with something held is remembered. */
   async #decide(batch: Batch): Promise<Decision> {
-    const { heldKeys, modeOf } = this.#parts;
+    const { heldKeys, modeOf, rows } = this.#parts;
     const decision = newDecision(batch);
     const touched = new Set<string>();
     for (const event of batch.events) {
@@ -157,7 +165,7 @@ export class CarefulRoad {
         continue;
       } else if (refs.some((ref) => blocked.has(ref))) {
         // An update that leaves cells out would mix them with those of a row that is not there yet.
-        if (modeOf(event) === 'key' || this.#isPartial(event)) {
+        if (modeOf(event) === 'key' || rows.isPartial(event)) {
           decision.findings.push(waiting(index));
           for (const ref of refs) blocked.add(ref);
         } else for (const ref of refs) if (blocked.has(ref)) decision.versions.set(ref, versionOf(event));
@@ -170,7 +178,7 @@ export class CarefulRoad {
 
   /** Released events: those outrun by newer ones are superseded, those behind a key that waits again wait too. */
   async #decideReplay(batch: Batch, held: readonly Quarantined[]): Promise<Decision> {
-    const { sql, modeOf } = this.#parts;
+    const { sql, modeOf, rows } = this.#parts;
     const decision = newDecision(batch);
     const refs = new Set(batch.events.flatMap(refsOf));
     const open = await openItems(sql, refs);
@@ -195,12 +203,12 @@ export class CarefulRoad {
         decision.settled.set(id, { status: 'discarded', event });
         settled.add(id);
       } else if (
-        (modeOf(event) === 'key' || this.#isPartial(event)) &&
+        (modeOf(event) === 'key' || rows.isPartial(event)) &&
         open.some((item) => item.version < version && !settled.has(item.id) && item.refs.some((ref) => own.includes(ref)))
       ) {
         decision.findings.push(waiting(index));
       } else {
-        const left = withoutOutrun(event, this.#isPartial(event), (ref) => (versions.get(ref) ?? '') >= version);
+        const left = withoutOutrun(event, rows.isPartial(event), (ref) => (versions.get(ref) ?? '') >= version);
         decision.events[index] = left;
         decision.settled.set(id, { status: left === null ? 'superseded' : 'applied', event });
         settled.add(id);
@@ -216,59 +224,24 @@ export class CarefulRoad {
     return decision;
   }
 
-  async #prepare(batch: Batch): Promise<void> {
-    await this.#plan(batch, batch.events, 0, batch.events.length, false);
-  }
-
-  async #plan(
-    batch: Batch,
-    events: readonly (ChangeEvent | null)[],
-    from: number,
-    to: number,
-    inTransaction: boolean,
-  ): Promise<{ folded: Folded; plan: Plan }> {
-    // Events that are not to be written keep their places, so that an index means the same everywhere.
-    const all = events.map((event, i) => event ?? batch.events[i]).filter((event) => event !== undefined);
-    const folded = fold(
-      all,
-      {
-        layouts: this.#parts.layouts,
-        takes: (i) => events[i] !== null && batch.passes(i),
-        keepsRow: (i) => {
-          const event = all[i];
-          return event !== undefined && keepsScore(event, i, batch.scores);
-        },
-      },
-      from,
-      to,
-    );
-    const { writes } = this.#parts;
-    return { folded, plan: await writes.plan(folded, batch.scores, inTransaction ? 'inside' : 'careful') };
-  }
-
-  async #writeAll(batch: Batch, decision: Decision, from: number, to: number): Promise<Written> {
-    const { sql, writes } = this.#parts;
-    const { folded, plan } = await this.#plan(batch, decision.events, from, to, true);
-    const writer = new FrontendWriter(1 << 16);
-    const read = writes.emit(plan, batch, writer);
-    const missing = read(await sql.exchange(writer.sync().bytes()));
-    return { folded, missing };
+  async #write(batch: Batch, decision: Decision, from: number, to: number): Promise<Written> {
+    const written = await this.#parts.rows.write(batch, decision.events, from, to);
+    decision.findings.push(...written.refusals);
+    return written;
   }
 
   /** In the source's own order, so that what it never held at once (two rows with one unique value) is not held here either. */
   async #writeHalving(batch: Batch, decision: Decision): Promise<Written> {
-    const total = { folded: 0, truncates: 0, upserts: 0, deletes: 0 };
-    let missing = 0;
-    const { sql } = this.#parts;
+    const total = { folded: 0, truncates: 0, upserts: 0, deletes: 0, missing: 0 };
+    const { sql, rows } = this.#parts;
     const range = async (from: number, to: number): Promise<void> => {
       await sql.script('savepoint tidegate_range');
       let error: PgError;
       try {
-        const written = await this.#writeAll(batch, decision, from, to);
+        const written = await this.#write(batch, decision, from, to);
         // Deferred constraints would only speak at the commit, and not of a row.
         await sql.script('set constraints all immediate; set constraints all deferred; release savepoint tidegate_range');
-        for (const name of ['folded', 'truncates', 'upserts', 'deletes'] as const) total[name] += written.folded[name];
-        missing += written.missing;
+        for (const name of ['folded', 'truncates', 'upserts', 'deletes', 'missing'] as const) total[name] += written[name];
         return;
       } catch (thrown) {
         if (!isRefusal(thrown)) throw thrown;
@@ -276,7 +249,9 @@ export class CarefulRoad {
       }
       await sql.script('rollback to savepoint tidegate_range; release savepoint tidegate_range');
       if (to - from === 1) {
-        decision.findings.push(refusal(from, error, this.#columnOf(batch.events[from], error.column)));
+        const event = batch.events[from];
+        const column = event === undefined || error.column === null ? error.column : rows.columnOf(event, error.column);
+        decision.findings.push(refusal(from, error, column));
         decision.events[from] = null;
         return;
       }
@@ -285,7 +260,7 @@ export class CarefulRoad {
       await range(middle, to);
     };
     await range(0, batch.events.length);
-    return { folded: total, missing };
+    return { ...total, refusals: [] };
   }
 
   async #advance(batch: Batch, held: readonly Quarantined[], lease: Lease, counts: Counts): Promise<void> {
@@ -350,14 +325,14 @@ function newDecision(batch: Batch): Decision {
 
 const refsOf = (event: ChangeEvent): string[] => keysOf(event).map((key) => refOf(event.dataset.name, key));
 
-function countsOf(decision: Decision, { folded, missing }: Written): Counts {
+function countsOf(decision: Decision, { upserts, deletes, truncates, folded, missing }: Written): Counts {
   return {
     // A partial update without a row at the target is stale: its row, when it comes, has newer cells.
-    upserts: folded.upserts - missing,
-    deletes: folded.deletes,
-    truncates: folded.truncates,
+    upserts: upserts - missing,
+    deletes,
+    truncates,
     stale: decision.stale + missing,
-    folded: folded.folded,
+    folded,
     held: decision.held,
     dropped: decision.dropped,
   };

@@ -45,6 +45,8 @@ export interface SchemasOptions {
   readonly evolve: Evolve;
   /** Whether tables may be changed without asking. */
   readonly widen: boolean;
+  /** False for a target that has none: its shapes are followed, and nothing is changed. True if left out. */
+  readonly hasTables?: boolean;
   /** How many events of one parked dataset are held before the lane stops. */
   readonly parkedRowsMax: number;
 }
@@ -224,7 +226,8 @@ export class Schemas {
     if (shapeChanges(last.after, event.dataset).length === 0) return;
     const judged = this.#options.evolve(event.dataset, last.after);
     const layout = this.#options.layouts.of(event.dataset);
-    const plan = planChange(last.after, judged, event.dataset, layout, relation, (i) => event.dataset.columns[i]?.native ?? 'text');
+    const typeOf = (i: number): string => event.dataset.columns[i]?.native ?? 'text';
+    const plan = this.#toDo(planChange(last.after, judged, event.dataset, layout, relation, typeOf));
     await this.#park(event.dataset, version, judged, plan, last.after, last.rule, null);
     await this.load();
     open.splice(0, open.length, ...(this.#parked.get(event.dataset.name) ?? []));
@@ -307,7 +310,7 @@ export class Schemas {
     const { sql, pipeline, widen } = this.#options;
     const judged = this.#options.evolve(dataset, shape);
     const layout = this.#options.layouts.of(dataset);
-    const plan = planChange(shape, judged, dataset, layout, relation, typeOf);
+    const plan = this.#toDo(planChange(shape, judged, dataset, layout, relation, typeOf));
     const halting = judged.find(({ policy }) => policy === 'halt');
     if (halting !== undefined && !isReplay)
       throw new PipelineError('SCHEMA_DRIFT', `following ${dataset.name}: ${halting.message} (schema.${halting.kind})`);
@@ -346,6 +349,11 @@ export class Schemas {
     this.#followed.set(dataset.name, { shape: plan.after, since: version });
     this.onChange(dataset.name);
     return placesOf(plan.after, dataset);
+  }
+
+  /** What is left of a plan to do: nothing where there are no tables. */
+  #toDo(plan: ChangePlan): ChangePlan {
+    return this.#options.hasTables === false ? { ...plan, actions: [], needsRows: false } : plan;
   }
 
   async #park(

@@ -10,7 +10,7 @@ import { type Batch, type FoundTable, HOLD_KEY_RULE, type ScoreColumns, Verdict 
 import { type Clock, systemClock } from '../../core/clock.ts';
 import type { Applied, Lease, Quarantine, Quarantined, Refused, ReleaseLog, Sink } from '../../core/contracts.ts';
 import { PipelineError } from '../../core/errors.ts';
-import type { ChangeEvent, ColumnType, Dataset, DatasetName, LaneId, Position } from '../../core/event.ts';
+import type { ChangeEvent, Dataset, DatasetName, LaneId, Position } from '../../core/event.ts';
 import type { WindowStore } from '../../core/windows.ts';
 import { PgConnection, type PgResult } from '../../wire/postgres/connection.ts';
 import { endWhereItHangs } from '../../wire/postgres/hanging.ts';
@@ -22,6 +22,7 @@ import { isOutOfTurn, isRefusal, targetFailure } from './failures.ts';
 import { growEnums } from './enums.ts';
 import { fold, type Folded } from './fold.ts';
 import { refOf, TURN_SQL } from './held-keys.ts';
+import { holdModes } from './hold-mode.ts';
 import { type HoldMode, HOLD_SQL, holdParameters } from './items.ts';
 import { KnownHeld } from './known-held.ts';
 import { acquireLane, emitAdvance, forgetLoss, type LaneState, moveLane, prepareAdvance, readLanes } from './lanes.ts';
@@ -32,6 +33,7 @@ import { setTelling } from './quarantine-outbox.ts';
 import { SchemaDesk } from './schema-desk.ts';
 import { acceptAll, type Evolve, isParkedItem, relationOf, SchemaHeld, Schemas } from './schemas.ts';
 import { Statements } from './statements.ts';
+import { TableRows } from './table-rows.ts';
 import { Tables } from './tables.ts';
 import { Turns } from './turns.ts';
 import { emitWindows, PostgresWindows, prepareWindows } from './windows.ts';
@@ -84,15 +86,13 @@ export interface PostgresSink extends Sink {
   forgetLoss(lane: LaneId, to: Position): Promise<void>;
 }
 
-/** Types whose values can be long enough for PostgreSQL to leave them out of an update that does not change them. */
-const TOASTABLE: ReadonlySet<ColumnType> = new Set(['text', 'json', 'bytes', 'other', 'decimal']);
 /** A buffer that a large row made larger than this is not kept for the batches to come. */
 const WRITER_BYTES_KEPT = 64 << 20;
 /**
  * Of every session at the target, whatever its role's own settings are. A transaction that stands still ends: a process that hangs in one must not keep
  * its locks for ever. One that works is not given up half way: the next attempt would take as long.
  */
-const SESSION: Readonly<Record<string, string>> = {
+export const SESSION: Readonly<Record<string, string>> = {
   idle_in_transaction_session_timeout: '10s',
   idle_session_timeout: '0',
   statement_timeout: '0',
@@ -143,7 +143,7 @@ class Target implements PostgresSink {
   readonly #layouts: Layouts;
   readonly #desk: PgConnection;
   readonly #turns = new Turns();
-  readonly #modes = new WeakMap<Dataset, HoldMode>();
+  readonly #modeOf: (event: ChangeEvent) => HoldMode;
   /** Batches folded, encoded and perhaps sent ahead of their turn. */
   readonly #ready = new WeakMap<Batch, Ready>();
   readonly #writers: FrontendWriter[] = [];
@@ -154,6 +154,7 @@ class Target implements PostgresSink {
     this.#options = options;
     this.#layouts = new Layouts(options.schema, options.datasets);
     this.#desk = desk;
+    this.#modeOf = holdModes(options.hold, (dataset) => this.#layouts.of(dataset).skipped);
     const { pipeline, clock = systemClock } = options;
     this.quarantine = new PostgresQuarantine({
       pipeline,
@@ -422,8 +423,7 @@ class Target implements PostgresSink {
     await sql.exchange(writer.sync().bytes());
     const careful = new CarefulRoad({
       sql,
-      writes,
-      layouts,
+      rows: new TableRows(sql, writes, layouts),
       deferConstraints,
       markStatement: isMarked ? WRITTEN : null,
       heldKeys,
@@ -464,19 +464,6 @@ class Target implements PostgresSink {
   }
 
   readonly #mayGrow = (dataset: DatasetName): boolean => this.#options.tables.widen && (this.#options.growsEnums?.(dataset) ?? true);
-
-  readonly #modeOf = ({ dataset }: ChangeEvent): HoldMode => {
-    const known = this.#modes.get(dataset);
-    if (known !== undefined) return known;
-    const mode = this.#options.hold(dataset.name) ?? (this.#mayBePartial(dataset) ? 'key' : 'event');
-    this.#modes.set(dataset, mode);
-    return mode;
-  };
-
-  #mayBePartial(dataset: Dataset): boolean {
-    const { skipped } = this.#layouts.of(dataset);
-    return dataset.columns.some(({ type }, i) => skipped?.[i] !== 1 && TOASTABLE.has(type));
-  }
 }
 
 interface LaneSession {
@@ -533,7 +520,7 @@ async function answered({ answer }: Sent): Promise<'applied' | 'refused' | 'key 
 }
 
 /** The datasets of a batch, each with one of its events; truncates know of no shape. */
-function datasetsIn(batch: Batch): ReadonlyMap<Dataset, ChangeEvent> {
+export function datasetsIn(batch: Batch): ReadonlyMap<Dataset, ChangeEvent> {
   const { run } = batch;
   if (run !== null) return new Map([[run.dataset, run.event(0)]]);
   const found = new Map<Dataset, ChangeEvent>();
@@ -553,7 +540,12 @@ const foldOf = (batch: Batch, layouts: Layouts): Folded =>
   fold(batch.events, { layouts, takes: (i) => batch.passes(i), keepsRow: (i) => keepsRow(batch, i) });
 
 /** Arrays in binary, and the pipeline's name as text. */
-const HOLD_FORMATS: readonly Format[] = [...Array.from({ length: 12 }, () => Format.Binary), Format.Text, Format.Binary, Format.Binary];
+export const HOLD_FORMATS: readonly Format[] = [
+  ...Array.from({ length: 12 }, () => Format.Binary),
+  Format.Text,
+  Format.Binary,
+  Format.Binary,
+];
 
 function keepsRow(batch: Batch, index: number): boolean {
   const event = batch.events[index];

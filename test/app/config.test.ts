@@ -9,7 +9,7 @@ import fc from '../support/fast-check.ts';
 import { afterAll, describe, expect, test } from 'vitest';
 import { parse, stringify } from 'yaml';
 import { type ConfigResult, type Environment, type LoadedConfig, loadConfig, parseConfig } from '../../app/config.ts';
-import { type PostgresSourceConfig, publishedConfigSchema } from '../../app/config-schema.ts';
+import { type PostgresSourceConfig, type PostgresTargetConfig, publishedConfigSchema } from '../../app/config-schema.ts';
 import { generatedFiles } from '../../app/generate.ts';
 import { withoutSecrets } from '../../app/secret.ts';
 import { formatDuration, parseDuration, parseSize } from '../../app/units.ts';
@@ -265,7 +265,7 @@ describe('a right config', () => {
       drainTimeout: '${DRAIN:-90s}',
     });
     const { config } = loaded(text, { ...env, PUBLICATION: 'pub', PORT: '0', SCHEMA: '' });
-    expect([config.targets['lake']?.schema, shopOf(config).publication, config.http.port]).toEqual(['from_default', 'pub', 0]);
+    expect([lakeOf(config).schema, shopOf(config).publication, config.http.port]).toEqual(['from_default', 'pub', 0]);
     expect([config.http.allowedHosts, config.state, config.drainTimeout]).toEqual([['a${b}'], join(folder, 'state.db'), 90_000]);
     expect(problemsOf({ 'sources.shop.publication': '${NOBODY}' })).toEqual([
       'sources.shop.publication the environment variable NOBODY is not set → Set NOBODY before you start Tidegate.',
@@ -349,8 +349,35 @@ test('topics of the quarantine need brokers, in the config or of the source', ()
   expect(read("{brokers: ['k:9092'], topic: '{table}'}")).toHaveLength(1);
 });
 
+test('topics as a target need a store, and none of what a pipeline reads', () => {
+  const read = (target: string, more = '', source = 'kind: postgres, url: postgres://a/b, slot: s, publication: p') => {
+    const text = `version: 1\n${more}\nsources: {shop: {${source}, tables: [public.t]}}\ntargets: {bus: {kind: kafka, brokers: ['k:9092']${target}}}\npipelines: {main: {source: shop, target: bus}}`;
+    const result = parseConfig(text, '/etc/tidegate.yaml', {});
+    return result.kind === 'invalid'
+      ? result.problems.flatMap(({ severity, path, message }) => (severity === 'error' ? [`${path} ${message}`] : []))
+      : [];
+  };
+  expect(read(', store: postgres://c/d')).toEqual([]);
+  expect(read('', 'state: postgres://c/d')).toEqual([]);
+  expect(read('')).toEqual([
+    'tidegate.yaml:4: targets.bus.store is missing: a topic cannot hold where its lanes stand, and what is in quarantine',
+  ]);
+  expect(read(', store: http://c')).toEqual(['tidegate.yaml:4: targets.bus.store is no postgres url']);
+  expect(read(", store: postgres://c/d, topic: '{nobody}'")).toHaveLength(1);
+  expect(read(', store: postgres://c/d', '', "kind: kafka, brokers: ['k:9092'], group: g, prefix: shop")).toEqual([
+    'tidegate.yaml:4: targets.bus.topic the pipeline main would read what it writes (public.t)',
+  ]);
+  expect(read(', store: postgres://c/d, topic: one')).toEqual([]);
+});
+
 function shopOf({ sources }: LoadedConfig['config']): PostgresSourceConfig {
   const { shop } = sources;
   if (shop?.kind !== 'postgres') throw new Error('the source shop is no database');
   return shop;
+}
+
+function lakeOf({ targets }: LoadedConfig['config']): PostgresTargetConfig {
+  const { lake } = targets;
+  if (lake?.kind !== 'postgres') throw new Error('the target lake is no database');
+  return lake;
 }

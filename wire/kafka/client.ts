@@ -131,6 +131,8 @@ export interface KafkaClient extends AsyncDisposable {
   produce(): Promise<KafkaProducer>;
   /** Makes a topic where there is none. One that is there is left as it is. */
   makeTopic(settings: TopicSettings): Promise<TopicFound>;
+  /** The options of a topic as they are in force, its own and those of the brokers; null where there is none. */
+  topicOptions(topic: string): Promise<ReadonlyMap<string, string> | null>;
   /** How a topic that is there compares; null where there is none. */
   compareTopic(settings: TopicSettings): Promise<TopicFound | null>;
   /** Forgets the group's offsets. */
@@ -259,17 +261,26 @@ class Client implements KafkaClient {
 
   async compareTopic({ topic, partitions, options }: TopicSettings): Promise<TopicFound | null> {
     const found = await this.watermarks(topic);
-    if (found === null) return null;
+    const inForce = found === null ? null : await this.topicOptions(topic);
+    if (found === null || inForce === null) return null;
+    const settings: Record<string, string> = {};
+    if (partitions !== null && found.size !== partitions) settings['partitions'] = String(found.size);
+    for (const [name, value] of inForce) if ((options[name] ?? value) !== value) settings[name] = value;
+    return Object.keys(settings).length === 0 ? { kind: 'same' } : { kind: 'other', settings };
+  }
+
+  async topicOptions(topic: string): Promise<ReadonlyMap<string, string> | null> {
     return this.#askAdmin(`asking for the settings of ${topic}`, async (admin) => {
-      const { resources } = await admin.describeConfigs({
-        resources: [{ type: ConfigResourceTypes.TOPIC, name: topic }],
-        includeSynonyms: false,
-      });
-      const settings: Record<string, string> = {};
-      if (partitions !== null && found.size !== partitions) settings['partitions'] = String(found.size);
-      for (const { configName, configValue } of resources[0]?.configEntries ?? [])
-        if ((options[configName] ?? configValue) !== configValue) settings[configName] = configValue;
-      return Object.keys(settings).length === 0 ? { kind: 'same' } : { kind: 'other', settings };
+      try {
+        const { resources } = await admin.describeConfigs({
+          resources: [{ type: ConfigResourceTypes.TOPIC, name: topic }],
+          includeSynonyms: false,
+        });
+        return new Map((resources[0]?.configEntries ?? []).map(({ configName, configValue }) => [configName, configValue]));
+      } catch (error) {
+        if (typeOf(error) === 'UNKNOWN_TOPIC_OR_PARTITION') return null;
+        throw error;
+      }
     });
   }
 

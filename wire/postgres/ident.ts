@@ -97,3 +97,10 @@ export function parsePgUrl(url: string): PgAddress {
     sslrootcert: parsed.searchParams.get('sslrootcert'),
   };
 }
+
+/** Whether each server of a url is one of PostgreSQL's. */
+export function isPostgresUrl(url: string): boolean {
+  return splitHosts(url).every(
+    (one) => URL.canParse(one) && /^postgres(ql)?:$/.test(new URL(one).protocol) && new URL(one).hostname !== '',
+  );
+}

@@ -1,0 +1,82 @@
+/** What the config says of topics as a target. */
+import type { SchemaNode } from '../schema-type.ts';
+import { brokersSchema, saslSchema, tlsSchema } from './kafka.ts';
+import { count, duration, holdSchema, secret } from './options.ts';
+
+export const kafkaTargetSchema = {
+  type: 'object',
+  title: 'Kafka target',
+  description: 'Topics that you have changes written to, one for each table, as Debezium writes them.',
+  properties: {
+    kind: { const: 'kafka', title: 'Kind', description: 'What kind of target you write: topics of Kafka.' },
+    brokers: brokersSchema,
+    sasl: saslSchema,
+    tls: tlsSchema,
+    store: {
+      ...secret(
+        'Store',
+        'The PostgreSQL database in which you have kept what a topic cannot hold: where each lane stands, the quarantine, windows. postgres://user:password@host:port/database; it is never printed. Left out, the database of `state`.',
+      ),
+      default: null,
+    },
+    topic: {
+      type: 'string',
+      pattern: '^[A-Za-z0-9._-]*(\\{(dataset|source|schema|table|pipeline)\\}[A-Za-z0-9._-]*)*$',
+      minLength: 1,
+      title: 'Topic',
+      description:
+        'How you name the topics: {dataset} stands for source.schema.table, {source}, {schema}, {table} and {pipeline} for those. What a topic may not be named by becomes an underscore.',
+      default: '{dataset}',
+      examples: ['{dataset}', 'cdc.{schema}.{table}'],
+    },
+    schemas: {
+      type: 'boolean',
+      title: 'Schemas',
+      description:
+        'Whether each record brings its schema, as Kafka Connect’s JsonConverter has it with schemas.enable=true: what Connect’s sinks need, and about ten times as many bytes.',
+      default: true,
+    },
+    decimals: {
+      enum: ['precise', 'string'],
+      title: 'Decimals',
+      description:
+        'How you have decimals written, as Debezium’s decimal.handling.mode: as Connect’s Decimal (bytes), which cannot say NaN, or as text.',
+      default: 'precise',
+    },
+    tombstones: {
+      type: 'boolean',
+      title: 'Tombstones',
+      description: 'Whether a record without a value follows each delete, by which compaction forgets the row.',
+      default: true,
+    },
+    create: {
+      type: 'boolean',
+      title: 'Create',
+      description: 'Whether you let it make topics that are missing. Those that are there are left as they are.',
+      default: true,
+    },
+    partitions: count(
+      'Partitions',
+      'How many partitions you make a topic with. Records of one row stay in one partition, in order. Left out, the brokers decide.',
+      null,
+      'partitions',
+      10_000,
+    ),
+    replication: count('Replication', 'On how many brokers you keep each partition. Left out, the brokers decide.', null, 'brokers', 100),
+    retention: duration('Retention', 'How long you keep records. Left out, the brokers decide.', null),
+    compact: {
+      type: 'boolean',
+      title: 'Compact',
+      description: 'Whether you have topics compacted, so that they keep the last record of each row and forget the others.',
+      default: false,
+    },
+    hold: holdSchema,
+    silence: duration(
+      'Silence',
+      'How long you let a session at the store do nothing about what it was asked before you take its connection to hang and make another.',
+      '30s',
+    ),
+  },
+  required: ['kind', 'brokers'],
+  additionalProperties: false,
+} as const satisfies SchemaNode;

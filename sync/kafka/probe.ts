@@ -1,0 +1,52 @@
+/** What keeps topics from being written, found out without changing anything. */
+import { PipelineError } from '../../core/errors.ts';
+import type { DatasetName } from '../../core/event.ts';
+import type { Problem } from '../../core/problems.ts';
+import { type KafkaClient, kafkaClient } from '../../wire/kafka/client.ts';
+import { probePostgresTarget } from '../postgres/probe.ts';
+import type { KafkaSinkOptions } from './sink.ts';
+import { topicName } from './topic-name.ts';
+import { settingsOf } from './topic-rows.ts';
+
+/** Paths are `targets.<name>.…`. */
+export async function probeTopics(options: KafkaSinkOptions, datasets: readonly DatasetName[]): Promise<readonly Problem[]> {
+  const [ofStore, ofBrokers] = await Promise.all([probeStore(options), probeBrokers(options, datasets)]);
+  return [...ofStore, ...ofBrokers];
+}
+
+async function probeStore({ name, store, hold, pipeline }: KafkaSinkOptions): Promise<readonly Problem[]> {
+  const tables = { create: false, widen: false };
+  const problems = await probePostgresTarget({ name, url: store.url, schema: 'tidegate', tables, hold, scores: [], pipeline });
+  return problems.map((problem) => ({ ...problem, path: `targets.${name}.store` }));
+}
+
+async function probeBrokers(options: KafkaSinkOptions, datasets: readonly DatasetName[]): Promise<readonly Problem[]> {
+  const { name, connection, topics, pipeline } = options;
+  const place = `targets.${name}`;
+  await using client = kafkaClient(connection, 'TARGET');
+  try {
+    const names = new Set(datasets.map((dataset) => topicName(topics.topic, pipeline, dataset)));
+    const found = await Promise.all([...names].map((topic) => lookAtTopic(client, options, topic, place)));
+    return found.flat();
+  } catch (error) {
+    if (!(error instanceof PipelineError) || error.code === 'BUG') throw error;
+    const path = error.code === 'TARGET_AUTH' ? `${place}.sasl` : `${place}.brokers`;
+    return [{ severity: 'error', path, message: error.message, fix: error.fix }];
+  }
+}
+
+async function lookAtTopic(client: KafkaClient, { topics }: KafkaSinkOptions, topic: string, place: string): Promise<readonly Problem[]> {
+  const found = await client.compareTopic(settingsOf(topics, topic));
+  if (found === null && !topics.create)
+    return [{ severity: 'error', path: `${place}.create`, message: `the topic ${topic} is missing`, fix: 'Make it, or set create: true.' }];
+  if (found?.kind !== 'other') return [];
+  const differs = Object.entries(found.settings).map(([setting, value]) => `${setting} ${value}`);
+  return [
+    {
+      severity: 'warning',
+      path: `${place}.topic`,
+      message: `the topic ${topic} has other settings than here: ${differs.join(', ')}`,
+      fix: 'It is used as it is: change it, or the config.',
+    },
+  ];
+}

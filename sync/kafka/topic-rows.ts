@@ -1,0 +1,191 @@
+/**
+ * Events of a batch as records of topics. They are collected while the batch's transaction decides what passes, and sent when it has: a topic takes nothing
+ * back.
+ */
+import { type Batch, type Finding, type Scores, ScoreStatus, Verdict } from '../../core/batch.ts';
+import type { Clock } from '../../core/clock.ts';
+import { PipelineError } from '../../core/errors.ts';
+import { type ChangeEvent, type Dataset, UNCHANGED } from '../../core/event.ts';
+import type { KafkaClient, OutgoingRecord, TopicSettings } from '../../wire/kafka/client.ts';
+import type { RowWriter, Written } from '../postgres/careful.ts';
+import { type DecimalForm } from './connect-columns.ts';
+import { recordsOf, type Shape, shapeOf, UnwritableCell, type Written as Change } from './envelope.ts';
+import type { RecordEncoder, RecordFormat } from './record-format.ts';
+import { topicName } from './topic-name.ts';
+
+export interface TopicOptions {
+  /** `{dataset}`, `{source}`, `{schema}`, `{table}` and `{pipeline}` stand for names. */
+  readonly topic: string;
+  readonly create: boolean;
+  readonly partitions: number | null;
+  readonly replication: number | null;
+  readonly retentionMs: number | null;
+  readonly compact: boolean;
+  readonly decimals: DecimalForm;
+  /** Whether a record without a value follows each delete. */
+  readonly tombstones: boolean;
+}
+
+export interface TopicRowsParts {
+  readonly client: KafkaClient;
+  readonly pipeline: string;
+  /** Of this service. */
+  readonly version: string;
+  readonly topics: TopicOptions;
+  readonly format: RecordFormat;
+  readonly clock: Clock;
+  /** A topic was there already, with other settings than it would have been made with. */
+  readonly onOther: (topic: string, settings: Readonly<Record<string, string>>) => void;
+}
+
+/** A topic that is there, and how records of one shape go to it. */
+interface Open {
+  readonly topic: string;
+  readonly shape: Shape;
+  readonly encoder: RecordEncoder;
+  readonly recordBytesMax: number;
+}
+
+/** As the brokers have it if they do not say. */
+const RECORD_BYTES_MAX = 1_048_588;
+/** What a record takes in a request beside its key, value and headers, and more. */
+const RECORD_OVERHEAD = 128;
+export const TOO_LARGE_RULE = 'target.record_too_large';
+export const UNWRITABLE_RULE = 'target.unwritable';
+
+export function settingsOf({ partitions, replication, retentionMs, compact }: TopicOptions, topic: string): TopicSettings {
+  const options: Record<string, string> = { 'cleanup.policy': compact ? 'compact' : 'delete' };
+  if (retentionMs !== null) options['retention.ms'] = String(retentionMs);
+  return { topic, partitions, replication, options };
+}
+
+export class TopicRows implements RowWriter {
+  readonly #parts: TopicRowsParts;
+  /** Topics that are there, by their names, with the largest record that they take. */
+  readonly #topics = new Map<string, number>();
+  readonly #open = new WeakMap<Dataset, Open>();
+  /** What the batch at hand comes to, in order. */
+  #records: OutgoingRecord[] = [];
+
+  constructor(parts: TopicRowsParts) {
+    this.#parts = parts;
+  }
+
+  /** Topics and schemas are made; whatever of an earlier batch was never sent is forgotten. */
+  async prepare(batch: Batch): Promise<void> {
+    this.#records = [];
+    for (const { dataset } of batch.spans()) {
+      if (this.#open.has(dataset) || dataset.undecoded === true || dataset.keyless === true) continue;
+      this.#open.set(dataset, await this.#openTopic(dataset));
+    }
+  }
+
+  write(batch: Batch, events: readonly (ChangeEvent | null)[], from: number, to: number): Promise<Written> {
+    const counts = { upserts: 0, deletes: 0, truncates: 0 };
+    const refusals: Finding[] = [];
+    const context = { version: this.#parts.version, nowMs: this.#parts.clock.now() };
+    for (let index = from; index < to; index++) {
+      const event = events[index] ?? null;
+      if (event === null || !batch.passes(index)) continue;
+      try {
+        this.#add(event, context, scoreHeaders(batch, index));
+      } catch (error) {
+        if (!(error instanceof UnwritableCell)) throw error;
+        refusals.push(refusal(index, error));
+      }
+      counts[event.op === 'delete' ? 'deletes' : event.op === 'truncate' ? 'truncates' : 'upserts']++;
+    }
+    return Promise.resolve({ ...counts, folded: 0, missing: 0, refusals });
+  }
+
+  /** The records of what was written since `prepare`, in order. They are the caller's now. */
+  take(): readonly OutgoingRecord[] {
+    const records = this.#records;
+    this.#records = [];
+    return records;
+  }
+
+  isPartial({ after, dataset }: ChangeEvent): boolean {
+    return after !== null && dataset.columns.some((_, i) => after.value(i) === UNCHANGED);
+  }
+
+  columnOf(_event: ChangeEvent, column: string): string {
+    return column;
+  }
+
+  #add(event: ChangeEvent, context: { readonly version: string; readonly nowMs: number }, scores: OutgoingRecord['headers']): void {
+    const open = this.#open.get(event.dataset);
+    if (open === undefined) throw new PipelineError('BUG', `an event of ${event.dataset.name} passes whose topic was never opened`);
+    const changes = recordsOf(event, open.shape, context).filter(({ value }) => value !== null || this.#parts.topics.tombstones);
+    const records = changes.map((change) => encoded(change, open, scores));
+    const largest = Math.max(...records.map(bytesOf));
+    if (largest > open.recordBytesMax)
+      throw new UnwritableCell(null, `the topic takes no record of ${largest} bytes (max.message.bytes is ${open.recordBytesMax})`);
+    this.#records.push(...records);
+  }
+
+  async #openTopic(dataset: Dataset): Promise<Open> {
+    const { topics, pipeline, format } = this.#parts;
+    const topic = topicName(topics.topic, pipeline, dataset.name);
+    const recordBytesMax = this.#topics.get(topic) ?? (await this.#findTopic(topic));
+    this.#topics.set(topic, recordBytesMax);
+    const shape = shapeOf(dataset, topic, topics.decimals);
+    return { topic, shape, encoder: await format(shape, topic), recordBytesMax };
+  }
+
+  async #findTopic(topic: string): Promise<number> {
+    const { client, topics, onOther } = this.#parts;
+    if (topics.create) {
+      const found = await client.makeTopic(settingsOf(topics, topic));
+      if (found.kind === 'other') onOther(topic, found.settings);
+    }
+    const options = await client.topicOptions(topic);
+    if (options === null) throw new PipelineError('TARGET_TOPIC_MISSING', `writing to the topic ${topic}: there is none`);
+    return Number(options.get('max.message.bytes') ?? RECORD_BYTES_MAX);
+  }
+}
+
+function encoded({ key, value, headers }: Change, { topic, encoder }: Open, scores: OutgoingRecord['headers']): OutgoingRecord {
+  const own = Object.entries(headers).map(([name, one]) => [name, encoder.key(one)] as const);
+  return {
+    topic,
+    key: key === null ? null : encoder.key(key),
+    value: value === null ? null : encoder.value(value),
+    headers: value === null ? Object.fromEntries(own) : { ...Object.fromEntries(own), ...scores },
+  };
+}
+
+export function bytesOf({ key, value, headers }: OutgoingRecord): number {
+  let bytes = RECORD_OVERHEAD + lengthOf(key) + lengthOf(value);
+  for (const [name, one] of Object.entries(headers)) for (const part of [one].flat()) bytes += name.length + lengthOf(part ?? null) + 4;
+  return bytes;
+}
+
+const lengthOf = (part: Buffer | string | null): number => (part === null ? 0 : Buffer.byteLength(part));
+
+/** What models said of the event, under the names that the config has for it. */
+function scoreHeaders({ scores, events }: Batch, index: number): OutgoingRecord['headers'] {
+  const headers: Record<string, string> = {};
+  for (const one of scores) if (one.dataset === events[index]?.dataset.name) addScore(headers, one, index);
+  return headers;
+}
+
+function addScore(headers: Record<string, string>, { values, status, write, model, version, atMs }: Scores, index: number): void {
+  if (status[index] !== ScoreStatus.Scored) return;
+  if (write.score !== null) headers[write.score] = String(values[index]);
+  if (write.model !== null) headers[write.model] = `${model}@${version}`;
+  if (write.at !== null) headers[write.at] = new Date(atMs).toISOString();
+}
+
+function refusal(index: number, { column, message }: UnwritableCell): Finding {
+  return {
+    index,
+    stage: 'sync',
+    rule: column === null ? TOO_LARGE_RULE : UNWRITABLE_RULE,
+    column,
+    verdict: Verdict.Quarantine,
+    severity: 'warning',
+    message,
+    notify: true,
+  };
+}

@@ -1,0 +1,25 @@
+/** Whether the later events of a held key wait for it: what was chosen for their dataset, else whether one of them could leave cells out. */
+import type { ChangeEvent, ColumnType, Dataset, DatasetName } from '../../core/event.ts';
+import type { HoldMode } from './items.ts';
+
+/** Types whose values can be long enough for PostgreSQL to leave them out of an update that does not change them. */
+const TOASTABLE: ReadonlySet<ColumnType> = new Set(['text', 'json', 'bytes', 'other', 'decimal']);
+
+/** `chosen`: null for the default. `skippedOf`: 1 for each column that is not written, as `Layout.skipped` has it. */
+export function holdModes(
+  chosen: (dataset: DatasetName) => HoldMode | null,
+  skippedOf: (dataset: Dataset) => Uint8Array | null,
+): (event: ChangeEvent) => HoldMode {
+  const modes = new WeakMap<Dataset, HoldMode>();
+  const mayBePartial = (dataset: Dataset): boolean => {
+    const skipped = skippedOf(dataset);
+    return dataset.columns.some(({ type }, i) => skipped?.[i] !== 1 && TOASTABLE.has(type));
+  };
+  return ({ dataset }) => {
+    const known = modes.get(dataset);
+    if (known !== undefined) return known;
+    const mode = chosen(dataset.name) ?? (mayBePartial(dataset) ? 'key' : 'event');
+    modes.set(dataset, mode);
+    return mode;
+  };
+}
