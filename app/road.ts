@@ -14,6 +14,7 @@ import { type QuarantineBreaker, quarantineBreaker } from '../ops/breaker.ts';
 import { type Metrics, type PipelineSeries, silentSeries } from '../ops/metrics.ts';
 import type { Exposition } from '../ops/prometheus.ts';
 import { windowStage } from '../quality/live/stage.ts';
+import { sloStage } from '../quality/slo/stage.ts';
 import type { PostgresSink } from '../sync/postgres/sink.ts';
 import { isLaneOf, laneOf, type LoadedConfig, partsOf, replayLaneOf } from './config.ts';
 import type { Config, PipelineConfig } from './config-schema.ts';
@@ -39,6 +40,7 @@ import { SlotWatch } from './slot-watch.ts';
 import { SnapshotDesk } from './snapshot-desk.ts';
 import { TargetWatch } from './target-watch.ts';
 import { VerifyWatch } from './verify/watch.ts';
+import { SloWatch } from './slo.ts';
 import { WindowWatch } from './windows.ts';
 
 export interface RoadParts {
@@ -84,6 +86,7 @@ export class Road implements AsyncDisposable {
   readonly #source: LiveSource;
   readonly #schemas: SchemaWatch;
   readonly #windows: WindowWatch;
+  readonly #slo: SloWatch;
   /** Two lanes run at once, and a stage works on one batch at a time. */
   readonly #mainStages: Stages;
   readonly #replayStages: Stages;
@@ -136,6 +139,13 @@ export class Road implements AsyncDisposable {
       },
     });
     this.#windows = this.#makeWindows();
+    this.#slo = new SloWatch({
+      pipeline: name,
+      desk: this.desk,
+      clock,
+      contracts: () => this.desk.contracts(),
+      tell: (type, data) => parts.alerts.emit(type, data),
+    });
     this.#target = new TargetWatch({
       desk: this.desk,
       source: this.#source,
@@ -143,7 +153,9 @@ export class Road implements AsyncDisposable {
       onCounts: () => this.noteChange(),
       alsoLook: async () => {
         await this.#schemas.look();
-        if (parts.turn.isOurs) await this.#windows.look();
+        if (!parts.turn.isOurs) return;
+        await this.#windows.look();
+        await this.#slo.look();
       },
     });
     this.#mainStages = this.desk.stages();
@@ -242,6 +254,7 @@ export class Road implements AsyncDisposable {
     this.#slot?.collect(out);
     this.#teller?.collect(out);
     this.#windows.expose(out);
+    this.#slo.expose(out);
   }
 
   status(series: PipelineSeries | null): PipelineStatus {
@@ -270,6 +283,7 @@ export class Road implements AsyncDisposable {
       schemaChanges: this.#schemas.open.map((change) => changeView(name, change)),
       rules: this.rules.view(this.#shadow.view()),
       windows: [...this.#windows.newest],
+      slo: [...this.#slo.now],
       slot: this.#slot?.view() ?? null,
       lagMs: this.#lagMs(series),
       stageMs: series?.stageMs ?? { cdc: 0, quality: 0, inference: 0, sync: 0 },
@@ -369,9 +383,10 @@ export class Road implements AsyncDisposable {
     const sink = await this.#openSink(signal);
     const source = this.#source;
     const { clock } = this.#parts;
-    const windows = windowStage({ contracts: () => this.desk.contracts(), store: sink.windows, clock });
+    const contracts = () => this.desk.contracts();
+    const windows = windowStage({ contracts, store: sink.windows, clock });
     const { quality, inference } = this.#mainStages;
-    const stages = [quality, this.#shadow.stage, ...(inference === null ? [] : [inference]), windows];
+    const stages = [quality, this.#shadow.stage, ...(inference === null ? [] : [inference]), windows, sloStage(contracts)];
     return {
       parts: { source, stages, sink },
       isWorking: () => source.status().state === 'streaming' || source.status().state === 'snapshot',

@@ -5,6 +5,7 @@ import { hostname } from 'node:os';
 import type { FastifyInstance } from 'fastify';
 import { type Clock, systemClock } from '../core/clock.ts';
 import { PipelineError } from '../core/errors.ts';
+import type { DatasetName } from '../core/event.ts';
 import { isError, type Problem } from '../core/problems.ts';
 import type { WindowFilter } from '../core/windows.ts';
 import type { RereadRequest } from '../cdc/postgres/reread.ts';
@@ -31,6 +32,7 @@ import type {
   ReloadView,
   SchemaChangeDetailView,
   SchemaChangeView,
+  SlosView,
   WindowView,
   SnapshotView,
   Status,
@@ -43,6 +45,7 @@ import { startingRules } from './rules-in-force.ts';
 import { approveChange, getChange, listChanges, rejectChange } from './schema-changes.ts';
 import { existingServiceState, openServiceState, type State, whenThere } from './state/state.ts';
 import { Turn } from './turn.ts';
+import { listSlo } from './slo.ts';
 import { listWindows } from './windows.ts';
 import { VERSION } from './version.ts';
 
@@ -354,6 +357,10 @@ export class Service implements Operations, AsyncDisposable {
 
   windows(filter: Omit<WindowFilter, 'limit'>, limit: number): Promise<readonly WindowView[]> {
     return listWindows(this.#desks(), filter, limit);
+  }
+
+  slo(dataset: DatasetName | null): Promise<SlosView> {
+    return listSlo(this.#desks(), dataset, this.#clock.now());
   }
 
   quarantineChanges(): number {

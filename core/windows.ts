@@ -3,6 +3,7 @@
  * closes a window reads all of them, says what it came to, once, and lets them go.
  */
 import type { DatasetName, LaneId } from './event.ts';
+import type { MinuteCount } from './slo.ts';
 
 /** Stands in for the beginning of the window that rows of a snapshot are in. */
 export const SNAPSHOT_WINDOW = -1;
@@ -56,6 +57,8 @@ export interface RowsLeftOut {
 export interface WindowWrites {
   readonly marks: readonly WindowMark[];
   readonly parts: readonly WindowPart[];
+  /** Rows for service levels, added to what the lane has counted. */
+  readonly minutes: readonly MinuteCount[];
 }
 
 export type WindowVerdict = 'pass' | 'fail' | 'indeterminate';

@@ -5,6 +5,7 @@ import { EXPECTATIONS } from './expectations/registry.ts';
 import { WORDS } from './gx/registry.ts';
 import { freshnessSchema, windowDefaultsSchema, windowModifiers } from './live/schema.ts';
 import type { FromSchema, SchemaNode } from './schema-type.ts';
+import { sloSchema } from './slo/schema.ts';
 
 export const COLUMN_TYPES = [
   'boolean',
@@ -325,5 +326,6 @@ export const contractSchema: SchemaNode = {
     ...parts,
     columns: { ...parts.columns, additionalProperties: { type: 'array', minItems: 1, items: columnItem } },
     checks: { ...parts.checks, items: rowItem },
+    slo: sloSchema,
   },
 };

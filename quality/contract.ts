@@ -7,6 +7,7 @@ import type { DatasetName, Operation } from '../core/event.ts';
 import { parseExpression } from '../core/expression/parse.ts';
 import { suggestion } from '../core/expression/suggest.ts';
 import type { Problem } from '../core/problems.ts';
+import type { Objective } from '../core/slo.ts';
 import { type CheckItem, contractSchema, MODIFIERS, type RuleFile } from './contract-schema.ts';
 import { breakerRule, evolutionOf, expectedSchema } from './contract-sections.ts';
 import type { Expectation, Nulls } from './expectation.ts';
@@ -20,6 +21,7 @@ import { type FreshnessCheck, judgesWindows, type LiveRules } from './live/check
 import { LiveReader } from './live/read.ts';
 import { lintCheck } from './lint.ts';
 import { isObject, type Keys, RuleText } from './rule-text.ts';
+import { readObjectives } from './slo/read.ts';
 import type { Evolution, ExpectedSchema } from './schema/drift.ts';
 
 export { contractSchema } from './contract-schema.ts';
@@ -91,6 +93,8 @@ export interface Contract {
   /** The checks over windows; none over a file, which is one itself. */
   readonly live: LiveRules;
   readonly breaker: BreakerRule | null;
+  /** What the dataset is promised to be. */
+  readonly slo: readonly Objective[];
   /** What is odd in the file and does not keep it from being used. */
   readonly warnings: readonly Problem[];
   /** `datasets/orders.yaml:12:9: columns.total[0]`: where a part of the file stands. */
@@ -175,6 +179,7 @@ class Reader {
     // The checks are read even so, as far as they can be: all problems are told at once.
     const checks = this.#checks(value);
     const live = this.#live.end();
+    const slo = this.#use === 'file' ? [] : readObjectives(rules, value['slo'], live);
     if (!fits || checks === null || rules.problems.some((problem) => problem.severity === 'error')) return null;
     const file = value as unknown as RuleFile; // ajv has just said so.
     const digest = this.#hash.digest('hex');
@@ -195,6 +200,7 @@ class Reader {
       fileChecks: this.#fileChecks,
       live,
       breaker: breakerRule(file),
+      slo,
       warnings: inFileOrder(rules.problems),
       place: (keys) => rules.place(keys),
       schemaFiles: this.#schemaFiles,

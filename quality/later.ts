@@ -27,7 +27,6 @@ export const LATER_PATHS: Readonly<Record<string, Later>> = {
   'schema.compatibility': described('compatibility'),
   'schema.policy': described('policy'),
   'breaker.half_open': described('half_open'),
-  slo: described('slo'),
   'quarantine.redact': needed('redact', 'Remove it. Findings show no values unless a check allows them; held events are kept whole.'),
   'quarantine.topic': described('topic'),
   'quarantine.body': described('body'),

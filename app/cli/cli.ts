@@ -18,6 +18,7 @@ import { recover } from './recover.ts';
 import { rules } from './rules.ts';
 import { run } from './run.ts';
 import { schemaCommands } from './schema.ts';
+import { slo } from './slo.ts';
 import { windowCommands } from './windows.ts';
 import { resnapshot, snapshot } from './snapshot.ts';
 import { staticCommands } from './static.ts';
@@ -45,6 +46,7 @@ export const COMMANDS: readonly Command[] = [
   ...quarantineCommands,
   ...schemaCommands,
   ...windowCommands,
+  slo,
   ...modelCommands,
   teardown,
   ...staticCommands,

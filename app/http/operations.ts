@@ -1,5 +1,6 @@
 /** What the HTTP server asks of the service: the service implements it, tests may stand in for it. */
 import type { QuarantineFilter } from '../../core/contracts.ts';
+import type { DatasetName } from '../../core/event.ts';
 import type { WindowFilter } from '../../core/windows.ts';
 import type { RereadRequest } from '../../cdc/postgres/reread.ts';
 import type { ModelRegistry } from '../../inference/models/registry.ts';
@@ -17,6 +18,7 @@ import type {
   ReloadView,
   SchemaChangeDetailView,
   SchemaChangeView,
+  SlosView,
   SnapshotView,
   Status,
   WindowView,
@@ -57,6 +59,9 @@ export interface Operations {
 
   /** What rules over windows said, newest first. */
   windows(filter: Omit<WindowFilter, 'limit'>, limit: number): Promise<readonly WindowView[]>;
+
+  /** Service levels as they are now, and their incidents; null: of every dataset. */
+  slo(dataset: DatasetName | null): Promise<SlosView>;
 
   /** Reads its rule files again. Null where there is no such pipeline. `allowRemoved`: a file that is gone leaves its dataset unjudged. */
   reload(pipeline: string, by: string, allowRemoved: boolean): Promise<ReloadView | null>;

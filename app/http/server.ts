@@ -18,6 +18,7 @@ import { quarantineRoutes } from './quarantine-routes.ts';
 import { ruleRoutes } from './rule-routes.ts';
 import { schemaRoutes } from './schema-routes.ts';
 import { windowRoutes } from './window-routes.ts';
+import { sloRoutes } from './slo-routes.ts';
 import { snapshotRoutes } from './snapshot-routes.ts';
 import { statusRoutes } from './status-routes.ts';
 
@@ -76,6 +77,7 @@ export async function createHttpServer(operations: Operations, http: HttpConfig,
     quarantineRoutes(routes, operations);
     schemaRoutes(routes, operations);
     windowRoutes(routes, operations);
+    sloRoutes(routes, operations);
     snapshotRoutes(routes, operations);
     ruleRoutes(routes, operations);
     modelRoutes(routes, operations, http.modelBytes);

@@ -171,6 +171,54 @@ const windowProperties = {
 export const windowSchema = shape('What a rule said of one window.', windowProperties);
 export const windowsSchema = shape('What rules said of windows, newest first.', { windows: list(windowSchema, 'The verdicts.') });
 
+const sloProperties = {
+  pipeline: text('The pipeline.'),
+  dataset: text('source.schema.table'),
+  id: text('The id of the service level.'),
+  promise: text('What is promised, in words.'),
+  objective: { type: 'number', description: 'The share in percent that is promised to be good.' },
+  of: { enum: ['rows', 'windows', 'minutes'], description: 'What it is about.' },
+  rules: list({ type: 'string' }, 'The rules over windows, or of freshness, that it is about; none for rows.'),
+  overMs: whole('The time that it is about, back from now.'),
+  good: whole('How many were good in that time.'),
+  bad: whole('How many were not.'),
+  budgetLeft: numberOrNull(
+    'The share of the error budget that is left: below 0 where the promise is broken; null where nothing was counted.',
+  ),
+  burns: list(
+    shape('How fast the budget is used up.', {
+      longMs: whole('The window.'),
+      shortMs: whole('The short window.'),
+      rate: { type: 'number', description: 'How many times too fast is too much.' },
+      page: yes('Whether it is critical then.'),
+      long: numberOrNull('How many times too fast it is over the window; null where nothing was counted.'),
+      short: numberOrNull('And over the short one.'),
+      isBurning: yes('Whether it is too much over both.'),
+    }),
+    'The burn rates.',
+  ),
+  troubles: list({ type: 'string' }, 'What is wrong with it now, in words; empty where nothing is.'),
+} as const;
+const incidentProperties = {
+  pipeline: text('The pipeline.'),
+  dataset: text('source.schema.table'),
+  slo: text('The id of the service level.'),
+  id: text('The same in all that is told of it.'),
+  cause: { enum: ['burn', 'budget'], description: 'burn: the budget is used up too fast. budget: it is used up.' },
+  severity: { enum: ['warning', 'critical'], description: 'How loud to be about it.' },
+  message: text('What is wrong, in words.'),
+  openedMs: whole('Unix time in ms.'),
+  resolvedMs: numberOrNull('Unix time in ms; null while it is open.'),
+} as const;
+export const sloSchema = shape('A service level.', sloProperties);
+export const slosSchema = shape('Service levels, and what became of them.', {
+  objectives: list(sloSchema, 'The service levels of the rules in force.'),
+  incidents: list(
+    shape('A time in which a service level was in danger, or broken.', incidentProperties),
+    'Open ones first, then the newest.',
+  ),
+});
+
 export const slotSchema = shape('The slot at the source, and how much log is kept for it.', {
   slot: text('Its name.'),
   level: {
@@ -287,6 +335,7 @@ const pipelineProperties = {
   schemaChanges: list(schemaChangeSchema, 'Changes of tables that park their dataset, newest first.'),
   rules: rulesSchema,
   windows: list(windowSchema, 'The newest window of each rule and group, newest first.'),
+  slo: list(sloSchema, 'Its service levels.'),
   slot: orNull(slotSchema, 'The slot at the source; null before it was looked at, and while there is none (of topics, always).'),
   lagMs: numberOrNull('How far behind the source it is: 0 once caught up; null before that is known.'),
   stageMs: record({ type: 'number' }, 'Mean milliseconds a batch in each stage.'),
@@ -499,6 +548,9 @@ export type SchemaChangeDetailView = SchemaChangeView & {
   readonly rules: readonly string[];
   readonly models: readonly string[];
 };
+export type SloView = Properties<typeof sloProperties>;
+export type IncidentView = Properties<typeof incidentProperties>;
+export type SlosView = { readonly objectives: readonly SloView[]; readonly incidents: readonly IncidentView[] };
 export type WindowView = Properties<typeof windowProperties>;
 export type LaneRunState = (typeof LANE_STATES)[number];
 export type Reason = FromSchema<typeof reasonSchema>;

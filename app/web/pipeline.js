@@ -5,6 +5,7 @@ import { act, dialog, toast } from './dialogs.js';
 import { attribute, h, keyed, text } from './dom.js';
 import { ago, bytes, count, duration, exact, moment, percent, rate, tableOf } from './format.js';
 import { quarantineView } from './quarantine.js';
+import { isInTrouble, sloView } from './slo.js';
 import { hasFailed, windowsView } from './windows.js';
 
 const STATES = {
@@ -48,11 +49,12 @@ export function pipelineView(first, context) {
     all = !all;
     showCards(latest);
   }
-  function showCards({ datasets: known, schemaChanges = [], rules: inForce = {}, windows = [] }) {
+  function showCards({ datasets: known, schemaChanges = [], rules: inForce = {}, windows = [], slo = [] }) {
     const every = known.map((one) => ({
       ...one,
       changes: schemaChanges.filter(({ dataset }) => dataset === one.dataset),
       windows: windows.filter(({ dataset }) => dataset === one.dataset),
+      slo: slo.filter(({ dataset }) => dataset === one.dataset),
       ...rulesOf(one.dataset, inForce),
     }));
     const held = (one) => (one.quarantine.held ?? 0) + (one.quarantine.waiting ?? 0);
@@ -63,7 +65,9 @@ export function pipelineView(first, context) {
         .slice(0, CARDS_SHOWN)
         .map(({ dataset }) => dataset),
     );
-    const few = every.filter((one) => prominent.has(one.dataset) || one.changes.length > 0 || hasFailed(one.windows));
+    const few = every.filter(
+      (one) => prominent.has(one.dataset) || one.changes.length > 0 || hasFailed(one.windows) || isInTrouble(one.slo),
+    );
     datasets(all ? every : few, (one) => one.dataset);
     more.hidden = every.length <= CARDS_SHOWN;
     text(more, all ? `Show ${few.length} tables` : `Show all ${every.length} tables`);
@@ -309,6 +313,7 @@ function datasetCard(pipeline, first, { series, windowS, now }) {
   const rules = h('ol', { class: 'rules', 'aria-label': `Rules of ${table} that found something` });
   const clean = h('p', { class: 'clean quiet' });
   const overWindows = windowsView(table, now);
+  const levels = sloView(table);
   const draft = h('p', { class: 'draft', hidden: true });
   const revision = h('p', { class: 'revision quiet', hidden: true });
   const parked = parkedView();
@@ -324,12 +329,13 @@ function datasetCard(pipeline, first, { series, windowS, now }) {
     rules,
     clean,
     overWindows.root,
+    levels.root,
     draft,
     revision,
   );
   return {
     root,
-    update({ dataset, rates, totals, latencyMs, lastEventAtMs, quarantine, rules: found, judged, changes, windows, ...inForce }) {
+    update({ dataset, rates, totals, latencyMs, lastEventAtMs, quarantine, rules: found, judged, changes, windows, slo, ...inForce }) {
       parked.update(changes);
       badge.hidden = judged !== false;
       const open = (quarantine.held ?? 0) + (quarantine.waiting ?? 0);
@@ -350,6 +356,7 @@ function datasetCard(pipeline, first, { series, windowS, now }) {
       chart.root.hidden = totals.in === 0;
       showRules(rules, found);
       overWindows.update(windows);
+      levels.update(slo);
       clean.hidden = totals.in === 0 || found.length > 0 || hasFailed(windows);
       text(clean, judged === false ? 'No rule file: its rows pass as they are.' : 'No rule has found anything.');
       showDraft(draft, inForce.draft);

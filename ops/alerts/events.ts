@@ -53,12 +53,25 @@ export interface AlertData {
     message: string;
     fix: string;
   };
+  /** Told when it opens, and again where a warning becomes critical. */
+  'slo.opened': SloAlert & { message: string };
+  'slo.resolved': SloAlert & { openMs: number };
   'slot.safe': { pipeline: string; slot: string; retainedBytes: number };
   /** One for a window, however many of its rows are at fault. */
   'window.failed': WindowAlert & { severity: string; message: string };
   /** Rows that came late made another verdict of a window that had failed; or rows come again, where a freshness check had failed. */
   'window.passed': WindowAlert & { verdict: string };
   'webhook.test': { message: string };
+}
+interface SloAlert {
+  pipeline: string;
+  dataset: string;
+  slo: string;
+  /** The same for everything that is told of one incident. */
+  incident: string;
+  /** burn: the error budget is used up too fast. budget: it is used up. */
+  cause: 'burn' | 'budget';
+  severity: 'warning' | 'critical';
 }
 interface WindowAlert {
   pipeline: string;
@@ -86,6 +99,8 @@ export const ALERT_TYPES = [
   'rules.changed',
   'rules.refused',
   'score.alert',
+  'slo.opened',
+  'slo.resolved',
   'slot.retention',
   'slot.safe',
   'window.failed',

@@ -84,7 +84,7 @@ export function millis(text: unknown): number | null {
 /** Checks of one id share their windows, their groups and the rows in them. */
 export function setIdOf({ spec, groupBy, maxGroups }: Pick<LiveCheck, 'spec' | 'groupBy' | 'maxGroups'>): string {
   const { everyMs, sizeMs, outOfOrderMs, latenessMs, idleMs, of } = spec;
-  const times = [sizeMs, everyMs, outOfOrderMs, latenessMs, idleMs].map(short).join('/');
+  const times = [sizeMs, everyMs, outOfOrderMs, latenessMs, idleMs].map(formatMillis).join('/');
   return `${times}/${of}${groupBy.length === 0 ? '' : ` by ${groupBy.join(',')} (${maxGroups})`}`;
 }
 
@@ -95,7 +95,8 @@ const UNITS = [
   ['s', 1000],
 ] as const;
 
-function short(ms: number): string {
+/** `90m`, in the greatest unit that it is whole in. */
+export function formatMillis(ms: number): string {
   for (const [unit, size] of UNITS) if (ms > 0 && ms % size === 0) return `${ms / size}${unit}`;
   return ms === 0 ? '0' : `${ms}ms`;
 }

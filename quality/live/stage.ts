@@ -54,7 +54,7 @@ class Windowing implements Stage {
     await this.#fill(batch, uses, nowMs, signal);
     const [parts, marks]: [WindowPart[], WindowMark[]] = [[], []];
     for (const windows of uses.values()) windows.flush(nowMs, parts, marks);
-    if (parts.length > 0 || marks.length > 0) batch.windows = { parts, marks };
+    if (parts.length > 0 || marks.length > 0) batch.windows = { parts, marks, minutes: [] };
     lane.at = batch.checkpoint.position;
   }
 

@@ -98,6 +98,10 @@ class Topics implements PostgresSink {
     return this.#kept.windows;
   }
 
+  get slo(): PostgresSink['slo'] {
+    return this.#kept.slo;
+  }
+
   lanes(): Promise<readonly LaneState[]> {
     return this.#kept.lanes();
   }

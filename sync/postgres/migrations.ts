@@ -207,6 +207,24 @@ const MIGRATIONS: readonly string[] = [
    create index on tidegate.window_results (id) where not told;`,
   // Rows that came later than their windows allow.
   'alter table tidegate.window_lanes add column too_late bigint not null default 0;',
+  // Service levels. `at` is the beginning of a minute, or of an hour where the lane is '', as a Unix time in ms.
+  `create table tidegate.slo_counts (
+     pipeline text not null, dataset text not null, counted text not null, at bigint not null, lane text not null,
+     good bigint not null, bad bigint not null,
+     primary key (pipeline, dataset, counted, at, lane));
+   create table tidegate.slo_looks (
+     pipeline text not null, dataset text not null, counted text not null,
+     -- The last minute that the clock has judged, and the newest row by then.
+     minute_ms bigint not null, newest_ms bigint,
+     primary key (pipeline, dataset, counted));
+   create table tidegate.slo_incidents (
+     id bigint generated always as identity primary key,
+     pipeline text not null, dataset text not null, slo text not null, cause text not null,
+     severity text not null, message text not null,
+     opened_ms bigint not null, resolved_ms bigint,
+     -- What people were told last: a severity, or resolved.
+     told text);
+   create unique index on tidegate.slo_incidents (pipeline, dataset, slo, cause) where resolved_ms is null;`,
 ];
 
 /** Brings the schema up to date. Several processes may call it at once. */

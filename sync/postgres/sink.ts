@@ -11,6 +11,7 @@ import { type Clock, systemClock } from '../../core/clock.ts';
 import type { Applied, Lease, Quarantine, Quarantined, Refused, ReleaseLog, Sink } from '../../core/contracts.ts';
 import { PipelineError } from '../../core/errors.ts';
 import type { ChangeEvent, Dataset, DatasetName, LaneId, Position } from '../../core/event.ts';
+import type { SloStore } from '../../core/slo.ts';
 import type { WindowStore } from '../../core/windows.ts';
 import { PgConnection, type PgResult } from '../../wire/postgres/connection.ts';
 import { endWhereItHangs } from '../../wire/postgres/hanging.ts';
@@ -36,6 +37,7 @@ import { Statements } from './statements.ts';
 import { TableRows } from './table-rows.ts';
 import { Tables } from './tables.ts';
 import { Turns } from './turns.ts';
+import { PostgresSlo } from './slo.ts';
 import { emitWindows, PostgresWindows, prepareWindows } from './windows.ts';
 import { keepsScore, type Plan, Writes } from './writes.ts';
 
@@ -80,6 +82,7 @@ export interface PostgresSink extends Sink {
   readonly quarantine: Quarantine & ReleaseLog & Pick<PostgresQuarantine, 'known' | 'takeIn'>;
   readonly schemas: SchemaDesk;
   readonly windows: WindowStore;
+  readonly slo: SloStore;
   lanes(): Promise<readonly LaneState[]>;
   /** See lanes.ts. */
   moveLane(lane: LaneId, from: Position, to: Position): Promise<boolean>;
@@ -139,6 +142,7 @@ class Target implements PostgresSink {
   readonly quarantine: PostgresQuarantine;
   readonly schemas: SchemaDesk;
   readonly windows: PostgresWindows;
+  readonly slo: PostgresSlo;
   readonly #options: PostgresSinkOptions;
   readonly #layouts: Layouts;
   readonly #desk: PgConnection;
@@ -166,6 +170,7 @@ class Target implements PostgresSink {
     });
     this.schemas = new SchemaDesk({ pipeline, layouts: this.#layouts, connection: desk, turns: this.#turns });
     this.windows = new PostgresWindows({ pipeline, connection: desk, turns: this.#turns, clock });
+    this.slo = new PostgresSlo({ pipeline, connection: desk, turns: this.#turns });
   }
 
   async acquire(lane: LaneId): Promise<Lease> {

@@ -24,6 +24,7 @@ import type { PgConnection, PgParam } from '../../wire/postgres/connection.ts';
 import { Format, type FrontendWriter, type ParameterBytes } from '../../wire/postgres/messages.ts';
 import { textArrayParameter } from './arrays.ts';
 import { targetFailure } from './failures.ts';
+import { emitMinutes, prepareMinutes } from './slo.ts';
 import type { Turns } from './turns.ts';
 
 const PARTS = 'tg_window_parts';
@@ -48,10 +49,12 @@ const MARKS_SQL = `insert into tidegate.window_lanes (pipeline, lane, dataset, t
 
 export function prepareWindows(writer: FrontendWriter): void {
   writer.parse(PARTS, PARTS_SQL).parse(MARKS, MARKS_SQL);
+  prepareMinutes(writer);
 }
 
 /** In the transaction of the batch's checkpoint. */
-export function emitWindows(writer: FrontendWriter, { parts, marks }: WindowWrites, pipeline: string, lane: LaneId): void {
+export function emitWindows(writer: FrontendWriter, { parts, marks, minutes }: WindowWrites, pipeline: string, lane: LaneId): void {
+  emitMinutes(writer, minutes, pipeline, lane);
   if (parts.length > 0) {
     const texts = (of: (part: (typeof parts)[number]) => string) => textArrayParameter(parts.map(of));
     bind(writer, PARTS, [

@@ -5,7 +5,7 @@
  */
 import type { Browser, BrowserContextOptions, Page } from 'playwright-core';
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest';
-import type { PipelineStatus } from '../../app/http/shapes.ts';
+import type { PipelineStatus, SloView } from '../../app/http/shapes.ts';
 import type { DatasetName } from '../../core/event.ts';
 import { launchBrowser, NO_BROWSER } from './browser.ts';
 import { type StandIn, startStandIn } from './stand-in.ts';
@@ -48,6 +48,42 @@ const WINDOWS = [
   windowOf('email.max', 'indeterminate', { observed: null, reason: 'the values of 3 rows are not known' }),
   windowOf('volume', 'fail', { type: 'row_count', observed: 0, rows: 1, revision: 2, reason: 'fewer orders than on any day' }),
   windowOf('freshness', 'fail', { type: 'freshness', observed: 330, rows: 0 }),
+];
+
+const level = (id: 'rows' | 'windows' | 'minutes', promise: string, more: Partial<SloView>): SloView => ({
+  pipeline: 'shop-to-warehouse',
+  dataset: 'shop.public.orders',
+  id,
+  promise,
+  objective: 99,
+  of: id,
+  rules: [],
+  overMs: 86_400_000,
+  good: 0,
+  bad: 0,
+  budgetLeft: null,
+  burns: [],
+  troubles: [],
+  ...more,
+});
+const burn = { shortMs: 300_000, rate: 14.4, page: true, short: 0, isBurning: false };
+const LEVELS = [
+  level('rows', '99.9 % of rows over 28d', {
+    good: 199_950,
+    bad: 50,
+    budgetLeft: 0.75,
+    burns: [
+      { ...burn, longMs: 3_600_000, long: 0.25 },
+      { ...burn, longMs: 259_200_000, long: 0.1 },
+    ],
+  }),
+  level('windows', '99 % of windows over 7d', {
+    good: 90,
+    bad: 10,
+    budgetLeft: -9,
+    troubles: ['99 % of windows over 7d is not kept: more was bad than it allows'],
+  }),
+  level('minutes', '95 % of minutes fresh (freshness) over 90m', {}),
 ];
 
 describe('what flows', () => {
@@ -178,6 +214,32 @@ test('a card has what rules over windows said last: what failed first, with what
   await card.getByText('and 2 more, 2 passed').waitFor();
   expect(shown.errors).toEqual([]);
   expect(await page.getByRole('article', { name: 'shop.public.payments' }).locator('.windows').isHidden()).toBe(true);
+});
+
+test('a card has the service levels of its table: what is left of the budget, and what is wrong with one', async () => {
+  await using shown = await open({ history: 60 });
+  const { page, service } = shown;
+  const card = page.getByRole('article', { name: 'shop.public.orders' });
+  const list = card.getByRole('list', { name: 'Service levels of orders' });
+  expect(await list.isHidden()).toBe(true);
+  service.pipeline = { slo: LEVELS };
+  await list.waitFor();
+  const said = await list
+    .locator('li')
+    .evaluateAll((lines) => lines.map((line) => [...line.children].map(({ textContent }) => textContent)));
+  expect(said).toEqual([
+    ['99.9 % of rows over 28d', '75 % of budget left', '', '50 bad of 200K · burns 0.25× over 1h, 0.1× over 3d'],
+    ['99 % of windows over 7d', 'not kept', '', '99 % of windows over 7d is not kept: more was bad than it allows'],
+    ['95 % of minutes fresh (freshness) over 90m', 'nothing counted', '', '0 bad of 0'],
+  ]);
+  const budget = list.getByRole('meter').first();
+  expect([await budget.getAttribute('aria-valuenow'), await budget.locator('i').evaluate(({ style }) => style.width)]).toEqual([
+    '75',
+    '75%',
+  ]);
+  expect(shown.errors).toEqual([]);
+  service.pipeline = { slo: [] };
+  await list.waitFor({ state: 'hidden' });
 });
 
 test('a card says by which rules its table is judged, what a draft would change, and that a newer revision was refused', async () => {

@@ -194,6 +194,7 @@ export async function startStandIn(
       schemaChanges: [],
       rules: { datasets: [], drafts: [], changedOnDisk: false, refused: null },
       windows: [],
+      slo: [],
       slot: {
         slot: 'tidegate_shop',
         level: 'ok',
