@@ -1,4 +1,6 @@
 /** docs/expectations.md, made from the registry of expectations over files and windows: its words, examples and names. */
+import type { ClockExpectation } from '../quality/clock/check.ts';
+import { CLOCK } from '../quality/clock/registry.ts';
 import type { GxExpectation, Word } from '../quality/gx/expectation.ts';
 import { CATALOGUE, LEFT_OUT, WORDS } from '../quality/gx/registry.ts';
 import { Kwargs } from '../quality/gx/kwargs.ts';
@@ -26,6 +28,12 @@ Made from the registry in quality/gx/registry.ts by \`npm run generate\`. These 
 but for \`row_count_equals\`; the others are refused there when the rule file is loaded. Every example is run by a test: over the rows behind \`passes\` the rule holds, over those behind \`fails\` it does not.
 
 ${sections.join('\n')}
+## The clock
+
+On a live stream alone, as items of \`checks\`: see [windows](windows.md#the-clock). Behind \`passes\` and \`fails\` is what is known of a dataset: how old its newest row is, how long ago anything came, or
+how late its rows were.
+
+${[...CLOCK.values()].map(clockSection).join('\n')}
 ## Names of Great Expectations
 
 In a suite, or in a rule file as \`expect:\` with \`kwargs:\`, each with the kwargs it has there:
@@ -52,7 +60,21 @@ ${head}
 `;
 }
 
-function described({ schema }: Word): string {
+function clockSection({ name, schema, example }: ClockExpectation): string {
+  return `### ${name}
+
+${described({ schema })}
+
+\`\`\`yaml
+checks:
+  ${example.rule}
+# passes ${JSON.stringify(example.passes)}
+# fails ${JSON.stringify(example.fails)}
+\`\`\`
+`;
+}
+
+function described({ schema }: Pick<Word, 'schema'>): string {
   const text = schema['description'];
   return typeof text === 'string' ? text : '';
 }

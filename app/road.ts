@@ -13,6 +13,7 @@ import { scoreAlerts } from '../ops/alerts/score-alerts.ts';
 import { type QuarantineBreaker, quarantineBreaker } from '../ops/breaker.ts';
 import { type Metrics, type PipelineSeries, silentSeries } from '../ops/metrics.ts';
 import type { Exposition } from '../ops/prometheus.ts';
+import { arrivalStage } from '../quality/clock/stage.ts';
 import { windowStage } from '../quality/live/stage.ts';
 import { sloStage } from '../quality/slo/stage.ts';
 import type { PostgresSink } from '../sync/postgres/sink.ts';
@@ -385,8 +386,9 @@ export class Road implements AsyncDisposable {
     const { clock } = this.#parts;
     const contracts = () => this.desk.contracts();
     const windows = windowStage({ contracts, store: sink.windows, clock });
+    const arrivals = arrivalStage({ contracts, store: sink.windows, clock });
     const { quality, inference } = this.#mainStages;
-    const stages = [quality, this.#shadow.stage, ...(inference === null ? [] : [inference]), windows, sloStage(contracts)];
+    const stages = [quality, this.#shadow.stage, ...(inference === null ? [] : [inference]), windows, arrivals, sloStage(contracts)];
     return {
       parts: { source, stages, sink },
       isWorking: () => source.status().state === 'streaming' || source.status().state === 'snapshot',

@@ -4,10 +4,11 @@ import type { DatasetName } from '../core/event.ts';
 import type { RowsLeftOut, WindowFilter, WindowResult } from '../core/windows.ts';
 import type { AlertData } from '../ops/alerts/events.ts';
 import type { Exposition } from '../ops/prometheus.ts';
+import { ClockWatch } from '../quality/clock/watch.ts';
 import type { Contract } from '../quality/contract.ts';
 import { isWatched } from '../quality/live/check.ts';
 import { type Live, WindowCloser } from '../quality/live/closer.ts';
-import { Freshness } from '../quality/live/freshness.ts';
+
 import type { PostgresSink } from '../sync/postgres/sink.ts';
 import type { Desk } from './desk.ts';
 import type { WindowView } from './http/shapes.ts';
@@ -33,7 +34,7 @@ export class WindowWatch {
   /** By dataset, rule and verdict, since the service started. */
   readonly #counts = new Map<string, { readonly result: WindowResult; count: number }>();
   readonly #closer: WindowCloser;
-  readonly #freshness = new Freshness();
+  readonly #clockWatch = new ClockWatch();
   #newest: readonly WindowView[] | null = null;
   #leftOut: readonly RowsLeftOut[] = [];
 
@@ -52,9 +53,9 @@ export class WindowWatch {
     const { desk, contracts, clock, live } = this.#parts;
     const now = [...contracts().values()];
     // Where no rule asks for windows any more, what was kept for some is let go.
-    const closed = await desk.withSink(async ({ windows }) => [
-      ...(await this.#closer.close(windows, { ...live(), nowMs: clock.now() })),
-      ...(await this.#freshness.look(windows, now, clock.now())),
+    const closed = await desk.withSink(async (sink) => [
+      ...(await this.#closer.close(sink.windows, { ...live(), nowMs: clock.now() })),
+      ...(await this.#clockWatch.look(sink, now, clock.now())),
     ]);
     if (!now.some(isWatched)) return;
     for (const result of closed) this.#count(result);
@@ -124,7 +125,7 @@ const isInForce =
   (contracts: ReadonlyMap<DatasetName, Contract>) =>
   ({ dataset, rule }: Pick<WindowView, 'dataset' | 'rule'>): boolean => {
     const live = contracts.get(dataset as DatasetName)?.live; // Written from one.
-    return live !== undefined && [...live.checks, ...live.freshness].some(({ id }) => id === rule);
+    return live !== undefined && [...live.checks, ...live.clock].some(({ id }) => id === rule);
   };
 
 /** Whether the newest window of a rule in force failed. */

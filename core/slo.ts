@@ -42,9 +42,11 @@ export const HOUR_MS = 3_600_000;
 /** The share that may be bad, without the dust of 100 - 99.9. */
 export const budgetShare = (percent: number): number => Math.round((100 - percent) * 1e9) / 1e11;
 
-/** Rows of one minute, by the time of their commit. */
+/** Rows of one minute. */
 export interface MinuteCount {
   readonly dataset: DatasetName;
+  /** ROWS_COUNTED, or what a check of the clock counts. */
+  readonly counted: string;
   readonly minuteMs: number;
   readonly good: number;
   readonly bad: number;
@@ -81,6 +83,9 @@ export interface SloLook {
   readonly newestMs: number | null;
 }
 
+/** A minute by itself, or with many rows. */
+export type JudgedMinute = Pick<MinuteCount, 'minuteMs' | 'good' | 'bad'>;
+
 export interface SloStore {
   /** What was counted since each of these times. */
   counts(dataset: DatasetName, counted: string, sinceMs: readonly number[]): Promise<readonly GoodAndBad[]>;
@@ -88,7 +93,7 @@ export interface SloStore {
   windowCounts(dataset: DatasetName, rules: readonly string[], sinceMs: readonly number[]): Promise<readonly GoodAndBad[]>;
   lastLook(dataset: DatasetName, counted: string): Promise<SloLook | null>;
   /** Minutes that nobody has judged yet, and the look that they were judged by. Another's word stands. */
-  keepMinutes(dataset: DatasetName, counted: string, minutes: readonly Omit<MinuteCount, 'dataset'>[], look: SloLook): Promise<void>;
+  keepMinutes(dataset: DatasetName, counted: string, minutes: readonly JudgedMinute[], look: SloLook): Promise<void>;
   /** Rules changed: of objectives of minutes that are none of these, nobody knows any more what was in between when they come back. */
   forgetLooks(kept: readonly { readonly dataset: DatasetName; readonly counted: string }[]): Promise<void>;
   /** Counts of minutes long ago become counts of hours, and what no objective looks at any more is let go. */

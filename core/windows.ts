@@ -11,6 +11,9 @@ export const SNAPSHOT_WINDOW = -1;
 /** Stands in for the set of windows where a rule is about the clock. Its results are kept when what it says changes, and all of them are told. */
 export const FRESHNESS_SET = 'freshness';
 
+/** Stands in for the dataset in the mark by which a lane says that something came, of whichever table. */
+export const ANY_DATASET = '' as DatasetName;
+
 /** One window of a dataset: rows whose time is in [startMs, startMs + size of the set), of one group. */
 export interface WindowKey {
   readonly dataset: DatasetName;
@@ -57,7 +60,7 @@ export interface RowsLeftOut {
 export interface WindowWrites {
   readonly marks: readonly WindowMark[];
   readonly parts: readonly WindowPart[];
-  /** Rows for service levels, added to what the lane has counted. */
+  /** Rows for service levels and checks of the clock, added to what the lane has counted. */
   readonly minutes: readonly MinuteCount[];
 }
 
@@ -154,6 +157,8 @@ export interface WindowStore {
   keepOnly(sets: readonly WindowSetRef[]): Promise<void>;
   /** The greatest time of a row of each dataset; null where none has come. */
   newestRows(datasets: readonly DatasetName[]): Promise<readonly (number | null)[]>;
+  /** When a lane last said that something came; null before that. */
+  lastSeen(): Promise<number | null>;
   leftOut(): Promise<readonly RowsLeftOut[]>;
   /** Keeps what was found without a window. Answers with those that are new or another than before. */
   keep(findings: readonly WindowFinding[]): Promise<readonly WindowResult[]>;

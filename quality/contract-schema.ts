@@ -1,9 +1,10 @@
 /** The rule file of a dataset as one JSON Schema: what ajv validates, what editors complete, and what the types are made from. */
 import type { ColumnType, Operation } from '../core/event.ts';
 import type { Severity } from '../core/batch.ts';
+import { CLOCK } from './clock/registry.ts';
 import { EXPECTATIONS } from './expectations/registry.ts';
 import { WORDS } from './gx/registry.ts';
-import { freshnessSchema, windowDefaultsSchema, windowModifiers } from './live/schema.ts';
+import { windowDefaultsSchema, windowModifiers } from './live/schema.ts';
 import type { FromSchema, SchemaNode } from './schema-type.ts';
 import { sloSchema } from './slo/schema.ts';
 
@@ -152,7 +153,7 @@ const rowItem: SchemaNode = {
   properties: {
     column: { type: 'string', minLength: 1, title: 'Column', description: 'The column that a check of a column stands at.' },
     expect: { type: 'string', pattern: '^expect_', title: 'Expectation', description: 'A Great Expectations name, with its kwargs.' },
-    freshness: freshnessSchema,
+    ...Object.fromEntries([...CLOCK.values()].map(({ name, schema }) => [name, schema])),
     kwargs: { type: 'object', title: 'Kwargs', description: 'The keyword arguments of expect.' },
     ...expectationSchemas('row'),
     ...modifiers,

@@ -17,9 +17,10 @@ import type { Word } from './gx/expectation.ts';
 import { CATALOGUE, LEFT_OUT, WORDS } from './gx/registry.ts';
 import { problemOf } from './gx/suite.ts';
 import { LATER_CHECKS, LATER_MODIFIERS, LATER_PATHS } from './later.ts';
-import { type FreshnessCheck, judgesWindows, type LiveRules } from './live/check.ts';
+import { type ClockCheck, judgesWindows, type LiveRules } from './live/check.ts';
 import { LiveReader } from './live/read.ts';
 import { lintCheck } from './lint.ts';
+import { CLOCK } from './clock/registry.ts';
 import { isObject, type Keys, RuleText } from './rule-text.ts';
 import { readObjectives } from './slo/read.ts';
 import type { Evolution, ExpectedSchema } from './schema/drift.ts';
@@ -295,7 +296,7 @@ class Reader {
     };
     const checks: Check[] = [];
     const byId = new Map<string, Pick<Check, 'keys' | 'id'>>();
-    const add = (check: Check | FileCheck | FreshnessCheck | null) => {
+    const add = (check: Check | FileCheck | ClockCheck | null) => {
       if (check === null) return;
       if ('parameters' in check) checks.push(check);
       else if ('kwargs' in check && this.#use === 'file') this.#fileChecks.push(check);
@@ -342,7 +343,7 @@ class Reader {
     );
   }
 
-  #check(item: unknown, column: string | null, keys: Keys, settings: Settings): Check | FileCheck | FreshnessCheck | null {
+  #check(item: unknown, column: string | null, keys: Keys, settings: Settings): Check | FileCheck | ClockCheck | null {
     if (typeof item === 'string' && this.#isOfFiles(item)) return this.#word(item, { [item]: true }, column, keys);
     if (item === null || typeof item === 'string') {
       const expectation = EXPECTATIONS.get(item ?? 'null');
@@ -353,7 +354,7 @@ class Reader {
     if (!isObject(item) || item['description'] === LATER_MARK) return null;
     const check = item as CheckItem;
     const names = Object.keys(item).filter(
-      (name) => EXPECTATIONS.has(name) || this.#isOfFiles(name) || name === 'expect' || name === 'freshness',
+      (name) => EXPECTATIONS.has(name) || this.#isOfFiles(name) || name === 'expect' || CLOCK.has(name),
     );
     if (names.length > 1)
       return this.#rules.refuse(
@@ -373,8 +374,7 @@ class Reader {
       return null;
     }
     if (this.#isOfFiles(name)) return this.#word(name, item, column, keys);
-    if (name === 'freshness' && this.#use === 'stream') return this.#live.freshness(item, keys);
-    if (name === 'freshness') return this.#rules.refuse(keys, 'freshness is judged on a live stream alone', 'Remove the check here.');
+    if (CLOCK.has(name)) return this.#live.clock(name, item, keys, this.#use);
     if (name === 'expect' && (this.#use === 'file' || judgesWindows(String(check.expect))))
       return this.#expectedOfFile(check, column, keys);
     if (name === 'expect') return this.#expected(check, column, keys, settings);

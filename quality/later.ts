@@ -38,7 +38,7 @@ export const LATER_PATHS: Readonly<Record<string, Later>> = {
 };
 
 /** Names of checks by what they need. Those that `tidegate judge` knows are refused on a live stream alone. */
-const WINDOW = 'drift event_lag late_ratio heartbeat z_score volume_anomaly metric_anomaly';
+const WINDOW = 'drift z_score volume_anomaly metric_anomaly';
 const STATE = 'unique compound_unique increasing decreasing sequence_gap before_matches';
 const OTHERS = 'references reconcile row_count_equals';
 const OUTPUTS = 'score_drift feature_missing abstain_rate';

@@ -14,6 +14,9 @@ const OBSERVED_MAX = 28;
 const small = new Intl.NumberFormat('en', { maximumSignificantDigits: 6 });
 const large = new Intl.NumberFormat('en', { maximumFractionDigits: 2 });
 
+/** Checks of the clock that observe how long nothing came. */
+const AGES = { freshness: 'newest row', heartbeat: 'last seen' };
+
 export const hasFailed = (windows) => windows.some(({ verdict }) => verdict === 'fail');
 
 export function windowsView(table, now) {
@@ -50,15 +53,14 @@ function showWindow([name, observed, verdict, about], window, nowMs) {
 function observedText({ observed, type }) {
   if (observed === null || observed === undefined) return '';
   if (typeof observed === 'number')
-    return type === 'freshness' ? duration(observed * 1000) : (Math.abs(observed) < 1000 ? small : large).format(observed);
+    return type in AGES ? duration(observed * 1000) : (Math.abs(observed) < 1000 ? small : large).format(observed);
   const words = typeof observed === 'string' ? observed : JSON.stringify(observed);
   return words.length > OBSERVED_MAX ? `${words.slice(0, OBSERVED_MAX)}…` : words;
 }
 
 function aboutText({ type, startMs, endMs, rows, revision, reason }, nowMs) {
-  const when =
-    type === 'freshness' ? `newest row ${time(startMs, nowMs)}` : startMs === null ? 'the first copy' : span(startMs, endMs, nowMs);
-  const parts = [when, type === 'freshness' ? '' : `${count(rows)} ${rows === 1 ? 'row' : 'rows'}`];
+  const when = type in AGES ? `${AGES[type]} ${time(startMs, nowMs)}` : startMs === null ? 'the first copy' : span(startMs, endMs, nowMs);
+  const parts = [when, type in AGES ? '' : `${count(rows)} ${rows === 1 ? 'row' : 'rows'}`];
   parts.push(revision > 1 ? `revision ${revision}` : '', reason ?? '');
   return parts.filter((part) => part !== '').join(' · ');
 }

@@ -1,6 +1,7 @@
 /** A check over the windows of a live stream: its expectation, its windows, and what follows when it fails. */
 import type { Severity } from '../../core/batch.ts';
 import { durationMicros } from '../../core/expression/timestamp.ts';
+import type { ClockRule } from '../clock/check.ts';
 import type { Check, Contract, FileCheck } from '../contract.ts';
 import { Kwargs } from '../gx/kwargs.ts';
 import { CATALOGUE } from '../gx/registry.ts';
@@ -38,22 +39,23 @@ export interface LiveCheck extends FileCheck {
 /** When a row happened: at its commit, or what a column of it says. */
 export type EventTime = { readonly kind: 'commit' } | { readonly kind: 'column'; readonly column: string };
 
-/** The newest row of the dataset is not older than that. */
-export interface FreshnessCheck {
+/** A check of the clock in a rule file. */
+export interface ClockCheck {
   readonly id: string;
-  readonly maxMs: number;
+  readonly type: string;
+  readonly rule: ClockRule;
   readonly severity: Severity;
   readonly onFail: 'alert' | 'halt';
   readonly message: string | null;
   readonly keys: Keys;
 }
 
-/** Everything a contract says of windows. */
+/** Everything a contract says of windows, and of the clock. */
 export interface LiveRules {
   readonly eventTime: EventTime;
   readonly maxStateBytes: number;
   readonly checks: readonly LiveCheck[];
-  readonly freshness: readonly FreshnessCheck[];
+  readonly clock: readonly ClockCheck[];
 }
 
 /** What an expectation keeps of a window and says of it; null where it cannot judge windows. */
@@ -73,7 +75,7 @@ export function judgesWindows(expectation: string): boolean {
 }
 
 /** Whether anything of the dataset has to be remembered from batch to batch. */
-export const isWatched = ({ live }: Contract): boolean => live.checks.length > 0 || live.freshness.length > 0;
+export const isWatched = ({ live }: Contract): boolean => live.checks.length > 0 || live.clock.length > 0;
 
 /** A duration of a rule file, whose form has been held against the schema. */
 export function millis(text: unknown): number | null {

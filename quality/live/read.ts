@@ -1,11 +1,12 @@
 /** From the checks of a rule file to those over the windows of a live stream, with everything that keeps one from being used. */
 import type { Severity } from '../../core/batch.ts';
 import { decimalOf } from '../../core/expression/decimal.ts';
-import type { Check, FileCheck } from '../contract.ts';
+import type { Check, FileCheck, Use } from '../contract.ts';
 import { isObject, type Keys, type RuleText } from '../rule-text.ts';
-import { type EventTime, type FreshnessCheck, type LiveCheck, type LiveRules, millis, windowCheckOf, type WindowSpec } from './check.ts';
+import { type ClockCheck, type EventTime, type LiveCheck, type LiveRules, millis, windowCheckOf, type WindowSpec } from './check.ts';
 import { budgetOf } from './budget.ts';
 import { shareCheck } from './share.ts';
+import { CLOCK } from '../clock/registry.ts';
 
 type Fields = Readonly<Record<string, unknown>>;
 
@@ -30,7 +31,7 @@ export class LiveReader {
   readonly #severity: Severity;
   readonly #eventTime: EventTime;
   readonly #checks: LiveCheck[] = [];
-  readonly #freshness: FreshnessCheck[] = [];
+  readonly #clock: ClockCheck[] = [];
 
   constructor(rules: RuleText, file: Fields) {
     this.#rules = rules;
@@ -95,25 +96,30 @@ export class LiveReader {
     this.#checks.push({ ...this.#common(found, item), check: shareCheck(mostly), rows, spec, onFail: 'alert' });
   }
 
-  /** `freshness:`, whose form has been held against the schema, or is told by it. */
-  freshness(item: Fields, keys: Keys): FreshnessCheck | null {
-    const { max } = (isObject(item['freshness']) ? item['freshness'] : {}) as Fields;
-    const maxMs = millis(max);
+  /** A check of the clock, whose form has been held against the schema, or is told by it. */
+  clock(type: string, item: Fields, keys: Keys, use: Use): ClockCheck | null {
+    if (use === 'file') return this.#rules.refuse(keys, `${type} is judged on a live stream alone`, 'Remove the check here.');
+    const expectation = CLOCK.get(type);
+    const parameters = item[type];
     const onFail = this.#onFail(item, keys);
-    if (maxMs === null || onFail === null) return null;
+    if (expectation === undefined || onFail === null || !isObject(parameters) || !this.#rules.fits(expectation.schema, parameters))
+      return null;
     this.#refuseRowWords(item, keys);
     for (const name of ['window', 'group_by', 'max_groups', 'on_empty', 'min_rows', 'where', 'column'])
       if (item[name] !== undefined)
-        this.#rules.refuse([...keys, name], `freshness is about the newest row, whichever it is`, `Remove ${name}.`);
-    const check: FreshnessCheck = {
-      id: typeof item['id'] === 'string' ? item['id'] : 'freshness',
-      maxMs,
+        this.#rules.refuse([...keys, name], `${type} is about the clock, and not about rows that are chosen`, `Remove ${name}.`);
+    const rule = expectation.bind(parameters, (message, fix, ...at) => this.#rules.refuse([...keys, type, ...at], message, fix));
+    if (rule === null) return null;
+    const check: ClockCheck = {
+      id: typeof item['id'] === 'string' ? item['id'] : type,
+      type,
+      rule,
       onFail,
       severity: (item['severity'] as Severity | undefined) ?? this.#severity,
       message: typeof item['message'] === 'string' ? item['message'] : null,
       keys,
     };
-    this.#freshness.push(check);
+    this.#clock.push(check);
     return check;
   }
 
@@ -123,7 +129,7 @@ export class LiveReader {
       eventTime: this.#eventTime,
       maxStateBytes: bytesOf(this.#defaults['max_state']),
       checks: this.#checks,
-      freshness: this.#freshness,
+      clock: this.#clock,
     };
     const { problem } = budgetOf(rules);
     if (problem !== null) this.#rules.refuse(problem.keys, problem.message, problem.fix);

@@ -92,16 +92,6 @@ export const windowModifiers = {
   min_rows: minRows,
 } as const;
 
-/** A check of the clock: nothing has to come for it to fail. */
-export const freshnessSchema = {
-  type: 'object',
-  title: 'Freshness',
-  description: 'The newest row is not older than max, by source.event_time.',
-  additionalProperties: false,
-  required: ['max'],
-  properties: { max: { ...duration, description: 'The greatest age, such as 5m.' } },
-} as const;
-
 /** `defaults.window`. */
 export const windowDefaultsSchema = {
   type: 'object',

@@ -83,7 +83,8 @@ class ObjectiveReader {
       if (rule !== null) return this.#refuse(['rule'], 'of rows, a service level is about all rules of rows together', 'Remove rule.');
       return { rules: [], counted: ROWS_COUNTED, maxAgeMs: null };
     }
-    const { checks, freshness } = this.#live;
+    const { checks } = this.#live;
+    const freshness = this.#live.clock.filter(({ rule: { maxAgeMs } }) => maxAgeMs !== null);
     if (of === 'windows') {
       const ids = checks.map(({ id }) => id);
       if (ids.length === 0)
@@ -106,7 +107,7 @@ class ObjectiveReader {
         `Add rule: ${ids.join(', or rule: ')}.`,
       );
     const check = freshness.find(({ id }) => id === (rule ?? ids[0]));
-    return check === undefined ? null : { rules: [check.id], counted: `minutes ${check.id}`, maxAgeMs: check.maxMs };
+    return check === undefined ? null : { rules: [check.id], counted: `minutes ${check.id}`, maxAgeMs: check.rule.maxAgeMs };
   }
 
   #unknown(rule: string, ids: readonly string[], what: string): null {

@@ -5,7 +5,7 @@
 import { type Batch, Verdict } from '../../core/batch.ts';
 import type { Stage } from '../../core/contracts.ts';
 import type { DatasetName } from '../../core/event.ts';
-import { MINUTE_MS, type MinuteCount } from '../../core/slo.ts';
+import { MINUTE_MS, type MinuteCount, ROWS_COUNTED } from '../../core/slo.ts';
 import type { Contract } from '../contract.ts';
 
 /** `contracts` is asked with every batch: rule files may be replaced while the lane runs. */
@@ -17,8 +17,7 @@ export function sloStage(contracts: () => ReadonlyMap<DatasetName, Contract>): S
       if (batch.origin !== 'stream' || batch.size === 0) return;
       const counted = new Set([...contracts().values()].filter(countsRows).map(({ dataset }) => dataset));
       if (counted.size === 0) return;
-      const minutes = countRows(batch, counted);
-      if (minutes.length > 0) batch.windows = { parts: [], marks: [], ...batch.windows, minutes };
+      addMinutes(batch, countRows(batch, counted));
     },
   };
 }
@@ -37,7 +36,7 @@ export function countRows(batch: Batch, datasets: ReadonlySet<DatasetName>): rea
       const minuteMs = Math.floor(event.committedAtMs / MINUTE_MS) * MINUTE_MS;
       if (count?.minuteMs !== minuteMs) {
         const key = `${dataset.name} ${minuteMs}`;
-        count = counts.get(key) ?? { dataset: dataset.name, minuteMs, good: 0, bad: 0 };
+        count = counts.get(key) ?? { dataset: dataset.name, counted: ROWS_COUNTED, minuteMs, good: 0, bad: 0 };
         counts.set(key, count);
       }
       if ((verdicts[index] ?? 0) < Verdict.Drop) count.good++;
@@ -45,4 +44,11 @@ export function countRows(batch: Batch, datasets: ReadonlySet<DatasetName>): rea
     }
   }
   return [...counts.values()];
+}
+
+/** To those that the batch has. */
+export function addMinutes(batch: Batch, minutes: readonly MinuteCount[]): void {
+  if (minutes.length === 0) return;
+  const { parts = [], marks = [], minutes: others = [] } = batch.windows ?? {};
+  batch.windows = { parts, marks, minutes: [...others, ...minutes] };
 }

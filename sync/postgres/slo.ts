@@ -6,8 +6,8 @@ import type { DatasetName, LaneId } from '../../core/event.ts';
 import {
   type GoodAndBad,
   HOUR_MS,
+  type JudgedMinute,
   type MinuteCount,
-  ROWS_COUNTED,
   type SloCause,
   type SloIncident,
   type SloLook,
@@ -30,8 +30,8 @@ const HOURS_LANE = '';
 const CLOCK_LANE = 'clock';
 
 const MINUTES_SQL = `insert into tidegate.slo_counts (pipeline, lane, dataset, counted, at, good, bad)
-    select $1, $2, dataset, '${ROWS_COUNTED}', at::bigint, good::bigint, bad::bigint
-    from unnest($3::text[], $4::text[], $5::text[], $6::text[]) m(dataset, at, good, bad)
+    select $1, $2, dataset, counted, at::bigint, good::bigint, bad::bigint
+    from unnest($3::text[], $4::text[], $5::text[], $6::text[], $7::text[]) m(dataset, counted, at, good, bad)
   on conflict (pipeline, dataset, counted, at, lane) do update set good = slo_counts.good + excluded.good, bad = slo_counts.bad + excluded.bad`;
 
 export function prepareMinutes(writer: FrontendWriter): void {
@@ -46,6 +46,7 @@ export function emitMinutes(writer: FrontendWriter, minutes: readonly MinuteCoun
     pipeline,
     lane,
     texts(({ dataset }) => dataset),
+    texts(({ counted }) => counted),
     texts(({ minuteMs }) => String(minuteMs)),
     texts(({ good }) => String(good)),
     texts(({ bad }) => String(bad)),
@@ -104,8 +105,8 @@ export class PostgresSlo implements SloStore {
     return row === undefined ? null : { minuteMs: Number(row[0]), newestMs: numberOrNull(row[1]) };
   }
 
-  async keepMinutes(dataset: DatasetName, counted: string, minutes: readonly Omit<MinuteCount, 'dataset'>[], look: SloLook): Promise<void> {
-    const texts = (of: (minute: Omit<MinuteCount, 'dataset'>) => number) => textArrayParameter(minutes.map((minute) => String(of(minute))));
+  async keepMinutes(dataset: DatasetName, counted: string, minutes: readonly JudgedMinute[], look: SloLook): Promise<void> {
+    const texts = (of: (minute: JudgedMinute) => number) => textArrayParameter(minutes.map((minute) => String(of(minute))));
     // One statement: a look that is noted has its minutes counted. Of two who judge at once the first is heard.
     await this.#query(
       'keeping minutes of service levels',

@@ -7,6 +7,7 @@
 import type { Clock } from '../../core/clock.ts';
 import type { DatasetName, LaneId } from '../../core/event.ts';
 import {
+  ANY_DATASET,
   FRESHNESS_SET,
   type RowsLeftOut,
   type StoredWindow,
@@ -315,11 +316,21 @@ export class PostgresWindows implements WindowStore {
     return rows.map(([newest]) => (newest === null || newest === undefined ? null : Number(newest)));
   }
 
+  async lastSeen(): Promise<number | null> {
+    const { rows } = await this.#query(
+      'reading how far windows are',
+      'select max(seen_ms) from tidegate.window_lanes where pipeline = $1 and dataset = $2',
+      [this.#parts.pipeline, ANY_DATASET],
+    );
+    const seen = rows[0]?.[0] ?? null;
+    return seen === null ? null : Number(seen);
+  }
+
   async leftOut(): Promise<readonly RowsLeftOut[]> {
     const { rows } = await this.#query(
       'reading how far windows are',
-      'select dataset, sum(untimed), sum(too_late) from tidegate.window_lanes where pipeline = $1 group by dataset order by dataset',
-      [this.#parts.pipeline],
+      'select dataset, sum(untimed), sum(too_late) from tidegate.window_lanes where pipeline = $1 and dataset <> $2 group by dataset order by dataset',
+      [this.#parts.pipeline, ANY_DATASET],
     );
     return rows.map(([dataset, untimed, tooLate]) => ({
       dataset: dataset as DatasetName, // Written from one.

@@ -56,7 +56,10 @@ async function bySuite(input: string, type: string, kwargs: object, ...args: rea
 
 describe('docs/expectations.md', () => {
   const page = readFileSync(new URL('../../docs/expectations.md', import.meta.url), 'utf8');
-  const examples = [...page.matchAll(/^### (\w+)\n[^]*?```yaml\n([^]*?)# passes (.*)\n# fails (.*)\n```$/gm)];
+  // Checks of the clock are judged over no file: quality/clock.test.ts runs their examples.
+  const examples = [
+    ...page.replace(/^## The clock\n[^]*?(?=^## )/m, '').matchAll(/^### (\w+)\n[^]*?```yaml\n([^]*?)# passes (.*)\n# fails (.*)\n```$/gm),
+  ];
 
   test('it has every word', () => expect(examples.map(([, name]) => name)).toEqual([...WORDS.keys()].toSorted(byPage)));
 

@@ -29,7 +29,7 @@ async function target() {
     store: new PostgresSlo({ pipeline: 'p', connection, turns: new Turns() }),
     write: async (of: string, minuteMs: number, good: number, bad: number): Promise<void> => {
       const writer = new FrontendWriter();
-      emitMinutes(writer, [{ dataset, minuteMs, good, bad }], 'p', of as LaneId);
+      emitMinutes(writer, [{ dataset, counted: 'rows', minuteMs, good, bad }], 'p', of as LaneId);
       await lane.exchange(writer.sync().bytes());
     },
     async [Symbol.asyncDispose]() {

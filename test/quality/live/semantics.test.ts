@@ -5,7 +5,7 @@ import { compileContract } from '../../../quality/compile.ts';
 import { parseContract } from '../../../quality/contract.ts';
 import { UNCHANGED } from '../../../core/event.ts';
 import { contractOf, lines, orders, problemsOf } from '../support.ts';
-import { Freshness } from '../../../quality/live/freshness.ts';
+import { ClockWatch } from '../../../quality/clock/watch.ts';
 import { type Change, clockAt, closes, MemoryStore, MINUTE, NOON, TestLane } from './support.ts';
 
 const at = (minutes: number) => NOON + minutes * MINUTE;
@@ -244,15 +244,18 @@ test('rules that change while a window is open: what stayed goes on, what is new
   ]);
 });
 
+/** Nothing that these checks ask for is counted. */
+const UNCOUNTED = { counts: async () => [] };
+
 test('freshness fails when the newest row is too old, whoever else writes, and is told when it becomes so and when it is no more', async () => {
   const store = new MemoryStore();
   const contract = contractOf('checks: [{ freshness: { max: 5m } }]');
   const lane = new TestLane(store, contract, clock);
   await lane.batch([insert(1, 1)]);
-  let process = new Freshness();
-  const look = (minutes: number) => process.look(store, [contract], at(minutes));
+  let process = new ClockWatch();
+  const look = (minutes: number) => process.look({ windows: store, slo: UNCOUNTED }, [contract], at(minutes));
   for (const minutes of [2, 6, 6.5, 7]) await look(minutes);
-  process = new Freshness();
+  process = new ClockWatch();
   await look(8);
   await lane.batch([insert(2, 8.5)]);
   for (const minutes of [9, 10]) await look(minutes);
@@ -265,8 +268,8 @@ test('freshness fails when the newest row is too old, whoever else writes, and i
 test('before there is any row, freshness counts from when it is looked at', async () => {
   const store = new MemoryStore();
   const contract = contractOf('checks: [{ id: alive, freshness: { max: 5m } }]');
-  const process = new Freshness();
-  for (const minutes of [0, 4, 6]) await process.look(store, [contract], at(minutes));
+  const process = new ClockWatch();
+  for (const minutes of [0, 4, 6]) await process.look({ windows: store, slo: UNCOUNTED }, [contract], at(minutes));
   expect(store.all.map(({ rule, verdict }) => `${rule} ${verdict}`)).toEqual(['alive fail']);
 });
 

@@ -3,6 +3,7 @@ import { Batch } from '../../../core/batch.ts';
 import type { Clock } from '../../../core/clock.ts';
 import { type ChangeEvent, type LaneId, type Position, ValueRow, type Version } from '../../../core/event.ts';
 import {
+  ANY_DATASET,
   SNAPSHOT_WINDOW,
   type WindowFilter,
   type WindowFinding,
@@ -42,6 +43,11 @@ export class MemoryStore implements WindowStore {
 
   async partsOf(lane: LaneId) {
     return this.parts.filter((part) => part.lane === lane && part.startMs !== SNAPSHOT_WINDOW);
+  }
+
+  async lastSeen() {
+    const seen = [...this.marks.values()].filter(({ dataset }) => dataset === ANY_DATASET).map(({ seenMs }) => seenMs);
+    return seen.length === 0 ? null : Math.max(...seen);
   }
 
   async marksOf(lane: LaneId) {
