@@ -283,13 +283,14 @@ function loadedProblems({ config, place }: LoadedConfig): Problem[] {
       const written = writtenAs(name, pipeline, table, target);
       const place_ = `${placeOf(target)} ${written}`;
       const writer = writtenBy.get(place_);
-      if (writer !== undefined && writer !== `${name} ${table}`) {
+      const isSameRow = hasVersions(target) && writer?.endsWith(` ${table}`) === true && isVersioned(config, writer);
+      if (writer !== undefined && writer !== `${name} ${table}` && !isSameRow) {
         error(
           place('pipelines', name, 'target'),
           `${written} would be written from two tables (${writer.replace(' ', ': ')} and ${name}: ${table})`,
           target.kind === 'kafka'
             ? 'Give one of them a target whose topic is named otherwise.'
-            : 'Give one of them another name in the layouts of its target, or a target with another schema.',
+            : 'Give one of them another name in the layouts of its target, or a target with another schema. If they are the same rows by two roads, add rowVersions to the target.',
         );
       }
       writtenBy.set(place_, `${name} ${table}`);
@@ -418,6 +419,14 @@ function layoutProblems(config: Config, name: string, target: PostgresTargetConf
 function columnsBeside({ softDelete, write }: LayoutConfig): string[] {
   return [...Object.values(softDelete), ...Object.values(write)].filter((column) => column !== null);
 }
+
+/** Whether the target of a pipeline keeps the versions of its rows. `writer`: its name, and more behind it. */
+function isVersioned(config: Config, writer: string): boolean {
+  const pipeline = config.pipelines[writer.split(' ')[0] ?? ''];
+  return pipeline !== undefined && hasVersions(partsOf(config, pipeline).target);
+}
+
+const hasVersions = (target: TargetConfig): boolean => target.kind === 'postgres' && target.rowVersions !== null;
 
 /** Where a table of a source goes: `schema.table`. */
 function writtenTable(source: string, table: string, { schema, layouts }: PostgresTargetConfig): string {

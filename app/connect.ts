@@ -174,6 +174,7 @@ export function sinkOptions(config: Config, name: string, pipeline: PipelineConf
     replicationRole: target.replicationRole,
     deferConstraints: target.deferConstraints,
     silenceMs: target.silence,
+    rowVersions: target.rowVersions === null ? null : { epoch: target.rowVersions.epoch, keepMs: target.rowVersions.keep },
   };
 }
 

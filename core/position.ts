@@ -23,7 +23,30 @@ export function toLsn(position: string): string {
   return `${part(position.slice(0, 8))}/${part(position.slice(8, 16))}`;
 }
 
+/**
+ * A version of a row whose source tells, of a change, its own place and that of the commit before its own, and not of its own commit: that stands behind both. The
+ * first half is as close to it as is known, and can be compared with the place of a commit; the second tells changes of one transaction apart.
+ */
+export function fromChange(commitBefore: bigint, lsn: bigint): Version {
+  return `${fromLsnNumber(commitBefore > lsn ? commitBefore : lsn)}.${fromLsnNumber(lsn)}` as Version;
+}
+
+/** The 16 digits of a version that tell the place of the change or its commit in the log. */
+export function placeDigits(version: Version): string {
+  return version[16] === '.' && version.length === 33 ? version.slice(17) : version.slice(0, 16);
+}
+
 /** A Kafka offset is only a place in its partition's lane: when partitions are added, keys move between lanes. */
 export function fromOffset(offset: bigint): Position {
   return offset.toString(16).padStart(16, '0') as Position;
 }
+
+/** A version of a change whose place in its source's log nobody tells: it orders changes of one partition, and nothing else. */
+export function unplaced(offset: bigint): Version {
+  return `${fromOffset(offset)}${UNPLACED}` as Version;
+}
+
+/** Whether a version is a place in the source's own log, by which changes that came by several lanes can be compared. */
+export const hasPlace = (version: Version): boolean => !version.endsWith(UNPLACED);
+
+const UNPLACED = '@';

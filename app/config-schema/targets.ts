@@ -133,6 +133,30 @@ export const postgresTargetSchema = {
       'How long you let a session at the target do nothing about what it was asked before you take its connection to hang and make another. A statement that it works on, or that waits for a lock, may take longer.',
       '30s',
     ),
+    rowVersions: {
+      type: 'object',
+      title: 'Row versions',
+      description:
+        'Whether you have the newest version of every row kept beside the tables, so that no row goes back to an older state: for tables that two sources bring, topics that may get more partitions, and a connector or a person that sends old records again. What is older than its row is skipped and counted as stale. It costs a second write for each row. Left out, only rows with something in quarantine have versions.',
+      default: null,
+      properties: {
+        keep: duration(
+          'Keep',
+          'How long after its last change you keep the version of a row, also of one that is gone: longer than your topics keep records, and longer than any lane is behind.',
+          '14d',
+        ),
+        epoch: {
+          type: 'integer',
+          minimum: 0,
+          maximum: 2_147_483_647,
+          title: 'Epoch',
+          description:
+            'Which history of the source you follow. Raise it when its log begins anew (the database was restored, another server took over whose binlog files are numbered lower), or all changes will be taken for old ones.',
+          default: 0,
+        },
+      },
+      additionalProperties: false,
+    },
     deferConstraints: {
       type: 'boolean',
       title: 'Defer constraints',

@@ -12,14 +12,14 @@ import {
   ValueRow,
   type Version,
 } from '../../core/event.ts';
-import { fromLsnNumber, fromOffset } from '../../core/position.ts';
+import { fromOffset, unplaced } from '../../core/position.ts';
 import { AvroReader, NeedsSchema, type RegistryOptions } from './avro.ts';
 import type { KafkaRecord } from '../../wire/kafka/client.ts';
 import { asStruct, type ConnectData, type ConnectSchema, fieldOf, Undecodable } from './connect-schema.ts';
 import { columnOf, type DecodeCell, Inexact, withDurations } from './connect-types.ts';
 import { declaredSchema } from './declared.ts';
 import { JsonReader } from './json.ts';
-import { type SourceVersion, versionOfSource } from './source-version.ts';
+import { type SourceVersion, SourceVersions } from './source-version.ts';
 
 export interface DecoderOptions {
   readonly dataset: DatasetName;
@@ -59,6 +59,7 @@ export class TableDecoder {
   readonly #raw: Dataset;
   /** Of the last row that brought its schema: a tombstone brings none. */
   #lastRow: ConnectSchema | null = null;
+  readonly #places = new SourceVersions();
   #versions = 0;
 
   constructor(options: DecoderOptions) {
@@ -113,7 +114,7 @@ export class TableDecoder {
       throw new Undecodable('it is no change as Debezium writes them');
     const op = OPERATIONS[envelope['op']];
     if (op === undefined) return NOTHING; // A message of the source's own, and what may come yet.
-    const place = versionOfSource(source);
+    const place = this.#places.of(source);
     const committedAtMs = Number(source['ts_ms'] ?? 0);
     const rowSchema = fieldOf(value.schema, 'after') ?? fieldOf(value.schema, 'before') ?? this.#declaredSchema();
     const shape = this.#shapeOf(rowSchema, key, BINLOG.has(String(source['connector'])));
@@ -138,13 +139,21 @@ export class TableDecoder {
     const wholeSchema = value?.schema ?? this.#lastRow ?? this.#declaredSchema();
     const shape = this.#shapeOf(wholeSchema, key);
     if (value !== null) this.#lastRow = value.schema ?? this.#lastRow;
-    const place = rowVersion(payload, offset);
+    const place = this.#placeOfRow(payload, offset);
     const atMs = payload?.['__source_ts_ms'] ?? payload?.['__ts_ms'];
     const committedAtMs = typeof atMs === 'number' ? atMs : timestampMs;
     const isDeleted = payload === null || payload['__deleted'] === 'true' || payload['__deleted'] === true || payload['__op'] === 'd';
     if (isDeleted) return event('delete', shape.dataset, keyRow(shape, asStruct(key?.payload)), null, place, committedAtMs);
     const op = payload['__op'] === 'r' ? 'read' : 'update';
     return event(op, shape.dataset, null, this.#fullRow(shape, payload), place, committedAtMs);
+  }
+
+  /** Of a row without its envelope: what fields were added of the source block, else its place in the topic. */
+  #placeOfRow(row: Readonly<Record<string, unknown>> | null, offset: bigint): SourceVersion {
+    const field = (name: string): unknown => row?.[`__${name}`] ?? row?.[`__source_${name}`];
+    const source = { lsn: field('lsn'), sequence: field('sequence'), file: field('file'), pos: field('pos'), row: field('row') };
+    const isPlaced = [source.lsn, source.sequence, source.file].some((one) => one !== undefined && one !== null);
+    return isPlaced ? this.#places.of(source) : { version: unplaced(offset), ordinal: 0 };
   }
 
   #declaredSchema(): ConnectSchema {
@@ -265,15 +274,6 @@ function keyRow(shape: Shape, key: Readonly<Record<string, unknown>> | null): Ro
   if (key === null) throw new Undecodable('it is a delete without a key');
   const { columns } = shape.dataset;
   return new ValueRow(...columns.map((column, i) => (shape.isKey[i] === true ? cell(shape, i, key[column.name]) : null)));
-}
-
-/** Of a row without its envelope: what fields were added of the source block, else its place in the topic. */
-function rowVersion(row: Readonly<Record<string, unknown>> | null, offset: bigint): SourceVersion {
-  const field = (name: string): unknown => row?.[`__${name}`] ?? row?.[`__source_${name}`];
-  const lsn = field('lsn');
-  if (typeof lsn === 'number' || typeof lsn === 'bigint') return { version: fromLsnNumber(BigInt(lsn)), ordinal: 0 };
-  if (typeof field('file') === 'string') return versionOfSource({ file: field('file'), pos: field('pos'), row: field('row') });
-  return { version: offsetVersion(offset), ordinal: 0 };
 }
 
 const offsetVersion = (offset: bigint): Version => fromOffset(offset) as string as Version; // Order within a partition, where a key stays.

@@ -1,9 +1,9 @@
 /**
- * Which of two changes of a row is the later one, from the `source` block that each brings. It is the place of the change in the log of the source, and not its
- * commit's, which connectors do not say: two changes of one row are in the same order by either, for the second waits for the first one's commit.
+ * Which of two changes of a row is the later one, from the `source` block that each brings. PostgreSQL: its own place and the end of the commit before its own
+ * (`sequence`), for connectors do not say where its own commit is. MySQL and MariaDB: the place in the binlog, which is in the order of commits.
  */
 import type { Version } from '../../core/event.ts';
-import { fromLsnNumber } from '../../core/position.ts';
+import { fromChange, fromLsnNumber } from '../../core/position.ts';
 import { Undecodable } from './connect-schema.ts';
 
 export interface SourceVersion {
@@ -14,12 +14,33 @@ export interface SourceVersion {
 
 type Source = Readonly<Record<string, unknown>>;
 
-export function versionOfSource(source: Source): SourceVersion {
-  const { lsn, file, connector } = source;
-  if (isWhole(lsn)) return { version: fromLsnNumber(BigInt(lsn)), ordinal: 0 };
-  if (typeof file === 'string') return { version: fromBinlog(file, source), ordinal: Number(source['row'] ?? 0) };
-  throw new Undecodable(`its source block has neither an lsn nor a binlog file (connector ${String(connector)})`);
+/** Two places in the log as a JSON text: `["24023119","24023128"]`. The first is null until a commit has been seen, and in a snapshot. Rows of an incremental one have no other place. */
+const SEQUENCE = /^\[(?:null|"(\d{1,20})"),\s*"(\d{1,20})"\]$/;
+
+/** Of one topic. */
+export class SourceVersions {
+  /** Where the snapshot was taken: what is streamed afterwards was committed behind it, wherever it was changed. */
+  #snapshot = 0n;
+
+  of(source: Source): SourceVersion {
+    const { file, connector } = source;
+    if (typeof file === 'string') return { version: fromBinlog(file, source), ordinal: Number(source['row'] ?? 0) };
+    const { lsn: only, sequence } = source;
+    const [, before, own] = (typeof sequence === 'string' ? SEQUENCE.exec(sequence) : null) ?? [];
+    // Others than Debezium have the place of the commit.
+    if (own === undefined && isWhole(only)) return { version: fromLsnNumber(BigInt(only)), ordinal: 0 };
+    if (own === undefined) throw new Undecodable(`its source block has neither an lsn nor a binlog file (connector ${String(connector)})`);
+    const lsn = BigInt(own);
+    const isRead = before === undefined && isSnapshot(source['snapshot']);
+    if (isRead && lsn > this.#snapshot) this.#snapshot = lsn;
+    const after = before === undefined ? (isRead ? 0n : this.#snapshot + 1n) : BigInt(before);
+    return { version: fromChange(after, lsn), ordinal: 0 };
+  }
 }
+
+/** `true`, `first`, `last` and others; `incremental` stands among the changes. */
+const isSnapshot = (snapshot: unknown): boolean =>
+  snapshot === true || (typeof snapshot === 'string' && snapshot !== 'false' && snapshot !== 'incremental');
 
 /** MySQL and MariaDB: the number of the file, then the place in it. Files are numbered on and on, until somebody resets them or another server takes over. */
 function fromBinlog(file: string, { pos }: Source): Version {

@@ -3,6 +3,7 @@
  * tombstone, and an insert of the new one, as Debezium has it.
  */
 import { type ChangeEvent, type Dataset, type Row, UNCHANGED } from '../../core/event.ts';
+import { placeDigits } from '../../core/position.ts';
 import {
   type ConnectColumn,
   connectColumn,
@@ -193,7 +194,7 @@ function sourceOf({ dataset, op, version, committedAtMs }: ChangeEvent, tidegate
     schema,
     table,
     txId: null,
-    lsn: /^[0-9a-f]{16}/.test(version) ? BigInt(`0x${version.slice(0, 16)}`) : null,
+    lsn: /^[0-9a-f]{16}/.test(version) ? BigInt(`0x${placeDigits(version)}`) : null,
     xmin: null,
   };
 }

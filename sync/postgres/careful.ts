@@ -5,7 +5,6 @@
  */
 import { type Batch, type Finding, HOLD_KEY_RULE, Verdict } from '../../core/batch.ts';
 import type { Applied, Lease, Quarantined, Refused } from '../../core/contracts.ts';
-import { PipelineError } from '../../core/errors.ts';
 import { type ChangeEvent, type DatasetName, eventId, versionOf } from '../../core/event.ts';
 import type { PgConnection, PgError } from '../../wire/postgres/connection.ts';
 import { type Format, FrontendWriter } from '../../wire/postgres/messages.ts';
@@ -15,6 +14,8 @@ import { type HeldKey, keysOf, lockKeys, raiseAllVersions, raiseVersions, refOf,
 import { findingsJson, heldStatus, type HoldMode, holdParameters, openItems, putInLine, releaseUnblocked } from './items.ts';
 import { emitAdvance } from './lanes.ts';
 import type { KnownHeld } from './known-held.ts';
+import { withoutOutrun } from './outrun.ts';
+import type { RowVersions } from './row-versions.ts';
 import { noteParked } from './schemas.ts';
 import { emitWindows } from './windows.ts';
 
@@ -54,6 +55,8 @@ export interface CarefulParts {
   /** The prepared statement that says in the log whose transaction it is; null where there is none. */
   readonly markStatement: string | null;
   readonly heldKeys: Pick<KnownHeld, 'size' | 'has' | 'delete'>;
+  /** Left out where no version is kept of rows that have nothing held. */
+  readonly rowVersions?: RowVersions | null;
   readonly pipeline: string;
   readonly holdStatement: string;
   readonly holdFormats: readonly Format[];
@@ -75,7 +78,7 @@ interface Decision {
   dropped: number;
   held: number;
   /** Of released items: id to what became of it. */
-  readonly settled: Map<string, { status: 'applied' | 'superseded' | 'discarded'; event: ChangeEvent }>;
+  readonly settled: Map<string, { status: 'applied' | 'superseded' | 'discarded'; readonly index: number; readonly event: ChangeEvent }>;
 }
 
 export class CarefulRoad {
@@ -121,6 +124,8 @@ export class CarefulRoad {
     const decision = isReplay ? await this.#decideReplay(batch, held) : await this.#decide(batch);
     const [first, ...more] = decision.findings;
     if (first !== undefined) return { kind: 'refused', findings: [first, ...more] };
+    const newer = await this.#leaveOutrun(decision);
+    if (newer !== null) return newer;
 
     const written = halving ? await this.#writeHalving(batch, decision) : await this.#write(batch, decision, 0, batch.events.length);
     const [refused, ...others] = decision.findings;
@@ -132,6 +137,18 @@ export class CarefulRoad {
     if (isReplay) await this.#settle(batch, held, decision);
     else await this.#releaseFree(held);
     return { kind: 'applied', checkpoint: batch.checkpoint, ...countsOf(decision, written) };
+  }
+
+  /** What the target has newer, by whichever lane, is not written. Answers a refusal of truncates that would take newer rows with them. */
+  async #leaveOutrun(decision: Decision): Promise<Refused | null> {
+    const { rowVersions = null } = this.#parts;
+    if (rowVersions === null) return null;
+    const { stale, truncates } = await rowVersions.claim(decision.events);
+    decision.stale += stale;
+    for (const settled of decision.settled.values())
+      if (settled.status === 'applied' && decision.events[settled.index] === null) settled.status = 'superseded';
+    const [first, ...more] = truncates.map(outrunTruncate);
+    return first === undefined ? null : { kind: 'refused', findings: [first, ...more] };
   }
 
   #isTouched({ events }: Batch): boolean {
@@ -200,7 +217,7 @@ export class CarefulRoad {
       } else if (batch.verdicts[index] === Verdict.Drop) {
         decision.dropped++;
         decision.events[index] = null;
-        decision.settled.set(id, { status: 'discarded', event });
+        decision.settled.set(id, { status: 'discarded', index, event });
         settled.add(id);
       } else if (
         (modeOf(event) === 'key' || rows.isPartial(event)) &&
@@ -208,9 +225,9 @@ export class CarefulRoad {
       ) {
         decision.findings.push(waiting(index));
       } else {
-        const left = withoutOutrun(event, rows.isPartial(event), (ref) => (versions.get(ref) ?? '') >= version);
+        const left = withoutOutrun(event, rows.isPartial(event), (key) => (versions.get(refOf(event.dataset.name, key)) ?? '') >= version);
         decision.events[index] = left;
-        decision.settled.set(id, { status: left === null ? 'superseded' : 'applied', event });
+        decision.settled.set(id, { status: left === null ? 'superseded' : 'applied', index, event });
         settled.add(id);
         if (left === null) decision.stale++;
         else {
@@ -338,20 +355,6 @@ function countsOf(decision: Decision, { upserts, deletes, truncates, folded, mis
   };
 }
 
-/** What of a released event the target does not have newer. */
-function withoutOutrun(event: ChangeEvent, partial: boolean, isOutrun: (ref: string) => boolean): ChangeEvent | null {
-  const name = event.dataset.name;
-  const keyOutrun = isOutrun(refOf(name, event.key));
-  if (event.movedFrom === null) return keyOutrun ? null : event;
-  const oldOutrun = isOutrun(refOf(name, event.movedFrom));
-  if (!keyOutrun && !oldOutrun) return event;
-  if (keyOutrun && oldOutrun) return null;
-  if (event.op !== 'update') throw new PipelineError('BUG', `a ${event.op} that moves a key`);
-  if (keyOutrun) return { ...event, op: 'delete', after: null, key: event.movedFrom, movedFrom: null };
-  // The row at the old key is a newer one and stays. Cells left out were those of the one before it.
-  return partial ? null : { ...event, movedFrom: null };
-}
-
 function waiting(index: number): Finding {
   return {
     index,
@@ -362,6 +365,19 @@ function waiting(index: number): Finding {
     severity: 'info',
     message: 'an earlier event of the key is in quarantine',
     notify: false,
+  };
+}
+
+function outrunTruncate(index: number): Finding {
+  return {
+    index,
+    stage: 'sync',
+    rule: 'truncate.outrun',
+    column: null,
+    verdict: Verdict.Quarantine,
+    severity: 'warning',
+    message: 'the table has rows that are newer than the truncate, which would take them with it',
+    notify: true,
   };
 }
 

@@ -225,6 +225,15 @@ const MIGRATIONS: readonly string[] = [
      -- What people were told last: a severity, or resolved.
      told text);
    create unique index on tidegate.slo_incidents (pipeline, dataset, slo, cause) where resolved_ms is null;`,
+  // Versions of rows, for tables that more than one lane may write: of each row that was written lately, alive or deleted, the newest; and what emptied a table last.
+  `create table tidegate.row_versions (
+     relation oid, key text collate "C", version text collate "C" not null,
+     -- The one before it, which is told as it is replaced.
+     previous text collate "C",
+     changed_at timestamptz not null default now(),
+     primary key (relation, key));
+   create index on tidegate.row_versions using brin (changed_at);
+   create table tidegate.table_versions (relation oid primary key, version text collate "C" not null);`,
 ];
 
 /** Brings the schema up to date. Several processes may call it at once. */

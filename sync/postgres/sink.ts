@@ -31,6 +31,7 @@ import { type DatasetsOptions, Layouts } from './layout.ts';
 import { migrate } from './migrations.ts';
 import { PostgresQuarantine } from './quarantine.ts';
 import { setTelling } from './quarantine-outbox.ts';
+import { type RowVersionOptions, RowVersions } from './row-versions.ts';
 import { SchemaDesk } from './schema-desk.ts';
 import { acceptAll, type Evolve, isParkedItem, relationOf, SchemaHeld, Schemas } from './schemas.ts';
 import { Statements } from './statements.ts';
@@ -73,6 +74,8 @@ export interface PostgresSinkOptions {
   readonly parkedRowsMax?: number;
   /** So many keys with something held are known one by one; 100,000 if left out. */
   readonly heldKeysExact?: number;
+  /** For tables that more than one lane may write, and sources that send again: versions are kept of all rows. Null and left out: only of those with something held. */
+  readonly rowVersions?: RowVersionOptions | null;
   /** Whether what becomes of held events is kept to be told (`postgresOutbox`), and the records that they were made of beside them. */
   readonly tellsQuarantine?: boolean;
   readonly clock?: Clock;
@@ -193,6 +196,7 @@ class Target implements PostgresSink {
     signal.addEventListener('abort', cut, { once: true });
     try {
       if (session.heldKeys.isDue) await session.heldKeys.read(session.sql);
+      await session.rowVersions?.prune();
       const applied = await this.#apply(session, batch, held, lease);
       if (applied.kind === 'applied') session.heldKeys.applied(held);
       if (session.unsent === batch && applied.kind === 'applied') session.unsent = null;
@@ -270,7 +274,7 @@ class Target implements PostgresSink {
     session.newest = batch;
     const follows = session.unsent === null;
     session.unsent = batch;
-    if (batch.origin === 'replay') return;
+    if (batch.origin === 'replay' || session.rowVersions !== null) return;
     session.heldKeys.remember(held);
     const planned = this.#planRun(session, batch) ?? this.#planKnown(session, batch);
     if (planned === null) return;
@@ -379,8 +383,9 @@ class Target implements PostgresSink {
     }
   }
 
-  /** Whether an event that passes concerns a key that has, or may have, something held. */
-  #isTouched({ heldKeys }: LaneSession, batch: Batch, held: readonly Quarantined[]): boolean {
+  /** Whether the target has to be asked first: an event that passes concerns a key that has, or may have, something held, or rows have versions. */
+  #isTouched({ heldKeys, rowVersions }: LaneSession, batch: Batch, held: readonly Quarantined[]): boolean {
+    if (rowVersions !== null) return true;
     if (heldKeys.size === 0) return false;
     // Items that wait for their key may be free by now, and who only waits is told so in the transaction that holds it.
     if (held.some(({ findings }) => findings.some(({ rule }) => rule === HOLD_KEY_RULE) || isParkedItem(findings))) return true;
@@ -419,6 +424,7 @@ class Target implements PostgresSink {
     const statements = new Statements(sql, tables);
     const writes = new Writes(tables, statements);
     const heldKeys = new KnownHeld(heldKeysExact === undefined ? {} : { exact: heldKeysExact, growth: 1 });
+    const rowVersions = this.#rowVersionsOf(sql);
     const writer = new FrontendWriter();
     prepareAdvance(writer);
     prepareWindows(writer);
@@ -432,6 +438,7 @@ class Target implements PostgresSink {
       deferConstraints,
       markStatement: isMarked ? WRITTEN : null,
       heldKeys,
+      rowVersions,
       pipeline,
       holdStatement: HOLD,
       holdFormats: HOLD_FORMATS,
@@ -445,6 +452,7 @@ class Target implements PostgresSink {
       careful,
       schemas,
       heldKeys,
+      rowVersions,
       isMarked,
       newest: null,
       unsent: null,
@@ -464,6 +472,12 @@ class Target implements PostgresSink {
     return session;
   }
 
+  #rowVersionsOf(sql: PgConnection): RowVersions | null {
+    const { rowVersions = null, clock = systemClock } = this.#options;
+    const layouts = this.#layouts;
+    return rowVersions === null ? null : new RowVersions({ ...rowVersions, sql, layouts, clock });
+  }
+
   get #keepsRecords(): boolean {
     return this.#options.tellsQuarantine ?? false;
   }
@@ -479,6 +493,8 @@ interface LaneSession {
   readonly schemas: Schemas;
   /** Only the lane that writes a key adds to what is held of it, so what its one writer knows misses nothing. */
   readonly heldKeys: KnownHeld;
+  /** With them every batch takes the careful road. */
+  readonly rowVersions: RowVersions | null;
   /** Each transaction says in the log that it is ours. */
   readonly isMarked: boolean;
   /** The newest batch that was prepared, and the newest of those that were not sent ahead; null once that one is in. */

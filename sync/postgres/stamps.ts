@@ -1,7 +1,7 @@
 /** What columns hold that tell of the change by which a row was last written. */
 import { Verdict } from '../../core/batch.ts';
 import type { ChangeEvent } from '../../core/event.ts';
-import { toLsn } from '../../core/position.ts';
+import { placeDigits, toLsn } from '../../core/position.ts';
 import type { Stamp } from './layout.ts';
 
 /** Milliseconds from 1970 to 2000, where PostgreSQL's timestamps begin. */
@@ -24,7 +24,7 @@ export function timeBytes(ms: number): Buffer {
 export function stampBytes(stamp: Stamp, event: ChangeEvent, verdict: number | undefined): Buffer | null {
   switch (stamp) {
     case 'position':
-      return Buffer.from(event.version.slice(0, 16), 'hex');
+      return Buffer.from(placeDigits(event.version), 'hex');
     case 'committedAt':
     case 'validFrom':
       return timeBytes(event.committedAtMs);
@@ -45,7 +45,7 @@ export function stampBytes(stamp: Stamp, event: ChangeEvent, verdict: number | u
 export function stampText(stamp: Stamp, event: ChangeEvent, verdict: number | undefined): string | null {
   switch (stamp) {
     case 'position':
-      return toLsn(event.version);
+      return toLsn(placeDigits(event.version));
     case 'validTo':
       return null;
     case 'committedAt':

@@ -7,7 +7,7 @@ import type { ConnectSchema } from '../../cdc/kafka/connect-schema.ts';
 import { columnOf, withDurations } from '../../cdc/kafka/connect-types.ts';
 import { TableDecoder } from '../../cdc/kafka/debezium.ts';
 import { PartitionLane } from '../../cdc/kafka/lane.ts';
-import { versionOfSource } from '../../cdc/kafka/source-version.ts';
+import { SourceVersions } from '../../cdc/kafka/source-version.ts';
 import { type DatasetName, type LaneId, versionOf } from '../../core/event.ts';
 import type { KafkaRecord } from '../../wire/kafka/client.ts';
 
@@ -102,7 +102,7 @@ test('places in a binlog sort as they come, over files and rows of one event', (
     row: fc.integer({ min: 0, max: 1e6 }),
   });
   const shown = ({ file, pos, row }: { file: number; pos: number; row: number }): string => {
-    const { version, ordinal } = versionOfSource({ connector: 'mysql', file: `bin.${String(file).padStart(6, '0')}`, pos, row });
+    const { version, ordinal } = new SourceVersions().of({ connector: 'mysql', file: `bin.${String(file).padStart(6, '0')}`, pos, row });
     expect(version).toMatch(/^[0-9a-f]{16}$/);
     return `${version}#${ordinal.toString(16).padStart(8, '0')}`;
   };
@@ -114,8 +114,8 @@ test('places in a binlog sort as they come, over files and rows of one event', (
     }),
     { seed: 20261126 },
   );
-  expect(() => versionOfSource({ connector: 'oracle', scn: '1' })).toThrow('oracle');
-  expect(() => versionOfSource({ connector: 'mysql', file: 'binlog', pos: 4 })).toThrow('no place');
+  expect(() => new SourceVersions().of({ connector: 'oracle', scn: '1' })).toThrow('oracle');
+  expect(() => new SourceVersions().of({ connector: 'mysql', file: 'binlog', pos: 4 })).toThrow('no place');
 });
 
 test('a TIME beyond a day is an interval, in milliseconds and in microseconds', () => {
