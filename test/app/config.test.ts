@@ -104,7 +104,7 @@ describe('a wrong config', () => {
       /^pipelines\.copy\.target shop\.orders would be written from two tables/,
     );
     const twice = { 'sources.copy': { ...second, slot: 's2' }, 'pipelines.copy': { source: 'copy', target: 'lake' } };
-    expect(problemsOf({ ...twice, 'targets.lake.rowVersions': {} })).toEqual([]);
+    expect(problemsOf({ ...twice, 'targets.lake.rowVersions': {} }).join('\n')).not.toMatch(/two tables/);
     expect(problemsOf({ 'targets.lake.schema': 'public', 'targets.lake.url': '${SHOP_URL}' })[0]).toMatch(
       /source and target are the same tables/,
     );
