@@ -29,6 +29,7 @@ export function itemView(pipeline: string, item: QuarantineItem): ItemView {
     why: item.why,
     lane: item.lane,
     revision: item.revision,
+    lotStartMs: item.lot?.startMs ?? null,
     findings: item.findings.map(findingView),
   };
 }

@@ -1,6 +1,7 @@
 /** The quarantines of all pipelines as one: what the HTTP API and the command line look into and settle. */
 import type { Quarantine, QuarantineFilter, QuarantineItem } from '../core/contracts.ts';
 import { PipelineError } from '../core/errors.ts';
+import { STAGED_ROWS_MAX } from '../core/lots.ts';
 import type { Desk } from './desk.ts';
 import { dryRunRelease } from './dry-run.ts';
 import type { ItemChoice, ItemFilter } from './http/operations.ts';
@@ -60,7 +61,7 @@ export async function releaseItems(
 ): Promise<ReleaseView> {
   const results: ReleaseOutcome[] = [];
   const released: string[] = [];
-  for (const { desk, ids, items } of await choose(desks, choice)) {
+  for (const { desk, ids, items } of await choose(desks, choice, dryRun)) {
     if (dryRun) results.push(...(await tryRelease(desk, ids, items, signal)));
     else released.push(...(await desk.withSink((sink) => sink.quarantine.release(ids, by))));
   }
@@ -71,7 +72,7 @@ export async function releaseItems(
 
 export async function discardItems(desks: readonly Desk[], choice: ItemChoice, by: string, why: string): Promise<readonly string[]> {
   const discarded: string[] = [];
-  for (const { desk, ids } of await choose(desks, choice))
+  for (const { desk, ids } of await choose(desks, choice, false))
     discarded.push(...(await desk.withSink((sink) => sink.quarantine.discard(ids, by, why))));
   return discarded;
 }
@@ -102,7 +103,7 @@ interface Chosen {
 }
 
 /** The open items that are meant, by desk and oldest first; desks without any are left out. */
-async function choose(desks: readonly Desk[], { ids, filter }: ItemChoice): Promise<readonly Chosen[]> {
+async function choose(desks: readonly Desk[], { ids, filter }: ItemChoice, reads: boolean): Promise<readonly Chosen[]> {
   if (ids !== undefined)
     return desks
       .map((desk) => ({ desk, ids: ids.filter((id) => deskOf(desks, id) === desk), items: [] }))
@@ -110,7 +111,11 @@ async function choose(desks: readonly Desk[], { ids, filter }: ItemChoice): Prom
   const { pipeline: _, ...wanted } = filter ?? {};
   const found = await Promise.all(
     desksOf(desks, filter ?? {}).map(async (desk) => {
-      const items = await desk.withSink((sink) => allOf(sink.quarantine, { ...wanted, status: wanted.status ?? OPEN }));
+      const open = { ...wanted, status: wanted.status ?? OPEN };
+      // A lot goes as a whole.
+      if (wanted.lotStartMs !== undefined && !reads)
+        return { desk, ids: await desk.withSink((sink) => sink.quarantine.ids({ ...open, limit: STAGED_ROWS_MAX })), items: [] };
+      const items = await desk.withSink((sink) => allOf(sink.quarantine, open));
       return { desk, ids: items.map(({ id }) => id), items };
     }),
   );

@@ -24,6 +24,7 @@ import { Desk, type Stages } from './desk.ts';
 import type { DatasetStatus, LaneRunState, LaneView, PipelineStatus, Reason, Standby } from './http/shapes.ts';
 import { LaneRunner, operatorHalt, type Run } from './lane-runner.ts';
 import { ledgerView } from './ledger.ts';
+import { heldText } from './lots.ts';
 import { errorFields, type Logger } from './logger.ts';
 import { modelStatus } from './model-status.ts';
 import { type RulesChange, RulesInForce, type StartingRules } from './rules-in-force.ts';
@@ -317,6 +318,7 @@ export class Road implements AsyncDisposable {
       const what = status === 'rejected' ? 'was rejected' : 'waits for you';
       reasons.push(`${dataset} is parked: the change ${changeId(this.name, id)} of its table ${what} (${message})`);
     }
+    for (const held of this.#windows.held) reasons.push(heldText(held));
     const paused = this.snapshot.view().waits === 'paused' ? ', paused' : '';
     for (const { dataset, rowsDone, rowsEstimated, state } of this.#source.progress()) {
       if (state === 'done') continue;
@@ -385,7 +387,7 @@ export class Road implements AsyncDisposable {
     const source = this.#source;
     const { clock } = this.#parts;
     const contracts = () => this.desk.contracts();
-    const windows = windowStage({ contracts, store: sink.windows, clock });
+    const windows = windowStage({ contracts, store: sink.windows, lots: sink.lots, clock });
     const arrivals = arrivalStage({ contracts, store: sink.windows, clock });
     const { quality, inference } = this.#mainStages;
     const stages = [quality, this.#shadow.stage, ...(inference === null ? [] : [inference]), windows, arrivals, sloStage(contracts)];
@@ -439,6 +441,7 @@ export class Road implements AsyncDisposable {
       }),
       tell: (data) => alerts.emit('window.failed', data),
       recovered: (data) => alerts.emit('window.passed', data),
+      onSettled: () => this.noteChange(),
       halt: (message) => this.#main.halt('WINDOW_FAILED', message, ERRORS.WINDOW_FAILED.fix),
     });
   }

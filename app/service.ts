@@ -33,6 +33,7 @@ import type {
   SchemaChangeDetailView,
   SchemaChangeView,
   SlosView,
+  LotsView,
   WindowView,
   SnapshotView,
   Status,
@@ -46,6 +47,7 @@ import { approveChange, getChange, listChanges, rejectChange } from './schema-ch
 import { existingServiceState, openServiceState, type State, whenThere } from './state/state.ts';
 import { Turn } from './turn.ts';
 import { listSlo } from './slo.ts';
+import { letGoOn, listHeld, listLots } from './lots.ts';
 import { listWindows } from './windows.ts';
 import { VERSION } from './version.ts';
 
@@ -361,6 +363,16 @@ export class Service implements Operations, AsyncDisposable {
 
   slo(dataset: DatasetName | null): Promise<SlosView> {
     return listSlo(this.#desks(), dataset, this.#clock.now());
+  }
+
+  async lots(limit: number): Promise<LotsView> {
+    return { lots: [...(await listLots(this.#desks(), limit))], held: [...(await listHeld(this.#desks()))] };
+  }
+
+  async letGoOn(dataset: string, by: string): Promise<boolean> {
+    const pipelines = await letGoOn(this.#desks(), dataset);
+    if (pipelines.length > 0) this.#logger.info('a dataset that was held goes on', { dataset, by });
+    return pipelines.length > 0;
   }
 
   quarantineChanges(): number {

@@ -54,7 +54,7 @@ export class TargetWatch {
   }
 
   countsOf(dataset: DatasetName): Readonly<Record<QuarantineItem['status'], number>> {
-    const counts = { held: 0, waiting: 0, released: 0, applied: 0, superseded: 0, discarded: 0 };
+    const counts = { held: 0, waiting: 0, staged: 0, released: 0, applied: 0, superseded: 0, discarded: 0 };
     for (const { dataset: of, status, count } of this.#counts) if (of === dataset) counts[status] += count;
     return counts;
   }

@@ -1,14 +1,14 @@
 /** The windows of a pipeline: closed while it runs, told to people, and shown as lists. */
 import type { Clock } from '../core/clock.ts';
 import type { DatasetName } from '../core/event.ts';
+import type { HeldDataset } from '../core/lots.ts';
 import type { RowsLeftOut, WindowFilter, WindowResult } from '../core/windows.ts';
 import type { AlertData } from '../ops/alerts/events.ts';
 import type { Exposition } from '../ops/prometheus.ts';
 import { ClockWatch } from '../quality/clock/watch.ts';
 import type { Contract } from '../quality/contract.ts';
 import { isWatched } from '../quality/live/check.ts';
-import { type Live, WindowCloser } from '../quality/live/closer.ts';
-
+import { type Live, lotRules, WindowCloser } from '../quality/live/closer.ts';
 import type { PostgresSink } from '../sync/postgres/sink.ts';
 import type { Desk } from './desk.ts';
 import type { WindowView } from './http/shapes.ts';
@@ -27,6 +27,8 @@ export interface WindowWatchParts {
   readonly tell: (data: AlertData['window.failed']) => Promise<void>;
   readonly recovered: (data: AlertData['window.passed']) => Promise<void>;
   readonly halt: (message: string) => void;
+  /** Rows that waited are on their way, or held. */
+  readonly onSettled: () => void;
 }
 
 export class WindowWatch {
@@ -37,6 +39,7 @@ export class WindowWatch {
   readonly #clockWatch = new ClockWatch();
   #newest: readonly WindowView[] | null = null;
   #leftOut: readonly RowsLeftOut[] = [];
+  #held: readonly HeldDataset[] = [];
 
   constructor(parts: WindowWatchParts) {
     this.#parts = parts;
@@ -48,7 +51,12 @@ export class WindowWatch {
     return (this.#newest ?? []).filter(isInForce(this.#parts.contracts()));
   }
 
-  /** Closes what is due. Throws where the target cannot be asked. */
+  /** Datasets whose rows wait until somebody lets them go on. */
+  get held(): readonly HeldDataset[] {
+    return this.#held;
+  }
+
+  /** Closes what is due, and publishes or diverts what waited for that. Throws where the target cannot be asked. */
   async look(): Promise<void> {
     const { desk, contracts, clock, live } = this.#parts;
     const now = [...contracts().values()];
@@ -57,6 +65,10 @@ export class WindowWatch {
       ...(await this.#closer.close(sink.windows, { ...live(), nowMs: clock.now() })),
       ...(await this.#clockWatch.look(sink, now, clock.now())),
     ]);
+    // Also what waits for rules that are not in force any more.
+    const settled = await desk.withSink((sink) => sink.lots.settle(lotRules(now)));
+    if (settled.length > 0) this.#parts.onSettled();
+    this.#held = await desk.withSink((sink) => sink.lots.held());
     if (!now.some(isWatched)) return;
     for (const result of closed) this.#count(result);
     if (closed.length > 0 || this.#newest === null) this.#newest = await newestOf(desk);

@@ -1,14 +1,16 @@
 /** A run of events from one lane, with the judgement of each, on its way to the target. */
 import { PipelineError } from './errors.ts';
 import type { ChangeEvent, Checkpoint, Dataset, DatasetName, EncodedType, LaneId, Position, Version } from './event.ts';
+import type { Lot } from './lots.ts';
 import type { WindowWrites } from './windows.ts';
 
 /**
  * Small integers, so that a batch's verdicts fit one Uint8Array and a passing event allocates nothing.
  * In the order of what wins: where one rule says drop and another quarantine, nothing is thrown away.
- * A tagged or warned event goes on to the target; a dropped or quarantined one does not.
+ * A tagged or warned event goes on to the target; a dropped or quarantined one does not, and a staged one, with which nothing is wrong, not yet. No rule
+ * says `Staged`: see `stage`.
  */
-export const Verdict = { Pass: 0, Tag: 1, Warn: 2, Drop: 3, Quarantine: 4 } as const;
+export const Verdict = { Pass: 0, Tag: 1, Warn: 2, Drop: 3, Quarantine: 4, Staged: 5 } as const;
 export type Verdict = (typeof Verdict)[keyof typeof Verdict];
 
 export type StageName = 'cdc' | 'quality' | 'inference' | 'sync';
@@ -22,7 +24,7 @@ export interface Finding {
   readonly rule: string;
   /** The column it is about, or null where it is about the row. */
   readonly column: string | null;
-  readonly verdict: Exclude<Verdict, typeof Verdict.Pass>;
+  readonly verdict: Exclude<Verdict, typeof Verdict.Pass | typeof Verdict.Staged>;
   /** How loud to be about it; never what happens to the row. */
   readonly severity: Severity;
   /** In words, without any value of the row unless the contract allows it. */
@@ -141,6 +143,8 @@ export class Batch {
   /** Milliseconds spent in each stage, filled by the runner. */
   readonly millisByStage: Record<StageName, number> = { cdc: 0, quality: 0, inference: 0, sync: 0 };
   #events: readonly ChangeEvent[] | null;
+  /** Of staged events; null where there is none. */
+  #lots: (Lot | undefined)[] | null = null;
 
   constructor(
     events: readonly ChangeEvent[] | EventRun,
@@ -205,7 +209,25 @@ export class Batch {
       throw new PipelineError('BUG', `finding ${finding.rule} marks event ${finding.index} of ${this.size}`);
     }
     this.findings.push(finding);
-    if (finding.verdict > current) this.verdicts[finding.index] = finding.verdict;
+    const worst = current === Verdict.Staged ? Verdict.Warn : current;
+    if (finding.verdict > worst) this.verdicts[finding.index] = finding.verdict;
+  }
+
+  /** An event that passes is to wait for the rest of its lot. */
+  stage(index: number, lot: Lot): void {
+    if (!this.passes(index)) throw new PipelineError('BUG', `event ${index} is staged, and does not pass`);
+    this.verdicts[index] = Verdict.Staged;
+    (this.#lots ??= Array.from<Lot | undefined>({ length: this.size }))[index] = lot;
+  }
+
+  /** null where it is not staged. */
+  lotOf(index: number): Lot | null {
+    return this.verdicts[index] === Verdict.Staged ? (this.#lots?.[index] ?? null) : null;
+  }
+
+  /** Whether any event is kept in the quarantine instead of going on. */
+  get holds(): boolean {
+    return this.verdicts.includes(Verdict.Quarantine) || this.#lots !== null;
   }
 
   /** Whether the event at `index` goes on to the target. */

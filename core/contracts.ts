@@ -1,6 +1,7 @@
 /** What the parts of a pipeline promise each other. Everything here moves batches, never single events. */
 import type { Batch, Finding, OriginalRecord, StageName } from './batch.ts';
 import type { ChangeEvent, Checkpoint, DatasetName, LaneId } from './event.ts';
+import type { Lot } from './lots.ts';
 
 /** The right to move one lane forward. A newer lease on the lane makes this one's commits fail. */
 export interface Lease {
@@ -122,13 +123,15 @@ export interface Quarantined {
   readonly revision: string | null;
   /** What it was made of, where that was a record of a topic. */
   readonly record?: OriginalRecord | null;
+  /** The lot that it waits or waited with; null where nothing but itself holds it. */
+  readonly lot?: Lot | null;
 }
 
 /**
  * `held`: waits for a person. `waiting`: held only because an earlier event of its key is (hold: key); released by itself
- * after it. `released`: in line for the replay source. `applied`, `superseded`, `discarded`: settled.
+ * after it. `staged`: waits for its lot, with nothing wrong about it. `released`: in line for the replay source. `applied`, `superseded`, `discarded`: settled.
  */
-export type ItemStatus = 'held' | 'waiting' | 'released' | 'applied' | 'superseded' | 'discarded';
+export type ItemStatus = 'held' | 'waiting' | 'staged' | 'released' | 'applied' | 'superseded' | 'discarded';
 
 export interface QuarantineItem extends Quarantined {
   readonly status: ItemStatus;
@@ -147,6 +150,8 @@ export interface QuarantineFilter {
   /** Unix times in ms of being held: from (inclusive), to (exclusive). */
   readonly heldFromMs?: number;
   readonly heldToMs?: number;
+  /** Of the lot of the window that begins there. */
+  readonly lotStartMs?: number;
   /** The id of the last item of the page before. Newest first. */
   readonly after?: string;
   readonly limit: number;

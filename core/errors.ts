@@ -81,6 +81,10 @@ export const ERRORS = {
     after: 'operator',
     fix: 'A check over a window with `on_fail: halt` failed. See `tidegate windows list`, mend the source or the rule, then resume the pipeline.',
   },
+  WINDOW_STAGED_FULL: {
+    after: 'operator',
+    fix: 'As many rows of a dataset are staged as may be: they wait for a window, or their dataset is held. See `tidegate windows lots`; let a held dataset go on with `tidegate windows resume`, or raise max_rows under publish of its rule file; then resume the pipeline.',
+  },
   SCHEMA_DRIFT: {
     after: 'operator',
     fix: "The source table changed in a way the contract's schema section halts at. Change the contract, then resume the pipeline.",

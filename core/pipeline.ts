@@ -100,7 +100,7 @@ function closeLedger(batch: Batch, applied: Applied): void {
 }
 
 function quarantined(batch: Batch): Quarantined[] {
-  if (!batch.verdicts.includes(Verdict.Quarantine)) return [];
+  if (!batch.holds) return [];
   const findings = new Map<number, Finding[]>();
   for (const finding of batch.findings) {
     const known = findings.get(finding.index);
@@ -109,11 +109,12 @@ function quarantined(batch: Batch): Quarantined[] {
   }
   const held: Quarantined[] = [];
   for (const [index, verdict] of batch.verdicts.entries()) {
-    const event = verdict === Verdict.Quarantine ? batch.event(index) : undefined;
+    const event = verdict === Verdict.Quarantine || verdict === Verdict.Staged ? batch.event(index) : undefined;
     if (event === undefined) continue;
+    const lot = batch.lotOf(index);
     const revision = batch.revisions.get(event.dataset.name) ?? null;
     const record = batch.recordOf?.(index) ?? null;
-    held.push({ id: eventId(event), lane: batch.lane, event, findings: findings.get(index) ?? [], revision, record });
+    held.push({ id: eventId(event), lane: batch.lane, event, findings: findings.get(index) ?? [], revision, record, lot });
   }
   return held;
 }

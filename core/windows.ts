@@ -85,7 +85,7 @@ export interface WindowFinding {
   readonly rows: number;
   readonly missing: number;
   readonly severity: 'info' | 'warning' | 'critical';
-  readonly onFail: 'alert' | 'halt';
+  readonly onFail: 'alert' | 'halt' | 'hold';
   /** Of the rule file. */
   readonly version: number;
   readonly digest: string;

@@ -341,15 +341,18 @@ function countVerdicts(of: DatasetCounters, batch: Batch, from: number, to: numb
   let tag = 0;
   let warn = 0;
   let drop = 0;
+  // Counted when they are published, as what they are judged to be then.
+  let staged = 0;
   for (let at = from; at < to; at++) {
     const verdict = verdicts[at];
     if (verdict === Verdict.Pass) pass++;
     else if (verdict === Verdict.Tag) tag++;
     else if (verdict === Verdict.Warn) warn++;
     else if (verdict === Verdict.Drop) drop++;
+    else if (verdict === Verdict.Staged) staged++;
   }
   const count = to - from;
-  const quarantine = count - pass - tag - warn - drop;
+  const quarantine = count - pass - tag - warn - drop - staged;
   const { byVerdict } = of;
   byVerdict[Verdict.Pass] = (byVerdict[Verdict.Pass] ?? 0) + pass;
   byVerdict[Verdict.Tag] = (byVerdict[Verdict.Tag] ?? 0) + tag;

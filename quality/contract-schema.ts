@@ -4,7 +4,7 @@ import type { Severity } from '../core/batch.ts';
 import { CLOCK } from './clock/registry.ts';
 import { EXPECTATIONS } from './expectations/registry.ts';
 import { WORDS } from './gx/registry.ts';
-import { windowDefaultsSchema, windowModifiers } from './live/schema.ts';
+import { publishSchema, windowDefaultsSchema, windowModifiers } from './live/schema.ts';
 import type { FromSchema, SchemaNode } from './schema-type.ts';
 import { sloSchema } from './slo/schema.ts';
 
@@ -42,9 +42,9 @@ const onFail = {
     'What happens to a row that fails: tag and warn let it pass, quarantine holds it, drop leaves it out, halt stops the lane before it.',
 } as const;
 const onFailOfAny = {
-  enum: [...onFail.enum, 'alert'],
+  enum: [...onFail.enum, 'alert', 'hold'],
   title: 'On fail',
-  description: `${onFail.description} Of a window: alert (the default) tells people, halt stops the pipeline as well.`,
+  description: `${onFail.description} Of a window: alert (the default) tells people; halt stops the pipeline as well; hold has later rows of the dataset wait until you let them go on.`,
 } as const;
 const severity = {
   enum: ['info', 'warning', 'critical'] satisfies readonly Severity[],
@@ -194,6 +194,7 @@ const parts = {
     description:
       'What waits when an event is held: the event alone, or all later events of its key too. Default: key where the dataset can send UNCHANGED cells.',
   },
+  publish: publishSchema,
   source: {
     type: 'object',
     title: 'Source',

@@ -179,7 +179,7 @@ class Reader {
     const fits = rules.check(contractSchema, value);
     // The checks are read even so, as far as they can be: all problems are told at once.
     const checks = this.#checks(value);
-    const live = this.#live.end();
+    const live = this.#live.end(this.#use);
     const slo = this.#use === 'file' ? [] : readObjectives(rules, value['slo'], live);
     if (!fits || checks === null || rules.problems.some((problem) => problem.severity === 'error')) return null;
     const file = value as unknown as RuleFile; // ajv has just said so.
@@ -550,11 +550,11 @@ class Reader {
   }
 
   #rowFail({ on_fail: onFail }: CheckItem, keys: Keys): OnFail | null {
-    if (onFail !== 'alert') return onFail ?? null;
+    if (onFail !== 'alert' && onFail !== 'hold') return onFail ?? null;
     return this.#rules.refuse(
       [...keys, 'on_fail'],
-      'on_fail: alert is for checks over windows',
-      'Write warn: the row passes with a finding.',
+      `on_fail: ${onFail} is for checks over windows`,
+      onFail === 'alert' ? 'Write warn: the row passes with a finding.' : 'Write quarantine: the row is held.',
     );
   }
 

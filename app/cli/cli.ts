@@ -19,6 +19,7 @@ import { rules } from './rules.ts';
 import { run } from './run.ts';
 import { schemaCommands } from './schema.ts';
 import { slo } from './slo.ts';
+import { lotCommands } from './lots.ts';
 import { windowCommands } from './windows.ts';
 import { resnapshot, snapshot } from './snapshot.ts';
 import { staticCommands } from './static.ts';
@@ -47,6 +48,7 @@ export const COMMANDS: readonly Command[] = [
   ...schemaCommands,
   ...windowCommands,
   slo,
+  ...lotCommands,
   ...modelCommands,
   teardown,
   ...staticCommands,

@@ -21,6 +21,7 @@ const filterFlags: Readonly<Record<string, FlagSpec>> = {
   key: { type: 'string', value: 'KEY', help: 'Only this key.' },
   since: { type: 'string', value: 'TIME', help: 'Held since: 2026-11-24T12:00:00Z, or an age such as 2h.' },
   until: { type: 'string', value: 'TIME', help: 'Held before.' },
+  window: { type: 'string', value: 'TIME', help: 'Only the lot of the window that begins then: 2026-11-24T12:00:00Z.' },
   status: { type: 'string', multiple: true, value: 'STATUS', help: `Only these: ${ITEM_STATUSES.join(', ')}. May be repeated.` },
 };
 const who: Readonly<Record<string, FlagSpec>> = {
@@ -163,6 +164,7 @@ async function filterOf(args: Arguments, desks: readonly Desk[]): Promise<ItemFi
   const key = args.text('key');
   const since = timeOf(args, 'since');
   const until = timeOf(args, 'until');
+  const window = timeOf(args, 'window');
   const statuses = args.list('status');
   for (const status of statuses) {
     if (!(ITEM_STATUSES as readonly string[]).includes(status))
@@ -175,6 +177,7 @@ async function filterOf(args: Arguments, desks: readonly Desk[]): Promise<ItemFi
     ...(key === null ? {} : { key }),
     ...(since === null ? {} : { heldFromMs: since }),
     ...(until === null ? {} : { heldToMs: until }),
+    ...(window === null ? {} : { lotStartMs: window }),
     ...(statuses.length === 0 ? {} : { status: statuses as readonly ItemStatus[] }),
   };
 }
@@ -208,7 +211,7 @@ function timeOf(args: Arguments, flag: string): number | null {
 
 function settledText(count: number, done: string): string {
   if (count === 0) return `0 ${done}: nothing open fits.\n`;
-  const more = count >= CHOICE_MAX ? `A filter takes the newest ${CHOICE_MAX} at once: do it again for the rest.\n` : '';
+  const more = count === CHOICE_MAX ? `A filter takes the newest ${CHOICE_MAX} at once: do it again for the rest.\n` : '';
   return `${count} ${done}.\n${more}`;
 }
 

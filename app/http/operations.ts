@@ -13,6 +13,7 @@ import type {
   ItemPage,
   LaneView,
   ModelVersionView,
+  LotsView,
   Ready,
   ReleaseView,
   ReloadView,
@@ -62,6 +63,10 @@ export interface Operations {
 
   /** Service levels as they are now, and their incidents; null: of every dataset. */
   slo(dataset: DatasetName | null): Promise<SlosView>;
+  /** Lots of rows, and the datasets that are held. */
+  lots(limit: number): Promise<LotsView>;
+  /** False where the dataset is not held. */
+  letGoOn(dataset: string, by: string): Promise<boolean>;
 
   /** Reads its rule files again. Null where there is no such pipeline. `allowRemoved`: a file that is gone leaves its dataset unjudged. */
   reload(pipeline: string, by: string, allowRemoved: boolean): Promise<ReloadView | null>;

@@ -12,6 +12,7 @@ const filterProperties = {
   rule: { type: 'string', description: 'Only items that this rule held.' },
   key: { type: 'string', description: 'Only this key.' },
   status: { type: 'array', items: { enum: ITEM_STATUSES }, description: 'Only these; every one if left out.' },
+  window: { type: 'string', description: 'Only the lot of the window that begins at this time: ISO text or Unix time in ms.' },
   from: { type: 'string', description: 'Held at this time or later: ISO text or Unix time in ms.' },
   to: { type: 'string', description: 'Held before this time.' },
 } as const;
@@ -48,7 +49,7 @@ const discardBody = {
   additionalProperties: false,
 } as const;
 
-type FilterQuery = Partial<Record<'pipeline' | 'dataset' | 'rule' | 'key' | 'from' | 'to', string>> & {
+type FilterQuery = Partial<Record<'pipeline' | 'dataset' | 'rule' | 'key' | 'window' | 'from' | 'to', string>> & {
   readonly status?: readonly ItemStatus[];
 };
 type ListQuery = FilterQuery & { readonly after?: string; readonly limit: number };
@@ -139,6 +140,7 @@ function filterOf(query: FilterQuery): ItemFilter {
     ...(query.rule === undefined ? {} : { rule: query.rule }),
     ...(query.key === undefined ? {} : { key: query.key }),
     ...(query.status === undefined ? {} : { status: query.status }),
+    ...(query.window === undefined ? {} : { lotStartMs: timeOf(query.window, 'window') }),
     ...(query.from === undefined ? {} : { heldFromMs: timeOf(query.from, 'from') }),
     ...(query.to === undefined ? {} : { heldToMs: timeOf(query.to, 'to') }),
   };

@@ -17,6 +17,7 @@ import { HttpProblem, problemBody, problemOf } from './problem.ts';
 import { quarantineRoutes } from './quarantine-routes.ts';
 import { ruleRoutes } from './rule-routes.ts';
 import { schemaRoutes } from './schema-routes.ts';
+import { lotRoutes } from './lot-routes.ts';
 import { windowRoutes } from './window-routes.ts';
 import { sloRoutes } from './slo-routes.ts';
 import { snapshotRoutes } from './snapshot-routes.ts';
@@ -78,6 +79,7 @@ export async function createHttpServer(operations: Operations, http: HttpConfig,
     schemaRoutes(routes, operations);
     windowRoutes(routes, operations);
     sloRoutes(routes, operations);
+    lotRoutes(routes, operations);
     snapshotRoutes(routes, operations);
     ruleRoutes(routes, operations);
     modelRoutes(routes, operations, http.modelBytes);

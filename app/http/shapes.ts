@@ -163,7 +163,7 @@ const windowProperties = {
   rows: whole('Rows that the rule met.'),
   missing: whole('Rows without a value.'),
   severity: { enum: ['info', 'warning', 'critical'], description: 'How loud to be about it.' },
-  onFail: { enum: ['alert', 'halt'], description: 'What follows where it fails.' },
+  onFail: { enum: ['alert', 'halt', 'hold'], description: 'What follows where it fails.' },
   version: whole('Of the rule file.'),
   digest: text('sha256 of the rule file.'),
   atMs: whole('Unix time in ms at which it was judged.'),
@@ -218,6 +218,34 @@ export const slosSchema = shape('Service levels, and what became of them.', {
     'Open ones first, then the newest.',
   ),
 });
+const windowEdges = {
+  startMs: numberOrNull('Unix time in ms at which the window begins.'),
+  endMs: numberOrNull('And ends.'),
+} as const;
+export const lotSchema = shape('Rows that are published or diverted at once.', {
+  pipeline: text('The pipeline.'),
+  dataset: text('source.schema.table'),
+  ...windowEdges,
+  status: { enum: ['staged', 'published', 'diverted'], description: 'staged: it waits. diverted: it is held in the quarantine.' },
+  rows: whole('Rows that were ever staged in it.'),
+  rules: list({ type: 'string' }, 'The rules that diverted it.'),
+  settledAtMs: numberOrNull('Unix time in ms at which it was published or diverted last.'),
+});
+export const heldDatasetSchema = shape('A dataset whose rows wait until you let them go on.', {
+  pipeline: text('The pipeline.'),
+  dataset: text('source.schema.table'),
+  rule: text('The rule whose window failed.'),
+  ...windowEdges,
+  sinceMs: whole('Unix time in ms since when.'),
+});
+export const lotsSchema = shape(
+  'Lots, those that are staged first, then newest first; a window of null: rows that came while their dataset was held.',
+  {
+    lots: list(lotSchema, 'The lots.'),
+    held: list(heldDatasetSchema, 'The datasets that are held.'),
+  },
+);
+export const resumedSchema = shape('What goes on.', { dataset: text('The dataset.'), resumed: yes('Always true.') });
 
 export const slotSchema = shape('The slot at the source, and how much log is kept for it.', {
   slot: text('Its name.'),
@@ -405,7 +433,7 @@ export const findingSchema = shape('Why an event did not simply pass.', {
   message: text('In words, without values unless the rule file allows them.'),
 });
 
-export const ITEM_STATUSES = ['held', 'waiting', 'released', 'applied', 'superseded', 'discarded'] as const;
+export const ITEM_STATUSES = ['held', 'waiting', 'staged', 'released', 'applied', 'superseded', 'discarded'] as const;
 
 const itemProperties = {
   id: text('Names the event wherever it turns up.'),
@@ -415,7 +443,8 @@ const itemProperties = {
   key: text('The row’s key as text.'),
   status: {
     enum: ITEM_STATUSES,
-    description: 'held: waits for you. waiting: waits for an earlier row of its key. released: on its way back. The rest are settled.',
+    description:
+      'held: waits for you. waiting: waits for an earlier row of its key. staged: waits for its window, or with its dataset. released: on its way back. The rest are settled.',
   },
   version: text('The commit in the source’s order.'),
   committedAtMs: whole('Unix time in ms of the commit at the source.'),
@@ -425,6 +454,9 @@ const itemProperties = {
   why: textOrNull('Why it was discarded.'),
   lane: text('The lane that brought it.'),
   revision: textOrNull('The revision of the rules by which it was judged last; null where its dataset has none.'),
+  lotStartMs: numberOrNull(
+    'Unix time in ms at which the window begins whose lot it is of; -1 where its dataset was held. Null where it is of none.',
+  ),
   findings: list(findingSchema, 'Why it is held.'),
 } as const;
 export const itemSchema = shape('A quarantined event.', itemProperties);
@@ -552,6 +584,9 @@ export type SloView = Properties<typeof sloProperties>;
 export type IncidentView = Properties<typeof incidentProperties>;
 export type SlosView = { readonly objectives: readonly SloView[]; readonly incidents: readonly IncidentView[] };
 export type WindowView = Properties<typeof windowProperties>;
+export type LotView = FromSchema<typeof lotSchema>;
+export type HeldDatasetView = FromSchema<typeof heldDatasetSchema>;
+export type LotsView = FromSchema<typeof lotsSchema>;
 export type LaneRunState = (typeof LANE_STATES)[number];
 export type Reason = FromSchema<typeof reasonSchema>;
 export type LaneStatus = FromSchema<typeof laneStatusSchema>;

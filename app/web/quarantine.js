@@ -17,6 +17,7 @@ const RULES_SHOWN = 8;
 const STATUS = {
   held: 'Held',
   waiting: 'Waiting for its key',
+  staged: 'Waiting for its window',
   released: 'On its way back',
   applied: 'Released',
   superseded: 'Superseded',

@@ -9,6 +9,9 @@ import type { Keys } from '../rule-text.ts';
 import { Unusable } from '../states/cell.ts';
 import type { WindowCheck } from '../windows/check.ts';
 
+/** `hold`: later rows of the dataset are staged until somebody lets them go on. */
+export type WindowOnFail = 'alert' | 'halt' | 'hold';
+
 export interface WindowSpec {
   readonly everyMs: number;
   readonly sizeMs: number;
@@ -28,7 +31,7 @@ export interface LiveCheck extends FileCheck {
   readonly minRows: number;
   readonly onEmpty: 'pass' | 'fail' | 'skip';
   readonly severity: Severity;
-  readonly onFail: 'alert' | 'halt';
+  readonly onFail: WindowOnFail;
   readonly message: string | null;
   /** Whether results may show values of rows. */
   readonly allowValues: boolean;
@@ -50,12 +53,24 @@ export interface ClockCheck {
   readonly keys: Keys;
 }
 
+/** Rows wait until their window is judged, and are published or diverted as a lot. */
+export interface PublishRule {
+  /** Of the windows, one after the other: those of `defaults.window`. */
+  readonly everyMs: number;
+  /** The greatest of all checks over such windows. */
+  readonly outOfOrderMs: number;
+  readonly divertsIndeterminate: boolean;
+  readonly maxRows: number;
+}
+
 /** Everything a contract says of windows, and of the clock. */
 export interface LiveRules {
   readonly eventTime: EventTime;
   readonly maxStateBytes: number;
   readonly checks: readonly LiveCheck[];
   readonly clock: readonly ClockCheck[];
+  /** null where rows are published as they come. */
+  readonly publish: PublishRule | null;
 }
 
 /** What an expectation keeps of a window and says of it; null where it cannot judge windows. */
@@ -73,6 +88,10 @@ export function windowCheckOf(expectation: string, kwargs: Readonly<Record<strin
 export function judgesWindows(expectation: string): boolean {
   return CATALOGUE.get(expectation)?.window !== undefined;
 }
+
+/** Whether the check has a say in what becomes of a lot: its windows are those of the lots. */
+export const judgesLots = ({ everyMs }: Pick<PublishRule, 'everyMs'>, { spec }: Pick<LiveCheck, 'spec'>): boolean =>
+  spec.everyMs === everyMs && spec.sizeMs === everyMs;
 
 /** Whether anything of the dataset has to be remembered from batch to batch. */
 export const isWatched = ({ live }: Contract): boolean => live.checks.length > 0 || live.clock.length > 0;

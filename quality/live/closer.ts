@@ -5,9 +5,10 @@
 import type { DatasetName } from '../../core/event.ts';
 import { SNAPSHOT_WINDOW } from '../../core/windows.ts';
 import type { Closing, StoredWindow, WindowFinding, WindowResult, WindowSetRef, WindowSetState, WindowStore } from '../../core/windows.ts';
+import type { LotRule } from '../../core/lots.ts';
 import type { Contract } from '../contract.ts';
 import { budgetOf } from './budget.ts';
-import type { WindowSpec } from './check.ts';
+import { judgesLots, type WindowSpec } from './check.ts';
 import { judgeWindow, merged } from './judge.ts';
 import { planSets, type SetPlan } from './slots.ts';
 
@@ -82,6 +83,15 @@ export class WindowCloser {
     }
     return known.sets;
   }
+}
+
+/** Whose windows lots wait for. */
+export function lotRules(contracts: Iterable<Contract>): readonly LotRule[] {
+  return [...contracts].flatMap(({ dataset, live: { publish, checks } }) => {
+    if (publish === null) return [];
+    const sets = planSets(checks).filter((plan) => judgesLots(publish, plan));
+    return [{ dataset, sets: sets.map(({ id }) => id), divertsIndeterminate: publish.divertsIndeterminate }];
+  });
 }
 
 /** How far the set is to be closed; null where it is closed so far. */

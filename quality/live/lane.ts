@@ -1,5 +1,6 @@
 /** The open windows of one dataset in one lane: where each row goes, what is known of it, and what a batch adds to what is kept at the target. */
 import type { ChangeEvent, Dataset, DatasetName, Row } from '../../core/event.ts';
+import type { Lot } from '../../core/lots.ts';
 import { SNAPSHOT_WINDOW, type WindowKey, type WindowMark, type WindowPart } from '../../core/windows.ts';
 import type { Contract } from '../contract.ts';
 import { type Binding, bindSets, type SetBinding } from './binding.ts';
@@ -121,6 +122,7 @@ export class DatasetWindows {
   #keys = 0;
   #written: WindowMark | null = null;
   #writtenAtMs = 0;
+  #lot: Lot | null = null;
 
   constructor(contract: Contract) {
     const rules = contract.live;
@@ -176,6 +178,29 @@ export class DatasetWindows {
     if (event.op === 'read') this.#snapshotRow(event, binding);
     else if (this.#rules.eventTime.kind === 'commit') this.#atCommit(event, binding, event.committedAtMs, nowMs);
     else this.#atColumn(event, binding, nowMs);
+  }
+
+  /**
+   * The lot that an event waits for, once it is in its windows; null where it does not wait. It is the window of the row's time; a row without one, or for whose window
+   * the lane is too late, goes with the next lot that is still open here: so no lot gets rows once its window may be judged. Rows of a snapshot do not wait, for there are
+   * as many as the table has; nor does a truncate, which outruns what is staged before it.
+   */
+  lotOf(event: ChangeEvent, nowMs: number): Lot | null {
+    const { publish, eventTime } = this.#rules;
+    if (publish === null || event.op === 'read' || event.op === 'truncate') return null;
+    const { everyMs, outOfOrderMs } = publish;
+    const ownMs = eventTime.kind === 'commit' ? event.committedAtMs : this.#rowTime(event, nowMs);
+    const reachedMs = this.#timeMs < 0 ? event.committedAtMs : this.#timeMs;
+    const startMs = Math.max(0, Math.floor(Math.max(ownMs, reachedMs - outOfOrderMs) / everyMs) * everyMs);
+    if (this.#lot?.startMs !== startMs) this.#lot = { startMs, endMs: startMs + everyMs };
+    return this.#lot;
+  }
+
+  #rowTime(event: ChangeEvent, nowMs: number): number {
+    const { before, after } = event;
+    const row = after ?? before;
+    const timeMs = row === null ? null : this.#bindingOf(event.dataset).timeOf(row, before);
+    return this.#soon(timeMs, event, nowMs) ?? -1;
   }
 
   /** The lane has come so far: where commits are the time, no row of an earlier one comes any more. */

@@ -1,9 +1,21 @@
 /** From the checks of a rule file to those over the windows of a live stream, with everything that keeps one from being used. */
 import type { Severity } from '../../core/batch.ts';
+import { STAGED_ROWS_MAX } from '../../core/lots.ts';
 import { decimalOf } from '../../core/expression/decimal.ts';
 import type { Check, FileCheck, Use } from '../contract.ts';
 import { isObject, type Keys, type RuleText } from '../rule-text.ts';
-import { type ClockCheck, type EventTime, type LiveCheck, type LiveRules, millis, windowCheckOf, type WindowSpec } from './check.ts';
+import {
+  type ClockCheck,
+  type EventTime,
+  judgesLots,
+  type LiveCheck,
+  type LiveRules,
+  millis,
+  type PublishRule,
+  windowCheckOf,
+  type WindowOnFail,
+  type WindowSpec,
+} from './check.ts';
 import { budgetOf } from './budget.ts';
 import { shareCheck } from './share.ts';
 import { CLOCK } from '../clock/registry.ts';
@@ -30,6 +42,8 @@ export class LiveReader {
   readonly #defaults: Fields;
   readonly #severity: Severity;
   readonly #eventTime: EventTime;
+  readonly #publish: unknown;
+  readonly #isShadow: boolean;
   readonly #checks: LiveCheck[] = [];
   readonly #clock: ClockCheck[] = [];
 
@@ -40,6 +54,8 @@ export class LiveReader {
     this.#severity = (defaults['severity'] as Severity | undefined) ?? 'critical';
     const source = isObject(file['source']) ? file['source'] : {};
     this.#eventTime = eventTimeOf(source['event_time']);
+    this.#publish = file['publish'];
+    this.#isShadow = file['mode'] === 'shadow';
   }
 
   /** `item` is what stands in the file: its modifiers. Null where it is refused. */
@@ -104,6 +120,12 @@ export class LiveReader {
     const onFail = this.#onFail(item, keys);
     if (expectation === undefined || onFail === null || !isObject(parameters) || !this.#rules.fits(expectation.schema, parameters))
       return null;
+    if (onFail === 'hold')
+      return this.#rules.refuse(
+        [...keys, 'on_fail'],
+        'a check of the clock is about what does not come: there is nothing to hold',
+        'Write on_fail: alert (the default) or on_fail: halt.',
+      );
     this.#refuseRowWords(item, keys);
     for (const name of ['window', 'group_by', 'max_groups', 'on_empty', 'min_rows', 'where', 'column'])
       if (item[name] !== undefined)
@@ -123,17 +145,47 @@ export class LiveReader {
     return check;
   }
 
-  /** Once all are read; refuses what cannot fit into the memory that the file allows. */
-  end(): LiveRules {
+  /** Once all are read; refuses what cannot fit into the memory that the file allows. Over a file there are no windows, and nothing is published. */
+  end(use: 'stream' | 'file'): LiveRules {
     const rules = {
       eventTime: this.#eventTime,
       maxStateBytes: bytesOf(this.#defaults['max_state']),
       checks: this.#checks,
       clock: this.#clock,
+      publish: use === 'stream' ? this.#publishRule() : null,
     };
     const { problem } = budgetOf(rules);
     if (problem !== null) this.#rules.refuse(problem.keys, problem.message, problem.fix);
     return rules;
+  }
+
+  /** Null where rows are published as they come, and where the file is refused. */
+  #publishRule(): PublishRule | null {
+    const said = this.#publish;
+    const own = isObject(said) ? said : {};
+    if (said !== 'after_window' && own['when'] !== 'after_window') return null;
+    const spec = this.#spec(undefined, ['publish']);
+    if (spec === null) return null;
+    if (spec.sizeMs !== spec.everyMs)
+      return this.#rules.refuse(
+        ['publish'],
+        'the windows of defaults.window overlap: a row would be in several lots',
+        'Leave size out of defaults.window, and write it beside the checks that need it.',
+      );
+    const judges = this.#checks.filter((check) => judgesLots(spec, check));
+    if (judges.length === 0)
+      return this.#rules.refuse(
+        ['publish'],
+        'no check is judged over the windows of defaults.window: nothing would have a say in what is published',
+        'Write a check over windows without a window of its own, such as row_count: { min: 1 }.',
+      );
+    if (this.#isShadow) return null;
+    return {
+      everyMs: spec.everyMs,
+      outOfOrderMs: Math.max(...judges.map((check) => check.spec.outOfOrderMs)),
+      divertsIndeterminate: own['on_indeterminate'] === 'divert',
+      maxRows: (own['max_rows'] as number | undefined) ?? STAGED_ROWS_MAX,
+    };
   }
 
   #spec(written: unknown, keys: Keys): WindowSpec | null {
@@ -173,14 +225,14 @@ export class LiveReader {
     return 0;
   }
 
-  #onFail(item: Fields, keys: Keys): 'alert' | 'halt' | null {
+  #onFail(item: Fields, keys: Keys): WindowOnFail | null {
     const said = item['on_fail'];
     if (said === undefined || said === 'alert') return 'alert';
-    if (said === 'halt') return 'halt';
+    if (said === 'halt' || said === 'hold') return said;
     return this.#rules.refuse(
       [...keys, 'on_fail'],
       `a window that fails is one result, and no row of it is at fault: on_fail: ${JSON.stringify(said)} is for checks of rows`,
-      'Write on_fail: alert (the default) or on_fail: halt.',
+      'Write on_fail: alert (the default), on_fail: halt or on_fail: hold.',
     );
   }
 

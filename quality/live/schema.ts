@@ -1,4 +1,5 @@
 /** How windows are written in rule files: in `defaults`, and beside a check. */
+import { STAGED_ROWS_MAX } from '../../core/lots.ts';
 import type { SchemaNode } from '../schema-type.ts';
 
 const duration = { type: 'string', pattern: '^([0-9]+(\\.[0-9]+)?(ms|s|m|h|d))+$' } as const;
@@ -90,6 +91,37 @@ export const windowModifiers = {
   max_groups: maxGroups,
   on_empty: onEmpty,
   min_rows: minRows,
+} as const;
+
+/** `publish`: when rows of the dataset go on to the target. */
+export const publishSchema = {
+  title: 'Publish',
+  description:
+    'after_window: rows wait until their window (of defaults.window) is judged; then they go on to the target all at once, or are held as a lot where it failed.',
+  anyOf: [
+    { enum: ['after_window'] },
+    {
+      type: 'object',
+      additionalProperties: false,
+      required: ['when'],
+      properties: {
+        when: { enum: ['after_window'], description: 'When rows go on.' },
+        on_indeterminate: {
+          enum: ['publish', 'divert'],
+          default: 'publish',
+          title: 'On indeterminate',
+          description: 'What becomes of a lot of whose window nothing can be said.',
+        },
+        max_rows: {
+          type: 'integer',
+          minimum: 1,
+          default: STAGED_ROWS_MAX,
+          title: 'Max rows',
+          description: 'So many rows of the dataset may wait, on the disk of the target. With more the pipeline halts.',
+        },
+      },
+    },
+  ],
 } as const;
 
 /** `defaults.window`. */

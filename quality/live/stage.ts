@@ -1,11 +1,14 @@
 /**
- * The stage that puts rows into windows. It comes last before the target and marks nothing: every row that is in the log counts, whatever becomes of it.
+ * The stage that puts rows into windows. It comes last before the target and says nothing of any row: every row that is in the log counts, whatever becomes of it. Rows that
+ * pass are staged, where they wait for their window to be judged, or their dataset is held.
  * What a batch adds travels on the batch, and is kept in the transaction of its checkpoint: so a lane that starts again goes on from exactly there.
  */
 import type { Batch } from '../../core/batch.ts';
 import type { Clock } from '../../core/clock.ts';
 import type { Stage } from '../../core/contracts.ts';
-import type { DatasetName, LaneId, Position } from '../../core/event.ts';
+import { PipelineError } from '../../core/errors.ts';
+import type { ChangeEvent, DatasetName, LaneId, Position } from '../../core/event.ts';
+import { HELD_LOT, type LotStore, STAGED_ROWS_MAX, type Staging } from '../../core/lots.ts';
 import type { WindowMark, WindowPart, WindowStore } from '../../core/windows.ts';
 import type { Contract } from '../contract.ts';
 import { isWatched } from './check.ts';
@@ -15,6 +18,7 @@ export interface WindowStageOptions {
   /** Asked with every batch: rule files may be replaced while the lane runs. */
   readonly contracts: () => ReadonlyMap<DatasetName, Contract>;
   readonly store: Pick<WindowStore, 'partsOf' | 'marksOf'>;
+  readonly lots: Pick<LotStore, 'staging'>;
   readonly clock: Clock;
   /** Events put into windows before other work of the process gets its turn. Default 2000. */
   readonly sliceEvents?: number;
@@ -28,6 +32,9 @@ interface Lane {
   readonly marks: readonly WindowMark[];
 }
 
+/** How long what is known of held datasets may be old. */
+const STAGING_MS = 1000;
+
 /** One for each run: what it knows of a lane is what the target had when the run took it over, and the batches since. */
 export function windowStage(options: WindowStageOptions): Stage {
   return new Windowing(options);
@@ -37,6 +44,8 @@ class Windowing implements Stage {
   readonly name = 'quality';
   readonly #options: WindowStageOptions;
   readonly #lanes = new Map<LaneId, Lane>();
+  /** As the target had it at `atMs`, and what was staged since. */
+  #staging: { readonly atMs: number; readonly known: Staging; readonly more: Map<DatasetName, number> } | null = null;
 
   constructor(options: WindowStageOptions) {
     this.#options = options;
@@ -47,10 +56,14 @@ class Windowing implements Stage {
     if (batch.origin === 'replay') return;
     const contracts = this.#options.contracts();
     const judged = [...contracts.values()].filter(isWatched);
-    if (judged.length === 0) return;
+    const nowMs = this.#options.clock.now();
+    const held = await this.#held(judged, nowMs);
+    if (judged.length === 0) {
+      if (held.size > 0) await this.#fill(batch, new Map(), nowMs, signal);
+      return;
+    }
     const lane = await this.#laneOf(batch);
     const uses = new Map(judged.map((contract) => [contract.dataset, this.#use(lane, contract)]));
-    const nowMs = this.#options.clock.now();
     await this.#fill(batch, uses, nowMs, signal);
     const [parts, marks]: [WindowPart[], WindowMark[]] = [[], []];
     for (const windows of uses.values()) windows.flush(nowMs, parts, marks);
@@ -62,7 +75,7 @@ class Windowing implements Stage {
     const { sliceEvents = 2000 } = this.#options;
     const { run } = batch;
     // Rows that no rule over windows is about are not made objects for it.
-    if (run !== null && !uses.has(run.dataset.name)) return;
+    if (run !== null && !uses.has(run.dataset.name) && this.#staging?.known.held.has(run.dataset.name) !== true) return;
     let committedAtMs = -1;
     for (let from = 0; from < batch.size; from += sliceEvents) {
       if (from > 0) {
@@ -72,11 +85,41 @@ class Windowing implements Stage {
       for (let index = from; index < Math.min(batch.size, from + sliceEvents); index++) {
         const event = run === null ? batch.events[index] : run.look(index);
         if (event === undefined || event.dataset.undecoded === true) continue;
-        uses.get(event.dataset.name)?.event(event, nowMs);
+        const windows = uses.get(event.dataset.name) ?? null;
+        windows?.event(event, nowMs);
+        this.#stage(batch, index, event, windows, nowMs);
         if (event.op !== 'read' && event.committedAtMs > committedAtMs) committedAtMs = event.committedAtMs;
       }
     }
     if (committedAtMs >= 0) for (const windows of uses.values()) windows.passed(committedAtMs, nowMs);
+  }
+
+  /** The datasets that are held, as far as is known; asked for only where there may be some. */
+  async #held(judged: readonly Contract[], nowMs: number): Promise<ReadonlySet<DatasetName>> {
+    const last = this.#staging;
+    const asks = last === null || last.known.held.size > 0 || judged.some(mayStage);
+    if (last !== null && (!asks || nowMs - last.atMs < STAGING_MS)) return last.known.held;
+    const known = await this.#options.lots.staging();
+    this.#staging = { atMs: nowMs, known, more: new Map() };
+    return known.held;
+  }
+
+  #stage(batch: Batch, index: number, event: ChangeEvent, windows: DatasetWindows | null, nowMs: number): void {
+    if (event.op === 'truncate' || !batch.passes(index)) return;
+    const { name } = event.dataset;
+    const lot = windows?.lotOf(event, nowMs) ?? (this.#staging?.known.held.has(name) === true ? HELD_LOT : null);
+    if (lot === null || this.#staging === null) return;
+    const { known, more } = this.#staging;
+    const own = (more.get(name) ?? 0) + 1;
+    const rows = (known.staged.get(name) ?? 0) + own;
+    const rowsMax = this.#options.contracts().get(name)?.live.publish?.maxRows ?? STAGED_ROWS_MAX;
+    if (rows > rowsMax)
+      throw new PipelineError(
+        'WINDOW_STAGED_FULL',
+        `staging a row of ${name}: ${rows - own} rows are staged, and ${own} more came since that was asked`,
+      );
+    more.set(name, own);
+    batch.stage(index, lot);
   }
 
   /** Reads what is kept where the lane was just taken over, for the first time or again. */
@@ -105,3 +148,5 @@ class Windowing implements Stage {
     return windows;
   }
 }
+
+const mayStage = ({ live }: Contract): boolean => live.publish !== null || live.checks.some(({ onFail }) => onFail === 'hold');

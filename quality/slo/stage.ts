@@ -39,7 +39,9 @@ export function countRows(batch: Batch, datasets: ReadonlySet<DatasetName>): rea
         count = counts.get(key) ?? { dataset: dataset.name, counted: ROWS_COUNTED, minuteMs, good: 0, bad: 0 };
         counts.set(key, count);
       }
-      if ((verdicts[index] ?? 0) < Verdict.Drop) count.good++;
+      const verdict = verdicts[index] ?? Verdict.Pass;
+      // With a row that waits for its window nothing is wrong.
+      if (verdict < Verdict.Drop || verdict === Verdict.Staged) count.good++;
       else count.bad++;
     }
   }

@@ -94,6 +94,10 @@ class Topics implements PostgresSink {
     return this.#kept.schemas;
   }
 
+  get lots(): PostgresSink['lots'] {
+    return this.#kept.lots;
+  }
+
   get windows(): PostgresSink['windows'] {
     return this.#kept.windows;
   }

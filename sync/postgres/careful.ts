@@ -165,14 +165,14 @@ export class CarefulRoad {
       for (const ref of refsOf(event)) if (heldKeys.has(ref)) touched.add(ref);
     }
     const open = touched.size === 0 ? new Map<string, HeldKey>() : await lockKeys(this.#parts.sql, touched);
-    const own = new Set(batch.events.flatMap((event, i) => (batch.verdicts[i] === Verdict.Quarantine ? refsOf(event) : [])));
+    const own = new Set(batch.events.flatMap((event, i) => (isKept(batch.verdicts[i]) ? refsOf(event) : [])));
     for (const ref of touched) if (!open.has(ref) && !own.has(ref)) heldKeys.delete(ref);
 
     const blocked = new Set([...open].flatMap(([ref, key]) => (key.open > 0 ? [ref] : [])));
     for (const [index, event] of batch.events.entries()) {
       const verdict = batch.verdicts[index];
       const refs = refsOf(event);
-      if (verdict === Verdict.Quarantine) {
+      if (isKept(verdict)) {
         decision.held++;
         for (const ref of refs) blocked.add(ref);
       } else if (verdict === Verdict.Drop) {
@@ -225,12 +225,16 @@ export class CarefulRoad {
       ) {
         decision.findings.push(waiting(index));
       } else {
-        const left = withoutOutrun(event, rows.isPartial(event), (key) => (versions.get(refOf(event.dataset.name, key)) ?? '') >= version);
+        const left = withoutOutrun(event, rows.isPartial(event), (key) => {
+          const newest = versions.get(refOf(event.dataset.name, key)) ?? decision.truncated.get(event.dataset.name);
+          return (newest ?? '') >= version;
+        });
         decision.events[index] = left;
         decision.settled.set(id, { status: left === null ? 'superseded' : 'applied', index, event });
         settled.add(id);
         if (left === null) decision.stale++;
         else {
+          if (left.op === 'truncate') decision.truncated.set(left.dataset.name, version);
           for (const ref of refsOf(left)) {
             versions.set(ref, version);
             decision.versions.set(ref, version);
@@ -300,8 +304,11 @@ export class CarefulRoad {
     const { sql } = this.#parts;
     if (settled.size > 0) {
       await sql.query(
-        `update tidegate.quarantine q set status = w.status, settled_at = clock_timestamp()
-         from unnest($1::text[], $2::text[]) w(id, status) where q.id = w.id`,
+        // Of what was only staged nothing is left once it is in.
+        `with w as (select * from unnest($1::text[], $2::text[]) w(id, status)),
+         gone as (delete from tidegate.quarantine q using w where q.id = w.id and q.quiet and w.status <> 'discarded')
+         update tidegate.quarantine q set status = w.status, settled_at = clock_timestamp()
+         from w where q.id = w.id and (not q.quiet or w.status = 'discarded')`,
         [textArrayParameter([...settled.keys()]), textArrayParameter([...settled.values()].map(({ status }) => status))],
       );
       await settleKeys(
@@ -312,6 +319,7 @@ export class CarefulRoad {
     if (held.length > 0) {
       await sql.query(
         `update tidegate.quarantine q set status = w.status, findings = w.findings::jsonb, settled_at = null, released_seq = null, revision = w.revision,
+           quiet = q.quiet and w.status = 'waiting',
            rules = array(select distinct f ->> 'rule' from jsonb_array_elements(w.findings::jsonb) f)
          from unnest($1::text[], $2::text[], $3::text[], $4::text[]) w(id, status, findings, revision) where q.id = w.id and q.status = 'released'`,
         [
@@ -339,6 +347,9 @@ function newDecision(batch: Batch): Decision {
     settled: new Map(),
   };
 }
+
+/** In the quarantine, held or staged. */
+const isKept = (verdict: number | undefined): boolean => verdict === Verdict.Quarantine || verdict === Verdict.Staged;
 
 const refsOf = (event: ChangeEvent): string[] => keysOf(event).map((key) => refOf(event.dataset.name, key));
 

@@ -11,15 +11,23 @@ import { lockKeys, refOf, split } from './held-keys.ts';
 
 export type HoldMode = 'event' | 'key';
 
+/** Beside the items that are staged, so that nobody has to count them to know which lots there are. */
+const ADD_LOTS_SQL = `insert into tidegate.lots as l (pipeline, dataset, starts, ends, rows, staged)
+    select $13::text, dataset, lot_starts, lot_ends, count(*), count(*) from inserted where lot_ends is not null group by 2, 3, 4 order by 2, 3, 4
+    on conflict (pipeline, dataset, starts, ends) do update set rows = l.rows + excluded.rows, staged = l.staged + excluded.staged`;
+
 /** Holding an item again changes nothing: only items that are new count on their keys. */
 export const HOLD_SQL = `with given as (
-    select * from unnest($1::text[], $2::text[], $3::text[], $4::text[], $5::text[], $6::text[], $7::text[], $8::bytea[], $9::text[], $10::text[], $11::text[], $12::text[], $14::text[], $15::bytea[])
-      g(id, lane, dataset, key, moved_from, version, op, event, row_json, findings, hold, status, revision, record)),
+    select * from unnest($1::text[], $2::text[], $3::text[], $4::text[], $5::text[], $6::text[], $7::text[], $8::bytea[], $9::text[], $10::text[], $11::text[], $12::text[], $14::text[], $15::bytea[], $16::text[], $17::text[])
+      g(id, lane, dataset, key, moved_from, version, op, event, row_json, findings, hold, status, revision, record, lot_starts, lot_ends)),
   inserted as (
-    insert into tidegate.quarantine (id, pipeline, lane, dataset, key, moved_from, version, op, event, row_json, findings, rules, hold, status, revision, record)
+    insert into tidegate.quarantine (id, pipeline, lane, dataset, key, moved_from, version, op, event, row_json, findings, rules, hold, status, revision, record,
+      lot_starts, lot_ends, quiet)
     select id, $13::text, lane, dataset, key, moved_from, version, op, event, row_json::jsonb, findings::jsonb,
-      array(select distinct f ->> 'rule' from jsonb_array_elements(findings::jsonb) f), hold, status, revision, record from given
-    on conflict (id) do nothing returning dataset, key, moved_from),
+      array(select distinct f ->> 'rule' from jsonb_array_elements(findings::jsonb) f), hold, status, revision, record,
+      lot_starts::bigint, lot_ends::bigint, lot_ends is not null from given
+    on conflict (id) do nothing returning dataset, key, moved_from, lot_starts, lot_ends),
+  lots as (${ADD_LOTS_SQL}),
   keys as (select dataset, key from inserted union all select dataset, moved_from from inserted where moved_from is not null)
   insert into tidegate.held_keys (dataset, key, open) select dataset, key, count(*) from keys group by 1, 2 order by 1, 2
   on conflict (dataset, key) do update set open = held_keys.open + excluded.open`;
@@ -44,10 +52,12 @@ export function holdParameters(
     texts(({ event }) => rowJson(event.after ?? event.before, event)),
     texts(({ findings }) => findingsJson(findings)),
     texts(({ event }) => modeOf(event)),
-    texts(({ findings }) => heldStatus(findings)),
+    texts(({ findings, lot }) => (lot ? 'staged' : heldStatus(findings))),
     pipeline,
     texts(({ revision }) => revision),
     byteaArrayParameter(items.map(({ record }) => (keepsRecords && record ? packRecord(record) : null))),
+    texts(({ lot }) => (lot ? String(lot.startMs) : null)),
+    texts(({ lot }) => (lot ? String(lot.endMs) : null)),
   ];
 }
 
@@ -82,10 +92,10 @@ function rowJson(row: Row | null, { dataset }: ChangeEvent): string {
 }
 
 /** Columns that `itemFrom` reads, in its order. */
-export const ITEM_COLUMNS = `id, lane, event, findings, status, extract(epoch from held_at) * 1000, extract(epoch from settled_at) * 1000, by_whom, why, revision`;
+export const ITEM_COLUMNS = `id, lane, event, findings, status, extract(epoch from held_at) * 1000, extract(epoch from settled_at) * 1000, by_whom, why, revision, lot_starts, lot_ends`;
 
 export function itemFrom(row: readonly (string | null)[], families: EventFamilies): QuarantineItem {
-  const [id, lane, event, findings, status, heldAt, settledAt, by, why, revision] = row;
+  const [id, lane, event, findings, status, heldAt, settledAt, by, why, revision, lotStarts, lotEnds] = row;
   return {
     id: id ?? '',
     lane: (lane ?? '') as LaneId,
@@ -97,16 +107,22 @@ export function itemFrom(row: readonly (string | null)[], families: EventFamilie
     by: by ?? null,
     why: why ?? null,
     revision: revision ?? null,
+    lot: typeof lotStarts === 'string' ? { startMs: Number(lotStarts), endMs: Number(lotEnds) } : null,
   };
 }
+
+/** As the indices of the open items have it. */
+export const OPEN_SQL = "('held', 'waiting', 'staged', 'released')";
 
 /** An open item as decisions about its key need it. */
 export interface OpenItem {
   readonly id: string;
   readonly refs: readonly string[];
   readonly version: string;
-  readonly status: 'held' | 'waiting' | 'released';
+  readonly status: 'held' | 'waiting' | 'staged' | 'released';
   readonly hold: HoldMode;
+  /** Staged, or diverted: it goes with its lot. */
+  readonly waitsForLot: boolean;
 }
 
 /**
@@ -122,15 +138,15 @@ export async function openItems(sql: PgConnection, refs: Iterable<string>): Prom
     const [datasets, keys] = split(next);
     const parameters = [textArrayParameter(datasets), textArrayParameter(keys)];
     const { rows } = await sql.query(
-      `select q.id, q.dataset, q.key, q.moved_from, q.version, q.status, q.hold from tidegate.quarantine q
-       join unnest($1::text[], $2::text[]) w(dataset, key) on q.dataset = w.dataset and q.key = w.key where q.status in ('held', 'waiting', 'released')
-       union select q.id, q.dataset, q.key, q.moved_from, q.version, q.status, q.hold from tidegate.quarantine q
-       join unnest($1::text[], $2::text[]) w(dataset, key) on q.dataset = w.dataset and q.moved_from = w.key where q.status in ('held', 'waiting', 'released')`,
+      `select q.id, q.dataset, q.key, q.moved_from, q.version, q.status, q.hold, q.lot_starts is not null from tidegate.quarantine q
+       join unnest($1::text[], $2::text[]) w(dataset, key) on q.dataset = w.dataset and q.key = w.key where q.status in ${OPEN_SQL}
+       union select q.id, q.dataset, q.key, q.moved_from, q.version, q.status, q.hold, q.lot_starts is not null from tidegate.quarantine q
+       join unnest($1::text[], $2::text[]) w(dataset, key) on q.dataset = w.dataset and q.moved_from = w.key where q.status in ${OPEN_SQL}`,
       parameters,
     );
     for (const ref of next) known.add(ref);
     next = new Set();
-    for (const [id, dataset, key, movedFrom, version, status, hold] of rows) {
+    for (const [id, dataset, key, movedFrom, version, status, hold, isOfLot] of rows) {
       const own = [key, movedFrom].flatMap((one) => (one === null || one === undefined ? [] : [refOf(dataset ?? '', one)]));
       items.set(id ?? '', {
         id: id ?? '',
@@ -138,6 +154,7 @@ export async function openItems(sql: PgConnection, refs: Iterable<string>): Prom
         version: version ?? '',
         status: status as OpenItem['status'], // As the query asks.
         hold: hold as HoldMode, // A check constraint holds it.
+        waitsForLot: isOfLot === 't' && status !== 'waiting',
       });
       for (const ref of own) if (!known.has(ref)) next.add(ref);
     }
@@ -149,7 +166,7 @@ export async function openItems(sql: PgConnection, refs: Iterable<string>): Prom
 export async function putInLine(sql: PgConnection, ids: readonly string[], by: string | null): Promise<void> {
   if (ids.length === 0) return;
   await sql.query(
-    `update tidegate.quarantine q set status = 'released', released_seq = w.seq, by_whom = coalesce($2, q.by_whom)
+    `update tidegate.quarantine q set status = 'released', released_seq = w.seq, by_whom = coalesce($2, q.by_whom), quiet = q.quiet and $2::text is null
      from (select id, nextval('tidegate.releases') as seq from (select id from unnest($1::text[]) with ordinality u(id, n) order by n) o) w
      where q.id = w.id`,
     [textArrayParameter(ids), by],
@@ -162,7 +179,7 @@ export async function releaseUnblocked(sql: PgConnection, refs: Iterable<string>
   const blocked = new Set<string>();
   const free: string[] = [];
   for (const item of await openItems(sql, refs)) {
-    const isBlocked = item.status === 'held' || item.refs.some((ref) => blocked.has(ref));
+    const isBlocked = item.status === 'held' || item.status === 'staged' || item.refs.some((ref) => blocked.has(ref));
     // Whatever the policy: what is `waiting` under `hold: event` leaves cells out, and those are of the row that is held.
     if (isBlocked) for (const ref of item.refs) blocked.add(ref);
     else if (item.status === 'waiting' && !isBlocked) free.push(item.id);

@@ -234,6 +234,49 @@ const MIGRATIONS: readonly string[] = [
      primary key (relation, key));
    create index on tidegate.row_versions using brin (changed_at);
    create table tidegate.table_versions (relation oid primary key, version text collate "C" not null);`,
+  // Rows that are held back as a lot: they are items like others, with nothing wrong about them, of which nobody is told (`quiet`) and nothing is left once they are in.
+  `alter table tidegate.quarantine add column lot_starts bigint, add column lot_ends bigint, add column quiet boolean not null default false;
+   alter table tidegate.quarantine drop constraint quarantine_status_check;
+   alter table tidegate.quarantine add constraint quarantine_status_check
+     check (status in ('held', 'waiting', 'staged', 'released', 'applied', 'superseded', 'discarded'));
+   drop index tidegate.quarantine_dataset_key_idx;
+   drop index tidegate.quarantine_dataset_moved_from_idx;
+   create index quarantine_dataset_key_idx on tidegate.quarantine (dataset, key) where status in ('held', 'waiting', 'staged', 'released');
+   create index quarantine_dataset_moved_from_idx on tidegate.quarantine (dataset, moved_from)
+     where status in ('held', 'waiting', 'staged', 'released') and moved_from is not null;
+   create index on tidegate.quarantine (pipeline, dataset, lot_starts, lot_ends) where lot_starts is not null;
+   create table tidegate.lots (
+     pipeline text not null, dataset text not null,
+     -- The window; -1 for rows of a dataset that is held.
+     starts bigint not null, ends bigint not null,
+     rows bigint not null,
+     -- Since it was settled last.
+     staged bigint not null,
+     status text not null default 'staged' check (status in ('staged', 'published', 'diverted')),
+     rules text[] not null default '{}',
+     settled_at timestamptz,
+     primary key (pipeline, dataset, starts, ends));
+   create index on tidegate.lots (pipeline) where staged > 0;
+   create table tidegate.held_datasets (
+     pipeline text not null, dataset text not null,
+     rule text not null, starts bigint not null, ends bigint,
+     since timestamptz not null default clock_timestamp(),
+     primary key (pipeline, dataset));
+   create or replace function tidegate.note_news() returns trigger language plpgsql as $$
+   begin
+     if tg_op = 'INSERT' then
+       insert into tidegate.quarantine_news (pipeline, id, status, findings, by_whom, why)
+         select a.pipeline, a.id, a.status, a.findings, a.by_whom, a.why from added a join tidegate.quarantine_tellers using (pipeline)
+         where not a.quiet order by a.version, a.id;
+     else
+       insert into tidegate.quarantine_news (pipeline, id, status, findings, by_whom, why)
+         select a.pipeline, a.id, a.status, case when a.status in ('held', 'waiting') then a.findings end, a.by_whom, a.why
+         from added a join gone g using (id) join tidegate.quarantine_tellers t on t.pipeline = a.pipeline
+         where not a.quiet and a.status is distinct from g.status order by a.released_seq nulls first, a.version, a.id;
+     end if;
+     if found then perform pg_notify('tidegate_news', ''); end if;
+     return null;
+   end $$;`,
 ];
 
 /** Brings the schema up to date. Several processes may call it at once. */

@@ -65,7 +65,7 @@ async function beginTelling(sql: PgConnection, pipeline: string): Promise<void> 
   await sql.query(
     `insert into tidegate.quarantine_news (pipeline, id, status, at, findings, by_whom, why)
      select pipeline, id, status, held_at, case when status <> 'released' then findings end, by_whom, why from tidegate.quarantine
-     where pipeline = $1 and status in ('held', 'waiting', 'released') order by held_at, version, id`,
+     where pipeline = $1 and status in ('held', 'waiting', 'released') and not quiet order by held_at, version, id`,
     [pipeline],
   );
 }

@@ -15,7 +15,17 @@ import type { EventFamilies } from '../../wire/postgres/event-bytes.ts';
 import { textArrayParameter } from './arrays.ts';
 import { targetFailure } from './failures.ts';
 import { refOf, settleKeys, TURN_SQL } from './held-keys.ts';
-import { type HoldMode, HOLD_SQL, holdParameters, ITEM_COLUMNS, itemFrom, openItems, putInLine, releaseUnblocked } from './items.ts';
+import {
+  type HoldMode,
+  HOLD_SQL,
+  holdParameters,
+  ITEM_COLUMNS,
+  itemFrom,
+  OPEN_SQL,
+  openItems,
+  putInLine,
+  releaseUnblocked,
+} from './items.ts';
 import type { Turns } from './turns.ts';
 
 /** How long the replay source sleeps at most where a notification got lost. */
@@ -25,6 +35,10 @@ const ATTEMPTS_MAX = 4;
 /** Of more open items the newest are counted by rule: enough to see what it is that holds them. */
 const OPEN_COUNTED_MAX = 100_000;
 const RULES_MAX = 200;
+
+/** So much of a lot is published in one transaction. */
+const LOT_ROWS_MAX = 50_000;
+const LOT_BYTES_MAX = 64 << 20;
 
 const BY_RULE_SQL = `
   select dataset, rule, count(*), floor(extract(epoch from min(held_at)) * 1000), floor(extract(epoch from max(held_at)) * 1000)
@@ -90,6 +104,16 @@ export class PostgresQuarantine implements Quarantine, ReleaseLog {
   }
 
   async find(filter: QuarantineFilter): Promise<readonly QuarantineItem[]> {
+    const rows = await this.#find(ITEM_COLUMNS, filter);
+    return rows.map((row) => itemFrom(row, this.#families));
+  }
+
+  /** The same without reading them. */
+  async ids(filter: QuarantineFilter): Promise<readonly string[]> {
+    return (await this.#find('id', filter)).map(([id]) => id ?? '');
+  }
+
+  async #find(columns: string, filter: QuarantineFilter): Promise<readonly (readonly (string | null)[])[]> {
     const where: string[] = ['pipeline = $1'];
     const parameters: PgParam[] = [this.#parts.pipeline];
     const add = (sql: (place: string) => string, value: PgParam | undefined): void => {
@@ -101,13 +125,14 @@ export class PostgresQuarantine implements Quarantine, ReleaseLog {
     add((place) => `${place} = any(rules)`, filter.rule);
     add((place) => `(key = ${place} or moved_from = ${place})`, filter.key);
     add((place) => `status = any(${place}::text[])`, filter.status === undefined ? undefined : textArrayParameter(filter.status));
+    add((place) => `lot_starts = ${place}`, filter.lotStartMs === undefined ? undefined : String(filter.lotStartMs));
     add((place) => `held_at >= to_timestamp(${place}::float8 / 1000)`, filter.heldFromMs);
     add((place) => `held_at < to_timestamp(${place}::float8 / 1000)`, filter.heldToMs);
     add((place) => `(held_at, id) < (select held_at, id from tidegate.quarantine where id = ${place})`, filter.after);
     parameters.push(filter.limit);
-    const sql = `select ${ITEM_COLUMNS} from tidegate.quarantine where ${where.join(' and ')} order by held_at desc, id desc limit $${parameters.length}`;
+    const sql = `select ${columns} from tidegate.quarantine where ${where.join(' and ')} order by held_at desc, id desc limit $${parameters.length}`;
     const { rows } = await this.#inTurn('looking into the quarantine', (connection) => connection.query(sql, parameters));
-    return rows.map((row) => itemFrom(row, this.#families));
+    return rows;
   }
 
   async get(id: string): Promise<QuarantineItem | null> {
@@ -150,11 +175,11 @@ export class PostgresQuarantine implements Quarantine, ReleaseLog {
       const chosen = new Set(ids);
       const open = await openItems(sql, await this.#refsOf(sql, ids));
       const refs = new Set<string>();
-      // What shares a key with a chosen item goes along where the key is held; so do those that share one with these.
+      // What shares a key with a chosen item goes along where the key is held; so do those that share one with these. What is of another lot goes with that.
       for (let before = -1; before < chosen.size + refs.size;) {
         before = chosen.size + refs.size;
-        for (const { id, refs: own, hold } of open) {
-          if (hold !== 'key') continue;
+        for (const { id, refs: own, hold, waitsForLot } of open) {
+          if (hold !== 'key' || (waitsForLot && !chosen.has(id))) continue;
           if (own.some((ref) => refs.has(ref))) chosen.add(id);
           if (chosen.has(id)) for (const ref of own) refs.add(ref);
         }
@@ -171,7 +196,7 @@ export class PostgresQuarantine implements Quarantine, ReleaseLog {
       await openItems(sql, refs); // Locks their keys.
       const { rows } = await sql.query(
         `update tidegate.quarantine set status = 'discarded', settled_at = clock_timestamp(), by_whom = $2, why = $3
-         where id = any($1::text[]) and pipeline = $4 and status in ('held', 'waiting', 'released') returning id, dataset, key, moved_from`,
+         where id = any($1::text[]) and pipeline = $4 and status in ${OPEN_SQL} returning id, dataset, key, moved_from`,
         [textArrayParameter(ids), by, why, this.#parts.pipeline],
       );
       await settleKeys(
@@ -200,6 +225,32 @@ export class PostgresQuarantine implements Quarantine, ReleaseLog {
         `select ${ITEM_COLUMNS}, released_seq from tidegate.quarantine
          where status = 'released' and released_seq > $1 and pipeline = $2 order by released_seq limit $3`,
         [after, this.#parts.pipeline, limit],
+      ),
+    );
+    const released = rows.map((row) => ({ seq: BigInt(row.at(-1) ?? '0'), item: itemFrom(row, this.#families) }));
+    const last = released.at(-1);
+    return last?.item.lot && released.length >= limit ? [...released, ...(await this.#restOfLot(last.seq, last.item))] : released;
+  }
+
+  /** What is published of a lot lies side by side in the log, and goes in one batch, so that it is seen at the target all at once. */
+  async #restOfLot(after: bigint, { event, lot }: Quarantined): Promise<readonly { readonly seq: bigint; readonly item: Quarantined }[]> {
+    if (!lot) return [];
+    const { rows } = await this.#inTurn('reading released events', (sql) =>
+      sql.query(
+        `select ${ITEM_COLUMNS}, released_seq from (
+           select *, sum(octet_length(event)) over (order by released_seq) as bytes, released_seq - row_number() over (order by released_seq) as run
+           from tidegate.quarantine
+           where status = 'released' and released_seq > $1 and pipeline = $2 and dataset = $3 and lot_starts = $4 and lot_ends = $5) q
+         where bytes <= $6 and run = $1::bigint order by released_seq limit $7`,
+        [
+          after,
+          this.#parts.pipeline,
+          event.dataset.name,
+          String(lot.startMs),
+          String(lot.endMs),
+          String(LOT_BYTES_MAX),
+          String(LOT_ROWS_MAX),
+        ],
       ),
     );
     return rows.map((row) => ({ seq: BigInt(row.at(-1) ?? '0'), item: itemFrom(row, this.#families) }));

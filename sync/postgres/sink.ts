@@ -12,6 +12,7 @@ import type { Applied, Lease, Quarantine, Quarantined, Refused, ReleaseLog, Sink
 import { PipelineError } from '../../core/errors.ts';
 import type { ChangeEvent, Dataset, DatasetName, LaneId, Position } from '../../core/event.ts';
 import type { SloStore } from '../../core/slo.ts';
+import type { LotStore } from '../../core/lots.ts';
 import type { WindowStore } from '../../core/windows.ts';
 import { PgConnection, type PgResult } from '../../wire/postgres/connection.ts';
 import { endWhereItHangs } from '../../wire/postgres/hanging.ts';
@@ -28,6 +29,7 @@ import { type HoldMode, HOLD_SQL, holdParameters } from './items.ts';
 import { KnownHeld } from './known-held.ts';
 import { acquireLane, emitAdvance, forgetLoss, type LaneState, moveLane, prepareAdvance, readLanes } from './lanes.ts';
 import { type DatasetsOptions, Layouts } from './layout.ts';
+import { PostgresLots } from './lots.ts';
 import { migrate } from './migrations.ts';
 import { PostgresQuarantine } from './quarantine.ts';
 import { setTelling } from './quarantine-outbox.ts';
@@ -82,10 +84,11 @@ export interface PostgresSinkOptions {
 }
 
 export interface PostgresSink extends Sink {
-  readonly quarantine: Quarantine & ReleaseLog & Pick<PostgresQuarantine, 'known' | 'takeIn'>;
+  readonly quarantine: Quarantine & ReleaseLog & Pick<PostgresQuarantine, 'known' | 'takeIn' | 'ids'>;
   readonly schemas: SchemaDesk;
   readonly windows: WindowStore;
   readonly slo: SloStore;
+  readonly lots: LotStore;
   lanes(): Promise<readonly LaneState[]>;
   /** See lanes.ts. */
   moveLane(lane: LaneId, from: Position, to: Position): Promise<boolean>;
@@ -146,6 +149,7 @@ class Target implements PostgresSink {
   readonly schemas: SchemaDesk;
   readonly windows: PostgresWindows;
   readonly slo: PostgresSlo;
+  readonly lots: PostgresLots;
   readonly #options: PostgresSinkOptions;
   readonly #layouts: Layouts;
   readonly #desk: PgConnection;
@@ -174,6 +178,7 @@ class Target implements PostgresSink {
     this.schemas = new SchemaDesk({ pipeline, layouts: this.#layouts, connection: desk, turns: this.#turns });
     this.windows = new PostgresWindows({ pipeline, connection: desk, turns: this.#turns, clock });
     this.slo = new PostgresSlo({ pipeline, connection: desk, turns: this.#turns });
+    this.lots = new PostgresLots({ pipeline, connection: desk, turns: this.#turns });
   }
 
   async acquire(lane: LaneId): Promise<Lease> {
@@ -560,13 +565,8 @@ const asRelation = (found: FoundTable): PgRelation | null => (found.types.every(
 const foldOf = (batch: Batch, layouts: Layouts): Folded =>
   fold(batch.events, { layouts, takes: (i) => batch.passes(i), keepsRow: (i) => keepsRow(batch, i) });
 
-/** Arrays in binary, and the pipeline's name as text. */
-export const HOLD_FORMATS: readonly Format[] = [
-  ...Array.from({ length: 12 }, () => Format.Binary),
-  Format.Text,
-  Format.Binary,
-  Format.Binary,
-];
+/** Arrays in binary, and the pipeline's name, the thirteenth of them, as text. */
+export const HOLD_FORMATS: readonly Format[] = Array.from({ length: 17 }, (_, at) => (at === 12 ? Format.Text : Format.Binary));
 
 function keepsRow(batch: Batch, index: number): boolean {
   const event = batch.events[index];

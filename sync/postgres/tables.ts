@@ -2,7 +2,7 @@
 import type { ScoreColumns } from '../../core/batch.ts';
 import { PipelineError } from '../../core/errors.ts';
 import type { Dataset, DatasetName } from '../../core/event.ts';
-import type { PgConnection } from '../../wire/postgres/connection.ts';
+import { type PgConnection, PgError } from '../../wire/postgres/connection.ts';
 import { quoteIdent, quoteQualified } from '../../wire/postgres/ident.ts';
 import type { PgColumnType, PgRelation } from '../../wire/postgres/row.ts';
 import { OBJECT_TYPES } from '../../wire/postgres/types.ts';
@@ -181,17 +181,26 @@ export class Tables {
     if (table !== null) return false;
     if (!this.#options.create) throw new PipelineError('TARGET_SCHEMA', `the target has no table ${qualified} for ${dataset.name}`);
     // Even where the schema is there, `if not exists` asks for the privilege to make one.
-    if (namespace === null) await this.#sql.script(`create schema if not exists ${quoteIdent(schema)}`);
+    if (namespace === null) await this.#make(`create schema if not exists ${quoteIdent(schema)}`);
     // Beside the key nothing is NOT NULL: what may be null is the contract's to say, and it can change.
     const columns = wanted().map(({ name, type }) => `${quoteIdent(name)} ${type}`);
     const keyList = key.map(quoteIdent).join(', ');
     const open = layout.isHistory ? aliveSql(layout, '') : null;
-    await this.#sql.script(
+    await this.#make(
       open === null
         ? `create table if not exists ${qualified} (${columns.join(', ')}, primary key (${keyList}))`
         : `create table if not exists ${qualified} (${columns.join(', ')}); create unique index on ${qualified} (${keyList}) where ${open}`,
     );
     return true;
+  }
+
+  /** Another lane may make the same at the same moment: `if not exists` does not see what is not committed yet, and finds it in the catalog when it comes to write it there. */
+  async #make(script: string): Promise<void> {
+    try {
+      await this.#sql.script(script);
+    } catch (error) {
+      if (!(error instanceof PgError && error.code === '23505' && error.schema === 'pg_catalog')) throw error;
+    }
   }
 
   async #columns(qualified: string): Promise<Map<string, { type: string; base: string; oid: number; generated: boolean }>> {

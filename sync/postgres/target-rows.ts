@@ -20,6 +20,7 @@ import {
   type SideColumn,
 } from '../../wire/postgres/row-sums.ts';
 import { targetFailure } from './failures.ts';
+import { OPEN_SQL } from './items.ts';
 import { aliveSql, type DatasetsOptions, Layouts } from './layout.ts';
 import { textArray } from './tables.ts';
 
@@ -159,7 +160,7 @@ export class TargetRows implements AsyncDisposable {
         this.sql.script('begin isolation level repeatable read read only'),
         this.sql.query(LANES_SQL, [lane]),
         sums.sights(keys),
-        this.sql.query(OPEN_SQL, given),
+        this.sql.query(OPEN_OF_SQL, given),
         this.sql.script('commit'),
       ]),
     );
@@ -199,7 +200,7 @@ export class TargetRows implements AsyncDisposable {
 
   /** Whether a truncate of the dataset is open: it concerns every key. */
   async isTruncateOpen(dataset: DatasetName): Promise<boolean> {
-    const open = await this.#asked('looking into the quarantine', () => this.sql.query(OPEN_SQL, [dataset, textArray([''])]));
+    const open = await this.#asked('looking into the quarantine', () => this.sql.query(OPEN_OF_SQL, [dataset, textArray([''])]));
     return open.rows.some(([, , op]) => op === 'truncate');
   }
 
@@ -233,20 +234,20 @@ const positionsOf = ({ rows }: PgResult): ReadonlyMap<LaneId, Position> =>
   new Map(rows.map(([lane, position]) => [lane as LaneId, position as Position])); // Written from these.
 
 /** One condition each, so that the indices of the open items serve both. A truncate has the empty key, as a row may have. */
-const OPEN_SQL = `
+const OPEN_OF_SQL = `
   select key, moved_from, op from tidegate.quarantine
-   where dataset = $1 and key = any($2::text[]) and status in ('held', 'waiting', 'released')
+   where dataset = $1 and key = any($2::text[]) and status in ${OPEN_SQL}
   union all
   select key, moved_from, op from tidegate.quarantine
-   where dataset = $1 and moved_from = any($2::text[]) and status in ('held', 'waiting', 'released')`;
+   where dataset = $1 and moved_from = any($2::text[]) and status in ${OPEN_SQL}`;
 
 const OPEN_KEYS_SQL = `
   with open as (
     select key collate "C" as k, id, version from tidegate.quarantine
-     where dataset = $1 and op <> 'truncate' and status in ('held', 'waiting', 'released')
+     where dataset = $1 and op <> 'truncate' and status in ${OPEN_SQL}
     union all
     select moved_from collate "C", id, version from tidegate.quarantine
-     where dataset = $1 and moved_from is not null and status in ('held', 'waiting', 'released')),
+     where dataset = $1 and moved_from is not null and status in ${OPEN_SQL}),
   newest as (select distinct on (k) k, id, version from open where true`;
 const OPEN_KEYS_END = `)
   select n.k, q.event, h.version from newest n join tidegate.quarantine q on q.id = n.id

@@ -53,6 +53,12 @@ export function prepareWindows(writer: FrontendWriter): void {
   prepareMinutes(writer);
 }
 
+/** The first rule that fails holds its dataset; a window that had failed before does not hold it again. */
+const HOLD_DATASETS_SQL = `insert into tidegate.held_datasets (pipeline, dataset, rule, starts, ends)
+    select distinct on (dataset) pipeline, dataset, rule, starts, ends from tidegate.window_results
+    where id::text = any($1::text[]) and verdict = 'fail' and on_fail = 'hold' and not told order by dataset, id
+  on conflict do nothing`;
+
 /** In the transaction of the batch's checkpoint. */
 export function emitWindows(writer: FrontendWriter, { parts, marks, minutes }: WindowWrites, pipeline: string, lane: LaneId): void {
   emitMinutes(writer, minutes, pipeline, lane);
@@ -281,6 +287,8 @@ export class PostgresWindows implements WindowStore {
       );
       kept.push(...rows.map(resultFrom));
     }
+    const holding = kept.filter(({ verdict, onFail }) => verdict === 'fail' && onFail === 'hold').map(({ id }) => id);
+    if (holding.length > 0) await sql.query(HOLD_DATASETS_SQL, [textArrayParameter(holding)]);
     if (kept.length > 0)
       await sql.query(
         `delete from tidegate.window_results where pipeline = $1 and at < to_timestamp($2::float8 / 1000) - interval '${KEPT_DAYS} days'`,

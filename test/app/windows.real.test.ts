@@ -203,3 +203,87 @@ test('on_fail: halt stops the pipeline until somebody resumes it', async () => {
     return status.pipelines[0]?.state === 'halted' && status.pipelines[0].error?.code === 'WINDOW_FAILED';
   }, 'the pipeline is halted');
 }, 60_000);
+
+test('publish: after_window: rows of windows that passed are at the target, those of others held as lots, however often the service is killed', async () => {
+  await using at = await world(RULES.replace('source:', 'publish: after_window\nsource:'));
+  const ids = async () => (await at.lake.query('select id from shop.orders order by id')).rows.map(([id]) => Number(id));
+  const kept = async () =>
+    (
+      await at.lake.query(
+        "select to_char(to_timestamp(lot_starts / 1000) at time zone 'utc', 'HH24:MI'), status, op || ' ' || key from tidegate.quarantine order by lot_starts, version, id",
+      )
+    ).rows.map((row) => row.join(' '));
+  const isThere = async () => (await at.lake.query("select to_regclass('tidegate.window_results')")).rows[0]?.[0] !== null;
+  let service = new ServiceProcess(at.config.file);
+  try {
+    await eventually(async () => {
+      return (await isThere()) && (await at.lake.query('select from tidegate.window_results where starts < 0')).rows.length > 0;
+    }, 'what was there has been copied, and did not wait');
+    expect(await ids()).toEqual([1, 2]);
+    for (const [index, step] of STEPS.entries()) {
+      await at.sql.script(step);
+      const staged = async () => Number((await at.lake.query('select coalesce(sum(rows), 0) from tidegate.lots')).rows[0]?.[0]);
+      // Steps have 2, 1, 2, 2, 1, 1 and 1 changes.
+      if (index % 2 === 1)
+        await eventually(async () => (await staged()) >= ([2, 3, 5, 7, 8, 9, 10][index] ?? 0), `step ${index} is staged`, 30_000);
+      await service.kill();
+      service = new ServiceProcess(at.config.file);
+    }
+    const waiting = async () => (await kept()).filter((one) => one.includes(' staged ')).length;
+    await eventually(async () => (await waiting()) === 1 && (await ids()).length === 4, 'all lots but the last are settled', 30_000);
+    expect(await ids()).toEqual([1, 2, 11, 12]);
+    expect(await kept()).toEqual([
+      '10:01 held insert 13',
+      '10:01 held insert 14',
+      '10:03 held insert 15',
+      '10:03 held insert 16',
+      '10:03 held delete 16',
+      // Too late for its own window, so that it went with the next one.
+      '10:03 held insert 17',
+      '10:12 staged insert 99',
+    ]);
+    const lots = await cli('windows', 'lots', at.config.file, '--json');
+    const settled = (lots.json as { lots: readonly { startMs: number; status: string; rows: number; rules: readonly string[] }[] }).lots;
+    expect([lots.code, settled.map(({ status, rows, rules }) => [status, rows, rules])]).toEqual([
+      0,
+      [
+        ['staged', 1, []],
+        ['diverted', 4, ['volume']],
+        ['diverted', 2, ['status.distinct_in_set', 'total.mean']],
+        ['published', 3, []],
+      ],
+    ]);
+    const verify = await cli('verify', at.config.file, '--json');
+    expect(JSON.stringify(verify.json)).toContain('"held"');
+    const dataset = ['--dataset', 'shop.public.orders'];
+    await cli('quarantine', 'release', at.config.file, ...dataset, '--window', '2026-05-01T10:01:00Z');
+    await cli('quarantine', 'discard', at.config.file, ...dataset, '--window', '2026-05-01T10:03:00Z', '--why', 'a bad lot');
+    await eventually(async () => (await ids()).length === 6, 'the lot that was released is published', 30_000);
+    expect(await ids()).toEqual([1, 2, 11, 12, 13, 14]);
+  } finally {
+    await service[Symbol.asyncDispose]();
+  }
+}, 120_000);
+
+test('on_fail: hold keeps what comes after it until somebody lets it go on', async () => {
+  await using at = await world(RULES.replace('row_count: { min: 2 }', 'row_count: { min: 2 }, on_fail: hold'));
+  await using running = await startService(at.config);
+  await untilReady(running.url);
+  for (const step of STEPS) await at.sql.script(step);
+  const held = async () => (await ask(running.url, '/api/lots')).json as { held: readonly { dataset: string; rule: string }[] };
+  await eventually(async () => (await held()).held.length === 1, 'the dataset is held');
+  expect((await held()).held).toMatchObject([{ dataset: 'shop.public.orders', rule: 'volume' }]);
+  const isTold = async () => JSON.stringify((await ask(running.url, '/api/status')).json).includes('is held since the rule volume failed');
+  await eventually(isTold, 'the status says so');
+  // What lanes know of it may be a second old.
+  let id = 1000;
+  await eventually(async () => {
+    await at.sql.script(`insert into orders values (${++id}, 'a', 'new', 6, '2026-05-01 10:12:00+00')`);
+    return (await at.lake.query("select from tidegate.quarantine where status = 'staged'")).rows.length > 0;
+  }, 'rows wait');
+  expect((await cli('windows', 'lots', at.config.file)).code).toBe(1);
+  expect((await cli('windows', 'resume', at.config.file, 'shop.public.orders')).code).toBe(0);
+  expect((await cli('windows', 'resume', at.config.file, 'shop.public.orders')).code).not.toBe(0);
+  await eventually(async () => (await at.lake.query(`select from shop.orders where id = ${id}`)).rows.length === 1, 'and go on');
+  expect((await at.lake.query("select from tidegate.quarantine where status = 'staged'")).rows).toEqual([]);
+}, 60_000);

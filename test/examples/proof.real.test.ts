@@ -79,6 +79,7 @@ function evidence(held: readonly Change[], closed: boolean): Evidence {
     by: null,
     why: null,
     revision: null,
+    lotStartMs: null,
     findings: [],
   }));
   const ledger = { events: 1, upserts: closed ? 1 : 0, deletes: 0, truncates: 0, stale: 0, folded: 0, held: 0, dropped: 0 };

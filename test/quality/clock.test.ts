@@ -11,7 +11,7 @@ import { parseContract } from '../../quality/contract.ts';
 import { millis } from '../../quality/live/check.ts';
 import { windowStage } from '../../quality/live/stage.ts';
 import { Random } from '../support/random.ts';
-import { clockAt, MemoryStore } from './live/support.ts';
+import { clockAt, MemoryStore, NO_LOTS } from './live/support.ts';
 import { contractOf, FILE, HEAD, insert, lines } from './support.ts';
 
 const SEED = 20_260_801;
@@ -126,7 +126,7 @@ test(`late rows are those of a brute force over the whole stream, with crashes a
     let nowMs = NOW;
     const contracts = () => new Map([[contract.dataset, contract]]);
     const started = () => {
-      const options = { contracts, store, clock: clockAt(() => nowMs) };
+      const options = { contracts, store, lots: NO_LOTS, clock: clockAt(() => nowMs) };
       return [windowStage(options), arrivalStage(options)];
     };
     let stages = started();

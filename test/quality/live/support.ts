@@ -192,6 +192,10 @@ export const eventOf = ({ op, key, before, after, atMs }: Change): ChangeEvent =
     committedAtMs: atMs,
   }) as ChangeEvent; // As a source makes them: the test says which rows an operation has.
 
+export const NO_LOTS = {
+  staging: () => Promise.resolve({ held: new Set<Contract['dataset']>(), staged: new Map<Contract['dataset'], number>() }),
+};
+
 /** A lane that runs from its checkpoint, commits what `keeps` says, and starts again like a process that was killed. */
 export class TestLane {
   readonly id: LaneId;
@@ -214,7 +218,7 @@ export class TestLane {
   }
 
   #start() {
-    return windowStage({ contracts: this.#contracts, store: this.#store, clock: this.#clock });
+    return windowStage({ contracts: this.#contracts, store: this.#store, lots: NO_LOTS, clock: this.#clock });
   }
 
   /** One batch; where it is not committed, the process dies before it is. */
