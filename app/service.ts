@@ -32,12 +32,12 @@ import type {
   ReloadView,
   SchemaChangeDetailView,
   SchemaChangeView,
-  SlosView,
   LotsView,
   WindowView,
   SnapshotView,
   Status,
 } from './http/shapes.ts';
+import type { RuleSeriesView, SlosView } from './http/rule-shapes.ts';
 import { errorFields, type Logger, silentLogger } from './logger.ts';
 import { discardItems, getItem, heldByRule, listItems, releaseItems } from './quarantines.ts';
 import { Road } from './road.ts';
@@ -46,6 +46,7 @@ import { startingRules } from './rules-in-force.ts';
 import { approveChange, getChange, listChanges, rejectChange } from './schema-changes.ts';
 import { existingServiceState, openServiceState, type State, whenThere } from './state/state.ts';
 import { Turn } from './turn.ts';
+import { ruleSeries } from './rule-series.ts';
 import { listSlo } from './slo.ts';
 import { letGoOn, listHeld, listLots } from './lots.ts';
 import { listWindows } from './windows.ts';
@@ -359,6 +360,10 @@ export class Service implements Operations, AsyncDisposable {
 
   windows(filter: Omit<WindowFilter, 'limit'>, limit: number): Promise<readonly WindowView[]> {
     return listWindows(this.#desks(), filter, limit);
+  }
+
+  ruleSeries(pipeline: string | null, dataset: string | null): RuleSeriesView {
+    return ruleSeries(this.metrics.snapshot(), this.#desks(), (of, name) => (pipeline ?? of) === of && (dataset ?? name) === name);
   }
 
   slo(dataset: DatasetName | null): Promise<SlosView> {

@@ -8,7 +8,7 @@ import { promiseText, reportOf, type SloReport, spansOf, spanText } from '../ops
 import type { Contract } from '../quality/contract.ts';
 import type { PostgresSink } from '../sync/postgres/sink.ts';
 import type { Desk } from './desk.ts';
-import type { IncidentView, SlosView, SloView } from './http/shapes.ts';
+import type { IncidentView, SlosView, SloView } from './http/rule-shapes.ts';
 
 /** How often they are measured, and how often what is kept of them is compacted. */
 const MEASURE_MS = 5000;

@@ -5,6 +5,7 @@ import type { Applied, BatchReport, Observer } from '../core/contracts.ts';
 import type { ChangeEvent, Dataset, DatasetName, LaneId, Position } from '../core/event.ts';
 import { LATENCY_BUCKETS, latencyBucket, latencyLimitMs, latencyQuantile } from './histogram.ts';
 import { Exposition } from './prometheus.ts';
+import { MinuteRing } from './rule-series.ts';
 import { SecondsRing, type SeriesFrame } from './series.ts';
 
 /** How much the page can look back. */
@@ -35,6 +36,8 @@ export interface RuleCount {
   readonly verdict: 'tag' | 'warn' | 'drop' | 'quarantine';
   readonly count: number;
   readonly lastAtMs: number;
+  /** Of the last hour, minute by minute; the last is the one under way. */
+  readonly recent: readonly number[];
 }
 
 export interface ScoreSeries {
@@ -56,6 +59,8 @@ export interface DatasetSeries {
   /** Source commit to target commit, of streamed events of the last 60 seconds; null where there were none. */
   readonly latencyMs: { readonly p50: number | null; readonly p99: number | null };
   readonly lastEventAtMs: number | null;
+  /** Of the last hour, minute by minute, as the rules have it. */
+  readonly recent: readonly number[];
   /** Most frequent first. */
   readonly rules: readonly RuleCount[];
   readonly scores: readonly ScoreSeries[];
@@ -69,6 +74,7 @@ export function silentSeries(dataset: DatasetName): DatasetSeries {
     rates: { pass: 0, warn: 0, drop: 0, quarantine: 0 },
     latencyMs: { p50: null, p99: null },
     lastEventAtMs: null,
+    recent: [],
     rules: [],
     scores: [],
   };
@@ -133,7 +139,11 @@ class DatasetCounters {
   readonly latency = new Uint32Array(LATENCY_BUCKETS);
   latencySumMs = 0;
   lastEventAtMs: number | null = null;
-  readonly rules = new Map<string, { -readonly [K in keyof RuleCount]: RuleCount[K] }>();
+  readonly minutes = new MinuteRing();
+  readonly rules = new Map<
+    string,
+    { -readonly [K in Exclude<keyof RuleCount, 'recent'>]: RuleCount[K] } & { readonly minutes: MinuteRing }
+  >();
   readonly scores = new Map<
     string,
     { readonly model: string; readonly version: string; scored: number; unavailable: number; lastAtMs: number; readonly bins: Float64Array }
@@ -159,7 +169,7 @@ interface PipelineCounters {
 
 /**
  * One for the service. A batch costs one pass over its verdicts and commit times without allocating; findings and scores are counted
- * only where there are any. All memory is bounded: a ring a dataset, a counter a rule (at most 2,000) and a histogram a model version.
+ * only where there are any. All memory is bounded: a ring a dataset, a counter and a small ring a rule (at most 2,000) and a histogram a model version.
  */
 export class Metrics {
   readonly #clock: Pick<Clock, 'now'>;
@@ -360,6 +370,7 @@ function countVerdicts(of: DatasetCounters, batch: Batch, from: number, to: numb
   byVerdict[Verdict.Drop] = (byVerdict[Verdict.Drop] ?? 0) + drop;
   byVerdict[Verdict.Quarantine] = (byVerdict[Verdict.Quarantine] ?? 0) + quarantine;
   of.ring.add(second, pass, tag + warn, drop, quarantine);
+  of.minutes.add(nowMs, count);
   const committedAtMs = batch.origin === 'stream' ? batch.event(from)?.committedAtMs : undefined;
   if (committedAtMs === undefined) return; // Only the stream's age says how fast the road is: a snapshot's rows and a released event are as old as they are.
   const ms = Math.max(0, nowMs - committedAtMs);
@@ -383,10 +394,13 @@ function countFindings(counters: PipelineCounters, batch: Batch, nowMs: number):
     if (known === undefined) {
       const rule = crowded ? 'other' : finding.rule;
       const column = crowded ? null : finding.column;
-      rules.set(id, { stage: finding.stage, rule, column, verdict: verdictNames[finding.verdict], count: 1, lastAtMs: nowMs });
+      const minutes = new MinuteRing();
+      minutes.add(nowMs, 1);
+      rules.set(id, { stage: finding.stage, rule, column, verdict: verdictNames[finding.verdict], count: 1, lastAtMs: nowMs, minutes });
     } else {
       known.count++;
       known.lastAtMs = nowMs;
+      known.minutes.add(nowMs, 1);
     }
   }
 }
@@ -448,7 +462,10 @@ function datasetSeries(dataset: DatasetName, of: DatasetCounters, atMs: number):
     rates: { pass: rate(recent.pass), warn: rate(recent.warn), drop: rate(recent.drop), quarantine: rate(recent.quarantine) },
     latencyMs: { p50: latencyQuantile(latency, 0.5), p99: latencyQuantile(latency, 0.99) },
     lastEventAtMs: of.lastEventAtMs,
-    rules: [...of.rules.values()].map((rule) => ({ ...rule })).sort((a, b) => b.count - a.count),
+    recent: of.minutes.values(atMs),
+    rules: [...of.rules.values()]
+      .map(({ minutes, ...rule }) => ({ ...rule, recent: minutes.values(atMs) }))
+      .sort((a, b) => b.count - a.count),
     scores: [...of.scores.values()].map(({ bins, ...score }) => ({ ...score, histogram: [...bins] })),
   };
 }

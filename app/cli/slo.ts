@@ -1,7 +1,7 @@
 /** tidegate slo: service levels, measured at the target itself; works while the service runs. */
 import type { DatasetName } from '../../core/event.ts';
 import { spanText } from '../../ops/slo.ts';
-import type { SloView } from '../http/shapes.ts';
+import type { SloView } from '../http/rule-shapes.ts';
 import { listSlo } from '../slo.ts';
 import { formatDuration } from '../units.ts';
 import type { Command } from './command.ts';

@@ -19,11 +19,11 @@ import type {
   ReloadView,
   SchemaChangeDetailView,
   SchemaChangeView,
-  SlosView,
   SnapshotView,
   Status,
   WindowView,
 } from './shapes.ts';
+import type { RuleSeriesView, SlosView } from './rule-shapes.ts';
 
 /** Which items are looked for; those of every pipeline where none is named. */
 export type ItemFilter = Omit<QuarantineFilter, 'after' | 'limit'> & { readonly pipeline?: string };
@@ -60,6 +60,9 @@ export interface Operations {
 
   /** What rules over windows said, newest first. */
   windows(filter: Omit<WindowFilter, 'limit'>, limit: number): Promise<readonly WindowView[]>;
+
+  /** What rules of rows found over the last hour; null: of every pipeline, of every dataset. */
+  ruleSeries(pipeline: string | null, dataset: string | null): RuleSeriesView;
 
   /** Service levels as they are now, and their incidents; null: of every dataset. */
   slo(dataset: DatasetName | null): Promise<SlosView>;

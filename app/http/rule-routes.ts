@@ -3,6 +3,7 @@ import type { FastifyInstance } from 'fastify';
 import { noPipeline, pipelineParams as params } from './one-pipeline.ts';
 import type { Operations } from './operations.ts';
 import { HttpProblem } from './problem.ts';
+import { ruleSeriesSchema } from './rule-shapes.ts';
 import { problemSchema, reloadSchema } from './shapes.ts';
 
 const reloadBody = {
@@ -11,8 +12,30 @@ const reloadBody = {
   additionalProperties: false,
 } as const;
 
+const seriesQuery = {
+  type: 'object',
+  properties: {
+    pipeline: { type: 'string', description: 'Of this pipeline alone.' },
+    dataset: { type: 'string', description: 'Of this dataset alone.' },
+  },
+  additionalProperties: false,
+} as const;
+
 export function ruleRoutes(app: FastifyInstance, operations: Operations): void {
   const tags = ['rules'];
+  app.get<{ Querystring: { pipeline?: string; dataset?: string } }>(
+    '/api/rules',
+    {
+      schema: {
+        tags,
+        summary: 'What each rule found over the last hour, minute by minute.',
+        querystring: seriesQuery,
+        response: { 200: ruleSeriesSchema },
+      },
+    },
+    async (request) => operations.ruleSeries(request.query.pipeline ?? null, request.query.dataset ?? null),
+  );
+
   app.post<{ Params: { name: string }; Body: { allowRemoved?: boolean } | undefined }>(
     '/api/pipelines/:name/rules/reload',
     {

@@ -2,26 +2,8 @@
 import type { EndpointStatus } from '../../ops/alerts/webhook.ts';
 import type { DatasetSeries, LaneSeries } from '../../ops/metrics.ts';
 import type { FromSchema, SchemaNode } from '../schema-type.ts';
-
-const text = (description: string) => ({ type: 'string', description }) as const;
-const textOrNull = (description: string) => ({ type: ['string', 'null'], description }) as const;
-const whole = (description: string) => ({ type: 'integer', description }) as const;
-const numberOrNull = (description: string) => ({ type: ['number', 'null'], description }) as const;
-const yes = (description: string) => ({ type: 'boolean', description }) as const;
-const list = <const S extends SchemaNode>(items: S, description: string) => ({ type: 'array', items, description }) as const;
-const record = <const S extends SchemaNode>(additionalProperties: S, description: string) =>
-  ({ type: 'object', additionalProperties, description }) as const;
-const orNull = <const S extends SchemaNode>(schema: S, description: string) =>
-  ({ anyOf: [schema, { type: 'null' }], description }) as const;
-function shape<const P extends Readonly<Record<string, SchemaNode>>>(description: string, properties: P) {
-  return {
-    type: 'object',
-    description,
-    properties,
-    required: Object.keys(properties) as readonly string[],
-    additionalProperties: false,
-  } as const;
-}
+import { list, numberOrNull, orNull, record, shape, text, textOrNull, whole, yes } from './shape.ts';
+import { sloSchema } from './rule-shapes.ts';
 
 export const reasonSchema = shape('Why something does not run.', {
   code: text('An error code of docs/errors.md, OPERATOR where a person halted it, or STANDBY where another instance has it.'),
@@ -171,53 +153,6 @@ const windowProperties = {
 export const windowSchema = shape('What a rule said of one window.', windowProperties);
 export const windowsSchema = shape('What rules said of windows, newest first.', { windows: list(windowSchema, 'The verdicts.') });
 
-const sloProperties = {
-  pipeline: text('The pipeline.'),
-  dataset: text('source.schema.table'),
-  id: text('The id of the service level.'),
-  promise: text('What is promised, in words.'),
-  objective: { type: 'number', description: 'The share in percent that is promised to be good.' },
-  of: { enum: ['rows', 'windows', 'minutes'], description: 'What it is about.' },
-  rules: list({ type: 'string' }, 'The rules over windows, or of freshness, that it is about; none for rows.'),
-  overMs: whole('The time that it is about, back from now.'),
-  good: whole('How many were good in that time.'),
-  bad: whole('How many were not.'),
-  budgetLeft: numberOrNull(
-    'The share of the error budget that is left: below 0 where the promise is broken; null where nothing was counted.',
-  ),
-  burns: list(
-    shape('How fast the budget is used up.', {
-      longMs: whole('The window.'),
-      shortMs: whole('The short window.'),
-      rate: { type: 'number', description: 'How many times too fast is too much.' },
-      page: yes('Whether it is critical then.'),
-      long: numberOrNull('How many times too fast it is over the window; null where nothing was counted.'),
-      short: numberOrNull('And over the short one.'),
-      isBurning: yes('Whether it is too much over both.'),
-    }),
-    'The burn rates.',
-  ),
-  troubles: list({ type: 'string' }, 'What is wrong with it now, in words; empty where nothing is.'),
-} as const;
-const incidentProperties = {
-  pipeline: text('The pipeline.'),
-  dataset: text('source.schema.table'),
-  slo: text('The id of the service level.'),
-  id: text('The same in all that is told of it.'),
-  cause: { enum: ['burn', 'budget'], description: 'burn: the budget is used up too fast. budget: it is used up.' },
-  severity: { enum: ['warning', 'critical'], description: 'How loud to be about it.' },
-  message: text('What is wrong, in words.'),
-  openedMs: whole('Unix time in ms.'),
-  resolvedMs: numberOrNull('Unix time in ms; null while it is open.'),
-} as const;
-export const sloSchema = shape('A service level.', sloProperties);
-export const slosSchema = shape('Service levels, and what became of them.', {
-  objectives: list(sloSchema, 'The service levels of the rules in force.'),
-  incidents: list(
-    shape('A time in which a service level was in danger, or broken.', incidentProperties),
-    'Open ones first, then the newest.',
-  ),
-});
 const windowEdges = {
   startMs: numberOrNull('Unix time in ms at which the window begins.'),
   endMs: numberOrNull('And ends.'),
@@ -580,9 +515,6 @@ export type SchemaChangeDetailView = SchemaChangeView & {
   readonly rules: readonly string[];
   readonly models: readonly string[];
 };
-export type SloView = Properties<typeof sloProperties>;
-export type IncidentView = Properties<typeof incidentProperties>;
-export type SlosView = { readonly objectives: readonly SloView[]; readonly incidents: readonly IncidentView[] };
 export type WindowView = Properties<typeof windowProperties>;
 export type LotView = FromSchema<typeof lotSchema>;
 export type HeldDatasetView = FromSchema<typeof heldDatasetSchema>;

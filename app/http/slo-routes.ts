@@ -2,7 +2,8 @@
 import type { FastifyInstance } from 'fastify';
 import type { DatasetName } from '../../core/event.ts';
 import type { Operations } from './operations.ts';
-import { problemSchema, slosSchema } from './shapes.ts';
+import { slosSchema } from './rule-shapes.ts';
+import { problemSchema } from './shapes.ts';
 
 const query = {
   type: 'object',

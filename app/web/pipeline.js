@@ -5,6 +5,7 @@ import { act, dialog, toast } from './dialogs.js';
 import { attribute, h, keyed, text } from './dom.js';
 import { ago, bytes, count, duration, exact, moment, percent, rate, tableOf } from './format.js';
 import { quarantineView } from './quarantine.js';
+import { rulesView } from './rules.js';
 import { isInTrouble, sloView } from './slo.js';
 import { hasFailed, windowsView } from './windows.js';
 
@@ -310,7 +311,7 @@ function datasetCard(pipeline, first, { series, windowS, now }) {
   const last = h('span', { class: 'quiet last' });
   const chart = flowChart(`Rows of ${table} a second`);
   const idle = h('p', { class: 'idle quiet' });
-  const rules = h('ol', { class: 'rules', 'aria-label': `Rules of ${table} that found something` });
+  const rules = rulesView(table, first.dataset);
   const clean = h('p', { class: 'clean quiet' });
   const overWindows = windowsView(table, now);
   const levels = sloView(table);
@@ -326,7 +327,7 @@ function datasetCard(pipeline, first, { series, windowS, now }) {
     h('div', { class: 'stats' }, stat('rows/s', now_), stat('latency p50 · p99', late), stat('held now', held)),
     chart.root,
     idle,
-    rules,
+    ...rules.roots,
     clean,
     overWindows.root,
     levels.root,
@@ -354,7 +355,7 @@ function datasetCard(pipeline, first, { series, windowS, now }) {
       text(idle, totals.in === 0 ? 'No change of this table has come in yet.' : '');
       idle.hidden = totals.in > 0;
       chart.root.hidden = totals.in === 0;
-      showRules(rules, found);
+      rules.update(found, judged);
       overWindows.update(windows);
       levels.update(slo);
       clean.hidden = totals.in === 0 || found.length > 0 || hasFailed(windows);
@@ -417,29 +418,6 @@ function parkedView() {
       text(command, `tidegate schema show CONFIG ${newest.id}`);
     },
   };
-}
-
-const RULES_SHOWN = 4;
-
-function showRules(list, found) {
-  const shown = found.slice(0, RULES_SHOWN);
-  const most = Math.max(1, ...shown.map((rule) => rule.count));
-  list.hidden = shown.length === 0;
-  while (list.children.length > shown.length) list.lastElementChild.remove();
-  while (list.children.length < shown.length)
-    list.append(
-      h('li', {}, h('code'), h('span', { class: 'verdict' }), h('b'), h('span', { class: 'meter', 'aria-hidden': 'true' }, h('i'))),
-    );
-  for (const [i, rule] of shown.entries()) {
-    const [name, verdict, n, meter] = list.children[i].children;
-    meter.firstElementChild.style.width = `${(rule.count / most) * 100}%`;
-    attribute(meter, 'class', `meter ${rule.verdict}`);
-    const words = rule.column === null || rule.rule.includes(rule.column) ? rule.rule : `${rule.column}: ${rule.rule}`;
-    text(name, words);
-    attribute(name, 'title', words);
-    text(verdict, { quarantine: 'held', drop: 'dropped', warn: 'warned', tag: 'tagged' }[rule.verdict] ?? rule.verdict);
-    text(n, count(rule.count));
-  }
 }
 
 /** Where the routes of a dataset's models begin, as far as they are plain limits of the score. */

@@ -41,6 +41,18 @@ interface Levels {
   readonly incidents: readonly { readonly id: string; readonly slo: string; readonly cause: string; readonly resolvedMs: number | null }[];
 }
 
+interface RulesOverTime {
+  readonly datasets: readonly {
+    readonly rows: readonly number[];
+    readonly rules: readonly {
+      readonly rule: string;
+      readonly verdict: string;
+      readonly failed: readonly number[];
+      readonly passed: readonly number[];
+    }[];
+  }[];
+}
+
 async function world(told: Told[]) {
   const [source, target] = await Promise.all([
     createDatabase(inject('sourceServer'), 'slo'),
@@ -140,6 +152,14 @@ test(`killed again and again it counts each row once; what burns is told, and th
     expect(json).toMatchObject({ objectives: [{ id: 'rows', ...counts }, { id: 'minutes' }] });
     const { json: status } = await ask(url, '/api/status');
     expect(status).toMatchObject({ pipelines: [{ slo: [{ id: 'rows', ...counts }, { id: 'minutes' }] }] });
+
+    // And what the rule found, over time, in this process.
+    await at.sql.script(`insert into orders values (${id + 1}, -1), (${id + 2}, 1), (${id + 3}, 1)`);
+    const overTime = async () => (await ask(url, '/api/rules?dataset=shop.public.orders')).json as RulesOverTime;
+    const sum = (values: readonly number[] = []) => values.reduce((total, n) => total + n, 0);
+    await eventually(async () => sum((await overTime()).datasets[0]?.rows) === 3, 'they are counted');
+    const [rule, ...others] = (await overTime()).datasets[0]?.rules ?? [];
+    expect([rule?.rule, rule?.verdict, sum(rule?.failed), sum(rule?.passed), others]).toEqual(['total.between', 'quarantine', 1, 2, []]);
 
     // What nobody promises any more is no trouble.
     writeFileSync(join(at.config.folder, 'orders.rules.yaml'), RULES.replace(/slo:[^]*/, ''));

@@ -114,7 +114,7 @@ test(`a row is counted once, in the minute of its commit, by what the rules said
       return { ...event, op, committedAtMs: random.below(400_000) } as ChangeEvent; // An insert by another name.
     });
     const batch = new Batch(events, { lane: 'shop/slot' as LaneId, position: '01' as Position });
-    for (let i = 0; i < events.length; i++) batch.verdicts[i] = random.below(5);
+    for (let i = 0; i < events.length; i++) batch.verdicts[i] = random.below(6);
     const expected = new Map<number, [number, number]>();
     for (const [i, { op, committedAtMs, dataset }] of events.entries()) {
       if (dataset !== orders || op !== 'insert') continue;

@@ -5,7 +5,8 @@
  */
 import type { Browser, BrowserContextOptions, Page } from 'playwright-core';
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest';
-import type { PipelineStatus, SloView } from '../../app/http/shapes.ts';
+import type { SloView } from '../../app/http/rule-shapes.ts';
+import type { PipelineStatus } from '../../app/http/shapes.ts';
 import type { DatasetName } from '../../core/event.ts';
 import { launchBrowser, NO_BROWSER } from './browser.ts';
 import { type StandIn, startStandIn } from './stand-in.ts';
@@ -93,7 +94,7 @@ describe('what flows', () => {
     await page.getByText('Live', { exact: true }).waitFor();
     for (const name of ['customers', 'orders', 'payments']) await page.getByRole('article', { name: `shop.public.${name}` }).waitFor();
     const orders = page.getByRole('article', { name: 'shop.public.orders' });
-    expect(await orders.getByRole('img').getAttribute('aria-label')).toMatch(
+    expect(await orders.getByRole('img', { name: 'Rows of orders' }).getAttribute('aria-label')).toMatch(
       /^Rows of orders a second\. In the last 5 min: [1-9][\d.,]*K? passed, /,
     );
     expect(await orders.locator('.rules li').count()).toBe(4);
@@ -214,6 +215,25 @@ test('a card has what rules over windows said last: what failed first, with what
   await card.getByText('and 2 more, 2 passed').waitFor();
   expect(shown.errors).toEqual([]);
   expect(await page.getByRole('article', { name: 'shop.public.payments' }).locator('.windows').isHidden()).toBe(true);
+});
+
+test('a rule shows its last hour on the card, and all rules of the table what they found and let pass', async () => {
+  await using shown = await open({ history: 120 });
+  const { page } = shown;
+  const card = page.getByRole('article', { name: 'shop.public.orders' });
+  const hour = card.locator('.rules li svg').first();
+  expect(await hour.getAttribute('aria-label')).toMatch(/^[\w.[\]-]+: [1-9][\d,]* in the last hour, at most [1-9][\d,]* a minute$/);
+  expect((await hour.locator('path').getAttribute('d'))?.match(/M/g)?.length).toBeGreaterThanOrEqual(2);
+  await card.getByRole('button', { name: 'All rules…' }).click();
+  const rows = page.getByRole('dialog', { name: 'Rules of shop.public.orders' }).locator('tbody tr');
+  await rows.first().waitFor();
+  const cells = await rows.evaluateAll((lines) =>
+    lines.map((line) => [...line.children].slice(0, 4).map(({ textContent }) => textContent)),
+  );
+  expect(cells.map(([name]) => name)).toContain('order-risk.route[1]');
+  for (const [, , found, passed] of cells) expect([found, passed].join(' ')).toMatch(/^[1-9][\d,.]*K? [1-9][\d,.]*K?$/);
+  await page.getByRole('button', { name: 'Close' }).click();
+  expect(shown.errors).toEqual([]);
 });
 
 test('a card has the service levels of its table: what is left of the budget, and what is wrong with one', async () => {

@@ -4,6 +4,7 @@ import { createServer, type IncomingMessage, type ServerResponse } from 'node:ht
 import type { AddressInfo } from 'node:net';
 import { join, normalize } from 'node:path';
 import type { HeldByRuleView, PipelineStatus, Status } from '../../app/http/shapes.ts';
+import { ruleSeries } from '../../app/rule-series.ts';
 import { type Finding, ScoreStatus, Verdict } from '../../core/batch.ts';
 import type { DatasetName } from '../../core/event.ts';
 import { Metrics } from '../../ops/metrics.ts';
@@ -172,6 +173,7 @@ export async function startStandIn(
       rates: { pass: 0, warn: 0, drop: 0, quarantine: 0 },
       latencyMs: { p50: null, p99: null },
       lastEventAtMs: null,
+      recent: [],
       rules: [],
       scores: [],
     };
@@ -295,6 +297,13 @@ export async function startStandIn(
       const after = found.findIndex((item) => item.id === url.searchParams.get('after')) + 1;
       const page = found.slice(after, after + Number(url.searchParams.get('limit')));
       return void json(200, { items: page.map(view), next: after + page.length < found.length ? (page.at(-1)?.id ?? null) : null });
+    }
+    if (request.method === 'GET' && url.pathname === '/api/rules') {
+      const desk = { pipeline: PIPELINE, datasets: datasets.map(({ name }) => name), contracts: () => new Map() };
+      return void json(
+        200,
+        ruleSeries(metrics.snapshot(), [desk], (_, name) => url.searchParams.get('dataset') === name),
+      );
     }
     if (request.method === 'GET' && url.pathname === '/api/quarantine/rules') return void json(200, { rules: byRule(fitting({})) });
     if (request.method === 'GET') {
