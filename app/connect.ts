@@ -93,6 +93,7 @@ export function kafkaOptions(pipeline: PipelineConfig, source: KafkaSourceConfig
     })),
     tableOf: source.topicPattern === null ? null : tableOfTopic(source.topicPattern, source.prefix),
     envelope: source.envelope,
+    added: source.added,
     unavailable: source.unavailable,
     registry: registry === null ? null : registryOptions(registry),
     start: source.start,

@@ -219,6 +219,30 @@ export const kafkaSourceSchema = {
         'Whether you get Debezium’s envelope with what was before and after, or rows alone (by ExtractNewRecordState), where a tombstone is the delete.',
       default: 'debezium',
     },
+    added: {
+      type: 'object',
+      title: 'Added fields',
+      description:
+        'For rows alone: how your connector names what it adds to them, as fields (add.fields) or headers (add.headers). Those are no columns; op, lsn, sequence, file, pos, row, ts_ms and connector are understood, with or without source_ before them.',
+      default: {},
+      properties: {
+        prefix: {
+          type: 'string',
+          title: 'Prefix',
+          description: 'What their names begin with: its add.fields.prefix and add.headers.prefix. Empty if they have none.',
+          default: '__',
+        },
+        names: {
+          type: 'array',
+          items: { type: 'string', minLength: 1 },
+          title: 'Names',
+          description: 'Fields that the prefix does not tell from columns, by their whole names; name all of them if it is empty.',
+          default: [],
+          examples: [['op', 'lsn', 'source_ts_ms']],
+        },
+      },
+      additionalProperties: false,
+    },
     unavailable: {
       type: 'string',
       minLength: 1,

@@ -13,6 +13,7 @@ import {
   type Version,
 } from '../../core/event.ts';
 import { fromOffset, unplaced } from '../../core/position.ts';
+import { AddedFields, type AddedFieldsOptions, oldKeyOf } from './added-fields.ts';
 import { AvroReader, NeedsSchema, type RegistryOptions } from './avro.ts';
 import type { KafkaRecord } from '../../wire/kafka/client.ts';
 import { asStruct, type ConnectData, type ConnectSchema, fieldOf, Undecodable } from './connect-schema.ts';
@@ -31,12 +32,16 @@ export interface DecoderOptions {
   /** What stands for a value that the connector did not get. */
   readonly unavailable: string;
   readonly registry: RegistryOptions | null;
+  /** Of rows alone: what is added to them. */
+  readonly added?: AddedFieldsOptions;
 }
 
 /** What a record is: a change, or nothing to us. `movedTo`: the delete that is the first half of a key move; `movedFrom`: its second half. */
 export interface Decoded {
   readonly event: ChangeEvent | null;
   readonly half: 'movedTo' | 'movedFrom' | null;
+  /** Of a second half that says so itself: the key of the first. Else both are of one version. */
+  readonly oldKey?: string | null;
 }
 
 const NOTHING: Decoded = { event: null, half: null };
@@ -59,11 +64,15 @@ export class TableDecoder {
   readonly #raw: Dataset;
   /** Of the last row that brought its schema: a tombstone brings none. */
   #lastRow: ConnectSchema | null = null;
+  readonly #added: AddedFields;
+  /** By partition: the key of a row that its last record said to be deleted. */
+  readonly #deleted = new Map<number, Buffer>();
   readonly #places = new SourceVersions();
   #versions = 0;
 
   constructor(options: DecoderOptions) {
     this.#options = options;
+    this.#added = new AddedFields(options.added ?? { prefix: '__', names: [] });
     this.#avro = new AvroReader(options.registry);
     this.#declared = options.columns === null ? null : declaredSchema(options.columns);
     this.#raw = rawDataset(options.dataset);
@@ -88,7 +97,7 @@ export class TableDecoder {
 
   #attempt(record: KafkaRecord, partition: number, exact: boolean): Decoded {
     try {
-      return this.#decode(record, exact);
+      return this.#decode(record, partition, exact);
     } catch (error) {
       if (error instanceof Inexact && !exact) return this.#attempt(record, partition, true);
       if (error instanceof Undecodable) return { event: this.#undecoded(record, partition, error.message), half: null };
@@ -96,11 +105,11 @@ export class TableDecoder {
     }
   }
 
-  #decode(record: KafkaRecord, exact: boolean): Decoded {
+  #decode(record: KafkaRecord, partition: number, exact: boolean): Decoded {
     if (record.value === null && this.#options.envelope === 'debezium') return NOTHING; // It repeats the delete before it, for compaction.
     const value = record.value === null ? null : this.#read(record.value, exact);
     const key = record.key === null ? null : this.#read(record.key, exact);
-    return this.#options.envelope === 'debezium' ? this.#change(record, value, key) : { event: this.#row(record, value, key), half: null };
+    return this.#options.envelope === 'debezium' ? this.#change(record, value, key) : this.#row(record, value, key, partition, exact);
   }
 
   #read(bytes: Buffer, exact: boolean): ConnectData {
@@ -133,26 +142,38 @@ export class TableDecoder {
     return { event: event(op, shape.dataset, before === null ? null : this.#fullRow(shape, before), row, place, committedAtMs), half };
   }
 
-  #row({ offset, timestampMs }: KafkaRecord, value: ConnectData | null, key: ConnectData | null): ChangeEvent {
+  #row(record: KafkaRecord, value: ConnectData | null, key: ConnectData | null, partition: number, exact: boolean): Decoded {
+    const { offset, timestampMs, headers } = record;
     const payload = asStruct(value?.payload);
     if (value !== null && payload === null) throw new Undecodable('it is no row');
+    const deleted = this.#deleted.get(partition);
+    if (payload === null && deleted !== undefined && record.key?.equals(deleted) === true) return NOTHING; // It repeats the delete before it.
+    const added = (name: string): unknown => this.#added.value(payload, headers, name);
     const wholeSchema = value?.schema ?? this.#lastRow ?? this.#declaredSchema();
-    const shape = this.#shapeOf(wholeSchema, key);
+    const shape = this.#shapeOf(wholeSchema, key, BINLOG.has(String(added('connector'))));
     if (value !== null) this.#lastRow = value.schema ?? this.#lastRow;
-    const place = this.#placeOfRow(payload, offset);
-    const atMs = payload?.['__source_ts_ms'] ?? payload?.['__ts_ms'];
-    const committedAtMs = typeof atMs === 'number' ? atMs : timestampMs;
-    const isDeleted = payload === null || payload['__deleted'] === 'true' || payload['__deleted'] === true || payload['__op'] === 'd';
-    if (isDeleted) return event('delete', shape.dataset, keyRow(shape, asStruct(key?.payload)), null, place, committedAtMs);
-    const op = payload['__op'] === 'r' ? 'read' : 'update';
-    return event(op, shape.dataset, null, this.#fullRow(shape, payload), place, committedAtMs);
+    const place = this.#placeOfRow(added, offset);
+    const atMs = Number(added('source_ts_ms') ?? added('ts_ms') ?? timestampMs);
+    const op = added('op');
+    if (payload === null || op === 'd' || this.#added.isDeleted(payload)) {
+      const row = keyRow(shape, asStruct(key?.payload));
+      if (payload !== null && record.key !== null) this.#deleted.set(partition, record.key);
+      // A tombstone does not say that its row moved to another key: the next record does.
+      const half = payload === null || headers['__debezium.newkey'] !== undefined ? 'movedTo' : null;
+      return { event: event('delete', shape.dataset, row, null, place, atMs), half };
+    }
+    const row = this.#fullRow(shape, payload);
+    this.#deleted.delete(partition);
+    const written = event(op === 'r' ? 'read' : op === 'c' ? 'insert' : 'update', shape.dataset, null, row, place, atMs);
+    if (headers['__debezium.oldkey'] === undefined) return { event: written, half: null };
+    const oldKey = oldKeyOf(headers, exact);
+    return { event: written, half: 'movedFrom', oldKey: oldKey === null ? null : keyOf(shape.dataset, keyRow(shape, oldKey)) };
   }
 
-  /** Of a row without its envelope: what fields were added of the source block, else its place in the topic. */
-  #placeOfRow(row: Readonly<Record<string, unknown>> | null, offset: bigint): SourceVersion {
-    const field = (name: string): unknown => row?.[`__${name}`] ?? row?.[`__source_${name}`];
-    const source = { lsn: field('lsn'), sequence: field('sequence'), file: field('file'), pos: field('pos'), row: field('row') };
-    const isPlaced = [source.lsn, source.sequence, source.file].some((one) => one !== undefined && one !== null);
+  /** Of a row without its envelope: what was added of the source block, else its place in the topic. */
+  #placeOfRow(added: (name: string) => unknown, offset: bigint): SourceVersion {
+    const source = { lsn: added('lsn'), sequence: added('sequence'), file: added('file'), pos: added('pos'), row: added('row') };
+    const isPlaced = [source.lsn, source.sequence, source.file].some((one) => one !== null);
     return isPlaced ? this.#places.of(source) : { version: unplaced(offset), ordinal: 0 };
   }
 
@@ -184,7 +205,7 @@ export class TableDecoder {
   /** The same shape is the same Dataset, whichever schema or encoding describes it. */
   #makeShape({ fields = [] }: ConnectSchema, keyNames: readonly string[]): Shape {
     const { dataset: name, envelope, unavailable } = this.#options;
-    const own = envelope === 'debezium' ? fields : fields.filter(({ field = '' }) => !field.startsWith('__'));
+    const own = envelope === 'debezium' ? fields : fields.filter(({ field = '' }) => !this.#added.has(field));
     const found = own.map((field) => ({ field, ...columnOf(field, unavailable) }));
     const columns: Column[] = found.map(({ field, type, native }) => ({ name: field.field ?? '', type, native, nullable: field.optional }));
     const places = keyNames.map((one) => columns.findIndex((column) => column.name === one));

@@ -128,7 +128,7 @@ export class PartitionLane {
     while (taken < this.#records.length && events.length < limits.rows && bytes < limits.bytes) {
       const record = this.#records[taken];
       if (record === undefined) break;
-      const { event, half } = await this.#decoder.decodeAsking(record, this.at.partition);
+      const { event, half, oldKey = null } = await this.#decoder.decodeAsking(record, this.at.partition);
       if (event !== null) {
         const isRead = event.op === 'read';
         if (events.length > 0 && isRead !== isSnapshot) break;
@@ -140,7 +140,7 @@ export class PartitionLane {
         if (this.#half === null) next = record.offset + 1n; // The tombstone between the halves of a key move belongs to them.
         continue;
       }
-      if (half === 'movedFrom' && this.#half !== null && this.#half.event.version === event.version) {
+      if (half === 'movedFrom' && this.#half !== null && isSameMove(this.#half.event, event, oldKey)) {
         push(moved(this.#half.event, event), record);
         this.#half = null;
       } else {
@@ -182,6 +182,10 @@ export class PartitionLane {
     this.#records.splice(0, count);
   }
 }
+
+/** Whether a delete and an insert are the halves of one key move. */
+const isSameMove = (from: ChangeEvent, to: ChangeEvent, oldKey: string | null): boolean =>
+  oldKey === null ? from.version === to.version : from.key === oldKey;
 
 function sizeOf(record: KafkaRecord | undefined): number {
   return RECORD_BYTES + (record?.key?.length ?? 0) + (record?.value?.length ?? 0);

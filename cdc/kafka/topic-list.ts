@@ -70,9 +70,9 @@ export class TopicList {
   decoderOf({ table, columns }: Pick<KafkaTable, 'table' | 'columns'>, topic: string): TableDecoder {
     const known = this.#decoders.get(topic);
     if (known !== undefined) return known;
-    const { name, envelope, unavailable, registry } = this.#options;
+    const { name, envelope, unavailable, registry, added } = this.#options;
     const dataset = `${name}.${table}` as DatasetName;
-    const made = new TableDecoder({ dataset, topic, envelope, unavailable, registry, columns });
+    const made = new TableDecoder({ dataset, topic, envelope, unavailable, registry, columns, ...(added === undefined ? {} : { added }) });
     this.#decoders.set(topic, made);
     return made;
   }

@@ -9,7 +9,7 @@ const LIMITS = { rows: 100, bytes: 1 << 20 };
 const GONE = '__debezium_unavailable_value';
 const AT = { topic: 's.public.t', partition: 0 };
 
-function lane(envelope: DecoderOptions['envelope'] = 'debezium'): PartitionLane {
+function lane(envelope: DecoderOptions['envelope'] = 'debezium', added?: DecoderOptions['added']): PartitionLane {
   const decoder = new TableDecoder({
     dataset: 's.public.t' as DatasetName,
     topic: AT.topic,
@@ -17,6 +17,7 @@ function lane(envelope: DecoderOptions['envelope'] = 'debezium'): PartitionLane 
     columns: { id: 'bigint', v: 'text' },
     unavailable: GONE,
     registry: null,
+    ...(added === undefined ? {} : { added }),
   });
   return new PartitionLane('s/g/s.public.t/0' as LaneId, AT, { topicId: null, decoder, from: 0n, end: 0n });
 }
@@ -43,6 +44,12 @@ async function through(of: PartitionLane, records: readonly KafkaRecord[], nowMs
     position = batch.checkpoint.position;
   }
   return { events, position: position === '' ? null : Number(`0x${position}`) };
+}
+
+async function eventsOf(of: PartitionLane, records: readonly KafkaRecord[]): Promise<readonly ChangeEvent[]> {
+  const next = BigInt(records.length);
+  of.add({ ...AT, records, next, end: next });
+  return (await of.take(LIMITS, 0))?.events ?? [];
 }
 
 const DELETE = record(0, '{"id":1}', envelope('d', '{"id":1,"v":""}', 10), { '__debezium.newkey': '{"id":2}' });
@@ -77,8 +84,96 @@ test('rows alone: a tombstone is the delete, as is a row that says so, and whole
     record(2, '{"id":3}', null),
   ];
   expect((await through(lane('unwrapped'), records, 0)).events).toEqual([
-    ['update', '9007199254740993', null, 'a'],
+    ['insert', '9007199254740993', null, 'a'],
+    ['delete', '2', null, null],
+  ]);
+});
+
+/** Records of a key move as ExtractNewRecordState leaves them, by its delete.tombstone.handling.mode; and what tells the version. */
+const moves: Readonly<Record<string, readonly KafkaRecord[]>> = {
+  tombstone: [
+    record(0, '{"id":9007199254740993}', null),
+    record(1, '{"id":2}', `{"id":2,"v":"${GONE}"}`, { '__debezium.oldkey': '{"id":9007199254740993}' }),
+  ],
+  'delete-to-tombstone, headers': [
+    record(0, '{"id":9007199254740993}', null, { '__debezium.newkey': '{"id":2}', __op: 'd', __lsn: '10' }),
+    record(1, '{"id":2}', `{"id":2,"v":"${GONE}"}`, { '__debezium.oldkey': '{"id":9007199254740993}', __op: 'c', __lsn: '10' }),
+  ],
+  'rewrite-with-tombstone, fields': [
+    record(0, '{"id":9007199254740993}', '{"id":9007199254740993,"v":"","__deleted":"true","__lsn":10}', {
+      '__debezium.newkey': '{"id":2}',
+    }),
+    record(1, '{"id":9007199254740993}', null),
+    record(2, '{"id":2}', `{"id":2,"v":"${GONE}","__deleted":"false","__lsn":10}`, {
+      '__debezium.oldkey': '{"schema":{},"payload":{"id":9007199254740993}}',
+    }),
+  ],
+};
+
+test.each(Object.entries(moves))('rows alone, %s: a key move is one event', async (_, records) => {
+  const position = records.length;
+  expect(await through(lane('unwrapped'), records, 0)).toEqual({
+    events: [['update', '2', '9007199254740993', 'unchanged']],
+    position,
+  });
+});
+
+test('rows alone: a delete of another key is no half of a move, and a tombstone waits for the next record, or a moment', async () => {
+  const other = record(0, '{"id":7}', null);
+  const from = (v: string) => record(1, '{"id":2}', `{"id":2,"v":"${v}"}`, { '__debezium.oldkey': '{"id":1}' });
+  expect((await through(lane('unwrapped'), [other, from('x')], 0)).events).toEqual([
+    ['delete', '7', null, null],
+    ['update', '2', null, 'x'],
+  ]);
+  const [, held] = await eventsOf(lane('unwrapped'), [other, from(GONE)]);
+  expect([held?.dataset.undecoded, held?.after?.value(7)]).toEqual([true, expect.stringMatching(/in another partition/)]);
+  const alone = lane('unwrapped');
+  expect((await through(alone, [other], 0)).events).toEqual([]);
+  expect(alone.readyInMs(50)).toBe(150);
+  expect(await through(alone, [], 250)).toEqual({ events: [['delete', '7', null, null]], position: 1 });
+});
+
+test('rows alone: a tombstone behind the delete that it repeats is nothing, but for another key, or after a row', async () => {
+  const deleted = (offset: number, id: number): KafkaRecord => record(offset, `{"id":${id}}`, `{"id":${id},"v":"b","__deleted":true}`);
+  const records = [
+    deleted(0, 1),
+    record(1, '{"id":1}', null),
+    deleted(2, 2),
+    record(3, '{"id":3}', null),
+    deleted(4, 4),
+    record(5, '{"id":4}', '{"id":4,"v":"again"}'),
+    record(6, '{"id":4}', null),
+    record(7, '{"id":5}', '{"id":5,"v":"end"}'),
+  ];
+  expect((await through(lane('unwrapped'), records, 0)).events).toEqual([
+    ['delete', '1', null, null],
     ['delete', '2', null, null],
     ['delete', '3', null, null],
+    ['delete', '4', null, null],
+    ['update', '4', null, 'again'],
+    ['delete', '4', null, null],
+    ['update', '5', null, 'end'],
   ]);
+});
+
+test('rows alone: what is added tells operation, version and time, with a prefix, with another one, without any, or in headers', async () => {
+  const row = (fields: string): string => `{"id":1,"v":"a"${fields}}`;
+  const sequence = '"[\\"9\\",\\"12\\"]"';
+  const told: readonly (readonly [DecoderOptions['added'], KafkaRecord])[] = [
+    [undefined, record(0, '{"id":1}', row(`,"__op":"r","__source_sequence":${sequence},"__source_ts_ms":77,"__table":"t"`))],
+    [{ prefix: 'dbz.', names: [] }, record(0, '{"id":1}', row(`,"dbz.op":"r","dbz.sequence":${sequence},"dbz.ts_ms":77`))],
+    [{ prefix: '', names: ['op', 'sequence', 'ts_ms'] }, record(0, '{"id":1}', row(`,"op":"r","sequence":${sequence},"ts_ms":77`))],
+    [undefined, record(0, '{"id":1}', row(''), { __op: 'r', __source_sequence: sequence, __source_ts_ms: '77' })],
+  ];
+  for (const [added, one] of told) {
+    const [event] = await eventsOf(lane('unwrapped', added), [one]);
+    expect([event?.op, event?.version, event?.committedAtMs, event?.dataset.columns.length]).toEqual([
+      'read',
+      '000000000000000c.000000000000000c',
+      77,
+      2,
+    ]);
+  }
+  const [unplaced] = await eventsOf(lane('unwrapped'), [record(0, '{"id":1}', row(''))]);
+  expect(unplaced?.version).toBe('0000000000000000@');
 });

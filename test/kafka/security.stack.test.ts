@@ -202,8 +202,12 @@ test('who is not let in hears why, and the error says what to look at', async ()
     [{ brokers: [SECURE], tls: { ...tls, servername: 'kafka' }, sasl: plain('plain', PASSWORD) }, 'SOURCE_UNREACHABLE', /certificate/],
     [{ brokers: [MUTUAL], tls }, 'SOURCE_UNREACHABLE', /certificate/],
   ];
-  for (const [connection, code, message] of refused) {
-    await using client = kafkaClient(connection);
+  const all = refused.flatMap(([connection, code, message]) => [
+    { connection, side: 'SOURCE', code, message } as const,
+    { connection, side: 'TARGET', code: code.replace('SOURCE', 'TARGET'), message } as const,
+  ]);
+  for (const { connection, side, code, message } of all) {
+    await using client = kafkaClient(connection, side);
     const error = await client.watermarks(TOPIC).then(
       () => null,
       (thrown: unknown) => thrown as Error,

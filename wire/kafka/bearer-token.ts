@@ -1,9 +1,19 @@
 /** Tokens for OAUTHBEARER: out of a file that somebody else keeps fresh, or asked for at an authorization server (the client credentials grant of OAuth 2). */
 import { readFile } from 'node:fs/promises';
 import { type Clock, systemClock } from '../../core/clock.ts';
-import { PipelineError } from '../../core/errors.ts';
 
-/** Gives a token that is good for now. Throws SOURCE_AUTH where there is none for us, and SOURCE_UNREACHABLE. */
+/** There is no token: nobody gives us one, or who gives them cannot be reached. Whose failure that is says the side of the client that asks. */
+export class NoToken extends Error {
+  override readonly name = 'NoToken';
+  readonly isRefused: boolean;
+
+  constructor(isRefused: boolean, doing: string, options?: ErrorOptions) {
+    super(doing, options);
+    this.isRefused = isRefused;
+  }
+}
+
+/** Gives a token that is good for now. Throws NoToken. */
 export type BearerToken = () => Promise<string>;
 
 export interface ClientCredentials {
@@ -21,10 +31,9 @@ const MARGIN_MS = 60_000;
 export function tokenFromFile(file: string): BearerToken {
   return async () => {
     const token = await readFile(file, 'utf8').catch((error: unknown) => {
-      throw new PipelineError('SOURCE_AUTH', `reading the token for the brokers from ${file}`, { cause: error });
+      throw new NoToken(true, `reading the token for the brokers from ${file}`, { cause: error });
     });
-    if (token.trim() === '')
-      throw new PipelineError('SOURCE_AUTH', `the file ${file}, which should have a token for the brokers, is empty`);
+    if (token.trim() === '') throw new NoToken(true, `the file ${file}, which should have a token for the brokers, is empty`);
     return token.trim();
   };
 }
@@ -60,14 +69,14 @@ async function request({ tokenUrl, clientId, clientSecret, scope }: ClientCreden
     body: new URLSearchParams({ grant_type: 'client_credentials', ...(scope === null ? {} : { scope }) }),
     signal: AbortSignal.timeout(TIMEOUT_MS),
   }).catch((error: unknown) => {
-    throw new PipelineError('SOURCE_UNREACHABLE', doing, { cause: error });
+    throw new NoToken(false, doing, { cause: error });
   });
   const answer: unknown = await response.json().catch(() => null);
   const { access_token: token, expires_in: seconds = 300, error } = (answer ?? {}) as Record<string, unknown>; // Looked at below.
-  if (response.status >= 500) throw new PipelineError('SOURCE_UNREACHABLE', `${doing}: it answered ${response.status}`);
+  if (response.status >= 500) throw new NoToken(false, `${doing}: it answered ${response.status}`);
   if (!response.ok || typeof token !== 'string') {
     const reason = typeof error === 'string' ? ` (${error})` : '';
-    throw new PipelineError('SOURCE_AUTH', `${doing}: it answered ${response.status}${reason}`);
+    throw new NoToken(true, `${doing}: it answered ${response.status}${reason}`);
   }
   return { token, lifeMs: Math.max(1, Number(seconds) || 0) * 1000 };
 }

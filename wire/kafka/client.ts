@@ -8,7 +8,7 @@ import snappy from 'kafkajs-snappy';
 import { compressFrame, decompressFrame } from 'lz4-napi';
 import { systemClock } from '../../core/clock.ts';
 import { type ErrorCode, PipelineError } from '../../core/errors.ts';
-import type { BearerToken } from './bearer-token.ts';
+import { type BearerToken, NoToken } from './bearer-token.ts';
 import {
   decodeMetadataResponse,
   encodeMetadataRequest,
@@ -500,6 +500,9 @@ function saslOf(sasl: SaslOptions): NonNullable<KafkaConfig['sasl']> {
 function failure(error: unknown, doing: string, side: Side): PipelineError {
   const own = [...causesOf(error)].find((one) => one instanceof PipelineError);
   if (own !== undefined) return own;
+  const none = [...causesOf(error)].find((one) => one instanceof NoToken);
+  if (none !== undefined)
+    return new PipelineError(`${side}_${none.isRefused ? 'AUTH' : 'UNREACHABLE'}`, none.message, { cause: none.cause });
   const code = codeOf(error, side);
   if (code === 'BUG') return new PipelineError(code, `${doing} failed in a way that was not foreseen`, { cause: error });
   const said = error instanceof Error ? error.message : String(error);
