@@ -1,10 +1,12 @@
-/** Records in the Confluent wire format: a zero byte, the id of a schema in the registry, and Avro. Schemas are fetched once; reading is synchronous. */
+/** Records in the Confluent wire format: a zero byte, the id of a schema in the registry, and Avro or JSON. Schemas are fetched once; reading is synchronous. */
 import { Agent } from 'node:https';
 import { SchemaRegistry, SchemaType } from '@kafkajs/confluent-schema-registry';
 import type { SchemaRegistryAPIClientArgs } from '@kafkajs/confluent-schema-registry/dist/api/index.js';
 import avsc from 'avsc';
 import { PipelineError } from '../../core/errors.ts';
 import type { TlsOptions } from '../../wire/kafka/client.ts';
+import { parseJson } from './json.ts';
+import { fromJsonSchema } from './json-schema.ts';
 import { type ConnectData, type ConnectSchema, fromAvro, Undecodable } from './connect-schema.ts';
 
 export interface RegistryOptions {
@@ -32,7 +34,8 @@ type Middleware = NonNullable<SchemaRegistryAPIClientArgs['middlewares']>[number
 
 interface Reader {
   readonly schema: ConnectSchema;
-  readonly type: avsc.Type;
+  /** Null where the records are JSON. */
+  readonly type: avsc.Type | null;
 }
 
 const HEAD = 5;
@@ -61,7 +64,7 @@ export class AvroReader {
   readonly #readers = new Map<number, Reader | Undecodable>();
 
   constructor(options: RegistryOptions | null) {
-    this.#registry = options === null ? null : registryOf(options, this.#hook);
+    this.#registry = options === null ? null : registryOf(options, this.#hook, this.#compile);
   }
 
   /** Called for every part of a schema, the whole of it first. */
@@ -70,12 +73,18 @@ export class AvroReader {
     return isLong(schema) ? Long : undefined;
   };
 
+  /** Called for a JSON Schema: what does not fit it shows itself cell by cell. */
+  readonly #compile = (schema: unknown): (() => boolean) => {
+    this.#root = schema;
+    return () => true;
+  };
+
   static matches(bytes: Buffer): boolean {
     return bytes[0] === 0 && bytes.length >= HEAD;
   }
 
-  /** Throws NeedsSchema for an id met for the first time, and Undecodable. */
-  read(bytes: Buffer): ConnectData {
+  /** Throws NeedsSchema for an id met for the first time, and Undecodable. `exact`: as for JSON. */
+  read(bytes: Buffer, exact: boolean): ConnectData {
     const id = bytes.readInt32BE(1);
     const reader = this.#readers.get(id);
     if (reader === undefined) {
@@ -83,6 +92,7 @@ export class AvroReader {
       throw new NeedsSchema(id);
     }
     if (reader instanceof Undecodable) throw reader;
+    if (reader.type === null) return { schema: reader.schema, payload: parseJson(bytes.toString('utf8', HEAD), exact) };
     try {
       return { schema: reader.schema, payload: reader.type.fromBuffer(bytes.subarray(HEAD)) as unknown };
     } catch {
@@ -95,9 +105,11 @@ export class AvroReader {
     try {
       this.#root = undefined;
       const schema = await this.#registry?.getSchema(id);
-      if (!(schema instanceof avsc.Type) || this.#root === undefined)
-        throw new Undecodable(`the schema ${id} that it names is none of Avro`);
-      this.#readers.set(id, { type: schema, schema: fromAvro(this.#root) });
+      if (schema === undefined || this.#root === undefined)
+        throw new Undecodable(`the schema ${id} that it names is none of Avro, and no JSON Schema`);
+      const reader =
+        schema instanceof avsc.Type ? { type: schema, schema: fromAvro(this.#root) } : { type: null, schema: fromJsonSchema(this.#root) };
+      this.#readers.set(id, reader);
     } catch (error) {
       if (error instanceof Undecodable) this.#readers.set(id, error);
       else if (statusOf(error) === 404) this.#readers.set(id, new Undecodable(`the registry has no schema ${id}, which it names`));
@@ -114,6 +126,7 @@ export class AvroReader {
 function registryOf(
   { url, username = null, password = null, token = null, tls = null }: RegistryOptions,
   typeHook: (schema: unknown) => avsc.Type | undefined,
+  compile: (schema: unknown) => () => boolean,
 ): SchemaRegistry {
   const at = new URL(url);
   const user = username ?? (at.username === '' ? null : decodeURIComponent(at.username));
@@ -129,7 +142,8 @@ function registryOf(
       ...(tls === null ? {} : { agent: new Agent({ ...tls, keepAlive: true }) }),
     },
     // By a hook and not by name: names are kept from one version of a schema to the next, and clash.
-    { [SchemaType.AVRO]: { typeHook } as never }, // Passed on to avsc as it is.
+    // Passed on to avsc, and taken for a validator, as they are.
+    { [SchemaType.AVRO]: { typeHook } as never, [SchemaType.JSON]: { ajvInstance: { compile } } as never },
   );
 }
 

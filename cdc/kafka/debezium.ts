@@ -113,7 +113,7 @@ export class TableDecoder {
   }
 
   #read(bytes: Buffer, exact: boolean): ConnectData {
-    return AvroReader.matches(bytes) ? this.#avro.read(bytes) : this.#json.read(bytes, exact);
+    return AvroReader.matches(bytes) ? this.#avro.read(bytes, exact) : this.#json.read(bytes, exact);
   }
 
   #change({ headers }: KafkaRecord, value: ConnectData | null, key: ConnectData | null): Decoded {

@@ -22,8 +22,8 @@ export class JsonReader {
   /** `exact`: whole numbers beyond ±(2^53-1) become bigints, which takes several times as long. Throws Undecodable. */
   read(bytes: Buffer, exact: boolean): ConnectData {
     const head = bytes.subarray(0, SCHEMA.length).equals(SCHEMA) ? this.#headOf(bytes) : null;
-    if (head === null) return { schema: null, payload: parse(bytes.toString('utf8'), exact) };
-    return { schema: head.schema, payload: parse(bytes.toString('utf8', head.bytes.length, bytes.lastIndexOf('}')), exact) };
+    if (head === null) return { schema: null, payload: parseJson(bytes.toString('utf8'), exact) };
+    return { schema: head.schema, payload: parseJson(bytes.toString('utf8', head.bytes.length, bytes.lastIndexOf('}')), exact) };
   }
 
   #headOf(bytes: Buffer): Head | null {
@@ -35,7 +35,7 @@ export class JsonReader {
     }
     const end = valueEnd(bytes, SCHEMA.length);
     if (!bytes.subarray(end, end + PAYLOAD.length).equals(PAYLOAD)) return null;
-    const schema = parse(bytes.toString('utf8', SCHEMA.length, end), false);
+    const schema = parseJson(bytes.toString('utf8', SCHEMA.length, end), false);
     const head = { bytes: Buffer.from(bytes.subarray(0, end + PAYLOAD.length)), schema: schema as ConnectSchema | null }; // As converters write it.
     this.#heads.unshift(head);
     if (this.#heads.length > HEADS_MAX) this.#heads.pop();
@@ -61,7 +61,7 @@ function valueEnd(bytes: Buffer, from: number): number {
   return bytes.length;
 }
 
-function parse(text: string, exact: boolean): unknown {
+export function parseJson(text: string, exact: boolean): unknown {
   try {
     return exact ? (JSON.parse(text, exactNumber) as unknown) : (JSON.parse(text) as unknown);
   } catch {

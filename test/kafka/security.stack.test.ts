@@ -252,9 +252,9 @@ test('a registry that asks who you are, over TLS', async () => {
     const tls = { ca: authority.certificate };
     const read = async (options: ConstructorParameters<typeof AvroReader>[0]): Promise<unknown> => {
       const reader = new AvroReader(options);
-      expect(() => reader.read(record)).toThrow(NeedsSchema);
+      expect(() => reader.read(record, false)).toThrow(NeedsSchema);
       await reader.load(id);
-      return reader.read(record).payload;
+      return reader.read(record, false).payload;
     };
     expect(await read({ url: `https://${at}`, tls, username: 'tidegate', password: PASSWORD })).toMatchObject({ n: 7 });
     expect(await read({ url: `https://tidegate:${PASSWORD}@${at}/`, tls })).toMatchObject({ n: 7 });
