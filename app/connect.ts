@@ -8,6 +8,7 @@ import type { KafkaTable } from '../cdc/kafka/topic-list.ts';
 import { postgresSource, type PostgresSourceOptions } from '../cdc/postgres/source.ts';
 import type { ModelUse } from '../inference/stage.ts';
 import type { BreakerSettings } from '../ops/breaker.ts';
+import { keyedRules } from '../quality/keyed.ts';
 import { evolve } from '../quality/schema/evolution.ts';
 import { jsonFormat } from '../sync/kafka/record-format.ts';
 import { kafkaSink, type KafkaSinkOptions } from '../sync/kafka/sink.ts';
@@ -169,6 +170,10 @@ export function sinkOptions(config: Config, name: string, pipeline: PipelineConf
     growsEnums: (dataset) => {
       const policy = rules.get(dataset)?.contract.evolution.enum ?? 'accept';
       return policy === 'accept' || policy === 'warn';
+    },
+    keyed: (dataset) => {
+      const contract = rules.get(dataset.name)?.contract;
+      return contract === undefined ? [] : keyedRules(contract, dataset);
     },
     scores: modelUses(pipeline).map(({ dataset, write }) => ({ dataset, write })),
     synchronousCommit: target.synchronousCommit,

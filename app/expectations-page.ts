@@ -25,7 +25,7 @@ export function expectationsPage(): string {
 
 Made from the registry in quality/gx/registry.ts by \`npm run generate\`. These are checks that need more than one row: they stand in rule files beside the
 [checks of single rows](rules.md), and [\`tidegate judge\`](judge.md) judges a file by them. Those of "The rows as a whole" are judged over [windows of a live stream](windows.md) as well,
-but for \`row_count_equals\`; the others are refused there when the rule file is loaded. Every example is run by a test: over the rows behind \`passes\` the rule holds, over those behind \`fails\` it does not.
+but for \`row_count_equals\`, \`unique\` and \`compound_unique\` are [asked of the target](keyed.md); the others are refused there when the rule file is loaded. Every example is run by a test: over the rows behind \`passes\` the rule holds, over those behind \`fails\` it does not.
 
 ${sections.join('\n')}
 ## The clock

@@ -43,7 +43,7 @@ export function loadRuleFiles(
   const problems: Problem[] = [];
   const files = new Map<DatasetName, RuleFile>();
   const drafts = new Map<DatasetName, RuleFile>();
-  const { source } = partsOf(loaded.config, pipeline);
+  const { source, target } = partsOf(loaded.config, pipeline);
   const datasets = datasetsOf(pipeline.source, source);
   const place = loaded.place('pipelines', pipelineName, 'datasets');
   for (const given of texts ?? readTexts(findFiles(loaded.folder, pipeline, place, problems), loaded.folder, problems)) {
@@ -59,7 +59,7 @@ export function loadRuleFiles(
       problems.push(...parsed.problems);
       continue;
     }
-    problems.push(...parsed.contract.warnings);
+    problems.push(...parsed.contract.warnings, ...(target.kind === 'postgres' ? [] : unanswered(parsed.contract)));
     const { dataset } = parsed.contract;
     const other = files.get(dataset);
     const found: RuleFile = { file, contract: parsed.contract, text: { path, text: given.text, schemas } };
@@ -142,6 +142,20 @@ export async function heldAgainstTables(
     }
   }
   return { datasets, refused, refusedOf, noted };
+}
+
+/** Topics keep no rows that could be asked for. */
+function unanswered({ checks, place }: Contract): Problem[] {
+  return checks.flatMap(({ expectation: { asksTarget, name }, keys }) =>
+    !asksTarget
+      ? []
+      : {
+          severity: 'error',
+          path: place(keys),
+          message: `${name} is asked of the target's table, and this pipeline writes topics`,
+          fix: 'Remove the check, or judge it in a pipeline that writes to PostgreSQL.',
+        },
+  );
 }
 
 function readTexts(paths: readonly string[], folder: string, problems: Problem[]): RuleText[] {

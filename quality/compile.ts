@@ -3,6 +3,7 @@ import type { Finding, Severity } from '../core/batch.ts';
 import { Verdict } from '../core/batch.ts';
 import { compileExpression } from '../core/expression.ts';
 import { type ChangeEvent, type Dataset, type EncodedType, type Operation, type Row, UNCHANGED, type Value } from '../core/event.ts';
+import type { Question } from '../core/keyed.ts';
 import type { Problem } from '../core/problems.ts';
 import { bindCheck } from './bind.ts';
 import type { Check, Contract, OnFail } from './contract.ts';
@@ -26,6 +27,9 @@ export interface Rule {
   readonly test: (event: ChangeEvent) => Outcome;
   /** Judges the encoded row of an event, as `test` does, where its cells need not be decoded for it. Null where that can never be. */
   readonly encoded: ((types: readonly EncodedType[]) => EncodedTest | null) | null;
+  /** What the target is asked about a row; null where the row says it all. */
+  readonly question: Question | null;
+  readonly where: ((event: ChangeEvent) => boolean) | null;
   /** Says of an event that did not pass why, without values unless the contract allows them. */
   readonly describe: (event: ChangeEvent, outcome: Outcome) => string;
 }
@@ -149,12 +153,14 @@ function compileCheck(
   return {
     ...common(contract, check, index),
     test: judged(check, bound, where),
+    question: bound.question ?? null,
+    where,
     encoded: bound.encoded === undefined ? null : where === null ? bound.encoded : limited(bound.encoded, where),
     describe: (event, outcome) => describe(check, bound, dataset, event, outcome),
   };
 }
 
-function common(contract: Contract, check: Check, index: number): Omit<Rule, 'test' | 'encoded' | 'describe'> {
+function common(contract: Contract, check: Check, index: number): Omit<Rule, 'test' | 'encoded' | 'describe' | 'question' | 'where'> {
   const shadow = contract.mode === 'shadow';
   return {
     id: check.id,
@@ -237,7 +243,14 @@ const NO_ROW: Row = { value: () => UNCHANGED, encoded: null };
 
 function unusable(contract: Contract, check: Check, index: number, problems: readonly Problem[]): Rule {
   const reason = problems.find(({ severity }) => severity === 'error')?.message ?? 'the table changed';
-  return { ...common(contract, check, index), test: () => Outcome.Unreadable, encoded: null, describe: () => `cannot be read: ${reason}` };
+  return {
+    ...common(contract, check, index),
+    test: () => Outcome.Unreadable,
+    encoded: null,
+    question: null,
+    where: null,
+    describe: () => `cannot be read: ${reason}`,
+  };
 }
 
 function describe(check: Check, bound: Bound, dataset: Dataset, event: ChangeEvent, outcome: Outcome): string {

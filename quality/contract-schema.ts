@@ -132,10 +132,15 @@ function wordSchemas(on: 'column' | 'row'): Record<string, SchemaNode> {
   return Object.fromEntries(chosen.map(({ word }) => [word.name, word.schema]));
 }
 
-const bareNames = [
+const bareNames = unique([
   ...[...EXPECTATIONS.values()].filter(({ bare }) => bare).map(({ name }) => name),
   ...[...WORDS.values()].filter(({ word }) => word.bare === true).map(({ word }) => word.name),
-];
+]);
+
+/** Some are judged row by row on a stream, and all at once over a file. */
+function unique(names: readonly string[]): string[] {
+  return [...new Set(names)];
+}
 
 const columnItem: SchemaNode = {
   title: 'Check of a column',

@@ -545,8 +545,24 @@ class Reader {
     }
     if (typeof found.parameters === 'string' && expectation.name === 'json_schema')
       this.#readSchemaFile(found.parameters, found.parameterKeys);
-    if (check.mostly < 1 && this.#use === 'stream') this.#mostly(check, item);
+    if (expectation.asksTarget) this.#asked(check, item);
+    else if (check.mostly < 1 && this.#use === 'stream') this.#mostly(check, item);
     return check;
+  }
+
+  /** What a check that asks the target cannot do. */
+  #asked({ expectation, where, mostly, keys, ops }: Check, item: CheckItem): void {
+    const { name } = expectation;
+    if (where !== null)
+      this.#rules.refuse(
+        [...keys, 'where'],
+        `${name} is about all rows of the table, and no where tells which of them count`,
+        'Remove where.',
+      );
+    if (mostly < 1)
+      this.#rules.refuse([...keys, 'mostly'], `${name} judges each row beside those at the target, and no share of them`, 'Remove mostly.');
+    if (item.ops !== undefined && ops.includes('delete'))
+      this.#rules.refuse([...keys, 'ops'], `${name} is about rows that come, and a delete brings none`, 'Name insert, update and read.');
   }
 
   #rowFail({ on_fail: onFail }: CheckItem, keys: Keys): OnFail | null {

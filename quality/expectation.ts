@@ -12,6 +12,7 @@ import {
   UNCHANGED,
   type Value,
 } from '../core/event.ts';
+import type { Question } from '../core/keyed.ts';
 import { isPadded, unpadded } from '../core/expression/columns.ts';
 import { type EncodedCells, type EncodedTest, formOf } from './encoded/cells.ts';
 import { Outcome } from './outcome.ts';
@@ -58,6 +59,8 @@ export interface Bound extends Tests {
   readonly reason: string;
   /** The columns it reads, by index: what `allow_values` may show. */
   readonly columns: readonly number[];
+  /** What the target is asked; absent where the row says it all. */
+  readonly question?: Question;
 }
 
 export interface Expectation {
@@ -70,6 +73,8 @@ export interface Expectation {
   readonly judgesNulls: boolean;
   /** It compares with the old row, so it is asked of updates alone. */
   readonly needsBefore: boolean;
+  /** It needs other rows, all of which count: the target is asked (core/keyed.ts). */
+  readonly asksTarget: boolean;
   /** The operations that it is about, where these are not for the rule file to say. */
   readonly ops: readonly Operation[] | null;
   /** JSON Schema of its parameters, with title and description for editors. */
@@ -83,6 +88,7 @@ interface Definition<S extends SchemaNode> {
   readonly bare?: boolean;
   readonly judgesNulls?: boolean;
   readonly needsBefore?: boolean;
+  readonly asksTarget?: boolean;
   readonly ops?: readonly Operation[];
   readonly schema: S;
   readonly bind: (parameters: FromSchema<S>, site: Site) => Bound | null;
@@ -96,6 +102,7 @@ export function defineExpectation<const S extends SchemaNode>(definition: Defini
     bare: false,
     judgesNulls: false,
     needsBefore: false,
+    asksTarget: false,
     ops: definition.needsBefore === true ? ['update'] : null,
     ...definition,
     // The rule file was validated with this very schema before anything is bound.

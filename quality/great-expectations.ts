@@ -72,6 +72,8 @@ const TRANSLATIONS: Readonly<Record<string, Translation>> = {
         ignore_row_if: kwargs['ignore_row_if'],
       }),
   },
+  expect_column_values_to_be_unique: { name: 'unique', takes: [], parameters: yes },
+  expect_compound_columns_to_be_unique: { name: 'compound_unique', takes: ['column_list'], parameters: (kwargs) => kwargs['column_list'] },
   expect_multicolumn_sum_to_equal: {
     name: 'sum_equals',
     takes: ['column_list', 'sum_total', 'ignore_row_if'],

@@ -1,5 +1,6 @@
 /** Parts of rule files that other versions read and this one does not: each is said, none is silently ignored. */
 
+import { EXPECTATIONS } from './expectations/registry.ts';
 import { WORDS } from './gx/registry.ts';
 
 interface Later {
@@ -39,12 +40,12 @@ export const LATER_PATHS: Readonly<Record<string, Later>> = {
 
 /** Names of checks by what they need. Those that `tidegate judge` knows are refused on a live stream alone. */
 const WINDOW = 'drift z_score volume_anomaly metric_anomaly';
-const STATE = 'unique compound_unique increasing decreasing sequence_gap before_matches';
+const STATE = 'increasing decreasing sequence_gap before_matches';
 const OTHERS = 'references reconcile row_count_equals';
 const OUTPUTS = 'score_drift feature_missing abstain_rate';
 
 const OF_FILES: readonly [string, Later][] = [...WORDS.values()]
-  .filter(({ window }) => window === undefined)
+  .filter(({ window, word: { name } }) => window === undefined && !EXPECTATIONS.has(name))
   .map(({ word: { name } }) => [
     name,
     needed(

@@ -22,6 +22,7 @@ import {
 } from './patterns.ts';
 import { inSet, notInSet } from './sets.ts';
 import { type } from './type.ts';
+import { compoundUnique, unique } from './unique.ts';
 
 const all: readonly Expectation[] = [
   notNull,
@@ -49,6 +50,8 @@ const all: readonly Expectation[] = [
   transitions,
   changeBetween,
   noDelete,
+  unique,
+  compoundUnique,
 ];
 
 export const EXPECTATIONS: ReadonlyMap<string, Expectation> = new Map(all.map((expectation) => [expectation.name, expectation]));

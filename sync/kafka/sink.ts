@@ -219,6 +219,7 @@ class Topics implements PostgresSink {
       deferConstraints: false,
       markStatement: null,
       heldKeys,
+      keyed: null,
       pipeline,
       holdStatement: HOLD,
       holdFormats: HOLD_FORMATS,

@@ -18,6 +18,7 @@ import { withoutOutrun } from './outrun.ts';
 import type { RowVersions } from './row-versions.ts';
 import { noteParked } from './schemas.ts';
 import { emitWindows } from './windows.ts';
+import type { Keyed } from './keyed/keyed.ts';
 
 /** Where the events of a batch go: the target's tables, or topics whose lanes and quarantine are kept here. */
 export interface RowWriter {
@@ -57,6 +58,8 @@ export interface CarefulParts {
   readonly heldKeys: Pick<KnownHeld, 'size' | 'has' | 'delete'>;
   /** Left out where no version is kept of rows that have nothing held. */
   readonly rowVersions?: RowVersions | null;
+  /** Rules that need other rows ask it; null where there are no rows that could be asked for. */
+  readonly keyed: Keyed | null;
   readonly pipeline: string;
   readonly holdStatement: string;
   readonly holdFormats: readonly Format[];
@@ -98,8 +101,9 @@ export class CarefulRoad {
   }
 
   async #attempt(batch: Batch, held: readonly Quarantined[], lease: Lease, halving: boolean): Promise<Applied | Refused> {
-    const { sql, rows, commit = () => sql.script('commit') } = this.#parts;
+    const { sql, rows, keyed, commit = () => sql.script('commit') } = this.#parts;
     await rows.prepare(batch);
+    await keyed?.prepare(batch);
     try {
       await sql.script(this.#begin());
       const outcome = await this.#inside(batch, held, lease, halving);
@@ -126,10 +130,15 @@ export class CarefulRoad {
     if (first !== undefined) return { kind: 'refused', findings: [first, ...more] };
     const newer = await this.#leaveOutrun(decision);
     if (newer !== null) return newer;
+    const unasked = await this.#ask(batch, decision, halving);
+    const [failed, ...others] = decision.findings;
+    if (failed !== undefined) return { kind: 'refused', findings: [failed, ...others] };
 
     const written = halving ? await this.#writeHalving(batch, decision) : await this.#write(batch, decision, 0, batch.events.length);
-    const [refused, ...others] = decision.findings;
-    if (refused !== undefined) return { kind: 'refused', findings: [refused, ...others] };
+    const [refused, ...rest] = decision.findings;
+    if (refused !== undefined) return { kind: 'refused', findings: [refused, ...rest] };
+    // The target took every row, and would not read one of them as a question: nothing passes unjudged.
+    if (unasked !== null) throw unasked;
 
     await this.#advance(batch, isReplay ? [] : held, lease, countsOf(decision, written));
     await raiseVersions(sql, decision.versions);
@@ -149,6 +158,24 @@ export class CarefulRoad {
       if (settled.status === 'applied' && decision.events[settled.index] === null) settled.status = 'superseded';
     const [first, ...more] = truncates.map(outrunTruncate);
     return first === undefined ? null : { kind: 'refused', findings: [first, ...more] };
+  }
+
+  /**
+   * Rules that need other rows are asked once it is known what waits. Where the target cannot read a cell of the question it will not take it as a row
+   * either: the error is answered, and the row is looked for.
+   */
+  async #ask(batch: Batch, decision: Decision, halving: boolean): Promise<PgError | null> {
+    const { keyed, sql } = this.#parts;
+    if (keyed === null || !keyed.concerns(batch)) return null;
+    if (halving) await sql.script('savepoint tidegate_asked');
+    try {
+      decision.findings.push(...(await keyed.judge(batch, (index) => (batch.passes(index) ? (decision.events[index] ?? null) : null))));
+      return null;
+    } catch (error) {
+      if (!halving || !isRefusal(error)) throw error;
+      await sql.script('rollback to savepoint tidegate_asked');
+      return error;
+    }
   }
 
   #isTouched({ events }: Batch): boolean {

@@ -5,6 +5,7 @@ import type { Problem } from '../../core/problems.ts';
 import { PgConnection } from '../../wire/postgres/connection.ts';
 import { quoteIdent, quoteQualified } from '../../wire/postgres/ident.ts';
 import { targetFailure } from './failures.ts';
+import { hasIndex, indexSql, wantedIndex } from './keyed/asked-table.ts';
 import { aliveSql, layoutProblems, Layouts, STAMP_TYPES } from './layout.ts';
 import type { PostgresSinkOptions } from './sink.ts';
 import { KEY_INDEX_SQL, scoreColumns, textArray } from './tables.ts';
@@ -121,12 +122,8 @@ async function look(sql: PgConnection, options: PostgresSinkOptions, place: stri
 
 const NEEDED = ['select', 'insert', 'update', 'delete', 'truncate'] as const;
 
-async function lookAtTable(
-  sql: PgConnection,
-  { schema, datasets, tables, scores }: PostgresSinkOptions,
-  dataset: Dataset,
-  place: string,
-): Promise<Problem[]> {
+async function lookAtTable(sql: PgConnection, options: PostgresSinkOptions, dataset: Dataset, place: string): Promise<Problem[]> {
+  const { schema, datasets, tables, scores } = options;
   const index = [...(datasets?.keys() ?? [])].indexOf(dataset.name);
   const layoutPlace = `${place}.layouts[${index}]`;
   const own = datasets?.get(dataset.name);
@@ -185,6 +182,30 @@ async function lookAtTable(
         `${table} has no ${layout.isHistory ? 'unique index of the open versions' : 'primary key or unique index'} on ${key.join(', ')}`,
         `Run on the target: create unique index on ${table} (${key.map(quoteIdent).join(', ')})${open};`,
       );
+  }
+  problems.push(...(await lackingIndices(sql, options, dataset, table, layout.names, path)));
+  return problems;
+}
+
+/** Without an index each question of a rule reads the whole table. Where tables are made, so are these. */
+async function lackingIndices(
+  sql: PgConnection,
+  { tables, keyed }: PostgresSinkOptions,
+  dataset: Dataset,
+  table: string,
+  names: readonly (string | null)[],
+  path: string,
+): Promise<Problem[]> {
+  const problems: Problem[] = [];
+  for (const rule of tables.create ? [] : (keyed?.(dataset) ?? [])) {
+    const wanted = wantedIndex(rule, table, names);
+    if (wanted === null || (await hasIndex(sql, wanted))) continue;
+    problems.push({
+      severity: 'warning',
+      path,
+      message: `${wanted.qualified} has no index on ${wanted.columns.join(', ')}, and the rule ${rule.id} of ${dataset.name} asks it with every batch`,
+      fix: `Run on the target: ${indexSql(wanted)};`,
+    });
   }
   return problems;
 }

@@ -11,6 +11,7 @@ import { type Clock, systemClock } from '../../core/clock.ts';
 import type { Applied, Lease, Quarantine, Quarantined, Refused, ReleaseLog, Sink } from '../../core/contracts.ts';
 import { PipelineError } from '../../core/errors.ts';
 import type { ChangeEvent, Dataset, DatasetName, LaneId, Position } from '../../core/event.ts';
+import type { KeyedRule } from '../../core/keyed.ts';
 import type { SloStore } from '../../core/slo.ts';
 import type { LotStore } from '../../core/lots.ts';
 import type { WindowStore } from '../../core/windows.ts';
@@ -26,6 +27,7 @@ import { fold, type Folded } from './fold.ts';
 import { refOf, TURN_SQL } from './held-keys.ts';
 import { holdModes } from './hold-mode.ts';
 import { type HoldMode, HOLD_SQL, holdParameters } from './items.ts';
+import { Keyed } from './keyed/keyed.ts';
 import { KnownHeld } from './known-held.ts';
 import { acquireLane, emitAdvance, forgetLoss, type LaneState, moveLane, prepareAdvance, readLanes } from './lanes.ts';
 import { type DatasetsOptions, Layouts } from './layout.ts';
@@ -70,6 +72,8 @@ export interface PostgresSinkOptions {
   readonly pipeline: string;
   /** What the datasets' contracts say of changes of their tables; left out, each is followed. */
   readonly evolve?: Evolve;
+  /** The rules that need other rows: a batch of a dataset that has some takes the careful road. */
+  readonly keyed?: (dataset: Dataset) => readonly KeyedRule[];
   /** Whether values that the source's enums have got are added to the target's; left out, they are. */
   readonly growsEnums?: (dataset: DatasetName) => boolean;
   /** How many events of a dataset are held while a change of its table waits for a person; then the lane stops. */
@@ -388,9 +392,9 @@ class Target implements PostgresSink {
     }
   }
 
-  /** Whether the target has to be asked first: an event that passes concerns a key that has, or may have, something held, or rows have versions. */
-  #isTouched({ heldKeys, rowVersions }: LaneSession, batch: Batch, held: readonly Quarantined[]): boolean {
-    if (rowVersions !== null) return true;
+  /** Whether the target has to be asked first: by a rule, because rows have versions, or because an event that passes concerns a key that has, or may have, something held. */
+  #isTouched({ heldKeys, rowVersions, keyed }: LaneSession, batch: Batch, held: readonly Quarantined[]): boolean {
+    if (rowVersions !== null || keyed.concerns(batch)) return true;
     if (heldKeys.size === 0) return false;
     // Items that wait for their key may be free by now, and who only waits is told so in the transaction that holds it.
     if (held.some(({ findings }) => findings.some(({ rule }) => rule === HOLD_KEY_RULE) || isParkedItem(findings))) return true;
@@ -428,6 +432,14 @@ class Target implements PostgresSink {
     const tables = new Tables(sql, { layouts, create: table.create, widen: table.widen, scores: byDataset, schemas });
     const statements = new Statements(sql, tables);
     const writes = new Writes(tables, statements);
+    const rows = new TableRows(sql, writes, layouts);
+    const keyed = new Keyed({
+      sql,
+      tables,
+      rulesOf: this.#options.keyed ?? noRules,
+      makesIndices: table.create,
+      waits: (event) => this.#modeOf(event) === 'key' || rows.isPartial(event),
+    });
     const heldKeys = new KnownHeld(heldKeysExact === undefined ? {} : { exact: heldKeysExact, growth: 1 });
     const rowVersions = this.#rowVersionsOf(sql);
     const writer = new FrontendWriter();
@@ -439,11 +451,12 @@ class Target implements PostgresSink {
     await sql.exchange(writer.sync().bytes());
     const careful = new CarefulRoad({
       sql,
-      rows: new TableRows(sql, writes, layouts),
+      rows,
       deferConstraints,
       markStatement: isMarked ? WRITTEN : null,
       heldKeys,
       rowVersions,
+      keyed,
       pipeline,
       holdStatement: HOLD,
       holdFormats: HOLD_FORMATS,
@@ -458,6 +471,7 @@ class Target implements PostgresSink {
       schemas,
       heldKeys,
       rowVersions,
+      keyed,
       isMarked,
       newest: null,
       unsent: null,
@@ -500,6 +514,7 @@ interface LaneSession {
   readonly heldKeys: KnownHeld;
   /** With them every batch takes the careful road. */
   readonly rowVersions: RowVersions | null;
+  readonly keyed: Keyed;
   /** Each transaction says in the log that it is ours. */
   readonly isMarked: boolean;
   /** The newest batch that was prepared, and the newest of those that were not sent ahead; null once that one is in. */
@@ -511,6 +526,8 @@ interface LaneSession {
   generation: number;
   readonly forget: () => void;
 }
+
+const noRules = (): readonly KeyedRule[] => [];
 
 /** What is written of a batch, and what that comes to. */
 interface Planned {

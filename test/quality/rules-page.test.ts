@@ -54,6 +54,7 @@ function eventOf(row: Cells, then: string | undefined) {
 }
 
 test('the page has an example of every check, of a row that passes and of one that fails', () => {
-  const missing = [...EXPECTATIONS.keys()].filter((name) => tried.get(name)?.size !== 2);
+  // Those that ask the target have a page of their own, docs/keyed.md.
+  const missing = [...EXPECTATIONS.values()].filter(({ name, asksTarget }) => !asksTarget && tried.get(name)?.size !== 2);
   expect(missing).toEqual([]);
 });

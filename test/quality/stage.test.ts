@@ -146,7 +146,9 @@ const FAILING: Readonly<Record<string, readonly [check: string, ...cells: readon
 };
 
 test('there is a failing example of every check', () => {
-  expect(Object.keys(FAILING).sort()).toEqual([...EXPECTATIONS.keys()].sort());
+  // What asks the target passes here: test/quality/keyed-page.real.test.ts has those.
+  const own = [...EXPECTATIONS.values()].filter(({ asksTarget }) => !asksTarget).map(({ name }) => name);
+  expect(Object.keys(FAILING).sort()).toEqual(own.sort());
 });
 
 describe.each(Object.entries(FAILING))('%s', (name, [check, before, after]) => {

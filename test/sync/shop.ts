@@ -80,6 +80,8 @@ export interface ShopOptions {
   readonly truncates: boolean;
   /** How many keys there are. */
   readonly keys?: number;
+  /** How many numbers there are. */
+  readonly numbers?: number;
 }
 
 /** The changes of one table, made up one by one. */
@@ -109,10 +111,10 @@ export class Shop {
 
   change(): ChangeEvent | null {
     const random = this.#random;
-    const { keys = 40 } = this.#options;
+    const { keys = 40, numbers = 1000 } = this.#options;
     const id = random.below(keys);
     const known = this.rows.get(id);
-    const n = random.chance(0.1) ? null : random.below(1000);
+    const n = random.chance(0.1) ? null : random.below(numbers);
     if (this.#options.truncates && random.chance(0.01)) {
       this.rows.clear();
       return this.#event('truncate', null, null, '', null);

@@ -1,0 +1,179 @@
+/**
+ * Judges the rules that need other rows, in the transaction of the batch that would add to them, once it is known what waits and before anything is
+ * written. A few questions a batch, however many rows it has. Two lanes that write one table take turns, so that neither misses what the other adds.
+ */
+import { type Batch, type Finding, Verdict } from '../../../core/batch.ts';
+import { PipelineError } from '../../../core/errors.ts';
+import type { ChangeEvent, Dataset, DatasetName } from '../../../core/event.ts';
+import type { KeyedRule } from '../../../core/keyed.ts';
+import type { PgConnection } from '../../../wire/postgres/connection.ts';
+import { keysOf } from '../held-keys.ts';
+import type { Tables } from '../tables.ts';
+import { askedOf, hasIndex, indexSql, keyParts, type WantedIndex, wantedIndex } from './asked-table.ts';
+import type { Change } from './occupancy.ts';
+import type { Asking, Found, Judged } from './rules.ts';
+import { judgeUnique } from './unique.ts';
+
+export interface KeyedParts {
+  readonly sql: PgConnection;
+  readonly tables: Pick<Tables, 'known'>;
+  /** Those of the contract that is in force now. */
+  readonly rulesOf: (dataset: Dataset) => readonly KeyedRule[];
+  /** Whether indices may be made where a question would read the whole table. */
+  readonly makesIndices: boolean;
+  /** Whether an event waits for an earlier one of its key that is held. */
+  readonly waits: (event: ChangeEvent) => boolean;
+}
+
+/** By the batch's own index: the event as it is to be written; null where it is not. */
+export type Passing = (index: number) => ChangeEvent | null;
+
+const TURN_SQL = "select pg_advisory_xact_lock(hashtext('tidegate.keyed'), hashtext($1::text))";
+
+export class Keyed {
+  readonly #parts: KeyedParts;
+  /** What was found of a batch and lets its row pass: it is applied again, and not to be told of twice. */
+  readonly #told = new WeakMap<Batch, Set<string>>();
+  readonly #indexed = new Set<string>();
+
+  constructor(parts: KeyedParts) {
+    this.#parts = parts;
+  }
+
+  /** Whether the target has to be asked about a batch before it takes it. */
+  concerns(batch: Batch): boolean {
+    return batch.spans().some(({ dataset }) => dataset.undecoded !== true && this.#parts.rulesOf(dataset).length > 0);
+  }
+
+  /** Before the transaction begins: indices are made on their own. */
+  async prepare(batch: Batch): Promise<void> {
+    const { sql, makesIndices, tables, rulesOf } = this.#parts;
+    if (!makesIndices) return;
+    for (const dataset of new Set(batch.spans().map((span) => span.dataset))) {
+      const table = dataset.undecoded === true ? undefined : tables.known(dataset);
+      if (table === undefined) continue;
+      for (const rule of rulesOf(dataset)) {
+        const wanted = wantedIndex(
+          rule,
+          table.qualified,
+          table.columns.map((column) => column?.name ?? null),
+        );
+        if (wanted === null) continue;
+        const id = JSON.stringify(wanted);
+        if (this.#indexed.has(id)) continue;
+        if (!(await hasIndex(sql, wanted))) await this.#makeIndex(dataset.name, wanted);
+        this.#indexed.add(id);
+      }
+    }
+  }
+
+  /** Once, however many lanes find that it is missing. */
+  async #makeIndex(dataset: DatasetName, wanted: WantedIndex): Promise<void> {
+    const { sql } = this.#parts;
+    await sql.script('begin');
+    try {
+      await sql.query(TURN_SQL, [dataset]);
+      if (!(await hasIndex(sql, wanted))) await sql.script(indexSql(wanted));
+      await sql.script('commit');
+    } catch (error) {
+      if (sql.open) await sql.script('rollback');
+      throw error;
+    }
+  }
+
+  /** What of the batch fails. Throws RULE_HALT where a rule stops the lane. */
+  async judge(batch: Batch, passing: Passing): Promise<Finding[]> {
+    const judged = this.#judged(batch, passing);
+    if (judged.size === 0) return [];
+    await this.#takeTurns(judged);
+    const told = this.#told.get(batch) ?? new Set<string>();
+    this.#told.set(batch, told);
+    const findings: Finding[] = [];
+    for (const changes of judged.values()) {
+      const found = (await this.#ask(changes)).filter(({ index, rule }) => !told.has(`${index} ${rule.id}`));
+      findings.push(...found.map((one) => findingOf(one, batch)));
+      // What one rule holds is not there for the next: that is asked when the batch comes again without it.
+      if (findings.some(({ verdict }) => verdict >= Verdict.Drop)) break;
+    }
+    // Only what is answered is told: where a later question fails, all of them are asked again.
+    for (const { index, rule } of findings) told.add(`${index} ${rule}`);
+    return findings;
+  }
+
+  /** The events of each dataset that has rules, rule by rule. */
+  #judged(batch: Batch, passing: Passing): ReadonlyMap<string, readonly Judged[]> {
+    const found = new Map<string, Judged[]>();
+    for (const [index, original] of batch.events.entries()) {
+      if (original.dataset.undecoded === true) continue;
+      for (const rule of this.#parts.rulesOf(original.dataset)) {
+        const event = passing(index);
+        if (event === null) continue;
+        const id = JSON.stringify([event.dataset.name, rule.id]);
+        const changes = found.get(id) ?? [];
+        found.set(id, changes);
+        changes.push({ index, event, rule: { ...rule, holds: rule.verdict >= Verdict.Drop }, isJudged: rule.meets(event) });
+      }
+    }
+    for (const [id, changes] of found) if (!changes.some(({ isJudged }) => isJudged)) found.delete(id);
+    return found;
+  }
+
+  #ask(changes: readonly Judged[]): Promise<Found[]> {
+    const { sql, tables, waits } = this.#parts;
+    const asking: Asking = {
+      sql,
+      tableOf: (dataset, columns) => {
+        const table = tables.known(dataset);
+        return table === undefined ? null : askedOf(table, columns);
+      },
+      keysOf: keysWithParts,
+      waits,
+      transactions,
+    };
+    return judgeUnique(asking, changes);
+  }
+
+  async #takeTurns(judged: ReadonlyMap<string, readonly Judged[]>): Promise<void> {
+    const names = new Set<DatasetName>();
+    for (const [change] of judged.values()) if (change !== undefined) names.add(change.event.dataset.name);
+    for (const name of [...names].sort()) await this.#parts.sql.query(TURN_SQL, [name]);
+  }
+}
+
+function keysWithParts(events: readonly ChangeEvent[]): ReadonlyMap<string, readonly string[]> {
+  const keys = new Map<string, readonly string[]>();
+  for (const event of events) {
+    if (event.op === 'truncate') continue;
+    for (const key of keysOf(event)) if (!keys.has(key)) keys.set(key, keyParts(event.dataset, key));
+  }
+  return keys;
+}
+
+/** A transaction's changes stand together, as they do in the log; of rows that were read the whole batch is one. */
+function transactions<T extends Change>(changes: readonly T[]): readonly (readonly T[])[] {
+  const groups: T[][] = [];
+  for (const change of changes) {
+    const group = groups.at(-1);
+    if (group?.[0]?.event.version === change.event.version) group.push(change);
+    else groups.push([change]);
+  }
+  return groups;
+}
+
+function findingOf({ index, event, rule }: Found, batch: Batch): Finding {
+  if (rule.halts && batch.origin !== 'replay')
+    throw new PipelineError(
+      'RULE_HALT',
+      `judging ${event.dataset.name}: rule ${rule.id} failed for the event at ${event.version}#${event.ordinal}`,
+    );
+  return {
+    index,
+    stage: 'quality',
+    rule: rule.id,
+    column: rule.column,
+    verdict: rule.verdict,
+    severity: rule.severity,
+    message: rule.describe(event),
+    notify: false,
+  };
+}

@@ -1,0 +1,36 @@
+/** What the files beside it, one for each kind of question, are given to judge, and what they answer. */
+import type { ChangeEvent, Dataset } from '../../../core/event.ts';
+import type { KeyedRule } from '../../../core/keyed.ts';
+import type { PgConnection } from '../../../wire/postgres/connection.ts';
+import type { AskedTable } from './asked-table.ts';
+import type { Change } from './occupancy.ts';
+
+/** An event of the rule's dataset that goes on to the target unless the rule, or another one, holds it. */
+export interface Judged extends Change {
+  readonly rule: Asked;
+  /** Whether the rule is about it. One that it is not about gives values up and takes them all the same. */
+  readonly isJudged: boolean;
+}
+
+export interface Asked extends KeyedRule {
+  /** What fails it is not written. */
+  readonly holds: boolean;
+}
+
+export interface Found {
+  readonly index: number;
+  readonly event: ChangeEvent;
+  readonly rule: Asked;
+}
+
+export interface Asking {
+  readonly sql: PgConnection;
+  /** Null where it is not known, or lacks one of the columns. */
+  readonly tableOf: (dataset: Dataset, columns: readonly number[]) => AskedTable | null;
+  /** The keys of the rows that these events change, with their parts. */
+  readonly keysOf: (events: readonly ChangeEvent[]) => ReadonlyMap<string, readonly string[]>;
+  /** Whether an event waits for an earlier one of its key that is held. */
+  readonly waits: (event: ChangeEvent) => boolean;
+  /** Neighbouring events of one transaction of the source. */
+  readonly transactions: <T extends Change>(changes: readonly T[]) => readonly (readonly T[])[];
+}

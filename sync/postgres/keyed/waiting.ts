@@ -1,0 +1,31 @@
+/** Events that wait for an earlier one of their key, which a rule holds: the next look at the batch says so, and by then other rows must not have failed for their sake. */
+import type { ChangeEvent } from '../../../core/event.ts';
+import { keysOf } from '../held-keys.ts';
+import type { Judged } from './rules.ts';
+
+export class Waiting {
+  readonly #waits: (event: ChangeEvent) => boolean;
+  #blocked: ReadonlySet<string> = new Set();
+  #next: ReadonlySet<string> = new Set();
+
+  constructor(waits: (event: ChangeEvent) => boolean) {
+    this.#waits = waits;
+  }
+
+  /** What is written of a transaction of which these fail. */
+  left(transaction: readonly Judged[], failed: ReadonlyMap<number, unknown>): Judged[] {
+    const blocked = new Set(this.#blocked);
+    this.#next = blocked;
+    return transaction.filter(({ index, event, rule }) => {
+      const keys = keysOf(event);
+      const isLeft = !(failed.has(index) && rule.holds) && !(keys.some((key) => blocked.has(key)) && this.#waits(event));
+      if (!isLeft) for (const key of keys) blocked.add(key);
+      return isLeft;
+    });
+  }
+
+  /** The transaction is done, with what was last left of it. */
+  commit(): void {
+    this.#blocked = this.#next;
+  }
+}
