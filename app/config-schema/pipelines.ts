@@ -123,7 +123,11 @@ export const pipelineSchema = {
       default: {},
       properties: {
         rows: count('Rows', 'How many changes you put into a batch at most.', 5000, 'rows', 1_000_000),
-        bytes: size('Bytes', 'How large you let a batch grow.', '16MiB'),
+        bytes: size(
+          'Bytes',
+          'How large you let a batch grow. Where the target is slower than the source, about seven are in memory at once.',
+          '4MiB',
+        ),
         age: duration(
           'Age',
           'How long you let a batch wait for more changes: 0s sends on whatever has come, for the lowest latency.',

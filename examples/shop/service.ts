@@ -8,6 +8,7 @@ import type { ItemView, LaneView, Status } from '../../app/http/shapes.ts';
 
 const ROOT = join(import.meta.dirname, '../..');
 const MODEL = join(ROOT, 'examples/models/order-risk');
+const MAIN = join(ROOT, 'app/cli/main.ts');
 const run = promisify(execFile);
 
 export class ShopService implements AsyncDisposable {
@@ -23,11 +24,11 @@ export class ShopService implements AsyncDisposable {
     this.#ended = new Promise((resolve) => child.once('exit', () => resolve()));
   }
 
-  /** Starts `tidegate run <config>` and resolves when it answers on `port`. */
-  static async start(config: string, port: number, env: Readonly<Record<string, string>>): Promise<ShopService> {
+  /** Starts `tidegate run <config>` and resolves when it answers on `port`. `main`: the command, as its source or built. */
+  static async start(config: string, port: number, env: Readonly<Record<string, string>>, main = MAIN): Promise<ShopService> {
     const log: string[] = [];
     // A process group of its own: Ctrl-C reaches the demo alone, which then stops the service before the databases.
-    const child = spawn(process.execPath, [...NODE_FLAGS, join(ROOT, 'app/cli/main.ts'), 'run', config], {
+    const child = spawn(process.execPath, [...NODE_FLAGS, main, 'run', config], {
       cwd: ROOT,
       env: { ...process.env, ...env, TIDEGATE_PORT: String(port) },
       stdio: ['ignore', 'pipe', 'pipe'],
@@ -54,7 +55,7 @@ export class ShopService implements AsyncDisposable {
     const mapping = join(MODEL, 'order-risk.mapping.json');
     const words = ['models', 'register', config, 'order-risk', join(MODEL, 'order-risk.onnx'), '--mapping', mapping];
     // Port 0: whoever listens at the usual port is another service.
-    await run(process.execPath, [...NODE_FLAGS, join(ROOT, 'app/cli/main.ts'), ...words], {
+    await run(process.execPath, [...NODE_FLAGS, MAIN, ...words], {
       cwd: ROOT,
       env: { ...process.env, ...env, TIDEGATE_PORT: '0' },
     });
