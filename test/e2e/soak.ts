@@ -4,7 +4,7 @@
  *
  * The source is written by statements of a thousand rows, inserts, updates and deletes, so that it is never the slow part; whenever the service is more
  * than LAG_MAX behind, the writer waits for it. Tables keep their size: what is inserted is deleted later. Held rows are discarded once a minute, as somebody would
- * settle them. It runs what is built, as users do: a service that Node runs from its sources takes 30 MB more, for the reading of types.
+ * settle them. It runs what is built, as users do: a service that Node runs from its sources takes up to 30 MB more, for the reading of types.
  */
 import { cpSync, mkdtempSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
 import { readFile } from 'node:fs/promises';
