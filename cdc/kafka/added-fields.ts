@@ -19,7 +19,7 @@ export class AddedFields {
   readonly #prefix: string;
   readonly #names: ReadonlySet<string>;
 
-  constructor({ prefix, names }: AddedFieldsOptions) {
+  constructor({ prefix, names }: AddedFieldsOptions = { prefix: '__', names: [] }) {
     this.#prefix = prefix;
     this.#names = new Set([DELETED, ...names]);
   }

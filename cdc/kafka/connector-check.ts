@@ -1,9 +1,10 @@
 /** What a connector of Debezium's will lose or change by its own settings, and what does not fit ours: read from Kafka Connect's REST API by `check`. */
+import { AddedFields } from './added-fields.ts';
 import type { Problem } from '../../core/problems.ts';
 import type { KafkaSourceOptions } from './source.ts';
 
 export type ConnectorConfig = Readonly<Record<string, string>>;
-export type CheckedSource = Pick<KafkaSourceOptions, 'name' | 'envelope' | 'unavailable' | 'tables'>;
+export type CheckedSource = Pick<KafkaSourceOptions, 'name' | 'envelope' | 'unavailable' | 'tables' | 'added'>;
 
 interface Connector {
   readonly name: string;
@@ -79,13 +80,14 @@ export function connectorProblems(name: string, config: ConnectorConfig, source:
 }
 
 /** What would be read as something else than it is. */
-function sayOfForm(config: ConnectorConfig, { envelope, unavailable, tables }: CheckedSource, say: Say): void {
+function sayOfForm(config: ConnectorConfig, { envelope, unavailable, tables, added }: CheckedSource, say: Say): void {
   const unwrapping = transformsOf(config).find(({ type }) => type.endsWith('.ExtractNewRecordState'));
   if (unwrapping !== undefined && envelope === 'debezium')
     say('error', `it writes rows alone (${unwrapping.name})`, 'Set envelope: unwrapped, or remove the transform, which keeps more.');
   if (unwrapping === undefined && envelope === 'unwrapped') say('error', 'it writes Debezium’s envelope', 'Set envelope: debezium.');
   if (unwrapping !== undefined && config[`transforms.${unwrapping.name}.delete.tombstone.handling.mode`] === 'drop')
     say('error', 'deletes are dropped', `Set transforms.${unwrapping.name}.delete.tombstone.handling.mode=tombstone.`);
+  if (unwrapping !== undefined && envelope === 'unwrapped') sayOfAdded(config, unwrapping.name, new AddedFields(added), say);
   const placeholder = config['unavailable.value.placeholder'] ?? '__debezium_unavailable_value';
   if (placeholder !== unavailable)
     say(
@@ -135,6 +137,19 @@ function sayOfLosses(config: ConnectorConfig, say: Say): void {
     say('warning', 'truncates are left out (skipped.operations), so rows stay at the target', 'Set skipped.operations=none.');
   if (isBinlog && (config['bigint.unsigned.handling.mode'] ?? 'long') === 'long')
     say('warning', 'unsigned numbers of 64 bits from 2^63 on arrive below zero', 'Set bigint.unsigned.handling.mode=precise.');
+}
+
+/** Fields that the transform adds, which would be taken for columns. */
+function sayOfAdded(config: ConnectorConfig, transform: string, added: AddedFields, say: Say): void {
+  const setting = (name: string): string | undefined => config[`transforms.${transform}.add.fields${name}`];
+  const prefix = setting('.prefix') ?? '__';
+  // `source.ts_ms`, or with a name of its own: `op:operation`.
+  const names = (setting('') ?? '').split(',').map((one) => one.trim().split(':').at(-1)?.replaceAll('.', '_') ?? '');
+  const columns = names.filter((name) => name !== '' && !added.has(`${prefix}${name}`)).map((name) => `${prefix}${name}`);
+  if (columns.length === 0) return;
+  const fix =
+    prefix === '' ? `Set added.prefix: "" and added.names: [${columns.join(', ')}].` : `Set added.prefix: ${JSON.stringify(prefix)}.`;
+  say('error', `it adds ${columns.join(', ')} to its rows, which would be taken for columns`, fix);
 }
 
 function sayOfTables(config: ConnectorConfig, { tables }: CheckedSource, say: Say): void {

@@ -72,7 +72,7 @@ export class TableDecoder {
 
   constructor(options: DecoderOptions) {
     this.#options = options;
-    this.#added = new AddedFields(options.added ?? { prefix: '__', names: [] });
+    this.#added = new AddedFields(options.added);
     this.#avro = new AvroReader(options.registry);
     this.#declared = options.columns === null ? null : declaredSchema(options.columns);
     this.#raw = rawDataset(options.dataset);

@@ -61,6 +61,15 @@ test('rows alone: deletes that are dropped, and an envelope where none is expect
     /^error: deletes/,
   );
   expect(said({}, { envelope: 'unwrapped' })[0]).toMatch(/^error: it writes Debezium’s envelope/);
+  const added = { ...unwrapped, 'transforms.u.add.fields': 'op, source.ts_ms,lsn:place' };
+  expect(said(added, { envelope: 'unwrapped' })).toEqual([]);
+  const bare = { ...added, 'transforms.u.add.fields.prefix': '' };
+  expect(said(bare, { envelope: 'unwrapped' })[0]).toMatch(
+    /^error: it adds op, source_ts_ms, place .* added\.names: \[op, source_ts_ms, place\]\.$/,
+  );
+  const names = ['op', 'source_ts_ms', 'place'];
+  expect(said(bare, { envelope: 'unwrapped', added: { prefix: '', names } })).toEqual([]);
+  expect(said({ ...added, 'transforms.u.add.fields.prefix': 'dbz.' }, { envelope: 'unwrapped' })[0]).toMatch(/Set added\.prefix: "dbz\."/);
 });
 
 test('MySQL: unsigned numbers', () => {
