@@ -3,7 +3,6 @@
  * all the time, and a judge. The source's triggers number every change and keep a log of them, the target's keep what was written in which order;
  * so the judge knows what the target has to hold (see oracle.ts), and that nothing was written twice or out of order.
  */
-import { execFile } from 'node:child_process';
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -14,13 +13,12 @@ import { eventually } from '../support/eventually.ts';
 import { Random } from '../support/random.ts';
 import { ruleFile } from '../support/rules.ts';
 import { STANDBY_SLOT, startStandby, syncSlots } from '../support/standby.ts';
+import { agree, judgeHistory, judgeTable, TABLES, verifies } from './judge.ts';
 import { type LoggedChange, Oracle } from './oracle.ts';
 import { CutProxy } from './proxy.ts';
 import { ServiceProcess } from './service-process.ts';
 import { SmallDisk } from './small-disk.ts';
 
-const MAIN = join(import.meta.dirname, '../../app/cli/main.ts');
-export const TABLES = ['items', 'marks'] as const;
 const IDS = 3000;
 const DISK_MEGABYTES = 320;
 /** After a fault the lane moves again within this, waits between attempts included. */
@@ -260,10 +258,11 @@ export class FaultWorld implements AsyncDisposable {
     const { changes } = this.#oracle;
     await this.until(async () => ((await this.events()) ?? 0) >= changes, `all ${changes} changes arrived`);
     await using sql = await PgConnection.connect({ url: this.target.url() });
-    for (const table of TABLES) await this.#judgeTable(sql, table);
-    await this.#judgeHistory(sql);
+    for (const table of TABLES) await judgeTable(sql, table, this.#oracle);
+    await judgeHistory(sql, this.#judgedTo);
+    await this.#judgeScores(sql);
     await this.#judgeLedger(sql);
-    await this.#verify();
+    await verifies(this.#config(this.#turn - 1), RECOVERY_MS);
     this.#judgedTo = this.#oracle.lastSeq;
   }
 
@@ -290,30 +289,7 @@ export class FaultWorld implements AsyncDisposable {
     return logAfter(sql, this.#oracle.lastSeq);
   }
 
-  async #judgeTable(sql: PgConnection, table: (typeof TABLES)[number]): Promise<void> {
-    const rows = await sql.query(`select to_jsonb(t) - 'risk' from shop.${table} t order by id`);
-    const actual = rows.rows.map(([row]) => JSON.parse(row ?? 'null') as unknown);
-    agree(`rows of ${table}`, actual, this.#oracle.rows(table));
-    const held = await sql.query(
-      `select (row_json ->> 'seq')::bigint from tidegate.quarantine where dataset = $1 and 'amount.between' = any(rules) order by 1`,
-      [`shop.public.${table}`],
-    );
-    agree(
-      `held changes of ${table}`,
-      held.rows.map(([seq]) => Number(seq)),
-      this.#oracle.bad(table),
-    );
-  }
-
-  async #judgeHistory(sql: PgConnection): Promise<void> {
-    const doubled = await sql.query('select tab, seq, count(*) from history where seq > $1 group by 1, 2 having count(*) > 1', [
-      this.#judgedTo,
-    ]);
-    agree('changes that were written twice', doubled.rows, []);
-    const disordered = await sql.query(
-      'select * from (select tab, id, seq, lag(seq) over (partition by tab, id order by n) as before from history) h where before >= seq',
-    );
-    agree('changes of one key that were written out of order', disordered.rows, []);
+  async #judgeScores(sql: PgConnection): Promise<void> {
     const unscored = await sql.query('select id, amount, risk from shop.items where risk is distinct from amount');
     agree('rows with a score that is not theirs', unscored.rows, []);
   }
@@ -322,18 +298,6 @@ export class FaultWorld implements AsyncDisposable {
     const { rows } = await sql.query(`select events, upserts + deletes + truncates + stale + folded + held + dropped, held ${LANE}`);
     const { changes, held } = this.#oracle;
     agree('the ledger: events, their sum, held', rows, [[String(changes), String(changes), String(held)]]);
-  }
-
-  /** What an operator would ask: `tidegate verify`, beside the running service. */
-  #verify(): Promise<void> {
-    const config = this.#config(this.#turn - 1);
-    return new Promise((resolve, reject) => {
-      execFile(process.execPath, [MAIN, 'verify', config, '--json'], { timeout: RECOVERY_MS }, (error, stdout, stderr) => {
-        if (error === null) resolve();
-        else
-          reject(new Error(`tidegate verify ended with ${error.code ?? error.signal ?? 'an error'}:\n${stderr}${stdout.slice(0, 4000)}`));
-      });
-    });
   }
 }
 
@@ -360,7 +324,8 @@ export async function run(server: EmbeddedServer, script: string, settings: Read
   return await sql.script(script);
 }
 
-async function ask(server: EmbeddedServer, query: string): Promise<string | null> {
+/** One value; null where the server is down, or does not have it. */
+export async function ask(server: EmbeddedServer, query: string): Promise<string | null> {
   try {
     await using sql = await PgConnection.connect({ url: server.url(), connectTimeoutMs: 2000 });
     return (await sql.query(query)).rows[0]?.[0] ?? null;
@@ -424,14 +389,4 @@ function change(random: Random): string {
   if (dice < 0.88) return `delete from ${table} where id = ${id}`;
   const to = random.below(IDS);
   return `update ${table} set id = ${to}, amount = ${amount} where id = ${id} and not exists (select from ${table} where id = ${to})`;
-}
-
-/** Throws the first few members in which two lists differ, without their long cells. */
-export function agree(what: string, actual: readonly unknown[], expected: readonly unknown[]): void {
-  const [ours, theirs] = [actual, expected].map((list) => list.map((one) => JSON.stringify(one)));
-  if (ours?.join('\n') === theirs?.join('\n')) return;
-  const missing = theirs?.filter((text) => !ours?.includes(text)).map((text) => `missing ${text}`) ?? [];
-  const surplus = ours?.filter((text) => !theirs?.includes(text)).map((text) => `surplus ${text}`) ?? [];
-  const few = [...missing.slice(0, 5), ...surplus.slice(0, 5)].map((text) => text.replaceAll(/n{9,}/g, 'n…'));
-  throw new Error(`${what}: ${missing.length} missing, ${surplus.length} surplus\n${few.join('\n')}`);
 }

@@ -59,7 +59,7 @@ async function main(): Promise<number> {
         ? `npm run test:faults -- --road kafka --rounds 1 --seed ${failed.seed} --only '${failed.faults.join()}'`
         : replayOf(failed.seed, { steps, both, only });
   if (json) process.stdout.write(`${JSON.stringify({ seed, asked: rounds, replay, rounds: done }, null, 2)}\n`);
-  say(replay === null ? summary(done, road) : `Round ${failed?.round} failed. To replay it: ${replay}`);
+  say(replay === null ? summary(done) : `Round ${failed?.round} failed. To replay it: ${replay}`);
   if (stop.signal.aborted) return 130;
   return replay === null ? 0 : 1;
 }
@@ -75,10 +75,10 @@ function line({ round, seed, faults, idle, changes, held, seconds, failure }: Ro
   return `round ${round}, seed ${seed}: ${what}; ${changes} changes, ${held} held, ${seconds.toFixed(1)} s: ${outcome}`;
 }
 
-function summary(rounds: readonly Round[], road: string): string {
+function summary(rounds: readonly Round[]): string {
   const changes = rounds.reduce((sum, round) => sum + round.changes, 0);
   const kinds = new Set(rounds.flatMap(({ faults }) => faults.flatMap((struck) => struck.split(' + '))));
-  return `${rounds.length} rounds, ${kinds.size} kinds of faults, ${changes} changes: nothing lost, doubled or out of order; ledger closed${road === 'kafka' ? '' : ', verified'}.`;
+  return `${rounds.length} rounds, ${kinds.size} kinds of faults, ${changes} changes: nothing lost, doubled or out of order; ledger closed, verified.`;
 }
 
 process.exitCode = await main();

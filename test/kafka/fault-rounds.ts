@@ -34,8 +34,9 @@ export const KAFKA_FAULTS: readonly KafkaFault[] = [
       await target.start();
     },
   },
-  { name: 'the broker stands still', strike: pauseBroker },
+  { name: 'the broker stands still', strike: (world, random) => pauseServer(world, 'broker', random) },
   { name: 'a worker stands still until others have its partitions', strike: standStill },
+  { name: 'Connect stands still', strike: (world, random) => pauseServer(world, 'connect', random) },
   { name: 'Connect is killed', strike: (world, random) => killServer(world, 'connect', random) },
   { name: 'the broker is killed', strike: (world, random) => killServer(world, 'broker', random) },
 ];
@@ -51,12 +52,13 @@ async function standStill(world: KafkaFaultWorld, random: Random): Promise<void>
   await world.progress(50, 'with a worker that woke up');
 }
 
-async function pauseBroker({ stack }: KafkaFaultWorld, random: Random): Promise<void> {
-  process.kill(stack.pids.broker, 'SIGSTOP');
+async function pauseServer({ stack }: KafkaFaultWorld, server: 'broker' | 'connect', random: Random): Promise<void> {
+  const pid = stack.pids[server];
+  process.kill(pid, 'SIGSTOP');
   try {
     await pause(500 + random.below(3000));
   } finally {
-    process.kill(stack.pids.broker, 'SIGCONT');
+    process.kill(pid, 'SIGCONT');
   }
 }
 

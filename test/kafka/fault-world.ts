@@ -9,7 +9,8 @@ import { type EmbeddedServer, startEmbeddedPostgres } from '../../examples/embed
 import { postgresConnector, putConnector, removeConnector } from '../../examples/stack/debezium.ts';
 import { type Stack, type StackAddress, startStack } from '../../examples/stack/stack.ts';
 import { PgConnection } from '../../wire/postgres/connection.ts';
-import { agree, logAfter, RULE, run, SOURCE_SQL, TABLES, TARGET_SQL, writeChanges } from '../e2e/fault-world.ts';
+import { ask, logAfter, RULE, run, SOURCE_SQL, TARGET_SQL, writeChanges } from '../e2e/fault-world.ts';
+import { agree, judgeHistory, judgeTable, TABLES, verifies } from '../e2e/judge.ts';
 import { Oracle } from '../e2e/oracle.ts';
 import { ServiceProcess } from '../e2e/service-process.ts';
 import { eventually } from '../support/eventually.ts';
@@ -19,7 +20,7 @@ import { ruleFile } from '../support/rules.ts';
 const RECOVERY_MS = 90_000;
 const LANES = "from tidegate.lanes where lane like 'shop/faults/%'";
 
-const config = (stack: StackAddress, target: EmbeddedServer): string => {
+const config = (stack: StackAddress, source: EmbeddedServer, target: EmbeddedServer): string => {
   const store = `postgres://tidegate@127.0.0.1:${target.port}/postgres`;
   return JSON.stringify({
     version: 1,
@@ -33,6 +34,7 @@ const config = (stack: StackAddress, target: EmbeddedServer): string => {
         session: '6s',
         prefix: 'faults',
         tables: TABLES.map((table) => `public.${table}`),
+        database: { url: source.url(), slot: 'dbz_faults', publication: 'dbz_faults' },
       },
     },
     targets: { store: { kind: 'postgres', url: store, schema: 'shop', silence: '3s' } },
@@ -89,7 +91,7 @@ export class KafkaFaultWorld implements AsyncDisposable {
     const isRunning = async (): Promise<boolean> =>
       (await ask(source, "select active from pg_replication_slots where slot_name = 'dbz_faults'")) === 't';
     await eventually(isRunning, 'Debezium reads', 60_000);
-    writeFileSync(join(folder, 'tidegate.yaml'), config(stack, target));
+    writeFileSync(join(folder, 'tidegate.yaml'), config(stack, source, target));
     writeFileSync(join(folder, 'items.rules.yaml'), ruleFile('items', 'key', RULE));
     writeFileSync(join(folder, 'marks.rules.yaml'), ruleFile('marks', 'event', RULE));
     const world = new KafkaFaultWorld({ stack: started, source, target, config: join(folder, 'tidegate.yaml'), cleanup: cleanup.move() });
@@ -149,7 +151,7 @@ export class KafkaFaultWorld implements AsyncDisposable {
     this.#oracle.take(await logAfter(source, this.#oracle.lastSeq));
     const differs = async (): Promise<string | null> => {
       try {
-        for (const table of TABLES) await this.#judgeTable(sql, table);
+        for (const table of TABLES) await judgeTable(sql, table, this.#oracle);
         await this.#judgeLedger(sql);
         return null;
       } catch (error) {
@@ -160,7 +162,8 @@ export class KafkaFaultWorld implements AsyncDisposable {
     await this.until(async () => (difference = await differs()) === null, 'the target is the source').catch((error: Error) => {
       throw new Error(`${difference ?? ''}\n${error.message}`, { cause: error });
     });
-    if (!this.repeats) await judgeHistory(sql);
+    if (!this.repeats) await judgeHistory(sql, 0);
+    await verifies(this.#config, RECOVERY_MS);
   }
 
   get changes(): number {
@@ -182,24 +185,6 @@ export class KafkaFaultWorld implements AsyncDisposable {
     await this.#cleanup.disposeAsync();
   }
 
-  async #judgeTable(sql: PgConnection, table: (typeof TABLES)[number]): Promise<void> {
-    const rows = await sql.query(`select to_jsonb(t) - 'risk' from shop.${table} t order by id`);
-    agree(
-      `rows of ${table}`,
-      rows.rows.map(([row]) => JSON.parse(row ?? 'null') as unknown),
-      this.#oracle.rows(table),
-    );
-    const held = await sql.query(
-      `select (row_json ->> 'seq')::bigint from tidegate.quarantine where dataset = $1 and 'amount.between' = any(rules) order by 1`,
-      [`shop.public.${table}`],
-    );
-    agree(
-      `held changes of ${table}`,
-      held.rows.map(([seq]) => Number(seq)),
-      this.#oracle.bad(table),
-    );
-  }
-
   async #judgeLedger(sql: PgConnection): Promise<void> {
     const { rows } = await sql.query(
       `select sum(events), sum(upserts + deletes + truncates + stale + folded + held + dropped), sum(held) ${LANES}`,
@@ -211,25 +196,7 @@ export class KafkaFaultWorld implements AsyncDisposable {
   }
 }
 
-async function judgeHistory(sql: PgConnection): Promise<void> {
-  const doubled = await sql.query('select tab, seq, count(*) from history group by 1, 2 having count(*) > 1');
-  agree('changes that were written twice', doubled.rows, []);
-  const disordered = await sql.query(
-    'select * from (select tab, id, seq, lag(seq) over (partition by tab, id order by n) as before from history) h where before >= seq',
-  );
-  agree('changes of one key that were written out of order', disordered.rows, []);
-}
-
 function required(own: Stack | null): Stack {
   if (own === null) throw new Error('the stack is not this world’s own');
   return own;
-}
-
-async function ask(server: EmbeddedServer, query: string): Promise<string | null> {
-  try {
-    await using sql = await PgConnection.connect({ url: server.url(), connectTimeoutMs: 2000 });
-    return (await sql.query(query)).rows[0]?.[0] ?? null;
-  } catch {
-    return null;
-  }
 }

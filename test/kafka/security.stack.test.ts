@@ -12,6 +12,7 @@ import { afterAll, beforeAll, expect, inject, test } from 'vitest';
 import { parseConfig } from '../../app/config.ts';
 import { createLogger } from '../../app/logger.ts';
 import { Service } from '../../app/service.ts';
+import type { PipelineError } from '../../core/errors.ts';
 import { AvroReader, NeedsSchema } from '../../cdc/kafka/avro.ts';
 import { tokenFromFile, tokenFromServer } from '../../wire/kafka/bearer-token.ts';
 import { kafkaClient, type KafkaConnection } from '../../wire/kafka/client.ts';
@@ -31,7 +32,9 @@ const authority = makeAuthority('the authority of the brokers');
 const own = authority.issue(['tidegate']);
 const keys = generateKeyPairSync('rsa', { modulusLength: 2048 });
 
-const LISTENERS = ['SECURE', 'CLEAR', 'MUTUAL'] as const;
+/** AGAIN wants everybody to show who they are so often. The client does ten seconds before that. */
+const LISTENERS = ['SECURE', 'CLEAR', 'MUTUAL', 'AGAIN'] as const;
+const AGAIN_MS = 12_000;
 let secured: Stack;
 let idp: Server;
 let tokensGiven = 0;
@@ -45,7 +48,7 @@ beforeAll(async () => {
   const jwks = join(folder, 'jwks.json');
   writeFileSync(jwks, JSON.stringify({ keys: [{ ...keys.publicKey.export({ format: 'jwk' }), kid: 'one', alg: 'RS256', use: 'sig' }] }));
   const module = 'org.apache.kafka.common.security';
-  const mechanisms = ['SECURE', 'CLEAR'].flatMap((listener) => {
+  const mechanisms = ['SECURE', 'CLEAR', 'AGAIN'].flatMap((listener) => {
     const at = `listener.name.${listener.toLowerCase()}`;
     return [
       `${at}.sasl.enabled.mechanisms=PLAIN,SCRAM-SHA-256,SCRAM-SHA-512,OAUTHBEARER`,
@@ -68,13 +71,14 @@ beforeAll(async () => {
         `${mechanism}=[name=${mechanism.toLowerCase()},password=${PASSWORD}]`,
       ]),
       settings: [
-        'listener.security.protocol.map=CONTROLLER:PLAINTEXT,PLAINTEXT:PLAINTEXT,SECURE:SASL_SSL,CLEAR:SASL_PLAINTEXT,MUTUAL:SSL',
+        'listener.security.protocol.map=CONTROLLER:PLAINTEXT,PLAINTEXT:PLAINTEXT,SECURE:SASL_SSL,CLEAR:SASL_PLAINTEXT,MUTUAL:SSL,AGAIN:SASL_PLAINTEXT',
         'ssl.keystore.type=PEM',
         `ssl.keystore.location=${keystore}`,
         'ssl.truststore.type=PEM',
         `ssl.truststore.location=${truststore}`,
         'listener.name.mutual.ssl.client.auth=required',
         ...mechanisms,
+        ...['plain', 'scram-sha-512', 'oauthbearer'].map((one) => `listener.name.again.${one}.connections.max.reauth.ms=${AGAIN_MS}`),
         'authorizer.class.name=org.apache.kafka.metadata.authorizer.StandardAuthorizer',
         'super.users=User:ANONYMOUS;User:plain;User:scram-sha-256;User:scram-sha-512;User:tidegate;User:CN=tidegate',
       ],
@@ -218,6 +222,43 @@ test('who is not let in hears why, and the error says what to look at', async ()
     });
     expect(`${error?.message} ${String(error?.cause)}`).not.toContain(PASSWORD);
   }
+});
+
+test('who is asked anew who they are while they read and write shows it, and nothing is lost or fails meanwhile', async () => {
+  const { AGAIN = '' } = secured.listeners;
+  const password = (mechanism: 'plain' | 'scram-sha-512') => ({ mechanism, username: mechanism, password: PASSWORD }) as const;
+  const oauth = { mechanism: 'oauthbearer', token: tokenFromFile(join(folder, 'token')), extensions: {} } as const;
+  await Promise.all(
+    [password('plain'), password('scram-sha-512'), oauth].map(async (sasl) => {
+      const topic = `again-${sasl.mechanism}`;
+      await using client = kafkaClient({ brokers: [AGAIN], sasl });
+      await client.makeTopic({ topic, partitions: 1, replication: 1, options: {} });
+      const offsets: bigint[] = [];
+      const failures: PipelineError[] = [];
+      await using consumer = await client.consume({
+        group: `g-${topic}`,
+        topics: [topic],
+        fetch: { waitMs: 100, bytesMax: 1 << 20, partitionBytesMax: 1 << 20 },
+        metadataMs: 5000,
+        sessionMs: 10_000,
+        onAssigned: (partitions) => setImmediate(() => partitions.forEach((one) => consumer.begin(one, 0n))),
+        onRecords: ({ records }) => offsets.push(...records.map(({ offset }) => offset)),
+        onOutOfRange: () => {},
+        onFailure: (error) => failures.push(error),
+      });
+      await using producer = await client.produce();
+      const untilMs = performance.now() + AGAIN_MS + 1000;
+      let sent = 0;
+      while (performance.now() < untilMs) {
+        await producer.send([{ topic, key: null, value: Buffer.from('v'), headers: {} }]);
+        sent++;
+        await eventually(() => offsets.length >= sent || failures.length > 0, `record ${sent} came by ${sasl.mechanism}`, 10_000);
+      }
+      expect({ failures, offsets }).toEqual({ failures: [], offsets: Array.from({ length: sent }, (_, n) => BigInt(n)) });
+      // Nobody has asked on this connection since the beginning.
+      expect((await client.watermarks(topic))?.get(0)?.high).toBe(BigInt(sent));
+    }),
+  );
 });
 
 test('a registry that asks who you are, over TLS', async () => {
