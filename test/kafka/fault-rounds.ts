@@ -20,18 +20,18 @@ export const KAFKA_FAULTS: readonly KafkaFault[] = [
     },
   },
   {
-    name: 'a worker ends, and another comes',
-    strike: async (world, random) => {
-      world.startWorker();
-      await world.takeWorker(random).stop();
-    },
-  },
-  {
     name: 'the target is killed',
     strike: async ({ target }, random) => {
       await target.kill();
       await pause(random.below(300));
       await target.start();
+    },
+  },
+  {
+    name: 'a worker ends, and another comes',
+    strike: async (world, random) => {
+      world.startWorker();
+      await world.takeWorker(random).stop();
     },
   },
   { name: 'the broker stands still', strike: (world, random) => pauseServer(world, 'broker', random) },

@@ -3,6 +3,7 @@ import { randomBytes } from 'node:crypto';
 import kafkajs, { type Message } from 'kafkajs';
 import { afterAll, beforeAll, inject } from 'vitest';
 import { type KafkaSourceOptions, kafkaSource } from '../../cdc/kafka/source.ts';
+import type { LiveSource } from '../../core/contracts.ts';
 import { runPipeline } from '../../core/pipeline.ts';
 import { qualityStage } from '../../quality/stage.ts';
 import { postgresSink } from '../../sync/postgres/sink.ts';
@@ -50,6 +51,23 @@ export async function road(partitions = 1, more: Partial<KafkaSourceOptions> = {
   };
 }
 
+/** The source of such a road. */
+export const sourceOf = (name: string, topic: string, more: Partial<KafkaSourceOptions> = {}): LiveSource =>
+  kafkaSource({
+    name,
+    connection: { brokers: [stack.broker] },
+    group: `g-${name}`,
+    tables: [{ table: 'public.t', topic, columns: { id: 'bigint', v: 'text' } }],
+    envelope: 'debezium',
+    unavailable: '__debezium_unavailable_value',
+    registry: null,
+    start: 'earliest',
+    bufferBytes: 1 << 20,
+    batch: { rows: 100, bytes: 1 << 20, ageMs: 0 },
+    lookMs: 300,
+    ...more,
+  });
+
 async function pipeline(
   name: string,
   topic: string,
@@ -66,20 +84,7 @@ async function pipeline(
     scores: [],
     pipeline: name,
   });
-  await using source = kafkaSource({
-    name,
-    connection: { brokers: [stack.broker] },
-    group: `g-${name}`,
-    tables: [{ table: 'public.t', topic, columns: { id: 'bigint', v: 'text' } }],
-    envelope: 'debezium',
-    unavailable: '__debezium_unavailable_value',
-    registry: null,
-    start: 'earliest',
-    bufferBytes,
-    batch: { rows: 100, bytes: 1 << 20, ageMs: 0 },
-    lookMs: 300,
-    ...more,
-  });
+  await using source = sourceOf(name, topic, { bufferBytes, ...more });
   await runPipeline({ source, stages: [qualityStage(new Map())], sink, observers: [] }, signals);
 }
 

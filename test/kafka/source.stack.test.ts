@@ -1,12 +1,11 @@
 /** The source on topics of the test's own: what a broker can do to it, and what others can write. */
 import kafkajs, { type Message } from 'kafkajs';
 import { expect, test } from 'vitest';
-import { kafkaSource } from '../../cdc/kafka/source.ts';
 import type { Batch } from '../../core/batch.ts';
 import type { Resume } from '../../core/contracts.ts';
 import type { PipelineError } from '../../core/errors.ts';
 import { eventually } from '../support/eventually.ts';
-import { admin, change, lake, road, running } from './road.ts';
+import { admin, change, lake, road, running, sourceOf } from './road.ts';
 import { brokers, stack } from './support.ts';
 
 const { CompressionTypes } = kafkajs;
@@ -101,18 +100,7 @@ test('two processes share the partitions; one that ends leaves its part to the o
 
 test('a lane that went to another process while it was being taken over does not begin', async () => {
   const { name, topic } = await road();
-  await using source = kafkaSource({
-    name,
-    connection: { brokers: [stack.broker] },
-    group: `g-${name}`,
-    tables: [{ table: 'public.t', topic, columns: { id: 'bigint', v: 'text' } }],
-    envelope: 'debezium',
-    unavailable: '-',
-    registry: null,
-    start: 'earliest',
-    bufferBytes: 1 << 20,
-    batch: { rows: 100, bytes: 1 << 20, ageMs: 0 },
-  });
+  await using source = sourceOf(name, topic);
   const [asked, answered] = [Promise.withResolvers<void>(), Promise.withResolvers<void>()];
   const end = new AbortController();
   const batches: Batch[] = [];
