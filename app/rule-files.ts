@@ -147,7 +147,7 @@ export async function heldAgainstTables(
 /** Topics keep no rows that could be asked for. */
 function unanswered({ checks, place }: Contract): Problem[] {
   return checks.flatMap(({ expectation: { asksTarget, name }, keys }) =>
-    !asksTarget
+    asksTarget === null
       ? []
       : {
           severity: 'error',

@@ -5,10 +5,25 @@
 import type { Finding, Severity } from './batch.ts';
 import type { ChangeEvent } from './event.ts';
 
-/** What is asked: that no other row has the same values. Columns are places in the dataset that the rule was made for. */
-export interface Question {
-  readonly kind: 'unique';
-  readonly columns: readonly number[];
+/** What is asked. Columns are places in the dataset that the rule was made for. */
+export type Question =
+  /** No other row has the same values. */
+  | { readonly kind: 'unique'; readonly columns: readonly number[] }
+  /** The row before the change is what the stream last said of its key. */
+  | { readonly kind: 'before'; readonly columns: readonly number[]; readonly whenUnknown: Unknown }
+  /** The number `outOfOrder` steps before the row's own is there, or in quarantine, unless there is none before it. */
+  | {
+      readonly kind: 'sequence';
+      readonly column: number;
+      readonly groupBy: readonly number[];
+      readonly step: bigint;
+      readonly outOfOrder: number;
+    };
+
+/** What a check of the old row does where the source sent none, and where the target has no row of the key. */
+export interface Unknown {
+  readonly noBefore: 'skip' | 'fail';
+  readonly missing: 'skip' | 'fail';
 }
 
 export interface KeyedRule {

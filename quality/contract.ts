@@ -522,7 +522,10 @@ class Reader {
       ...found,
       id: typeof item.id === 'string' ? item.id : column === null ? expectation.name : `${column}.${expectation.name}`,
       where: typeof item.where === 'string' ? item.where : null,
-      onFail: this.#rowFail(item, keys) ?? settings.onFail,
+      onFail:
+        this.#rowFail(item, keys) ??
+        (expectation.onFail?.includes(settings.onFail) === false ? expectation.onFail[0] : null) ??
+        settings.onFail,
       severity: item.severity ?? settings.severity,
       nulls: item.nulls ?? settings.nulls,
       ops: expectation.ops ?? own ?? settings.ops,
@@ -545,15 +548,15 @@ class Reader {
     }
     if (typeof found.parameters === 'string' && expectation.name === 'json_schema')
       this.#readSchemaFile(found.parameters, found.parameterKeys);
-    if (expectation.asksTarget) this.#asked(check, item);
+    if (expectation.asksTarget !== null) this.#asked(check, item);
     else if (check.mostly < 1 && this.#use === 'stream') this.#mostly(check, item);
     return check;
   }
 
   /** What a check that asks the target cannot do. */
-  #asked({ expectation, where, mostly, keys, ops }: Check, item: CheckItem): void {
+  #asked({ expectation, where, mostly, keys, onFail, ops }: Check, item: CheckItem): void {
     const { name } = expectation;
-    if (where !== null)
+    if (where !== null && expectation.asksTarget === 'all rows')
       this.#rules.refuse(
         [...keys, 'where'],
         `${name} is about all rows of the table, and no where tells which of them count`,
@@ -561,7 +564,15 @@ class Reader {
       );
     if (mostly < 1)
       this.#rules.refuse([...keys, 'mostly'], `${name} judges each row beside those at the target, and no share of them`, 'Remove mostly.');
-    if (item.ops !== undefined && ops.includes('delete'))
+    if (this.#use === 'file' && !WORDS.has(name))
+      this.#rules.refuse(keys, `${name} is judged on a live stream alone`, 'Remove the check here.');
+    if (expectation.onFail?.includes(onFail) === false)
+      this.#rules.refuse(
+        [...keys, 'on_fail'],
+        `${name} cannot ${onFail} rows: ${WHY_NOT}`,
+        `Write on_fail: ${expectation.onFail.join(' or ')}.`,
+      );
+    if (expectation.ops === null && item.ops !== undefined && ops.includes('delete'))
       this.#rules.refuse([...keys, 'ops'], `${name} is about rows that come, and a delete brings none`, 'Name insert, update and read.');
   }
 
@@ -606,6 +617,8 @@ interface Settings {
   readonly nulls: Nulls;
   readonly ops: readonly Operation[];
 }
+
+const WHY_NOT = 'those behind a missing number are as they should be, and without them every later one would fail as well';
 
 /** Stands in for a check of another version, which was told already. */
 const LATER_MARK = 'not of this version';

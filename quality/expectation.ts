@@ -16,6 +16,7 @@ import type { Question } from '../core/keyed.ts';
 import { isPadded, unpadded } from '../core/expression/columns.ts';
 import { type EncodedCells, type EncodedTest, formOf } from './encoded/cells.ts';
 import { Outcome } from './outcome.ts';
+import type { OnFail } from './contract.ts';
 import type { FromSchema, SchemaNode } from './schema-type.ts';
 
 /** `row` is the image that is judged: the new row, or the old one where a check names deletes. May throw: that is `Unreadable`. */
@@ -73,8 +74,12 @@ export interface Expectation {
   readonly judgesNulls: boolean;
   /** It compares with the old row, so it is asked of updates alone. */
   readonly needsBefore: boolean;
-  /** It needs other rows, all of which count: the target is asked (core/keyed.ts). */
-  readonly asksTarget: boolean;
+  /**
+   * It needs other rows, which the target has (core/keyed.ts): `all rows`, where each counts whatever `where` says, or `some`. Null: the row says it all.
+   */
+  readonly asksTarget: 'all rows' | 'some' | null;
+  /** What `on_fail` may be; null: anything. */
+  readonly onFail: readonly OnFail[] | null;
   /** The operations that it is about, where these are not for the rule file to say. */
   readonly ops: readonly Operation[] | null;
   /** JSON Schema of its parameters, with title and description for editors. */
@@ -88,7 +93,8 @@ interface Definition<S extends SchemaNode> {
   readonly bare?: boolean;
   readonly judgesNulls?: boolean;
   readonly needsBefore?: boolean;
-  readonly asksTarget?: boolean;
+  readonly asksTarget?: 'all rows' | 'some';
+  readonly onFail?: readonly OnFail[];
   readonly ops?: readonly Operation[];
   readonly schema: S;
   readonly bind: (parameters: FromSchema<S>, site: Site) => Bound | null;
@@ -102,7 +108,8 @@ export function defineExpectation<const S extends SchemaNode>(definition: Defini
     bare: false,
     judgesNulls: false,
     needsBefore: false,
-    asksTarget: false,
+    asksTarget: null,
+    onFail: null,
     ops: definition.needsBefore === true ? ['update'] : null,
     ...definition,
     // The rule file was validated with this very schema before anything is bound.

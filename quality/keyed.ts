@@ -20,7 +20,7 @@ const known = new WeakMap<Contract, WeakMap<Dataset, readonly KeyedRule[]>>();
 
 /** Asked for every batch: compiled once. */
 export function keyedRules(contract: Contract, dataset: Dataset): readonly KeyedRule[] {
-  if (!contract.checks.some(({ expectation }) => expectation.asksTarget)) return NONE;
+  if (!contract.checks.some(({ expectation }) => expectation.asksTarget !== null)) return NONE;
   const ofContract = known.get(contract) ?? new WeakMap<Dataset, readonly KeyedRule[]>();
   known.set(contract, ofContract);
   const found = ofContract.get(dataset);

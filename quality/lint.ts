@@ -57,7 +57,10 @@ function likeliest(attempts: readonly Problem[][]): readonly Problem[] {
 
 /** The problems of the check on a dataset whose columns all are of one kind. */
 function attempt(check: Check, type: ColumnType, rules: RuleText, schemaFiles: ReadonlyMap<string, unknown>): Problem[] {
-  const names = new Set(check.column === null ? textsIn(check.parameters) : [check.column]);
+  const { column, expectation, parameters } = check;
+  const names = new Set(column === null ? [] : [column]);
+  // A check of a column that asks the target may name others beside it.
+  if (column === null || expectation.asksTarget !== null) for (const name of textsIn(parameters)) names.add(name);
   const columns: Column[] = [...names].map((name) => ({ name, type, native: type === 'integer' ? 'bigint' : '', nullable: true }));
   const problems: Problem[] = [];
   const dataset = { name: 'any' as DatasetName, version: 0, columns, key: [] };

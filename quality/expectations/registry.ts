@@ -1,5 +1,6 @@
 /** Every expectation by its name: to add one, write its file and name it here. */
 import type { Expectation } from '../expectation.ts';
+import { beforeMatches } from './before-matches.ts';
 import { between } from './between.ts';
 import { changeBetween } from './change-between.ts';
 import { immutable, transitions } from './changes.ts';
@@ -20,6 +21,7 @@ import {
   notMatchRegex,
   notMatchRegexList,
 } from './patterns.ts';
+import { sequenceGap } from './sequence-gap.ts';
 import { inSet, notInSet } from './sets.ts';
 import { type } from './type.ts';
 import { compoundUnique, unique } from './unique.ts';
@@ -52,6 +54,8 @@ const all: readonly Expectation[] = [
   noDelete,
   unique,
   compoundUnique,
+  beforeMatches,
+  sequenceGap,
 ];
 
 export const EXPECTATIONS: ReadonlyMap<string, Expectation> = new Map(all.map((expectation) => [expectation.name, expectation]));

@@ -7,7 +7,7 @@ export const unique = defineExpectation({
   name: 'unique',
   bare: true,
   judgesNulls: true,
-  asksTarget: true,
+  asksTarget: 'all rows',
   schema: { const: true, title: 'Unique values', description: 'No two rows have the same value. Nulls are none.' },
   bind: (_, site) => bindUnique([columnOf(site).index], 'has a value that another row has', site),
 });
@@ -16,7 +16,7 @@ export const compoundUnique = defineExpectation({
   name: 'compound_unique',
   on: 'row',
   judgesNulls: true,
-  asksTarget: true,
+  asksTarget: 'all rows',
   schema: {
     type: 'array',
     title: 'Unique rows',

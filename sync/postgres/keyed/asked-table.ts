@@ -57,8 +57,11 @@ export interface WantedIndex {
 
 /** What finds the rows that a rule asks for; null where none is needed, or a column is not written. `names`: the target's, by the dataset's columns. */
 export function wantedIndex({ question }: KeyedRule, qualified: string, names: readonly (string | null)[]): WantedIndex | null {
-  const columns = question.columns.flatMap((place) => names[place] ?? []);
-  return columns.length < question.columns.length ? null : { qualified, columns, last: null };
+  if (question.kind !== 'unique' && question.kind !== 'sequence') return null;
+  const places = question.kind === 'unique' ? question.columns : [...question.groupBy, question.column];
+  const columns = places.flatMap((place) => names[place] ?? []);
+  if (columns.length < places.length) return null;
+  return { qualified, columns, last: question.kind === 'sequence' ? (columns.at(-1) ?? null) : null };
 }
 
 export async function hasIndex(sql: PgConnection, { qualified, columns, last }: WantedIndex): Promise<boolean> {

@@ -10,8 +10,10 @@ import type { PgConnection } from '../../../wire/postgres/connection.ts';
 import { keysOf } from '../held-keys.ts';
 import type { Tables } from '../tables.ts';
 import { askedOf, hasIndex, indexSql, keyParts, type WantedIndex, wantedIndex } from './asked-table.ts';
+import { judgeBefore } from './before.ts';
 import type { Change } from './occupancy.ts';
 import type { Asking, Found, Judged } from './rules.ts';
+import { judgeSequence } from './sequence.ts';
 import { judgeUnique } from './unique.ts';
 
 export interface KeyedParts {
@@ -107,11 +109,16 @@ export class Keyed {
       if (original.dataset.undecoded === true) continue;
       for (const rule of this.#parts.rulesOf(original.dataset)) {
         const event = passing(index);
-        if (event === null) continue;
-        const id = JSON.stringify([event.dataset.name, rule.id]);
+        const { kind } = rule.question;
+        // What the stream said counts for some questions, and what is written for others.
+        if (event === null && kind !== 'before' && kind !== 'sequence') continue;
+        // It was held against what was there when it came.
+        if (kind === 'before' && batch.origin === 'replay') continue;
+        const id = JSON.stringify([original.dataset.name, rule.id]);
         const changes = found.get(id) ?? [];
         found.set(id, changes);
-        changes.push({ index, event, rule: { ...rule, holds: rule.verdict >= Verdict.Drop }, isJudged: rule.meets(event) });
+        const isJudged = event !== null && rule.meets(event);
+        changes.push({ index, event: event ?? original, rule: { ...rule, holds: rule.verdict >= Verdict.Drop }, isJudged });
       }
     }
     for (const [id, changes] of found) if (!changes.some(({ isJudged }) => isJudged)) found.delete(id);
@@ -130,7 +137,16 @@ export class Keyed {
       waits,
       transactions,
     };
-    return judgeUnique(asking, changes);
+    switch (changes[0]?.rule.question.kind) {
+      case 'unique':
+        return judgeUnique(asking, changes);
+      case 'before':
+        return judgeBefore(asking, changes);
+      case 'sequence':
+        return judgeSequence(asking, changes);
+      case undefined:
+        return Promise.resolve([]);
+    }
   }
 
   async #takeTurns(judged: ReadonlyMap<string, readonly Judged[]>): Promise<void> {
@@ -160,7 +176,7 @@ function transactions<T extends Change>(changes: readonly T[]): readonly (readon
   return groups;
 }
 
-function findingOf({ index, event, rule }: Found, batch: Batch): Finding {
+function findingOf({ index, event, rule, detail }: Found, batch: Batch): Finding {
   if (rule.halts && batch.origin !== 'replay')
     throw new PipelineError(
       'RULE_HALT',
@@ -173,7 +189,7 @@ function findingOf({ index, event, rule }: Found, batch: Batch): Finding {
     column: rule.column,
     verdict: rule.verdict,
     severity: rule.severity,
-    message: rule.describe(event),
+    message: `${rule.describe(event)}${detail === undefined ? '' : `: ${detail}`}`,
     notify: false,
   };
 }

@@ -21,6 +21,8 @@ export interface Found {
   readonly index: number;
   readonly event: ChangeEvent;
   readonly rule: Asked;
+  /** What there is to say beside the rule's own words. */
+  readonly detail?: string;
 }
 
 export interface Asking {

@@ -9,7 +9,7 @@ import { Waiting } from './waiting.ts';
 
 export async function judgeUnique(asking: Asking, changes: readonly Judged[]): Promise<Found[]> {
   const [first] = changes;
-  if (first === undefined) return [];
+  if (first === undefined || first.rule.question.kind !== 'unique') return [];
   const { columns: places } = first.rule.question;
   const table = asking.tableOf(first.event.dataset, places);
   const key = asking.tableOf(first.event.dataset, first.event.dataset.key);
@@ -73,7 +73,7 @@ function secondOnes(occupancy: Occupancy, outcome: Outcome, isJudged: (index: nu
 /** Undefined where one of the cells was not sent: then none of them counts as another than before. */
 function tupleOf({ event, rule }: Judged): Tuple | undefined {
   const { after } = event;
-  if (after === null) return undefined;
+  if (after === null || rule.question.kind !== 'unique') return undefined;
   const texts = rule.question.columns.map((column) => cellText(() => after.value(column)));
   return texts.includes(undefined) ? undefined : texts.map((text) => text ?? null);
 }
