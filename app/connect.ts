@@ -152,6 +152,7 @@ export function topicOptions(
     connection: kafkaConnection(target, clock),
     topics: { ...target, retentionMs: target.retention },
     format: jsonFormat(target.schemas),
+    exactlyOnce: target.exactlyOnce,
     store: storeOf(config, pipeline),
     version: VERSION,
   };

@@ -72,6 +72,10 @@ export const ERRORS = {
     after: 'operator',
     fix: 'The brokers take no record as large as this one: raise max.message.bytes of the topic (and message.max.bytes of the brokers), then resume the pipeline.',
   },
+  TARGET_UNDECIDED: {
+    after: 'operator',
+    fix: 'A batch was cut off so long ago that the brokers have forgotten whether they committed it. Look whether its records are in the topics (docs/kafka-target.md says how), run `commit prepared` or `rollback prepared` with the id named at the store, then resume the pipeline.',
+  },
   LEASE_LOST: { after: 'backoff', fix: 'Nothing to do: another instance took this lane over.' },
   RULE_HALT: {
     after: 'operator',

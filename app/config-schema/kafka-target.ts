@@ -49,6 +49,13 @@ export const kafkaTargetSchema = {
       description: 'Whether a record without a value follows each delete, by which compaction forgets the row.',
       default: true,
     },
+    exactlyOnce: {
+      type: 'boolean',
+      title: 'Exactly once',
+      description:
+        'Whether you have each batch written in a transaction of Kafka’s, so that those who read what is committed (isolation.level=read_committed) see each change once, whatever is killed. The store’s server needs max_prepared_transactions, one for each lane.',
+      default: false,
+    },
     create: {
       type: 'boolean',
       title: 'Create',

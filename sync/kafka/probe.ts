@@ -3,7 +3,9 @@ import { PipelineError } from '../../core/errors.ts';
 import type { DatasetName } from '../../core/event.ts';
 import type { Problem } from '../../core/problems.ts';
 import { type KafkaClient, kafkaClient } from '../../wire/kafka/client.ts';
+import { PgConnection } from '../../wire/postgres/connection.ts';
 import { probePostgresTarget } from '../postgres/probe.ts';
+import { mayPrepare } from './exactly-once.ts';
 import type { KafkaSinkOptions } from './sink.ts';
 import { topicName } from './topic-name.ts';
 import { settingsOf } from './topic-rows.ts';
@@ -14,10 +16,16 @@ export async function probeTopics(options: KafkaSinkOptions, datasets: readonly 
   return [...ofStore, ...ofBrokers];
 }
 
-async function probeStore({ name, store, hold, pipeline }: KafkaSinkOptions): Promise<readonly Problem[]> {
+async function probeStore({ name, store, hold, pipeline, exactlyOnce }: KafkaSinkOptions): Promise<readonly Problem[]> {
+  const path = `targets.${name}.store`;
   const tables = { create: false, widen: false };
   const problems = await probePostgresTarget({ name, url: store.url, schema: 'tidegate', tables, hold, scores: [], pipeline });
-  return problems.map((problem) => ({ ...problem, path: `targets.${name}.store` }));
+  if (problems.length > 0) return problems.map((problem) => ({ ...problem, path }));
+  if (!exactlyOnce) return [];
+  await using sql = await PgConnection.connect({ url: store.url, applicationName: 'tidegate check', connectTimeoutMs: 5000 });
+  if (await mayPrepare(sql)) return [];
+  const fix = 'Set max_prepared_transactions there to the number of lanes or more (a server restart), or leave exactlyOnce out.';
+  return [{ severity: 'error', path: `targets.${name}.exactlyOnce`, message: 'the store lets no transaction be prepared', fix }];
 }
 
 async function probeBrokers(options: KafkaSinkOptions, datasets: readonly DatasetName[]): Promise<readonly Problem[]> {

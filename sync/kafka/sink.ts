@@ -2,14 +2,14 @@
  * Topics as a target. What a topic cannot hold is in a PostgreSQL database beside it, the store: where each lane stands and who may write it, the quarantine,
  * windows, and the shapes of datasets. A batch is one transaction of the store's: it decides what passes and moves the lane, then the records are sent, and
  * once every replica in sync has them it commits. So a lane never passes an event that is not in its topic, and a crash in between has the batch sent again: at
- * least once.
+ * least once; exactly once where both are committed together (exactly-once.ts).
  */
 import type { Batch } from '../../core/batch.ts';
 import { type Clock, systemClock } from '../../core/clock.ts';
 import type { Applied, Lease, Quarantined, Refused } from '../../core/contracts.ts';
 import { PipelineError } from '../../core/errors.ts';
 import type { Dataset, DatasetName, LaneId, Position } from '../../core/event.ts';
-import { type KafkaClient, kafkaClient, type KafkaConnection, type KafkaProducer, type OutgoingRecord } from '../../wire/kafka/client.ts';
+import { type KafkaClient, kafkaClient, type KafkaConnection } from '../../wire/kafka/client.ts';
 import { PgConnection } from '../../wire/postgres/connection.ts';
 import { endWhereItHangs } from '../../wire/postgres/hanging.ts';
 import { FrontendWriter } from '../../wire/postgres/messages.ts';
@@ -23,8 +23,10 @@ import { Layouts } from '../postgres/layout.ts';
 import { acceptAll, type Evolve, SchemaHeld, Schemas } from '../postgres/schemas.ts';
 import { datasetsIn, HOLD_FORMATS, type PostgresSink, postgresSink, SESSION } from '../postgres/sink.ts';
 import { prepareWindows } from '../postgres/windows.ts';
+import { ExactlyOnce, mayPrepare } from './exactly-once.ts';
 import type { RecordFormat } from './record-format.ts';
-import { bytesOf, type TopicOptions, TopicRows } from './topic-rows.ts';
+import { Sender } from './sender.ts';
+import { type TopicOptions, TopicRows } from './topic-rows.ts';
 
 export interface KafkaSinkOptions {
   /** The target's name in the config. */
@@ -32,6 +34,7 @@ export interface KafkaSinkOptions {
   readonly connection: KafkaConnection;
   readonly topics: TopicOptions;
   readonly format: RecordFormat;
+  readonly exactlyOnce: boolean;
   readonly store: { readonly url: string; readonly silenceMs?: number };
   readonly hold: (dataset: DatasetName) => HoldMode | null;
   readonly pipeline: string;
@@ -48,8 +51,6 @@ export interface KafkaSinkOptions {
 const NO_SCHEMA = 'tidegate_topics';
 const PARKED_ROWS_MAX = 100_000;
 const SILENCE_MS = 30_000;
-/** Of one request: brokers take no more than a topic's max.message.bytes of a partition at once. */
-const REQUEST_BYTES_MAX = 768 << 10;
 const HOLD = 'tg_hold';
 
 /** Connects to the store and makes what Tidegate keeps there; the brokers are asked when there is something for them. Throws TARGET_* errors. */
@@ -121,7 +122,8 @@ class Topics implements PostgresSink {
   async acquire(lane: LaneId): Promise<Lease> {
     try {
       const session = (this.#lane ??= await this.#openLane());
-      const lease = await acquireLane(session.sql, lane);
+      const take = (): Promise<Lease> => acquireLane(session.sql, lane);
+      const lease = await (session.exactly?.acquire(lane, take) ?? take());
       await session.heldKeys.begin(session.sql);
       await session.schemas.load();
       return lease;
@@ -151,6 +153,7 @@ class Topics implements PostgresSink {
       this.#kept[Symbol.asyncDispose](),
       session?.sql.close(),
       session?.sender[Symbol.asyncDispose](),
+      session?.exactly?.[Symbol.asyncDispose](),
       this.#client[Symbol.asyncDispose](),
     ]);
   }
@@ -188,7 +191,7 @@ class Topics implements PostgresSink {
   }
 
   async #openLane(): Promise<LaneSession> {
-    const { store, pipeline, hold, evolve = acceptAll, parkedRowsMax = PARKED_ROWS_MAX, clock = systemClock, format } = this.#options;
+    const { name, store, pipeline, hold, evolve = acceptAll, parkedRowsMax = PARKED_ROWS_MAX, clock = systemClock, format } = this.#options;
     const { url, silenceMs = SILENCE_MS } = store;
     const sql = await PgConnection.connect({ url, applicationName: `tidegate ${pipeline} lane`, settings: LANE_SESSION });
     endWhereItHangs(sql, { url, silenceMs, clock });
@@ -208,12 +211,18 @@ class Topics implements PostgresSink {
     const { topics, version, onOther = () => {}, tellsQuarantine = false } = this.#options;
     const rows = new TopicRows({ client: this.#client, pipeline, version, topics, format, clock, onOther });
     const sender = new Sender(this.#client);
+    const exactly = this.#options.exactlyOnce ? new ExactlyOnce({ name, client: this.#client, pipeline, sql, clock }) : null;
+    if (exactly !== null && !(await mayPrepare(sql)))
+      throw new PipelineError('CONFIG_INVALID', `exactlyOnce of ${name} needs max_prepared_transactions above 0 at its store`);
+    if (exactly !== null) await sql.script("set tidegate.prepares = 'on'");
     const heldKeys = new KnownHeld();
     const careful = new CarefulRoad({
       sql,
       rows,
-      commit: async () => {
-        await sender.send(rows.take());
+      commit: async ({ lane }) => {
+        const records = rows.take();
+        if (exactly !== null) return exactly.commit(lane, records);
+        await sender.send(records);
         await sql.script('commit');
       },
       deferConstraints: false,
@@ -226,7 +235,7 @@ class Topics implements PostgresSink {
       modeOf: holdModes(hold, () => null),
       keepsRecords: tellsQuarantine,
     });
-    const session: LaneSession = { sql, schemas, heldKeys, careful, sender, placed: new WeakSet() };
+    const session: LaneSession = { sql, schemas, heldKeys, careful, sender, exactly, placed: new WeakSet() };
     schemas.onChange = () => {
       session.placed = new WeakSet();
     };
@@ -243,51 +252,10 @@ interface LaneSession {
   readonly heldKeys: KnownHeld;
   readonly careful: CarefulRoad;
   readonly sender: Sender;
+  /** Null where at least once will do. */
+  readonly exactly: ExactlyOnce | null;
   /** Shapes that were followed already. */
   placed: WeakSet<Dataset>;
-}
-
-/** A producer, made anew after each failure. */
-class Sender implements AsyncDisposable {
-  readonly #client: KafkaClient;
-  #producer: Promise<KafkaProducer> | null = null;
-
-  constructor(client: KafkaClient) {
-    this.#client = client;
-  }
-
-  async send(records: readonly OutgoingRecord[]): Promise<void> {
-    if (records.length === 0) return;
-    this.#producer ??= this.#client.produce();
-    try {
-      const producer = await this.#producer;
-      for (const chunk of chunksOf(records)) await producer.send(chunk);
-    } catch (error) {
-      await this[Symbol.asyncDispose]();
-      throw error;
-    }
-  }
-
-  async [Symbol.asyncDispose](): Promise<void> {
-    const producer = this.#producer;
-    this.#producer = null;
-    await producer?.then((one) => one[Symbol.asyncDispose]()).catch(() => {}); // It may never have been there.
-  }
-}
-
-function* chunksOf(records: readonly OutgoingRecord[]): Generator<readonly OutgoingRecord[]> {
-  let from = 0;
-  let bytes = 0;
-  for (const [at, record] of records.entries()) {
-    const more = bytesOf(record);
-    if (at > from && bytes + more > REQUEST_BYTES_MAX) {
-      yield records.slice(from, at);
-      from = at;
-      bytes = 0;
-    }
-    bytes += more;
-  }
-  yield records.slice(from);
 }
 
 function passesAny(batch: Batch, from: number, to: number): boolean {

@@ -9,7 +9,7 @@ import { type ChangeEvent, type Dataset, UNCHANGED } from '../../core/event.ts';
 import type { KafkaClient, OutgoingRecord, TopicSettings } from '../../wire/kafka/client.ts';
 import type { RowWriter, Written } from '../postgres/careful.ts';
 import { type DecimalForm } from './connect-columns.ts';
-import { recordsOf, type Shape, shapeOf, UnwritableCell, type Written as Change } from './envelope.ts';
+import { jsonOf, recordsOf, type Shape, shapeOf, UnwritableCell, type Written as Change } from './envelope.ts';
 import type { RecordEncoder, RecordFormat } from './record-format.ts';
 import { topicName } from './topic-name.ts';
 
@@ -146,7 +146,7 @@ export class TopicRows implements RowWriter {
 }
 
 function encoded({ key, value, headers }: Change, { topic, encoder }: Open, scores: OutgoingRecord['headers']): OutgoingRecord {
-  const own = Object.entries(headers).map(([name, one]) => [name, encoder.key(one)] as const);
+  const own = Object.entries(headers).map(([name, one]) => [name, jsonOf(one)] as const);
   return {
     topic,
     key: key === null ? null : encoder.key(key),

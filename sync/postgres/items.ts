@@ -171,7 +171,8 @@ export async function putInLine(sql: PgConnection, ids: readonly string[], by: s
      where q.id = w.id`,
     [textArrayParameter(ids), by],
   );
-  await sql.query("select pg_notify('tidegate', '')");
+  // What is to be prepared may not notify: whoever commits it does.
+  await sql.query("select pg_notify('tidegate', '') where current_setting('tidegate.prepares', true) is distinct from 'on'");
 }
 
 /** Releases what waited for one of these keys and waits for nothing any more. */

@@ -277,6 +277,22 @@ const MIGRATIONS: readonly string[] = [
      if found then perform pg_notify('tidegate_news', ''); end if;
      return null;
    end $$;`,
+  // What is to be prepared may not notify: whoever commits it does.
+  `create or replace function tidegate.note_news() returns trigger language plpgsql as $$
+   begin
+     if tg_op = 'INSERT' then
+       insert into tidegate.quarantine_news (pipeline, id, status, findings, by_whom, why)
+         select a.pipeline, a.id, a.status, a.findings, a.by_whom, a.why from added a join tidegate.quarantine_tellers using (pipeline)
+         where not a.quiet order by a.version, a.id;
+     else
+       insert into tidegate.quarantine_news (pipeline, id, status, findings, by_whom, why)
+         select a.pipeline, a.id, a.status, case when a.status in ('held', 'waiting') then a.findings end, a.by_whom, a.why
+         from added a join gone g using (id) join tidegate.quarantine_tellers t on t.pipeline = a.pipeline
+         where not a.quiet and a.status is distinct from g.status order by a.released_seq nulls first, a.version, a.id;
+     end if;
+     if found and current_setting('tidegate.prepares', true) is distinct from 'on' then perform pg_notify('tidegate_news', ''); end if;
+     return null;
+   end $$;`,
 ];
 
 /** Brings the schema up to date. Several processes may call it at once. */

@@ -17,6 +17,7 @@ import {
   type TopicMetadata,
   UNKNOWN_TOPIC,
 } from './metadata.ts';
+import { type KafkaTransactions, openTransactions } from './transactions.ts';
 
 const { CompressionCodecs, CompressionTypes, ConfigResourceTypes, Kafka, logLevel, Partitioners } = kafkajs;
 
@@ -129,6 +130,8 @@ export interface KafkaClient extends AsyncDisposable {
   consume(options: ConsumeOptions): Promise<KafkaConsumer>;
   /** A producer that writes nothing twice of its own accord. It ends with its first failure: whoever wants to go on makes another. */
   produce(): Promise<KafkaProducer>;
+  /** A producer whose records become visible together, to those who read what is committed. Takes the transactional id over. */
+  transact(id: string): Promise<KafkaTransactions>;
   /** Makes a topic where there is none. One that is there is left as it is. */
   makeTopic(settings: TopicSettings): Promise<TopicFound>;
   /** The options of a topic as they are in force, its own and those of the brokers; null where there is none. */
@@ -245,6 +248,31 @@ class Client implements KafkaClient {
       throw failure(error, 'reaching the brokers', this.#side);
     }
     return new Writing(producer, this.#side);
+  }
+
+  async transact(id: string): Promise<KafkaTransactions> {
+    const producer = this.#kafka(() => {}).producer({
+      idempotent: true,
+      transactionalId: id,
+      maxInFlightRequests: 1,
+      allowAutoTopicCreation: false,
+      createPartitioner: Partitioners.DefaultPartitioner,
+      // The brokers end a transaction behind their answer, and have the next one wait for it.
+      retry: { retries: 12, initialRetryTime: 5, maxRetryTime: 1000 },
+    });
+    try {
+      await producer.connect();
+    } catch (error) {
+      throw failure(error, 'reaching the brokers', this.#side);
+    }
+    const doing = `asking for the offsets of ${id}`;
+    return openTransactions({
+      id,
+      producer,
+      messagesOf,
+      offsetsOf: (groupId) => this.#askAdmin(doing, (admin) => admin.fetchOffsets({ groupId })),
+      failure: (error, what) => failure(error, what, this.#side),
+    });
   }
 
   async makeTopic(wanted: TopicSettings): Promise<TopicFound> {
@@ -450,26 +478,30 @@ class Writing implements KafkaProducer {
 
   async send(records: readonly OutgoingRecord[]): Promise<void> {
     if (records.length === 0) return;
-    const byTopic = new Map<string, OutgoingRecord[]>();
-    for (const record of records) {
-      const known = byTopic.get(record.topic);
-      if (known === undefined) byTopic.set(record.topic, [record]);
-      else known.push(record);
-    }
-    const topicMessages: TopicMessages[] = [...byTopic].map(([topic, of]) => ({
-      topic,
-      messages: of.map(({ key, value, headers }) => ({ key, value, headers: { ...headers } })),
-    }));
+    const topicMessages = messagesOf(records);
     try {
       await this.#producer.sendBatch({ acks: -1, topicMessages });
     } catch (error) {
-      throw failure(error, `writing to ${[...byTopic.keys()].join(', ')}`, this.#side);
+      throw failure(error, `writing to ${topicMessages.map(({ topic }) => topic).join(', ')}`, this.#side);
     }
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
     await this.#producer.disconnect().catch(() => {}); // It is gone either way.
   }
+}
+
+function messagesOf(records: readonly OutgoingRecord[]): TopicMessages[] {
+  const byTopic = new Map<string, OutgoingRecord[]>();
+  for (const record of records) {
+    const known = byTopic.get(record.topic);
+    if (known === undefined) byTopic.set(record.topic, [record]);
+    else known.push(record);
+  }
+  return [...byTopic].map(([topic, of]) => ({
+    topic,
+    messages: of.map(({ key, value, headers }) => ({ key, value, headers: { ...headers } })),
+  }));
 }
 
 /** What its consumers and the like are made of. It has no name that others could call it by. */
@@ -517,6 +549,7 @@ function codeOf(error: unknown, side: Side): ErrorCode {
   const names = all.map(({ name }) => name);
   if (names.includes('KafkaJSSASLAuthenticationError') || type === 'SASL_AUTHENTICATION_FAILED' || type === 'ILLEGAL_SASL_STATE')
     return `${side}_AUTH`;
+  if (type === 'INVALID_PRODUCER_EPOCH' || type === 'PRODUCER_FENCED') return 'LEASE_LOST';
   if (type?.endsWith('_AUTHORIZATION_FAILED') === true) return `${side}_PRIVILEGE`;
   if (type === 'UNKNOWN_TOPIC_OR_PARTITION') return side === 'SOURCE' ? 'SOURCE_TOPIC_MISSING' : 'TARGET_TOPIC_MISSING';
   if (type === 'MESSAGE_TOO_LARGE' || type === 'RECORD_LIST_TOO_LARGE') return 'TARGET_RECORD_TOO_LARGE';
