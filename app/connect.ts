@@ -10,9 +10,11 @@ import type { ModelUse } from '../inference/stage.ts';
 import type { BreakerSettings } from '../ops/breaker.ts';
 import { keyedRules } from '../quality/keyed.ts';
 import { evolve } from '../quality/schema/evolution.ts';
+import { avroFormat } from '../sync/kafka/avro.ts';
 import { jsonFormat } from '../sync/kafka/record-format.ts';
 import { kafkaSink, type KafkaSinkOptions } from '../sync/kafka/sink.ts';
 import { type DatasetsOptions, postgresSink, type PostgresSinkOptions } from '../sync/postgres/sink.ts';
+import { schemaRegistryWriter } from '../wire/kafka/registry.ts';
 import { partsOf } from './config.ts';
 import type { Config, KafkaSourceConfig, KafkaTargetConfig, PipelineConfig, PostgresTargetConfig, TargetConfig } from './config-schema.ts';
 import { kafkaConnection, registryOptions, tableOfTopic } from './kafka-connect.ts';
@@ -146,12 +148,14 @@ export function topicOptions(
   rules: Rules,
   clock: Clock,
 ): KafkaSinkOptions {
+  const registry = target.registry === null ? null : schemaRegistryWriter(registryOptions(target.registry));
   return {
     ...heldBy(name, pipeline, target, rules, clock),
     name: pipeline.target,
     connection: kafkaConnection(target, clock),
     topics: { ...target, retentionMs: target.retention },
-    format: jsonFormat(target.schemas),
+    format: registry === null ? jsonFormat(target.schemas) : avroFormat(registry),
+    registry,
     exactlyOnce: target.exactlyOnce,
     store: storeOf(config, pipeline),
     version: VERSION,

@@ -84,8 +84,12 @@ export function quarantineTopicsProblems(topics: PipelineConfig['quarantineTopic
 }
 
 export function kafkaTargetProblems(config: Config, name: string, target: KafkaTargetConfig, at: Place): Problem[] {
-  const problems = connectionProblems(target, at);
+  const problems = [...connectionProblems(target, at), ...registryProblems(target.registry, at)];
   const error: Complain = (path, message, fix) => problems.push({ severity: 'error', path, message, fix });
+  if (target.format === 'avro' && target.registry === null)
+    error(at('registry'), 'is missing: the schemas of Avro are kept there', 'Write registry: {url: https://host:port}, or format: json.');
+  if (target.format === 'json' && target.registry !== null)
+    error(at('registry'), 'is of no use with JSON', 'Write format: avro, or remove it.');
   if (target.store === null && !(config.state instanceof Secret)) {
     error(
       at('store'),

@@ -2,9 +2,9 @@
  * Tidegate beside Debezium's JDBC sink: the same topics, as Debezium's source wrote them in four partitions, upserted into the same server; alternating runs,
  * rows counted in the target. A run is timed from a tenth of its rows to the last one, since both take a second to begin.
  */
-import { type ChildProcess, execFileSync, spawn } from 'node:child_process';
-import { cpSync, existsSync, mkdirSync, mkdtempSync, readdirSync, renameSync, rmSync } from 'node:fs';
-import { homedir, tmpdir } from 'node:os';
+import { type ChildProcess, spawn } from 'node:child_process';
+import { mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { NODE_FLAGS } from '../app/node-flags.ts';
@@ -17,7 +17,7 @@ import {
   putConnector,
   removeConnector,
 } from '../examples/stack/debezium.ts';
-import { ensureTools } from '../examples/stack/java.ts';
+import { fetchJdbcSink, jdbcSink } from '../examples/stack/jdbc-sink.ts';
 import { type Stack, startStack } from '../examples/stack/stack.ts';
 import { kafkaClient } from '../wire/kafka/client.ts';
 import { PgConnection } from '../wire/postgres/connection.ts';
@@ -83,7 +83,7 @@ export async function benchKafka(options: KafkaBenchOptions): Promise<void> {
   await using cleanup = new AsyncDisposableStack();
   cleanup.defer(() => rmSync(folder, { recursive: true, force: true }));
   const [stack, source, target] = await Promise.all([
-    startStack(join(folder, 'stack'), { say, isLoaded: true, plugins: [fetchSink(say)] }),
+    startStack(join(folder, 'stack'), { say, isLoaded: true, plugins: [fetchJdbcSink(say)] }),
     startEmbeddedPostgres(SETTINGS),
     startEmbeddedPostgres(SETTINGS),
   ]);
@@ -239,50 +239,17 @@ class Bench {
 
 /** The best settings that were found, for a table that is there: as ours is. */
 function sinkConfig(stack: Stack, target: EmbeddedServer, topic: string, table: Table, format: Format, tasks: number): ConnectorConfig {
-  const { hostname, port, pathname } = new URL(target.url());
-  const converters = Object.entries(postgresConnector(stack, { url: target.url(), prefix: 'x', tables: [], format })).filter(([key]) =>
-    /^(key|value)\.converter/.test(key),
-  );
   return {
-    'connector.class': 'io.debezium.connector.jdbc.JdbcSinkConnector',
+    ...jdbcSink(stack, { url: target.url(), topic, table, format }),
     'tasks.max': String(tasks),
-    topics: topic,
-    'connection.url': `jdbc:postgresql://${hostname}:${port}${pathname}?reWriteBatchedInserts=true`,
-    'connection.username': 'postgres',
-    'connection.password': 'none',
-    'insert.mode': 'upsert',
-    'delete.enabled': 'true',
-    'primary.key.mode': 'record_key',
     'schema.evolution': 'none',
-    'collection.name.format': table,
     'batch.size': '5000',
     'use.reduction.buffer': 'true',
     'dialect.postgres.unnest.insert.enabled': String(TABLES[table].isPlain),
     'consumer.override.max.poll.records': '5000',
-    'consumer.override.auto.offset.reset': 'earliest',
     'consumer.override.max.partition.fetch.bytes': '33554432',
     'consumer.override.fetch.max.bytes': '134217728',
-    ...Object.fromEntries(converters),
   };
-}
-
-/** The folder with the sink's plugin, fetched once by Maven. */
-function fetchSink(say: (line: string) => void): string {
-  const { java, maven } = ensureTools(say);
-  const folder = join(process.env['XDG_CACHE_HOME'] ?? join(homedir(), '.cache'), 'tidegate/jdbc-sink');
-  if (existsSync(folder) && readdirSync(folder).length > 0) return folder;
-  say("fetching Debezium's JDBC sink by Maven (58 MB, once)");
-  const out = mkdtempSync(join(tmpdir(), 'tidegate-jdbc-'));
-  const pom = fileURLToPath(new URL('./jdbc-sink.pom.xml', import.meta.url));
-  execFileSync(maven, ['-q', '-B', '-ntp', '-f', pom, `-Dout=${out}`, 'package'], {
-    env: { ...process.env, JAVA_HOME: java.home },
-    stdio: 'inherit',
-  });
-  mkdirSync(join(folder, '..'), { recursive: true });
-  cpSync(join(out, 'plugins'), `${folder}.part`, { recursive: true });
-  renameSync(`${folder}.part`, folder);
-  rmSync(out, { recursive: true, force: true });
-  return folder;
 }
 
 async function ended(child: ChildProcess): Promise<void> {

@@ -47,7 +47,10 @@ export const ERRORS = {
     after: 'operator',
     fix: 'Grant the role of the target what is missing: create on the database for the schemas, and select, insert, update, delete, truncate on the tables.',
   },
-  TARGET_SCHEMA: { after: 'operator', fix: 'Make the target table fit the dataset, or set `tables: {create: true, widen: true}`.' },
+  TARGET_SCHEMA: {
+    after: 'operator',
+    fix: 'Make the target table fit the dataset, or set `tables: {create: true, widen: true}`. Of topics: the registry refuses the schema by the compatibility of its subject; change that, or the table.',
+  },
   TARGET_READ_ONLY: {
     after: 'backoff',
     fix: 'The target takes no writes (a standby, or default_transaction_read_only): point the url at the primary.',

@@ -1,6 +1,6 @@
 /** What the config says of topics as a target. */
 import type { SchemaNode } from '../schema-type.ts';
-import { brokersSchema, saslSchema, tlsSchema } from './kafka.ts';
+import { brokersSchema, registrySchema, saslSchema, tlsSchema } from './kafka.ts';
 import { count, duration, holdSchema, secret } from './options.ts';
 
 export const kafkaTargetSchema = {
@@ -29,11 +29,19 @@ export const kafkaTargetSchema = {
       default: '{dataset}',
       examples: ['{dataset}', 'cdc.{schema}.{table}'],
     },
+    format: {
+      enum: ['json', 'avro'],
+      title: 'Format',
+      description:
+        'How you have records written: as JSON, or as Avro with its schemas at a registry, under <topic>-key and <topic>-value, which you then name.',
+      default: 'json',
+    },
+    registry: registrySchema,
     schemas: {
       type: 'boolean',
       title: 'Schemas',
       description:
-        'Whether each record brings its schema, as Kafka Connect’s JsonConverter has it with schemas.enable=true: what Connect’s sinks need, and about ten times as many bytes.',
+        'Of JSON: whether each record brings its schema, as Kafka Connect’s JsonConverter has it with schemas.enable=true: what Connect’s sinks need, and about ten times as many bytes.',
       default: true,
     },
     decimals: {

@@ -12,8 +12,18 @@ import { settingsOf } from './topic-rows.ts';
 
 /** Paths are `targets.<name>.…`. */
 export async function probeTopics(options: KafkaSinkOptions, datasets: readonly DatasetName[]): Promise<readonly Problem[]> {
-  const [ofStore, ofBrokers] = await Promise.all([probeStore(options), probeBrokers(options, datasets)]);
-  return [...ofStore, ...ofBrokers];
+  return (await Promise.all([probeStore(options), probeBrokers(options, datasets), probeRegistry(options)])).flat();
+}
+
+async function probeRegistry({ name, registry = null }: KafkaSinkOptions): Promise<readonly Problem[]> {
+  try {
+    await registry?.probe();
+    return [];
+  } catch (error) {
+    if (!(error instanceof PipelineError) || error.code === 'BUG') throw error;
+    const cause = error.cause instanceof Error ? `: ${error.cause.message}` : '';
+    return [{ severity: 'error', path: `targets.${name}.registry`, message: `${error.message}${cause}`, fix: error.fix }];
+  }
 }
 
 async function probeStore({ name, store, hold, pipeline, exactlyOnce }: KafkaSinkOptions): Promise<readonly Problem[]> {

@@ -10,6 +10,7 @@ import type { Applied, Lease, Quarantined, Refused } from '../../core/contracts.
 import { PipelineError } from '../../core/errors.ts';
 import type { Dataset, DatasetName, LaneId, Position } from '../../core/event.ts';
 import { type KafkaClient, kafkaClient, type KafkaConnection } from '../../wire/kafka/client.ts';
+import type { SchemaRegistryWriter } from '../../wire/kafka/registry.ts';
 import { PgConnection } from '../../wire/postgres/connection.ts';
 import { endWhereItHangs } from '../../wire/postgres/hanging.ts';
 import { FrontendWriter } from '../../wire/postgres/messages.ts';
@@ -34,6 +35,8 @@ export interface KafkaSinkOptions {
   readonly connection: KafkaConnection;
   readonly topics: TopicOptions;
   readonly format: RecordFormat;
+  /** Where the format keeps its schemas; null where it has none. */
+  readonly registry?: SchemaRegistryWriter | null;
   readonly exactlyOnce: boolean;
   readonly store: { readonly url: string; readonly silenceMs?: number };
   readonly hold: (dataset: DatasetName) => HoldMode | null;

@@ -370,6 +370,10 @@ test('topics as a target need a store, and none of what a pipeline reads', () =>
     'tidegate.yaml:4: targets.bus.topic the pipeline main would read what it writes (public.t)',
   ]);
   expect(read(', store: postgres://c/d, topic: one')).toEqual([]);
+  expect(read(', store: postgres://c/d, format: avro')).toEqual([
+    'tidegate.yaml:4: targets.bus.registry is missing: the schemas of Avro are kept there',
+  ]);
+  expect(read(", store: postgres://c/d, format: avro, registry: {url: 'https://r'}")).toEqual([]);
 });
 
 function shopOf({ sources }: LoadedConfig['config']): PostgresSourceConfig {

@@ -3,6 +3,8 @@ import { randomBytes } from 'node:crypto';
 import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterEach, beforeEach, expect, inject, test } from 'vitest';
+import { jdbcSink } from '../../examples/stack/jdbc-sink.ts';
+import { type Format, mustRun, putConnector, removeConnector } from '../../examples/stack/debezium.ts';
 import { PgConnection } from '../../wire/postgres/connection.ts';
 import { cli } from '../app/cli.ts';
 import { ask, configFolder, post, startService, untilReady } from '../app/services.ts';
@@ -132,28 +134,72 @@ test('every change is in its topic as Debezium writes it, in the order of its ro
   expect(json).toMatchObject({ ok: true });
 });
 
-test('by its topics another pipeline brings the same rows to a database, whatever their types, with and without schemas', async () => {
-  const prefix = nameOfItsOwn();
-  await sql.script(
-    `insert into orders select n, 'new', n / 7.0, repeat('é', n), now(), current_date - n, n % 2 = 0, array['a,b', null], '\\x00ff' from generate_series(1, 50) n`,
-  );
-  await sql.script("insert into orders (id, status) values (9007199254740993, 'new')");
-  using config = configOf(prefix, {}, {});
-  await using running = await startService(config);
-  await untilReady(running.url);
-  await sql.script(`update orders set note = repeat('x', 5000) where id <= 10; update orders set total = total + 1 where id <= 20;
-    delete from orders where id between 30 and 35; update orders set id = id + 1000 where id between 40 and 45`);
-  await eventually(
-    async () => {
+const FORMATS: Readonly<
+  Record<Exclude<Format, 'flat'>, readonly [bus: Readonly<Record<string, unknown>>, back: Readonly<Record<string, unknown>>]>
+> = {
+  json: [{}, {}],
+  avro: [{ format: 'avro', registry: { url: stack.ccompatUrl } }, { registry: { url: stack.ccompatUrl } }],
+};
+
+test.each(['json', 'avro'] as const)(
+  'by its topics in %s another pipeline brings the same rows to a database, and follows a table that changes',
+  async (format) => {
+    const prefix = nameOfItsOwn();
+    await sql.script(
+      `insert into orders select n, 'new', n / 7.0, repeat('é', n), now(), current_date - n, n % 2 = 0, array['a,b', null], '\\x00ff' from generate_series(1, 50) n`,
+    );
+    await sql.script("insert into orders (id, status) values (9007199254740993, 'new'), (-1, 'paid')");
+    const [bus, back] = FORMATS[format];
+    using config = configOf(prefix, bus, back);
+    await using running = await startService(config);
+    await untilReady(running.url);
+    await sql.script(`update orders set note = repeat('x', 5000) where id <= 10; update orders set total = total + 1 where id <= 20;
+      delete from orders where id between 30 and 35; update orders set id = id + 1000 where id between 40 and 45`);
+    const areSame = (columns: string) => async (): Promise<boolean> => {
       const [here, there] = await Promise.all([
-        sql.query(`${COLUMNS} orders order by id`),
-        kept.query(`${COLUMNS} lake.orders order by id`).catch(() => ({ rows: [] })),
+        sql.query(`${columns} orders order by id`),
+        kept.query(`${columns} lake.orders order by id`).catch(() => ({ rows: [] })),
       ]);
       return here.rows.length > 0 && JSON.stringify(here.rows) === JSON.stringify(there.rows);
-    },
-    'the rows are the same',
-    30_000,
+    };
+    await eventually(areSame(COLUMNS), 'the rows are the same', 30_000);
+    await sql.script("alter table orders add column more int; insert into orders (id, status, more) values (5000, 'new', 7)");
+    await eventually(areSame('select id, status, more from'), 'the new column is there', 30_000);
+    await sql.script('truncate orders');
+    await eventually(async () => (await kept.query('select count(*) from lake.orders')).rows[0]?.[0] === '0', 'nothing is left', 30_000);
+  },
+);
+
+test.each(['json', 'avro'] as const)('Debezium’s JDBC sink makes of its topics in %s the rows that the source has', async (format) => {
+  const prefix = nameOfItsOwn();
+  await sql.script(
+    `insert into orders select n, 'new', n / 7.0, 'é', date_trunc('ms', now()), current_date - n, n % 2 = 0, null, '\\x00ff' from generate_series(1, 50) n`,
   );
-  await sql.script('truncate orders');
-  await eventually(async () => (await kept.query('select count(*) from lake.orders')).rows[0]?.[0] === '0', 'nothing is left', 30_000);
+  using config = configOf(prefix, FORMATS[format][0]);
+  await using running = await startService(config);
+  await untilReady(running.url);
+  await sql.script(`update orders set note = null where id <= 10; delete from orders where id between 30 and 35;
+    update orders set id = id + 1000 where id between 40 and 45; update orders set total = null where id = 7`);
+  await putConnector(
+    stack.connectUrl,
+    prefix,
+    jdbcSink(stack, { url: store.url, topic: `${prefix}.public.orders`, table: 'taken', format }),
+  );
+  try {
+    const rows = 'select id, status, total, note, at::timestamptz, day, done, raw from';
+    await eventually(
+      async () => {
+        await mustRun(stack.connectUrl, prefix);
+        const [here, there] = await Promise.all([
+          sql.query(`${rows} orders order by id`),
+          kept.query(`${rows} taken order by id`).catch(() => ({ rows: [] })),
+        ]);
+        return JSON.stringify(here.rows) === JSON.stringify(there.rows);
+      },
+      'the sink has brought the rows',
+      60_000,
+    );
+  } finally {
+    await removeConnector(stack.connectUrl, prefix);
+  }
 });

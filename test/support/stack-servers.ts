@@ -3,6 +3,7 @@ import { mkdtempSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import type { TestProject } from 'vitest/node';
+import { fetchJdbcSink } from '../../examples/stack/jdbc-sink.ts';
 import { type StackAddress, startStack } from '../../examples/stack/stack.ts';
 import { NEWEST } from './postgres-versions.ts';
 import { serve } from './servers.ts';
@@ -15,10 +16,8 @@ declare module 'vitest' {
 
 export default async function setup(project: TestProject): Promise<() => Promise<void>> {
   const folder = mkdtempSync(join(tmpdir(), 'tidegate-stack-'));
-  const [stack, stopServers] = await Promise.all([
-    startStack(folder, { say: (line) => console.error(`stack: ${line}`) }),
-    serve(project, NEWEST),
-  ]);
+  const say = (line: string): void => console.error(`stack: ${line}`);
+  const [stack, stopServers] = await Promise.all([startStack(folder, { say, plugins: [fetchJdbcSink(say)] }), serve(project, NEWEST)]);
   const { broker, connectUrl, registryUrl, ccompatUrl, pids } = stack;
   project.provide('stack', { folder, broker, connectUrl, registryUrl, ccompatUrl, pids });
   return async () => {
