@@ -125,7 +125,8 @@ export class WindowWatch {
         await recovered({ ...common, verdict: result.verdict });
         continue;
       }
-      const message = failureText(view);
+      const holds = result.onFail === 'hold' ? '; what comes after it waits until you let it go on: `tidegate windows resume`' : '';
+      const message = `${failureText(view)}${holds}`;
       await tell({ ...common, severity: result.severity, message });
       if (result.onFail === 'halt') halt(message);
     }

@@ -66,10 +66,11 @@ async function world(hold: Hold, contracts: ReturnType<typeof contractOf>) {
       between: () => Promise<void>,
       bad: ReadonlyMap<string, 'quarantine' | 'drop'>,
       abort: AbortSignal,
+      lane = LANE,
     ) {
       await using to = await sink();
       const windows = windowStage({ contracts: () => contracts, store: to.windows, lots: to.lots, clock });
-      await runPipeline({ source: batchSource(batches, between), stages: [gate(bad), windows], sink: to }, { drain: never, abort });
+      await runPipeline({ source: batchSource(batches, between, lane), stages: [gate(bad), windows], sink: to }, { drain: never, abort });
     },
     /** What two processes do at once. */
     async close(desks: readonly PostgresSink[], isOver = false) {
@@ -153,6 +154,13 @@ function published(events: readonly ChangeEvent[], failed: ReadonlySet<number>, 
   return rows;
 }
 
+/** Of all windows; so that about half of them fail with more. */
+function medianChanges(events: readonly ChangeEvent[]): number {
+  const starts = [...new Set(events.map(windowOf))];
+  const counts = starts.map((startMs) => events.filter((one) => windowOf(one) === startMs && one.after !== null).length);
+  return counts.toSorted((a, b) => a - b)[counts.length >> 1] ?? 0;
+}
+
 interface Story {
   readonly events: readonly ChangeEvent[];
   /** A source makes its batches anew with every run. */
@@ -161,7 +169,7 @@ interface Story {
   readonly bad: ReadonlyMap<string, 'quarantine' | 'drop'>;
 }
 
-function storyOf(random: Random, shop: Shop, drops: boolean): Story {
+function storyOf(random: Random, shop: Shop, drops: boolean, lane = LANE): Story {
   const parts: { readonly events: readonly ChangeEvent[]; readonly position: Position }[] = [];
   for (let n = 0; n < 30; n++) {
     const events: ChangeEvent[] = [];
@@ -172,11 +180,8 @@ function storyOf(random: Random, shop: Shop, drops: boolean): Story {
   const bad = new Map<string, 'quarantine' | 'drop'>();
   for (const event of events)
     if (event.op !== 'truncate' && random.chance(0.05)) bad.set(eventId(event), drops && random.chance(0.5) ? 'drop' : 'quarantine');
-  const counts = [...new Set(events.map(windowOf))].map(
-    (startMs) => events.filter((one) => windowOf(one) === startMs && one.after !== null).length,
-  );
-  const max = counts.toSorted((a, b) => a - b)[counts.length >> 1] ?? 0;
-  return { events, bad, max, batches: () => parts.map((part) => new Batch(part.events, { lane: LANE, position: part.position })) };
+  const max = medianChanges(events);
+  return { events, bad, max, batches: () => parts.map((part) => new Batch(part.events, { lane, position: part.position })) };
 }
 
 test.each(seeds.flatMap((seed) => (['key', 'event'] as const).map((hold) => [seed, hold] as const)))(
@@ -259,6 +264,82 @@ const at = (seconds: number, event: ChangeEvent): ChangeEvent => ({ ...event, co
 const insert = (n: number, seconds: number): ChangeEvent => at(seconds, insertOf(n, n, n.toString(16).padStart(16, '0')));
 const batch = (n: number, ...events: readonly ChangeEvent[]): Batch =>
   new Batch(events, { lane: LANE, position: n.toString(16).padStart(16, '0') as Position });
+
+test('two lanes by two processes that are killed: a window is closed once, and its lot is the rows of both', async () => {
+  for (const seed of seeds) {
+    const random = new Random(100 + seed);
+    const lanes = ['shop/a', 'shop/b'] as LaneId[];
+    const stories = lanes.map((lane, i) =>
+      storyOf(
+        random,
+        new Shop(random, 'values', { moves: true, partial: true, truncates: false, keys: 15, firstKey: 15 * i }),
+        false,
+        lane,
+      ),
+    );
+    const events = stories.flatMap((story) => story.events);
+    const max = medianChanges(events);
+    const failed = failedWindows(events, max);
+    expect(failed.size).toBeGreaterThan(0);
+    const bad = new Map(stories.flatMap((story) => [...story.bad]));
+    await using db = await world('key', changesAtMost(max));
+    const desks = [await db.sink(), await db.sink()];
+    const replay = replaying(db.sink, random);
+    const settled: string[] = [];
+    const settle = async (isOver: boolean) =>
+      settled.push(...(await db.close(desks, isOver)).map(({ startMs, status }) => `${startMs} ${status}`));
+    // A lane of which nothing is known yet is not waited for.
+    const known = async () => (await db.sql.query('select count(*) from tidegate.window_lanes')).rows[0]?.[0] === '2';
+    const follow = async ({ batches }: Story, lane: LaneId) => {
+      for (let isOver = false; !isOver;) {
+        const killed = new AbortController();
+        const between = async () => {
+          if (random.chance(0.2) && (await known())) await settle(false);
+          if (random.chance(0.08)) killed.abort(new Error('killed'));
+        };
+        try {
+          await db.run(batches(), between, bad, killed.signal, lane);
+          isOver = true;
+        } catch (error) {
+          if (!killed.signal.aborted) throw error;
+        }
+      }
+    };
+    try {
+      await Promise.all(stories.map((story, i) => follow(story, lanes[i] ?? LANE)));
+      await settle(true);
+      const idle = async () => (await db.statuses()).every(([status]) => status !== 'released' && status !== 'staged');
+      await eventually(idle, 'all that passed is published');
+      expect(await db.rows()).toEqual(shown(published(events, failed, bad, 'key')));
+      const windows = new Set(events.filter((event) => !bad.has(eventId(event))).map(windowOf));
+      const verdicts = [...windows].map((startMs) => `${startMs} ${failed.has(startMs) ? 'diverted' : 'published'}`);
+      expect(settled.toSorted()).toEqual(verdicts.toSorted());
+    } finally {
+      await replay.stop();
+      for (const desk of desks) await desk[Symbol.asyncDispose]();
+    }
+  }
+}, 60_000);
+
+test('what no rule audits any more is published; a lot of whose window nothing can be said goes as the rules say', async () => {
+  const rules = (more: string) =>
+    contractOf(`publish: { when: after_window${more} }
+defaults: { window: { every: 10s, out_of_order: 0s, lateness: 0s, min_rows: 5 } }
+checks: [{ column: n, mean: { between: [0, 1000] } }]
+`);
+  for (const [more, status, names] of [
+    ['', 'published', []],
+    [', on_indeterminate: divert', 'diverted', ['n.mean']],
+  ] as const) {
+    await using db = await world('key', rules(more));
+    await using desk = await db.sink();
+    await db.run([batch(10, insert(1, 1)), batch(20, insert(11, 11))], async () => {}, new Map(), never);
+    expect((await db.close([desk])).map((lot) => [lot.startMs, lot.status, lot.rules])).toEqual([[0, status, names]]);
+    // As after a reload that takes `publish` away.
+    expect((await desk.lots.settle([])).map((lot) => [lot.startMs, lot.status])).toEqual([[10_000, 'published']]);
+    expect(await desk.lots.settle([])).toEqual([]);
+  }
+}, 60_000);
 
 test('a lot is seen at the target all at once, and leaves nothing behind in the quarantine', async () => {
   await using db = await world('key', changesAtMost(5000));

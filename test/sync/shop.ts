@@ -78,10 +78,11 @@ export interface ShopOptions {
   readonly moves: boolean;
   readonly partial: boolean;
   readonly truncates: boolean;
-  /** How many keys there are. */
+  /** How many keys there are, and the first of them. */
   readonly keys?: number;
   /** How many numbers there are. */
   readonly numbers?: number;
+  readonly firstKey?: number;
 }
 
 /** The changes of one table, made up one by one. */
@@ -111,8 +112,8 @@ export class Shop {
 
   change(): ChangeEvent | null {
     const random = this.#random;
-    const { keys = 40, numbers = 1000 } = this.#options;
-    const id = random.below(keys);
+    const { keys = 40, numbers = 1000, firstKey = 0 } = this.#options;
+    const id = firstKey + random.below(keys);
     const known = this.rows.get(id);
     const n = random.chance(0.1) ? null : random.below(numbers);
     if (this.#options.truncates && random.chance(0.01)) {
@@ -129,7 +130,7 @@ export class Shop {
       this.rows.delete(id);
       return this.#event('delete', [id, null, null], null, String(id), null);
     }
-    const to = random.below(keys);
+    const to = firstKey + random.below(keys);
     const keepsNote = random.chance(0.5);
     const note = keepsNote ? known[2] : `note ${random.below(100)}`;
     const sent = keepsNote && this.#options.partial ? UNCHANGED : note;
@@ -161,11 +162,11 @@ export class Shop {
 }
 
 /** Yields batches as a source does, from behind the lane's checkpoint, then ends. */
-export function batchSource(batches: readonly Batch[], between: () => Promise<void> = async () => {}): Source {
+export function batchSource(batches: readonly Batch[], between: () => Promise<void> = async () => {}, lane = LANE): Source {
   return {
     name: 'shop',
     async *read(resume: Resume) {
-      const { checkpoint } = await resume(LANE);
+      const { checkpoint } = await resume(lane);
       for (const batch of batches) {
         if (checkpoint !== null && batch.checkpoint.position <= checkpoint.position) continue;
         await between();
