@@ -19,7 +19,7 @@ import { eventually } from '../support/eventually.ts';
 import { Random } from '../support/random.ts';
 import { batchSource, DATASET, gate, insertOf, LANE, Shop } from './shop.ts';
 
-const seeds = process.env['LOT_SEEDS']?.split(',').map(Number) ?? [1, 2];
+const seeds = process.env['LOT_SEEDS']?.split(',').map(Number) ?? [1, 12];
 const never = new AbortController().signal;
 const REPLAY = 'replay:p' as LaneId;
 const WINDOW_MS = 10_000;
