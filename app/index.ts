@@ -1,5 +1,6 @@
 /** Tidegate as a library: the service, its config, and the contracts that parts of one's own are built against. */
-export { Service, ConfigProblems, type ServiceOptions } from './service.ts';
+export { ConfigProblems } from './config-problems.ts';
+export { Service, type ServiceOptions } from './service.ts';
 export { loadConfig, parseConfig, type ConfigResult, type Environment, type LoadedConfig } from './config.ts';
 export { configSchema, publishedConfigSchema, type Config } from './config-schema.ts';
 export { createLogger, silentLogger, type Logger, type LoggerOptions } from './logger.ts';

@@ -50,17 +50,8 @@ import { ruleSeries } from './rule-series.ts';
 import { listSlo } from './slo.ts';
 import { letGoOn, listHeld, listLots } from './lots.ts';
 import { listWindows } from './windows.ts';
+import { ConfigProblems } from './config-problems.ts';
 import { VERSION } from './version.ts';
-
-/** A config or rule files that must not run: every problem at once. */
-export class ConfigProblems extends Error {
-  override readonly name = 'ConfigProblems';
-  readonly problems: readonly Problem[];
-  constructor(problems: readonly Problem[]) {
-    super(problems.map(({ path, message }) => `${path}: ${message}`).join('; '));
-    this.problems = problems;
-  }
-}
 
 /** How long a source is given to say what its tables look like before anything is started. */
 const TABLES_MS = 3000;

@@ -9,7 +9,16 @@ const [WHOLE, FLOAT, TEXT, BOOLEAN, NESTED, OTHER] = [1, 2, 4, 8, 16, 32] as con
 
 /** What was seen of a column: the kinds of its values. */
 export class ColumnSeen {
-  #kinds = 0;
+  #kinds: number;
+
+  /** `kinds`: what another one saw. */
+  constructor(kinds = 0) {
+    this.#kinds = kinds;
+  }
+
+  get kinds(): number {
+    return this.#kinds;
+  }
 
   see(value: unknown): void {
     if (value === null || value === undefined) return;

@@ -32,7 +32,19 @@ export interface RuleResult {
   readonly error: { readonly code: string; readonly message: string; readonly path: string } | null;
 }
 
+/** What a check of single rows found in a part of a file: those of all parts, in their order, are that of the file. */
+export interface RowPart {
+  readonly elements: number;
+  readonly missing: number;
+  /** Of the rows that failed, counted from the beginning of the part. */
+  readonly places: readonly number[];
+  /** The values of the first of them. */
+  readonly shown: readonly unknown[];
+}
+
 interface Judging {
+  /** Of single rows alone. */
+  readonly tally?: { take(): RowPart; add(part: RowPart, rowsBefore: number): void };
   row(values: readonly unknown[], cells: readonly FileCell[], index: number): void;
   end(facts: FileFacts): RuleResult;
 }
@@ -68,6 +80,16 @@ export class RuleRun {
   row(values: readonly unknown[], cells: readonly FileCell[], index: number): void {
     this.#row.values = values;
     for (const judging of this.#judging) judging.row(values, cells, index);
+  }
+
+  /** What was found so far, for a run over the whole file to add. Only where no check asks for cells. */
+  parts(): (RowPart | null)[] {
+    return this.#judging.map(({ tally }) => tally?.take() ?? null);
+  }
+
+  /** Adds what a run of the same checks found in the part that begins behind so many rows. */
+  add(parts: readonly (RowPart | null)[], rowsBefore: number): void {
+    for (const [at, part] of parts.entries()) if (part !== null) this.#judging[at]?.tally?.add(part, rowsBefore);
   }
 
   end(facts: FileFacts): readonly RuleResult[] {
@@ -124,6 +146,15 @@ class RowCheck implements Judging {
   #missing = 0;
   readonly #places: number[] = [];
   readonly #shown: unknown[] = [];
+  readonly tally: NonNullable<Judging['tally']> = {
+    take: () => ({ elements: this.#elements, missing: this.#missing, places: this.#places, shown: this.#shown }),
+    add: ({ elements, missing, places, shown }, rowsBefore) => {
+      this.#elements += elements;
+      this.#missing += missing;
+      for (const place of places) this.#places.push(rowsBefore + place);
+      this.#shown.push(...shown.slice(0, PARTIAL - this.#shown.length));
+    },
+  };
 
   constructor(named: Named, check: Check, bound: Bound, where: Where | null, dataset: Dataset, event: ChangeEvent) {
     this.#named = named;

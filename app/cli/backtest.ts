@@ -9,7 +9,7 @@ import { datasetsOf, type LoadedConfig, mayBring, partsOf } from '../config.ts';
 import { nearest } from '../config-read.ts';
 import { readText } from '../judge/input.ts';
 import { loadRuleFiles } from '../rule-files.ts';
-import { ConfigProblems } from '../service.ts';
+import { ConfigProblems } from '../config-problems.ts';
 import { type Arguments, UsageError, wholeNumberOf } from './arguments.ts';
 import { type Command, configOf, pipelineNamed } from './command.ts';
 import { show, table } from './output.ts';

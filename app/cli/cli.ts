@@ -1,58 +1,41 @@
 /** Finds the command, runs it, and says what went wrong: code, message, fix. */
-import { ConfigProblems } from '../service.ts';
+import { ConfigProblems } from '../config-problems.ts';
 import { VERSION } from '../version.ts';
 import { helpOf, readArguments, UsageError } from './arguments.ts';
-import { backtest } from './backtest.ts';
-import { check } from './check.ts';
 import type { Command } from './command.ts';
-import { halt, resume } from './halt.ts';
-import { init } from './init.ts';
-import { judge } from './judge.ts';
-import { lanes, status } from './look.ts';
-import { modelCommands } from './models.ts';
 import { errorText, type ExitCode, type Io, problemsText } from './output.ts';
-import { profile } from './profile.ts';
-import { quarantineCommands } from './quarantine.ts';
-import { reload } from './reload.ts';
-import { recover } from './recover.ts';
-import { rules } from './rules.ts';
-import { run } from './run.ts';
-import { schemaCommands } from './schema.ts';
-import { slo } from './slo.ts';
-import { lotCommands } from './lots.ts';
-import { windowCommands } from './windows.ts';
-import { resnapshot, snapshot } from './snapshot.ts';
-import { staticCommands } from './static.ts';
-import { teardown } from './teardown.ts';
-import { verify } from './verify.ts';
 import { nearest } from '../config-read.ts';
 
-export const COMMANDS: readonly Command[] = [
-  run,
-  check,
-  init,
-  status,
-  lanes,
-  halt,
-  resume,
-  reload,
-  rules,
-  verify,
-  recover,
-  snapshot,
-  resnapshot,
-  judge,
-  profile,
-  backtest,
-  ...quarantineCommands,
-  ...schemaCommands,
-  ...windowCommands,
-  slo,
-  ...lotCommands,
-  ...modelCommands,
-  teardown,
-  ...staticCommands,
+/** First words of command lines, and where their commands are. To load all of them takes longer than most of them run. */
+const LOADERS: readonly (readonly [string, () => Promise<readonly Command[]>])[] = [
+  ['run', async () => [(await import('./run.ts')).run]],
+  ['check', async () => [(await import('./check.ts')).check]],
+  ['init', async () => [(await import('./init.ts')).init]],
+  ['status lanes', async () => import('./look.ts').then(({ status, lanes }) => [status, lanes])],
+  ['halt resume', async () => import('./halt.ts').then(({ halt, resume }) => [halt, resume])],
+  ['reload', async () => [(await import('./reload.ts')).reload]],
+  ['rules', async () => [(await import('./rules.ts')).rules]],
+  ['verify', async () => [(await import('./verify.ts')).verify]],
+  ['recover', async () => [(await import('./recover.ts')).recover]],
+  ['snapshot resnapshot', async () => import('./snapshot.ts').then(({ snapshot, resnapshot }) => [snapshot, resnapshot])],
+  ['judge', async () => [(await import('./judge.ts')).judge]],
+  ['profile', async () => [(await import('./profile.ts')).profile]],
+  ['backtest', async () => [(await import('./backtest.ts')).backtest]],
+  ['quarantine', async () => (await import('./quarantine.ts')).quarantineCommands],
+  ['schema', async () => (await import('./schema.ts')).schemaCommands],
+  ['windows', async () => (await import('./windows.ts')).windowCommands],
+  ['slo', async () => [(await import('./slo.ts')).slo]],
+  ['windows', async () => (await import('./lots.ts')).lotCommands],
+  ['models', async () => (await import('./models.ts')).modelCommands],
+  ['teardown', async () => [(await import('./teardown.ts')).teardown]],
+  ['schema version', async () => (await import('./static.ts')).staticCommands],
 ];
+
+/** Those of a first word, or all of them, in the order in which help lists them. */
+export async function loadCommands(first?: string): Promise<readonly Command[]> {
+  const wanted = LOADERS.filter(([words]) => first === undefined || words.split(' ').includes(first));
+  return (await Promise.all(wanted.map(([, load]) => load()))).flat();
+}
 
 /** What other programs call it. */
 const SYNONYMS: ReadonlyMap<string, string> = new Map([
@@ -68,9 +51,9 @@ const SYNONYMS: ReadonlyMap<string, string> = new Map([
 export async function runCli(args: readonly string[], io: Io): Promise<ExitCode> {
   const json = args.includes('--json');
   try {
-    const found = commandOf(args);
+    const found = await commandOf(args);
     if (found === null) {
-      io.stdout(overview());
+      io.stdout(overview(await loadCommands()));
       return args.length === 0 ? 2 : 0;
     }
     const parsed = readArguments(found.command, found.rest);
@@ -94,19 +77,20 @@ export async function runCli(args: readonly string[], io: Io): Promise<ExitCode>
 }
 
 /** The command that the first words name; null where help is asked for. */
-function commandOf(args: readonly string[]): { readonly command: Command; readonly rest: readonly string[] } | null {
+async function commandOf(args: readonly string[]): Promise<{ readonly command: Command; readonly rest: readonly string[] } | null> {
   const [first, second] = args;
   if (first === 'help' && second !== undefined) return commandOf([...args.slice(1), '--help']);
   if (first === undefined || first === 'help' || first === '--help' || first === '-h' || first === '--version') {
-    const version = COMMANDS.find(({ name }) => name === 'version');
-    if (first === '--version' && version !== undefined) return { command: version, rest: [] };
+    const version = first === '--version' ? (await loadCommands('version')).find(({ name }) => name === 'version') : undefined;
+    if (version !== undefined) return { command: version, rest: [] };
     return null;
   }
-  for (const command of COMMANDS) {
+  const known = await loadCommands(first);
+  for (const command of known) {
     const words = command.name.split(' ');
     if (words[0] === first && (words.length === 1 || words[1] === second)) return { command, rest: args.slice(words.length) };
   }
-  const family = COMMANDS.filter(({ name }) => name.startsWith(`${first} `)).map(({ name }) => name);
+  const family = known.filter(({ name }) => name.startsWith(`${first} `)).map(({ name }) => name);
   if (family.length > 0) {
     if (second === undefined || second.startsWith('-'))
       throw new UsageError(`tidegate ${first} needs one more word`, `Write ${family.join(', ')}.`);
@@ -120,14 +104,14 @@ function commandOf(args: readonly string[]): { readonly command: Command; readon
     SYNONYMS.get(first) ??
     nearest(
       first,
-      COMMANDS.map(({ name }) => name.split(' ')[0] ?? name),
+      LOADERS.flatMap(([words]) => words.split(' ')),
     );
   throw new UsageError(`there is no command ${first}`, near === null ? 'See tidegate help.' : `Did you mean tidegate ${near}?`);
 }
 
-function overview(): string {
-  const width = Math.max(...COMMANDS.map(({ name, positionals }) => `${name} ${positionals.join(' ')}`.length)) + 2;
-  const lines = COMMANDS.map(
+function overview(commands: readonly Command[]): string {
+  const width = Math.max(...commands.map(({ name, positionals }) => `${name} ${positionals.join(' ')}`.length)) + 2;
+  const lines = commands.map(
     ({ name, positionals, summary }) =>
       `  ${`${name} ${positionals.join(' ')}`.padEnd(width)}${(summary.split(/[.:] /)[0] ?? '').replace(/\.?$/, '.')}`,
   );

@@ -1,6 +1,6 @@
 /** What a command is: its description and what it does. */
 import { type LoadedConfig, loadConfig } from '../config.ts';
-import { ConfigProblems } from '../service.ts';
+import { ConfigProblems } from '../config-problems.ts';
 import { type Arguments, type CommandSpec, UsageError } from './arguments.ts';
 import type { ExitCode, Io } from './output.ts';
 

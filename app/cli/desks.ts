@@ -9,7 +9,7 @@ import type { LoadedConfig } from '../config.ts';
 import { silentLogger } from '../logger.ts';
 import { Desk } from '../desk.ts';
 import { loadRuleFiles } from '../rule-files.ts';
-import { ConfigProblems } from '../service.ts';
+import { ConfigProblems } from '../config-problems.ts';
 import { existingServiceState } from '../state/state.ts';
 import type { Arguments } from './arguments.ts';
 import { configOf } from './command.ts';

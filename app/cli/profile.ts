@@ -13,7 +13,7 @@ import { readTypes } from '../judge/cells.ts';
 import { asFile, readText } from '../judge/input.ts';
 import { BrokenRules } from '../profile/broken-rules.ts';
 import { FileRows } from '../profile/file-rows.ts';
-import { ConfigProblems } from '../service.ts';
+import { ConfigProblems } from '../config-problems.ts';
 import { type Arguments, UsageError, wholeNumberOf } from './arguments.ts';
 import { type Command, configOf } from './command.ts';
 import { type Io, show } from './output.ts';

@@ -4,7 +4,7 @@ import { isError } from '../../core/problems.ts';
 import { partsOf } from '../config.ts';
 import { NothingToRecover, type Recovered, recoverPipeline } from '../recover.ts';
 import { loadRuleFiles } from '../rule-files.ts';
-import { ConfigProblems } from '../service.ts';
+import { ConfigProblems } from '../config-problems.ts';
 import type { Secret } from '../secret.ts';
 import { existingServiceState } from '../state/state.ts';
 import { UsageError } from './arguments.ts';

@@ -2,7 +2,8 @@
 import { isatty } from 'node:tty';
 import { systemClock } from '../../core/clock.ts';
 import { createLogger, errorFields } from '../logger.ts';
-import { ConfigProblems, Service } from '../service.ts';
+import { ConfigProblems } from '../config-problems.ts';
+import { Service } from '../service.ts';
 import { type Command, configOf } from './command.ts';
 
 export const run: Command = {

@@ -4,7 +4,7 @@ import type { DatasetName } from '../../core/event.ts';
 import { isError } from '../../core/problems.ts';
 import { datasetsOf, mayBring, partsOf } from '../config.ts';
 import { loadRuleFiles } from '../rule-files.ts';
-import { ConfigProblems } from '../service.ts';
+import { ConfigProblems } from '../config-problems.ts';
 import { isExplained, REASONS } from '../verify/explain.ts';
 import { NothingToVerify, waitMsOf } from '../verify/passage.ts';
 import { type PipelineResult, type TableResult, verifyPipeline, type VerifyProgress } from '../verify/verify.ts';

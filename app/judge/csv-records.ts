@@ -49,6 +49,14 @@ export class Fields {
   }
 }
 
+/** Bytes of a file: the records that begin in there, the first of them at its beginning. */
+export interface FilePart {
+  readonly from: number;
+  readonly until: number;
+}
+
+export const WHOLE_FILE: FilePart = { from: 0, until: Infinity };
+
 /** Cuts bytes that come in pieces into records. */
 export class Records {
   readonly #path: string;
@@ -59,9 +67,14 @@ export class Records {
   /** Where the next record begins, and how many line breaks the one that is being read has within quotes. */
   #line = 1;
   #breaks = 0;
+  /** Where in the file the next record begins, and before which place it has to begin. */
+  #offset: number;
+  readonly #until: number;
 
-  constructor(path: string, take: (fields: Fields) => void) {
+  constructor(path: string, take: (fields: Fields) => void, { from, until }: FilePart = WHOLE_FILE) {
     this.#path = path;
+    this.#offset = from;
+    this.#until = until;
     this.#separator = path.toLowerCase().endsWith('.tsv') ? TAB : COMMA;
     this.#take = take;
   }
@@ -70,16 +83,28 @@ export class Records {
     const bytes = this.#rest.length === 0 ? chunk : Buffer.concat([this.#rest, chunk]);
     this.#fields.bytes = bytes;
     let at = 0;
-    while (at < bytes.length) {
+    const end = Math.min(bytes.length, this.#until - this.#offset);
+    while (at < end) {
       const next = this.#record(bytes, at, isEnd);
       if (next < 0) break;
       this.#take(this.#fields);
       this.#line += 1 + this.#breaks;
       at = next;
     }
+    this.#offset += at;
     this.#rest = at === 0 ? bytes : Buffer.from(bytes.subarray(at));
     if (this.#rest.length > RECORD_BYTES_MAX)
       this.#refuse(this.#line, 'a record that has no end within 16 MB', 'Close its quotes, or write each record on a line.');
+  }
+
+  /** The place of the first record that was not taken. */
+  get offset(): number {
+    return this.#offset;
+  }
+
+  /** All records that begin before the end of the part have been taken. */
+  get isDone(): boolean {
+    return this.#offset >= this.#until;
   }
 
   #refuse(line: number, what: string, fix: string): never {
@@ -186,17 +211,46 @@ function isBoolean(bytes: Buffer, start: number, length: number): boolean {
 
 export type ReadField = (fields: Fields, at: number) => unknown;
 
-/** How fields of a column of a kind become values. */
-export function fieldReader(kind: Kind): ReadField {
+/** A field is of another kind than the first rows of the file had it. */
+export class OtherKind extends Error {
+  override readonly name = 'OtherKind';
+}
+
+/**
+ * How fields of a column become values: all of them are of the kind, or null where the kind is. `isGuess`: nobody has looked at all of them, and the reader throws
+ * `OtherKind` for one that is not.
+ */
+export function fieldReader(kind: Kind | null, isGuess = false): ReadField {
+  const expect = (fields: Fields, at: number, ...kinds: readonly Kind[]) => {
+    if (isGuess && !kinds.includes(kindOfField(fields, fields.start(at), fields.length(at)))) throw new OtherKind();
+  };
   switch (kind) {
     case 'integer':
-      return (fields, at) => numberOf(fields, at) ?? wholeNumber(fields.text(at));
+      return (fields, at) => {
+        const number = numberOf(fields, at, false);
+        if (number !== null) return number;
+        expect(fields, at, 'integer');
+        return wholeNumber(fields.text(at));
+      };
     case 'float':
-      return (fields, at) => numberOf(fields, at) ?? Number(fields.text(at));
+      return (fields, at) => {
+        const number = numberOf(fields, at, true);
+        if (number !== null) return number;
+        expect(fields, at, 'integer', 'float');
+        return Number(fields.text(at));
+      };
     case 'boolean':
-      return (fields, at) => ((fields.bytes[fields.start(at)] ?? 0) | 32) === 116;
+      return (fields, at) => {
+        expect(fields, at, 'boolean');
+        return ((fields.bytes[fields.start(at)] ?? 0) | 32) === 116;
+      };
     case 'text':
       return textReader();
+    case null:
+      if (!isGuess) return textReader();
+      return () => {
+        throw new OtherKind();
+      };
   }
 }
 
@@ -204,24 +258,25 @@ export function fieldReader(kind: Kind): ReadField {
 const DIGITS_MAX = 15;
 const POWERS = Array.from({ length: DIGITS_MAX + 1 }, (_, power) => 10 ** power);
 
-/** Null where the digits are too many, or have an exponent. */
-function numberOf(fields: Fields, at: number): number | null {
-  const { bytes } = fields;
-  const start = fields.start(at);
-  const end = start + fields.length(at);
+/** Of `-?(0|[1-9]\d*)`, and where it may have one a fraction `(\.\d+)?`. Null for all else, and where the digits are too many. */
+function numberOf({ bytes, places }: Fields, at: number, hasFraction: boolean): number | null {
+  const start = places[2 * at] ?? 0;
+  const end = start + (places[2 * at + 1] ?? 0);
   const isNegative = bytes[start] === MINUS;
-  let digits = 0;
-  let fraction = -1;
+  const first = isNegative ? start + 1 : start;
+  if (end - first > DIGITS_MAX + 1) return null;
+  let point = end;
   let value = 0;
-  for (let i = isNegative ? start + 1 : start; i < end; i++) {
+  for (let i = first; i < end; i++) {
     const byte = bytes[i] ?? 0;
-    if (byte === DOT) fraction = 0;
-    else if (byte < ZERO || byte > NINE || ++digits > DIGITS_MAX) return null;
-    else {
-      value = value * 10 + (byte - ZERO);
-      if (fraction >= 0) fraction++;
-    }
+    if (byte === DOT && hasFraction && point === end) point = i;
+    else if (byte < ZERO || byte > NINE) return null;
+    else value = value * 10 + (byte - ZERO);
   }
+  const whole = point - first;
+  if (whole < 1 || (whole > 1 && bytes[first] === ZERO)) return null;
+  const fraction = end - point - 1;
+  if (fraction === 0 || whole + Math.max(fraction, 0) > DIGITS_MAX) return null;
   if (fraction > 0) value /= POWERS[fraction] ?? 1;
   return isNegative ? -value : value;
 }

@@ -1,10 +1,10 @@
 /**
- * CSV with a header (`.tsv`: with tabs). It is read twice: a column whose fields are all whole numbers is one of integers, and so for numbers and
- * booleans, so that 007 or a lone "12" among words stays a text.
+ * CSV with a header (`.tsv`: with tabs). A column whose fields are all whole numbers is one of integers, and so for numbers and booleans, so that 007 or a lone
+ * "12" among words stays a text: all of them have to be looked at for that, in a reading of their own or while rows are read by a guess.
  */
 import type { ColumnType } from '../../core/event.ts';
 import { UsageError } from '../cli/arguments.ts';
-import { fieldReader, type Fields, type Kind, kindOfField, Records } from './csv-records.ts';
+import { fieldReader, type Fields, type Kind, kindOfField, Records, WHOLE_FILE } from './csv-records.ts';
 import { chunksOf, type RowFile, type RowsRead, type TakeRow } from './read-file.ts';
 
 /** What a first reading tells: the header, and what the fields of each column are; null where none has a value. */
@@ -12,40 +12,60 @@ export interface CsvShape {
   readonly header: readonly string[];
   readonly kinds: readonly (Kind | null)[];
   readonly rows: number;
+  /** It is that of some rows, and a reader throws `OtherKind` where another one is not so. */
+  readonly isGuess: boolean;
 }
 
 export async function readCsv(file: RowFile, columns: readonly string[] | 'all', take: TakeRow): Promise<RowsRead> {
-  const { header, kinds, rows } = file.csv ?? (await csvShape(file));
-  if (columns !== 'all' && columns.length === 0) return { columns: header, rows };
+  const { header, kinds, rows, isGuess } = file.csv ?? (await csvShape(file));
+  if (columns !== 'all' && columns.length === 0 && !isGuess) return { columns: header, rows, end: null };
   const places = (columns === 'all' ? header : columns).map((column) => header.indexOf(column));
-  const readers = places.map((place) => fieldReader(kinds[place] ?? 'text'));
+  const readers = places.map((place) => fieldReader(kinds[place] ?? null, isGuess));
   const values: unknown[] = places.map(() => null);
   let row = 0;
-  await eachRecord(file, (fields) => {
+  const { end } = await eachRecord(file, header, (fields) => {
     for (let at = 0; at < places.length; at++) {
       const place = places[at] ?? NONE;
       values[at] = fields.isNull(place) ? null : readers[at]?.(fields, place);
     }
     take(values, row++);
   });
-  return { columns: header, rows: row };
+  return { columns: header, rows: row, end };
 }
 
 const NONE = -1;
 
+/** By all rows of the file, or of its part. */
 export async function csvShape(file: RowFile): Promise<CsvShape> {
-  const kinds: (Kind | null)[] = [];
-  let rows = 0;
-  const header = await eachRecord(file, (fields) => {
-    rows++;
+  const kinds = new Kinds();
+  const { header } = await eachRecord(file, file.csv?.header ?? null, (fields) => kinds.see(fields));
+  return { header, kinds: header.map((_, at) => kinds.kinds[at] ?? null), rows: kinds.rows, isGuess: false };
+}
+
+/** By the rows that begin in the first bytes, and in as many behind each of those places, where records begin most likely. */
+export async function guessShape(file: RowFile, places: readonly number[], bytes: number): Promise<CsvShape> {
+  const kinds = new Kinds();
+  let header: readonly string[] | null = null;
+  for (const from of [0, ...places]) {
+    const part = { from, until: from + bytes };
+    header = (await eachRecord({ ...file, part }, header, (fields) => kinds.see(fields))).header;
+  }
+  return { header: header ?? [], kinds: (header ?? []).map((_, at) => kinds.kinds[at] ?? null), rows: kinds.rows, isGuess: true };
+}
+
+class Kinds {
+  readonly kinds: (Kind | null)[] = [];
+  rows = 0;
+
+  see(fields: Fields): void {
+    this.rows++;
     for (let at = 0; at < fields.count; at++) {
-      const kind = kinds[at] ?? null;
+      const kind = this.kinds[at] ?? null;
       if (kind === 'text' || fields.isNull(at)) continue;
       const own = kindOfField(fields, fields.start(at), fields.length(at));
-      if (own !== kind) kinds[at] = kind === null ? own : wider(kind, own);
+      if (own !== kind) this.kinds[at] = kind === null ? own : wider(kind, own);
     }
-  });
-  return { header, kinds: header.map((_, at) => kinds[at] ?? null), rows };
+  }
 }
 
 function wider(a: Kind, b: Kind): Kind {
@@ -57,24 +77,36 @@ export function typesOfShape({ header, kinds }: CsvShape): ReadonlyMap<string, C
   return new Map(header.map((name, at) => [name, kinds[at] ?? null]));
 }
 
-/** Calls `take` with every record behind the header, and returns the header. */
-async function eachRecord(file: RowFile, take: (fields: Fields) => void): Promise<readonly string[]> {
-  let header: readonly string[] | null = null;
+/** Calls `take` with every record of the file, or of its part; the first record is the header where it is not known. Says where the first record lies that it left. */
+async function eachRecord(
+  file: RowFile,
+  known: readonly string[] | null,
+  take: (fields: Fields) => void,
+): Promise<{ readonly header: readonly string[]; readonly end: number }> {
+  const part = file.part ?? WHOLE_FILE;
+  let header = part.from === 0 ? null : known;
   let record = 0;
-  const records = new Records(file.path, (fields) => {
-    record++;
-    if (header === null) header = headerOf(fields, file.path);
-    else if (fields.count === header.length) take(fields);
-    else if (fields.count > 1 || !fields.isNull(0))
-      throw new UsageError(
-        `${file.path}: record ${record} has ${fields.count} fields, the header ${header.length}`,
-        'Give every record a field for each column of the header.',
-      );
-  });
-  for await (const chunk of chunksOf(file)) records.push(chunk);
+  const records = new Records(
+    file.path,
+    (fields) => {
+      record++;
+      if (header === null) header = headerOf(fields, file.path);
+      else if (fields.count === header.length) take(fields);
+      else if (fields.count > 1 || !fields.isNull(0))
+        throw new UsageError(
+          `${file.path}: record ${record} has ${fields.count} fields, the header ${header.length}`,
+          'Give every record a field for each column of the header.',
+        );
+    },
+    part,
+  );
+  for await (const chunk of chunksOf(file)) {
+    records.push(chunk);
+    if (records.isDone) return { header: header ?? [], end: records.offset };
+  }
   records.push(Buffer.alloc(0), true);
   if (header === null) throw new UsageError(`${file.path} is empty`, 'Begin it with a header: the names of the columns.');
-  return header;
+  return { header, end: records.offset };
 }
 
 function headerOf(fields: Fields, path: string): readonly string[] {

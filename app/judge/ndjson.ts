@@ -1,6 +1,7 @@
 /** NDJSON: one JSON object a line. Whole numbers keep all their digits. */
 import { exactNumber } from '../../core/whole-numbers.ts';
 import { UsageError } from '../cli/arguments.ts';
+import { type FilePart, WHOLE_FILE } from './csv-records.ts';
 import { chunksOf, type RowFile, type RowsRead, type TakeRow } from './read-file.ts';
 
 const NEWLINE = 10;
@@ -12,34 +13,66 @@ export async function readNdjson(file: RowFile, columns: readonly string[] | 'al
   const values: unknown[] = [];
   let rows = 0;
   let lines = 0;
+  const { from } = file.part ?? WHOLE_FILE;
   const takeLine = (line: string) => {
     lines++;
     if (line.trim() === '') return;
-    const row = parseLine(line, file.path, lines);
+    const row = parseLine(from === 0 && lines === 1 ? line.replace(/^\uFEFF/, '') : line, file.path, lines);
     known.see(row);
     for (let at = 0; at < wanted.length; at++) values[at] = row[wanted[at] ?? ''];
     take(values, rows++);
   };
-  let rest: Buffer = Buffer.alloc(0);
+  const cutter = new Lines(file.path, file.part ?? WHOLE_FILE, takeLine);
   for await (const chunk of chunksOf(file)) {
-    rest = takeLines(rest, chunk, takeLine, file.path);
-    if (file.rowsEnough !== undefined && rows >= file.rowsEnough) return { columns: known.names, rows };
+    cutter.push(chunk);
+    if (cutter.isDone || (file.rowsEnough !== undefined && rows >= file.rowsEnough))
+      return { columns: known.names, rows, end: cutter.offset };
   }
-  if (rest.length > 0) takeLine(rest.toString('utf8'));
-  return { columns: known.names, rows };
+  cutter.end();
+  return { columns: known.names, rows, end: cutter.offset };
 }
 
-/** Hands the whole lines on, and returns the beginning of the next one. */
-function takeLines(rest: Buffer, chunk: Buffer, take: (line: string) => void, path: string): Buffer {
-  const buffer = rest.length === 0 ? chunk : Buffer.concat([rest, chunk]);
-  let start = 0;
-  for (let end = buffer.indexOf(NEWLINE, rest.length); end >= 0; end = buffer.indexOf(NEWLINE, start)) {
-    take(buffer.toString('utf8', start, end));
-    start = end + 1;
+/** Cuts bytes that come in pieces into lines: those that begin within a part of the file. */
+class Lines {
+  readonly #path: string;
+  readonly #until: number;
+  readonly #take: (line: string) => void;
+  /** Where in the file the next line begins. */
+  offset: number;
+  #rest: Buffer = Buffer.alloc(0);
+
+  constructor(path: string, { from, until }: FilePart, take: (line: string) => void) {
+    this.#path = path;
+    this.#until = until;
+    this.#take = take;
+    this.offset = from;
   }
-  if (buffer.length - start > LINE_BYTES_MAX)
-    throw new UsageError(`${path} has a line of more than 256 MB`, 'Write one JSON object a line.');
-  return start === 0 ? buffer : Buffer.from(buffer.subarray(start));
+
+  get isDone(): boolean {
+    return this.offset >= this.#until;
+  }
+
+  push(chunk: Buffer): void {
+    const before = this.#rest.length;
+    const buffer = before === 0 ? chunk : Buffer.concat([this.#rest, chunk]);
+    const last = this.#until - this.offset;
+    let start = 0;
+    for (let end = buffer.indexOf(NEWLINE, before); end >= 0 && start < last; end = buffer.indexOf(NEWLINE, start)) {
+      this.#take(buffer.toString('utf8', start, end));
+      start = end + 1;
+    }
+    this.offset += start;
+    if (buffer.length - start > LINE_BYTES_MAX && !this.isDone)
+      throw new UsageError(`${this.#path} has a line of more than 256 MB`, 'Write one JSON object a line.');
+    this.#rest = start === 0 ? buffer : Buffer.from(buffer.subarray(start));
+  }
+
+  /** What is left is a line without an end. */
+  end(): void {
+    if (this.#rest.length === 0) return;
+    this.#take(this.#rest.toString('utf8'));
+    this.offset += this.#rest.length;
+  }
 }
 
 type Fields = Readonly<Record<string, unknown>>;
@@ -61,8 +94,7 @@ function isRounded(row: Fields, json: string): boolean {
   return false;
 }
 
-function parseLine(line: string, path: string, number: number): Fields {
-  const json = number === 1 ? line.replace(/^\uFEFF/, '') : line;
+function parseLine(json: string, path: string, number: number): Fields {
   let value: unknown;
   try {
     value = JSON.parse(json);

@@ -32,7 +32,7 @@ export async function readParquet(
       take(values, rows++);
     }
   });
-  return { columns: names, rows };
+  return { columns: names, rows, end: null };
 }
 
 /** The columns in the file's order with the types that it declares. No row is read. */

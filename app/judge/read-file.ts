@@ -5,12 +5,15 @@ import type { Readable } from 'node:stream';
 import { UsageError } from '../cli/arguments.ts';
 import type { Types } from './cells.ts';
 import { type CsvShape, readCsv } from './csv.ts';
+import type { FilePart } from './csv-records.ts';
 import { readNdjson } from './ndjson.ts';
 
 export interface RowsRead {
   /** In the order in which they first appear. */
   readonly columns: readonly string[];
   readonly rows: number;
+  /** Of a part of a file: where the first row lies that it left; null where nobody asks. */
+  readonly end: number | null;
 }
 
 /**
@@ -26,6 +29,8 @@ export interface RowFile {
   readonly signal: AbortSignal;
   /** What a reading of this CSV file told before: it need not be found out again. */
   readonly csv?: CsvShape | null;
+  /** The rows that begin in there alone, where the file is CSV or NDJSON. */
+  readonly part?: FilePart;
   /** About so many rows are enough. NDJSON alone goes by it. */
   readonly rowsEnough?: number;
 }
@@ -57,8 +62,8 @@ function parquet(): Promise<typeof import('./parquet.ts')> {
 }
 
 /** The bytes of a file; an unreadable one is told with its path. */
-export async function* chunksOf({ path, stdin, signal }: RowFile): AsyncGenerator<Buffer> {
-  const stream = path === '-' ? stdin : createReadStream(path, { highWaterMark: 1 << 20 });
+export async function* chunksOf({ path, stdin, signal, part }: RowFile): AsyncGenerator<Buffer> {
+  const stream = path === '-' ? stdin : createReadStream(path, { highWaterMark: 1 << 20, start: part?.from ?? 0 });
   try {
     for await (const chunk of stream) {
       signal.throwIfAborted();

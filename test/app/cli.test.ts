@@ -3,12 +3,13 @@ import { execFile } from 'node:child_process';
 import { existsSync, readdirSync, writeFileSync } from 'node:fs';
 import { join, resolve } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
-import { COMMANDS } from '../../app/cli/cli.ts';
+import { loadCommands } from '../../app/cli/cli.ts';
 import { linearModel, plainMapping } from '../inference/models.ts';
 import { eventually } from '../support/eventually.ts';
 import { cli } from './cli.ts';
 import { configFolder, NOWHERE, startService, type TestConfig } from './services.ts';
 
+const COMMANDS = await loadCommands();
 const rules = 'apiVersion: quality/v1\nkind: DatasetRules\ndataset: shop.public.orders\nversion: 1\ncolumns: {id: [not_null]}\n';
 let config: TestConfig;
 beforeAll(() => {

@@ -1,0 +1,53 @@
+/** A part of a file, judged by the checks of single rows of a rule file: in this thread, or in a worker that is given the same. */
+import type { Column, Dataset } from '../../core/event.ts';
+import type { Contract } from '../../quality/contract.ts';
+import { ColumnSeen } from '../../quality/file-columns.ts';
+import { RuleRun } from '../../quality/file-run.ts';
+import type { FileCell } from '../../quality/states/cell.ts';
+import { cellMaker } from './cells.ts';
+import type { FileShape } from './file-shape.ts';
+import { readRows, type RowFile } from './read-file.ts';
+
+export interface PartTask {
+  readonly shape: FileShape;
+  readonly parameters: Readonly<Record<string, unknown>>;
+  readonly nowMs: number;
+  /** What the types of the columns are said to be. */
+  readonly typeOf: (column: string) => string | null;
+  /** The kinds of the values are watched: the shape is a guess of which the reader does not tell. */
+  readonly watches: boolean;
+}
+
+export interface PartJudged {
+  readonly run: RuleRun;
+  readonly rows: number;
+  /** The columns in the order in which the rows bring them. */
+  readonly names: readonly string[];
+  /** Of each column of the shape, what was seen of it. */
+  readonly seen: readonly ColumnSeen[];
+  /** Where the first row lies that is in another part. */
+  readonly end: number | null;
+}
+
+export async function judgePart(
+  contract: Contract,
+  file: RowFile,
+  { shape, parameters, nowMs, typeOf, watches }: PartTask,
+): Promise<PartJudged> {
+  const { columns, unseen, csv } = shape;
+  const run = new RuleRun(contract, datasetOf(contract, columns), unseen, parameters, nowMs);
+  const makers = run.needsCells ? columns.map(({ name }) => cellMaker(typeOf(name))) : [];
+  const cells: FileCell[] = columns.map(() => null);
+  const seen = watches ? columns.map(() => new ColumnSeen()) : [];
+  const names = columns.map(({ name }) => name);
+  const read = await readRows({ ...file, csv }, names, (values, index) => {
+    for (let at = 0; at < seen.length; at++) seen[at]?.see(values[at]);
+    for (let at = 0; at < makers.length; at++) cells[at] = makers[at]?.(values[at]) ?? null;
+    run.row(values, cells, index);
+  });
+  return { run, rows: read.rows, names: read.columns, seen, end: read.end };
+}
+
+function datasetOf({ dataset }: Contract, columns: readonly Column[]): Dataset {
+  return { name: dataset, version: 1, columns, key: [] };
+}

@@ -1,0 +1,132 @@
+/**
+ * Large files in several parts at once. A part begins behind the first line break after its share of the file, as if that were the end of a record; whether
+ * it is, the part before it tells, for it ends with its last record. Where it is not (the line break is within quotes), or a part meets anything that it does
+ * not expect, nothing of it counts and the file is judged from its beginning to its end. So what is said never depends on the parts.
+ */
+import { open, stat } from 'node:fs/promises';
+import { availableParallelism } from 'node:os';
+import { Worker } from 'node:worker_threads';
+import type { Contract } from '../../quality/contract.ts';
+import { ColumnSeen } from '../../quality/file-columns.ts';
+import { type FilePart, OtherKind, WHOLE_FILE } from './csv-records.ts';
+import type { JudgeInput } from './input.ts';
+import { judgePart, type PartJudged, type PartTask } from './part.ts';
+import type { PartAnswer, PartRequest } from './part-worker.ts';
+
+/** A worker is started within the time in which so much is read. */
+export const PART_BYTES_MIN = 1 << 24;
+const PARTS_MAX = 4;
+const LINE_BYTES_MAX = 1 << 20;
+
+export interface RuleFile {
+  readonly text: string;
+  readonly path: string;
+}
+
+/** How many parts a file is worth. */
+export async function partCount(path: string, partBytes = PART_BYTES_MIN): Promise<number> {
+  if (/\.parquet$/i.test(path)) return 1;
+  const found = await stat(path).catch(() => null);
+  // What is no file is read once, from its beginning.
+  const size = found?.isFile() === true ? found.size : 0;
+  return Math.max(1, Math.min(PARTS_MAX, availableParallelism(), Math.floor(size / partBytes)));
+}
+
+/** The parts of the file; one part is the whole. Only checks of single rows can be put together. */
+export async function partsOf({ path }: JudgeInput, { fileChecks }: Contract, partBytes?: number): Promise<readonly FilePart[]> {
+  const count = fileChecks.length > 0 ? 1 : await partCount(path, partBytes);
+  if (count < 2) return [WHOLE_FILE];
+  const { size } = await stat(path);
+  const starts = [0];
+  for (let at = 1; at < count; at++) {
+    const start = await lineBehind(path, Math.floor((size * at) / count));
+    if (start !== null && start > (starts.at(-1) ?? 0) && start < size) starts.push(start);
+  }
+  return starts.map((from, at) => ({ from, until: starts[at + 1] ?? Infinity }));
+}
+
+async function lineBehind(path: string, place: number): Promise<number | null> {
+  await using file = await open(path);
+  const { buffer, bytesRead } = await file.read(Buffer.alloc(LINE_BYTES_MAX), 0, LINE_BYTES_MAX, place);
+  const at = buffer.subarray(0, bytesRead).indexOf(10);
+  return at < 0 ? null : place + at + 1;
+}
+
+/** All parts put together, or the only one; null where the file has to be judged in one, or is not of that shape. */
+export async function judgeParts(
+  contract: Contract,
+  rules: RuleFile,
+  input: JudgeInput,
+  parts: readonly FilePart[],
+  task: PartTask,
+  workers: PartWorkers,
+): Promise<PartJudged | null> {
+  const [first = WHOLE_FILE, ...others] = parts;
+  // No function goes to another thread, and none is asked for types where there are only checks of single rows.
+  const { typeOf: _, ...plain } = task;
+  const asked = workers.ask(others.map((part) => ({ ...plain, rules: rules.text, rulesPath: rules.path, path: input.path, part })));
+  try {
+    const own = await judgePart(contract, { ...input, part: first }, task);
+    return together(own, await asked, parts);
+  } catch (error) {
+    // They are at work on what nobody asks for any more.
+    await workers.end();
+    if (error instanceof OtherKind) return null;
+    throw error;
+  }
+}
+
+function together(first: PartJudged, others: readonly PartAnswer[], parts: readonly FilePart[]): PartJudged | null {
+  const { run } = first;
+  let { rows, end } = first;
+  const names = new Set(first.names);
+  const kinds = first.seen.map((seen) => seen.kinds);
+  for (const [at, answer] of others.entries()) {
+    if (answer === null || end !== parts[at + 1]?.from) return null;
+    run.add(answer.parts, rows);
+    rows += answer.rows;
+    end = answer.end;
+    for (const name of answer.names) names.add(name);
+    for (const [column, own] of answer.kinds.entries()) kinds[column] = (kinds[column] ?? 0) | own;
+  }
+  return { run, rows, names: [...names], seen: kinds.map((own) => new ColumnSeen(own)), end };
+}
+
+/** Workers that judge parts. It takes one as long to load what it needs as it takes the thread that asks to read the rules: so they may be started before. */
+export class PartWorkers implements AsyncDisposable {
+  #workers: Worker[] = [];
+
+  start(count: number): void {
+    const self = import.meta.url;
+    while (this.#workers.length < count) {
+      const worker = new Worker(new URL(self.endsWith('.ts') ? 'part-worker.ts' : 'part-worker.js', self), { stdout: true });
+      // What became of it is told by its answer.
+      worker.on('error', () => {});
+      this.#workers.push(worker);
+    }
+  }
+
+  ask(requests: readonly PartRequest[]): Promise<readonly PartAnswer[]> {
+    this.start(requests.length);
+    return Promise.all(requests.map((request, at) => this.#ask(this.#workers[at], request)));
+  }
+
+  #ask(worker: Worker | undefined, request: PartRequest): Promise<PartAnswer> {
+    return new Promise((resolve) => {
+      worker?.once('message', resolve);
+      // Whatever became of it, the file is judged in one.
+      worker?.once('exit', () => resolve(null));
+      worker?.postMessage(request);
+    });
+  }
+
+  async end(): Promise<void> {
+    const workers = this.#workers;
+    this.#workers = [];
+    await Promise.all(workers.map((worker) => worker.terminate()));
+  }
+
+  [Symbol.asyncDispose](): Promise<void> {
+    return this.end();
+  }
+}
