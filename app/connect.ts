@@ -184,6 +184,7 @@ export function sinkOptions(config: Config, name: string, pipeline: PipelineConf
     synchronousCommit: target.synchronousCommit,
     replicationRole: target.replicationRole,
     deferConstraints: target.deferConstraints,
+    workers: target.workers,
     silenceMs: target.silence,
     rowVersions: target.rowVersions === null ? null : { epoch: target.rowVersions.epoch, keepMs: target.rowVersions.keep },
   };

@@ -72,6 +72,8 @@ export interface EventRun {
   readonly length: number;
   readonly version: Version;
   readonly committedAtMs: number;
+  /** One reading of the table from its beginning: runs of the same have no key in common. */
+  readonly pass: object;
   /** Their bytes, for a target that knows what a source made of them. Once the batch is acknowledged they are used again. */
   readonly rows: object;
   /** The event at `index`, as an object that is used again for the next look. */

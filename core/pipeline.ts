@@ -45,7 +45,7 @@ export async function runPipeline(parts: PipelineParts, signals: PipelineSignals
   let batches: AsyncIterable<Batch> = inOrder(parts.source.read(resume, reading), places);
   for (const stage of parts.stages) batches = through(stage, ahead(batches), working, failure, clock);
   if (parts.sink.prepare !== undefined)
-    batches = prepared(parts.sink, ahead(batches), (batch) => leaseOf(batch, parts, leases), failure, clock);
+    batches = ahead(prepared(parts.sink, ahead(batches), (batch) => leaseOf(batch, parts, leases), failure, clock));
 
   for await (const batch of ahead(batches)) {
     try {

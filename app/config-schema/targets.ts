@@ -128,6 +128,15 @@ export const postgresTargetSchema = {
         'As whom you write: as an ordinary client (origin), so that triggers fire and foreign keys are checked, or as PostgreSQL’s own replication does (replica), so that neither happens but for triggers enabled for it. The role needs the right to set session_replication_role.',
       default: 'origin',
     },
+    workers: {
+      type: 'integer',
+      title: 'Workers',
+      minimum: 0,
+      maximum: 8,
+      description:
+        'How many sessions beside its own you let a lane open to write batches that have no row in common at the same time. They commit in the lane’s order. 0 for none.',
+      default: 2,
+    },
     silence: duration(
       'Silence',
       'How long you let a session at the target do nothing about what it was asked before you take its connection to hang and make another. A statement that it works on, or that waits for a lock, may take longer.',

@@ -89,6 +89,8 @@ export class BesideLog {
   readonly #windows = new Map<string, ChunkWindow>();
   #highMark: string | null = null;
   /** What chunks are in that were emitted as they were read, with the position of their last batch. */
+  /** By job: what runs of one reading have in common, and how far that is. */
+  readonly #passes = new Map<string, { readonly pass: object; readonly rowsDone: number }>();
   readonly #emitted: { readonly position: string; readonly memory: CopyMemory }[] = [];
   /** Transactions seen while chunks are read, that these may not have seen; see snapshot.ts. */
   readonly #seen = new SeenTransactions(SEEN_MANY);
@@ -389,7 +391,9 @@ export class BesideLog {
     const kept = isAsItIs ? [] : window.combine(relation, rows);
     let next = 0;
     do {
-      const part = isAsItIs ? this.#run(rows, next) : this.#rows(chunk, kept, next);
+      const part = isAsItIs
+        ? this.#run(rows, next, this.#passOf({ ...before, rowsDone: before.rowsDone + next }))
+        : this.#rows(chunk, kept, next);
       next = part.next;
       const last = next === 0 ? before.last : keyTexts(rows.look(next - 1));
       const done = next >= rows.length && complete;
@@ -404,8 +408,17 @@ export class BesideLog {
     if (isAsItIs && chunk.memory !== undefined) this.#emitted.push({ position: this.#queue.emitted, memory: chunk.memory });
   }
 
+  /** Tables are read along their keys, so no key comes twice until one is read from its beginning again. */
+  #passOf(progress: TableProgress): object {
+    const job = jobOf(progress);
+    const known = this.#passes.get(job);
+    const pass = known !== undefined && known.rowsDone < progress.rowsDone ? known.pass : {};
+    this.#passes.set(job, { pass, rowsDone: progress.rowsDone });
+    return pass;
+  }
+
   /** Rows from `from` on that fit a batch, none of them an object. */
-  #run(rows: CopiedRows, from: number): ChunkPart {
+  #run(rows: CopiedRows, from: number, pass: object): ChunkPart {
     if (rows.length === 0) return { events: [], tooLarge: [], next: 0 };
     const { limits } = this.#parts;
     const { commitLsn, committedAtMs } = this.#decoder;
@@ -414,7 +427,7 @@ export class BesideLog {
       const { framedFrom, framedTo } = rows.look(next);
       bytes += framedTo - framedFrom;
     }
-    const events = new RowRun(rows.slice(from, next), commitLsn as Version, from, committedAtMs);
+    const events = new RowRun(rows.slice(from, next), commitLsn as Version, from, committedAtMs, pass);
     return { events, tooLarge: [], next };
   }
 

@@ -11,16 +11,18 @@ export class RowRun implements EventRun {
   readonly dataset: Dataset;
   readonly version: Version;
   readonly committedAtMs: number;
+  readonly pass: object;
   /** Of the first row. */
   readonly #ordinal: number;
   readonly #looked: PgEvent;
 
-  constructor(rows: CopiedRows, version: Version, ordinal: number, committedAtMs: number) {
+  constructor(rows: CopiedRows, version: Version, ordinal: number, committedAtMs: number, pass: object) {
     this.rows = rows;
     this.length = rows.length;
     this.dataset = rows.relation.dataset;
     this.version = version;
     this.committedAtMs = committedAtMs;
+    this.pass = pass;
     this.#ordinal = ordinal;
     this.#looked = this.#eventOf(rows.look(0), 0);
   }

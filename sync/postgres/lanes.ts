@@ -97,6 +97,16 @@ async function cutAndTake(sql: PgConnection, lane: LaneId): Promise<readonly (st
   return take(sql, lane);
 }
 
+/** Sessions of that name that have waited inside a transaction for too long: whoever they belong to stands still, and they keep rows locked. */
+export async function endHangingWorkers(sql: PgConnection, applicationName: string): Promise<void> {
+  await sql.query(
+    `select pg_terminate_backend(pid) from pg_stat_activity
+     where datname = current_database() and usename = current_user and application_name = $1::name::text and state like 'idle in transaction%'
+       and state_change < clock_timestamp() - interval '${HOLDER_MS} milliseconds'`,
+    [applicationName],
+  );
+}
+
 export async function readLanes(sql: PgConnection): Promise<readonly LaneState[]> {
   const { rows } = await sql.query(
     `select lane, epoch, position, extract(epoch from updated_at) * 1000, lost_from, lost_to,

@@ -1,7 +1,7 @@
 /** The target's tables: made and widened from datasets, checked otherwise, and looked up once per dataset and connection. */
 import type { ScoreColumns } from '../../core/batch.ts';
 import { PipelineError } from '../../core/errors.ts';
-import type { Dataset, DatasetName } from '../../core/event.ts';
+import type { Column, Dataset, DatasetName } from '../../core/event.ts';
 import { type PgConnection, PgError } from '../../wire/postgres/connection.ts';
 import { quoteIdent, quoteQualified } from '../../wire/postgres/ident.ts';
 import type { PgColumnType, PgRelation } from '../../wire/postgres/row.ts';
@@ -41,6 +41,11 @@ export interface Table {
   readonly besideOids: ReadonlyMap<string, number>;
   /** New rows may go into it by a COPY of its own: it is a plain table, without rules and without policies that hold for us. */
   readonly takesCopy: boolean;
+  /**
+   * Nothing but their keys ties its rows to each other or to those of other tables, and two keys are the same if and only if they are written the same:
+   * so rows of different keys may be written at the same time.
+   */
+  readonly standsAlone: boolean;
   readonly scores: readonly ScoreColumns[];
 }
 
@@ -151,6 +156,9 @@ export class Tables {
       key: key.map(quoteIdent),
       besideOids: new Map(beside.map(({ name }) => [quoteIdent(name), present.get(name)?.oid ?? 0])),
       takesCopy: await this.#takesCopy(qualified),
+      standsAlone:
+        dataset.key.every((i) => isPlainKey(dataset.columns[i], types?.[i]?.oid ?? null, columns[i])) &&
+        (await this.#standsAlone(qualified, key)),
       scores,
     };
     this.#tables.set(dataset, table);
@@ -225,6 +233,11 @@ export class Tables {
     return rows[0]?.[0] === 't';
   }
 
+  async #standsAlone(qualified: string, key: readonly string[]): Promise<boolean> {
+    const { rows } = await this.#sql.query(ALONE_SQL, [qualified, textArray(key)]);
+    return rows[0]?.[0] === 't';
+  }
+
   /** ON CONFLICT wants a unique index on just the key's columns. */
   async #checkKey({ isHistory }: Layout, dataset: Dataset, qualified: string, names: readonly string[]): Promise<void> {
     const { rows } = await this.#sql.query(KEY_INDEX_SQL, [qualified, textArray(names), isHistory]);
@@ -242,6 +255,27 @@ export const KEY_INDEX_SQL = `
   select 1 from pg_index i where i.indrelid = $1::text::regclass and i.indisunique and i.indisvalid and i.indimmediate and (i.indpred is not null) = $3::bool and i.indexprs is null and
    (select array_agg(a.attname::text order by a.attname) from unnest((i.indkey::int2[])[0:i.indnkeyatts - 1]) k join pg_attribute a on a.attrelid = i.indrelid and a.attnum = k)
    = (select array_agg(n order by n) from unnest($2::text[]) n)`;
+
+/** A second unique index, a constraint or a trigger may look at rows that are not in yet; what a replica does not fire, it need not fear. */
+const ALONE_SQL = `
+  select relkind = 'r' and not relhasrules and not row_security_active(c.oid) and not relhassubclass and not relispartition and
+    (select count(*) from pg_index i where i.indrelid = c.oid and (i.indisunique or i.indisexclusion)) = 1 and
+    not exists (select from pg_trigger g where g.tgrelid = c.oid and g.tgenabled = any (
+      case current_setting('session_replication_role') when 'replica' then '{R,A}'::"char"[] else '{O,A}'::"char"[] end)) and
+    not exists (select from pg_attribute a join pg_collation l on l.oid = a.attcollation
+      where a.attrelid = c.oid and a.attname = any ($2::text[]) and not l.collisdeterministic)
+  from pg_class c where c.oid = $1::text::regclass`;
+
+/** bytea, int8, int2, int4, text, varchar, date, timestamp, timestamptz, uuid: each value has one text. */
+const PLAIN_KEYS: ReadonlySet<number> = new Set([17, 20, 21, 23, 25, 1043, 1082, 1114, 1184, 2950]);
+
+/** `source` is the type's number at a PostgreSQL; elsewhere only what the column is for rules is known. */
+function isPlainKey(column: Column | undefined, source: number | null, target: TargetColumn | null | undefined): boolean {
+  if (target === null || target === undefined || !PLAIN_KEYS.has(target.oid)) return false;
+  if (target.type.startsWith('timestamp(')) return false; // It may round two to one.
+  if (source !== null) return source === target.oid;
+  return column?.type === 'integer' ? [20, 21, 23].includes(target.oid) : column?.type === 'text' && target.oid === 25;
+}
 
 export const SCORE_TYPES = {
   score: { type: 'double precision', oid: 701 },

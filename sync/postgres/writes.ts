@@ -79,7 +79,7 @@ export class Writes {
     const known = this.planKnown(folded, scores, how);
     if (known !== null) return known;
     await this.#open(folded);
-    await this.#learn(folded, scores, how);
+    await this.learn(folded, scores, how);
     return planned(this.planKnown(folded, scores, how));
   }
 
@@ -115,7 +115,7 @@ export class Writes {
    * A plan for a run of new rows, of which those that pass need not be objects; null where that can't be, or the target has to be asked first: then
    * they are folded like any others.
    */
-  planRun(run: EventRun, { scores }: Pick<Batch, 'scores'>): Plan | null {
+  planRun(run: EventRun, scores: readonly Scores[]): Plan | null {
     const { rows } = run;
     const table = this.#tables.known(run.dataset);
     if (table === undefined || scores.length > 0 || run.length < BULK_ROWS_MIN || !(rows instanceof CopiedRows)) return null;
@@ -149,7 +149,8 @@ export class Writes {
     }
   }
 
-  async #learn({ groups }: Pick<Folded, 'groups'>, scores: readonly Scores[], how: How): Promise<void> {
+  /** Prepares statements of tables that are open. Not inside a transaction. */
+  async learn({ groups }: Pick<Folded, 'groups'>, scores: readonly Scores[], how: How = 'common'): Promise<void> {
     const uses = new Map<Prepared, number>();
     for (const group of groups) {
       const table = this.#tables.known(group.dataset);

@@ -98,7 +98,7 @@ test('a run of rows is judged as the same events are, and only those that do not
           return super.event(index);
         }
       }
-      const run = new Counted(copied, '0a' as Version, ordinal, 1000);
+      const run = new Counted(copied, '0a' as Version, ordinal, 1000, {});
       const checkpoint = place(1);
       const [ours, theirs] = [new Batch(run, checkpoint, 'snapshot'), new Batch(run.events(), checkpoint, 'snapshot')];
       const stages = [0, 1].map(() => qualityStage(new Map([[RELATION.dataset.name as DatasetName, contract]]), { sliceEvents: 7 }));

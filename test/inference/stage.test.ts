@@ -77,7 +77,17 @@ test('events of the dataset and the operations are scored in their places, other
       throw new Error('nobody asks for it');
     };
     const [look, event, events] = [untouched, untouched, untouched];
-    const run: EventRun = { dataset: plainDataset, length: 2, version: gone.version, committedAtMs: 0, rows: {}, look, event, events };
+    const run: EventRun = {
+      dataset: plainDataset,
+      length: 2,
+      version: gone.version,
+      committedAtMs: 0,
+      pass: {},
+      rows: {},
+      look,
+      event,
+      events,
+    };
     const copied = new Batch(run, batch.checkpoint, 'snapshot');
     await stage.run(copied, never);
     expect(copied.scores).toEqual([]);

@@ -71,7 +71,8 @@ async function simulate(seed: number, url: string, sql: PgConnection): Promise<s
   );
   const options = { name: 'target', url, schema: 'public', tables: { create: false, widen: false }, hold: () => mode, scores: [] } as const;
   const pipeline = `sim${seed}`;
-  await using main = await postgresSink({ ...options, pipeline });
+  // Every second of them with batches that are written at the same time.
+  await using main = await postgresSink({ ...options, pipeline, besideRowsMin: seed % 2 === 0 ? 1 : 256 });
   await using again = await postgresSink({ ...options, pipeline });
   const replayLane = `replay:${pipeline}` as LaneId;
   const all = (): Promise<readonly QuarantineItem[]> => main.quarantine.find({ limit: 1000 });

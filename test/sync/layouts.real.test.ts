@@ -122,6 +122,7 @@ async function fixture(options: DatasetOptions, ...setup: readonly string[]) {
         url: database.url,
         schema: 'shop',
         datasets: new Map([[DATASET.name, options]]),
+        besideRowsMin: 1,
         tables: { create: true, widen: true },
         hold: () => hold,
         scores,

@@ -29,7 +29,7 @@ class Watched extends RowRun {
   }
 }
 
-function runOf(rows: readonly Values[], random: Random): Watched {
+function runOf(rows: readonly Values[], random: Random, pass: object): Watched {
   const reader = new CopyReader(RELATION, Number.POSITIVE_INFINITY, new CopyPool().memory());
   const bytes = copyOf(rows);
   for (let at = 0; at < bytes.length;) {
@@ -37,7 +37,7 @@ function runOf(rows: readonly Values[], random: Random): Watched {
     reader.push(Buffer.from(bytes.subarray(at, to)));
     at = to;
   }
-  return new Watched(reader.take(), '0a' as Version, 0, 1000);
+  return new Watched(reader.take(), '0a' as Version, 0, 1000, pass);
 }
 
 const LAYOUTS: readonly (readonly [string, DatasetOptions | null])[] = [
@@ -52,6 +52,8 @@ test.each(seeds.flatMap((seed) => LAYOUTS.map(([name, options]) => [seed, name, 
     const random = new Random(seed);
     await using database = await createDatabase(server, 'run');
     await using sql = await PgConnection.connect({ url: database.url });
+    // Workers learn a table's form from rows as objects.
+    const isBeside = seed % 2 === 0;
     await using sink = await postgresSink({
       name: 'store',
       url: database.url,
@@ -60,8 +62,10 @@ test.each(seeds.flatMap((seed) => LAYOUTS.map(([name, options]) => [seed, name, 
       hold: () => 'event',
       scores: [],
       pipeline: 'p',
+      besideRowsMin: isBeside ? 1 : 256,
       ...(options === null ? {} : { datasets: new Map([[RELATION.dataset.name as DatasetName, options]]) }),
     });
+    const firstPass = {};
     const expected = new Map<number, Values>();
     const held: number[] = [];
     const runs: Watched[] = [];
@@ -73,7 +77,7 @@ test.each(seeds.flatMap((seed) => LAYOUTS.map(([name, options]) => [seed, name, 
         const note = random.chance(0.2) ? null : `${n} ${'x'.repeat(random.below(300))}`;
         return [first + i + 1, random.chance(0.2) ? null : random.below(100), note];
       });
-      const run = runOf(rows, random);
+      const run = runOf(rows, random, n < 7 ? firstPass : {});
       runs.push(run);
       const batch = new Batch(run, place(n + 1), 'snapshot');
       batches.push(batch);
@@ -121,8 +125,8 @@ test.each(seeds.flatMap((seed) => LAYOUTS.map(([name, options]) => [seed, name, 
     const { events, ...out } = lane?.ledger ?? { events: -1n };
     expect(events).toBe(BigInt(9 * ROWS));
     expect(Object.values(out).reduce((sum, count) => sum + count, 0n)).toBe(events);
-    // The first makes the table while the second is got ready; behind the last ones, some rows met keys that were there.
-    expect(runs.map(({ isMade }) => isMade).slice(2, 7)).not.toContain(true);
+    // The first makes the table while two more are got ready; behind the last ones, some rows met keys that were there.
+    if (!isBeside) expect(runs.map(({ isMade }) => isMade).slice(3, 7)).not.toContain(true);
     expect(runs.slice(7).map(({ isMade }) => isMade)).toContain(true);
   },
 );

@@ -36,6 +36,7 @@ async function fixture(...setup: readonly string[]): Promise<Fixture> {
         name: 'store',
         url: database.url,
         schema: 'shop',
+        besideRowsMin: 1,
         tables: { create: true, widen: true },
         hold: () => 'key',
         scores: [],

@@ -70,18 +70,21 @@ class Wire {
   }
 }
 
-test.each([1, 2, 3])('messages of any size arrive whole, and cost memory for one in sixteen at most while they are not huge (seed %i)', (seed) => {
-  const random = new Random(seed);
-  const wire = new Wire(random);
-  // Between half of a slab and half of what stays: those for which it would have to grow each time.
-  for (let round = 0; round < 100; round++) {
-    const size = random.chance(0.5) ? 4 + random.below(500) : SLAB_BYTES / 2 + random.below(STAYS_BYTES / 2 - SLAB_BYTES / 2);
-    wire.send(Array.from({ length: random.chance(0.5) ? 1 : 8 }, () => size));
-  }
-  expect(wire.read).toBeGreaterThan(2 * SETTLED_BYTES);
-  expect(wire.largest).toBe(STAYS_BYTES);
-  expect(wire.made).toBeLessThan(2 * STAYS_BYTES + (wire.read / SETTLED_BYTES) * 2 * STAYS_BYTES);
-});
+test.each([1, 2, 3])(
+  'messages of any size arrive whole, and cost memory for one in sixteen at most while they are not huge (seed %i)',
+  (seed) => {
+    const random = new Random(seed);
+    const wire = new Wire(random);
+    // Between half of a slab and half of what stays: those for which it would have to grow each time.
+    for (let round = 0; round < 100; round++) {
+      const size = random.chance(0.5) ? 4 + random.below(500) : SLAB_BYTES / 2 + random.below(STAYS_BYTES / 2 - SLAB_BYTES / 2);
+      wire.send(Array.from({ length: random.chance(0.5) ? 1 : 8 }, () => size));
+    }
+    expect(wire.read).toBeGreaterThan(2 * SETTLED_BYTES);
+    expect(wire.largest).toBe(STAYS_BYTES);
+    expect(wire.made).toBeLessThan(2 * STAYS_BYTES + (wire.read / SETTLED_BYTES) * 2 * STAYS_BYTES);
+  },
+);
 
 test.each([1, 2])('one huge message leaves nothing behind, and large ones nothing for long (seed %i)', (seed) => {
   const random = new Random(seed);

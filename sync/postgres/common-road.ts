@@ -1,0 +1,394 @@
+/**
+ * The common road: batches that need no answer before they commit. Each is sent as soon as it is known, behind those before it, so that the target never waits
+ * for us: in one write with one Sync, as one implicit transaction, that `tidegate.advance` fails where the batch before it is not in. One that has no row in
+ * common with those on their way is written by a worker beside them.
+ */
+import { type Batch, type EventRun, HOLD_KEY_RULE, Verdict } from '../../core/batch.ts';
+import type { Applied, Lease, Quarantined } from '../../core/contracts.ts';
+import { PipelineError } from '../../core/errors.ts';
+import type { ChangeEvent, Dataset } from '../../core/event.ts';
+import { type PgConnection, PgError, type PgResult } from '../../wire/postgres/connection.ts';
+import { Format, FrontendWriter } from '../../wire/postgres/messages.ts';
+import { WRITTEN_PREFIX } from '../../wire/postgres/written.ts';
+import { isOutOfTurn, isRefusal } from './failures.ts';
+import { fold, type Folded } from './fold.ts';
+import { refOf, TURN_SQL } from './held-keys.ts';
+import { type HoldMode, HOLD_SQL, holdParameters } from './items.ts';
+import type { Keyed } from './keyed/keyed.ts';
+import type { KnownHeld } from './known-held.ts';
+import { emitAdvance, prepareAdvance } from './lanes.ts';
+import type { Layouts } from './layout.ts';
+import type { RowVersions } from './row-versions.ts';
+import { isParkedItem, type Schemas } from './schemas.ts';
+import type { Tables } from './tables.ts';
+import { areDisjoint, type Touched, touchedBy } from './touched.ts';
+import { emitWindows, prepareWindows } from './windows.ts';
+import { emitCommit, NotInTurn, type Worker, type Workers } from './workers.ts';
+import { keepsScore, type Plan, type Writes } from './writes.ts';
+
+export interface CommonParts {
+  readonly sql: PgConnection;
+  readonly tables: Tables;
+  readonly writes: Writes;
+  readonly schemas: Schemas;
+  readonly layouts: Layouts;
+  /** Only the lane that writes a key adds to what is held of it, so what its one writer knows misses nothing. */
+  readonly heldKeys: KnownHeld;
+  /** With them every batch takes the careful road. */
+  readonly rowVersions: RowVersions | null;
+  readonly keyed: Keyed;
+  readonly workers: Workers;
+  readonly pipeline: string;
+  /** Each transaction says in the log that it is ours. */
+  readonly isMarked: boolean;
+  readonly deferConstraints: boolean;
+  readonly modeOf: (event: ChangeEvent) => HoldMode;
+  readonly keepsRecords: boolean;
+  /** Smaller batches are not worth a transaction beside another's. */
+  readonly besideRowsMin: number;
+}
+
+/** What is written of a batch, and what that comes to. */
+interface Planned {
+  readonly rows: Pick<Folded, 'groups'> | EventRun;
+  readonly plan: Plan;
+  readonly counts: Pick<Folded, 'upserts' | 'deletes' | 'truncates' | 'folded'>;
+}
+
+interface Ready extends Planned {
+  readonly writer: FrontendWriter;
+  /** Whose plan it is; null for the lane's own session. */
+  readonly worker: Worker | null;
+  /** Of the batch when it was encoded: a batch that was marked since has to be encoded anew. */
+  readonly findings: number;
+  readonly generation: number;
+}
+
+interface Sent {
+  readonly plan: Plan;
+  readonly answer: Promise<readonly PgResult[]>;
+  /** Whether the target has it; never rejects. */
+  readonly isIn: Promise<boolean>;
+  /** What the batch comes to if the target takes it. */
+  readonly applied: Applied;
+  /** Every batch before it was in when it was sent. */
+  readonly inTurn: boolean;
+  readonly worker: Worker | null;
+  /** Null where it may have rows in common with any other. */
+  readonly touched: Touched | null;
+}
+
+/** A batch that was prepared and not sent. */
+interface Waiting {
+  readonly batch: Batch;
+  readonly held: readonly Quarantined[];
+  readonly lease: Lease;
+  /** Its place in the order in which batches were prepared. */
+  readonly place: number;
+  /** Null where the target has to be asked first. */
+  ready: Ready | null;
+}
+
+/** A buffer that a large row made larger than this is not kept for the batches to come. */
+const WRITER_BYTES_KEPT = 64 << 20;
+export const HOLD = 'tg_hold';
+/** Arrays in binary, and the pipeline's name, the thirteenth of them, as text. */
+export const HOLD_FORMATS: readonly Format[] = Array.from({ length: 17 }, (_, at) => (at === 12 ? Format.Text : Format.Binary));
+const TURN = 'tg_turn';
+const DEFER = 'tg_defer';
+export const WRITTEN = 'tg_written';
+
+/** What a session that writes batches has prepared. */
+export function laneStatements(isMarked: boolean): FrontendWriter {
+  const writer = new FrontendWriter();
+  prepareAdvance(writer);
+  prepareWindows(writer);
+  writer.parse(TURN, TURN_SQL).parse(HOLD, HOLD_SQL).parse(DEFER, 'select tidegate.defer_constraints()');
+  if (isMarked) writer.parse(WRITTEN, `select pg_catalog.pg_logical_emit_message(true, '${WRITTEN_PREFIX}', '')`);
+  return writer;
+}
+
+export class CommonRoad {
+  readonly #parts: CommonParts;
+  readonly #writers: FrontendWriter[] = [];
+  readonly #sent = new WeakMap<Batch, Sent>();
+  /** Those that were sent and are not answered for, in their order. */
+  readonly #ahead: Sent[] = [];
+  readonly #waiting: Waiting[] = [];
+  readonly #places = new WeakMap<Batch, number>();
+  #prepared = 0;
+  /** The place of the last batch that was sent, with all before it, and not in vain. */
+  #sentTo = 0;
+  #applying: Batch | null = null;
+  /** Changes whenever what was got ready ahead is worth nothing any more. */
+  #generation = 0;
+  #isPaused = false;
+
+  constructor(parts: CommonParts) {
+    this.#parts = parts;
+  }
+
+  /** Plans that are made already are worth nothing any more. */
+  forget(): void {
+    this.#generation++;
+  }
+
+  prepare(batch: Batch, held: readonly Quarantined[], lease: Lease): void {
+    const place = ++this.#prepared;
+    this.#places.set(batch, place);
+    this.#parts.heldKeys.remember(held);
+    this.#waiting.push({ batch, held, lease, place, ready: null });
+    this.#sendAhead();
+    // Not sent: it is at least encoded by the time its turn comes.
+    const waiting = this.#waiting.at(-1);
+    if (waiting?.batch !== batch || waiting.ready !== null || batch.origin === 'replay' || this.#parts.rowVersions !== null) return;
+    const planned = planRun(this.#parts.writes, batch) ?? this.#planKnown(batch);
+    if (planned !== null) waiting.ready = this.#encode(batch, planned, null);
+  }
+
+  /** Answers null, with the target as it was, where the careful road has to be taken. `done` follows once the batch is in. */
+  async apply(batch: Batch, held: readonly Quarantined[], lease: Lease): Promise<Applied | null> {
+    const { heldKeys, writes, workers } = this.#parts;
+    this.#applying = batch;
+    heldKeys.remember(held);
+    let sent = this.#sent.get(batch);
+    this.#sent.delete(batch);
+    for (;;) {
+      if (sent !== undefined) {
+        const outcome = await answered(sent);
+        if (outcome === 'applied') return sent.applied;
+        // What was sent behind it was sent in vain, and what is prepared from here on would be.
+        this.#sentTo = (this.#places.get(batch) ?? 0) - 1;
+        if (outcome === 'refused' || (outcome === 'key is there' && !sent.plan.appends)) return null;
+        if (outcome === 'key is there') {
+          writes.avoidAppends(sent.plan);
+          workers.avoidAppends(sent.plan);
+        } else if (sent.inTurn) {
+          throw new PipelineError('BUG', `the lane ${batch.lane} does not stand at ${batch.after ?? 'its beginning'}`);
+        }
+      }
+      let ready = this.#takeWaiting(batch);
+      if (batch.origin === 'replay' || this.#isTouched(batch, held)) return null;
+      if (ready === null || !this.#isFresh(ready, batch)) {
+        const planned = planRun(writes, batch) ?? (await this.#plan(batch));
+        if (planned === null) return null;
+        ready = this.#encode(batch, planned, null);
+      }
+      sent = this.#send(batch, held, lease, ready, true);
+      this.#sendAhead();
+    }
+  }
+
+  /** The careful road has a transaction on the lane's own session: nothing may be sent into it. */
+  pause(): void {
+    this.#isPaused = true;
+  }
+
+  goOn(): void {
+    this.#isPaused = false;
+  }
+
+  /** The batch that was applied is in. */
+  done(batch: Batch): void {
+    this.#takeWaiting(batch);
+    this.#applying = null;
+    this.#sentTo = Math.max(this.#sentTo, this.#places.get(batch) ?? 0);
+    this.#sendAhead();
+  }
+
+  /** Those before it were given up: batches are applied in the order in which they were prepared. */
+  #takeWaiting(batch: Batch): Ready | null {
+    const place = this.#places.get(batch) ?? 0;
+    for (;;) {
+      const [first] = this.#waiting;
+      if (first === undefined || first.place > place) return null;
+      this.#waiting.shift();
+      if (first.batch === batch) return first.ready;
+    }
+  }
+
+  /** Sends what waits, in its order: never into the middle of the careful road's transaction, nor behind a batch that was not sent itself. */
+  #sendAhead(): void {
+    for (;;) {
+      const [next] = this.#waiting;
+      if (next === undefined || this.#isPaused || next.place !== this.#sentTo + 1 || next.batch === this.#applying) return;
+      const { batch, held, lease } = next;
+      if (batch.origin === 'replay' || !this.#areOpen(batch) || this.#isTouched(batch, held)) return;
+      const ready = this.#readyToGo(batch, next.ready);
+      if (ready === null) return;
+      next.ready = ready;
+      // What a worker is still at has to be in before the lane's own session can take its turn.
+      if (ready.worker === null && this.#ahead.some(({ worker }) => worker !== null)) return;
+      this.#waiting.shift();
+      this.#sent.set(batch, this.#send(batch, held, lease, ready, false));
+    }
+  }
+
+  /** Without asking the target; null where it has to be asked. */
+  #readyToGo(batch: Batch, ready: Ready | null): Ready | null {
+    const known = ready !== null && this.#isFresh(ready, batch) ? ready : null;
+    const planned = known ?? planRun(this.#parts.writes, batch) ?? this.#planKnown(batch);
+    if (planned === null) return null;
+    const worker = this.#workerFor(batch, planned);
+    if (worker === null) return known ?? this.#encode(batch, planned, null);
+    if (known !== null) this.#writers.push(known.writer);
+    return this.#encode(batch, { ...planned, plan: worker.plan }, worker.worker);
+  }
+
+  /** A worker for a batch that has no row in common with those that are on their way, and its plan there. */
+  #workerFor(batch: Batch, { rows }: Planned): { readonly worker: Worker; readonly plan: Plan } | null {
+    const { workers } = this.#parts;
+    if (this.#ahead.length === 0) return null;
+    const touched = this.#touchedBy(batch, rows);
+    if (touched === null || !this.#ahead.every((sent) => sent.touched !== null && areDisjoint(touched, sent.touched))) return null;
+    const worker = workers.free();
+    if (worker === null) return null;
+    const plan = 'look' in rows ? worker.writes.planRun(rows, batch.scores) : worker.writes.planKnown(rows, batch.scores, 'common');
+    if (plan !== null) return { worker, plan };
+    worker.learn(this.#foldOf(batch), batch.scores);
+    return null;
+  }
+
+  #touchedBy({ size }: Batch, rows: Planned['rows']): Touched | null {
+    return size < this.#parts.besideRowsMin ? null : touchedBy(rows, (dataset) => this.#parts.tables.known(dataset));
+  }
+
+  async #plan(batch: Batch): Promise<Planned | null> {
+    const folded = this.#foldOf(batch);
+    const plan = await this.#parts.writes.plan(folded, batch.scores, 'common');
+    return plan.isUncertain ? null : { rows: folded, counts: folded, plan };
+  }
+
+  /** The same without asking the target; null, too, where it has to be asked. */
+  #planKnown(batch: Batch): Planned | null {
+    const folded = this.#foldOf(batch);
+    const plan = this.#parts.writes.planKnown(folded, batch.scores, 'common');
+    return plan === null || plan.isUncertain ? null : { rows: folded, counts: folded, plan };
+  }
+
+  #foldOf(batch: Batch): Folded {
+    const { layouts } = this.#parts;
+    return fold(batch.events, { layouts, takes: (i) => batch.passes(i), keepsRow: (i) => keepsRow(batch, i) });
+  }
+
+  #encode(batch: Batch, { plan, rows, counts }: Planned, worker: Worker | null): Ready {
+    const writer = this.#writers.pop() ?? new FrontendWriter(1 << 18);
+    const { writes } = worker ?? this.#parts;
+    writes.emit(plan, batch, writer.reset());
+    return { plan, rows, counts, worker, writer: writer.sync(), findings: batch.findings.length, generation: this.#generation };
+  }
+
+  #isFresh({ findings, generation, worker }: Ready, batch: Batch): boolean {
+    return findings === batch.findings.length && generation === this.#generation && worker === null;
+  }
+
+  /** One write, one Sync: the batch commits by itself, or fails as a whole. A worker's commits behind the batch before it. */
+  #send(batch: Batch, held: readonly Quarantined[], lease: Lease, ready: Ready, inTurn: boolean): Sent {
+    const { sql, pipeline, isMarked, deferConstraints, modeOf, keepsRecords } = this.#parts;
+    const { writer, worker, rows, plan } = ready;
+    const { upserts, deletes, truncates, folded } = ready.counts;
+    const dropped = countOf(batch.verdicts, Verdict.Drop);
+    const counts = { upserts, deletes, truncates, stale: 0, folded, held: held.length, dropped };
+    const mark = new FrontendWriter(1 << 7);
+    if (isMarked) mark.bind('', WRITTEN, [], Format.Text).execute();
+    const place = new FrontendWriter(1 << 10);
+    emitAdvance(place, batch, lease, counts);
+    if (batch.windows !== null) emitWindows(place, batch.windows, pipeline, batch.lane);
+    if (deferConstraints) place.bind('', DEFER, [], Format.Text).execute();
+    if (held.length > 0) {
+      place.bind('', TURN, [pipeline], Format.Text).execute();
+      place.bind('', HOLD, holdParameters(held, pipeline, modeOf, keepsRecords), HOLD_FORMATS).execute();
+    }
+    const before = this.#ahead.at(-1)?.isIn ?? Promise.resolve(true);
+    const answer = (
+      worker === null
+        ? sql.exchange([mark.bytes(), place.bytes(), writer.bytes()])
+        : worker.write([mark.bytes(), writer.bytes()], emitCommit(place).bytes(), before)
+    ).finally(() => {
+      this.#ahead.splice(this.#ahead.indexOf(sent), 1);
+      if (writer.capacity <= WRITER_BYTES_KEPT) this.#writers.push(writer);
+    });
+    const isIn = answer.then(
+      () => true,
+      () => false, // Read by `apply`; a run that ends before that has no use for it.
+    );
+    const applied: Applied = { kind: 'applied', checkpoint: batch.checkpoint, ...counts };
+    const sent: Sent = { plan, answer, isIn, applied, inTurn, worker, touched: this.#touchedBy(batch, rows) };
+    this.#ahead.push(sent);
+    this.#sentTo = Math.max(this.#sentTo, this.#places.get(batch) ?? 0);
+    return sent;
+  }
+
+  /** Whether all tables that a batch writes are known, and nobody has to be asked for one. */
+  #areOpen(batch: Batch): boolean {
+    const { tables, schemas } = this.#parts;
+    for (const dataset of datasetsIn(batch).keys()) if (schemas.isParked(dataset.name) || tables.known(dataset) === undefined) return false;
+    return true;
+  }
+
+  /** Whether the target has to be asked first: by a rule, because rows have versions, or because an event that passes concerns a key that has, or may have, something held. */
+  #isTouched(batch: Batch, held: readonly Quarantined[]): boolean {
+    const { heldKeys, rowVersions, keyed } = this.#parts;
+    if (rowVersions !== null || keyed.concerns(batch)) return true;
+    if (heldKeys.size === 0) return false;
+    // Items that wait for their key may be free by now, and who only waits is told so in the transaction that holds it.
+    if (held.some(({ findings }) => findings.some(({ rule }) => rule === HOLD_KEY_RULE) || isParkedItem(findings))) return true;
+    for (let index = 0; index < batch.size; index++) {
+      const event = batch.passes(index) ? (batch.run?.look(index) ?? batch.event(index)) : undefined;
+      if (event === undefined) continue;
+      const { name } = event.dataset;
+      if (event.op === 'truncate' || heldKeys.has(refOf(name, event.key))) return true;
+      if (event.movedFrom !== null && heldKeys.has(refOf(name, event.movedFrom))) return true;
+    }
+    return false;
+  }
+}
+
+async function answered({ answer, plan }: Sent): Promise<'applied' | 'refused' | 'key is there' | 'out of turn'> {
+  try {
+    await answer;
+    return 'applied';
+  } catch (error) {
+    if (error instanceof NotInTurn) return plan.appends && isKeyThere(error.cause) ? 'key is there' : 'out of turn';
+    if (isOutOfTurn(error)) return 'out of turn';
+    if (!isRefusal(error)) throw error;
+    return isKeyThere(error) ? 'key is there' : 'refused';
+  }
+}
+
+const isKeyThere = (error: unknown): boolean => error instanceof PgError && error.code === '23505';
+
+/** Rows that the source made anew and that are no objects yet. */
+function planRun(writes: Writes, batch: Batch): Planned | null {
+  const { run } = batch;
+  const plan = run === null ? null : writes.planRun(run, batch.scores);
+  if (run === null || plan === null) return null;
+  let upserts = 0;
+  for (let index = 0; index < batch.size; index++) if (batch.passes(index)) upserts++;
+  return { rows: run, plan, counts: { upserts, deletes: 0, truncates: 0, folded: 0 } };
+}
+
+/** The datasets of a batch, each with one of its events; truncates know of no shape. */
+export function datasetsIn(batch: Batch): ReadonlyMap<Dataset, ChangeEvent> {
+  const { run } = batch;
+  if (run !== null) return new Map([[run.dataset, run.event(0)]]);
+  const found = new Map<Dataset, ChangeEvent>();
+  let last: Dataset | null = null;
+  for (const event of batch.events) {
+    if (event.dataset === last || event.op === 'truncate' || event.dataset.undecoded === true) continue;
+    last = event.dataset;
+    if (!found.has(last)) found.set(last, event);
+  }
+  return found;
+}
+
+function keepsRow(batch: Batch, index: number): boolean {
+  const event = batch.events[index];
+  return event !== undefined && batch.scores.length > 0 && keepsScore(event, index, batch.scores);
+}
+
+function countOf(verdicts: Uint8Array, verdict: number): number {
+  let count = 0;
+  for (const one of verdicts) if (one === verdict) count++;
+  return count;
+}
