@@ -245,7 +245,7 @@ export class CommonRoad {
     if (worker === null) return null;
     const plan = 'look' in rows ? worker.writes.planRun(rows, batch.scores) : worker.writes.planKnown(rows, batch.scores, 'common');
     if (plan !== null) return { worker, plan };
-    worker.learn(this.#foldOf(batch), batch.scores);
+    if (worker.isIdle) worker.learn(this.#foldOf(batch), batch.scores);
     return null;
   }
 
