@@ -6,6 +6,7 @@ import { type ChangeEvent, type Row, UNCHANGED } from '../../../core/event.ts';
 import type { Unknown } from '../../../core/keyed.ts';
 import type { PgConnection } from '../../../wire/postgres/connection.ts';
 import { textArrayParameter } from '../arrays.ts';
+import { OPEN_SQL } from '../items.ts';
 import { type AskedTable, cellText, keyParts } from './asked-table.ts';
 import type { Asking, Found, Judged } from './rules.ts';
 
@@ -132,7 +133,7 @@ async function keysWithItems(sql: PgConnection, suspects: readonly Found[]): Pro
   const keys = textArrayParameter(suspects.map(({ event }) => event.movedFrom ?? event.key));
   const { rows } = await sql.query(
     `select unnest(array[key, moved_from]) from tidegate.quarantine
-      where dataset = $1 and (key = any($2::text[]) or moved_from = any($2::text[])) and status in ('held', 'waiting', 'released', 'discarded')`,
+      where dataset = $1 and (key = any($2::text[]) or moved_from = any($2::text[])) and (status in ${OPEN_SQL} or status = 'discarded')`,
     [first.event.dataset.name, keys],
   );
   return new Set(rows.flatMap(([key]) => key ?? []));

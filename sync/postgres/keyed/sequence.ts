@@ -3,6 +3,7 @@
  * there is none before it and the numbers begin here.
  */
 import { textArrayParameter } from '../arrays.ts';
+import { OPEN_SQL } from '../items.ts';
 import { cellText } from './asked-table.ts';
 import type { Asking, Found, Judged } from './rules.ts';
 
@@ -94,7 +95,7 @@ async function withoutHeld(asking: Asking, question: Question, gaps: readonly Du
   const given = names.map((_, i) => textArrayParameter(gaps.map((due) => due.group[i] ?? String(due.number))));
   const { rows } = await asking.sql.query(
     `select e.at from unnest(${names.map((_, i) => `$${i + 2}::text[]`).join(', ')}) with ordinality e(${names.map((_, i) => `c${i}`).join(', ')}, at)
-      where not exists (select from tidegate.quarantine q where q.dataset = $1 and q.status in ('held', 'waiting', 'released') and ${same.join(' and ')})
+      where not exists (select from tidegate.quarantine q where q.dataset = $1 and q.status in ${OPEN_SQL} and ${same.join(' and ')})
       order by e.at`,
     [dataset.name, ...given, ...names],
   );

@@ -111,3 +111,22 @@ test.each([
   },
   30_000,
 );
+
+test('a row that is staged has come: no number is missing for it, and an old row is not held against the one before it', async () => {
+  await using at = await target([
+    contract(
+      DATASET.name,
+      'hold: event\ncolumns: { n: [{ sequence_gap: { out_of_order: 0 }, on_fail: warn }] }\nchecks: [{ before_matches: true, on_fail: warn }]',
+    ),
+  ]);
+  const batches = [
+    [change(1, null, [1, 1, 'a'])],
+    [change(2, null, [2, 2, 'b']), change(3, [1, 1, 'a'], [1, 1, 'staged'])],
+    [change(4, null, [3, 3, 'c']), change(5, [1, 1, 'staged'], [1, 1, 'd'])],
+    [change(6, null, [5, 5, 'e'])],
+  ].map((events, i) => batchOf(events, place(i + 1), i === 0 ? null : place(i)));
+  for (const index of [0, 1]) batches[1]?.stage(index, { startMs: 0, endMs: 10_000 });
+  await at.run(batches);
+  expect((await at.sql.query(`select count(*) from tidegate.quarantine where status = 'staged'`)).rows).toEqual([['2']]);
+  expect(batches.flatMap(({ findings }, i) => findings.map(({ index, rule }) => [i, index, rule]))).toEqual([[3, 0, 'n.sequence_gap']]);
+});
