@@ -88,9 +88,9 @@ export class BesideLog {
   /** By the id of their marks. */
   readonly #windows = new Map<string, ChunkWindow>();
   #highMark: string | null = null;
-  /** What chunks are in that were emitted as they were read, with the position of their last batch. */
   /** By job: what runs of one reading have in common, and how far that is. */
   readonly #passes = new Map<string, { readonly pass: object; readonly rowsDone: number }>();
+  /** What chunks are in that were emitted as they were read, with the position of their last batch. */
   readonly #emitted: { readonly position: string; readonly memory: CopyMemory }[] = [];
   /** Transactions seen while chunks are read, that these may not have seen; see snapshot.ts. */
   readonly #seen = new SeenTransactions(SEEN_MANY);
