@@ -85,7 +85,9 @@ interface Waiting {
   readonly lease: Lease;
   /** Its place in the order in which batches were prepared. */
   readonly place: number;
-  /** Null where the target has to be asked first. */
+  /** Of the batch by then: what is held of one that was marked since is for `apply` to say. */
+  readonly findings: number;
+  /** For the lane's own session; null where the target has to be asked first. */
   ready: Ready | null;
 }
 
@@ -119,7 +121,6 @@ export class CommonRoad {
   #prepared = 0;
   /** The place of the last batch that was sent, with all before it, and not in vain. */
   #sentTo = 0;
-  #applying: Batch | null = null;
   /** Changes whenever what was got ready ahead is worth nothing any more. */
   #generation = 0;
   #isPaused = false;
@@ -137,11 +138,11 @@ export class CommonRoad {
     const place = ++this.#prepared;
     this.#places.set(batch, place);
     this.#parts.heldKeys.remember(held);
-    this.#waiting.push({ batch, held, lease, place, ready: null });
+    this.#waiting.push({ batch, held, lease, place, findings: batch.findings.length, ready: null });
     this.#sendAhead();
     // Not sent: it is at least encoded by the time its turn comes.
     const waiting = this.#waiting.at(-1);
-    if (waiting?.batch !== batch || waiting.ready !== null || batch.origin === 'replay' || this.#parts.rowVersions !== null) return;
+    if (waiting?.batch !== batch || waiting.ready !== null || this.#isAsked(batch)) return;
     const planned = planRun(this.#parts.writes, batch) ?? this.#planKnown(batch);
     if (planned !== null) waiting.ready = this.#encode(batch, planned, null);
   }
@@ -149,7 +150,6 @@ export class CommonRoad {
   /** Answers null, with the target as it was, where the careful road has to be taken. `done` follows once the batch is in. */
   async apply(batch: Batch, held: readonly Quarantined[], lease: Lease): Promise<Applied | null> {
     const { heldKeys, writes, workers } = this.#parts;
-    this.#applying = batch;
     heldKeys.remember(held);
     let sent = this.#sent.get(batch);
     this.#sent.delete(batch);
@@ -168,7 +168,7 @@ export class CommonRoad {
         }
       }
       let ready = this.#takeWaiting(batch);
-      if (batch.origin === 'replay' || this.#isTouched(batch, held)) return null;
+      if (this.#isAsked(batch) || this.#isTouched(batch, held)) return null;
       if (ready === null || !this.#isFresh(ready, batch)) {
         const planned = planRun(writes, batch) ?? (await this.#plan(batch));
         if (planned === null) return null;
@@ -191,7 +191,6 @@ export class CommonRoad {
   /** The batch that was applied is in. */
   done(batch: Batch): void {
     this.#takeWaiting(batch);
-    this.#applying = null;
     this.#sentTo = Math.max(this.#sentTo, this.#places.get(batch) ?? 0);
     this.#sendAhead();
   }
@@ -211,9 +210,9 @@ export class CommonRoad {
   #sendAhead(): void {
     for (;;) {
       const [next] = this.#waiting;
-      if (next === undefined || this.#isPaused || next.place !== this.#sentTo + 1 || next.batch === this.#applying) return;
-      const { batch, held, lease } = next;
-      if (batch.origin === 'replay' || !this.#areOpen(batch) || this.#isTouched(batch, held)) return;
+      if (next === undefined || this.#isPaused || next.place !== this.#sentTo + 1) return;
+      const { batch, held, lease, findings } = next;
+      if (batch.findings.length !== findings || this.#isAsked(batch) || !this.#areOpen(batch) || this.#isTouched(batch, held)) return;
       const ready = this.#readyToGo(batch, next.ready);
       if (ready === null) return;
       next.ready = ready;
@@ -245,7 +244,7 @@ export class CommonRoad {
     if (worker === null) return null;
     const plan = 'look' in rows ? worker.writes.planRun(rows, batch.scores) : worker.writes.planKnown(rows, batch.scores, 'common');
     if (plan !== null) return { worker, plan };
-    if (worker.isIdle) worker.learn(this.#foldOf(batch), batch.scores);
+    if (worker.isIdle) worker.learn('look' in rows ? this.#foldOf(batch) : rows, batch.scores);
     return null;
   }
 
@@ -278,8 +277,8 @@ export class CommonRoad {
     return { plan, rows, counts, worker, writer: writer.sync(), findings: batch.findings.length, generation: this.#generation };
   }
 
-  #isFresh({ findings, generation, worker }: Ready, batch: Batch): boolean {
-    return findings === batch.findings.length && generation === this.#generation && worker === null;
+  #isFresh({ findings, generation }: Ready, batch: Batch): boolean {
+    return findings === batch.findings.length && generation === this.#generation;
   }
 
   /** One write, one Sync: the batch commits by itself, or fails as a whole. A worker's commits behind the batch before it. */
@@ -326,10 +325,15 @@ export class CommonRoad {
     return true;
   }
 
-  /** Whether the target has to be asked first: by a rule, because rows have versions, or because an event that passes concerns a key that has, or may have, something held. */
+  /** Whether the target has to be asked first, whatever is held: about released events, because rows have versions, or by a rule. */
+  #isAsked(batch: Batch): boolean {
+    const { rowVersions, keyed } = this.#parts;
+    return batch.origin === 'replay' || rowVersions !== null || keyed.concerns(batch);
+  }
+
+  /** The same because an event that passes concerns a key that has, or may have, something held. */
   #isTouched(batch: Batch, held: readonly Quarantined[]): boolean {
-    const { heldKeys, rowVersions, keyed } = this.#parts;
-    if (rowVersions !== null || keyed.concerns(batch)) return true;
+    const { heldKeys } = this.#parts;
     if (heldKeys.size === 0) return false;
     // Items that wait for their key may be free by now, and who only waits is told so in the transaction that holds it.
     if (held.some(({ findings }) => findings.some(({ rule }) => rule === HOLD_KEY_RULE) || isParkedItem(findings))) return true;

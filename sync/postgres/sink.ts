@@ -292,7 +292,12 @@ class Target implements PostgresSink {
   async #openLane(): Promise<LaneSession> {
     const { pipeline, tables: table, scores, deferConstraints = false } = this.#options;
     const layouts = this.#layouts;
-    const sql = await this.#openSession('lane');
+    const [sql, isMarked] = await this.#openSession('lane', async (session) => {
+      const { rows: known } = await session.query(IS_MARKED_SQL);
+      const marks = known[0]?.[0] === 't';
+      await session.exchange(laneStatements(marks).sync().bytes());
+      return marks;
+    });
     const byDataset = new Map<DatasetName, ScoreColumns[]>();
     for (const { dataset, write } of scores) byDataset.set(dataset, [...(byDataset.get(dataset) ?? []), write]);
     const { evolve = acceptAll, parkedRowsMax = PARKED_ROWS_MAX, heldKeysExact } = this.#options;
@@ -301,14 +306,11 @@ class Target implements PostgresSink {
     const statements = new Statements(sql, tables);
     const writes = new Writes(tables, statements);
     const heldKeys = new KnownHeld(heldKeysExact === undefined ? {} : { exact: heldKeysExact, growth: 1 });
-    const isMarked = (await sql.query(IS_MARKED_SQL)).rows[0]?.[0] === 't';
-    await sql.exchange(laneStatements(isMarked).sync().bytes());
     const { workers: workersMax = WORKERS, besideRowsMin = BESIDE_ROWS_MIN } = this.#options;
-    const workers = new Workers(workersMax, async () => {
-      const own = await this.#openSession('worker');
+    const workers = new Workers(workersMax, async (signal) => {
       const writer = laneStatements(isMarked);
       prepareWorker(writer);
-      await own.exchange(writer.sync().bytes());
+      const [own] = await this.#openSession('worker', (session) => session.exchange(writer.sync().bytes()), signal);
       const known = new Statements(own, tables);
       return { sql: own, statements: known, writes: new Writes(tables, known) };
     });
@@ -340,24 +342,34 @@ class Target implements PostgresSink {
     return { sql, tables, common, careful, schemas, heldKeys, rowVersions, workers, forget };
   }
 
-  /** A session that writes: the lane's own, or a worker's. */
-  async #openSession(role: 'lane' | 'worker'): Promise<PgConnection> {
+  /** A session that writes, the lane's own or a worker's, and what was made ready there. Where that fails, or `signal` aborts meanwhile, it is ended again. */
+  async #openSession<T>(
+    role: 'lane' | 'worker',
+    ready: (session: PgConnection) => Promise<T>,
+    signal?: AbortSignal,
+  ): Promise<readonly [PgConnection, T]> {
     const { url, pipeline, synchronousCommit, replicationRole } = this.#options;
-    const sql = await PgConnection.connect({
-      url,
-      applicationName: sessionName(pipeline, role),
-      settings: {
-        ...SESSION,
-        // The planner knows nothing of staged rows: without these it may read a whole table for a few of them.
-        enable_hashjoin: 'off',
-        enable_mergejoin: 'off',
-        ...(synchronousCommit === undefined || synchronousCommit === null ? {} : { synchronous_commit: synchronousCommit }),
-        ...(replicationRole === 'replica' ? { session_replication_role: 'replica' } : {}),
-      },
-    });
+    const settings = {
+      ...SESSION,
+      // The planner knows nothing of staged rows: without these it may read a whole table for a few of them.
+      enable_hashjoin: 'off',
+      enable_mergejoin: 'off',
+      ...(synchronousCommit === undefined || synchronousCommit === null ? {} : { synchronous_commit: synchronousCommit }),
+      ...(replicationRole === 'replica' ? { session_replication_role: 'replica' } : {}),
+    };
+    const sql = await PgConnection.connect({ url, applicationName: sessionName(pipeline, role), settings }, signal);
     endWhereItHangs(sql, hangOptions(this.#options));
-    await sql.query(NO_TRANSACTION_TIMEOUT);
-    return sql;
+    const cut = (): void => sql.destroy();
+    signal?.addEventListener('abort', cut, { once: true });
+    try {
+      await sql.query(NO_TRANSACTION_TIMEOUT);
+      return [sql, await ready(sql)];
+    } catch (error) {
+      sql.destroy();
+      throw error;
+    } finally {
+      signal?.removeEventListener('abort', cut);
+    }
   }
 
   #rowVersionsOf(sql: PgConnection): RowVersions | null {

@@ -43,14 +43,15 @@ export function prepareWorker(writer: FrontendWriter): void {
 export const emitCommit = (writer: FrontendWriter): FrontendWriter => writer.bind('', COMMIT, [], Format.Text).execute().sync();
 
 export class Workers {
-  readonly #open: () => Promise<Writer>;
+  readonly #open: (signal: AbortSignal) => Promise<Writer>;
   readonly #max: number;
   readonly #workers: Worker[] = [];
-  #isOpening = false;
-  #isClosed = false;
+  readonly #closed = new AbortController();
+  /** One at a time; null while none is opened. Never rejects. */
+  #opening: Promise<void> | null = null;
   #rest = 0;
 
-  constructor(max: number, open: () => Promise<Writer>) {
+  constructor(max: number, open: (signal: AbortSignal) => Promise<Writer>) {
     this.#max = max;
     this.#open = open;
   }
@@ -63,7 +64,7 @@ export class Workers {
     }
     const idle = this.#workers.find((worker) => worker.isFree && worker.isIdle);
     if (idle !== undefined) return idle;
-    if (this.#workers.filter((worker) => worker.isOpen).length < this.#max) void this.#openOne(); // Never rejects.
+    if (this.#workers.filter((worker) => worker.isOpen).length < this.#max) this.#opening ??= this.#openOne();
     return this.#workers.find((worker) => worker.isFree) ?? null;
   }
 
@@ -81,28 +82,27 @@ export class Workers {
   }
 
   destroy(): void {
-    this.#isClosed = true;
+    this.#closed.abort();
     for (const worker of this.#workers) worker.destroy();
   }
 
   async close(): Promise<void> {
-    this.#isClosed = true;
-    await Promise.all(this.#workers.map((worker) => worker.close()));
+    this.#closed.abort();
+    await Promise.all([this.#opening, ...this.#workers.map((worker) => worker.close())]);
   }
 
   async #openOne(): Promise<void> {
-    if (this.#isOpening || this.#isClosed) return;
-    this.#isOpening = true;
+    const { signal } = this.#closed;
     try {
-      const worker = new Worker(await this.#open(), () => this.rest());
-      if (this.#isClosed) worker.destroy();
+      const worker = new Worker(await this.#open(signal), () => this.rest());
+      if (signal.aborted) worker.destroy();
       const gone = this.#workers.findIndex(({ isOpen }) => !isOpen);
       if (gone >= 0) this.#workers.splice(gone, 1);
       this.#workers.push(worker);
     } catch {
       this.rest(); // No connections left, perhaps: the lane goes on by its own.
     } finally {
-      this.#isOpening = false;
+      this.#opening = null;
     }
   }
 }
