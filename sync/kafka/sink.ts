@@ -17,12 +17,12 @@ import { FrontendWriter } from '../../wire/postgres/messages.ts';
 import { CarefulRoad } from '../postgres/careful.ts';
 import { targetFailure } from '../postgres/failures.ts';
 import { holdModes } from '../postgres/hold-mode.ts';
-import { HOLD_SQL, type HoldMode } from '../postgres/items.ts';
+import { type HoldMode, prepareHold } from '../postgres/items.ts';
 import { KnownHeld } from '../postgres/known-held.ts';
 import { acquireLane, type LaneState, prepareAdvance } from '../postgres/lanes.ts';
 import { Layouts } from '../postgres/layout.ts';
 import { acceptAll, type Evolve, SchemaHeld, Schemas } from '../postgres/schemas.ts';
-import { datasetsIn, HOLD_FORMATS } from '../postgres/common-road.ts';
+import { datasetsIn } from '../postgres/common-road.ts';
 import { type PostgresSink, postgresSink, SESSION } from '../postgres/sink.ts';
 import { prepareWindows } from '../postgres/windows.ts';
 import { ExactlyOnce, mayPrepare } from './exactly-once.ts';
@@ -55,7 +55,6 @@ export interface KafkaSinkOptions {
 const NO_SCHEMA = 'tidegate_topics';
 const PARKED_ROWS_MAX = 100_000;
 const SILENCE_MS = 30_000;
-const HOLD = 'tg_hold';
 
 /** Connects to the store and makes what Tidegate keeps there; the brokers are asked when there is something for them. Throws TARGET_* errors. */
 export async function kafkaSink(options: KafkaSinkOptions): Promise<PostgresSink> {
@@ -202,7 +201,8 @@ class Topics implements PostgresSink {
     const writer = new FrontendWriter();
     prepareAdvance(writer);
     prepareWindows(writer);
-    await sql.exchange(writer.parse(HOLD, HOLD_SQL).sync().bytes());
+    prepareHold(writer);
+    await sql.exchange(writer.sync().bytes());
     const schemas = new Schemas({
       sql,
       pipeline,
@@ -234,8 +234,6 @@ class Topics implements PostgresSink {
       heldKeys,
       keyed: null,
       pipeline,
-      holdStatement: HOLD,
-      holdFormats: HOLD_FORMATS,
       modeOf: holdModes(hold, () => null),
       keepsRecords: tellsQuarantine,
     });

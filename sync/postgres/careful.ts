@@ -7,11 +7,11 @@ import { type Batch, type Finding, HOLD_KEY_RULE, Verdict } from '../../core/bat
 import type { Applied, Lease, Quarantined, Refused } from '../../core/contracts.ts';
 import { type ChangeEvent, type DatasetName, eventId, versionOf } from '../../core/event.ts';
 import type { PgConnection, PgError } from '../../wire/postgres/connection.ts';
-import { type Format, FrontendWriter } from '../../wire/postgres/messages.ts';
+import { FrontendWriter } from '../../wire/postgres/messages.ts';
 import { textArrayParameter } from './arrays.ts';
 import { isRefusal, refusalText } from './failures.ts';
 import { type HeldKey, keysOf, lockKeys, raiseAllVersions, raiseVersions, refOf, settleKeys, TURN_SQL } from './held-keys.ts';
-import { findingsJson, heldStatus, type HoldMode, holdParameters, openItems, putInLine, releaseUnblocked } from './items.ts';
+import { emitHold, findingsJson, heldStatus, type HoldMode, openItems, putInLine, releaseUnblocked } from './items.ts';
 import { emitAdvance } from './lanes.ts';
 import type { KnownHeld } from './known-held.ts';
 import { withoutOutrun } from './outrun.ts';
@@ -61,8 +61,6 @@ export interface CarefulParts {
   /** Rules that need other rows ask it; null where there are no rows that could be asked for. */
   readonly keyed: Keyed | null;
   readonly pipeline: string;
-  readonly holdStatement: string;
-  readonly holdFormats: readonly Format[];
   readonly modeOf: (event: ChangeEvent) => HoldMode;
   readonly keepsRecords: boolean;
 }
@@ -312,11 +310,11 @@ export class CarefulRoad {
   }
 
   async #advance(batch: Batch, held: readonly Quarantined[], lease: Lease, counts: Counts): Promise<void> {
-    const { sql, pipeline, holdStatement, holdFormats, modeOf, keepsRecords } = this.#parts;
+    const { sql, pipeline, modeOf, keepsRecords } = this.#parts;
     const writer = new FrontendWriter();
     emitAdvance(writer, batch, lease, counts);
     if (batch.windows !== null) emitWindows(writer, batch.windows, pipeline, batch.lane);
-    if (held.length > 0) writer.bind('', holdStatement, holdParameters(held, pipeline, modeOf, keepsRecords), holdFormats).execute();
+    if (held.length > 0) emitHold(writer, held, pipeline, modeOf, keepsRecords);
     await sql.exchange(writer.sync().bytes());
   }
 

@@ -13,7 +13,7 @@ import { WRITTEN_PREFIX } from '../../wire/postgres/written.ts';
 import { isOutOfTurn, isRefusal } from './failures.ts';
 import { fold, type Folded } from './fold.ts';
 import { refOf, TURN_SQL } from './held-keys.ts';
-import { type HoldMode, HOLD_SQL, holdParameters } from './items.ts';
+import { emitHold, type HoldMode, prepareHold } from './items.ts';
 import type { Keyed } from './keyed/keyed.ts';
 import type { KnownHeld } from './known-held.ts';
 import { emitAdvance, prepareAdvance } from './lanes.ts';
@@ -93,9 +93,6 @@ interface Waiting {
 
 /** A buffer that a large row made larger than this is not kept for the batches to come. */
 const WRITER_BYTES_KEPT = 64 << 20;
-export const HOLD = 'tg_hold';
-/** Arrays in binary, and the pipeline's name, the thirteenth of them, as text. */
-export const HOLD_FORMATS: readonly Format[] = Array.from({ length: 17 }, (_, at) => (at === 12 ? Format.Text : Format.Binary));
 const TURN = 'tg_turn';
 const DEFER = 'tg_defer';
 export const WRITTEN = 'tg_written';
@@ -105,7 +102,8 @@ export function laneStatements(isMarked: boolean): FrontendWriter {
   const writer = new FrontendWriter();
   prepareAdvance(writer);
   prepareWindows(writer);
-  writer.parse(TURN, TURN_SQL).parse(HOLD, HOLD_SQL).parse(DEFER, 'select tidegate.defer_constraints()');
+  prepareHold(writer);
+  writer.parse(TURN, TURN_SQL).parse(DEFER, 'select tidegate.defer_constraints()');
   if (isMarked) writer.parse(WRITTEN, `select pg_catalog.pg_logical_emit_message(true, '${WRITTEN_PREFIX}', '')`);
   return writer;
 }
@@ -296,7 +294,7 @@ export class CommonRoad {
     if (deferConstraints) place.bind('', DEFER, [], Format.Text).execute();
     if (held.length > 0) {
       place.bind('', TURN, [pipeline], Format.Text).execute();
-      place.bind('', HOLD, holdParameters(held, pipeline, modeOf, keepsRecords), HOLD_FORMATS).execute();
+      emitHold(place, held, pipeline, modeOf, keepsRecords);
     }
     const before = this.#ahead.at(-1)?.isIn ?? Promise.resolve(true);
     const answer = (

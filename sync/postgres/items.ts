@@ -5,7 +5,7 @@ import { type ChangeEvent, type LaneId, type Row, UNCHANGED, type Value, version
 import type { PgConnection } from '../../wire/postgres/connection.ts';
 import { type EventFamilies, packEvent, unpackEvent } from '../../wire/postgres/event-bytes.ts';
 import { packRecord } from '../../wire/kafka/record-bytes.ts';
-import type { ParameterBytes } from '../../wire/postgres/messages.ts';
+import { Format, type FrontendWriter, type ParameterBytes } from '../../wire/postgres/messages.ts';
 import { byteaArrayParameter, textArrayParameter } from './arrays.ts';
 import { lockKeys, refOf, split } from './held-keys.ts';
 
@@ -32,7 +32,20 @@ export const HOLD_SQL = `with given as (
   insert into tidegate.held_keys (dataset, key, open) select dataset, key, count(*) from keys group by 1, 2 order by 1, 2
   on conflict (dataset, key) do update set open = held_keys.open + excluded.open`;
 
-/** The parameters of HOLD_SQL, in binary. */
+const HOLD = 'tg_hold';
+
+export function prepareHold(writer: FrontendWriter): void {
+  writer.parse(HOLD, HOLD_SQL);
+}
+
+/** In the transaction of the batch's checkpoint. */
+export function emitHold(writer: FrontendWriter, ...given: Parameters<typeof holdParameters>): void {
+  const parameters = holdParameters(...given);
+  const formats = parameters.map((parameter) => (typeof parameter === 'string' ? Format.Text : Format.Binary));
+  writer.bind('', HOLD, parameters, formats).execute();
+}
+
+/** The parameters of HOLD_SQL: arrays in binary, and the pipeline's name. */
 export function holdParameters(
   items: readonly Quarantined[],
   pipeline: string,

@@ -18,7 +18,7 @@ import { PgConnection } from '../../wire/postgres/connection.ts';
 import { endWhereItHangs } from '../../wire/postgres/hanging.ts';
 import type { PgRelation } from '../../wire/postgres/row.ts';
 import { CarefulRoad } from './careful.ts';
-import { CommonRoad, datasetsIn, HOLD, HOLD_FORMATS, laneStatements, WRITTEN } from './common-road.ts';
+import { CommonRoad, datasetsIn, laneStatements, WRITTEN } from './common-road.ts';
 import { targetFailure } from './failures.ts';
 import { growEnums } from './enums.ts';
 import { holdModes } from './hold-mode.ts';
@@ -327,7 +327,7 @@ class Target implements PostgresSink {
     const shared = { sql, heldKeys, rowVersions, keyed, pipeline, deferConstraints, modeOf, keepsRecords };
     const markStatement = isMarked ? WRITTEN : null;
     const common = new CommonRoad({ ...shared, writes, layouts, tables, schemas, workers, isMarked, besideRowsMin });
-    const careful = new CarefulRoad({ ...shared, rows, markStatement, holdStatement: HOLD, holdFormats: HOLD_FORMATS });
+    const careful = new CarefulRoad({ ...shared, rows, markStatement });
     const forget = (): void => {
       tables.forget();
       statements.forget();
