@@ -250,10 +250,14 @@ export class CarefulRoad {
       ) {
         decision.findings.push(waiting(index));
       } else {
-        const left = withoutOutrun(event, rows.isPartial(event), (key) => {
-          const newest = versions.get(refOf(event.dataset.name, key)) ?? decision.truncated.get(event.dataset.name);
-          return (newest ?? '') >= version;
-        });
+        const left = withoutOutrun(
+          event,
+          (one) => rows.isPartial(one),
+          (key) => {
+            const newest = versions.get(refOf(event.dataset.name, key)) ?? decision.truncated.get(event.dataset.name);
+            return (newest ?? '') >= version;
+          },
+        );
         decision.events[index] = left;
         decision.settled.set(id, { status: left === null ? 'superseded' : 'applied', index, event });
         settled.add(id);

@@ -2,8 +2,12 @@
 import { PipelineError } from '../../core/errors.ts';
 import type { ChangeEvent } from '../../core/event.ts';
 
-/** Null where nothing of it is to be written. `partial`: it brings no cells that it did not change. */
-export function withoutOutrun(event: ChangeEvent, partial: boolean, isOutrun: (key: string) => boolean): ChangeEvent | null {
+/** Null where nothing of it is to be written. `isPartial`: whether it leaves cells out, asked only where that matters. */
+export function withoutOutrun(
+  event: ChangeEvent,
+  isPartial: (event: ChangeEvent) => boolean,
+  isOutrun: (key: string) => boolean,
+): ChangeEvent | null {
   const keyOutrun = isOutrun(event.key);
   if (event.movedFrom === null) return keyOutrun ? null : event;
   const oldOutrun = isOutrun(event.movedFrom);
@@ -12,5 +16,5 @@ export function withoutOutrun(event: ChangeEvent, partial: boolean, isOutrun: (k
   if (event.op !== 'update') throw new PipelineError('BUG', `a ${event.op} that moves a key`);
   if (keyOutrun) return { ...event, op: 'delete', after: null, key: event.movedFrom, movedFrom: null };
   // The row at the old key is a newer one and stays. Cells left out were those of the one before it. (An event may make its key when it is asked for it.)
-  return partial ? null : { ...event, key: event.key, movedFrom: null };
+  return isPartial(event) ? null : { ...event, key: event.key, movedFrom: null };
 }

@@ -3,13 +3,13 @@
  * what they sent before. Each transaction claims the keys that it writes: a key whose row is as new, or newer, is not claimed, and what would be written is left out.
  * The versions are kept beside the tables, of rows that are gone too, and forgotten `keepMs` after the last change: an event that comes later than that is not known to be old.
  */
-import { type ChangeEvent, versionOf } from '../../core/event.ts';
+import { type ChangeEvent, type DatasetName, versionOf } from '../../core/event.ts';
 import type { Clock } from '../../core/clock.ts';
 import { hasPlace } from '../../core/position.ts';
 import type { PgConnection } from '../../wire/postgres/connection.ts';
-import { quoteIdent } from '../../wire/postgres/ident.ts';
+import { quoteQualified } from '../../wire/postgres/ident.ts';
 import { textArrayParameter } from './arrays.ts';
-import { isPartial } from './fold.ts';
+import type { RowWriter } from './careful.ts';
 import { keysOf, refOf, split } from './held-keys.ts';
 import type { Layouts } from './layout.ts';
 import { withoutOutrun } from './outrun.ts';
@@ -23,6 +23,7 @@ export interface RowVersionOptions {
 export interface RowVersionParts extends RowVersionOptions {
   readonly sql: PgConnection;
   readonly layouts: Layouts;
+  readonly isPartial: RowWriter['isPartial'];
   readonly clock: Clock;
 }
 
@@ -77,12 +78,12 @@ export class RowVersions {
   /** In the transaction that writes them: cuts `events` down to what the target does not have as new, and claims their keys. */
   async claim(events: (ChangeEvent | null)[]): Promise<Outrun> {
     const relations = await this.#lock(events);
-    const before = new Map([...relations.values()].map((relation) => [relation.oid, relation.version]));
+    const before = new Map([...relations.values()].map((relation) => [relation, relation.version]));
     const truncates: number[] = [];
     const wanted = new Map<string, string>();
     let stale = 0;
     for (const [index, event] of events.entries()) {
-      const relation = event === null ? undefined : relations.get(this.#nameOf(event));
+      const relation = event === null ? undefined : relations.get(event.dataset.name);
       if (event === null || relation === undefined || !isVersioned(event)) continue;
       const version = this.#versionOf(event);
       if (version <= relation.version) {
@@ -106,7 +107,7 @@ export class RowVersions {
     if (truncates.length > 0) return { stale, truncates };
     const taken = await this.#claimKeys(wanted);
     stale += this.#leaveOut(events, relations, taken);
-    for (const { oid, version } of relations.values()) if (version !== before.get(oid)) await this.#emptied(oid, version);
+    for (const [{ oid, version }, was] of before) if (version !== was) await this.#emptied(oid, version);
     return { stale, truncates };
   }
 
@@ -119,21 +120,31 @@ export class RowVersions {
     if (affected < PRUNED_MAX) this.#pruneAtMs = now + Math.min(PRUNE_MS.max, Math.max(PRUNE_MS.min, keepMs / PRUNES));
   }
 
-  /** Has nobody else empty these tables meanwhile, or write them where they are to be emptied. */
-  async #lock(events: readonly (ChangeEvent | null)[]): Promise<Map<string, Relation>> {
-    const { sql } = this.#parts;
-    const names = new Set<string>();
+  /** Has nobody else empty these tables meanwhile, or write them where they are to be emptied. Datasets of one table have one relation. */
+  async #lock(events: readonly (ChangeEvent | null)[]): Promise<ReadonlyMap<DatasetName, Relation>> {
+    const { sql, layouts } = this.#parts;
+    const names = new Map<DatasetName, string>();
     let empties = false;
     for (const event of events) {
       if (event === null || !isVersioned(event)) continue;
-      names.add(this.#nameOf(event));
+      const { name } = event.dataset;
+      if (!names.has(name)) {
+        const { schema, table } = layouts.tableOf(name);
+        names.set(name, quoteQualified(schema, table));
+      }
       empties ||= event.op === 'truncate';
     }
     if (names.size === 0) return new Map();
-    const parameters = [textArrayParameter([...names])];
+    const parameters = [textArrayParameter([...new Set(names.values())])];
     await sql.query(TABLES_SQL, parameters);
     const { rows } = await sql.query(`${LOCK_SQL} for ${empties ? 'no key update' : 'share'} of v`, parameters);
-    return new Map(rows.map(([name, oid, version]) => [name ?? '', { oid: oid ?? '', version: version ?? '' }]));
+    const relations = new Map(rows.map(([name, oid, version]) => [name ?? '', { oid: oid ?? '', version: version ?? '' }]));
+    return new Map(
+      [...names].flatMap(([dataset, name]) => {
+        const relation = relations.get(name);
+        return relation === undefined ? [] : [[dataset, relation] as const];
+      }),
+    );
   }
 
   /** Whether rows have versions beyond `from` and up to `to`. */
@@ -150,14 +161,14 @@ export class RowVersions {
   }
 
   /** In the batch's own order: an older state may stand behind a newer one here as well. */
-  #leaveOut(events: (ChangeEvent | null)[], relations: ReadonlyMap<string, Relation>, taken: Map<string, string>): number {
+  #leaveOut(events: (ChangeEvent | null)[], relations: ReadonlyMap<DatasetName, Relation>, taken: Map<string, string>): number {
     let stale = 0;
     for (const [index, event] of events.entries()) {
-      const relation = event === null ? undefined : relations.get(this.#nameOf(event));
+      const relation = event === null ? undefined : relations.get(event.dataset.name);
       if (event === null || relation === undefined || event.op === 'truncate' || !isVersioned(event)) continue;
       const version = this.#versionOf(event);
       const isOutrun = (key: string): boolean => (taken.get(refOf(relation.oid, key)) ?? NEWEST) >= version;
-      const left = withoutOutrun(event, this.#isPartial(event), isOutrun);
+      const left = withoutOutrun(event, this.#parts.isPartial, isOutrun);
       events[index] = left;
       if (left === null) stale++;
       else for (const ref of refsOf(left, relation)) taken.set(ref, version);
@@ -169,15 +180,6 @@ export class RowVersions {
   async #emptied(oid: string, version: string): Promise<void> {
     await this.#parts.sql.query(EMPTIED_SQL, [oid, version]);
     await this.#parts.sql.query(FORGET_SQL, [oid, version]);
-  }
-
-  #isPartial({ after, dataset }: ChangeEvent): boolean {
-    return after !== null && isPartial(after, dataset, this.#parts.layouts.of(dataset).skipped);
-  }
-
-  #nameOf({ dataset }: ChangeEvent): string {
-    const { schema, table } = this.#parts.layouts.tableOf(dataset.name);
-    return `${quoteIdent(schema)}.${quoteIdent(table)}`;
   }
 
   #versionOf(event: ChangeEvent): string {

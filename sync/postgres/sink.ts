@@ -314,8 +314,8 @@ class Target implements PostgresSink {
       const known = new Statements(own, tables);
       return { sql: own, statements: known, writes: new Writes(tables, known) };
     });
-    const rowVersions = this.#rowVersionsOf(sql);
     const rows = new TableRows(sql, writes, layouts);
+    const rowVersions = this.#rowVersionsOf(sql, rows);
     const keyed = new Keyed({
       sql,
       tables,
@@ -372,10 +372,10 @@ class Target implements PostgresSink {
     }
   }
 
-  #rowVersionsOf(sql: PgConnection): RowVersions | null {
+  #rowVersionsOf(sql: PgConnection, rows: TableRows): RowVersions | null {
     const { rowVersions = null, clock = systemClock } = this.#options;
-    const layouts = this.#layouts;
-    return rowVersions === null ? null : new RowVersions({ ...rowVersions, sql, layouts, clock });
+    const isPartial = (event: ChangeEvent): boolean => rows.isPartial(event);
+    return rowVersions === null ? null : new RowVersions({ ...rowVersions, sql, layouts: this.#layouts, isPartial, clock });
   }
 
   get #keepsRecords(): boolean {
