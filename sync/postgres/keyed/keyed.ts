@@ -12,7 +12,7 @@ import type { Tables } from '../tables.ts';
 import { askedOf, hasIndex, indexSql, keyParts, type WantedIndex, wantedIndex } from './asked-table.ts';
 import { judgeBefore } from './before.ts';
 import type { Change } from './occupancy.ts';
-import type { Asking, Found, Judged } from './rules.ts';
+import type { Asked, Asking, Found, Judged } from './rules.ts';
 import { judgeSequence } from './sequence.ts';
 import { judgeUnique } from './unique.ts';
 
@@ -105,24 +105,35 @@ export class Keyed {
   /** The events of each dataset that has rules, rule by rule. */
   #judged(batch: Batch, passing: Passing): ReadonlyMap<string, readonly Judged[]> {
     const found = new Map<string, Judged[]>();
-    for (const [index, original] of batch.events.entries()) {
-      if (original.dataset.undecoded === true) continue;
-      for (const rule of this.#parts.rulesOf(original.dataset)) {
+    for (const { dataset, from, to } of batch.spans()) {
+      const rules = dataset.undecoded === true ? [] : this.#rulesAbout(batch, dataset);
+      if (rules.length === 0) continue;
+      for (let index = from; index < to; index++) {
         const event = passing(index);
-        const { kind } = rule.question;
-        // What the stream said counts for some questions, and what is written for others.
-        if (event === null && kind !== 'before' && kind !== 'sequence') continue;
-        // It was held against what was there when it came.
-        if (kind === 'before' && batch.origin === 'replay') continue;
-        const id = JSON.stringify([original.dataset.name, rule.id]);
-        const changes = found.get(id) ?? [];
-        found.set(id, changes);
-        const isJudged = event !== null && rule.meets(event);
-        changes.push({ index, event: event ?? original, rule: { ...rule, holds: rule.verdict >= Verdict.Drop }, isJudged });
+        const said = event ?? batch.event(index);
+        for (const { id, rule } of rules) {
+          const { kind } = rule.question;
+          // What the stream said counts for some questions, and what is written for others.
+          if (said === undefined || (event === null && kind !== 'before' && kind !== 'sequence')) continue;
+          const changes = found.get(id);
+          const change = { index, event: said, rule, isJudged: event !== null && rule.meets(event) };
+          if (changes === undefined) found.set(id, [change]);
+          else changes.push(change);
+        }
       }
     }
     for (const [id, changes] of found) if (!changes.some(({ isJudged }) => isJudged)) found.delete(id);
     return found;
+  }
+
+  #rulesAbout({ origin }: Batch, dataset: Dataset): readonly { readonly id: string; readonly rule: Asked }[] {
+    const rules = this.#parts.rulesOf(dataset);
+    // A released row was held against what was there when it came.
+    const asked = origin === 'replay' ? rules.filter(({ question }) => question.kind !== 'before') : rules;
+    return asked.map((rule) => ({
+      id: JSON.stringify([dataset.name, rule.id]),
+      rule: { ...rule, holds: rule.verdict >= Verdict.Drop },
+    }));
   }
 
   #ask(changes: readonly Judged[]): Promise<Found[]> {

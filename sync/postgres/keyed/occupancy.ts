@@ -67,11 +67,11 @@ export class Occupancy {
     sql: PgConnection,
     table: AskedTable,
     tuples: Iterable<Tuple>,
-    key: AskedTable | null,
+    key: AskedTable,
     keys: ReadonlyMap<string, readonly string[]>,
     tupleOf: (event: ChangeEvent) => Tuple | undefined,
   ): Promise<Occupancy> {
-    const places = key === null ? new Map<string, string>() : await placesOf(sql, key, keys);
+    const places = await placesOf(sql, key, keys);
     const numbers = new Map<string, Value>();
     const taken = new Set<Value>();
     const rows = new Map<string, Value | null>([...keys.keys()].map((one) => [one, null]));
@@ -144,10 +144,6 @@ export class Occupancy {
     if (this.#taken.has(value)) return true;
     for (const key of this.#holders.get(value) ?? []) if (!rows.has(key)) return true;
     return false;
-  }
-
-  numberOf(tuple: Tuple): Value | null {
-    return this.#numbers.get(JSON.stringify(tuple)) ?? null;
   }
 
   #add(value: Value, key: string): void {
