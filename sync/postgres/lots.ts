@@ -5,9 +5,8 @@
 import { Verdict } from '../../core/batch.ts';
 import type { DatasetName } from '../../core/event.ts';
 import type { HeldDataset, Lot, LotRule, LotState, LotStatus, LotStore, Staging } from '../../core/lots.ts';
-import type { PgConnection, PgParam } from '../../wire/postgres/connection.ts';
+import type { PgConnection } from '../../wire/postgres/connection.ts';
 import { textArrayParameter } from './arrays.ts';
-import { targetFailure } from './failures.ts';
 import { TURN_SQL } from './held-keys.ts';
 import type { Turns } from './turns.ts';
 
@@ -74,7 +73,6 @@ interface DueLot extends Lot {
 
 export interface PostgresLotsParts {
   readonly pipeline: string;
-  readonly connection: PgConnection;
   readonly turns: Turns;
 }
 
@@ -86,7 +84,7 @@ export class PostgresLots implements LotStore {
   }
 
   async staging(): Promise<Staging> {
-    const rows = await this.#query('asking what is staged', STAGING_SQL, [this.#parts.pipeline]);
+    const { rows } = await this.#parts.turns.query('asking what is staged', STAGING_SQL, [this.#parts.pipeline]);
     const [held, staged] = [new Set<DatasetName>(), new Map<DatasetName, number>()];
     for (const [dataset, count] of rows) {
       const name = dataset as DatasetName; // Written from one.
@@ -97,7 +95,7 @@ export class PostgresLots implements LotStore {
   }
 
   async held(): Promise<readonly HeldDataset[]> {
-    const rows = await this.#query(
+    const { rows } = await this.#parts.turns.query(
       'asking which datasets are held',
       'select dataset, rule, starts, ends, extract(epoch from since) * 1000 from tidegate.held_datasets where pipeline = $1 order by dataset',
       [this.#parts.pipeline],
@@ -112,7 +110,7 @@ export class PostgresLots implements LotStore {
   }
 
   async letGoOn(dataset: DatasetName): Promise<boolean> {
-    const rows = await this.#query(
+    const { rows } = await this.#parts.turns.query(
       'letting a dataset go on',
       'delete from tidegate.held_datasets where pipeline = $1 and dataset = $2 returning dataset',
       [this.#parts.pipeline, dataset],
@@ -121,7 +119,7 @@ export class PostgresLots implements LotStore {
   }
 
   async lots(limit: number): Promise<readonly LotState[]> {
-    const rows = await this.#query(
+    const { rows } = await this.#parts.turns.query(
       'reading lots',
       `select dataset, starts, ends, case when staged > 0 then 'staged' else status end, rows, array_to_json(rules), extract(epoch from settled_at) * 1000
        from tidegate.lots where pipeline = $1 order by ends desc, dataset limit $2::integer`,
@@ -140,7 +138,7 @@ export class PostgresLots implements LotStore {
 
   /** Looked at without a lock first, so that nobody is kept from writing where nothing is due. */
   async settle(rules: readonly LotRule[]): Promise<readonly LotState[]> {
-    return this.#inTurn('settling lots', async (sql) => {
+    return this.#parts.turns.take('settling lots', async (sql) => {
       if ((await this.#due(sql, rules)).length === 0) return [];
       await sql.script('begin');
       try {
@@ -188,18 +186,6 @@ export class PostgresLots implements LotStore {
     const { rows } = await sql.query(SETTLED_SQL, [...lot, status, JSON.stringify(names)]);
     const [count, at] = rows[0] ?? [];
     return { dataset, startMs, endMs, status, rows: Number(count), rules: names, settledAtMs: Math.floor(Number(at)) };
-  }
-
-  #query(doing: string, text: string, parameters: readonly PgParam[]) {
-    return this.#inTurn(doing, async (sql) => (await sql.query(text, parameters)).rows);
-  }
-
-  async #inTurn<T>(doing: string, work: (sql: PgConnection) => Promise<T>): Promise<T> {
-    try {
-      return await this.#parts.turns.take(() => work(this.#parts.connection));
-    } catch (error) {
-      throw targetFailure(error, doing);
-    }
   }
 }
 

@@ -95,17 +95,16 @@ export async function postgresOutbox(options: OutboxOptions): Promise<Quarantine
 }
 
 class Outbox implements QuarantineOutbox {
-  readonly #connection: PgConnection;
   readonly #pipeline: string;
   readonly #clock: Clock;
   readonly #families: EventFamilies = new Map();
-  readonly #turns = new Turns();
+  readonly #turns: Turns;
   #isMine = false;
   #isListening = false;
   #wake = new AbortController();
 
   constructor(connection: PgConnection, pipeline: string, clock: Clock) {
-    this.#connection = connection;
+    this.#turns = new Turns(connection);
     this.#pipeline = pipeline;
     this.#clock = clock;
     connection.onNotification(() => {
@@ -115,7 +114,7 @@ class Outbox implements QuarantineOutbox {
   }
 
   next(limit: number, bytesMax: number): Promise<readonly QuarantineNews[]> {
-    return this.#ask('reading news of the quarantine', async (sql) => {
+    return this.#turns.take('reading news of the quarantine', async (sql) => {
       this.#isMine ||= (await sql.query(LOCK_SQL, [this.#pipeline])).rows[0]?.[0] === 't';
       if (!this.#isMine) return [];
       const { rows } = await sql.query(NEXT_SQL, [this.#pipeline, limit, bytesMax]);
@@ -126,13 +125,13 @@ class Outbox implements QuarantineOutbox {
 
   async told(news: readonly QuarantineNews[]): Promise<void> {
     const told = `{${news.map(({ seq }) => seq).join(',')}}`;
-    await this.#ask('noting that news of the quarantine were told', (sql) =>
+    await this.#turns.take('noting that news of the quarantine were told', (sql) =>
       sql.query('delete from tidegate.quarantine_news where seq = any($1::bigint[])', [told]),
     );
   }
 
   backlog(): Promise<{ readonly count: number; readonly sinceMs: number | null }> {
-    return this.#ask('counting news of the quarantine', async (sql) => {
+    return this.#turns.take('counting news of the quarantine', async (sql) => {
       const { rows } = await sql.query(
         'select count(*), floor(extract(epoch from min(at)) * 1000) from tidegate.quarantine_news where pipeline = $1',
         [this.#pipeline],
@@ -145,7 +144,7 @@ class Outbox implements QuarantineOutbox {
   async changed(signal: AbortSignal): Promise<void> {
     const wake = this.#wake.signal;
     if (!this.#isListening) {
-      await this.#ask('listening', (sql) => sql.script('listen tidegate_news'));
+      await this.#turns.take('listening', (sql) => sql.script('listen tidegate_news'));
       this.#isListening = true;
       return; // What came before it listened is to be read first.
     }
@@ -153,7 +152,7 @@ class Outbox implements QuarantineOutbox {
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
-    await this.#connection.close();
+    await this.#turns.connection.close();
   }
 
   #newsOf([seq, status, atMicros, findings, by, why, record = null, ...row]: readonly (string | null)[]): QuarantineNews {
@@ -169,13 +168,5 @@ class Outbox implements QuarantineOutbox {
       by: by ?? null,
       why: why ?? null,
     };
-  }
-
-  async #ask<T>(doing: string, work: (sql: PgConnection) => Promise<T>): Promise<T> {
-    try {
-      return await this.#turns.take(() => work(this.#connection));
-    } catch (error) {
-      throw targetFailure(error, doing);
-    }
   }
 }

@@ -13,7 +13,6 @@ import type { ChangeEvent, DatasetName } from '../../core/event.ts';
 import { PgError, type PgConnection, type PgParam } from '../../wire/postgres/connection.ts';
 import type { EventFamilies } from '../../wire/postgres/event-bytes.ts';
 import { textArrayParameter } from './arrays.ts';
-import { targetFailure } from './failures.ts';
 import { refOf, settleKeys, TURN_SQL } from './held-keys.ts';
 import {
   type HoldMode,
@@ -55,7 +54,6 @@ const BY_RULE_SQL = `
 
 export interface QuarantineParts {
   readonly pipeline: string;
-  readonly connection: PgConnection;
   readonly turns: Turns;
   readonly modeOf: (event: ChangeEvent) => HoldMode;
   readonly keepsRecords: boolean;
@@ -70,7 +68,7 @@ export class PostgresQuarantine implements Quarantine, ReleaseLog {
 
   constructor(parts: QuarantineParts) {
     this.#parts = parts;
-    parts.connection.onNotification(() => {
+    parts.turns.connection.onNotification(() => {
       this.#wake.abort();
       this.#wake = new AbortController();
     });
@@ -79,12 +77,12 @@ export class PostgresQuarantine implements Quarantine, ReleaseLog {
   async hold(items: readonly Quarantined[]): Promise<void> {
     const { pipeline, modeOf, keepsRecords } = this.#parts;
     const parameters = holdParameters(items, pipeline, modeOf, keepsRecords) as readonly PgParam[]; // Buffers and one text.
-    await this.#inTurn('holding events', (sql) => sql.query(HOLD_SQL, parameters));
+    await this.#parts.turns.take('holding events', (sql) => sql.query(HOLD_SQL, parameters));
   }
 
   /** Those of the ids that are items, open or settled. */
   async known(ids: readonly string[]): Promise<ReadonlySet<string>> {
-    const { rows } = await this.#inTurn('looking into the quarantine', (sql) =>
+    const { rows } = await this.#parts.turns.take('looking into the quarantine', (sql) =>
       sql.query('select id from tidegate.quarantine where id = any($1::text[])', [textArrayParameter(ids)]),
     );
     return new Set(rows.map(([id]) => id ?? ''));
@@ -131,12 +129,12 @@ export class PostgresQuarantine implements Quarantine, ReleaseLog {
     add((place) => `(held_at, id) < (select held_at, id from tidegate.quarantine where id = ${place})`, filter.after);
     parameters.push(filter.limit);
     const sql = `select ${columns} from tidegate.quarantine where ${where.join(' and ')} order by held_at desc, id desc limit $${parameters.length}`;
-    const { rows } = await this.#inTurn('looking into the quarantine', (connection) => connection.query(sql, parameters));
+    const { rows } = await this.#parts.turns.take('looking into the quarantine', (connection) => connection.query(sql, parameters));
     return rows;
   }
 
   async get(id: string): Promise<QuarantineItem | null> {
-    const { rows } = await this.#inTurn('looking into the quarantine', (sql) =>
+    const { rows } = await this.#parts.turns.take('looking into the quarantine', (sql) =>
       sql.query(`select ${ITEM_COLUMNS} from tidegate.quarantine where id = $1 and pipeline = $2`, [id, this.#parts.pipeline]),
     );
     const row = rows[0];
@@ -144,7 +142,7 @@ export class PostgresQuarantine implements Quarantine, ReleaseLog {
   }
 
   async counts(): Promise<readonly { dataset: DatasetName; status: ItemStatus; count: number }[]> {
-    const { rows } = await this.#inTurn('counting the quarantine', (sql) =>
+    const { rows } = await this.#parts.turns.take('counting the quarantine', (sql) =>
       sql.query('select dataset, status, count from tidegate.quarantine_counts where pipeline = $1 and count <> 0 order by 1, 2', [
         this.#parts.pipeline,
       ]),
@@ -158,7 +156,7 @@ export class PostgresQuarantine implements Quarantine, ReleaseLog {
   }
 
   async openByRule(): Promise<readonly HeldByRule[]> {
-    const { rows } = await this.#inTurn('counting the quarantine by rules', (sql) =>
+    const { rows } = await this.#parts.turns.take('counting the quarantine by rules', (sql) =>
       sql.query(BY_RULE_SQL, [this.#parts.pipeline, OPEN_COUNTED_MAX, RULES_MAX]),
     );
     return rows.map(([dataset, rule, count, from, to]) => ({
@@ -209,7 +207,7 @@ export class PostgresQuarantine implements Quarantine, ReleaseLog {
   }
 
   async outrun(ids: readonly string[]): Promise<ReadonlySet<string>> {
-    const { rows } = await this.#inTurn('comparing versions', (sql) =>
+    const { rows } = await this.#parts.turns.take('comparing versions', (sql) =>
       sql.query(
         `select q.id from tidegate.quarantine q join tidegate.held_keys h on h.dataset = q.dataset and h.key = q.key
          where q.id = any($1::text[]) and q.pipeline = $2 and h.version >= q.version`,
@@ -220,7 +218,7 @@ export class PostgresQuarantine implements Quarantine, ReleaseLog {
   }
 
   async releasedAfter(after: bigint, limit: number): Promise<readonly { readonly seq: bigint; readonly item: Quarantined }[]> {
-    const { rows } = await this.#inTurn('reading released events', (sql) =>
+    const { rows } = await this.#parts.turns.take('reading released events', (sql) =>
       sql.query(
         `select ${ITEM_COLUMNS}, released_seq from tidegate.quarantine
          where status = 'released' and released_seq > $1 and pipeline = $2 order by released_seq limit $3`,
@@ -235,7 +233,7 @@ export class PostgresQuarantine implements Quarantine, ReleaseLog {
   /** What is published of a lot lies side by side in the log, and goes in one batch, so that it is seen at the target all at once. */
   async #restOfLot(after: bigint, { event, lot }: Quarantined): Promise<readonly { readonly seq: bigint; readonly item: Quarantined }[]> {
     if (!lot) return [];
-    const { rows } = await this.#inTurn('reading released events', (sql) =>
+    const { rows } = await this.#parts.turns.take('reading released events', (sql) =>
       sql.query(
         `select ${ITEM_COLUMNS}, released_seq from (
            select *, sum(octet_length(event)) over (order by released_seq) as bytes, released_seq - row_number() over (order by released_seq) as run
@@ -260,7 +258,7 @@ export class PostgresQuarantine implements Quarantine, ReleaseLog {
     const { clock } = this.#parts;
     const wake = this.#wake.signal;
     if (!this.#isListening) {
-      await this.#inTurn('listening', (sql) => sql.script('listen tidegate'));
+      await this.#parts.turns.take('listening', (sql) => sql.script('listen tidegate'));
       this.#isListening = true;
       return; // What came before it listened is to be read first.
     }
@@ -275,18 +273,9 @@ export class PostgresQuarantine implements Quarantine, ReleaseLog {
     return new Set(rows.flatMap(([dataset, key, movedFrom]) => refsIn(dataset, key, movedFrom).map((ref) => refOf(ref.dataset, ref.key))));
   }
 
-  async #inTurn<T>(doing: string, work: (sql: PgConnection) => Promise<T>): Promise<T> {
-    const { turns, connection } = this.#parts;
-    try {
-      return await turns.take(() => work(connection));
-    } catch (error) {
-      throw targetFailure(error, doing);
-    }
-  }
-
   /** People's own work is done again where it met a lane's on the same keys in another order. */
   #transaction<T>(doing: string, work: (sql: PgConnection) => Promise<T>): Promise<T> {
-    return this.#inTurn(doing, async (sql) => {
+    return this.#parts.turns.take(doing, async (sql) => {
       for (let attempt = 1; ; attempt++) {
         await sql.script('begin');
         try {

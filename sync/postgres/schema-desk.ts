@@ -48,7 +48,6 @@ export type Decided =
 export interface SchemaDeskParts {
   readonly pipeline: string;
   readonly layouts: Layouts;
-  readonly connection: PgConnection;
   readonly turns: Turns;
 }
 
@@ -63,7 +62,7 @@ export class SchemaDesk {
 
   /** Newest first. `open`: only those that wait or were rejected. */
   list(filter: { readonly open: boolean; readonly limit: number }): Promise<readonly SchemaChangeItem[]> {
-    return this.#inTurn('looking at schema changes', async (sql) => {
+    return this.#parts.turns.take('looking at schema changes', async (sql) => {
       const { rows } = await sql.query(
         `select ${COLUMNS} from tidegate.schema_changes where pipeline = $1 and ($2 = false or status in ('held', 'rejected')) order by id desc limit $3`,
         [this.#parts.pipeline, filter.open, filter.limit],
@@ -73,7 +72,7 @@ export class SchemaDesk {
   }
 
   get(id: string): Promise<SchemaChangeDetail | null> {
-    return this.#inTurn('looking at a schema change', async (sql) => {
+    return this.#parts.turns.take('looking at a schema change', async (sql) => {
       const { rows } = await sql.query(`select ${COLUMNS}, actions from tidegate.schema_changes where pipeline = $1 and id::text = $2`, [
         this.#parts.pipeline,
         id,
@@ -168,7 +167,7 @@ export class SchemaDesk {
 
   /** Datasets whose rows are to be read anew, or are being so, with the newest change that asks for it. */
   rereads(): Promise<readonly { readonly dataset: DatasetName; readonly id: string; readonly state: 'wanted' | 'begun' }[]> {
-    return this.#inTurn('looking for rows to read anew', async (sql) => {
+    return this.#parts.turns.take('looking for rows to read anew', async (sql) => {
       const { rows } = await sql.query(
         `select dataset, max(id), bool_or(reread = 'wanted') from tidegate.schema_changes
          where pipeline = $1 and reread in ('wanted', 'begun') and status in ('approved', 'accepted') group by 1`,
@@ -184,7 +183,7 @@ export class SchemaDesk {
 
   /** For the changes up to `id`. */
   markReread(dataset: DatasetName, id: string, state: 'begun' | 'done'): Promise<void> {
-    return this.#inTurn('reading rows anew', async (sql) => {
+    return this.#parts.turns.take('reading rows anew', async (sql) => {
       await sql.query(
         `update tidegate.schema_changes set reread = $4
          where pipeline = $1 and dataset = $2 and id <= $3::bigint and reread in ('wanted', 'begun') and status in ('approved', 'accepted')`,
@@ -198,17 +197,8 @@ export class SchemaDesk {
     return quoteQualified(schema, table);
   }
 
-  async #inTurn<T>(doing: string, work: (sql: PgConnection) => Promise<T>): Promise<T> {
-    const { turns, connection } = this.#parts;
-    try {
-      return await turns.take(() => work(connection));
-    } catch (error) {
-      throw targetFailure(error, doing);
-    }
-  }
-
   #transaction<T>(doing: string, work: (sql: PgConnection) => Promise<T>): Promise<T> {
-    return this.#inTurn(doing, async (sql) => {
+    return this.#parts.turns.take(doing, async (sql) => {
       await sql.script('begin');
       try {
         await sql.query(TURN_SQL, [this.#parts.pipeline]);

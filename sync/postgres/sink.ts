@@ -152,8 +152,7 @@ class Target implements PostgresSink {
   readonly lots: PostgresLots;
   readonly #options: PostgresSinkOptions;
   readonly #layouts: Layouts;
-  readonly #desk: PgConnection;
-  readonly #turns = new Turns();
+  readonly #turns: Turns;
   readonly #modeOf: (event: ChangeEvent) => HoldMode;
   #lane: LaneSession | null = null;
 
@@ -161,21 +160,20 @@ class Target implements PostgresSink {
     this.name = options.name;
     this.#options = options;
     this.#layouts = new Layouts(options.schema, options.datasets);
-    this.#desk = desk;
+    this.#turns = new Turns(desk);
     this.#modeOf = holdModes(options.hold, (dataset) => this.#layouts.of(dataset).skipped);
     const { pipeline, clock = systemClock } = options;
     this.quarantine = new PostgresQuarantine({
       pipeline,
-      connection: desk,
       turns: this.#turns,
       modeOf: this.#modeOf,
       keepsRecords: this.#keepsRecords,
       clock,
     });
-    this.schemas = new SchemaDesk({ pipeline, layouts: this.#layouts, connection: desk, turns: this.#turns });
-    this.windows = new PostgresWindows({ pipeline, connection: desk, turns: this.#turns, clock });
-    this.slo = new PostgresSlo({ pipeline, connection: desk, turns: this.#turns });
-    this.lots = new PostgresLots({ pipeline, connection: desk, turns: this.#turns });
+    this.schemas = new SchemaDesk({ pipeline, layouts: this.#layouts, turns: this.#turns });
+    this.windows = new PostgresWindows({ pipeline, turns: this.#turns, clock });
+    this.slo = new PostgresSlo({ pipeline, turns: this.#turns });
+    this.lots = new PostgresLots({ pipeline, turns: this.#turns });
   }
 
   async acquire(lane: LaneId): Promise<Lease> {
@@ -248,32 +246,20 @@ class Target implements PostgresSink {
     for (const one of found) if (schemas.isWelcome(one.dataset)) await tables.open(one.dataset, asRelation(one));
   }
 
-  async lanes(): Promise<readonly LaneState[]> {
-    try {
-      return await this.#turns.take(() => readLanes(this.#desk));
-    } catch (error) {
-      throw targetFailure(error, `reading the lanes at ${this.name}`);
-    }
+  lanes(): Promise<readonly LaneState[]> {
+    return this.#turns.take(`reading the lanes at ${this.name}`, readLanes);
   }
 
-  async moveLane(lane: LaneId, from: Position, to: Position): Promise<boolean> {
-    try {
-      return await this.#turns.take(() => moveLane(this.#desk, lane, from, to));
-    } catch (error) {
-      throw targetFailure(error, `moving the lane ${lane} at ${this.name}`);
-    }
+  moveLane(lane: LaneId, from: Position, to: Position): Promise<boolean> {
+    return this.#turns.take(`moving the lane ${lane} at ${this.name}`, (sql) => moveLane(sql, lane, from, to));
   }
 
-  async forgetLoss(lane: LaneId, to: Position): Promise<void> {
-    try {
-      await this.#turns.take(() => forgetLoss(this.#desk, lane, to));
-    } catch (error) {
-      throw targetFailure(error, `writing to the lane ${lane} at ${this.name}`);
-    }
+  forgetLoss(lane: LaneId, to: Position): Promise<void> {
+    return this.#turns.take(`writing to the lane ${lane} at ${this.name}`, (sql) => forgetLoss(sql, lane, to));
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
-    await Promise.all([this.#desk.close(), this.#lane?.sql.close(), this.#lane?.workers.close()]);
+    await Promise.all([this.#turns.connection.close(), this.#lane?.sql.close(), this.#lane?.workers.close()]);
   }
 
   prepare(batch: Batch, held: readonly Quarantined[], lease: Lease): void {

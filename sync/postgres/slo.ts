@@ -14,10 +14,8 @@ import {
   type SloStore,
   type SloTrouble,
 } from '../../core/slo.ts';
-import type { PgConnection, PgParam } from '../../wire/postgres/connection.ts';
 import { Format, type FrontendWriter } from '../../wire/postgres/messages.ts';
 import { textArrayParameter } from './arrays.ts';
-import { targetFailure } from './failures.ts';
 import type { Turns } from './turns.ts';
 
 const MINUTES = 'tg_slo_minutes';
@@ -59,7 +57,6 @@ const INCIDENT_COLUMNS = 'id, dataset, slo, cause, severity, message, opened_ms,
 
 export interface PostgresSloParts {
   readonly pipeline: string;
-  readonly connection: PgConnection;
   readonly turns: Turns;
 }
 
@@ -71,7 +68,7 @@ export class PostgresSlo implements SloStore {
   }
 
   async counts(dataset: DatasetName, counted: string, sinceMs: readonly number[]): Promise<readonly GoodAndBad[]> {
-    const { rows } = await this.#query(
+    const { rows } = await this.#parts.turns.query(
       'reading counts of service levels',
       `select coalesce(sum(c.good), 0), coalesce(sum(c.bad), 0) from unnest($4::text[]) with ordinality f(since, place)
        left join tidegate.slo_counts c on c.pipeline = $1 and c.dataset = $2 and c.counted = $3 and c.at >= f.since::bigint
@@ -82,7 +79,7 @@ export class PostgresSlo implements SloStore {
   }
 
   async windowCounts(dataset: DatasetName, rules: readonly string[], sinceMs: readonly number[]): Promise<readonly GoodAndBad[]> {
-    const { rows } = await this.#query(
+    const { rows } = await this.#parts.turns.query(
       'reading windows',
       `with last as materialized (
          select distinct on (rule, win, starts, grp) ends, verdict from tidegate.window_results
@@ -96,7 +93,7 @@ export class PostgresSlo implements SloStore {
   }
 
   async lastLook(dataset: DatasetName, counted: string): Promise<SloLook | null> {
-    const { rows } = await this.#query(
+    const { rows } = await this.#parts.turns.query(
       'reading service levels',
       'select minute_ms, newest_ms from tidegate.slo_looks where pipeline = $1 and dataset = $2 and counted = $3',
       [this.#parts.pipeline, dataset, counted],
@@ -108,7 +105,7 @@ export class PostgresSlo implements SloStore {
   async keepMinutes(dataset: DatasetName, counted: string, minutes: readonly JudgedMinute[], look: SloLook): Promise<void> {
     const texts = (of: (minute: JudgedMinute) => number) => textArrayParameter(minutes.map((minute) => String(of(minute))));
     // One statement: a look that is noted has its minutes counted. Of two who judge at once the first is heard.
-    await this.#query(
+    await this.#parts.turns.query(
       'keeping minutes of service levels',
       `with kept as (
          insert into tidegate.slo_looks as l (pipeline, dataset, counted, minute_ms, newest_ms) values ($1, $2, $3, $4::bigint, $5::bigint)
@@ -131,7 +128,7 @@ export class PostgresSlo implements SloStore {
   }
 
   async forgetLooks(kept: readonly { readonly dataset: DatasetName; readonly counted: string }[]): Promise<void> {
-    await this.#query(
+    await this.#parts.turns.query(
       'forgetting service levels',
       `delete from tidegate.slo_looks l where pipeline = $1 and not exists (
          select from unnest($2::text[], $3::text[]) k(dataset, counted) where k.dataset = l.dataset and k.counted = l.counted)`,
@@ -146,7 +143,7 @@ export class PostgresSlo implements SloStore {
   async compact(nowMs: number): Promise<void> {
     const { pipeline } = this.#parts;
     const hourOf = (ms: number): string => String(Math.floor(ms / HOUR_MS) * HOUR_MS);
-    await this.#inTurn('compacting service levels', async (sql) => {
+    await this.#parts.turns.take('compacting service levels', async (sql) => {
       await sql.query(
         `with gone as (
            delete from tidegate.slo_counts where ctid = any(array(
@@ -169,7 +166,7 @@ export class PostgresSlo implements SloStore {
   }
 
   async pending(): Promise<readonly SloIncident[]> {
-    const { rows } = await this.#query(
+    const { rows } = await this.#parts.turns.query(
       'reading incidents',
       `select ${INCIDENT_COLUMNS} from tidegate.slo_incidents where pipeline = $1 and told is distinct from 'resolved' order by id`,
       [this.#parts.pipeline],
@@ -178,7 +175,7 @@ export class PostgresSlo implements SloStore {
   }
 
   async incidents(limit: number): Promise<readonly SloIncident[]> {
-    const { rows } = await this.#query(
+    const { rows } = await this.#parts.turns.query(
       'reading incidents',
       `select ${INCIDENT_COLUMNS} from tidegate.slo_incidents where pipeline = $1 order by resolved_ms is null desc, id desc limit $2::integer`,
       [this.#parts.pipeline, String(limit)],
@@ -187,7 +184,7 @@ export class PostgresSlo implements SloStore {
   }
 
   async open({ dataset, slo, cause, severity, message }: SloTrouble, nowMs: number): Promise<void> {
-    await this.#query(
+    await this.#parts.turns.query(
       'opening an incident',
       `insert into tidegate.slo_incidents (pipeline, dataset, slo, cause, severity, message, opened_ms) values ($1, $2, $3, $4, $5, $6, $7::bigint)
        on conflict do nothing`,
@@ -196,15 +193,15 @@ export class PostgresSlo implements SloStore {
   }
 
   async change(id: string, { severity, message }: Pick<SloTrouble, 'severity' | 'message'>): Promise<void> {
-    await this.#query('changing an incident', 'update tidegate.slo_incidents set severity = $2, message = $3 where id = $1::bigint', [
-      id,
-      severity,
-      message,
-    ]);
+    await this.#parts.turns.query(
+      'changing an incident',
+      'update tidegate.slo_incidents set severity = $2, message = $3 where id = $1::bigint',
+      [id, severity, message],
+    );
   }
 
   async resolve(id: string, nowMs: number): Promise<void> {
-    await this.#query(
+    await this.#parts.turns.query(
       'resolving an incident',
       'update tidegate.slo_incidents set resolved_ms = $2::bigint where id = $1::bigint and resolved_ms is null',
       [id, String(nowMs)],
@@ -212,19 +209,7 @@ export class PostgresSlo implements SloStore {
   }
 
   async told(id: string, what: NonNullable<SloIncident['told']>): Promise<void> {
-    await this.#query('noting what was told', 'update tidegate.slo_incidents set told = $2 where id = $1::bigint', [id, what]);
-  }
-
-  #query(what: string, text: string, parameters: readonly PgParam[]) {
-    return this.#inTurn(what, (sql) => sql.query(text, parameters));
-  }
-
-  async #inTurn<T>(what: string, work: (sql: PgConnection) => Promise<T>): Promise<T> {
-    try {
-      return await this.#parts.turns.take(() => work(this.#parts.connection));
-    } catch (error) {
-      throw targetFailure(error, what);
-    }
+    await this.#parts.turns.query('noting what was told', 'update tidegate.slo_incidents set told = $2 where id = $1::bigint', [id, what]);
   }
 }
 

@@ -21,10 +21,9 @@ import {
   type WindowStore,
   type WindowWrites,
 } from '../../core/windows.ts';
-import type { PgConnection, PgParam } from '../../wire/postgres/connection.ts';
+import type { PgConnection } from '../../wire/postgres/connection.ts';
 import { Format, type FrontendWriter, type ParameterBytes } from '../../wire/postgres/messages.ts';
 import { textArrayParameter } from './arrays.ts';
-import { targetFailure } from './failures.ts';
 import { emitMinutes, prepareMinutes } from './slo.ts';
 import type { Turns } from './turns.ts';
 
@@ -100,7 +99,6 @@ function bind(writer: FrontendWriter, statement: string, parameters: readonly Pa
 
 export interface PostgresWindowsParts {
   readonly pipeline: string;
-  readonly connection: PgConnection;
   readonly turns: Turns;
   readonly clock: Clock;
 }
@@ -125,7 +123,7 @@ export class PostgresWindows implements WindowStore {
   }
 
   async partsOf(lane: LaneId): Promise<readonly (WindowKey & { readonly rows: number; readonly state: string })[]> {
-    const { rows } = await this.#query(
+    const { rows } = await this.#parts.turns.query(
       'reading open windows',
       `select dataset, win, starts, grp, late, rows, state from tidegate.window_parts where pipeline = $1 and lane = $2 and starts >= 0 order by id`,
       [this.#parts.pipeline, lane],
@@ -142,7 +140,7 @@ export class PostgresWindows implements WindowStore {
   }
 
   async marksOf(lane: LaneId): Promise<readonly WindowMark[]> {
-    const { rows } = await this.#query(
+    const { rows } = await this.#parts.turns.query(
       'reading how far windows are',
       'select dataset, time_ms, row_ms, seen_ms, untimed, too_late from tidegate.window_lanes where pipeline = $1 and lane = $2',
       [this.#parts.pipeline, lane],
@@ -158,7 +156,7 @@ export class PostgresWindows implements WindowStore {
   }
 
   async peek(sets: readonly WindowSetRef[]): Promise<readonly WindowSetState[]> {
-    return this.#inTurn('looking at windows', (sql) => this.#states(sql, sets));
+    return this.#parts.turns.take('looking at windows', (sql) => this.#states(sql, sets));
   }
 
   async close(
@@ -166,7 +164,7 @@ export class PostgresWindows implements WindowStore {
     decide: Parameters<WindowStore['close']>[1],
     judge: Parameters<WindowStore['close']>[2],
   ): Promise<readonly WindowResult[]> {
-    return this.#inTurn('closing windows', async (sql) => {
+    return this.#parts.turns.take('closing windows', async (sql) => {
       await sql.script('begin');
       try {
         const results = await this.#closeIn(sql, ref, decide, judge);
@@ -305,7 +303,7 @@ export class PostgresWindows implements WindowStore {
       textArrayParameter(sets.map(({ dataset }) => dataset)),
       textArrayParameter(sets.map(({ set }) => set)),
     ];
-    await this.#inTurn('letting windows go', async (sql) => {
+    await this.#parts.turns.take('letting windows go', async (sql) => {
       await sql.query(
         `delete from tidegate.window_parts where id in (select id from tidegate.window_parts w where ${others} for update skip locked)`,
         parameters,
@@ -315,7 +313,7 @@ export class PostgresWindows implements WindowStore {
   }
 
   async newestRows(datasets: readonly DatasetName[]): Promise<readonly (number | null)[]> {
-    const { rows } = await this.#query(
+    const { rows } = await this.#parts.turns.query(
       'reading how far windows are',
       `select (select max(row_ms) from tidegate.window_lanes l where l.pipeline = $1 and l.dataset = k.dataset and row_ms >= 0)
        from unnest($2::text[]) with ordinality k(dataset, place) order by place`,
@@ -325,7 +323,7 @@ export class PostgresWindows implements WindowStore {
   }
 
   async lastSeen(): Promise<number | null> {
-    const { rows } = await this.#query(
+    const { rows } = await this.#parts.turns.query(
       'reading how far windows are',
       'select max(seen_ms) from tidegate.window_lanes where pipeline = $1 and dataset = $2',
       [this.#parts.pipeline, ANY_DATASET],
@@ -335,7 +333,7 @@ export class PostgresWindows implements WindowStore {
   }
 
   async leftOut(): Promise<readonly RowsLeftOut[]> {
-    const { rows } = await this.#query(
+    const { rows } = await this.#parts.turns.query(
       'reading how far windows are',
       'select dataset, sum(untimed), sum(too_late) from tidegate.window_lanes where pipeline = $1 and dataset <> $2 group by dataset order by dataset',
       [this.#parts.pipeline, ANY_DATASET],
@@ -348,7 +346,7 @@ export class PostgresWindows implements WindowStore {
   }
 
   keep(findings: readonly WindowFinding[]): Promise<readonly WindowResult[]> {
-    return this.#inTurn('keeping what was found', (sql) => this.#keep(sql, findings));
+    return this.#parts.turns.take('keeping what was found', (sql) => this.#keep(sql, findings));
   }
 
   async results({ dataset, rule, verdict, newest = false, limit }: WindowFilter): Promise<readonly WindowResult[]> {
@@ -356,7 +354,7 @@ export class PostgresWindows implements WindowStore {
     const from = newest
       ? `(select distinct on (dataset, rule, grp) * from tidegate.window_results where ${where} order by dataset, rule, grp, starts desc, revision desc) r`
       : `tidegate.window_results r`;
-    const { rows } = await this.#query(
+    const { rows } = await this.#parts.turns.query(
       'reading windows',
       `select ${RESULT_COLUMNS} from ${from} where ${where} and ($4::text is null or verdict = $4) order by at desc, id desc limit $5::integer`,
       [this.#parts.pipeline, dataset ?? null, rule ?? null, verdict ?? null, String(limit)],
@@ -365,7 +363,7 @@ export class PostgresWindows implements WindowStore {
   }
 
   async untold(limit: number): Promise<readonly WindowResult[]> {
-    const { rows } = await this.#query(
+    const { rows } = await this.#parts.turns.query(
       'reading windows',
       `select ${RESULT_COLUMNS} from tidegate.window_results where pipeline = $1 and not told order by id limit $2::integer`,
       [this.#parts.pipeline, String(limit)],
@@ -375,9 +373,11 @@ export class PostgresWindows implements WindowStore {
 
   async told(ids: readonly string[]): Promise<void> {
     if (ids.length === 0) return;
-    await this.#query('noting what was told', 'update tidegate.window_results set told = true where id::text = any($1::text[])', [
-      textArrayParameter(ids),
-    ]);
+    await this.#parts.turns.query(
+      'noting what was told',
+      'update tidegate.window_results set told = true where id::text = any($1::text[])',
+      [textArrayParameter(ids)],
+    );
   }
 
   async #states(sql: PgConnection, sets: readonly WindowSetRef[]): Promise<readonly WindowSetState[]> {
@@ -393,18 +393,6 @@ export class PostgresWindows implements WindowStore {
       firstMs: first === null || first === undefined ? null : Number(first),
       hasSnapshot: hasSnapshot === 't',
     }));
-  }
-
-  #query(what: string, text: string, parameters: readonly PgParam[]) {
-    return this.#inTurn(what, (sql) => sql.query(text, parameters));
-  }
-
-  async #inTurn<T>(what: string, work: (sql: PgConnection) => Promise<T>): Promise<T> {
-    try {
-      return await this.#parts.turns.take(() => work(this.#parts.connection));
-    } catch (error) {
-      throw targetFailure(error, what);
-    }
   }
 }
 

@@ -26,7 +26,7 @@ async function target() {
   await lane.exchange(prepared.sync().bytes());
   return {
     lane,
-    store: new PostgresSlo({ pipeline: 'p', connection, turns: new Turns() }),
+    store: new PostgresSlo({ pipeline: 'p', turns: new Turns(connection) }),
     write: async (of: string, minuteMs: number, good: number, bad: number): Promise<void> => {
       const writer = new FrontendWriter();
       emitMinutes(writer, [{ dataset, counted: 'rows', minuteMs, good, bad }], 'p', of as LaneId);

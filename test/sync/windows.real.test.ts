@@ -18,7 +18,7 @@ async function target() {
   await migrate(connection);
   return {
     lane,
-    store: new PostgresWindows({ pipeline: 'p', connection, turns: new Turns(), clock: clockAt(Date.now) }),
+    store: new PostgresWindows({ pipeline: 'p', turns: new Turns(connection), clock: clockAt(Date.now) }),
     /** The beginnings of the windows that are kept. */
     async kept(): Promise<(string | null | undefined)[]> {
       return (await lane.query('select starts from tidegate.window_parts order by id')).rows.map(([starts]) => starts);
