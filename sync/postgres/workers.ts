@@ -147,7 +147,9 @@ export class Worker {
     try {
       await this.writes.learn(folded, scores);
     } catch {
-      this.destroy(); // What is wrong with the table is for the lane's own session to say.
+      // What is wrong with the table is for the lane's own session to say. The next worker is not opened for the same at once.
+      this.#onRefused();
+      this.destroy();
     } finally {
       this.#isLearning = false;
     }
