@@ -143,10 +143,13 @@ export class SourceRows implements AsyncDisposable {
     return this.#marked;
   }
 
-  /** A connector confirms the commit before the record that it wrote last: so there are two behind the place. */
+  /**
+   * A connector confirms the commit before the record that it wrote last: so another mark comes behind the one whose place it is. That place is in a record of its own,
+   * for a slot confirms the end of the log when it is made, and what the connector copies first is in no topic by then.
+   */
   async #markForConnector(): Promise<string> {
-    const place = await this.#insertLsn();
-    for (const _ of [1, 2]) await this.#emit(PLACE_MARK);
+    const place = await this.#emit(PLACE_MARK);
+    await this.#emit(PLACE_MARK);
     return place;
   }
 

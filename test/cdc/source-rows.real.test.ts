@@ -1,8 +1,9 @@
 /** What a look at the source may not have seen: commits that are in the log already, and open transactions, which are not. */
-import { expect, test } from 'vitest';
+import { expect, inject, test } from 'vitest';
 import { SourceRows } from '../../cdc/postgres/source-rows.ts';
 import { startEmbeddedPostgres } from '../../examples/embedded-postgres.ts';
 import { PgConnection } from '../../wire/postgres/connection.ts';
+import { createDatabase } from '../support/databases.ts';
 import { eventually } from '../support/eventually.ts';
 
 test('a commit that waits for a standby keeps a look from being settled, an open transaction does not', async () => {
@@ -42,4 +43,19 @@ test('a commit that waits for a standby keeps a look from being settled, an open
   await sql.script('select pg_reload_conf()');
   await waiting;
   expect(await source.settle(signal)).toBe(true);
+});
+
+test('a slot that was made just now has not confirmed what a connector is to pass', async () => {
+  await using database = await createDatabase(inject('sourceServer'), 'mark');
+  await using sql = await PgConnection.connect({ url: database.url });
+  const options = { name: 'shop', url: database.url, slot: database.name, publication: 'p', reader: 'connector' } as const;
+  await using source = await SourceRows.open(options, new AbortController().signal);
+  await sql.query("select pg_create_logical_replication_slot($1, 'pgoutput')", [database.name]);
+  try {
+    const [confirmed, place] = [await source.confirmed(), await source.mark()];
+    expect(confirmed).toMatch(/^[0-9a-f]{16}$/);
+    expect(place > String(confirmed)).toBe(true);
+  } finally {
+    await sql.query('select pg_drop_replication_slot($1)', [database.name]);
+  }
 });
