@@ -194,15 +194,21 @@ function point(raw: unknown): string {
 function arrayColumn({ items }: ConnectSchema): ConnectColumn {
   if (items === undefined) throw new Undecodable('its schema has an array without a type of its elements');
   const { native, decode } = columnOf(items, '');
+  const isDeclared = items.parameters?.['tidegate.native'] !== undefined;
   return {
     type: 'other',
     native: `${native}[]`,
     decode: (raw) => {
+      // Tidegate's own topics have PostgreSQL's text of it, which nothing but its schema would tell.
+      if (isDeclared && typeof raw === 'string' && ARRAY_TEXT.test(raw)) return raw;
       if (!Array.isArray(raw)) return wrong('an array');
       return `{${raw.map((one: unknown) => (one === null ? 'NULL' : element(decode(one)))).join(',')}}`;
     },
   };
 }
+
+/** `{a,b}`, or with its bounds: `[0:1]={a,b}`. */
+const ARRAY_TEXT = /^(?:(?:\[-?\d+:-?\d+\])+=)?\{.*\}$/s;
 
 function element(value: Value): string {
   if (value instanceof Uint8Array) return `"\\\\x${Buffer.from(value).toString('hex')}"`;
@@ -224,8 +230,9 @@ function placeholderTest(schema: ConnectSchema, unavailable: string): ((raw: unk
     case 'array': {
       const numbers = [...encoded].join(',');
       return (raw) =>
-        Array.isArray(raw) &&
-        ((raw.length === 1 && raw[0] === unavailable) || (raw.length === encoded.length && raw.join(',') === numbers));
+        raw === unavailable ||
+        (Array.isArray(raw) &&
+          ((raw.length === 1 && raw[0] === unavailable) || (raw.length === encoded.length && raw.join(',') === numbers)));
     }
     case 'map':
       return (raw) => asStruct(raw)?.[unavailable] === unavailable;

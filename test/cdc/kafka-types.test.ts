@@ -3,6 +3,8 @@ import fc from 'fast-check';
 import { expect, test } from 'vitest';
 import { columnOf } from '../../cdc/kafka/connect-types.ts';
 import type { ConnectSchema } from '../../cdc/kafka/connect-schema.ts';
+import { declaredColumn } from '../../cdc/kafka/declared.ts';
+import { UNCHANGED } from '../../core/event.ts';
 import { dateText, timestampText } from '../../wire/postgres/types-time.ts';
 
 function decoder(type: ConnectSchema['type'], name: string, parameters?: Readonly<Record<string, string>>) {
@@ -53,4 +55,15 @@ test('decimals of any scale', () => {
     '-1',
     '1200',
   ]);
+});
+
+test('a declared array is a list, as Debezium writes it, or the text of PostgreSQL’s that our own topics have', () => {
+  const { native, decode } = columnOf(declaredColumn('text[]') ?? expect.fail('a type that is known'), 'none');
+  expect(native).toBe('text[]');
+  expect(decode(['a,b', null])).toBe('{"a,b",NULL}');
+  for (const text of ['{}', '{"a,b",NULL}', '{{1},{"\n"}}', '[0:1]={a,b}', '[-1:-1][2:3]={{a,b}}']) expect(decode(text)).toBe(text);
+  expect([decode('none'), decode(['none'])]).toEqual([UNCHANGED, UNCHANGED]);
+  for (const none of ['', 'a', '{a', 'a}', '[]={a}', '[1]={a}', ' {a}', 7]) expect(() => decode(none)).toThrow('an array');
+  const described = columnOf({ type: 'array', optional: true, items: { type: 'string', optional: true } }, '');
+  expect(() => described.decode('{a}')).toThrow('an array');
 });

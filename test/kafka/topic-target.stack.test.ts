@@ -134,14 +134,27 @@ test('every change is in its topic as Debezium writes it, in the order of its ro
   expect(json).toMatchObject({ ok: true });
 });
 
-const FORMATS: Readonly<
-  Record<Exclude<Format, 'flat'>, readonly [bus: Readonly<Record<string, unknown>>, back: Readonly<Record<string, unknown>>]>
-> = {
+/** Also the one that the table is given later. */
+const DECLARED = {
+  id: 'bigint',
+  status: 'text',
+  total: 'numeric(10,2)',
+  note: 'text',
+  at: 'timestamptz',
+  day: 'date',
+  done: 'boolean',
+  tags: 'text[]',
+  raw: 'bytea',
+  more: 'int',
+};
+
+const FORMATS: Readonly<Record<Format, readonly [bus: Readonly<Record<string, unknown>>, back: Readonly<Record<string, unknown>>]>> = {
   json: [{}, {}],
+  flat: [{ schemas: false }, { columns: { 'public.orders': DECLARED } }],
   avro: [{ format: 'avro', registry: { url: stack.ccompatUrl } }, { registry: { url: stack.ccompatUrl } }],
 };
 
-test.each(['json', 'avro'] as const)(
+test.each(['json', 'flat', 'avro'] as const)(
   'by its topics in %s another pipeline brings the same rows to a database, and follows a table that changes',
   async (format) => {
     const prefix = nameOfItsOwn();
