@@ -1,7 +1,7 @@
 /** From the config's words to how brokers and registries are reached. */
-import type { RegistryOptions } from '../cdc/kafka/avro.ts';
 import { tokenFromFile, tokenFromServer } from '../wire/kafka/bearer-token.ts';
 import type { KafkaConnection, SaslOptions, TlsOptions } from '../wire/kafka/client.ts';
+import type { RegistryAddress } from '../wire/kafka/registry.ts';
 import type { Clock } from '../core/clock.ts';
 import type { KafkaSourceConfig } from './config-schema.ts';
 import { Secret } from './secret.ts';
@@ -25,7 +25,7 @@ function saslOptions(sasl: NonNullable<KafkaSourceConfig['sasl']>, clock: Clock)
   return { mechanism, token, extensions };
 }
 
-export function registryOptions({ url, username, password, token, tls }: NonNullable<KafkaSourceConfig['registry']>): RegistryOptions {
+export function registryOptions({ url, username, password, token, tls }: NonNullable<KafkaSourceConfig['registry']>): RegistryAddress {
   return {
     url: url.reveal(),
     username,

@@ -4,20 +4,10 @@ import { SchemaRegistry, SchemaType } from '@kafkajs/confluent-schema-registry';
 import type { SchemaRegistryAPIClientArgs } from '@kafkajs/confluent-schema-registry/dist/api/index.js';
 import avsc from 'avsc';
 import { PipelineError } from '../../core/errors.ts';
-import type { TlsOptions } from '../../wire/kafka/client.ts';
+import type { RegistryAddress } from '../../wire/kafka/registry.ts';
 import { parseJson } from './json.ts';
 import { fromJsonSchema } from './json-schema.ts';
 import { type ConnectData, type ConnectSchema, fromAvro, Undecodable } from './connect-schema.ts';
-
-export interface RegistryOptions {
-  /** The root of the Confluent-compatible API. */
-  readonly url: string;
-  readonly username?: string | null;
-  readonly password?: string | null;
-  /** Instead of both: a bearer token. */
-  readonly token?: string | null;
-  readonly tls?: TlsOptions | null;
-}
 
 /** The schema of this id has to be fetched first. */
 export class NeedsSchema extends Error {
@@ -63,7 +53,7 @@ export class AvroReader {
   #root: unknown;
   readonly #readers = new Map<number, Reader | Undecodable>();
 
-  constructor(options: RegistryOptions | null) {
+  constructor(options: RegistryAddress | null) {
     this.#registry = options === null ? null : registryOf(options, this.#hook, this.#compile);
   }
 
@@ -124,7 +114,7 @@ export class AvroReader {
 }
 
 function registryOf(
-  { url, username = null, password = null, token = null, tls = null }: RegistryOptions,
+  { url, username = null, password = null, token = null, tls = null }: RegistryAddress,
   typeHook: (schema: unknown) => avsc.Type | undefined,
   compile: (schema: unknown) => () => boolean,
 ): SchemaRegistry {

@@ -14,8 +14,9 @@ import {
 } from '../../core/event.ts';
 import { fromOffset, unplaced } from '../../core/position.ts';
 import { AddedFields, type AddedFieldsOptions, oldKeyOf } from './added-fields.ts';
-import { AvroReader, NeedsSchema, type RegistryOptions } from './avro.ts';
+import { AvroReader, NeedsSchema } from './avro.ts';
 import type { KafkaRecord } from '../../wire/kafka/client.ts';
+import type { RegistryAddress } from '../../wire/kafka/registry.ts';
 import { asStruct, type ConnectData, type ConnectSchema, fieldOf, Undecodable } from './connect-schema.ts';
 import { columnOf, type DecodeCell, Inexact, withDurations } from './connect-types.ts';
 import { declaredSchema } from './declared.ts';
@@ -31,7 +32,7 @@ export interface DecoderOptions {
   readonly columns: Readonly<Record<string, string>> | null;
   /** What stands for a value that the connector did not get. */
   readonly unavailable: string;
-  readonly registry: RegistryOptions | null;
+  readonly registry: RegistryAddress | null;
   /** Of rows alone: what is added to them. */
   readonly added?: AddedFieldsOptions;
 }
