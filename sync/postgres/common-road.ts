@@ -233,9 +233,9 @@ export class CommonRoad {
   }
 
   /** A worker for a batch that has no row in common with those that are on their way, and its plan there. */
-  #workerFor(batch: Batch, { rows }: Planned): { readonly worker: Worker; readonly plan: Plan } | null {
+  #workerFor(batch: Batch, { rows, plan: own }: Planned): { readonly worker: Worker; readonly plan: Plan } | null {
     const { workers } = this.#parts;
-    if (this.#ahead.length === 0) return null;
+    if (this.#ahead.length === 0 || (batch.run === null && isMostlyAppended(own, batch.size))) return null;
     const touched = this.#touchedBy(batch, rows);
     if (touched === null || !this.#ahead.every((sent) => sent.touched !== null && areDisjoint(touched, sent.touched))) return null;
     const worker = workers.free();
@@ -359,6 +359,13 @@ async function answered({ answer, plan }: Sent): Promise<'applied' | 'refused' |
 }
 
 const isKeyThere = (error: unknown): boolean => error instanceof PgError && error.code === '23505';
+
+/** New rows of a log cost the target no more than they cost the source to decode: a second session would only be in the way of both. */
+function isMostlyAppended({ steps }: Plan, rows: number): boolean {
+  let appended = 0;
+  for (const step of steps) if ('entries' in step && step.prepared.isDirect) appended += step.entries.length;
+  return 2 * appended > rows;
+}
 
 /** Rows that the source made anew and that are no objects yet. */
 function planRun(writes: Writes, batch: Batch): Planned | null {
