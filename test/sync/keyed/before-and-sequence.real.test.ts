@@ -88,6 +88,32 @@ test.each([1, 2, 3, 4].map((seed) => [seed, seed % 2 === 0 ? 0 : 0.1] as const))
 );
 
 test.each([
+  ['skip', 1],
+  ['skip', 4],
+  ['fail', 1],
+  ['fail', 4],
+])(
+  'a key that a row has left has no row: missing is %s, batches of %s',
+  async (missing, size) => {
+    await using at = await target([
+      contract(DATASET.name, `hold: event\nchecks: [{ before_matches: { missing: ${missing} }, on_fail: warn }]`),
+    ]);
+    const moved = change(2, [1, 10, null], [13, 10, null]);
+    // The move comes twice; the insert of another row of the key is lost.
+    const events = [change(1, null, [1, 10, null]), moved, { ...moved, ordinal: 1 }, change(4, [1, 20, null], [1, 30, null])];
+    const told: string[] = [];
+    const sent = Array.from({ length: events.length / size }, (_, i) =>
+      batchOf(events.slice(i * size, (i + 1) * size), place(i + 1), i === 0 ? null : place(i)),
+    );
+    await at.run(sent);
+    for (const [i, batch] of sent.entries())
+      for (const { index, message } of batch.findings) told.push(`${i * size + index}: ${message.split(': ').at(-1)}`);
+    expect(told).toEqual(missing === 'skip' ? [] : ['2: there is no row of the key', '3: there is no row of the key']);
+  },
+  30_000,
+);
+
+test.each([
   [0, [1, 2, 4, 5, 3, 6], [4]],
   [2, [10, 12, 11, 14, 13, 15, 17, 18, 19, 20], [19]],
   // What is in quarantine has come.
