@@ -25,7 +25,7 @@ export function expectationsPage(): string {
 
 Made from the registry in quality/gx/registry.ts by \`npm run generate\`. These are checks that need more than one row: they stand in rule files beside the
 [checks of single rows](rules.md), and [\`tidegate judge\`](judge.md) judges a file by them. Those of "The rows as a whole" are judged over [windows of a live stream](windows.md) as well,
-but for \`row_count_equals\`, \`unique\` and \`compound_unique\` are [asked of the target](keyed.md); the others are refused there when the rule file is loaded. Every example is run by a test: over the rows behind \`passes\` the rule holds, over those behind \`fails\` it does not.
+but for \`row_count_equals\`, and so are the others that say what a window keeps for them. \`unique\` and \`compound_unique\` are [asked of the target](keyed.md); the rest are refused there when the rule file is loaded. Every example is run by a test: over the rows behind \`passes\` the rule holds, over those behind \`fails\` it does not.
 
 ${sections.join('\n')}
 ## The clock
@@ -85,7 +85,7 @@ function stateOf(window: GxExpectation['window'], word: Word): string {
   const { kind } = window(new Kwargs(EXAMPLE_KWARGS[word.name] ?? COMMON_KWARGS, 0));
   if (kind.name === 'nothing') return '';
   const size = kind.size === 'fixed' ? 'a few numbers' : kind.size === 'all values' ? 'all values' : 'the distinct values';
-  return ` Keeps ${size}${kind.retracts ? '' : ', of which none can be taken back'}.`;
+  return ` ${word.level === 'row' ? 'A window keeps' : 'Keeps'} ${size}${kind.retracts ? '' : ', of which none can be taken back'}.`;
 }
 
 /** Of those that compare with a set; others take no notice. */
@@ -95,5 +95,7 @@ const EXAMPLE_KWARGS: Readonly<Record<string, Readonly<Record<string, unknown>>>
   psi: { values: [1], weights: [1], max: 0 },
   ks: { bins: [0, 1], weights: [1], max: 0 },
   chi_square: { values: [1], weights: [1], max: 0 },
+  compound_duplicates: { columns: ['a', 'b'] },
+  z_score: { threshold: 1 },
   kl: { partition_object: { values: [1], weights: [1] }, threshold: 0 },
 };

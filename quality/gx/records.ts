@@ -3,6 +3,7 @@ import { addDecimals, compareDecimals, decimalOf } from '../../core/expression/d
 import { Decimal } from '../../core/expression/values.ts';
 import { compareCells, type FileCell, keyOf, keyOfCells, kindOf, type Present, Unusable } from '../states/cell.ts';
 import { doubleOf, Sums } from '../states/sums.ts';
+import { centerOf, isUnder, zScoresOf, zScoreWindow } from '../windows/z-score.ts';
 import {
   defineMany,
   definePair,
@@ -218,7 +219,7 @@ export const zScores: GxExpectation = {
     level: 'row',
     schema: {
       title: 'Distance from the mean',
-      description: 'Every value is less than so many standard deviations of the file from its mean.',
+      description: 'Every value is less than so many standard deviations of all values from their mean.',
       type: 'object',
       additionalProperties: false,
       required: ['threshold'],
@@ -236,10 +237,10 @@ export const zScores: GxExpectation = {
   },
   takes: ['column', 'threshold', 'double_sided', 'mostly'],
   takesRows: true,
+  window: zScoreWindow,
   prepare: (kwargs, slots, format) =>
     prepareColumn(kwargs, slots, format, (tally) => {
-      const threshold = kwargs.number('threshold');
-      const doubleSided = kwargs.flag('double_sided', true);
+      const scores = zScoresOf(kwargs);
       const sums = new Sums();
       const kept: { readonly cell: Present; readonly place: unknown; readonly index: number }[] = [];
       return {
@@ -249,12 +250,8 @@ export const zScores: GxExpectation = {
           kept.push({ cell, place: tally.placeOf(cells, index), index });
         },
         end: () => {
-          const [mean, deviation] = [Number(sums.mean), sums.deviation ?? NaN];
-          for (const { cell, place, index } of kept) {
-            const score = (doubleOf(cell) - mean) / deviation;
-            const isUnder = doubleSided ? Math.abs(score) < Math.abs(threshold) : score < threshold;
-            if (!isUnder) tally.failLater(cell, place, index);
-          }
+          const passes = isUnder(scores, centerOf(sums));
+          for (const { cell, place, index } of kept) if (!passes(doubleOf(cell))) tally.failLater(cell, place, index);
         },
       };
     }),

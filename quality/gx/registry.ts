@@ -1,6 +1,7 @@
 /** Every expectation of Great Expectations' catalogue that is judged here, by its name, and those that are not with the reason. */
 import * as distinct from '../windows/distinct.ts';
 import { chiSquare, ks, psi } from '../windows/drift.ts';
+import { compoundDuplicates, duplicates } from '../windows/duplicates.ts';
 import * as extremes from '../windows/extremes.ts';
 import { klDivergence } from '../windows/kl-divergence.ts';
 import * as presence from '../windows/presence.ts';
@@ -58,6 +59,8 @@ const all: readonly GxExpectation[] = [
   distinct.distinctContain,
   distinct.distinctEqual,
   distinct.mostCommon,
+  duplicates,
+  compoundDuplicates,
   presence.nonNullRate,
   presence.nullRate,
   klDivergence,

@@ -2,7 +2,8 @@
 import { codePoints } from '../../core/expression/calls.ts';
 import { compareCells, type FileCell, keyOf, kindOf, Moment, type Present, Unusable } from '../states/cell.ts';
 import { parseDate } from './dates.ts';
-import { defineMap, type Word } from './expectation.ts';
+import { defineMap, type GxExpectation, type Word } from './expectation.ts';
+import { orderWindow } from '../windows/order.ts';
 import { rowsOf } from '../windows/words.ts';
 import { BOUNDS, type Kwargs, refuse } from './kwargs.ts';
 
@@ -105,7 +106,7 @@ function orderWord(name: string, than: string, passes: readonly number[], fails:
     bare: true,
     schema: {
       title: `${name[0]?.toUpperCase()}${name.slice(1)} values`,
-      description: `Every value is ${than} than the one in the row before that has one; with strictly: true, it is another as well.`,
+      description: `Every value is ${than} than the one in the row before that has one; with strictly: true, it is another as well. In a window rows come in the order of source.event_time, and those of one time in none.`,
       anyOf: [
         { const: true },
         {
@@ -120,19 +121,25 @@ function orderWord(name: string, than: string, passes: readonly number[], fails:
   };
 }
 
-export const increasing = defineMap({
-  name: 'expect_column_values_to_be_increasing',
-  word: orderWord('increasing', 'not less', [1, 2, 2], [2, 1]),
-  takes: ['strictly'],
-  bind: (kwargs) => inOrder(kwargs, 1),
-});
+export const increasing: GxExpectation = {
+  ...defineMap({
+    name: 'expect_column_values_to_be_increasing',
+    word: orderWord('increasing', 'not less', [1, 2, 2], [2, 1]),
+    takes: ['strictly'],
+    bind: (kwargs) => inOrder(kwargs, 1),
+  }),
+  window: (kwargs) => orderWindow(kwargs, 1),
+};
 
-export const decreasing = defineMap({
-  name: 'expect_column_values_to_be_decreasing',
-  word: orderWord('decreasing', 'not greater', [2, 2, 1], [1, 2]),
-  takes: ['strictly'],
-  bind: (kwargs) => inOrder(kwargs, -1),
-});
+export const decreasing: GxExpectation = {
+  ...defineMap({
+    name: 'expect_column_values_to_be_decreasing',
+    word: orderWord('decreasing', 'not greater', [2, 2, 1], [1, 2]),
+    takes: ['strictly'],
+    bind: (kwargs) => inOrder(kwargs, -1),
+  }),
+  window: (kwargs) => orderWindow(kwargs, -1),
+};
 
 /** Against the last value that was there; the first passes. */
 function inOrder(kwargs: Kwargs, direction: 1 | -1): (cell: Present) => boolean {

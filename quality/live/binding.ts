@@ -7,7 +7,8 @@ import type { Problem } from '../../core/problems.ts';
 import type { Contract } from '../contract.ts';
 import type { Keys } from '../rule-text.ts';
 import { Unusable } from '../states/cell.ts';
-import { cellReader, SAMPLES, unseen } from './cells.ts';
+import { Timed } from '../states/course.ts';
+import { cellReader, joinedReader, type ReadCell, SAMPLES, timedReader, unseen } from './cells.ts';
 import type { LiveCheck } from './check.ts';
 import type { SlotReader } from './fold.ts';
 import { shareReader } from './share.ts';
@@ -37,22 +38,28 @@ export function bindSets(contract: Contract, sets: readonly SetPlan[], dataset: 
   };
 }
 
-function readerOf({ column, where, rows }: Slot, dataset: Dataset, contract: Contract): SlotReader {
-  const index = column === null ? -1 : dataset.columns.findIndex(({ name }) => name === column);
-  const found = dataset.columns[index];
-  const compiled = where === null ? null : compileExpression(where, { dataset, path: 'where', want: 'bool' });
-  // A table that changed since: nothing can be read of it, and the checks say so.
-  const unreadable = (column !== null && found === undefined) || compiled?.kind === 'refused';
+function readerOf(slot: Slot, dataset: Dataset, contract: Contract): SlotReader {
+  const compiled = slot.where === null ? null : compileExpression(slot.where, { dataset, path: 'where', want: 'bool' });
   return {
-    read: unreadable
-      ? unseen
-      : rows !== null
-        ? shareReader(rows, contract, dataset)
-        : column === null || found === undefined
-          ? null
-          : cellReader(found, index),
+    // A table that changed since: nothing can be read of it, and the checks say so.
+    read: compiled?.kind === 'refused' ? unseen : readOf(slot, dataset, contract),
     where: compiled === null || compiled.kind === 'refused' ? null : (event) => fits(compiled.evaluate, event),
   };
+}
+
+/** null where rows alone are counted. */
+function readOf({ column, rows, reads }: Slot, dataset: Dataset, contract: Contract): ReadCell | null {
+  const cellOf = (name: string): ReadCell => {
+    const index = dataset.columns.findIndex((candidate) => candidate.name === name);
+    const found = dataset.columns[index];
+    return found === undefined ? unseen : cellReader(found, index);
+  };
+  if (rows !== null) return column !== null && cellOf(column) === unseen ? unseen : shareReader(rows, contract, dataset);
+  if (reads?.kind === 'columns') return joinedReader(reads.columns.map(cellOf));
+  if (column === null) return null;
+  const { eventTime } = contract.live;
+  if (reads?.kind !== 'timed') return cellOf(column);
+  return eventTime.kind === 'column' ? timedReader(cellOf(column), cellOf(eventTime.column)) : unseen;
 }
 
 function fits(evaluate: (event: ChangeEvent) => unknown, event: ChangeEvent): boolean | undefined {
@@ -132,7 +139,9 @@ export function liveProblems({ live, place }: Contract, dataset: Dataset, oldRow
     whereProblems(check, dataset, place, problems, say);
     const reason = check.rows === null ? misfit(check, dataset) : null;
     if (reason !== null) say('error', check.keys, `${check.id}: ${reason}`, 'Correct the check, or remove it.');
-    if (check.spec.of === 'rows' && oldRows === 'key' && (check.column !== null || eventTime.kind === 'column'))
+    const { reads } = check.check;
+    if (reads?.kind === 'columns') for (const name of reads.columns) needsColumn(check.keys, name);
+    if (check.spec.of === 'rows' && oldRows === 'key' && (check.column !== null || reads !== undefined || eventTime.kind === 'column'))
       oldRowsProblem(check, eventTime.kind === 'column', dataset, say);
   }
   return problems;
@@ -176,7 +185,8 @@ function misfit({ check, column }: LiveCheck, dataset: Dataset): string | null {
   if (found === undefined) return null;
   try {
     const state = check.kind.create();
-    state.add(SAMPLES[found.type]);
+    const sample = SAMPLES[found.type];
+    state.add(check.reads?.kind === 'timed' ? new Timed(0, sample) : sample);
     check.judge(state, { rows: 1, missing: 0 });
     return null;
   } catch (error) {

@@ -4,6 +4,8 @@ import { FOREVER, microsOf } from '../../core/expression/timestamp.ts';
 import { type ChangeEvent, type Column, type ColumnType, type Row, UNCHANGED, type Value } from '../../core/event.ts';
 import { Decimal } from '../../core/expression/values.ts';
 import { type FileCell, Moment, type Present } from '../states/cell.ts';
+import { Timed } from '../states/course.ts';
+import { joined } from '../windows/check.ts';
 
 /** The row does not say it: a cell that was not sent, or one that cannot be read. */
 export const UNSEEN: unique symbol = Symbol('unseen');
@@ -24,6 +26,29 @@ export function cellReader({ type }: Column, index: number): ReadCell {
       // Bytes that are no value of the type: a rule of rows says so.
       return UNSEEN;
     }
+  };
+}
+
+/** Several cells as one; unknown where one of them is. */
+export function joinedReader(reads: readonly ReadCell[]): ReadCell {
+  return (row, other, event) => {
+    const cells: FileCell[] = [];
+    for (const read of reads) {
+      const cell = read(row, other, event);
+      if (cell === UNSEEN) return UNSEEN;
+      cells.push(cell);
+    }
+    return joined(cells);
+  };
+}
+
+/** A value with the time of its row. */
+export function timedReader(read: ReadCell, readTime: ReadCell): ReadCell {
+  return (row, other, event) => {
+    const value = read(row, other, event);
+    const time = readTime(row, other, event);
+    if (value === null || value === UNSEEN) return value;
+    return time instanceof Moment ? new Timed(time.micros, value) : UNSEEN;
   };
 }
 

@@ -95,9 +95,9 @@ function say(check: LiveCheck, fold: Fold, slot: SlotState, isSnapshot: boolean)
   try {
     const said = verdictOf(check.check, slot);
     if (said === null) return indeterminate(TOO_MANY);
-    const { success, observed, known } = said;
+    const { success, observed, known, why } = said;
     const verdict = success === null ? 'indeterminate' : success ? 'pass' : 'fail';
-    return { verdict, observed, reason: slot.sketches === null ? null : sketchReason(check, success, known) };
+    return { verdict, observed, reason: why ?? (slot.sketches === null ? null : sketchReason(check, success, known)) };
   } catch (error) {
     if (!(error instanceof Unusable)) throw error;
     return indeterminate('its values cannot be judged by this check');

@@ -19,6 +19,7 @@ import {
 import { budgetOf } from './budget.ts';
 import { shareCheck } from './share.ts';
 import { CLOCK } from '../clock/registry.ts';
+import { CATALOGUE } from '../gx/registry.ts';
 
 type Fields = Readonly<Record<string, unknown>>;
 
@@ -74,13 +75,34 @@ export class LiveReader {
     if (this.#rules.problems.length > before) return null;
     const check = windowCheckOf(expectation, kwargs);
     if (check === null) return this.#rules.refuse(keys, `${expectation} is not judged over the windows of a stream`, 'Remove the check.');
+    if (check.reads?.kind === 'timed' && !this.#hasOrder(found)) return null;
     const spec = this.#spec(item['window'], keys);
     const onFail = this.#onFail(item, keys);
     if (spec === null || onFail === null) return null;
-    this.#refuseRowWords(item, keys);
+    this.#refuseRowWords(item, keys, expectation);
     const live = { ...this.#common(found, item), check, rows: null, spec, onFail };
     this.#checks.push(live);
     return live;
+  }
+
+  /** Whether the rows of a window have an order that does not depend on how they come, and that is not the column's own. */
+  #hasOrder({ column, expectation, keys }: FileCheck): boolean {
+    const time = this.#eventTime;
+    const name = expectation.replace('expect_column_values_to_be_', '');
+    if (time.kind === 'commit')
+      this.#rules.refuse(
+        keys,
+        `${name} needs the time of each row: by commit, rows of one transaction have no order, and an old row that is taken back does not say when it came`,
+        'Write source: { event_time: after.<column> } at the top of the file.',
+      );
+    else if (time.column === column)
+      this.#rules.refuse(
+        keys,
+        `${name}: the rows of a window are put in the order of this very column, so that it cannot fail`,
+        'Remove the check.',
+      );
+    else return true;
+    return false;
   }
 
   #common(found: FileCheck, item: Fields): Omit<LiveCheck, 'check' | 'rows' | 'spec' | 'onFail'> {
@@ -236,9 +258,11 @@ export class LiveReader {
     );
   }
 
-  #refuseRowWords(item: Fields, keys: Keys): void {
+  #refuseRowWords(item: Fields, keys: Keys, expectation?: string): void {
+    const taken = expectation === undefined ? [] : (CATALOGUE.get(expectation)?.takes ?? []);
     for (const name of ['nulls', 'ops', 'no_before', 'mostly'])
-      if (item[name] !== undefined) this.#rules.refuse([...keys, name], `${name} is for checks of rows`, `Remove ${name}.`);
+      if (item[name] !== undefined && !taken.includes(name))
+        this.#rules.refuse([...keys, name], `${name} is for checks of rows`, `Remove ${name}.`);
   }
 }
 

@@ -1,6 +1,7 @@
 /** What the checks of one set keep of a window: slots, each a state of one column's values. Checks that need the same share one. */
 import type { Sketch, SketchKind } from '../states/sketch.ts';
 import type { StateKind, State } from '../states/state.ts';
+import type { Reads } from '../windows/check.ts';
 import type { Check } from '../contract.ts';
 import type { LiveCheck, WindowSpec } from './check.ts';
 import { setIdOf } from './check.ts';
@@ -13,6 +14,8 @@ export interface Slot {
   readonly where: string | null;
   /** The check that rows pass or not; null where the cell itself is what counts. */
   readonly rows: Check | null;
+  /** null: the cell of its column. */
+  readonly reads: Reads | null;
   readonly kind: StateKind<State>;
   /** What goes on for its checks where its values are more than there is room for, one of a kind. */
   readonly sketches: readonly SketchKind<Sketch>[];
@@ -28,13 +31,14 @@ export interface SetPlan {
 }
 
 /** Kinds without parameters: whoever asks for one can do with that of another. */
-const SHARED: ReadonlySet<string> = new Set(['nothing', 'sums', 'extremes', 'value counts', 'ranks']);
+const SHARED: ReadonlySet<string> = new Set(['nothing', 'sums', 'extremes', 'value counts', 'ranks', 'course']);
 
-export function slotIdOf({ check: { kind }, column, where, id, rows }: LiveCheck): string {
+export function slotIdOf({ check: { kind, reads }, column, where, id, rows }: LiveCheck): string {
   // Other parameters count other rows.
   if (rows !== null) return `${column ?? ''}|share#${id}${JSON.stringify(rows.parameters)}|${where ?? ''}`;
+  const of = reads?.kind === 'columns' ? JSON.stringify(reads.columns) : (column ?? '');
   const own = SHARED.has(kind.name) ? '' : `#${id}`;
-  return `${column ?? ''}|${kind.name}${own}|${where ?? ''}`;
+  return `${of}|${kind.name}${own}|${where ?? ''}`;
 }
 
 /** The sets of a contract's checks, each with its slots. */
@@ -52,8 +56,8 @@ function planSet(id: string, checks: readonly LiveCheck[]): SetPlan {
   const placed = checks.map((check) => {
     const slotId = slotIdOf(check);
     const known = slots.findIndex((slot) => slot.id === slotId);
-    const { kind, sketch } = check.check;
-    if (known < 0) slots.push({ id: slotId, column: check.column, where: check.where, rows: check.rows, kind, sketches: [] });
+    const { kind, sketch, reads = null } = check.check;
+    if (known < 0) slots.push({ id: slotId, column: check.column, where: check.where, rows: check.rows, reads, kind, sketches: [] });
     const at = known < 0 ? slots.length - 1 : known;
     const { sketches = [] } = slots[at] ?? {};
     if (sketch !== null && !sketches.some(({ id: other }) => other === sketch.kind.id)) sketches.push(sketch.kind);

@@ -59,18 +59,20 @@ export class QuantileSketch implements Sketch {
     });
   }
 
-  /** How many values are surely, and how many may be, farther from `center` than `reach`, on both sides or above alone. Numbers alone have such. */
-  beyond(center: number, reach: number, bothSides: boolean): Interval<number> {
+  /**
+   * How many values are surely, and how many may be, where `isWithin` is false. What it is true of has no gap, and `center` lies in it, or is -Infinity
+   * where nothing lies below it. Of numbers alone.
+   */
+  outside(isWithin: (value: number) => boolean, center: number): Interval<number> {
     let [low, high, estimate] = [this.#nans, this.#nans, this.#nans];
     for (const [place, count] of this.#numbers.entries()) {
       const { low: least, high: most, estimate: middle } = this.#cell(place);
-      const isBeyond = (value: number) => value - center >= reach || (bothSides && center - value >= reach);
-      const isWithin = (value: number) => !isBeyond(value);
-      if (isBeyond(middle)) estimate += count;
-      // Both ends on one side, or both within: all of the cell is, for neither set has a gap on that side.
-      if (isWithin(least) && isWithin(most)) continue;
+      if (!isWithin(middle)) estimate += count;
+      const [hasLeast, hasMost] = [isWithin(least), isWithin(most)];
+      if (hasLeast && hasMost) continue;
       high += count;
-      if (isBeyond(least) && isBeyond(most) && least > center === most > center) low += count;
+      // Both ends are out on one side: so is all between them.
+      if (!hasLeast && !hasMost && least > center === most > center) low += count;
     }
     return { low, high, estimate };
   }

@@ -6,37 +6,39 @@ import { BOUNDS, type Kwargs } from '../gx/kwargs.ts';
 import { parseDate } from '../gx/dates.ts';
 import type { Interval, Sketch, SketchKind } from '../states/sketch.ts';
 import { type Bounds, isWithin, liesWithin } from './bounds.ts';
-import { between, sketched, type Verdict, type WindowCheck, windowCheck } from './check.ts';
+import { between, joined, sketched, type Verdict, type WindowCheck, windowCheck } from './check.ts';
 
 interface Aggregate {
   readonly name: string;
   readonly takes: readonly string[];
+  /** The kwarg that names what it judges. */
+  readonly of?: 'column' | 'columns';
   readonly word: Word;
   readonly window: (kwargs: Kwargs) => WindowCheck;
 }
 
-export function defineAggregate({ name, takes, word, window }: Aggregate): GxExpectation {
+export function defineAggregate({ name, takes, of = 'column', word, window }: Aggregate): GxExpectation {
   return {
     name,
-    takes: ['column', ...takes],
+    takes: [of, ...takes],
     takesRows: true,
     word,
     window,
     prepare: (kwargs, slots, format) => {
-      const column = kwargs.column();
+      const columns = of === 'column' ? [kwargs.column()] : kwargs.columns(of);
       const check = window(kwargs);
-      const slot = slots.slotOf(column);
+      const cellOf = cellReader(columns.map((column) => slots.slotOf(column)));
       const state = check.kind.create();
       const counts: Counts = { rows: 0, missing: 0 };
       return {
         row: (cells: readonly FileCell[]) => {
           counts.rows++;
-          const cell = cells[slot] ?? null;
+          const cell = cellOf(cells);
           if (cell === null) counts.missing++;
           else state.add(cell);
         },
         end: (facts) => {
-          mustExist([column], facts, 'column');
+          mustExist(columns, facts, of);
           const verdict = check.judge(state, counts);
           if (format.name === 'BOOLEAN_ONLY') return { success: verdict.success === true, result: {} };
           return { success: verdict.success === true, result: resultOf(verdict, counts) };
@@ -44,6 +46,12 @@ export function defineAggregate({ name, takes, word, window }: Aggregate): GxExp
       };
     },
   };
+}
+
+function cellReader(places: readonly number[]): (cells: readonly FileCell[]) => FileCell {
+  const [place = 0] = places;
+  if (places.length === 1) return (cells) => cells[place] ?? null;
+  return (cells) => joined(places.map((at) => cells[at] ?? null));
 }
 
 function resultOf({ observed, details }: Verdict, { rows, missing }: Counts): Record<string, unknown> {
@@ -97,7 +105,7 @@ export function defineMetric<S extends State, K extends Sketch>({
   });
 }
 
-function intervalWithin(bounds: Bounds, nowMs: number): (interval: Interval | null) => Verdict {
+export function intervalWithin(bounds: Bounds, nowMs: number): (interval: Interval | null) => Verdict {
   return (interval) => {
     if (interval === null || Number.isNaN(interval.estimate)) return { success: false, observed: null };
     const success = liesWithin(interval, bounds, (text) => parseDate(text, nowMs));
@@ -105,7 +113,7 @@ function intervalWithin(bounds: Bounds, nowMs: number): (interval: Interval | nu
   };
 }
 
-function withinBounds(bounds: Bounds, nowMs: number): (observed: Present | null) => Verdict {
+export function withinBounds(bounds: Bounds, nowMs: number): (observed: Present | null) => Verdict {
   return (observed) => {
     if (observed === null || Number.isNaN(observed)) return { success: false, observed: null };
     const success = isWithin(observed, bounds, (text) => parseDate(text, nowMs));

@@ -1,6 +1,6 @@
 /** A check over a window of rows: the state that it keeps, and what it says of it. */
 import type { Interval, Sketch, SketchKind } from '../states/sketch.ts';
-import { Moment, type Present } from '../states/cell.ts';
+import { type FileCell, keyOfCells, Moment, type Present } from '../states/cell.ts';
 import type { Counts, State, StateKind } from '../states/state.ts';
 
 /** null: it cannot be said (the threshold lies within the error of a sketch, or there are too few rows). */
@@ -10,6 +10,8 @@ export interface Verdict {
   readonly details?: Readonly<Record<string, unknown>>;
   /** What a sketch knows of it: "between 9,750 and 10,250". */
   readonly known?: string;
+  /** Why nothing can be said of such values, however many are kept. */
+  readonly why?: string;
 }
 
 /**
@@ -21,6 +23,16 @@ export interface WindowCheck {
   judge(state: State, counts: Counts): Verdict;
   /** How it is judged once its values are more than there is room for; null: not at all. */
   readonly sketch: SketchJudge | null;
+  /** What its cells are made of; left out: the cell of its column. */
+  readonly reads?: Reads;
+}
+
+/** `timed`: the value and the time of its row, as `Timed`. `columns`: the cells of these, as `joined` puts them together. */
+export type Reads = { readonly kind: 'timed' } | { readonly kind: 'columns'; readonly columns: readonly string[] };
+
+/** Several cells as one, equal where they all are; null where none has a value. */
+export function joined(cells: readonly FileCell[]): string | null {
+  return cells.every((cell) => cell === null) ? null : keyOfCells(cells);
 }
 
 export interface SketchJudge {

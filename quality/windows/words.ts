@@ -5,6 +5,14 @@ import type { SchemaNode } from '../schema-type.ts';
 const bound = { type: ['number', 'string'] } as const;
 const list = { type: 'array', minItems: 2, maxItems: 2, items: { type: ['number', 'string', 'null'] } } as const;
 
+export const boundsProperties = {
+  between: { ...list, description: 'The least and the greatest in a list; null is open.' },
+  min: { ...bound, description: 'The least.' },
+  max: { ...bound, description: 'The greatest.' },
+  strict_min: { type: 'boolean', default: false, description: 'It has to be greater than min.' },
+  strict_max: { type: 'boolean', default: false, description: 'It has to be less than max.' },
+} as const;
+
 export function boundsSchema(title: string, description: string): SchemaNode {
   return {
     title,
@@ -12,13 +20,7 @@ export function boundsSchema(title: string, description: string): SchemaNode {
     type: 'object',
     additionalProperties: false,
     minProperties: 1,
-    properties: {
-      between: { ...list, description: 'The least and the greatest in a list; null is open.' },
-      min: { ...bound, description: 'The least.' },
-      max: { ...bound, description: 'The greatest.' },
-      strict_min: { type: 'boolean', default: false, description: 'It has to be greater than min.' },
-      strict_max: { type: 'boolean', default: false, description: 'It has to be less than max.' },
-    },
+    properties: boundsProperties,
   };
 }
 

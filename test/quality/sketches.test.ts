@@ -7,6 +7,8 @@ import { COUNTERS, frequentValues } from '../../quality/states/frequent-values.t
 import { DISTINCT_ERROR, hyperLogLog } from '../../quality/states/hyper-log-log.ts';
 import { members } from '../../quality/states/members.ts';
 import { CELLS_MAX, quantileSketch } from '../../quality/states/quantile-sketch.ts';
+import { spread } from '../../quality/states/spread.ts';
+import { Sums } from '../../quality/states/sums.ts';
 import type { Interval, Sketch, SketchKind } from '../../quality/states/sketch.ts';
 import type { Encoded, State, StateKind } from '../../quality/states/state.ts';
 import type { WindowCheck } from '../../quality/windows/check.ts';
@@ -142,6 +144,25 @@ describe.each([1, 2, 3, 4, 5, 6])('with seed %i', (seed) => {
     expect(whole.at([without.length])).toEqual([null]);
   });
 
+  test('how many lie outside of an interval lies between what the cells say, and sums beside them are exact, however they came', () => {
+    const random = new Random(seed);
+    const values = numbers(random, 20_000);
+    const puts = [...values.map((value): Put => [value, 1]), ...values.slice(0, 4000).map((value): Put => [value, -1])];
+    const left = values.slice(4000);
+    const sums = new Sums();
+    for (const value of left) sums.add(value);
+    for (const whole of [fill(spread, puts), inPieces(spread, puts, random)]) {
+      expect([whole.sums.sum, whole.sums.mean, whole.sums.deviation]).toEqual([sums.sum, sums.mean, sums.deviation]);
+      for (let turn = 0; turn < 30; turn++) {
+        const [center, reach] = [values[turn] ?? 0, Math.abs(values[100 + turn] ?? 0)];
+        const isNear = (value: number) => Math.abs(value - center) < reach;
+        const isBelow = (value: number) => value < center;
+        expect(holds(whole.cells.outside(isNear, center), left.filter((value) => !isNear(value)).length)).toBe(true);
+        expect(holds(whole.cells.outside(isBelow, -Infinity), left.filter((value) => !isBelow(value)).length)).toBe(true);
+      }
+    }
+  });
+
   test('what is put together of pieces says the same of a set as of the whole', () => {
     const random = new Random(seed);
     const puts = texts(random, 2000, 50).map((text): Put => [text, random.chance(0.2) ? -1 : 1]);
@@ -213,6 +234,8 @@ describe('a verdict by a sketch is never another than that by all values', () =>
   const cases: readonly (readonly [string, fc.Arbitrary<Readonly<Record<string, unknown>>>, fc.Arbitrary<Present>])[] = [
     ['expect_column_unique_value_count_to_be_between', bound.map((min_value) => ({ min_value })), text],
     ['expect_column_proportion_of_unique_values_to_be_between', bound.map((n) => ({ max_value: n / 400 })), text],
+    ['duplicates', bound.map((n) => ({ max_value: n / 4 })), text],
+    ['duplicates', bound.map((n) => ({ max_value: n / 400, as: 'share' })), text],
     ['expect_column_distinct_values_to_be_in_set', bound.map((n) => ({ value_set: Array.from({ length: n }, (_, i) => `v${i}`) })), text],
     ['expect_column_distinct_values_to_contain_set', bound.map((n) => ({ value_set: ['v0', `v${n}`] })), text],
     ['expect_column_distinct_values_to_equal_set', bound.map((n) => ({ value_set: Array.from({ length: n }, (_, i) => `v${i}`) })), text],
@@ -234,6 +257,13 @@ describe('a verdict by a sketch is never another than that by all values', () =>
         },
         allow_relative_error,
       })),
+      fc.double({ min: -400, max: 400, noNaN: true }),
+    ],
+    [
+      'expect_column_value_z_scores_to_be_less_than',
+      fc
+        .tuple(bound, bound, fc.boolean())
+        .map(([far, share, double_sided]) => ({ threshold: (far - 100) / 100, mostly: share / 400, double_sided })),
       fc.double({ min: -400, max: 400, noNaN: true }),
     ],
     ['psi', bound.map((n) => ({ values: ['v0', `v${n + 1}`], weights: [1, 1], max: n / 100 })), text],
@@ -283,6 +313,8 @@ describe('what was not written by a sketch is refused', () => {
 
   test('a register of more zeros than there are, a grid without an end, a counter of nothing', () => {
     const registers = Buffer.alloc(2 ** 14, 52).toString('base64');
+    for (const one of [null, {}, { sums: {} }, { cells: quantileSketch.create().encode() }])
+      expect(() => spread.decode(one)).toThrow(Error);
     expect(() => hyperLogLog.decode([1, 0, registers])).toThrow('more zeros');
     expect(() => quantileSketch.decode({ numbers: [4, 1], moments: [10], nans: 0, fractions: 0 })).toThrow('no such grid');
     expect(() => frequentValues.decode({ added: [0, ['a', 0]], taken: [0] })).toThrow('whole number');

@@ -4,6 +4,7 @@ import { describe, expect, test } from 'vitest';
 import { Decimal } from '../../core/expression/values.ts';
 import { bins } from '../../quality/states/bins.ts';
 import { compareCells, keyOf, Moment, type Present } from '../../quality/states/cell.ts';
+import { course, Timed } from '../../quality/states/course.ts';
 import { quotient } from '../../quality/states/exact-sum.ts';
 import { extremes } from '../../quality/states/extremes.ts';
 import { ranks } from '../../quality/states/ranks.ts';
@@ -31,6 +32,9 @@ const moment = fc
   .map((seconds) => new Moment(BigInt(seconds) * 1_000_000n, new Date(seconds * 1000).toISOString()));
 const any = fc.oneof(number, fc.string({ maxLength: 3 }), fc.boolean(), moment);
 
+// One zero: which of two equal values is kept is not said.
+const timed = fc.tuple(fc.nat({ max: 20 }), number).map(([micros, value]) => new Timed(micros, value + 0));
+
 const EDGES = [-100, 0, 0.5, 1000, 1e6];
 const KINDS: readonly (readonly [StateKind<State>, fc.Arbitrary<Present>])[] = [
   [sums as unknown as StateKind<State>, exact],
@@ -38,6 +42,7 @@ const KINDS: readonly (readonly [StateKind<State>, fc.Arbitrary<Present>])[] = [
   [extremes as unknown as StateKind<State>, moment],
   [valueCounts as unknown as StateKind<State>, any],
   [ranks as unknown as StateKind<State>, number],
+  [course as unknown as StateKind<State>, timed],
   [bins(EDGES) as unknown as StateKind<State>, number],
 ];
 

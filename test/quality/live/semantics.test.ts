@@ -75,6 +75,51 @@ test('long windows overlap, and each holds the rows of its own time', async () =
   ]);
 });
 
+describe('rows beside the others of their window', () => {
+  const timed = (id: number, minutes: number, total: string) => insert(id, 1, { total, created_at: new Date(at(minutes)).toISOString() });
+  const BY_TIME = `source: { event_time: after.created_at }\n${WINDOWS}`;
+  const last = { ...timed(9, 60, '0'), atMs: at(60) };
+
+  test('are in the order of their times, however they come; those of one time have none', async () => {
+    const body = `${BY_TIME}columns: { total: [increasing, { increasing: { strictly: true }, id: strictly, mostly: 0.7 }, decreasing] }`;
+    const rows = [timed(1, 3, '3.00'), timed(2, 1, '2'), timed(3, 3, '2.0')];
+    expect((await told(body, [...rows, last])).said).toEqual([
+      'total.increasing 0 - pass 1 #1',
+      'strictly 0 - fail 0.6666666666666666 #1',
+      'total.decreasing 0 - fail 0.6666666666666666 #1',
+    ]);
+    const moved = update(2, 2, rows[1]?.after ?? null, { ...rows[1]?.after, total: '2.5' });
+    expect((await told(body, [...rows, moved, last])).said[0]).toBe('total.increasing 0 - fail 0.6666666666666666 #1');
+  });
+
+  test('without a deviation have no z-scores', async () => {
+    const body = `${WINDOWS}columns: { total: [{ z_score: { threshold: 2 } }] }`;
+    const { said } = await told(body, [insert(1, 1, { total: '7' }), insert(2, 2, { total: '7.0' }), insert(9, 60)]);
+    expect(said).toEqual([
+      'total.z_score 0 - indeterminate - #1 (its values have no standard deviation: they are fewer than two, all the same, or not finite)',
+    ]);
+  });
+
+  test('are duplicates by several columns, where a null is a value among others', async () => {
+    const body = `${WINDOWS}checks: [{ compound_duplicates: { columns: [status, total], max: 1 } }]`;
+    const cells = [{ status: 'new', total: '1' }, { status: 'new', total: '1.0' }, { status: 'new' }, { total: '1' }, {}, {}];
+    const { said } = await told(body, [...cells.map((own, id) => insert(id, 1, own)), insert(9, 60)]);
+    expect(said).toEqual(['compound_duplicates 0 - pass 1 #1']);
+  });
+
+  test.each([
+    ['columns: { total: [increasing] }', 'needs the time of each row'],
+    ['source: { event_time: after.created_at }\ncolumns: { created_at: [decreasing] }', 'this very column'],
+    ['source: { event_time: after.created_at }\ncolumns: { status: [increasing] }', 'only numbers and dates increase'],
+    ['columns: { status: [{ z_score: { threshold: 3 } }] }', 'have a z-score'],
+    ['columns: { created_at: [{ z_score: { threshold: 3 } }] }', 'have z-scores'],
+    ['checks: [{ compound_duplicates: { columns: [status, nope], max: 0 } }]', 'no column "nope"'],
+    ['columns: { total: [{ mean: { min: 0 }, mostly: 0.5 }] }', 'mostly is not among its kwargs'],
+  ])('%s is refused', (body, message) => {
+    expect(problemsOf(body).map((problem) => problem.message)).toEqual([expect.stringContaining(message)]);
+  });
+});
+
 test('each group is judged by itself, and those beyond max_groups together', async () => {
   const body = `${WINDOWS}columns: { items: [{ sum: { max: 10 }, group_by: status, max_groups: 2 }] }`;
   const { said } = await told(body, [

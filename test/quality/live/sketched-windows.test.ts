@@ -25,6 +25,9 @@ columns:
       id: close
     - distinct_count: { max: 5000 }
       id: many
+    - duplicates: { max: 1500 }
+    - duplicates: { max: 0.001, as: share }
+      id: share
     - most_common: [often]
     - distinct_in_set: [often, rare]
     - distinct_contain: [often, rare]
@@ -34,6 +37,8 @@ columns:
     - median: { min: 900000 }
       id: low
     - quantiles: { p99: [null, 995000] }
+    - z_score: { threshold: 1.5 }
+      mostly: 0.8
 `;
 const rows = (count: number): Change[] => {
   const random = new Random(11);
@@ -58,6 +63,8 @@ const VERDICTS = [
   'email.distinct_count pass (estimated: between n and n)',
   'close indeterminate (more values than are kept exactly, and a bound lies within the error of what is known: between n and n)',
   'many fail (estimated: between n and n)',
+  'email.duplicates pass (estimated: between n and n)',
+  'share fail (estimated: between n and n)',
   expect.stringMatching(/^email.most_common pass \(estimated: the most common values are there n times at least/),
   'email.distinct_in_set fail (estimated: n rows have other values)',
   'has pass (estimated: n rows have other values)',
@@ -65,6 +72,7 @@ const VERDICTS = [
   expect.stringMatching(/^items.median pass( \(estimated\))?$/),
   expect.stringMatching(/^low fail( \(estimated\))?$/),
   expect.stringMatching(/^items.quantiles pass( \(estimated\))?$/),
+  expect.stringMatching(/^items.z_score pass( \(estimated: .*n of the values are near enough\))?$/),
 ];
 
 test.each([false, true])(
@@ -114,7 +122,7 @@ test('folds that are exact and folds that are sketches come to the same in any o
     read: (row: { value(at: number): unknown }) => row.value(column === 'email' ? EMAIL : ITEMS) as never,
     where: null,
   }));
-  const changes = rows(15_000).map(eventOf);
+  const changes = rows(30_000).map(eventOf);
   const foldOf = (events: typeof changes) => {
     const fold = new Fold(plan.slots);
     for (const event of events) if (event.after !== null) fold.add(readers, event, event.after, null);
@@ -138,7 +146,7 @@ test('folds that are exact and folds that are sketches come to the same in any o
     return plan.checks.map(({ check, slot }) => {
       const { sketch } = check.check;
       const kept = whole.slots[slot]?.sketches?.get(sketch?.kind.id ?? '');
-      return kept === undefined ? null : sketch?.judge(kept, { rows: 15_000, missing: 0 }).success;
+      return kept === undefined ? null : sketch?.judge(kept, { rows: 30_000, missing: 0 }).success;
     });
   });
   expect(said[1]).toEqual(said[0]);

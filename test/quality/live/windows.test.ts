@@ -6,16 +6,18 @@ import { type Change, clockAt, closes, MemoryStore, MINUTE, NOON, TestLane } fro
 
 fc.configureGlobal({ seed: 20_261_126 });
 
-const RULES = `
+const rulesOf = (more = '') => `
 defaults: { window: { every: 5m, out_of_order: 1m, lateness: 10m } }
 columns:
-  total: [{ mean: { between: [0, 50] } }, { sum: { max: 400 } }, { null_rate: { max: 0.4 } }]
-  status: [{ distinct_count: { max: 2 } }]
+  total: [{ mean: { between: [0, 50] } }, { sum: { max: 400 } }, { null_rate: { max: 0.4 } }, { z_score: { threshold: 1.0123 }, mostly: 0.6 }${more}]
+  status: [{ distinct_count: { max: 2 } }, { duplicates: { max: 1 } }]
 checks:
   - row_count: { min: 2 }
+  - compound_duplicates: { columns: [status, total], max: 0.3, as: share }
 `;
-const contract = contractOf(RULES);
-const byColumn = contractOf(`source: { event_time: after.created_at }\n${RULES}`);
+const contract = contractOf(rulesOf());
+const ORDER = ', { increasing: true, mostly: 0.7 }, { decreasing: { strictly: true }, mostly: 0.5 }';
+const byColumn = contractOf(`source: { event_time: after.created_at }\n${rulesOf(ORDER)}`);
 const clock = clockAt(() => NOON);
 
 const text = (ms: number) => new Date(ms).toISOString().replace('T', ' ').replace('Z', '+00');
@@ -82,19 +84,51 @@ function byTime(changes: readonly Change[]): Map<number, Record<string, unknown>
   return windows;
 }
 
+/** The share of values within so many standard deviations; null where there are none. */
+function shareNear(values: readonly number[], threshold: number): number | null {
+  if (new Set(values).size < 2) return null;
+  const mean = values.reduce((sum, value) => sum + value, 0) / values.length;
+  const deviation = Math.sqrt(values.reduce((sum, value) => sum + (value - mean) ** 2, 0) / (values.length - 1));
+  return values.filter((value) => Math.abs(value - mean) / deviation < threshold).length / values.length;
+}
+
+/** The share of values that are as told beside each value of the time before theirs. */
+function shareInOrder(rows: readonly Record<string, unknown>[], fits: (value: number, before: number) => boolean): number | null {
+  const cells = rows
+    .filter(({ total }) => typeof total === 'string')
+    .map((row) => ({ time: String(row['created_at']), value: Number(row['total']) }));
+  const good = cells.filter(({ time, value }) => {
+    const earlier = cells.map((cell) => cell.time).filter((other) => other < time);
+    const last = earlier.sort().at(-1);
+    return cells.every((cell) => cell.time !== last || fits(value, cell.value));
+  });
+  return cells.length === 0 ? null : good.length / cells.length;
+}
+
 /** What the rules say of these rows, as the results of a store say it. */
-function expected(windows: ReadonlyMap<number, Record<string, unknown>[]>, from: number, to: number): string[] {
+function expected(windows: ReadonlyMap<number, Record<string, unknown>[]>, from: number, to: number, ordered = false): string[] {
   const lines: string[] = [];
   for (let start = from; start <= to; start += EVERY) {
     const rows = windows.get(start) ?? [];
-    const line = (rule: string, success: boolean, observed: unknown) =>
-      lines.push(`${JSON.stringify([start, '', rule])} ${success ? 'pass' : 'fail'} ${JSON.stringify(observed)} ${rows.length}`);
+    const line = (rule: string, success: boolean | null, observed: unknown) =>
+      lines.push(
+        `${JSON.stringify([start, '', rule])} ${success === null ? 'indeterminate' : success ? 'pass' : 'fail'} ${JSON.stringify(observed)} ${rows.length}`,
+      );
     const totals = rows.map(({ total }) => total).filter((total) => typeof total === 'string');
     const cents = totals.reduce((sum, total) => sum + Math.round(Number(total) * 100), 0);
     line('row_count', rows.length >= 2, rows.length);
     if (rows.length === 0) continue;
     const statuses = new Set(rows.map(({ status }) => status)).size;
     line('status.distinct_count', statuses <= 2, statuses);
+    line('status.duplicates', rows.length - statuses <= 1, rows.length - statuses);
+    const pairs = new Set(rows.map(({ status, total }) => `${String(status)} ${String(total)}`)).size;
+    const repeated = (rows.length - pairs) / rows.length;
+    line('compound_duplicates', repeated <= 0.3, repeated);
+    if (ordered) {
+      const [up, down] = [shareInOrder(rows, (value, before) => value >= before), shareInOrder(rows, (value, before) => value < before)];
+      line('total.increasing', up === null || up >= 0.7, up);
+      line('total.decreasing', down === null || down >= 0.5, down);
+    }
     if (totals.length === 0) {
       line('total.mean', false, null);
       line('total.sum', false, null);
@@ -103,6 +137,8 @@ function expected(windows: ReadonlyMap<number, Record<string, unknown>[]>, from:
       line('total.mean', mean >= 0 && mean <= 50, mean);
       line('total.sum', cents <= 40_000, cents / 100);
     }
+    const near = shareNear(totals.map(Number), 1.0123);
+    line('total.z_score', totals.length === 0 ? true : near === null ? null : near >= 0.6, near);
     const rate = (rows.length - totals.length) / rows.length;
     line('total.null_rate', rate <= 0.4, rate);
   }
@@ -192,7 +228,7 @@ describe('by a column of the row', () => {
         const short = changes.filter(({ atMs }) => atMs - NOON < 10 * MINUTE);
         const store = await run(short, byColumn, sizes, kills);
         const windows = byTime(short);
-        const lines = expected(windows, firstOf(short), lastOf(short));
+        const lines = expected(windows, firstOf(short), lastOf(short), true);
         // A window whose rows all went again has been one with rows.
         expect(rounded(within(store, short)).filter((line) => !line.endsWith(' 0') || line.includes('row_count'))).toEqual(rounded(lines));
       }),
