@@ -6,7 +6,7 @@ import type { LaneId, Position } from '../core/event.ts';
 import type { ReleaseOutcome } from './http/shapes.ts';
 import { findingView } from './items.ts';
 
-const OPEN: ReadonlySet<ItemStatus> = new Set(['held', 'waiting', 'released']);
+const OPEN: ReadonlySet<ItemStatus> = new Set(['held', 'waiting', 'staged', 'released']);
 /** As many as the replay lane takes at once. */
 const BATCH_ITEMS = 500;
 

@@ -272,7 +272,7 @@ const PLAIN_KEYS: ReadonlySet<number> = new Set([17, 20, 21, 23, 25, 1043, 1082,
 /** `source` is the type's number at a PostgreSQL; elsewhere only what the column is for rules is known. */
 function isPlainKey(column: Column | undefined, source: number | null, target: TargetColumn | null | undefined): boolean {
   if (target === null || target === undefined || !PLAIN_KEYS.has(target.oid)) return false;
-  if (target.type.startsWith('timestamp(')) return false; // It may round two to one.
+  if (target.type !== target.base) return false; // A shorter one may round or cut two to one.
   if (source !== null) return source === target.oid;
   return column?.type === 'integer' ? [20, 21, 23].includes(target.oid) : column?.type === 'text' && target.oid === 25;
 }
