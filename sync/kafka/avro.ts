@@ -20,7 +20,7 @@ export function avroFormat(registry: SchemaRegistryWriter): RecordFormat {
 }
 
 /** As JSON. Where a name is no name to Avro, what stands in its way becomes an underscore, as Debezium has it. */
-export function avroSchema(schema: ConnectSchema): string {
+function avroSchema(schema: ConnectSchema): string {
   return JSON.stringify(node(schema, new Set()));
 }
 

@@ -33,7 +33,7 @@ export class Unwritable extends Error {
 }
 
 /** What stands for a value that the source did not send: Debezium's own word, which its sinks know. */
-export const UNAVAILABLE = '__debezium_unavailable_value';
+const UNAVAILABLE = '__debezium_unavailable_value';
 
 export function connectColumn(column: Column, decimals: DecimalForm): ConnectColumn {
   const { type, optional = column.nullable, name, encode, ...more } = plain(column, decimals);

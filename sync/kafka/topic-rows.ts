@@ -50,8 +50,8 @@ interface Open {
 const RECORD_BYTES_MAX = 1_048_588;
 /** What a record takes in a request beside its key, value and headers, and more. */
 const RECORD_OVERHEAD = 128;
-export const TOO_LARGE_RULE = 'target.record_too_large';
-export const UNWRITABLE_RULE = 'target.unwritable';
+const TOO_LARGE_RULE = 'target.record_too_large';
+const UNWRITABLE_RULE = 'target.unwritable';
 
 export function settingsOf({ partitions, replication, retentionMs, compact }: TopicOptions, topic: string): TopicSettings {
   const options: Record<string, string> = { 'cleanup.policy': compact ? 'compact' : 'delete' };
