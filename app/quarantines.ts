@@ -2,6 +2,7 @@
 import type { Quarantine, QuarantineFilter, QuarantineItem } from '../core/contracts.ts';
 import { PipelineError } from '../core/errors.ts';
 import { STAGED_ROWS_MAX } from '../core/lots.ts';
+import { askedOfReleased } from '../quality/asked.ts';
 import type { Desk } from './desk.ts';
 import { dryRunRelease } from './dry-run.ts';
 import type { ItemChoice, ItemFilter } from './http/operations.ts';
@@ -61,13 +62,17 @@ export async function releaseItems(
 ): Promise<ReleaseView> {
   const results: ReleaseOutcome[] = [];
   const released: string[] = [];
+  const notAsked: ReleaseView['notAsked'][number][] = [];
   for (const { desk, ids, items } of await choose(desks, choice, dryRun)) {
-    if (dryRun) results.push(...(await tryRelease(desk, ids, items, signal)));
-    else released.push(...(await desk.withSink((sink) => sink.quarantine.release(ids, by))));
+    if (dryRun) {
+      const tried = await tryRelease(desk, ids, items, signal);
+      results.push(...tried.results);
+      notAsked.push(...tried.notAsked);
+    } else released.push(...(await desk.withSink((sink) => sink.quarantine.release(ids, by))));
   }
   if (dryRun)
     for (const id of choice.ids ?? []) if (deskOf(desks, id) === undefined) results.push({ id, outcome: 'unknown', findings: [] });
-  return { dryRun, results, released };
+  return { dryRun, results, notAsked, released };
 }
 
 export async function discardItems(desks: readonly Desk[], choice: ItemChoice, by: string, why: string): Promise<readonly string[]> {
@@ -82,17 +87,27 @@ async function tryRelease(
   ids: readonly string[],
   known: readonly QuarantineItem[],
   signal: AbortSignal,
-): Promise<readonly ReleaseOutcome[]> {
+): Promise<Pick<ReleaseView, 'results' | 'notAsked'>> {
   const { stages, close } = desk.stages();
   try {
     return await desk.withSink(async ({ quarantine }) => {
       const items = new Map<string, QuarantineItem | null>(known.map((item) => [item.id, item]));
       for (const id of ids) if (!items.has(id)) items.set(id, await quarantine.get(id));
-      return dryRunRelease(items, quarantine, stages, signal);
+      return { results: [...(await dryRunRelease(items, quarantine, stages, signal))], notAsked: notAskedOf(desk, items.values()) };
     });
   } finally {
     await close();
   }
+}
+
+/** Rules of the items' datasets that the target is asked about once rows are written. */
+function notAskedOf(desk: Desk, items: Iterable<QuarantineItem | null>): ReleaseView['notAsked'] {
+  const datasets = new Set([...items].flatMap((item) => (item === null ? [] : [item.event.dataset.name])));
+  const contracts = desk.contracts();
+  return [...datasets].flatMap((dataset) => {
+    const contract = contracts.get(dataset);
+    return contract === undefined ? [] : askedOfReleased(contract).map((rule) => ({ dataset, rule }));
+  });
 }
 
 interface Chosen {

@@ -102,6 +102,7 @@ export function loadRuleFiles(
       fix: 'Write one (`tidegate init` makes first ones), or leave it so.',
     });
   }
+  for (const { contract } of drafts.values()) problems.push(...notAskedByDraft(contract));
   return { files, drafts, problems };
 }
 
@@ -145,17 +146,22 @@ export async function heldAgainstTables(
 }
 
 /** Topics keep no rows that could be asked for. */
-function unanswered({ checks, place }: Contract): Problem[] {
-  return checks.flatMap(({ expectation: { asksTarget, name }, keys }) =>
-    asksTarget === null
-      ? []
-      : {
-          severity: 'error',
-          path: place(keys),
-          message: `${name} is asked of the target's table, and this pipeline writes topics`,
-          fix: 'Remove the check, or judge it in a pipeline that writes to PostgreSQL.',
-        },
-  );
+const unanswered = (contract: Contract): Problem[] =>
+  ofAsked(contract, (name) => ({
+    severity: 'error',
+    message: `${name} is asked of the target's table, and this pipeline writes topics`,
+    fix: 'Remove the check, or judge it in a pipeline that writes to PostgreSQL.',
+  }));
+
+const notAskedByDraft = (contract: Contract): Problem[] =>
+  ofAsked(contract, (name) => ({
+    severity: 'warning',
+    message: `${name} is asked of the target, and a draft asks nothing: every row passes it`,
+    fix: 'What it would find is known once the file is in force; on_fail: tag holds nothing then.',
+  }));
+
+function ofAsked({ checks, place }: Contract, say: (name: string) => Omit<Problem, 'path'>): Problem[] {
+  return checks.flatMap(({ expectation: { asksTarget, name }, keys }) => (asksTarget === null ? [] : { ...say(name), path: place(keys) }));
 }
 
 function readTexts(paths: readonly string[], folder: string, problems: Problem[]): RuleText[] {

@@ -7,6 +7,7 @@ import type { Clock } from '../core/clock.ts';
 import type { Observer, Stage } from '../core/contracts.ts';
 import type { DatasetName } from '../core/event.ts';
 import type { Exposition } from '../ops/prometheus.ts';
+import { askedRules } from '../quality/asked.ts';
 import { type QualityStage, qualityStage } from '../quality/stage.ts';
 import type { DraftView } from './http/shapes.ts';
 import type { RuleFile, RuleFiles } from './rule-files.ts';
@@ -106,6 +107,7 @@ export class ShadowRules {
       out,
       failures,
       rules: file.contract.checks.map(({ id }) => ({ rule: id, ...(rules.get(id) ?? { failed: 0, taken: 0 }) })),
+      notAsked: [...askedRules(file.contract)],
       examples: [...examples].reverse(),
     }));
   }

@@ -8,6 +8,7 @@ import { parseExpression } from '../core/expression/parse.ts';
 import { suggestion } from '../core/expression/suggest.ts';
 import type { Problem } from '../core/problems.ts';
 import type { Objective } from '../core/slo.ts';
+import { refuseUnasked } from './asked.ts';
 import { type CheckItem, contractSchema, MODIFIERS, type RuleFile } from './contract-schema.ts';
 import { breakerRule, evolutionOf, expectedSchema } from './contract-sections.ts';
 import type { Expectation, Nulls } from './expectation.ts';
@@ -548,32 +549,9 @@ class Reader {
     }
     if (typeof found.parameters === 'string' && expectation.name === 'json_schema')
       this.#readSchemaFile(found.parameters, found.parameterKeys);
-    if (expectation.asksTarget !== null) this.#asked(check, item);
+    if (expectation.asksTarget !== null) refuseUnasked(this.#rules, check, item, this.#use);
     else if (check.mostly < 1 && this.#use === 'stream') this.#mostly(check, item);
     return check;
-  }
-
-  /** What a check that asks the target cannot do. */
-  #asked({ expectation, where, mostly, keys, onFail, ops }: Check, item: CheckItem): void {
-    const { name } = expectation;
-    if (where !== null && expectation.asksTarget === 'all rows')
-      this.#rules.refuse(
-        [...keys, 'where'],
-        `${name} is about all rows of the table, and no where tells which of them count`,
-        'Remove where.',
-      );
-    if (mostly < 1)
-      this.#rules.refuse([...keys, 'mostly'], `${name} judges each row beside those at the target, and no share of them`, 'Remove mostly.');
-    if (this.#use === 'file' && !WORDS.has(name))
-      this.#rules.refuse(keys, `${name} is judged on a live stream alone`, 'Remove the check here.');
-    if (expectation.onFail?.includes(onFail) === false)
-      this.#rules.refuse(
-        [...keys, 'on_fail'],
-        `${name} cannot ${onFail} rows: ${WHY_NOT}`,
-        `Write on_fail: ${expectation.onFail.join(' or ')}.`,
-      );
-    if (expectation.ops === null && item.ops !== undefined && ops.includes('delete'))
-      this.#rules.refuse([...keys, 'ops'], `${name} is about rows that come, and a delete brings none`, 'Name insert, update and read.');
   }
 
   #rowFail({ on_fail: onFail }: CheckItem, keys: Keys): OnFail | null {
@@ -617,8 +595,6 @@ interface Settings {
   readonly nulls: Nulls;
   readonly ops: readonly Operation[];
 }
-
-const WHY_NOT = 'those behind a missing number are as they should be, and without them every later one would fail as well';
 
 /** Stands in for a check of another version, which was told already. */
 const LATER_MARK = 'not of this version';

@@ -11,6 +11,7 @@ import { describeTables } from '../../cdc/postgres/source.ts';
 import { readTableRows } from '../../cdc/postgres/table-rows.ts';
 import { aliveSql, Layouts } from '../../sync/postgres/layout.ts';
 import { quoteIdent } from '../../wire/postgres/ident.ts';
+import { askedRules } from '../../quality/asked.ts';
 import type { Contract } from '../../quality/contract.ts';
 import { readEvent } from '../../quality/read-event.ts';
 import { partsOf } from '../config.ts';
@@ -80,6 +81,8 @@ export interface Backtested {
   readonly rules: readonly RuleCounts[];
   /** Rules that cannot be judged on some of it. */
   readonly unusable: readonly { readonly rule: string; readonly message: string }[];
+  /** Rules that the target is asked about when rows are written: they are left out, and fail no row here. */
+  readonly notAsked: readonly string[];
   readonly examples: readonly Example[];
 }
 
@@ -266,6 +269,7 @@ class Tally {
         ...(this.#failed.get(id) ?? { failed: { quarantine: 0, target: 0, history: 0 }, taken: 0 }),
       })),
       unusable: [...this.#after.unusable].map(([rule, message]) => ({ rule, message })),
+      notAsked: askedRules(after),
       examples: this.#examples,
     };
   }

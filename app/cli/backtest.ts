@@ -12,7 +12,7 @@ import { loadRuleFiles } from '../rule-files.ts';
 import { ConfigProblems } from '../config-problems.ts';
 import { type Arguments, UsageError, wholeNumberOf } from './arguments.ts';
 import { type Command, configOf, pipelineNamed } from './command.ts';
-import { show, table } from './output.ts';
+import { notAskedText, show, table } from './output.ts';
 
 const ROWS = 100_000;
 const EXAMPLES = 5;
@@ -81,7 +81,7 @@ function pipelineFor(args: Arguments, { config }: LoadedConfig, dataset: Dataset
   return first;
 }
 
-function inWords({ dataset, revisions, quarantine, target, history, rules, unusable, examples }: Backtested): string {
+function inWords({ dataset, revisions, quarantine, target, history, rules, unusable, notAsked, examples }: Backtested): string {
   const line = (what: string, counted: Counted | null) =>
     counted === null
       ? []
@@ -107,5 +107,5 @@ function inWords({ dataset, revisions, quarantine, target, history, rules, unusa
   const others =
     quarantine.others === 0 ? '' : `${quarantine.others} items are held by something else as well, which rules do not change.\n`;
   const not = unusable.map(({ rule, message }) => `! ${rule} cannot be judged on all of it: ${message}\n`).join('');
-  return `${dataset}: ${revisions.before ?? 'no rules'} -> ${revisions.after}\n${counts}${others}${byRule}${not}${shown.length === 0 ? '' : `\nFor example:\n${shown.join('')}`}`;
+  return `${dataset}: ${revisions.before ?? 'no rules'} -> ${revisions.after}\n${counts}${others}${byRule}${not}${notAskedText(notAsked)}${shown.length === 0 ? '' : `\nFor example:\n${shown.join('')}`}`;
 }

@@ -35,6 +35,10 @@ export function problemsText(problems: readonly Problem[]): string {
   return `${problems.map(problemText).join('')}${counts}\n`;
 }
 
+/** Says which rules are left out where rows are tried and not written; nothing where there are none. */
+export const notAskedText = (rules: readonly string[], by = ''): string =>
+  rules.length === 0 ? '' : `! Left out${by}, for the target is asked when rows are written and not before: ${rules.join(', ')}\n`;
+
 /** Columns as wide as their widest cell. */
 export function table(head: readonly string[], rows: readonly (readonly string[])[]): string {
   const widths = head.map((title, index) => Math.max(title.length, ...rows.map((row) => (row[index] ?? '').length)));

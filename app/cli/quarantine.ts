@@ -11,7 +11,7 @@ import { parseDuration } from '../units.ts';
 import { type Arguments, type FlagSpec, UsageError } from './arguments.ts';
 import type { Command } from './command.ts';
 import { callerOf, withDesks } from './desks.ts';
-import { show, table, timeText } from './output.ts';
+import { notAskedText, show, table, timeText } from './output.ts';
 import { importCommand } from './quarantine-import.ts';
 
 const filterFlags: Readonly<Record<string, FlagSpec>> = {
@@ -108,10 +108,11 @@ const release: Command = {
       show(io, args.is('json'), view, () => {
         if (!dryRun) return settledText(view.released.length, 'released');
         if (view.results.length === 0) return 'Nothing open fits.\n';
-        return table(
+        const outcomes = table(
           ['OUTCOME', 'ID', 'RULES'],
           view.results.map((result) => [words[result.outcome], result.id, result.findings.map(({ rule }) => rule).join(', ')]),
         );
+        return `${outcomes}${notAskedText(view.notAsked.map(({ dataset, rule }) => `${rule} of ${dataset}`))}`;
       });
       return 0;
     }),

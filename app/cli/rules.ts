@@ -2,7 +2,7 @@
 import type { RulesView } from '../http/shapes.ts';
 import { statusOf } from './client.ts';
 import { type Command, configOf } from './command.ts';
-import { problemsText, show, table, timeText } from './output.ts';
+import { notAskedText, problemsText, show, table, timeText } from './output.ts';
 
 /** Of each direction. */
 const EXAMPLES = 3;
@@ -56,6 +56,7 @@ function inWords({ pipeline, rules: { datasets, drafts, refused, changedOnDisk }
           `  ${op} of ${key} would ${to === 'out' ? 'be out' : 'go through'}: ${why.map(({ rule, message }) => `${rule} (${message})`).join(', ')}\n`,
       ),
   );
+  const leftOut = drafts.map(({ notAsked, file }) => notAskedText(notAsked, ` by ${file}`)).join('');
   const notes = `${changedOnDisk ? 'Rule files were changed: `tidegate reload` takes them up.\n' : ''}${refused === null ? '' : `A new revision was refused at ${timeText(refused.atMs)}:\n${problemsText(refused.problems)}`}`;
-  return `${pipeline}\n${inForce}${beside}${examples.join('')}${notes}`;
+  return `${pipeline}\n${inForce}${beside}${leftOut}${examples.join('')}${notes}`;
 }

@@ -229,6 +229,10 @@ export const draftSchema = shape('A draft of rules, which judges beside those in
     }),
     'In the order of the file.',
   ),
+  notAsked: list(
+    { type: 'string' },
+    'Of these, rules that need other rows: a draft does not ask the target for them, and every row passes.',
+  ),
   examples: list(
     shape('An event that would change sides.', {
       key: text('The row’s key as text.'),
@@ -440,6 +444,10 @@ export const releaseOutcomeSchema = shape('What releasing an item would come to.
 export const releaseSchema = shape('What releasing came to, or would.', {
   dryRun: yes('Whether nothing was done.'),
   results: list(releaseOutcomeSchema, 'With dryRun: item by item. Else empty.'),
+  notAsked: list(
+    shape('A rule that is left out.', { dataset: text('source.schema.table'), rule: text('Its id.') }),
+    'With dryRun: rules of these datasets that need other rows, for which the target is asked when rows are written and not before.',
+  ),
   released: list({ type: 'string' }, 'Without dryRun: the ids now on their way, with those of the same keys that go along.'),
 });
 export const discardSchema = shape('What was discarded.', { discarded: list({ type: 'string' }, 'The ids.') });

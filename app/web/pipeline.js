@@ -370,7 +370,7 @@ function datasetCard(pipeline, first, { series, windowS, now }) {
 function showDraft(line, draft) {
   line.hidden = draft === undefined;
   if (draft === undefined) return;
-  const { revision, events, freed, taken, failures } = draft;
+  const { revision, events, freed, taken, failures, notAsked } = draft;
   const changes = [taken === 0 ? '' : `hold ${count(taken)} that pass`, freed === 0 ? '' : `let ${count(freed)} pass that are held`];
   const would = changes.filter((one) => one !== '').join(' and ');
   const words =
@@ -379,7 +379,8 @@ function showDraft(line, draft) {
       : would === ''
         ? `would change none of ${count(events)} rows`
         : `would ${would}, of ${count(events)} rows`;
-  text(line, `Draft ${revision} ${words}${failures === 0 ? '' : `; it could not judge ${count(failures)} batches`}.`);
+  const leftOut = notAsked.length === 0 ? '' : ` Left out, for a draft does not ask the target: ${notAsked.join(', ')}.`;
+  text(line, `Draft ${revision} ${words}${failures === 0 ? '' : `; it could not judge ${count(failures)} batches`}.${leftOut}`);
 }
 
 function showRevision(line, { current, refused, changedOnDisk }, now) {

@@ -424,7 +424,7 @@ export function quarantineView(pipeline, now) {
   }
 
   async function releaseItems(chosen_) {
-    const { results } = await post('api/quarantine/release', { ...chosen_, dryRun: true });
+    const { results, notAsked } = await post('api/quarantine/release', { ...chosen_, dryRun: true });
     const rows = results.length;
     const counts = new Map();
     for (const { outcome } of results) counts.set(outcome, (counts.get(outcome) ?? 0) + 1);
@@ -461,6 +461,13 @@ export function quarantineView(pipeline, now) {
         }),
         rows > 50 ? h('li', { class: 'quiet' }, `and ${exact(rows - 50)} more`) : null,
       ),
+      notAsked.length === 0
+        ? null
+        : h(
+            'p',
+            { class: 'quiet' },
+            `Left out here, for the target is asked when rows are written: ${notAsked.map(({ rule }) => rule).join(', ')}.`,
+          ),
       h(
         'p',
         { class: 'quiet' },

@@ -114,6 +114,25 @@ test('what would change sides is what does, and nothing is changed by asking', a
   const outcomes = (released.json as ReleaseView).results.map(({ outcome }) => outcome);
   expect(outcomes.filter((outcome) => outcome === 'would-pass').length).toBe(found.quarantine.freed);
   expect(outcomes.filter((outcome) => outcome === 'still-fails').length).toBe(found.quarantine.out);
+  expect((released.json as ReleaseView).notAsked).toEqual([]);
+});
+
+test('rules that the target would be asked for are left out, and that is said', async () => {
+  const asking = rules(95, 'note: [unique]', 'id: [sequence_gap]').concat('checks: [{ before_matches: true }]\n');
+  const args = ['backtest', config.file, '--rules', write('asking.yaml', asking)];
+  expect((await cli(...args, '--json')).json).toMatchObject({
+    notAsked: ['note.unique', 'id.sequence_gap', 'before_matches'],
+    unusable: [],
+    target: { taken: 0 },
+  });
+  expect((await cli(...args)).stdout).toMatch(/^! Left out, .*: note\.unique, id\.sequence_gap, before_matches$/m);
+
+  write('orders.rules.yaml', asking);
+  const dryRun = ['quarantine', 'release', config.file, '--all', '--dry-run'];
+  const said = (await cli(...dryRun, '--json')).json as ReleaseView;
+  // The row before a released change is not asked for.
+  expect(said.notAsked).toEqual(['note.unique', 'id.sequence_gap'].map((rule) => ({ dataset: 'shop.public.orders', rule })));
+  expect((await cli(...dryRun)).stdout).toContain('note.unique of shop.public.orders, id.sequence_gap of shop.public.orders\n');
 });
 
 test('what cannot be tried is told', async () => {

@@ -118,3 +118,15 @@ test('folders and links that lead nowhere are no rule files', () => {
   symlinkSync('nowhere', join(shop.folder, 'datasets/c.yaml'));
   expect(shop.of('main').problems).toEqual([]);
 });
+
+test('a draft warns of checks that need the target’s rows; the file in force does not', () => {
+  const asking = 'columns: {id: [unique]}';
+  const shop = load({
+    'datasets/orders.yaml': rules('shop.public.orders', asking),
+    'datasets/items.yaml': rules('shop.public.items'),
+    'datasets/draft.yaml': rules('shop.public.orders', `mode: shadow\n${asking}`),
+  }).of('main');
+  expect(shop.problems).toEqual([
+    expect.stringMatching(/^warning datasets\/draft\.yaml:6:\d+: columns\.id\[0\] unique is asked of the target, and a draft asks nothing/),
+  ]);
+});

@@ -256,7 +256,7 @@ describe('settling it', () => {
     const { code, json } = await cli('quarantine', 'release', config.file, '--key', '5', '--dry-run', '--json');
     expect([code, json]).toMatchObject([
       0,
-      { dryRun: true, results: [{ id: held, outcome: 'still-fails', findings: [{ rule: 'known-status' }] }], released: [] },
+      { dryRun: true, results: [{ id: held, outcome: 'still-fails', findings: [{ rule: 'known-status' }] }], notAsked: [], released: [] },
     ]);
     expect((await itemOf(5)).status).toBe('held');
   });

@@ -90,11 +90,13 @@ test('a draft tells what it would change, by rule and with examples, and changes
   expect([words.code, words.stdout]).toEqual([0, expect.stringContaining('read of 3 would be out: late (id is less than 4)')]);
 
   // Another draft begins to count anew; the rules in force are the same.
-  write(draft(200));
+  write(`${draft(200)}checks: [{ compound_unique: [amount, note] }]\n`);
   expect((await cli('reload', config.file)).stdout).toContain('shop.public.orders (draft)  1@');
   await source.script("insert into orders values (150, 1, 'b')");
   await eventually(async () => (await only()).events === 1, 'the draft judges what comes');
   expect(await only()).toMatchObject({ taken: 1, examples: [{ key: '150', op: 'insert', to: 'out', why: [{ rule: 'late' }] }] });
+  expect((await only()).notAsked).toEqual(['compound_unique']);
+  expect((await cli('rules', config.file)).stdout).toMatch(/^! Left out by draft\.rules\.yaml, .*: compound_unique$/m);
   // One that is wrong is refused, one that is gone is no more, and one in its place is in force.
   write(draft(4).replace('between', 'betwixt'));
   expect((await cli('reload', config.file)).code).toBe(2);

@@ -268,11 +268,13 @@ test('a card says by which rules its table is judged, what a draft would change,
   const card = page.getByRole('article', { name: 'shop.public.orders' });
   const dataset = 'shop.public.orders';
   const file = { dataset, file: 'orders.yaml', sinceMs: Date.now() };
-  const draft = { ...file, revision: '8@0123456789ab', events: 1200, freed: 5, taken: 3, out: 40, failures: 0, rules: [], examples: [] };
+  const counts = { events: 1200, freed: 5, taken: 3, out: 40, failures: 0 };
+  const draft = { ...file, revision: '8@0123456789ab', ...counts, rules: [], notAsked: ['email.unique'], examples: [] };
   const problem = { severity: 'error', path: 'orders.yaml:3:1', message: 'unknown key "colums"', fix: 'Did you mean columns?' } as const;
   const current = { ...file, version: 7, revision: '7@3fa9c1d2e4b5', mode: 'enforce' } as const;
   service.pipeline = { rules: { datasets: [current], drafts: [draft], changedOnDisk: false, refused: { atMs: 0, problems: [problem] } } };
   await card.getByText('Draft 8@0123456789ab would hold 3 that pass and let 5 pass that are held, of 1,200 rows.').waitFor();
+  expect(await card.locator('.draft').textContent()).toMatch(/ Left out, .*: email\.unique\.$/);
   expect(await card.locator('.revision').textContent()).toContain('A newer revision was refused: orders.yaml:3:1: unknown key "colums"');
   service.pipeline = { rules: { datasets: [current], drafts: [], changedOnDisk: false, refused: null } };
   await card.locator('.draft').waitFor({ state: 'hidden' });

@@ -343,7 +343,7 @@ export async function startStandIn(
         outcome: item.outcome,
         findings: item.outcome === 'still-fails' ? view(item).findings : [],
       }));
-      return void json(200, { dryRun: true, results, released: [] });
+      return void json(200, { dryRun: true, results, notAsked: [], released: [] });
     }
     const release = url.pathname.endsWith('/release');
     for (const item of chosen) {
@@ -351,7 +351,7 @@ export async function startStandIn(
       item.why = body.why ?? null;
     }
     const ids = chosen.map(({ id }) => id);
-    json(200, release ? { dryRun: false, results: [], released: ids } : { discarded: ids });
+    json(200, release ? { dryRun: false, results: [], notAsked: [], released: ids } : { discarded: ids });
     told();
   };
 

@@ -1,0 +1,30 @@
+/** Checks that need other rows, which the target is asked for when rows are written: what they cannot do, and which of them are left out where it is not asked. */
+import type { CheckItem } from './contract-schema.ts';
+import type { Check, Contract, Use } from './contract.ts';
+import { WORDS } from './gx/registry.ts';
+import type { RuleText } from './rule-text.ts';
+
+const isAsked = ({ expectation }: Check): boolean => expectation.asksTarget !== null;
+
+/** The ids of those that are. */
+export const askedRules = ({ checks }: Pick<Contract, 'checks'>): readonly string[] => checks.filter(isAsked).map(({ id }) => id);
+
+/** Those that judge a released event as well: of what the stream said before it, nothing is asked any more. */
+export const askedOfReleased = ({ checks }: Pick<Contract, 'checks'>): readonly string[] =>
+  askedRules({ checks: checks.filter(({ expectation }) => !expectation.needsBefore) });
+
+/** Refuses what such a check cannot do. `item`: as the file has it. */
+export function refuseUnasked(rules: RuleText, { expectation, where, mostly, keys, onFail, ops }: Check, item: CheckItem, use: Use): void {
+  const { name } = expectation;
+  if (where !== null && expectation.asksTarget === 'all rows')
+    rules.refuse([...keys, 'where'], `${name} is about all rows of the table, and no where tells which of them count`, 'Remove where.');
+  if (mostly < 1)
+    rules.refuse([...keys, 'mostly'], `${name} judges each row beside those at the target, and no share of them`, 'Remove mostly.');
+  if (use === 'file' && !WORDS.has(name)) rules.refuse(keys, `${name} is judged on a live stream alone`, 'Remove the check here.');
+  if (expectation.onFail?.includes(onFail) === false)
+    rules.refuse([...keys, 'on_fail'], `${name} cannot ${onFail} rows: ${WHY_NOT}`, `Write on_fail: ${expectation.onFail.join(' or ')}.`);
+  if (expectation.ops === null && item.ops !== undefined && ops.includes('delete'))
+    rules.refuse([...keys, 'ops'], `${name} is about rows that come, and a delete brings none`, 'Name insert, update and read.');
+}
+
+const WHY_NOT = 'those behind a missing number are as they should be, and without them every later one would fail as well';
