@@ -14,7 +14,7 @@ export const sequenceGap = defineExpectation({
   schema: {
     title: 'Gaps in numbers',
     description:
-      'The number before the new row’s own is there. step: how far numbers are apart. per: each of these columns’ values has numbers of its own. out_of_order: so many numbers may come before one that belongs before them.',
+      'The number before the new row’s own is there. step: how far numbers are apart. group_by: each of these columns’ values has numbers of its own. out_of_order: so many numbers may come before one that belongs before them.',
     anyOf: [
       { const: true },
       {
@@ -22,7 +22,7 @@ export const sequenceGap = defineExpectation({
         additionalProperties: false,
         properties: {
           step: { type: 'integer', minimum: 1, default: 1, description: 'How far one number is from the next.' },
-          per: {
+          group_by: {
             anyOf: [
               { type: 'string', minLength: 1 },
               { type: 'array', minItems: 1, items: { type: 'string', minLength: 1 } },
@@ -44,12 +44,12 @@ export const sequenceGap = defineExpectation({
     const column = columnOf(site);
     if (column.type !== 'integer')
       return site.refuse(`${column.name} is ${typeOf(column)}, and numbers in a row are whole`, 'Name a column of whole numbers.');
-    const { step = 1, per = [], out_of_order: outOfOrder = 0 } = parameters === true ? {} : parameters;
-    const groupBy = (typeof per === 'string' ? [per] : per).map((name) => site.columnIndex(name, 'per'));
+    const { step = 1, group_by: names = [], out_of_order: outOfOrder = 0 } = parameters === true ? {} : parameters;
+    const groupBy = (typeof names === 'string' ? [names] : names).map((name) => site.columnIndex(name, 'group_by'));
     if (groupBy.includes(null)) return null;
     const groups = groupBy.filter((place) => place !== null);
     if (groups.includes(column.index))
-      return site.refuse(`${column.name} cannot have numbers of its own for each of its values`, 'Name another column.', 'per');
+      return site.refuse(`${column.name} cannot have numbers of its own for each of its values`, 'Name another column.', 'group_by');
     return {
       columns: [column.index, ...groups],
       reason: 'follows a number that is missing',
