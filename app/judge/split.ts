@@ -102,6 +102,8 @@ export class PartWorkers implements AsyncDisposable {
       const worker = new Worker(new URL(self.endsWith('.ts') ? 'part-worker.ts' : 'part-worker.js', self), { stdout: true });
       // What became of it is told by its answer.
       worker.on('error', () => {});
+      // One that is gone before it is asked would never answer.
+      worker.once('exit', () => (this.#workers = this.#workers.filter((one) => one !== worker)));
       this.#workers.push(worker);
     }
   }

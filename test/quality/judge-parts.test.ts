@@ -3,6 +3,7 @@ import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { Readable } from 'node:stream';
+import type { Worker } from 'node:worker_threads';
 import { afterAll, beforeAll, describe, expect, test, vi } from 'vitest';
 import { judgeFile } from '../../app/judge/judge-rules.ts';
 import { partsOf, PartWorkers } from '../../app/judge/split.ts';
@@ -125,4 +126,15 @@ test('small files, Parquet and checks that need all rows are one part', async ()
   expect(await counts(RULES, 10_000)).toBe(2);
   expect(await counts(`${RULES}checks: [{ row_count: { min: 1 } }]\n`, 10_000)).toBe(1);
   expect(await partsOf(inputOf(join(folder, 'none.csv')), contract, 10)).toHaveLength(1);
+});
+
+test('a worker that is gone before it is asked is replaced', async () => {
+  const path = join(folder, 'gone.csv');
+  writeFileSync(path, csvOf(orders(new Random(5), 3000, () => 1)));
+  await using own = new PartWorkers();
+  const started = new Promise<Worker>((resolve) => process.once('worker', resolve));
+  own.start(1);
+  await (await started).terminate();
+  const found = await judgeFile(contract, { text: RULES, path: 'rules.yaml' }, inputOf(path), own, 30_000);
+  expect(found).toEqual(await judged(path, Infinity));
 });
