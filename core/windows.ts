@@ -64,6 +64,15 @@ export interface WindowWrites {
   readonly minutes: readonly MinuteCount[];
 }
 
+/** Adds to what the batch writes. */
+export function addWindowWrites(
+  batch: { windows: WindowWrites | null },
+  { marks = [], parts = [], minutes = [] }: Partial<WindowWrites>,
+): void {
+  const known = batch.windows ?? { marks: [], parts: [], minutes: [] };
+  batch.windows = { marks: [...known.marks, ...marks], parts: [...known.parts, ...parts], minutes: [...known.minutes, ...minutes] };
+}
+
 export type WindowVerdict = 'pass' | 'fail' | 'indeterminate';
 
 /** What a rule says of one window. There is one of these however many rows are at fault. */

@@ -7,10 +7,9 @@ import type { Clock } from '../../core/clock.ts';
 import type { Stage } from '../../core/contracts.ts';
 import type { ChangeEvent, Dataset, DatasetName, Position } from '../../core/event.ts';
 import { MINUTE_MS, type MinuteCount } from '../../core/slo.ts';
-import { ANY_DATASET, type WindowStore } from '../../core/windows.ts';
+import { addWindowWrites, ANY_DATASET, type WindowStore } from '../../core/windows.ts';
 import type { Contract } from '../contract.ts';
 import { type Binding, bindSets } from '../live/binding.ts';
-import { addMinutes } from '../slo/stage.ts';
 import { countedAs, type Counting } from './check.ts';
 
 export interface ArrivalStageOptions {
@@ -58,11 +57,10 @@ export function arrivalStage(options: ArrivalStageOptions): Stage {
       const lane = await laneOf(batch);
       lane.at = batch.checkpoint.position;
       if (batch.origin !== 'stream') return;
-      for (const contract of counted)
-        addMinutes(
-          batch,
-          countLateness(batch, contract, lane.newestMs, nowMs, (dataset) => timesOf(contract, dataset)),
-        );
+      const minutes = counted.flatMap((contract) =>
+        countLateness(batch, contract, lane.newestMs, nowMs, (dataset) => timesOf(contract, dataset)),
+      );
+      if (minutes.length > 0) addWindowWrites(batch, { minutes });
     },
   };
 }
@@ -70,9 +68,8 @@ export function arrivalStage(options: ArrivalStageOptions): Stage {
 const asksForLife = ({ live }: Contract): boolean => live.clock.some(({ rule }) => rule.asksForLife);
 
 function sayThatSomethingCame(batch: Batch, nowMs: number): void {
-  const { parts = [], marks = [], minutes = [] } = batch.windows ?? {};
   const mark = { dataset: ANY_DATASET, timeMs: 0, rowMs: -1, seenMs: nowMs, untimed: 0, tooLate: 0 };
-  batch.windows = { parts, marks: [...marks, mark], minutes };
+  addWindowWrites(batch, { marks: [mark] });
 }
 
 const countingOf = ({ live }: Contract) =>

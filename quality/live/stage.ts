@@ -9,7 +9,7 @@ import type { Stage } from '../../core/contracts.ts';
 import { PipelineError } from '../../core/errors.ts';
 import type { ChangeEvent, DatasetName, LaneId, Position } from '../../core/event.ts';
 import { HELD_LOT, type LotStore, STAGED_ROWS_MAX, type Staging } from '../../core/lots.ts';
-import type { WindowMark, WindowPart, WindowStore } from '../../core/windows.ts';
+import { addWindowWrites, type WindowMark, type WindowPart, type WindowStore } from '../../core/windows.ts';
 import type { Contract } from '../contract.ts';
 import { isWatched } from './check.ts';
 import { DatasetWindows } from './lane.ts';
@@ -67,7 +67,7 @@ class Windowing implements Stage {
     await this.#fill(batch, uses, nowMs, signal);
     const [parts, marks]: [WindowPart[], WindowMark[]] = [[], []];
     for (const windows of uses.values()) windows.flush(nowMs, parts, marks);
-    if (parts.length > 0 || marks.length > 0) batch.windows = { parts, marks, minutes: [] };
+    if (parts.length > 0 || marks.length > 0) addWindowWrites(batch, { parts, marks });
     lane.at = batch.checkpoint.position;
   }
 

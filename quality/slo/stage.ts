@@ -6,6 +6,7 @@ import { type Batch, Verdict } from '../../core/batch.ts';
 import type { Stage } from '../../core/contracts.ts';
 import type { DatasetName } from '../../core/event.ts';
 import { MINUTE_MS, type MinuteCount, ROWS_COUNTED } from '../../core/slo.ts';
+import { addWindowWrites } from '../../core/windows.ts';
 import type { Contract } from '../contract.ts';
 
 /** `contracts` is asked with every batch: rule files may be replaced while the lane runs. */
@@ -17,7 +18,8 @@ export function sloStage(contracts: () => ReadonlyMap<DatasetName, Contract>): S
       if (batch.origin !== 'stream' || batch.size === 0) return;
       const counted = new Set([...contracts().values()].filter(countsRows).map(({ dataset }) => dataset));
       if (counted.size === 0) return;
-      addMinutes(batch, countRows(batch, counted));
+      const minutes = countRows(batch, counted);
+      if (minutes.length > 0) addWindowWrites(batch, { minutes });
     },
   };
 }
@@ -46,11 +48,4 @@ export function countRows(batch: Batch, datasets: ReadonlySet<DatasetName>): rea
     }
   }
   return [...counts.values()];
-}
-
-/** To those that the batch has. */
-export function addMinutes(batch: Batch, minutes: readonly MinuteCount[]): void {
-  if (minutes.length === 0) return;
-  const { parts = [], marks = [], minutes: others = [] } = batch.windows ?? {};
-  batch.windows = { parts, marks, minutes: [...others, ...minutes] };
 }
