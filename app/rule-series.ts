@@ -1,11 +1,11 @@
 /** What the rules of every dataset found over the last hour, those that found nothing among them. */
+import { MINUTE_MS } from '../core/slo.ts';
 import { type MetricsSnapshot, type RuleCount, silentSeries } from '../ops/metrics.ts';
 import { RULE_MINUTES } from '../ops/rule-series.ts';
 import type { Contract } from '../quality/contract.ts';
 import type { Desk } from './desk.ts';
 import type { RuleSeriesView } from './http/rule-shapes.ts';
 
-const MINUTE_MS = 60_000;
 const NOTHING: readonly number[] = Array.from({ length: RULE_MINUTES }, () => 0);
 
 type DatasetView = RuleSeriesView['datasets'][number];

@@ -1,10 +1,11 @@
 /** The service levels of a pipeline: measured while it runs, told to people as incidents that open and are resolved, and shown as lists. */
 import type { Clock } from '../core/clock.ts';
+import { formatMillis } from '../core/duration.ts';
 import type { DatasetName } from '../core/event.ts';
 import { MINUTE_MS, type Objective, type SloIncident, type SloLook, type SloStore, type SloTrouble } from '../core/slo.ts';
 import type { AlertData } from '../ops/alerts/events.ts';
 import type { Exposition } from '../ops/prometheus.ts';
-import { promiseText, reportOf, type SloReport, spansOf, spanText } from '../ops/slo.ts';
+import { promiseText, reportOf, type SloReport, spansOf } from '../ops/slo.ts';
 import type { Contract } from '../quality/contract.ts';
 import type { PostgresSink } from '../sync/postgres/sink.ts';
 import type { Desk } from './desk.ts';
@@ -91,7 +92,12 @@ export class SloWatch {
       );
       for (const [ms, rate] of rates)
         if (rate !== null)
-          out.gauge('tidegate_slo_burn_rate', 'How many times too fast the budget is used up.', { ...labels, window: spanText(ms) }, rate);
+          out.gauge(
+            'tidegate_slo_burn_rate',
+            'How many times too fast the budget is used up.',
+            { ...labels, window: formatMillis(ms) },
+            rate,
+          );
       for (const cause of ['burn', 'budget'] as const)
         out.gauge(
           'tidegate_slo_in_trouble',

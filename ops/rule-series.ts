@@ -1,7 +1,7 @@
 /** The last hour minute by minute, in memory of a fixed size: in how many rows a rule found something, or how many rows there were. */
+import { MINUTE_MS } from '../core/slo.ts';
 
 export const RULE_MINUTES = 60;
-const MINUTE_MS = 60_000;
 
 export class MinuteRing {
   readonly #counts = new Uint32Array(RULE_MINUTES);

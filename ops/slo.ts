@@ -1,4 +1,5 @@
 /** The arithmetic of service levels: what is left of the error budget, how fast it is used up, and whether somebody has to hear of it. */
+import { formatMillis } from '../core/duration.ts';
 import { type BurnRule, budgetShare, type GoodAndBad, type Objective, type SloTrouble } from '../core/slo.ts';
 
 export interface Burn extends BurnRule {
@@ -60,7 +61,7 @@ function troublesOf(
     troubles.push({
       cause: 'burn',
       severity: worst.page ? 'critical' : 'warning',
-      message: `the budget of ${promise} is used up ${worst.rate} times too fast or more, over ${spanText(worst.longMs)} and over ${spanText(worst.shortMs)}`,
+      message: `the budget of ${promise} is used up ${worst.rate} times too fast or more, over ${formatMillis(worst.longMs)} and over ${formatMillis(worst.shortMs)}`,
     });
   // Of so few that not one might be bad, nothing can be said yet.
   const total = good + bad;
@@ -74,18 +75,5 @@ function troublesOf(
 export function promiseText({ percent, of, rules, overMs }: Pick<Objective, 'percent' | 'of' | 'rules' | 'overMs'>): string {
   const what =
     of === 'minutes' ? `minutes fresh (${rules.join(', ')})` : of === 'windows' && rules.length === 1 ? `windows of ${rules[0]}` : of;
-  return `${percent} % of ${what} over ${spanText(overMs)}`;
-}
-
-const UNITS = [
-  ['d', 86_400_000],
-  ['h', 3_600_000],
-  ['m', 60_000],
-  ['s', 1000],
-] as const;
-
-/** `28d`, `90m`. */
-export function spanText(ms: number): string {
-  for (const [unit, size] of UNITS) if (ms >= size && ms % size === 0) return `${ms / size}${unit}`;
-  return `${ms}ms`;
+  return `${percent} % of ${what} over ${formatMillis(overMs)}`;
 }

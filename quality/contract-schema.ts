@@ -1,6 +1,7 @@
 /** The rule file of a dataset as one JSON Schema: what ajv validates, what editors complete, and what the types are made from. */
 import type { ColumnType, Operation } from '../core/event.ts';
 import type { Severity } from '../core/batch.ts';
+import { durationSchema as duration } from '../core/duration.ts';
 import { CLOCK } from './clock/registry.ts';
 import { EXPECTATIONS } from './expectations/registry.ts';
 import { WORDS } from './gx/registry.ts';
@@ -170,8 +171,6 @@ const policy = {
   description:
     'accept: rows pass, and the target’s table follows. ignore: rows pass, and it stays as it is. warn: accept with a finding. hold: this dataset waits until somebody approves. quarantine: its rows are held. halt: the lane stops.',
 } as const;
-
-const duration = { type: 'string', pattern: '^([0-9]+(\\.[0-9]+)?(ms|s|m|h|d))+$' } as const;
 
 const parts = {
   apiVersion: { const: 'quality/v1', title: 'Version of this format' },

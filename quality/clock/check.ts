@@ -80,8 +80,6 @@ export interface ClockExpectation {
 /** What the rows of a check that counts are counted as. */
 export const countedAs = ({ type, id }: { readonly type: string; readonly id: string }): string => `${type} ${id}`;
 
-export const duration = { type: 'string', pattern: '^([0-9]+(\\.[0-9]+)?(ms|s|m|h|d))+$' } as const;
-
 export const seconds = (ms: number): number => Math.round(ms / 1000);
 
 /** How far back a check that counts may look: what it asks for is summed up again and again. */

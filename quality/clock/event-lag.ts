@@ -1,6 +1,7 @@
 /** event_lag: how long after they happened rows come. */
+import { durationSchema as duration } from '../../core/duration.ts';
 import { millis } from '../live/check.ts';
-import { type ClockExpectation, duration, isOver } from './check.ts';
+import { type ClockExpectation, isOver } from './check.ts';
 import { minRowsSchema, shareRule } from './counting.ts';
 
 export const eventLag: ClockExpectation = {

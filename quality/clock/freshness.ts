@@ -1,6 +1,7 @@
 /** freshness: how old the newest row is. */
+import { durationSchema as duration } from '../../core/duration.ts';
 import { millis } from '../live/check.ts';
-import { type ClockExpectation, duration, seconds } from './check.ts';
+import { type ClockExpectation, seconds } from './check.ts';
 
 export const freshness: ClockExpectation = {
   name: 'freshness',

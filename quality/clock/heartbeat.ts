@@ -1,6 +1,7 @@
 /** heartbeat: whether anything comes from the source at all. */
+import { durationSchema as duration } from '../../core/duration.ts';
 import { millis } from '../live/check.ts';
-import { type ClockExpectation, duration, seconds } from './check.ts';
+import { type ClockExpectation, seconds } from './check.ts';
 
 export const heartbeat: ClockExpectation = {
   name: 'heartbeat',

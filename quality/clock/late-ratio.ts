@@ -1,6 +1,7 @@
 /** late_ratio: what share of the rows comes out of order by more than is allowed. */
+import { durationSchema as duration } from '../../core/duration.ts';
 import { millis } from '../live/check.ts';
-import { type ClockExpectation, duration, isOver } from './check.ts';
+import { type ClockExpectation, isOver } from './check.ts';
 import { minRowsSchema, shareRule } from './counting.ts';
 
 export const lateRatio: ClockExpectation = {

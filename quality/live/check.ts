@@ -1,5 +1,6 @@
 /** A check over the windows of a live stream: its expectation, its windows, and what follows when it fails. */
 import type { Severity } from '../../core/batch.ts';
+import { formatMillis } from '../../core/duration.ts';
 import { durationMicros } from '../../core/expression/timestamp.ts';
 import type { ClockRule } from '../clock/check.ts';
 import type { Check, Contract, FileCheck } from '../contract.ts';
@@ -107,19 +108,6 @@ export function setIdOf({ spec, groupBy, maxGroups }: Pick<LiveCheck, 'spec' | '
   const { everyMs, sizeMs, outOfOrderMs, latenessMs, idleMs, of } = spec;
   const times = [sizeMs, everyMs, outOfOrderMs, latenessMs, idleMs].map(formatMillis).join('/');
   return `${times}/${of}${groupBy.length === 0 ? '' : ` by ${groupBy.join(',')} (${maxGroups})`}`;
-}
-
-const UNITS = [
-  ['d', 86_400_000],
-  ['h', 3_600_000],
-  ['m', 60_000],
-  ['s', 1000],
-] as const;
-
-/** `90m`, in the greatest unit that it is whole in. */
-export function formatMillis(ms: number): string {
-  for (const [unit, size] of UNITS) if (ms > 0 && ms % size === 0) return `${ms / size}${unit}`;
-  return ms === 0 ? '0' : `${ms}ms`;
 }
 
 /** How many states a slot and group may have at once: of windows that are filled, and two of each that late rows still amend. */

@@ -1,8 +1,7 @@
 /** How windows are written in rule files: in `defaults`, and beside a check. */
+import { durationSchema as duration } from '../../core/duration.ts';
 import { STAGED_ROWS_MAX } from '../../core/lots.ts';
 import type { SchemaNode } from '../schema-type.ts';
-
-const duration = { type: 'string', pattern: '^([0-9]+(\\.[0-9]+)?(ms|s|m|h|d))+$' } as const;
 
 const perCheck = {
   every: {

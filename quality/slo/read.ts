@@ -1,7 +1,8 @@
 /** From `slo:` in a rule file to objectives, with everything that keeps one from being used. */
 import { type BurnRule, budgetShare, MINUTE_MS, type Objective, ROWS_COUNTED, type SloUnit } from '../../core/slo.ts';
+import { formatMillis } from '../../core/duration.ts';
 import { suggestion } from '../../core/expression/suggest.ts';
-import { formatMillis, type LiveRules, millis } from '../live/check.ts';
+import { type LiveRules, millis } from '../live/check.ts';
 import { isObject, type Keys, type RuleText } from '../rule-text.ts';
 import { sloSchema } from './schema.ts';
 

@@ -1,8 +1,7 @@
 /** How `slo:` is written in rule files. */
+import { durationSchema as duration } from '../../core/duration.ts';
 import { SLO_UNITS } from '../../core/slo.ts';
 import type { SchemaNode } from '../schema-type.ts';
-
-const duration = { type: 'string', pattern: '^([0-9]+(\\.[0-9]+)?(ms|s|m|h|d))+$' } as const;
 
 const burnSchema: SchemaNode = {
   type: 'object',
