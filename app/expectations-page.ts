@@ -84,9 +84,15 @@ function stateOf(window: GxExpectation['window'], word: Word): string {
   if (window === undefined) return '';
   const { kind } = window(new Kwargs(EXAMPLE_KWARGS[word.name] ?? COMMON_KWARGS, 0));
   if (kind.name === 'nothing') return '';
-  const size = kind.size === 'fixed' ? 'a few numbers' : kind.size === 'all values' ? 'all values' : 'the distinct values';
-  return ` ${word.level === 'row' ? 'A window keeps' : 'Keeps'} ${size}${kind.retracts ? '' : ', of which none can be taken back'}.`;
+  return ` ${word.level === 'row' ? 'A window keeps' : 'Keeps'} ${KEPT[kind.size]}${kind.retracts ? '' : ', of which none can be taken back'}.`;
 }
+
+const KEPT = {
+  fixed: 'a few numbers',
+  'all values': 'all values',
+  'distinct values': 'the distinct values',
+  'timed values': 'all values with their times',
+} as const;
 
 /** Of those that compare with a set; others take no notice. */
 const COMMON_KWARGS = { value_set: [1] };

@@ -103,7 +103,7 @@ export class Course implements State {
 export const course: StateKind<Course> = {
   name: 'course',
   retracts: true,
-  size: 'distinct values',
+  size: 'timed values',
   create: () => new Course(),
   merge: (into, from) => into.merge(from),
   retract: (state, cell) => state.retract(cell),

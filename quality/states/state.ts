@@ -31,7 +31,7 @@ export interface State {
 export interface StateKind<S extends State> {
   readonly name: string;
   readonly retracts: boolean;
-  readonly size: 'fixed' | 'distinct values' | 'all values';
+  readonly size: 'fixed' | 'distinct values' | 'all values' | 'timed values';
   create(): S;
   /** Adds all of `from` to `into`, and returns `into`. */
   merge(into: S, from: S): S;
