@@ -1,7 +1,7 @@
 /** What the config says of topics as a target. */
 import type { SchemaNode } from '../schema-type.ts';
 import { brokersSchema, registrySchema, saslSchema, tlsSchema } from './kafka.ts';
-import { count, duration, holdSchema, secret } from './options.ts';
+import { duration, holdSchema, secret, MADE_TOPICS } from './options.ts';
 
 export const kafkaTargetSchema = {
   type: 'object',
@@ -64,21 +64,7 @@ export const kafkaTargetSchema = {
         'Whether you have each batch written in a transaction of Kafka’s, so that those who read what is committed (isolation.level=read_committed) see each change once, whatever is killed. The store’s server needs max_prepared_transactions, one for each lane.',
       default: false,
     },
-    create: {
-      type: 'boolean',
-      title: 'Create',
-      description: 'Whether you let it make topics that are missing. Those that are there are left as they are.',
-      default: true,
-    },
-    partitions: count(
-      'Partitions',
-      'How many partitions you make a topic with. Records of one row stay in one partition, in order. Left out, the brokers decide.',
-      null,
-      'partitions',
-      10_000,
-    ),
-    replication: count('Replication', 'On how many brokers you keep each partition. Left out, the brokers decide.', null, 'brokers', 100),
-    retention: duration('Retention', 'How long you keep records. Left out, the brokers decide.', null),
+    ...MADE_TOPICS,
     compact: {
       type: 'boolean',
       title: 'Compact',

@@ -71,3 +71,22 @@ export const holdSchema = {
     'What you hold when an event is quarantined: the event alone, or the later events of its key as well, in order. Left out, a dataset that can send unchanged (TOAST) cells holds the key and any other the event.',
   default: null,
 } as const satisfies SchemaNode;
+
+/** How topics that are missing are made. */
+export const MADE_TOPICS = {
+  create: {
+    type: 'boolean',
+    title: 'Create',
+    description: 'Whether you let it make topics that are missing. Those that are there are left as they are.',
+    default: true,
+  },
+  partitions: count(
+    'Partitions',
+    'How many partitions you make a topic with. Records of one row stay in one partition, in order. Left out, the brokers decide.',
+    null,
+    'partitions',
+    10_000,
+  ),
+  replication: count('Replication', 'On how many brokers you keep each partition. Left out, the brokers decide.', null, 'brokers', 100),
+  retention: duration('Retention', 'How long you keep records. Left out, the brokers decide.', null),
+} as const;

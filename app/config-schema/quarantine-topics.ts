@@ -1,6 +1,6 @@
 /** What the config says of the topics that a pipeline's quarantine is told to. */
 import type { SchemaNode } from '../schema-type.ts';
-import { count, duration } from './options.ts';
+import { MADE_TOPICS } from './options.ts';
 import { brokersSchema as brokers, saslSchema as sasl, tlsSchema as tls } from './kafka.ts';
 
 export const quarantineTopicsSchema = {
@@ -27,21 +27,7 @@ export const quarantineTopicsSchema = {
       default: 'tidegate.quarantine.{dataset}',
       examples: ['tidegate.quarantine.{dataset}', 'dlq-{pipeline}'],
     },
-    create: {
-      type: 'boolean',
-      title: 'Create',
-      description: 'Whether you let it make topics that are missing. Those that are there are left as they are.',
-      default: true,
-    },
-    partitions: count(
-      'Partitions',
-      'How many partitions you make a topic with. Records of one row stay in one partition, in order. Left out, the brokers decide.',
-      null,
-      'partitions',
-      10_000,
-    ),
-    replication: count('Replication', 'On how many brokers you keep each partition. Left out, the brokers decide.', null, 'brokers', 100),
-    retention: duration('Retention', 'How long you keep records. Left out, the brokers decide.', null),
+    ...MADE_TOPICS,
     compact: {
       type: 'boolean',
       title: 'Compact',
