@@ -13,6 +13,7 @@ import { evolve } from '../quality/schema/evolution.ts';
 import { avroFormat } from '../sync/kafka/avro.ts';
 import { jsonFormat } from '../sync/kafka/record-format.ts';
 import { kafkaSink, type KafkaSinkOptions } from '../sync/kafka/sink.ts';
+import type { TopicWatch } from '../sync/kafka/topic-watch.ts';
 import { type DatasetsOptions, postgresSink, type PostgresSinkOptions } from '../sync/postgres/sink.ts';
 import { schemaRegistryWriter } from '../wire/kafka/registry.ts';
 import { partsOf } from './config.ts';
@@ -125,11 +126,20 @@ export function tableTarget(config: Config, pipeline: PipelineConfig): PostgresT
 type Rules = ReadonlyMap<DatasetName, RuleFile>;
 
 /** The sink of a pipeline, whatever the kind of its target. */
-export function openSink(config: Config, name: string, pipeline: PipelineConfig, rules: Rules, clock: Clock, logger: Logger) {
+export function openSink(
+  config: Config,
+  name: string,
+  pipeline: PipelineConfig,
+  rules: Rules,
+  clock: Clock,
+  logger: Logger,
+  watch: TopicWatch | null = null,
+) {
   const { target } = partsOf(config, pipeline);
   if (target.kind === 'postgres') return postgresSink(sinkOptions(config, name, pipeline, rules, clock));
   return kafkaSink({
     ...topicOptions(config, name, pipeline, target, rules, clock),
+    watch,
     onOther: (topic, settings) => {
       logger.warn('a topic was there already, with other settings than in the config, and is used as it is', {
         pipeline: name,

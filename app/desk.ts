@@ -8,6 +8,7 @@ import type { Scorer } from '../inference/scorer/supervisor.ts';
 import { type InferenceStage, inferenceStage } from '../inference/stage.ts';
 import type { Contract } from '../quality/contract.ts';
 import { type QualityStage, qualityStage } from '../quality/stage.ts';
+import type { TopicWatch } from '../sync/kafka/topic-watch.ts';
 import type { PostgresSink } from '../sync/postgres/sink.ts';
 import { datasetsOf, partsOf } from './config.ts';
 import type { Config, PipelineConfig } from './config-schema.ts';
@@ -49,10 +50,10 @@ export class Desk implements AsyncDisposable {
     this.datasets = datasetsOf(parts.pipeline.source, partsOf(parts.config, parts.pipeline).source);
   }
 
-  /** A sink of its own, for a lane's run. */
-  openSink(): Promise<PostgresSink> {
+  /** A sink of its own, for a lane's run. `watch` is told of what is written to topics. */
+  openSink(watch: TopicWatch | null = null): Promise<PostgresSink> {
     const { config, name, pipeline, rules, clock, logger } = this.#parts;
-    return openSink(config, name, pipeline, rules, clock, logger);
+    return openSink(config, name, pipeline, rules, clock, logger, watch);
   }
 
   /**

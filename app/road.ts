@@ -13,6 +13,7 @@ import { scoreAlerts } from '../ops/alerts/score-alerts.ts';
 import { type QuarantineBreaker, quarantineBreaker } from '../ops/breaker.ts';
 import { type Metrics, type PipelineSeries, silentSeries } from '../ops/metrics.ts';
 import type { Exposition } from '../ops/prometheus.ts';
+import { TopicSeries } from '../ops/topic-series.ts';
 import { arrivalStage } from '../quality/clock/stage.ts';
 import { windowStage } from '../quality/live/stage.ts';
 import { sloStage } from '../quality/slo/stage.ts';
@@ -79,6 +80,8 @@ export class Road implements AsyncDisposable {
   readonly #slot: SlotWatch | null;
   /** Null where the quarantine has no topics. */
   readonly #teller: QuarantineTeller | null;
+  /** Null where the target is a database. */
+  readonly #topics: TopicSeries | null;
   readonly #parts: RoadParts;
   readonly #main: LaneRunner;
   readonly #replay: LaneRunner;
@@ -104,8 +107,9 @@ export class Road implements AsyncDisposable {
     const { name, pipeline, config, clock, metrics, halts } = parts;
     this.#parts = parts;
     this.name = name;
-    const { source } = partsOf(config, pipeline);
+    const { source, target } = partsOf(config, pipeline);
     const logger = parts.logger.with({ pipeline: name });
+    this.#topics = target.kind === 'kafka' ? new TopicSeries() : null;
     this.rules = new RulesInForce({ ...parts, logger, tell: this.#tell, onTakenUp: (changes, more) => this.#takeUp(changes, more) });
     this.#shadow = new ShadowRules(this.rules.drafts, clock);
     this.desk = new Desk({ ...parts, rules: this.rules.files });
@@ -255,6 +259,7 @@ export class Road implements AsyncDisposable {
     this.#verified.collect(out);
     this.#slot?.collect(out);
     this.#teller?.collect(out);
+    this.#topics?.collect(this.name, out);
     this.#windows.expose(out);
     this.#slo.expose(out);
   }
@@ -415,7 +420,7 @@ export class Road implements AsyncDisposable {
 
   /** A sink that is closed when the run is cut off: whoever waits for a silent target must not wait on. */
   #openSink(signal: AbortSignal): Promise<PostgresSink> {
-    const opening = this.desk.openSink();
+    const opening = this.desk.openSink(this.#topics);
     return new Promise((resolve, reject) => {
       const cut = (): void => {
         reject(signal.reason);

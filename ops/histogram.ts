@@ -32,3 +32,16 @@ export function latencyQuantile(counts: Uint32Array, q: number, at = 0): number 
   }
   return null;
 }
+
+/** Three limits a decade (1, 2.51, 5.01 …) of the ten that are kept, in seconds, cumulative as Prometheus wants them. */
+export function cumulativeSeconds(buckets: Uint32Array): [number, number][] {
+  const out: [number, number][] = [];
+  let seen = 0;
+  for (let k = 0; k < LATENCY_BUCKETS; k++) {
+    seen += buckets[k] ?? 0;
+    const limit = latencyLimitMs(k);
+    if (k === LATENCY_BUCKETS - 1) out.push([Number.POSITIVE_INFINITY, seen]);
+    else if (k % 10 === 0 || k % 10 === 4 || k % 10 === 7) out.push([Number((limit / 1000).toPrecision(3)), seen]);
+  }
+  return out;
+}

@@ -3,7 +3,7 @@ import { type Batch, ScoreStatus, type StageName, Verdict } from '../core/batch.
 import { type Clock, systemClock } from '../core/clock.ts';
 import type { Applied, BatchReport, Observer } from '../core/contracts.ts';
 import type { ChangeEvent, Dataset, DatasetName, LaneId, Position } from '../core/event.ts';
-import { LATENCY_BUCKETS, latencyBucket, latencyLimitMs, latencyQuantile } from './histogram.ts';
+import { cumulativeSeconds, LATENCY_BUCKETS, latencyBucket, latencyQuantile } from './histogram.ts';
 import { Exposition } from './prometheus.ts';
 import { MinuteRing } from './rule-series.ts';
 import { SecondsRing, type SeriesFrame } from './series.ts';
@@ -531,7 +531,7 @@ function exposeDataset(out: Exposition, pipeline: string, dataset: DatasetName, 
     out.counter('tidegate_findings_total', 'Findings, by the rule that made them.', ruleLabels, count);
   }
   const help = 'Commit at the source to commit at the target, of streamed events.';
-  out.histogram('tidegate_latency_seconds', help, labels, cumulative(of.latency), of.latencySumMs / 1000);
+  out.histogram('tidegate_latency_seconds', help, labels, cumulativeSeconds(of.latency), of.latencySumMs / 1000);
   for (const { model, version, scored, unavailable, bins } of of.scores.values()) {
     const modelLabels = { ...labels, model, version };
     out.counter('tidegate_scored_total', 'Events that a model scored.', modelLabels, scored);
@@ -552,20 +552,7 @@ function exposeStage(out: Exposition, pipeline: string, stage: StageName, of: Pi
     'tidegate_stage_seconds',
     'Time that a stage spent on a batch.',
     { pipeline, stage },
-    cumulative(of.buckets),
+    cumulativeSeconds(of.buckets),
     of.sumMs / 1000,
   );
-}
-
-/** Three limits a decade (1, 2.51, 5.01 …) of the ten that are kept, in seconds, cumulative as Prometheus wants them. */
-function cumulative(buckets: Uint32Array): [number, number][] {
-  const out: [number, number][] = [];
-  let seen = 0;
-  for (let k = 0; k < LATENCY_BUCKETS; k++) {
-    seen += buckets[k] ?? 0;
-    const limit = latencyLimitMs(k);
-    if (k === LATENCY_BUCKETS - 1) out.push([Number.POSITIVE_INFINITY, seen]);
-    else if (k % 10 === 0 || k % 10 === 4 || k % 10 === 7) out.push([Number((limit / 1000).toPrecision(3)), seen]);
-  }
-  return out;
 }

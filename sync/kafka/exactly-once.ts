@@ -9,11 +9,13 @@ import type { Clock } from '../../core/clock.ts';
 import { PipelineError } from '../../core/errors.ts';
 import type { Lease } from '../../core/contracts.ts';
 import type { LaneId } from '../../core/event.ts';
-import type { KafkaClient, OutgoingRecord } from '../../wire/kafka/client.ts';
+import type { KafkaClient } from '../../wire/kafka/client.ts';
 import type { KafkaTransactions } from '../../wire/kafka/transactions.ts';
 import { type PgConnection, PgError } from '../../wire/postgres/connection.ts';
 import { quoteLiteral } from '../../wire/postgres/ident.ts';
 import { chunksOf } from './sender.ts';
+import type { SizedRecord } from './topic-rows.ts';
+import { noteWritten, type TopicWatch } from './topic-watch.ts';
 
 export interface ExactlyOnceParts {
   /** The target's, for messages. */
@@ -23,6 +25,7 @@ export interface ExactlyOnceParts {
   /** The lanes' session at the store. */
   readonly sql: PgConnection;
   readonly clock: Clock;
+  readonly watch: TopicWatch | null;
 }
 
 /** Brokers forget the last note of an id some days after it (offsets.retention.minutes, 7 days by default): one that is older is made anew before it is relied upon. */
@@ -66,8 +69,8 @@ export class ExactlyOnce implements AsyncDisposable {
   }
 
   /** Ends the store's transaction, which has the batch's own part done. Throws with it ended, or prepared where nobody knows what Kafka has. */
-  async commit(lane: LaneId, records: readonly OutgoingRecord[]): Promise<void> {
-    const { sql } = this.#parts;
+  async commit(lane: LaneId, records: readonly SizedRecord[]): Promise<void> {
+    const { sql, clock, watch } = this.#parts;
     const [first] = records;
     if (first === undefined) {
       await sql.script('commit');
@@ -77,11 +80,21 @@ export class ExactlyOnce implements AsyncDisposable {
     if (known === undefined) throw new PipelineError('BUG', `the lane ${lane} is written and was never taken over`);
     const { transactions } = known;
     await this.#freshNote(known, first.topic);
-    for (const chunk of chunksOf(records)) await transactions.send(chunk);
+    const started = clock.monotonic();
     const gid = `${gidPrefix(this.#parts.pipeline, lane)}${randomBytes(12).toString('hex')}`;
-    await sql.script(`prepare transaction ${quoteLiteral(gid)}`);
-    await transactions.commit(first.topic, gid);
-    known.notedAtMs = this.#parts.clock.now();
+    let isAsked = false;
+    try {
+      for (const chunk of chunksOf(records)) await transactions.send(chunk);
+      await sql.script(`prepare transaction ${quoteLiteral(gid)}`);
+      isAsked = true;
+      await transactions.commit(first.topic, gid);
+    } catch (error) {
+      watch?.ended(isAsked ? 'undecided' : 'aborted');
+      throw error;
+    }
+    watch?.ended('committed');
+    noteWritten(watch, records, clock.monotonic() - started);
+    known.notedAtMs = clock.now();
     await this.#commitPrepared(gid);
   }
 

@@ -1,6 +1,8 @@
 /** Sends records of a batch at least once, in requests that the brokers take. */
-import type { KafkaClient, KafkaProducer, OutgoingRecord } from '../../wire/kafka/client.ts';
-import { bytesOf } from './topic-rows.ts';
+import type { Clock } from '../../core/clock.ts';
+import type { KafkaClient, KafkaProducer } from '../../wire/kafka/client.ts';
+import { noteWritten, type TopicWatch } from './topic-watch.ts';
+import type { SizedRecord } from './topic-rows.ts';
 
 /** Of one request: brokers take no more than a topic's max.message.bytes of a partition at once. */
 const REQUEST_BYTES_MAX = 768 << 10;
@@ -8,14 +10,19 @@ const REQUEST_BYTES_MAX = 768 << 10;
 /** A producer, made anew after each failure. */
 export class Sender implements AsyncDisposable {
   readonly #client: KafkaClient;
+  readonly #clock: Clock;
+  readonly #watch: TopicWatch | null;
   #producer: Promise<KafkaProducer> | null = null;
 
-  constructor(client: KafkaClient) {
+  constructor(client: KafkaClient, clock: Clock, watch: TopicWatch | null) {
     this.#client = client;
+    this.#clock = clock;
+    this.#watch = watch;
   }
 
-  async send(records: readonly OutgoingRecord[]): Promise<void> {
+  async send(records: readonly SizedRecord[]): Promise<void> {
     if (records.length === 0) return;
+    const started = this.#clock.monotonic();
     this.#producer ??= this.#client.produce();
     try {
       const producer = await this.#producer;
@@ -24,6 +31,7 @@ export class Sender implements AsyncDisposable {
       await this[Symbol.asyncDispose]();
       throw error;
     }
+    noteWritten(this.#watch, records, this.#clock.monotonic() - started);
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
@@ -34,17 +42,16 @@ export class Sender implements AsyncDisposable {
 }
 
 /** In order, each as large as a request may be; a larger record comes alone. */
-export function* chunksOf(records: readonly OutgoingRecord[]): Generator<readonly OutgoingRecord[]> {
+export function* chunksOf(records: readonly SizedRecord[]): Generator<readonly SizedRecord[]> {
   let from = 0;
   let bytes = 0;
   for (const [at, record] of records.entries()) {
-    const more = bytesOf(record);
-    if (at > from && bytes + more > REQUEST_BYTES_MAX) {
+    if (at > from && bytes + record.bytes > REQUEST_BYTES_MAX) {
       yield records.slice(from, at);
       from = at;
       bytes = 0;
     }
-    bytes += more;
+    bytes += record.bytes;
   }
   yield records.slice(from);
 }

@@ -29,6 +29,7 @@ import { ExactlyOnce, mayPrepare } from './exactly-once.ts';
 import type { RecordFormat } from './record-format.ts';
 import { Sender } from './sender.ts';
 import { type TopicOptions, TopicRows } from './topic-rows.ts';
+import type { TopicWatch } from './topic-watch.ts';
 
 export interface KafkaSinkOptions {
   /** The target's name in the config. */
@@ -48,6 +49,8 @@ export interface KafkaSinkOptions {
   readonly parkedRowsMax?: number;
   readonly tellsQuarantine?: boolean;
   readonly onOther?: (topic: string, settings: Readonly<Record<string, string>>) => void;
+  /** Told of what is written; left out, nobody is. */
+  readonly watch?: TopicWatch | null;
   readonly clock?: Clock;
 }
 
@@ -144,7 +147,9 @@ class Topics implements PostgresSink {
     try {
       return await this.#apply(session, batch, held, lease);
     } catch (error) {
-      throw targetFailure(error, `writing to the store of ${this.name}`);
+      const failure = targetFailure(error, `writing to the store of ${this.name}`);
+      if (failure instanceof PipelineError && !signal.aborted) this.#options.watch?.failed(failure.code);
+      throw failure;
     } finally {
       signal.removeEventListener('abort', cut);
     }
@@ -212,10 +217,10 @@ class Topics implements PostgresSink {
       hasTables: false,
       parkedRowsMax,
     });
-    const { topics, version, onOther = () => {}, tellsQuarantine = false } = this.#options;
+    const { topics, version, onOther = () => {}, tellsQuarantine = false, watch = null } = this.#options;
     const rows = new TopicRows({ client: this.#client, pipeline, version, topics, format, clock, onOther });
-    const sender = new Sender(this.#client);
-    const exactly = this.#options.exactlyOnce ? new ExactlyOnce({ name, client: this.#client, pipeline, sql, clock }) : null;
+    const sender = new Sender(this.#client, clock, watch);
+    const exactly = this.#options.exactlyOnce ? new ExactlyOnce({ name, client: this.#client, pipeline, sql, clock, watch }) : null;
     if (exactly !== null && !(await mayPrepare(sql)))
       throw new PipelineError('CONFIG_INVALID', `exactlyOnce of ${name} needs max_prepared_transactions above 0 at its store`);
     if (exactly !== null) await sql.script("set tidegate.prepares = 'on'");

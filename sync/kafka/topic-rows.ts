@@ -46,6 +46,11 @@ interface Open {
   readonly recordBytesMax: number;
 }
 
+/** With what it takes up in a request. */
+export interface SizedRecord extends OutgoingRecord {
+  readonly bytes: number;
+}
+
 /** As the brokers have it if they do not say. */
 const RECORD_BYTES_MAX = 1_048_588;
 /** What a record takes in a request beside its key, value and headers, and more. */
@@ -65,7 +70,7 @@ export class TopicRows implements RowWriter {
   readonly #topics = new Map<string, number>();
   readonly #open = new WeakMap<Dataset, Open>();
   /** What the batch at hand comes to, in order. */
-  #records: OutgoingRecord[] = [];
+  #records: SizedRecord[] = [];
 
   constructor(parts: TopicRowsParts) {
     this.#parts = parts;
@@ -99,7 +104,7 @@ export class TopicRows implements RowWriter {
   }
 
   /** The records of what was written since `prepare`, in order. They are the caller's now. */
-  take(): readonly OutgoingRecord[] {
+  take(): readonly SizedRecord[] {
     const records = this.#records;
     this.#records = [];
     return records;
@@ -118,7 +123,7 @@ export class TopicRows implements RowWriter {
     if (open === undefined) throw new PipelineError('BUG', `an event of ${event.dataset.name} passes whose topic was never opened`);
     const changes = recordsOf(event, open.shape, context).filter(({ value }) => value !== null || this.#parts.topics.tombstones);
     const records = changes.map((change) => encoded(change, open, scores));
-    const largest = Math.max(...records.map(bytesOf));
+    const largest = Math.max(...records.map(({ bytes }) => bytes));
     if (largest > open.recordBytesMax)
       throw new UnwritableCell(null, `the topic takes no record of ${largest} bytes (max.message.bytes is ${open.recordBytesMax})`);
     this.#records.push(...records);
@@ -145,17 +150,18 @@ export class TopicRows implements RowWriter {
   }
 }
 
-function encoded({ key, value, headers }: Change, { topic, encoder }: Open, scores: OutgoingRecord['headers']): OutgoingRecord {
+function encoded({ key, value, headers }: Change, { topic, encoder }: Open, scores: OutgoingRecord['headers']): SizedRecord {
   const own = Object.entries(headers).map(([name, one]) => [name, jsonOf(one)] as const);
-  return {
+  const record: OutgoingRecord = {
     topic,
     key: key === null ? null : encoder.key(key),
     value: value === null ? null : encoder.value(value),
     headers: value === null ? Object.fromEntries(own) : { ...Object.fromEntries(own), ...scores },
   };
+  return { ...record, bytes: bytesOf(record) };
 }
 
-export function bytesOf({ key, value, headers }: OutgoingRecord): number {
+function bytesOf({ key, value, headers }: OutgoingRecord): number {
   let bytes = RECORD_OVERHEAD + lengthOf(key) + lengthOf(value);
   for (const [name, one] of Object.entries(headers)) for (const part of [one].flat()) bytes += name.length + lengthOf(part ?? null) + 4;
   return bytes;

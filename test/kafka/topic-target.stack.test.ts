@@ -132,6 +132,11 @@ test('every change is in its topic as Debezium writes it, in the order of its ro
   expect(lanes.lanes.map(({ closed }) => closed)).toEqual([true, true]);
   const { json } = await cli('check', config.file, '--json');
   expect(json).toMatchObject({ ok: true });
+  const metrics = await (await fetch(`${running.url}/metrics`)).text();
+  const labels = `{pipeline="main",topic="${prefix}.public.orders"}`;
+  expect(metrics).toContain(`tidegate_topic_records_total${labels} ${reader.records.length}\n`);
+  expect(Number(new RegExp(`^tidegate_topic_bytes_total\\${labels} (\\d+)$`, 'm').exec(metrics)?.[1])).toBeGreaterThan(1000);
+  expect(metrics).toMatch(/^tidegate_produce_seconds_count\{pipeline="main"\} [1-9]/m);
 });
 
 /** Also the one that the table is given later. */
