@@ -27,7 +27,7 @@ import type { SnapshotDeskParts } from './snapshot-desk.ts';
 import { VERSION } from './version.ts';
 
 /** What a source tells and asks while it runs. */
-export interface SourceListeners extends Required<Pick<PostgresSourceOptions, 'onLeftOut' | 'endsReader'>> {
+export interface SourceListeners extends Required<Pick<PostgresSourceOptions, 'onLeftOut' | 'onRenamed' | 'endsReader'>> {
   /** There is no topic for a table yet. */
   readonly onMissing: (table: KafkaTable) => void;
 }

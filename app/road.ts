@@ -130,6 +130,13 @@ export class Road implements AsyncDisposable {
       onLeftOut: (dataset) => {
         parts.logger.warn('a table was dropped before it was copied to its end, and is left out', { pipeline: name, dataset });
       },
+      onRenamed: (dataset, table) => {
+        parts.logger.warn('a table has another name at the source now: it is not read until it has its own again', {
+          pipeline: name,
+          dataset,
+          table,
+        });
+      },
       endsReader: () => parts.turn.isTaken,
       onMissing: ({ table, topic }) => {
         parts.logger.warn('there is no topic for a table yet; it is read once there is', { pipeline: name, table, topic });
@@ -327,6 +334,10 @@ export class Road implements AsyncDisposable {
     const paused = this.snapshot.view().waits === 'paused' ? ', paused' : '';
     for (const { dataset, rowsDone, rowsEstimated, state } of this.#source.progress()) {
       if (state === 'done') continue;
+      if (state === 'away') {
+        reasons.push(`${dataset} has another name at the source: what changes there is not read until it has this one again`);
+        continue;
+      }
       const of = rowsEstimated === null || rowsEstimated <= 0 ? `${rowsDone} rows so far` : `${rowsDone} of about ${rowsEstimated} rows`;
       reasons.push(`${dataset} is still being copied (${of}${paused})`);
     }

@@ -241,5 +241,6 @@ export interface SnapshotProgress {
   readonly rowsDone: number;
   /** From the planner's statistics; null where there are none. */
   readonly rowsEstimated: number | null;
-  readonly state: 'waiting' | 'copying' | 'done';
+  /** `away`: the source has it under another name, and nothing of it is read. */
+  readonly state: 'waiting' | 'copying' | 'done' | 'away';
 }

@@ -37,7 +37,10 @@ export const snapshotProgressSchema = shape('How far the first copy of a table i
   dataset: text('source.schema.table'),
   rowsDone: whole('Rows copied.'),
   rowsEstimated: numberOrNull('What the planner of the source expects in all; null where it does not know.'),
-  state: { enum: ['waiting', 'copying', 'done'], description: 'What it does now.' },
+  state: {
+    enum: ['waiting', 'copying', 'done', 'away'],
+    description: 'What it does now; away: the source has it under another name, and nothing of it is read.',
+  },
 });
 
 export const rereadSchema = shape('Rows that are read again, or were.', {

@@ -11,15 +11,7 @@ import { qualityStage } from '../../quality/stage.ts';
 import { TargetRows, type TargetTable } from '../../sync/postgres/target-rows.ts';
 import { PgError } from '../../wire/postgres/errors.ts';
 import { quoteIdent } from '../../wire/postgres/ident.ts';
-import {
-  cellSql,
-  commonHash,
-  type ComparedTable,
-  type HashKind,
-  isOrderedAlike,
-  RowSums,
-  type SideColumn,
-} from '../../wire/postgres/row-sums.ts';
+import { cellSql, commonHash, type ComparedTable, type HashKind, isOrderedAlike, type SideColumn } from '../../wire/postgres/row-sums.ts';
 import { laneOf, partsOf } from '../config.ts';
 import type { Config, PipelineConfig } from '../config-schema.ts';
 import { layoutOptions } from '../connect.ts';
@@ -219,7 +211,7 @@ async function verifyTable(options: VerifyOptions, parts: TableParts): Promise<T
   const table = await source.table(parts.table);
   const { dataset } = table.relation;
   const sides = sidesOf(table, await target.table(dataset), parts);
-  const [sourceSums, targetSums] = [new RowSums(source.sql, sides.source), new RowSums(target.sql, sides.target)];
+  const [sourceSums, targetSums] = [source.sums(sides.source), target.sums(sides.target)];
   const looking = { source, target, table, dataset, lane, passage, sourceSums, targetSums, waitMs, clock, signal };
   const suspects = new Suspects(looking);
   const tally = new Tally(differencesMax);

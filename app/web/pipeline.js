@@ -126,7 +126,7 @@ function rulesOf(of, { datasets = [], drafts = [], refused = null, changedOnDisk
   return { current, draft: drafts.find(({ dataset }) => dataset === of), refused: refused?.problems[0], changedOnDisk };
 }
 
-const isCopying = ({ snapshot }) => snapshot.some((one) => one.state !== 'done');
+const isCopying = ({ snapshot }) => snapshot.some(({ state }) => state === 'waiting' || state === 'copying');
 
 /** Running is not all: it may still copy, be far behind, or wait for a target that does not answer. */
 function stateOf(status) {
@@ -297,7 +297,16 @@ function snapshotRow(first) {
       else if (rowsEstimated === null || rowsEstimated === 0) bar.removeAttribute('value');
       else bar.value = Math.min(99, (rowsDone / rowsEstimated) * 100);
       const of = rowsEstimated === null ? '' : ` of about ${count(Math.max(rowsEstimated, rowsDone))}`;
-      text(words, state === 'done' ? `${count(rowsDone)} rows copied` : state === 'waiting' ? 'waiting' : `${count(rowsDone)}${of} rows`);
+      text(
+        words,
+        state === 'away'
+          ? 'has another name at the source'
+          : state === 'done'
+            ? `${count(rowsDone)} rows copied`
+            : state === 'waiting'
+              ? 'waiting'
+              : `${count(rowsDone)}${of} rows`,
+      );
     },
   };
 }

@@ -14,6 +14,8 @@ import { ChunkWindow } from './chunk-window.ts';
 import { type Chunk, keyTexts } from './chunk.ts';
 import { type KeyReader, type KeyRequest, readRequest } from './key-reader.ts';
 import {
+  awayTable,
+  isLeft,
   jobOf,
   movedOn,
   nextStep,
@@ -111,13 +113,28 @@ export class BesideLog {
   start(): void {
     const { isNewlyPublished } = this.#parts;
     const { tables = [], rereads = [] } = this.#queue.snapshot ?? {};
-    for (const table of tables) if (!table.done) this.#reader().begin(table, { isNewlyPublished, isAgain: table.isAgain === true });
+    for (const table of tables) if (isLeft(table)) this.#reader().begin(table, { isNewlyPublished, isAgain: table.isAgain === true });
     for (const reread of rereads) this.#reader().begin(reread, { isNewlyPublished: false, isAgain: true });
   }
 
   readAgain(table: string): void {
     this.#again.add(table);
     this.#beginAgain();
+  }
+
+  isAway(table: string): boolean {
+    return progressOf(this.#queue.snapshot, table)?.isAway === true;
+  }
+
+  /** From here on, inside a transaction too, the table has another name at the source. */
+  goAway(table: string): void {
+    if (this.isAway(table)) return;
+    const mark = this.#queue.snapshot;
+    const tables = this.#known(mark).map((one) => (one.table === table ? awayTable(table) : one));
+    this.#queue.beginAgain(snapshotMark((mark?.seq ?? 0) + 1, tables, mark?.rereads));
+    this.#snapshot?.drop(table);
+    this.#forgetWindows();
+    this.#endSnapshot();
   }
 
   leaveOut(table: string): void {
@@ -211,12 +228,9 @@ export class BesideLog {
     const again = [...this.#again];
     const begun = this.#rereads.filter(({ reread }) => !this.#dropped.has(reread.id));
     const mark = this.#queue.snapshot;
-    // The positions say which tables the lane has, and go on saying it.
-    const tables = [...this.#parts.tables].flatMap((table): TableProgress[] => {
-      const progress = progressOf(mark, table);
-      if (this.#again.has(table)) return [{ ...notBegun(table), isAgain: hasBeenThere(progress) }];
-      return progress === null ? [] : [progress ?? { ...notBegun(table), done: true }];
-    });
+    const tables = this.#known(mark).map((one) =>
+      this.#again.has(one.table) ? { ...notBegun(one.table), isAgain: hasBeenThere(progressOf(mark, one.table)) } : one,
+    );
     const rereads = [...(mark?.rereads ?? []), ...begun].filter(({ reread }) => !this.#dropped.has(reread.id));
     const seq = (mark?.seq ?? 0) + 1;
     for (const id of this.#dropped) this.#snapshot?.drop(id);
@@ -239,6 +253,15 @@ export class BesideLog {
     this.#parts.onProgress(tables.filter(({ table }) => again.includes(table)));
     this.#log.stand();
     this.#endSnapshot();
+  }
+
+  /** The positions say which tables the lane has, and go on saying it. */
+  #known(mark: SnapshotMark | null): readonly TableProgress[] {
+    return [...this.#parts.tables].flatMap((table): TableProgress[] => {
+      const progress = progressOf(mark, table);
+      if (progress === null) return this.#again.has(table) ? [notBegun(table)] : [];
+      return [progress ?? { ...notBegun(table), done: true }];
+    });
   }
 
   /** Between two transactions: what is gone counts as copied, in the positions from now on. */
@@ -319,7 +342,7 @@ export class BesideLog {
   /** Once all is copied, and read again. */
   #endSnapshot(): void {
     const { tables = [], rereads = [] } = this.#queue.snapshot ?? {};
-    if (this.#snapshot === null || rereads.length > 0 || tables.some(({ done }) => !done)) return;
+    if (this.#snapshot === null || rereads.length > 0 || tables.some(isLeft)) return;
     this.#snapshot.stop();
     this.#snapshot = null;
     this.#forgetWindows();
@@ -462,7 +485,7 @@ interface ChunkPart {
 
 /** Whether a table that is copied once more was copied to its end before: what is not, goes at the pace of a first copy. */
 const hasBeenThere = (progress: TableProgress | null | undefined): boolean =>
-  progress === undefined || progress?.done === true || progress?.isAgain === true;
+  progress === undefined || progress?.done === true || progress?.isAgain === true || progress?.isAway === true;
 
 const isCut = (row: PgRow | undefined): boolean => row !== undefined && isPartial(row);
 

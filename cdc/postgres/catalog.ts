@@ -14,7 +14,6 @@ export const SESSION: Readonly<Record<string, string>> = {
   lock_timeout: '0',
   idle_in_transaction_session_timeout: '0',
   idle_session_timeout: '0',
-  default_transaction_isolation: 'read committed',
   default_transaction_read_only: 'off',
   // The log has every row: a snapshot from which a policy hides some fails, and does not leave them out.
   row_security: 'off',
@@ -150,16 +149,32 @@ async function readKey(connection: PgConnection, oid: number, identity: Relation
                 join pg_catalog.pg_attribute a on a.attrelid = i.indrelid and a.attnum = k.attnum
                where k.n <= i.indnkeyatts order by k.n))
        from pg_catalog.pg_index i
-      where i.indrelid = $1::pg_catalog.oid and i.indisunique and i.indimmediate and i.indisvalid and i.indpred is null and ${fits}
-        and not exists (select from pg_catalog.unnest(i.indkey::pg_catalog.int2[]) with ordinality k(attnum, n)
-                          left join pg_catalog.pg_attribute a on a.attrelid = i.indrelid and a.attnum = k.attnum
-                         where k.n <= i.indnkeyatts and (k.attnum = 0 or not a.attnotnull))
+      where i.indrelid = $1::pg_catalog.oid and ${TELLS_APART} and ${fits}
       order by i.indisprimary desc, i.indexrelid limit 1`,
     [String(oid)],
   );
   const names = found.rows[0]?.[0];
   return typeof names === 'string' ? (JSON.parse(names) as string[]) : [];
 }
+
+/** Why a table that was found without a key has none, and what else of it would do. */
+export async function keylessText(connection: PgConnection, { table, message: { oid, identity } }: CatalogTable): Promise<string> {
+  if (identity === 'n') return 'its replica identity is nothing';
+  const found = await connection.query(
+    `select pg_catalog.quote_ident(c.relname) from pg_catalog.pg_index i join pg_catalog.pg_class c on c.oid = i.indexrelid
+      where i.indrelid = $1::pg_catalog.oid and ${TELLS_APART} order by i.indexrelid limit 1`,
+    [String(oid)],
+  );
+  const index = found.rows[0]?.[0] ?? null;
+  const way = index === null ? '' : `; its unique index would do: alter table ${quotedTable(table)} replica identity using index ${index}`;
+  return `it has no primary key${way}`;
+}
+
+/** Of pg_index `i`: whether no two rows, and no row without a value, can have the same of its columns. */
+const TELLS_APART = `i.indisunique and i.indimmediate and i.indisvalid and i.indpred is null
+        and not exists (select from pg_catalog.unnest(i.indkey::pg_catalog.int2[]) with ordinality k(attnum, n)
+                          left join pg_catalog.pg_attribute a on a.attrelid = i.indrelid and a.attnum = k.attnum
+                         where k.n <= i.indnkeyatts and (k.attnum = 0 or not a.attnotnull))`;
 
 /**
  * Datasets by table. A change of shape makes a new Dataset with the next version; the same shape is the same object, whether the log or a

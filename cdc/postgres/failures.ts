@@ -34,6 +34,10 @@ function codeOf(error: PgError, doing: Doing): ErrorCode {
       return /wal_?senders/i.test(error.message) ? 'SOURCE_SLOTS_FULL' : 'SOURCE_UNREACHABLE';
     case '42501':
       return doing === 'creating the publication' ? 'SOURCE_PUBLICATION_MISSING' : 'SOURCE_PRIVILEGE';
+    case '22021':
+    case '22P05':
+      // A text that has no UTF-8, for ever: of a server in SQL_ASCII, which takes any bytes.
+      return 'CONFIG_INVALID';
     case '42710':
     case '23505':
       // Another instance has just made it, and goes on with it.

@@ -29,6 +29,8 @@ export interface TableProgress {
   readonly done: boolean;
   /** Whether the lane has had its rows before, and the copy is there for what the log did not tell. */
   readonly isAgain?: boolean;
+  /** Whether the source has it under another name: what changes there is not read, and once it has its own again, all of it is. */
+  readonly isAway?: boolean;
   /** Left out where it is the table's own copy. */
   readonly reread?: Reread;
 }
@@ -112,7 +114,7 @@ export function movedOn(mark: SnapshotMark, progress: TableProgress): SnapshotMa
   );
 }
 
-type CompactTable = [table: string, rowsDone: number, at: 1 | readonly string[] | null, again?: 1];
+type CompactTable = [table: string, rowsDone: number, at: 1 | readonly string[] | null, again?: typeof AGAIN | typeof AWAY];
 type CompactReread = [
   id: string,
   table: string,
@@ -127,8 +129,13 @@ interface CompactMark {
   readonly r: readonly CompactReread[];
 }
 
-const compactTable = ({ table, rowsDone, last, done, isAgain = false }: TableProgress): CompactTable =>
-  isAgain && !done ? [table, rowsDone, last, 1] : [table, rowsDone, done ? 1 : last];
+const AGAIN = 1;
+const AWAY = 2;
+
+function compactTable({ table, rowsDone, last, done, isAgain = false, isAway = false }: TableProgress): CompactTable {
+  if (done || (!isAgain && !isAway)) return [table, rowsDone, done ? 1 : last];
+  return [table, rowsDone, last, isAway ? AWAY : AGAIN];
+}
 
 const compactReread = ({ table, rowsDone, last, reread }: RereadProgress): CompactReread => [
   reread.id,
@@ -152,6 +159,11 @@ export function progressOf(mark: SnapshotMark | null, table: string): TableProgr
 }
 
 export const notBegun = (table: string): TableProgress => ({ table, rowsDone: 0, last: null, done: false });
+
+export const awayTable = (table: string): TableProgress => ({ ...notBegun(table), isAway: true });
+
+/** Whether there are rows to be read of it now. */
+export const isLeft = ({ done, isAway }: TableProgress): boolean => !done && isAway !== true;
 
 /** How many tables the lane has. */
 export function tableCount(mark: SnapshotMark): number {
@@ -214,7 +226,8 @@ function parseMark(seq: string, progress: string): SnapshotMark {
     rowsDone,
     last: at === 1 ? null : at,
     done: at === 1,
-    ...(again === 1 ? { isAgain: true } : {}),
+    ...(again === AGAIN ? { isAgain: true } : {}),
+    ...(again === AWAY ? { isAway: true } : {}),
   }));
   const rereads = r.map(([id, table, rowsDone, last, where, keys, rowsEstimated]) => ({
     table,

@@ -3,8 +3,17 @@ import type { Clock } from '../../core/clock.ts';
 import { PipelineError } from '../../core/errors.ts';
 import { fromLsn } from '../../core/position.ts';
 import { type PgConnection, PgError } from '../../wire/postgres/connection.ts';
-import { readTable } from './catalog.ts';
-import { type LanePlace, notBegun, progressOf, type SnapshotMark, snapshotMark, tableCount } from './lane-position.ts';
+import { keylessText, readTable } from './catalog.ts';
+import {
+  awayTable,
+  type LanePlace,
+  notBegun,
+  progressOf,
+  type SnapshotMark,
+  snapshotMark,
+  tableCount,
+  type TableProgress,
+} from './lane-position.ts';
 import {
   addToPublication,
   alterFailover,
@@ -40,6 +49,8 @@ export interface Prepared {
   /** Tables that the publication lacks. */
   readonly added: readonly string[];
   readonly isNewSlot: boolean;
+  /** The tables that are there, by their OIDs. */
+  readonly oids: ReadonlyMap<number, string>;
   /** Tables join once the lane is out of the transaction that it stands in. */
   readonly isWaitedFor: boolean;
   /** How often the server wants to hear of us. */
@@ -60,7 +71,7 @@ export async function prepareLane(parts: PrepareParts, resumed: LanePlace | null
       `reading ${options.name}: the lane's checkpoint is beyond the end of the server's log; was it restored from a backup?`,
     );
   }
-  const gone = await lookAtTables(parts, from);
+  const { gone, oids } = await lookAtTables(parts, from);
   const published = await readPublication(catalog, publication);
   const state = await freeSlot(parts, from, signal);
   if (published === null) {
@@ -85,6 +96,7 @@ export async function prepareLane(parts: PrepareParts, resumed: LanePlace | null
       mark: null,
       added: [],
       isNewSlot: state === null,
+      oids,
       isWaitedFor: false,
       statusMsMax,
     };
@@ -97,44 +109,45 @@ export async function prepareLane(parts: PrepareParts, resumed: LanePlace | null
       mark: null,
       added: [],
       isNewSlot: false,
+      oids,
       isWaitedFor: mark !== null || missing.length > 0,
       statusMsMax,
     };
-  return { place: from, mark, added: missing, isNewSlot: false, isWaitedFor: false, statusMsMax };
+  return { place: from, mark, added: missing, isNewSlot: false, oids, isWaitedFor: false, statusMsMax };
 }
 
-/** Answers those that are gone, and that the lane goes on without. */
+/** Answers those that are gone, and that the lane goes on without, and the others by their OIDs. */
 async function lookAtTables(
   { catalog, tables, onLeftOut, onEstimate }: PrepareParts,
   from: LanePlace | null,
-): Promise<ReadonlySet<string>> {
+): Promise<{ readonly gone: ReadonlySet<string>; readonly oids: ReadonlyMap<number, string> }> {
   const gone = new Set<string>();
+  const oids = new Map<number, string>();
   for (const table of tables) {
     const found = await readTable(catalog, table, null);
     // A lane that has a table goes on without it, and without its key: the log may still have its rows, and other tables have theirs.
     const progress = from === null ? null : progressOf(from.snapshot, table);
-    const isFollowed = progress === undefined || progress?.done === true;
+    const isFollowed = progress === undefined || progress?.done === true || progress?.isAway === true;
     if (found === null && progress === null) throw new PipelineError('SOURCE_TABLE_MISSING', `reading ${table}: there is no such table`);
     if (found === null) {
       if (!isFollowed) onLeftOut(table);
       gone.add(table);
       continue;
     }
-    if (found.keyNames.length === 0 && !isFollowed) {
-      const why = found.message.identity === 'n' ? 'its replica identity is nothing' : 'it has no primary key';
-      throw new PipelineError('SOURCE_NO_KEY', `reading ${table}: ${why}`);
-    }
+    if (found.keyNames.length === 0 && !isFollowed)
+      throw new PipelineError('SOURCE_NO_KEY', `reading ${table}: ${await keylessText(catalog, found)}`);
     if (!found.isLogged)
       throw new PipelineError('CONFIG_INVALID', `tables: the changes of ${table} are not in the log, for it is unlogged`);
     onEstimate(table, found.rowsEstimated);
+    oids.set(found.message.oid, table);
   }
-  return gone;
+  return { gone, oids };
 }
 
 /**
  * What the lane is to say from now on, where its tables are others than those of its place: null where they are the same. A table that it does
  * not have is copied, whether or not it is published: what became of it meanwhile was not read. So is one that has left the publication, which is
- * another table of that name; one that is gone is still known.
+ * another table of that name; one that is gone is still known. Where a table is gone and the publication has one that nobody named, that is likely to be it.
  */
 function joining(
   { options, tables: wanted }: PrepareParts,
@@ -144,10 +157,13 @@ function joining(
 ): SnapshotMark | null {
   const copies = options.snapshot.mode === 'initial';
   if (known === null && !copies) return null;
-  const tables = wanted.flatMap((table) => {
+  const hasOthers = [...(published ?? [])].some((table) => !wanted.includes(table));
+  const tables = wanted.flatMap((table): TableProgress[] => {
     const progress = progressOf(known, table);
     const isAnother = copies && published?.has(table) === false && !gone.has(table);
-    if (progress !== null && progress !== undefined && gone.has(table)) return [{ ...progress, done: true }];
+    if (progress !== null && progress !== undefined && gone.has(table))
+      return [progress.isAway === true || hasOthers ? awayTable(table) : { ...progress, done: true }];
+    if (progress?.isAway === true) return [{ ...notBegun(table), isAgain: true }];
     if (progress !== null && progress !== undefined) return [isAnother && progress.done ? notBegun(table) : progress];
     // Where the place does not say, what is published has been read.
     if (progress === undefined && published?.has(table) === true) return [{ ...notBegun(table), done: true }];
@@ -157,10 +173,16 @@ function joining(
     known !== null &&
     known.rereads.every(({ table }) => wanted.includes(table)) &&
     tables.length === tableCount(known) &&
-    tables.every(({ table, done }) => progressOf(known, table)?.done === done);
+    tables.every((one) => isAsFar(progressOf(known, one.table), one));
   const rereads = known?.rereads.filter(({ table }) => wanted.includes(table)) ?? [];
   return isSame ? null : snapshotMark((known?.seq ?? 0) + 1, tables, rereads);
 }
+
+const isAsFar = (before: TableProgress | null | undefined, { done, isAway }: TableProgress): boolean =>
+  before?.done === done && (before.isAway === true) === (isAway === true);
+
+/** Why it cannot be the source. */
+export const STANDBY = 'the server is a standby, where no marks can be written into the log';
 
 /** Answers where its log ends, and how often the server has to hear of us: while we read nothing, its own questions do not reach us. */
 async function checkServer(
@@ -169,12 +191,14 @@ async function checkServer(
 ): Promise<{ readonly statusMsMax: number; readonly end: string }> {
   const found = await catalog.query(
     `select pg_catalog.current_setting('wal_level'), pg_catalog.current_setting('server_version_num')::int4 >= 140000,
-            case when pg_catalog.pg_is_in_recovery() then pg_catalog.pg_last_wal_replay_lsn() else pg_catalog.pg_current_wal_insert_lsn() end,
+            case when not pg_catalog.pg_is_in_recovery() then pg_catalog.pg_current_wal_insert_lsn() end,
             (select setting from pg_catalog.pg_settings where name = 'wal_sender_timeout'),
-            pg_catalog.quote_ident(current_user), pg_catalog.pg_has_role(current_user, 'pg_read_all_stats', 'usage')`,
+            pg_catalog.quote_ident(current_user), pg_catalog.pg_has_role(current_user, 'pg_read_all_stats', 'usage'), pg_catalog.pg_is_in_recovery()`,
   );
-  const [walLevel, recent, lsn, timeoutMs, role, countsSessions] = found.rows[0] ?? [];
+  const [walLevel, recent, lsn, timeoutMs, role, countsSessions, isStandby] = found.rows[0] ?? [];
   if (recent !== 't') throw new PipelineError('CONFIG_INVALID', `sources.${name}.url: the server is older than PostgreSQL 14`);
+  // It may be about to take over; until then nothing of its log is read, so that a lane is only ever on the timeline of a primary.
+  if (isStandby === 't') throw new PipelineError('SOURCE_UNREACHABLE', `reading ${name}: ${STANDBY}`);
   if (countsSessions !== 't' && snapshot.busySessions != null) {
     const path = `sources.${name}.snapshot.busySessions`;
     throw new PipelineError(

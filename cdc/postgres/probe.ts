@@ -3,9 +3,10 @@ import { PipelineError } from '../../core/errors.ts';
 import type { Dataset } from '../../core/event.ts';
 import type { Problem } from '../../core/problems.ts';
 import type { PgConnection } from '../../wire/postgres/connection.ts';
-import { Datasets, readTable, SESSION, splitTable } from './catalog.ts';
+import { Datasets, keylessText, readTable, SESSION, splitTable } from './catalog.ts';
 import { connectSource } from './connect.ts';
 import { sourceFailure } from './failures.ts';
+import { STANDBY } from './prepare.ts';
 import { checkSlot, hasFailover, readPublication, readSlot } from './slot.ts';
 import type { PostgresSourceOptions } from './source.ts';
 
@@ -91,10 +92,10 @@ const problem = (code: ConstructorParameters<typeof PipelineError>[0], path: str
 async function probeServer(connection: PgConnection, path: string): Promise<Problem[]> {
   const found = await connection.query(
     `select pg_catalog.current_setting('wal_level'), pg_catalog.current_setting('server_version_num')::int4 >= 140000,
-            r.rolsuper or r.rolreplication, pg_catalog.pg_is_in_recovery(), r.rolname
+            r.rolsuper or r.rolreplication, pg_catalog.pg_is_in_recovery(), r.rolname, pg_catalog.current_setting('server_encoding')
        from pg_catalog.pg_roles r where r.rolname = current_user`,
   );
-  const [walLevel, recent, replication, standby, role] = found.rows[0] ?? [];
+  const [walLevel, recent, replication, standby, role, encoding] = found.rows[0] ?? [];
   const problems: Problem[] = [];
   if (recent !== 't') {
     problems.push({
@@ -106,12 +107,20 @@ async function probeServer(connection: PgConnection, path: string): Promise<Prob
   }
   if (walLevel !== 'logical') problems.push(problem('SOURCE_WAL_LEVEL', `${path}.url`, `wal_level is ${walLevel ?? 'unknown'}`));
   if (replication !== 't') problems.push(problem('SOURCE_PRIVILEGE', `${path}.url`, `The role ${role ?? ''} may not start replication`));
+  if (encoding === 'SQL_ASCII') {
+    problems.push({
+      severity: 'warning',
+      path: `${path}.url`,
+      message: 'The database takes texts in any encoding (SQL_ASCII): one that is not UTF-8 halts the lane.',
+      fix: 'Mend such texts first, or leave their columns out of the publication.',
+    });
+  }
   if (standby === 't') {
     const fix = 'Point the url at the primary.';
     problems.push({
       severity: 'error',
       path: `${path}.url`,
-      message: 'The server is a standby, where marks can not be written to the log.',
+      message: `${STANDBY[0]?.toUpperCase()}${STANDBY.slice(1)}.`,
       fix,
     });
   }
@@ -135,7 +144,7 @@ async function probeTables(connection: PgConnection, options: PostgresSourceOpti
         fix: 'Make it a logged table (`alter table … set logged`), or leave it out.',
       });
     if (found.keyNames.length === 0)
-      problems.push(problem('SOURCE_NO_KEY', at, `The table ${table} has no primary key, or its replica identity is nothing`));
+      problems.push(problem('SOURCE_NO_KEY', at, `The table ${table} cannot be followed: ${await keylessText(connection, found)}`));
     if (options.snapshot.mode === 'never') continue;
     const { rows } = await connection.query(`select pg_catalog.has_table_privilege($1::pg_catalog.oid, 'select')`, [found.message.oid]);
     if (rows[0]?.[0] !== 't')

@@ -13,6 +13,7 @@ import { quoteIdent } from '../../wire/postgres/ident.ts';
 import { Format, FrontendWriter } from '../../wire/postgres/messages.ts';
 import type { PgRelation, PgRow } from '../../wire/postgres/row.ts';
 import {
+  type ComparedTable,
   COMPARING,
   describeColumns,
   keyRows,
@@ -20,7 +21,7 @@ import {
   literalKeyRows,
   plainTable,
   type RowSight,
-  type RowSums,
+  RowSums,
   searchBy,
   type SideColumn,
 } from '../../wire/postgres/row-sums.ts';
@@ -29,7 +30,7 @@ import { closeSoon, connectSource } from './connect.ts';
 import { CopyTuples, largeRows } from './copy-until.ts';
 import { sourceFailure } from './failures.ts';
 import { requestText } from './key-reader.ts';
-import { parsePlace } from './lane-position.ts';
+import { isLeft, parsePlace } from './lane-position.ts';
 import { ROW_BYTES } from './large-rows.ts';
 import { rowOf } from './row-cells.ts';
 import { Settling, snapshotOf } from './settle.ts';
@@ -158,6 +159,11 @@ export class SourceRows implements AsyncDisposable {
     return this.#asked('looking at transactions', () => this.#settling.running());
   }
 
+  /** Reads a table for a comparison. */
+  sums(table: ComparedTable): RowSums {
+    return new RowSums({ query: (sql, params) => this.#asked('comparing rows', () => this.sql.query(sql, params)) }, table);
+  }
+
   /** Waits until all that was committed before the call is seen by whoever looks next. False where that takes too long: a commit waits for a standby. */
   settle(signal: AbortSignal): Promise<boolean> {
     return this.#asked('looking at transactions', () => this.#settling.settle(signal));
@@ -252,7 +258,7 @@ export class SourceRows implements AsyncDisposable {
 /** The tables, of those that the lane copies, whose copy is not done at this position. */
 export function tablesBeingCopied(position: Position | null): ReadonlySet<string> {
   const snapshot = position === null ? null : parsePlace(position).snapshot;
-  return new Set(snapshot?.tables.filter(({ done }) => !done).map(({ table }) => table));
+  return new Set(snapshot?.tables.filter(isLeft).map(({ table }) => table));
 }
 
 /** A query whose cells come in binary, in `raw`. */

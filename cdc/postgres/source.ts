@@ -10,7 +10,7 @@ import { Datasets, qualifiedName, SESSION } from './catalog.ts';
 import { closeSoon, connectSource } from './connect.ts';
 import { sourceFailure } from './failures.ts';
 import { KeyReader } from './key-reader.ts';
-import { notBegun, parsePlace, reachedLsn } from './lane-position.ts';
+import { isLeft, notBegun, parsePlace, reachedLsn } from './lane-position.ts';
 import { ROW_BYTES } from './large-rows.ts';
 import { Pace, type SnapshotWait } from './pace.ts';
 import { freeSlot, matchFailover, type PrepareParts, prepareLane } from './prepare.ts';
@@ -53,6 +53,8 @@ export interface PostgresSourceOptions {
   readonly clock?: Clock;
   /** Told of a table that was dropped before it was copied to its end, and is left out. */
   readonly onLeftOut?: (dataset: DatasetName) => void;
+  /** Told of a table that has another name now: what changes there is not read until it has its own again. */
+  readonly onRenamed?: (dataset: DatasetName, name: string) => void;
   /**
    * Asked when the slot has a reader: whether that is one of ours that had to give the slot up and may not know, so that its session is ended. Left out,
    * readers are left alone.
@@ -251,6 +253,8 @@ class SlotSource implements PostgresSource {
         replication,
         catalog,
         readRows,
+        oids: prepared.oids,
+        onRenamed: (table, name) => this.#options.onRenamed?.(this.#datasets.nameOf(table), name),
         isNewlyPublished: !prepared.isNewSlot,
         datasets: this.#datasets,
         queue,
@@ -366,16 +370,17 @@ class SlotSource implements PostgresSource {
       const known = tables.find((one) => one.table === table);
       const rowsEstimated = this.#estimates.get(table) ?? null;
       const dataset = this.#datasets.nameOf(table);
-      const isOnItsWay = committed?.some((one) => one.table === table && !one.done) === true;
+      const isOnItsWay = committed?.some((one) => one.table === table && isLeft(one)) === true;
       if (known === undefined) {
         if (this.#again.has(table)) return { dataset, rowsDone: 0, rowsEstimated, state: 'waiting' };
         const waits = committed === null && this.#options.snapshot.mode === 'initial';
         const rowsDone = waits ? 0 : (this.#done.get(table) ?? 0);
         return { dataset, rowsDone, rowsEstimated, state: waits ? 'waiting' : isOnItsWay ? 'copying' : 'done' };
       }
+      if (known.isAway === true) return { dataset, rowsDone: 0, rowsEstimated, state: 'away' };
       const isDone = known.done && !isOnItsWay;
       // The connections read the first ones that are left.
-      const isRead = tables.filter((one) => !one.done).indexOf(known) < this.#options.snapshot.parallel;
+      const isRead = tables.filter(isLeft).indexOf(known) < this.#options.snapshot.parallel;
       const rowsDone = known.done ? Math.max(known.rowsDone, this.#done.get(table) ?? 0) : known.rowsDone;
       return { dataset, rowsDone, rowsEstimated, state: isDone ? 'done' : known.done || isRead ? 'copying' : 'waiting' };
     });
@@ -387,7 +392,7 @@ class SlotSource implements PostgresSource {
     const server = stream === null || stream.serverLsn === '' ? null : stream.serverLsn;
     const received = stream === null || stream.receivedLsn === '' ? null : stream.receivedLsn;
     const behind = committed !== null && server !== null ? Number(BigInt(`0x${server}`) - BigInt(`0x${committed}`)) : null;
-    const copying = this.#state === 'streaming' && this.#queue?.snapshot?.tables.some(({ done }) => !done) === true;
+    const copying = this.#state === 'streaming' && this.#queue?.snapshot?.tables.some(isLeft) === true;
     return {
       state: copying ? 'snapshot' : this.#state,
       receivedLsn: received,

@@ -43,6 +43,10 @@ export interface StreamParts extends BesideParts {
   readonly rowBytesMax: number;
   /** Whether what a replication brought to this database is left out. */
   readonly ownOnly: boolean;
+  /** The tables that are there, by their OIDs. */
+  readonly oids: ReadonlyMap<number, string>;
+  /** Told of a table that has another name from here on. */
+  readonly onRenamed: (table: string, name: string) => void;
   /** The transaction that the lane has done in part: as many of its events are left out. */
   readonly within: { readonly commit: string; readonly events: number } | null;
   readonly clock: Clock;
@@ -86,6 +90,8 @@ export class SlotStream implements CopyBothHandler {
   #isLeftOut = false;
   #skip = 0;
   #within: StreamParts['within'];
+  /** What relations are called that the lane has, or had. */
+  readonly #names: Map<number, string>;
   /** As the log last described them. */
   readonly #shapes = new Map<string, Dataset>();
   /** Where somebody wants the lane to stand, whether or not anything happens to its tables, as the beginning of a position; null where nobody does. */
@@ -112,6 +118,7 @@ export class SlotStream implements CopyBothHandler {
       stand: () => this.#stand(),
     });
     this.#within = parts.within;
+    this.#names = new Map(parts.oids);
     this.#acknowledged = acknowledged;
     this.#heardAtMs = parts.clock.monotonic();
     this.#toldAtMs = this.#heardAtMs;
@@ -369,10 +376,20 @@ export class SlotStream implements CopyBothHandler {
   #relation(message: RelationMessage): void {
     const table = `${message.schema}.${message.table}`;
     if (!this.#parts.tables.has(table)) {
+      const former = this.#names.get(message.oid);
+      if (former !== undefined) this.#renamed(former, table);
       this.#decoder.follow(message.oid, null);
       return;
     }
+    this.#names.set(message.oid, table);
     this.#block(this.#describe(message, table));
+  }
+
+  /** What happens to it under its new name is lost to the lane, which has to know that when it has its own again. */
+  #renamed(former: string, table: string): void {
+    if (this.#beside.isAway(former)) return;
+    this.#beside.goAway(former);
+    this.#parts.onRenamed(former, table);
   }
 
   async #describe(message: RelationMessage, table: string): Promise<void> {
@@ -385,6 +402,7 @@ export class SlotStream implements CopyBothHandler {
     if ((this.#shapes.get(table) ?? relation.dataset) !== relation.dataset && this.#within === null) this.#queue.cut(this.#decoder.changes);
     this.#shapes.set(table, relation.dataset);
     this.#decoder.follow(message.oid, { table, relation });
+    if (this.#beside.isAway(table)) this.#beside.readAgain(table);
   }
 
   /**

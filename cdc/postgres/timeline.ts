@@ -6,12 +6,10 @@ import { fromLsn, toLsn } from '../../core/position.ts';
 import type { PgConnection } from '../../wire/postgres/connection.ts';
 import type { LanePlace } from './lane-position.ts';
 
-/** The timeline that the server writes. */
+/** The timeline that the server writes: no standby does. */
 export async function timelineOf(connection: PgConnection): Promise<number> {
-  const found = await connection.query(
-    `select case when pg_catalog.pg_is_in_recovery() then null else pg_catalog.pg_walfile_name(pg_catalog.pg_current_wal_lsn()) end`,
-  );
-  return Number.parseInt(found.rows[0]?.[0]?.slice(0, 8) ?? '1', 16);
+  const found = await connection.query('select pg_catalog.pg_walfile_name(pg_catalog.pg_current_wal_lsn())');
+  return Number.parseInt(found.rows[0]?.[0]?.slice(0, 8) ?? '', 16);
 }
 
 /**

@@ -121,7 +121,8 @@ export class CommonRoad {
   #sentTo = 0;
   /** Changes whenever what was got ready ahead is worth nothing any more. */
   #generation = 0;
-  #isPaused = false;
+  /** How many transactions of others are under way on the lane's own session. */
+  #aside = 0;
 
   constructor(parts: CommonParts) {
     this.#parts = parts;
@@ -177,13 +178,14 @@ export class CommonRoad {
     }
   }
 
-  /** The careful road has a transaction on the lane's own session: nothing may be sent into it. */
-  pause(): void {
-    this.#isPaused = true;
-  }
-
-  goOn(): void {
-    this.#isPaused = false;
+  /** Somebody else's transaction on the lane's own session: nothing is sent into it. What is prepared meanwhile waits for its turn. */
+  async standAside<T>(transaction: () => Promise<T>): Promise<T> {
+    this.#aside++;
+    try {
+      return await transaction();
+    } finally {
+      this.#aside--;
+    }
   }
 
   /** The batch that was applied is in. */
@@ -208,7 +210,7 @@ export class CommonRoad {
   #sendAhead(): void {
     for (;;) {
       const [next] = this.#waiting;
-      if (next === undefined || this.#isPaused || next.place !== this.#sentTo + 1) return;
+      if (next === undefined || this.#aside > 0 || next.place !== this.#sentTo + 1) return;
       const { batch, held, lease, findings } = next;
       if (batch.findings.length !== findings || this.#isAsked(batch) || !this.#areOpen(batch) || this.#isTouched(batch, held)) return;
       const ready = this.#readyToGo(batch, next.ready);
@@ -283,6 +285,7 @@ export class CommonRoad {
   #send(batch: Batch, held: readonly Quarantined[], lease: Lease, ready: Ready, inTurn: boolean): Sent {
     const { sql, pipeline, isMarked, deferConstraints, modeOf, keepsRecords } = this.#parts;
     const { writer, worker, rows, plan } = ready;
+    if (this.#aside > 0) throw new PipelineError('BUG', `a batch of ${batch.lane} would be written in the middle of another transaction`);
     const { upserts, deletes, truncates, folded } = ready.counts;
     const dropped = countOf(batch.verdicts, Verdict.Drop);
     const counts = { upserts, deletes, truncates, stale: 0, folded, held: held.length, dropped };

@@ -47,6 +47,8 @@ export interface SchemasOptions {
   readonly widen: boolean;
   /** False for a target that has none: its shapes are followed, and nothing is changed. True if left out. */
   readonly hasTables?: boolean;
+  /** Runs a transaction of several statements on `sql`, with nothing of anybody's in between; left out, nobody else writes there. */
+  readonly alone?: <T>(transaction: () => Promise<T>) => Promise<T>;
   /** How many events of one parked dataset are held before the lane stops. */
   readonly parkedRowsMax: number;
 }
@@ -307,7 +309,7 @@ export class Schemas {
     typeOf: (index: number) => string,
   ): Promise<readonly (string | null)[]> {
     const isReplay = this.#batch?.origin === 'replay';
-    const { sql, pipeline, widen } = this.#options;
+    const { sql, widen } = this.#options;
     const judged = this.#options.evolve(dataset, shape);
     const layout = this.#options.layouts.of(dataset);
     const plan = this.#toDo(planChange(shape, judged, dataset, layout, relation, typeOf));
@@ -331,17 +333,10 @@ export class Schemas {
       await this.#park(dataset, version, judged, plan, shape, SCHEMA_HELD_RULE, 'tables.widen is off');
       throw await this.#held(dataset);
     }
-    await sql.script('begin');
+    const { alone = now } = this.#options;
     try {
-      // Another session may have made the very change.
-      await sql.query('select 1 from tidegate.schemas where pipeline = $1 and dataset = $2 for update', [pipeline, dataset.name]);
-      const needsRows = await runActions(sql, qualified, plan.actions);
-      await keepShape(sql, pipeline, dataset.name, version, plan.after);
-      const reread = plan.needsRows || needsRows ? 'wanted' : null;
-      await this.#note(dataset, version, judged, plan, shape, { rule: '', status: 'accepted', problem: null, reread });
-      await sql.script('commit');
+      await alone(() => this.#make(dataset, version, judged, plan, shape, qualified));
     } catch (error) {
-      if (sql.open) await sql.script('rollback');
       if (!(error instanceof PgError) || !isOfTheChange(error)) throw error;
       await this.#park(dataset, version, judged, plan, shape, SCHEMA_HELD_RULE, `${error.message} (${error.code})`);
       throw await this.#held(dataset);
@@ -349,6 +344,31 @@ export class Schemas {
     this.#followed.set(dataset.name, { shape: plan.after, since: version });
     this.onChange(dataset.name);
     return placesOf(plan.after, dataset);
+  }
+
+  /** The table, its shape and the note of it, all at once. */
+  async #make(
+    dataset: Dataset,
+    version: string,
+    judged: readonly JudgedChange[],
+    plan: ChangePlan,
+    before: PlacedShape,
+    qualified: string,
+  ): Promise<void> {
+    const { sql, pipeline } = this.#options;
+    await sql.script('begin');
+    try {
+      // Another session may have made the very change.
+      await sql.query('select 1 from tidegate.schemas where pipeline = $1 and dataset = $2 for update', [pipeline, dataset.name]);
+      const needsRows = await runActions(sql, qualified, plan.actions);
+      await keepShape(sql, pipeline, dataset.name, version, plan.after);
+      const reread = plan.needsRows || needsRows ? 'wanted' : null;
+      await this.#note(dataset, version, judged, plan, before, { rule: '', status: 'accepted', problem: null, reread });
+      await sql.script('commit');
+    } catch (error) {
+      if (sql.open) await sql.script('rollback');
+      throw error;
+    }
   }
 
   /** What is left of a plan to do: nothing where there are no tables. */
@@ -414,6 +434,8 @@ export class Schemas {
     );
   }
 }
+
+const now = <T>(transaction: () => Promise<T>): Promise<T> => transaction();
 
 const sameKey = (shape: PlacedShape, dataset: Dataset): boolean => {
   const places = placesOf(shape, dataset);

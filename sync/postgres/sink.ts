@@ -266,13 +266,8 @@ class Target implements PostgresSink {
     this.#lane?.common.prepare(batch, held, lease);
   }
 
-  async #carefulRoad(session: LaneSession, batch: Batch, held: readonly Quarantined[], lease: Lease): Promise<Applied | Refused> {
-    session.common.pause();
-    try {
-      return await session.careful.apply(batch, held, lease);
-    } finally {
-      session.common.goOn();
-    }
+  #carefulRoad({ common, careful }: LaneSession, batch: Batch, held: readonly Quarantined[], lease: Lease): Promise<Applied | Refused> {
+    return common.standAside(() => careful.apply(batch, held, lease));
   }
 
   async #openLane(): Promise<LaneSession> {
@@ -287,7 +282,15 @@ class Target implements PostgresSink {
     const byDataset = new Map<DatasetName, ScoreColumns[]>();
     for (const { dataset, write } of scores) byDataset.set(dataset, [...(byDataset.get(dataset) ?? []), write]);
     const { evolve = acceptAll, parkedRowsMax = PARKED_ROWS_MAX, heldKeysExact } = this.#options;
-    const schemas = new Schemas({ sql, pipeline, layouts, evolve, widen: table.widen, parkedRowsMax });
+    const schemas = new Schemas({
+      sql,
+      pipeline,
+      layouts,
+      evolve,
+      widen: table.widen,
+      parkedRowsMax,
+      alone: (transaction) => common.standAside(transaction),
+    });
     const tables = new Tables(sql, { layouts, create: table.create, widen: table.widen, scores: byDataset, schemas });
     const statements = new Statements(sql, tables);
     const writes = new Writes(tables, statements);

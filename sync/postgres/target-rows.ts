@@ -10,12 +10,13 @@ import { type EventFamilies, unpackEvent } from '../../wire/postgres/event-bytes
 import { quoteQualified } from '../../wire/postgres/ident.ts';
 import {
   absentTable,
+  type ComparedTable,
   COMPARING,
   describeColumns,
   type KeyTexts,
   plainTable,
   type RowSight,
-  type RowSums,
+  RowSums,
   searchBy,
   type SideColumn,
 } from '../../wire/postgres/row-sums.ts';
@@ -211,6 +212,11 @@ export class TargetRows implements AsyncDisposable {
       event: unpackEvent(Buffer.from((event ?? '').slice(2), 'hex'), this.#families),
       taken: taken ?? null,
     }));
+  }
+
+  /** Reads a table for a comparison. */
+  sums(table: ComparedTable): RowSums {
+    return new RowSums({ query: (sql, params) => this.#asked('comparing rows', () => this.sql.query(sql, params)) }, table);
   }
 
   async #asked<T>(doing: string, work: () => Promise<T>): Promise<T> {

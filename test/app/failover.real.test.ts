@@ -1,6 +1,7 @@
 /** A source that fails over: the primary is killed, a standby with a copy of the slot takes over, and the lane goes on; or is told that it cannot. */
 import { expect, inject, test } from 'vitest';
 import { type EmbeddedServer, freePort, startEmbeddedPostgres } from '../../examples/embedded-postgres.ts';
+import { postgresSource } from '../../cdc/postgres/source.ts';
 import { reachedLsn } from '../../cdc/postgres/lane-position.ts';
 import type { Position } from '../../core/event.ts';
 import { PgConnection } from '../../wire/postgres/connection.ts';
@@ -68,6 +69,20 @@ async function value(server: EmbeddedServer, query: string): Promise<string | nu
   await using sql = await PgConnection.connect({ url: server.url() });
   return (await sql.query(query)).rows[0]?.[0] ?? null;
 }
+/** What somebody would get who reads the slot there. */
+async function firstBatch(server: EmbeddedServer): Promise<unknown> {
+  const source = postgresSource({
+    name: 'shop',
+    url: server.url(),
+    slot: 'failing',
+    publication: 'failing',
+    tables: ['public.orders'],
+    snapshot: { mode: 'initial', chunkRows: 100, parallel: 1 },
+    batch: { rows: 100, bytes: 1 << 20, ageMs: 0 },
+  });
+  const batches = source.read(async (lane) => ({ lane, epoch: 1, checkpoint: null }), new AbortController().signal);
+  return (await batches[Symbol.asyncIterator]().next()).value;
+}
 const ROWS = `select coalesce(string_agg(id || '=' || seq, ' ' order by id), '') from`;
 const isSame = async ({ standby, lake }: Pair): Promise<boolean> =>
   (await value(standby, `${ROWS} orders`)) === ((await lake.query(`${ROWS} shop.orders`)).rows[0]?.[0] ?? null);
@@ -85,6 +100,7 @@ test('a standby takes over, and the lane goes on by itself: nothing is lost, not
   await eventually(async () => Number((await lake.query('select count(*) from shop.orders')).rows[0]?.[0]) > 200, 'changes flow');
   await primary.kill();
   await writing;
+  await expect(firstBatch(standby)).rejects.toThrow('the server is a standby'); // Until it has taken over.
   await value(standby, 'select pg_promote()');
   await run(standby, change(5000, 5100));
   await eventually(() => isSame(it), 'the target is what the standby is', 40_000);

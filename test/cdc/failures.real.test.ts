@@ -192,6 +192,22 @@ describe('tables', () => {
     expect((await db.sql.query('select 1 from pg_replication_slots where slot_name = $1', [db.slot])).rows).toEqual([]);
   });
 
+  test('no key, but a unique index that would do: the statement that is told makes it one', async () => {
+    await using db = await testDatabase(
+      server,
+      'create table t (id int not null, a int); create unique index "T a" on t (a); create unique index by_id on t (id)',
+    );
+    const failure = String(await failureOf(db.source(initial), new Model()));
+    const [, statement = ''] = /its unique index would do: (.*)$/.exec(failure) ?? [];
+    expect(statement).toBe('alter table "public"."t" replica identity using index by_id');
+    await db.sql.script(`${statement}; insert into t values (1, 1)`);
+    const model = new Model();
+    await catchUp(db.source(initial), model, db.sql);
+    await db.sql.script('update t set id = 2');
+    await catchUp(db.source(initial), model, db.sql);
+    expect(model.rows('shop.public.t')).toEqual([{ id: 2, a: 1 }]);
+  });
+
   test.each([
     ['before a row of it was copied', 0, 1, false],
     ['in the middle of its copy', 10, 2, false],
@@ -225,6 +241,52 @@ describe('tables', () => {
     await catchUp(db.source(options), model, db.sql);
     expect(model.rows('shop.public.u')).toEqual(expect.arrayContaining([{ id: 7 }, { id: 700 }]));
   });
+
+  test.each([
+    ['while the lane reads', false, false],
+    ['and the lane begins anew before it has its name again', false, true],
+    ['while nobody reads', true, true],
+  ])(
+    'renamed %s: it is told, the rest goes on, and what was missed is copied once it has its name again',
+    async (_, isAway, isRestarted) => {
+      await using db = await testDatabase(server, 'create table t (id int primary key, n int)', 'create table u (id int primary key)');
+      await db.sql.script('insert into t select i, 0 from generate_series(1, 30) i');
+      const told: string[] = [];
+      const options = {
+        snapshot: { mode: 'initial' as const, chunkRows: 10, parallel: 1 },
+        tables: ['public.t', 'public.u'],
+        onRenamed: (...what: readonly string[]) => void told.push(what.join(' ')),
+      };
+      const model = new Model();
+      await catchUp(db.source(options), model, db.sql);
+      const rename =
+        'alter table t rename to "T"; insert into "T" values (31, 31); update "T" set n = 1 where id = 1; insert into u values (1)';
+      const back = 'alter table "T" rename to t; update t set n = 2 where id = 2; insert into u values (2)';
+      await db.sql.script(isAway ? rename : 'update t set n = 3 where id = 3');
+      const source = db.source(options);
+      let done = 0;
+      await run(source, model, async () => {
+        if (done === 0) {
+          done = 1;
+          if (!isAway) await db.sql.script(rename);
+        }
+        if (done === 1 && model.rows('shop.public.u').length === 1) {
+          done = 2;
+          expect(source.progress().map(({ state }) => state)).toEqual(['away', 'done']);
+          if (!isRestarted) await db.sql.script(back);
+        }
+        const isBack = model.rows('shop.public.t').length === 31 && source.progress().every(({ state }) => state === 'done');
+        return done === 2 && (isRestarted || isBack);
+      });
+      if (isRestarted) {
+        await db.sql.script(back);
+        await catchUp(db.source(options), model, db.sql);
+      }
+      await sameAsTable(model, db, 't');
+      await sameAsTable(model, db, 'u');
+      expect(told).toEqual(isAway ? [] : ['shop.public.t public.T']);
+    },
+  );
 
   test('without a key when a row came, and given one afterwards: the lane goes on, and its rows say that nothing tells them apart', async () => {
     await using db = await testDatabase(server, T);

@@ -7,11 +7,11 @@ export interface TestDatabase extends AsyncDisposable {
   readonly url: string;
 }
 
-/** Makes a database with a unique name on the server at `serverUrl` (a superuser's); disposing drops it, whoever is still connected, with its slots. */
-export async function createDatabase(serverUrl: string, prefix = 't'): Promise<TestDatabase> {
+/** Makes a database with a unique name on the server at `serverUrl` (a superuser's); disposing drops it, whoever is still connected, with its slots. `options` as SQL. */
+export async function createDatabase(serverUrl: string, prefix = 't', options = ''): Promise<TestDatabase> {
   const name = `${prefix}_${randomBytes(5).toString('hex')}`;
   await using admin = await PgConnection.connect({ url: serverUrl });
-  await admin.script(`create database "${name}" template template0`);
+  await admin.script(`create database "${name}" template template0 ${options}`);
   const url = new URL(serverUrl);
   url.pathname = `/${name}`;
   return {

@@ -474,6 +474,10 @@ export class PgConnection implements AsyncDisposable {
           TimeZone: 'UTC',
           extra_float_digits: '3',
           bytea_output: 'hex',
+          // What a role or a database has set for itself changes neither values nor what a statement sees.
+          xmloption: 'content',
+          array_nulls: 'on',
+          default_transaction_isolation: 'read committed',
           application_name: options.applicationName ?? 'tidegate',
           ...(options.replication === undefined ? {} : { replication: options.replication }),
           ...options.settings,

@@ -76,7 +76,6 @@ export const COMPARING: Readonly<Record<string, string>> = {
   lock_timeout: '0',
   idle_in_transaction_session_timeout: '60s',
   idle_session_timeout: '0',
-  default_transaction_isolation: 'read committed',
   jit: 'off',
   enable_seqscan: 'off',
   enable_bitmapscan: 'off',
