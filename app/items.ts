@@ -25,6 +25,7 @@ export function itemView(pipeline: string, item: QuarantineItem): ItemView {
     committedAtMs: event.committedAtMs,
     heldAtMs: item.heldAtMs,
     settledAtMs: item.settledAtMs,
+    waitsUntilMs: item.waitsUntilMs,
     by: item.by,
     why: item.why,
     lane: item.lane,

@@ -15,6 +15,7 @@ import { type Metrics, type PipelineSeries, silentSeries } from '../ops/metrics.
 import type { Exposition } from '../ops/prometheus.ts';
 import { TopicSeries } from '../ops/topic-series.ts';
 import { arrivalStage } from '../quality/clock/stage.ts';
+import type { Live } from '../quality/live/closer.ts';
 import { windowStage } from '../quality/live/stage.ts';
 import { sloStage } from '../quality/slo/stage.ts';
 import type { PostgresSink } from '../sync/postgres/sink.ts';
@@ -44,6 +45,7 @@ import { SnapshotDesk } from './snapshot-desk.ts';
 import { TargetWatch } from './target-watch.ts';
 import { VerifyWatch } from './verify/watch.ts';
 import { SloWatch } from './slo.ts';
+import { WaitWatch } from './waits.ts';
 import { WindowWatch } from './windows.ts';
 
 export interface RoadParts {
@@ -91,6 +93,7 @@ export class Road implements AsyncDisposable {
   readonly #source: LiveSource;
   readonly #schemas: SchemaWatch;
   readonly #windows: WindowWatch;
+  readonly #waits: WaitWatch;
   readonly #slo: SloWatch;
   /** Two lanes run at once, and a stage works on one batch at a time. */
   readonly #mainStages: Stages;
@@ -152,6 +155,7 @@ export class Road implements AsyncDisposable {
       },
     });
     this.#windows = this.#makeWindows();
+    this.#waits = new WaitWatch({ desk: this.desk, live: () => this.#live(), onSettled: () => this.noteChange() });
     this.#slo = new SloWatch({
       pipeline: name,
       desk: this.desk,
@@ -167,6 +171,7 @@ export class Road implements AsyncDisposable {
       alsoLook: async () => {
         await this.#schemas.look();
         if (!parts.turn.isOurs) return;
+        await this.#waits.look();
         await this.#windows.look();
         await this.#slo.look();
       },
@@ -445,21 +450,25 @@ export class Road implements AsyncDisposable {
 
   #makeWindows(): WindowWatch {
     const { name: pipeline, clock, alerts } = this.#parts;
-    const source = this.#source;
     return new WindowWatch({
       pipeline,
       desk: this.desk,
       clock,
       contracts: () => this.desk.contracts(),
-      live: () => ({
-        isCaughtUp: this.#main.state === 'running' && source.status().state === 'streaming' && !this.#isBehind(),
-        isCopied: (dataset) => source.progress().every((table) => table.dataset !== dataset || table.state === 'done'),
-      }),
+      live: () => this.#live(),
       tell: (data) => alerts.emit('window.failed', data),
       recovered: (data) => alerts.emit('window.passed', data),
       onSettled: () => this.noteChange(),
       halt: (message) => this.#main.halt('WINDOW_FAILED', message, ERRORS.WINDOW_FAILED.fix),
     });
+  }
+
+  #live(): Omit<Live, 'nowMs'> {
+    const source = this.#source;
+    return {
+      isCaughtUp: this.#main.state === 'running' && source.status().state === 'streaming' && !this.#isBehind(),
+      isCopied: (dataset) => source.progress().every((table) => table.dataset !== dataset || table.state === 'done'),
+    };
   }
 
   #makeBreaker(): QuarantineBreaker {

@@ -8,6 +8,7 @@ import { compileContract } from '../quality/compile.ts';
 import { type Contract, parseContract } from '../quality/contract.ts';
 import { datasetsOf, type LoadedConfig, mayBring, partsOf } from './config.ts';
 import { nearest } from './config-read.ts';
+import { parentProblems, strangeParents } from './references.ts';
 import type { PipelineConfig } from './config-schema.ts';
 
 export interface RuleFile {
@@ -103,6 +104,8 @@ export function loadRuleFiles(
     });
   }
   for (const { contract } of drafts.values()) problems.push(...notAskedByDraft(contract));
+  for (const { contract } of [...files.values(), ...drafts.values()])
+    problems.push(...strangeParents(contract, pipelineName, datasets, (dataset) => mayBring(pipeline.source, source, dataset)));
   return { files, drafts, problems };
 }
 
@@ -128,6 +131,10 @@ export async function heldAgainstTables(
   const datasets: Dataset[] = [];
   const [refused, noted]: [Problem[], Problem[]] = [[], []];
   const refusedOf = new Map<Problem, DatasetName>();
+  const refuse = (problems: readonly Problem[], { name }: Dataset): void => {
+    refused.push(...problems);
+    for (const problem of problems) refusedOf.set(problem, name);
+  };
   // Topics tell of a table's columns with each record, and not before.
   if (source.kind === 'kafka') return { datasets, refused, refusedOf, noted };
   for (const { dataset, oldRows } of await describeTables(source.url.reveal(), source.tables, pipeline.source, signal)) {
@@ -136,12 +143,12 @@ export async function heldAgainstTables(
     for (const rules of [files.get(dataset.name), drafts.get(dataset.name)]) {
       const compiled = rules === undefined ? [] : compileContract(rules.contract, dataset, { oldRows });
       if ('warnings' in compiled) noted.push(...compiled.warnings);
-      else {
-        refused.push(...compiled);
-        for (const problem of compiled) refusedOf.set(problem, dataset.name);
-      }
+      else refuse(compiled, dataset);
     }
   }
+  for (const dataset of datasets)
+    for (const rules of [files.get(dataset.name), drafts.get(dataset.name)])
+      if (rules !== undefined) refuse(parentProblems(rules.contract, dataset, datasets), dataset);
   return { datasets, refused, refusedOf, noted };
 }
 

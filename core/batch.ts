@@ -31,6 +31,8 @@ export interface Finding {
   readonly message: string;
   /** Someone asked to be told of this one (a route with `do: alert`). */
   readonly notify: boolean;
+  /** What is missing may still come: for so long the row waits in quarantine before it is judged for good. 0: it has waited. */
+  readonly waitMs?: number;
 }
 
 /** The finding by which `hold: key` holds an event that waits for an earlier held event of its key. */

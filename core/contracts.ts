@@ -136,6 +136,8 @@ export type ItemStatus = 'held' | 'waiting' | 'staged' | 'released' | 'applied' 
 export interface QuarantineItem extends Quarantined {
   readonly status: ItemStatus;
   readonly heldAtMs: number;
+  /** Until then the row that it names may come, and it is released by itself; null where it waits for none. */
+  readonly waitsUntilMs: number | null;
   readonly settledAtMs: number | null;
   /** Who released or discarded it, and why. */
   readonly by: string | null;

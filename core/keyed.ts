@@ -3,7 +3,8 @@
  * the row: nothing is remembered beside its tables, and what is in quarantine is not there.
  */
 import type { Finding, Severity } from './batch.ts';
-import type { ChangeEvent } from './event.ts';
+import { formatMillis } from './duration.ts';
+import type { ChangeEvent, DatasetName } from './event.ts';
 
 /** What is asked. Columns are places in the dataset that the rule was made for. */
 export type Question =
@@ -18,7 +19,24 @@ export type Question =
       readonly groupBy: readonly number[];
       readonly step: bigint;
       readonly outOfOrder: number;
+    }
+  /** The row that this one names is there, or comes within `waitMs`; null: within what is usual where rows that fail are held, else at once. */
+  | {
+      readonly kind: 'reference';
+      readonly columns: readonly number[];
+      readonly parent: Parent;
+      readonly match: Match;
+      readonly waitMs: number | null;
     };
+
+/** Columns of another dataset, or of the same one, as the source calls them. */
+export interface Parent {
+  readonly dataset: DatasetName;
+  readonly columns: readonly string[];
+}
+
+/** With a null among several columns a row names nothing (`simple`), or fails unless all of them are null (`full`). */
+export type Match = 'simple' | 'full';
 
 /** What a check of the old row does where the source sent none, and where the target has no row of the key. */
 export interface Unknown {
@@ -39,3 +57,36 @@ export interface KeyedRule {
   /** Says why it fails, without values unless the contract allows them. */
   readonly describe: (event: ChangeEvent) => string;
 }
+
+/** A rule of references, as rows that wait for what they name are asked about. */
+export interface WaitRule {
+  readonly dataset: DatasetName;
+  readonly rule: string;
+  /** As the source calls them. */
+  readonly columns: readonly string[];
+  readonly parent: Parent;
+  /** Whether a row that has waited for nothing stays in quarantine; where not, it is judged once more, and the rule says what becomes of it. */
+  readonly holds: boolean;
+}
+
+export interface WaitsSettled {
+  /** Rows that are in line again. */
+  readonly released: number;
+  /** Rows that have waited for nothing, and stay. */
+  readonly overdue: number;
+  /** Rows that a later change of their key has taken back. */
+  readonly takenBack: number;
+}
+
+/** Rows in quarantine that wait for another one to come. */
+export interface WaitStore {
+  /**
+   * Puts in line what has come, what no rule in force has a say in any more, and what newer changes have outrun. `mayPass`: the parents' datasets that are known
+   * up to now, so that what is not there has not come: rows of theirs may have waited long enough. Done again, it changes nothing.
+   */
+  settle(rules: readonly WaitRule[], mayPass: (parent: DatasetName) => boolean): Promise<WaitsSettled>;
+}
+
+/** Beside the words of a rule, while a row waits, and once it has waited for nothing. */
+export const waitText = (waitMs: number): string => `; it may come within ${formatMillis(waitMs)}`;
+export const lateText = (waitMs: number): string => `, and none has come within ${formatMillis(waitMs)}`;

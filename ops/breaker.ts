@@ -56,7 +56,8 @@ export interface QuarantineBreaker {
 
 /**
  * Counts in as many slots as fit a window of `overMs`, one dataset at a time. Not counted: events that a replay brings (a person chose
- * to try them), and events held only because they wait for an earlier one of their key.
+ * to try them), and events held only because they wait for an earlier one of their key, or for
+ * the row that they name.
  */
 export function quarantineBreaker(options: BreakerOptions): QuarantineBreaker {
   const clock = options.clock ?? systemClock;
@@ -135,9 +136,9 @@ function count(
   }
   if (!batch.verdicts.includes(Verdict.Quarantine)) return touched;
   const counted = new Set<number>();
-  for (const { index, rule, verdict } of batch.findings) {
-    // What waits for its key, or with its whole dataset for a person, says nothing of how good rows are.
-    if (verdict !== Verdict.Quarantine || rule === HOLD_KEY_RULE || rule === SCHEMA_HELD_RULE) continue;
+  for (const { index, rule, verdict, waitMs = 0 } of batch.findings) {
+    // What waits for its key or for the row that it names, or with its whole dataset for a person, says nothing of how good rows are.
+    if (verdict !== Verdict.Quarantine || rule === HOLD_KEY_RULE || rule === SCHEMA_HELD_RULE || waitMs > 0) continue;
     const dataset = batch.datasetOf(index);
     const window = dataset === undefined ? undefined : touched.get(dataset.name);
     if (window === undefined) continue;

@@ -1,8 +1,9 @@
 /** Checks that need other rows, which the target is asked for when rows are written: what they cannot do, and which of them are left out where it is not asked. */
+import { durationMicros } from '../core/expression/timestamp.ts';
 import type { CheckItem } from './contract-schema.ts';
 import type { Check, Contract, Use } from './contract.ts';
 import { WORDS } from './gx/registry.ts';
-import type { RuleText } from './rule-text.ts';
+import { isObject, type RuleText } from './rule-text.ts';
 
 const isAsked = ({ expectation }: Check): boolean => expectation.asksTarget !== null;
 
@@ -14,7 +15,12 @@ export const askedOfReleased = ({ checks }: Pick<Contract, 'checks'>): readonly 
   askedRules({ checks: checks.filter(({ expectation }) => !expectation.needsBefore) });
 
 /** Refuses what such a check cannot do. `item`: as the file has it. */
-export function refuseUnasked(rules: RuleText, { expectation, where, mostly, keys, onFail, ops }: Check, item: CheckItem, use: Use): void {
+export function refuseUnasked(
+  rules: RuleText,
+  { expectation, where, mostly, keys, onFail, ops, parameters }: Check,
+  item: CheckItem,
+  use: Use,
+): void {
   const { name } = expectation;
   if (where !== null && expectation.asksTarget === 'all rows')
     rules.refuse([...keys, 'where'], `${name} is about all rows of the table, and no where tells which of them count`, 'Remove where.');
@@ -23,8 +29,20 @@ export function refuseUnasked(rules: RuleText, { expectation, where, mostly, key
   if (use === 'file' && !WORDS.has(name)) rules.refuse(keys, `${name} is judged on a live stream alone`, 'Remove the check here.');
   if (expectation.onFail?.includes(onFail) === false)
     rules.refuse([...keys, 'on_fail'], `${name} cannot ${onFail} rows: ${WHY_NOT}`, `Write on_fail: ${expectation.onFail.join(' or ')}.`);
+  if (onFail === 'halt' && waits(parameters))
+    rules.refuse(
+      [...keys, name, 'wait'],
+      'a lane that halts at a row cannot wait for another one',
+      'Write wait: 0s, or on_fail: quarantine.',
+    );
   if (expectation.ops === null && item.ops !== undefined && ops.includes('delete'))
     rules.refuse([...keys, 'ops'], `${name} is about rows that come, and a delete brings none`, 'Name insert, update and read.');
+}
+
+/** Whether the parameters say that a row waits. */
+function waits(parameters: unknown): boolean {
+  if (!isObject(parameters) || typeof parameters['wait'] !== 'string') return false;
+  return (durationMicros(parameters['wait']) ?? 0n) > 0n;
 }
 
 const WHY_NOT = 'those behind a missing number are as they should be, and without them every later one would fail as well';

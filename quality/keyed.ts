@@ -1,10 +1,11 @@
 /** The checks of a contract that need other rows, as the target is asked them: one list for each shape of the dataset. */
 import { Verdict } from '../core/batch.ts';
 import type { ChangeEvent, Dataset, Row } from '../core/event.ts';
-import type { KeyedRule } from '../core/keyed.ts';
+import type { KeyedRule, Question, WaitRule } from '../core/keyed.ts';
 import { recompileContract, type Rule } from './compile.ts';
 import type { Contract } from './contract.ts';
 import type { Bound, Test } from './expectation.ts';
+import { referenceOf } from './expectations/references.ts';
 import { Outcome } from './outcome.ts';
 
 /** By itself a row passes such a check, as long as its cells can be read. */
@@ -33,18 +34,41 @@ export function keyedRules(contract: Contract, dataset: Dataset): readonly Keyed
 const NONE: readonly KeyedRule[] = [];
 
 function keyedRule(rule: Rule, { mode }: Contract): KeyedRule | null {
-  const { question } = rule;
-  if (question === null) return null;
+  if (rule.question === null) return null;
+  const holds = mode !== 'shadow' && rule.verdict >= Verdict.Drop;
   return {
     id: rule.id,
     column: rule.column,
-    question,
+    question: withWait(rule.question, mode === 'shadow' || rule.onFail === 'halt' ? 0 : holds ? WAIT_MS : null),
     verdict: mode === 'shadow' ? Verdict.Tag : rule.verdict,
     severity: rule.severity,
     halts: rule.onFail === 'halt',
     meets: (event) => rule.ops.includes(event.op) && meets(rule, event),
     describe: (event) => rule.describe(event, Outcome.Fail),
   };
+}
+
+/** For so long rows that would be held wait for what they name, where the file does not say. */
+const WAIT_MS = 60_000;
+
+/** `usual`: where nothing is said; 0: whatever is said, for nothing is held there, or the lane stops. */
+function withWait(question: Question, usual: number | null): Question {
+  if (question.kind !== 'reference') return question;
+  return { ...question, waitMs: usual === 0 ? 0 : (question.waitMs ?? usual ?? 0) };
+}
+
+/** The rules of references, for rows that wait. */
+export function waitRules(contracts: Iterable<Contract>): readonly WaitRule[] {
+  return [...contracts].flatMap(({ dataset, mode, checks }) =>
+    mode === 'shadow'
+      ? []
+      : checks.flatMap((check) => {
+          const reference = referenceOf(check);
+          return reference === null
+            ? []
+            : [{ dataset, rule: check.id, ...reference, holds: check.onFail === 'quarantine' || check.onFail === 'halt' }];
+        }),
+  );
 }
 
 /** A condition that cannot be read has failed the row already. */

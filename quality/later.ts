@@ -40,7 +40,7 @@ export const LATER_PATHS: Readonly<Record<string, Later>> = {
 
 /** Names of checks by what they need. Those that `tidegate judge` knows are refused on a live stream alone. */
 const WINDOW = 'drift volume_anomaly metric_anomaly';
-const OTHERS = 'references reconcile row_count_equals';
+const OTHERS = 'reconcile row_count_equals';
 const OUTPUTS = 'score_drift feature_missing abstain_rate';
 
 const OF_FILES: readonly [string, Later][] = [...WORDS.values()]

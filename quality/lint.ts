@@ -72,7 +72,7 @@ function attempt(check: Check, type: ColumnType, rules: RuleText, schemaFiles: R
 function textsIn(value: unknown): string[] {
   if (typeof value === 'string') return [value];
   if (Array.isArray(value)) return value.flatMap(textsIn);
-  return isObject(value) ? Object.values(value).flatMap(textsIn) : [];
+  return isObject(value) ? Object.entries(value).flatMap(([key, one]) => [key, ...textsIn(one)]) : [];
 }
 
 /** The kinds of the columns that the schema section lists; null where it lists none. */

@@ -48,7 +48,7 @@ const list: Command = {
         if (page.items.length === 0) return 'Nothing.\n';
         const rows = page.items.map((item) => [
           timeText(item.heldAtMs),
-          item.status,
+          statusText(item),
           item.dataset,
           item.op,
           item.key,
@@ -61,6 +61,10 @@ const list: Command = {
       return 0;
     }),
 };
+
+/** A row that waits for the one that it names is released by itself. */
+const statusText = ({ status, waitsUntilMs }: Pick<ItemView, 'status' | 'waitsUntilMs'>): string =>
+  waitsUntilMs === null ? status : `${status} (waits until ${timeText(waitsUntilMs)})`;
 
 const showItem: Command = {
   name: 'quarantine show',
@@ -75,7 +79,7 @@ const showItem: Command = {
       show(io, args.is('json'), item, () => {
         const head = [
           `${item.dataset}  ${item.op}  key ${item.key}`,
-          `status ${item.status}, held ${timeText(item.heldAtMs)}, committed ${timeText(item.committedAtMs)} at ${item.version}`,
+          `status ${statusText(item)}, held ${timeText(item.heldAtMs)}, committed ${timeText(item.committedAtMs)} at ${item.version}`,
           ...(item.settledAtMs === null
             ? []
             : [`settled ${timeText(item.settledAtMs)} by ${item.by ?? '-'}${item.why === null ? '' : `: ${item.why}`}`]),

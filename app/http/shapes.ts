@@ -392,6 +392,9 @@ const itemProperties = {
   committedAtMs: whole('Unix time in ms of the commit at the source.'),
   heldAtMs: whole('Unix time in ms.'),
   settledAtMs: numberOrNull('Unix time in ms; null while open.'),
+  waitsUntilMs: numberOrNull(
+    'Unix time in ms until which the row that it names may come, and it is released by itself; null where it waits for none.',
+  ),
   by: textOrNull('Who released or discarded it.'),
   why: textOrNull('Why it was discarded.'),
   lane: text('The lane that brought it.'),

@@ -2,7 +2,7 @@
 import { get, post } from './api.js';
 import { act, dialog, toast } from './dialogs.js';
 import { attribute, h, keyed, text } from './dom.js';
-import { ago, exact, moment, tableOf } from './format.js';
+import { ago, exact, moment, tableOf, timeOfDay } from './format.js';
 
 const FIRST = 12;
 const OLDER = 48;
@@ -379,7 +379,7 @@ export function quarantineView(pipeline, now) {
         box.disabled = !isOpen(item);
         one.hidden = item.status !== 'held';
         text(age, ago(item.heldAtMs, now()));
-        text(state, STATUS[item.status] ?? item.status);
+        text(state, item.waitsUntilMs == null ? (STATUS[item.status] ?? item.status) : `Waits until ${timeOfDay(item.waitsUntilMs)}`);
         attribute(state, 'class', `state ${item.status}`);
         attribute(state, 'title', item.by === null ? null : `by ${item.by}${item.why === null ? '' : `: ${item.why}`}`);
         const words = item.findings.map((finding) => `${finding.rule}\n${finding.message}`).join('\n');

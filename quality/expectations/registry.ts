@@ -21,6 +21,7 @@ import {
   notMatchRegex,
   notMatchRegexList,
 } from './patterns.ts';
+import { references } from './references.ts';
 import { sequenceGap } from './sequence-gap.ts';
 import { inSet, notInSet } from './sets.ts';
 import { type } from './type.ts';
@@ -54,6 +55,7 @@ const all: readonly Expectation[] = [
   noDelete,
   unique,
   compoundUnique,
+  references,
   beforeMatches,
   sequenceGap,
 ];

@@ -105,6 +105,10 @@ class Topics implements PostgresSink {
     return this.#kept.lots;
   }
 
+  get waits(): PostgresSink['waits'] {
+    return this.#kept.waits;
+  }
+
   get windows(): PostgresSink['windows'] {
     return this.#kept.windows;
   }

@@ -11,7 +11,7 @@ import { FrontendWriter } from '../../wire/postgres/messages.ts';
 import { textArrayParameter } from './arrays.ts';
 import { isRefusal, refusalText } from './failures.ts';
 import { type HeldKey, keysOf, lockKeys, raiseAllVersions, raiseVersions, refOf, settleKeys, TURN_SQL } from './held-keys.ts';
-import { emitHold, findingsJson, heldStatus, type HoldMode, openItems, putInLine, releaseUnblocked } from './items.ts';
+import { emitHold, findingsJson, heldStatus, type HoldMode, openItems, putInLine, releaseUnblocked, waitMsOf } from './items.ts';
 import { emitAdvance } from './lanes.ts';
 import type { KnownHeld } from './known-held.ts';
 import { withoutOutrun } from './outrun.ts';
@@ -349,13 +349,16 @@ export class CarefulRoad {
       await sql.query(
         `update tidegate.quarantine q set status = w.status, findings = w.findings::jsonb, settled_at = null, released_seq = null, revision = w.revision,
            quiet = q.quiet and w.status = 'waiting',
+           -- One that has waited goes on to do so, and does not begin anew.
+           waits_until = case when q.waits_until is null then clock_timestamp() + w.wait_ms::float8 * interval '1 millisecond' when w.wait_ms is not null then q.waits_until end,
            rules = array(select distinct f ->> 'rule' from jsonb_array_elements(w.findings::jsonb) f)
-         from unnest($1::text[], $2::text[], $3::text[], $4::text[]) w(id, status, findings, revision) where q.id = w.id and q.status = 'released'`,
+         from unnest($1::text[], $2::text[], $3::text[], $4::text[], $5::text[]) w(id, status, findings, revision, wait_ms) where q.id = w.id and q.status = 'released'`,
         [
           textArrayParameter(held.map(({ id }) => id)),
           textArrayParameter(held.map(({ findings }) => heldStatus(findings))),
           textArrayParameter(held.map(({ findings }) => findingsJson(findings))),
           textArrayParameter(held.map(({ revision }) => revision)),
+          textArrayParameter(held.map(({ findings }) => waitMsOf(findings))),
         ],
       );
       await putInLine(sql, await noteParked(sql, this.#parts.pipeline, held), null);

@@ -1,5 +1,5 @@
 /** Items of the quarantine as rows of `tidegate.quarantine`: written, read, and put in line again when nothing holds them back any more. */
-import { type Finding, HOLD_KEY_RULE } from '../../core/batch.ts';
+import { type Finding, HOLD_KEY_RULE, Verdict } from '../../core/batch.ts';
 import type { ItemStatus, Quarantined, QuarantineItem } from '../../core/contracts.ts';
 import { type ChangeEvent, type LaneId, type Row, UNCHANGED, type Value, versionOf } from '../../core/event.ts';
 import type { PgConnection } from '../../wire/postgres/connection.ts';
@@ -18,14 +18,15 @@ const ADD_LOTS_SQL = `insert into tidegate.lots as l (pipeline, dataset, starts,
 
 /** Holding an item again changes nothing: only items that are new count on their keys. */
 export const HOLD_SQL = `with given as (
-    select * from unnest($1::text[], $2::text[], $3::text[], $4::text[], $5::text[], $6::text[], $7::text[], $8::bytea[], $9::text[], $10::text[], $11::text[], $12::text[], $14::text[], $15::bytea[], $16::text[], $17::text[])
-      g(id, lane, dataset, key, moved_from, version, op, event, row_json, findings, hold, status, revision, record, lot_starts, lot_ends)),
+    select * from unnest($1::text[], $2::text[], $3::text[], $4::text[], $5::text[], $6::text[], $7::text[], $8::bytea[], $9::text[], $10::text[], $11::text[], $12::text[], $14::text[], $15::bytea[], $16::text[], $17::text[], $18::text[])
+      g(id, lane, dataset, key, moved_from, version, op, event, row_json, findings, hold, status, revision, record, lot_starts, lot_ends, wait_ms)),
   inserted as (
     insert into tidegate.quarantine (id, pipeline, lane, dataset, key, moved_from, version, op, event, row_json, findings, rules, hold, status, revision, record,
-      lot_starts, lot_ends, quiet)
+      lot_starts, lot_ends, quiet, waits_until)
     select id, $13::text, lane, dataset, key, moved_from, version, op, event, row_json::jsonb, findings::jsonb,
       array(select distinct f ->> 'rule' from jsonb_array_elements(findings::jsonb) f), hold, status, revision, record,
-      lot_starts::bigint, lot_ends::bigint, lot_ends is not null from given
+      lot_starts::bigint, lot_ends::bigint, lot_ends is not null,
+      case when status = 'held' then clock_timestamp() + wait_ms::float8 * interval '1 millisecond' end from given
     on conflict (id) do nothing returning dataset, key, moved_from, lot_starts, lot_ends),
   lots as (${ADD_LOTS_SQL}),
   keys as (select dataset, key from inserted union all select dataset, moved_from from inserted where moved_from is not null)
@@ -71,12 +72,19 @@ export function holdParameters(
     byteaArrayParameter(items.map(({ record }) => (keepsRecords && record ? packRecord(record) : null))),
     texts(({ lot }) => (lot ? String(lot.startMs) : null)),
     texts(({ lot }) => (lot ? String(lot.endMs) : null)),
+    texts(({ findings }) => waitMsOf(findings)),
   ];
 }
 
 /** An item that only waits for its key is released by itself. */
 export function heldStatus(findings: readonly Finding[]): 'held' | 'waiting' {
   return findings.length > 0 && findings.every(({ rule }) => rule === HOLD_KEY_RULE) ? 'waiting' : 'held';
+}
+
+/** For how long an item waits for what it names; null where something else holds it as well, or nothing more is waited for. */
+export function waitMsOf(findings: readonly Finding[]): string | null {
+  const holding = findings.filter(({ verdict }) => verdict === Verdict.Quarantine).map(({ waitMs }) => waitMs ?? 0);
+  return holding.length === 0 || holding.includes(0) ? null : String(Math.max(...holding));
 }
 
 export function findingsJson(findings: readonly Finding[]): string {
@@ -105,10 +113,11 @@ function rowJson(row: Row | null, { dataset }: ChangeEvent): string {
 }
 
 /** Columns that `itemFrom` reads, in its order. */
-export const ITEM_COLUMNS = `id, lane, event, findings, status, extract(epoch from held_at) * 1000, extract(epoch from settled_at) * 1000, by_whom, why, revision, lot_starts, lot_ends`;
+export const ITEM_COLUMNS = `id, lane, event, findings, status, extract(epoch from held_at) * 1000, extract(epoch from settled_at) * 1000, by_whom, why, revision, lot_starts, lot_ends,
+  case when status = 'held' then extract(epoch from waits_until) * 1000 end`;
 
 export function itemFrom(row: readonly (string | null)[], families: EventFamilies): QuarantineItem {
-  const [id, lane, event, findings, status, heldAt, settledAt, by, why, revision, lotStarts, lotEnds] = row;
+  const [id, lane, event, findings, status, heldAt, settledAt, by, why, revision, lotStarts, lotEnds, waitsUntil] = row;
   return {
     id: id ?? '',
     lane: (lane ?? '') as LaneId,
@@ -116,6 +125,7 @@ export function itemFrom(row: readonly (string | null)[], families: EventFamilie
     findings: (JSON.parse(findings ?? '[]') as Finding[]).map((finding) => ({ ...finding, index: 0 })), // Written by findingsJson.
     status: status as ItemStatus, // A check constraint holds it.
     heldAtMs: Math.floor(Number(heldAt)),
+    waitsUntilMs: typeof waitsUntil === 'string' ? Math.floor(Number(waitsUntil)) : null,
     settledAtMs: settledAt === null || settledAt === undefined ? null : Math.floor(Number(settledAt)),
     by: by ?? null,
     why: why ?? null,

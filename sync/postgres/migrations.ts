@@ -293,6 +293,9 @@ const MIGRATIONS: readonly string[] = [
      if found and current_setting('tidegate.prepares', true) is distinct from 'on' then perform pg_notify('tidegate_news', ''); end if;
      return null;
    end $$;`,
+  // Items that wait for the row that they name.
+  `alter table tidegate.quarantine add column waits_until timestamptz;
+   create index on tidegate.quarantine (pipeline, waits_until) where waits_until is not null and status = 'held';`,
 ];
 
 /** Brings the schema up to date. Several processes may call it at once. */

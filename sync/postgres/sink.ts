@@ -10,7 +10,7 @@ import { type Clock, systemClock } from '../../core/clock.ts';
 import type { Applied, Lease, Quarantine, Quarantined, Refused, ReleaseLog, Sink } from '../../core/contracts.ts';
 import { PipelineError } from '../../core/errors.ts';
 import type { ChangeEvent, Dataset, DatasetName, LaneId, Position } from '../../core/event.ts';
-import type { KeyedRule } from '../../core/keyed.ts';
+import type { KeyedRule, WaitStore } from '../../core/keyed.ts';
 import type { LotStore } from '../../core/lots.ts';
 import type { SloStore } from '../../core/slo.ts';
 import type { WindowStore } from '../../core/windows.ts';
@@ -24,6 +24,8 @@ import { growEnums } from './enums.ts';
 import { holdModes } from './hold-mode.ts';
 import type { HoldMode } from './items.ts';
 import { Keyed } from './keyed/keyed.ts';
+import { Parents } from './keyed/parents.ts';
+import { PostgresWaits } from './keyed/waits.ts';
 import { KnownHeld } from './known-held.ts';
 import { acquireLane, endHangingWorkers, forgetLoss, type LaneState, moveLane, readLanes } from './lanes.ts';
 import { type DatasetsOptions, Layouts } from './layout.ts';
@@ -94,6 +96,7 @@ export interface PostgresSink extends Sink {
   readonly windows: WindowStore;
   readonly slo: SloStore;
   readonly lots: LotStore;
+  readonly waits: WaitStore;
   lanes(): Promise<readonly LaneState[]>;
   /** See lanes.ts. */
   moveLane(lane: LaneId, from: Position, to: Position): Promise<boolean>;
@@ -150,6 +153,7 @@ class Target implements PostgresSink {
   readonly windows: PostgresWindows;
   readonly slo: PostgresSlo;
   readonly lots: PostgresLots;
+  readonly waits: PostgresWaits;
   readonly #options: PostgresSinkOptions;
   readonly #layouts: Layouts;
   readonly #turns: Turns;
@@ -174,6 +178,7 @@ class Target implements PostgresSink {
     this.windows = new PostgresWindows({ pipeline, turns: this.#turns, clock });
     this.slo = new PostgresSlo({ pipeline, turns: this.#turns });
     this.lots = new PostgresLots({ pipeline, turns: this.#turns });
+    this.waits = new PostgresWaits({ pipeline, turns: this.#turns, parents: new Parents(this.#layouts) });
   }
 
   async acquire(lane: LaneId): Promise<Lease> {
@@ -305,9 +310,11 @@ class Target implements PostgresSink {
     });
     const rows = new TableRows(sql, writes, layouts);
     const rowVersions = this.#rowVersionsOf(sql, rows);
+    const parents = new Parents(layouts);
     const keyed = new Keyed({
       sql,
       tables,
+      parents,
       rulesOf: this.#options.keyed ?? noRules,
       makesIndices: table.create,
       waits: (event) => this.#modeOf(event) === 'key' || rows.isPartial(event),
@@ -319,6 +326,7 @@ class Target implements PostgresSink {
     const careful = new CarefulRoad({ ...shared, rows, markStatement });
     const forget = (): void => {
       tables.forget();
+      parents.forget();
       statements.forget();
       workers.forget();
       schemas.forget();
@@ -326,6 +334,7 @@ class Target implements PostgresSink {
     };
     schemas.onChange = (dataset) => {
       tables.forgetTable(dataset);
+      parents.forget();
       common.forget();
     };
     return { sql, tables, common, careful, schemas, heldKeys, rowVersions, workers, forget };

@@ -7,7 +7,7 @@ import { insertOf, LANE } from '../sync/shop.ts';
 
 const item = (status: ItemStatus, n: number): QuarantineItem => {
   const event = insertOf(n, 1, '01');
-  const settled = { heldAtMs: 0, settledAtMs: null, by: null, why: null };
+  const settled = { heldAtMs: 0, settledAtMs: null, waitsUntilMs: null, by: null, why: null };
   return { id: eventId(event), lane: LANE, event, findings: [], revision: null, status, ...settled };
 };
 

@@ -76,6 +76,7 @@ function evidence(held: readonly Change[], closed: boolean): Evidence {
     committedAtMs: 0,
     heldAtMs: 0,
     settledAtMs: null,
+    waitsUntilMs: null,
     by: null,
     why: null,
     revision: null,

@@ -5,13 +5,15 @@
 import { type Batch, type Finding, Verdict } from '../../../core/batch.ts';
 import { PipelineError } from '../../../core/errors.ts';
 import type { ChangeEvent, Dataset, DatasetName } from '../../../core/event.ts';
-import type { KeyedRule } from '../../../core/keyed.ts';
+import { type KeyedRule, lateText, waitText } from '../../../core/keyed.ts';
 import type { PgConnection } from '../../../wire/postgres/connection.ts';
 import { keysOf } from '../held-keys.ts';
-import type { Tables } from '../tables.ts';
+import type { Table, Tables } from '../tables.ts';
 import { askedOf, hasIndex, indexSql, keyParts, type WantedIndex, wantedIndex } from './asked-table.ts';
 import { judgeBefore } from './before.ts';
 import type { Change } from './occupancy.ts';
+import { indexOf, type Parents } from './parents.ts';
+import { judgeReferences, mayStillCome } from './references.ts';
 import type { Asked, Asking, Found, Judged } from './rules.ts';
 import { judgeSequence } from './sequence.ts';
 import { judgeUnique } from './unique.ts';
@@ -19,12 +21,18 @@ import { judgeUnique } from './unique.ts';
 export interface KeyedParts {
   readonly sql: PgConnection;
   readonly tables: Pick<Tables, 'known'>;
+  readonly parents: Parents;
   /** Those of the contract that is in force now. */
   readonly rulesOf: (dataset: Dataset) => readonly KeyedRule[];
   /** Whether indices may be made where a question would read the whole table. */
   readonly makesIndices: boolean;
   /** Whether an event waits for an earlier one of its key that is held. */
   readonly waits: (event: ChangeEvent) => boolean;
+}
+
+interface NamedRule {
+  readonly id: string;
+  readonly rule: Asked;
 }
 
 /** By the batch's own index: the event as it is to be written; null where it is not. */
@@ -55,11 +63,7 @@ export class Keyed {
       const table = dataset.undecoded === true ? undefined : tables.known(dataset);
       if (table === undefined) continue;
       for (const rule of rulesOf(dataset)) {
-        const wanted = wantedIndex(
-          rule,
-          table.qualified,
-          table.columns.map((column) => column?.name ?? null),
-        );
+        const wanted = await this.#wanted(rule, table);
         if (wanted === null) continue;
         const id = JSON.stringify(wanted);
         if (this.#indexed.has(id)) continue;
@@ -67,6 +71,14 @@ export class Keyed {
         this.#indexed.add(id);
       }
     }
+  }
+
+  async #wanted(rule: KeyedRule, table: Table): Promise<WantedIndex | null> {
+    const { sql, parents } = this.#parts;
+    const names = table.columns.map((column) => column?.name ?? null);
+    if (rule.question.kind !== 'reference') return wantedIndex(rule, table.qualified, names);
+    const parent = await parents.of(sql, rule.question.parent);
+    return parent === null ? null : indexOf(parent);
   }
 
   /** Once, however many lanes find that it is missing. */
@@ -105,18 +117,21 @@ export class Keyed {
   /** The events of each dataset that has rules, rule by rule. */
   #judged(batch: Batch, passing: Passing): ReadonlyMap<string, readonly Judged[]> {
     const found = new Map<string, Judged[]>();
+    const ofParents = this.#rulesNaming(batch);
     for (const { dataset, from, to } of batch.spans()) {
-      const rules = dataset.undecoded === true ? [] : this.#rulesAbout(batch, dataset);
+      const own = dataset.undecoded === true ? [] : this.#rulesAbout(batch, dataset);
+      const named = dataset.undecoded === true ? [] : (ofParents.get(dataset.name) ?? []);
+      const rules = [...own, ...named.filter(({ id }) => !own.some((rule) => rule.id === id))];
       if (rules.length === 0) continue;
       for (let index = from; index < to; index++) {
         const event = passing(index);
         const said = event ?? batch.event(index);
-        for (const { id, rule } of rules) {
+        for (const [at, { id, rule }] of rules.entries()) {
           const { kind } = rule.question;
           // What the stream said counts for some questions, and what is written for others.
           if (said === undefined || (event === null && kind !== 'before' && kind !== 'sequence')) continue;
           const changes = found.get(id);
-          const change = { index, event: said, rule, isJudged: event !== null && rule.meets(event) };
+          const change = { index, event: said, rule, isJudged: at < own.length && event !== null && rule.meets(event) };
           if (changes === undefined) found.set(id, [change]);
           else changes.push(change);
         }
@@ -126,24 +141,40 @@ export class Keyed {
     return found;
   }
 
-  #rulesAbout({ origin }: Batch, dataset: Dataset): readonly { readonly id: string; readonly rule: Asked }[] {
+  /** The rules of the batch's datasets, by the dataset whose rows they name. */
+  #rulesNaming(batch: Batch): ReadonlyMap<DatasetName, readonly NamedRule[]> {
+    const found = new Map<DatasetName, Map<string, NamedRule>>();
+    for (const dataset of new Set(batch.spans().map((span) => span.dataset))) {
+      if (dataset.undecoded === true) continue;
+      for (const named of this.#rulesAbout(batch, dataset)) {
+        const { question } = named.rule;
+        if (question.kind !== 'reference') continue;
+        const known = found.get(question.parent.dataset) ?? new Map<string, NamedRule>();
+        found.set(question.parent.dataset, known.set(named.id, named));
+      }
+    }
+    return new Map([...found].map(([name, rules]) => [name, [...rules.values()]]));
+  }
+
+  #rulesAbout({ origin }: Batch, dataset: Dataset): readonly NamedRule[] {
     const rules = this.#parts.rulesOf(dataset);
     // A released row was held against what was there when it came.
     const asked = origin === 'replay' ? rules.filter(({ question }) => question.kind !== 'before') : rules;
     return asked.map((rule) => ({
       id: JSON.stringify([dataset.name, rule.id]),
-      rule: { ...rule, holds: rule.verdict >= Verdict.Drop },
+      rule: { ...rule, holds: rule.verdict >= Verdict.Drop || waitOf(rule) > 0 },
     }));
   }
 
   #ask(changes: readonly Judged[]): Promise<Found[]> {
-    const { sql, tables, waits } = this.#parts;
+    const { sql, tables, parents, waits } = this.#parts;
     const asking: Asking = {
       sql,
       tableOf: (dataset, columns) => {
         const table = tables.known(dataset);
         return table === undefined ? null : askedOf(table, columns);
       },
+      parentOf: (parent) => parents.of(sql, parent),
       keysOf: keysWithParts,
       waits,
       transactions,
@@ -155,6 +186,8 @@ export class Keyed {
         return judgeBefore(asking, changes);
       case 'sequence':
         return judgeSequence(asking, changes);
+      case 'reference':
+        return judgeReferences(asking, changes);
       case undefined:
         return Promise.resolve([]);
     }
@@ -187,20 +220,22 @@ function transactions<T extends Change>(changes: readonly T[]): readonly (readon
   return groups;
 }
 
-function findingOf({ index, event, rule, detail }: Found, batch: Batch): Finding {
+/** What `rule` lets a row wait. */
+const waitOf = ({ question }: KeyedRule): number => (question.kind === 'reference' ? (question.waitMs ?? 0) : 0);
+
+function findingOf(found: Found, batch: Batch): Finding {
+  const { index, event, rule, detail } = found;
   if (rule.halts && batch.origin !== 'replay')
     throw new PipelineError(
       'RULE_HALT',
       `judging ${event.dataset.name}: rule ${rule.id} failed for the event at ${event.version}#${event.ordinal}`,
     );
-  return {
-    index,
-    stage: 'quality',
-    rule: rule.id,
-    column: rule.column,
-    verdict: rule.verdict,
-    severity: rule.severity,
-    message: `${rule.describe(event)}${detail === undefined ? '' : `: ${detail}`}`,
-    notify: false,
-  };
+  const message = `${rule.describe(event)}${detail === undefined ? '' : `: ${detail}`}`;
+  const common = { index, stage: 'quality', rule: rule.id, column: rule.column, severity: rule.severity, notify: false } as const;
+  const waitMs = waitOf(rule);
+  if (waitMs === 0 || !mayStillCome(found)) return { ...common, verdict: rule.verdict, message };
+  const before = batch.heldFor?.[index]?.find((finding) => finding.rule === rule.id);
+  // It has waited: the rule says what becomes of it now.
+  if (before?.waitMs === 0) return { ...common, verdict: rule.verdict, message: `${message}${lateText(waitMs)}`, waitMs: 0 };
+  return { ...common, verdict: Verdict.Quarantine, message: `${message}${waitText(waitMs)}`, waitMs };
 }

@@ -60,18 +60,19 @@ export class Occupancy {
   }
 
   /**
-   * Asks once for all of `tuples`. `keys`: the rows that the batch changes, by their key; each comes with the parts of it. `tupleOf` says what an
+   * Asks once for all of `tuples`. `keys`: the rows that the batch changes, by their key; each comes with the parts of it. Where there are none, nobody asks
+   * for `key`. `tupleOf` says what an
    * event's row has; undefined where that was not sent, and so is what it was.
    */
   static async ask(
     sql: PgConnection,
     table: AskedTable,
     tuples: Iterable<Tuple>,
-    key: AskedTable,
+    key: AskedTable | null,
     keys: ReadonlyMap<string, readonly string[]>,
     tupleOf: (event: ChangeEvent) => Tuple | undefined,
   ): Promise<Occupancy> {
-    const places = await placesOf(sql, key, keys);
+    const places = key === null ? new Map<string, string>() : await placesOf(sql, key, keys);
     const numbers = new Map<string, Value>();
     const taken = new Set<Value>();
     const rows = new Map<string, Value | null>([...keys.keys()].map((one) => [one, null]));
@@ -144,6 +145,11 @@ export class Occupancy {
     if (this.#taken.has(value)) return true;
     for (const key of this.#holders.get(value) ?? []) if (!rows.has(key)) return true;
     return false;
+  }
+
+  /** Null of what was not asked for. */
+  numberOf(tuple: Tuple): Value | null {
+    return this.#numbers.get(JSON.stringify(tuple)) ?? null;
   }
 
   #add(value: Value, key: string): void {

@@ -1,6 +1,6 @@
 /** What the files beside it, one for each kind of question, are given to judge, and what they answer. */
 import type { ChangeEvent, Dataset } from '../../../core/event.ts';
-import type { KeyedRule } from '../../../core/keyed.ts';
+import type { KeyedRule, Parent } from '../../../core/keyed.ts';
 import type { PgConnection } from '../../../wire/postgres/connection.ts';
 import type { AskedTable } from './asked-table.ts';
 import type { Change } from './occupancy.ts';
@@ -13,7 +13,7 @@ export interface Judged extends Change {
 }
 
 export interface Asked extends KeyedRule {
-  /** What fails it is not written. */
+  /** What fails it is not written, or not before it has waited. */
   readonly holds: boolean;
 }
 
@@ -29,6 +29,8 @@ export interface Asking {
   readonly sql: PgConnection;
   /** Null where it is not known, or lacks one of the columns. */
   readonly tableOf: (dataset: Dataset, columns: readonly number[]) => AskedTable | null;
+  /** The table that a rule of references names; null where there is none yet. */
+  readonly parentOf: (parent: Parent) => Promise<AskedTable | null>;
   /** The keys of the rows that these events change, with their parts. */
   readonly keysOf: (events: readonly ChangeEvent[]) => ReadonlyMap<string, readonly string[]>;
   /** Whether an event waits for an earlier one of its key that is held. */

@@ -3,11 +3,12 @@ import { inject } from 'vitest';
 import type { Batch } from '../../../core/batch.ts';
 import type { LiveSource } from '../../../core/contracts.ts';
 import type { DatasetName, LaneId } from '../../../core/event.ts';
+import type { WaitsSettled } from '../../../core/keyed.ts';
 import { runPipeline } from '../../../core/pipeline.ts';
 import { replaySource } from '../../../cdc/replay.ts';
 import type { Contract } from '../../../quality/contract.ts';
 import { parseContract } from '../../../quality/contract.ts';
-import { keyedRules } from '../../../quality/keyed.ts';
+import { keyedRules, waitRules } from '../../../quality/keyed.ts';
 import { qualityStage } from '../../../quality/stage.ts';
 import { type PostgresSink, postgresSink, type PostgresSinkOptions } from '../../../sync/postgres/sink.ts';
 import { PgConnection } from '../../../wire/postgres/connection.ts';
@@ -34,6 +35,8 @@ export interface Target extends AsyncDisposable {
   runWithCrashes(batches: readonly Batch[], random: Random, options?: Partial<PostgresSinkOptions>): Promise<number>;
   /** Released rows, until none is in line. */
   replay(): Promise<void>;
+  /** Rows that wait are looked after, as the running service does; `passes`: whether their time passes. Answers what came of it. */
+  settle(passes?: boolean): Promise<WaitsSettled>;
   /** Open items: `key: rules`. */
   held(): Promise<string[]>;
 }
@@ -70,7 +73,7 @@ export async function target(contracts: readonly Contract[], common: Partial<Pos
     sink,
     run: async (batches, options) => {
       await using into = await sink(options);
-      await through(batchSource(batches), into);
+      await through(batchSource(batches, undefined, batches[0]?.checkpoint.lane), into);
     },
     runWithCrashes: async (batches, random, options) => {
       for (let crashes = 0; ; crashes++) {
@@ -111,6 +114,10 @@ export async function target(contracts: readonly Contract[], common: Partial<Pos
         drain.abort();
         await running;
       }
+    },
+    settle: async (passes = true) => {
+      await using into = await sink();
+      return await into.waits.settle(waitRules(contracts), () => passes);
     },
     held: async () => {
       const { rows } = await sql.query(

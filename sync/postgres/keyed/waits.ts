@@ -1,0 +1,160 @@
+/**
+ * Rows that wait in quarantine for the one that they name. What they lack is asked of the parents' tables, in one statement for all rules and however many rows
+ * wait; what lacks nothing any more is put in line, and judged again on the way like all that is released.
+ */
+import { type Finding, Verdict } from '../../../core/batch.ts';
+import type { DatasetName } from '../../../core/event.ts';
+import { lateText, type WaitRule, type WaitsSettled, type WaitStore, waitText } from '../../../core/keyed.ts';
+import type { PgConnection, PgParam } from '../../../wire/postgres/connection.ts';
+import { textArrayParameter } from '../arrays.ts';
+import { isRefusal } from '../failures.ts';
+import { settleKeys, TURN_SQL, refOf } from '../held-keys.ts';
+import { findingsJson, putInLine, releaseUnblocked } from '../items.ts';
+import type { Turns } from '../turns.ts';
+import type { Parents, ParentTable } from './parents.ts';
+
+/** So many at a time, in a transaction that holds the pipeline's turn. */
+const ROWS_MAX = 5000;
+
+const WAITING_SQL = "pipeline = $1 and status = 'held' and waits_until is not null";
+
+/** A later change of the key stands behind it and needs nothing of it: the row is as that one says, or gone. */
+const TAKEN_BACK_SQL = `
+  update tidegate.quarantine a set status = 'superseded', settled_at = clock_timestamp(), waits_until = null
+  where a.${WAITING_SQL} and a.moved_from is null and a.op in ('insert', 'update', 'read') and exists (
+    select from tidegate.quarantine b
+    where b.dataset = a.dataset and b.key = a.key and b.status = 'waiting' and b.version > a.version and b.moved_from is null
+      and (b.op = 'delete' or b.op in ('insert', 'update', 'read') and b.row_json ?& array(select jsonb_object_keys(a.row_json))))
+  returning a.dataset, a.key`;
+
+interface Known {
+  readonly rule: WaitRule;
+  readonly table: ParentTable | null;
+}
+
+export interface PostgresWaitsParts {
+  readonly pipeline: string;
+  readonly turns: Turns;
+  readonly parents: Parents;
+}
+
+export class PostgresWaits implements WaitStore {
+  readonly #parts: PostgresWaitsParts;
+
+  constructor(parts: PostgresWaitsParts) {
+    this.#parts = parts;
+  }
+
+  /** Looked at without a lock first, so that nobody is kept from writing where nothing waits, or nothing has come. */
+  settle(rules: readonly WaitRule[], mayPass: (parent: DatasetName) => boolean): Promise<WaitsSettled> {
+    const { pipeline, parents } = this.#parts;
+    return this.#parts.turns.take('looking after rows that wait', async (sql) => {
+      const { rows } = await sql.query(`select exists (select from tidegate.quarantine where ${WAITING_SQL})`, [pipeline]);
+      if (rows[0]?.[0] !== 't') return { released: 0, overdue: 0, takenBack: 0 };
+      // Somebody may have changed the tables since.
+      parents.forget();
+      const known: Known[] = [];
+      for (const rule of rules) known.push({ rule, table: await parents.of(sql, rule.parent) });
+      const takenBack = await this.#takeBack(sql);
+      const released = await this.#inTurn(sql, () => this.#free(sql, known));
+      const overdue = await this.#inTurn(sql, () => this.#overdue(sql, known, mayPass));
+      return { ...overdue, released: released + overdue.released, takenBack };
+    });
+  }
+
+  async #inTurn<T>(sql: PgConnection, work: () => Promise<T>): Promise<T> {
+    await sql.script('begin');
+    try {
+      await sql.query(TURN_SQL, [this.#parts.pipeline]);
+      const done = await work();
+      await sql.script('commit');
+      return done;
+    } catch (error) {
+      if (sql.open) await sql.script('rollback');
+      throw error;
+    }
+  }
+
+  #takeBack(sql: PgConnection): Promise<number> {
+    return this.#inTurn(sql, async () => {
+      const { rows } = await sql.query(TAKEN_BACK_SQL, [this.#parts.pipeline]);
+      const keys = rows.map(([dataset, key]) => ({ dataset: dataset ?? '', key: key ?? '' }));
+      await settleKeys(sql, keys);
+      if (keys.length > 0) await releaseUnblocked(sql, new Set(keys.map(({ dataset, key }) => refOf(dataset, key))));
+      return rows.length;
+    });
+  }
+
+  async #free(sql: PgConnection, known: readonly Known[]): Promise<number> {
+    const ids = await this.#idsOf(sql, known);
+    await putInLine(sql, ids, null);
+    return ids.length;
+  }
+
+  /** What lacks nothing, or what a newer change of its key has outrun. */
+  async #idsOf(sql: PgConnection, known: readonly Known[]): Promise<string[]> {
+    const parameters: PgParam[] = [this.#parts.pipeline];
+    const lacks = known.map((one) => lackSql(one, parameters));
+    const lacksNothing = lacks.length === 0 ? 'true' : `not (${lacks.join(' or ')})`;
+    const outrun =
+      'exists (select from tidegate.held_keys h where h.dataset = q.dataset and h.key = q.key and q.moved_from is null and h.version >= q.version)';
+    await sql.script('savepoint tidegate_waits');
+    try {
+      const { rows } = await sql.query(
+        `select q.id from tidegate.quarantine q where q.${WAITING_SQL} and (${outrun} or ${lacksNothing}) order by q.version, q.id limit ${ROWS_MAX}`,
+        parameters,
+      );
+      return rows.map(([id]) => id ?? '');
+    } catch (error) {
+      if (!isRefusal(error) || known.length === 0) throw error;
+      // A row of other rules, or another type by now: what cannot be asked is judged again, where a row that cannot be read is known.
+      await sql.script('rollback to savepoint tidegate_waits');
+      return this.#idsOf(sql, []);
+    }
+  }
+
+  async #overdue(
+    sql: PgConnection,
+    known: readonly Known[],
+    mayPass: (parent: DatasetName) => boolean,
+  ): Promise<Pick<WaitsSettled, 'released' | 'overdue'>> {
+    const { rows } = await sql.query(
+      `select id, dataset, findings from tidegate.quarantine where ${WAITING_SQL} and waits_until <= clock_timestamp() order by version, id limit ${ROWS_MAX}`,
+      [this.#parts.pipeline],
+    );
+    const late = rows.flatMap(([id, dataset, text]) => {
+      const findings = JSON.parse(text ?? '[]') as Finding[]; // Written by findingsJson.
+      const own = known.filter(
+        ({ rule }) => rule.dataset === dataset && findings.some((one) => one.rule === rule.rule && (one.waitMs ?? 0) > 0),
+      );
+      if (!own.every(({ rule }) => mayPass(rule.parent.dataset))) return [];
+      return [{ id: id ?? '', findings: findings.map(waited), holds: own.some(({ rule }) => rule.holds) }];
+    });
+    if (late.length === 0) return { released: 0, overdue: 0 };
+    await sql.query(
+      `update tidegate.quarantine q set waits_until = null, findings = w.findings::jsonb from unnest($1::text[], $2::text[]) w(id, findings) where q.id = w.id`,
+      [textArrayParameter(late.map(({ id }) => id)), textArrayParameter(late.map(({ findings }) => findingsJson(findings)))],
+    );
+    const passing = late.filter(({ holds }) => !holds).map(({ id }) => id);
+    await putInLine(sql, passing, null);
+    return { released: passing.length, overdue: late.length - passing.length };
+  }
+}
+
+/** That a row `q` waits by this rule, and what it names is not there. */
+function lackSql({ rule, table }: Known, parameters: PgParam[]): string {
+  const place = (value: string): string => `$${parameters.push(value)}`;
+  const cells = rule.columns.map((column) => `(q.row_json ->> ${place(column)}::text)`);
+  const isOfRule = `q.dataset = ${place(rule.dataset)} and ${place(rule.rule)} = any(q.rules)`;
+  const named = cells.map((cell) => `${cell} is not null`).join(' and ');
+  if (table === null) return `(${isOfRule} and ${named})`;
+  const same = table.columns.map(({ name, cast }, i) => `t.${name} = ${cells[i]}::${cast}`).join(' and ');
+  // Only of the rule's own rows may cells be read as the type of its columns.
+  return `(case when ${isOfRule} then ${named} and not exists (select from ${table.qualified} t where ${same}${table.andAlive}) else false end)`;
+}
+
+function waited(finding: Finding): Finding {
+  const { waitMs = 0, message } = finding;
+  if (waitMs === 0 || finding.verdict !== Verdict.Quarantine) return finding;
+  return { ...finding, message: `${message.replace(waitText(waitMs), '')}${lateText(waitMs)}`, waitMs: 0 };
+}

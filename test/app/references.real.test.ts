@@ -1,0 +1,105 @@
+/** References of a real source: the first copy, rows that wait over a restart, and what is refused before anything runs. */
+import { writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { afterAll, beforeAll, expect, inject, test } from 'vitest';
+import { freePort } from '../../examples/embedded-postgres.ts';
+import { PgConnection } from '../../wire/postgres/connection.ts';
+import { createDatabase, type TestDatabase } from '../support/databases.ts';
+import { eventually } from '../support/eventually.ts';
+import { ruleFile } from '../support/rules.ts';
+import { cli } from './cli.ts';
+import { configFolder, startService, type TestConfig, untilReady } from './services.ts';
+
+let from: TestDatabase;
+let to: TestDatabase;
+let source: PgConnection;
+let target: PgConnection;
+let config: TestConfig;
+
+const rules = (reference: string) => ruleFile('orders', 'event', `customer: [{ references: ${reference} }]`);
+const write = (reference: string) => writeFileSync(join(config.folder, 'orders.rules.yaml'), rules(reference));
+const good = '{ dataset: shop.public.customers, column: id, wait: 1h }';
+
+beforeAll(async () => {
+  from = await createDatabase(inject('sourceServer'), 'refs');
+  to = await createDatabase(inject('targetServer'), 'refs');
+  source = await PgConnection.connect({ url: from.url });
+  target = await PgConnection.connect({ url: to.url });
+  await source.script(`
+    create table orders (id bigint primary key, customer int, note text);
+    create table customers (id bigint primary key, name text, mail text);
+    insert into customers select n, 'c' || n from generate_series(1, 2000) n;
+    insert into orders select n, n, 'o' from generate_series(1, 2000) n`);
+  config = configFolder(
+    {
+      sources: {
+        shop: { kind: 'postgres', url: from.url, slot: from.name, publication: 'refs', tables: ['public.orders', 'public.customers'] },
+      },
+      http: { port: await freePort() },
+    },
+    { 'orders.rules.yaml': rules(good) },
+    { source: from.url, target: to.url },
+  );
+});
+
+afterAll(async () => {
+  config?.[Symbol.dispose]();
+  await Promise.all([source?.close(), target?.close()]);
+  await Promise.all([from?.[Symbol.asyncDispose](), to?.[Symbol.asyncDispose]()]);
+});
+
+test.each([
+  [
+    '{ dataset: shop.public.customer, column: id }',
+    'shop.public.customer is none of the tables of the pipeline main',
+    'Did you mean shop.public.customers?',
+  ],
+  ['{ dataset: shop.public.customers, column: idd }', 'shop.public.customers has no column "idd"', 'Did you mean id?'],
+  [
+    '{ dataset: shop.public.customers, column: name }',
+    'customer is integer, and name of shop.public.customers is text',
+    'Name a column of the same type',
+  ],
+  ['{ dataset: shop.public.customers }', 'a check at a column says which column of the other dataset it names', 'Write column:'],
+  ['{ dataset: shop.public.customers, column: id }, mostly: 0.9', 'references judges each row beside those at the target', 'Remove mostly'],
+  ['{ dataset: shop.public.customers, column: id, wait: 2m }, on_fail: halt', 'a lane that halts at a row cannot wait', 'Write wait: 0s'],
+  ['{ dataset: shop.public.orders, column: customer }', 'each row names itself', 'Name another dataset'],
+  ['{ dataset: shop.public.customers, column: id, wait: soon }', 'has not the form that is needed', 'Write a duration such as 2m'],
+])('check refuses %s', async (reference, message, fix) => {
+  write(reference);
+  const { code, stdout } = await cli('check', config.file);
+  expect([code === 0, stdout]).toEqual([false, expect.stringContaining(message)]);
+  expect(stdout).toContain(fix);
+});
+
+test('what is copied first may name what is copied later; later rows wait over a restart, and are released when the other one comes', async () => {
+  write(good);
+  expect(await cli('check', config.file)).toMatchObject({ code: 0 });
+  const there = async (): Promise<string> =>
+    String((await target.query('select count(*) from shop.orders o join shop.customers c on c.id = o.customer')).rows[0]?.[0]);
+  const open = async (): Promise<readonly (string | null)[]> =>
+    (await target.query("select key from tidegate.quarantine where status in ('held', 'released') order by version")).rows.map(
+      ([key]) => key ?? null,
+    );
+  {
+    await using running = await startService(config);
+    await untilReady(running.url);
+    await eventually(async () => (await there()) === '2000', 'all that was copied is there');
+    expect(await open()).toEqual([]);
+    await source.script('insert into orders values (3000, 3000, null), (3001, 3001, null); update orders set note = $$x$$ where id = 3001');
+    await eventually(async () => (await open()).length === 3, 'rows wait');
+    const { stdout } = await cli('quarantine', 'list', config.file);
+    expect(stdout.match(/held \(waits until /g)).toHaveLength(3);
+  }
+  await using again = await startService(config);
+  await untilReady(again.url);
+  expect(await open()).toHaveLength(3);
+  await source.script("insert into customers values (3000, 'late'); delete from orders where id = 3001");
+  await eventually(async () => (await open()).length === 0, 'what waited is in, or taken back');
+  expect((await target.query('select id from shop.orders where id >= 3000')).rows).toEqual([['3000']]);
+  expect((await target.query('select key, status from tidegate.quarantine where key in ($1, $2) order by version', ['3000', '3001'])).rows).toEqual([
+    ['3000', 'applied'],
+    ['3001', 'superseded'],
+    ['3001', 'superseded'],
+  ]);
+});
