@@ -54,7 +54,7 @@ test.each([
     'shop.public.customer is none of the tables of the pipeline main',
     'Did you mean shop.public.customers?',
   ],
-  ['{ dataset: shop.public.customers, column: idd }', 'shop.public.customers has no column "idd"', 'Did you mean id?'],
+  ['{ dataset: shop.public.customers, column: idd }', 'shop.public.customers has no column "idd"', 'Did you mean "id"?'],
   [
     '{ dataset: shop.public.customers, column: name }',
     'customer is integer, and name of shop.public.customers is text',
@@ -97,7 +97,9 @@ test('what is copied first may name what is copied later; later rows wait over a
   await source.script("insert into customers values (3000, 'late'); delete from orders where id = 3001");
   await eventually(async () => (await open()).length === 0, 'what waited is in, or taken back');
   expect((await target.query('select id from shop.orders where id >= 3000')).rows).toEqual([['3000']]);
-  expect((await target.query('select key, status from tidegate.quarantine where key in ($1, $2) order by version', ['3000', '3001'])).rows).toEqual([
+  expect(
+    (await target.query('select key, status from tidegate.quarantine where key in ($1, $2) order by version', ['3000', '3001'])).rows,
+  ).toEqual([
     ['3000', 'applied'],
     ['3001', 'superseded'],
     ['3001', 'superseded'],

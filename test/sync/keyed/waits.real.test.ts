@@ -118,7 +118,9 @@ test.each(seeds.flatMap((seed) => (['event', 'key'] as const).map((hold) => [see
       return n === undefined ? [] : [[Number(id), `${id}>${n ?? 'null'}`] as const];
     });
     expect(await children(at)).toEqual(expected.sort(([a], [b]) => a - b).map(([, text]) => text));
-    const { rows } = await at.sql.query(`select distinct key from tidegate.quarantine where status in ('held', 'waiting', 'released') order by key`);
+    const { rows } = await at.sql.query(
+      `select distinct key from tidegate.quarantine where status in ('held', 'waiting', 'released') order by key`,
+    );
     const late = [...versions].flatMap(([id, all]) => (all.length > 0 && !isThere(all.at(-1) ?? null) ? [id] : []));
     expect(rows.map(([key]) => key)).toEqual(late.sort());
   },
