@@ -50,10 +50,10 @@ const SIDES: readonly Side[] = [
 export const KAFKA_SIDES: readonly string[] = SIDES.map(({ name }) => name);
 
 const PARTITIONS = 4;
-const ORDERS = `id bigint primary key, customer_id bigint not null, status text not null, currency text not null, country text not null,
+export const ORDERS = `id bigint primary key, customer_id bigint not null, status text not null, currency text not null, country text not null,
   net numeric(12,2) not null, tax numeric(12,2) not null, total numeric(12,2) not null, items integer not null, channel text not null, email text,
   note text, created_at timestamptz not null, updated_at timestamptz not null`;
-const VALUES = `n, 1 + n % 50000, (array['new','paid','shipped','cancelled'])[1 + n % 4], (array['EUR','USD','GBP'])[1 + n % 3],
+export const VALUES = `n, 1 + n % 50000, (array['new','paid','shipped','cancelled'])[1 + n % 4], (array['EUR','USD','GBP'])[1 + n % 3],
   (array['DE','US','GB','FR','NL'])[1 + n % 5], (n % 90000) / 100.0, 1.90, (n % 90000) / 100.0 + 1.90, 1 + n % 9, (array['web','app','store'])[1 + n % 3],
   'customer' || (n % 50000) || '@example.com', 'left at the door', clock_timestamp(), clock_timestamp()`;
 /** What the sink can only take without its fast way of writing, though most tables have some of it. */
@@ -75,7 +75,7 @@ interface Run {
   readonly cpuBroker: number;
 }
 
-const SETTINGS = { shared_buffers: '512MB', max_wal_size: '8GB', checkpoint_timeout: '30min', autovacuum: 'off' };
+export const SETTINGS = { shared_buffers: '512MB', max_wal_size: '8GB', checkpoint_timeout: '30min', autovacuum: 'off' };
 
 export async function benchKafka(options: KafkaBenchOptions): Promise<void> {
   const say = (text: string): void => void process.stderr.write(`${text}\n`);
@@ -252,14 +252,14 @@ function sinkConfig(stack: Stack, target: EmbeddedServer, topic: string, table: 
   };
 }
 
-async function ended(child: ChildProcess): Promise<void> {
+export async function ended(child: ChildProcess): Promise<void> {
   if (child.exitCode !== null || child.signalCode !== null) return;
   const gone = new Promise<void>((resolve) => child.once('exit', () => resolve()));
   child.kill('SIGTERM');
   await gone;
 }
 
-async function until(condition: () => Promise<boolean>): Promise<void> {
+export async function until(condition: () => Promise<boolean>): Promise<void> {
   const deadline = performance.now() + 300_000;
   while (!(await condition())) {
     if (performance.now() > deadline) throw new Error('nothing moves any more: gave up after 300 s');
@@ -274,8 +274,8 @@ interface Cell {
   readonly medians: Readonly<Record<string, Run>>;
 }
 
-const median = (values: readonly number[]): number => values.toSorted((a, b) => a - b)[Math.floor(values.length / 2)] ?? Number.NaN;
-const round = (value: number): number => Math.round(value * 100) / 100;
+export const median = (values: readonly number[]): number => values.toSorted((a, b) => a - b)[Math.floor(values.length / 2)] ?? Number.NaN;
+export const round = (value: number): number => Math.round(value * 100) / 100;
 
 function compared(cell: string, runs: ReadonlyMap<string, readonly Run[]>): Cell {
   const medians = Object.fromEntries(

@@ -2,11 +2,13 @@
 import { parseArgs } from 'node:util';
 import { benchKafka, KAFKA_SIDES } from './kafka.ts';
 import { benchPostgres, SIDES } from './postgres.ts';
+import { benchTopics, TOPICS_SIDES } from './topics.ts';
 
-const HELP = `npm run bench -- postgres|kafka|quality|scoring [--quick] [--json] [--rows N] [--runs N] [--only TEXT] [--sides 'A|B']
+const HELP = `npm run bench -- postgres|kafka|topics|quality|scoring [--quick] [--json] [--rows N] [--runs N] [--only TEXT] [--sides 'A|B']
 
   postgres   Tidegate beside PostgreSQL's own CREATE SUBSCRIPTION, on the same WAL between the same two servers.
   kafka      Tidegate beside Debezium's JDBC sink, on the same topics into the same server (a JDK and Maven are needed).
+  topics     Tidegate beside Debezium's connector for PostgreSQL, from the same table into topics of the same broker.
   quality    Ten row checks beside a loop by hand and ajv; twelve over CSV, NDJSON and Parquet files beside Great Expectations, pandera and
              pointblank, which it installs into a folder of its own (--file-rows N; without Python they are left out).
   scoring    What scoring a row costs, from encoded cells and from decoded values.
@@ -14,7 +16,8 @@ const HELP = `npm run bench -- postgres|kafka|quality|scoring [--quick] [--json]
   --rows N   Rows a run.   --runs N   Runs of each side; the median counts.
   --only T   Only the cells whose name contains T ("insert tx10", "sync on", "latency").
   --sides S  Only these sides, of: ${SIDES.join(' | ')} (separated by |);
-             of kafka: ${KAFKA_SIDES.join(' | ')}.
+             of kafka: ${KAFKA_SIDES.join(' | ')};
+             of topics: ${TOPICS_SIDES.join(' | ')}.
   --decoding-memory SIZE   logical_decoding_work_mem of the source, for both sides: large transactions are not spilled.
   --json     One JSON document on stdout; progress goes to stderr.
 `;
@@ -44,6 +47,14 @@ if (positionals[0] === 'quality') {
     runs: Number(values.runs ?? (values.quick ? 1 : 3)),
     only: values.only ?? '',
     sides: values.sides?.split('|') ?? KAFKA_SIDES,
+    json: values.json,
+  });
+} else if (positionals[0] === 'topics' && !values.help) {
+  await benchTopics({
+    rows: Number(values.rows ?? (values.quick ? 50_000 : 200_000)),
+    runs: Number(values.runs ?? (values.quick ? 1 : 3)),
+    only: values.only ?? '',
+    sides: values.sides?.split('|') ?? TOPICS_SIDES,
     json: values.json,
   });
 } else if (values.help || positionals[0] !== 'postgres') {

@@ -51,6 +51,20 @@ export const kafkaTargetSchema = {
         'How you have decimals written, as Debezium’s decimal.handling.mode: as Connect’s Decimal (bytes), which cannot say NaN, or as text.',
       default: 'precise',
     },
+    intervals: {
+      enum: ['numeric', 'string'],
+      title: 'Intervals',
+      description:
+        'How you have intervals written, as Debezium’s interval.handling.mode: as microseconds, where a month is 30.4375 days, or as text of ISO 8601 that keeps months and days.',
+      default: 'numeric',
+    },
+    arrays: {
+      enum: ['list', 'text'],
+      title: 'Arrays',
+      description:
+        'How you have arrays written: as lists, as Debezium does, which have one dimension and begin at 1 (others are held), or as the text that PostgreSQL shows.',
+      default: 'list',
+    },
     tombstones: {
       type: 'boolean',
       title: 'Tombstones',

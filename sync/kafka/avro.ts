@@ -2,6 +2,7 @@
  * Records in Avro, as Kafka Connect's Avro converters write them: schemas that keep what Avro has no word for as `connect.…`, and values in the Confluent wire format (a
  * zero byte, the schema's id at the registry, Avro's binary).
  */
+import { PipelineError } from '../../core/errors.ts';
 import type { SchemaRegistryWriter } from '../../wire/kafka/registry.ts';
 import type { ConnectSchema, ConnectValue } from './connect-columns.ts';
 import type { RecordFormat } from './record-format.ts';
@@ -38,12 +39,14 @@ const AVRO_TYPES = {
 const DECIMAL = 'org.apache.kafka.connect.data.Decimal';
 
 function node(schema: ConnectSchema, known: Set<string>): AvroNode {
-  const plain = schema.type === 'struct' ? record(schema, known) : primitive(schema);
+  const plain = schema.type === 'struct' ? record(schema, known) : primitive(schema, known);
   return schema.optional ? ['null', plain] : plain;
 }
 
-function primitive({ type, name, version, parameters }: ConnectSchema): AvroNode {
+function primitive(schema: ConnectSchema, known: Set<string>): AvroNode {
+  const { type, name, version, parameters, items } = schema;
   if (type === 'struct') return 'null';
+  if (type === 'array') return { type, items: items === undefined ? 'null' : node(items, known) };
   const avro = AVRO_TYPES[type];
   const more = {
     ...(type === 'int16' ? { 'connect.type': type } : {}),
@@ -62,7 +65,7 @@ function decimal(parameters: ConnectSchema['parameters']): object {
 }
 
 /** One that was written out already goes by its name. */
-function record({ name = '', version, fields = [] }: ConnectSchema, known: Set<string>): AvroNode {
+function record({ name = '', version, doc, fields = [] }: ConnectSchema, known: Set<string>): AvroNode {
   const full = name.split('.').map(avroName).join('.');
   if (known.has(full)) return full;
   known.add(full);
@@ -78,6 +81,7 @@ function record({ name = '', version, fields = [] }: ConnectSchema, known: Set<s
     })),
     ...(version === undefined ? {} : { 'connect.version': version }),
     'connect.name': full,
+    ...(doc === undefined ? {} : { 'connect.doc': doc }),
   };
 }
 
@@ -123,6 +127,17 @@ function plainPutter(schema: ConnectSchema): Put {
       return (out, value) => out.bytes(Buffer.from(value as string));
     case 'bytes':
       return (out, value) => out.bytes(value as Buffer);
+    case 'array': {
+      const put = putter(required(schema.items));
+      return (out, value) => {
+        const list = value as readonly ConnectValue[];
+        if (list.length > 0) {
+          out.long(list.length);
+          for (const one of list) put(out, one);
+        }
+        out.long(0);
+      };
+    }
     case 'struct': {
       const fields = (schema.fields ?? []).map((field) => [field.field, putter(field)] as const);
       return (out, value) => {
@@ -131,6 +146,11 @@ function plainPutter(schema: ConnectSchema): Put {
       };
     }
   }
+}
+
+function required(items: ConnectSchema | undefined): ConnectSchema {
+  if (items === undefined) throw new PipelineError('BUG', 'the schema of a list says nothing of what is in it');
+  return items;
 }
 
 /** Avro's binary, in a buffer that grows. */

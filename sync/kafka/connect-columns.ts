@@ -4,22 +4,37 @@
  */
 import { microsOf } from '../../core/expression/timestamp.ts';
 import { type Column, UNCHANGED, type Value } from '../../core/event.ts';
+import { elementColumn, elementsOf, elementValue } from './connect-arrays.ts';
+import { bitsOf, hstoreJson, intervalMicros, isoInterval, pointOf } from './connect-texts.ts';
 
 export interface ConnectSchema {
-  readonly type: 'int16' | 'int32' | 'int64' | 'float' | 'double' | 'boolean' | 'string' | 'bytes' | 'struct';
+  readonly type: 'int16' | 'int32' | 'int64' | 'float' | 'double' | 'boolean' | 'string' | 'bytes' | 'struct' | 'array';
   readonly optional: boolean;
   /** The logical type, or the name of a struct. */
   readonly name?: string;
   readonly version?: number;
   readonly parameters?: Readonly<Record<string, string>>;
+  readonly doc?: string;
   readonly fields?: readonly (ConnectSchema & { readonly field: string })[];
+  /** Of an array. */
+  readonly items?: ConnectSchema;
 }
 
 /** Whole numbers are numbers or bigints, bytes are Buffers. */
-export type ConnectValue = null | boolean | number | bigint | string | Buffer | { readonly [field: string]: ConnectValue };
+export type ConnectValue =
+  null | boolean | number | bigint | string | Buffer | readonly ConnectValue[] | { readonly [field: string]: ConnectValue };
 
-/** `precise`: Connect's Decimal, by its scale. `string`: the decimal's text. */
-export type DecimalForm = 'precise' | 'string';
+/** What becomes of types that have more than one form. */
+export interface CellForms {
+  /** `precise`: Connect's Decimal, by its scale. `string`: the decimal's text. */
+  readonly decimals: 'precise' | 'string';
+  /** `numeric`: microseconds, a month being 30.4375 days. `string`: ISO 8601 with every part. `text`: as PostgreSQL shows it. */
+  readonly intervals: 'numeric' | 'string' | 'text';
+  /** `list`: Connect's arrays, of one dimension. `text`: as PostgreSQL shows them. */
+  readonly arrays: 'list' | 'text';
+  /** `bytes`: Debezium's Bits. `text`: their digits. */
+  readonly bits: 'bytes' | 'text';
+}
 
 export interface ConnectColumn {
   readonly schema: ConnectSchema;
@@ -35,10 +50,10 @@ export class Unwritable extends Error {
 /** What stands for a value that the source did not send: Debezium's own word, which its sinks know. */
 const UNAVAILABLE = '__debezium_unavailable_value';
 
-export function connectColumn(column: Column, decimals: DecimalForm): ConnectColumn {
-  const { type, optional = column.nullable, name, encode, ...more } = plain(column, decimals);
+export function connectColumn(column: Column, forms: CellForms): ConnectColumn {
+  const { type, optional = column.nullable, name, encode, ...more } = plain(column, forms);
   const schema: ConnectSchema = { type, optional, ...(name === undefined ? {} : { name, version: 1 }), ...more };
-  const unavailable = type === 'string' ? UNAVAILABLE : type === 'bytes' && name === undefined ? Buffer.from(UNAVAILABLE) : null;
+  const unavailable = unavailableOf(schema);
   return {
     schema,
     encode: (value) => {
@@ -50,6 +65,13 @@ export function connectColumn(column: Column, decimals: DecimalForm): ConnectCol
   };
 }
 
+function unavailableOf({ type, name, items }: ConnectSchema): ConnectValue {
+  if (type === 'string') return UNAVAILABLE;
+  if (type === 'bytes' && name === undefined) return Buffer.from(UNAVAILABLE);
+  if (items?.type === 'string') return [UNAVAILABLE];
+  return items?.type === 'int32' || items?.type === 'int64' ? [...Buffer.from(UNAVAILABLE)] : null;
+}
+
 type Cell = Exclude<Value, null | typeof UNCHANGED>;
 
 interface Plain extends Omit<ConnectSchema, 'optional' | 'version'> {
@@ -57,7 +79,10 @@ interface Plain extends Omit<ConnectSchema, 'optional' | 'version'> {
   readonly encode: (value: Cell) => ConnectValue;
 }
 
-function plain({ type, native }: Column, decimals: DecimalForm): Plain {
+function plain(column: Column, forms: CellForms): Plain {
+  const { type, native } = column;
+  const named = NAMED[baseName(native)];
+  if (named !== undefined) return named(native, forms);
   switch (type) {
     case 'boolean':
       return { type: 'boolean', encode: (value) => (typeof value === 'boolean' ? value : wrong()) };
@@ -66,7 +91,7 @@ function plain({ type, native }: Column, decimals: DecimalForm): Plain {
     case 'float':
       return { type: native === 'real' ? 'float' : 'double', encode: (value) => (typeof value === 'number' ? value : wrong()) };
     case 'decimal':
-      return decimals === 'string' ? { type: 'string', encode: textOf } : decimal(native);
+      return forms.decimals === 'string' ? { type: 'string', encode: textOf } : decimal(native);
     case 'timestamp':
       return timestamp(native);
     case 'date':
@@ -79,19 +104,83 @@ function plain({ type, native }: Column, decimals: DecimalForm): Plain {
       return { type: 'bytes', encode: bytesOf };
     case 'text':
       return { type: 'string', encode: textOf };
-    case 'other': {
-      const name = NAMED[native];
-      return { type: 'string', ...(name === undefined ? {} : { name }), encode: textOf };
-    }
+    case 'other':
+      return (forms.arrays === 'list' ? list(column, forms) : null) ?? { type: 'string', encode: textOf };
   }
 }
 
-/** Types that are texts with a name of their own. All others are the text that PostgreSQL shows. */
-const NAMED: Readonly<Record<string, string>> = {
-  uuid: 'io.debezium.data.Uuid',
-  xml: 'io.debezium.data.Xml',
-  ltree: 'io.debezium.data.Ltree',
+/** `public.hstore`, `bit varying(9)` and `interval day to second` without what is around the name; an array has a name of its own. */
+const baseName = (native: string): string =>
+  native.endsWith(']')
+    ? ''
+    : native
+        .replace(/^.*\./, '')
+        .replace(/\(.*/s, '')
+        .replace(/^interval .*/, 'interval');
+
+const string = (name: string): Plain => ({ type: 'string', name, encode: textOf });
+
+/** Types with forms of their own, whatever rules see in them. All others that we have as text are the text that PostgreSQL shows. */
+const NAMED: Readonly<Record<string, (native: string, forms: CellForms) => Plain>> = {
+  uuid: () => string('io.debezium.data.Uuid'),
+  xml: () => string('io.debezium.data.Xml'),
+  ltree: () => string('io.debezium.data.Ltree'),
+  tsvector: () => string('io.debezium.data.Tsvector'),
+  hstore: () => ({ type: 'string', name: 'io.debezium.data.Json', encode: (value) => hstoreJson(textOf(value)) ?? wrong() }),
+  money: (_, { decimals }) =>
+    decimals === 'string' ? { type: 'string', encode: textOf } : { ...DECIMAL, parameters: { scale: '2' }, encode: ofScale(2) },
+  bit: bits,
+  'bit varying': bits,
+  interval: (_, { intervals }) => INTERVALS[intervals],
+  point: () => ({
+    type: 'struct',
+    name: 'io.debezium.data.geometry.Point',
+    doc: 'Geometry (POINT)',
+    fields: [
+      { field: 'x', type: 'double', optional: false },
+      { field: 'y', type: 'double', optional: false },
+      { field: 'wkb', type: 'bytes', optional: true },
+      { field: 'srid', type: 'int32', optional: true },
+    ],
+    encode: (value) => pointOf(textOf(value)) ?? wrong(),
+  }),
 };
+
+const INTERVALS: Readonly<Record<CellForms['intervals'], Plain>> = {
+  numeric: { type: 'int64', name: 'io.debezium.time.MicroDuration', encode: (value) => intervalMicros(textOf(value)) ?? endless() },
+  string: { type: 'string', name: 'io.debezium.time.Interval', encode: (value) => isoInterval(textOf(value)) ?? endless() },
+  text: { type: 'string', encode: textOf },
+};
+
+function endless(): never {
+  throw new Unwritable('is infinite, which the interval of a record cannot be');
+}
+
+/** The length of a type that has none. */
+const NO_LENGTH = '2147483647';
+
+function bits(native: string, { bits: form }: CellForms): Plain {
+  if (form === 'text') return { type: 'string', encode: textOf };
+  const length = /\((\d+)\)/.exec(native)?.[1] ?? (native.endsWith('varying') ? NO_LENGTH : '1');
+  if (length === '1' && !native.includes('varying')) return { type: 'boolean', encode: (value) => textOf(value) === '1' };
+  return { type: 'bytes', name: 'io.debezium.data.Bits', parameters: { length }, encode: (value) => bitsOf(textOf(value)) ?? wrong() };
+}
+
+function list(column: Column, forms: CellForms): Plain | null {
+  const element = elementColumn(column);
+  if (element === null) return null;
+  const { schema, encode } = connectColumn(element, forms);
+  return {
+    type: 'array',
+    items: schema,
+    encode: (value) => {
+      const elements = elementsOf(textOf(value));
+      if (elements === null)
+        throw new Unwritable('has several dimensions or bounds of its own, which a list has not (arrays: text has them)');
+      return elements.map((one) => (one === null ? null : encode(elementValue(one, element.type))));
+    },
+  };
+}
 
 const DAY_US = 86_400_000_000n;
 /** What Debezium's connector makes of the infinities: numbers of days that overflowed, and PGStatement's own in milliseconds whatever the unit. */
@@ -107,7 +196,8 @@ const precisionOf = (native: string): number | null => {
 };
 
 function timestamp(native: string): Plain {
-  if (native.endsWith('with time zone')) return { type: 'string', name: 'io.debezium.time.ZonedTimestamp', encode: zoned };
+  if (native.endsWith('with time zone'))
+    return { type: 'string', name: 'io.debezium.time.ZonedTimestamp', encode: zonedOf(precisionOf(native) ?? 6) };
   const inMillis = (precisionOf(native) ?? 6) <= 3;
   return {
     type: 'int64',
@@ -121,15 +211,17 @@ function timestamp(native: string): Plain {
   };
 }
 
-/** ISO 8601: years before the first are numbers, those of more than four digits have a sign. */
-function zoned(value: Cell): string {
-  const text = textOf(value);
-  if (isInfinite(text)) return text;
-  const found = /^(\d+)(-\d\d-\d\d) (\d\d:\d\d:\d\d(?:\.\d+)?)\+00( BC)?$/.exec(text);
-  if (found === null) return wrong();
-  const [, year = '', day = '', clock = '', era] = found;
-  return `${isoYear(Number(year), era !== undefined)}${day}T${clock}Z`;
-}
+/** ISO 8601, with all digits of the type: years before the first are numbers, those of more than four digits have a sign. */
+const zonedOf =
+  (digits: number) =>
+  (value: Cell): string => {
+    const text = textOf(value);
+    if (isInfinite(text)) return text;
+    const found = /^(\d+)(-\d\d-\d\d) (\d\d:\d\d:\d\d)(?:\.(\d+))?\+00( BC)?$/.exec(text);
+    if (found === null) return wrong();
+    const [, year = '', day = '', clock = '', fraction = '', era] = found;
+    return `${isoYear(Number(year), era !== undefined)}${day}T${clock}${digits === 0 ? '' : `.${fraction.padEnd(digits, '0')}`}Z`;
+  };
 
 function isoYear(shown: number, isBefore: boolean): string {
   const year = isBefore ? 1 - shown : shown;
@@ -160,19 +252,21 @@ function time(native: string): Plain {
   };
 }
 
+const DECIMAL = { type: 'bytes', name: 'org.apache.kafka.connect.data.Decimal' } as const;
+const ofScale =
+  (scale: number) =>
+  (value: Cell): Buffer =>
+    unscaled(textOf(value), scale);
+
 /** `numeric(12,2)` has its scale in the schema; of others every value brings its own. */
 function decimal(native: string): Plain {
   const [, precision, scale] = /^numeric\((\d+),(-?\d+)\)$/.exec(native) ?? [];
   if (precision !== undefined && scale !== undefined)
-    return {
-      type: 'bytes',
-      name: 'org.apache.kafka.connect.data.Decimal',
-      parameters: { scale, 'connect.decimal.precision': precision },
-      encode: (value) => unscaled(textOf(value), Number(scale)),
-    };
+    return { ...DECIMAL, parameters: { scale, 'connect.decimal.precision': precision }, encode: ofScale(Number(scale)) };
   return {
     type: 'struct',
     name: 'io.debezium.data.VariableScaleDecimal',
+    doc: 'Variable scaled decimal',
     fields: [
       { field: 'scale', type: 'int32', optional: false },
       { field: 'value', type: 'bytes', optional: false },
@@ -190,6 +284,7 @@ function unscaled(text: string, scale: number): Buffer {
   const found = /^(-?)(\d*)(?:\.(\d*))?$/.exec(text);
   if (found === null) throw new Unwritable('is not a number (NaN or infinite), which a Decimal cannot be');
   const [, minus = '', digits = '', fraction = ''] = found;
+  if (fraction.length > Math.max(0, scale)) throw new Unwritable(`has more than the ${scale} digits behind its point that its schema has`);
   const all = scale >= 0 ? digits + fraction.padEnd(scale, '0') : digits.slice(0, scale);
   const size = BigInt(all === '' ? '0' : all);
   const number = minus === '' ? size : -size;

@@ -4,14 +4,7 @@
  */
 import { type ChangeEvent, type Dataset, type Row, UNCHANGED } from '../../core/event.ts';
 import { placeDigits } from '../../core/position.ts';
-import {
-  type ConnectColumn,
-  connectColumn,
-  type ConnectSchema,
-  type ConnectValue,
-  type DecimalForm,
-  Unwritable,
-} from './connect-columns.ts';
+import { type CellForms, type ConnectColumn, connectColumn, type ConnectSchema, type ConnectValue, Unwritable } from './connect-columns.ts';
 
 export interface Shape {
   readonly key: StructSchema;
@@ -41,8 +34,8 @@ export class UnwritableCell extends Error {
 }
 
 /** `name` begins the names of its schemas: the topic. */
-export function shapeOf(dataset: Dataset, name: string, decimals: DecimalForm): Shape {
-  const columns = dataset.columns.map((column) => connectColumn(column, decimals));
+export function shapeOf(dataset: Dataset, name: string, forms: CellForms): Shape {
+  const columns = dataset.columns.map((column) => connectColumn(column, forms));
   // Of a deleted row only the key is known, unless its table says otherwise: where Debezium invents what may not be null, this says that it may.
   const fields = dataset.columns.map((column, i) => ({
     ...required(columns[i]?.schema),
@@ -114,7 +107,7 @@ export function recordsOf(event: ChangeEvent, shape: Shape, context: EnvelopeCon
   const oldKey = structOf(before, dataset, shape, dataset.key, 'throw');
   return [
     { key: oldKey, value: value('delete', before, null), headers: { '__debezium.newkey': key } },
-    { key: oldKey, value: null, headers: {} },
+    { key: oldKey, value: null, headers: { '__debezium.newkey': key } },
     { key, value: value('insert', null, after), headers: { '__debezium.oldkey': oldKey } },
   ];
 }
@@ -211,6 +204,9 @@ export function jsonOf(value: ConnectValue): string {
   if (typeof value === 'number') return Number.isFinite(value) ? (Object.is(value, -0) ? '-0.0' : String(value)) : `"${value}"`;
   if (typeof value === 'string') return JSON.stringify(value);
   if (value instanceof Uint8Array) return `"${Buffer.from(value).toString('base64')}"`;
+  if (isList(value)) return `[${value.map(jsonOf).join(',')}]`;
   const fields = Object.entries(value).map(([name, one]) => `${JSON.stringify(name)}:${jsonOf(one)}`);
   return `{${fields.join(',')}}`;
 }
+
+const isList = (value: ConnectValue): value is readonly ConnectValue[] => Array.isArray(value);

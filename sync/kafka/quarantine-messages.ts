@@ -7,6 +7,7 @@ import type { Finding } from '../../core/batch.ts';
 import type { QuarantineNews } from '../../core/contracts.ts';
 import type { Dataset, DatasetName } from '../../core/event.ts';
 import type { OutgoingRecord } from '../../wire/kafka/client.ts';
+import type { CellForms } from './connect-columns.ts';
 import { jsonOf, type Shape, shapeOf, shownRecord } from './envelope.ts';
 
 export interface MessageOptions {
@@ -19,6 +20,9 @@ export interface MessageOptions {
 }
 
 type Headers = Record<string, OutgoingRecord['headers'][string]>;
+
+/** People read them. */
+const AS_TEXT: CellForms = { decimals: 'string', intervals: 'text', arrays: 'text', bits: 'text' };
 
 export class QuarantineMessages {
   readonly #options: MessageOptions;
@@ -56,7 +60,7 @@ export class QuarantineMessages {
 
   #made({ item, atMs }: QuarantineNews): { readonly key: string | null; readonly value: string } {
     const { dataset } = item.event;
-    const shape = this.#shapes.get(dataset) ?? shapeOf(dataset, dataset.name, 'string');
+    const shape = this.#shapes.get(dataset) ?? shapeOf(dataset, dataset.name, AS_TEXT);
     this.#shapes.set(dataset, shape);
     const { key, value } = shownRecord(item.event, shape, { version: this.#options.version, nowMs: atMs });
     return { key: key === null ? null : jsonOf(key), value: jsonOf(value) };

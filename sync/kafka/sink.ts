@@ -212,6 +212,8 @@ class Topics implements PostgresSink {
     prepareWindows(writer);
     prepareHold(writer);
     await sql.exchange(writer.sync().bytes());
+    const { topics, version, onOther = () => {}, tellsQuarantine = false, watch = null } = this.#options;
+    const rows = new TopicRows({ client: this.#client, pipeline, version, topics, format, clock, onOther });
     const schemas = new Schemas({
       sql,
       pipeline,
@@ -219,10 +221,9 @@ class Topics implements PostgresSink {
       evolve,
       widen: true,
       hasTables: false,
+      whyRefused: (dataset) => rows.whyRefused(dataset),
       parkedRowsMax,
     });
-    const { topics, version, onOther = () => {}, tellsQuarantine = false, watch = null } = this.#options;
-    const rows = new TopicRows({ client: this.#client, pipeline, version, topics, format, clock, onOther });
     const sender = new Sender(this.#client, clock, watch);
     const exactly = this.#options.exactlyOnce ? new ExactlyOnce({ name, client: this.#client, pipeline, sql, clock, watch }) : null;
     if (exactly !== null && !(await mayPrepare(sql)))

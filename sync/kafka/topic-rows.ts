@@ -8,12 +8,12 @@ import { PipelineError } from '../../core/errors.ts';
 import { type ChangeEvent, type Dataset, UNCHANGED } from '../../core/event.ts';
 import type { KafkaClient, OutgoingRecord, TopicSettings } from '../../wire/kafka/client.ts';
 import type { RowWriter, Written } from '../postgres/careful.ts';
-import { type DecimalForm } from './connect-columns.ts';
+import type { CellForms } from './connect-columns.ts';
 import { jsonOf, recordsOf, type Shape, shapeOf, UnwritableCell, type Written as Change } from './envelope.ts';
 import type { RecordEncoder, RecordFormat } from './record-format.ts';
 import { topicName } from './topic-name.ts';
 
-export interface TopicOptions {
+export interface TopicOptions extends Omit<CellForms, 'bits'> {
   /** `{dataset}`, `{source}`, `{schema}`, `{table}` and `{pipeline}` stand for names. */
   readonly topic: string;
   readonly create: boolean;
@@ -21,7 +21,6 @@ export interface TopicOptions {
   readonly replication: number | null;
   readonly retentionMs: number | null;
   readonly compact: boolean;
-  readonly decimals: DecimalForm;
   /** Whether a record without a value follows each delete. */
   readonly tombstones: boolean;
 }
@@ -85,6 +84,17 @@ export class TopicRows implements RowWriter {
     }
   }
 
+  /** Why the schema registry refuses records of this shape; null where it takes them. */
+  async whyRefused(dataset: Dataset): Promise<string | null> {
+    try {
+      if (dataset.keyless !== true) this.#open.set(dataset, await this.#openTopic(dataset));
+      return null;
+    } catch (error) {
+      if (error instanceof PipelineError && error.code === 'TARGET_SCHEMA') return error.message;
+      throw error;
+    }
+  }
+
   write(batch: Batch, events: readonly (ChangeEvent | null)[], from: number, to: number): Promise<Written> {
     const counts = { upserts: 0, deletes: 0, truncates: 0 };
     const refusals: Finding[] = [];
@@ -134,7 +144,7 @@ export class TopicRows implements RowWriter {
     const topic = topicName(topics.topic, pipeline, dataset.name);
     const recordBytesMax = this.#topics.get(topic) ?? (await this.#findTopic(topic));
     this.#topics.set(topic, recordBytesMax);
-    const shape = shapeOf(dataset, topic, topics.decimals);
+    const shape = shapeOf(dataset, topic, { ...topics, bits: 'bytes' });
     return { topic, shape, encoder: await format(shape, topic), recordBytesMax };
   }
 

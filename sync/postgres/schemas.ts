@@ -49,6 +49,8 @@ export interface SchemasOptions {
   readonly hasTables?: boolean;
   /** Runs a transaction of several statements on `sql`, with nothing of anybody's in between; left out, nobody else writes there. */
   readonly alone?: <T>(transaction: () => Promise<T>) => Promise<T>;
+  /** Why what follows the target will not take a dataset in its new shape; null where it will. Left out, nobody is asked. */
+  readonly whyRefused?: (dataset: Dataset) => Promise<string | null>;
   /** How many events of one parked dataset are held before the lane stops. */
   readonly parkedRowsMax: number;
 }
@@ -333,7 +335,12 @@ export class Schemas {
       await this.#park(dataset, version, judged, plan, shape, SCHEMA_HELD_RULE, 'tables.widen is off');
       throw await this.#held(dataset);
     }
-    const { alone = now } = this.#options;
+    const { alone = now, whyRefused } = this.#options;
+    const refused = (await whyRefused?.(dataset)) ?? null;
+    if (refused !== null) {
+      await this.#park(dataset, version, judged, plan, shape, SCHEMA_HELD_RULE, refused);
+      throw await this.#held(dataset);
+    }
     try {
       await alone(() => this.#make(dataset, version, judged, plan, shape, qualified));
     } catch (error) {

@@ -8,6 +8,7 @@ import { configFolder, startService, untilReady } from '../app/services.ts';
 import { createDatabase } from '../support/databases.ts';
 import { eventually } from '../support/eventually.ts';
 import { Random } from '../support/random.ts';
+import { COLUMNS, rowsOf } from './kinds.ts';
 import { stack, startConnector } from './support.ts';
 
 const ROADS = ['direct', 'json', 'avro'] as const;
@@ -33,53 +34,6 @@ const DIFFERENCES: Readonly<Record<string, { readonly on: readonly Kafka[]; read
   },
 };
 
-/** By column: its type, then values of it as SQL. */
-const COLUMNS: Readonly<Record<string, readonly [type: string, ...values: string[]]>> = {
-  b: ['boolean', 'true', 'false'],
-  i2: ['smallint', '-32768', '32767'],
-  i4: ['integer', '-2147483648', '2147483647'],
-  i8: ['bigint', '-9223372036854775808', '9223372036854775807', '9007199254740993'],
-  f4: ['real', '1.5', '3.4028235e38', "'NaN'", "'-Infinity'", '1e-45'],
-  f8: ['double precision', '0.1', '1.7976931348623157e308', "'NaN'", "'Infinity'", '5e-324', '1e20'],
-  n: ['numeric(12,2)', '12.34', '-0.01', '9999999999.99', '0'],
-  nnan: ['numeric(12,2)', "'NaN'"],
-  nv: ['numeric', '12345678901234567890.123456789', '-0.000001', '1e20', '0'],
-  t: ['text', "''", "'é\u2028\\\"quoted\\\\'", "repeat('x', 3000)"],
-  vc: ['varchar(20)', "'abc'", "''"],
-  ch: ['char(5)', "'ab'", "'abcde'"],
-  by: ['bytea', "'\\x00ff10'", "'\\x'"],
-  ts: ['timestamp', "'2026-01-02 03:04:05.678901'", "'1969-12-31 23:59:59.999999'", "'0044-03-15 12:00:00 BC'"],
-  tsinf: ['timestamp', "'infinity'", "'-infinity'"],
-  ts3: ['timestamp(3)', "'2026-01-02 03:04:05.678'"],
-  tz: ['timestamptz', "'2026-01-02 03:04:05.678901+05:30'", "'1969-12-31 23:59:59.999999+00'", "'infinity'", "'-infinity'"],
-  d: ['date', "'2026-01-02'", "'1969-12-31'", "'9999-12-31'"],
-  dold: ['date', "'0044-03-15 BC'"],
-  dinf: ['date', "'infinity'", "'-infinity'"],
-  tm: ['time', "'03:04:05.678901'", "'00:00'", "'23:59:59.999999'"],
-  tm24: ['time', "'24:00'"],
-  tm3: ['time(3)', "'03:04:05.678'"],
-  ttz: ['timetz', "'03:04:05.678901+05:30'", "'00:00+00'"],
-  iv: ['interval', "'1 day 02:00:00.5'", "'1 mon'", "'-1 year'"],
-  u: ['uuid', "'550e8400-e29b-41d4-a716-446655440000'"],
-  j: ['json', `'{"a": 1,  "b": [1.50]}'`],
-  jb: ['jsonb', `'{"a": 12345678901234567890, "é": null}'`],
-  ia: ['integer[]', "'{1,null,-3}'", "'{}'"],
-  ta: ['text[]', `'{a,null,"b c","NULL","",q\\"q}'`],
-  na: ['numeric(8,2)[]', "'{1.25,null}'"],
-  bi: ['bit(5)', "B'10110'"],
-  b1: ['bit(1)', "B'1'", "B'0'"],
-  vb: ['bit varying(9)', "B'101'", "B'101010101'"],
-  xm: ['xml', "'<a>b</a>'"],
-  ip: ['inet', "'192.168.1.5/24'", "'::1'"],
-  mac: ['macaddr', "'08:00:2b:01:02:03'"],
-  pt: ['point', "'(1.5,-2)'"],
-  mny: ['money', "'-12.34'"],
-  r: ['int4range', "'[1,5)'", "'empty'"],
-  tv: ['tsvector', "'a:1 b:2'"],
-  mood: ['mood', "'sad'", "'happy'"],
-  big: ['text'],
-};
-
 test('the slot and Debezium bring the same rows, but for what Debezium loses', async () => {
   await using source = await createDatabase(inject('sourceServer'), 'roads');
   await using target = await createDatabase(inject('targetServer'), 'roads');
@@ -95,11 +49,7 @@ test('the slot and Debezium bring the same rows, but for what Debezium loses', a
     insert into busy select n, n % 5, 'snapshot', repeat(md5(n::text), 100), 'k' || n from generate_series(1, 100) n;
   `);
   const insertKinds = async (from: number): Promise<void> => {
-    const most = Math.max(...Object.values(COLUMNS).map(({ length }) => length));
-    for (let i = 0; i < most; i++) {
-      const cells = Object.entries(COLUMNS).flatMap(([name, [, ...values]]) =>
-        values.length === 0 ? [] : [[name, values[i % (values.length + 1)] ?? 'null']],
-      );
+    for (const [i, cells] of rowsOf(COLUMNS).entries()) {
       await sql.script(
         `insert into kinds (id, ${cells.map(([name]) => name).join(', ')}, def) values (${from + i}, ${cells.map(([, value]) => value).join(', ')}, ${i % 2 === 0 ? 'null' : '3'})`,
       );

@@ -14,8 +14,10 @@ import {
   ValueRow,
   type Version,
 } from '../../core/event.ts';
+import { type CellForms, connectColumn, Unwritable } from '../../sync/kafka/connect-columns.ts';
 import { jsonOf, recordsOf, shapeOf, UnwritableCell } from '../../sync/kafka/envelope.ts';
-import { dateText, timestampText, timeText } from '../../wire/postgres/types-time.ts';
+import { quoteElement } from '../../wire/postgres/types-nested.ts';
+import { dateText, intervalText, timestampText, timeText } from '../../wire/postgres/types-time.ts';
 import fc from '../support/fast-check.ts';
 
 const NAME = 'shop.public.t' as DatasetName;
@@ -35,6 +37,9 @@ const moment = fc.bigInt({ min: -211_000_000_000_000_000n, max: 568_000_000_000_
 const orInfinite = (text: fc.Arbitrary<string>) =>
   fc.oneof({ weight: 9, arbitrary: text }, { weight: 1, arbitrary: fc.constantFrom('infinity', '-infinity') });
 
+const arrayText = (elements: readonly (string | null)[]): string =>
+  `{${elements.map((one) => (one === null ? 'NULL' : quoteElement(one, ','))).join(',')}}`;
+
 /** By column: its types, whether an update may leave it out, and values of it. */
 const COLUMNS: Readonly<Record<string, readonly [Column['type'], string, boolean, fc.Arbitrary<Value>]>> = {
   flag: ['boolean', 'boolean', false, fc.boolean()],
@@ -52,6 +57,18 @@ const COLUMNS: Readonly<Record<string, readonly [Column['type'], string, boolean
   at: ['timestamp', 'timestamp with time zone', false, orInfinite(moment.map((us) => timestampText(us, '+00')))],
   local: ['timestamp', 'timestamp without time zone', false, orInfinite(moment.map((us) => timestampText(us, '')))],
   day: ['date', 'date', false, orInfinite(fc.integer({ min: -2_400_000, max: 6_500_000 }).map(dateText))],
+  span: [
+    'other',
+    'interval',
+    true,
+    fc
+      .tuple(big(60), fc.integer({ min: -99_999, max: 99_999 }), fc.integer({ min: -99_999, max: 99_999 }))
+      .map(([us, days, months]) => intervalText(us, days, months)),
+  ],
+  words: ['other', 'text[]', true, fc.array(fc.option(fc.string({ unit: 'binary' }))).map(arrayText)],
+  counts: ['other', 'bigint[]', true, fc.array(fc.option(big(64).map(String))).map(arrayText)],
+  prices: ['other', 'numeric(12,2)[]', false, fc.array(fc.option(decimal(2, 12))).map(arrayText)],
+  moments: ['other', 'timestamp with time zone[]', true, fc.array(moment.map((us) => timestampText(us, '+00'))).map(arrayText)],
   clock: ['time', 'time without time zone', false, fc.bigInt({ min: 0n, max: 86_400_000_000n }).map(timeText)],
 };
 const COLUMN_LIST: readonly Column[] = [
@@ -59,6 +76,8 @@ const COLUMN_LIST: readonly Column[] = [
   ...Object.entries(COLUMNS).map(([name, [type, native]]): Column => ({ name, type, native, nullable: true })),
 ];
 const DATASET: Dataset = { name: NAME, version: 1, columns: COLUMN_LIST, key: [0] };
+
+const FORMS = { decimals: 'precise', intervals: 'string', arrays: 'list', bits: 'bytes' } as const;
 
 const cells = fc.tuple(
   ...Object.values(COLUMNS).map(([, , mayBeLeftOut, value]) =>
@@ -85,7 +104,7 @@ const event = (op: ChangeEvent['op'], before: Value[] | null, after: Value[] | n
 
 /** As JsonConverter writes it, and back by the source's own lane. */
 async function through(written: ChangeEvent): Promise<readonly ChangeEvent[]> {
-  const shape = shapeOf(DATASET, TOPIC, 'precise');
+  const shape = shapeOf(DATASET, TOPIC, FORMS);
   const records = recordsOf(written, shape, { version: '1', nowMs: 1 }).map(({ key, value, headers }, i) => ({
     offset: BigInt(i),
     timestampMs: 1,
@@ -135,7 +154,7 @@ test('a delete is followed by a tombstone, and a key move is a delete and an ins
   await fc.assert(
     fc.asyncProperty(row, row, async (before, after) => {
       const gone = event('delete', before, null);
-      expect(recordsOf(gone, shapeOf(DATASET, TOPIC, 'precise'), { version: '1', nowMs: 1 }).map(({ value }) => value === null)).toEqual([
+      expect(recordsOf(gone, shapeOf(DATASET, TOPIC, FORMS), { version: '1', nowMs: 1 }).map(({ value }) => value === null)).toEqual([
         false,
         true,
       ]);
@@ -152,7 +171,7 @@ test('a delete is followed by a tombstone, and a key move is a delete and an ins
 });
 
 test('what a type has no form for is refused by its column', () => {
-  const shape = shapeOf(DATASET, TOPIC, 'precise');
+  const shape = shapeOf(DATASET, TOPIC, FORMS);
   const place = COLUMN_LIST.findIndex(({ name }) => name === 'money');
   const refused: readonly Value[] = ['NaN', 'Infinity', '-Infinity', UNCHANGED];
   for (const value of refused) {
@@ -161,4 +180,34 @@ test('what a type has no form for is refused by its column', () => {
     expect(writing).toThrow(UnwritableCell);
     expect(writing).toThrow(expect.objectContaining({ column: 'money' }));
   }
+});
+
+const cell = (native: string, value: Value, forms: Partial<CellForms> = {}): unknown => {
+  const type: Column['type'] = native === 'money' ? 'decimal' : 'other';
+  return connectColumn({ name: 'c', type, native, nullable: true }, { ...FORMS, ...forms }).encode(value);
+};
+
+test('bits, points, hstore, money and intervals have the forms that Debezium gives them', () => {
+  expect([cell('bit(1)', '1'), cell('bit', '0')]).toEqual([true, false]);
+  expect(cell('bit varying(20)', '00000000100000001')).toEqual(Buffer.from([1, 1]));
+  expect(cell('bit(9)', '000000000')).toEqual(Buffer.alloc(0));
+  expect(cell('point', '(1.5,-2)')).toEqual({
+    x: 1.5,
+    y: -2,
+    wkb: Buffer.from('0101000000000000000000f83f00000000000000c0', 'hex'),
+    srid: null,
+  });
+  expect(cell('public.hstore', '"a b"=>"say \\"hi\\", c:\\\\d", ""=>"", "n"=>NULL')).toBe('{"a b":"say \\"hi\\", c:\\\\d","":"","n":null}');
+  expect(cell('money', '-12.34')).toEqual(Buffer.from('fb2e', 'hex'));
+  expect(cell('interval', '1 mon -1 days -00:00:00.5', { intervals: 'numeric' })).toBe(2_629_800_000_000n - 86_400_000_000n - 500_000n);
+  expect(cell('interval day to second', '3 days 01:02:03', { intervals: 'text' })).toBe('3 days 01:02:03');
+});
+
+test('arrays of more than one dimension or with bounds of their own are no lists, and text where that is asked for', () => {
+  for (const text of ['{{1,2},{3,4}}', '[0:1]={1,2}']) {
+    expect(() => cell('integer[]', text)).toThrow(Unwritable);
+    expect(cell('integer[]', text, { arrays: 'text' })).toBe(text);
+  }
+  expect(() => cell('interval', 'infinity')).toThrow(Unwritable);
+  expect(() => cell('money', '1.234')).toThrow(Unwritable);
 });
