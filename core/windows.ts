@@ -131,6 +131,19 @@ export interface Closing {
   readonly snapshot: boolean;
 }
 
+/** What a rule remembers of the windows of one group that were judged, as a text of its own. */
+export interface WindowMemory {
+  readonly rule: string;
+  readonly group: string;
+  readonly state: string;
+}
+
+export interface JudgedWindows {
+  readonly findings: readonly WindowFinding[];
+  /** All that the set is to remember from now on. */
+  readonly memories: readonly WindowMemory[];
+}
+
 export interface WindowSetRef {
   readonly dataset: DatasetName;
   readonly set: string;
@@ -155,12 +168,13 @@ export interface WindowStore {
   peek(sets: readonly WindowSetRef[]): Promise<readonly WindowSetState[]>;
   /**
    * One transaction, in which nobody else closes windows of the set: `decide` says how far it is to be closed, null for not at all; `judge` is
-   * given every window that holds rows and ends by then, but for those that were judged and got no rows since. Answers with the results that are new or another than before.
+   * given every window that holds rows and ends by then, but for those that were judged and got no rows since, and what rules remember of earlier ones. Answers with the
+   * results that are new or another than before.
    */
   close(
     ref: WindowSetRef,
     decide: (state: WindowSetState) => Closing | null,
-    judge: (windows: readonly StoredWindow[], state: WindowSetState, closing: Closing) => readonly WindowFinding[],
+    judge: (windows: readonly StoredWindow[], state: WindowSetState, closing: Closing, memories: readonly WindowMemory[]) => JudgedWindows,
   ): Promise<readonly WindowResult[]>;
   /** Rules changed: what is kept for sets that are none of these is let go, unjudged. */
   keepOnly(sets: readonly WindowSetRef[]): Promise<void>;

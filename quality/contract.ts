@@ -18,10 +18,11 @@ import type { Word } from './gx/expectation.ts';
 import { CATALOGUE, LEFT_OUT, WORDS } from './gx/registry.ts';
 import { problemOf } from './gx/suite.ts';
 import { LATER_CHECKS, LATER_MODIFIERS, LATER_PATHS } from './later.ts';
-import { type ClockCheck, judgesWindows, type LiveRules } from './live/check.ts';
+import { type ClockCheck, judgesWindows, type LiveRules, windowCheckOf } from './live/check.ts';
 import { LiveReader } from './live/read.ts';
 import { lintCheck } from './lint.ts';
 import { CLOCK } from './clock/registry.ts';
+import { withReference } from './reference/in-rules.ts';
 import { isObject, type Keys, RuleText } from './rule-text.ts';
 import { readObjectives } from './slo/read.ts';
 import type { Evolution, ExpectedSchema } from './schema/drift.ts';
@@ -437,13 +438,22 @@ class Reader {
     return this.#fileCheck({ type: name, level, column: on, expectation: name, kwargs, keys }, check);
   }
 
-  #fileCheck(found: Omit<FileCheck, 'id' | 'where'>, item: Readonly<Record<string, unknown>>): FileCheck | null {
-    const { type, column, expectation, kwargs, keys } = found;
+  #fileCheck(written: Omit<FileCheck, 'id' | 'where'>, item: Readonly<Record<string, unknown>>): FileCheck | null {
+    const { type, column, expectation, keys } = written;
+    const kwargs = withReference(this.#rules, written, (path, at) => this.#readBeside(path, at));
+    if (kwargs === null) return null;
+    const found = { ...written, kwargs };
     const problem = problemOf({ type: expectation, kwargs, meta: {} });
     if (problem !== null) {
       const [message = problem, fix = ''] = problem.split(/(?<=\.) (?=[^.]+\.?$)/);
       return this.#rules.refuse(keys, `${type}: ${message.replace(/\.$/, '')}`, fix === '' ? 'Correct it.' : fix);
     }
+    if (this.#use === 'file' && windowCheckOf(expectation, kwargs)?.memory !== undefined)
+      return this.#rules.refuse(
+        keys,
+        `${type} is held against the windows before, and the rows of a file are one window`,
+        'reference' in kwargs ? 'Give it a reference of a file.' : 'Remove the check here.',
+      );
     const id = typeof item['id'] === 'string' ? item['id'] : column === null ? type : `${column}.${type}`;
     const where = typeof item['where'] === 'string' ? item['where'] : null;
     const parsed = where === null ? null : parseExpression(where, this.#rules.place([...keys, 'where']));
@@ -547,8 +557,7 @@ class Reader {
       const parsed = parseExpression(check.where, this.#rules.place([...keys, 'where']));
       if (parsed.kind === 'refused') this.#rules.problems.push(...parsed.problems);
     }
-    if (typeof found.parameters === 'string' && expectation.name === 'json_schema')
-      this.#readSchemaFile(found.parameters, found.parameterKeys);
+    if (typeof found.parameters === 'string' && expectation.name === 'json_schema') this.#readBeside(found.parameters, found.parameterKeys);
     if (expectation.asksTarget !== null) refuseUnasked(this.#rules, check, item, this.#use);
     else if (check.mostly < 1 && this.#use === 'stream') this.#mostly(check, item);
     return check;
@@ -563,29 +572,32 @@ class Reader {
     );
   }
 
-  #readSchemaFile(path: string, keys: Keys): void {
-    if (this.#schemaFiles.has(path)) return;
-    if (isAbsolute(path) || path.split(/[\\/]/).includes('..')) {
-      this.#rules.refuse(
+  /** A JSON file that the rule file names; undefined where there is none, which is told. */
+  #readBeside(path: string, keys: Keys): unknown {
+    if (this.#schemaFiles.has(path)) return this.#schemaFiles.get(path);
+    if (isAbsolute(path) || path.split(/[\\/]/).includes('..'))
+      return void this.#rules.refuse(
         keys,
         `${path} lies outside the folder of the rule file`,
         'Put the schema beside the rule file and write ./name.json.',
       );
-      return;
-    }
     let text: string;
     try {
       text = this.#schemaTexts(path);
       this.#hash.update(text);
     } catch {
-      this.#rules.refuse(keys, `the file ${path} cannot be read`, 'Write the path from the folder of the rule file, or the schema itself.');
-      return;
+      return void this.#rules.refuse(
+        keys,
+        `the file ${path} cannot be read`,
+        'Write the path from the folder of the rule file, or the schema itself.',
+      );
     }
     try {
       this.#schemaFiles.set(path, JSON.parse(text));
     } catch {
       this.#rules.refuse(keys, `the file ${path} is no valid JSON`, 'Correct the file.');
     }
+    return this.#schemaFiles.get(path);
   }
 }
 

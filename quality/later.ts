@@ -39,7 +39,6 @@ export const LATER_PATHS: Readonly<Record<string, Later>> = {
 };
 
 /** Names of checks by what they need. Those that `tidegate judge` knows are refused on a live stream alone. */
-const WINDOW = 'drift volume_anomaly metric_anomaly';
 const OTHERS = 'reconcile row_count_equals';
 const OUTPUTS = 'score_drift feature_missing abstain_rate';
 
@@ -55,7 +54,6 @@ const OF_FILES: readonly [string, Later][] = [...WORDS.values()]
 
 export const LATER_CHECKS: ReadonlyMap<string, Later> = new Map([
   ...OF_FILES,
-  ...entries(WINDOW, 'a check over a window of rows'),
   ...entries(OTHERS, 'a check against another dataset'),
   ...entries(OUTPUTS, 'a check of model output'),
 ]);

@@ -20,6 +20,7 @@ const LOADERS: readonly (readonly [string, () => Promise<readonly Command[]>])[]
   ['snapshot resnapshot', async () => import('./snapshot.ts').then(({ snapshot, resnapshot }) => [snapshot, resnapshot])],
   ['judge', async () => [(await import('./judge.ts')).judge]],
   ['profile', async () => [(await import('./profile.ts')).profile]],
+  ['reference', async () => [(await import('./reference.ts')).reference]],
   ['backtest', async () => [(await import('./backtest.ts')).backtest]],
   ['quarantine', async () => (await import('./quarantine.ts')).quarantineCommands],
   ['schema', async () => (await import('./schema.ts')).schemaCommands],

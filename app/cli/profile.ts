@@ -128,7 +128,10 @@ async function ofFile(args: Arguments, io: Io, rules: BrokenRules | null): Promi
   };
 }
 
-function tableOf(args: Arguments, { config }: LoadedConfig): { readonly name: string; readonly table: string; readonly url: string } {
+export function tableOf(
+  args: Arguments,
+  { config }: LoadedConfig,
+): { readonly name: string; readonly table: string; readonly url: string } {
   const all = Object.entries(config.sources).flatMap(([name, source]) =>
     datasetsOf(name, source).map((dataset) => ({ name, source, dataset })),
   );
@@ -145,7 +148,7 @@ function tableOf(args: Arguments, { config }: LoadedConfig): { readonly name: st
   return { name: found.name, table: named.slice(found.name.length + 1), url: found.source.url.reveal() };
 }
 
-function datasetOf(args: Arguments, path: string): DatasetName {
+export function datasetOf(args: Arguments, path: string): DatasetName {
   const given = args.text('dataset');
   if (given === null) {
     const name = path === '-' ? '' : basename(path, extname(path)).replaceAll(/[^\p{L}\p{N}_-]+/gu, '_');
@@ -179,7 +182,7 @@ function parsed(text: string): unknown {
   }
 }
 
-function jsonOf(path: string): unknown {
+export function jsonOf(path: string): unknown {
   const value = parsed(readText(path));
   if (value === null) throw new UsageError(`${path} is no JSON`, 'Correct the file.');
   return value;

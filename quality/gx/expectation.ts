@@ -72,6 +72,8 @@ export interface Word {
 
 export interface WordExample {
   readonly rule: string;
+  /** So many windows of these rows came before, where it is held against such. */
+  readonly after?: { readonly windows: number; readonly rows: readonly Readonly<Record<string, unknown>>[] };
   /** Rows that pass, and rows that do not: a test judges both. */
   readonly passes: readonly Readonly<Record<string, unknown>>[];
   readonly fails: readonly Readonly<Record<string, unknown>>[];

@@ -63,6 +63,13 @@ export class Kwargs {
     return value;
   }
 
+  /** Those of an object, read as these are. */
+  inside(name: string): Kwargs {
+    const value = this.get(name);
+    if (typeof value !== 'object' || value === null || Array.isArray(value)) return refuse(name, 'is missing', 'Write it.');
+    return new Kwargs(value as Readonly<Record<string, unknown>>, this.nowMs);
+  }
+
   flag(name: string, byDefault = false): boolean {
     const value = this.get(name);
     if (value === null) return byDefault;

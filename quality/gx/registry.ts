@@ -1,12 +1,14 @@
 /** Every expectation of Great Expectations' catalogue that is judged here, by its name, and those that are not with the reason. */
 import * as distinct from '../windows/distinct.ts';
-import { chiSquare, ks, psi } from '../windows/drift.ts';
+import { chiSquare, drift, js, ks, psi } from '../windows/drift.ts';
 import { compoundDuplicates, duplicates } from '../windows/duplicates.ts';
 import * as extremes from '../windows/extremes.ts';
 import { klDivergence } from '../windows/kl-divergence.ts';
+import { metricAnomaly } from '../windows/metric-anomaly.ts';
 import * as presence from '../windows/presence.ts';
 import * as ranks from '../windows/ranks.ts';
 import * as sums from '../windows/sums.ts';
+import { volumeAnomaly } from '../windows/volume-anomaly.ts';
 import { defineNulls, type GxExpectation, type Word } from './expectation.ts';
 import * as records from './records.ts';
 import * as table from './table.ts';
@@ -65,8 +67,12 @@ const all: readonly GxExpectation[] = [
   presence.nullRate,
   klDivergence,
   psi,
+  js,
   ks,
   chiSquare,
+  drift,
+  volumeAnomaly,
+  metricAnomaly,
   table.rowCountBetween,
   table.rowCountEquals,
   table.rowCountEqualsOther,

@@ -5,6 +5,7 @@ import { type ChangeEvent, type Dataset, type Row, UNCHANGED, type Value } from 
 import { suggestion } from '../../core/expression/suggest.ts';
 import type { Problem } from '../../core/problems.ts';
 import type { Contract } from '../contract.ts';
+import { comparableOf } from '../reference/form.ts';
 import type { Keys } from '../rule-text.ts';
 import { Unusable } from '../states/cell.ts';
 import { Timed } from '../states/course.ts';
@@ -183,6 +184,8 @@ function whereProblems(check: LiveCheck, dataset: Dataset, place: Contract['plac
 function misfit({ check, column }: LiveCheck, dataset: Dataset): string | null {
   const found = dataset.columns.find(({ name }) => name === column);
   if (found === undefined) return null;
+  if (check.comparable !== undefined && check.comparable !== comparableOf(found.type))
+    return `its reference is of ${check.comparable}, and ${column} is of type ${found.native}`;
   try {
     const state = check.kind.create();
     const sample = SAMPLES[found.type];

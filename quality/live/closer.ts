@@ -4,12 +4,23 @@
  */
 import type { DatasetName } from '../../core/event.ts';
 import { SNAPSHOT_WINDOW } from '../../core/windows.ts';
-import type { Closing, StoredWindow, WindowFinding, WindowResult, WindowSetRef, WindowSetState, WindowStore } from '../../core/windows.ts';
+import type {
+  Closing,
+  JudgedWindows,
+  StoredWindow,
+  WindowFinding,
+  WindowMemory,
+  WindowResult,
+  WindowSetRef,
+  WindowSetState,
+  WindowStore,
+} from '../../core/windows.ts';
 import type { LotRule } from '../../core/lots.ts';
 import type { Contract } from '../contract.ts';
 import { budgetOf } from './budget.ts';
 import { judgesLots, type WindowSpec } from './check.ts';
 import { judgeWindow, merged } from './judge.ts';
+import { SetMemory } from './memory.ts';
 import { planSets, type SetPlan } from './slots.ts';
 
 /** How the stream stands, as far as the clock may close windows. */
@@ -60,7 +71,7 @@ export class WindowCloser {
       const closed = await store.close(
         set.ref,
         (now) => closingOf(set, now, live),
-        (windows, before, closing) => findingsOf(set, windows, before, closing),
+        (windows, before, closing, memories) => judgedOf(set, windows, before, closing, memories),
       );
       results.push(...closed);
     }
@@ -131,32 +142,63 @@ function lastEnd({ everyMs, sizeMs }: WindowSpec, timeMs: number): number {
   return Math.floor((timeMs - sizeMs) / everyMs) * everyMs + sizeMs;
 }
 
-function findingsOf(
+/** Window by window, in the order of their times: what a rule remembers of one is there for the next. */
+function judgedOf(
   { contract, plan }: OwnedSet,
   windows: readonly StoredWindow[],
   before: WindowSetState,
   closing: Closing,
-): WindowFinding[] {
+  memories: readonly WindowMemory[],
+): JudgedWindows {
   const { valueBytes } = budgetOf(contract.live);
-  const found: WindowFinding[] = [];
-  const startsWithRows = new Set<number>();
+  const findings: WindowFinding[] = [];
   const { sizeMs, latenessMs } = plan.spec;
-  for (const { startMs, group, parts } of windows) {
-    startsWithRows.add(startMs);
-    const endMs = startMs + sizeMs;
-    // The clock has closed it for good, and its lane came back: nobody waits for such rows any more.
-    if (startMs !== SNAPSHOT_WINDOW && endMs <= (before.closedMs ?? -1) - latenessMs) continue;
-    const judged = startMs === SNAPSHOT_WINDOW || endMs <= (before.closedMs ?? -1);
-    const states = parts.filter(({ late }) => judged || !late).map(({ state }) => state);
-    found.push(...judgeWindow(contract, plan, startMs, group, merged(plan, states, valueBytes)));
-    // Judged without the rows that came late first: so the first verdict is the same however the rows fell into batches.
-    if (judged || states.length === parts.length) continue;
-    const all = parts.map(({ state }) => state);
-    found.push(...judgeWindow(contract, plan, startMs, group, merged(plan, all, valueBytes)));
+  const memory = new SetMemory(
+    plan.checks.map(({ check }) => check),
+    memories,
+  );
+  const whole = (states: readonly string[]) => merged(plan, states, valueBytes);
+  const say = (startMs: number, group: string, states: readonly string[]) =>
+    void findings.push(...judgeWindow(contract, plan, { startMs, group, memory }, whole(states)));
+  for (const { startMs, hasEnded, own } of byTime(windows, emptyWindows(plan.spec, before, closing))) {
+    for (const { group, parts } of own) {
+      const endMs = startMs + sizeMs;
+      // The clock has closed it for good, and its lane came back: nobody waits for such rows any more.
+      if (startMs !== SNAPSHOT_WINDOW && endMs <= (before.closedMs ?? -1) - latenessMs) continue;
+      const judged = startMs === SNAPSHOT_WINDOW || endMs <= (before.closedMs ?? -1);
+      const states = parts.filter(({ late }) => judged || !late).map(({ state }) => state);
+      say(startMs, group, states);
+      // Judged without the rows that came late first: so the first verdict is the same however the rows fell into batches.
+      if (judged || states.length === parts.length) continue;
+      say(
+        startMs,
+        group,
+        parts.map(({ state }) => state),
+      );
+    }
+    if (hasEnded && own.length === 0) say(startMs, '', []);
+    if (hasEnded)
+      for (const [missing, group] of memory.missed(startMs, new Set(own.map(({ group }) => group)))) {
+        const checks = plan.checks.filter(({ check }) => check === missing);
+        findings.push(...judgeWindow(contract, plan, { startMs, group, memory }, whole([]), checks));
+      }
   }
-  for (const startMs of emptyWindows(plan.spec, before, closing))
-    if (!startsWithRows.has(startMs)) found.push(...judgeWindow(contract, plan, startMs, '', merged(plan, [], valueBytes)));
-  return found;
+  return { findings, memories: memory.encode(closing.finalMs - sizeMs + 1) };
+}
+
+interface WindowsOf {
+  readonly startMs: number;
+  /** Whether it ended since the set was last closed, and is to be judged even where it has no rows. */
+  readonly hasEnded: boolean;
+  /** Those that have rows, of the groups that there are. */
+  readonly own: readonly StoredWindow[];
+}
+
+function byTime(windows: readonly StoredWindow[], ended: readonly number[]): readonly WindowsOf[] {
+  const own = new Map<number, StoredWindow[]>(ended.map((startMs) => [startMs, []]));
+  for (const window of windows) own.set(window.startMs, [...(own.get(window.startMs) ?? []), window]);
+  const isEnded = new Set(ended);
+  return [...own].sort(([a], [b]) => a - b).map(([startMs, windowsOf]) => ({ startMs, hasEnded: isEnded.has(startMs), own: windowsOf }));
 }
 
 /** The windows that ended since the set was last closed. */

@@ -3,10 +3,12 @@ import type { WindowFinding, WindowVerdict } from '../../core/windows.ts';
 import { SNAPSHOT_WINDOW } from '../../core/windows.ts';
 import type { Contract } from '../contract.ts';
 import { compareCells, Unusable } from '../states/cell.ts';
+import type { Encoded } from '../states/state.ts';
 import type { Extremes } from '../states/extremes.ts';
 import type { Verdict, WindowCheck } from '../windows/check.ts';
 import type { LiveCheck } from './check.ts';
 import { Fold, type SlotState } from './fold.ts';
+import type { SetMemory } from './memory.ts';
 import type { SetPlan } from './slots.ts';
 
 /** What these observe is a value of some row. */
@@ -42,11 +44,18 @@ export function merged(plan: SetPlan, states: readonly string[], bytesMax: numbe
   return whole;
 }
 
+export interface WindowAt {
+  readonly startMs: number;
+  readonly group: string;
+  readonly memory: SetMemory;
+}
+
 /** One finding a check, none where it has nothing to say of a window like this. */
-export function judgeWindow(contract: Contract, plan: SetPlan, startMs: number, group: string, fold: Fold): WindowFinding[] {
-  return plan.checks.flatMap(({ check, slot }) => {
+export function judgeWindow(contract: Contract, plan: SetPlan, at: WindowAt, fold: Fold, checks = plan.checks): WindowFinding[] {
+  const { startMs, group } = at;
+  return checks.flatMap(({ check, slot }) => {
     const state = fold.slots[slot];
-    const said = state === undefined ? null : say(check, fold, state, startMs === SNAPSHOT_WINDOW);
+    const said = state === undefined ? null : (check.check.memory === undefined ? say : sayBeside)(check, fold, state, at);
     if (said === null || state === undefined) return [];
     return [
       {
@@ -80,9 +89,8 @@ interface Said {
 
 const indeterminate = (reason: string): Said => ({ verdict: 'indeterminate', observed: null, reason });
 
-function say(check: LiveCheck, fold: Fold, slot: SlotState, isSnapshot: boolean): Said | null {
-  // How many rows a table has says nothing of how many come in five minutes.
-  if (check.countsRows && isSnapshot) return null;
+/** Where the window itself, whatever is in it, says what is to be said; undefined where its values do. */
+function sayAtOnce(check: LiveCheck, fold: Fold, slot: SlotState): Said | null | undefined {
   const doubt = doubtOf(fold, slot);
   if (doubt !== null) return indeterminate(doubt);
   if (!check.countsRows) {
@@ -91,7 +99,14 @@ function say(check: LiveCheck, fold: Fold, slot: SlotState, isSnapshot: boolean)
     if (slot.rows < check.minRows) return indeterminate(`${slot.rows} rows are fewer than min_rows (${check.minRows})`);
   }
   const lost = lostExtreme(check, slot);
-  if (lost !== null) return indeterminate(lost);
+  return lost === null ? undefined : indeterminate(lost);
+}
+
+function say(check: LiveCheck, fold: Fold, slot: SlotState, { startMs }: WindowAt): Said | null {
+  // How many rows a table has says nothing of how many come in five minutes.
+  if (check.countsRows && startMs === SNAPSHOT_WINDOW) return null;
+  const atOnce = sayAtOnce(check, fold, slot);
+  if (atOnce !== undefined) return atOnce;
   try {
     const said = verdictOf(check.check, slot);
     if (said === null) return indeterminate(TOO_MANY);
@@ -100,7 +115,52 @@ function say(check: LiveCheck, fold: Fold, slot: SlotState, isSnapshot: boolean)
     return { verdict, observed, reason: why ?? (slot.sketches === null ? null : sketchReason(check, success, known)) };
   } catch (error) {
     if (!(error instanceof Unusable)) throw error;
-    return indeterminate('its values cannot be judged by this check');
+    return indeterminate(UNUSABLE);
+  }
+}
+
+/** Held against the windows before it, and remembered for those after it. */
+function sayBeside(check: LiveCheck, fold: Fold, slot: SlotState, { startMs, group, memory }: WindowAt): Said | null {
+  // The rows of a snapshot are no window among others, and where there are groups no rows are of none.
+  if (startMs === SNAPSHOT_WINDOW || (check.groupBy.length > 0 && group === '')) return null;
+  const { memory: own } = check.check;
+  if (own === undefined) return null;
+  const note = (trace: Encoded | null, learns: boolean) => memory.note(check, group, startMs, trace, learns);
+  const atOnce = sayAtOnce(check, fold, slot);
+  if (atOnce !== undefined) {
+    note(null, false);
+    return atOnce;
+  }
+  const trace = traceOf(check.check, slot);
+  if (typeof trace === 'string') {
+    note(null, false);
+    return indeterminate(trace);
+  }
+  const past = memory.before(check, group, startMs);
+  if (past.length < own.asked.minWindows) {
+    note(trace.of, true);
+    return indeterminate(`${past.length} windows that it could be held against are fewer than min_windows (${own.asked.minWindows})`);
+  }
+  const { success, observed, why = null } = own.judge(trace.of, past);
+  note(trace.of, success !== false || own.asked.learns === 'all');
+  return {
+    verdict: success === null ? 'indeterminate' : success ? 'pass' : 'fail',
+    observed,
+    reason:
+      why === null || (check.check.showsValues === true && !check.allowValues) ? null : slot.sketches === null ? why : `estimated, ${why}`,
+  };
+}
+
+/** What it leaves to the windows after it; a text says why there is nothing. */
+function traceOf({ memory, sketch }: WindowCheck, { state, sketches, rows, missing }: SlotState): { readonly of: Encoded } | string {
+  const counts = { rows, missing };
+  const kept = sketches === null || sketch === null ? undefined : sketches.get(sketch.kind.id);
+  try {
+    const trace = sketches === null ? memory?.trace(state, counts) : kept === undefined ? undefined : memory?.traceOfSketch?.(kept, counts);
+    return trace === undefined ? TOO_MANY : trace === null ? 'it has no values' : { of: trace };
+  } catch (error) {
+    if (!(error instanceof Unusable)) throw error;
+    return UNUSABLE;
   }
 }
 
@@ -120,6 +180,7 @@ function sketchReason({ expectation, allowValues }: LiveCheck, success: boolean 
     : `estimated${shown}`;
 }
 
+const UNUSABLE = 'its values cannot be judged by this check';
 const TOO_MANY = 'it has more values than max_state has room for';
 
 function doubtOf({ unknown }: Fold, { rows, missing, absent, full, unseen }: SlotState): string | null {
@@ -131,17 +192,18 @@ function doubtOf({ unknown }: Fold, { rows, missing, absent, full, unseen }: Slo
 }
 
 /** The least or greatest value was taken back, and the next one is not known. */
-function lostExtreme({ expectation }: LiveCheck, { state, taken }: SlotState): string | null {
+function lostExtreme({ expectation, check }: LiveCheck, { state, taken }: SlotState): string | null {
   if (taken === null) return null;
   const [all, gone] = [state as unknown as Extremes, taken as unknown as Extremes];
   if (all.least === null || all.greatest === null || gone.least === null || gone.greatest === null) return null;
-  const isMin = expectation === 'expect_column_min_to_be_between';
+  const isMin = expectation === 'expect_column_min_to_be_between' || check.memory?.id === 'min';
   const reached = isMin ? compareCells(gone.least, all.least) <= 0 : compareCells(gone.greatest, all.greatest) >= 0;
   return reached ? `the row with the ${isMin ? 'least' : 'greatest'} value was changed or deleted, and the next one is not known` : null;
 }
 
-function observedText({ expectation, allowValues }: LiveCheck, observed: unknown): string | null {
-  if (observed === null || observed === undefined || (SHOWS_VALUES.has(expectation) && !allowValues)) return null;
+function observedText({ expectation, allowValues, check }: LiveCheck, observed: unknown): string | null {
+  const showsValues = SHOWS_VALUES.has(expectation) || check.showsValues === true;
+  if (observed === null || observed === undefined || (showsValues && !allowValues)) return null;
   const text = JSON.stringify(observed, (_, value: unknown) => (typeof value === 'bigint' ? String(value) : value));
   return text.length > OBSERVED_MAX ? JSON.stringify(`${text.slice(0, OBSERVED_MAX)}…`) : text;
 }

@@ -17,6 +17,7 @@ import {
   type WindowSpec,
 } from './check.ts';
 import { budgetOf } from './budget.ts';
+import { pastProblem } from './memory.ts';
 import { shareCheck } from './share.ts';
 import { CLOCK } from '../clock/registry.ts';
 import { CATALOGUE } from '../gx/registry.ts';
@@ -81,6 +82,8 @@ export class LiveReader {
     if (spec === null || onFail === null) return null;
     this.#refuseRowWords(item, keys, expectation);
     const live = { ...this.#common(found, item), check, rows: null, spec, onFail };
+    const past = check.memory === undefined ? null : pastProblem(check.memory, live);
+    if (past !== null) return this.#rules.refuse(keys, past.message, past.fix);
     this.#checks.push(live);
     return live;
   }
@@ -116,7 +119,7 @@ export class LiveReader {
       severity: (item['severity'] as Severity | undefined) ?? this.#severity,
       message: typeof item['message'] === 'string' ? item['message'] : null,
       allowValues: item['allow_values'] === true,
-      countsRows: found.expectation.startsWith('expect_table_row_count'),
+      countsRows: found.expectation.startsWith('expect_table_row_count') || found.expectation === 'volume_anomaly',
     };
   }
 

@@ -7,21 +7,20 @@
  * (exponent and the first bits of the mantissa), so that their edges are exact and no logarithm is taken. A value is always in the same cell of a width: what
  * was put in can be taken back, and neither the order of the values nor how they were put together makes a difference.
  */
+import { Grid, NUMBERS_WIDTH, numberCell, numberPlace, wholeNumbers } from './grid.ts';
 import { Moment, momentAt, type Present, Unusable } from './cell.ts';
 import type { Interval, Sketch, SketchKind } from './sketch.ts';
-import { type Encoded, fieldsOf, listOf, wholeOf } from './state.ts';
+import { type Encoded, fieldsOf, wholeOf } from './state.ts';
 import { doubleOf } from './sums.ts';
 
 export const CELLS_MAX = 2048;
 const CELL_BYTES = 40;
 /** Cells of the first grid are 2^-16 of their value wide, or 2^10 microseconds. */
-const FIRST = { numbers: 4, moments: 10 } as const;
-/** Of cells so wide there are four at most. */
-const WIDTH_MAX = 62;
+const FIRST = { numbers: NUMBERS_WIDTH, moments: 10 } as const;
 
 export class QuantileSketch implements Sketch {
-  readonly #numbers = new Grid(FIRST.numbers, numberPlace);
-  readonly #moments = new Grid(FIRST.moments, momentPlace);
+  readonly #numbers = new Grid(FIRST.numbers, numberPlace, CELLS_MAX);
+  readonly #moments = new Grid(FIRST.moments, momentPlace, CELLS_MAX);
   /** They come last in the order, as where doubles are sorted. */
   #nans = 0;
   /** Numbers that are not whole: where there are none, cells are those of whole numbers. */
@@ -39,6 +38,13 @@ export class QuantileSketch implements Sketch {
 
   get bytes(): number {
     return CELL_BYTES * (this.#numbers.size + this.#moments.size) + 200;
+  }
+
+  /** Of the numbers, put together into no more cells than these. */
+  numbers(cellsMax: number): Grid {
+    const grid = new Grid(FIRST.numbers, numberPlace, cellsMax);
+    grid.merge(this.#numbers);
+    return grid;
   }
 
   get count(): number {
@@ -103,121 +109,6 @@ export class QuantileSketch implements Sketch {
     sketch.#fractions = wholeOf(fractions);
     return sketch;
   }
-}
-
-type PlaceOf = (value: number, width: number) => number;
-
-class Grid {
-  readonly #placeOf: PlaceOf;
-  #counts = new Map<number, number>();
-  /** As a power of two. */
-  width: number;
-  count = 0;
-
-  constructor(width: number, placeOf: PlaceOf) {
-    this.width = width;
-    this.#placeOf = placeOf;
-  }
-
-  get size(): number {
-    return this.#counts.size;
-  }
-
-  entries(): Iterable<[number, number]> {
-    return this.#counts;
-  }
-
-  put(value: number, times: number): void {
-    this.#put(this.#placeOf(value, this.width), times);
-    while (this.#counts.size > CELLS_MAX) this.#widen();
-  }
-
-  merge(from: Grid): void {
-    while (this.width < from.width) this.#widen();
-    for (const [place, count] of from.#counts) {
-      let own = place;
-      for (let width = from.width; width < this.width; width++) own = Math.floor(own / 2);
-      this.#put(own, count);
-    }
-    while (this.#counts.size > CELLS_MAX) this.#widen();
-  }
-
-  /** The cells in which these ranks lie; undefined for those beyond all cells. */
-  placesOf(ranks: readonly number[]): (number | undefined)[] {
-    const cells = [...this.#counts].sort(([a], [b]) => a - b);
-    return ranks.map((rank) => {
-      let seen = 0;
-      for (const [place, count] of cells) {
-        seen += count;
-        if (seen > rank) return place;
-      }
-      return undefined;
-    });
-  }
-
-  encode(): Encoded {
-    return [this.width, ...[...this.#counts].sort(([a], [b]) => a - b).flat()];
-  }
-
-  restore(encoded: Encoded | undefined): void {
-    const [width, ...cells] = listOf(encoded).map((number) => wholeOf(number));
-    if (width === undefined || width < this.width || width > WIDTH_MAX || cells.length % 2 !== 0 || cells.length > 2 * CELLS_MAX)
-      throw new Error('a sketch of quantiles has no such grid');
-    this.width = width;
-    for (let at = 0; at < cells.length; at += 2) this.#put(cells[at] ?? 0, cells[at + 1] ?? 0);
-  }
-
-  #put(place: number, times: number): void {
-    this.count += times;
-    const count = (this.#counts.get(place) ?? 0) + times;
-    if (count === 0) this.#counts.delete(place);
-    else this.#counts.set(place, count);
-  }
-
-  #widen(): void {
-    const before = this.#counts;
-    this.#counts = new Map();
-    this.count = 0;
-    this.width++;
-    for (const [place, count] of before) this.#put(Math.floor(place / 2), count);
-  }
-}
-
-const bits = new DataView(new ArrayBuffer(8));
-
-/**
- * The first word of a double, cut. As a whole number it grows with the value; below zero it is turned around, so that all places are in the order of the values.
- * Zeros lie in the first cell above zero.
- */
-function numberPlace(value: number, width: number): number {
-  bits.setFloat64(0, value + 0); // -0 is 0.
-  const word = bits.getUint32(0);
-  const ordered = word < 0x80000000 ? word : 0x7fffffff - word;
-  return Math.floor(ordered / 2 ** width);
-}
-
-function numberCell(place: number, width: number): Interval<number> {
-  const [from, to] = [place * 2 ** width, (place + 1) * 2 ** width];
-  const [low, high] = from >= 0 ? [edge(from), edge(to)] : [-edge(-from), -edge(-to)];
-  return interval(low, high);
-}
-
-/** A cell without its fractions. Above zero it does not have its upper edge, below zero not its lower one. */
-function wholeNumbers({ low, high }: Interval<number>): Interval<number> {
-  return low >= 0 ? interval(Math.ceil(low), Math.ceil(high) - 1) : interval(Math.floor(low) + 1, Math.floor(high));
-}
-
-function interval(low: number, high: number): Interval<number> {
-  const middle = low + (high - low) / 2;
-  return { low, high, estimate: Number.isFinite(middle) ? middle : Number.isFinite(low) ? low : high };
-}
-
-/** The least double whose first word this is. */
-function edge(word: number): number {
-  if (word >= 0x7ff00000) return Infinity;
-  bits.setUint32(0, word);
-  bits.setUint32(4, 0);
-  return bits.getFloat64(0);
 }
 
 function momentPlace(micros: number, width: number): number {

@@ -11,8 +11,8 @@ import { between, joined, sketched, type Verdict, type WindowCheck, windowCheck 
 interface Aggregate {
   readonly name: string;
   readonly takes: readonly string[];
-  /** The kwarg that names what it judges. */
-  readonly of?: 'column' | 'columns';
+  /** The kwarg that names what it judges; null where that is the rows. */
+  readonly of?: 'column' | 'columns' | null;
   readonly word: Word;
   readonly window: (kwargs: Kwargs) => WindowCheck;
 }
@@ -20,12 +20,12 @@ interface Aggregate {
 export function defineAggregate({ name, takes, of = 'column', word, window }: Aggregate): GxExpectation {
   return {
     name,
-    takes: [of, ...takes],
+    takes: of === null ? takes : [of, ...takes],
     takesRows: true,
     word,
     window,
     prepare: (kwargs, slots, format) => {
-      const columns = of === 'column' ? [kwargs.column()] : kwargs.columns(of);
+      const columns = of === null ? [] : of === 'column' ? [kwargs.column()] : kwargs.columns(of);
       const check = window(kwargs);
       const cellOf = cellReader(columns.map((column) => slots.slotOf(column)));
       const state = check.kind.create();
@@ -38,7 +38,9 @@ export function defineAggregate({ name, takes, of = 'column', word, window }: Ag
           else state.add(cell);
         },
         end: (facts) => {
-          mustExist(columns, facts, of);
+          mustExist(columns, facts, of ?? 'column');
+          if (check.memory !== undefined)
+            throw new Unusable('it is held against the windows before, and the rows of a file are one window');
           const verdict = check.judge(state, counts);
           if (format.name === 'BOOLEAN_ONLY') return { success: verdict.success === true, result: {} };
           return { success: verdict.success === true, result: resultOf(verdict, counts) };
@@ -74,6 +76,13 @@ interface Metric<S extends State, K extends Sketch> {
   readonly ofTexts?: boolean;
 }
 
+/** A number that is computed from the values of a window, for whoever has another use for it. */
+export interface Observed {
+  readonly kind: StateKind<State>;
+  readonly observe: (state: State, counts: Counts) => Present | null;
+  readonly sketch: { readonly kind: SketchKind<Sketch>; readonly observe: (sketch: Sketch, counts: Counts) => Interval | null } | null;
+}
+
 /** A number that is computed from the values, between bounds. Without one it can never fail; of no values it always does. */
 export function defineMetric<S extends State, K extends Sketch>({
   name,
@@ -82,8 +91,10 @@ export function defineMetric<S extends State, K extends Sketch>({
   observe,
   sketch,
   ofTexts = false,
-}: Metric<S, K>): GxExpectation {
-  return defineAggregate({
+}: Metric<S, K>): GxExpectation & { readonly observed: Observed } {
+  // As for `windowCheck`: a state is handed to those alone who made it.
+  const observed = { kind, observe, sketch: sketch ?? null } as unknown as Observed;
+  const expectation = defineAggregate({
     name,
     takes: BOUNDS,
     word,
@@ -103,6 +114,7 @@ export function defineMetric<S extends State, K extends Sketch>({
       );
     },
   });
+  return { ...expectation, observed };
 }
 
 export function intervalWithin(bounds: Bounds, nowMs: number): (interval: Interval | null) => Verdict {

@@ -2,6 +2,8 @@
 import type { Interval, Sketch, SketchKind } from '../states/sketch.ts';
 import { type FileCell, keyOfCells, Moment, type Present } from '../states/cell.ts';
 import type { Counts, State, StateKind } from '../states/state.ts';
+import type { Comparable } from '../reference/form.ts';
+import type { Memory } from './memory.ts';
 
 /** null: it cannot be said (the threshold lies within the error of a sketch, or there are too few rows). */
 export interface Verdict {
@@ -10,7 +12,7 @@ export interface Verdict {
   readonly details?: Readonly<Record<string, unknown>>;
   /** What a sketch knows of it: "between 9,750 and 10,250". */
   readonly known?: string;
-  /** Why nothing can be said of such values, however many are kept. */
+  /** What it was held against; or why nothing can be said of such values, however many are kept. */
   readonly why?: string;
 }
 
@@ -25,6 +27,12 @@ export interface WindowCheck {
   readonly sketch: SketchJudge | null;
   /** What its cells are made of; left out: the cell of its column. */
   readonly reads?: Reads;
+  /** For checks that hold a window against those before it: its verdict is that of `memory`. */
+  readonly memory?: Memory;
+  /** What its reference is of: columns of other kinds of values have nothing in common with it. */
+  readonly comparable?: Comparable;
+  /** What it observes is a value of some row. */
+  readonly showsValues?: boolean;
 }
 
 /** `timed`: the value and the time of its row, as `Timed`. `columns`: the cells of these, as `joined` puts them together. */

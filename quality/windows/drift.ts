@@ -1,4 +1,7 @@
-/** psi, ks and chi_square: how far the values of a window are from a reference, kept as shares of bins or of categories. */
+/** psi, js, ks and chi_square: how far the values of a window are from a reference, kept as shares of bins or of categories, or made of the windows before. */
+import type { ColumnType } from '../../core/event.ts';
+import { comparableOf } from '../reference/form.ts';
+import { isObject } from '../rule-text.ts';
 import { keyOf, type Present } from '../states/cell.ts';
 import { type Bins, bins } from '../states/bins.ts';
 import { members, type Members } from '../states/members.ts';
@@ -7,37 +10,10 @@ import { type Kwargs, refuse } from '../gx/kwargs.ts';
 import type { GxExpectation, WordExample } from '../gx/expectation.ts';
 import { defineAggregate, onlyNumbers } from './aggregate.ts';
 import { sketched, type Verdict, type WindowCheck, windowCheck } from './check.ts';
+import { chiSquareOf, type Distance, jsOf, ksOf, psiOf } from './distances.ts';
+import { pastProperties, rollingOf } from './memory.ts';
+import { rollingNumbers, rollingValues, VALUES_MAX } from './rolling.ts';
 import { rowsOf } from './words.ts';
-
-/** The shares that were expected and those that are there, side by side. Each list adds up to 1. */
-type Distance = (expected: readonly number[], found: readonly number[], count: number) => number;
-
-/** A share of nothing makes the index infinite: it stands for so many of a share that nobody could see. */
-const SHARE_MIN = 1e-4;
-
-const psiOf: Distance = (expected, found) =>
-  expected.reduce((sum, share, at) => {
-    const [was, is] = [Math.max(share, SHARE_MIN), Math.max(found[at] ?? 0, SHARE_MIN)];
-    return sum + (is - was) * Math.log(is / was);
-  }, 0);
-
-/** The greatest distance between the two cumulative shares, at the edges of the bins. */
-const ksOf: Distance = (expected, found) => {
-  let [was, is, most] = [0, 0, 0];
-  for (const [at, share] of expected.entries()) {
-    was += share;
-    is += found[at] ?? 0;
-    most = Math.max(most, Math.abs(is - was));
-  }
-  return most;
-};
-
-/** Pearson's statistic: what was not expected at all makes it infinite. */
-const chiSquareOf: Distance = (expected, found, count) =>
-  expected.reduce((sum, share, at) => {
-    const difference = ((found[at] ?? 0) - share) * count;
-    return difference === 0 ? sum : sum + difference ** 2 / (share * count);
-  }, 0);
 
 interface Reference {
   readonly bins: readonly number[] | null;
@@ -47,6 +23,9 @@ interface Reference {
   readonly tails: readonly [number, number];
 }
 
+/** By the metrics that `drift` names. */
+const BY_METRIC = new Map<string, GxExpectation>();
+
 function defineDrift(
   name: string,
   title: string,
@@ -55,19 +34,19 @@ function defineDrift(
   distance: Distance,
   example: WordExample,
 ): GxExpectation {
-  return defineAggregate({
+  const defined = defineAggregate({
     name,
-    takes: ['bins', 'values', 'weights', 'tail_weights', 'max'],
+    takes: ['bins', 'values', 'weights', 'tail_weights', 'other_weight', 'reference', 'reference_type', 'max'],
     word: {
       name,
       on: 'column',
       level: 'window',
       schema: {
         title,
-        description: `${description} The reference is ${of === 'bins' ? 'bins' : 'bins, or values,'} with weights: shares or counts, which are made shares.`,
+        description: `${description} The reference is ${of === 'bins' ? 'bins' : 'bins, or values,'} with weights: shares or counts, which are made shares; or \`reference\`: [a file](windows.md#references), or [the windows before](windows.md#windows-beside-those-before).`,
         type: 'object',
         additionalProperties: false,
-        required: ['weights', 'max', ...(of === 'bins' ? ['bins'] : [])],
+        required: ['max'],
         properties: {
           bins: { type: 'array', minItems: 2, items: { type: 'number' }, description: 'The edges of bins, one more than weights.' },
           ...(of === 'either' && {
@@ -81,6 +60,10 @@ function defineDrift(
             items: { type: 'number', minimum: 0 },
             description: 'Below the first and above the last edge. Left out: nothing.',
           },
+          ...(of === 'either' && {
+            other_weight: { type: 'number', minimum: 0, description: 'Of all values that are not named. Left out: nothing.' },
+          }),
+          reference: referenceSchema(of),
           max: { type: 'number', minimum: 0, description: 'The greatest distance.' },
         },
       },
@@ -88,8 +71,10 @@ function defineDrift(
       example,
     },
     window: (kwargs) => {
-      const reference = referenceOf(kwargs);
       const max = kwargs.number('max');
+      const rolling = rollingReference(kwargs, { of, distance, max, name });
+      if (rolling !== null) return rolling;
+      const reference = referenceOf(kwargs);
       const judge = (found: readonly number[], count: number): Verdict => {
         if (count === 0) return { success: false, observed: null };
         const observed = distance(
@@ -99,9 +84,72 @@ function defineDrift(
         );
         return { success: observed <= max, observed: Number.isFinite(observed) ? observed : null };
       };
-      return reference.bins === null ? byValue(reference.values ?? [], judge) : byBin(reference.bins, judge, name);
+      const check = reference.bins === null ? byValue(reference.values ?? [], judge) : byBin(reference.bins, judge, name);
+      const type = kwargs.get('reference_type');
+      return type === null ? check : { ...check, comparable: comparableOf(type as ColumnType) }; // Set beside a reference that was read.
     },
   });
+  BY_METRIC.set(name, defined);
+  return defined;
+}
+
+function referenceSchema(of: 'bins' | 'either') {
+  const either = {
+    bins: {
+      type: 'integer',
+      minimum: 2,
+      maximum: 100,
+      default: 10,
+      description: 'Of numbers: so many, with about as many values in each.',
+    },
+    values: {
+      type: 'integer',
+      minimum: 1,
+      maximum: VALUES_MAX,
+      description: 'Of texts, or other values with names: so many, those that were there most often; all others are counted together.',
+    },
+  };
+  const rolling = {
+    type: 'object',
+    additionalProperties: false,
+    required: ['windows'],
+    description: 'The values of the windows before, put together.',
+    properties: {
+      windows: { type: 'integer', minimum: 1, maximum: 10_000, description: 'The last so many.' },
+      ...(of === 'either' && either),
+      ...pastProperties,
+    },
+  };
+  const file = { type: 'string', minLength: 1, description: 'A file beside the rule file, made by `tidegate reference`.' };
+  return {
+    description: 'Another reference than one that stands here: a file, or the windows before.',
+    anyOf: [file, { type: 'object', additionalProperties: false, minProperties: 1, maxProperties: 1, properties: { file, rolling } }],
+  } as const;
+}
+
+interface Asked {
+  readonly of: 'bins' | 'either';
+  readonly distance: Distance;
+  readonly max: number;
+  readonly name: string;
+}
+
+/** null: the reference stands in the rule. */
+function rollingReference(kwargs: Kwargs, { of, distance, max, name }: Asked): WindowCheck | null {
+  const written = kwargs.get('reference');
+  if (written === null || kwargs.has('reference_type')) return null;
+  if (!isObject(written) || written['file'] !== undefined)
+    return refuse('reference', 'of a file is read beside a rule file alone', 'Write the bins or values with their weights.');
+  for (const word of ['bins', 'values', 'weights', 'tail_weights', 'other_weight'])
+    if (kwargs.has(word)) return refuse(word, 'and reference: one of them is needed, and no more', `Remove ${word}.`);
+  const rolling = kwargs.inside('reference').inside('rolling');
+  const own = of === 'either' ? ['bins', 'values'] : [];
+  rolling.refuseUnknown(['windows', 'offset', 'min_windows', 'learn', ...own]);
+  const asked = { past: rollingOf(rolling), distance, max };
+  const [bins, values] = [rolling.whole('bins'), rolling.whole('values')];
+  if (bins !== null && values !== null) return refuse('bins', 'and values: one of them is needed, and no more', 'Write bins, or values.');
+  if (values !== null) return rollingValues(asked, values);
+  return rollingNumbers(asked, of === 'bins' ? null : (bins ?? 10), name);
 }
 
 type Judge = (found: readonly number[], count: number) => Verdict;
@@ -145,10 +193,11 @@ function shares({ weights, tails }: Reference): readonly number[] {
 }
 
 function referenceOf(kwargs: Kwargs): Reference {
-  const weights = numbersOf(kwargs, 'weights') ?? refuse('weights', 'is missing', 'Write the share of each bin or value.');
+  const weights = numbersOf(kwargs, 'weights') ?? refuse('weights', 'is missing', 'Write the share of each bin or value, or a reference.');
   const edges = numbersOf(kwargs, 'bins');
   const values = kwargs.get('values') === null ? null : kwargs.valueSet('values');
-  const [below = 0, above = 0] = numbersOf(kwargs, 'tail_weights') ?? [];
+  const other = kwargs.get('other_weight') === null ? 0 : kwargs.number('other_weight');
+  const [below = 0, above = other] = numbersOf(kwargs, 'tail_weights') ?? [];
   if ((edges === null) === (values === null))
     return refuse('bins', 'and values: one of them is needed, and no more', 'Write bins, or values.');
   if (edges !== null && edges.length !== weights.length + 1)
@@ -157,7 +206,8 @@ function referenceOf(kwargs: Kwargs): Reference {
     return refuse('bins', 'does not increase', 'Sort it, each edge once.');
   if (values !== null && values.length !== weights.length)
     return refuse('values', 'is not as long as weights', 'Give each value a weight.');
-  if (values !== null && (below > 0 || above > 0)) return refuse('tail_weights', 'goes with bins', 'Remove it.');
+  if (edges !== null && kwargs.has('other_weight')) return refuse('other_weight', 'goes with values', 'Remove it.');
+  if (values !== null && kwargs.has('tail_weights')) return refuse('tail_weights', 'goes with bins', 'Remove it.');
   if (weights.reduce((sum, weight) => sum + weight, below + above) <= 0)
     return refuse('weights', 'adds up to nothing', 'Write shares or counts.');
   return { bins: edges, values: values === null ? null : values.filter((value) => value !== null), weights, tails: [below, above] };
@@ -181,6 +231,19 @@ export const psi = defineDrift(
     rule: 'status: [{ psi: { values: [new, paid], weights: [0.5, 0.5], max: 0.1 } }]',
     passes: rowsOf('status', 'new', 'paid'),
     fails: rowsOf('status', 'new', 'new', 'new', 'paid', 'gone'),
+  },
+);
+
+export const js = defineDrift(
+  'js',
+  'Jensen-Shannon divergence',
+  'How far the shares are from those of a reference, in bits: 0 where they are the same, 1 where they have nothing in common. A share of nothing makes no trouble here.',
+  'either',
+  jsOf,
+  {
+    rule: 'status: [{ js: { values: [new, paid], weights: [0.5, 0.5], max: 0.1 } }]',
+    passes: rowsOf('status', 'new', 'paid'),
+    fails: rowsOf('status', 'gone', 'gone', 'paid'),
   },
 );
 
@@ -209,3 +272,38 @@ export const chiSquare = defineDrift(
     fails: rowsOf('status', 'new', 'new', 'new', 'new', 'new', 'new'),
   },
 );
+
+export const drift = defineAggregate({
+  name: 'drift',
+  takes: ['metric', 'reference', 'reference_type', 'bins', 'values', 'weights', 'tail_weights', 'other_weight', 'max'],
+  word: {
+    name: 'drift',
+    on: 'column',
+    level: 'window',
+    schema: {
+      title: 'Drift',
+      description:
+        'One of psi, js, ks and chi_square, by name, against a `reference`: [a file](windows.md#references), or [the windows before](windows.md#windows-beside-those-before).',
+      type: 'object',
+      additionalProperties: false,
+      required: ['metric', 'reference', 'max'],
+      properties: {
+        metric: { enum: ['psi', 'js', 'ks', 'chi_square'], title: 'Metric', description: 'How far it is.' },
+        reference: referenceSchema('either'),
+        max: { type: 'number', minimum: 0, description: 'The greatest distance.' },
+      },
+    },
+    kwargs: (parameters) => parameters as Readonly<Record<string, unknown>>,
+    example: {
+      rule: 'status: [{ drift: { metric: js, reference: { rolling: { windows: 5, values: 10 } }, max: 0.1 } }]',
+      after: { windows: 10, rows: rowsOf('status', 'new', 'paid') },
+      passes: rowsOf('status', 'paid', 'new'),
+      fails: rowsOf('status', 'gone', 'gone'),
+    },
+  },
+  window: (kwargs) => {
+    const metric = kwargs.oneOf('metric', ['psi', 'js', 'ks', 'chi_square'], 'psi');
+    const found = BY_METRIC.get(metric)?.window;
+    return found === undefined ? refuse('metric', 'is none', 'Write psi.') : found(kwargs);
+  },
+});

@@ -296,6 +296,11 @@ const MIGRATIONS: readonly string[] = [
   // Items that wait for the row that they name.
   `alter table tidegate.quarantine add column waits_until timestamptz;
    create index on tidegate.quarantine (pipeline, waits_until) where waits_until is not null and status = 'held';`,
+  // What rules remember of windows that were judged. `state` belongs to quality/live/memory.ts.
+  `create table tidegate.window_memories (
+     pipeline text not null, dataset text not null, win text not null, rule text not null, grp text not null,
+     state text not null,
+     primary key (pipeline, dataset, win, rule, grp));`,
 ];
 
 /** Brings the schema up to date. Several processes may call it at once. */

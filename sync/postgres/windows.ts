@@ -15,6 +15,7 @@ import {
   type WindowFinding,
   type WindowKey,
   type WindowMark,
+  type WindowMemory,
   type WindowResult,
   type WindowSetRef,
   type WindowSetState,
@@ -199,7 +200,10 @@ export class PostgresWindows implements WindowStore {
     const closing = state === undefined ? null : decide(state);
     if (state === undefined || closing === null) return [];
     const { windows, read } = await this.#due(sql, ref, closing.closedMs, closing.snapshot);
-    const results = await this.#keep(sql, judge(windows, state, closing));
+    const known = await this.#memories(sql, ref);
+    const { findings, memories } = judge(windows, state, closing, known);
+    const results = await this.#keep(sql, findings);
+    await this.#remember(sql, ref, known, memories);
     // Parts of windows that are final, and of lanes that came back to them.
     await sql.query(
       `delete from tidegate.window_parts where id in (
@@ -238,6 +242,45 @@ export class PostgresWindows implements WindowStore {
       window.parts.push({ lane: lane as LaneId, late: late === 't', rows: Number(count), state });
     }
     return { windows: [...windows.values()], read };
+  }
+
+  async #memories(sql: PgConnection, { dataset, set }: WindowSetRef): Promise<readonly WindowMemory[]> {
+    const { rows } = await sql.query(
+      'select rule, grp, state from tidegate.window_memories where pipeline = $1 and dataset = $2 and win = $3',
+      [this.#parts.pipeline, dataset, set],
+    );
+    return rows.map(([rule, group, state]) => ({ rule: rule ?? '', group: group ?? '', state: state ?? '' }));
+  }
+
+  /** Writes what has changed, and lets go what is not among it any more. */
+  async #remember(
+    sql: PgConnection,
+    { dataset, set }: WindowSetRef,
+    before: readonly WindowMemory[],
+    now: readonly WindowMemory[],
+  ): Promise<void> {
+    const keyOf = ({ rule, group }: WindowMemory) => JSON.stringify([rule, group]);
+    const known = new Map(before.map((memory) => [keyOf(memory), memory]));
+    const changed = now.filter((memory) => known.get(keyOf(memory))?.state !== memory.state);
+    for (const memory of now) known.delete(keyOf(memory));
+    const texts = (of: (memory: WindowMemory) => string, from: readonly WindowMemory[]) => textArrayParameter(from.map(of));
+    const rule = (memory: WindowMemory) => memory.rule;
+    const group = (memory: WindowMemory) => memory.group;
+    const own = [this.#parts.pipeline, dataset, set];
+    const gone = [...known.values()];
+    if (gone.length > 0)
+      await sql.query(
+        `delete from tidegate.window_memories m using unnest($4::text[], $5::text[]) g(rule, grp)
+         where m.pipeline = $1 and m.dataset = $2 and m.win = $3 and m.rule = g.rule and m.grp = g.grp`,
+        [...own, texts(rule, gone), texts(group, gone)],
+      );
+    if (changed.length > 0)
+      await sql.query(
+        `insert into tidegate.window_memories (pipeline, dataset, win, rule, grp, state)
+           select $1, $2, $3, rule, grp, state from unnest($4::text[], $5::text[], $6::text[]) m(rule, grp, state)
+         on conflict (pipeline, dataset, win, rule, grp) do update set state = excluded.state`,
+        [...own, texts(rule, changed), texts(group, changed), texts(({ state }) => state, changed)],
+      );
   }
 
   /** Those that say something new are the next revision of their window's verdict. */
@@ -309,6 +352,7 @@ export class PostgresWindows implements WindowStore {
         parameters,
       );
       await sql.query(`delete from tidegate.window_sets w where ${others}`, parameters);
+      await sql.query(`delete from tidegate.window_memories w where ${others}`, parameters);
     });
   }
 

@@ -160,8 +160,21 @@ test('a window that fails is one verdict: in the API, the command line, metrics 
   }
 }, 60_000);
 
-test('killed between any two steps, the windows come to the same', async () => {
-  await using at = await world(RULES);
+/** Each minute is held against the ten before it: 2, 2, 0, 1 rows, and none from then on. */
+const BESIDE_RULE = `
+  - { id: beside, volume_anomaly: { baseline: 10m, min_windows: 3, sensitivity: 1 }, window: { lateness: 0s } }
+`;
+const BESIDE = [
+  '10:00  indeterminate - 2',
+  '10:01  indeterminate - 2',
+  '10:02  indeterminate - 0',
+  '10:03  fail 1 1',
+  '10:04  fail 0 0',
+  ...['10:05', '10:06', '10:07', '10:08', '10:09', '10:10', '10:11'].map((minute) => `${minute}  pass 0 0`),
+].map((said) => `beside ${said}`);
+
+test('killed between any two steps, the windows come to the same, and those beside others do', async () => {
+  await using at = await world(RULES.trimEnd() + BESIDE_RULE);
   let service = new ServiceProcess(at.config.file);
   try {
     await eventually(async () => {
@@ -184,8 +197,9 @@ test('killed between any two steps, the windows come to the same', async () => {
       await service.kill();
       service = new ServiceProcess(at.config.file);
     }
-    await eventually(async () => (await at.said()).length >= SAID.length, 'all windows are closed', 30_000);
-    expect(await at.said()).toEqual(SAID);
+    const all = [...BESIDE, ...SAID];
+    await eventually(async () => (await at.said()).length >= all.length, 'all windows are closed', 30_000);
+    expect(await at.said()).toEqual(all);
   } finally {
     await service[Symbol.asyncDispose]();
   }

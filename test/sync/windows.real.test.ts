@@ -39,7 +39,7 @@ test('windows are closed and let go beside a lane that is at some of them, witho
     store.close(
       REF,
       () => ({ closedMs: 900_000, finalMs: 900_000, snapshot: false }),
-      () => [],
+      () => ({ findings: [], memories: [] }),
     );
   await lane.script('begin; delete from tidegate.window_parts where starts = 600000');
   await close();
@@ -49,6 +49,32 @@ test('windows are closed and let go beside a lane that is at some of them, witho
   expect(await at.kept()).toEqual(['600000']);
   await close();
   expect(await at.kept()).toEqual([]);
+}, 30_000);
+
+test('what rules remember is written with the windows that are closed, or not at all', async () => {
+  await using at = await target();
+  const { lane, store } = at;
+  const close = async (closedMs: number, states: Readonly<Record<string, string>>, fails = false) => {
+    await lane.script(`insert into tidegate.window_parts (pipeline, lane, dataset, win, starts, grp, late, rows, state)
+      values ('p', 'a', '${dataset}', '5m', ${closedMs - 300_000}, '', false, 1, '{}')`);
+    const seen: string[] = [];
+    await store.close(
+      REF,
+      () => ({ closedMs, finalMs: closedMs, snapshot: false }),
+      (_, _state, _closing, memories) => {
+        seen.push(...memories.map(({ rule, group, state }) => `${rule}${group}=${state}`));
+        if (fails) throw new Error('killed');
+        return { findings: [], memories: Object.entries(states).map(([rule, state]) => ({ rule, group: '[1]', state })) };
+      },
+    );
+    return seen.sort();
+  };
+  expect(await close(300_000, { a: '1', b: '1' })).toEqual([]);
+  await expect(close(600_000, { a: '9' }, true)).rejects.toThrow('killed');
+  expect(await close(600_000, { a: '2', c: '1' })).toEqual(['a[1]=1', 'b[1]=1']);
+  expect(await close(900_000, { a: '2', c: '1' })).toEqual(['a[1]=2', 'c[1]=1']);
+  await store.keepOnly([]);
+  expect(await close(1_200_000, {})).toEqual([]);
 }, 30_000);
 
 test('told is that a window failed, and that one that had failed did not, after all; of freshness both', async () => {

@@ -8,6 +8,7 @@ import {
   type WindowFilter,
   type WindowFinding,
   type WindowMark,
+  type WindowMemory,
   type WindowPart,
   type WindowResult,
   type WindowSetRef,
@@ -30,6 +31,8 @@ export class MemoryStore implements WindowStore {
   readonly marks = new Map<string, WindowMark & { readonly lane: LaneId }>();
   readonly sets = new Map<string, { closedMs: number | null; readonly judged: Map<LaneId, number> }>();
   readonly all: WindowResult[] = [];
+  /** By dataset and set. */
+  readonly memories = new Map<string, readonly WindowMemory[]>();
   #ids = 0;
 
   /** In the transaction of a batch. */
@@ -98,14 +101,16 @@ export class MemoryStore implements WindowStore {
     const fresh = [...windows.values()].filter((parts) =>
       parts.some(({ id, lane, startMs }) => startMs < 0 || startMs + ref.sizeMs > (state.closedMs ?? -1) || id > (judged.get(lane) ?? 0)),
     );
-    const found = judge(
+    const { findings, memories } = judge(
       fresh
         .map((parts) => ({ startMs: parts[0]?.startMs ?? 0, group: parts[0]?.group ?? '', parts }))
         .sort((a, b) => a.startMs - b.startMs || (a.group < b.group ? -1 : 1)),
       state,
       closing,
+      this.memories.get(`${ref.dataset} ${ref.set}`) ?? [],
     );
-    const results = found.flatMap((finding) => this.#keep(finding));
+    this.memories.set(`${ref.dataset} ${ref.set}`, memories);
+    const results = findings.flatMap((finding) => this.#keep(finding));
     for (const { id, lane } of this.parts) judged.set(lane, Math.max(judged.get(lane) ?? 0, id));
     this.parts = this.parts.filter(
       (part) => !due.includes(part) || !(part.startMs === SNAPSHOT_WINDOW || part.startMs + ref.sizeMs <= closing.finalMs),
@@ -133,6 +138,10 @@ export class MemoryStore implements WindowStore {
   async keepOnly(refs: readonly WindowSetRef[]) {
     const isKept = (dataset: string, set: string) => refs.some((ref) => ref.dataset === dataset && ref.set === set);
     this.parts = this.parts.filter(({ dataset, set }) => isKept(dataset, set));
+    for (const key of this.memories.keys()) {
+      const [dataset = '', ...set] = key.split(' ');
+      if (!isKept(dataset, set.join(' '))) this.memories.delete(key);
+    }
   }
 
   async newestRows(datasets: readonly Contract['dataset'][]) {

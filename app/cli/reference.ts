@@ -1,0 +1,157 @@
+/** tidegate reference: the shares that a column has now, in a file that rules are held against later. */
+import { writeFileSync } from 'node:fs';
+import { readTableRows } from '../../cdc/postgres/table-rows.ts';
+import type { Dataset, Row } from '../../core/event.ts';
+import { cellReader, UNSEEN } from '../../quality/live/cells.ts';
+import { readEvent } from '../../quality/read-event.ts';
+import { PARTS_MAX, type StoredReference } from '../../quality/reference/form.ts';
+import { NoReference, ReferenceMaker, type Wanted } from '../../quality/reference/make.ts';
+import { nearest } from '../config-read.ts';
+import { readTypes } from '../judge/cells.ts';
+import { asFile } from '../judge/input.ts';
+import { FileRows } from '../profile/file-rows.ts';
+import { type Arguments, UsageError, wholeNumberOf } from './arguments.ts';
+import { type Command, configOf } from './command.ts';
+import { type Io, show } from './output.ts';
+import { datasetOf, jsonOf, tableOf } from './profile.ts';
+
+const ROWS = 100_000;
+const EXAMPLE = { example: 1000 };
+
+export const reference: Command = {
+  name: 'reference',
+  summary:
+    'Counts how the values of a column are spread over bins or values, in a live table (reading only, a sample unless you say --all) or a file, and prints it as a reference: for rules such as psi: { reference: ./total.json, max: 0.25 }.',
+  positionals: ['[CONFIG]', '[DATASET]'],
+  flags: {
+    column: { type: 'string', value: 'NAME', help: 'The column.' },
+    bins: { type: 'string', value: 'N', help: 'Of numbers: so many bins, with about as many values in each; 10 if left out.' },
+    values: { type: 'string', value: 'N', help: 'Of texts, or other values with names: the N most common ones, and all others together.' },
+    input: {
+      type: 'string',
+      value: 'FILE',
+      help: 'Rows of a file instead: NDJSON, .csv, .tsv or .parquet; - reads NDJSON from standard input.',
+    },
+    dataset: { type: 'string', value: 'NAME', help: 'The dataset that the rows of a file are of (source.schema.table).' },
+    types: { type: 'string', value: 'FILE', help: 'Of a file: JSON, column to type of PostgreSQL or null, as judge takes it.' },
+    rows: { type: 'string', value: 'N', help: `A sample of about so many rows; ${ROWS} of a table if left out, all of a file.` },
+    all: { type: 'boolean', help: 'Every row. A long read keeps the source from vacuuming what is newer.' },
+    rate: { type: 'string', value: 'N', help: 'Read a table at no more than so many rows a second.' },
+    out: { type: 'string', value: 'FILE', help: 'Write it there, over what was there before, and not to standard output.' },
+  },
+  run: async (args, io) => {
+    const made = args.text('input') === null ? await ofTable(args, io) : await ofFile(args, io);
+    const text = `${JSON.stringify(made, null, 2)}\n`;
+    const out = args.text('out');
+    if (out !== null) write(out, text);
+    const parts = made.bins === undefined ? `${made.weights.length} values` : `${made.weights.length + 2} bins`;
+    show(io, args.is('json'), made, () =>
+      out === null ? text : `wrote ${out}: ${parts} of ${made.rows - made.missing} values of ${made.column}\n`,
+    );
+    return 0;
+  },
+};
+
+function write(path: string, text: string): void {
+  try {
+    writeFileSync(path, text);
+  } catch {
+    throw new UsageError(`${path} cannot be written`, 'Name a file in a folder that is there.');
+  }
+}
+
+/** Sees the rows of a dataset go by. */
+class ColumnRows {
+  readonly #args: Arguments;
+  #maker: ReferenceMaker | null = null;
+  #see: (row: Row) => void = () => {};
+
+  constructor(args: Arguments) {
+    this.#args = args;
+  }
+
+  begin(dataset: Dataset): void {
+    const { column, index } = columnOf(this.#args, dataset);
+    const maker = new ReferenceMaker({ dataset: dataset.name, column, parts: partsOf(this.#args) });
+    const read = cellReader(column, index);
+    this.#maker = maker;
+    this.#see = (row) => {
+      const cell = read(row, null, readEvent(row, dataset));
+      if (cell !== UNSEEN) maker.see(cell);
+    };
+  }
+
+  see(row: Row): void {
+    this.#see(row);
+  }
+
+  end(): StoredReference {
+    if (this.#maker === null) throw new Error('rows were read without a table');
+    return this.#maker.end();
+  }
+}
+
+/** What nothing can be made of is a matter of what was asked for. */
+async function made(args: Arguments, read: (rows: ColumnRows) => Promise<void>): Promise<StoredReference> {
+  const rows = new ColumnRows(args);
+  try {
+    await read(rows);
+    return rows.end();
+  } catch (error) {
+    throw error instanceof NoReference ? new UsageError(error.message, error.fix) : error;
+  }
+}
+
+function ofTable(args: Arguments, io: Io): Promise<StoredReference> {
+  for (const flag of ['dataset', 'types'] as const)
+    if (args.text(flag) !== null)
+      throw new UsageError(`--${flag} is for files`, 'Name a table as `tidegate reference CONFIG DATASET`, or a file with --input.');
+  if (args.positionals[0] === undefined)
+    throw new UsageError('of what is not said', 'Write tidegate reference CONFIG DATASET, or --input rows.ndjson.');
+  const { name, table, url } = tableOf(args, configOf(args, io));
+  const limits = {
+    rowsMax: args.is('all') ? null : (wholeNumberOf(args, 'rows', EXAMPLE) ?? ROWS),
+    rate: wholeNumberOf(args, 'rate', EXAMPLE),
+  };
+  return made(args, async (rows) => {
+    await readTableRows(
+      { name, url, table, ...limits, signal: io.stop },
+      (dataset) => rows.begin(dataset),
+      (row) => rows.see(row),
+    );
+  });
+}
+
+function ofFile(args: Arguments, io: Io): Promise<StoredReference> {
+  if (args.positionals.length > 0) throw new UsageError('a file is read without a config', 'Leave CONFIG and DATASET out, or --input.');
+  if (args.text('rate') !== null) throw new UsageError('--rate is for tables', 'Leave it out.');
+  const path = args.text('input') ?? '-';
+  const types = args.text('types');
+  return made(args, async (rows) => {
+    await using given = await asFile({ path, stdin: process.stdin, signal: io.stop });
+    const file = await FileRows.open(given.file, types === null ? new Map() : readTypes(jsonOf(types), types), datasetOf(args, path));
+    rows.begin(file.dataset);
+    await file.each(args.is('all') ? null : wholeNumberOf(args, 'rows', EXAMPLE), (row) => rows.see(row));
+  });
+}
+
+function columnOf(args: Arguments, dataset: Dataset): { readonly column: Wanted['column']; readonly index: number } {
+  const names = dataset.columns.map(({ name }) => name);
+  const named = args.text('column');
+  if (named === null) throw new UsageError('which column is not said', `Write --column with one of ${names.join(', ')}.`);
+  const index = names.indexOf(named);
+  const column = dataset.columns[index];
+  if (column !== undefined) return { column, index };
+  const near = nearest(named, names);
+  throw new UsageError(
+    `${dataset.name} has no column "${named}"`,
+    near === null ? `Name one of ${names.join(', ')}.` : `Did you mean ${near}?`,
+  );
+}
+
+function partsOf(args: Arguments): Wanted['parts'] {
+  const values = wholeNumberOf(args, 'values', { most: PARTS_MAX, example: 100 });
+  const bins = wholeNumberOf(args, 'bins', { least: 2, most: 100, example: 10 });
+  if (values !== null && bins !== null) throw new UsageError('--bins and --values exclude each other', 'Give one of them.');
+  return values === null ? { bins: bins ?? 10 } : { values };
+}

@@ -1,0 +1,136 @@
+/**
+ * Makes a reference of the values that go by, in bounded memory. Numbers are counted in the cells of a grid, and bins are put together of whole cells: about as many values
+ * in each, and exactly as many as are said. Values are counted one by one.
+ */
+import type { Column } from '../../core/event.ts';
+import { type FileCell, kindOf, Moment, type Present } from '../states/cell.ts';
+import { Grid, NUMBERS_WIDTH, numberCell, numberPlace } from '../states/grid.ts';
+import { doubleOf } from '../states/sums.ts';
+import { ValueCounts } from '../states/value-counts.ts';
+import { countsOf, equalBins } from '../windows/rolling.ts';
+import { comparableOf, type StoredReference } from './form.ts';
+
+const CELLS_MAX = 4096;
+/** Different values that are counted; a column with more has no categories. */
+const DISTINCT_MAX = 1_000_000;
+
+export interface Wanted {
+  readonly dataset: string;
+  readonly column: Column;
+  /** So many bins of numbers, or so many values and all others together. */
+  readonly parts: { readonly bins: number } | { readonly values: number };
+}
+
+/** Why nothing can be made of the column. */
+export class NoReference extends Error {
+  readonly fix: string;
+
+  constructor(message: string, fix: string) {
+    super(message);
+    this.fix = fix;
+  }
+}
+
+export class ReferenceMaker {
+  readonly #wanted: Wanted;
+  readonly #grid = new Grid(NUMBERS_WIDTH, numberPlace, CELLS_MAX);
+  readonly #values = new ValueCounts();
+  #rows = 0;
+  #missing = 0;
+  #areWhole = true;
+
+  constructor(wanted: Wanted) {
+    this.#wanted = wanted;
+    const { column, parts } = wanted;
+    if (comparableOf(column.type) === 'moments')
+      throw new NoReference(`${column.name} is of type ${column.native}: times move on, and have no reference`, 'Name another column.');
+    if ('bins' in parts && comparableOf(column.type) !== 'numbers')
+      throw new NoReference(`${column.name} is of type ${column.native}, and only numbers have bins`, 'Ask for values: --values 100.');
+  }
+
+  see(cell: FileCell): void {
+    this.#rows++;
+    if (cell === null) this.#missing++;
+    else if ('bins' in this.#wanted.parts) this.#seeNumber(doubleOf(cell));
+    else this.#seeValue(cell);
+  }
+
+  #seeNumber(value: number): void {
+    if (Number.isNaN(value)) return;
+    this.#areWhole &&= Number.isInteger(value);
+    this.#grid.put(value, 1);
+  }
+
+  #seeValue(cell: Present): void {
+    this.#values.add(cell);
+    if (this.#values.distinct > DISTINCT_MAX)
+      throw new NoReference(`${this.#wanted.column.name} has more than ${DISTINCT_MAX} different values`, 'Ask for bins: --bins 10.');
+  }
+
+  end(): StoredReference {
+    const { dataset, column, parts } = this.#wanted;
+    const count = 'bins' in parts ? this.#grid.count : this.#values.total;
+    if (count === 0) throw new NoReference(`${column.name} has no values in ${this.#rows} rows`, 'Read rows that have some.');
+    const head = { apiVersion: 'quality/v1', kind: 'Reference', dataset, column: column.name, type: column.type } as const;
+    const rows = { rows: this.#rows, missing: this.#missing };
+    return { ...head, ...rows, ...('bins' in parts ? this.#bins(parts.bins) : this.#categories(parts.values)) };
+  }
+
+  #bins(most: number): Pick<StoredReference, 'bins' | 'weights' | 'tail_weights'> {
+    const grid = this.#grid;
+    const places = [...equalBins(grid, most)];
+    const [last] = grid.sorted().at(-1) ?? [0];
+    if (places.length === 1) places.push(Math.max(last, places[0] ?? last) + 1);
+    const [below = 0, ...counts] = countsOf(places, grid);
+    const edges: number[] = [];
+    const weights: number[] = [];
+    for (const [at, place] of places.entries()) {
+      const edge = edgeAt(numberCell(place, grid.width).low, this.#areWhole, at === places.length - 1);
+      // Cells between two whole numbers are the same to them, and hold nothing.
+      if (edge === edges.at(-1)) continue;
+      edges.push(edge);
+      if (at > 0) weights.push(counts[at - 1] ?? 0);
+    }
+    return { bins: edges, weights, tail_weights: [below, counts.at(-1) ?? 0] };
+  }
+
+  #categories(most: number): Pick<StoredReference, 'values' | 'weights' | 'other_weight'> {
+    const all = this.#values
+      .entries()
+      .map(({ value, count }) => ({ value: plain(value), count }))
+      .sort((a, b) => b.count - a.count || (String(a.value) < String(b.value) ? -1 : 1));
+    const named = all.slice(0, most);
+    return {
+      values: named.map(({ value }) => value),
+      weights: named.map(({ count }) => count),
+      other_weight: all.slice(most).reduce((sum, { count }) => sum + count, 0),
+    };
+  }
+}
+
+/** A value as a rule file has it. */
+function plain(value: Present): string | number | boolean {
+  if (typeof value === 'string' || typeof value === 'boolean' || typeof value === 'number') return value;
+  if (kindOf(value) === 'number') return doubleOf(value);
+  return value instanceof Moment ? value.text : JSON.stringify(value);
+}
+
+/**
+ * Where a cell begins, as bins have it: a value at an edge is in the bin above, but at the last edge in the one below; and below zero a cell does not have its lower edge. Between whole
+ * numbers no value is at an edge.
+ */
+function edgeAt(low: number, areWhole: boolean, isLast: boolean): number {
+  if (areWhole) return (low >= 0 ? Math.ceil(low) : Math.floor(low) + 1) - 0.5;
+  if (low >= 0) return isLast ? beside(low, -1) : low;
+  return isLast ? low : beside(low, 1);
+}
+
+const bits = new DataView(new ArrayBuffer(8));
+
+/** The next double up or down. */
+function beside(value: number, step: 1 | -1): number {
+  if (value === 0) return step * Number.MIN_VALUE;
+  bits.setFloat64(0, value);
+  bits.setBigInt64(0, bits.getBigInt64(0) + BigInt(value > 0 ? step : -step));
+  return bits.getFloat64(0);
+}
