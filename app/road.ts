@@ -323,8 +323,7 @@ export class Road implements AsyncDisposable {
     if (this.#target.problem !== null) reasons.push(this.#target.problem);
     // The rest is told by the one that has the lanes.
     if (this.standby() !== null) return reasons;
-    const slotProblem = this.#slot?.problem() ?? null;
-    if (slotProblem !== null) reasons.push(slotProblem);
+    reasons.push(...(this.#slot?.problems() ?? []));
     if (this.#target.lost !== null) {
       const { from, to } = this.#target.lost;
       reasons.push(
@@ -353,6 +352,11 @@ export class Road implements AsyncDisposable {
       );
     }
     return reasons;
+  }
+
+  /** What is no reason not to be ready, and worth to be known. */
+  notes(): string[] {
+    return [...this.rules.notes(), ...(this.#slot?.notes() ?? [])];
   }
 
   /** Who has the lanes while this instance stands by; null where it has them itself. */

@@ -276,7 +276,7 @@ export class Service implements Operations, AsyncDisposable {
     const pipelines = [...this.#roads].map(([name, road]) => {
       const reasons = [...road.notReady(series.find(({ pipeline }) => pipeline === name) ?? null)];
       if (this.#stopping !== null) reasons.unshift('the service is stopping');
-      return { name, ready: reasons.length === 0, reasons, notes: [...road.rules.notes()], standby: road.standby() };
+      return { name, ready: reasons.length === 0, reasons, notes: road.notes(), standby: road.standby() };
     });
     return { ready: pipelines.every(({ ready }) => ready), pipelines };
   }

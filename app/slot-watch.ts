@@ -1,7 +1,7 @@
 /** Looks every so often how much log the source keeps for a pipeline's slot: for the status, the metrics, the health check and alerts. */
 import type { Clock } from '../core/clock.ts';
 import { PipelineError } from '../core/errors.ts';
-import { SlotLook } from '../cdc/postgres/slot-look.ts';
+import { SlotLook, type SlotRetention } from '../cdc/postgres/slot-look.ts';
 import type { AlertData } from '../ops/alerts/events.ts';
 import type { Exposition } from '../ops/prometheus.ts';
 import { SlotForecast, type SlotRisk, SlotTeller } from '../ops/slot-forecast.ts';
@@ -32,6 +32,8 @@ export class SlotWatch {
   readonly #look: SlotLook;
   readonly #forecast: SlotForecast;
   readonly #teller = new SlotTeller();
+  /** Tables that the publication, or the source, lacks. */
+  #missing: Pick<SlotRetention, 'unpublished' | 'absent'> = { unpublished: [], absent: [] };
   #risk: (SlotRisk & { readonly atMs: number }) | null = null;
 
   constructor(parts: SlotWatchParts) {
@@ -39,7 +41,8 @@ export class SlotWatch {
     const { source } = parts;
     const { disk, warnBytes, warnBefore, criticalBefore } = source.wal;
     this.#slot = source.slot;
-    this.#look = new SlotLook({ name: parts.pipeline.source, url: source.url.reveal(), slot: source.slot });
+    const { slot, publication, tables } = source;
+    this.#look = new SlotLook({ name: parts.pipeline.source, url: source.url.reveal(), slot, publication, tables });
     this.#forecast = new SlotForecast({
       diskBytes: disk,
       warnBytes,
@@ -78,9 +81,21 @@ export class SlotWatch {
     };
   }
 
-  /** Why the pipeline is not ready; null where the slot is no reason. */
-  problem(): string | null {
-    return this.#risk?.level === 'critical' || this.#risk?.level === 'lost' ? this.#words(this.#risk) : null;
+  /** Why the pipeline is not ready; empty where neither slot nor publication is a reason. */
+  problems(): readonly string[] {
+    const { source, pipeline } = this.#parts;
+    const missing = this.#missing.unpublished.map(
+      (table) => `${pipeline.source}.${table} is not in the publication ${source.publication}: what changes there is not read`,
+    );
+    return this.#risk?.level === 'critical' || this.#risk?.level === 'lost' ? [this.#words(this.#risk), ...missing] : missing;
+  }
+
+  /** What is no reason not to be ready, and worth to be known. */
+  notes(): readonly string[] {
+    const { source } = this.#parts.pipeline;
+    return this.#missing.absent.map(
+      (table) => `${source}.${table}: the source has no table of this name, and the target keeps what it has`,
+    );
   }
 
   collect(out: Exposition): void {
@@ -110,6 +125,7 @@ export class SlotWatch {
     const { clock, name: pipeline, onRisk, onSafe } = this.#parts;
     const seen = await this.#look.look(signal);
     const atMs = clock.monotonic();
+    this.#missing = seen ?? { unpublished: [], absent: [] };
     this.#risk = seen === null ? null : { ...this.#forecast.see({ atMs, ...seen }), atMs: clock.now() };
     if (this.#risk === null || this.#parts.turn?.isOurs === false) return;
     const news = this.#teller.tell(this.#risk, atMs);

@@ -40,6 +40,8 @@ export interface CatalogTable {
   readonly rowsEstimated: number | null;
   /** Condition of the publication, as SQL; null: every row. */
   readonly rowFilter: string | null;
+  /** Of the table in the publication: another where it has left and come back, or with other columns or rows. Null where it has none of its own. */
+  readonly entry: string | null;
 }
 
 /** Splits `schema.table` as the config has it. A dot inside a name is not supported there. */
@@ -93,6 +95,7 @@ export async function readTable(connection: PgConnection, table: string, publica
     columnComments: new Map(kept.flatMap(([column, , , text]) => (typeof text === 'string' ? [[column ?? '', text]] : []))),
     rowsEstimated: tuples === undefined || tuples === null || Number(tuples) < 0 ? null : Number(tuples),
     rowFilter: published.rowFilter,
+    entry: published.entry,
     message: {
       oid: Number(oid),
       schema,
@@ -118,23 +121,27 @@ function identityOf(text: string | null | undefined): RelationMessage['identity'
  * Not asked of the view pg_publication_tables, which locks all tables of the publication: beside the lock that a chunk holds, that may be one too
  * many for a transaction at work on two of them.
  */
-async function publishedColumns(
-  connection: PgConnection,
-  oid: string,
-  publication: string | null,
-): Promise<{ readonly columns: ReadonlySet<string> | null; readonly generated: boolean; readonly rowFilter: string | null }> {
+async function publishedColumns(connection: PgConnection, oid: string, publication: string | null): Promise<Published> {
   const version = connection.majorVersion;
-  if (publication === null || version < 15) return { columns: null, generated: false, rowFilter: null };
+  if (publication === null) return EVERYTHING;
+  const lists = version < 15 ? 'null, null' : 'pg_catalog.array_to_json(r.prattrs::int2[]), pg_catalog.pg_get_expr(r.prqual, r.prrelid)';
   const found = await connection.query(
-    `select pg_catalog.array_to_json(r.prattrs::int2[]), pg_catalog.pg_get_expr(r.prqual, r.prrelid), ${version < 18 ? 'false' : "p.pubgencols = 's'"}
+    `select ${lists}, ${version < 18 ? 'false' : "p.pubgencols = 's'"}, r.oid
        from pg_catalog.pg_publication p left join pg_catalog.pg_publication_rel r on r.prpubid = p.oid and r.prrelid = $2::pg_catalog.oid
       where p.pubname = $1`,
     [publication, oid],
   );
-  const [numbers, rowFilter = null, generated] = found.rows[0] ?? [];
+  const [numbers, rowFilter = null, generated, entry = null] = found.rows[0] ?? [];
   const columns = typeof numbers === 'string' ? new Set((JSON.parse(numbers) as number[]).map(String)) : null;
-  return { columns, generated: generated === 't', rowFilter };
+  return { columns, generated: generated === 't', rowFilter, entry };
 }
+
+interface Published extends Pick<CatalogTable, 'rowFilter' | 'entry'> {
+  readonly columns: ReadonlySet<string> | null;
+  readonly generated: boolean;
+}
+
+const EVERYTHING: Published = { columns: null, generated: false, rowFilter: null, entry: null };
 
 /**
  * The columns that tell rows apart, in the order of their index. What the log sends of an old row are the columns of the replica identity, so

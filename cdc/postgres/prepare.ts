@@ -3,7 +3,7 @@ import type { Clock } from '../../core/clock.ts';
 import { PipelineError } from '../../core/errors.ts';
 import { fromLsn } from '../../core/position.ts';
 import { type PgConnection, PgError } from '../../wire/postgres/connection.ts';
-import { keylessText, readTable } from './catalog.ts';
+import { type CatalogTable, keylessText, readTable } from './catalog.ts';
 import {
   awayTable,
   type LanePlace,
@@ -49,8 +49,7 @@ export interface Prepared {
   /** Tables that the publication lacks. */
   readonly added: readonly string[];
   readonly isNewSlot: boolean;
-  /** The tables that are there, by their OIDs. */
-  readonly oids: ReadonlyMap<number, string>;
+  readonly there: readonly CatalogTable[];
   /** Tables join once the lane is out of the transaction that it stands in. */
   readonly isWaitedFor: boolean;
   /** How often the server wants to hear of us. */
@@ -71,7 +70,7 @@ export async function prepareLane(parts: PrepareParts, resumed: LanePlace | null
       `reading ${options.name}: the lane's checkpoint is beyond the end of the server's log; was it restored from a backup?`,
     );
   }
-  const { gone, oids } = await lookAtTables(parts, from);
+  const { gone, there } = await lookAtTables(parts, from);
   const published = await readPublication(catalog, publication);
   const state = await freeSlot(parts, from, signal);
   if (published === null) {
@@ -96,7 +95,7 @@ export async function prepareLane(parts: PrepareParts, resumed: LanePlace | null
       mark: null,
       added: [],
       isNewSlot: state === null,
-      oids,
+      there,
       isWaitedFor: false,
       statusMsMax,
     };
@@ -109,22 +108,22 @@ export async function prepareLane(parts: PrepareParts, resumed: LanePlace | null
       mark: null,
       added: [],
       isNewSlot: false,
-      oids,
+      there,
       isWaitedFor: mark !== null || missing.length > 0,
       statusMsMax,
     };
-  return { place: from, mark, added: missing, isNewSlot: false, oids, isWaitedFor: false, statusMsMax };
+  return { place: from, mark, added: missing, isNewSlot: false, there, isWaitedFor: false, statusMsMax };
 }
 
-/** Answers those that are gone, and that the lane goes on without, and the others by their OIDs. */
+/** Answers those that are gone, and that the lane goes on without, and those that are there. */
 async function lookAtTables(
-  { catalog, tables, onLeftOut, onEstimate }: PrepareParts,
+  { catalog, tables, options, onLeftOut, onEstimate }: PrepareParts,
   from: LanePlace | null,
-): Promise<{ readonly gone: ReadonlySet<string>; readonly oids: ReadonlyMap<number, string> }> {
+): Promise<{ readonly gone: ReadonlySet<string>; readonly there: readonly CatalogTable[] }> {
   const gone = new Set<string>();
-  const oids = new Map<number, string>();
+  const there: CatalogTable[] = [];
   for (const table of tables) {
-    const found = await readTable(catalog, table, null);
+    const found = await readTable(catalog, table, options.publication);
     // A lane that has a table goes on without it, and without its key: the log may still have its rows, and other tables have theirs.
     const progress = from === null ? null : progressOf(from.snapshot, table);
     const isFollowed = progress === undefined || progress?.done === true || progress?.isAway === true;
@@ -139,9 +138,9 @@ async function lookAtTables(
     if (!found.isLogged)
       throw new PipelineError('CONFIG_INVALID', `tables: the changes of ${table} are not in the log, for it is unlogged`);
     onEstimate(table, found.rowsEstimated);
-    oids.set(found.message.oid, table);
+    there.push(found);
   }
-  return { gone, oids };
+  return { gone, there };
 }
 
 /**

@@ -3,6 +3,7 @@ import { PipelineError } from '../../core/errors.ts';
 import type { Dataset } from '../../core/event.ts';
 import type { Problem } from '../../core/problems.ts';
 import type { PgConnection } from '../../wire/postgres/connection.ts';
+import { arrayLiteral, quoteIdent } from '../../wire/postgres/ident.ts';
 import { Datasets, keylessText, readTable, SESSION, splitTable } from './catalog.ts';
 import { connectSource } from './connect.ts';
 import { sourceFailure } from './failures.ts';
@@ -157,7 +158,8 @@ async function probePublication(connection: PgConnection, options: PostgresSourc
   const published = await readPublication(connection, options.publication);
   const wanted = options.tables.map((table) => splitTable(table));
   const missing = wanted.filter(({ schema, name }) => published?.has(`${schema}.${name}`) !== true);
-  if (missing.length === 0) return [];
+  const unsent = published === null ? [] : await probeOperations(connection, options, path);
+  if (missing.length === 0) return unsent;
   // It will be made or extended, where we may: that takes ownership of the tables, and create on the database for a new one.
   const { rows } = await connection.query(
     `select pg_catalog.has_database_privilege(pg_catalog.current_database(), 'create'),
@@ -168,12 +170,32 @@ async function probePublication(connection: PgConnection, options: PostgresSourc
     [arrayLiteral(missing.map(({ schema }) => schema)), arrayLiteral(missing.map(({ name }) => name))],
   );
   const [mayCreate, owns] = rows[0] ?? [];
-  if (owns === 't' && (published !== null || mayCreate === 't')) return [];
+  if (owns === 't' && (published !== null || mayCreate === 't')) return unsent;
   const what =
     published === null
       ? 'does not exist, and the role may not create it'
       : `lacks ${missing.length} of the tables, and the role may not add them`;
-  return [problem('SOURCE_PUBLICATION_MISSING', `${path}.publication`, `The publication ${options.publication} ${what}`)];
+  return [...unsent, problem('SOURCE_PUBLICATION_MISSING', `${path}.publication`, `The publication ${options.publication} ${what}`)];
+}
+
+/** Somebody may mean it so, for a table that only grows. */
+async function probeOperations(connection: PgConnection, { publication }: PostgresSourceOptions, path: string): Promise<Problem[]> {
+  const { rows } = await connection.query(
+    `select o.name from pg_catalog.pg_publication p,
+            lateral (values ('insert', pubinsert), ('update', pubupdate), ('delete', pubdelete), ('truncate', pubtruncate)) o(name, published)
+      where pubname = $1 and not published`,
+    [publication],
+  );
+  if (rows.length === 0) return [];
+  const operations = rows.map(([name]) => name).join(', ');
+  return [
+    {
+      severity: 'warning',
+      path: `${path}.publication`,
+      message: `The publication ${publication} leaves out ${operations}: the target will not be what the source is.`,
+      fix: `alter publication ${quoteIdent(publication)} set (publish = 'insert, update, delete, truncate')`,
+    },
+  ];
 }
 
 async function probeSlot(connection: PgConnection, options: PostgresSourceOptions, path: string): Promise<Problem[]> {
@@ -269,5 +291,3 @@ async function probeFailover(connection: PgConnection, { failover = true }: Post
     );
   return problems;
 }
-
-const arrayLiteral = (texts: readonly string[]): string => `{${texts.map((text) => `"${text.replaceAll(/["\\]/g, '\\$&')}"`).join(',')}}`;

@@ -1,6 +1,7 @@
-/** What a slot keeps of its server's log, and how much more it may: asked by an ordinary connection, beside the lane and when that stands still. */
+/** What a slot keeps of its server's log, how much more it may, and what its publication lacks: asked by an ordinary connection, beside the lane and when that stands still. */
 import type { PgConnection } from '../../wire/postgres/connection.ts';
-import { SESSION } from './catalog.ts';
+import { arrayLiteral } from '../../wire/postgres/ident.ts';
+import { SESSION, splitTable } from './catalog.ts';
 import { closeSoon, connectSource } from './connect.ts';
 import { sourceFailure } from './failures.ts';
 import type { PostgresSourceOptions } from './source.ts';
@@ -16,6 +17,10 @@ export interface SlotRetention {
   readonly keepBytes: number | null;
   /** What lies in the server's pg_wal; null where the role may not know. */
   readonly walBytes: number | null;
+  /** Tables of the config that are there, and not in the publication. */
+  readonly unpublished: readonly string[];
+  /** Those that are not there. */
+  readonly absent: readonly string[];
 }
 
 /** Another answer than this long after the question is not waited for. */
@@ -28,12 +33,24 @@ const SLOT_SQL = `
          (select setting::int8 * 1048576 from pg_catalog.pg_settings where name = 'max_slot_wal_keep_size')
     from pg_catalog.pg_replication_slots s where s.slot_name = $1`;
 
+/** Tables that are not there, or not in the publication. Not asked of pg_publication_tables, which locks all of them. `schemas` is known since PostgreSQL 15. */
+const missingSql = (schemas: boolean): string => `
+  select w.s || '.' || w.t, c.oid is not null
+    from unnest($2::text[], $3::text[]) with ordinality w(s, t, place) cross join pg_catalog.pg_publication p
+    left join (pg_catalog.pg_class c join pg_catalog.pg_namespace n on n.oid = c.relnamespace) on n.nspname = w.s and c.relname = w.t
+   where p.pubname = $1 and (c.oid is null or not p.puballtables and not exists (select from pg_catalog.pg_publication_rel r
+           where r.prpubid = p.oid and r.prrelid in (select c.oid union all select a.relid from pg_catalog.pg_partition_ancestors(c.oid) a))
+     ${schemas ? 'and not exists (select from pg_catalog.pg_publication_namespace m where m.pnpubid = p.oid and m.pnnspid = n.oid)' : ''})
+   order by w.place`;
+
+type SlotLookOptions = Pick<PostgresSourceOptions, 'name' | 'url' | 'slot' | 'publication' | 'tables'>;
+
 export class SlotLook implements AsyncDisposable {
-  readonly #options: Pick<PostgresSourceOptions, 'name' | 'url' | 'slot'>;
+  readonly #options: SlotLookOptions;
   #connection: PgConnection | null = null;
   #seesFiles = false;
 
-  constructor(options: Pick<PostgresSourceOptions, 'name' | 'url' | 'slot'>) {
+  constructor(options: SlotLookOptions) {
     this.#options = options;
   }
 
@@ -78,6 +95,19 @@ export class SlotLook implements AsyncDisposable {
       safeBytes: number(safe),
       keepBytes: keepBytes === null || keepBytes < 0 ? null : keepBytes,
       walBytes: number(files?.rows[0]?.[0]),
+      ...(await this.#missing(connection)),
     };
+  }
+
+  async #missing(connection: PgConnection): Promise<Pick<SlotRetention, 'unpublished' | 'absent'>> {
+    const { publication, tables } = this.#options;
+    const split = tables.map(splitTable);
+    const { rows } = await connection.query(missingSql(connection.majorVersion >= 15), [
+      publication,
+      arrayLiteral(split.map(({ schema }) => schema)),
+      arrayLiteral(split.map(({ name }) => name)),
+    ]);
+    const named = (isThere: boolean): string[] => rows.flatMap(([table, there]) => (there === (isThere ? 't' : 'f') ? [table ?? ''] : []));
+    return { unpublished: named(true), absent: named(false) };
   }
 }

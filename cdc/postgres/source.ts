@@ -253,7 +253,7 @@ class SlotSource implements PostgresSource {
         replication,
         catalog,
         readRows,
-        oids: prepared.oids,
+        there: prepared.there,
         onRenamed: (table, name) => this.#options.onRenamed?.(this.#datasets.nameOf(table), name),
         isNewlyPublished: !prepared.isNewSlot,
         datasets: this.#datasets,

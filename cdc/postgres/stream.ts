@@ -22,7 +22,7 @@ import { quoteIdent, quoteLiteral } from '../../wire/postgres/ident.ts';
 import type { PgRow } from '../../wire/postgres/row.ts';
 import type { BatchQueue } from './batches.ts';
 import { BesideLog, type BesideParts } from './beside-log.ts';
-import { type Datasets, readTable } from './catalog.ts';
+import { type CatalogTable, type Datasets, readTable } from './catalog.ts';
 import { readRow } from './chunk.ts';
 import { sourceFailure } from './failures.ts';
 import { reachedLsn, type RereadProgress } from './lane-position.ts';
@@ -43,8 +43,8 @@ export interface StreamParts extends BesideParts {
   readonly rowBytesMax: number;
   /** Whether what a replication brought to this database is left out. */
   readonly ownOnly: boolean;
-  /** The tables that are there, by their OIDs. */
-  readonly oids: ReadonlyMap<number, string>;
+  /** The tables, as they were when the lane began. */
+  readonly there: readonly CatalogTable[];
   /** Told of a table that has another name from here on. */
   readonly onRenamed: (table: string, name: string) => void;
   /** The transaction that the lane has done in part: as many of its events are left out. */
@@ -92,6 +92,8 @@ export class SlotStream implements CopyBothHandler {
   #within: StreamParts['within'];
   /** What relations are called that the lane has, or had. */
   readonly #names: Map<number, string>;
+  /** Of the tables in the publication, as they were seen last. */
+  readonly #entries: Map<string, string | null>;
   /** As the log last described them. */
   readonly #shapes = new Map<string, Dataset>();
   /** Where somebody wants the lane to stand, whether or not anything happens to its tables, as the beginning of a position; null where nobody does. */
@@ -118,7 +120,8 @@ export class SlotStream implements CopyBothHandler {
       stand: () => this.#stand(),
     });
     this.#within = parts.within;
-    this.#names = new Map(parts.oids);
+    this.#names = new Map(parts.there.map(({ message, table }) => [message.oid, table]));
+    this.#entries = new Map(parts.there.map(({ table, entry }) => [table, entry]));
     this.#acknowledged = acknowledged;
     this.#heardAtMs = parts.clock.monotonic();
     this.#toldAtMs = this.#heardAtMs;
@@ -402,7 +405,15 @@ export class SlotStream implements CopyBothHandler {
     if ((this.#shapes.get(table) ?? relation.dataset) !== relation.dataset && this.#within === null) this.#queue.cut(this.#decoder.changes);
     this.#shapes.set(table, relation.dataset);
     this.#decoder.follow(message.oid, { table, relation });
-    if (this.#beside.isAway(table)) this.#beside.readAgain(table);
+    if (this.#beside.isAway(table) || this.#isAnotherEntry(table, present)) this.#beside.readAgain(table);
+  }
+
+  /** Whether the table was not in the publication for a while, or not with all that it has there now: what changed meanwhile was not sent. */
+  #isAnotherEntry(table: string, present: CatalogTable | null): boolean {
+    const before = this.#entries.get(table) ?? null;
+    const now = present?.entry ?? null;
+    this.#entries.set(table, now ?? before);
+    return before !== null && now !== null && before !== now;
   }
 
   /**

@@ -113,8 +113,6 @@ export const SESSION: Readonly<Record<string, string>> = {
   statement_timeout: '0',
   lock_timeout: '0',
 };
-/** PostgreSQL 17 and newer have it, and older ones refuse a login that names it. */
-const NO_TRANSACTION_TIMEOUT = "select set_config(name, '0', false) from pg_catalog.pg_settings where name = 'transaction_timeout'";
 const SILENCE_MS = 30_000;
 const PARKED_ROWS_MAX = 100_000;
 const BESIDE_ROWS_MIN = 256;
@@ -360,7 +358,6 @@ class Target implements PostgresSink {
     const cut = (): void => sql.destroy();
     signal?.addEventListener('abort', cut, { once: true });
     try {
-      await sql.query(NO_TRANSACTION_TIMEOUT);
       return [sql, await ready(sql)];
     } catch (error) {
       sql.destroy();

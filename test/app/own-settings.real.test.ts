@@ -28,7 +28,8 @@ test('whatever the databases have set for themselves, values arrive as they are'
     [sql, source],
     [lake, target],
   ] as const)
-    for (const setting of SETTINGS.split(';')) await connection.script(`alter database "${name}" set ${setting}`);
+    for (const setting of [...SETTINGS.split(';'), ...(connection.majorVersion < 17 ? [] : [`transaction_timeout = '100ms'`])])
+      await connection.script(`alter database "${name}" set ${setting}`);
   using config = configFolder(
     { sources: { shop: { kind: 'postgres', url: source.url, slot: source.name, publication: 'own', tables: ['public.t'] } } },
     {

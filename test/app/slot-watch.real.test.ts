@@ -31,10 +31,9 @@ async function write(segments: number): Promise<void> {
   for (let n = 0; n < segments; n++) await sql.script(`select pg_logical_emit_message(false, 'x', 'x'); select pg_switch_wal()`);
 }
 
-test('what the server keeps, and what is left, is seen; a level that is worse is told once', async () => {
+function slotWatch(told: string[]): SlotWatch {
   const { config: loaded } = config.load();
-  const told: string[] = [];
-  const watch = new SlotWatch({
+  return new SlotWatch({
     source: loaded.sources['shop'] as PostgresSourceConfig,
     name: 'main',
     pipeline: loaded.pipelines['main'] as PipelineConfig,
@@ -42,9 +41,14 @@ test('what the server keeps, and what is left, is seen; a level that is worse is
     onRisk: ({ level, fix }) => void told.push(`${level}: ${fix.slice(0, 22)}`),
     onSafe: () => void told.push('safe'),
   });
+}
+
+test('what the server keeps, and what is left, is seen; a level that is worse is told once', async () => {
+  const told: string[] = [];
+  const watch = slotWatch(told);
   const { signal } = new AbortController();
   await watch.once(signal);
-  expect([watch.view(), watch.problem()]).toEqual([null, null]);
+  expect([watch.view(), watch.problems()]).toEqual([null, []]);
   await sql.query("select pg_create_logical_replication_slot('tidegate_shop', 'pgoutput')");
   await watch.once(signal);
   expect(watch.view()).toMatchObject({ slot: 'tidegate_shop', level: 'ok', walStatus: 'reserved', limit: 'keep', fullInMs: null });
@@ -54,7 +58,7 @@ test('what the server keeps, and what is left, is seen; a level that is worse is
   await watch.once(signal);
   const { rows } = await sql.query('select pg_current_wal_insert_lsn() - restart_lsn, safe_wal_size from pg_replication_slots');
   expect(watch.view()).toMatchObject({ level: 'warning', retainedBytes: Number(rows[0]?.[0]), leftBytes: Number(rows[0]?.[1]) });
-  expect(watch.problem()).toBe(null);
+  expect(watch.problems()).toEqual([]);
   const out = new Exposition();
   watch.collect(out);
   expect(out.toString()).toContain(`tidegate_slot_retained_bytes{pipeline="main",slot="tidegate_shop"} ${rows[0]?.[0]}`);
@@ -68,12 +72,12 @@ test('what the server keeps, and what is left, is seen; a level that is worse is
       return watch.view()?.level === level;
     }, `it is ${level}`);
   await until('critical');
-  expect([watch.view()?.level, watch.problem()]).toEqual([
+  expect([watch.view()?.level, watch.problems()]).toEqual([
     'critical',
-    expect.stringMatching(/keeps .* MiB of log for the slot tidegate_shop/),
+    [expect.stringMatching(/keeps .* MiB of log for the slot tidegate_shop/)],
   ]);
   await until('lost');
-  expect([watch.view()?.level, watch.problem()]).toEqual(['lost', 'the source has removed log that the slot tidegate_shop needed']);
+  expect([watch.view()?.level, watch.problems()]).toEqual(['lost', ['the source has removed log that the slot tidegate_shop needed']]);
   expect(told).toEqual(['warning: See why the pipeline d', 'critical: See why the pipeline d', 'lost: Run `tidegate recover`']);
 });
 
@@ -92,4 +96,37 @@ test('check says of the slot what may be lost, and what may fill up', async () =
   await write(5);
   expect((await problems())[0]).toMatch(/^warning The server keeps more log for the slot tidegate_shop than max_wal_size/);
   await sql.script('alter system set max_slot_wal_keep_size = -1');
+});
+
+test('a table that is not in the publication is a reason not to be ready, and one that leaves operations out is warned of', async () => {
+  const watch = slotWatch([]);
+  const { signal } = new AbortController();
+  const problems = async (): Promise<readonly string[]> => {
+    await watch.once(signal);
+    return watch.problems();
+  };
+  await sql.script('create table other (id int primary key); create publication tidegate_shop for table other');
+  expect(await problems()).toEqual(['shop.public.orders is not in the publication tidegate_shop: what changes there is not read']);
+  await sql.script('alter publication tidegate_shop add table orders');
+  expect(await problems()).toEqual([]);
+  const warnings = async (): Promise<unknown> => {
+    const { json } = await cli('check', config.file, '--json');
+    return (json as { problems: { path: string; message: string }[] }).problems
+      .filter(({ path }) => path.endsWith('.publication'))
+      .map(({ message }) => message);
+  };
+  expect(await warnings()).toEqual([]);
+  await sql.script(`alter publication tidegate_shop set (publish = 'insert, update')`);
+  expect(await warnings()).toEqual([
+    'The publication tidegate_shop leaves out delete, truncate: the target will not be what the source is.',
+  ]);
+  await sql.script('drop table orders');
+  expect([await problems(), watch.notes()]).toEqual([
+    [],
+    ['shop.public.orders: the source has no table of this name, and the target keeps what it has'],
+  ]);
+  await sql.script(
+    'create table orders (id bigint primary key); drop publication tidegate_shop; create publication tidegate_shop for all tables',
+  );
+  expect([await problems(), await warnings()]).toEqual([[], []]);
 });

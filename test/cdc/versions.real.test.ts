@@ -43,6 +43,30 @@ test('generated columns that a publication has (PostgreSQL 18) are in chunks and
   }
 });
 
+test('a generated column that comes, and one that is no longer generated, are followed; a virtual one (PostgreSQL 18) is never sent', async () => {
+  if ((await versionOf(server)) < 18) return;
+  await using db = await testDatabase(
+    server,
+    'create table t (id int primary key, a int, twice int generated always as (a * 2) stored, thrice int generated always as (a * 3) virtual)',
+    'insert into t (id, a) values (1, 1), (2, 2)',
+    "create publication tidegate for table t with (publish_generated_columns = 'stored')",
+  );
+  const model = new Model();
+  await catchUp(db.source(initial), model, db.sql);
+  await db.sql.script(
+    `alter table t alter twice drop expression; update t set twice = 77 where id = 1; alter table t drop thrice, add thrice int generated always as (a * 3) virtual`,
+  );
+  await db.sql.script(
+    `alter table t add ten int generated always as (a * 10) stored; insert into t (id, a, twice) values (3, 3, 6); update t set a = 4 where id = 2`,
+  );
+  await catchUp(db.source(initial), model, db.sql);
+  expect(model.rows('shop.public.t')).toEqual([
+    { id: 1, a: 1, twice: 77 },
+    { id: 2, a: 4, twice: 4, ten: 40 },
+    { id: 3, a: 3, twice: 6, ten: 30 },
+  ]);
+});
+
 test('a prepared transaction arrives when it is committed, and only then', async () => {
   await using db = await testDatabase(server, 'create table t (id int primary key)', 'create publication tidegate for table t');
   const model = new Model();

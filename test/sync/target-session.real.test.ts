@@ -71,6 +71,31 @@ test('a role with the privileges in the docs, and no others, does all the work',
   });
 });
 
+test.each(['insert', 'update', 'delete'])(
+  'the right to %s is taken away in flight: the lane says so, holds no row, and goes on once it is given again',
+  async (right) => {
+    const shop = new Shop(new Random(7), 'encoded', { moves: true, partial: true, truncates: false, keys: 50 });
+    const batches = Array.from({ length: 6 }, () => {
+      const events = Array.from({ length: 30 }, () => shop.transaction()).flat();
+      return batchOf(events, shop.place);
+    });
+    await withRole(async ({ url, role, admin }) => {
+      await using sink = await postgresSink(optionsOf(url));
+      const run = (source: ReturnType<typeof batchSource>) => runPipeline({ source, stages: [], sink }, { drain: never, abort: never });
+      await run(batchSource(batches.slice(0, 2)));
+      await admin.script(`revoke ${right} on shop.items from ${role}`);
+      await expect(run(batchSource(batches))).rejects.toMatchObject({ code: 'TARGET_PRIVILEGE' });
+      await admin.script(`grant ${right} on shop.items to ${role}`);
+      await using again = await postgresSink(optionsOf(url));
+      await runPipeline({ source: batchSource(batches), stages: [], sink: again }, { drain: never, abort: never });
+      const { rows } = await admin.query('select id, n, note from shop.items order by id');
+      const expected = [...shop.rows.values()].sort(([a], [b]) => a - b);
+      expect(rows).toEqual(expected.map(([id, n, note]) => [String(id), n === null ? null : String(n), note]));
+      expect((await admin.query('select from tidegate.quarantine')).rows).toEqual([]);
+    });
+  },
+);
+
 test('each privilege that is missing is named, with the statement that grants it', async () => {
   await withRole(async ({ url, role, admin, replica }) => {
     const options = optionsOf(url);

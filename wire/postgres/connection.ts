@@ -12,71 +12,17 @@ import { parsePgServers, type PgAddress } from './ident.ts';
 import { Login } from './login.ts';
 import { Format, FrontendWriter } from './messages.ts';
 import { Gathered } from './gathered.ts';
-import { openSocket, type OpenSocket, where, withDeadline } from './socket.ts';
+import { askToCancel, openSocket, type OpenSocket, where, withDeadline } from './socket.ts';
+import { type CopyBoth, type CopyBothHandler, GATHERED_MIN, gathering, type LargePayloads, type PieceTaker } from './payloads.ts';
+import { NO_RESULT, type PgResult, ResultReader } from './results.ts';
+import { liftsTransactionTimeout, type PgOptions, startupOf } from './session.ts';
 
 export { PgConnectionError, PgError } from './errors.ts';
-
-export interface PgOptions {
-  /**
-   * `postgres://user:password@host:port/database?sslmode=disable|prefer|require|verify-full`. Several hosts (`host1:port,host2:port`) are tried in turn
-   * until one answers that is no standby; see `parsePgServers`.
-   */
-  readonly url: string;
-  readonly applicationName?: string;
-  /** `database` opens a walsender for logical replication. */
-  readonly replication?: 'database';
-  /** Until the login is complete. Default 10,000. */
-  readonly connectTimeoutMs?: number;
-  /** Further settings of the session ("statement_timeout": "0"). */
-  readonly settings?: Readonly<Record<string, string>>;
-}
+export type { CopyBoth, CopyBothHandler, LargePayloads, PieceTaker } from './payloads.ts';
+export type { PgColumn, PgResult } from './results.ts';
+export type { PgOptions } from './session.ts';
 
 export type PgParam = string | number | bigint | boolean | null | Uint8Array;
-
-export interface PgColumn {
-  readonly name: string;
-  readonly oid: number;
-  readonly typmod: number;
-}
-
-export interface PgResult {
-  readonly columns: readonly PgColumn[];
-  /** Cells as the server's text. Where they were asked for in binary, use `raw`. */
-  readonly rows: readonly (readonly (string | null)[])[];
-  readonly raw: readonly (readonly (Buffer | null)[])[];
-  /** The command tag: "INSERT 0 5". */
-  readonly tag: string;
-  /** Rows touched, from the tag; 0 where it names none. */
-  readonly affected: number;
-}
-
-/** Takes one payload in the pieces in which it comes: `bytes[from, to)` is the next, valid only during the call. */
-export interface PieceTaker {
-  piece(bytes: Buffer, from: number, to: number): void;
-  end(): void;
-}
-
-/** CopyData payloads of more than `bytesMax` bytes, which are never in memory as a whole. */
-export interface LargePayloads {
-  readonly bytesMax: number;
-  begin(bytes: number): PieceTaker;
-}
-
-/** Takes CopyData payloads of a replication stream: `bytes[from, to)` is one, valid only during the call unless it is `owned`. */
-export interface CopyBothHandler {
-  message(bytes: Buffer, from: number, to: number, owned: boolean): void;
-  /** Left out, each is a `message`, however large. */
-  readonly large?: LargePayloads;
-  /** Everything that has arrived so far was handed over. `flows`: it was much, and there may be more in a moment. */
-  drained(flows: boolean): void;
-}
-
-/** A replication stream. `pause` stops reading from the socket, so that the server waits. */
-export interface CopyBoth {
-  send(payload: Uint8Array): void;
-  pause(): void;
-  resume(): void;
-}
 
 interface Pending {
   readyLeft: number;
@@ -96,8 +42,6 @@ interface Pending {
 const EMPTY: readonly never[] = [];
 const READ_SMALL = 2048;
 const READ_FULL = 65_536;
-/** From this size on a payload is gathered in a buffer of its own, and not in pieces that are joined in the end. */
-const GATHERED_MIN = 1 << 20;
 /** A server that starts, stops or is full: another may do. */
 const AWAY = /^(57P0[123]|53)/;
 /** What a COPY may be ahead of its reader. */
@@ -120,9 +64,7 @@ export class PgConnection implements AsyncDisposable {
   /** Who takes the payload that is under way in pieces, and how much of it is still to come. */
   #taker: PieceTaker | null = null;
   #takerWants = 0;
-  #columns: readonly PgColumn[] = EMPTY;
-  #rows: (readonly (string | null)[])[] = [];
-  #raw: (readonly (Buffer | null)[])[] = [];
+  readonly #result = new ResultReader();
   #copyBoth: CopyBothHandler | null = null;
   #copyBothStarted: (() => void) | null = null;
   #held = false;
@@ -200,6 +142,7 @@ export class PgConnection implements AsyncDisposable {
       ending.addEventListener('abort', giveUp, { once: true });
       try {
         await connection.#login(options);
+        if (liftsTransactionTimeout(options, connection.majorVersion)) await connection.script("set transaction_timeout = '0'");
         return connection;
       } catch (error) {
         connection.destroy();
@@ -225,7 +168,7 @@ export class PgConnection implements AsyncDisposable {
     );
     writer.describe('P', '').execute().sync();
     const results = await this.exchange(writer.bytes());
-    return results[0] ?? { columns: EMPTY, rows: EMPTY, raw: EMPTY, tag: '', affected: 0 };
+    return results[0] ?? NO_RESULT;
   }
 
   /** Several statements without parameters, in one implicit transaction unless they say otherwise. */
@@ -354,7 +297,7 @@ export class PgConnection implements AsyncDisposable {
       throw error;
     }
     const results = await ended;
-    return results[0] ?? { columns: EMPTY, rows: EMPTY, raw: EMPTY, tag: '', affected: 0 };
+    return results[0] ?? NO_RESULT;
   }
 
   /**
@@ -409,19 +352,7 @@ export class PgConnection implements AsyncDisposable {
 
   /** Asks the server, over a connection of its own, to stop what this one is running. */
   async cancel(): Promise<void> {
-    const { socket, takeBytes } = await withDeadline(this.#address, 5000, undefined, (ending) => openSocket(this.#address, ending));
-    const request = Buffer.alloc(16);
-    request.writeInt32BE(16, 0);
-    request.writeInt32BE(80_877_102, 4);
-    request.writeInt32BE(this.#backendPid, 8);
-    request.writeInt32BE(this.#secret, 12);
-    await new Promise<void>((resolve) => {
-      socket.once('close', () => resolve());
-      socket.once('error', () => resolve());
-      takeBytes((bytes) => bytes.length); // The server answers with nothing but the end, which shows only to a reader.
-      socket.resume();
-      socket.end(request);
-    });
+    await askToCancel(this.#address, this.#backendPid, this.#secret);
   }
 
   /** Says goodbye and waits until the connection is gone; a server that does not react within two seconds is left without its consent. */
@@ -463,27 +394,7 @@ export class PgConnection implements AsyncDisposable {
     });
     socket.once('error', (error) => this.#fail(new PgConnectionError(`the connection to ${where(this.#address)} broke`, { cause: error })));
     socket.once('close', () => this.#fail(this.#closing ? null : new PgConnectionError(`${where(this.#address)} closed the connection`)));
-    socket.write(
-      new FrontendWriter()
-        .startup({
-          user: this.#address.user,
-          database: this.#address.database,
-          client_encoding: 'UTF8',
-          DateStyle: 'ISO, YMD',
-          IntervalStyle: 'postgres',
-          TimeZone: 'UTC',
-          extra_float_digits: '3',
-          bytea_output: 'hex',
-          // What a role or a database has set for itself changes neither values nor what a statement sees.
-          xmloption: 'content',
-          array_nulls: 'on',
-          default_transaction_isolation: 'read committed',
-          application_name: options.applicationName ?? 'tidegate',
-          ...(options.replication === undefined ? {} : { replication: options.replication }),
-          ...options.settings,
-        })
-        .bytes(),
-    );
+    socket.write(new FrontendWriter().startup(startupOf(this.#address, options)).bytes());
     await ready;
   }
 
@@ -598,27 +509,28 @@ export class PgConnection implements AsyncDisposable {
     const pending = this.#pending[this.#head];
     switch (type) {
       case 0x44: // DataRow
-        this.#dataRow(bytes, at, pending?.binary ?? false);
+        this.#result.row(bytes, at, pending?.binary ?? false);
         return;
       case 0x43: // CommandComplete
       case 0x49: // EmptyQueryResponse
-      case 0x73: // PortalSuspended: the rows asked for are complete
-        this.#complete(type === 0x43 ? bytes.toString('utf8', at, end - 1) : '', pending);
+      case 0x73: {
+        // PortalSuspended: the rows asked for are complete.
+        const result = this.#result.complete(type === 0x43 ? bytes.toString('utf8', at, end - 1) : '');
+        pending?.results.push(result);
         return;
+      }
       case 0x5a: // ReadyForQuery
         this.#ready(pending);
         return;
       case 0x45: {
         const error = new PgError(fieldsOf(bytes, at, end));
-        this.#columns = EMPTY;
-        this.#rows = [];
-        this.#raw = [];
+        this.#result.forget();
         if (pending !== undefined) pending.error ??= error;
         if (error.severity === 'FATAL' || error.severity === 'PANIC') this.#fail(error);
         return;
       }
       case 0x54: // RowDescription
-        this.#columns = columnsOf(bytes, at);
+        this.#result.describe(bytes, at);
         return;
       case 0x64: // CopyData
         pending?.onCopyData?.(bytes, at, end);
@@ -655,30 +567,6 @@ export class PgConnection implements AsyncDisposable {
     }
   }
 
-  #dataRow(bytes: Buffer, start: number, binary: boolean): void {
-    const count = bytes.readInt16BE(start);
-    let at = start + 2;
-    const texts: (string | null)[] = [];
-    const raws: (Buffer | null)[] = [];
-    for (let i = 0; i < count; i++) {
-      const length = bytes.readInt32BE(at);
-      at += 4;
-      if (binary) raws.push(length < 0 ? null : Buffer.from(bytes.subarray(at, at + length)));
-      else texts.push(length < 0 ? null : bytes.toString('utf8', at, at + length));
-      if (length > 0) at += length;
-    }
-    if (binary) this.#raw.push(raws);
-    else this.#rows.push(texts);
-  }
-
-  #complete(tag: string, pending: Pending | undefined): void {
-    const affected = Number(/(\d+)$/.exec(tag)?.[1] ?? 0);
-    pending?.results.push({ columns: this.#columns, rows: this.#rows, raw: this.#raw, tag, affected });
-    this.#columns = EMPTY;
-    this.#rows = [];
-    this.#raw = [];
-  }
-
   #ready(pending: Pending | undefined): void {
     if (pending === undefined) return;
     pending.readyLeft--;
@@ -702,25 +590,4 @@ export class PgConnection implements AsyncDisposable {
     this.#head = 0;
     this.#onClosed(reason);
   }
-}
-
-function gathering(length: number, whole: (bytes: Buffer) => void): PieceTaker {
-  const gathered = Buffer.allocUnsafeSlow(length);
-  let used = 0;
-  return {
-    piece: (bytes, from, to) => void (used += bytes.copy(gathered, used, from, to)),
-    end: () => whole(gathered),
-  };
-}
-
-function columnsOf(bytes: Buffer, start: number): PgColumn[] {
-  const columns: PgColumn[] = [];
-  let at = start + 2;
-  for (let i = bytes.readInt16BE(start); i > 0; i--) {
-    const end = bytes.indexOf(0, at);
-    const name = bytes.toString('utf8', at, end);
-    columns.push({ name, oid: bytes.readUInt32BE(end + 7), typmod: bytes.readInt32BE(end + 13) });
-    at = end + 19;
-  }
-  return columns;
 }

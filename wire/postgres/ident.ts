@@ -104,3 +104,7 @@ export function isPostgresUrl(url: string): boolean {
     (one) => URL.canParse(one) && /^postgres(ql)?:$/.test(new URL(one).protocol) && new URL(one).hostname !== '',
   );
 }
+
+/** A text[] as a parameter. */
+export const arrayLiteral = (texts: readonly string[]): string =>
+  `{${texts.map((text) => `"${text.replaceAll(/["\\]/g, '\\$&')}"`).join(',')}}`;

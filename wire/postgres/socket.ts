@@ -137,3 +137,20 @@ function settled<T>(
     }, fail);
   });
 }
+
+/** Asks the server to stop what the session `backendPid` is running. */
+export async function askToCancel(address: PgAddress, backendPid: number, secret: number): Promise<void> {
+  const { socket, takeBytes } = await withDeadline(address, 5000, undefined, (ending) => openSocket(address, ending));
+  const request = Buffer.alloc(16);
+  request.writeInt32BE(16, 0);
+  request.writeInt32BE(80_877_102, 4);
+  request.writeInt32BE(backendPid, 8);
+  request.writeInt32BE(secret, 12);
+  await new Promise<void>((resolve) => {
+    socket.once('close', () => resolve());
+    socket.once('error', () => resolve());
+    takeBytes((bytes) => bytes.length); // The server answers with nothing but the end, which shows only to a reader.
+    socket.resume();
+    socket.end(request);
+  });
+}
