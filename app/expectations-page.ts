@@ -103,6 +103,7 @@ const EXAMPLE_KWARGS: Readonly<Record<string, Readonly<Record<string, unknown>>>
   psi: { values: [1], weights: [1], max: 0 },
   js: { values: [1], weights: [1], max: 0 },
   ks: { bins: [0, 1], weights: [1], max: 0 },
+  metric_anomaly: { metric: 'mean' },
   drift: { metric: 'psi', reference: { rolling: { windows: 1 } }, max: 0 },
   chi_square: { values: [1], weights: [1], max: 0 },
   compound_duplicates: { columns: ['a', 'b'] },

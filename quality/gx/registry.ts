@@ -1,6 +1,7 @@
 /** Every expectation of Great Expectations' catalogue that is judged here, by its name, and those that are not with the reason. */
 import * as distinct from '../windows/distinct.ts';
-import { chiSquare, drift, js, ks, psi } from '../windows/drift.ts';
+import { drift } from '../windows/drift-by-metric.ts';
+import { chiSquare, js, ks, psi } from '../windows/drift.ts';
 import { compoundDuplicates, duplicates } from '../windows/duplicates.ts';
 import * as extremes from '../windows/extremes.ts';
 import { klDivergence } from '../windows/kl-divergence.ts';

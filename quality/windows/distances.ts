@@ -39,6 +39,13 @@ export const jsOf: Distance = (expected, found) =>
     return sum + part(was) + part(is);
   }, 0);
 
+/** Kullback and Leibler's divergence, by natural logarithms: what was not expected at all makes it infinite. */
+export const klOf: Distance = (expected, found) =>
+  expected.reduce((sum, was, at) => {
+    const is = found[at] ?? 0;
+    return is === 0 ? sum : sum + is * Math.log(is / was);
+  }, 0);
+
 export function sharesOf(counts: readonly number[]): number[] {
   const all = counts.reduce((sum, count) => sum + count, 0);
   return counts.map((count) => count / all);

@@ -23,9 +23,6 @@ interface Reference {
   readonly tails: readonly [number, number];
 }
 
-/** By the metrics that `drift` names. */
-const BY_METRIC = new Map<string, GxExpectation>();
-
 function defineDrift(
   name: string,
   title: string,
@@ -34,7 +31,7 @@ function defineDrift(
   distance: Distance,
   example: WordExample,
 ): GxExpectation {
-  const defined = defineAggregate({
+  return defineAggregate({
     name,
     takes: ['bins', 'values', 'weights', 'tail_weights', 'other_weight', 'reference', 'reference_type', 'max'],
     word: {
@@ -70,30 +67,38 @@ function defineDrift(
       kwargs: (parameters) => parameters as Readonly<Record<string, unknown>>,
       example,
     },
-    window: (kwargs) => {
-      const max = kwargs.number('max');
-      const rolling = rollingReference(kwargs, { of, distance, max, name });
-      if (rolling !== null) return rolling;
-      const reference = referenceOf(kwargs);
-      const judge = (found: readonly number[], count: number): Verdict => {
-        if (count === 0) return { success: false, observed: null };
-        const observed = distance(
-          shares(reference),
-          found.map((one) => one / count),
-          count,
-        );
-        return { success: observed <= max, observed: Number.isFinite(observed) ? observed : null };
-      };
-      const check = reference.bins === null ? byValue(reference.values ?? [], judge) : byBin(reference.bins, judge, name);
-      const type = kwargs.get('reference_type');
-      return type === null ? check : { ...check, comparable: comparableOf(type as ColumnType) }; // Set beside a reference that was read.
-    },
+    window: (kwargs) => driftWindow(kwargs, { of, distance, name }),
   });
-  BY_METRIC.set(name, defined);
-  return defined;
 }
 
-function referenceSchema(of: 'bins' | 'either') {
+export interface Drift {
+  /** What the reference is made of. */
+  readonly of: 'bins' | 'either';
+  readonly distance: Distance;
+  readonly name: string;
+}
+
+export function driftWindow(kwargs: Kwargs, drift: Drift): WindowCheck {
+  const { distance, name } = drift;
+  const max = kwargs.number('max');
+  const rolling = rollingReference(kwargs, drift, max);
+  if (rolling !== null) return rolling;
+  const reference = referenceOf(kwargs);
+  const judge = (found: readonly number[], count: number): Verdict => {
+    if (count === 0) return { success: false, observed: null };
+    const observed = distance(
+      shares(reference),
+      found.map((one) => one / count),
+      count,
+    );
+    return { success: observed <= max, observed: Number.isFinite(observed) ? observed : null };
+  };
+  const check = reference.bins === null ? byValue(reference.values ?? [], judge) : byBin(reference.bins, judge, name);
+  const type = kwargs.get('reference_type');
+  return type === null ? check : { ...check, comparable: comparableOf(type as ColumnType) }; // Set beside a reference that was read.
+}
+
+export function referenceSchema(of: 'bins' | 'either') {
   const either = {
     bins: {
       type: 'integer',
@@ -127,15 +132,8 @@ function referenceSchema(of: 'bins' | 'either') {
   } as const;
 }
 
-interface Asked {
-  readonly of: 'bins' | 'either';
-  readonly distance: Distance;
-  readonly max: number;
-  readonly name: string;
-}
-
 /** null: the reference stands in the rule. */
-function rollingReference(kwargs: Kwargs, { of, distance, max, name }: Asked): WindowCheck | null {
+function rollingReference(kwargs: Kwargs, { of, distance, name }: Drift, max: number): WindowCheck | null {
   const written = kwargs.get('reference');
   if (written === null || kwargs.has('reference_type')) return null;
   if (!isObject(written) || written['file'] !== undefined)
@@ -272,38 +270,3 @@ export const chiSquare = defineDrift(
     fails: rowsOf('status', 'new', 'new', 'new', 'new', 'new', 'new'),
   },
 );
-
-export const drift = defineAggregate({
-  name: 'drift',
-  takes: ['metric', 'reference', 'reference_type', 'bins', 'values', 'weights', 'tail_weights', 'other_weight', 'max'],
-  word: {
-    name: 'drift',
-    on: 'column',
-    level: 'window',
-    schema: {
-      title: 'Drift',
-      description:
-        'One of psi, js, ks and chi_square, by name, against a `reference`: [a file](windows.md#references), or [the windows before](windows.md#windows-beside-those-before).',
-      type: 'object',
-      additionalProperties: false,
-      required: ['metric', 'reference', 'max'],
-      properties: {
-        metric: { enum: ['psi', 'js', 'ks', 'chi_square'], title: 'Metric', description: 'How far it is.' },
-        reference: referenceSchema('either'),
-        max: { type: 'number', minimum: 0, description: 'The greatest distance.' },
-      },
-    },
-    kwargs: (parameters) => parameters as Readonly<Record<string, unknown>>,
-    example: {
-      rule: 'status: [{ drift: { metric: js, reference: { rolling: { windows: 5, values: 10 } }, max: 0.1 } }]',
-      after: { windows: 10, rows: rowsOf('status', 'new', 'paid') },
-      passes: rowsOf('status', 'paid', 'new'),
-      fails: rowsOf('status', 'gone', 'gone'),
-    },
-  },
-  window: (kwargs) => {
-    const metric = kwargs.oneOf('metric', ['psi', 'js', 'ks', 'chi_square'], 'psi');
-    const found = BY_METRIC.get(metric)?.window;
-    return found === undefined ? refuse('metric', 'is none', 'Write psi.') : found(kwargs);
-  },
-});

@@ -1,5 +1,6 @@
 /** metric_anomaly: a number that is computed from the values of a window, beside the windows before. */
 import { Decimal } from '../../core/expression/values.ts';
+import { refuse } from '../gx/kwargs.ts';
 import { Moment, type Present, Unusable } from '../states/cell.ts';
 import type { Interval } from '../states/sketch.ts';
 import { type Counts, type Encoded, listOf } from '../states/state.ts';
@@ -26,10 +27,21 @@ const METRICS = {
   unique_proportion: distinct.uniqueProportion.observed,
 } as const satisfies Readonly<Record<string, Observed>>;
 
-type Metric = keyof typeof METRICS;
-const NAMES = Object.keys(METRICS) as readonly Metric[]; // As they stand there.
-/** What these are is a value of some row, or lies between two. */
-const OF_VALUES: ReadonlySet<Metric> = new Set(['median', 'min', 'max']);
+const NAMES = Object.keys(METRICS);
+/** p99 and p99.9, as `quantiles` has them. */
+const QUANTILE = '^p(100|\\d{1,2}(\\.\\d+)?)$';
+/** What these are is a value of some row, or lies between two; as quantiles are. */
+const OF_VALUES: ReadonlySet<string> = new Set(['median', 'min', 'max']);
+
+function isMetric(name: string): name is keyof typeof METRICS {
+  return Object.hasOwn(METRICS, name);
+}
+
+function observedOf(metric: string): Observed {
+  if (isMetric(metric)) return METRICS[metric];
+  if (!new RegExp(QUANTILE).test(metric)) return refuse('metric', `is none of ${NAMES.join(', ')}, and no quantile`, 'Write mean, or p95.');
+  return ranks.quantileObserved(Number(`${metric.slice(1)}e-2`));
+}
 
 export const metricAnomaly = defineAggregate({
   name: 'metric_anomaly',
@@ -40,11 +52,18 @@ export const metricAnomaly = defineAggregate({
     level: 'window',
     schema: {
       title: 'Unusual number',
-      description: `A metric of the column (${NAMES.join(', ')}) is as expected by [the windows before](windows.md#windows-beside-those-before): their median, give or take \`sensitivity\` deviations.`,
+      description: `A metric of the column (${NAMES.join(', ')}, or a quantile such as p95) is as expected by [the windows before](windows.md#windows-beside-those-before): their median, give or take \`sensitivity\` deviations.`,
       type: 'object',
       additionalProperties: false,
       required: ['metric'],
-      properties: { metric: { enum: NAMES, title: 'Metric', description: 'What is computed from the values.' }, ...anomalyProperties },
+      properties: {
+        metric: {
+          title: 'Metric',
+          description: 'What is computed from the values; a quantile as p95 or p99.9.',
+          anyOf: [{ enum: NAMES }, { type: 'string', pattern: QUANTILE }],
+        },
+        ...anomalyProperties,
+      },
     },
     kwargs: (parameters) => parameters as Readonly<Record<string, unknown>>,
     example: {
@@ -55,9 +74,9 @@ export const metricAnomaly = defineAggregate({
     },
   },
   window: (kwargs) => {
-    const metric = kwargs.oneOf('metric', NAMES, 'mean');
+    const metric = kwargs.text('metric');
     const anomaly = anomalyOf(kwargs);
-    const { kind, observe, sketch }: Observed = METRICS[metric];
+    const { kind, observe, sketch } = observedOf(metric);
     const check = remembering({
       asked: anomaly.past,
       id: metric,
@@ -76,7 +95,7 @@ export const metricAnomaly = defineAggregate({
         return judgeAnomaly(anomaly, value, before, metric === 'null_rate' ? chanceOf(medianOf(before), rows) : 0);
       },
     });
-    return { ...check, showsValues: OF_VALUES.has(metric) };
+    return { ...check, showsValues: OF_VALUES.has(metric) || !isMetric(metric) };
   },
 });
 

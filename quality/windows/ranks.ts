@@ -5,7 +5,7 @@ import { type QuantileSketch, quantileSketch } from '../states/quantile-sketch.t
 import { type Ranks, ranks } from '../states/ranks.ts';
 import type { Interval } from '../states/sketch.ts';
 import { doubleOf } from '../states/sums.ts';
-import { defineAggregate, defineMetric, onlyNumbers } from './aggregate.ts';
+import { defineAggregate, defineMetric, type Observed, onlyNumbers } from './aggregate.ts';
 import { between as betweenText, sketched, type Verdict, windowCheck } from './check.ts';
 import { metricWord, rowsOf } from './words.ts';
 
@@ -35,6 +35,16 @@ function between(low: Present, high: Present, share: number): Present {
   if (typeof low === 'string' || typeof high === 'string') throw new Unusable('column holds texts, and nothing lies between two of them.');
   const [a, b] = [doubleOf(low), doubleOf(high)];
   return share === 0.5 ? (a + b) / 2 : a + (b - a) * share;
+}
+
+/** A quantile as a number of a window. */
+export function quantileObserved(level: number): Observed {
+  const observed = {
+    kind: onlyNumbers(ranks, 'quantile'),
+    observe: (state: Ranks) => quantileOf(state.sorted(), level, 'nearest'),
+    sketch: { kind: quantileSketch, observe: (sketch: QuantileSketch) => quantileWithin(sketch, level, 'nearest') },
+  };
+  return observed as unknown as Observed; // As for `defineMetric`.
 }
 
 const INTERPOLATIONS = ['linear', 'lower', 'higher', 'midpoint', 'nearest'] as const;

@@ -138,6 +138,24 @@ test('one null among few rows is chance, and among many is not; values of rows a
   expect(max).toMatchObject({ verdict: 'fail', observed: null, reason: null });
 });
 
+test('a quantile is held against those before', async () => {
+  const rows = (most: number) => Array.from({ length: 20 }, (_, at) => ({ total: String(at === 19 ? most : at) }));
+  const windows = [...Array.from({ length: 10 }, () => rows(20)), rows(500)];
+  const verdict = async (metric: string) =>
+    (await said(`columns: { total: [{ metric_anomaly: { metric: ${metric} }, allow_values: true }] }`, windows)).at(-1);
+  expect(await verdict('p100')).toMatchObject({ verdict: 'fail', observed: '500' });
+  expect(await verdict('p50')).toMatchObject({ verdict: 'pass' });
+  expect(messages('columns: { total: [{ metric_anomaly: { metric: p101 } }] }').length).toBeGreaterThan(0);
+});
+
+test('drift by kl is infinite for what was not expected, and small for what was', async () => {
+  const rule = 'columns: { status: [{ drift: { metric: kl, reference: { rolling: { windows: 4, values: 5 } }, max: 0.1 } }] }';
+  const rows = (...all: readonly string[]) => all.map((status) => ({ status }));
+  const before = Array.from({ length: 6 }, () => rows('new', 'new', 'paid', 'paid'));
+  expect((await said(rule, [...before, rows('new', 'paid')])).at(-1)).toMatchObject({ verdict: 'pass', observed: '0' });
+  expect((await said(rule, [...before, rows('new', 'gone')])).at(-1)).toMatchObject({ verdict: 'fail', observed: null });
+});
+
 test.each([
   ['{ volume_anomaly: { baseline: 10m } }', 'it would never be judged'],
   ['{ volume_anomaly: { baseline: 2d, same: hour_of_week, min_windows: 40 } }', 'it would never be judged'],
