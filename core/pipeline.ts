@@ -4,6 +4,7 @@ import { type Clock, systemClock } from './clock.ts';
 import type { Applied, Lease, Observer, Quarantined, Resume, Sink, Source, Stage } from './contracts.ts';
 import { PipelineError } from './errors.ts';
 import { eventId, type LaneId, type Position } from './event.ts';
+import { countFailed } from './slo.ts';
 
 export interface PipelineParts {
   readonly source: Source;
@@ -82,7 +83,10 @@ async function deliver(parts: PipelineParts, batch: Batch, lease: Lease, signal:
   for (let pass = 0; pass <= batch.size; pass++) {
     const outcome = await parts.sink.apply(batch, quarantined(batch), lease, signal);
     if (outcome.kind === 'applied') return outcome;
-    for (const finding of outcome.findings) batch.mark(finding);
+    for (const finding of outcome.findings) {
+      countFailed(batch, finding);
+      batch.mark(finding);
+    }
   }
   throw new PipelineError('BUG', `${parts.sink.name} refuses a batch without naming a new event`);
 }

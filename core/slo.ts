@@ -2,6 +2,7 @@
  * Service levels: what a dataset is promised to be, how much of that promise is used up, and what is kept of it at the target. Rows are counted by lanes
  * beside their checkpoints, in the same transaction, so that a row is counted exactly once whatever crashes.
  */
+import { type Batch, type Finding, Verdict } from './batch.ts';
 import type { DatasetName } from './event.ts';
 
 /** What is promised of: rows that the rules let pass, windows that pass, or minutes at whose end the newest row was not too old. */
@@ -50,6 +51,24 @@ export interface MinuteCount {
   readonly minuteMs: number;
   readonly good: number;
   readonly bad: number;
+}
+
+/**
+ * A rule that asks the target fails a row after the rows were counted: it is bad now. Called before the finding is marked. One that waits for another row is
+ * not at fault.
+ */
+export function countFailed(batch: Batch, { index, stage, verdict, waitMs = 0 }: Finding): void {
+  const { windows } = batch;
+  const event = batch.event(index);
+  const known = batch.verdicts[index] ?? Verdict.Pass;
+  if (windows === null || event === undefined || stage !== 'quality' || verdict < Verdict.Drop || waitMs > 0 || known >= Verdict.Drop) return;
+  const minuteMs = Math.floor(event.committedAtMs / MINUTE_MS) * MINUTE_MS;
+  const at = windows.minutes.findIndex(
+    (one) => one.counted === ROWS_COUNTED && one.minuteMs === minuteMs && one.dataset === event.dataset.name,
+  );
+  const count = windows.minutes[at];
+  if (count === undefined || event.op === 'read' || event.op === 'truncate') return;
+  batch.windows = { ...windows, minutes: windows.minutes.with(at, { ...count, good: count.good - 1, bad: count.bad + 1 }) };
 }
 
 export interface GoodAndBad {

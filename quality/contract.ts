@@ -1,7 +1,7 @@
 /** The dataset's rule file as users write it: read, validated with all problems at once, and brought into one form. */
 import { createHash, type Hash } from 'node:crypto';
 import { readFileSync } from 'node:fs';
-import { dirname, isAbsolute, resolve } from 'node:path';
+import { dirname, resolve } from 'node:path';
 import type { Severity } from '../core/batch.ts';
 import type { DatasetName, Operation } from '../core/event.ts';
 import { parseExpression } from '../core/expression/parse.ts';
@@ -24,6 +24,7 @@ import { lintCheck } from './lint.ts';
 import { CLOCK } from './clock/registry.ts';
 import { withReference } from './reference/in-rules.ts';
 import { isObject, type Keys, RuleText } from './rule-text.ts';
+import { SchemaFiles, type SchemaTexts } from './schema-files.ts';
 import { readObjectives } from './slo/read.ts';
 import type { Evolution, ExpectedSchema } from './schema/drift.ts';
 
@@ -111,9 +112,6 @@ export type ParsedContract = { readonly contract: Contract } | { readonly proble
 /** What a rule file is read for: a live stream, or the rows of a file, which are all there. */
 export type Use = 'stream' | 'file';
 
-/** The text of a schema that a rule file names, by the path it writes. Throws where there is none. */
-export type SchemaTexts = (path: string) => string;
-
 const readBeside =
   (file: string): SchemaTexts =>
   (path) =>
@@ -155,8 +153,7 @@ class Reader {
   readonly #rules: RuleText;
   readonly #hash: Hash;
   readonly #use: Use;
-  readonly #schemaTexts: SchemaTexts;
-  readonly #schemaFiles = new Map<string, unknown>();
+  readonly #schemas: SchemaFiles;
   readonly #fileChecks: FileCheck[] = [];
   readonly #live: LiveReader;
 
@@ -164,7 +161,7 @@ class Reader {
     this.#rules = rules;
     this.#hash = createHash('sha256').update(text);
     this.#use = use;
-    this.#schemaTexts = schemaTexts;
+    this.#schemas = new SchemaFiles(rules, schemaTexts, this.#hash);
     this.#live = new LiveReader(rules, isObject(rules.value) ? rules.value : {});
   }
 
@@ -206,7 +203,7 @@ class Reader {
       slo,
       warnings: inFileOrder(rules.problems),
       place: (keys) => rules.place(keys),
-      schemaFiles: this.#schemaFiles,
+      schemaFiles: this.#schemas.files,
     };
   }
 
@@ -327,7 +324,7 @@ class Reader {
       for (const [index, item] of value['checks'].entries()) add(this.#check(item as unknown, null, ['checks', index], settings));
     }
     add(this.#recordSchema(value, settings));
-    for (const check of checks) lintCheck(check, value, this.#rules, this.#schemaFiles);
+    for (const check of checks) lintCheck(check, value, this.#rules, this.#schemas.files);
     return checks;
   }
 
@@ -440,7 +437,7 @@ class Reader {
 
   #fileCheck(written: Omit<FileCheck, 'id' | 'where'>, item: Readonly<Record<string, unknown>>): FileCheck | null {
     const { type, column, expectation, keys } = written;
-    const kwargs = withReference(this.#rules, written, (path, at) => this.#readBeside(path, at));
+    const kwargs = withReference(this.#rules, written, (path, at) => this.#schemas.read(path, at));
     if (kwargs === null) return null;
     const found = { ...written, kwargs };
     const problem = problemOf({ type: expectation, kwargs, meta: {} });
@@ -557,7 +554,8 @@ class Reader {
       const parsed = parseExpression(check.where, this.#rules.place([...keys, 'where']));
       if (parsed.kind === 'refused') this.#rules.problems.push(...parsed.problems);
     }
-    if (typeof found.parameters === 'string' && expectation.name === 'json_schema') this.#readBeside(found.parameters, found.parameterKeys);
+    if (typeof found.parameters === 'string' && expectation.name === 'json_schema')
+      this.#schemas.read(found.parameters, found.parameterKeys);
     if (expectation.asksTarget !== null) refuseUnasked(this.#rules, check, item, this.#use);
     else if (check.mostly < 1 && this.#use === 'stream') this.#mostly(check, item);
     return check;
@@ -570,34 +568,6 @@ class Reader {
       `on_fail: ${onFail} is for checks over windows`,
       onFail === 'alert' ? 'Write warn: the row passes with a finding.' : 'Write quarantine: the row is held.',
     );
-  }
-
-  /** A JSON file that the rule file names; undefined where there is none, which is told. */
-  #readBeside(path: string, keys: Keys): unknown {
-    if (this.#schemaFiles.has(path)) return this.#schemaFiles.get(path);
-    if (isAbsolute(path) || path.split(/[\\/]/).includes('..'))
-      return void this.#rules.refuse(
-        keys,
-        `${path} lies outside the folder of the rule file`,
-        'Put the schema beside the rule file and write ./name.json.',
-      );
-    let text: string;
-    try {
-      text = this.#schemaTexts(path);
-      this.#hash.update(text);
-    } catch {
-      return void this.#rules.refuse(
-        keys,
-        `the file ${path} cannot be read`,
-        'Write the path from the folder of the rule file, or the schema itself.',
-      );
-    }
-    try {
-      this.#schemaFiles.set(path, JSON.parse(text));
-    } catch {
-      this.#rules.refuse(keys, `the file ${path} is no valid JSON`, 'Correct the file.');
-    }
-    return this.#schemaFiles.get(path);
   }
 }
 

@@ -9,6 +9,7 @@ import { replaySource } from '../../../cdc/replay.ts';
 import type { Contract } from '../../../quality/contract.ts';
 import { parseContract } from '../../../quality/contract.ts';
 import { keyedRules, waitRules } from '../../../quality/keyed.ts';
+import { sloStage } from '../../../quality/slo/stage.ts';
 import { qualityStage } from '../../../quality/stage.ts';
 import { type PostgresSink, postgresSink, type PostgresSinkOptions } from '../../../sync/postgres/sink.ts';
 import { PgConnection } from '../../../wire/postgres/connection.ts';
@@ -66,7 +67,7 @@ export async function target(contracts: readonly Contract[], common: Partial<Pos
     source: Pick<LiveSource, 'name' | 'read' | 'acknowledge' | typeof Symbol.asyncDispose>,
     into: PostgresSink,
     abort = never,
-  ) => runPipeline({ source, stages: [qualityStage(byName)], sink: into }, { drain: never, abort });
+  ) => runPipeline({ source, stages: [qualityStage(byName), sloStage(() => byName)], sink: into }, { drain: never, abort });
   return {
     url: database.url,
     sql,
