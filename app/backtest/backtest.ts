@@ -18,6 +18,7 @@ import { partsOf } from '../config.ts';
 import type { Config, PipelineConfig } from '../config-schema.ts';
 import { layoutOptions, openSink, tableTarget } from '../connect.ts';
 import { silentLogger } from '../logger.ts';
+import { type AskedCounts, countAsked } from './asked.ts';
 import { type Side, Sides } from './sides.ts';
 
 export interface BacktestOptions {
@@ -73,7 +74,7 @@ export interface Backtested {
   readonly dataset: DatasetName;
   readonly pipeline: string;
   readonly revisions: { readonly before: string | null; readonly after: string };
-  /** Of `out`, `others`: items that are held by something else than rules as well (a model, the target, a change of the table). */
+  /** Of `out`, `others`: items that are held by something else as well: a model, the target, a change of the table, a rule that asks the target. */
   readonly quarantine: Counted & { readonly others: number };
   readonly target: Counted;
   /** null: the target keeps no versions of rows. */
@@ -81,7 +82,9 @@ export interface Backtested {
   readonly rules: readonly RuleCounts[];
   /** Rules that cannot be judged on some of it. */
   readonly unusable: readonly { readonly rule: string; readonly message: string }[];
-  /** Rules that the target is asked about when rows are written: they are left out, and fail no row here. */
+  /** Rules that need other rows, over all that the target has. The rows stay where they are, so that none of them changes sides. */
+  readonly asked: AskedCounts['counted'];
+  /** Of these rules, those that can only be asked when rows are written: they are left out, and fail no row here. */
   readonly notAsked: readonly string[];
   readonly examples: readonly Example[];
 }
@@ -96,13 +99,17 @@ export async function backtest(options: BacktestOptions): Promise<Backtested> {
   const keyNames = await keyNamesOf(options);
   const { target } = partsOf(options.config, options.pipeline);
   // Topics hold changes, and not the rows that there are.
-  if (target.kind === 'kafka') return tally.result(others, false);
+  if (target.kind === 'kafka') return tally.result(others, false, NONE_ASKED);
   await ofTarget(options, tally, 'target', keyNames);
   const history = layoutOptions(target).get(options.after.dataset)?.history;
   const retains = (history?.from ?? null) !== null && (history?.to ?? null) !== null;
   if (retains) await ofTarget(options, tally, 'history', keyNames);
-  return tally.result(others, retains);
+  const { url, schema } = tableTarget(options.config, options.pipeline);
+  const asked = await countAsked(url.reveal(), new Layouts(schema, layoutOptions(target)), options.after);
+  return tally.result(others, retains, asked);
 }
+
+const NONE_ASKED: AskedCounts = { counted: [], unusable: [] };
 
 /** What tells rows apart at the source; a table that keeps every version of them may have no key of its own. Null where the source does not say. */
 async function keyNamesOf({ config, pipeline, after, signal }: BacktestOptions): Promise<readonly string[] | null> {
@@ -122,6 +129,7 @@ async function keyNamesOf({ config, pipeline, after, signal }: BacktestOptions):
 /** Answers how many are held by something else as well. */
 async function ofQuarantine({ config, name, pipeline, after, clock, signal }: BacktestOptions, tally: Tally): Promise<number> {
   await using sink = await openSink(config, name, pipeline, new Map(), clock, silentLogger);
+  const asked = new Set(askedRules(after));
   let others = 0;
   let seen = 0;
   for (let last: string | undefined; seen < ITEMS_MAX;) {
@@ -133,7 +141,7 @@ async function ofQuarantine({ config, name, pipeline, after, clock, signal }: Ba
       ...(last === undefined ? {} : { after: last }),
     });
     for (const item of page) {
-      const isElse = isHeldElsewise(item);
+      const isElse = isHeldElsewise(item, asked);
       if (isElse) others++;
       tally.item(item, isElse);
     }
@@ -145,9 +153,9 @@ async function ofQuarantine({ config, name, pipeline, after, clock, signal }: Ba
   return others;
 }
 
-/** What holds it is no rule, so that no rule lets it go; what only waits for another goes with that one. */
-function isHeldElsewise({ findings }: QuarantineItem): boolean {
-  return findings.some(({ stage, rule }: Finding) => stage !== 'quality' && rule !== HOLD_KEY_RULE);
+/** What holds it is no rule, so that no rule lets it go, or one that only the target can judge; what only waits for another goes with that one. */
+function isHeldElsewise({ findings }: QuarantineItem, asked: ReadonlySet<string>): boolean {
+  return findings.some(({ stage, rule }: Finding) => asked.has(rule) || (stage !== 'quality' && rule !== HOLD_KEY_RULE));
 }
 
 async function ofTarget(
@@ -253,8 +261,9 @@ class Tally {
     this.#examples.push({ place, key, id, to, why });
   }
 
-  result(others: number, retains: boolean): Backtested {
+  result(others: number, retains: boolean, { counted, unusable }: AskedCounts): Backtested {
     const { name, before, after } = this.#options;
+    const told = new Set([...counted, ...unusable].map(({ rule }) => rule));
     return {
       dataset: after.dataset,
       pipeline: name,
@@ -268,8 +277,9 @@ class Tally {
         onFail,
         ...(this.#failed.get(id) ?? { failed: { quarantine: 0, target: 0, history: 0 }, taken: 0 }),
       })),
-      unusable: [...this.#after.unusable].map(([rule, message]) => ({ rule, message })),
-      notAsked: askedRules(after),
+      unusable: [...[...this.#after.unusable].map(([rule, message]) => ({ rule, message })), ...unusable],
+      asked: counted,
+      notAsked: askedRules(after).filter((rule) => !told.has(rule)),
       examples: this.#examples,
     };
   }

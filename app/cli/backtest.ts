@@ -81,7 +81,7 @@ function pipelineFor(args: Arguments, { config }: LoadedConfig, dataset: Dataset
   return first;
 }
 
-function inWords({ dataset, revisions, quarantine, target, history, rules, unusable, notAsked, examples }: Backtested): string {
+function inWords({ dataset, revisions, quarantine, target, history, rules, unusable, asked, notAsked, examples }: Backtested): string {
   const line = (what: string, counted: Counted | null) =>
     counted === null
       ? []
@@ -106,6 +106,7 @@ function inWords({ dataset, revisions, quarantine, target, history, rules, unusa
   );
   const others =
     quarantine.others === 0 ? '' : `${quarantine.others} items are held by something else as well, which rules do not change.\n`;
+  const beside = asked.map(({ rule, failed }) => `${rule}: ${failed} rows of the target break it beside the others; they stay\n`).join('');
   const not = unusable.map(({ rule, message }) => `! ${rule} cannot be judged on all of it: ${message}\n`).join('');
-  return `${dataset}: ${revisions.before ?? 'no rules'} -> ${revisions.after}\n${counts}${others}${byRule}${not}${notAskedText(notAsked)}${shown.length === 0 ? '' : `\nFor example:\n${shown.join('')}`}`;
+  return `${dataset}: ${revisions.before ?? 'no rules'} -> ${revisions.after}\n${counts}${others}${byRule}${not}${beside}${notAskedText(notAsked)}${shown.length === 0 ? '' : `\nFor example:\n${shown.join('')}`}`;
 }

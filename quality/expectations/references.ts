@@ -2,7 +2,7 @@
 import type { DatasetName } from '../../core/event.ts';
 import { durationSchema } from '../../core/duration.ts';
 import { durationMicros } from '../../core/expression/timestamp.ts';
-import type { Parent } from '../../core/keyed.ts';
+import type { Match, Parent } from '../../core/keyed.ts';
 import type { Check } from '../contract.ts';
 import { type Bound, columnOf, defineExpectation, type Site, typeOf } from '../expectation.ts';
 import { askedTests } from '../keyed.ts';
@@ -123,15 +123,17 @@ function millisOf(text: string): number | null {
 /** What a check of this kind names, by the rule file alone; null for others. */
 export function referenceOf({ expectation, column, parameters }: Check): Reference | null {
   if (expectation !== references) return null;
-  const { dataset, column: their, columns } = parameters as Parameters; // Validated with this schema when the file was read.
+  const { dataset, column: their, columns, match = 'simple' } = parameters as Parameters; // Validated with this schema when the file was read.
   const pairs = column === null || their === undefined ? Object.entries(columns ?? {}) : [[column, their] as const];
   return {
     columns: pairs.map(([own]) => own),
     parent: { dataset: dataset as DatasetName, columns: pairs.map(([, one]) => one) }, // As in bindReference.
+    match,
   };
 }
 
 export interface Reference {
   readonly columns: readonly string[];
   readonly parent: Parent;
+  readonly match: Match;
 }
