@@ -171,9 +171,9 @@ export class Road implements AsyncDisposable {
       alsoLook: async () => {
         await this.#schemas.look();
         if (!parts.turn.isOurs) return;
-        await this.#waits.look();
         await this.#windows.look();
         await this.#slo.look();
+        await this.#waits.look();
       },
     });
     this.#mainStages = this.desk.stages();

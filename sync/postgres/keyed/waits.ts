@@ -18,18 +18,28 @@ const ROWS_MAX = 5000;
 
 const WAITING_SQL = "pipeline = $1 and status = 'held' and waits_until is not null";
 
-/** A later change of the key stands behind it and needs nothing of it: the row is as that one says, or gone. */
-const TAKEN_BACK_SQL = `
-  update tidegate.quarantine a set status = 'superseded', settled_at = clock_timestamp(), waits_until = null
-  where a.${WAITING_SQL} and a.moved_from is null and a.op in ('insert', 'update', 'read') and exists (
+/** A later change of the key stands behind `a` and needs nothing of it: the row is as that one says, or gone. */
+const IS_TAKEN_BACK = `
+  a.pipeline = $1 and a.status = 'held' and a.waits_until is not null and a.moved_from is null and a.op in ('insert', 'update', 'read') and exists (
     select from tidegate.quarantine b
     where b.dataset = a.dataset and b.key = a.key and b.status = 'waiting' and b.version > a.version and b.moved_from is null
-      and (b.op = 'delete' or b.op in ('insert', 'update', 'read') and b.row_json ?& array(select jsonb_object_keys(a.row_json))))
-  returning a.dataset, a.key`;
+      and (b.op = 'delete' or b.op in ('insert', 'update', 'read') and b.row_json ?& array(select jsonb_object_keys(a.row_json))))`;
+
+const TAKE_BACK_SQL = `
+  update tidegate.quarantine a set status = 'superseded', settled_at = clock_timestamp(), waits_until = null where ${IS_TAKEN_BACK} returning a.dataset, a.key`;
+
+const LATE_SQL = `
+  select id, dataset, findings from tidegate.quarantine where ${WAITING_SQL} and waits_until <= clock_timestamp() order by version, id limit ${ROWS_MAX}`;
 
 interface Known {
   readonly rule: WaitRule;
   readonly table: ParentTable | null;
+}
+
+interface Late {
+  readonly id: string;
+  readonly findings: readonly Finding[];
+  readonly holds: boolean;
 }
 
 export interface PostgresWaitsParts {
@@ -56,8 +66,8 @@ export class PostgresWaits implements WaitStore {
       const known: Known[] = [];
       for (const rule of rules) known.push({ rule, table: await parents.of(sql, rule.parent) });
       const takenBack = await this.#takeBack(sql);
-      const released = await this.#inTurn(sql, () => this.#free(sql, known));
-      const overdue = await this.#inTurn(sql, () => this.#overdue(sql, known, mayPass));
+      const released = await this.#free(sql, known);
+      const overdue = await this.#overdue(sql, known, mayPass);
       return { ...overdue, released: released + overdue.released, takenBack };
     });
   }
@@ -75,30 +85,44 @@ export class PostgresWaits implements WaitStore {
     }
   }
 
-  #takeBack(sql: PgConnection): Promise<number> {
+  async #takeBack(sql: PgConnection): Promise<number> {
+    const { pipeline } = this.#parts;
+    const { rows: any } = await sql.query(`select exists (select from tidegate.quarantine a where ${IS_TAKEN_BACK})`, [pipeline]);
+    if (any[0]?.[0] !== 't') return 0;
     return this.#inTurn(sql, async () => {
-      const { rows } = await sql.query(TAKEN_BACK_SQL, [this.#parts.pipeline]);
+      const { rows } = await sql.query(TAKE_BACK_SQL, [pipeline]);
       const keys = rows.map(([dataset, key]) => ({ dataset: dataset ?? '', key: key ?? '' }));
       await settleKeys(sql, keys);
-      if (keys.length > 0) await releaseUnblocked(sql, new Set(keys.map(({ dataset, key }) => refOf(dataset, key))));
+      await releaseUnblocked(sql, new Set(keys.map(({ dataset, key }) => refOf(dataset, key))));
       return rows.length;
     });
   }
 
   async #free(sql: PgConnection, known: readonly Known[]): Promise<number> {
-    const ids = await this.#idsOf(sql, known);
-    await putInLine(sql, ids, null);
-    return ids.length;
+    const found = await this.#found(sql, known);
+    if (found.length === 0) return 0;
+    return this.#inTurn(sql, async () => {
+      // Somebody may have released or discarded one since.
+      const { rows } = await sql.query(`select id from tidegate.quarantine where ${WAITING_SQL} and id = any($2::text[]) order by version, id`, [
+        this.#parts.pipeline,
+        textArrayParameter(found),
+      ]);
+      await putInLine(
+        sql,
+        rows.map(([id]) => id ?? ''),
+        null,
+      );
+      return rows.length;
+    });
   }
 
   /** What lacks nothing, or what a newer change of its key has outrun. */
-  async #idsOf(sql: PgConnection, known: readonly Known[]): Promise<string[]> {
+  async #found(sql: PgConnection, known: readonly Known[]): Promise<string[]> {
     const parameters: PgParam[] = [this.#parts.pipeline];
     const lacks = known.map((one) => lackSql(one, parameters));
     const lacksNothing = lacks.length === 0 ? 'true' : `not (${lacks.join(' or ')})`;
     const outrun =
       'exists (select from tidegate.held_keys h where h.dataset = q.dataset and h.key = q.key and q.moved_from is null and h.version >= q.version)';
-    await sql.script('savepoint tidegate_waits');
     try {
       const { rows } = await sql.query(
         `select q.id from tidegate.quarantine q where q.${WAITING_SQL} and (${outrun} or ${lacksNothing}) order by q.version, q.id limit ${ROWS_MAX}`,
@@ -108,8 +132,7 @@ export class PostgresWaits implements WaitStore {
     } catch (error) {
       if (!isRefusal(error) || known.length === 0) throw error;
       // A row of other rules, or another type by now: what cannot be asked is judged again, where a row that cannot be read is known.
-      await sql.script('rollback to savepoint tidegate_waits');
-      return this.#idsOf(sql, []);
+      return this.#found(sql, []);
     }
   }
 
@@ -118,19 +141,26 @@ export class PostgresWaits implements WaitStore {
     known: readonly Known[],
     mayPass: (parent: DatasetName) => boolean,
   ): Promise<Pick<WaitsSettled, 'released' | 'overdue'>> {
-    const { rows } = await sql.query(
-      `select id, dataset, findings from tidegate.quarantine where ${WAITING_SQL} and waits_until <= clock_timestamp() order by version, id limit ${ROWS_MAX}`,
-      [this.#parts.pipeline],
-    );
-    const late = rows.flatMap(([id, dataset, text]) => {
+    const none = { released: 0, overdue: 0 };
+    if ((await this.#late(sql, known, mayPass)).length === 0) return none;
+    return this.#inTurn(sql, async () => {
+      const late = await this.#late(sql, known, mayPass);
+      if (late.length === 0) return none;
+      return this.#endWait(sql, late);
+    });
+  }
+
+  async #late(sql: PgConnection, known: readonly Known[], mayPass: (parent: DatasetName) => boolean): Promise<Late[]> {
+    const { rows } = await sql.query(LATE_SQL, [this.#parts.pipeline]);
+    return rows.flatMap(([id, dataset, text]) => {
       const findings = JSON.parse(text ?? '[]') as Finding[]; // Written by findingsJson.
-      const own = known.filter(
-        ({ rule }) => rule.dataset === dataset && findings.some((one) => one.rule === rule.rule && (one.waitMs ?? 0) > 0),
-      );
+      const own = known.filter(({ rule }) => rule.dataset === dataset && findings.some((one) => one.rule === rule.rule && (one.waitMs ?? 0) > 0));
       if (!own.every(({ rule }) => mayPass(rule.parent.dataset))) return [];
       return [{ id: id ?? '', findings: findings.map(waited), holds: own.some(({ rule }) => rule.holds) }];
     });
-    if (late.length === 0) return { released: 0, overdue: 0 };
+  }
+
+  async #endWait(sql: PgConnection, late: readonly Late[]): Promise<Pick<WaitsSettled, 'released' | 'overdue'>> {
     await sql.query(
       `update tidegate.quarantine q set waits_until = null, findings = w.findings::jsonb from unnest($1::text[], $2::text[]) w(id, findings) where q.id = w.id`,
       [textArrayParameter(late.map(({ id }) => id)), textArrayParameter(late.map(({ findings }) => findingsJson(findings)))],
