@@ -61,7 +61,8 @@ export function countFailed(batch: Batch, { index, stage, verdict, waitMs = 0 }:
   const { windows } = batch;
   const event = batch.event(index);
   const known = batch.verdicts[index] ?? Verdict.Pass;
-  if (windows === null || event === undefined || stage !== 'quality' || verdict < Verdict.Drop || waitMs > 0 || known >= Verdict.Drop) return;
+  if (windows === null || event === undefined || stage !== 'quality' || verdict < Verdict.Drop || waitMs > 0 || known >= Verdict.Drop)
+    return;
   const minuteMs = Math.floor(event.committedAtMs / MINUTE_MS) * MINUTE_MS;
   const at = windows.minutes.findIndex(
     (one) => one.counted === ROWS_COUNTED && one.minuteMs === minuteMs && one.dataset === event.dataset.name,

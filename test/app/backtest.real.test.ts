@@ -121,12 +121,16 @@ test('rules that the target would be asked for are left out, and that is said', 
   const asking = rules(95, 'note: [unique]', 'id: [sequence_gap]').concat('checks: [{ before_matches: true }]\n');
   const args = ['backtest', config.file, '--rules', write('asking.yaml', asking)];
   expect((await cli(...args, '--json')).json).toMatchObject({
-    asked: [{ rule: 'note.unique', failed: await count('select count(note) - count(distinct note) from shop.orders where valid_to is null') }],
+    asked: [
+      { rule: 'note.unique', failed: await count('select count(note) - count(distinct note) from shop.orders where valid_to is null') },
+    ],
     notAsked: ['id.sequence_gap', 'before_matches'],
     unusable: [],
     target: { taken: 0 },
   });
-  expect((await cli(...args)).stdout).toMatch(/^note\.unique: [1-9]\d+ rows of the target break it beside the others; they stay\n! Left out, .*: id\.sequence_gap, before_matches$/m);
+  expect((await cli(...args)).stdout).toMatch(
+    /^note\.unique: [1-9]\d+ rows of the target break it beside the others; they stay\n! Left out, .*: id\.sequence_gap, before_matches$/m,
+  );
 
   write('orders.rules.yaml', asking);
   const dryRun = ['quarantine', 'release', config.file, '--all', '--dry-run'];

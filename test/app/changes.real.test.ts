@@ -81,7 +81,7 @@ test('updates, deletes and numbers are judged by what was there before', async (
       '11 m11 new 1.00',
       '100 last new 1.00',
     ]);
-    await eventually(async () => (await counted())["lost"] === 2, "the changes that do not fit are told of");
+    await eventually(async () => (await counted())['lost'] === 2, 'the changes that do not fit are told of');
     expect(await counted()).toMatchObject({ 'number.sequence_gap': 1, kept: 1, 'email.immutable': 1 });
   } finally {
     await Promise.all([source.close(), target.close()]);

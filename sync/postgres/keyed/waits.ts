@@ -103,10 +103,10 @@ export class PostgresWaits implements WaitStore {
     if (found.length === 0) return 0;
     return this.#inTurn(sql, async () => {
       // Somebody may have released or discarded one since.
-      const { rows } = await sql.query(`select id from tidegate.quarantine where ${WAITING_SQL} and id = any($2::text[]) order by version, id`, [
-        this.#parts.pipeline,
-        textArrayParameter(found),
-      ]);
+      const { rows } = await sql.query(
+        `select id from tidegate.quarantine where ${WAITING_SQL} and id = any($2::text[]) order by version, id`,
+        [this.#parts.pipeline, textArrayParameter(found)],
+      );
       await putInLine(
         sql,
         rows.map(([id]) => id ?? ''),
@@ -154,7 +154,9 @@ export class PostgresWaits implements WaitStore {
     const { rows } = await sql.query(LATE_SQL, [this.#parts.pipeline]);
     return rows.flatMap(([id, dataset, text]) => {
       const findings = JSON.parse(text ?? '[]') as Finding[]; // Written by findingsJson.
-      const own = known.filter(({ rule }) => rule.dataset === dataset && findings.some((one) => one.rule === rule.rule && (one.waitMs ?? 0) > 0));
+      const own = known.filter(
+        ({ rule }) => rule.dataset === dataset && findings.some((one) => one.rule === rule.rule && (one.waitMs ?? 0) > 0),
+      );
       if (!own.every(({ rule }) => mayPass(rule.parent.dataset))) return [];
       return [{ id: id ?? '', findings: findings.map(waited), holds: own.some(({ rule }) => rule.holds) }];
     });
