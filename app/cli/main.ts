@@ -1,4 +1,4 @@
-#!/usr/bin/env -S node --max-semi-space-size=16
+#!/usr/bin/env -S node --max-semi-space-size=16 --heap-growing-percent=100
 /** The command `tidegate`. */
 import { createInterface } from 'node:readline/promises';
 import { runCli } from './cli.ts';

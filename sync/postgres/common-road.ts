@@ -9,6 +9,7 @@ import { PipelineError } from '../../core/errors.ts';
 import type { ChangeEvent, Dataset } from '../../core/event.ts';
 import { type PgConnection, PgError, type PgResult } from '../../wire/postgres/connection.ts';
 import { Format, FrontendWriter } from '../../wire/postgres/messages.ts';
+import type { WriterPool } from '../../wire/postgres/writer-pool.ts';
 import { WRITTEN_PREFIX } from '../../wire/postgres/written.ts';
 import { isOutOfTurn, isRefusal } from './failures.ts';
 import { fold, type Folded } from './fold.ts';
@@ -38,6 +39,7 @@ export interface CommonParts {
   readonly rowVersions: RowVersions | null;
   readonly keyed: Keyed;
   readonly workers: Workers;
+  readonly writers: WriterPool;
   readonly pipeline: string;
   /** Each transaction says in the log that it is ours. */
   readonly isMarked: boolean;
@@ -91,8 +93,6 @@ interface Waiting {
   ready: Ready | null;
 }
 
-/** A buffer that a large row made larger than this is not kept for the batches to come. */
-const WRITER_BYTES_KEPT = 64 << 20;
 const TURN = 'tg_turn';
 const DEFER = 'tg_defer';
 export const WRITTEN = 'tg_written';
@@ -110,7 +110,6 @@ export function laneStatements(isMarked: boolean): FrontendWriter {
 
 export class CommonRoad {
   readonly #parts: CommonParts;
-  readonly #writers: FrontendWriter[] = [];
   readonly #sent = new WeakMap<Batch, Sent>();
   /** Those that were sent and are not answered for, in their order. */
   readonly #ahead: Sent[] = [];
@@ -141,7 +140,7 @@ export class CommonRoad {
     this.#sendAhead();
     // Not sent: it is at least encoded by the time its turn comes.
     const waiting = this.#waiting.at(-1);
-    if (waiting?.batch !== batch || waiting.ready !== null || this.#isAsked(batch)) return;
+    if (waiting?.batch !== batch || waiting.ready !== null || this.#isAsked(batch) || this.#isTouched(batch, held)) return;
     const planned = planRun(this.#parts.writes, batch) ?? this.#planKnown(batch);
     if (planned !== null) waiting.ready = this.#encode(batch, planned, null);
   }
@@ -167,8 +166,10 @@ export class CommonRoad {
         }
       }
       let ready = this.#takeWaiting(batch);
-      if (this.#isAsked(batch) || this.#isTouched(batch, held)) return null;
-      if (ready === null || !this.#isFresh(ready, batch)) {
+      const isCareful = this.#isAsked(batch) || this.#isTouched(batch, held);
+      if (ready !== null && (isCareful || !this.#isFresh(ready, batch))) ready = this.#giveUp(ready);
+      if (isCareful) return null;
+      if (ready === null) {
         const planned = planRun(writes, batch) ?? (await this.#plan(batch));
         if (planned === null) return null;
         ready = this.#encode(batch, planned, null);
@@ -190,7 +191,7 @@ export class CommonRoad {
 
   /** The batch that was applied is in. */
   done(batch: Batch): void {
-    this.#takeWaiting(batch);
+    this.#giveUp(this.#takeWaiting(batch));
     this.#sentTo = Math.max(this.#sentTo, this.#places.get(batch) ?? 0);
     this.#sendAhead();
   }
@@ -203,7 +204,14 @@ export class CommonRoad {
       if (first === undefined || first.place > place) return null;
       this.#waiting.shift();
       if (first.batch === batch) return first.ready;
+      this.#giveUp(first.ready);
     }
+  }
+
+  /** What was encoded and will not be sent. */
+  #giveUp(ready: Ready | null): null {
+    if (ready !== null) this.#parts.writers.release(ready.writer);
+    return null;
   }
 
   /** Sends what waits, in its order: never into the middle of the careful road's transaction, nor behind a batch that was not sent itself. */
@@ -213,9 +221,8 @@ export class CommonRoad {
       if (next === undefined || this.#aside > 0 || next.place !== this.#sentTo + 1) return;
       const { batch, held, lease, findings } = next;
       if (batch.findings.length !== findings || this.#isAsked(batch) || !this.#areOpen(batch) || this.#isTouched(batch, held)) return;
-      const ready = this.#readyToGo(batch, next.ready);
+      const ready = this.#readyToGo(next);
       if (ready === null) return;
-      next.ready = ready;
       // What a worker is still at has to be in before the lane's own session can take its turn.
       if (ready.worker === null && this.#ahead.some(({ worker }) => worker !== null)) return;
       this.#waiting.shift();
@@ -224,14 +231,17 @@ export class CommonRoad {
   }
 
   /** Without asking the target; null where it has to be asked. */
-  #readyToGo(batch: Batch, ready: Ready | null): Ready | null {
-    const known = ready !== null && this.#isFresh(ready, batch) ? ready : null;
-    const planned = known ?? planRun(this.#parts.writes, batch) ?? this.#planKnown(batch);
+  #readyToGo(waiting: Waiting): Ready | null {
+    const { batch } = waiting;
+    if (waiting.ready !== null && !this.#isFresh(waiting.ready, batch)) waiting.ready = this.#giveUp(waiting.ready);
+    const planned = waiting.ready ?? planRun(this.#parts.writes, batch) ?? this.#planKnown(batch);
     if (planned === null) return null;
     const worker = this.#workerFor(batch, planned);
-    if (worker === null) return known ?? this.#encode(batch, planned, null);
-    if (known !== null) this.#writers.push(known.writer);
-    return this.#encode(batch, { ...planned, plan: worker.plan }, worker.worker);
+    if (worker !== null) {
+      waiting.ready = this.#giveUp(waiting.ready);
+      waiting.ready = this.#encode(batch, { ...planned, plan: worker.plan }, worker.worker);
+    }
+    return (waiting.ready ??= this.#encode(batch, planned, null));
   }
 
   /** A worker for a batch that has no row in common with those that are on their way, and its plan there. */
@@ -271,9 +281,9 @@ export class CommonRoad {
   }
 
   #encode(batch: Batch, { plan, rows, counts }: Planned, worker: Worker | null): Ready {
-    const writer = this.#writers.pop() ?? new FrontendWriter(1 << 18);
+    const writer = this.#parts.writers.take();
     const { writes } = worker ?? this.#parts;
-    writes.emit(plan, batch, writer.reset());
+    writes.emit(plan, batch, writer);
     return { plan, rows, counts, worker, writer: writer.sync(), findings: batch.findings.length, generation: this.#generation };
   }
 
@@ -283,7 +293,7 @@ export class CommonRoad {
 
   /** One write, one Sync: the batch commits by itself, or fails as a whole. A worker's commits behind the batch before it. */
   #send(batch: Batch, held: readonly Quarantined[], lease: Lease, ready: Ready, inTurn: boolean): Sent {
-    const { sql, pipeline, isMarked, deferConstraints, modeOf, keepsRecords } = this.#parts;
+    const { sql, writers, pipeline, isMarked, deferConstraints, modeOf, keepsRecords } = this.#parts;
     const { writer, worker, rows, plan } = ready;
     if (this.#aside > 0) throw new PipelineError('BUG', `a batch of ${batch.lane} would be written in the middle of another transaction`);
     const { upserts, deletes, truncates, folded } = ready.counts;
@@ -306,11 +316,17 @@ export class CommonRoad {
         : worker.write([mark.bytes(), writer.bytes()], emitCommit(place).bytes(), before)
     ).finally(() => {
       this.#ahead.splice(this.#ahead.indexOf(sent), 1);
-      if (writer.capacity <= WRITER_BYTES_KEPT) this.#writers.push(writer);
     });
     const isIn = answer.then(
-      () => true,
-      () => false, // Read by `apply`; a run that ends before that has no use for it.
+      () => {
+        writers.release(writer);
+        return true;
+      },
+      (error: unknown) => {
+        // What a worker was not to go on with may be on its way to the server still.
+        if (!(error instanceof NotInTurn) || error.cause !== undefined) writers.release(writer);
+        return false; // Read by `apply`; a run that ends before that has no use for it.
+      },
     );
     const applied: Applied = { kind: 'applied', checkpoint: batch.checkpoint, ...counts };
     const sent: Sent = { plan, answer, isIn, applied, inTurn, worker, touched: this.#touchedBy(batch, rows) };

@@ -17,6 +17,7 @@ import type { WindowStore } from '../../core/windows.ts';
 import { PgConnection } from '../../wire/postgres/connection.ts';
 import { endWhereItHangs } from '../../wire/postgres/hanging.ts';
 import type { PgRelation } from '../../wire/postgres/row.ts';
+import { WriterPool } from '../../wire/postgres/writer-pool.ts';
 import { CarefulRoad } from './careful.ts';
 import { CommonRoad, datasetsIn, laneStatements, WRITTEN } from './common-road.ts';
 import { targetFailure } from './failures.ts';
@@ -306,7 +307,8 @@ class Target implements PostgresSink {
       const known = new Statements(own, tables);
       return { sql: own, statements: known, writes: new Writes(tables, known) };
     });
-    const rows = new TableRows(sql, writes, layouts);
+    const writers = new WriterPool();
+    const rows = new TableRows(sql, writes, layouts, writers);
     const rowVersions = this.#rowVersionsOf(sql, rows);
     const parents = new Parents(layouts);
     const keyed = new Keyed({
@@ -320,7 +322,7 @@ class Target implements PostgresSink {
     const [modeOf, keepsRecords] = [this.#modeOf, this.#keepsRecords];
     const shared = { sql, heldKeys, rowVersions, keyed, pipeline, deferConstraints, modeOf, keepsRecords };
     const markStatement = isMarked ? WRITTEN : null;
-    const common = new CommonRoad({ ...shared, writes, layouts, tables, schemas, workers, isMarked, besideRowsMin });
+    const common = new CommonRoad({ ...shared, writes, layouts, tables, schemas, workers, writers, isMarked, besideRowsMin });
     const careful = new CarefulRoad({ ...shared, rows, markStatement });
     const forget = (): void => {
       tables.forget();

@@ -2,7 +2,7 @@
 import type { Batch } from '../../core/batch.ts';
 import type { ChangeEvent } from '../../core/event.ts';
 import type { PgConnection } from '../../wire/postgres/connection.ts';
-import { FrontendWriter } from '../../wire/postgres/messages.ts';
+import type { WriterPool } from '../../wire/postgres/writer-pool.ts';
 import type { RowWriter, Written } from './careful.ts';
 import { fold, type Folded, isPartial } from './fold.ts';
 import type { Layouts } from './layout.ts';
@@ -12,11 +12,13 @@ export class TableRows implements RowWriter {
   readonly #sql: PgConnection;
   readonly #writes: Writes;
   readonly #layouts: Layouts;
+  readonly #writers: WriterPool;
 
-  constructor(sql: PgConnection, writes: Writes, layouts: Layouts) {
+  constructor(sql: PgConnection, writes: Writes, layouts: Layouts, writers: WriterPool) {
     this.#sql = sql;
     this.#writes = writes;
     this.#layouts = layouts;
+    this.#writers = writers;
   }
 
   /** Tables are made and statements prepared, for they would go with the transaction. */
@@ -26,11 +28,20 @@ export class TableRows implements RowWriter {
 
   async write(batch: Batch, events: readonly (ChangeEvent | null)[], from: number, to: number): Promise<Written> {
     const { folded, plan } = await this.#plan(batch, events, from, to, true);
-    const writer = new FrontendWriter(1 << 16);
-    const read = this.#writes.emit(plan, batch, writer);
-    const missing = read(await this.#sql.exchange(writer.sync().bytes()));
+    const missing = await this.#send(batch, plan);
     const { groups: _groups, ...counts } = folded;
     return { ...counts, missing, refusals: [] };
+  }
+
+  /** Answers how many rows were not there. */
+  async #send(batch: Batch, plan: Plan): Promise<number> {
+    const writer = this.#writers.take();
+    try {
+      const read = this.#writes.emit(plan, batch, writer);
+      return read(await this.#sql.exchange(writer.sync().bytes()));
+    } finally {
+      this.#writers.release(writer); // The server has answered all of it, or the session is over.
+    }
   }
 
   isPartial({ after, dataset }: ChangeEvent): boolean {

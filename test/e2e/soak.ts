@@ -26,10 +26,11 @@ const DISCARD_MS = 60_000;
 const WINDOW = 100_000;
 const STEP = 1000;
 
-const HELP = `npm run soak -- [--minutes N] [--every SECONDS] [--json]
+const HELP = `npm run soak -- [--minutes N] [--every SECONDS] [--note BYTES] [--json]
 
   --minutes N      How long; 15 if left out. In less than five, what fills at the start looks like growth.
   --every SECONDS  How often it looks; 10 if left out.
+  --note BYTES     Text that is in each order, beside 200 bytes of its own; 0 if left out.
   --json           One JSON document on stdout; the table goes to stderr.
 
 Exit code 1 where something grows, the ledger is not closed, or \`tidegate verify\` finds a difference in the end.
@@ -54,13 +55,13 @@ http:
 `;
 
 /** One in a thousand orders breaks a rule. */
-const SOURCE_SQL = `
+const sourceSql = (noteBytes: number): string => `
   create sequence steps;
   create procedure step() language plpgsql as $$
   declare n bigint := nextval('steps'); first bigint := n * ${STEP}; old bigint := first - ${WINDOW};
   begin
     insert into orders select first + i, i, case when random() < 0.001 then 'lost' else 'new' end, 'EUR', 'DE', net, 1, net + 1, 1 + i % 5, 'web', 'c' || i || '@example.org',
-      case when i % 10 = 0 then repeat('please leave it at the door ', 4) end, now(), now()
+      ${noteBytes > 0 ? `repeat(md5(i::text), ${Math.ceil(noteBytes / 32)})` : "case when i % 10 = 0 then repeat('please leave it at the door ', 4) end"}, now(), now()
       from (select i, 1 + (random() * 400)::int as net from generate_series(0, ${STEP - 1}) i) made;
     update orders set status = 'paid', updated_at = now() where id between first - ${STEP} and first - 1;
     update orders set status = 'shipped', updated_at = now() where id between first - ${WINDOW / 2} and first - ${WINDOW / 2 - STEP + 1};
@@ -99,17 +100,18 @@ async function main(): Promise<number> {
     options: {
       minutes: { type: 'string', default: '15' },
       every: { type: 'string', default: '10' },
+      note: { type: 'string', default: '0' },
       json: { type: 'boolean', default: false },
       help: { type: 'boolean', default: false },
     },
   });
-  const [minutes, every] = [Number(values.minutes), Number(values.every)];
-  if (values.help || !(minutes > 0 && every > 0)) {
+  const [minutes, every, noteBytes] = [Number(values.minutes), Number(values.every), Number(values.note)];
+  if (values.help || !(minutes > 0 && every > 0 && noteBytes >= 0)) {
     (values.help ? process.stdout : process.stderr).write(HELP);
     return values.help ? 0 : 2;
   }
   const say = (text: string): void => void (values.json ? process.stderr : process.stdout).write(`${text}\n`);
-  await using world = await SoakWorld.start();
+  await using world = await SoakWorld.start(noteBytes);
   say(LINE_HEAD);
   const { samples, waitedShare } = await soak(world, minutes * 60, every, say);
   const verdicts = judge(samples);
@@ -145,14 +147,14 @@ class SoakWorld implements AsyncDisposable {
   }
 
   /** Resolves once the first copy (of empty tables) is done and the model is there. */
-  static async start(): Promise<SoakWorld> {
+  static async start(noteBytes: number): Promise<SoakWorld> {
     await using cleanup = new AsyncDisposableStack();
     const starting = [startEmbeddedPostgres(), startEmbeddedPostgres()] as const;
     for (const one of starting) cleanup.defer(async () => (await one.catch(() => null))?.stop());
     const [source, target] = await Promise.all(starting);
     const sql = cleanup.use(await PgConnection.connect({ url: source.url() }));
     await sql.script(await readFile(join(SHOP, 'schema.sql'), 'utf8'));
-    await sql.script(SOURCE_SQL);
+    await sql.script(sourceSql(noteBytes));
     const folder = mkdtempSync(join(tmpdir(), 'tidegate-soak-'));
     cleanup.defer(() => rmSync(folder, { recursive: true, force: true }));
     cpSync(join(SHOP, 'datasets'), join(folder, 'datasets'), { recursive: true });
