@@ -185,6 +185,8 @@ export interface WindowStore {
   leftOut(): Promise<readonly RowsLeftOut[]>;
   /** Keeps what was found without a window. Answers with those that are new or another than before. */
   keep(findings: readonly WindowFinding[]): Promise<readonly WindowResult[]>;
+  /** What a rule remembers of its windows, of each of its groups. */
+  memoriesOf(dataset: DatasetName, rule: string): Promise<readonly WindowMemory[]>;
   results(filter: WindowFilter): Promise<readonly WindowResult[]>;
   /** Results nobody has been told of yet, oldest first. */
   untold(limit: number): Promise<readonly WindowResult[]>;

@@ -1,10 +1,12 @@
 /** tidegate reference: the shares that a column has now, in a file that rules are held against later. */
 import { writeFileSync } from 'node:fs';
 import { readTableRows } from '../../cdc/postgres/table-rows.ts';
-import type { Dataset, Row } from '../../core/event.ts';
+import type { Dataset, DatasetName, Row } from '../../core/event.ts';
+import type { WindowMemory } from '../../core/windows.ts';
 import { cellReader, UNSEEN } from '../../quality/live/cells.ts';
 import { readEvent } from '../../quality/read-event.ts';
 import { PARTS_MAX, type StoredReference } from '../../quality/reference/form.ts';
+import { referenceOfWindows } from '../../quality/reference/from-windows.ts';
 import { NoReference, ReferenceMaker, type Wanted } from '../../quality/reference/make.ts';
 import { nearest } from '../config-read.ts';
 import { readTypes } from '../judge/cells.ts';
@@ -12,6 +14,7 @@ import { asFile } from '../judge/input.ts';
 import { FileRows } from '../profile/file-rows.ts';
 import { type Arguments, UsageError, wholeNumberOf } from './arguments.ts';
 import { type Command, configOf } from './command.ts';
+import { withDesks } from './desks.ts';
 import { type Io, show } from './output.ts';
 import { datasetOf, jsonOf, tableOf } from './profile.ts';
 
@@ -37,10 +40,16 @@ export const reference: Command = {
     rows: { type: 'string', value: 'N', help: `A sample of about so many rows; ${ROWS} of a table if left out, all of a file.` },
     all: { type: 'boolean', help: 'Every row. A long read keeps the source from vacuuming what is newer.' },
     rate: { type: 'string', value: 'N', help: 'Read a table at no more than so many rows a second.' },
+    'windows-of': {
+      type: 'string',
+      value: 'RULE',
+      help: 'Of the windows that this rule with a rolling reference remembers, at the target.',
+    },
+    group: { type: 'string', value: 'JSON', help: 'Of these windows, those of one group alone, such as ["eu"].' },
     out: { type: 'string', value: 'FILE', help: 'Write it there, over what was there before, and not to standard output.' },
   },
   run: async (args, io) => {
-    const made = args.text('input') === null ? await ofTable(args, io) : await ofFile(args, io);
+    const made = await (args.text('windows-of') !== null ? ofWindows : args.text('input') === null ? ofTable : ofFile)(args, io);
     const text = `${JSON.stringify(made, null, 2)}\n`;
     const out = args.text('out');
     if (out !== null) write(out, text);
@@ -91,12 +100,18 @@ class ColumnRows {
   }
 }
 
-/** What nothing can be made of is a matter of what was asked for. */
 async function made(args: Arguments, read: (rows: ColumnRows) => Promise<void>): Promise<StoredReference> {
   const rows = new ColumnRows(args);
-  try {
+  return orUsageError(async () => {
     await read(rows);
     return rows.end();
+  });
+}
+
+/** What nothing can be made of is a matter of what was asked for. */
+async function orUsageError<T>(make: () => T | Promise<T>): Promise<T> {
+  try {
+    return await make();
   } catch (error) {
     throw error instanceof NoReference ? new UsageError(error.message, error.fix) : error;
   }
@@ -120,6 +135,23 @@ function ofTable(args: Arguments, io: Io): Promise<StoredReference> {
       (row) => rows.see(row),
     );
   });
+}
+
+async function ofWindows(args: Arguments, io: Io): Promise<StoredReference> {
+  for (const flag of ['input', 'column', 'dataset', 'types', 'rows', 'rate'] as const)
+    if (args.text(flag) !== null) throw new UsageError(`--${flag} does not go with --windows-of`, 'Leave it out.');
+  const [config, dataset] = args.positionals;
+  if (config === undefined || dataset === undefined)
+    throw new UsageError('of which dataset is not said', 'Write tidegate reference CONFIG DATASET --windows-of RULE.');
+  const group = args.text('group');
+  const memories: WindowMemory[] = [];
+  await withDesks(args, io, async (desks) => {
+    for (const desk of desks)
+      memories.push(...(await desk.withSink((sink) => sink.windows.memoriesOf(dataset as DatasetName, args.text('windows-of') ?? ''))));
+    return 0;
+  });
+  const wanted = memories.filter((memory) => group === null || memory.group === group);
+  return orUsageError(() => referenceOfWindows(dataset, wanted, { parts: partsOf(args) }));
 }
 
 function ofFile(args: Arguments, io: Io): Promise<StoredReference> {

@@ -179,6 +179,15 @@ function formOf({ check, column, where }: LiveCheck): string {
   return JSON.stringify([check.memory?.id ?? '', column, where]);
 }
 
+/** The traces that later windows would be held against, with the form that they have and the column that they are of. */
+export function tracesOf(state: string): { readonly id: string; readonly column: string | null; readonly traces: readonly Encoded[] } {
+  const { form } = fieldsOf(JSON.parse(state) as Encoded); // Written by `encode`.
+  if (typeof form !== 'string') throw new Error('what a rule remembers has a form');
+  const [id, column] = JSON.parse(form) as readonly [string, string | null, string | null]; // By `formOf`.
+  const traces = decode(state, form).filter(({ learns }) => learns);
+  return { id, column, traces: traces.map(({ trace }) => trace) };
+}
+
 function encode(all: readonly Remembered[], form: string): string {
   return JSON.stringify({ form, windows: all.map(({ startMs, learns, trace }) => [startMs, learns ? 1 : 0, trace]) });
 }

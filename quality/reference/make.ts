@@ -7,7 +7,7 @@ import { type FileCell, kindOf, Moment, type Present } from '../states/cell.ts';
 import { Grid, NUMBERS_WIDTH, numberCell, numberPlace } from '../states/grid.ts';
 import { doubleOf } from '../states/sums.ts';
 import { ValueCounts } from '../states/value-counts.ts';
-import { countsOf, equalBins } from '../windows/rolling.ts';
+import { type Counted, countsOf, equalBins } from '../windows/rolling.ts';
 import { comparableOf, type StoredReference } from './form.ts';
 
 const CELLS_MAX = 4096;
@@ -73,39 +73,44 @@ export class ReferenceMaker {
     if (count === 0) throw new NoReference(`${column.name} has no values in ${this.#rows} rows`, 'Read rows that have some.');
     const head = { apiVersion: 'quality/v1', kind: 'Reference', dataset, column: column.name, type: column.type } as const;
     const rows = { rows: this.#rows, missing: this.#missing };
-    return { ...head, ...rows, ...('bins' in parts ? this.#bins(parts.bins) : this.#categories(parts.values)) };
+    const counted = this.#values.entries().map(({ value, count: times }) => ({ cell: value, count: times }));
+    return { ...head, ...rows, ...('bins' in parts ? binsOf(this.#grid, this.#areWhole, parts.bins) : valuesOf(counted, 0, parts.values)) };
   }
+}
 
-  #bins(most: number): Pick<StoredReference, 'bins' | 'weights' | 'tail_weights'> {
-    const grid = this.#grid;
-    const places = [...equalBins(grid, most)];
-    const [last] = grid.sorted().at(-1) ?? [0];
-    if (places.length === 1) places.push(Math.max(last, places[0] ?? last) + 1);
-    const [below = 0, ...counts] = countsOf(places, grid);
-    const edges: number[] = [];
-    const weights: number[] = [];
-    for (const [at, place] of places.entries()) {
-      const edge = edgeAt(numberCell(place, grid.width).low, this.#areWhole, at === places.length - 1);
-      // Cells between two whole numbers are the same to them, and hold nothing.
-      if (edge === edges.at(-1)) continue;
-      edges.push(edge);
-      if (at > 0) weights.push(counts[at - 1] ?? 0);
-    }
-    return { bins: edges, weights, tail_weights: [below, counts.at(-1) ?? 0] };
+/** `areWhole`: all of the values are whole numbers. */
+export function binsOf(grid: Grid, areWhole: boolean, most: number): Pick<StoredReference, 'bins' | 'weights' | 'tail_weights'> {
+  const places = [...equalBins(grid, most)];
+  const [last] = grid.sorted().at(-1) ?? [0];
+  if (places.length === 1) places.push(Math.max(last, places[0] ?? last) + 1);
+  const [below = 0, ...counts] = countsOf(places, grid);
+  const edges: number[] = [];
+  const weights: number[] = [];
+  for (const [at, place] of places.entries()) {
+    const edge = edgeAt(numberCell(place, grid.width).low, areWhole, at === places.length - 1);
+    // Cells between two whole numbers are the same to them, and hold nothing.
+    if (edge === edges.at(-1)) continue;
+    edges.push(edge);
+    if (at > 0) weights.push(counts[at - 1] ?? 0);
   }
+  return { bins: edges, weights, tail_weights: [below, counts.at(-1) ?? 0] };
+}
 
-  #categories(most: number): Pick<StoredReference, 'values' | 'weights' | 'other_weight'> {
-    const all = this.#values
-      .entries()
-      .map(({ value, count }) => ({ value: plain(value), count }))
-      .sort((a, b) => b.count - a.count || (String(a.value) < String(b.value) ? -1 : 1));
-    const named = all.slice(0, most);
-    return {
-      values: named.map(({ value }) => value),
-      weights: named.map(({ count }) => count),
-      other_weight: all.slice(most).reduce((sum, { count }) => sum + count, 0),
-    };
-  }
+/** `others`: values that are none of those. */
+export function valuesOf(
+  counted: readonly Counted[],
+  others: number,
+  most: number,
+): Pick<StoredReference, 'values' | 'weights' | 'other_weight'> {
+  const all = counted
+    .map(({ cell, count }) => ({ value: plain(cell), count }))
+    .sort((a, b) => b.count - a.count || (String(a.value) < String(b.value) ? -1 : 1));
+  const named = all.slice(0, most);
+  return {
+    values: named.map(({ value }) => value),
+    weights: named.map(({ count }) => count),
+    other_weight: all.slice(most).reduce((sum, { count }) => sum + count, others),
+  };
 }
 
 /** A value as a rule file has it. */

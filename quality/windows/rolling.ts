@@ -40,8 +40,7 @@ export function rollingNumbers({ past, distance, max }: Asked, bins: number | nu
     sketch: { kind: quantileSketch, trace: (sketch) => traceOf(sketch.numbers(CELLS_MAX)) },
     judge: (trace, before) => {
       const found = decodeGrid(trace);
-      const reference = emptyGrid();
-      for (const one of before) reference.merge(decodeGrid(one));
+      const reference = gridOfTraces(before);
       const [was, is] = sideBySide(reference, found, bins);
       return said(distance(sharesOf(was), sharesOf(is), found.count), max, before.length, reference.count);
     },
@@ -86,6 +85,13 @@ function gridOf(state: Ranks): Grid {
 
 function traceOf(grid: Grid): Encoded | null {
   return grid.count <= 0 ? null : grid.encode();
+}
+
+/** Of several windows, put together. */
+export function gridOfTraces(traces: readonly Encoded[]): Grid {
+  const grid = emptyGrid();
+  for (const trace of traces) grid.merge(decodeGrid(trace));
+  return grid;
 }
 
 function decodeGrid(trace: Encoded): Grid {
@@ -136,7 +142,7 @@ export function countsOf(edges: readonly number[], grid: Grid): number[] {
   return counts;
 }
 
-interface Counted {
+export interface Counted {
   readonly cell: Present;
   count: number;
 }
@@ -162,10 +168,8 @@ function shortened(cell: Present): Present {
 
 /** The counts of both, category by category, and of all other values at the end. */
 function categories(before: readonly Encoded[], trace: Encoded, most: number): readonly [number[], number[]] {
-  const reference = new Map<unknown, Counted>();
-  let others = 0;
-  for (const one of before) others += addTo(reference, one);
-  const named = byCount(reference.values());
+  const { named, others: unnamed } = countsOfTraces(before);
+  let others = unnamed;
   const found = new Map<unknown, Counted>();
   const left = addTo(found, trace);
   const wanted = named.slice(0, most);
@@ -177,6 +181,13 @@ function categories(before: readonly Encoded[], trace: Encoded, most: number): r
     [...was, others],
     [...is, all - is.reduce((sum, count) => sum + count, 0)],
   ];
+}
+
+/** Of several windows, put together: the most common first. */
+export function countsOfTraces(traces: readonly Encoded[]): { readonly named: readonly Counted[]; readonly others: number } {
+  const counted = new Map<unknown, Counted>();
+  const others = traces.reduce<number>((sum, trace) => sum + addTo(counted, trace), 0);
+  return { named: byCount(counted.values()), others };
 }
 
 /** Answers with how many are none of those that are named. */

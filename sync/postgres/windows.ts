@@ -393,6 +393,15 @@ export class PostgresWindows implements WindowStore {
     return this.#parts.turns.take('keeping what was found', (sql) => this.#keep(sql, findings));
   }
 
+  async memoriesOf(dataset: DatasetName, rule: string): Promise<readonly WindowMemory[]> {
+    const { rows } = await this.#parts.turns.query(
+      'reading what rules remember',
+      'select grp, state from tidegate.window_memories where pipeline = $1 and dataset = $2 and rule = $3 order by grp',
+      [this.#parts.pipeline, dataset, rule],
+    );
+    return rows.map(([group, state]) => ({ rule, group: group ?? '', state: state ?? '' }));
+  }
+
   async results({ dataset, rule, verdict, newest = false, limit }: WindowFilter): Promise<readonly WindowResult[]> {
     const where = `pipeline = $1 and ($2::text is null or dataset = $2) and ($3::text is null or rule = $3)`;
     const from = newest

@@ -163,6 +163,7 @@ test('a window that fails is one verdict: in the API, the command line, metrics 
 /** Each minute is held against the ten before it: 2, 2, 0, 1 rows, and none from then on. */
 const BESIDE_RULE = `
   - { id: beside, volume_anomaly: { baseline: 10m, min_windows: 3, sensitivity: 1 }, window: { lateness: 0s } }
+  - { id: mix, column: status, js: { reference: { rolling: { windows: 2, values: 5 } }, max: 1 }, window: { lateness: 0s } }
 `;
 const BESIDE = [
   '10:00  indeterminate - 2',
@@ -172,6 +173,8 @@ const BESIDE = [
   '10:04  fail 0 0',
   ...['10:05', '10:06', '10:07', '10:08', '10:09', '10:10', '10:11'].map((minute) => `${minute}  pass 0 0`),
 ].map((said) => `beside ${said}`);
+/** Of the statuses of the two minutes before that had rows: new and paid, new and odd; then new alone. */
+const MIX = ['mix 10:00  indeterminate - 2', 'mix 10:01  indeterminate - 2', 'mix 10:03  pass 0.31127812445913283 1'];
 
 test('killed between any two steps, the windows come to the same, and those beside others do', async () => {
   await using at = await world(RULES.trimEnd() + BESIDE_RULE);
@@ -197,9 +200,11 @@ test('killed between any two steps, the windows come to the same, and those besi
       await service.kill();
       service = new ServiceProcess(at.config.file);
     }
-    const all = [...BESIDE, ...SAID];
+    const all = [...BESIDE, ...MIX, ...SAID];
     await eventually(async () => (await at.said()).length >= all.length, 'all windows are closed', 30_000);
     expect(await at.said()).toEqual(all);
+    const kept = await cli('reference', at.config.file, 'shop.public.orders', '--windows-of', 'mix', '--values', '5', '--json');
+    expect(kept).toMatchObject({ code: 0, json: { column: 'status', values: ['new', 'odd'], weights: [2, 1], other_weight: 0 } });
   } finally {
     await service[Symbol.asyncDispose]();
   }

@@ -73,6 +73,7 @@ test('what rules remember is written with the windows that are closed, or not at
   await expect(close(600_000, { a: '9' }, true)).rejects.toThrow('killed');
   expect(await close(600_000, { a: '2', c: '1' })).toEqual(['a[1]=1', 'b[1]=1']);
   expect(await close(900_000, { a: '2', c: '1' })).toEqual(['a[1]=2', 'c[1]=1']);
+  expect(await store.memoriesOf(dataset, 'a')).toEqual([{ rule: 'a', group: '[1]', state: '2' }]);
   await store.keepOnly([]);
   expect(await close(1_200_000, {})).toEqual([]);
 }, 30_000);

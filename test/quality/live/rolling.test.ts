@@ -2,6 +2,9 @@
 import fc from '../../support/fast-check.ts';
 import { describe, expect, test } from 'vitest';
 import { Grid, numberCell, numberPlace, NUMBERS_WIDTH } from '../../../quality/states/grid.ts';
+import { referenceOfWindows } from '../../../quality/reference/from-windows.ts';
+import { readReference } from '../../../quality/reference/read.ts';
+import { bins } from '../../../quality/states/bins.ts';
 import { CELLS_MAX, equalBins, sideBySide } from '../../../quality/windows/rolling.ts';
 import { contractOf, messages } from '../support.ts';
 import { type Change, clockAt, closes, MemoryStore, MINUTE, NOON, TestLane } from './support.ts';
@@ -222,6 +225,31 @@ describe('a rolling reference', () => {
   });
 });
 
+test('what a rule remembers is kept as a reference: the values of the windows that it learnt from', async () => {
+  const store = new MemoryStore();
+  const lane = new TestLane(store, contracts.all, clock);
+  const all = Array.from({ length: 40 }, (_, id): Row => ({
+    id,
+    total: id % 10,
+    status: id % 4 === 0 ? 'paid' : 'new',
+    atMs: NOON + id * MINUTE,
+  }));
+  for (const row of all) await lane.batch([insert(row)]);
+  await closes(store, contracts.all);
+  const closed = all.filter(({ atMs }) => windowOf(atMs) + EVERY <= (store.sets.values().next().value?.closedMs ?? 0));
+  const { dataset } = contracts.all;
+  const numbers = referenceOfWindows(dataset, await store.memoriesOf(dataset, 'total.ks'), { parts: { bins: 5 } });
+  expect(readReference(JSON.parse(JSON.stringify(numbers)))).toEqual(numbers);
+  expect([numbers.column, numbers.rows]).toEqual(['total', closed.length]);
+  const state = bins(numbers.bins ?? []).create();
+  for (const { total } of closed) state.add(total ?? NaN);
+  expect([state.below, ...state.inside, state.above]).toEqual([numbers.tail_weights?.[0], ...numbers.weights, numbers.tail_weights?.[1]]);
+  const values = referenceOfWindows(dataset, await store.memoriesOf(dataset, 'status.js'), { parts: { values: 1 } });
+  const fresh = closed.filter(({ status }) => status === 'new').length;
+  expect(values).toMatchObject({ type: 'text', values: ['new'], weights: [fresh], other_weight: closed.length - fresh });
+  expect(() => referenceOfWindows(dataset, [], { parts: { bins: 5 } })).toThrow('remembers no window');
+});
+
 /** Every third row comes up to ten minutes late, and windows are closed in between. */
 function late(all: readonly Row[]): Change[] {
   const placed = all.map((row, at) => ({ row, order: row.atMs + (at % 3 === 0 ? 9 * MINUTE : 0) }));
@@ -258,18 +286,18 @@ describe('cells', () => {
 
   test('bins have exactly the values between their edges, and about as many of the reference each', () => {
     fc.assert(
-      fc.property(values, values, fc.integer({ min: 2, max: 12 }), (a, b, bins) => {
+      fc.property(values, values, fc.integer({ min: 2, max: 12 }), (a, b, count) => {
         const [reference, found] = [gridOf(a), gridOf(b)];
-        const [was, is] = sideBySide(reference, found, bins);
-        const edges = equalBins(reference, bins).map((place) => numberCell(place, reference.width).low);
+        const [was, is] = sideBySide(reference, found, count);
+        const edges = equalBins(reference, count).map((place) => numberCell(place, reference.width).low);
         // Below zero a cell has its upper edge and not its lower one.
         const placeOf = (value: number) => edges.filter((edge) => (edge < 0 ? value > edge : value >= edge)).length;
         const counts = (all: readonly number[]) => edges.concat(0).map((_, bin) => all.filter((value) => placeOf(value) === bin).length);
         expect([was, is]).toEqual([counts(a), counts(b)]);
         const cells = reference.sorted();
-        for (const [bin, count] of was.entries()) {
-          const most = Math.max(...cells.map(([, own]) => own));
-          expect(count, `bin ${bin}`).toBeLessThanOrEqual(a.length / bins + Math.max(most, 1));
+        for (const [bin, own] of was.entries()) {
+          const most = Math.max(...cells.map(([, one]) => one));
+          expect(own, `bin ${bin}`).toBeLessThanOrEqual(a.length / count + Math.max(most, 1));
         }
       }),
       { numRuns: 100 },

@@ -130,6 +130,11 @@ export class MemoryStore implements WindowStore {
     return [result];
   }
 
+  async memoriesOf(dataset: Contract['dataset'], rule: string) {
+    const own = [...this.memories].filter(([key]) => key.startsWith(`${dataset} `)).flatMap(([, kept]) => kept);
+    return own.filter((memory) => memory.rule === rule);
+  }
+
   async results({ dataset, rule, limit }: WindowFilter) {
     const fits = (one: WindowResult) => (dataset === undefined || one.dataset === dataset) && (rule === undefined || one.rule === rule);
     return this.all.filter(fits).reverse().slice(0, limit);
