@@ -5,7 +5,8 @@ import type { Problem } from '../../core/problems.ts';
 import { PgConnection } from '../../wire/postgres/connection.ts';
 import { quoteIdent, quoteQualified } from '../../wire/postgres/ident.ts';
 import { targetFailure } from './failures.ts';
-import { hasIndex, indexSql, wantedIndex } from './keyed/asked-table.ts';
+import { hasIndex, indexSql, type WantedIndex, wantedIndex } from './keyed/asked-table.ts';
+import { indexOf, Parents } from './keyed/parents.ts';
 import { aliveSql, layoutProblems, Layouts, STAMP_TYPES } from './layout.ts';
 import type { PostgresSinkOptions } from './sink.ts';
 import { KEY_INDEX_SQL, scoreColumns, textArray } from './tables.ts';
@@ -19,7 +20,8 @@ export function probePostgresTarget(options: PostgresSinkOptions): Promise<Probl
 export function probePostgresTables(options: PostgresSinkOptions, datasets: readonly Dataset[]): Promise<Problem[]> {
   return probe(options, async (sql, _, place) => {
     const problems: Problem[] = [];
-    for (const dataset of datasets) problems.push(...(await lookAtTable(sql, options, dataset, place)));
+    for (const dataset of datasets)
+      problems.push(...(await lookAtTable(sql, options, dataset, place)), ...(await lookAtParents(sql, options, dataset, place)));
     return problems;
   });
 }
@@ -200,12 +202,37 @@ async function lackingIndices(
   for (const rule of tables.create ? [] : (keyed?.(dataset) ?? [])) {
     const wanted = wantedIndex(rule, table, names);
     if (wanted === null || (await hasIndex(sql, wanted))) continue;
-    problems.push({
-      severity: 'warning',
-      path,
-      message: `${wanted.qualified} has no index on ${wanted.columns.join(', ')}, and the rule ${rule.id} of ${dataset.name} asks it with every batch`,
-      fix: `Run on the target: ${indexSql(wanted)};`,
-    });
+    problems.push(withoutIndex(wanted, rule.id, dataset, path));
   }
   return problems;
 }
+
+/** The tables that rules of references name: whether their columns are written, and found by an index. */
+async function lookAtParents(sql: PgConnection, options: PostgresSinkOptions, dataset: Dataset, place: string): Promise<Problem[]> {
+  const { schema, datasets, tables, keyed } = options;
+  const parents = new Parents(new Layouts(schema, datasets));
+  const problems: Problem[] = [];
+  for (const { id, question } of keyed?.(dataset) ?? []) {
+    if (question.kind !== 'reference') continue;
+    const { parent } = question;
+    const index = [...(datasets?.keys() ?? [])].indexOf(parent.dataset);
+    const path = index < 0 ? `${place}.tables` : `${place}.layouts[${index}]`;
+    try {
+      const table = await parents.of(sql, parent);
+      if (table === null || tables.create || (await hasIndex(sql, indexOf(table)))) continue;
+      problems.push(withoutIndex(indexOf(table), id, dataset, path));
+    } catch (error) {
+      if (!(error instanceof PipelineError)) throw error;
+      const fix = `Have ${parent.columns.join(', ')} of ${parent.dataset} written, or remove the rule ${id} of ${dataset.name}.`;
+      problems.push({ severity: tables.widen && index < 0 ? 'warning' : 'error', path, message: error.message, fix });
+    }
+  }
+  return problems;
+}
+
+const withoutIndex = (wanted: WantedIndex, rule: string, dataset: Dataset, path: string): Problem => ({
+  severity: 'warning',
+  path,
+  message: `${wanted.qualified} has no index on ${wanted.columns.join(', ')}, and the rule ${rule} of ${dataset.name} asks it with every batch`,
+  fix: `Run on the target: ${indexSql(wanted)};`,
+});

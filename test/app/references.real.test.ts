@@ -72,6 +72,33 @@ test.each([
   expect(stdout).toContain(fix);
 });
 
+test('check refuses a column that the target is not to have, and names an index that is missing where none are made', async () => {
+  const layouts = [{ dataset: 'shop.public.customers', columns: ['id', 'name'] }];
+  const checked = async (column: string, create: boolean, reference: string) => {
+    using other = configFolder(
+      {
+        sources: {
+          shop: { kind: 'postgres', url: from.url, slot: from.name, publication: 'refs', tables: ['public.orders', 'public.customers'] },
+        },
+        targets: { lake: { kind: 'postgres', url: to.url, schema: 'shop', tables: { create, widen: false }, layouts } },
+      },
+      { 'orders.rules.yaml': ruleFile('orders', 'event', `${column}: [{ references: ${reference} }]`) },
+      { source: from.url, target: to.url },
+    );
+    return await cli("check", other.file);
+  };
+  const refused = await checked('note', true, '{ dataset: shop.public.customers, column: mail }');
+  expect([refused.code === 0, refused.stdout]).toEqual([false, expect.stringContaining('lacks the column mail')]);
+  await target.script('create schema if not exists shop; create table shop.customers (id bigint primary key, name text)');
+  try {
+    const slow = await checked('note', false, '{ dataset: shop.public.customers, column: name }');
+    expect(slow.stdout).toContain('"shop"."customers" has no index on name, and the rule note.references of shop.public.orders asks it');
+    expect((await checked('customer', false, '{ dataset: shop.public.customers, column: id }')).stdout).not.toContain('has no index');
+  } finally {
+    await target.script('drop table shop.customers');
+  }
+});
+
 test('what is copied first may name what is copied later; later rows wait over a restart, and are released when the other one comes', async () => {
   write(good);
   expect(await cli('check', config.file)).toMatchObject({ code: 0 });
