@@ -85,7 +85,7 @@ test('check refuses a column that the target is not to have, and names an index 
       { 'orders.rules.yaml': ruleFile('orders', 'event', `${column}: [{ references: ${reference} }]`) },
       { source: from.url, target: to.url },
     );
-    return await cli("check", other.file);
+    return await cli('check', other.file);
   };
   const refused = await checked('note', true, '{ dataset: shop.public.customers, column: mail }');
   expect([refused.code === 0, refused.stdout]).toEqual([false, expect.stringContaining('lacks the column mail')]);
