@@ -264,7 +264,6 @@ function loadedProblems({ config, place }: LoadedConfig): Problem[] {
         'topics do not say what rows there are',
         `Name the database behind them under sources.${pipeline.source}.database, or leave it out.`,
       );
-    if (pipeline.verify.repair) error(place('pipelines', name, 'verify', 'repair'), 'topics cannot be asked for rows', 'Leave it out.');
   }
   const readBy = new Map<string, string>();
   const writtenBy = new Map<string, string>();

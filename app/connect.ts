@@ -3,6 +3,7 @@ import type { Clock } from '../core/clock.ts';
 import { PipelineError } from '../core/errors.ts';
 import type { Dataset, DatasetName } from '../core/event.ts';
 import type { Shape } from '../core/shape.ts';
+import { DecodeAgain } from '../cdc/kafka/decode-again.ts';
 import { kafkaSource, type KafkaSourceOptions } from '../cdc/kafka/source.ts';
 import type { KafkaTable } from '../cdc/kafka/topic-list.ts';
 import { postgresSource, type PostgresSourceOptions } from '../cdc/postgres/source.ts';
@@ -15,9 +16,11 @@ import { jsonFormat } from '../sync/kafka/record-format.ts';
 import { kafkaSink, type KafkaSinkOptions } from '../sync/kafka/sink.ts';
 import type { TopicWatch } from '../sync/kafka/topic-watch.ts';
 import { type DatasetsOptions, postgresSink, type PostgresSinkOptions } from '../sync/postgres/sink.ts';
+import { kafkaClient } from '../wire/kafka/client.ts';
 import { schemaRegistryWriter } from '../wire/kafka/registry.ts';
 import { partsOf } from './config.ts';
 import type { Config, KafkaSourceConfig, KafkaTargetConfig, PipelineConfig, PostgresTargetConfig, TargetConfig } from './config-schema.ts';
+import { tableNamed } from './dead-letters.ts';
 import { kafkaConnection, registryOptions, tableOfTopic } from './kafka-connect.ts';
 import type { Logger } from './logger.ts';
 import type { TellerOptions } from './quarantine-teller.ts';
@@ -105,6 +108,19 @@ export function kafkaOptions(pipeline: PipelineConfig, source: KafkaSourceConfig
     batch: { rows: pipeline.batch.rows, bytes: pipeline.batch.bytes, ageMs: pipeline.batch.age },
     clock,
   };
+}
+
+/** What reads records once more that could not be read; null where the source has none. */
+export function openDecodeAgain(config: Config, pipeline: PipelineConfig, clock: Clock, signal: AbortSignal): DecodeAgain | null {
+  const { source } = partsOf(config, pipeline);
+  if (source.kind !== 'kafka') return null;
+  const options = kafkaOptions(pipeline, source, clock);
+  return new DecodeAgain({
+    ...options,
+    client: kafkaClient(options.connection),
+    tableNamed: (dataset) => tableNamed(options, dataset),
+    signal,
+  });
 }
 
 /** Where lanes and quarantine of a pipeline are kept: at a database that is its target, beside topics in their store. */

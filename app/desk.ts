@@ -1,4 +1,5 @@
 /** Where people look at and settle what a pipeline has quarantined: a connection to the target beside the lanes' own. */
+import type { DecodeAgain } from '../cdc/kafka/decode-again.ts';
 import type { Clock } from '../core/clock.ts';
 import type { Stage } from '../core/contracts.ts';
 import { PipelineError } from '../core/errors.ts';
@@ -12,7 +13,7 @@ import type { TopicWatch } from '../sync/kafka/topic-watch.ts';
 import type { PostgresSink } from '../sync/postgres/sink.ts';
 import { datasetsOf, partsOf } from './config.ts';
 import type { Config, PipelineConfig } from './config-schema.ts';
-import { modelUses, openSink } from './connect.ts';
+import { modelUses, openDecodeAgain, openSink } from './connect.ts';
 import type { Logger } from './logger.ts';
 import type { RuleFile } from './rule-files.ts';
 
@@ -103,6 +104,12 @@ export class Desk implements AsyncDisposable {
         await inference?.[Symbol.asyncDispose]();
       },
     };
+  }
+
+  /** What reads records once more that could not be read; null where there are none. To be closed. */
+  decodeAgain(signal: AbortSignal): DecodeAgain | null {
+    const { config, pipeline, clock } = this.#parts;
+    return openDecodeAgain(config, pipeline, clock, signal);
   }
 
   /** The rules and models that read one of these columns. */

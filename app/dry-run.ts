@@ -1,5 +1,6 @@
 /** What releasing would come to, by today's rules and models, without doing anything. */
 import { Batch, type Finding, Verdict } from '../core/batch.ts';
+import type { DecodeAgain } from '../cdc/kafka/decode-again.ts';
 import type { ItemStatus, Quarantine, QuarantineItem, Stage } from '../core/contracts.ts';
 import { PipelineError } from '../core/errors.ts';
 import type { LaneId, Position } from '../core/event.ts';
@@ -14,12 +15,13 @@ const BATCH_ITEMS = 500;
 export async function dryRunRelease(
   items: ReadonlyMap<string, QuarantineItem | null>,
   quarantine: Pick<Quarantine, 'outrun'>,
-  stages: readonly Stage[],
+  { stages, again }: { readonly stages: readonly Stage[]; readonly again: DecodeAgain | null },
   signal: AbortSignal,
 ): Promise<readonly ReleaseOutcome[]> {
-  const open = [...items.values()].filter((item) => item !== null).filter(({ status }) => OPEN.has(status));
+  const held = [...items.values()].filter((item) => item !== null).filter(({ status }) => OPEN.has(status));
+  const open = await Promise.all(held.map((item) => decoded(item, again)));
   const judged = await judge(open, stages, signal);
-  const outrun = open.length === 0 ? new Set<string>() : await quarantine.outrun(open.map(({ id }) => id));
+  const outrun = open.length === 0 ? new Set<string>() : await quarantine.outrun(open);
   return [...items].map(([id, item]): ReleaseOutcome => {
     if (item === null) return { id, outcome: 'unknown', findings: [] };
     const findings = judged.get(id);
@@ -29,6 +31,13 @@ export async function dryRunRelease(
       ? { id, outcome: 'would-pass', findings: [] }
       : { id, outcome: 'still-fails', findings: findings.map(findingView) };
   });
+}
+
+/** Of an item whose record could not be read, what it would be read as now. */
+async function decoded(item: QuarantineItem, again: DecodeAgain | null): Promise<QuarantineItem> {
+  if (again === null || item.event.dataset.undecoded !== true) return item;
+  const now = await again.decode(item.event);
+  return now.kind === 'nothing' ? item : { ...item, event: now.event };
 }
 
 /** Of each item the findings that take it out of the flow. */

@@ -89,11 +89,15 @@ async function tryRelease(
   signal: AbortSignal,
 ): Promise<Pick<ReleaseView, 'results' | 'notAsked'>> {
   const { stages, close } = desk.stages();
+  await using again = desk.decodeAgain(signal);
   try {
     return await desk.withSink(async ({ quarantine }) => {
       const items = new Map<string, QuarantineItem | null>(known.map((item) => [item.id, item]));
       for (const id of ids) if (!items.has(id)) items.set(id, await quarantine.get(id));
-      return { results: [...(await dryRunRelease(items, quarantine, stages, signal))], notAsked: notAskedOf(desk, items.values()) };
+      return {
+        results: [...(await dryRunRelease(items, quarantine, { stages, again }, signal))],
+        notAsked: notAskedOf(desk, items.values()),
+      };
     });
   } finally {
     await close();

@@ -14,8 +14,10 @@ import { TargetRows } from '../sync/postgres/target-rows.ts';
 import { laneOf, partsOf } from './config.ts';
 import type { Config, PipelineConfig } from './config-schema.ts';
 import { layoutOptions, sinkOptions, sourceOptions, tableTarget } from './connect.ts';
+import { type MovedTopicLane, recoverTopics } from './recover-topics.ts';
 import type { RuleFile } from './rule-files.ts';
-import { bringHeldRows, type HeldRows } from './verify/held.ts';
+import { byLane } from './verify/bring.ts';
+import { bringHeldRows, type HeldParts, type HeldRows } from './verify/held.ts';
 import { type PipelineResult, verifyPipeline, type VerifyProgress } from './verify/verify.ts';
 
 export interface RecoverOptions {
@@ -47,6 +49,8 @@ export interface Recovered {
   readonly pipeline: string;
   /** Null where the lane stood where it could go on: nothing was lost, or an earlier call was cut off behind this. */
   readonly moved: MovedLane | null;
+  /** Of a pipeline that reads topics: the lanes that were moved. */
+  readonly topics?: readonly MovedTopicLane[];
   /** Whether the lane runs: without it, nothing could be read again. */
   readonly isRunning: boolean;
   readonly held: readonly ({ readonly dataset: DatasetName } & HeldRows)[];
@@ -66,6 +70,7 @@ const POLL_MS = 200;
 export async function recoverPipeline(options: RecoverOptions): Promise<Recovered> {
   const { config, name, pipeline, rules, clock, halted, resume } = options;
   const { source: sourceConfig } = partsOf(config, pipeline);
+  if (sourceConfig.kind === 'kafka') return recoverTopics(options, sourceConfig);
   const targetConfig = tableTarget(config, pipeline);
   const lane = laneOf(pipeline.source, sourceConfig);
   await using sink = await postgresSink(sinkOptions(config, name, pipeline, rules, clock));
@@ -84,11 +89,12 @@ export async function recoverPipeline(options: RecoverOptions): Promise<Recovere
     options.signal,
   );
   if (!(await begins(source, target, lane, options))) return unfinished;
-  const held = await bringHeld(source, target, lane, options);
+  const tables = sourceConfig.tables;
+  const held = await bringHeld({ source, target, lane, bringer: byLane(source), passed: '' }, tables, options);
   const verified = await verifyPipeline({ ...options, datasets: null, differencesMax: DIFFERENCES_MAX, repair: true });
   const isWhole = verified.tables.every(({ equal }) => equal) && held.every(({ left, isTruncateHeld }) => left === 0 && !isTruncateHeld);
   if (isWhole && lost !== null) await sink.forgetLoss(lane, lost.to);
-  return { pipeline: name, moved, isRunning: true, held, verified, isWhole };
+  return { ...unfinished, isRunning: true, held, verified, isWhole };
 }
 
 const laneState = async (sink: PostgresSink, lane: LaneId) => (await sink.lanes()).find((one) => one.lane === lane);
@@ -121,17 +127,16 @@ async function begins(source: SourceRows, target: TargetRows, lane: LaneId, opti
   }
 }
 
-async function bringHeld(
-  source: SourceRows,
-  target: TargetRows,
-  lane: LaneId,
-  { config, pipeline, rules, waitMs, clock, signal }: RecoverOptions,
+export async function bringHeld(
+  ends: Pick<HeldParts, 'source' | 'target' | 'lane' | 'bringer' | 'passed'>,
+  tables: readonly string[],
+  { pipeline, rules, waitMs, clock, signal }: RecoverOptions,
 ): Promise<Recovered['held']> {
   const quality = qualityStage(new Map([...rules].map(([dataset, { contract }]) => [dataset, contract])));
   const held: Recovered['held'][number][] = [];
-  for (const table of partsOf(config, pipeline).source.tables) {
+  for (const table of tables) {
     const dataset = `${pipeline.source}.${table}` as DatasetName;
-    held.push({ dataset, ...(await bringHeldRows({ source, target, lane, table, dataset, quality, waitMs, clock, signal })) });
+    held.push({ dataset, ...(await bringHeldRows({ ...ends, table, dataset, quality, waitMs, clock, signal })) });
   }
   return held;
 }

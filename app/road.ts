@@ -21,7 +21,8 @@ import { sloStage } from '../quality/slo/stage.ts';
 import type { PostgresSink } from '../sync/postgres/sink.ts';
 import { isLaneOf, laneOf, type LoadedConfig, partsOf, replayLaneOf } from './config.ts';
 import type { Config, PipelineConfig } from './config-schema.ts';
-import { breakerSettings, openSource, tellerOptions } from './connect.ts';
+import { breakerSettings, openDecodeAgain, openSource, tellerOptions } from './connect.ts';
+import { decodedLog } from './decoded-log.ts';
 import { Desk, type Stages } from './desk.ts';
 import type { DatasetStatus, LaneRunState, LaneView, PipelineStatus, Reason, Standby } from './http/shapes.ts';
 import { LaneRunner, operatorHalt, type Run } from './lane-runner.ts';
@@ -324,12 +325,7 @@ export class Road implements AsyncDisposable {
     // The rest is told by the one that has the lanes.
     if (this.standby() !== null) return reasons;
     reasons.push(...(this.#slot?.problems() ?? []));
-    if (this.#target.lost !== null) {
-      const { from, to } = this.#target.lost;
-      reasons.push(
-        `what was committed from ${from} to ${to} was lost from the source's log: \`tidegate recover\` brings the rows that differ`,
-      );
-    }
+    if (this.#target.lost !== null) reasons.push(`${this.#target.lost}: \`tidegate recover\` brings the rows that differ`);
     for (const { dataset, id, message, status } of this.#schemas.open) {
       const what = status === 'rejected' ? 'was rejected' : 'waits for you';
       reasons.push(`${dataset} is parked: the change ${changeId(this.name, id)} of its table ${what} (${message})`);
@@ -424,15 +420,18 @@ export class Road implements AsyncDisposable {
   }
 
   async #openReplay(signal: AbortSignal): Promise<Run> {
-    const { clock, name } = this.#parts;
+    const { clock, name, config, pipeline } = this.#parts;
     const sink = await this.#openSink(signal);
-    const source = replaySource({ log: sink.quarantine, lane: replayLaneOf(name), batchRows: REPLAY_BATCH_ROWS, clock });
+    const again = openDecodeAgain(config, pipeline, clock, signal);
+    const log = again === null ? sink.quarantine : decodedLog(sink.quarantine, again, 'tidegate');
+    const source = replaySource({ log, lane: replayLaneOf(name), batchRows: REPLAY_BATCH_ROWS, clock });
     const { stages } = this.#replayStages;
     return {
       parts: { source, stages, sink },
       isWorking: () => true,
       [Symbol.asyncDispose]: async () => {
         await source[Symbol.asyncDispose]();
+        await again?.[Symbol.asyncDispose]();
         await sink[Symbol.asyncDispose]();
       },
     };

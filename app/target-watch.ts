@@ -2,10 +2,12 @@
 import type { Clock } from '../core/clock.ts';
 import type { LiveSource, QuarantineItem } from '../core/contracts.ts';
 import { PipelineError } from '../core/errors.ts';
-import type { DatasetName } from '../core/event.ts';
+import type { DatasetName, LaneId, Position } from '../core/event.ts';
 import { toLsn } from '../core/position.ts';
+import { placeOf } from '../cdc/kafka/lane-place.ts';
 import type { PostgresSink } from '../sync/postgres/sink.ts';
 import type { Desk } from './desk.ts';
+import { isLaneOf } from './config.ts';
 import { whenLate } from './late.ts';
 import { formatDuration } from './units.ts';
 
@@ -29,7 +31,7 @@ const SILENCE_MS = 30_000;
 export class TargetWatch {
   readonly #parts: TargetWatchParts;
   #counts: Counts = [];
-  #lost: { readonly from: string; readonly to: string } | null = null;
+  #lost: string | null = null;
   #problem: string | null = 'the target has not been asked yet';
   /** When the question was asked that the target has not answered yet. */
   #askedAtMs: number | null = null;
@@ -42,8 +44,8 @@ export class TargetWatch {
     return this.#counts;
   }
 
-  /** What the lane has lost from the source's log and not read again, as LSNs. */
-  get lost(): { readonly from: string; readonly to: string } | null {
+  /** What a lane has lost from the source's log and not read again, in words. */
+  get lost(): string | null {
     return this.#lost;
   }
 
@@ -83,8 +85,15 @@ export class TargetWatch {
     const counts = await desk.withSink((sink) => sink.quarantine.counts());
     if (JSON.stringify(counts) !== JSON.stringify(this.#counts)) onCounts();
     this.#counts = counts;
-    const lost = (await desk.withSink((sink) => sink.lanes())).find(({ lane }) => lane === source.lane)?.lost ?? null;
-    this.#lost = lost === null ? null : { from: toLsn(lost.from), to: toLsn(lost.to) };
+    const lanes = await desk.withSink((sink) => sink.lanes());
+    const one = lanes.find(({ lane, lost }) => lost !== null && isLaneOf(lane, source.lane));
+    this.#lost = one?.lost === undefined || one.lost === null ? null : lossText(one.lane, one.lost, source.lane);
     await alsoLook();
   }
+}
+
+/** A lane of topics is under its source's, and its places are offsets. */
+function lossText(lane: LaneId, { from, to }: { readonly from: Position; readonly to: Position }, source: LaneId): string {
+  if (lane === source) return `what was committed from ${toLsn(from)} to ${toLsn(to)} was lost from the source's log`;
+  return `records of ${lane} were lost before they were read: it stood at ${placeOf(from).offset}, and went on from ${placeOf(to).offset}`;
 }

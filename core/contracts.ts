@@ -1,6 +1,6 @@
 /** What the parts of a pipeline promise each other. Everything here moves batches, never single events. */
 import type { Batch, Finding, OriginalRecord, StageName } from './batch.ts';
-import type { ChangeEvent, Checkpoint, DatasetName, LaneId } from './event.ts';
+import type { ChangeEvent, Checkpoint, DatasetName, LaneId, Position } from './event.ts';
 import type { Lot } from './lots.ts';
 
 /** The right to move one lane forward. A newer lease on the lane makes this one's commits fail. */
@@ -186,9 +186,28 @@ export interface Quarantine {
   release(ids: readonly string[], by: string): Promise<readonly string[]>;
   /** Settles items as discarded; events waiting for them are released. Returns the ids discarded. */
   discard(ids: readonly string[], by: string, why: string): Promise<readonly string[]>;
-  /** What releasing would come to, without doing it: `superseded` where the target has the key at a newer version. */
-  outrun(ids: readonly string[]): Promise<ReadonlySet<string>>;
+  /** Those of the items that would be superseded if they were released: the target has their key at a newer version. */
+  outrun(items: readonly Pick<Quarantined, 'id' | 'event'>[]): Promise<ReadonlySet<string>>;
 }
+
+/** A change of a row that came after another one in its partition. */
+export interface LaterChange {
+  /** As which it may be in the quarantine. */
+  readonly ids: readonly string[];
+  /** As `versionOf` has it. */
+  readonly version: string;
+  /** It left cells out, so it changed a row that was there, or nothing. */
+  readonly isPartial: boolean;
+}
+
+/** Tells the changes of a row that come after a record, up to a place of its lane (null: to the end of now); null where they are not kept any more. */
+export type ReadLater = (upTo: Position | null) => Promise<readonly LaterChange[] | null>;
+
+/**
+ * What came of giving a released item, whose record could not be read, the event that it is. `gone`: it was settled meanwhile. `unknown`: what came after it is not
+ * kept, so nobody knows whether the target has its row newer. `partial`: later changes left cells out that only it may have.
+ */
+export type Became = { readonly kind: 'became' | 'gone' | 'unknown' | 'partial' };
 
 /** The released items as a log: what the replay source reads. Sequence numbers grow with every release and are never reused. */
 export interface ReleaseLog {

@@ -16,7 +16,7 @@ export const ERRORS = {
   },
   SOURCE_POSITION_LOST: {
     after: 'operator',
-    fix: 'The source no longer has the log at the checkpoint: run `tidegate recover`, which makes the slot anew and has the rows that differ read again while the pipeline runs. docs/slots.md tells how to keep it from happening. From Kafka: docs/kafka.md says what to do.',
+    fix: 'The source no longer has the log at the checkpoint: run `tidegate recover`, which makes the slot anew and has the rows that differ read again while the pipeline runs. docs/slots.md tells how to keep it from happening. From Kafka it goes to the oldest record that is kept, and takes the database behind the topics: docs/kafka.md.',
   },
   SOURCE_PUBLICATION_MISSING: {
     after: 'operator',

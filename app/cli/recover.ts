@@ -6,6 +6,7 @@ import { NothingToRecover, type Recovered, recoverPipeline } from '../recover.ts
 import { loadRuleFiles } from '../rule-files.ts';
 import { ConfigProblems } from '../config-problems.ts';
 import type { Secret } from '../secret.ts';
+import { NothingToVerify, waitMsOf } from '../verify/passage.ts';
 import { existingServiceState } from '../state/state.ts';
 import { UsageError } from './arguments.ts';
 import { type Command, configOf, pipelineOf } from './command.ts';
@@ -18,14 +19,14 @@ const WAIT_MS = 60_000;
 export const recover: Command = {
   name: 'recover',
   summary:
-    'Lets a pipeline go on whose replication slot is lost (SOURCE_POSITION_LOST): makes the slot anew, lets the running service read it, compares both ends and has the rows brought that differ, and those of held keys that changed meanwhile. May be run again until it exits with 0.',
+    'Lets a pipeline go on whose place in its replication slot or its topics is lost (SOURCE_POSITION_LOST): makes the slot anew, or goes to the oldest record that is kept, lets the running service read on, compares both ends and has the rows brought that differ, and those of held keys that changed meanwhile. May be run again until it exits with 0.',
   positionals: ['CONFIG', '[PIPELINE]'],
   flags: {
     rate: RATE_FLAG,
     wait: {
       type: 'string',
       value: 'TIME',
-      help: `How long the service may take to read the slot, and to bring rows; ${WAIT} if left out.`,
+      help: `How long the service may take to read the slot, and to bring rows; ${WAIT} if left out, 3m for topics.`,
     },
     'whole-tables': {
       type: 'boolean',
@@ -37,20 +38,15 @@ export const recover: Command = {
     const name = pipelineOf(args, loaded);
     const { config } = loaded;
     const pipeline = config.pipelines[name];
-    const waitMs = waitOf(args, WAIT_MS);
     if (pipeline === undefined) throw new UsageError(`there is no pipeline ${name}`, 'Name one of the config.');
     const { source, target } = partsOf(config, pipeline);
+    const waitMs = waitOf(args, source.kind === 'kafka' ? waitMsOf(source) : WAIT_MS);
     if (target.kind === 'kafka')
       throw new UsageError(
         `${pipeline.target} is topics, whose rows cannot be compared with those of the source`,
         'See docs/kafka-target.md for what to do: the pipeline begins anew and writes all rows once more.',
       );
-    if (source.kind === 'kafka')
-      throw new UsageError(
-        `${pipeline.source} is topics, which no longer have what was lost`,
-        'See docs/kafka.md for what to do: the connector makes a new snapshot.',
-      );
-    if (source.snapshot.mode === 'never' && !args.is('whole-tables'))
+    if (source.kind !== 'kafka' && source.snapshot.mode === 'never' && !args.is('whole-tables'))
       throw new UsageError(
         `${pipeline.source} is followed without its rows (snapshot.mode: never), so rows that were lost cannot be told from those that were never wanted`,
         'Give --whole-tables where the target is to have all rows.',
@@ -74,6 +70,7 @@ export const recover: Command = {
       show(io, args.is('json'), found, () => words(found));
       return found.isWhole ? 0 : 1;
     } catch (error) {
+      if (error instanceof NothingToVerify) throw new UsageError(error.message, error.fix);
       if (error instanceof NothingToRecover) throw new UsageError(error.message, 'Run it first: tidegate run CONFIG.');
       throw error;
     }
@@ -87,14 +84,18 @@ async function haltedFor(place: string | Secret, pipeline: string): Promise<stri
   return halt?.code === 'SOURCE_POSITION_LOST' ? halt.message : null;
 }
 
-function words({ pipeline, moved, isRunning, held, verified, isWhole }: Recovered): string {
+function words({ pipeline, moved, topics = [], isRunning, held, verified, isWhole }: Recovered): string {
   const lines: string[] = [];
   if (moved !== null) {
     lines.push(`${moved.why}.`);
     lines.push(moved.isNewSlot ? 'The slot was made anew.' : 'The slot that is there serves.');
     lines.push(`What was committed from ${moved.from} to ${moved.to} is in no log; both ends were compared instead.`);
-  } else if (verified === null && isRunning) lines.push(`Nothing of ${pipeline} is lost: its lane can go on from its checkpoint.`);
-  if (!isRunning) lines.push(`Nobody reads the slot of ${pipeline}: start the service, and run this again.`);
+  }
+  for (const { lane, why, from, to } of topics) lines.push(`${why}: ${lane} goes on from ${to} instead of ${from}.`);
+  if (topics.length > 0) lines.push('What was lost is in no topic; both ends were compared instead.');
+  if (moved === null && topics.length === 0 && verified === null && isRunning)
+    lines.push(`Nothing of ${pipeline} is lost: its lane can go on from its checkpoint.`);
+  if (!isRunning) lines.push(`Nobody reads what ${pipeline} follows: start the service, and run this again.`);
   const rows = (verified?.tables ?? []).map(({ dataset, rows: count, repaired, equal, state }) => {
     const of = held.find((one) => one.dataset === dataset);
     return [

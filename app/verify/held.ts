@@ -9,10 +9,14 @@ import type { Stage } from '../../core/contracts.ts';
 import type { SourceRows } from '../../cdc/postgres/source-rows.ts';
 import type { OpenKey, TargetRows } from '../../sync/postgres/target-rows.ts';
 import type { KeyTexts } from '../../wire/postgres/row-sums.ts';
+import type { Bringer } from './bring.ts';
 import { isDropped, makesRow } from './explain.ts';
 
 export interface HeldParts {
   readonly source: SourceRows;
+  readonly bringer: Bringer;
+  /** A place that all lanes have passed. */
+  readonly passed: string;
   readonly target: TargetRows;
   readonly lane: LaneId;
   /** `schema.table`. */
@@ -76,11 +80,12 @@ async function changedSince(open: readonly OpenKey[], parts: HeldParts): Promise
 
 /** Answers how many did not come in time. */
 async function bring(changed: readonly OpenKey[], parts: HeldParts): Promise<number> {
-  const { source, target, table, dataset, waitMs, clock, signal } = parts;
+  const { source, bringer, passed, target, table, dataset, waitMs, clock, signal } = parts;
   const { relation } = await source.table(table);
-  const asked = await source.request(
+  const asked = await bringer.bring(
     table,
     changed.map(({ key, event }) => keyTexts(event, key, relation.dataset)),
+    passed,
   );
   const deadline = clock.monotonic() + waitMs;
   let left = changed.map(({ key }) => key);

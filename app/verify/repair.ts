@@ -1,4 +1,5 @@
 /** Has the running lane bring rows that differ, as they are at the source, through all its stages, and looks whether it did. */
+import type { Bringer } from './bring.ts';
 import { type Differing, Suspects, type SuspectsParts } from './suspects.ts';
 
 /** Between two looks at what was asked for. */
@@ -8,11 +9,16 @@ const POLL_MS = 100;
  * Asks once for these rows, and answers those that still differ when the time is up, or are held by then. How many it may wait for is the
  * caller's to say: they are looked at together.
  */
-export async function repairRows(table: string, rows: readonly Differing[], parts: SuspectsParts): Promise<readonly Differing[]> {
-  const { source, waitMs, clock, signal } = parts;
-  await source.request(
+export async function repairRows(
+  table: string,
+  rows: readonly Differing[],
+  parts: SuspectsParts & { readonly bringer: Bringer; readonly passed: string },
+): Promise<readonly Differing[]> {
+  const { bringer, passed, waitMs, clock, signal } = parts;
+  await bringer.bring(
     table,
     rows.map(({ key }) => key),
+    passed,
   );
   const deadline = clock.monotonic() + waitMs;
   const held: Differing[] = [];

@@ -8,14 +8,16 @@ import type { DatasetName, LaneId, Position } from '../../core/event.ts';
 import { toLsn, toLsnNumber } from '../../core/position.ts';
 import type { SourceRows, SourceTable } from '../../cdc/postgres/source-rows.ts';
 import { qualityStage } from '../../quality/stage.ts';
+import { postgresSink } from '../../sync/postgres/sink.ts';
 import { TargetRows, type TargetTable } from '../../sync/postgres/target-rows.ts';
 import { PgError } from '../../wire/postgres/errors.ts';
 import { quoteIdent } from '../../wire/postgres/ident.ts';
 import { cellSql, commonHash, type ComparedTable, type HashKind, isOrderedAlike, type SideColumn } from '../../wire/postgres/row-sums.ts';
 import { laneOf, partsOf } from '../config.ts';
 import type { Config, PipelineConfig } from '../config-schema.ts';
-import { layoutOptions } from '../connect.ts';
+import { layoutOptions, sinkOptions } from '../connect.ts';
 import type { RuleFile } from '../rule-files.ts';
+import { besideTopics, type Bringer, byLane } from './bring.ts';
 import { type Difference, type DifferenceReason, explain, isExplained, isRepairable, REASONS } from './explain.ts';
 import { type Followed, NothingToVerify, openFollowed } from './passage.ts';
 import { repairRows } from './repair.ts';
@@ -105,11 +107,8 @@ export async function verifyPipeline(options: VerifyOptions): Promise<PipelineRe
   const { schema, url } = parts.target;
   await using followed = await openFollowed(config, name, clock, signal);
   const { source } = followed;
-  if (options.repair && parts.source.kind === 'kafka')
-    throw new NothingToVerify(
-      `the pipeline ${name} reads topics, which cannot be asked for rows`,
-      'Leave --repair out, and have the connector make an ad-hoc snapshot of the tables that differ.',
-    );
+  await using cleanup = new AsyncDisposableStack();
+  const bringer = options.repair ? await openBringer(source, options, cleanup) : null;
   await using target = await TargetRows.open(
     { name: pipeline.target, url: url.reveal(), schema, datasets: layoutOptions(parts.target) },
     signal,
@@ -133,10 +132,23 @@ export async function verifyPipeline(options: VerifyOptions): Promise<PipelineRe
     tables.push(
       notCopied.has(table)
         ? copying(name, dataset)
-        : await again(() => verifyTable({ ...options, waitMs }, { ...followed, target, lane, hash, quality, table, dataset })),
+        : await again(() => verifyTable({ ...options, waitMs }, { ...followed, bringer, target, lane, hash, quality, table, dataset })),
     );
   }
   return { pipeline: name, through: toLsn(through), laneStands: caughtUp.laneStands, tables };
+}
+
+/** To be closed with what is opened for it. */
+export async function openBringer(
+  source: SourceRows,
+  options: Pick<VerifyOptions, 'config' | 'name' | 'pipeline' | 'rules' | 'waitMs' | 'clock' | 'signal'>,
+  cleanup: AsyncDisposableStack,
+): Promise<Bringer> {
+  const { config, name, pipeline, rules, clock } = options;
+  const { source: of } = partsOf(config, pipeline);
+  if (of.kind !== 'kafka') return byLane(source);
+  const sink = cleanup.use(await postgresSink(sinkOptions(config, name, pipeline, rules, clock)));
+  return besideTopics({ ...options, source, sink, name: pipeline.source, lane: laneOf(pipeline.source, of) });
 }
 
 /** A place in the log such that whoever looks from now on sees everything committed before it. */
@@ -158,12 +170,12 @@ async function placeToVerify(source: SourceRows, { waitMs, clock, signal }: Veri
 type Lanes = ReadonlyMap<LaneId, Position>;
 
 /** Waits while the lanes come nearer to the place. */
-async function catchUp(
-  followed: Followed,
+export async function catchUp(
+  followed: Pick<Followed, 'passage' | 'isRead'>,
   target: TargetRows,
   lane: LaneId,
   place: string,
-  { waitMs, clock, signal, onProgress, name }: VerifyOptions,
+  { waitMs, clock, signal, onProgress, name }: Pick<VerifyOptions, 'waitMs' | 'clock' | 'signal' | 'onProgress' | 'name'>,
 ): Promise<{ readonly lanes: Lanes; readonly laneStands: boolean }> {
   let last = '';
   let movedAtMs = clock.monotonic();
@@ -200,6 +212,8 @@ interface TableParts extends Pick<Followed, 'source' | 'passage'> {
   readonly target: TargetRows;
   readonly lane: LaneId;
   readonly hash: HashKind;
+  /** Null where nothing is to be repaired. */
+  readonly bringer: Bringer | null;
   readonly quality: ReturnType<typeof qualityStage>;
   readonly table: string;
   readonly dataset: DatasetName;
@@ -207,7 +221,7 @@ interface TableParts extends Pick<Followed, 'source' | 'passage'> {
 
 async function verifyTable(options: VerifyOptions, parts: TableParts): Promise<TableResult> {
   const { waitMs, clock, signal, differencesMax, rowsPerSecond, onProgress } = options;
-  const { source, target, lane, passage, quality } = parts;
+  const { source, target, lane, passage, quality, bringer } = parts;
   const table = await source.table(parts.table);
   const { dataset } = table.relation;
   const sides = sidesOf(table, await target.table(dataset), parts);
@@ -230,11 +244,14 @@ async function verifyTable(options: VerifyOptions, parts: TableParts): Promise<T
     onDiffering: async (rows: readonly Differing[]) => {
       const { differences, changed } = await explain(rows, explaining);
       for (const { key, sinceMs } of changed) suspects.add(key, sinceMs);
-      const wrong = options.repair ? differences.filter(({ difference }) => isRepairable(difference.reason)) : [];
+      const wrong = bringer !== null ? differences.filter(({ difference }) => isRepairable(difference.reason)) : [];
       for (const one of differences) if (!wrong.includes(one)) tally.add(one.difference);
-      if (wrong.length > 0) {
+      if (bringer !== null && wrong.length > 0) {
         const asked = wrong.map(({ row }) => row);
-        const left = await explain(await repairRows(parts.table, asked, looking), { ...explaining, isLate: () => true });
+        const left = await explain(await repairRows(parts.table, asked, { ...looking, bringer, passed: suspects.passed }), {
+          ...explaining,
+          isLate: () => true,
+        });
         repaired += wrong.length - left.differences.length;
         for (const { difference } of left.differences) tally.add(difference);
       }

@@ -3,6 +3,7 @@ import { Agent } from 'node:https';
 import { SchemaRegistry, SchemaType } from '@kafkajs/confluent-schema-registry';
 import type { SchemaRegistryAPIClientArgs } from '@kafkajs/confluent-schema-registry/dist/api/index.js';
 import avsc from 'avsc';
+import { type Clock, systemClock } from '../../core/clock.ts';
 import { PipelineError } from '../../core/errors.ts';
 import type { RegistryAddress } from '../../wire/kafka/registry.ts';
 import { parseJson } from './json.ts';
@@ -29,6 +30,7 @@ interface Reader {
 }
 
 const HEAD = 5;
+const MISSING_MS = 10_000;
 
 /** Whole numbers as they are: a bigint where a double would not do. The test is strict, or unions with defaults are said to be ambiguous. */
 const Long = avsc.types.LongType.__with({
@@ -49,11 +51,19 @@ const narrow = (value: bigint): number | bigint =>
 
 export class AvroReader {
   readonly #registry: SchemaRegistry | null;
-  /** The schema that is being compiled, as it was written: the compiled one has forgotten what Avro has no word for. */
+  /**
+   * The schema that is being compiled, as it was written: the compiled one has forgotten what Avro has no word for. The library says by no argument which one it compiles,
+   * so schemas are loaded one after the other.
+   */
   #root: unknown;
+  #loading: Promise<void> = Promise.resolve();
+  readonly #clock: Clock;
   readonly #readers = new Map<number, Reader | Undecodable>();
+  /** Until when the registry is not asked again for a schema that it did not have: somebody may register it still. */
+  readonly #missingUntilMs = new Map<number, number>();
 
-  constructor(options: RegistryAddress | null) {
+  constructor(options: RegistryAddress | null, clock: Clock = systemClock) {
+    this.#clock = clock;
     this.#registry = options === null ? null : registryOf(options, this.#hook, this.#compile);
   }
 
@@ -81,7 +91,11 @@ export class AvroReader {
       if (this.#registry === null) throw new Undecodable('it names a schema of a registry, and the source names no registry');
       throw new NeedsSchema(id);
     }
-    if (reader instanceof Undecodable) throw reader;
+    if (reader instanceof Undecodable) {
+      const untilMs = this.#missingUntilMs.get(id);
+      if (untilMs !== undefined && this.#clock.monotonic() >= untilMs) throw new NeedsSchema(id);
+      throw reader;
+    }
     if (reader.type === null) return { schema: reader.schema, payload: parseJson(bytes.toString('utf8', HEAD), exact) };
     try {
       return { schema: reader.schema, payload: reader.type.fromBuffer(bytes.subarray(HEAD)) as unknown };
@@ -91,7 +105,21 @@ export class AvroReader {
   }
 
   /** Throws SOURCE_UNREACHABLE where the registry is away, SOURCE_AUTH where it will not have us; an id that it does not know makes its records undecodable. */
-  async load(id: number): Promise<void> {
+  load(id: number): Promise<void> {
+    const loaded = this.#loading.then(() => this.#load(id));
+    this.#loading = loaded.catch(() => {}); // Told to whoever asked.
+    return loaded;
+  }
+
+  /** What the registry did not have it is asked for again with the next record. */
+  askAnew(): void {
+    for (const id of this.#missingUntilMs.keys()) this.#missingUntilMs.set(id, -Infinity);
+  }
+
+  async #load(id: number): Promise<void> {
+    const known = this.#readers.get(id);
+    const isMissing = (this.#missingUntilMs.get(id) ?? Infinity) <= this.#clock.monotonic();
+    if (known !== undefined && !isMissing) return; // Somebody else asked for it meanwhile.
     try {
       this.#root = undefined;
       const schema = await this.#registry?.getSchema(id);
@@ -100,16 +128,27 @@ export class AvroReader {
       const reader =
         schema instanceof avsc.Type ? { type: schema, schema: fromAvro(this.#root) } : { type: null, schema: fromJsonSchema(this.#root) };
       this.#readers.set(id, reader);
+      this.#missingUntilMs.delete(id);
     } catch (error) {
-      if (error instanceof Undecodable) this.#readers.set(id, error);
-      else if (statusOf(error) === 404) this.#readers.set(id, new Undecodable(`the registry has no schema ${id}, which it names`));
-      else {
-        const isRefused = statusOf(error) === 401 || statusOf(error) === 403;
-        throw new PipelineError(isRefused ? 'SOURCE_AUTH' : 'SOURCE_UNREACHABLE', `asking the schema registry for the schema ${id}`, {
-          cause: error,
-        });
-      }
+      this.#readers.set(id, this.#refusalOf(id, error));
     }
+  }
+
+  /** What makes records of the schema undecodable. Throws where that is the registry's state of now, and no fault of theirs. */
+  #refusalOf(id: number, error: unknown): Undecodable {
+    if (error instanceof Undecodable) return error;
+    const status = statusOf(error);
+    if (status === 404) {
+      this.#missingUntilMs.set(id, this.#clock.monotonic() + MISSING_MS);
+      return new Undecodable(`the registry has no schema ${id}, which it names`);
+    }
+    // What the registry takes for a schema the library may not.
+    if (status === null) return new Undecodable(`the schema ${id} that it names cannot be used`);
+    throw new PipelineError(
+      status === 401 || status === 403 ? 'SOURCE_AUTH' : 'SOURCE_UNREACHABLE',
+      `asking the schema registry for the schema ${id}`,
+      { cause: error },
+    );
   }
 }
 

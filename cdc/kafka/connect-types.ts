@@ -221,8 +221,17 @@ function placeholderTest(schema: ConnectSchema, unavailable: string): ((raw: unk
   if (unavailable === '') return null;
   const encoded = Buffer.from(unavailable);
   switch (schema.type) {
-    case 'string':
-      return (raw) => raw === unavailable;
+    case 'string': {
+      // Bytes as text (binary.handling.mode), and hstore as JSON (hstore.handling.mode), are the placeholder in that form.
+      const forms = new Set([
+        unavailable,
+        encoded.toString('base64'),
+        encoded.toString('base64url'),
+        encoded.toString('hex'),
+        jsonOf(unavailable),
+      ]);
+      return (raw) => typeof raw === 'string' && forms.has(raw);
+    }
     case 'bytes': {
       const base64 = encoded.toString('base64');
       return (raw) => raw === base64 || (raw instanceof Uint8Array && encoded.equals(raw));
@@ -247,6 +256,8 @@ function placeholderTest(schema: ConnectSchema, unavailable: string): ((raw: unk
       return null;
   }
 }
+
+const jsonOf = (unavailable: string): string => JSON.stringify({ [unavailable]: unavailable });
 
 /** Types by the name that the connector propagates (`column.propagate.source.type`), as PostgreSQL writes them. */
 const SOURCE_TYPES: Readonly<Record<string, string>> = {
@@ -318,11 +329,14 @@ function bytes(raw: unknown): Buffer {
   return Buffer.from(text(raw), 'base64');
 }
 
+/** Beyond what any numeric has; a few bytes could ask for gigabytes of zeros. */
+const SCALE_MAX = 200_000;
+
 /** An unscaled number in two's complement. Converters may be told to write decimals as text or as numbers instead. */
 function decimal(raw: unknown, scale: number): string {
   if (typeof raw === 'number' || typeof raw === 'bigint') return String(raw);
   const all = bytes(raw);
-  if (all.length === 0) return wrong('a decimal');
+  if (all.length === 0 || Math.abs(scale) > SCALE_MAX) return wrong('a decimal');
   const size = BigInt(`0x${all.toString('hex')}`);
   const unscaled = (all[0] ?? 0) >= 0x80 ? size - (1n << BigInt(8 * all.length)) : size;
   return decimalText(scale >= 0 ? new Decimal(unscaled, scale) : new Decimal(unscaled * 10n ** BigInt(-scale), 0));

@@ -15,7 +15,7 @@ import {
 import { fromOffset, unplaced } from '../../core/position.ts';
 import { AddedFields, type AddedFieldsOptions, oldKeyOf } from './added-fields.ts';
 import { AvroReader, NeedsSchema } from './avro.ts';
-import type { KafkaRecord } from '../../wire/kafka/client.ts';
+import type { KafkaRecord, TopicPartition } from '../../wire/kafka/client.ts';
 import type { RegistryAddress } from '../../wire/kafka/registry.ts';
 import { asStruct, type ConnectData, type ConnectSchema, fieldOf, Undecodable } from './connect-schema.ts';
 import { columnOf, type DecodeCell, Inexact, withDurations } from './connect-types.ts';
@@ -91,6 +91,11 @@ export class TableDecoder {
     }
   }
 
+  /** What the registry did not have it is asked for again at once. */
+  askAnew(): void {
+    this.#avro.askAnew();
+  }
+
   /** The same at once. Throws NeedsSchema where the registry has to be asked first. */
   decode(record: KafkaRecord, partition: number): Decoded {
     return this.#attempt(record, partition, false);
@@ -101,6 +106,8 @@ export class TableDecoder {
       return this.#decode(record, partition, exact);
     } catch (error) {
       if (error instanceof Inexact && !exact) return this.#attempt(record, partition, true);
+      if (error instanceof Inexact)
+        return { event: this.#undecoded(record, partition, 'a whole number is not written as one'), half: null };
       if (error instanceof Undecodable) return { event: this.#undecoded(record, partition, error.message), half: null };
       throw error;
     }
@@ -222,27 +229,50 @@ export class TableDecoder {
     return shape;
   }
 
+  /**
+   * The key of a record that cannot be read otherwise, as its row would have it; null where that is not known for sure. Held under it as well, the record has its
+   * place among the changes of its row.
+   */
+  #keyAlone(bytes: Buffer | null, exact = false): string | null {
+    if (bytes === null) return null;
+    try {
+      const { schema, payload } = this.#read(bytes, exact);
+      const cells = asStruct(payload);
+      const described = schema ?? this.#declared;
+      if (cells === null || described === null) return null;
+      const names = schema?.fields?.map(({ field }) => field ?? '') ?? Object.keys(cells);
+      const fields = names.flatMap((name) => fieldOf(described, name) ?? []);
+      if (names.length === 0 || fields.length < names.length) return null;
+      const shape = this.#shapeOfFields(fields);
+      return keyOf(shape.dataset, new ValueRow(...fields.map(({ field = '' }, i) => cell(shape, i, cells[field]))));
+    } catch (error) {
+      if (error instanceof Inexact && !exact) return this.#keyAlone(bytes, true);
+      if (error instanceof Undecodable || error instanceof Inexact) return null;
+      throw error;
+    }
+  }
+
+  #shapeOfFields(fields: readonly ConnectSchema[]): Shape {
+    const { dataset: name, unavailable } = this.#options;
+    const found = fields.map((field) => ({ field, ...columnOf(field, unavailable) }));
+    const columns: Column[] = found.map(({ field, type, native }) => ({ name: field.field ?? '', type, native, nullable: field.optional }));
+    const key = columns.map((_, i) => i);
+    return { dataset: { name, version: 0, columns, key }, decode: found.map(({ decode }) => decode), isKey: key.map(() => true) };
+  }
+
   /** A row that came to a new key from another partition without the cells that did not change: nobody here can say what they are. */
   incomplete({ version }: ChangeEvent, record: KafkaRecord, partition: number): ChangeEvent {
     const problem =
       'the key of its row changed, and the connector left out cells that did not: their values are at the old key, which is in another partition';
-    return { ...this.#undecoded(record, partition, problem), version };
+    return { ...this.#undecoded(record, partition, problem), movedFrom: null, version } as ChangeEvent; // Later changes may be whole, and mend it.
   }
 
-  /** The record as it came, for the quarantine. */
+  /** The record as it came, for the quarantine. Throws NeedsSchema for that of its key. */
   #undecoded({ offset, timestampMs, key, value, headers }: KafkaRecord, partition: number, problem: string): ChangeEvent {
     const { topic } = this.#options;
-    const row = new ValueRow(
-      topic,
-      partition,
-      Number(offset),
-      timestampMs,
-      key,
-      value,
-      headersJson(headers),
-      `the record cannot be read: ${problem}`,
-    );
-    return event('insert', this.#raw, null, row, { version: offsetVersion(offset), ordinal: 0 }, timestampMs);
+    const row = new ValueRow(topic, partition, Number(offset), timestampMs, key, value, headersJson(headers), unreadable(problem));
+    const held = event('insert', this.#raw, null, row, { version: offsetVersion(offset), ordinal: 0 }, timestampMs);
+    return { ...held, movedFrom: this.#keyAlone(key) };
   }
 }
 
@@ -260,12 +290,42 @@ function rawDataset(name: DatasetName): Dataset {
       column('key', 'bytes', 'bytea'),
       column('value', 'bytes', 'bytea'),
       column('headers', 'json', 'jsonb'),
-      column('problem', 'text', 'text'),
+      column(PROBLEM, 'text', 'text'),
     ],
     key: [0, 1, 2],
     undecoded: true,
   };
 }
+
+/** The record that an event of what could not be read holds. */
+export function recordOf({ after }: ChangeEvent): TopicPartition & KafkaRecord {
+  const [topic, partition, offset, timestampMs, key, value, headers] = [0, 1, 2, 3, 4, 5, 6].map((column) => after?.value(column) ?? null);
+  return {
+    topic: typeof topic === 'string' ? topic : '',
+    partition: Number(partition),
+    offset: BigInt(Number(offset)),
+    timestampMs: Number(timestampMs),
+    key: key instanceof Uint8Array ? Buffer.from(key) : null,
+    value: value instanceof Uint8Array ? Buffer.from(value) : null,
+    headers: headersOf(typeof headers === 'string' ? headers : '{}'),
+  };
+}
+
+/** The same event of what could not be read, with another reason why it cannot. */
+export function withProblem(undecoded: ChangeEvent, problem: string): ChangeEvent {
+  const { after, dataset } = undecoded;
+  const cells = dataset.columns.map(({ name }, i) => (name === PROBLEM ? unreadable(problem) : (after?.value(i) ?? null)));
+  return { ...undecoded, after: new ValueRow(...cells) } as ChangeEvent; // It is an insert, as it was made.
+}
+
+/** The reason of such an event, without what all of them begin with. */
+export function problemOf({ after, dataset }: ChangeEvent): string {
+  const said = after?.value(dataset.columns.findIndex(({ name }) => name === PROBLEM));
+  return String(said).slice(unreadable('').length);
+}
+
+const PROBLEM = 'problem';
+const unreadable = (problem: string): string => `the record cannot be read: ${problem}`;
 
 /** Headers in base64, for they are bytes; one that comes several times has a list. */
 function headersJson(headers: KafkaRecord['headers']): string {
@@ -274,6 +334,14 @@ function headersJson(headers: KafkaRecord['headers']): string {
     Object.fromEntries(
       Object.entries(headers).map(([name, one]) => [name, Array.isArray(one) ? one.map(text) : one === undefined ? null : text(one)]),
     ),
+  );
+}
+
+function headersOf(json: string): KafkaRecord['headers'] {
+  const parsed = JSON.parse(json) as Readonly<Record<string, string | string[] | null>>; // Written by headersJson.
+  const bytes = (text: string): Buffer => Buffer.from(text, 'base64');
+  return Object.fromEntries(
+    Object.entries(parsed).map(([name, one]) => [name, Array.isArray(one) ? one.map(bytes) : one === null ? undefined : bytes(one)]),
   );
 }
 
@@ -288,6 +356,8 @@ function cell({ decode, dataset }: Shape, i: number, raw: unknown): Value {
     return decode[i]?.(raw) ?? null;
   } catch (error) {
     if (error instanceof Undecodable) throw new Undecodable(`the column ${dataset.columns[i]?.name ?? i}: ${error.message}`);
+    // Numbers that no clock and no decimal has.
+    if (error instanceof RangeError) throw new Undecodable(`the column ${dataset.columns[i]?.name ?? i}: a cell is out of range`);
     throw error;
   }
 }

@@ -1,7 +1,7 @@
-/** A topic read once, from its beginning to where it ended when that was begun. */
+/** A topic read once, from its beginning to where it ended when that was begun; or a stretch of one partition. */
 import { randomBytes } from 'node:crypto';
 import { PipelineError } from '../../core/errors.ts';
-import type { Fetched, KafkaClient } from '../../wire/kafka/client.ts';
+import type { Fetched, KafkaClient, TopicPartition } from '../../wire/kafka/client.ts';
 
 const FETCH = { waitMs: 100, bytesMax: 8 << 20, partitionBytesMax: 2 << 20 };
 const SESSION_MS = 30_000;
@@ -21,6 +21,26 @@ export async function openTopic(client: KafkaClient, topic: string): Promise<Top
   const ends = new Map([...marks].flatMap(([partition, { low, high }]) => (high > low ? [[partition, { low, high }] as const] : [])));
   const total = [...ends.values()].reduce((sum, { low, high }) => sum + high - low, 0n);
   return { total, read: (signal) => read(client, topic, new Map(ends), signal) };
+}
+
+export interface PartitionExtent {
+  /** Where it ends, exclusive. */
+  readonly end: bigint;
+  read(signal: AbortSignal): AsyncGenerator<Fetched>;
+}
+
+/** Records of a partition from `from` up to `to` (exclusive; null: to its end of now). Null where some of them are not kept, or the topic is gone. */
+export async function openPartition(
+  client: KafkaClient,
+  { topic, partition }: TopicPartition,
+  from: bigint,
+  to: bigint | null,
+): Promise<PartitionExtent | null> {
+  const marks = (await client.watermarks(topic))?.get(partition);
+  if (marks === undefined || from < marks.low || from > marks.high) return null;
+  const end = to === null || to > marks.high ? marks.high : to;
+  const open = (): Map<number, { low: bigint; high: bigint }> => new Map(end > from ? [[partition, { low: from, high: end }]] : []);
+  return { end: end > from ? end : from, read: (signal) => read(client, topic, open(), signal) };
 }
 
 async function* read(

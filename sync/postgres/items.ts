@@ -16,8 +16,8 @@ const ADD_LOTS_SQL = `insert into tidegate.lots as l (pipeline, dataset, starts,
     select $13::text, dataset, lot_starts, lot_ends, count(*), count(*) from inserted where lot_ends is not null group by 2, 3, 4 order by 2, 3, 4
     on conflict (pipeline, dataset, starts, ends) do update set rows = l.rows + excluded.rows, staged = l.staged + excluded.staged`;
 
-/** Holding an item again changes nothing: only items that are new count on their keys. */
-export const HOLD_SQL = `with given as (
+/** `quiet`: of which items nobody is told. Holding an item again changes nothing: only items that are new count on their keys. */
+const holdSql = (quiet: string): string => `with given as (
     select * from unnest($1::text[], $2::text[], $3::text[], $4::text[], $5::text[], $6::text[], $7::text[], $8::bytea[], $9::text[], $10::text[], $11::text[], $12::text[], $14::text[], $15::bytea[], $16::text[], $17::text[], $18::text[])
       g(id, lane, dataset, key, moved_from, version, op, event, row_json, findings, hold, status, revision, record, lot_starts, lot_ends, wait_ms)),
   inserted as (
@@ -25,13 +25,17 @@ export const HOLD_SQL = `with given as (
       lot_starts, lot_ends, quiet, waits_until)
     select id, $13::text, lane, dataset, key, moved_from, version, op, event, row_json::jsonb, findings::jsonb,
       array(select distinct f ->> 'rule' from jsonb_array_elements(findings::jsonb) f), hold, status, revision, record,
-      lot_starts::bigint, lot_ends::bigint, lot_ends is not null,
+      lot_starts::bigint, lot_ends::bigint, ${quiet},
       case when status = 'held' then clock_timestamp() + wait_ms::float8 * interval '1 millisecond' end from given
     on conflict (id) do nothing returning dataset, key, moved_from, lot_starts, lot_ends),
   lots as (${ADD_LOTS_SQL}),
   keys as (select dataset, key from inserted union all select dataset, moved_from from inserted where moved_from is not null)
   insert into tidegate.held_keys (dataset, key, open) select dataset, key, count(*) from keys group by 1, 2 order by 1, 2
   on conflict (dataset, key) do update set open = held_keys.open + excluded.open`;
+
+export const HOLD_SQL = holdSql('lot_ends is not null');
+/** Of rows that are brought from the source: with nothing wrong about them, they are gone once they are in. */
+export const HOLD_QUIETLY_SQL = holdSql('true');
 
 const HOLD = 'tg_hold';
 
@@ -92,7 +96,7 @@ export function findingsJson(findings: readonly Finding[]): string {
 }
 
 /** For people and their queries; what is released comes from `event`. */
-function rowJson(row: Row | null, { dataset }: ChangeEvent): string {
+export function rowJson(row: Row | null, { dataset }: ChangeEvent): string {
   const cells: Record<string, unknown> = {};
   for (const [i, { name }] of dataset.columns.entries()) {
     let value: Value;

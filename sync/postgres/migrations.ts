@@ -301,6 +301,9 @@ const MIGRATIONS: readonly string[] = [
      pipeline text not null, dataset text not null, win text not null, rule text not null, grp text not null,
      state text not null,
      primary key (pipeline, dataset, win, rule, grp));`,
+  // The id that an item had before its record could be read.
+  `alter table tidegate.quarantine add column was text;
+   create index on tidegate.quarantine (was) where was is not null;`,
 ];
 
 /** Brings the schema up to date. Several processes may call it at once. */

@@ -1,21 +1,25 @@
 /** The quarantine as people and the replay source see it, over a connection of its own beside the lanes'. */
 import type {
+  Became,
   HeldByRule,
   ItemStatus,
   Quarantine,
   Quarantined,
   QuarantineFilter,
   QuarantineItem,
+  ReadLater,
   ReleaseLog,
 } from '../../core/contracts.ts';
 import type { Clock } from '../../core/clock.ts';
-import type { ChangeEvent, DatasetName } from '../../core/event.ts';
+import { type ChangeEvent, type DatasetName, type LaneId, type Position, versionOf } from '../../core/event.ts';
 import { PgError, type PgConnection, type PgParam } from '../../wire/postgres/connection.ts';
 import type { EventFamilies } from '../../wire/postgres/event-bytes.ts';
 import { textArrayParameter } from './arrays.ts';
+import { become } from './become.ts';
 import { refOf, settleKeys, TURN_SQL } from './held-keys.ts';
 import {
   type HoldMode,
+  HOLD_QUIETLY_SQL,
   HOLD_SQL,
   holdParameters,
   ITEM_COLUMNS,
@@ -83,22 +87,66 @@ export class PostgresQuarantine implements Quarantine, ReleaseLog {
   /** Those of the ids that are items, open or settled. */
   async known(ids: readonly string[]): Promise<ReadonlySet<string>> {
     const { rows } = await this.#parts.turns.take('looking into the quarantine', (sql) =>
-      sql.query('select id from tidegate.quarantine where id = any($1::text[])', [textArrayParameter(ids)]),
+      sql.query('select id, was from tidegate.quarantine where id = any($1::text[]) or was = any($1::text[])', [textArrayParameter(ids)]),
     );
-    return new Set(rows.map(([id]) => id ?? ''));
+    return new Set(rows.flatMap((row) => row.filter((id) => id !== null)));
   }
 
   /**
    * Holds items that come by none of the pipeline's lanes. Whoever writes these lanes knows nothing of keys that are held by others, so they lose their lease, and take it
-   * again with what is held now: later changes of these keys wait, or are remembered, as if the lane itself had held them.
+   * again with what is held now: later changes of these keys wait, or are remembered, as if the lane itself had held them. With `isQuiet` nobody is told
+   * of them, and nothing is left of them once they are in.
    */
-  async takeIn(items: readonly Quarantined[], lanes: string): Promise<void> {
+  async takeIn(items: readonly Quarantined[], lanes: string, isQuiet = false): Promise<void> {
     const { pipeline, modeOf, keepsRecords } = this.#parts;
     const parameters = holdParameters(items, pipeline, modeOf, keepsRecords) as readonly PgParam[]; // Buffers and one text.
     await this.#transaction('taking events in', async (sql) => {
-      await sql.query(HOLD_SQL, parameters);
+      await sql.query(isQuiet ? HOLD_QUIETLY_SQL : HOLD_SQL, parameters);
       await sql.query('update tidegate.lanes set epoch = epoch + 1 where lane = $1 or starts_with(lane, $2)', [lanes, `${lanes}/`]);
     });
+  }
+
+  /** Of what was taken in quietly, `ids` is put in line, and `gone` was never there. */
+  async letIn(ids: readonly string[], gone: readonly string[]): Promise<void> {
+    await this.#transaction('letting events in', async (sql) => {
+      const { rows } = await sql.query(
+        `delete from tidegate.quarantine where id = any($1::text[]) and quiet and status = 'held' returning dataset, key, moved_from`,
+        [textArrayParameter(gone)],
+      );
+      const refs = rows.flatMap(([dataset, key, movedFrom]) => refsIn(dataset, key, movedFrom));
+      await settleKeys(sql, refs);
+      await releaseUnblocked(sql, new Set(refs.map(({ dataset, key }) => refOf(dataset, key))));
+      const held = await sql.query(`select id from tidegate.quarantine where id = any($1::text[]) and status = 'held'`, [
+        textArrayParameter(ids),
+      ]);
+      await putInLine(
+        sql,
+        held.rows.map(([id]) => id ?? ''),
+        null,
+      );
+    });
+  }
+
+  /** How many of these are in line, and nothing has become of them yet. */
+  async inLine(ids: readonly string[]): Promise<number> {
+    const { rows } = await this.#parts.turns.take('looking into the quarantine', (sql) =>
+      sql.query(`select count(*) from tidegate.quarantine where id = any($1::text[]) and status = 'released'`, [textArrayParameter(ids)]),
+    );
+    return Number(rows[0]?.[0]);
+  }
+
+  /** A released item, whose record could not be read, becomes the event that it is. What came later in its lane is read before others wait for it, as far as there is then. */
+  async become({ id, lane, event: held }: Quarantined, event: ChangeEvent, readLater: ReadLater): Promise<Became> {
+    const { modeOf } = this.#parts;
+    if (held.movedFrom !== event.key) await this.#readAhead(lane, readLater);
+    return this.#transaction('taking up an event that could not be read', (sql) => become(sql, id, event, readLater, modeOf(event)));
+  }
+
+  async #readAhead(lane: LaneId, readLater: ReadLater): Promise<void> {
+    const { rows } = await this.#parts.turns.take('looking for a lane', (sql) =>
+      sql.query('select position from tidegate.lanes where lane = $1', [lane]),
+    );
+    await readLater((rows[0]?.[0] ?? null) as Position | null); // Written by `advance` from a position.
   }
 
   async find(filter: QuarantineFilter): Promise<readonly QuarantineItem[]> {
@@ -135,7 +183,10 @@ export class PostgresQuarantine implements Quarantine, ReleaseLog {
 
   async get(id: string): Promise<QuarantineItem | null> {
     const { rows } = await this.#parts.turns.take('looking into the quarantine', (sql) =>
-      sql.query(`select ${ITEM_COLUMNS} from tidegate.quarantine where id = $1 and pipeline = $2`, [id, this.#parts.pipeline]),
+      sql.query(
+        `select ${ITEM_COLUMNS} from tidegate.quarantine where (id = $1 or was = $1) and pipeline = $2 order by id = $1 desc limit 1`,
+        [id, this.#parts.pipeline],
+      ),
     );
     const row = rows[0];
     return row === undefined ? null : itemFrom(row, this.#families);
@@ -168,8 +219,9 @@ export class PostgresQuarantine implements Quarantine, ReleaseLog {
     }));
   }
 
-  release(ids: readonly string[], by: string): Promise<readonly string[]> {
+  release(given: readonly string[], by: string): Promise<readonly string[]> {
     return this.#transaction('releasing', async (sql) => {
+      const ids = await this.#namesOf(sql, given);
       const chosen = new Set(ids);
       const open = await openItems(sql, await this.#refsOf(sql, ids));
       const refs = new Set<string>();
@@ -188,8 +240,9 @@ export class PostgresQuarantine implements Quarantine, ReleaseLog {
     });
   }
 
-  discard(ids: readonly string[], by: string, why: string): Promise<readonly string[]> {
+  discard(given: readonly string[], by: string, why: string): Promise<readonly string[]> {
     return this.#transaction('discarding', async (sql) => {
+      const ids = await this.#namesOf(sql, given);
       const refs = await this.#refsOf(sql, ids);
       await openItems(sql, refs); // Locks their keys.
       const { rows } = await sql.query(
@@ -206,12 +259,17 @@ export class PostgresQuarantine implements Quarantine, ReleaseLog {
     });
   }
 
-  async outrun(ids: readonly string[]): Promise<ReadonlySet<string>> {
+  async outrun(items: readonly Pick<Quarantined, 'id' | 'event'>[]): Promise<ReadonlySet<string>> {
     const { rows } = await this.#parts.turns.take('comparing versions', (sql) =>
       sql.query(
-        `select q.id from tidegate.quarantine q join tidegate.held_keys h on h.dataset = q.dataset and h.key = q.key
-         where q.id = any($1::text[]) and q.pipeline = $2 and h.version >= q.version`,
-        [textArrayParameter(ids), this.#parts.pipeline],
+        `select i.id from unnest($1::text[], $2::text[], $3::text[], $4::text[]) i(id, dataset, key, version)
+         join tidegate.held_keys h on h.dataset = i.dataset and h.key = i.key where h.version >= i.version`,
+        [
+          textArrayParameter(items.map(({ id }) => id)),
+          textArrayParameter(items.map(({ event }) => event.dataset.name)),
+          textArrayParameter(items.map(({ event }) => event.key)),
+          textArrayParameter(items.map(({ event }) => versionOf(event))),
+        ],
       ),
     );
     return new Set(rows.map(([id]) => id ?? ''));
@@ -263,6 +321,13 @@ export class PostgresQuarantine implements Quarantine, ReleaseLog {
       return; // What came before it listened is to be read first.
     }
     await clock.sleep(CHANGED_MS, AbortSignal.any([signal, wake]));
+  }
+
+  /** Items may be named as they were when their records could not be read. */
+  async #namesOf(sql: PgConnection, given: readonly string[]): Promise<readonly string[]> {
+    const { rows } = await sql.query('select was, id from tidegate.quarantine where was = any($1::text[])', [textArrayParameter(given)]);
+    const now = new Map(rows.map(([was, id]) => [was ?? '', id ?? '']));
+    return given.map((id) => now.get(id) ?? id);
   }
 
   async #refsOf(sql: PgConnection, ids: readonly string[]): Promise<Set<string>> {

@@ -71,6 +71,18 @@ export class SchemaDesk {
     });
   }
 
+  /** The shape that the target follows; null for a dataset of which nothing came yet. */
+  shapeOf(dataset: DatasetName): Promise<PlacedShape | null> {
+    return this.#parts.turns.take('looking at the shape of a dataset', async (sql) => {
+      const { rows } = await sql.query('select shape from tidegate.schemas where pipeline = $1 and dataset = $2', [
+        this.#parts.pipeline,
+        dataset,
+      ]);
+      const shape = rows[0]?.[0] ?? null;
+      return shape === null ? null : (JSON.parse(shape) as PlacedShape); // Our own.
+    });
+  }
+
   get(id: string): Promise<SchemaChangeDetail | null> {
     return this.#parts.turns.take('looking at a schema change', async (sql) => {
       const { rows } = await sql.query(`select ${COLUMNS}, actions from tidegate.schema_changes where pipeline = $1 and id::text = $2`, [

@@ -92,7 +92,7 @@ export interface PostgresSinkOptions {
 }
 
 export interface PostgresSink extends Sink {
-  readonly quarantine: Quarantine & ReleaseLog & Pick<PostgresQuarantine, 'known' | 'takeIn' | 'ids'>;
+  readonly quarantine: Quarantine & ReleaseLog & Pick<PostgresQuarantine, 'known' | 'takeIn' | 'letIn' | 'inLine' | 'become' | 'ids'>;
   readonly schemas: SchemaDesk;
   readonly windows: WindowStore;
   readonly slo: SloStore;

@@ -15,7 +15,7 @@ test('what release would put in line is judged, and what is settled is said to b
   const all = ['held', 'waiting', 'staged', 'released', 'applied', 'superseded', 'discarded'] as const;
   const items = all.map(item);
   const byId = new Map(items.map((one) => [one.id, one]));
-  const outcomes = await dryRunRelease(byId, { outrun: async () => new Set() }, [], new AbortController().signal);
+  const outcomes = await dryRunRelease(byId, { outrun: async () => new Set() }, { stages: [], again: null }, new AbortController().signal);
   const said = (wanted: string) => outcomes.filter(({ outcome }) => outcome === wanted).map(({ id }) => byId.get(id)?.status);
   expect(said('would-pass')).toEqual(['held', 'waiting', 'staged', 'released']);
   expect(said('settled')).toEqual(['applied', 'superseded', 'discarded']);

@@ -101,7 +101,7 @@ test('two sources of one group at the same brokers are refused: each would get p
   expect(problems(one, source(['elsewhere:9092'], 'g', 'public.b'))).toEqual([]);
 });
 
-test('topics are verified while the service runs where the database behind them is named, and never repaired', () => {
+test('topics are verified while the service runs where the database behind them is named', () => {
   const errors = (database: object | null, verify: object): readonly string[] => {
     const shop = { kind: 'kafka', brokers: ['k:9092'], group: 'g', prefix: 'p', tables: ['public.t'], database };
     const targets = { lake: { kind: 'postgres', url: 'postgres://u:p@h/d', schema: 'shop' } };
@@ -116,6 +116,5 @@ test('topics are verified while the service runs where the database behind them 
   ]);
   expect(errors({ url: 'mysql://h/shop' }, { every: '1h', repair: true })).toEqual([
     'sources.shop.database.url: is no postgres url. Write postgres://user:password@host:port/database.',
-    'pipelines.one.verify.repair: topics cannot be asked for rows. Leave it out.',
   ]);
 });

@@ -67,3 +67,27 @@ test('a declared array is a list, as Debezium writes it, or the text of PostgreS
   const described = columnOf({ type: 'array', optional: true, items: { type: 'string', optional: true } }, '');
   expect(() => described.decode('{a}')).toThrow('an array');
 });
+
+test('the placeholder of a value that was not sent is known in every form that the connector’s settings give it', () => {
+  const gone = '__debezium_unavailable_value';
+  const read = (schema: Partial<ConnectSchema> & Pick<ConnectSchema, 'type'>, raw: unknown) =>
+    columnOf({ optional: true, ...schema }, gone).decode(raw);
+  const bytes = Buffer.from(gone);
+  const text = { type: 'string', optional: true } as const;
+  const forms: readonly (readonly [Parameters<typeof read>[0], unknown])[] = [
+    [text, gone],
+    [{ type: 'string', name: 'io.debezium.data.Json' }, gone],
+    [{ type: 'string', name: 'io.debezium.data.Json' }, `{"${gone}":"${gone}"}`],
+    [text, bytes.toString('base64')],
+    [text, bytes.toString('hex')],
+    [{ type: 'bytes' }, bytes],
+    [{ type: 'bytes' }, bytes.toString('base64')],
+    [{ type: 'array', items: text }, [gone]],
+    [{ type: 'array', items: { type: 'int32', optional: true } }, [...bytes]],
+    [{ type: 'array', items: { type: 'int64', optional: true } }, [...bytes]],
+    [{ type: 'map' }, { [gone]: gone }],
+  ];
+  for (const [schema, raw] of forms) expect([schema, read(schema, raw)]).toEqual([schema, UNCHANGED]);
+  expect(read(text, `${gone}s`)).toBe(`${gone}s`);
+  expect(read({ type: 'array', items: text }, [gone, 'b'])).toBe(`{${gone},b}`);
+});

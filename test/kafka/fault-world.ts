@@ -18,6 +18,8 @@ import type { Random } from '../support/random.ts';
 import { ruleFile } from '../support/rules.ts';
 
 const RECOVERY_MS = 90_000;
+/** A connector confirms what it wrote once a minute, and `verify` waits for that for 3 of them. */
+const VERIFY_MS = 240_000;
 const LANES = "from tidegate.lanes where lane like 'shop/faults/%'";
 
 const config = (stack: StackAddress, source: EmbeddedServer, target: EmbeddedServer): string => {
@@ -163,7 +165,7 @@ export class KafkaFaultWorld implements AsyncDisposable {
       throw new Error(`${difference ?? ''}\n${error.message}`, { cause: error });
     });
     if (!this.repeats) await judgeHistory(sql, 0);
-    await verifies(this.#config, RECOVERY_MS);
+    await verifies(this.#config, VERIFY_MS);
   }
 
   get changes(): number {
