@@ -3,6 +3,7 @@
  * Its argument is JSON: `from` and `to` (each the name and url of a database), `tables`, `mark`, and perhaps `rowBytes` and `isMarked`.
  */
 import { spawn } from 'node:child_process';
+import { NODE_FLAGS } from '../../app/node-flags.ts';
 import { PgConnection } from '../../wire/postgres/connection.ts';
 import { type Road, sync } from '../types/sync.ts';
 import type { TestDatabase } from './databases.ts';
@@ -21,7 +22,9 @@ type Named = Pick<TestDatabase, 'name' | 'url'>;
 export async function follower({ from, to, ...rest }: Wanted): Promise<Followed> {
   const named = ({ name, url }: Named): Named => ({ name, url });
   const wanted: Wanted = { ...rest, from: named(from), to: named(to) };
-  const child = spawn(process.execPath, [import.meta.filename, JSON.stringify(wanted)], { stdio: ['ignore', 'pipe', 'inherit'] });
+  const child = spawn(process.execPath, [...NODE_FLAGS, import.meta.filename, JSON.stringify(wanted)], {
+    stdio: ['ignore', 'pipe', 'inherit'],
+  });
   let text = '';
   child.stdout.on('data', (chunk: Buffer) => (text += chunk.toString()));
   const code = await new Promise<number | null>((resolve) => child.once('close', resolve));

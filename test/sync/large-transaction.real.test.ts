@@ -15,7 +15,7 @@ const PARTS = Number(process.env['TRANSACTION_PARTS'] ?? 1);
  * What a process takes for the buffers of a few batches and for its garbage: more the longer it runs, and no more than this. The rows of the transaction
  * would be another 120 for each 200,000.
  */
-const GROWTH_MIB_MAX = ROWS > 200_000 ? 220 : 150;
+const GROWTH_MIB_MAX = ROWS > 200_000 ? 220 : 110;
 
 test(`a transaction of ${ROWS} rows takes no memory of its own`, { timeout: 120_000 + ROWS / 10 }, async () => {
   await using from = await createDatabase(inject('sourceServer'), 'many');
