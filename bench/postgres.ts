@@ -30,8 +30,8 @@ interface Cell {
   readonly synchronousCommit: 'on' | 'off';
 }
 
-/** In a transaction of one row a durable subscription makes some thousand rows a second, so there are fewer of them. */
-const SINGLE_ROWS_SHARE = 5;
+/** In a transaction of one row a durable subscription makes some thousand rows a second, so there are fewer of them; not too few, or a run is what it takes to get warm. */
+const SINGLE_ROWS_SHARE = 2;
 /** Stands for all rows of a run in one transaction. */
 const ALL = Number.POSITIVE_INFINITY;
 /** A table that is copied has so many times the rows of a run. */

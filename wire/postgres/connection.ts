@@ -16,6 +16,7 @@ import { askToCancel, openSocket, type OpenSocket, where, withDeadline } from '.
 import { type CopyBoth, type CopyBothHandler, GATHERED_MIN, gathering, type LargePayloads, type PieceTaker } from './payloads.ts';
 import { NO_RESULT, type PgResult, ResultReader } from './results.ts';
 import { liftsTransactionTimeout, type PgOptions, startupOf } from './session.ts';
+import { Rests } from './rests.ts';
 
 export { PgConnectionError, PgError } from './errors.ts';
 export type { CopyBoth, CopyBothHandler, LargePayloads, PieceTaker } from './payloads.ts';
@@ -40,8 +41,6 @@ interface Pending {
 }
 
 const EMPTY: readonly never[] = [];
-const READ_SMALL = 2048;
-const READ_FULL = 65_536;
 /** A server that starts, stops or is full: another may do. */
 const AWAY = /^(57P0[123]|53)/;
 /** What a COPY may be ahead of its reader. */
@@ -69,6 +68,7 @@ export class PgConnection implements AsyncDisposable {
   #copyBothStarted: (() => void) | null = null;
   #held = false;
   #gather: NodeJS.Timeout | null = null;
+  readonly #rests = new Rests(performance.now());
   #failure: Error | null = null;
   #closing = false;
   #onClosed: (reason: Error | null) => void = () => {};
@@ -304,8 +304,7 @@ export class PgConnection implements AsyncDisposable {
    * Starts a replication stream (START_REPLICATION …). Throws PgError where the server refuses. From then on every CopyData goes to `handler`,
    * and the connection is good for nothing else. The server ending the stream shows in `closed`.
    *
-   * Reads are gathered: a walsender sends row by row, and a reader that wakes for each makes it twice as dear for the server. While there is
-   * much to read (more than 2 KiB came, yet less than a full read), the socket rests for a millisecond. At low rates it never does.
+   * Reads are gathered: the socket rests while there is much to read (see rests.ts). At low rates it never does.
    */
   async copyBoth(sql: string, handler: CopyBothHandler): Promise<CopyBoth> {
     let started = false;
@@ -463,15 +462,15 @@ export class PgConnection implements AsyncDisposable {
   /** Of a replication stream that brought so many bytes. */
   #rest(read: number): void {
     if (this.#copyBoth === null) return;
-    const flows = read > READ_SMALL;
-    this.#copyBoth.drained(flows);
-    if (flows && read < READ_FULL && this.#gather === null && !this.#held) {
-      this.#socket.pause();
-      this.#gather = setTimeout(() => {
-        this.#gather = null;
-        if (!this.#held) this.#socket.resume();
-      }, 1);
-    }
+    this.#copyBoth.drained(Rests.isMuch(read));
+    if (this.#gather !== null || this.#held) return;
+    const millis = this.#rests.after(read, performance.now());
+    if (millis === 0) return;
+    this.#socket.pause();
+    this.#gather = setTimeout(() => {
+      this.#gather = null;
+      if (!this.#held) this.#socket.resume();
+    }, millis);
   }
 
   /** Whether a CopyData payload of so many bytes is taken in pieces. */
