@@ -182,6 +182,7 @@ export function topicOptions(
     topics: { ...target, retentionMs: target.retention },
     format: registry === null ? jsonFormat(target.schemas) : avroFormat(registry),
     registry,
+    compression: target.compression,
     exactlyOnce: target.exactlyOnce,
     store: storeOf(config, pipeline),
     version: VERSION,

@@ -9,6 +9,7 @@ import { qualityStage } from '../quality/stage.ts';
 import { avroFormat } from '../sync/kafka/avro.ts';
 import { jsonFormat } from '../sync/kafka/record-format.ts';
 import { kafkaSink } from '../sync/kafka/sink.ts';
+import type { Compression } from '../wire/kafka/client.ts';
 import { schemaRegistryWriter } from '../wire/kafka/registry.ts';
 
 export interface TopicsTask {
@@ -21,6 +22,7 @@ export interface TopicsTask {
   /** Its topics begin with this; its slot and its publication are named for it. */
   readonly prefix: string;
   readonly partitions: number;
+  readonly compression: Compression;
   readonly exactlyOnce: boolean;
   readonly rules: 0 | 5;
 }
@@ -55,6 +57,7 @@ await using sink = await kafkaSink({
     tombstones: true,
   },
   format: task.registry === null ? jsonFormat(task.schemas) : avroFormat(schemaRegistryWriter({ url: task.registry })),
+  compression: task.compression,
   exactlyOnce: task.exactlyOnce,
   store: { url: task.store },
   hold: () => null,

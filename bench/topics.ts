@@ -11,21 +11,24 @@ import { NODE_FLAGS } from '../app/node-flags.ts';
 import { type EmbeddedServer, startEmbeddedPostgres } from '../examples/embedded-postgres.ts';
 import { type Format, mustRun, postgresConnector, putConnector, removeConnector } from '../examples/stack/debezium.ts';
 import { type Stack, startStack } from '../examples/stack/stack.ts';
-import { kafkaClient } from '../wire/kafka/client.ts';
+import { type Compression, kafkaClient } from '../wire/kafka/client.ts';
 import { PgConnection } from '../wire/postgres/connection.ts';
 import { cpuSeconds } from './cpu.ts';
 import { ended, type KafkaBenchOptions, median, ORDERS, round, SETTINGS, until, VALUES } from './kafka.ts';
 import type { TopicsTask } from './topics-child.ts';
 
 type Side = { readonly name: string } & (
-  { readonly kind: 'debezium' } | { readonly kind: 'ours'; readonly exactlyOnce: boolean; readonly rules: 0 | 5 }
+  | { readonly kind: 'debezium'; readonly compression: Compression }
+  | { readonly kind: 'ours'; readonly compression: Compression; readonly exactlyOnce: boolean; readonly rules: 0 | 5 }
 );
 
 const SIDES: readonly Side[] = [
-  { name: 'Debezium', kind: 'debezium' },
-  { name: 'no rules', kind: 'ours', exactlyOnce: false, rules: 0 },
-  { name: 'five rules', kind: 'ours', exactlyOnce: false, rules: 5 },
-  { name: 'exactly once', kind: 'ours', exactlyOnce: true, rules: 5 },
+  { name: 'Debezium', kind: 'debezium', compression: 'none' },
+  { name: 'Debezium, lz4', kind: 'debezium', compression: 'lz4' },
+  { name: 'no rules', kind: 'ours', compression: 'none', exactlyOnce: false, rules: 0 },
+  { name: 'five rules', kind: 'ours', compression: 'none', exactlyOnce: false, rules: 5 },
+  { name: 'five rules, lz4', kind: 'ours', compression: 'lz4', exactlyOnce: false, rules: 5 },
+  { name: 'five rules, exactly once', kind: 'ours', compression: 'none', exactlyOnce: true, rules: 5 },
 ];
 export const TOPICS_SIDES: readonly string[] = SIDES.map(({ name }) => name);
 const FORMATS: readonly Format[] = ['json', 'flat', 'avro'];
@@ -90,7 +93,7 @@ async function runSide({ stack, source, store, sql, rows }: Bench, format: Forma
     return [...(kept?.values() ?? [])].reduce((sum, { high }) => sum + Number(high), 0);
   };
   const child = side.kind === 'ours' ? ours({ stack, source, store }, format, side, prefix) : null;
-  if (child === null) await putConnector(stack.connectUrl, prefix, debezium(stack, source, format, prefix));
+  if (side.kind === 'debezium') await putConnector(stack.connectUrl, prefix, debezium(stack, source, format, prefix, side.compression));
   const cpu = (): readonly [number, number] => [cpuSeconds(child?.pid ?? stack.pids.connect), cpuSeconds(stack.pids.broker)];
   try {
     await until(async () => (await count()) >= 1);
@@ -119,7 +122,7 @@ async function write(sql: PgConnection, rows: number): Promise<void> {
 function ours(
   { stack, source, store }: Pick<Bench, 'stack' | 'source' | 'store'>,
   format: Format,
-  { exactlyOnce, rules }: Extract<Side, { kind: 'ours' }>,
+  { compression, exactlyOnce, rules }: Extract<Side, { kind: 'ours' }>,
   prefix: string,
 ): ChildProcess {
   const task: TopicsTask = {
@@ -130,6 +133,7 @@ function ours(
     store: store.url(),
     prefix,
     partitions: PARTITIONS,
+    compression,
     exactlyOnce,
     rules,
   };
@@ -140,11 +144,12 @@ function ours(
 }
 
 /** The best settings that were found. */
-const debezium = (stack: Stack, source: EmbeddedServer, format: Format, prefix: string) => ({
+const debezium = (stack: Stack, source: EmbeddedServer, format: Format, prefix: string, compression: Compression) => ({
   ...postgresConnector(stack, { url: source.url(), prefix, tables: ['public.orders'], format }),
   'topic.creation.default.partitions': String(PARTITIONS),
   'max.batch.size': '8192',
   'max.queue.size': '32768',
+  'producer.override.compression.type': compression,
   'producer.override.linger.ms': '5',
   'producer.override.batch.size': '524288',
 });

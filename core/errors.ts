@@ -45,7 +45,7 @@ export const ERRORS = {
   TARGET_AUTH: { after: 'operator', fix: 'Check the user and password in the url of the target, or what its brokers are shown (sasl).' },
   TARGET_PRIVILEGE: {
     after: 'operator',
-    fix: 'Grant the role of the target what is missing: create on the database for the schemas, and select, insert, update, delete, truncate on the tables.',
+    fix: 'Grant the role of the target what is missing: create on the database for the schemas, and select, insert, update, delete, truncate on the tables. Of topics: the rights that docs/kafka-target.md names.',
   },
   TARGET_SCHEMA: {
     after: 'operator',

@@ -71,6 +71,13 @@ export const kafkaTargetSchema = {
       description: 'Whether a record without a value follows each delete, by which compaction forgets the row.',
       default: true,
     },
+    compression: {
+      enum: ['none', 'gzip', 'snappy', 'lz4', 'zstd'],
+      title: 'Compression',
+      description:
+        'How you have records compressed on their way and in the topics, batch by batch. Schemas in each record compress to almost nothing.',
+      default: 'none',
+    },
     exactlyOnce: {
       type: 'boolean',
       title: 'Exactly once',

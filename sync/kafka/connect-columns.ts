@@ -286,7 +286,8 @@ function unscaled(text: string, scale: number): Buffer {
   const [, minus = '', digits = '', fraction = ''] = found;
   if (fraction.length > Math.max(0, scale)) throw new Unwritable(`has more than the ${scale} digits behind its point that its schema has`);
   const all = scale >= 0 ? digits + fraction.padEnd(scale, '0') : digits.slice(0, scale);
-  const size = BigInt(all === '' ? '0' : all);
+  if (all.length <= SMALL_DIGITS) return small(minus === '' ? Number(all) : -Number(all));
+  const size = BigInt(all);
   const number = minus === '' ? size : -size;
   let length = 1;
   while (BigInt.asIntN(8 * length, number) !== number) length++;
@@ -296,6 +297,17 @@ function unscaled(text: string, scale: number): Buffer {
       .padStart(2 * length, '0'),
     'hex',
   );
+}
+
+/** As many as six bytes hold: most numbers, without the detour by bigints. */
+const SMALL_DIGITS = 14;
+
+function small(number: number): Buffer {
+  let length = 1;
+  for (let half = 128; number < -half || number >= half; half *= 256) length++;
+  const bytes = Buffer.allocUnsafe(length);
+  bytes.writeIntBE(number, 0, length);
+  return bytes;
 }
 
 function whole(value: Cell): number | bigint {

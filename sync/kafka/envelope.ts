@@ -11,6 +11,8 @@ export interface Shape {
   readonly value: StructSchema;
   /** One for each column of the dataset. */
   readonly columns: readonly ConnectColumn[];
+  /** Where the rows come from. */
+  readonly place: { readonly db: string; readonly schema: string; readonly table: string };
 }
 
 type StructSchema = ConnectSchema & { readonly fields: NonNullable<ConnectSchema['fields']> };
@@ -43,8 +45,10 @@ export function shapeOf(dataset: Dataset, name: string, forms: CellForms): Shape
     field: column.name,
   }));
   const row: ConnectSchema = { type: 'struct', optional: true, name: `${name}.Value`, fields };
+  const [db = '', schema = '', table = ''] = dataset.name.split('.');
   return {
     columns,
+    place: { db, schema, table },
     key: {
       type: 'struct',
       optional: false,
@@ -144,7 +148,7 @@ function envelope(
   return {
     before: before === null ? null : structOf(before, dataset, shape, null, 'none'),
     after: after === null ? null : structOf(after, dataset, shape, null, onUnwritable),
-    source: sourceOf(event, version),
+    source: sourceOf(event, shape.place, version),
     op: OPS[op],
     ts_ms: nowMs,
   };
@@ -156,8 +160,10 @@ function keyStruct(row: Row, dataset: Dataset, shape: Shape, onUnwritable: OnUnw
 
 function structOf(row: Row, dataset: Dataset, { columns }: Shape, only: readonly number[] | null, onUnwritable: OnUnwritable): Struct {
   const struct: Record<string, ConnectValue> = {};
-  for (const i of only ?? dataset.columns.keys()) {
-    const { name = '' } = dataset.columns[i] ?? {};
+  const count = only?.length ?? dataset.columns.length;
+  for (let at = 0; at < count; at++) {
+    const i = only?.[at] ?? at;
+    const name = dataset.columns[i]?.name ?? '';
     try {
       const value = row.value(i);
       struct[name] = required(columns[i]).encode(onUnwritable === 'none' && value === UNCHANGED ? null : value);
@@ -174,8 +180,7 @@ function structOf(row: Row, dataset: Dataset, { columns }: Shape, only: readonly
   return struct;
 }
 
-function sourceOf({ dataset, op, version, committedAtMs }: ChangeEvent, tidegate: string): Struct {
-  const [db = '', schema = '', table = ''] = dataset.name.split('.');
+function sourceOf({ op, version, committedAtMs }: ChangeEvent, { db, schema, table }: Shape['place'], tidegate: string): Struct {
   return {
     version: tidegate,
     connector: 'postgresql',

@@ -9,7 +9,7 @@ import type { Clock } from '../../core/clock.ts';
 import { PipelineError } from '../../core/errors.ts';
 import type { Lease } from '../../core/contracts.ts';
 import type { LaneId } from '../../core/event.ts';
-import type { KafkaClient } from '../../wire/kafka/client.ts';
+import type { Compression, KafkaClient } from '../../wire/kafka/client.ts';
 import type { KafkaTransactions } from '../../wire/kafka/transactions.ts';
 import { type PgConnection, PgError } from '../../wire/postgres/connection.ts';
 import { quoteLiteral } from '../../wire/postgres/ident.ts';
@@ -21,6 +21,7 @@ export interface ExactlyOnceParts {
   /** The target's, for messages. */
   readonly name: string;
   readonly client: KafkaClient;
+  readonly compression: Compression;
   readonly pipeline: string;
   /** The lanes' session at the store. */
   readonly sql: PgConnection;
@@ -50,9 +51,9 @@ export class ExactlyOnce implements AsyncDisposable {
 
   /** Has nobody else write the lane's records from now on, settles what the one before has left undecided, and takes the lane over in the store. */
   async acquire(lane: LaneId, take: () => Promise<Lease>): Promise<Lease> {
-    const { client, pipeline, sql } = this.#parts;
+    const { client, compression, pipeline, sql } = this.#parts;
     await this.#lanes.get(lane)?.transactions[Symbol.asyncDispose]();
-    const transactions = await client.transact(transactionalId(pipeline, lane));
+    const transactions = await client.transact(transactionalId(pipeline, lane), compression);
     this.#lanes.set(lane, { transactions, notedAtMs: null });
     for (let left = TAKES; ; left--) {
       await this.#settle(lane, transactions);

@@ -28,9 +28,9 @@ async function probeRegistry({ name, registry = null }: KafkaSinkOptions): Promi
 
 async function probeStore({ name, store, hold, pipeline, exactlyOnce }: KafkaSinkOptions): Promise<readonly Problem[]> {
   const path = `targets.${name}.store`;
-  const tables = { create: false, widen: false };
-  const problems = await probePostgresTarget({ name, url: store.url, schema: 'tidegate', tables, hold, scores: [], pipeline });
-  if (problems.length > 0) return problems.map((problem) => ({ ...problem, path }));
+  const tables = { create: true, widen: false };
+  const [problem] = await probePostgresTarget({ name, url: store.url, schema: 'tidegate', tables, hold, scores: [], pipeline });
+  if (problem !== undefined) return [{ ...problem, path }]; // Others are of the same schema.
   if (!exactlyOnce) return [];
   await using sql = await PgConnection.connect({ url: store.url, applicationName: 'tidegate check', connectTimeoutMs: 5000 });
   if (await mayPrepare(sql)) return [];

@@ -1,21 +1,23 @@
 /** Sends records of a batch at least once, in requests that the brokers take. */
 import type { Clock } from '../../core/clock.ts';
-import type { KafkaClient, KafkaProducer } from '../../wire/kafka/client.ts';
+import type { Compression, KafkaClient, KafkaProducer } from '../../wire/kafka/client.ts';
 import { noteWritten, type TopicWatch } from './topic-watch.ts';
 import type { SizedRecord } from './topic-rows.ts';
 
-/** Of one request: brokers take no more than a topic's max.message.bytes of a partition at once. */
+/** Of one request: brokers take no more of a partition at once than its topic's max.message.bytes, a megabyte by default. */
 const REQUEST_BYTES_MAX = 768 << 10;
 
 /** A producer, made anew after each failure. */
 export class Sender implements AsyncDisposable {
   readonly #client: KafkaClient;
+  readonly #compression: Compression;
   readonly #clock: Clock;
   readonly #watch: TopicWatch | null;
   #producer: Promise<KafkaProducer> | null = null;
 
-  constructor(client: KafkaClient, clock: Clock, watch: TopicWatch | null) {
+  constructor(client: KafkaClient, compression: Compression, clock: Clock, watch: TopicWatch | null) {
     this.#client = client;
+    this.#compression = compression;
     this.#clock = clock;
     this.#watch = watch;
   }
@@ -23,7 +25,7 @@ export class Sender implements AsyncDisposable {
   async send(records: readonly SizedRecord[]): Promise<void> {
     if (records.length === 0) return;
     const started = this.#clock.monotonic();
-    this.#producer ??= this.#client.produce();
+    this.#producer ??= this.#client.produce(this.#compression);
     try {
       const producer = await this.#producer;
       for (const chunk of chunksOf(records)) await producer.send(chunk);
@@ -41,17 +43,20 @@ export class Sender implements AsyncDisposable {
   }
 }
 
-/** In order, each as large as a request may be; a larger record comes alone. */
+/** In order, each as large as a request and every topic in it allow; a larger record comes alone. */
 export function* chunksOf(records: readonly SizedRecord[]): Generator<readonly SizedRecord[]> {
   let from = 0;
   let bytes = 0;
+  let room = REQUEST_BYTES_MAX;
   for (const [at, record] of records.entries()) {
-    if (at > from && bytes + record.bytes > REQUEST_BYTES_MAX) {
+    if (at > from && bytes + record.bytes > Math.min(room, record.room)) {
       yield records.slice(from, at);
       from = at;
       bytes = 0;
+      room = REQUEST_BYTES_MAX;
     }
     bytes += record.bytes;
+    room = Math.min(room, record.room);
   }
   yield records.slice(from);
 }

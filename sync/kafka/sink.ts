@@ -9,7 +9,7 @@ import { type Clock, systemClock } from '../../core/clock.ts';
 import type { Applied, Lease, Quarantined, Refused } from '../../core/contracts.ts';
 import { PipelineError } from '../../core/errors.ts';
 import type { Dataset, DatasetName, LaneId, Position } from '../../core/event.ts';
-import { type KafkaClient, kafkaClient, type KafkaConnection } from '../../wire/kafka/client.ts';
+import { type Compression, type KafkaClient, kafkaClient, type KafkaConnection } from '../../wire/kafka/client.ts';
 import type { SchemaRegistryWriter } from '../../wire/kafka/registry.ts';
 import { PgConnection } from '../../wire/postgres/connection.ts';
 import { endWhereItHangs } from '../../wire/postgres/hanging.ts';
@@ -28,7 +28,7 @@ import { prepareWindows } from '../postgres/windows.ts';
 import { ExactlyOnce, mayPrepare } from './exactly-once.ts';
 import type { RecordFormat } from './record-format.ts';
 import { Sender } from './sender.ts';
-import { type TopicOptions, TopicRows } from './topic-rows.ts';
+import { passesAny, type TopicOptions, TopicRows } from './topic-rows.ts';
 import type { TopicWatch } from './topic-watch.ts';
 
 export interface KafkaSinkOptions {
@@ -39,6 +39,7 @@ export interface KafkaSinkOptions {
   readonly format: RecordFormat;
   /** Where the format keeps its schemas; null where it has none. */
   readonly registry?: SchemaRegistryWriter | null;
+  readonly compression: Compression;
   readonly exactlyOnce: boolean;
   readonly store: { readonly url: string; readonly silenceMs?: number };
   readonly hold: (dataset: DatasetName) => HoldMode | null;
@@ -142,6 +143,10 @@ class Topics implements PostgresSink {
     }
   }
 
+  prepare(batch: Batch): void {
+    this.#lane?.rows.encodeAhead(batch);
+  }
+
   async apply(batch: Batch, held: readonly Quarantined[], lease: Lease, signal: AbortSignal): Promise<Applied | Refused> {
     const session = this.#lane;
     if (session === null) throw new PipelineError('BUG', `${this.name} is to write a lane it never acquired`);
@@ -212,7 +217,7 @@ class Topics implements PostgresSink {
     prepareWindows(writer);
     prepareHold(writer);
     await sql.exchange(writer.sync().bytes());
-    const { topics, version, onOther = () => {}, tellsQuarantine = false, watch = null } = this.#options;
+    const { topics, version, onOther = () => {}, tellsQuarantine = false, compression, watch = null } = this.#options;
     const rows = new TopicRows({ client: this.#client, pipeline, version, topics, format, clock, onOther });
     const schemas = new Schemas({
       sql,
@@ -224,8 +229,10 @@ class Topics implements PostgresSink {
       whyRefused: (dataset) => rows.whyRefused(dataset),
       parkedRowsMax,
     });
-    const sender = new Sender(this.#client, clock, watch);
-    const exactly = this.#options.exactlyOnce ? new ExactlyOnce({ name, client: this.#client, pipeline, sql, clock, watch }) : null;
+    const sender = new Sender(this.#client, compression, clock, watch);
+    const exactly = this.#options.exactlyOnce
+      ? new ExactlyOnce({ name, client: this.#client, compression, pipeline, sql, clock, watch })
+      : null;
     if (exactly !== null && !(await mayPrepare(sql)))
       throw new PipelineError('CONFIG_INVALID', `exactlyOnce of ${name} needs max_prepared_transactions above 0 at its store`);
     if (exactly !== null) await sql.script("set tidegate.prepares = 'on'");
@@ -247,7 +254,7 @@ class Topics implements PostgresSink {
       modeOf: holdModes(hold, () => null),
       keepsRecords: tellsQuarantine,
     });
-    const session: LaneSession = { sql, schemas, heldKeys, careful, sender, exactly, placed: new WeakSet() };
+    const session: LaneSession = { sql, rows, schemas, heldKeys, careful, sender, exactly, placed: new WeakSet() };
     schemas.onChange = () => {
       session.placed = new WeakSet();
     };
@@ -260,6 +267,7 @@ const LANE_SESSION: Readonly<Record<string, string>> = { ...SESSION, idle_in_tra
 
 interface LaneSession {
   readonly sql: PgConnection;
+  readonly rows: TopicRows;
   readonly schemas: Schemas;
   readonly heldKeys: KnownHeld;
   readonly careful: CarefulRoad;
@@ -268,9 +276,4 @@ interface LaneSession {
   readonly exactly: ExactlyOnce | null;
   /** Shapes that were followed already. */
   placed: WeakSet<Dataset>;
-}
-
-function passesAny(batch: Batch, from: number, to: number): boolean {
-  for (let index = from; index < to; index++) if (batch.passes(index)) return true;
-  return false;
 }

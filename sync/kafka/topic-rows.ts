@@ -9,7 +9,7 @@ import { type ChangeEvent, type Dataset, UNCHANGED } from '../../core/event.ts';
 import type { KafkaClient, OutgoingRecord, TopicSettings } from '../../wire/kafka/client.ts';
 import type { RowWriter, Written } from '../postgres/careful.ts';
 import type { CellForms } from './connect-columns.ts';
-import { jsonOf, recordsOf, type Shape, shapeOf, UnwritableCell, type Written as Change } from './envelope.ts';
+import { type EnvelopeContext, jsonOf, recordsOf, type Shape, shapeOf, UnwritableCell, type Written as Change } from './envelope.ts';
 import type { RecordEncoder, RecordFormat } from './record-format.ts';
 import { topicName } from './topic-name.ts';
 
@@ -48,12 +48,16 @@ interface Open {
 /** With what it takes up in a request. */
 export interface SizedRecord extends OutgoingRecord {
   readonly bytes: number;
+  /** How much its topic takes at once. */
+  readonly room: number;
 }
 
 /** As the brokers have it if they do not say. */
 const RECORD_BYTES_MAX = 1_048_588;
 /** What a record takes in a request beside its key, value and headers, and more. */
 const RECORD_OVERHEAD = 128;
+/** Of what is encoded of a batch before its turn: with schemas in each record it is ten times what it was at the source. */
+const AHEAD_BYTES_MAX = 32 << 20;
 const TOO_LARGE_RULE = 'target.record_too_large';
 const UNWRITABLE_RULE = 'target.unwritable';
 
@@ -68,6 +72,8 @@ export class TopicRows implements RowWriter {
   /** Topics that are there, by their names, with the largest record that they take. */
   readonly #topics = new Map<string, number>();
   readonly #open = new WeakMap<Dataset, Open>();
+  /** Of batches that are not written yet: what was encoded of each event that passes. */
+  readonly #ahead = new WeakMap<Batch, (readonly SizedRecord[] | undefined)[]>();
   /** What the batch at hand comes to, in order. */
   #records: SizedRecord[] = [];
 
@@ -75,11 +81,11 @@ export class TopicRows implements RowWriter {
     this.#parts = parts;
   }
 
-  /** Topics and schemas are made; whatever of an earlier batch was never sent is forgotten. */
+  /** Topics and schemas of what passes are made; whatever of an earlier batch was never sent is forgotten. */
   async prepare(batch: Batch): Promise<void> {
     this.#records = [];
-    for (const { dataset } of batch.spans()) {
-      if (this.#open.has(dataset) || dataset.undecoded === true || dataset.keyless === true) continue;
+    for (const { dataset, from, to } of batch.spans()) {
+      if (this.#open.has(dataset) || !passesAny(batch, from, to)) continue;
       this.#open.set(dataset, await this.#openTopic(dataset));
     }
   }
@@ -95,15 +101,36 @@ export class TopicRows implements RowWriter {
     }
   }
 
+  /** While the batch before it is on its way. What comes of it is only used where the event passes as it is. */
+  encodeAhead(batch: Batch): void {
+    if (batch.spans().some(({ dataset }) => !this.#open.has(dataset))) return;
+    const context = this.#context();
+    const ahead: (readonly SizedRecord[] | undefined)[] = [];
+    for (let index = 0, bytes = 0; index < batch.events.length && bytes < AHEAD_BYTES_MAX; index++) {
+      const event = batch.events[index];
+      if (event === undefined || !batch.passes(index)) continue;
+      try {
+        const records = this.#encode(event, context, scoreHeaders(batch, index));
+        ahead[index] = records;
+        for (const record of records) bytes += record.bytes;
+      } catch (error) {
+        if (!(error instanceof UnwritableCell)) throw error; // It is told when it is written.
+      }
+    }
+    this.#ahead.set(batch, ahead);
+  }
+
   write(batch: Batch, events: readonly (ChangeEvent | null)[], from: number, to: number): Promise<Written> {
     const counts = { upserts: 0, deletes: 0, truncates: 0 };
     const refusals: Finding[] = [];
-    const context = { version: this.#parts.version, nowMs: this.#parts.clock.now() };
+    const context = this.#context();
+    const ahead = this.#ahead.get(batch);
     for (let index = from; index < to; index++) {
       const event = events[index] ?? null;
       if (event === null || !batch.passes(index)) continue;
       try {
-        this.#add(event, context, scoreHeaders(batch, index));
+        const ready = event === batch.events[index] ? ahead?.[index] : undefined;
+        this.#records.push(...(ready ?? this.#encode(event, context, scoreHeaders(batch, index))));
       } catch (error) {
         if (!(error instanceof UnwritableCell)) throw error;
         refusals.push(refusal(index, error));
@@ -128,15 +155,22 @@ export class TopicRows implements RowWriter {
     return column;
   }
 
-  #add(event: ChangeEvent, context: { readonly version: string; readonly nowMs: number }, scores: OutgoingRecord['headers']): void {
+  #context(): EnvelopeContext {
+    return { version: this.#parts.version, nowMs: this.#parts.clock.now() };
+  }
+
+  #encode(event: ChangeEvent, context: EnvelopeContext, scores: OutgoingRecord['headers']): readonly SizedRecord[] {
     const open = this.#open.get(event.dataset);
     if (open === undefined) throw new PipelineError('BUG', `an event of ${event.dataset.name} passes whose topic was never opened`);
-    const changes = recordsOf(event, open.shape, context).filter(({ value }) => value !== null || this.#parts.topics.tombstones);
-    const records = changes.map((change) => encoded(change, open, scores));
-    const largest = Math.max(...records.map(({ bytes }) => bytes));
-    if (largest > open.recordBytesMax)
-      throw new UnwritableCell(null, `the topic takes no record of ${largest} bytes (max.message.bytes is ${open.recordBytesMax})`);
-    this.#records.push(...records);
+    const records: SizedRecord[] = [];
+    for (const change of recordsOf(event, open.shape, context)) {
+      if (change.value === null && !this.#parts.topics.tombstones) continue;
+      const record = encoded(change, open, scores);
+      if (record.bytes > open.recordBytesMax)
+        throw new UnwritableCell(null, `the topic takes no record of ${record.bytes} bytes (max.message.bytes is ${open.recordBytesMax})`);
+      records.push(record);
+    }
+    return records;
   }
 
   async #openTopic(dataset: Dataset): Promise<Open> {
@@ -150,9 +184,12 @@ export class TopicRows implements RowWriter {
 
   async #findTopic(topic: string): Promise<number> {
     const { client, topics, onOther } = this.#parts;
-    if (topics.create) {
-      const found = await client.makeTopic(settingsOf(topics, topic));
-      if (found.kind === 'other') onOther(topic, found.settings);
+    const wanted = settingsOf(topics, topic);
+    // Asked for first: who may not make topics may write those that are there.
+    const isThere = (await client.topics([topic])).size > 0;
+    if (isThere || topics.create) {
+      const found = await (isThere ? client.compareTopic(wanted) : client.makeTopic(wanted));
+      if (found?.kind === 'other' && topics.create) onOther(topic, found.settings);
     }
     const options = await client.topicOptions(topic);
     if (options === null) throw new PipelineError('TARGET_TOPIC_MISSING', `writing to the topic ${topic}: there is none`);
@@ -160,7 +197,11 @@ export class TopicRows implements RowWriter {
   }
 }
 
-function encoded({ key, value, headers }: Change, { topic, encoder }: Open, scores: OutgoingRecord['headers']): SizedRecord {
+function encoded(
+  { key, value, headers }: Change,
+  { topic, encoder, recordBytesMax }: Open,
+  scores: OutgoingRecord['headers'],
+): SizedRecord {
   const own = Object.entries(headers).map(([name, one]) => [name, jsonOf(one)] as const);
   const record: OutgoingRecord = {
     topic,
@@ -168,7 +209,7 @@ function encoded({ key, value, headers }: Change, { topic, encoder }: Open, scor
     value: value === null ? null : encoder.value(value),
     headers: value === null ? Object.fromEntries(own) : { ...Object.fromEntries(own), ...scores },
   };
-  return { ...record, bytes: bytesOf(record) };
+  return { ...record, bytes: bytesOf(record), room: recordBytesMax };
 }
 
 function bytesOf({ key, value, headers }: OutgoingRecord): number {
@@ -204,4 +245,9 @@ function refusal(index: number, { column, message }: UnwritableCell): Finding {
     message,
     notify: true,
   };
+}
+
+export function passesAny(batch: Batch, from: number, to: number): boolean {
+  for (let index = from; index < to; index++) if (batch.passes(index)) return true;
+  return false;
 }

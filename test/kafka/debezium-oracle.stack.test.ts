@@ -113,7 +113,9 @@ test.each(['json', 'avro'] as const)('what is written in %s is what Debezium wri
   }
   const listed = Object.entries(DIFFERENCES).map(([name, { in: parts }]) => [name, OF_FORMAT[format][name] ?? parts] as const);
   const asFound = [...found].map(([name, parts]) => [name, [...parts].sort()]);
-  expect(Object.fromEntries(asFound), samples.join('\n')).toEqual(Object.fromEntries(listed.filter(([, parts]) => parts.length > 0)));
+  expect(Object.fromEntries(asFound), `what differs:\n${samples.join('\n')}`).toEqual(
+    Object.fromEntries(listed.filter(([, parts]) => parts.length > 0)),
+  );
 });
 
 /** Whatever order the names of its fields have. */
@@ -146,7 +148,7 @@ class Reader {
     for (const { rawKey, rawValue, headers } of records) {
       const [key, value] = [await this.#payload(rawKey), await this.#payload(rawValue)];
       const { op, before = null, after = null } = (value ?? {}) as { op?: string; before?: Fields | null; after?: Fields | null };
-      const name = `${String((key as Fields | null)?.['id'] ?? 'all')} ${op ?? 'gone'}`;
+      const name = `${(key as { id: number } | null)?.id ?? 'all'} ${op ?? 'gone'}`;
       const moved = Object.fromEntries(Object.entries(headers).filter(([header]) => /^__debezium\.(new|old)key$/.test(header)));
       changes.set(name, { key, before, after, moved, schema: rawValue === null ? new Map() : await this.#schemaOf(rawValue) });
     }

@@ -17,7 +17,9 @@ import { AvroReader, NeedsSchema } from '../../cdc/kafka/avro.ts';
 import { tokenFromFile, tokenFromServer } from '../../wire/kafka/bearer-token.ts';
 import { kafkaClient, type KafkaConnection } from '../../wire/kafka/client.ts';
 import { type Stack, startStack } from '../../examples/stack/stack.ts';
+import { type RegistryAddress, schemaRegistryWriter } from '../../wire/kafka/registry.ts';
 import { PgConnection } from '../../wire/postgres/connection.ts';
+import { ask, configFolder, post, startService, untilReady } from '../app/services.ts';
 import { createDatabase } from '../support/databases.ts';
 import { makeAuthority } from '../support/certificate.ts';
 import { eventually } from '../support/eventually.ts';
@@ -26,6 +28,7 @@ import { stack } from './support.ts';
 const PASSWORD = 'hunter2-of-the-brokers';
 const CLIENT_SECRET = 'hunter2-of-the-client+/=';
 const TOPIC = 'shop.public.t';
+const KIND = 'application/vnd.schemaregistry.v1+json';
 const TOKEN_SECONDS = 600;
 const folder = mkdtempSync(join(tmpdir(), 'tidegate-security-'));
 const authority = makeAuthority('the authority of the brokers');
@@ -52,7 +55,7 @@ beforeAll(async () => {
     const at = `listener.name.${listener.toLowerCase()}`;
     return [
       `${at}.sasl.enabled.mechanisms=PLAIN,SCRAM-SHA-256,SCRAM-SHA-512,OAUTHBEARER`,
-      `${at}.plain.sasl.jaas.config=${module}.plain.PlainLoginModule required user_plain="${PASSWORD}" user_stranger="${PASSWORD}";`,
+      `${at}.plain.sasl.jaas.config=${module}.plain.PlainLoginModule required user_plain="${PASSWORD}" user_stranger="${PASSWORD}" user_writer="${PASSWORD}";`,
       `${at}.scram-sha-256.sasl.jaas.config=${module}.scram.ScramLoginModule required;`,
       `${at}.scram-sha-512.sasl.jaas.config=${module}.scram.ScramLoginModule required;`,
       `${at}.oauthbearer.sasl.jaas.config=${module}.oauthbearer.OAuthBearerLoginModule required;`,
@@ -261,12 +264,83 @@ test('who is asked anew who they are while they read and write shows it, and not
   );
 });
 
+/** As docs/kafka-target.md names them. */
+const { AclOperationTypes: Operations, AclResourceTypes: Resources } = kafkajs;
+const RIGHTS = ['DESCRIBE', 'WRITE', 'DESCRIBE_CONFIGS'].map((name) => [Resources.TOPIC, 'written.', name] as const);
+const RIGHTS_EXACTLY_ONCE = [
+  [Resources.TOPIC, 'written.', 'CREATE'],
+  [Resources.TRANSACTIONAL_ID, 'tidegate.', 'WRITE'],
+  [Resources.TRANSACTIONAL_ID, 'tidegate.', 'DESCRIBE'],
+  [Resources.GROUP, 'tidegate.', 'READ'],
+  [Resources.TOPIC, 'written.', 'READ'],
+] as const;
+
+test('topics are written by whoever has the rights that the docs name and no others; who lacks some hears of it, and goes on once they are granted', async () => {
+  const secure = secured.listeners['SECURE'] ?? '';
+  const connection = { ssl: { ca: authority.certificate }, sasl: { mechanism: 'plain', username: 'plain', password: PASSWORD } } as const;
+  const admin = new kafkajs.Kafka({ brokers: [secure], logLevel: kafkajs.logLevel.NOTHING, ...connection }).admin();
+  await admin.connect();
+  const grant = async (rights: readonly (readonly [type: number, prefix: string, operation: string])[]): Promise<void> => {
+    await admin.createAcls({
+      acl: rights.map(([resourceType, resourceName, operation]) => ({
+        resourceType,
+        resourceName,
+        resourcePatternType: kafkajs.ResourcePatternTypes.PREFIXED,
+        principal: 'User:writer',
+        host: '*',
+        operation: Operations[operation as keyof typeof Operations],
+        permissionType: kafkajs.AclPermissionTypes.ALLOW,
+      })),
+    });
+  };
+  try {
+    await using source = await createDatabase(inject('sourceServer'), 'rights');
+    await using store = await createDatabase(inject('targetServer'), 'rights');
+    await using sql = await PgConnection.connect({ url: source.url });
+    await sql.script('create table t (id int primary key); insert into t values (1)');
+    // One that is there, and one that it has to make.
+    await admin.createTopics({ topics: [{ topic: 'written.least.t', numPartitions: 1 }], waitForLeaders: true });
+    const sasl = { mechanism: 'plain', username: 'writer', password: PASSWORD };
+    const target = { kind: 'kafka', brokers: [secure], sasl, tls: { ca: authority.certificate }, store: store.url };
+    for (const [exactlyOnce, rights] of [
+      [false, RIGHTS],
+      [true, RIGHTS_EXACTLY_ONCE],
+    ] as const) {
+      const topic = `written.${exactlyOnce ? 'exactly' : 'least'}.t`;
+      const slot = `${source.name}_${exactlyOnce}`;
+      using config = configFolder({
+        sources: { [`shop_${exactlyOnce}`]: { kind: 'postgres', url: source.url, slot, publication: slot, tables: ['public.t'] } },
+        targets: { bus: { ...target, topic, exactlyOnce } },
+        pipelines: { [`rights_${exactlyOnce}`]: { source: `shop_${exactlyOnce}`, target: 'bus' } },
+      });
+      if (exactlyOnce) await grant(rights);
+      await using running = await startService(config);
+      if (!exactlyOnce) {
+        await eventually(
+          async () => (await ask(running.url, '/api/status')).text.includes('"TARGET_PRIVILEGE"'),
+          'it lacks a right',
+          30_000,
+        );
+        await grant(rights);
+        expect((await post(running.url, `/api/pipelines/rights_${exactlyOnce}/resume`, {})).status).toBe(202);
+      }
+      await untilReady(running.url).catch(async (error: unknown) => {
+        throw new Error((await ask(running.url, '/api/status')).text, { cause: error });
+      });
+      const written = async (): Promise<number> => (await admin.fetchTopicOffsets(topic)).reduce((sum, { high }) => sum + Number(high), 0);
+      await eventually(async () => (await written()) > 0, 'the row is there', 30_000);
+    }
+  } finally {
+    await admin.disconnect();
+  }
+});
+
 test('a registry that asks who you are, over TLS', async () => {
   const subject = `s${Date.now()}-value`;
   const schema: avsc.Schema = { type: 'record', name: 'R', fields: [{ name: 'n', type: 'long' }] };
   const registered = await fetch(`${stack.ccompatUrl}/subjects/${subject}/versions`, {
     method: 'POST',
-    headers: { 'content-type': 'application/vnd.schemaregistry.v1+json' },
+    headers: { 'content-type': KIND },
     body: JSON.stringify({ schema: JSON.stringify(schema) }),
   });
   const { id } = (await registered.json()) as { id: number };
@@ -282,10 +356,11 @@ test('a registry that asks who you are, over TLS', async () => {
       return;
     }
     const path = `${new URL(stack.ccompatUrl).pathname}${request.url}`;
-    plainRequest(new URL(path, stack.ccompatUrl), (answer) => {
+    const asked = plainRequest(new URL(path, stack.ccompatUrl), { method: request.method, headers: { 'content-type': KIND } }, (answer) => {
       response.writeHead(answer.statusCode ?? 500, { 'content-type': 'application/json' });
       answer.pipe(response);
-    }).end();
+    });
+    request.pipe(asked);
   });
   await new Promise<void>((resolve) => proxy.listen(0, '127.0.0.1', resolve));
   try {
@@ -302,6 +377,12 @@ test('a registry that asks who you are, over TLS', async () => {
     expect(await read({ url: `https://${at}`, tls, token: PASSWORD })).toMatchObject({ n: 7 });
     await expect(read({ url: `https://${at}`, tls, token: 'wrong' })).rejects.toMatchObject({ code: 'SOURCE_AUTH' });
     await expect(read({ url: `https://${at}`, token: PASSWORD })).rejects.toMatchObject({ code: 'SOURCE_UNREACHABLE' });
+    const register = (options: RegistryAddress): Promise<number> => schemaRegistryWriter(options).register(subject, JSON.stringify(schema));
+    expect(await register({ url: `https://${at}`, tls, username: 'tidegate', password: PASSWORD })).toBe(id);
+    expect(await register({ url: `https://tidegate:${PASSWORD}@${at}/`, tls })).toBe(id);
+    expect(await register({ url: `https://${at}`, tls, token: PASSWORD })).toBe(id);
+    await expect(register({ url: `https://${at}`, tls, token: 'wrong' })).rejects.toMatchObject({ code: 'TARGET_AUTH' });
+    await expect(register({ url: `https://${at}`, token: PASSWORD })).rejects.toMatchObject({ code: 'TARGET_UNREACHABLE' });
   } finally {
     proxy.close();
   }

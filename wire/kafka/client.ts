@@ -104,6 +104,8 @@ export interface OutgoingRecord {
   readonly headers: KafkaRecord['headers'];
 }
 
+export type Compression = 'none' | 'gzip' | 'snappy' | 'lz4' | 'zstd';
+
 export interface KafkaProducer extends AsyncDisposable {
   /** Resolves once every replica in sync has all of them; in one partition in this order. What it throws leaves open which of them are there. */
   send(records: readonly OutgoingRecord[]): Promise<void>;
@@ -129,9 +131,9 @@ export interface KafkaClient extends AsyncDisposable {
   watermarks(topic: string): Promise<ReadonlyMap<number, Watermarks> | null>;
   consume(options: ConsumeOptions): Promise<KafkaConsumer>;
   /** A producer that writes nothing twice of its own accord. It ends with its first failure: whoever wants to go on makes another. */
-  produce(): Promise<KafkaProducer>;
+  produce(compression?: Compression): Promise<KafkaProducer>;
   /** A producer whose records become visible together, to those who read what is committed. Takes the transactional id over. */
-  transact(id: string): Promise<KafkaTransactions>;
+  transact(id: string, compression?: Compression): Promise<KafkaTransactions>;
   /** Makes a topic where there is none. One that is there is left as it is. */
   makeTopic(settings: TopicSettings): Promise<TopicFound>;
   /** The options of a topic as they are in force, its own and those of the brokers; null where there is none. */
@@ -158,6 +160,15 @@ CompressionCodecs[CompressionTypes.ZSTD] = () => ({
   compress: (encoder: { buffer: Buffer }) => Promise.resolve(zstdCompressSync(encoder.buffer)),
   decompress: (bytes: Buffer) => Promise.resolve(zstdDecompressSync(bytes)),
 });
+
+type CompressionType = kafkajs.CompressionTypes;
+const COMPRESSIONS: Readonly<Record<Compression, CompressionType>> = {
+  none: CompressionTypes.None,
+  gzip: CompressionTypes.GZIP,
+  snappy: CompressionTypes.Snappy,
+  lz4: CompressionTypes.LZ4,
+  zstd: CompressionTypes.ZSTD,
+};
 
 /** `side` says whose failures its are. */
 export function kafkaClient(connection: KafkaConnection, side: Side = 'SOURCE'): KafkaClient {
@@ -234,7 +245,7 @@ class Client implements KafkaClient {
     });
   }
 
-  async produce(): Promise<KafkaProducer> {
+  async produce(compression: Compression = 'none'): Promise<KafkaProducer> {
     const producer = this.#kafka(() => {}).producer({
       idempotent: true,
       maxInFlightRequests: 1,
@@ -247,10 +258,10 @@ class Client implements KafkaClient {
     } catch (error) {
       throw failure(error, 'reaching the brokers', this.#side);
     }
-    return new Writing(producer, this.#side);
+    return new Writing(producer, COMPRESSIONS[compression], this.#side);
   }
 
-  async transact(id: string): Promise<KafkaTransactions> {
+  async transact(id: string, compression: Compression = 'none'): Promise<KafkaTransactions> {
     const producer = this.#kafka(() => {}).producer({
       idempotent: true,
       transactionalId: id,
@@ -270,6 +281,7 @@ class Client implements KafkaClient {
       id,
       producer,
       messagesOf,
+      compression: COMPRESSIONS[compression],
       offsetsOf: (groupId) => this.#askAdmin(doing, (admin) => admin.fetchOffsets({ groupId })),
       failure: (error, what) => failure(error, what, this.#side),
     });
@@ -469,10 +481,12 @@ class Running implements KafkaConsumer {
 
 class Writing implements KafkaProducer {
   readonly #producer: Producer;
+  readonly #compression: CompressionType;
   readonly #side: Side;
 
-  constructor(producer: Producer, side: Side) {
+  constructor(producer: Producer, compression: CompressionType, side: Side) {
     this.#producer = producer;
+    this.#compression = compression;
     this.#side = side;
   }
 
@@ -480,7 +494,7 @@ class Writing implements KafkaProducer {
     if (records.length === 0) return;
     const topicMessages = messagesOf(records);
     try {
-      await this.#producer.sendBatch({ acks: -1, topicMessages });
+      await this.#producer.sendBatch({ acks: -1, compression: this.#compression, topicMessages });
     } catch (error) {
       throw failure(error, `writing to ${topicMessages.map(({ topic }) => topic).join(', ')}`, this.#side);
     }
@@ -537,7 +551,8 @@ function failure(error: unknown, doing: string, side: Side): PipelineError {
     return new PipelineError(`${side}_${none.isRefused ? 'AUTH' : 'UNREACHABLE'}`, none.message, { cause: none.cause });
   const code = codeOf(error, side);
   if (code === 'BUG') return new PipelineError(code, `${doing} failed in a way that was not foreseen`, { cause: error });
-  const said = error instanceof Error ? error.message : String(error);
+  const parts = error instanceof Error ? partsOf(error) : [];
+  const said = (parts.length > 0 ? parts : [error]).map((one) => (one instanceof Error ? one.message : String(one))).join('; ');
   // The answer to a token that is refused is no error to the client, which goes on as if it were let in.
   const text = typeOf(error) === 'ILLEGAL_SASL_STATE' ? 'the brokers do not take the token' : said;
   return new PipelineError(code, `${doing}: ${text}`, { cause: error });
@@ -566,6 +581,12 @@ function typeOf(error: unknown): string | null {
   return null;
 }
 
+/** Those that an error was made of, too: of topics that could not be made, say. */
 function* causesOf(error: unknown): Generator<Error> {
-  for (let at = error; at instanceof Error; at = at.cause) yield at;
+  for (let at = error; at instanceof Error; at = at.cause) {
+    yield at;
+    for (const part of partsOf(at)) yield* causesOf(part);
+  }
 }
+
+const partsOf = (error: Error): readonly unknown[] => ('errors' in error && Array.isArray(error.errors) ? error.errors : []);

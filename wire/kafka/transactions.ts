@@ -25,7 +25,7 @@ interface Client<Messages> {
   disconnect(): Promise<void>;
 }
 interface Open<Messages> {
-  sendBatch(batch: { readonly acks: number; readonly topicMessages: Messages }): Promise<unknown>;
+  sendBatch(batch: { readonly acks: number; readonly compression: number; readonly topicMessages: Messages }): Promise<unknown>;
   sendOffsets(offsets: {
     readonly consumerGroupId: string;
     readonly topics: { topic: string; partitions: { partition: number; offset: string; metadata: string }[] }[];
@@ -42,6 +42,8 @@ export interface TransactionsParts<Messages> {
   readonly id: string;
   readonly producer: Client<Messages>;
   readonly messagesOf: (records: readonly OutgoingRecord[]) => Messages;
+  /** As the protocol numbers them. */
+  readonly compression: number;
   readonly offsetsOf: (group: string) => Promise<GroupOffsets>;
   readonly failure: (error: unknown, doing: string) => Error;
 }
@@ -86,7 +88,8 @@ class Transactions<Messages> implements KafkaTransactions {
   async send(records: readonly OutgoingRecord[]): Promise<void> {
     await this.#attempt(`writing records by the transactional id ${this.#parts.id}`, async () => {
       this.#open ??= await this.#parts.producer.transaction();
-      await this.#open.sendBatch({ acks: -1, topicMessages: this.#parts.messagesOf(records) });
+      const { messagesOf, compression } = this.#parts;
+      await this.#open.sendBatch({ acks: -1, compression, topicMessages: messagesOf(records) });
     });
   }
 
