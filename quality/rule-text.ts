@@ -1,10 +1,11 @@
 /** A rule file's text: its value, where each part of it stands, and what ajv finds wrong with it in words for people. */
-import { Ajv, type ErrorObject } from 'ajv';
+import type { ErrorObject } from 'ajv';
 import { isMap, isNode, isPair, isScalar, isSeq, LineCounter, type Node, parseDocument, visit } from 'yaml';
 import { compareDecimalTexts, parseDecimal } from '../core/expression/decimal.ts';
 import { suggestion } from '../core/expression/suggest.ts';
 import type { Problem } from '../core/problems.ts';
 import { EXPECTATIONS } from './expectations/registry.ts';
+import { fits, misfits } from './fits.ts';
 import type { SchemaNode } from './schema-type.ts';
 
 export type Keys = readonly (string | number)[];
@@ -99,15 +100,14 @@ export class RuleText {
 
   /** Whether a value fits, without a word. */
   fits(schema: SchemaNode, value: unknown): boolean {
-    return validatorOf(schema)(value) === true;
+    return fits(schema, value);
   }
 
   /** Everything that does not fit the schema. True where all fits. */
   check(schema: SchemaNode, value: unknown): boolean {
-    const validate = validatorOf(schema);
-    if (validate(value)) return true;
-    for (const { keys, message, fix } of explain(validate.errors ?? [])) this.refuse(keys, message, fix);
-    return false;
+    const errors = misfits(schema, value);
+    for (const { keys, message, fix } of explain(errors)) this.refuse(keys, message, fix);
+    return errors.length === 0;
   }
 }
 
@@ -133,16 +133,6 @@ export function pathText(keys: Keys): string {
       return index === 0 ? key : `.${key}`;
     })
     .join('');
-}
-
-const validators = new WeakMap<SchemaNode, ReturnType<Ajv['compile']>>();
-
-function validatorOf(schema: SchemaNode): ReturnType<Ajv['compile']> {
-  const known = validators.get(schema);
-  if (known !== undefined) return known;
-  const validate = new Ajv({ allErrors: true, verbose: true, strict: true, allowUnionTypes: true, strictRequired: false }).compile(schema);
-  validators.set(schema, validate);
-  return validate;
 }
 
 interface Explained {
