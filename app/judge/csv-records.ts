@@ -53,6 +53,8 @@ export class Fields {
 export interface FilePart {
   readonly from: number;
   readonly until: number;
+  /** Of Parquet alone: so many shares its row groups are dealt into, of which these are. */
+  readonly shares?: number;
 }
 
 export const WHOLE_FILE: FilePart = { from: 0, until: Infinity };

@@ -3,7 +3,7 @@ import type { Column, ColumnType } from '../../core/event.ts';
 import { ColumnSeen, fileColumn } from '../../quality/file-columns.ts';
 import type { Types } from './cells.ts';
 import { type CsvShape, csvShape, typesOfShape } from './csv.ts';
-import { isCsv, readRows, type RowFile, typesOfFile } from './read-file.ts';
+import { isCsv, readRows, type RowFile } from './read-file.ts';
 
 /** What is known before a row is read. */
 export interface Declared {
@@ -21,9 +21,8 @@ export interface FileShape {
   readonly csv: CsvShape | null;
 }
 
-/** `--types` says it, else what a rule file expects, else the file. */
-export async function declaredTypes(types: Types, expected: Types, file: RowFile): Promise<Declared> {
-  const own = await typesOfFile(file);
+/** `--types` says it, else what a rule file expects, else the file's `own`. */
+export function declaredTypes(types: Types, expected: Types, own: Types): Declared {
   return {
     types,
     own: own.size === 0 ? null : [...own.keys()],

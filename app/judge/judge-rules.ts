@@ -11,13 +11,13 @@ import { type Declared, declaredTypes, type FileShape, seenShape, shapeOf, whole
 import { asFile, countTables, type JudgeInput, readText } from './input.ts';
 import { resultJson } from './json.ts';
 import type { PartJudged } from './part.ts';
-import { isCsv } from './read-file.ts';
-import { judgeParts, PART_BYTES_MIN, partCount, partsOf, PartWorkers, type RuleFile } from './split.ts';
+import { isCsv, typesOfFile } from './read-file.ts';
+import { judgeParts, PART_BYTES_MIN, partCount, partsOf, PartWorkers, type RuleFile, workerCount } from './split.ts';
 
 export async function judgeRules(path: string, input: JudgeInput, json: boolean, io: Io): Promise<ExitCode> {
   const text = readText(path);
   await using workers = new PartWorkers();
-  workers.start((await partCount(input.path)) - 1);
+  workers.start(workerCount(input.path, await partCount(input.path)));
   const parsed = parseContract(text, path, 'file');
   if ('problems' in parsed) throw new ConfigProblems(parsed.problems);
   if (parsed.contract.warnings.length > 0) io.stderr(problemsText(parsed.contract.warnings));
@@ -43,7 +43,7 @@ export async function judgeFile(
   partBytes = PART_BYTES_MIN,
 ): Promise<Judged> {
   const expected = new Map(contract.schema?.columns.map(({ name, type }) => [name, type]));
-  const declared = await declaredTypes(input.types, expected, input);
+  const declared = declaredTypes(input.types, expected, (await workers.typesOf(input)) ?? (await typesOfFile(input)));
   const others = await countTables(input);
   const parts = await partsOf(input, contract, partBytes);
   const { parameters, nowMs } = input;

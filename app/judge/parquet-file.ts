@@ -15,22 +15,24 @@ import {
   parquetScan,
   parquetSchema,
   type RowGroup,
+  type SchemaTree,
 } from 'hyparquet';
+import { DEFAULT_PARSERS } from 'hyparquet/src/convert.js';
 import { compressors as others } from 'hyparquet-compressors';
 import { UsageError } from '../cli/arguments.ts';
 import { REPAIR } from './parquet.ts';
+import { type ColumnDecoder, flatValues } from './parquet-pages.ts';
 import { parquetColumn, type ParquetColumn, plainElement, plainParsers } from './parquet-values.ts';
 import { unreadable } from './read-file.ts';
 
 /** Writers make pages of about 1 MB. */
 const PAGE_BYTES_MAX = 1 << 29;
 
-export type Cells = ArrayLike<unknown> | null;
-
 export class ParquetFile implements AsyncDisposable {
   readonly columns: readonly ParquetColumn[];
   readonly groups: readonly RowGroup[];
   readonly #metadata: FileMetaData;
+  readonly #tree: SchemaTree;
   readonly #path: string;
   readonly #bytes: AsyncBuffer & AsyncDisposable;
 
@@ -40,20 +42,52 @@ export class ParquetFile implements AsyncDisposable {
     this.columns = parquetSchema(metadata).children.map(parquetColumn);
     this.groups = metadata.row_groups;
     this.#metadata = { ...metadata, schema: metadata.schema.map(plainElement) };
+    this.#tree = parquetSchema(this.#metadata);
     this.#check();
   }
 
-  /** The cells of one column in one row group; null for a column that the file does not have. */
-  async read(column: string, group: RowGroup, at: number): Promise<Cells> {
-    const rowEnd = Number(group.num_rows);
+  /** The values of one column in one row group. */
+  async read(column: ParquetColumn, group: RowGroup, at: number): Promise<readonly unknown[]> {
+    const rows = Number(group.num_rows);
+    const place = `${this.#path}: column ${column.name} of row group ${at + 1}`;
+    const values = await readable(place, () => this.#flat(column, group, rows) ?? this.#nested(column, group, rows));
+    if (values.length !== rows) throw broken(`${place} has ${values.length} values for ${rows} rows`);
+    return values;
+  }
+
+  /** Null where the column is of another kind. */
+  #flat(column: ParquetColumn, group: RowGroup, rows: number): Promise<readonly unknown[]> | null {
+    const [tree, chunk] = [
+      this.#tree.children.find(({ element }) => element.name === column.name),
+      group.columns.find(({ meta_data: own }) => own?.path_in_schema[0] === column.name),
+    ];
+    const own = chunk?.meta_data;
+    if (column.isNested || tree === undefined || own === undefined || chunk?.file_path !== undefined) return null;
+    const decoder: ColumnDecoder = {
+      pathInSchema: own.path_in_schema,
+      type: own.type,
+      codec: own.codec,
+      element: tree.element,
+      schemaPath: [this.#tree, tree],
+      parsers: { ...DEFAULT_PARSERS, ...plainParsers },
+      compressors,
+      utf8: false,
+    };
+    const start = Number(own.dictionary_page_offset || own.data_page_offset); // Zero is no place of a page.
+    return this.#bytesOf(start, start + Number(own.total_compressed_size)).then((bytes) =>
+      flatValues(bytes, rows, { decoder, read: column.read }),
+    );
+  }
+
+  async #bytesOf(start: number, end: number): Promise<ArrayBuffer> {
+    return this.#bytes.slice(start, end);
+  }
+
+  async #nested({ name, read }: ParquetColumn, group: RowGroup, rowEnd: number): Promise<readonly unknown[]> {
     const metadata = { ...this.#metadata, row_groups: [group], num_rows: group.num_rows };
-    const place = `${this.#path}: column ${column} of row group ${at + 1}`;
-    const cells = await readable(place, async () => {
-      const scan = await parquetScan({ file: this.#bytes, metadata, columns: [column], compressors, parsers: plainParsers, utf8: false });
-      return scan.readColumn({ column, rowStart: 0, rowEnd });
-    });
-    if (cells.length !== rowEnd) throw broken(`${place} has ${cells.length} values for ${rowEnd} rows`);
-    return cells;
+    const scan = await parquetScan({ file: this.#bytes, metadata, columns: [name], compressors, parsers: plainParsers, utf8: false });
+    const cells = await scan.readColumn({ column: name, rowStart: 0, rowEnd });
+    return Array.from(cells, (cell: unknown) => (cell === null || cell === undefined ? null : read(cell)));
   }
 
   /** Its statements about rows and places agree with each other and with its size. */

@@ -2,8 +2,8 @@
 import { once } from 'node:events';
 import { parentPort, workerData } from 'node:worker_threads';
 import { UsageError } from '../cli/arguments.ts';
-import { type Cells, openParquet, type ParquetFile } from './parquet-file.ts';
-import type { ParquetColumn } from './parquet-values.ts';
+import { openParquet, type ParquetFile } from './parquet-file.ts';
+import { groupsOf } from './parquet-groups.ts';
 
 /** What the worker is asked: `null` columns are the types alone, `'all'` every column. */
 export interface ParquetRequest {
@@ -57,32 +57,15 @@ class Outbox {
   }
 }
 
-async function readGroups(file: ParquetFile, columns: readonly string[] | 'all', outbox: Outbox): Promise<void> {
-  const wanted = columns === 'all' ? file.columns : columns.map((name) => file.columns.find((column) => column.name === name) ?? null);
-  for (const [at, group] of file.groups.entries()) {
-    const cells: Cells[] = [];
-    for (const column of wanted) {
-      cells.push(column === null ? null : await file.read(column.name, group, at));
-      outbox.tell({ kind: 'working' });
-    }
-    const count = Number(group.num_rows);
-    for (let from = 0; from < count; from += CHUNK_ROWS) {
-      const to = Math.min(from + CHUNK_ROWS, count);
+async function readGroups(file: ParquetFile, asked: readonly string[] | 'all', outbox: Outbox): Promise<void> {
+  for await (const { rows, values } of groupsOf(file, asked, () => outbox.tell({ kind: 'working' })))
+    for (let from = 0; from < rows; from += CHUNK_ROWS) {
+      const to = Math.min(from + CHUNK_ROWS, rows);
       await outbox.send(
         to - from,
-        wanted.map((column, place) => valuesOf(column, cells[place] ?? null, from, to)),
+        values.map((column) => column?.slice(from, to) ?? []),
       );
     }
-  }
-}
-
-function valuesOf(column: ParquetColumn | null, cells: Cells, from: number, to: number): readonly unknown[] {
-  const values: unknown[] = Array.from({ length: column === null ? 0 : to - from });
-  for (let row = 0; row < values.length; row++) {
-    const cell: unknown = cells?.[from + row] ?? null;
-    values[row] = cell === null ? null : column?.read(cell);
-  }
-  return values;
 }
 
 if (parentPort !== null) await main(parentPort, workerData as ParquetRequest); // parquet.ts alone starts this.

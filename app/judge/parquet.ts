@@ -44,6 +44,15 @@ export async function parquetTypes(file: RowFile, silenceMs = SILENCE_MS_MAX): P
   return types;
 }
 
+/** What is said of a reader that says nothing. */
+export function endless(path: string, silenceMs = SILENCE_MS_MAX): UsageError {
+  return unread(path, `came to no end within ${silenceMs / 1000} seconds`);
+}
+
+function unread(path: string, how: string): UsageError {
+  return new UsageError(`${path} cannot be read as Parquet: its reader ${how}`, REPAIR);
+}
+
 async function messagesOf({ path, signal }: RowFile, request: ParquetRequest, silenceMs: number, take: (message: ParquetMessage) => void) {
   signal.throwIfAborted();
   const self = import.meta.url;
@@ -53,8 +62,8 @@ async function messagesOf({ path, signal }: RowFile, request: ParquetRequest, si
     stdout: true,
   });
   const { promise, resolve, reject } = Promise.withResolvers<void>();
-  const damaged = (how: string) => reject(new UsageError(`${path} cannot be read as Parquet: its reader ${how}`, REPAIR));
-  const silence = setTimeout(() => damaged(`came to no end within ${silenceMs / 1000} seconds`), silenceMs);
+  const damaged = (how: string) => reject(unread(path, how));
+  const silence = setTimeout(() => reject(endless(path, silenceMs)), silenceMs);
   const abort = () => reject(signal.reason instanceof Error ? signal.reason : new Error('stopped'));
   signal.addEventListener('abort', abort, { once: true });
   worker.on('error', (error: NodeJS.ErrnoException) => {

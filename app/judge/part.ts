@@ -8,6 +8,9 @@ import { cellMaker } from './cells.ts';
 import type { FileShape } from './file-shape.ts';
 import { readRows, type RowFile } from './read-file.ts';
 
+/** What a worker says while it reads Parquet, so that one that comes to no end is told from one that has much to do. */
+export const WORKING = 'working';
+
 export interface PartTask {
   readonly shape: FileShape;
   readonly parameters: Readonly<Record<string, unknown>>;
@@ -46,6 +49,12 @@ export async function judgePart(
     run.row(values, cells, index);
   });
   return { run, rows: read.rows, names: read.columns, seen, end: read.end };
+}
+
+/** What a file is judged to be before its parts are added. */
+export function nothingJudged(contract: Contract, { shape, parameters, nowMs }: PartTask): PartJudged {
+  const run = new RuleRun(contract, datasetOf(contract, shape.columns), shape.unseen, parameters, nowMs);
+  return { run, rows: 0, names: [], seen: [], end: 0 };
 }
 
 function datasetOf({ dataset }: Contract, columns: readonly Column[]): Dataset {

@@ -29,8 +29,10 @@ export interface RowFile {
   readonly signal: AbortSignal;
   /** What a reading of this CSV file told before: it need not be found out again. */
   readonly csv?: CsvShape | null;
-  /** The rows that begin in there alone, where the file is CSV or NDJSON. */
+  /** The rows that begin in there alone. A part of a Parquet file is read by the thread that asks, which has to be one with bounds. */
   readonly part?: FilePart;
+  /** Told now and then while a part of a Parquet file is read. */
+  readonly working?: () => void;
   /** About so many rows are enough. NDJSON alone goes by it. */
   readonly rowsEnough?: number;
 }
@@ -41,7 +43,9 @@ export async function readRows(file: RowFile, columns: readonly string[] | 'all'
     case '.tsv':
       return readCsv(file, columns, take);
     case '.parquet':
-      return (await parquet()).readParquet(file, columns, take);
+      return file.part?.shares === undefined
+        ? (await parquet()).readParquet(file, columns, take)
+        : (await import('./parquet-groups.ts')).readShare(file, file.part, columns, take);
     default:
       return readNdjson(file, columns, take);
   }
@@ -51,9 +55,13 @@ export function isCsv({ path }: RowFile): boolean {
   return /\.[ct]sv$/i.test(path);
 }
 
+export function isParquet({ path }: Pick<RowFile, 'path'>): boolean {
+  return /\.parquet$/i.test(path);
+}
+
 /** What the file itself says of its columns, in its order. Only Parquet does; of others it is empty. */
 export async function typesOfFile(file: RowFile): Promise<Types> {
-  return extname(file.path).toLowerCase() === '.parquet' ? (await parquet()).parquetTypes(file) : new Map();
+  return isParquet(file) ? (await parquet()).parquetTypes(file) : new Map();
 }
 
 /** Loaded where such a file is read alone: its decompressors are no small thing, and every command would wait for them. */

@@ -8,7 +8,7 @@ import { ruleFileText } from '../../quality/profile/rule-text.ts';
 import type { FileCell } from '../../quality/states/cell.ts';
 import { cellMaker, type Types } from '../judge/cells.ts';
 import { type Declared, declaredTypes, wholeShape } from '../judge/file-shape.ts';
-import { readRows, type RowFile } from '../judge/read-file.ts';
+import { readRows, type RowFile, typesOfFile } from '../judge/read-file.ts';
 
 export class FileRows {
   readonly #file: RowFile;
@@ -25,7 +25,7 @@ export class FileRows {
 
   /** Reads it once, for the types of its columns; where the file itself tells them, not at all. */
   static async open(file: RowFile, types: Types, name: DatasetName): Promise<FileRows> {
-    const declared = await declaredTypes(types, new Map(), file);
+    const declared = declaredTypes(types, new Map(), await typesOfFile(file));
     const { columns, unseen, csv } = await wholeShape(declared, file);
     return new FileRows({ ...file, csv }, declared, { name, version: 1, columns, key: [] }, unseen);
   }

@@ -1,8 +1,9 @@
 /** Large files are judged in several parts at once: what is said is what one part would have said, wherever the parts begin. */
-import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { Readable } from 'node:stream';
+import { fileURLToPath } from 'node:url';
 import type { Worker } from 'node:worker_threads';
 import { afterAll, beforeAll, describe, expect, test, vi } from 'vitest';
 import { judgeFile } from '../../app/judge/judge-rules.ts';
@@ -117,7 +118,34 @@ test.each([
   await expect(judged(path, Infinity)).rejects.toThrow(message);
 });
 
-test('small files, Parquet and checks that need all rows are one part', async () => {
+describe.each(['types.parquet', 'types-v2.parquet'])('the row groups of %s', (name) => {
+  const path = fileURLToPath(new URL(`parquet/${name}`, import.meta.url));
+  const rules = `${RULES.slice(0, RULES.indexOf('columns:'))}columns:
+  id: [not_null, { between: { min: '9007199254740993' } }]
+  small: [not_null, { between: { min: 0 } }]
+  name: [{ match_regex: '[0-2]$' }]
+  day: [{ between: { min: '1970-01-03' } }]
+  none: [not_null]
+`;
+  const judgedBy = async (partBytes: number, file = path) =>
+    judgeFile(contractOf(rules), { text: rules, path: 'rules.yaml' }, inputOf(file), workers, partBytes);
+
+  test('are judged by two workers as by one reader', async () => {
+    expect(await partsOf(inputOf(path), contractOf(rules), 100)).toEqual([0, 1].map((from) => ({ from, until: from + 1, shares: 2 })));
+    const whole = await judgedBy(Infinity);
+    expect(whole.rows).toBe(30);
+    expect(whole.rules.map(({ unexpected_index_list: places }) => places.length > 0 && places.at(-1) !== places[0])).toContain(true);
+    expect(await judgedBy(100)).toEqual(whole);
+  });
+
+  test('are told where they are damaged, as by one reader', async () => {
+    const file = join(folder, 'front.parquet');
+    writeFileSync(file, Buffer.concat([Buffer.alloc(4000), readFileSync(path).subarray(4000)]));
+    await expect(judgedBy(100, file)).rejects.toThrow(/front\.parquet: column id of row group 1/);
+  });
+});
+
+test('small files and checks that need all rows are one part', async () => {
   const path = join(folder, 'orders.ndjson');
   const rows = ndjsonOf(orders(new Random(4), 1000, () => 1));
   writeFileSync(path, rows);
