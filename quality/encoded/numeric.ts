@@ -1,5 +1,6 @@
 /** numeric as PostgreSQL sends it, compared and added digit by digit to the base of 10,000: exactly, and without a text of it. */
 import { parseDecimal } from '../../core/expression/decimal.ts';
+import { Decimal } from '../../core/expression/values.ts';
 import { wordAt } from './cells.ts';
 
 const HEADER = 8;
@@ -75,6 +76,27 @@ function signAt(bytes: Uint8Array, at: number, length: number): number {
 
 function weightAt(bytes: Uint8Array, at: number): number {
   return (wordAt(bytes, at + 2) << 16) >> 16;
+}
+
+/** Digits to the base of 10,000 that a double holds all of. */
+const DIGITS_MAX = 3;
+const TENS = Float64Array.from({ length: 16 }, (_, power) => 10 ** power);
+
+/** The decimal that its text says; null where only the text can tell: many digits, or none of a finite number. */
+export function decimalAt(bytes: Uint8Array, at: number, length: number): Decimal | null {
+  const count = wordAt(bytes, at);
+  const sign = wordAt(bytes, at + 4);
+  const scale = wordAt(bytes, at + 6);
+  if (count > DIGITS_MAX || length !== HEADER + 2 * count || (sign & ~MINUS) !== 0) return null;
+  let digits = 0;
+  for (let i = 0; i < count; i++) digits = digits * 10_000 + wordAt(bytes, at + HEADER + 2 * i);
+  // The last digit counts so many tens, of which `scale` are behind the point.
+  const power = count === 0 ? 0 : 4 * (weightAt(bytes, at) - count + 1) + scale;
+  if (power >= TENS.length || power <= -TENS.length) return null;
+  const tens = TENS[power < 0 ? -power : power] ?? 1;
+  const unscaled = power < 0 ? digits / tens : digits * tens;
+  if (!Number.isSafeInteger(unscaled)) return null;
+  return new Decimal(BigInt(sign === 0 ? unscaled : -unscaled), scale);
 }
 
 /** Sums are kept as whole units and a fraction in units of 10^-12, each an integer that a double holds. */

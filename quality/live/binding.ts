@@ -9,7 +9,8 @@ import { comparableOf } from '../reference/form.ts';
 import type { Keys } from '../rule-text.ts';
 import { Unusable } from '../states/cell.ts';
 import { Timed } from '../states/course.ts';
-import { cellReader, joinedReader, type ReadCell, SAMPLES, timedReader, unseen } from './cells.ts';
+import { cellReader, joinedReader, presenceReader, type ReadCell, SAMPLES, timedReader, unseen } from './cells.ts';
+import { nothing } from '../windows/check.ts';
 import type { LiveCheck } from './check.ts';
 import type { SlotReader } from './fold.ts';
 import { shareReader } from './share.ts';
@@ -49,11 +50,12 @@ function readerOf(slot: Slot, dataset: Dataset, contract: Contract): SlotReader 
 }
 
 /** null where rows alone are counted. */
-function readOf({ column, rows, reads }: Slot, dataset: Dataset, contract: Contract): ReadCell | null {
+function readOf({ column, rows, reads, kind }: Slot, dataset: Dataset, contract: Contract): ReadCell | null {
   const cellOf = (name: string): ReadCell => {
     const index = dataset.columns.findIndex((candidate) => candidate.name === name);
     const found = dataset.columns[index];
-    return found === undefined ? unseen : cellReader(found, index);
+    if (found === undefined) return unseen;
+    return kind === nothing ? presenceReader(found, index) : cellReader(found, index);
   };
   if (rows !== null) return column !== null && cellOf(column) === unseen ? unseen : shareReader(rows, contract, dataset);
   if (reads?.kind === 'columns') return joinedReader(reads.columns.map(cellOf));

@@ -1,8 +1,21 @@
 /** Cells of a stream's rows as states take them, read by the column's type. */
 import { decimalOf } from '../../core/expression/decimal.ts';
 import { FOREVER, microsOf } from '../../core/expression/timestamp.ts';
-import { type ChangeEvent, type Column, type ColumnType, type Row, UNCHANGED, type Value } from '../../core/event.ts';
+import {
+  CELL_NULL,
+  CELL_UNCHANGED,
+  type CellForm,
+  type ChangeEvent,
+  type Column,
+  type ColumnType,
+  type Row,
+  UNCHANGED,
+  type Value,
+} from '../../core/event.ts';
 import { Decimal } from '../../core/expression/values.ts';
+import { formOf, lengthOf, offsetOf } from '../encoded/cells.ts';
+import { KnownTexts } from '../encoded/known-texts.ts';
+import { decimalAt } from '../encoded/numeric.ts';
 import { type FileCell, Moment, type Present } from '../states/cell.ts';
 import { Timed } from '../states/course.ts';
 import { joined } from '../windows/check.ts';
@@ -15,7 +28,41 @@ export type ReadCell = (row: Row, other: Row | null, event: ChangeEvent) => File
 
 export const unseen: ReadCell = () => UNSEEN;
 
-export function cellReader({ type }: Column, index: number): ReadCell {
+export function cellReader(column: Column, index: number): ReadCell {
+  const read = valueReader(column, index);
+  if (column.type === 'text') return readBy(index, textIn(new KnownTexts()), read);
+  return column.type === 'decimal' ? readBy(index, decimalIn, read) : read;
+}
+
+/** For those who ask only whether there is a value. */
+export function presenceReader(column: Column, index: number): ReadCell {
+  return readBy(index, (form) => (form === 'text' ? true : null), valueReader(column, index));
+}
+
+const decimalIn: ReadBytes = (form, bytes, at, length) => (form === 'numeric' ? decimalAt(bytes, at, length) : null);
+
+const textIn =
+  (known: KnownTexts): ReadBytes =>
+  (form, bytes, at, length) =>
+    form === 'text' ? known.read(bytes, at, length) : null;
+
+/** null: only the value can tell. */
+type ReadBytes = (form: CellForm | null, bytes: Uint8Array, at: number, length: number) => Present | null;
+
+/** By the bytes of the cell where the row came in these, and no value is made of them. */
+function readBy(index: number, readBytes: ReadBytes, read: ReadCell): ReadCell {
+  const place = 2 * index;
+  return (row, other, event) => {
+    const { encoded } = row;
+    const length = encoded === null ? CELL_UNCHANGED : lengthOf(encoded, place);
+    if (length === CELL_NULL) return null;
+    const cell =
+      encoded === null || length < 0 ? null : readBytes(formOf(encoded.types, index), encoded.bytes, offsetOf(encoded, place), length);
+    return cell ?? read(row, other, event);
+  };
+}
+
+function valueReader({ type }: Column, index: number): ReadCell {
   const make = MAKERS[type];
   return (row, other) => {
     try {

@@ -2,7 +2,9 @@
 import { bindCheck } from '../bind.ts';
 import type { Check, Contract } from '../contract.ts';
 import { Outcome } from '../outcome.ts';
-import { type ChangeEvent, type Dataset, type Row, UNCHANGED } from '../../core/event.ts';
+import { CELL_NULL, CELL_UNCHANGED, type ChangeEvent, type Dataset, type EncodedType, type Row, UNCHANGED } from '../../core/event.ts';
+import { type EncodedTest, lengthOf, Undecided } from '../encoded/cells.ts';
+import type { Bound } from '../expectation.ts';
 import type { Present } from '../states/cell.ts';
 import { type Encoded, listOf, type State, type StateKind } from '../states/state.ts';
 import { type WindowCheck, windowCheck } from '../windows/check.ts';
@@ -59,14 +61,38 @@ export function shareCheck(mostly: number): WindowCheck {
   });
 }
 
+/** The test of encoded rows of these types: most rows that come are of those of the last one. */
+function byTypes(make: Bound['encoded']): (types: readonly EncodedType[]) => EncodedTest | null {
+  let last: readonly EncodedType[] | null = null;
+  let test: EncodedTest | null = null;
+  return (types) => {
+    if (types !== last) {
+      last = types;
+      test = make?.(types) ?? null;
+    }
+    return test;
+  };
+}
+
 /** Whether a row passes; null where it has no value and the check skips such. */
 export function shareReader(check: Check, { place, schemaFiles }: Pick<Contract, 'place' | 'schemaFiles'>, dataset: Dataset): ReadCell {
   const bound = bindCheck(check, { dataset, place, schemaFiles, problems: [] });
   if (bound === null) return unseen;
   const skipsNulls = !check.expectation.judgesNulls && check.nulls === 'skip' && check.column !== null;
   const { columns, test } = bound;
+  const encodedTest = byTypes(bound.encoded);
   const skipped = skipsNulls ? (columns[0] ?? -1) : -1;
   return (row: Row, _other: Row | null, event: ChangeEvent) => {
+    const { encoded } = row;
+    if (encoded !== null) {
+      for (const column of columns) {
+        const length = lengthOf(encoded, 2 * column);
+        if (length === CELL_NULL && column === skipped) return null;
+        if (length === CELL_UNCHANGED) return UNSEEN;
+      }
+      const said = encodedTest(encoded.types)?.(encoded, event) ?? Undecided;
+      if (said !== Undecided) return said === Outcome.Pass;
+    }
     try {
       for (const column of columns) {
         const value = row.value(column);

@@ -22,6 +22,9 @@ export class Sums implements State {
   #short = 0;
   #shortSquares = 0;
   #shortScale = 0;
+  /** Whole numbers in the same way: doubles hold their sums and those of their squares until `#settle` puts them to the others. */
+  #whole = 0;
+  #wholeSquares = 0;
 
   constructor(sum = new ExactSum(), squares = new ExactSum()) {
     this.#sum = sum;
@@ -155,7 +158,24 @@ export class Sums implements State {
     return true;
   }
 
+  #putWhole(value: number, square: number): void {
+    const fits =
+      Math.abs(this.#whole + value) <= Number.MAX_SAFE_INTEGER && Math.abs(this.#wholeSquares + square) <= Number.MAX_SAFE_INTEGER;
+    if (!fits) this.#settleWhole();
+    this.#whole += value;
+    this.#wholeSquares += square;
+  }
+
+  #settleWhole(): void {
+    if (this.#whole === 0 && this.#wholeSquares === 0) return; // To add nothing would put the parts of the sum together anew.
+    this.#sum.add(this.#whole);
+    this.#squares.add(this.#wholeSquares);
+    this.#whole = 0;
+    this.#wholeSquares = 0;
+  }
+
   #settle(): void {
+    this.#settleWhole();
     if (this.#short === 0 && this.#shortSquares === 0) return;
     this.#putExact(new Decimal(BigInt(this.#short), this.#shortScale), new Decimal(BigInt(this.#shortSquares), 2 * this.#shortScale));
     this.#short = 0;
@@ -163,11 +183,12 @@ export class Sums implements State {
   }
 
   #putNumber(value: number, sign: 1 | -1): void {
+    if (Number.isInteger(value) && Math.abs(value) <= SQUARE_MAX) return this.#putWhole(sign * value, sign * value * value);
     if (sign > 0) this.#sum.add(value);
     else this.#sum.subtract(value);
     const square = value * value;
     this.#squares.add(sign * square);
-    if ((Number.isInteger(value) && Math.abs(value) <= SQUARE_MAX) || !Number.isFinite(square)) return;
+    if (!Number.isFinite(square)) return;
     this.#squares.add(sign * squareRest(value, square));
   }
 
