@@ -1,35 +1,20 @@
 /**
  * `node bench/quality.ts [--json] [--rows N] [--file-rows N]`: what ten checks cost a row, on rows as Postgres encoded them: the compiled rules, a loop
  * written by hand for just these checks, and ajv over the rows as objects (as services that validate decoded JSON do). Medians of
- * alternating runs; every side has to find the same bad rows. Then files, beside tools in Python: quality-tools.ts.
+ * alternating runs; every side has to find the same bad rows. Then windows, state by state (quality-windows.ts), and files, beside tools in Python: quality-tools.ts.
  */
 import { parseArgs } from 'node:util';
 import { Ajv } from 'ajv';
 import addFormatsModule from 'ajv-formats';
 import { Batch } from '../core/batch.ts';
-import type { ChangeEvent, Column, ColumnType, Dataset, DatasetName, LaneId, Position, Version } from '../core/event.ts';
+import type { LaneId, Position } from '../core/event.ts';
 import { parseContract } from '../quality/contract.ts';
 import { FORMATS } from '../quality/formats.ts';
 import { qualityStage } from '../quality/stage.ts';
-import { type PgRelation, PgRow } from '../wire/postgres/row.ts';
+import { columns, dataset, encodedOrders } from './encoded-orders.ts';
+import { benchWindows, windowsText } from './quality-windows.ts';
 import { benchTools, toolsText } from './quality-tools.ts';
-import { numericBytes } from '../wire/postgres/types-numeric.ts';
-import { builtinType } from '../wire/postgres/types.ts';
 
-const COLUMNS: readonly (readonly [string, ColumnType, string, number])[] = [
-  ['id', 'integer', 'bigint', 20],
-  ['customer_id', 'integer', 'bigint', 20],
-  ['status', 'text', 'text', 25],
-  ['currency', 'text', 'text', 25],
-  ['email', 'text', 'text', 25],
-  ['items', 'integer', 'integer', 23],
-  ['net', 'decimal', 'numeric', 1700],
-  ['tax', 'decimal', 'numeric', 1700],
-  ['total', 'decimal', 'numeric', 1700],
-  ['note', 'text', 'text', 25],
-];
-const columns = COLUMNS.map(([name, type, native]): Column => ({ name, type, native, nullable: name !== 'id' }));
-const dataset: Dataset = { name: 'shop.public.orders' as DatasetName, version: 1, columns, key: [0] };
 const [ID, CUSTOMER, STATUS, CURRENCY, EMAIL, ITEMS, NET, TAX, TOTAL] = [0, 1, 2, 3, 4, 5, 6, 7, 8] as const;
 
 const RULES = `apiVersion: quality/v1
@@ -56,7 +41,7 @@ const { values } = parseArgs({
     'file-rows': { type: 'string' },
   },
 });
-const events = makeEvents(Number(values.rows));
+const events = encodedOrders(Number(values.rows));
 const RUNS = 15;
 
 type Side = () => number | Promise<number>;
@@ -86,15 +71,17 @@ const report = {
   rulesToByHand: Number((rules / hand).toFixed(2)),
   ajvToRules: Number((ajv / rules).toFixed(2)),
 };
+const windows = benchWindows(events);
 const files = await benchTools(Number(values['file-rows'] ?? (values.quick ? 100_000 : 1_000_000)), (text) =>
   process.stderr.write(`${text}\n`),
 );
-if (values.json) process.stdout.write(`${JSON.stringify({ ...report, files })}\n`);
+if (values.json) process.stdout.write(`${JSON.stringify({ ...report, windows, files })}\n`);
 else {
   process.stdout.write(
     `ten checks over ${events.length} encoded rows, ${found['rules']} of which fail; ns a row, medians of ${RUNS} runs\n`,
   );
   for (const [name, ns] of Object.entries(nsPerRow)) process.stdout.write(`  ${name.padEnd(10)} ${String(ns).padStart(6)}\n`);
+  process.stdout.write(windowsText(windows));
   process.stdout.write(toolsText(files));
 }
 
@@ -176,58 +163,4 @@ function ajvSide(): Side {
     }
     return failing;
   };
-}
-
-/** Orders as COPY BINARY and pgoutput have them, one in a hundred bad in one of its cells. */
-function makeEvents(count: number): ChangeEvent[] {
-  const types = COLUMNS.map(([name, , , oid]) => {
-    const type = builtinType(oid);
-    if (type === undefined) throw new Error(`no codec for ${name}`);
-    return { oid, typmod: -1, format: 'binary' as const, decode: type.decode, type };
-  });
-  const relation: PgRelation = { dataset, types };
-  const made: ChangeEvent[] = [];
-  for (let n = 1; n <= count; n++) {
-    const bad = n % 100 === 0 ? Math.floor(n / 100) % 4 : -1;
-    const [net, tax] = [(n % 9000) + 1, n % 19];
-    const money = (amount: number) => `${amount}.${String(n % 100).padStart(2, '0')}`;
-    const total = ((net * 100 + tax * 100 + 2 * (n % 100) + (bad === 3 ? 1 : 0)) / 100).toFixed(2);
-    const cells = [
-      int8(n),
-      int8(n * 7),
-      Buffer.from(bad === 0 ? 'lost' : (['new', 'paid', 'shipped'][n % 3] ?? 'new')),
-      Buffer.from(bad === 1 ? 'eur' : 'EUR'),
-      Buffer.from(bad === 2 ? `user${n}` : `user${n}@mail.example.org`),
-      Buffer.from([0, 0, 0, (n % 50) + 1]),
-      Buffer.from(numericBytes(money(net))),
-      Buffer.from(numericBytes(money(tax))),
-      Buffer.from(numericBytes(total)),
-      Buffer.from('leave it at the door, please, and ring twice'),
-    ];
-    const places = new Int32Array(cells.length * 2);
-    let at = 0;
-    for (const [index, cell] of cells.entries()) {
-      places[2 * index] = at;
-      places[2 * index + 1] = cell.length;
-      at += cell.length;
-    }
-    made.push({
-      op: 'insert',
-      before: null,
-      after: new PgRow(relation, Buffer.concat(cells), places, 0),
-      dataset,
-      key: String(n),
-      movedFrom: null,
-      version: n.toString(16).padStart(16, '0') as Version,
-      ordinal: 0,
-      committedAtMs: 0,
-    });
-  }
-  return made;
-}
-
-function int8(value: number): Buffer {
-  const bytes = Buffer.alloc(8);
-  bytes.writeBigInt64BE(BigInt(value));
-  return bytes;
 }

@@ -7,6 +7,7 @@ import type { Question } from '../core/keyed.ts';
 import type { Problem } from '../core/problems.ts';
 import { bindCheck } from './bind.ts';
 import type { Check, Contract, OnFail } from './contract.ts';
+import { allPass, type AllPass } from './encoded/all.ts';
 import type { EncodedTest } from './encoded/cells.ts';
 import type { Bound, Test } from './expectation.ts';
 import { liveProblems } from './live/binding.ts';
@@ -47,7 +48,15 @@ export interface CompiledChecks {
   readonly warnings: readonly Problem[];
 }
 
-export type EncodedRules = Readonly<Record<Operation, readonly (EncodedTest | null)[]>>;
+/** The rules that an operation meets, as tests of encoded rows. */
+export interface EncodedChecks {
+  /** In the order of the rules; null for those that ask for values. */
+  readonly tests: readonly (EncodedTest | null)[];
+  /** Most rows pass all of them. Null where some ask for values. */
+  readonly allPass: AllPass | null;
+}
+
+export type EncodedRules = Readonly<Record<Operation, EncodedChecks>>;
 
 export interface CompileOptions {
   /**
@@ -125,10 +134,14 @@ function encodedBy(rules: readonly Rule[], byOperation: CompiledChecks['byOperat
     const found = known.get(types);
     if (found !== undefined) return found;
     const tests = new Map(rules.map((rule) => [rule, rule.encoded?.(types) ?? null]));
-    const made = eachOperation((operation) => byOperation[operation].map((rule) => tests.get(rule) ?? null));
+    const made = eachOperation((operation) => encodedChecks(byOperation[operation].map((rule) => tests.get(rule) ?? null)));
     known.set(types, made);
     return made;
   };
+}
+
+function encodedChecks(tests: readonly (EncodedTest | null)[]): EncodedChecks {
+  return { tests, allPass: allPass(tests) };
 }
 
 function compileCheck(

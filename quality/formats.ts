@@ -1,11 +1,11 @@
 /** Named formats of texts. Each is a function in linear time; docs/rules.md says what each takes. */
 import { compileRegex } from '../core/expression/regex.ts';
-import { Found, type RegexTable } from '../core/expression/regex-table.ts';
+import type { RegexTable } from '../core/expression/regex-table.ts';
 import { microsOf } from '../core/expression/timestamp.ts';
 import { COUNTRIES_2, COUNTRIES_3, CURRENCIES, IBAN_LENGTHS } from './codes.ts';
-import { type EncodedCells, Undecided } from './encoded/cells.ts';
+import type { EncodedCells } from './encoded/cells.ts';
+import { emailInBytes } from './encoded/email.ts';
 import { textCells, textIn, textMatches } from './encoded/tests.ts';
-import { Outcome } from './outcome.ts';
 
 type Format = (text: string) => boolean;
 
@@ -25,29 +25,15 @@ export const FORMATS = {
 export type FormatName = keyof typeof FORMATS;
 
 const OCTET = '(?:25[0-5]|2[0-4][0-9]|1[0-9]{2}|[1-9]?[0-9])';
-const ATOM = "[!#$%&'*+/0-9=?A-Z^_`a-z{|}~-]+";
-const LABEL = '[0-9A-Za-z](?:[0-9A-Za-z-]*[0-9A-Za-z])?';
-/** A label that is not a number. */
-const LAST_LABEL = '(?:[0-9]*[A-Za-z](?:[0-9A-Za-z-]*[0-9A-Za-z])?|[0-9]+-[0-9A-Za-z-]*[0-9A-Za-z])';
 
 /** Those that can be told from the bytes of a text of ASCII: the same as the functions say of the text. */
 export const ENCODED_FORMATS: Readonly<Partial<Record<FormatName, EncodedCells>>> = {
   uuid: textMatches([tableOf('^[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}$')], 'any', false),
-  email: encodedEmail(tableOf(`^${ATOM}(?:\\.${ATOM})*@(?:${LABEL}\\.)+${LAST_LABEL}$`)),
+  email: textCells(emailInBytes),
   ipv4: textMatches([tableOf(`^${OCTET}(?:\\.${OCTET}){3}$`)], 'any', false),
   currency: textIn([...CURRENCIES], true),
   country: textIn([...COUNTRIES_2, ...COUNTRIES_3], true),
 };
-
-/** In an address of so many characters no part is too long. */
-const SHORT_EMAIL = 64;
-
-function encodedEmail(table: RegexTable): EncodedCells {
-  return textCells((bytes, at, end) => {
-    const found = end - at > SHORT_EMAIL ? Found.NotAscii : table.inBytes(bytes, at, end);
-    return found === Found.NotAscii ? Undecided : found === Found.Yes ? Outcome.Pass : Outcome.Fail;
-  });
-}
 
 function tableOf(pattern: string): RegexTable {
   const regex = compileRegex(pattern);

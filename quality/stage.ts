@@ -3,9 +3,9 @@ import { type Batch, type EventRun, Verdict } from '../core/batch.ts';
 import type { Stage } from '../core/contracts.ts';
 import { PipelineError } from '../core/errors.ts';
 import type { ChangeEvent, Dataset, DatasetName, EncodedRow, EncodedType } from '../core/event.ts';
-import { type CompiledChecks, type EncodedRules, imageOf, recompileContract, type Rule } from './compile.ts';
+import { type CompiledChecks, type EncodedChecks, type EncodedRules, imageOf, recompileContract, type Rule } from './compile.ts';
 import type { Contract } from './contract.ts';
-import { type EncodedTest, Undecided } from './encoded/cells.ts';
+import { Undecided } from './encoded/cells.ts';
 import { Outcome } from './outcome.ts';
 import { outcomeOf } from './read-event.ts';
 import type { Drift } from './schema/drift.ts';
@@ -193,29 +193,21 @@ function judgeRun(
   if (encoded === null || checks.drift.length > 0) return judge(batch, from, to, contracts, drifting);
   batch.revisions.set(run.dataset.name, use.contract.revision);
   const rules = checks.byOperation.read;
-  const tests = encoded.read;
+  const { read } = encoded;
   const count = new Counting();
   try {
     for (let index = from; index < to; index++) {
       const event = run.look(index);
       count.event(use, rules);
       const cells = imageOf(event)?.encoded;
-      if (cells !== null && cells !== undefined && passes(tests, cells, event)) continue;
+      if (cells !== null && cells !== undefined && read.allPass?.(cells, event) === true) continue;
       const own = run.event(index);
       const image = imageOf(own)?.encoded;
-      if (image !== null && image !== undefined) judgeEncoded(batch, index, own, image, rules, tests, use);
+      if (image !== null && image !== undefined) judgeEncoded(batch, index, own, image, rules, read, use);
     }
   } finally {
     count.flush();
   }
-}
-
-function passes(tests: readonly (EncodedTest | null)[], cells: EncodedRow, event: ChangeEvent): boolean {
-  for (let i = 0; i < tests.length; i++) {
-    const test = tests[i];
-    if (test === null || test === undefined || test(cells, event) !== Outcome.Pass) return false;
-  }
-  return true;
 }
 
 /** Events in a row that meet the same rules are counted at once. */
@@ -246,9 +238,10 @@ function judgeEncoded(
   event: ChangeEvent,
   cells: EncodedRow,
   rules: readonly Rule[],
-  tests: readonly (EncodedTest | null)[],
+  { tests, allPass }: EncodedChecks,
   use: ContractInUse,
 ): void {
+  if (allPass?.(cells, event) === true) return;
   for (let i = 0; i < tests.length; i++) {
     const test = tests[i];
     const outcome = test === null || test === undefined ? Undecided : test(cells, event);

@@ -9,19 +9,22 @@ export const Found = { No: 0, Yes: 1, NotAscii: 2 } as const;
 export type Found = (typeof Found)[keyof typeof Found];
 
 const STATES_MAX = 250;
-const ASCII = 128;
+const ASCII_BITS = 7;
+const ASCII = 1 << ASCII_BITS;
 /** No text that begins so matches. */
 const DEAD = 0;
 const START = 1;
+/** States are told by where their rows begin, so that the next one is one addition and one look-up away. */
+const START_ROW = START * ASCII;
 
 export class RegexTable {
-  /** By state and character, the next state. */
-  readonly #next: Uint8Array;
+  /** By row of a state and character, the row of the next state. */
+  readonly #next: Uint16Array;
   /** 1 where a text that ends here has a match. */
   readonly #accepts: Uint8Array;
   readonly #toEnd: boolean;
 
-  private constructor(next: Uint8Array, accepts: Uint8Array, toEnd: boolean) {
+  private constructor(next: Uint16Array, accepts: Uint8Array, toEnd: boolean) {
     this.#next = next;
     this.#accepts = accepts;
     this.#toEnd = toEnd;
@@ -68,22 +71,28 @@ export class RegexTable {
         for (const code of codes) row[code] = next === DEAD && !fromStart ? START : next;
       }
     }
-    return rows.length > STATES_MAX ? null : new RegexTable(Uint8Array.from(rows.flat()), Uint8Array.from(accepts), toEnd);
+    return rows.length > STATES_MAX
+      ? null
+      : new RegexTable(
+          Uint16Array.from(rows.flat(), (state) => state * ASCII),
+          Uint8Array.from(accepts),
+          toEnd,
+        );
   }
 
   inText(text: string): Found {
     const next = this.#next;
     const accepts = this.#accepts;
     const early = !this.#toEnd;
-    let state: number = START;
+    let row = START_ROW;
     for (let at = 0; at < text.length; at++) {
-      if (early && accepts[state] === 1) return Found.Yes;
+      if (early && accepts[row >> ASCII_BITS] === 1) return Found.Yes;
       const code = text.charCodeAt(at);
       if (code >= ASCII) return Found.NotAscii;
-      state = next[state * ASCII + code] ?? DEAD;
-      if (state === DEAD) return Found.No;
+      row = next[row + code] ?? DEAD;
+      if (row === DEAD) return Found.No;
     }
-    return accepts[state] === 1 ? Found.Yes : Found.No;
+    return accepts[row >> ASCII_BITS] === 1 ? Found.Yes : Found.No;
   }
 
   /** The same of a text as its bytes in UTF-8, from `at` to `end`. */
@@ -91,14 +100,14 @@ export class RegexTable {
     const next = this.#next;
     const accepts = this.#accepts;
     const early = !this.#toEnd;
-    let state: number = START;
+    let row = START_ROW;
     for (; at < end; at++) {
-      if (early && accepts[state] === 1) return Found.Yes;
+      if (early && accepts[row >> ASCII_BITS] === 1) return Found.Yes;
       const code = bytes[at] ?? ASCII;
       if (code >= ASCII) return Found.NotAscii;
-      state = next[state * ASCII + code] ?? DEAD;
-      if (state === DEAD) return Found.No;
+      row = next[row + code] ?? DEAD;
+      if (row === DEAD) return Found.No;
     }
-    return accepts[state] === 1 ? Found.Yes : Found.No;
+    return accepts[row >> ASCII_BITS] === 1 ? Found.Yes : Found.No;
   }
 }

@@ -4,28 +4,26 @@ import { wordAt } from './cells.ts';
 export const INT8_MIN = -(1n << 63n);
 export const INT8_MAX = (1n << 63n) - 1n;
 
-/** An int8 as four words, the sign turned around so that the order of the words is that of the numbers. */
+/** An int8 as two halves, the lower one turned around so that the order of both as numbers is that of the int8s. */
 export interface Int8 {
-  readonly first: number;
-  readonly second: number;
-  readonly third: number;
-  readonly fourth: number;
+  readonly high: number;
+  readonly low: number;
 }
+
+/** Turns the order of halves without a sign into that of halves with one. */
+const TURN = -0x8000_0000;
 
 /** A bound beyond all int8 is the last of them. */
 export function int8(value: bigint): Int8 {
-  const within = BigInt.asUintN(64, value > INT8_MAX ? INT8_MAX : value < INT8_MIN ? INT8_MIN : value);
-  const word = (shift: bigint) => Number((within >> shift) & 0xffffn);
-  return { first: word(48n) ^ 0x8000, second: word(32n), third: word(16n), fourth: word(0n) };
+  const within = value > INT8_MAX ? INT8_MAX : value < INT8_MIN ? INT8_MIN : value;
+  return { high: Number(within >> 32n), low: Number(BigInt.asIntN(32, within)) ^ TURN };
 }
 
 export function compareInt8(bytes: Uint8Array, at: number, other: Int8): number {
-  const first = wordAt(bytes, at) ^ 0x8000;
-  if (first !== other.first) return first - other.first;
-  const second = wordAt(bytes, at + 2);
-  if (second !== other.second) return second - other.second;
-  const third = wordAt(bytes, at + 4);
-  return third !== other.third ? third - other.third : wordAt(bytes, at + 6) - other.fourth;
+  const high = int4At(bytes, at);
+  if (high !== other.high) return high < other.high ? -1 : 1;
+  const low = int4At(bytes, at + 4) ^ TURN;
+  return low < other.low ? -1 : low > other.low ? 1 : 0;
 }
 
 export function compareInt8s(a: Uint8Array, atA: number, b: Uint8Array, atB: number): number {

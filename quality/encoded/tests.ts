@@ -147,9 +147,11 @@ export function numbersBetween(bounds: Bounds<string>): EncodedCells {
 function int8Between(place: CellPlace, min: bigint, max: bigint): EncodedTest {
   if (min > INT8_MAX || max < INT8_MIN) return ofSize(8, place, () => Outcome.Fail);
   const [from, to] = [int8(min), int8(max)];
-  return ofSize(8, place, (bytes, at) =>
-    compareInt8(bytes, at, from) >= 0 && compareInt8(bytes, at, to) <= 0 ? Outcome.Pass : Outcome.Fail,
-  );
+  const [hasMin, hasMax] = [min > INT8_MIN, max < INT8_MAX];
+  return ofSize(8, place, (bytes, at) => {
+    if (hasMin && compareInt8(bytes, at, from) < 0) return Outcome.Fail;
+    return hasMax && compareInt8(bytes, at, to) > 0 ? Outcome.Fail : Outcome.Pass;
+  });
 }
 
 function float8Between(place: CellPlace, { min, max, strictMin, strictMax }: Bounds<string>): EncodedTest {

@@ -6,6 +6,8 @@ import { compileContract, type Rule } from '../../quality/compile.ts';
 import { parseContract } from '../../quality/contract.ts';
 import { ByteSet } from '../../quality/encoded/byte-set.ts';
 import { type EncodedTest, Undecided } from '../../quality/encoded/cells.ts';
+import { emailInBytes } from '../../quality/encoded/email.ts';
+import { FORMATS } from '../../quality/formats.ts';
 import { Outcome } from '../../quality/outcome.ts';
 import { numericBytes } from '../../wire/postgres/types-numeric.ts';
 import { builtinType, type PgType } from '../../wire/postgres/types.ts';
@@ -290,6 +292,33 @@ test.each(['status', 'code'])('length, patterns and formats at %s', (name) => {
   );
   const format = fc.constantFrom('uuid', 'email', 'ipv4', 'currency', 'country');
   agree(fc.record({ column: fc.constant(name), format, nulls }), [name], 0.6, 100);
+});
+
+test('an address is told from its bytes as from its text, at the limits of its parts too', () => {
+  const parts = fc.constantFrom('a', 'Z', '7', '12', '.', '-', '@', '!', '{', ' ', '"', '(', '\0', '\x7f', 'é', '💧');
+  const jumble = fc.array(parts, { maxLength: 8 }).map((list) => list.join(''));
+  const long = (around: number) => fc.integer({ min: around - 2, max: around + 2 }).map((length) => 'x'.repeat(length));
+  const label = fc.oneof(long(63), long(4), jumble, fc.constantFrom('12', 'a1', '1-2'));
+  const domain = fc.oneof(
+    fc.array(label, { maxLength: 4 }).map((list) => list.join('.')),
+    fc.constant(`${'x'.repeat(60)}.`.repeat(3)),
+    long(190),
+  );
+  const address = fc
+    .tuple(fc.oneof(long(64), jumble, long(3)), domain, fc.constantFrom('', '.org', '.9'))
+    .map(([local, rest, last]) => `${local}@${rest}${last}`);
+  const told = { [Outcome.Pass]: 0, [Outcome.Fail]: 0 };
+  fc.assert(
+    fc.property(fc.oneof(address, jumble, fc.emailAddress()), (text) => {
+      const bytes = Buffer.from(`@${text}.x`);
+      const said = emailInBytes(bytes, 1, bytes.length - 2);
+      if (said === Undecided) expect(text).toMatch(/[^\0-\x7f]/);
+      else expect(said).toBe(FORMATS.email(text) ? Outcome.Pass : Outcome.Fail);
+      if (said === Outcome.Pass || said === Outcome.Fail) told[said]++;
+    }),
+    { numRuns: 3000 },
+  );
+  expect(Math.min(...Object.values(told))).toBeGreaterThan(300);
 });
 
 test.each([
