@@ -102,6 +102,7 @@ export function kafkaOptions(pipeline: PipelineConfig, source: KafkaSourceConfig
     envelope: source.envelope,
     added: source.added,
     unavailable: source.unavailable,
+    oldRows: source.oldRows,
     registry: registry === null ? null : registryOptions(registry),
     start: source.start,
     bufferBytes: source.buffer,

@@ -471,6 +471,7 @@ export class Road implements AsyncDisposable {
     return {
       isCaughtUp: this.#main.state === 'running' && source.status().state === 'streaming' && !this.#isBehind(),
       isCopied: (dataset) => source.progress().every((table) => table.dataset !== dataset || table.state === 'done'),
+      ...(source.lanesOf === undefined ? {} : { lanesOf: (dataset) => source.lanesOf?.(dataset) ?? null }),
     };
   }
 

@@ -46,6 +46,8 @@ export interface LiveSource extends Source {
   readonly lane: LaneId;
   /** Those that it reads now. */
   readonly lanes: readonly LaneId[];
+  /** Those that rows of a dataset may come by, whoever reads them; null before that is known. Left out where there is one. */
+  lanesOf?(dataset: DatasetName): readonly LaneId[] | null;
   /**
    * Reads the rows of a table anew, beside the log and in the lane's order. False where it cannot be begun now. Once a checkpoint has it, it goes on
    * over restarts; `progress` tells how far it is.

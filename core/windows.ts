@@ -112,7 +112,7 @@ export interface WindowSetState {
   /** Every window that ends here or before has been judged; null before the first was. */
   readonly closedMs: number | null;
   readonly lanes: readonly { readonly lane: LaneId; readonly timeMs: number; readonly rowMs: number; readonly seenMs: number }[];
-  /** The beginning of the first window that was judged and got rows since; before any was judged, of the first that holds rows. */
+  /** The beginning of the first window that was judged and got rows since; before any was judged, of the first that holds rows that came in time. */
   readonly firstMs: number | null;
   readonly hasSnapshot: boolean;
 }

@@ -55,7 +55,7 @@ export const profile: Command = {
       args.text('input') === null ? await ofTable(args, io, against?.rules ?? null) : await ofFile(args, io, against?.rules ?? null);
     const { found, from, columns } = read;
     const yaml = ruleFileText(found, columns, onFail, headOf(found, from));
-    const changes = against === null ? null : (against.rules?.changes(found.rules) ?? profileChanges(against.profile ?? found, found));
+    const changes = against === null ? null : (against.rules?.changes(found) ?? profileChanges(against.profile ?? found, found));
     if (out !== null) writeFileSync(out, yaml, { flag: 'wx' });
     show(io, args.is('json'), { ...found, from, rules: found.rules, yaml, ...(changes === null ? {} : { changes }) }, () => {
       if (changes !== null) return changesText(changes);
@@ -103,7 +103,7 @@ async function ofTable(args: Arguments, io: Io, rules: BrokenRules | null): Prom
       rules?.see(row);
     },
   );
-  const found = (profiler ?? new Profiler(dataset, true)).profile();
+  const found = (profiler ?? new Profiler(dataset, true)).profile(!sampled);
   return { found, from: { kind: 'table', sampled, rowsEstimated }, columns: dataset.columns };
 }
 
@@ -120,7 +120,7 @@ async function ofFile(args: Arguments, io: Io, rules: BrokenRules | null): Promi
     profiler.see(row);
     rules?.see(row);
   });
-  const found = profiler.profile();
+  const found = profiler.profile(left === 0);
   return {
     found: { ...found, rules: await rows.kept(found.rules) },
     from: { kind: 'file', sampled: left > 0, rowsEstimated: null },
@@ -199,7 +199,7 @@ function headOf({ rows }: TableProfile, { kind, sampled, rowsEstimated }: From):
   const of = sampled ? `a sample of ${rows} rows${rowsEstimated === null ? '' : ` of about ${rowsEstimated}`}` : `all ${rows} rows`;
   return [
     `Proposed by \`tidegate profile\` from ${of} of a ${kind}; above each rule stands what speaks for it.`,
-    'Keep what you agree with. What is only guessed from rows tags them, until you write another on_fail.',
+    'Keep what you agree with. What is only guessed from rows tags them, until you write another on_fail; what is about many rows alerts.',
   ];
 }
 

@@ -250,6 +250,13 @@ export const kafkaSourceSchema = {
       description: 'What your connector writes for a large value that did not change (its unavailable.value.placeholder).',
       default: '__debezium_unavailable_value',
     },
+    oldRows: {
+      enum: ['key', 'full'],
+      title: 'Old rows',
+      description:
+        'What a delete brings of the row that there was: its key, or all of it. Say `full` where your tables have `replica identity full`, for a record does not tell: windows can take deleted rows back then. MySQL and MariaDB bring all of it anyway.',
+      default: 'key',
+    },
     registry: registrySchema,
     connect: {
       ...secret(

@@ -33,6 +33,8 @@ export interface DecoderOptions {
   /** What stands for a value that the connector did not get. */
   readonly unavailable: string;
   readonly registry: RegistryAddress | null;
+  /** `full`: deletes bring the row that there was, and not its key alone. Default `key`; binary logs always bring it. */
+  readonly oldRows?: 'key' | 'full';
   /** Of rows alone: what is added to them. */
   readonly added?: AddedFieldsOptions;
 }
@@ -134,13 +136,15 @@ export class TableDecoder {
     const place = this.#places.of(source);
     const committedAtMs = Number(source['ts_ms'] ?? 0);
     const rowSchema = fieldOf(value.schema, 'after') ?? fieldOf(value.schema, 'before') ?? this.#declaredSchema();
-    const shape = this.#shapeOf(rowSchema, key, BINLOG.has(String(source['connector'])));
+    const isBinlog = BINLOG.has(String(source['connector']));
+    const shape = this.#shapeOf(rowSchema, key, isBinlog);
     if (op === 'truncate') return { event: event(op, shape.dataset, null, null, place, committedAtMs), half: null };
     const after = asStruct(envelope['after']);
     if (op === 'delete') {
-      // Of what a row had, only the key is true unless its table says so (replica identity full), and a record does not tell which.
-      const row =
-        shape.dataset.keyless === true ? this.#fullRow(shape, asStruct(envelope['before'])) : keyRow(shape, asStruct(key?.payload));
+      // Of what a row had, only the key is true unless its table says so (replica identity full), and a record does not tell which: others are made up.
+      const before = asStruct(envelope['before']);
+      const isWhole = shape.dataset.keyless === true || (before !== null && (isBinlog || this.#options.oldRows === 'full'));
+      const row = isWhole ? this.#fullRow(shape, before) : keyRow(shape, asStruct(key?.payload));
       const half = headers['__debezium.newkey'] === undefined ? null : 'movedTo';
       return { event: event(op, shape.dataset, row, null, place, committedAtMs), half };
     }

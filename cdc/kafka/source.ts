@@ -7,7 +7,7 @@ import type { Batch } from '../../core/batch.ts';
 import { type Clock, systemClock } from '../../core/clock.ts';
 import type { LiveSource, Resume, SnapshotProgress, SourceStatus } from '../../core/contracts.ts';
 import { PipelineError } from '../../core/errors.ts';
-import type { Checkpoint, LaneId } from '../../core/event.ts';
+import type { Checkpoint, DatasetName, LaneId } from '../../core/event.ts';
 import {
   type Fetched,
   type KafkaClient,
@@ -94,6 +94,14 @@ class Topics implements LiveSource {
 
   get lanes(): readonly LaneId[] {
     return [...this.#byId.keys()];
+  }
+
+  lanesOf(dataset: DatasetName): readonly LaneId[] | null {
+    const topics = this.#list.topicsOf(dataset);
+    if (this.#atStart === null) return null;
+    return topics.flatMap(({ topic, partitions }) =>
+      Array.from({ length: partitions }, (_, partition) => partitionLane(this.lane, { topic, partition })),
+    );
   }
 
   async *read(resume: Resume, signal: AbortSignal): AsyncGenerator<Batch> {

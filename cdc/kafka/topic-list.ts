@@ -45,6 +45,13 @@ export class TopicList {
     return this.topics.flatMap((topic) => this.#tableOf(topic)?.table ?? []);
   }
 
+  topicsOf(dataset: DatasetName): readonly { readonly topic: string; readonly partitions: number }[] {
+    const { name } = this.#options;
+    return [...this.#found]
+      .filter(([topic]) => `${name}.${this.#tableOf(topic)?.table}` === dataset)
+      .map(([topic, { partitions }]) => ({ topic, partitions }));
+  }
+
   get(topic: string): TopicMetadata | undefined {
     return this.#found.get(topic);
   }
@@ -70,9 +77,8 @@ export class TopicList {
   decoderOf({ table, columns }: Pick<KafkaTable, 'table' | 'columns'>, topic: string): TableDecoder {
     const known = this.#decoders.get(topic);
     if (known !== undefined) return known;
-    const { name, envelope, unavailable, registry, added } = this.#options;
-    const dataset = `${name}.${table}` as DatasetName;
-    const made = new TableDecoder({ dataset, topic, envelope, unavailable, registry, columns, ...(added === undefined ? {} : { added }) });
+    const { name } = this.#options;
+    const made = new TableDecoder({ ...this.#options, dataset: `${name}.${table}` as DatasetName, topic, columns });
     this.#decoders.set(topic, made);
     return made;
   }

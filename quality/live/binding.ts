@@ -26,12 +26,17 @@ export interface Binding {
   readonly sets: readonly SetBinding[];
   /** When a row happened, in ms, where a column says it; null where it does not. */
   readonly timeOf: (row: Row, other: Row | null) => number | null;
+  /** The row that there was; null also where the source sent nothing but the key of one that was deleted. */
+  readonly oldRowOf: (event: ChangeEvent) => Row | null;
 }
 
 export function bindSets(contract: Contract, sets: readonly SetPlan[], dataset: Dataset): Binding {
   const columnOf = (name: string) => dataset.columns.findIndex((column) => column.name === name);
   const { eventTime } = contract.live;
+  const others = dataset.columns.map((_, i) => i).filter((i) => !dataset.key.includes(i));
   return {
+    oldRowOf: ({ op, before }) =>
+      op === 'delete' && before !== null && others.length > 0 && others.every((i) => before.value(i) === null) ? null : before,
     timeOf: eventTime.kind === 'commit' ? () => null : timeReader(columnOf(eventTime.column)),
     sets: sets.map(({ slots, groupBy }) => ({
       readers: slots.map((slot) => readerOf(slot, dataset, contract)),

@@ -2,7 +2,7 @@
  * Closes windows: by what the lanes have committed, so that it comes to the same whoever does it and whenever, and by the clock where nothing comes. A window
  * that ended is judged once, with the rows that came in time; rows that came late make another verdict of it, its next revision, until it takes no more.
  */
-import type { DatasetName } from '../../core/event.ts';
+import type { DatasetName, LaneId } from '../../core/event.ts';
 import { SNAPSHOT_WINDOW } from '../../core/windows.ts';
 import type {
   Closing,
@@ -30,10 +30,15 @@ export interface Live {
   readonly isCaughtUp: boolean;
   /** All rows that the dataset had before have been read. */
   readonly isCopied: (dataset: DatasetName) => boolean;
+  /** All lanes that rows of it may come by, whoever reads them; null while that is not known. Left out, those that have brought some. */
+  readonly lanesOf?: (dataset: DatasetName) => readonly LaneId[] | null;
 }
 
 /** Of a long silence the last windows are judged; nobody reads thousands of results that say that nothing came. */
 const EMPTY_MAX = 100;
+
+/** Stands in for lanes of which it is not known yet which there are. */
+const UNKNOWN_LANE = '' as LaneId;
 
 interface OwnedSet {
   readonly contract: Contract;
@@ -45,6 +50,8 @@ export class WindowCloser {
   readonly #contracts: () => ReadonlyMap<DatasetName, Contract>;
   /** null before anything was closed: what an earlier process kept for other rules is not known then. */
   #planned: { readonly contracts: readonly Contract[]; readonly sets: readonly OwnedSet[] } | null = null;
+  /** Since when a lane is waited for that has said nothing yet. */
+  readonly #silentSince = new Map<LaneId, number>();
 
   constructor(contracts: () => ReadonlyMap<DatasetName, Contract>) {
     this.#contracts = contracts;
@@ -64,18 +71,33 @@ export class WindowCloser {
     if (sets.length === 0) return [];
     const states = await store.peek(sets.map(({ ref }) => ref));
     const results: WindowResult[] = [];
+    const decide = (set: OwnedSet, state: WindowSetState) => closingOf(set, this.#withSilent(state, set.ref.dataset, live), live);
     for (const [i, set] of sets.entries()) {
       const state = states[i];
       // Looked at without a lock, so that nobody is kept from writing where nothing is due.
-      if (state === undefined || closingOf(set, state, live) === null) continue;
+      if (state === undefined || decide(set, state) === null) continue;
       const closed = await store.close(
         set.ref,
-        (now) => closingOf(set, now, live),
+        (now) => decide(set, now),
         (windows, before, closing, memories) => judgedOf(set, windows, before, closing, memories),
       );
       results.push(...closed);
     }
     return results;
+  }
+
+  /** A lane that nothing was heard of is waited for as one that went silent is: its rows may be as old as those of the others. */
+  #withSilent(state: WindowSetState, dataset: DatasetName, { lanesOf, nowMs }: Live): WindowSetState {
+    if (lanesOf === undefined) return state;
+    const known = new Set(state.lanes.map(({ lane }) => lane));
+    const expected = lanesOf(dataset);
+    const silent = (expected ?? [UNKNOWN_LANE]).filter((lane) => !known.has(lane));
+    const lanes = silent.map((lane) => {
+      const seenMs = expected === null ? nowMs : (this.#silentSince.get(lane) ?? nowMs);
+      if (expected !== null) this.#silentSince.set(lane, seenMs);
+      return { lane, timeMs: -1, rowMs: -1, seenMs };
+    });
+    return { ...state, lanes: [...state.lanes, ...lanes] };
   }
 
   #sets(): readonly OwnedSet[] {
@@ -131,6 +153,7 @@ function beginning({ everyMs, sizeMs }: WindowSpec, { closedMs, firstMs }: Windo
 /** Before this no row comes any more in time: the least that the lanes have come to, but for those that are idle. */
 function watermark({ outOfOrderMs, idleMs }: WindowSpec, { lanes }: WindowSetState, { nowMs, isCaughtUp }: Live): number | null {
   const active = lanes.filter(({ seenMs }) => nowMs - seenMs <= idleMs);
+  if (active.some(({ timeMs }) => timeMs < 0)) return null;
   const byRows = (active.length > 0 ? active : lanes).map(({ timeMs }) => timeMs).filter((timeMs) => timeMs >= 0);
   const reached = byRows.length === 0 ? null : Math.min(...byRows) - outOfOrderMs;
   if (active.length > 0 || !isCaughtUp) return reached;
@@ -158,25 +181,26 @@ function judgedOf(
     memories,
   );
   const whole = (states: readonly string[]) => merged(plan, states, valueBytes);
-  const say = (startMs: number, group: string, states: readonly string[]) =>
-    void findings.push(...judgeWindow(contract, plan, { startMs, group, memory }, whole(states)));
+  const say = (startMs: number, group: string, parts: StoredWindow['parts']) => {
+    const states = parts.map(({ state }) => state);
+    findings.push(...judgeWindow(contract, plan, { startMs, group, memory }, whole(states)));
+  };
+  const judgedMs = beginning(plan.spec, before) ?? -1;
   for (const { startMs, hasEnded, own } of byTime(windows, emptyWindows(plan.spec, before, closing))) {
+    // Windows that have late rows alone are empty at first, whether those have come by now or not.
+    const isEmpty = own.every(({ parts }) => parts.every(({ late }) => late));
+    if (hasEnded && isEmpty) say(startMs, '', []);
     for (const { group, parts } of own) {
       const endMs = startMs + sizeMs;
       // The clock has closed it for good, and its lane came back: nobody waits for such rows any more.
       if (startMs !== SNAPSHOT_WINDOW && endMs <= (before.closedMs ?? -1) - latenessMs) continue;
-      const judged = startMs === SNAPSHOT_WINDOW || endMs <= (before.closedMs ?? -1);
-      const states = parts.filter(({ late }) => judged || !late).map(({ state }) => state);
-      say(startMs, group, states);
+      // Before any was judged, windows that begin before the first have late rows alone: as those that come when it was.
+      const judged = startMs === SNAPSHOT_WINDOW || endMs <= judgedMs;
+      const inTime = parts.filter(({ late }) => !late);
       // Judged without the rows that came late first: so the first verdict is the same however the rows fell into batches.
-      if (judged || states.length === parts.length) continue;
-      say(
-        startMs,
-        group,
-        parts.map(({ state }) => state),
-      );
+      if (!judged && inTime.length > 0) say(startMs, group, inTime);
+      if (judged || inTime.length < parts.length) say(startMs, group, parts);
     }
-    if (hasEnded && own.length === 0) say(startMs, '', []);
     if (hasEnded)
       for (const [missing, group] of memory.missed(startMs, new Set(own.map(({ group }) => group)))) {
         const checks = plan.checks.filter(({ check }) => check === missing);

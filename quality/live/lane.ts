@@ -313,6 +313,7 @@ export class DatasetWindows {
     if (event.op === 'truncate') return;
     const key = hashKey(event.key);
     const oldKey = event.movedFrom === null ? key : hashKey(event.movedFrom);
+    const before = binding.oldRowOf(event);
     let isTooLate = false;
     for (let i = 0; i < this.#sets.length; i++) {
       const [set, bound] = [this.#sets[i], binding.sets[i]];
@@ -324,7 +325,7 @@ export class DatasetWindows {
           isTooLate = true;
           continue;
         }
-        if (set.plan.spec.of === 'rows') this.#rowAtCommit(event, set, bound, startMs, late === 'late', key, oldKey);
+        if (set.plan.spec.of === 'rows') this.#rowAtCommit(event, before, set, bound, startMs, late === 'late', key, oldKey);
         else if (event.after !== null)
           this.#cell(set, startMs, bound.groupOf(event.after, event.before), late === 'late').now.add(
             bound.readers,
@@ -339,8 +340,17 @@ export class DatasetWindows {
     this.#reach(timeMs, nowMs);
   }
 
-  #rowAtCommit(event: ChangeEvent, set: SetState, bound: SetBinding, startMs: number, late: boolean, key: number, oldKey: number): void {
-    const { before, after } = event;
+  #rowAtCommit(
+    event: ChangeEvent,
+    before: Row | null,
+    set: SetState,
+    bound: SetBinding,
+    startMs: number,
+    late: boolean,
+    key: number,
+    oldKey: number,
+  ): void {
+    const { after } = event;
     if (event.op !== 'insert') {
       // A row may have changed its group since.
       const holder = this.#holderOf(set, bound, startMs, before, oldKey);
@@ -384,7 +394,8 @@ export class DatasetWindows {
 
   /** By a column, the old row says itself in which window it is. */
   #atColumn(event: ChangeEvent, binding: Binding, nowMs: number): void {
-    const { before, after } = event;
+    const { after } = event;
+    const before = binding.oldRowOf(event);
     const takesBack = event.op === 'update' || event.op === 'delete';
     const oldMs = before === null || !takesBack ? null : this.#soon(binding.timeOf(before, null), event, nowMs);
     const newMs = after === null ? null : this.#soon(binding.timeOf(after, before), event, nowMs);
@@ -394,6 +405,7 @@ export class DatasetWindows {
       const [set, bound] = [this.#sets[i], binding.sets[i]];
       if (set === undefined || bound === undefined) continue;
       const { everyMs, sizeMs, of } = set.plan.spec;
+      if (of === 'rows' && event.op === 'delete' && before === null) this.#doubtOpen(set);
       if (of === 'rows' && before !== null && oldMs !== null) {
         const old = oldRow(event, before);
         for (let startMs = Math.floor(oldMs / everyMs) * everyMs; startMs > oldMs - sizeMs; startMs -= everyMs) {
@@ -422,6 +434,14 @@ export class DatasetWindows {
     const reached = newMs === null ? -1 : Math.min(newMs, Math.max(event.committedAtMs, nowMs));
     if (reached > this.#rowMs) this.#rowMs = reached;
     this.#reach(reached, nowMs);
+  }
+
+  /** A row is gone of which nobody says where it was. */
+  #doubtOpen(set: SetState): void {
+    for (const startMs of new Set([...set.cells.values()].map(({ key }) => key.startMs))) {
+      const late = startMs === SNAPSHOT_WINDOW ? 'over' : this.#lateness(set, startMs);
+      if (late !== 'over') doubt(set, startMs, late === 'late');
+    }
   }
 
   /** A time that is far from being there yet is none: windows of all times to come would be open. */

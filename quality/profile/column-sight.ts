@@ -5,7 +5,9 @@ import { compareDecimalTexts, isDecimal } from '../../core/expression/decimal.ts
 import { FOREVER, microsOf } from '../../core/expression/timestamp.ts';
 import { type Column, type Row, UNCHANGED, type Value } from '../../core/event.ts';
 import { type FormatName, FORMATS } from '../formats.ts';
+import { KeySight } from './key-sight.ts';
 import { Shape } from './shape.ts';
+import { type Pace, TimeSight } from './time-sight.ts';
 
 /** Different values that are told apart; with more of them nobody wants a list. */
 export const VALUES_MAX = 200;
@@ -35,6 +37,10 @@ export interface ColumnFacts {
   readonly formats: readonly FormatName[];
   readonly reads: string | null;
   readonly pattern: string | null;
+  /** Whether all values are different; null of what is no key, has few values, or too many to tell. */
+  readonly unique: boolean | null;
+  /** How its times come; null of what is no time, or where they come by no pace. */
+  readonly pace: Pace | null;
 }
 
 export class ColumnSight {
@@ -52,6 +58,8 @@ export class ColumnSight {
   #formats: FormatName[] | null = null;
   #reads: readonly Reading[] | null = null;
   readonly #shape = new Shape();
+  readonly #keys: KeySight | null;
+  readonly #times: TimeSight | null;
   readonly #compare: ((a: number | bigint | string, b: number | bigint | string) => number) | null;
   readonly #isPadded: boolean;
 
@@ -59,6 +67,8 @@ export class ColumnSight {
     this.column = column;
     this.#compare = comparisonOf(column);
     this.#isPadded = isPadded(column);
+    this.#keys = mayBeKey(column) ? new KeySight() : null;
+    this.#times = column.type === 'timestamp' || column.type === 'date' ? new TimeSight() : null;
     if (column.type === 'json' || column.type === 'bytes') this.#counts = null;
   }
 
@@ -90,6 +100,8 @@ export class ColumnSight {
       formats: this.#formats ?? [],
       reads: this.#reads?.[0] ?? null,
       pattern: this.values === 0 ? null : this.#shape.pattern(),
+      unique: this.values < LEAST_VALUES || this.unreadable ? null : (this.#keys?.differ ?? null),
+      pace: this.nulls > 0 || this.unreadable || this.unordered ? null : (this.#times?.pace() ?? null),
     };
   }
 
@@ -100,6 +112,8 @@ export class ColumnSight {
       return;
     }
     if (!isOf(value, this.column)) this.unreadable = true;
+    this.#keys?.see(value);
+    this.#times?.see(value);
     this.#count(value);
     if (typeof value === 'string') this.#seeText(value);
     if (this.#compare !== null && typeof value !== 'boolean') this.#seeOrdered(value);
@@ -161,6 +175,10 @@ const SET_NUMBERS_MAX = 6;
 const LABEL = /^[\p{L}\p{N}_ -]+$/u;
 /** How often each value of a list was seen at least, on average. */
 const REPEATED = 4;
+
+/** Amounts and times that happen to differ are no keys. */
+const mayBeKey = (column: Column): boolean =>
+  column.type === 'integer' || (column.type === 'text' && !isCaseless(column) && !isPadded(column)) || column.native === 'uuid';
 
 /** Whether a cell is a value of its column's type: one of a file need not be. */
 function isOf(value: Exclude<Value, null | typeof UNCHANGED | Uint8Array>, { type }: Column): boolean {

@@ -42,6 +42,7 @@ function columnChanges(before: ColumnFacts | undefined, now: ColumnFacts): reado
     if (fresh.length > 0) add('values', `new values: ${fresh.map((value) => JSON.stringify(value)).join(', ')}`);
     if (missing.length > 0) add('values', `values that do not come any more: ${missing.map((value) => JSON.stringify(value)).join(', ')}`);
   } else if (before.set !== null && now.values > 0) add('values', 'its values are no short list any more');
+  if (before.unique === true && now.unique === false) add('values', 'its values are not all different any more');
   if (before.type === now.type) {
     if (compareTexts(now.min, before.min) < 0) add('range', `its least value is ${now.min}, and was ${before.min}`);
     if (compareTexts(now.max, before.max) > 0) add('range', `its greatest value is ${now.max}, and was ${before.max}`);

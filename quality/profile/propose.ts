@@ -19,6 +19,8 @@ export interface Proposal {
   readonly basis: 'table' | 'rows';
   /** What speaks for it, in words. */
   readonly evidence: string;
+  /** Of many rows: the windows of a live stream that it is judged over. A failed one alerts, and holds no row. */
+  readonly window?: { readonly every: string; readonly of?: 'changes' };
 }
 
 export interface TableProfile {
@@ -49,10 +51,12 @@ export class Profiler {
     this.#pairs.see(row);
   }
 
-  profile(): TableProfile {
+  /** `isWhole`: every row was seen, so that what is said of all of them is true. */
+  profile(isWhole = true): TableProfile {
     const columns = this.#columns.map((sight) => sight.facts());
     const proposals = [
-      ...this.#columns.flatMap((sight, at) => this.#ofColumn(sight, columns[at])),
+      ...this.#columns.flatMap((sight, at) => [...this.#ofColumn(sight, columns[at]), ...this.#ofWindows(sight, columns[at], isWhole)]),
+      ...paceProposals(columns),
       ...this.#pairs.orders(LEAST_VALUES).map(orderProposal),
       ...this.#pairs.sums(LEAST_VALUES).map(sumProposal),
     ];
@@ -80,6 +84,37 @@ export class Profiler {
     else if (!isKey) addBounds(column, facts, add);
     return found;
   }
+
+  /** What is true of many rows together: keys, shares of nulls, how many values there are. */
+  #ofWindows({ column, unreadable }: ColumnSight, facts: ColumnFacts | undefined, isWhole: boolean): readonly Proposal[] {
+    if (facts === undefined || unreadable) return [];
+    const { name } = column;
+    const { nulls, values, distinct, set, unique } = facts;
+    const found: Proposal[] = [];
+    const add = (word: string, parameters: unknown, evidence: string, more: Pick<Proposal, 'window'> = {}) =>
+      found.push({ id: `${name}.${word}`, column: name, word, parameters, basis: 'rows', evidence, ...more });
+    const isKey = this.#dataset.key.length === 1 && this.#dataset.columns[this.#dataset.key[0] ?? -1] === column;
+    if (unique === true && isWhole && !isKey) add('unique', true, `all ${values} values are different`);
+    const share = nulls / (nulls + values);
+    const max = shareFrom(share);
+    if (nulls > 0 && values + nulls >= LEAST_ROWS && max < 1) add('null_rate', { max }, `${nulls} of ${nulls + values} are null`, CHANGES);
+    if (set === null && distinct !== null && distinct * REPEATED <= values && values >= LEAST_ROWS)
+      add('distinct_count', { max: Number(rounded(String(distinct))) }, `${distinct} different values in ${values} rows`, CHANGES);
+    return found;
+  }
+}
+
+/** Half of what the emptiest window had: with less, something has stopped. What is too much for one window says nothing of all rows of a file. */
+function paceProposals(columns: readonly ColumnFacts[]): readonly Proposal[] {
+  // The windows of a stream are those of its commits: of several columns, the one by which most comes in the shortest time tells most of them.
+  const [busiest] = columns
+    .flatMap(({ name, pace }) => (pace === null ? [] : [{ name, ...pace }]))
+    .sort((a, b) => a.every.length - b.every.length || b.windows - a.windows);
+  if (busiest === undefined) return [];
+  const { name, every, what, windows, min, max } = busiest;
+  const evidence = `by ${name}, ${min} to ${max} rows in each of ${windows} ${what}`;
+  const common = { column: null, basis: 'rows', evidence } as const;
+  return [{ ...common, id: 'volume', word: 'row_count', parameters: { min: Math.floor(min / 2) }, window: { every } }];
 }
 
 type Add = (word: string, parameters: unknown, evidence: string) => void;
@@ -159,6 +194,19 @@ function sumProposal({ parts, sum, rows, telling }: ReturnType<PairSight['sums']
     basis: 'rows',
     evidence: `so in all ${rows} rows with the three, and in ${telling} of them neither part is zero`,
   };
+}
+
+/** Fewer rows say nothing of shares. */
+const LEAST_ROWS = 100;
+/** How often each of a few values was seen at least, on average. */
+const REPEATED = 10;
+/** Every insert and update counts, and no old rows are needed. */
+const CHANGES = { window: { every: '1h', of: 'changes' } } as const;
+
+/** At least twice a share, as the next of 1, 2 or 5 hundredths, tenths …; 1 where that is nothing to hold on to. */
+function shareFrom(share: number): number {
+  for (const bound of [0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5]) if (bound >= share * 2) return bound;
+  return 1;
 }
 
 const SHOWN_MAX = 8;

@@ -34,9 +34,9 @@ export function ruleFileText(
   return document.toString({ flowCollectionPadding: false, lineWidth: 160 });
 }
 
-function itemOf({ id, column, word, parameters, basis }: Proposal, onFail: Guess): unknown {
-  const isBare = word === 'not_null';
-  const acts = basis === 'table' ? {} : { on_fail: onFail };
+function itemOf({ id, column, word, parameters, basis, window }: Proposal, onFail: Guess): unknown {
+  const isBare = parameters === true;
+  const acts = window !== undefined ? { window } : basis === 'table' ? {} : { on_fail: onFail };
   if (isBare && basis === 'table') return word;
   return { ...(column === null ? { id } : {}), [word]: isBare ? true : parameters, ...acts };
 }

@@ -111,7 +111,7 @@ const SET_SQL = `select s.closed_ms,
     (select coalesce(json_agg(json_build_object('lane', l.lane, 'timeMs', l.time_ms, 'rowMs', l.row_ms, 'seenMs', l.seen_ms)), '[]')
      from tidegate.window_lanes l where l.pipeline = $1 and l.dataset = k.dataset),
     (select min(p.starts) from tidegate.window_parts p where p.pipeline = $1 and p.dataset = k.dataset and p.win = k.win and p.starts >= 0
-       and (s.closed_ms is null or p.starts + k.size <= s.closed_ms and p.id > coalesce((s.judged ->> p.lane)::bigint, 0))),
+       and (s.closed_ms is null and not p.late or p.starts + k.size <= s.closed_ms and p.id > coalesce((s.judged ->> p.lane)::bigint, 0))),
     exists (select from tidegate.window_parts p where p.pipeline = $1 and p.dataset = k.dataset and p.win = k.win and p.starts < 0)
   from (select dataset, win, size::bigint, place from unnest($2::text[], $3::text[], $4::text[]) with ordinality k(dataset, win, size, place)) k
   left join tidegate.window_sets s on s.pipeline = $1 and s.dataset = k.dataset and s.win = k.win order by k.place`;

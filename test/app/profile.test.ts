@@ -142,6 +142,43 @@ test('each rule stands with what speaks for it', async () => {
   expect(stdout).toContain('sum_equals: {column_list: [net, tax], sum_column: total, ignore_row_if: any_value_is_missing}');
 });
 
+/** Fifty hours of twenty to thirty rows, all of one day's length after another. */
+const hourly = (change: (at: number) => object = () => ({})) =>
+  Array.from({ length: 1250 }, (_, at) => ({
+    number: `N${at}x`,
+    at: new Date(Date.UTC(2026, 0, 1) + Math.floor((at / 25) * 3_600_000)).toISOString(),
+    price: (at % 37) * 1000 + 0.5,
+    note: at % 50 === 0 ? null : 'some words',
+    ...change(at),
+  }));
+
+test('what is true of many rows together is proposed too: keys, nulls, different values, and how many come in an hour', async () => {
+  const input = ndjson(hourly());
+  const types = write(JSON.stringify({ at: 'timestamptz', price: 'numeric' }), 'json');
+  const { json } = await cli('profile', '--input', input, '--types', types, '--json');
+  const { rules, yaml } = json as TableProfile & { yaml: string };
+  expect(rules.filter(({ word, window }) => word === 'unique' || window !== undefined).map(({ id, parameters, evidence }) => [id, parameters, evidence])).toEqual([
+    ['number.unique', true, 'all 1250 values are different'],
+    ['price.distinct_count', { max: 100 }, '37 different values in 1250 rows'],
+    ['note.null_rate', { max: 0.05 }, '25 of 1250 are null'],
+    ['volume', { min: 12 }, 'by at, 25 to 25 rows in each of 48 hours'],
+  ]);
+  const file = write(yaml, 'yaml');
+  const broken = ndjson(
+    hourly((at) => ({ ...(at === 9 ? { number: 'N8x' } : {}), ...(at % 5 === 0 ? { note: null } : {}), price: at + 0.5 })),
+  );
+  const again = await cli('profile', '--input', broken, '--types', types, '--against', file);
+  expect(again.code).toBe(1);
+  for (const line of [
+    'number.unique fails: there are values that come twice',
+    'note.null_rate fails over the 1250 rows, with 0.2 observed',
+    'price.distinct_count fails over the 1250 rows, with 1250 observed',
+  ])
+    expect(again.stdout).toContain(line);
+  // Of a sample nobody knows whether the rest is different.
+  expect((await cli('profile', '--input', input, '--rows', '500')).stdout).not.toContain('unique');
+});
+
 test('a second reading says what has changed, of an earlier profile and of a rule file', async () => {
   const first = ndjson(orders(100));
   const { stdout, json } = await cli('profile', '--input', first, '--json');

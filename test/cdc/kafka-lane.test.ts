@@ -19,6 +19,10 @@ function lane(envelope: DecoderOptions['envelope'] = 'debezium', added?: Decoder
     registry: null,
     ...(added === undefined ? {} : { added }),
   });
+  return laneOf(decoder);
+}
+
+function laneOf(decoder: TableDecoder): PartitionLane {
   return new PartitionLane('s/g/s.public.t/0' as LaneId, AT, { topicId: null, decoder, from: 0n, end: 0n });
 }
 
@@ -176,4 +180,30 @@ test('rows alone: what is added tells operation, version and time, with a prefix
   }
   const [unplaced] = await eventsOf(lane('unwrapped'), [record(0, '{"id":1}', row(''))]);
   expect(unplaced?.version).toBe('0000000000000000@');
+});
+
+test('what a row had that was deleted is taken where it is known to be true: of `oldRows: full`, and of binary logs', async () => {
+  const seen: unknown[] = [];
+  for (const oldRows of ['key', 'full'] as const)
+    for (const connector of ['postgresql', 'mysql']) {
+      const options = {
+        dataset: 's.public.t' as DatasetName,
+        topic: AT.topic,
+        envelope: 'debezium',
+        unavailable: GONE,
+        registry: null,
+      } as const;
+      const of = laneOf(new TableDecoder({ ...options, columns: { id: 'bigint', v: 'text' }, oldRows }));
+      const value = envelope('d', '{"id":1,"v":"x"}', 10).replace(
+        '"source":{',
+        `"source":{"connector":"${connector}","file":"b.1","pos":4,"row":0,`,
+      );
+      seen.push(...(await eventsOf(of, [record(0, '{"id":1}', value)])).map(({ before }) => [oldRows, connector, before?.value(1)]));
+    }
+  expect(seen).toEqual([
+    ['key', 'postgresql', null],
+    ['key', 'mysql', 'x'],
+    ['full', 'postgresql', 'x'],
+    ['full', 'mysql', 'x'],
+  ]);
 });

@@ -1,11 +1,11 @@
 /** Several workers share a group's partitions, one ends, and one stands still and wakes up: every change is written once, in its key's order. Kills are in faults.stack.test.ts. */
 import { expect, inject, test } from 'vitest';
-import type { Status } from '../../app/http/shapes.ts';
 import { PgConnection } from '../../wire/postgres/connection.ts';
-import { ask, configFolder } from '../app/services.ts';
+import { configFolder } from '../app/services.ts';
 import { ServiceProcess } from '../e2e/service-process.ts';
 import { createDatabase } from '../support/databases.ts';
 import { eventually } from '../support/eventually.ts';
+import { lanesOf, untilShared } from './sharing.ts';
 import { stack, startConnector } from './support.ts';
 
 const PARTITIONS = 4;
@@ -59,26 +59,14 @@ test('workers that end, stand still and wake up lose nothing, double nothing and
       changes += Number((await shop.query('select count(*) from orders where id % 7 = $1', [n % 7])).rows[0]?.[0]);
     }
   })();
-  /** Who reads how many partitions; null where one does not answer. */
-  const shares = (of: readonly ServiceProcess[]): Promise<readonly number[]> => Promise.all(of.map(lanesOf));
-  const shared = (of: readonly ServiceProcess[]): Promise<void> =>
-    eventually(
-      async () => {
-        const counts = await shares(of);
-        return counts.every((count) => count > 0) && counts.reduce((sum, count) => sum + count, 0) === PARTITIONS;
-      },
-      `${of.length} workers share the partitions`,
-      60_000,
-    );
-
   const [a, b, c] = [begin(), begin(), begin()];
-  await shared([a, b, c]);
+  await untilShared([a, b, c], PARTITIONS);
   expect(await a.stop()).toBe(0);
-  await shared([b, c]);
+  await untilShared([b, c], PARTITIONS);
   b.signal('SIGSTOP');
   await eventually(async () => (await lanesOf(c)) === PARTITIONS, 'the one that is left has all of them', 60_000);
   b.signal('SIGCONT');
-  await shared([b, c]);
+  await untilShared([b, c], PARTITIONS);
   isWriting = false;
   await writing;
 
@@ -91,11 +79,3 @@ test('workers that end, stand still and wake up lose nothing, double nothing and
   );
   expect(ledger).toEqual([[String(PARTITIONS), String(changes), String(changes)]]);
 }, 240_000);
-
-async function lanesOf(worker: ServiceProcess): Promise<number> {
-  const url = worker.log.map((line) => /"url":"([^"]+)"/.exec(line)?.[1]).findLast((found) => found !== undefined);
-  if (url === undefined) return 0;
-  const answer = await ask(url, '/api/status').catch(() => null);
-  const [pipeline] = (answer?.json as Status | undefined)?.pipelines ?? [];
-  return pipeline?.reading.length ?? 0;
-}

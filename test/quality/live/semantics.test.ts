@@ -3,9 +3,10 @@ import { readFileSync } from 'node:fs';
 import { describe, expect, test } from 'vitest';
 import { compileContract } from '../../../quality/compile.ts';
 import { parseContract } from '../../../quality/contract.ts';
-import { UNCHANGED } from '../../../core/event.ts';
+import { type LaneId, UNCHANGED } from '../../../core/event.ts';
 import { contractOf, lines, orders, problemsOf } from '../support.ts';
 import { ClockWatch } from '../../../quality/clock/watch.ts';
+import { WindowCloser } from '../../../quality/live/closer.ts';
 import { type Change, clockAt, closes, MemoryStore, MINUTE, NOON, TestLane } from './support.ts';
 
 const at = (minutes: number) => NOON + minutes * MINUTE;
@@ -195,6 +196,46 @@ test('rows of a snapshot have a window of their own, judged when they are all th
   const rows = [1, 2, 3].map((id): Change => ({ ...insert(id, -900, { items: id * 3 }), op: 'read' }));
   expect((await told(body, rows, { isCopied: () => false })).said).toEqual([]);
   expect((await told(body, rows)).said).toEqual(['items.mean snapshot - fail 6 #1']);
+});
+
+test('a delete that brings its key alone: by a column, all open windows are in doubt; by commit, what says more than how many rows there are', async () => {
+  const gone: Change = { op: 'delete', key: '2', before: { id: 2 }, after: null, atMs: at(3) };
+  const checks = 'columns: { items: [{ mean: { min: 0 } }] }\nchecks: [{ row_count: { min: 2 } }]';
+  const rows = (cells: (minutes: number) => Readonly<Record<string, unknown>>) => [
+    insert(1, 1, { items: 3, ...cells(1) }),
+    insert(2, 2, { items: 9, ...cells(2) }),
+    gone,
+    insert(3, 6, { items: 1, ...cells(6) }),
+  ];
+  const byCommit = await told(
+    `${WINDOWS}${checks}`,
+    rows(() => ({})),
+  );
+  expect(byCommit.said).toEqual(['items.mean 0 - indeterminate - #1 (the values of 1 rows are not known)', 'row_count 0 - fail 1 #1']);
+  const byColumn = await told(
+    `source: { event_time: after.created_at }\n${WINDOWS}${checks}`,
+    rows((minutes) => ({ created_at: new Date(at(minutes)).toISOString() })),
+  );
+  const doubt = '(of 1 changed rows it is not known whether they were in the window before)';
+  expect(byColumn.said).toEqual([`items.mean 0 - indeterminate - #1 ${doubt}`, `row_count 0 - indeterminate - #1 ${doubt}`]);
+});
+
+test('a lane that is there, and of which nothing was heard, is waited for as one that went silent is', async () => {
+  const body = `${WINDOWS}checks: [{ row_count: { min: 1 } }]`;
+  const changes = [insert(1, 1), insert(2, 6)];
+  for (const [lanesOf, said] of [
+    [() => ['lane', 'other'] as LaneId[], []],
+    [() => null, []],
+    [() => ['lane'] as LaneId[], ['row_count 0 - pass 1 #1']],
+  ] as const)
+    expect((await told(body, changes, { lanesOf })).said).toEqual(said);
+  const [store, contract] = [new MemoryStore(), contractOf(body)];
+  await new TestLane(store, contract, clock).batch(changes);
+  const closer = new WindowCloser(() => new Map([[contract.dataset, contract]]));
+  for (const minutes of [0, 0.9, 1.1]) {
+    await closer.close(store, { nowMs: at(minutes), isCaughtUp: false, isCopied: () => true, lanesOf: () => ['other'] as LaneId[] });
+    expect(saidBy(store)).toEqual(minutes < 1 ? [] : ['row_count 0 - pass 1 #1']);
+  }
 });
 
 test('where nothing comes the clock closes windows, once the source has no more and the lane is idle', async () => {

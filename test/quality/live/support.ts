@@ -69,8 +69,8 @@ export class MemoryStore implements WindowStore {
     const own = this.parts.filter((part) => part.dataset === ref.dataset && part.set === ref.set);
     const fresh = own
       .filter(
-        ({ startMs, id, lane }) =>
-          startMs >= 0 && (closedMs === null || (startMs + ref.sizeMs <= closedMs && id > (judged.get(lane) ?? 0))),
+        ({ startMs, id, lane, late }) =>
+          startMs >= 0 && (closedMs === null ? !late : startMs + ref.sizeMs <= closedMs && id > (judged.get(lane) ?? 0)),
       )
       .map(({ startMs }) => startMs);
     return {

@@ -1,0 +1,67 @@
+/** What the window checks of a file say of all rows that go by, as of one window: not how many these are, which says nothing of how many come in one. */
+import type { Dataset, Row } from '../../core/event.ts';
+import type { Contract } from '../../quality/contract.ts';
+import { bindSets, type Binding } from '../../quality/live/binding.ts';
+import { budgetOf } from '../../quality/live/budget.ts';
+import { Fold } from '../../quality/live/fold.ts';
+import { judgeWindow } from '../../quality/live/judge.ts';
+import { SetMemory } from '../../quality/live/memory.ts';
+import { planSets, type SetPlan } from '../../quality/live/slots.ts';
+import type { ProfileChange } from '../../quality/profile/compare.ts';
+import { readEvent } from '../../quality/read-event.ts';
+
+/** How often what is kept is held against its cap. */
+const LOOK_ROWS = 1000;
+
+export class BrokenWindows {
+  readonly #contract: Contract;
+  readonly #plans: readonly SetPlan[];
+  readonly #folds: readonly Fold[];
+  readonly #bytesMax: number;
+  #binding: Binding | null = null;
+  #rows = 0;
+
+  constructor(contract: Contract) {
+    const checks = contract.live.checks.filter(({ countsRows, groupBy }) => !countsRows && groupBy.length === 0);
+    this.#contract = contract;
+    this.#plans = planSets(checks);
+    this.#folds = this.#plans.map(({ slots }) => new Fold(slots));
+    this.#bytesMax = budgetOf(contract.live).valueBytes / Math.max(1, this.#plans.length);
+  }
+
+  begin(dataset: Dataset): void {
+    this.#binding = bindSets(this.#contract, this.#plans, dataset);
+  }
+
+  see(row: Row, dataset: Dataset): void {
+    this.#rows++;
+    const event = readEvent(row, dataset);
+    for (const [at, fold] of this.#folds.entries()) fold.add(this.#binding?.sets[at]?.readers ?? [], event, row, null);
+    if (this.#rows % LOOK_ROWS === 0) for (const fold of this.#folds) lessen(fold, this.#bytesMax);
+  }
+
+  changes(): readonly ProfileChange[] {
+    return this.#plans.flatMap((plan, at) => {
+      const fold = this.#folds[at];
+      // Of no window before it anything is remembered.
+      const memory = new SetMemory(
+        plan.checks.map(({ check }) => check),
+        [],
+      );
+      const findings = fold === undefined ? [] : judgeWindow(this.#contract, plan, { startMs: 0, group: '', memory }, fold);
+      return findings
+        .filter(({ verdict }) => verdict === 'fail')
+        .map(({ rule, column, observed }): ProfileChange => {
+          const shown = observed === null ? '' : `, with ${observed} observed`;
+          return { kind: 'rule', column, message: `${rule} fails over the ${this.#rows} rows${shown}` };
+        });
+    });
+  }
+}
+
+function lessen(fold: Fold, bytesMax: number): void {
+  for (const slot of fold.slots) {
+    if (slot.bytes > bytesMax) slot.condense();
+    if (slot.bytes > bytesMax) slot.giveUp();
+  }
+}
