@@ -171,6 +171,7 @@ export class Road implements AsyncDisposable {
       onCounts: () => this.noteChange(),
       alsoLook: async () => {
         await this.#schemas.look();
+        await this.#windows.ask();
         if (!parts.turn.isOurs) return;
         await this.#windows.look();
         await this.#slo.look();

@@ -56,6 +56,11 @@ export class WindowWatch {
     return this.#held;
   }
 
+  /** Said whoever closes windows: another process, with rules of its own, may be the one. */
+  async ask(): Promise<void> {
+    await this.#parts.desk.withSink((sink) => this.#closer.ask(sink.windows, this.#parts.clock.now()));
+  }
+
   /** Closes what is due, and publishes or diverts what waited for that. Throws where the target cannot be asked. */
   async look(): Promise<void> {
     const { desk, contracts, clock, live } = this.#parts;

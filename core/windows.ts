@@ -176,8 +176,11 @@ export interface WindowStore {
     decide: (state: WindowSetState) => Closing | null,
     judge: (windows: readonly StoredWindow[], state: WindowSetState, closing: Closing, memories: readonly WindowMemory[]) => JudgedWindows,
   ): Promise<readonly WindowResult[]>;
-  /** Rules changed: what is kept for sets that are none of these is let go, unjudged. */
-  keepOnly(sets: readonly WindowSetRef[]): Promise<void>;
+  /**
+   * The rules of a process ask for these sets, said again and again while it lives; `dropped` are those that they asked for before and do no more. What is kept for sets that nobody has
+   * asked for in a while is let go, unjudged: another process may have other rules, be it that somebody is changing them process by process.
+   */
+  ask(sets: readonly WindowSetRef[], dropped: readonly WindowSetRef[]): Promise<void>;
   /** The greatest time of a row of each dataset; null where none has come. */
   newestRows(datasets: readonly DatasetName[]): Promise<readonly (number | null)[]>;
   /** When a lane last said that something came; null before that. */

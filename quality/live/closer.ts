@@ -37,6 +37,10 @@ export interface Live {
 /** Of a long silence the last windows are judged; nobody reads thousands of results that say that nothing came. */
 const EMPTY_MAX = 100;
 
+/** How often it is said which windows are asked for; those that nobody asks for are let go after two minutes. */
+const ASK_MS = 30_000;
+const idOf = ({ dataset, set }: WindowSetRef): string => JSON.stringify([dataset, set]);
+
 /** Stands in for lanes of which it is not known yet which there are. */
 const UNKNOWN_LANE = '' as LaneId;
 
@@ -48,8 +52,8 @@ interface OwnedSet {
 
 export class WindowCloser {
   readonly #contracts: () => ReadonlyMap<DatasetName, Contract>;
-  /** null before anything was closed: what an earlier process kept for other rules is not known then. */
   #planned: { readonly contracts: readonly Contract[]; readonly sets: readonly OwnedSet[] } | null = null;
+  #said: { readonly sets: readonly OwnedSet[]; readonly atMs: number } | null = null;
   /** Since when a lane is waited for that has said nothing yet. */
   readonly #silentSince = new Map<LaneId, number>();
 
@@ -57,17 +61,24 @@ export class WindowCloser {
     this.#contracts = contracts;
   }
 
+  /** Says which windows the rules ask for: whoever closes them, others with other rules may not let them go. */
+  async ask(store: Pick<WindowStore, 'ask'>, nowMs: number): Promise<void> {
+    const sets = this.#sets();
+    const said = this.#said;
+    if (said !== null && said.sets === sets && nowMs - said.atMs < ASK_MS && nowMs >= said.atMs) return;
+    const ids = new Set(sets.map(({ ref }) => idOf(ref)));
+    const dropped = (said?.sets ?? []).map(({ ref }) => ref).filter((ref) => !ids.has(idOf(ref)));
+    await store.ask(
+      sets.map(({ ref }) => ref),
+      dropped,
+    );
+    this.#said = { sets, atMs: nowMs };
+  }
+
   /** Closes all that is due, and answers with what is new. */
   async close(store: WindowStore, live: Live): Promise<readonly WindowResult[]> {
-    const before = this.#planned;
+    await this.ask(store, live.nowMs);
     const sets = this.#sets();
-    if (this.#planned !== before) {
-      // Planned once more where that fails.
-      const planned = this.#planned;
-      this.#planned = before;
-      await store.keepOnly(sets.map(({ ref }) => ref));
-      this.#planned = planned;
-    }
     if (sets.length === 0) return [];
     const states = await store.peek(sets.map(({ ref }) => ref));
     const results: WindowResult[] = [];

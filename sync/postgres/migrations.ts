@@ -304,6 +304,8 @@ const MIGRATIONS: readonly string[] = [
   // The id that an item had before its record could be read.
   `alter table tidegate.quarantine add column was text;
    create index on tidegate.quarantine (was) where was is not null;`,
+  // When a process last said that its rules ask for these windows.
+  'alter table tidegate.window_sets add column asked_at timestamptz not null default clock_timestamp();',
 ];
 
 /** Brings the schema up to date. Several processes may call it at once. */

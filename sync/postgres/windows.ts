@@ -53,6 +53,32 @@ export function prepareWindows(writer: FrontendWriter): void {
   prepareMinutes(writer);
 }
 
+/** How long sets are kept that nobody asks for. A process says so several times within that. */
+const ASKED_WITHIN = "interval '2 minutes'";
+
+/** Whoever else asks for them says so again before they are let go. */
+const DROP_SQL = `update tidegate.window_sets set asked_at = least(asked_at, clock_timestamp() - ${ASKED_WITHIN} + interval '1 minute')
+  where pipeline = $1 and (dataset, win) in (select * from unnest($2::text[], $3::text[]))`;
+
+/** Parts of a set that nobody has named yet are those of a lane whose process is about to. */
+const ASK_SQL = `insert into tidegate.window_sets (pipeline, dataset, win)
+    select $1, dataset, win from unnest($2::text[], $3::text[]) k(dataset, win)
+    union
+    select $1, dataset, win from (select distinct dataset, win from tidegate.window_parts where pipeline = $1) p
+      where not exists (select from tidegate.window_sets s where s.pipeline = $1 and s.dataset = p.dataset and s.win = p.win)
+    order by 2, 3
+  on conflict (pipeline, dataset, win) do update set asked_at = excluded.asked_at`;
+
+const LET_GO_SQL = `delete from tidegate.window_parts where id in (
+    select p.id from tidegate.window_parts p join tidegate.window_sets s using (pipeline, dataset, win)
+    where s.pipeline = $1 and s.asked_at < clock_timestamp() - ${ASKED_WITHIN} for update of p skip locked)`;
+
+const FORGET_SQL = `delete from tidegate.window_sets s where pipeline = $1 and asked_at < clock_timestamp() - ${ASKED_WITHIN}
+  and not exists (select from tidegate.window_parts p where p.pipeline = $1 and p.dataset = s.dataset and p.win = s.win)`;
+
+const FORGET_MEMORIES_SQL = `delete from tidegate.window_memories m where pipeline = $1
+  and not exists (select from tidegate.window_sets s where s.pipeline = $1 and s.dataset = m.dataset and s.win = m.win)`;
+
 /** The first rule that fails holds its dataset; a window that had failed before does not hold it again. */
 const HOLD_DATASETS_SQL = `insert into tidegate.held_datasets (pipeline, dataset, rule, starts, ends)
     select distinct on (dataset) pipeline, dataset, rule, starts, ends from tidegate.window_results
@@ -338,21 +364,18 @@ export class PostgresWindows implements WindowStore {
     return kept;
   }
 
-  async keepOnly(sets: readonly WindowSetRef[]): Promise<void> {
-    const others = `pipeline = $1 and not exists (
-      select from unnest($2::text[], $3::text[]) k(dataset, win) where k.dataset = w.dataset and k.win = w.win)`;
-    const parameters = [
-      this.#parts.pipeline,
-      textArrayParameter(sets.map(({ dataset }) => dataset)),
-      textArrayParameter(sets.map(({ set }) => set)),
+  async ask(sets: readonly WindowSetRef[], dropped: readonly WindowSetRef[]): Promise<void> {
+    const { pipeline, turns } = this.#parts;
+    const names = (refs: readonly WindowSetRef[]) => [
+      textArrayParameter(refs.map(({ dataset }) => dataset)),
+      textArrayParameter(refs.map(({ set }) => set)),
     ];
-    await this.#parts.turns.take('letting windows go', async (sql) => {
-      await sql.query(
-        `delete from tidegate.window_parts where id in (select id from tidegate.window_parts w where ${others} for update skip locked)`,
-        parameters,
-      );
-      await sql.query(`delete from tidegate.window_sets w where ${others}`, parameters);
-      await sql.query(`delete from tidegate.window_memories w where ${others}`, parameters);
+    await turns.take('saying which windows are asked for', async (sql) => {
+      if (dropped.length > 0) await sql.query(DROP_SQL, [pipeline, ...names(dropped)]);
+      await sql.query(ASK_SQL, [pipeline, ...names(sets)]);
+      await sql.query(LET_GO_SQL, [pipeline]);
+      await sql.query(FORGET_SQL, [pipeline]);
+      await sql.query(FORGET_MEMORIES_SQL, [pipeline]);
     });
   }
 

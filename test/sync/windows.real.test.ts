@@ -23,6 +23,8 @@ async function target() {
     async kept(): Promise<(string | null | undefined)[]> {
       return (await lane.query('select starts from tidegate.window_parts order by id')).rows.map(([starts]) => starts);
     },
+    /** Nobody has asked for any windows in a while. */
+    age: () => lane.script("update tidegate.window_sets set asked_at = asked_at - interval '1 hour'"),
     async [Symbol.asyncDispose]() {
       await Promise.all([connection.close(), lane.close()]);
       await database[Symbol.asyncDispose]();
@@ -43,7 +45,8 @@ test('windows are closed and let go beside a lane that is at some of them, witho
     );
   await lane.script('begin; delete from tidegate.window_parts where starts = 600000');
   await close();
-  await store.keepOnly([]);
+  await at.age();
+  await store.ask([], []);
   // The lane goes on to parts that are gone meanwhile.
   await lane.script('delete from tidegate.window_parts where starts = 0; rollback');
   expect(await at.kept()).toEqual(['600000']);
@@ -74,8 +77,33 @@ test('what rules remember is written with the windows that are closed, or not at
   expect(await close(600_000, { a: '2', c: '1' })).toEqual(['a[1]=1', 'b[1]=1']);
   expect(await close(900_000, { a: '2', c: '1' })).toEqual(['a[1]=2', 'c[1]=1']);
   expect(await store.memoriesOf(dataset, 'a')).toEqual([{ rule: 'a', group: '[1]', state: '2' }]);
-  await store.keepOnly([]);
+  await at.age();
+  await store.ask([], []);
   expect(await close(1_200_000, {})).toEqual([]);
+}, 30_000);
+
+test('what is kept for windows is let go once nobody asks for them any more, and not by a process that has other rules', async () => {
+  await using at = await target();
+  const { lane, store } = at;
+  const [own, other, fresh] = ['own', 'other', 'fresh'].map((set) => ({ ...REF, set }));
+  if (own === undefined || other === undefined || fresh === undefined) throw new Error('three sets');
+  const kept = async () => (await lane.query('select win from tidegate.window_parts order by id')).rows.map(([win]) => win);
+  await lane.script(`insert into tidegate.window_parts (pipeline, lane, dataset, win, starts, grp, late, rows, state)
+    select 'p', 'a', '${dataset}', win, 0, '', false, 1, '{}' from unnest('{own,other,fresh}'::text[]) win`);
+  await store.ask([own], []);
+  await store.ask([other], []);
+  // Of those that nobody has named yet, a lane is ahead of its process.
+  expect(await kept()).toEqual(['own', 'other', 'fresh']);
+  await at.age();
+  await store.ask([own, other], []);
+  expect(await kept()).toEqual(['own', 'other']);
+  // One process drops them, and the other asks for them still.
+  await store.ask([other], [own, other]);
+  expect(await kept()).toEqual(['own', 'other']);
+  await lane.script("update tidegate.window_sets set asked_at = asked_at - interval '70 seconds'");
+  await store.ask([other], []);
+  expect(await kept()).toEqual(['other']);
+  expect((await lane.query('select win from tidegate.window_sets')).rows).toEqual([['other']]);
 }, 30_000);
 
 test('told is that a window failed, and that one that had failed did not, after all; of freshness both', async () => {

@@ -140,7 +140,8 @@ export class MemoryStore implements WindowStore {
     return this.all.filter(fits).reverse().slice(0, limit);
   }
 
-  async keepOnly(refs: readonly WindowSetRef[]) {
+  /** As if nobody else had asked for others in a while. */
+  async ask(refs: readonly WindowSetRef[]) {
     const isKept = (dataset: string, set: string) => refs.some((ref) => ref.dataset === dataset && ref.set === set);
     this.parts = this.parts.filter(({ dataset, set }) => isKept(dataset, set));
     for (const key of this.memories.keys()) {
