@@ -370,7 +370,7 @@ function countVerdicts(of: DatasetCounters, batch: Batch, from: number, to: numb
   byVerdict[Verdict.Drop] = (byVerdict[Verdict.Drop] ?? 0) + drop;
   byVerdict[Verdict.Quarantine] = (byVerdict[Verdict.Quarantine] ?? 0) + quarantine;
   of.ring.add(second, pass, tag + warn, drop, quarantine);
-  of.minutes.add(nowMs, count);
+  of.minutes.add(nowMs, count - staged);
   const committedAtMs = batch.origin === 'stream' ? batch.event(from)?.committedAtMs : undefined;
   if (committedAtMs === undefined) return; // Only the stream's age says how fast the road is: a snapshot's rows and a released event are as old as they are.
   const ms = Math.max(0, nowMs - committedAtMs);
@@ -385,7 +385,8 @@ const verdictNames = { [Verdict.Tag]: 'tag', [Verdict.Warn]: 'warn', [Verdict.Dr
 function countFindings(counters: PipelineCounters, batch: Batch, nowMs: number): void {
   for (const finding of batch.findings) {
     const dataset = batch.datasetOf(finding.index);
-    if (dataset === undefined) continue;
+    // As above: what waits for its lot is judged again when that is published.
+    if (dataset === undefined || batch.verdicts[finding.index] === Verdict.Staged) continue;
     const { rules } = datasetCounters(counters, dataset);
     let id = `${finding.stage} ${finding.rule} ${finding.column ?? ''} ${finding.verdict}`;
     const crowded = rules.size >= RULES_MAX && !rules.has(id);

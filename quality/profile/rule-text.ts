@@ -36,7 +36,8 @@ export function ruleFileText(
 
 function itemOf({ id, column, word, parameters, basis, window }: Proposal, onFail: Guess): unknown {
   const isBare = parameters === true;
-  const acts = window !== undefined ? { window } : basis === 'table' ? {} : { on_fail: onFail };
+  // Of its own each: one that several share is written as a reference.
+  const acts = window !== undefined ? { window: { ...window } } : basis === 'table' ? {} : { on_fail: onFail };
   if (isBare && basis === 'table') return word;
   return { ...(column === null ? { id } : {}), [word]: isBare ? true : parameters, ...acts };
 }

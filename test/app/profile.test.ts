@@ -158,11 +158,12 @@ test('what is true of many rows together is proposed too: keys, nulls, different
   const { json } = await cli('profile', '--input', input, '--types', types, '--json');
   const { rules, yaml } = json as TableProfile & { yaml: string };
   expect(rules.filter(({ word, window }) => word === 'unique' || window !== undefined).map(({ id, parameters, evidence }) => [id, parameters, evidence])).toEqual([
-    ['number.unique', true, 'all 1250 values are different'],
     ['price.distinct_count', { max: 100 }, '37 different values in 1250 rows'],
+    ['number.unique', true, 'all 1250 values are different'],
     ['note.null_rate', { max: 0.05 }, '25 of 1250 are null'],
     ['volume', { min: 12 }, 'by at, 25 to 25 rows in each of 48 hours'],
   ]);
+  expect(yaml).not.toContain('&');
   const file = write(yaml, 'yaml');
   const broken = ndjson(
     hourly((at) => ({ ...(at === 9 ? { number: 'N8x' } : {}), ...(at % 5 === 0 ? { note: null } : {}), price: at + 0.5 })),

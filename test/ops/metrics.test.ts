@@ -73,6 +73,22 @@ describe('counters', () => {
     );
   });
 
+  test('a row that waits for its lot is counted once, when that is published', () => {
+    const { metrics } = metricsAt(120_000);
+    const observe = metrics.observer('p');
+    const tagged = () => reportOf([eventOf(orders, 1), eventOf(orders, 2)], [findingOf(0, 'r', { verdict: Verdict.Tag })]);
+    const waits = tagged();
+    waits.batch.stage(0, { startMs: 0, endMs: 60_000 });
+    observe(waits);
+    const counted = () => {
+      const of = metrics.snapshot().pipelines[0]?.datasets[0];
+      return [of?.totals.in, of?.recent.at(-1), of?.rules.map(({ count, recent }) => [count, recent.at(-1)])];
+    };
+    expect(counted()).toEqual([1, 1, []]);
+    observe(tagged());
+    expect(counted()).toEqual([3, 3, [[1, 1]]]);
+  });
+
   test('a ledger that does not close shows as a difference', () => {
     const { metrics } = metricsAt(0);
     metrics.observer('p')(reportOf([eventOf(orders, 1), eventOf(orders, 2)], [], { applied: { upserts: 1 } }));
