@@ -157,7 +157,11 @@ test('what is true of many rows together is proposed too: keys, nulls, different
   const types = write(JSON.stringify({ at: 'timestamptz', price: 'numeric' }), 'json');
   const { json } = await cli('profile', '--input', input, '--types', types, '--json');
   const { rules, yaml } = json as TableProfile & { yaml: string };
-  expect(rules.filter(({ word, window }) => word === 'unique' || window !== undefined).map(({ id, parameters, evidence }) => [id, parameters, evidence])).toEqual([
+  expect(
+    rules
+      .filter(({ word, window }) => word === 'unique' || window !== undefined)
+      .map(({ id, parameters, evidence }) => [id, parameters, evidence]),
+  ).toEqual([
     ['price.distinct_count', { max: 100 }, '37 different values in 1250 rows'],
     ['number.unique', true, 'all 1250 values are different'],
     ['note.null_rate', { max: 0.05 }, '25 of 1250 are null'],
