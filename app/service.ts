@@ -46,6 +46,7 @@ import { startingRules } from './rules-in-force.ts';
 import { approveChange, getChange, listChanges, rejectChange } from './schema-changes.ts';
 import { existingServiceState, openServiceState, type State, whenThere } from './state/state.ts';
 import { Turn } from './turn.ts';
+import { KeptSeries } from './kept-series.ts';
 import { ruleSeries } from './rule-series.ts';
 import { listSlo } from './slo.ts';
 import { letGoOn, listHeld, listLots } from './lots.ts';
@@ -128,6 +129,7 @@ export class Service implements Operations, AsyncDisposable {
   readonly #loaded: LoadedConfig;
   readonly #roads: ReadonlyMap<string, Road>;
   readonly #state: State;
+  readonly #series: KeptSeries;
   readonly #turns: readonly Turn[];
   readonly #scorer: Scorer;
   readonly #alerts: AlertSender;
@@ -196,7 +198,11 @@ export class Service implements Operations, AsyncDisposable {
       });
       await service.#listen();
       for (const road of roads.values()) road.start();
-      service.#beside.push(...turns.map((turn) => turn.run(stopped.signal)), service.#followOthers());
+      service.#beside.push(
+        ...turns.map((turn) => turn.run(stopped.signal)),
+        service.#followOthers(),
+        service.#series.run(stopped.signal),
+      );
       return service;
     } catch (error) {
       stopped.abort();
@@ -228,6 +234,8 @@ export class Service implements Operations, AsyncDisposable {
     this.#turns = parts.turns;
     this.#scorer = parts.scorer;
     this.#alerts = parts.alerts;
+    const { instance, state, metrics, clock } = parts;
+    this.#series = new KeptSeries({ pipelines: [...parts.roads.keys()], instance, metrics, book: state.series, clock });
     this.models = parts.registry;
     this.metrics = parts.metrics;
     this.#stopped = parts.stopped;
@@ -516,6 +524,7 @@ export class Service implements Operations, AsyncDisposable {
     await this.#http?.close();
     this.#stopped.abort();
     await Promise.all(this.#beside);
+    await this.#series.end();
     for (const turn of this.#turns) await turn.release();
     for (const road of this.#roads.values()) await road[Symbol.asyncDispose]();
     await this.#alerting;

@@ -5,7 +5,7 @@ import type { Applied, BatchReport, Observer } from '../core/contracts.ts';
 import type { ChangeEvent, Dataset, DatasetName, LaneId, Position } from '../core/event.ts';
 import { cumulativeSeconds, LATENCY_BUCKETS, latencyBucket, latencyQuantile } from './histogram.ts';
 import { Exposition } from './prometheus.ts';
-import { MinuteRing } from './rule-series.ts';
+import { type KeptSeries, MinuteRing } from './rule-series.ts';
 import { SecondsRing, type SeriesFrame } from './series.ts';
 
 /** How much the page can look back. */
@@ -132,6 +132,8 @@ export interface DatasetFrame extends SeriesFrame {
   readonly dataset: DatasetName;
 }
 
+const DAY_MS = 86_400_000;
+
 class DatasetCounters {
   readonly ring = new SecondsRing(SERIES_SECONDS);
   /** By verdict, in the order of `Verdict`. */
@@ -234,6 +236,26 @@ export class Metrics {
       },
     }));
     return { atMs, pipelines };
+  }
+
+  /** What the rules of a pipeline found, for a process after this one. */
+  ruleSeries(pipeline: string): KeptSeries {
+    const atMs = this.#clock.now();
+    const datasets = [...(this.#pipelines.get(pipeline)?.datasets ?? [])].map(([dataset, of]) => ({ dataset, ...minutesOf(of, atMs) }));
+    return { atMs, datasets };
+  }
+
+  /** Adds what a process before this one had found, but for rules that have been silent for a day: they may be gone from their files. */
+  goOn(pipeline: string, { atMs, datasets }: KeptSeries): void {
+    const nowMs = this.#clock.now();
+    for (const { dataset, recent, rules } of datasets) {
+      const fresh = rules.filter(({ lastAtMs }) => lastAtMs > nowMs - DAY_MS);
+      if (fresh.length === 0 && recent.every((count) => count === 0)) continue;
+      const of = datasetCounters(this.#pipeline(pipeline), { name: dataset });
+      of.minutes.merge(recent, atMs, nowMs);
+      for (const rule of fresh)
+        ruleCounter(of.rules, rule, rule.count, Math.min(rule.lastAtMs, nowMs)).minutes.merge(rule.recent, atMs, nowMs);
+    }
   }
 
   /**
@@ -387,23 +409,34 @@ function countFindings(counters: PipelineCounters, batch: Batch, nowMs: number):
     const dataset = batch.datasetOf(finding.index);
     // As above: what waits for its lot is judged again when that is published.
     if (dataset === undefined || batch.verdicts[finding.index] === Verdict.Staged) continue;
-    const { rules } = datasetCounters(counters, dataset);
-    let id = `${finding.stage} ${finding.rule} ${finding.column ?? ''} ${finding.verdict}`;
-    const crowded = rules.size >= RULES_MAX && !rules.has(id);
-    if (crowded) id = `${finding.stage} other ${finding.verdict}`;
-    const known = rules.get(id);
-    if (known === undefined) {
-      const rule = crowded ? 'other' : finding.rule;
-      const column = crowded ? null : finding.column;
-      const minutes = new MinuteRing();
-      minutes.add(nowMs, 1);
-      rules.set(id, { stage: finding.stage, rule, column, verdict: verdictNames[finding.verdict], count: 1, lastAtMs: nowMs, minutes });
-    } else {
-      known.count++;
-      known.lastAtMs = nowMs;
-      known.minutes.add(nowMs, 1);
-    }
+    const { stage, rule, column } = finding;
+    const found = { stage, rule, column, verdict: verdictNames[finding.verdict] };
+    ruleCounter(datasetCounters(counters, dataset).rules, found, 1, nowMs).minutes.add(nowMs, 1);
   }
+}
+
+type RuleCounters = DatasetCounters['rules'];
+
+/** The counter of a rule, with so many more; that of all others where there are too many. */
+function ruleCounter(
+  rules: RuleCounters,
+  { stage, rule, column, verdict }: Pick<RuleCount, 'stage' | 'rule' | 'column' | 'verdict'>,
+  count: number,
+  atMs: number,
+): { readonly minutes: MinuteRing } {
+  const own = `${stage} ${rule} ${column ?? ''} ${verdict}`;
+  const isCrowded = rules.size >= RULES_MAX && !rules.has(own);
+  const id = isCrowded ? `${stage} other ${verdict}` : own;
+  const known = rules.get(id);
+  if (known !== undefined) {
+    known.count += count;
+    known.lastAtMs = Math.max(known.lastAtMs, atMs);
+    return known;
+  }
+  const named = isCrowded ? { rule: 'other', column: null } : { rule, column };
+  const made = { stage, ...named, verdict, count, lastAtMs: atMs, minutes: new MinuteRing() };
+  rules.set(id, made);
+  return made;
 }
 
 function countScores(counters: PipelineCounters, batch: Batch): void {
@@ -432,7 +465,7 @@ function countScores(counters: PipelineCounters, batch: Batch): void {
   }
 }
 
-function datasetCounters(counters: PipelineCounters, { name }: Dataset): DatasetCounters {
+function datasetCounters(counters: PipelineCounters, { name }: Pick<Dataset, 'name'>): DatasetCounters {
   const known = counters.datasets.get(name);
   if (known !== undefined) return known;
   const fresh = new DatasetCounters();
@@ -452,6 +485,15 @@ function totalsOf({ byVerdict }: DatasetCounters): VerdictCounts {
   };
 }
 
+function minutesOf(of: DatasetCounters, atMs: number): Pick<DatasetSeries, 'recent' | 'rules'> {
+  return {
+    recent: of.minutes.values(atMs),
+    rules: [...of.rules.values()]
+      .map(({ minutes, ...rule }) => ({ ...rule, recent: minutes.values(atMs) }))
+      .sort((a, b) => b.count - a.count),
+  };
+}
+
 function datasetSeries(dataset: DatasetName, of: DatasetCounters, atMs: number): DatasetSeries {
   const toS = Math.floor(atMs / 1000);
   const recent = of.ring.sums(toS - RATE_SECONDS, toS).counts;
@@ -463,10 +505,7 @@ function datasetSeries(dataset: DatasetName, of: DatasetCounters, atMs: number):
     rates: { pass: rate(recent.pass), warn: rate(recent.warn), drop: rate(recent.drop), quarantine: rate(recent.quarantine) },
     latencyMs: { p50: latencyQuantile(latency, 0.5), p99: latencyQuantile(latency, 0.99) },
     lastEventAtMs: of.lastEventAtMs,
-    recent: of.minutes.values(atMs),
-    rules: [...of.rules.values()]
-      .map(({ minutes, ...rule }) => ({ ...rule, recent: minutes.values(atMs) }))
-      .sort((a, b) => b.count - a.count),
+    ...minutesOf(of, atMs),
     scores: [...of.scores.values()].map(({ bins, ...score }) => ({ ...score, histogram: [...bins] })),
   };
 }

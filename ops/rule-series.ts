@@ -1,7 +1,23 @@
 /** The last hour minute by minute, in memory of a fixed size: in how many rows a rule found something, or how many rows there were. */
 import { MINUTE_MS } from '../core/slo.ts';
+import type { DatasetSeries } from './metrics.ts';
 
 export const RULE_MINUTES = 60;
+
+/** What a process counted of a pipeline's rules, as the next one goes on from it. */
+export interface KeptSeries {
+  readonly atMs: number;
+  readonly datasets: readonly Pick<DatasetSeries, 'dataset' | 'recent' | 'rules'>[];
+}
+
+/** Whether it has that form, down to where a wrong number does no harm. */
+export function isKeptSeries(value: unknown): value is KeptSeries {
+  if (typeof value !== 'object' || value === null) return false;
+  const { atMs, datasets } = value as Partial<KeptSeries>;
+  const isOne = (one: Partial<KeptSeries['datasets'][number]> | null): boolean =>
+    Array.isArray(one?.recent) && Array.isArray(one.rules) && one.rules.every((rule) => Array.isArray(rule.recent));
+  return typeof atMs === 'number' && Array.isArray(datasets) && datasets.every(isOne);
+}
 
 export class MinuteRing {
   readonly #counts = new Uint32Array(RULE_MINUTES);
@@ -14,6 +30,15 @@ export class MinuteRing {
     // A clock that was set back far counts in the oldest minute there is.
     const slot = Math.max(minute, this.#newest - RULE_MINUTES + 1) % RULE_MINUTES;
     this.#counts[slot] = (this.#counts[slot] ?? 0) + count;
+  }
+
+  /** Adds what another ring had at `atMs`, but for what is older than an hour by now. */
+  merge(values: readonly number[], atMs: number, nowMs: number): void {
+    const oldest = Math.max(Math.floor(nowMs / MINUTE_MS), this.#newest) - RULE_MINUTES + 1;
+    for (const [i, count] of values.entries()) {
+      const minute = Math.floor(atMs / MINUTE_MS) - values.length + 1 + i;
+      if (count > 0 && minute >= oldest) this.add(minute * MINUTE_MS, count);
+    }
   }
 
   /** Oldest first; the last is the minute under way. */

@@ -4,7 +4,7 @@ import { list, numberOrNull, orNull, shape, text, textOrNull, whole, yes } from 
 
 export const ruleSeriesSchema = shape('What rules found over time.', {
   stepMs: whole('How long a step is.'),
-  fromMs: whole('Unix time in ms at which the first step begins. Before the service started, all is 0.'),
+  fromMs: whole('Unix time in ms at which the first step begins. What was counted before a restart is there again within 20 s of it.'),
   datasets: list(
     shape('A dataset.', {
       pipeline: text('The pipeline.'),

@@ -82,4 +82,13 @@ export const MIGRATIONS: readonly string[] = [
     taken integer not null
   ) strict;
   `,
+  /* 5: what each instance has counted of its rules */ `
+  create table rule_series (
+    pipeline text not null,
+    instance text not null,
+    record text not null,
+    said_ms integer not null,
+    primary key (pipeline, instance)
+  ) strict;
+  `,
 ];

@@ -34,6 +34,11 @@ const MIGRATIONS: readonly string[] = [
   create table tidegate_state.news (notes bigint not null, models bigint not null);
   insert into tidegate_state.news values (0, 0);
   `,
+  /* 2: what each instance has counted of its rules */ `
+  create table tidegate_state.rule_series (
+    pipeline text not null, instance text not null, record text not null, said_at timestamptz not null, primary key (pipeline, instance)
+  );
+  `,
 ];
 const SILENCE_MS = 10_000;
 const CONNECT_MS = 5000;

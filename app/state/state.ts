@@ -13,6 +13,7 @@ import { type PauseBook, Pauses } from './pauses.ts';
 import { isCut, StateDatabase } from './postgres-database.ts';
 import { PostgresModelStore, PostgresOutbox, PostgresTurns } from './postgres-state.ts';
 import { SharedNotes } from './shared-notes.ts';
+import { PostgresSeries, type SeriesBook, SqliteSeries } from './series.ts';
 import { SqliteTurns } from './sqlite-turns.ts';
 import type { Turns } from './turns.ts';
 
@@ -30,6 +31,7 @@ export interface State extends AsyncDisposable {
   readonly models: ModelStore;
   readonly outbox: AlertOutbox;
   readonly turns: Turns;
+  readonly series: SeriesBook;
   /** Has these know what others have told: before a lane is taken over from one of them. */
   refreshNotes(): Promise<void>;
   /** Null where nobody else writes it while the service runs. */
@@ -79,6 +81,7 @@ function fileState(database: ReturnType<typeof openState>, clock: Clock): State 
     models: new SqliteModelStore(database),
     outbox: new SqliteOutbox(database),
     turns: new SqliteTurns(database, clock),
+    series: new SqliteSeries(database, clock),
     refreshNotes: async () => {}, // Each look is at the file.
     news: null,
     save: async () => {},
@@ -98,6 +101,7 @@ async function sharedState(database: StateDatabase): Promise<State> {
     models: new PostgresModelStore(database),
     outbox: new PostgresOutbox(database),
     turns: new PostgresTurns(database),
+    series: new PostgresSeries(database),
     refreshNotes: () => notes.refresh(),
     news: async () => {
       const now = await count();

@@ -3,7 +3,7 @@ import { expect, test } from 'vitest';
 import { Verdict } from '../../core/batch.ts';
 import { ruleSeries } from '../../app/rule-series.ts';
 import { Metrics } from '../../ops/metrics.ts';
-import { MinuteRing, RULE_MINUTES } from '../../ops/rule-series.ts';
+import { isKeptSeries, MinuteRing, RULE_MINUTES } from '../../ops/rule-series.ts';
 import { contractOf } from '../quality/support.ts';
 import { Random } from '../support/random.ts';
 import { datasetOf, eventOf, findingOf, reportOf } from './reports.ts';
@@ -60,4 +60,29 @@ test('a rule has what it found and what it let pass, by the minute; one of the f
     ],
   );
   expect(ruleSeries(metrics.snapshot(), [desk], () => false).datasets).toEqual([]);
+});
+
+test(`what is kept of a process goes on in the next as if there were one (seed ${SEED})`, () => {
+  const random = new Random(SEED);
+  const orders = datasetOf('shop.public.orders');
+  for (let round = 0; round < 20; round++) {
+    const clock = { ms: 1000 * MINUTE, now: () => clock.ms };
+    const whole = new Metrics(clock);
+    let one = new Metrics(clock);
+    for (let step = 0; step < 60; step++) {
+      clock.ms += random.below(3 * MINUTE);
+      const findings = [0, 1, 2].filter(() => random.chance(0.4)).map((at) => findingOf(at, `rule${random.below(3)}`));
+      for (const metrics of [whole, one]) metrics.observer('p')(reportOf([1, 2, 3].map((key) => eventOf(orders, key)), findings));
+      if (!random.chance(0.2)) continue;
+      const kept: unknown = JSON.parse(JSON.stringify(one.ruleSeries('p')));
+      clock.ms += random.below(MINUTE);
+      if (!isKeptSeries(kept)) throw new Error('what was kept is not known again');
+      one = new Metrics(clock);
+      one.goOn('p', kept);
+    }
+    const rulesOf = (metrics: Metrics) =>
+      metrics.ruleSeries('p').datasets.map(({ recent, rules }) => [recent, rules.toSorted((a, b) => (a.rule < b.rule ? -1 : 1))]);
+    expect(rulesOf(one)).toEqual(rulesOf(whole));
+  }
+  expect([null, {}, { atMs: 0, datasets: [{}] }, { atMs: 0, datasets: [null] }].map(isKeptSeries)).toEqual([false, false, false, false]);
 });
