@@ -16,6 +16,14 @@ export const OTHER_GROUPS = '(other)';
 /** A lane says at least so often that it is alive, however few rows of a dataset it has. */
 const MARK_MS = 1000;
 
+/**
+ * Stands in for the beginning of a window that never ends, and that no row is in: it has the keys of rows that were left out because their time was far from being
+ * there. Once it is near, they are known not to be in its window. (The last moment that a Date knows.)
+ */
+const LEFT_OUT = 8_640_000_000_000_000;
+/** More of them are forgotten: a source whose clock is that wrong has no windows worth the memory. */
+const LEFT_OUT_MAX = 10_000;
+
 export type StoredPart = WindowKey & { readonly rows: number; readonly state: string };
 
 /** What is kept of one window, group and lateness: all of it, and what the batch under way adds. */
@@ -406,7 +414,7 @@ export class DatasetWindows {
       if (set === undefined || bound === undefined) continue;
       const { everyMs, sizeMs, of } = set.plan.spec;
       if (of === 'rows' && event.op === 'delete' && before === null) this.#doubtOpen(set);
-      if (of === 'rows' && before !== null && oldMs !== null) {
+      if (of === 'rows' && takesBack && !this.#wasLeftOut(set, event) && before !== null && oldMs !== null) {
         const old = oldRow(event, before);
         for (let startMs = Math.floor(oldMs / everyMs) * everyMs; startMs > oldMs - sizeMs; startMs -= everyMs) {
           const late = this.#lateness(set, startMs);
@@ -417,6 +425,7 @@ export class DatasetWindows {
           this.#cell(set, startMs, bound.groupOf(before, null), late === 'late').now.retract(bound.readers, old, before);
         }
       }
+      if (after !== null && newMs === null && of === 'rows') this.#leaveOut(set, binding.timeOf(after, before), event);
       if (after === null || newMs === null) continue;
       for (let startMs = Math.floor(newMs / everyMs) * everyMs; startMs > newMs - sizeMs; startMs -= everyMs) {
         const late = this.#lateness(set, startMs);
@@ -436,10 +445,26 @@ export class DatasetWindows {
     this.#reach(reached, nowMs);
   }
 
+  #leaveOut(set: SetState, timeMs: number | null, { key }: ChangeEvent): void {
+    if (timeMs === null) return;
+    const cell = this.#cellOf(set, LEFT_OUT, '', false);
+    if (cell.whole.keys.size + cell.now.keys.size < LEFT_OUT_MAX) cell.putKey(hashKey(key));
+  }
+
+  /** Asked once of each old row: whatever becomes of it, it is not left out any more. */
+  #wasLeftOut({ cells }: SetState, { movedFrom, key }: ChangeEvent): boolean {
+    const cell = cells.get(LEFT_OUT_ID);
+    if (cell === undefined) return false;
+    const old = hashKey(movedFrom ?? key);
+    if (!cell.holds(old)) return false;
+    cell.dropKey(old);
+    return true;
+  }
+
   /** A row is gone of which nobody says where it was. */
   #doubtOpen(set: SetState): void {
     for (const startMs of new Set([...set.cells.values()].map(({ key }) => key.startMs))) {
-      const late = startMs === SNAPSHOT_WINDOW ? 'over' : this.#lateness(set, startMs);
+      const late = startMs === SNAPSHOT_WINDOW || startMs === LEFT_OUT ? 'over' : this.#lateness(set, startMs);
       if (late !== 'over') doubt(set, startMs, late === 'late');
     }
   }
@@ -490,6 +515,8 @@ export class DatasetWindows {
 
 const LATE = [false, true] as const;
 const idOf = (startMs: number, group: string, late: boolean): string => `${startMs}${late ? '+' : ' '}${group}`;
+
+const LEFT_OUT_ID = idOf(LEFT_OUT, '', false);
 
 function doubt({ doubts }: SetState, startMs: number, late: boolean): void {
   const id = idOf(startMs, '', late);

@@ -220,6 +220,21 @@ test('a delete that brings its key alone: by a column, all open windows are in d
   expect(byColumn.said).toEqual([`items.mean 0 - indeterminate - #1 ${doubt}`, `row_count 0 - indeterminate - #1 ${doubt}`]);
 });
 
+test('a row that was left out, its time being far away, is not taken back once that is near, whatever is killed meanwhile', async () => {
+  const body = `source: { event_time: after.created_at }\n${WINDOWS}checks: [{ row_count: { min: 1 } }]`;
+  const row = (id: number, minutes: number) => ({ id, created_at: new Date(at(minutes)).toISOString() });
+  const [store, contract] = [new MemoryStore(), contractOf(body)];
+  const lane = new TestLane(store, contract, clock);
+  await lane.batch([insert(1, 1, row(1, 1)), insert(2, 1, row(2, 30)), insert(3, 1, row(3, 31))]);
+  lane.kill();
+  await lane.batch([update(2, 29, row(2, 30), row(2, 32)), { ...insert(3, 30), op: 'delete', before: row(3, 31), after: null }]);
+  lane.kill();
+  // By now it is in its window, and is taken back.
+  await lane.batch([insert(4, 33, row(4, 33)), update(2, 34, row(2, 32), row(2, 33)), insert(5, 40, row(5, 40))]);
+  await closes(store, contract);
+  expect(saidBy(store).filter((said) => / (0|30) /.test(said))).toEqual(['row_count 0 - pass 1 #1', 'row_count 30 - pass 2 #1']);
+});
+
 test('a lane that is there, and of which nothing was heard, is waited for as one that went silent is', async () => {
   const body = `${WINDOWS}checks: [{ row_count: { min: 1 } }]`;
   const changes = [insert(1, 1), insert(2, 6)];
