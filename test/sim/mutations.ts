@@ -27,6 +27,9 @@ export const MUTATIONS = {
   'waiting-forgotten': 'what was free by the time it was held as waiting is never released',
   'settle-without-release': 'events that waited are not released when the one before them is settled',
   'settle-apart': 'items are settled after the transaction that writes them',
+  // Windows.
+  'windows-apart': 'what a batch adds to windows is kept before its transaction commits',
+  'windows-forgotten': 'a lane that is taken over does not read what was kept of its windows',
   // Source and runner.
   'skip-cut-transaction': 'a place inside a transaction resumes after it',
   'repeat-cut-transaction': 'a place inside a transaction resumes at its start',

@@ -82,7 +82,7 @@ export function makeLog(random: Random, { lane, mode, partial, refusedMoves, tra
     const count = 1 + random.below(4);
     for (let ordinal = 0; ordinal < count; ordinal++) {
       const key = `k${random.below(4)}`;
-      const place = { dataset, version: positionOf(tx) as string as Version, ordinal, committedAtMs: tx };
+      const place = { dataset, version: positionOf(tx) as string as Version, ordinal, committedAtMs: tx * 1000 };
       events.push(change(key, place, `${tx}.${ordinal}`));
       positions.push(ordinal + 1 === count ? positionOf(tx) : within(positionOf(tx - 1), ordinal + 1));
     }

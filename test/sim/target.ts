@@ -10,6 +10,7 @@ import { type Entry, fold, type Folded } from '../../sync/postgres/fold.ts';
 import { Layouts } from '../../sync/postgres/layout.ts';
 import type { Mutation } from './mutations.ts';
 import { AMOUNT, amountOf, type Cells, type HoldMode, isPartial, merged, refOf, REFUSED, refsOf } from './source-log.ts';
+import type { LaneWrites } from './windows.ts';
 
 const LAYOUTS = new Layouts('sim');
 
@@ -32,6 +33,7 @@ interface State {
   readonly items: Map<string, Item>;
   readonly lanes: Map<LaneId, LaneRow>;
   releases: number;
+  windows: readonly LaneWrites[];
 }
 /** One process, as the observers' invariant sees it. */
 export interface Commits {
@@ -72,6 +74,7 @@ export class Target {
     items: new Map(),
     lanes: new Map(),
     releases: 0,
+    windows: [],
   };
   readonly #options: TargetOptions;
   #lock: Promise<void> = Promise.resolve();
@@ -202,6 +205,8 @@ export class Target {
       const ledger = { ...lane.ledger, events: lane.ledger.events + batch.events.length };
       for (const [name, count] of Object.entries(counts)) ledger[name as keyof typeof counts] += count;
       const moved = { epoch: lease.epoch, checkpoint: batch.checkpoint, ledger };
+      if (batch.windows !== null) tx.windows = [...tx.windows, { lane: batch.lane, writes: batch.windows }];
+      if (mutation === 'windows-apart') this.state.windows = tx.windows;
       if (mutation === 'ledger-apart') this.state.lanes.set(lease.lane, { ...lane, ledger });
 
       if (isReplay) this.#settle(tx, held, decision, settledLater);
@@ -460,7 +465,7 @@ export class Target {
     });
     await before;
     try {
-      const { rows, versions, truncated, items, lanes, releases } = this.state;
+      const { rows, versions, truncated, items, lanes, releases, windows } = this.state;
       const tx: State = {
         rows: new Map(rows),
         versions: new Map(versions),
@@ -468,6 +473,7 @@ export class Target {
         items: new Map(items),
         lanes: new Map(lanes),
         releases,
+        windows,
       };
       const result = await work(tx);
       // A refusal changes nothing, and what it tried is not kept.
