@@ -198,11 +198,7 @@ export class Service implements Operations, AsyncDisposable {
       });
       await service.#listen();
       for (const road of roads.values()) road.start();
-      service.#beside.push(
-        ...turns.map((turn) => turn.run(stopped.signal)),
-        service.#followOthers(),
-        service.#series.run(stopped.signal),
-      );
+      service.#beside.push(...turns.map((turn) => turn.run(stopped.signal)), service.#followOthers(), service.#series.run(stopped.signal));
       return service;
     } catch (error) {
       stopped.abort();

@@ -15,9 +15,11 @@ export function isKeptSeries(value: unknown): value is KeptSeries {
   if (typeof value !== 'object' || value === null) return false;
   const { atMs, datasets } = value as Partial<KeptSeries>;
   const isOne = (one: Partial<KeptSeries['datasets'][number]> | null): boolean =>
-    Array.isArray(one?.recent) && Array.isArray(one.rules) && one.rules.every((rule) => Array.isArray(rule.recent));
+    Array.isArray(one?.recent) && Array.isArray(one.rules) && one.rules.every(hasRecent);
   return typeof atMs === 'number' && Array.isArray(datasets) && datasets.every(isOne);
 }
+
+const hasRecent = (rule: Partial<DatasetSeries['rules'][number]> | null): boolean => Array.isArray(rule?.recent);
 
 export class MinuteRing {
   readonly #counts = new Uint32Array(RULE_MINUTES);

@@ -31,7 +31,9 @@ test.each(['file', 'database'])(
     using config = configFolder(
       {
         ...(kind === 'database' ? { state: memory.url } : {}),
-        sources: { shop: { kind: 'postgres', url: source.url, slot: source.name, publication: 'tidegate_series', tables: ['public.orders'] } },
+        sources: {
+          shop: { kind: 'postgres', url: source.url, slot: source.name, publication: 'tidegate_series', tables: ['public.orders'] },
+        },
       },
       { 'orders.rules.yaml': RULES },
       { source: source.url, target: target.url },
@@ -72,7 +74,10 @@ async function keptIn(kind: string, folder: string, url: string): Promise<void> 
     if (kind === 'file') {
       const database = new DatabaseSync(join(folder, 'tidegate.db'), { readOnly: true });
       try {
-        return database.prepare('select record from rule_series').all().map((row) => String(row['record']));
+        return database
+          .prepare('select record from rule_series')
+          .all()
+          .map((row) => String(row['record']));
       } finally {
         database.close();
       }

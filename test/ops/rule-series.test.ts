@@ -72,7 +72,13 @@ test(`what is kept of a process goes on in the next as if there were one (seed $
     for (let step = 0; step < 60; step++) {
       clock.ms += random.below(3 * MINUTE);
       const findings = [0, 1, 2].filter(() => random.chance(0.4)).map((at) => findingOf(at, `rule${random.below(3)}`));
-      for (const metrics of [whole, one]) metrics.observer('p')(reportOf([1, 2, 3].map((key) => eventOf(orders, key)), findings));
+      for (const metrics of [whole, one])
+        metrics.observer('p')(
+          reportOf(
+            [1, 2, 3].map((key) => eventOf(orders, key)),
+            findings,
+          ),
+        );
       if (!random.chance(0.2)) continue;
       const kept: unknown = JSON.parse(JSON.stringify(one.ruleSeries('p')));
       clock.ms += random.below(MINUTE);

@@ -45,7 +45,10 @@ export class SimulatedWindows {
 
   /** Of one process, which goes on from what is kept. */
   stage(kept: () => Promise<readonly LaneWrites[]>): Stage {
-    const store = { partsOf: async (lane: LaneId) => storeOf(await kept()).partsOf(lane), marksOf: async (lane: LaneId) => storeOf(await kept()).marksOf(lane) };
+    const store = {
+      partsOf: async (lane: LaneId) => storeOf(await kept()).partsOf(lane),
+      marksOf: async (lane: LaneId) => storeOf(await kept()).marksOf(lane),
+    };
     return windowStage({ contracts: () => this.#contracts, store, lots: NO_LOTS, clock: this.#clock });
   }
 
@@ -62,7 +65,10 @@ export class SimulatedWindows {
     const store = new MemoryStore();
     for (const { lane, events, end } of this.#logs) {
       const batch = new Batch(events, { lane, position: end });
-      await windowStage({ contracts: () => this.#contracts, store, lots: NO_LOTS, clock: this.#clock }).run(batch, new AbortController().signal);
+      await windowStage({ contracts: () => this.#contracts, store, lots: NO_LOTS, clock: this.#clock }).run(
+        batch,
+        new AbortController().signal,
+      );
       if (batch.windows !== null) store.write(lane, batch.windows);
     }
     return store;
