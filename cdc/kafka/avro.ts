@@ -52,10 +52,12 @@ const narrow = (value: bigint): number | bigint =>
 export class AvroReader {
   readonly #registry: SchemaRegistry | null;
   /**
-   * The schema that is being compiled, as it was written: the compiled one has forgotten what Avro has no word for. The library says by no argument which one it compiles,
-   * so schemas are loaded one after the other.
+   * The schemas that were compiled since the last was asked for, as they were written: the compiled one has forgotten what Avro has no word for. Those that one
+   * refers to come before it. The library says by no argument which one it compiles, so schemas are loaded one after the other.
    */
-  #root: unknown;
+  #written: unknown[] = [];
+  /** All that these have inside. */
+  #parts = new WeakSet<object>();
   #loading: Promise<void> = Promise.resolve();
   readonly #clock: Clock;
   readonly #readers = new Map<number, Reader | Undecodable>();
@@ -69,13 +71,14 @@ export class AvroReader {
 
   /** Called for every part of a schema, the whole of it first. */
   readonly #hook = (schema: unknown): avsc.Type | undefined => {
-    this.#root ??= schema;
+    if (this.#written.length === 0 || (isPart(schema) && !this.#parts.has(schema) && !isPlain(schema))) this.#written.push(schema);
+    addParts(schema, this.#parts);
     return isLong(schema) ? Long : undefined;
   };
 
   /** Called for a JSON Schema: what does not fit it shows itself cell by cell. */
   readonly #compile = (schema: unknown): (() => boolean) => {
-    this.#root = schema;
+    this.#written.push(schema);
     return () => true;
   };
 
@@ -121,12 +124,16 @@ export class AvroReader {
     const isMissing = (this.#missingUntilMs.get(id) ?? Infinity) <= this.#clock.monotonic();
     if (known !== undefined && !isMissing) return; // Somebody else asked for it meanwhile.
     try {
-      this.#root = undefined;
+      this.#written = [];
+      this.#parts = new WeakSet();
       const schema = await this.#registry?.getSchema(id);
-      if (schema === undefined || this.#root === undefined)
+      const root = this.#written.pop();
+      if (schema === undefined || root === undefined)
         throw new Undecodable(`the schema ${id} that it names is none of Avro, and no JSON Schema`);
       const reader =
-        schema instanceof avsc.Type ? { type: schema, schema: fromAvro(this.#root) } : { type: null, schema: fromJsonSchema(this.#root) };
+        schema instanceof avsc.Type
+          ? { type: schema, schema: fromAvro(root, this.#written) }
+          : { type: null, schema: fromJsonSchema(root) };
       this.#readers.set(id, reader);
       this.#missingUntilMs.delete(id);
     } catch (error) {
@@ -180,6 +187,17 @@ function bearer(token: string): Middleware {
   return () => ({
     prepareRequest: async (next) => (await next()).enhance({ headers: { authorization: `Bearer ${token}` } }),
   });
+}
+
+const isPart = (schema: unknown): schema is object => typeof schema === 'object' && schema !== null;
+
+/** The library makes these of words by itself. */
+const isPlain = (schema: object): boolean => 'type' in schema && typeof schema.type === 'string' && Object.keys(schema).length === 1;
+
+function addParts(schema: unknown, parts: WeakSet<object>): void {
+  if (!isPart(schema) || parts.has(schema)) return;
+  parts.add(schema);
+  for (const part of Object.values(schema)) addParts(part, parts);
 }
 
 function isLong(schema: unknown): boolean {

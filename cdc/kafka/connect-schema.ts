@@ -51,9 +51,14 @@ const AVRO_TYPES: Readonly<Record<string, ConnectSchema['type']>> = {
   record: 'struct',
 };
 
-/** What a converter made an Avro schema of: it keeps what Avro has no word for as `connect.…`. */
-export function fromAvro(avro: unknown): ConnectSchema {
-  return node(avro as AvroNode, new Map(), '');
+/**
+ * What a converter made an Avro schema of: it keeps what Avro has no word for as `connect.…`. `referenced`: schemas of their own whose types it names, each
+ * behind those that it names itself.
+ */
+export function fromAvro(avro: unknown, referenced: readonly unknown[] = []): ConnectSchema {
+  const named = new Map<string, ConnectSchema>();
+  for (const other of referenced) node(other as AvroNode, named, '');
+  return node(avro as AvroNode, named, '');
 }
 
 function node(avro: AvroNode, named: Map<string, ConnectSchema>, namespace: string): ConnectSchema {
@@ -78,8 +83,8 @@ function node(avro: AvroNode, named: Map<string, ConnectSchema>, namespace: stri
   const name = typeof of['connect.name'] === 'string' ? of['connect.name'] : typeof of['name'] === 'string' ? of['name'] : undefined;
   const parameters = asStruct(of['connect.parameters']) as Readonly<Record<string, string>> | null; // As converters write them.
   const made: ConnectSchema = { type, optional: false, name, parameters: parameters ?? undefined };
+  const space = typeof of['namespace'] === 'string' ? of['namespace'] : namespace;
   if (inner === 'record') {
-    const space = typeof of['namespace'] === 'string' ? of['namespace'] : namespace;
     const fields: ConnectSchema[] = [];
     const struct: ConnectSchema = { ...made, fields };
     named.set(`${space}.${String(of['name'])}`, struct);
@@ -89,6 +94,7 @@ function node(avro: AvroNode, named: Map<string, ConnectSchema>, namespace: stri
     return struct;
   }
   if (inner === 'array') return { ...made, items: node(of['items'] as AvroNode, named, namespace) };
-  if (inner === 'enum' || inner === 'fixed') named.set(String(of['name']), made);
+  if (inner === 'enum' || inner === 'fixed')
+    for (const known of [`${space}.${String(of['name'])}`, String(of['name'])]) named.set(known, made);
   return made;
 }

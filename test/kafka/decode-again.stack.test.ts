@@ -260,3 +260,57 @@ test('schemas are asked for at once and stay apart; one that the registry lacks 
   await Promise.all([...ids, ...ids].map((id) => reader.load(id)));
   expect([0, 1].map((i) => reader.read(recordOf(i), false).schema?.fields?.map(({ field }) => field))).toEqual([['one'], ['two']]);
 });
+
+test('a schema may name types of other schemas, and those of others', async () => {
+  const space = `r${randomBytes(4).toString('hex')}`;
+  const size = { type: 'enum', name: 'Size', namespace: space, symbols: ['S', 'L'] };
+  const inner = {
+    type: 'record',
+    name: 'Inner',
+    namespace: space,
+    fields: [
+      { name: 'at', type: { type: 'long', 'connect.name': 'io.debezium.time.MicroTimestamp' } },
+      { name: 'size', type: `${space}.Size` },
+    ],
+  };
+  const outer = {
+    type: 'record',
+    name: 'Outer',
+    namespace: space,
+    fields: [
+      { name: 'before', type: ['null', `${space}.Inner`] },
+      { name: 'after', type: `${space}.Inner` },
+      { name: 'n', type: 'int' },
+    ],
+  };
+  const register = async (subject: string, schema: object, to: string | null): Promise<number> => {
+    const references = to === null ? [] : [{ name: `${space}.${to}`, subject: `${space}-${to}`, version: 1 }];
+    const response = await fetch(`${stack.ccompatUrl}/subjects/${space}-${subject}/versions`, {
+      method: 'POST',
+      headers: { 'content-type': 'application/vnd.schemaregistry.v1+json' },
+      body: JSON.stringify({ schema: JSON.stringify(schema), references }),
+    });
+    return ((await response.json()) as { id: number }).id;
+  };
+  await register('Size', size, null);
+  await register('Inner', inner, 'Size');
+  const id = await register('Outer', outer, 'Inner');
+
+  const registry: Record<string, avsc.Type> = {};
+  avsc.Type.forSchema(size as avsc.Schema, { registry });
+  avsc.Type.forSchema(inner as avsc.Schema, { registry });
+  const head = Buffer.alloc(5);
+  head.writeInt32BE(id, 1);
+  const value = { before: null, after: { at: 5, size: 'L' }, n: 3 };
+  const written = avsc.Type.forSchema(outer as avsc.Schema, { registry }).toBuffer(value);
+
+  const reader = new AvroReader({ url: stack.ccompatUrl });
+  await reader.load(id);
+  const read = reader.read(Buffer.concat([head, written]), false);
+  expect({ ...(read.payload as object) }).toMatchObject({ n: 3, after: { at: 5, size: 'L' } });
+  expect(read.schema?.fields?.map(({ field }) => field)).toEqual(['before', 'after', 'n']);
+  expect(read.schema?.fields?.[1]?.fields?.map(({ field, name }) => [field, name])).toEqual([
+    ['at', 'io.debezium.time.MicroTimestamp'],
+    ['size', 'Size'],
+  ]);
+});
