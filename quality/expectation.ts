@@ -72,6 +72,8 @@ export interface Expectation {
   readonly bare: boolean;
   /** It speaks of nulls itself: `nulls` does not apply. */
   readonly judgesNulls: boolean;
+  /** Its columns, column_A and column_B, may well be of different kinds. */
+  readonly mixesKinds: boolean;
   /** It compares with the old row, so it is asked of updates alone. */
   readonly needsBefore: boolean;
   /**
@@ -92,6 +94,7 @@ interface Definition<S extends SchemaNode> {
   readonly on?: 'column' | 'row' | 'either';
   readonly bare?: boolean;
   readonly judgesNulls?: boolean;
+  readonly mixesKinds?: boolean;
   readonly needsBefore?: boolean;
   readonly asksTarget?: 'all rows' | 'some';
   readonly onFail?: readonly OnFail[];
@@ -107,6 +110,7 @@ export function defineExpectation<const S extends SchemaNode>(definition: Defini
     on: 'column',
     bare: false,
     judgesNulls: false,
+    mixesKinds: false,
     needsBefore: false,
     asksTarget: null,
     onFail: null,

@@ -22,6 +22,13 @@ const bounds = ({ min_value: min, max_value: max, strict_min: strictMin, strict_
 const BOUNDS = ['min_value', 'max_value', 'strict_min', 'strict_max'];
 const list = (key: string) => (kwargs: Kwargs) => given({ patterns: kwargs[key], match_on: kwargs['match_on'] });
 
+/** One expectation under two names: the older one is still in suites. */
+const withinRecord: Translation = {
+  name: 'unique_within_record',
+  takes: ['column_list', 'ignore_row_if'],
+  parameters: (kwargs) => given({ column_list: kwargs['column_list'], ignore_row_if: kwargs['ignore_row_if'] }),
+};
+
 const TRANSLATIONS: Readonly<Record<string, Translation>> = {
   expect_column_values_to_not_be_null: { name: 'not_null', takes: [], parameters: yes },
   expect_column_values_to_be_null: { name: 'null', takes: [], parameters: yes },
@@ -56,6 +63,12 @@ const TRANSLATIONS: Readonly<Record<string, Translation>> = {
   },
   expect_column_values_to_match_json_schema: { name: 'json_schema', takes: ['json_schema'], parameters: (kwargs) => kwargs['json_schema'] },
   expect_column_values_to_be_json_parseable: { name: 'type', takes: [], parameters: () => 'json' },
+  expect_column_values_to_match_strftime_format: {
+    name: 'match_strftime',
+    takes: ['strftime_format'],
+    parameters: (kwargs) => kwargs['strftime_format'],
+  },
+  expect_column_values_to_be_dateutil_parseable: { name: 'dateutil_parseable', takes: [], parameters: yes },
   expect_column_pair_values_to_be_equal: {
     name: 'pair_equal',
     takes: ['column_A', 'column_B', 'ignore_row_if'],
@@ -72,6 +85,17 @@ const TRANSLATIONS: Readonly<Record<string, Translation>> = {
         ignore_row_if: kwargs['ignore_row_if'],
       }),
   },
+  expect_column_pair_values_to_be_in_set: {
+    name: 'pair_in_set',
+    takes: ['column_A', 'column_B', 'value_pairs_set', 'ignore_row_if'],
+    parameters: (kwargs) =>
+      given({
+        column_A: kwargs['column_A'],
+        column_B: kwargs['column_B'],
+        pairs: kwargs['value_pairs_set'],
+        ignore_row_if: kwargs['ignore_row_if'],
+      }),
+  },
   expect_column_values_to_be_unique: { name: 'unique', takes: [], parameters: yes },
   expect_compound_columns_to_be_unique: { name: 'compound_unique', takes: ['column_list'], parameters: (kwargs) => kwargs['column_list'] },
   expect_multicolumn_sum_to_equal: {
@@ -80,6 +104,8 @@ const TRANSLATIONS: Readonly<Record<string, Translation>> = {
     parameters: (kwargs) =>
       given({ column_list: kwargs['column_list'], sum_total: kwargs['sum_total'], ignore_row_if: kwargs['ignore_row_if'] }),
   },
+  expect_select_column_values_to_be_unique_within_record: withinRecord,
+  expect_multicolumn_values_to_be_unique: withinRecord,
 };
 
 export const GREAT_EXPECTATIONS: readonly string[] = Object.keys(TRANSLATIONS);

@@ -35,12 +35,30 @@ export function lintCheck(
   }
   const known = check.column === null ? null : (expected?.get(check.column) ?? null);
   const attempts: Problem[][] = [];
-  for (const type of known === null ? COLUMN_TYPES : [known]) {
-    const problems = attempt(check, type, rules, schemaFiles).filter(({ severity }) => severity === 'error');
+  for (const kindsOf of known === null ? kindsToTry(check) : [() => known]) {
+    const problems = attempt(check, kindsOf, rules, schemaFiles).filter(({ severity }) => severity === 'error');
     if (problems.length === 0) return;
     attempts.push(problems);
   }
   rules.problems.push(...likeliest(attempts));
+}
+
+type KindsOf = (column: string) => ColumnType;
+
+/** Kinds whose values can be listed. */
+const LISTED = COLUMN_TYPES.filter((type) => type !== 'json' && type !== 'bytes');
+
+/** One kind for all columns; for checks that say of each what its values are, every two. */
+function kindsToTry({ expectation, parameters }: Check): readonly KindsOf[] {
+  if (!expectation.mixesKinds || !isObject(parameters)) return COLUMN_TYPES.map((type) => () => type);
+  const { column_A: first } = parameters;
+  return LISTED.flatMap((a) =>
+    LISTED.map(
+      (b): KindsOf =>
+        (column) =>
+          column === first ? a : b,
+    ),
+  );
 }
 
 /** The kind of column that the check fits best is the one that most was meant for: fewest problems, then those that most kinds share. */
@@ -55,13 +73,16 @@ function likeliest(attempts: readonly Problem[][]): readonly Problem[] {
   return best;
 }
 
-/** The problems of the check on a dataset whose columns all are of one kind. */
-function attempt(check: Check, type: ColumnType, rules: RuleText, schemaFiles: ReadonlyMap<string, unknown>): Problem[] {
+/** The problems of the check on a dataset with columns of these kinds. */
+function attempt(check: Check, kindsOf: KindsOf, rules: RuleText, schemaFiles: ReadonlyMap<string, unknown>): Problem[] {
   const { column, expectation, parameters } = check;
   const names = new Set(column === null ? [] : [column]);
   // A check of a column that asks the target may name others beside it.
   if (column === null || expectation.asksTarget !== null) for (const name of textsIn(parameters)) names.add(name);
-  const columns: Column[] = [...names].map((name) => ({ name, type, native: type === 'integer' ? 'bigint' : '', nullable: true }));
+  const columns: Column[] = [...names].map((name) => {
+    const type = kindsOf(name);
+    return { name, type, native: type === 'integer' ? 'bigint' : '', nullable: true };
+  });
   const problems: Problem[] = [];
   const dataset = { name: 'any' as DatasetName, version: 0, columns, key: [] };
   bindCheck(check, { dataset, place: (keys) => rules.place(keys), schemaFiles, problems });

@@ -12,10 +12,14 @@ import { Unreadable } from '../literals.ts';
 import { Outcome } from '../outcome.ts';
 
 const column = { type: 'string', minLength: 1 } as const;
-const ignore = {
+export const IGNORE_PAIR = {
   enum: ['both_values_are_missing', 'either_value_is_missing', 'neither'],
   default: 'both_values_are_missing',
   description: 'Rows that are not judged. Where one value is missing and the row is judged, it fails.',
+} as const;
+export const IGNORE_MANY = {
+  enum: ['all_values_are_missing', 'any_value_is_missing', 'never'],
+  default: 'all_values_are_missing',
 } as const;
 
 export const pairEqual = defineExpectation({
@@ -31,7 +35,7 @@ export const pairEqual = defineExpectation({
     properties: {
       column_A: { ...column, description: 'One column.' },
       column_B: { ...column, description: 'The other.' },
-      ignore_row_if: ignore,
+      ignore_row_if: IGNORE_PAIR,
     },
   },
   bind: (parameters, site) => bindPair(parameters, site, 'equal'),
@@ -51,7 +55,7 @@ export const pairGreater = defineExpectation({
       column_A: { ...column, description: 'The greater column.' },
       column_B: { ...column, description: 'The lesser column.' },
       or_equal: { type: 'boolean', default: false, description: 'Equal values pass too.' },
-      ignore_row_if: ignore,
+      ignore_row_if: IGNORE_PAIR,
     },
   },
   bind: (parameters, site) => {
@@ -124,7 +128,8 @@ const KINDS: Readonly<Record<ColumnType, ExpressionType>> = {
   bytes: 'bytes',
 };
 
-function pairComparison(a: Column, b: Column): Compare | null {
+/** How cells of two columns are compared by value; null where no two of them can be equal. */
+export function pairComparison(a: Column, b: Column): Compare | null {
   const types = new Set([a.type, b.type]);
   // An exact decimal beside a float: as decimals, since the float's own text is exact enough to be one.
   if (types.has('decimal') && types.has('float')) {
@@ -162,8 +167,7 @@ export const sumEquals = defineExpectation({
       sum_column: { ...column, description: 'The column they add up to.' },
       tolerance: { type: ['number', 'string'], default: 0, description: 'The greatest difference that passes.' },
       ignore_row_if: {
-        enum: ['all_values_are_missing', 'any_value_is_missing', 'never'],
-        default: 'all_values_are_missing',
+        ...IGNORE_MANY,
         description: 'Rows that are not judged. Where a value is missing and the row is judged, it fails.',
       },
     },

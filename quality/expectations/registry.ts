@@ -4,12 +4,15 @@ import { beforeMatches } from './before-matches.ts';
 import { between } from './between.ts';
 import { changeBetween } from './change-between.ts';
 import { immutable, transitions } from './changes.ts';
+import { dateutilParseable } from './dateutil-parseable.ts';
 import { expr } from './expr.ts';
 import { format } from './format.ts';
 import { jsonSchema } from './json-schema.ts';
 import { length } from './length.ts';
+import { matchStrftime } from './match-strftime.ts';
 import { noDelete } from './no-delete.ts';
 import { isNullCheck, notNull } from './nulls.ts';
+import { pairInSet } from './pair-in-set.ts';
 import { pairEqual, pairGreater, sumEquals } from './pairs.ts';
 import {
   matchLike,
@@ -25,6 +28,7 @@ import { references } from './references.ts';
 import { sequenceGap } from './sequence-gap.ts';
 import { inSet, notInSet } from './sets.ts';
 import { type } from './type.ts';
+import { uniqueWithinRecord } from './unique-within-record.ts';
 import { compoundUnique, unique } from './unique.ts';
 
 const all: readonly Expectation[] = [
@@ -43,11 +47,15 @@ const all: readonly Expectation[] = [
   matchLikeList,
   notMatchLikeList,
   format,
+  matchStrftime,
+  dateutilParseable,
   type,
   jsonSchema,
   pairEqual,
   pairGreater,
+  pairInSet,
   sumEquals,
+  uniqueWithinRecord,
   expr,
   immutable,
   transitions,

@@ -84,9 +84,9 @@ function encodedIn(column: Column, members: readonly Member[], inside: boolean):
 }
 
 /** Equal values of a column are the same JavaScript value. */
-type Member = string | number | bigint | boolean;
+export type Member = string | number | bigint | boolean;
 
-interface Canonical {
+export interface Canonical {
   /** A value of the rule file, or null where the column has no such value. */
   readonly member: (value: string | number | boolean) => Member | null;
   readonly cell: (cell: Cell) => Member;
@@ -94,7 +94,7 @@ interface Canonical {
 }
 
 /** Values of a column so that equal ones are the same JavaScript value. */
-function canonicalizer(column: Column): Canonical | null {
+export function canonicalizer(column: Column): Canonical | null {
   switch (column.type) {
     case 'boolean':
       return { member: (value) => (typeof value === 'boolean' ? value : null), cell: booleanOf, fix: 'Write true or false.' };

@@ -1,6 +1,8 @@
 /** Expectations of rows that take several columns, or all rows, into account: pairs, sums, duplicates, z-scores. */
 import { addDecimals, compareDecimals, decimalOf } from '../../core/expression/decimal.ts';
 import { Decimal } from '../../core/expression/values.ts';
+import { PAIR_IN_SET } from '../expectations/pair-in-set.ts';
+import { UNIQUE_WITHIN_RECORD } from '../expectations/unique-within-record.ts';
 import { compareCells, type FileCell, keyOf, keyOfCells, kindOf, type Present, Unusable } from '../states/cell.ts';
 import { doubleOf, Sums } from '../states/sums.ts';
 import { centerOf, isUnder, zScoresOf, zScoreWindow } from '../windows/z-score.ts';
@@ -55,24 +57,7 @@ export const pairInSet = definePair({
     name: 'pair_in_set',
     on: 'row',
     level: 'row',
-    schema: {
-      title: 'Pairs',
-      description: 'The values of two columns are together one of these pairs.',
-      type: 'object',
-      additionalProperties: false,
-      required: ['column_A', 'column_B', 'pairs'],
-      properties: {
-        column_A: { ...columnName, description: 'One column.' },
-        column_B: { ...columnName, description: 'The other.' },
-        pairs: {
-          type: 'array',
-          minItems: 1,
-          items: { type: 'array', minItems: 2, maxItems: 2, items: { type: ['number', 'string', 'boolean', 'null'] } },
-          description: 'Lists of two values.',
-        },
-        ignore_row_if: { enum: ['both_values_are_missing', 'either_value_is_missing', 'neither'], default: 'both_values_are_missing' },
-      },
-    },
+    schema: PAIR_IN_SET,
     kwargs: (parameters) => {
       const { pairs, ...rest } = parameters as Readonly<Record<string, unknown>>;
       return { ...rest, value_pairs_set: pairs };
@@ -133,14 +118,14 @@ const uniqueWithin = (name: string, word?: Word) =>
     name,
     bind: () => (values) => new Set(values.map((value) => keyOfCells([value]))).size === values.length,
   });
-export const uniqueWithinRecord = uniqueWithin(
-  'expect_select_column_values_to_be_unique_within_record',
-  columnsWord('unique_within_record', 'Different values in a row', 'No two of these columns have the same value in a row.', {
-    rule: '- unique_within_record: [id, total]',
-    passes: [{ id: 1, total: 2 }],
-    fails: [{ id: 1, total: 1 }],
-  }),
-);
+export const uniqueWithinRecord = uniqueWithin('expect_select_column_values_to_be_unique_within_record', {
+  name: 'unique_within_record',
+  on: 'row',
+  level: 'row',
+  schema: UNIQUE_WITHIN_RECORD,
+  kwargs: (parameters) => (Array.isArray(parameters) ? { column_list: parameters } : (parameters as Readonly<Record<string, unknown>>)),
+  example: { rule: '- unique_within_record: [id, total]', passes: [{ id: 1, total: 2 }], fails: [{ id: 1, total: 1 }] },
+});
 export const multicolumnUnique = uniqueWithin('expect_multicolumn_values_to_be_unique');
 
 interface First {

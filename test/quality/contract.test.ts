@@ -308,6 +308,20 @@ describe('types', () => {
     ['checks: [{ pair_equal: { column_A: status, column_B: total } }]', 'cannot be compared'],
     ['checks: [{ sum_equals: { column_list: [net, status], sum_column: total } }]', 'only numbers add up'],
     ['checks: [{ sum_equals: { column_list: [net] } }]', 'either sum_total or sum_column'],
+    ['columns: { status: [{ match_strftime: "%Y-%Q" }] }', 'strptime does not read'],
+    ['columns: { status: [{ match_strftime: "%Y-%Y" }] }', 'strptime does not read'],
+    ['columns: { status: [{ match_strftime: "100%%" }] }', 'has no directive'],
+    ['columns: { day: [{ match_strftime: "%Y-%m-%d" }] }', 'time formats are for texts'],
+    ['columns: { items: [dateutil_parseable] }', 'dates to be read are for texts'],
+    ['checks: [{ pair_in_set: { column_A: items, column_B: paid, pairs: [[1, true], [two, false]] } }]', 'is no value of'],
+    [
+      'checks: [{ pair_in_set: { column_A: items, column_B: paid, pairs: [[1, true], [2147483648, false]] } }]',
+      '2147483648 is no value of items',
+    ],
+    ['checks: [{ pair_in_set: { column_A: items, column_B: items, pairs: [[1, 1]] } }]', 'pairs items with itself'],
+    ['checks: [{ pair_in_set: { column_A: items, column_B: body, pairs: [[1, a]] } }]', 'cannot be listed'],
+    ['checks: [{ unique_within_record: [net, tax, net] }]', 'names net twice'],
+    ['checks: [{ unique_within_record: [net, status, created_at] }]', 'never the same'],
     ["checks: [{ expr: 'after.total' }]", 'a condition'],
   ])('%s', (body, message) => {
     expect(
@@ -384,13 +398,17 @@ describe('Great Expectations', () => {
     column_B: 'tax',
     column_list: ['net', 'tax'],
     sum_total: 3,
+    strftime_format: '%Y-%m-%d',
+    value_pairs_set: [
+      [1, 2],
+      [3, null],
+    ],
   };
   test('every name that is known makes a rule', () => {
     for (const name of GREAT_EXPECTATIONS) {
-      const column =
-        name.includes('_pair_') || name.includes('multicolumn') || name.includes('compound')
-          ? {}
-          : { column: name.endsWith('be_between') && !name.includes('lengths') ? 'total' : 'status' };
+      const column = /_pair_|multicolumn|compound|within_record/.test(name)
+        ? {}
+        : { column: name.endsWith('be_between') && !name.includes('lengths') ? 'total' : 'status' };
       const takes = Object.entries(columnKwargs).filter(([key]) => {
         const parsed = parseContract(
           `${HEAD}checks: ${JSON.stringify([{ expect: name, kwargs: { ...column, [key]: columnKwargs[key] } }])}`,

@@ -2,7 +2,7 @@
 import fc from '../support/fast-check.ts';
 import { describe, expect, test } from 'vitest';
 import { UNCHANGED, type Value } from '../../core/event.ts';
-import { type Cells, insert, read, removed, rule, update } from './support.ts';
+import { type Cells, insert, messages, read, removed, rule, update } from './support.ts';
 
 const RUNS = { numRuns: 200 };
 const money = fc.integer({ min: -20_000, max: 20_000 });
@@ -54,6 +54,83 @@ describe('pair_equal and pair_greater', () => {
     expect(outcomes('neither', 'pair_equal')).toEqual([true, false, false, true, true]);
     expect(outcomes('neither', 'pair_greater')).toEqual([false, false, false, true, true]);
   });
+});
+
+const mostlyNull = <T>(value: fc.Arbitrary<T>) => fc.option(value, { nil: null, freq: 2 });
+
+describe('pair_in_set', () => {
+  const items = mostlyNull(fc.integer({ min: 0, max: 2 }));
+  const total = mostlyNull(fc.integer({ min: 0, max: 2 }));
+  const POLICIES = ['both_values_are_missing', 'either_value_is_missing', 'neither'] as const;
+  test('numbers by value, nulls where a pair has one, and what is ignored passes', () => {
+    const pairs = fc.uniqueArray(fc.tuple(items, total), { minLength: 1, maxLength: 4, selector: String });
+    fc.assert(
+      fc.property(pairs, items, total, fc.constantFrom(...POLICIES), (listed, x, y, policy) => {
+        const parameters = { column_A: 'items', column_B: 'total', pairs: listed, ignore_row_if: policy };
+        const found = listed.some(([a, b]) => a === x && b === y);
+        const missing = Number(x === null) + Number(y === null);
+        const isIgnored = policy === 'neither' ? false : missing >= (policy === 'either_value_is_missing' ? 1 : 2);
+        const event = insert({ items: x, total: y === null ? null : `${y}.00` });
+        expect(rule(null, { pair_in_set: parameters })(event)).toBe(isIgnored || found);
+        const { pairs: value_pairs_set, ...others } = parameters;
+        const expected = { expect: 'expect_column_pair_values_to_be_in_set', kwargs: { ...others, value_pairs_set } };
+        expect(rule(null, expected)(event)).toBe(isIgnored || found);
+      }),
+      RUNS,
+    );
+  });
+
+  test('a pair that is there twice, or that no row is held against, is told', () => {
+    const said = (pairs: string) => messages(`checks: [{ pair_in_set: { column_A: items, column_B: paid, pairs: ${pairs} } }]`);
+    expect(said('[[1, true], [1, true]]')).toEqual([expect.stringContaining('listed twice')]);
+    expect(said('[[1, true], [null, null]]')).toEqual([expect.stringContaining('never looked for')]);
+    expect(said('[[1, true], [1, null]]')).toEqual([]);
+  });
+
+  test('what was not sent is not judged', () => {
+    const check = rule(null, { pair_in_set: { column_A: 'status', column_B: 'email', pairs: [['a', 'b']] } });
+    expect(check(update(null, { status: 'x', email: UNCHANGED }))).toBe(true);
+    expect(check(update(null, { status: 'x', email: null }))).toBe(false);
+  });
+});
+
+describe('unique_within_record', () => {
+  const POLICIES = ['all_values_are_missing', 'any_value_is_missing', 'never'] as const;
+  const small = fc.option(fc.integer({ min: 0, max: 5 }), { nil: null, freq: 3 });
+  const asText = (value: number | null) => (value === null ? null : `${value}.0`);
+  test('no two are the same by value, two nulls are, and what is ignored passes', () => {
+    fc.assert(
+      fc.property(small, small, small, fc.constantFrom(...POLICIES), (items, net, risk, policy) => {
+        const values = [items, net, risk];
+        const missing = values.filter((value) => value === null).length;
+        const isIgnored = policy === 'all_values_are_missing' ? missing === 3 : policy === 'any_value_is_missing' && missing > 0;
+        const kwargs = { column_list: ['items', 'net', 'risk'], ignore_row_if: policy };
+        const event = insert({ items, net: asText(net), risk });
+        const passes = isIgnored || new Set(values).size === 3;
+        expect(rule(null, { unique_within_record: kwargs })(event)).toBe(passes);
+        expect(rule(null, { expect: 'expect_select_column_values_to_be_unique_within_record', kwargs })(event)).toBe(passes);
+      }),
+      RUNS,
+    );
+  });
+
+  test('what was not sent is no other value, and the others are judged', () => {
+    const check = rule(null, { unique_within_record: ['net', 'tax', 'total'] });
+    expect(check(update(null, { net: '1', tax: UNCHANGED, total: '1.0' }))).toBe(false);
+    expect(check(update(null, { net: '1', tax: UNCHANGED, total: '2' }))).toBe(true);
+    expect(check(insert({ net: 'NaN', tax: '1', total: '2' }))).toBe('unreadable');
+  });
+});
+
+test('dateutil_parseable: what a date leaves out is of the day of its change, whenever it is read', () => {
+  const check = rule('status', 'dateutil_parseable');
+  const at = (text: string, day: string) => check({ ...insert({ status: text }), committedAtMs: Date.parse(day) });
+  expect([at('31', '2026-01-15'), at('31', '2026-02-15'), at('29 Feb', '2024-01-01'), at('29 Feb', '2026-01-01')]).toEqual([
+    true,
+    false,
+    true,
+    false,
+  ]);
 });
 
 describe('sum_equals', () => {
