@@ -3,6 +3,7 @@ import { type Clock, systemClock } from '../../core/clock.ts';
 import { PipelineError } from '../../core/errors.ts';
 import type { Dataset, Row } from '../../core/event.ts';
 import { CopyPool } from '../../wire/postgres/copy-memory.ts';
+import { PgConnectionError, PgError } from '../../wire/postgres/errors.ts';
 import { quoteIdent } from '../../wire/postgres/ident.ts';
 import { Datasets, readTable, SESSION } from './catalog.ts';
 import { fromTable, hasKeyTexts } from './chunk.ts';
@@ -36,6 +37,8 @@ export interface TableRowsRead {
 
 /** Of a table that the planner has no number for, the sample is its first rows. */
 const SAMPLE_MARGIN = 1.2;
+/** Of a table of so many rows or fewer single rows are drawn, and not pages: of few pages there may be none, or all, in the sample. */
+const FEW_ROWS = 100_000;
 
 /** `take` is called for every row, which it may look at and not keep, once `begin` has heard of the table. */
 export async function readTableRows(
@@ -56,7 +59,10 @@ export async function readTableRows(
     const { rowsEstimated } = present;
     const share =
       rowsMax === null || rowsEstimated === null || rowsEstimated <= rowsMax ? null : (100 * SAMPLE_MARGIN * rowsMax) / rowsEstimated;
-    const sample = share === null || share >= 100 ? '' : ` tablesample system (${share}) repeatable (1)`;
+    const sample =
+      share === null || share >= 100
+        ? ''
+        : ` tablesample ${(rowsEstimated ?? 0) > FEW_ROWS ? 'system' : 'bernoulli'} (${share}) repeatable (1)`;
     const cells = relation.dataset.columns.map(
       ({ name: column }, i) => `t.${quoteIdent(column)}${relation.types[i]?.format === 'text' ? '::text' : ''}`,
     );
@@ -89,6 +95,8 @@ export async function readTableRows(
     return { dataset: relation.dataset, rows, sampled: isMore || sample !== '', rowsEstimated };
   } catch (error) {
     signal.throwIfAborted();
+    // What the caller throws about the table and its rows is for who called.
+    if (!(error instanceof PgError || error instanceof PgConnectionError)) throw error;
     throw sourceFailure(error, 'reading a chunk', `reading rows of ${table}`);
   } finally {
     signal.removeEventListener('abort', cut);
