@@ -1,7 +1,8 @@
 /** The functions of expressions: what each takes and gives. */
 import type { ExpressionType } from '../expression.ts';
 import { UNCHANGED } from '../event.ts';
-import { type Compiler, type Evaluate, type Typed, typed, words } from './compile.ts';
+import { type Compiler, type Evaluate, type Typed, typed } from './compile.ts';
+import { words } from './type-words.ts';
 import { decimalText, parseDecimal } from './decimal.ts';
 import { compareDecimalOperands, integer, toDecimal, toDouble, toMicros } from './operators.ts';
 import type { Node } from './parse.ts';

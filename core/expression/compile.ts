@@ -1,9 +1,10 @@
 /** Type-checks a parsed expression against a dataset and turns it into closures over column indices. */
 import type { CompiledExpression, CompileExpressionOptions, ExpressionResult, ExpressionType, RefusedExpression } from '../expression.ts';
-import { type ChangeEvent, type ColumnType, UNCHANGED, type Value } from '../event.ts';
+import type { ChangeEvent } from '../event.ts';
 import type { Problem } from '../problems.ts';
 import { compileCall } from './calls.ts';
-import { hasTextOrder, isCaseless, isPadded, unpadded } from './columns.ts';
+import { cellReader, COLUMN_TYPES } from './cells.ts';
+import { hasTextOrder, isCaseless, isPadded } from './columns.ts';
 import { decimalText } from './decimal.ts';
 import {
   arithmetic,
@@ -20,6 +21,7 @@ import {
 import { type ColumnCell, isOneOf } from './encoded-text.ts';
 import { type BinaryOperator, type Node, place } from './parse.ts';
 import { suggestion } from './suggest.ts';
+import { words } from './type-words.ts';
 import { microsOf, timeOfDay, timestampText } from './timestamp.ts';
 import { Decimal, ExpressionError, type Operand } from './values.ts';
 
@@ -80,71 +82,7 @@ function asNumber({ evaluate }: Typed): CompiledExpression['evaluate'] {
   };
 }
 
-const COLUMN_TYPES: Readonly<Record<ColumnType, ExpressionType>> = {
-  boolean: 'bool',
-  integer: 'int',
-  float: 'double',
-  decimal: 'decimal',
-  text: 'string',
-  json: 'string',
-  time: 'string',
-  timestamp: 'timestamp',
-  date: 'timestamp',
-  bytes: 'bytes',
-  other: 'string',
-};
-
-const TYPE_WORDS: Readonly<Record<ExpressionType, string>> = {
-  bool: 'a condition',
-  int: 'a whole number',
-  double: 'a float',
-  decimal: 'a decimal',
-  string: 'a text',
-  timestamp: 'a timestamp',
-  duration: 'a duration',
-  bytes: 'bytes',
-  null: 'null',
-  list: 'a list',
-};
-
-export function words(type: ExpressionType): string {
-  return TYPE_WORDS[type];
-}
-
 const OPERATIONS = ['insert', 'update', 'delete', 'read', 'truncate'];
-
-/** Nulls are values; what the source did not send is unknown. A cell of another kind than its column's type cannot be read. */
-function cellReader(type: ExpressionType, padded: boolean, column: number, image: 'after' | 'before'): Evaluate {
-  const read = guard(type, padded);
-  if (image === 'after') return (event) => (event.after === null ? null : read(event.after.value(column)));
-  return (event) => {
-    if (event.before !== null) return read(event.before.value(column));
-    // An update or delete whose source sends no old row (REPLICA IDENTITY DEFAULT): not null, but unknown.
-    return event.op === 'update' || event.op === 'delete' ? undefined : null;
-  };
-}
-
-function guard(type: ExpressionType, padded: boolean): (value: Value) => Operand {
-  if (padded) return (value) => (typeof value === 'string' ? unpadded(value) : absent(value));
-  switch (type) {
-    case 'int':
-      return (value) => (typeof value === 'number' || typeof value === 'bigint' ? value : absent(value));
-    case 'double':
-      return (value) => (typeof value === 'number' ? value : absent(value));
-    case 'bool':
-      return (value) => (typeof value === 'boolean' ? value : absent(value));
-    case 'bytes':
-      return (value) => (value instanceof Uint8Array ? value : absent(value));
-    default:
-      return (value) => (typeof value === 'string' ? value : absent(value));
-  }
-}
-
-function absent(value: Value): null | undefined {
-  if (value === null) return null;
-  if (value === UNCHANGED) return undefined;
-  throw new ExpressionError('a cell is not of its column’s type');
-}
 
 export class Compiler {
   readonly #text: string;
