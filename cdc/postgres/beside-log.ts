@@ -128,9 +128,10 @@ export class BesideLog {
 
   /** From here on, inside a transaction too, the table has another name at the source. */
   goAway(table: string): void {
-    if (this.isAway(table)) return;
+    if (this.isAway(table)) return void this.#again.delete(table); // It had its own for a moment.
     const mark = this.#queue.snapshot;
     const tables = this.#known(mark).map((one) => (one.table === table ? awayTable(table) : one));
+    this.#again.delete(table);
     this.#queue.beginAgain(snapshotMark((mark?.seq ?? 0) + 1, tables, mark?.rereads));
     this.#snapshot?.drop(table);
     this.#forgetWindows();

@@ -90,8 +90,8 @@ export class SlotStream implements CopyBothHandler {
   #isLeftOut = false;
   #skip = 0;
   #within: StreamParts['within'];
-  /** What relations are called that the lane has, or had. */
-  readonly #names: Map<number, string>;
+  /** By table, which relation had its name last. */
+  readonly #relations: Map<string, number>;
   /** Of the tables in the publication, as they were seen last. */
   readonly #entries: Map<string, string | null>;
   /** As the log last described them. */
@@ -120,7 +120,7 @@ export class SlotStream implements CopyBothHandler {
       stand: () => this.#stand(),
     });
     this.#within = parts.within;
-    this.#names = new Map(parts.there.map(({ message, table }) => [message.oid, table]));
+    this.#relations = new Map(parts.there.map(({ message, table }) => [table, message.oid]));
     this.#entries = new Map(parts.there.map(({ table, entry }) => [table, entry]));
     this.#acknowledged = acknowledged;
     this.#heardAtMs = parts.clock.monotonic();
@@ -379,20 +379,18 @@ export class SlotStream implements CopyBothHandler {
   #relation(message: RelationMessage): void {
     const table = `${message.schema}.${message.table}`;
     if (!this.#parts.tables.has(table)) {
-      const former = this.#names.get(message.oid);
-      if (former !== undefined) this.#renamed(former, table);
+      for (const [former, oid] of this.#relations) if (oid === message.oid) this.#renamed(former, table);
       this.#decoder.follow(message.oid, null);
       return;
     }
-    this.#names.set(message.oid, table);
     this.#block(this.#describe(message, table));
   }
 
   /** What happens to it under its new name is lost to the lane, which has to know that when it has its own again. */
   #renamed(former: string, table: string): void {
-    if (this.#beside.isAway(former)) return;
+    const isKnown = this.#beside.isAway(former);
     this.#beside.goAway(former);
-    this.#parts.onRenamed(former, table);
+    if (!isKnown) this.#parts.onRenamed(former, table);
   }
 
   async #describe(message: RelationMessage, table: string): Promise<void> {
@@ -405,7 +403,16 @@ export class SlotStream implements CopyBothHandler {
     if ((this.#shapes.get(table) ?? relation.dataset) !== relation.dataset && this.#within === null) this.#queue.cut(this.#decoder.changes);
     this.#shapes.set(table, relation.dataset);
     this.#decoder.follow(message.oid, { table, relation });
-    if (this.#beside.isAway(table) || this.#isAnotherEntry(table, present)) this.#beside.readAgain(table);
+    const isAnother = this.#isAnother(table, message);
+    const isAnotherEntry = this.#isAnotherEntry(table, present);
+    if (this.#beside.isAway(table) || isAnother || isAnotherEntry) this.#beside.readAgain(table);
+  }
+
+  /** Whether another relation has taken the name: it may have had rows before, which the log did not send under this name. */
+  #isAnother(table: string, { oid }: RelationMessage): boolean {
+    const before = this.#relations.get(table) ?? oid;
+    this.#relations.set(table, oid);
+    return before !== oid;
   }
 
   /** Whether the table was not in the publication for a while, or not with all that it has there now: what changed meanwhile was not sent. */

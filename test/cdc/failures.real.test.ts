@@ -288,6 +288,55 @@ describe('tables', () => {
     },
   );
 
+  test('renamed again in the transaction that gives it its name back: it stays away, and is copied once that is over', async () => {
+    await using db = await testDatabase(server, 'create table t (id int primary key, n int)', 'create table u (id int primary key)');
+    await db.sql.script('insert into t select i, 0 from generate_series(1, 30) i');
+    const options = { snapshot: { mode: 'initial' as const, chunkRows: 10, parallel: 1 }, tables: ['public.t', 'public.u'] };
+    const model = new Model();
+    await catchUp(db.source(options), model, db.sql);
+    await db.sql.script('alter table t rename to x; update x set n = 1 where id = 1; insert into u values (1)');
+    await db.sql.script(`alter table x rename to t; update t set n = 2 where id = 2;
+      alter table t rename to x; update x set n = 3 where id = 3; insert into u values (2)`);
+    const source = db.source(options);
+    await run(source, model, () => model.rows('shop.public.u').length === 2);
+    expect(source.progress().map(({ state }) => state)).toEqual(['away', 'done']);
+    await db.sql.script('alter table x rename to t; update t set n = 4 where id = 4');
+    await catchUp(db.source(options), model, db.sql);
+    await sameAsTable(model, db, 't');
+  });
+
+  test.each([
+    ['renamed, and written under its new name', 'insert into was values (900, 900)'],
+    ['renamed', ''],
+    ['dropped', 'drop table was'],
+  ])('%s while another one takes its name, of which all is published: the rows of that one are copied', async (_, more) => {
+    await using db = await testDatabase(
+      server,
+      'create table t (id int primary key, n int)',
+      'create table next (id int primary key, n int)',
+    );
+    await db.sql
+      .script(`insert into t select i, 0 from generate_series(1, 30) i; insert into next select i, 7 from generate_series(1, 40) i;
+      create publication tidegate for all tables`);
+    const options = { snapshot: { mode: 'initial' as const, chunkRows: 10, parallel: 1 }, tables: ['public.t'] };
+    const model = new Model();
+    await catchUp(db.source(options), model, db.sql);
+    await db.sql.script('update t set n = 1 where id = 1');
+    const source = db.source(options);
+    let done = false;
+    await run(source, model, async () => {
+      if (!done) {
+        await db.sql.script('begin; alter table t rename to was; alter table next rename to t; commit; update t set n = 8 where id = 8');
+        if (more !== '') await db.sql.script(more);
+        await db.sql.script('update t set n = 9 where id = 9');
+      }
+      done = true;
+      const rows = new Map(model.rows('shop.public.t').map(({ id, n }) => [id, n]));
+      return rows.get(9) === 9 && rows.size === 40 && source.progress().every(({ state }) => state === 'done');
+    });
+    await sameAsTable(model, db, 't');
+  });
+
   test.each([
     [
       'for a while',
