@@ -230,8 +230,9 @@ export class Service implements Operations, AsyncDisposable {
     this.#turns = parts.turns;
     this.#scorer = parts.scorer;
     this.#alerts = parts.alerts;
-    const { instance, state, metrics, clock } = parts;
-    this.#series = new KeptSeries({ pipelines: [...parts.roads.keys()], instance, metrics, book: state.series, clock });
+    const { instance, state, metrics, clock, logger } = parts;
+    const ours = new Map(parts.turns.map((turn) => [turn.pipeline, turn]));
+    this.#series = new KeptSeries({ pipelines: ours, instance, metrics, book: state.series, clock, logger });
     this.models = parts.registry;
     this.metrics = parts.metrics;
     this.#stopped = parts.stopped;

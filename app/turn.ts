@@ -26,6 +26,10 @@ export class Turn {
     this.#parts = parts;
   }
 
+  get pipeline(): string {
+    return this.#parts.pipeline;
+  }
+
   /** Who else has the pipeline; null where it is ours. */
   get holder(): Holder | null {
     return this.#holder;
