@@ -24,28 +24,32 @@ export interface AskedCounts {
 const TIMEOUT = '60s';
 
 /** Which of them can be counted: those that say all there is to know, without a condition on the row or what was there before it. */
-export const isCountable = ({ expectation: { name }, where }: Check): boolean =>
+const isCountable = ({ expectation: { name }, where }: Check): boolean =>
   where === null && (name === 'unique' || name === 'compound_unique' || name === 'references');
 
-export async function countAsked(url: string, layouts: Layouts, contract: Contract): Promise<AskedCounts> {
+export async function countAsked(url: string, layouts: Layouts, contract: Contract, signal: AbortSignal): Promise<AskedCounts> {
   const checks = contract.checks.filter(isCountable);
   if (checks.length === 0) return { counted: [], unusable: [] };
-  await using sql = await PgConnection.connect({
-    url,
-    applicationName: 'tidegate backtest',
-    settings: { default_transaction_read_only: 'on', statement_timeout: TIMEOUT },
-  });
+  const settings = { default_transaction_read_only: 'on', statement_timeout: TIMEOUT };
+  await using sql = await PgConnection.connect({ url, applicationName: 'tidegate backtest', settings }, signal);
+  const cut = (): void => sql.destroy();
+  signal.addEventListener('abort', cut, { once: true });
   const parents = new Parents(layouts);
   const counted: AskedCount[] = [];
   const unusable: { rule: string; message: string }[] = [];
-  for (const check of checks) {
-    try {
-      counted.push({ rule: check.id, failed: await count(sql, parents, contract, check) });
-    } catch (error) {
-      const failure = targetFailure(error, `counting rows of the target took more than ${TIMEOUT}, or cannot be done`);
-      if (!(failure instanceof PipelineError)) throw error;
-      unusable.push({ rule: check.id, message: failure.message });
+  try {
+    for (const check of checks) {
+      try {
+        counted.push({ rule: check.id, failed: await count(sql, parents, contract, check) });
+      } catch (error) {
+        signal.throwIfAborted();
+        const failure = targetFailure(error, `counting rows of the target took more than ${TIMEOUT}, or cannot be done`);
+        if (!(failure instanceof PipelineError)) throw error;
+        unusable.push({ rule: check.id, message: failure.message });
+      }
     }
+  } finally {
+    signal.removeEventListener('abort', cut);
   }
   return { counted, unusable };
 }

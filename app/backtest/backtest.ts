@@ -105,7 +105,7 @@ export async function backtest(options: BacktestOptions): Promise<Backtested> {
   const retains = (history?.from ?? null) !== null && (history?.to ?? null) !== null;
   if (retains) await ofTarget(options, tally, 'history', keyNames);
   const { url, schema } = tableTarget(options.config, options.pipeline);
-  const asked = await countAsked(url.reveal(), new Layouts(schema, layoutOptions(target)), options.after);
+  const asked = await countAsked(url.reveal(), new Layouts(schema, layoutOptions(target)), options.after, options.signal);
   return tally.result(others, retains, asked);
 }
 
