@@ -144,7 +144,7 @@ export function tableOf(
     throw new UsageError(`there is no dataset ${named}`, near === null ? `Name one of ${names.join(', ')}.` : `Did you mean ${near}?`);
   }
   if (found.source.kind === 'kafka')
-    throw new UsageError(`${named} comes from topics, which are no table that could be read`, 'Profile a file of its rows with --input.');
+    throw new UsageError(`${named} comes from topics, which are no table that could be read`, 'Give a file of its rows with --input.');
   return { name: found.name, table: named.slice(found.name.length + 1), url: found.source.url.reveal() };
 }
 

@@ -39,7 +39,7 @@ export class BrokenRules {
     this.#rows++;
     if (this.#checks === null || this.#dataset === null) return;
     const event = readEvent(row, this.#dataset);
-    this.#windows.see(row, this.#dataset);
+    this.#windows.see(row, event);
     for (const { index, test } of this.#checks.byOperation.read)
       if (outcomeOf(test, event) !== Outcome.Pass) this.#failed[index] = (this.#failed[index] ?? 0) + 1;
   }

@@ -1,5 +1,5 @@
 /** What the window checks of a file say of all rows that go by, as of one window: not how many these are, which says nothing of how many come in one. */
-import type { Dataset, Row } from '../../core/event.ts';
+import type { ChangeEvent, Dataset, Row } from '../../core/event.ts';
 import type { Contract } from '../../quality/contract.ts';
 import { bindSets, type Binding } from '../../quality/live/binding.ts';
 import { budgetOf } from '../../quality/live/budget.ts';
@@ -8,7 +8,6 @@ import { judgeWindow } from '../../quality/live/judge.ts';
 import { SetMemory } from '../../quality/live/memory.ts';
 import { planSets, type SetPlan } from '../../quality/live/slots.ts';
 import type { ProfileChange } from '../../quality/profile/compare.ts';
-import { readEvent } from '../../quality/read-event.ts';
 
 /** How often what is kept is held against its cap. */
 const LOOK_ROWS = 1000;
@@ -33,9 +32,9 @@ export class BrokenWindows {
     this.#binding = bindSets(this.#contract, this.#plans, dataset);
   }
 
-  see(row: Row, dataset: Dataset): void {
+  /** `event`: that the row was read. */
+  see(row: Row, event: ChangeEvent): void {
     this.#rows++;
-    const event = readEvent(row, dataset);
     for (const [at, fold] of this.#folds.entries()) fold.add(this.#binding?.sets[at]?.readers ?? [], event, row, null);
     if (this.#rows % LOOK_ROWS === 0) for (const fold of this.#folds) lessen(fold, this.#bytesMax);
   }
