@@ -6,6 +6,7 @@ import type { Dataset, DatasetName } from '../core/event.ts';
 import { isError, type Problem } from '../core/problems.ts';
 import { compileContract } from '../quality/compile.ts';
 import { type Contract, parseContract } from '../quality/contract.ts';
+import { oldRowsOfTopics } from '../quality/live/binding.ts';
 import { datasetsOf, type LoadedConfig, mayBring, partsOf } from './config.ts';
 import { nearest } from './config-read.ts';
 import { parentProblems, strangeParents } from './references.ts';
@@ -104,8 +105,10 @@ export function loadRuleFiles(
     });
   }
   for (const { contract } of drafts.values()) problems.push(...notAskedByDraft(contract));
-  for (const { contract } of [...files.values(), ...drafts.values()])
+  for (const { contract } of [...files.values(), ...drafts.values()]) {
     problems.push(...strangeParents(contract, pipelineName, datasets, (dataset) => mayBring(pipeline.source, source, dataset)));
+    if (source.kind === 'kafka' && source.oldRows === 'key') problems.push(...oldRowsOfTopics(contract, pipeline.source));
+  }
   return { files, drafts, problems };
 }
 

@@ -11,7 +11,7 @@ import { Unusable } from '../states/cell.ts';
 import { Timed } from '../states/course.ts';
 import { cellReader, joinedReader, presenceReader, type ReadCell, SAMPLES, timedReader, unseen } from './cells.ts';
 import { nothing } from '../windows/check.ts';
-import type { LiveCheck } from './check.ts';
+import type { LiveCheck, LiveRules } from './check.ts';
 import type { SlotReader } from './fold.ts';
 import { shareReader } from './share.ts';
 import type { SetPlan, Slot } from './slots.ts';
@@ -149,10 +149,25 @@ export function liveProblems({ live, place }: Contract, dataset: Dataset, oldRow
     if (reason !== null) say('error', check.keys, `${check.id}: ${reason}`, 'Correct the check, or remove it.');
     const { reads } = check.check;
     if (reads?.kind === 'columns') for (const name of reads.columns) needsColumn(check.keys, name);
-    if (check.spec.of === 'rows' && oldRows === 'key' && (check.column !== null || reads !== undefined || eventTime.kind === 'column'))
-      oldRowsProblem(check, eventTime.kind === 'column', dataset, say);
+    if (oldRows === 'key' && needsOldRows(check, live)) oldRowsProblem(check, eventTime.kind === 'column', dataset, say);
   }
   return problems;
+}
+
+/** Whether a row that goes from a window has to be known as it was. */
+const needsOldRows = ({ spec, column, check: { reads } }: LiveCheck, { eventTime }: LiveRules): boolean =>
+  spec.of === 'rows' && (column !== null || reads !== undefined || eventTime.kind === 'column');
+
+/** What topics do to them that are not known to bring whole old rows. No record tells, and the tables behind them are not asked. */
+export function oldRowsOfTopics({ live, place, dataset }: Contract, source: string): Problem[] {
+  return live.checks
+    .filter((check) => needsOldRows(check, live))
+    .map(({ id, keys }) => ({
+      severity: 'warning',
+      path: place(keys),
+      message: `${id}: of a row that is deleted ${source} brings the key of ${dataset} alone, and a window that may have lost one is indeterminate`,
+      fix: `Say oldRows: full under sources.${source} where its tables have replica identity full, or are of MySQL or MariaDB; or write window: { of: changes }.`,
+    }));
 }
 
 type Say = (severity: Problem['severity'], keys: Keys, message: string, fix: string) => void;

@@ -15,7 +15,7 @@ const rules = (dataset: string, rest = 'columns: {id: [not_null]}') =>
   `apiVersion: quality/v1\nkind: DatasetRules\ndataset: ${dataset}\nversion: 1\n${rest}\n`;
 
 /** A config of two pipelines over `files`, with `patterns` for the first one. */
-function load(files: Readonly<Record<string, string>>, patterns: unknown = './datasets/*.yaml') {
+function load(files: Readonly<Record<string, string>>, patterns: unknown = './datasets/*.yaml', shop: object | null = null) {
   const folder = mkdtempSync(join(tmpdir(), 'tidegate-rules-'));
   folders.push(folder);
   for (const [name, text] of Object.entries(files)) {
@@ -32,7 +32,7 @@ function load(files: Readonly<Record<string, string>>, patterns: unknown = './da
   const target = (schema: string) => ({ kind: 'postgres', url: 'postgres://a@d/e', schema });
   const config = {
     version: 1,
-    sources: { shop: source('one', ['public.orders', 'public.items']), crm: source('two', ['public.people']) },
+    sources: { shop: shop ?? source('one', ['public.orders', 'public.items']), crm: source('two', ['public.people']) },
     targets: { lake: target('shop'), pond: target('crm') },
     pipelines: {
       main: { source: 'shop', target: 'lake', datasets: patterns },
@@ -129,4 +129,24 @@ test('a draft warns of checks that need the target’s rows; the file in force d
   expect(shop.problems).toEqual([
     expect.stringMatching(/^warning datasets\/draft\.yaml:6:\d+: columns\.id\[0\] unique is asked of the target, and a draft asks nothing/),
   ]);
+});
+
+test('over topics whose deletes bring keys alone, the windows that have to know old rows are named', () => {
+  const text = rules(
+    'shop.public.orders',
+    'columns:\n  total: [{ mean: { min: 0 } }, { mean: { min: 0 }, id: changed, window: { of: changes } }]\nchecks: [{ row_count: { min: 1 } }]',
+  );
+  const warned = (more: object) =>
+    load({ 'a.yaml': text }, 'a.yaml', {
+      kind: 'kafka',
+      brokers: ['k:9092'],
+      group: 'g',
+      prefix: 'p',
+      tables: ['public.orders'],
+      ...more,
+    }).of('main').problems;
+  expect(warned({})).toEqual([
+    'warning a.yaml:6:11: columns.total[0] total.mean: of a row that is deleted shop brings the key of shop.public.orders alone, and a window that may have lost one is indeterminate → Say oldRows: full under sources.shop where its tables have replica identity full, or are of MySQL or MariaDB; or write window: { of: changes }.',
+  ]);
+  expect(warned({ oldRows: 'full' })).toEqual([]);
 });
