@@ -220,7 +220,7 @@ function sloView(pipeline: string, { dataset, objective, report }: Measured): Sl
     good,
     bad,
     budgetLeft,
-    burns: [...burns],
+    burns: burns.map((burn) => ({ ...burn, window: formatMillis(burn.longMs) })),
     troubles: troubles.map(({ message }) => message),
   };
 }

@@ -1,5 +1,4 @@
 /** tidegate slo: service levels, measured at the target itself; works while the service runs. */
-import { formatMillis } from '../../core/duration.ts';
 import type { DatasetName } from '../../core/event.ts';
 import type { SloView } from '../http/rule-shapes.ts';
 import { listSlo } from '../slo.ts';
@@ -53,6 +52,6 @@ export const slo: Command = {
 
 /** `0.2 (1h), 0.1 (6h)` */
 function burnText(burns: SloView['burns']): string {
-  const shown = burns.flatMap(({ long, longMs }) => (long === null ? [] : [`${Number(long.toPrecision(3))} (${formatMillis(longMs)})`]));
+  const shown = burns.flatMap(({ long, window }) => (long === null ? [] : [`${Number(long.toPrecision(3))} (${window})`]));
   return shown.length === 0 ? '-' : shown.join(', ');
 }

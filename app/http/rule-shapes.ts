@@ -46,6 +46,7 @@ const sloProperties = {
   burns: list(
     shape('How fast the budget is used up.', {
       longMs: whole('The window.'),
+      window: text('The window as rule files write it: 1h.'),
       shortMs: whole('The short window.'),
       rate: { type: 'number', description: 'How many times too fast is too much.' },
       page: yes('Whether it is critical then.'),

@@ -3,11 +3,6 @@ import { attribute, h, text } from './dom.js';
 import { count } from './format.js';
 
 const shortRate = new Intl.NumberFormat('en', { maximumSignificantDigits: 3 });
-const SPANS = [
-  ['d', 86_400_000],
-  ['h', 3_600_000],
-  ['m', 60_000],
-];
 
 export const isInTrouble = (levels) => levels.some(({ troubles }) => troubles.length > 0);
 
@@ -49,7 +44,7 @@ function showLevel([promise, left, meter, about], { id, promise: words, budgetLe
   attribute(meter, 'class', `budget ${kind}`);
   attribute(meter, 'aria-valuenow', String(Math.round(share * 100)));
   meter.firstElementChild.style.width = `${share * 100}%`;
-  const rates = burns.filter(({ long }) => long !== null).map(({ long, longMs }) => `${shortRate.format(long)}× over ${span(longMs)}`);
+  const rates = burns.filter(({ long }) => long !== null).map(({ long, window }) => `${shortRate.format(long)}× over ${window}`);
   const counted = `${count(bad)} bad of ${count(good + bad)}`;
   text(
     about,
@@ -63,9 +58,4 @@ function stateOf(budgetLeft, troubles) {
   if (budgetLeft === null) return ['quiet', 'nothing counted'];
   if (budgetLeft < 0) return ['bad', troubles.length > 0 ? 'not kept' : 'too little counted'];
   return [troubles.length > 0 ? 'warn' : 'good', `${Math.round(budgetLeft * 100)} % of budget left`];
-}
-
-function span(ms) {
-  const [unit, size] = SPANS.find(([, each]) => ms % each === 0) ?? ['s', 1000];
-  return `${ms / size}${unit}`;
 }

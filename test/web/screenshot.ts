@@ -20,8 +20,8 @@ const LEVELS: readonly SloView[] = [
     bad: 2_310,
     budgetLeft: 0.725,
     burns: [
-      { ...burn, longMs: HOUR, long: 0.31 },
-      { ...burn, longMs: 72 * HOUR, long: 0.27 },
+      { ...burn, longMs: HOUR, window: '1h', long: 0.31 },
+      { ...burn, longMs: 72 * HOUR, window: '3d', long: 0.27 },
     ],
     troubles: [],
   },
