@@ -3,6 +3,7 @@
 const whole = new Intl.NumberFormat('en', { maximumFractionDigits: 0 });
 const compact = new Intl.NumberFormat('en', { notation: 'compact', maximumFractionDigits: 1 });
 const clock = new Intl.DateTimeFormat(undefined, { hour: '2-digit', minute: '2-digit', second: '2-digit', hourCycle: 'h23' });
+const day = new Intl.DateTimeFormat(undefined, { month: 'short', day: 'numeric' });
 const full = new Intl.DateTimeFormat(undefined, { dateStyle: 'medium', timeStyle: 'medium' });
 
 export const count = (n) => (n < 100_000 ? whole.format(n) : compact.format(n));
@@ -54,6 +55,11 @@ export function ago(ms, nowMs) {
 
 export const timeOfDay = (ms) => clock.format(ms);
 export const moment = (ms) => full.format(ms);
+const isSameDay = (a, b) => new Date(a).toDateString() === new Date(b).toDateString();
+/** The time of today, or the day alone. */
+export const shortly = (ms, nowMs) => (isSameDay(ms, nowMs) ? clock : day).format(ms);
+/** The time of today, or a day with its time. */
+export const when = (ms, nowMs) => (isSameDay(ms, nowMs) ? timeOfDay(ms) : moment(ms));
 
 /** "shop.public.orders" as its table and what comes before it. */
 export function tableOf(dataset) {

@@ -291,24 +291,22 @@ function snapshotRow(first) {
   const words = h('span', { class: 'quiet' });
   return {
     root: h('div', { class: 'snapshot-row' }, h('span', {}, h('span', { class: 'quiet' }, prefix), table), bar, words),
-    update({ rowsDone, rowsEstimated, state }) {
+    update(copy) {
+      const { rowsDone, rowsEstimated, state } = copy;
       if (state === 'done') bar.value = 100;
-      else if (state === 'waiting') bar.value = 0;
+      else if (state === 'waiting' || state === 'away') bar.value = 0;
       else if (rowsEstimated === null || rowsEstimated === 0) bar.removeAttribute('value');
       else bar.value = Math.min(99, (rowsDone / rowsEstimated) * 100);
-      const of = rowsEstimated === null ? '' : ` of about ${count(Math.max(rowsEstimated, rowsDone))}`;
-      text(
-        words,
-        state === 'away'
-          ? 'has another name at the source'
-          : state === 'done'
-            ? `${count(rowsDone)} rows copied`
-            : state === 'waiting'
-              ? 'waiting'
-              : `${count(rowsDone)}${of} rows`,
-      );
+      text(words, copyText(copy));
     },
   };
+}
+
+function copyText({ rowsDone, rowsEstimated, state }) {
+  if (state === 'away') return 'has another name at the source';
+  if (state === 'waiting') return 'waiting';
+  if (state === 'done') return `${count(rowsDone)} rows copied`;
+  return `${count(rowsDone)}${rowsEstimated === null ? '' : ` of about ${count(Math.max(rowsEstimated, rowsDone))}`} rows`;
 }
 
 function datasetCard(pipeline, first, { series, windowS, now }) {

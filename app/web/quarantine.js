@@ -2,7 +2,7 @@
 import { get, post } from './api.js';
 import { act, dialog, toast } from './dialogs.js';
 import { attribute, h, keyed, text } from './dom.js';
-import { ago, exact, moment, tableOf, timeOfDay } from './format.js';
+import { ago, exact, moment, shortly, tableOf } from './format.js';
 
 const FIRST = 12;
 const OLDER = 48;
@@ -22,6 +22,13 @@ const STATUS = {
   applied: 'Released',
   superseded: 'Superseded',
   discarded: 'Discarded',
+};
+/** A row that waits for the one that it names is released by itself. */
+const stateText = ({ status, waitsUntilMs }, nowMs) =>
+  waitsUntilMs === null ? (STATUS[status] ?? status) : `Waits until ${shortly(waitsUntilMs, nowMs)}`;
+const stateTitle = ({ by, why, waitsUntilMs }) => {
+  if (waitsUntilMs !== null) return `The row that it names may come until ${moment(waitsUntilMs)}, and releases it by itself`;
+  return by === null ? null : `by ${by}${why === null ? '' : `: ${why}`}`;
 };
 const OUTCOMES = {
   'would-pass': ['good', 'would pass'],
@@ -379,9 +386,9 @@ export function quarantineView(pipeline, now) {
         box.disabled = !isOpen(item);
         one.hidden = item.status !== 'held';
         text(age, ago(item.heldAtMs, now()));
-        text(state, item.waitsUntilMs == null ? (STATUS[item.status] ?? item.status) : `Waits until ${timeOfDay(item.waitsUntilMs)}`);
-        attribute(state, 'class', `state ${item.status}`);
-        attribute(state, 'title', item.by === null ? null : `by ${item.by}${item.why === null ? '' : `: ${item.why}`}`);
+        text(state, stateText(item, now()));
+        attribute(state, 'class', `state ${item.waitsUntilMs === null ? item.status : 'waiting'}`);
+        attribute(state, 'title', stateTitle(item));
         const words = item.findings.map((finding) => `${finding.rule}\n${finding.message}`).join('\n');
         if (reasons.dataset.words === words) return;
         reasons.dataset.words = words;
@@ -402,7 +409,9 @@ export function quarantineView(pipeline, now) {
         h(
           'p',
           { class: 'quiet' },
-          `${item.dataset} · ${OPS[item.op] ?? item.op} · committed ${moment(item.committedAtMs)} · held ${moment(item.heldAtMs)}`,
+          `${item.dataset} · ${OPS[item.op] ?? item.op} · committed ${moment(item.committedAtMs)} · held ${moment(item.heldAtMs)}${
+            item.waitsUntilMs === null ? '' : ` · waits until ${moment(item.waitsUntilMs)}`
+          }`,
         ),
         h(
           'ul',

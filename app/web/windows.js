@@ -1,6 +1,6 @@
 /** What the rules over windows of a table said last: its verdict, what the window came to, and which one it was. */
 import { attribute, h, text } from './dom.js';
-import { count, duration, moment, timeOfDay } from './format.js';
+import { count, duration, when } from './format.js';
 
 const VERDICTS = {
   fail: ['bad', 'failed'],
@@ -59,15 +59,13 @@ function observedText({ observed, type }) {
 }
 
 function aboutText({ type, startMs, endMs, rows, revision, reason }, nowMs) {
-  const when = type in AGES ? `${AGES[type]} ${time(startMs, nowMs)}` : startMs === null ? 'the first copy' : span(startMs, endMs, nowMs);
-  const parts = [when, type in AGES ? '' : `${count(rows)} ${rows === 1 ? 'row' : 'rows'}`];
+  const where = type in AGES ? `${AGES[type]} ${when(startMs, nowMs)}` : startMs === null ? 'the first copy' : span(startMs, endMs, nowMs);
+  const parts = [where, type in AGES ? '' : `${count(rows)} ${rows === 1 ? 'row' : 'rows'}`];
   parts.push(revision > 1 ? `revision ${revision}` : '', reason ?? '');
   return parts.filter((part) => part !== '').join(' · ');
 }
 
-const dayOf = (ms) => new Date(ms).toDateString();
-const time = (ms, nowMs) => (dayOf(ms) === dayOf(nowMs) ? timeOfDay(ms) : moment(ms));
-const span = (startMs, endMs, nowMs) => `${time(startMs, nowMs)} – ${dayOf(startMs) === dayOf(endMs) ? timeOfDay(endMs) : moment(endMs)}`;
+const span = (startMs, endMs, nowMs) => `${when(startMs, nowMs)} – ${when(endMs, startMs)}`;
 
 function restText(rest) {
   return ORDER.map((verdict) => [rest.filter((one) => one.verdict === verdict).length, VERDICTS[verdict][1]])

@@ -74,8 +74,8 @@ const LEVELS = [
     bad: 50,
     budgetLeft: 0.75,
     burns: [
-      { ...burn, longMs: 3_600_000, long: 0.25 },
-      { ...burn, longMs: 259_200_000, long: 0.1 },
+      { ...burn, longMs: 3_600_000, window: '1h', long: 0.25 },
+      { ...burn, longMs: 259_200_000, window: '3d', long: 0.1 },
     ],
   }),
   level('windows', '99 % of windows over 7d', {
@@ -356,6 +356,22 @@ describe('the quarantine', () => {
     await page.getByRole('dialog').getByRole('button', { name: 'Release', exact: true }).click();
     await page.getByText('The row is on its way back.').waitFor();
     expect(item.status).toBe('applied');
+  });
+
+  test('a row that waits for the one that it names says until when, and of another day which', async () => {
+    await using shown = await open({ history: 60 });
+    const { page, service } = shown;
+    const [held] = service.items;
+    if (held === undefined) throw new Error('the stand-in holds nothing');
+    const { nowMs } = service.status();
+    for (const days of [0, 3])
+      service.items.push({ ...held, id: `waiting ${days}`, key: 'waiting', waitsUntilMs: nowMs + days * 86_400_000 });
+    await page.getByLabel('Key', { exact: true }).fill('waiting');
+    await page.waitForFunction(() => document.querySelectorAll('.quarantine tbody tr').length === 2);
+    expect(await page.locator('.quarantine tbody .state.waiting').allTextContents()).toEqual([
+      expect.stringMatching(/^Waits until (?!\d\d:)/),
+      expect.stringMatching(/^Waits until \d\d:\d\d:\d\d$/),
+    ]);
   });
 
   test('each pipeline shows its own', async () => {

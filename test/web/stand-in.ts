@@ -47,6 +47,7 @@ export interface StandInItem {
   readonly findings: readonly Finding[];
   readonly outcome: 'would-pass' | 'still-fails' | 'superseded';
   why: string | null;
+  readonly waitsUntilMs?: number;
 }
 
 interface ItemQuery {
@@ -406,6 +407,7 @@ function view(item: StandInItem) {
     settledAtMs: item.status === 'held' ? null : item.heldAtMs,
     by: item.status === 'held' ? null : 'someone',
     why: item.why,
+    waitsUntilMs: item.waitsUntilMs ?? null,
     revision: '7@3fa9c1d2e4b5',
     findings: item.findings.map(({ stage, rule, column, verdict, severity, message }) => ({
       stage,
