@@ -5,6 +5,7 @@ import { type Document, isNode, LineCounter, parseDocument, visit } from 'yaml';
 import type { DatasetName, LaneId } from '../core/event.ts';
 import { isError, type Problem } from '../core/problems.ts';
 import { checkEndpoints, type WebhookEndpoint } from '../ops/alerts/webhook.ts';
+import { tableMatcher } from '../cdc/postgres/found-tables.ts';
 import { topicName } from '../sync/kafka/topic-name.ts';
 import { isPostgresUrl, splitHosts } from '../wire/postgres/ident.ts';
 import { nearest, readNode, show } from './config-read.ts';
@@ -19,6 +20,7 @@ import {
   type TargetConfig,
 } from './config-schema.ts';
 import { kafkaSourceProblems, kafkaTargetProblems, quarantineTopicsProblems } from './kafka-config.ts';
+import { patternProblems } from './pattern-config.ts';
 
 /** A config that fits the schema and itself. */
 export interface LoadedConfig {
@@ -108,6 +110,8 @@ export function datasetsOf(sourceName: string, source: SourceConfig): readonly D
 /** Whether a source may bring a dataset: what a pattern finds is known when it is there. */
 export function mayBring(sourceName: string, source: SourceConfig, dataset: string): boolean {
   if (source.kind === 'kafka' && source.topicPattern !== null) return dataset.startsWith(`${sourceName}.`);
+  if (source.kind === 'postgres' && dataset.startsWith(`${sourceName}.`) && tableMatcher(source)(dataset.slice(sourceName.length + 1)))
+    return true;
   return (datasetsOf(sourceName, source) as readonly string[]).includes(dataset);
 }
 
@@ -172,7 +176,14 @@ function crossProblems(value: unknown, place: (path: readonly (string | number)[
     const tables = asList(source['tables']).map((table) => `${String(pipeline['source'])}.${String(table)}`);
     for (const [index, useValue] of asList(pipeline['models']).entries()) {
       const dataset = asObject(useValue)['dataset'];
-      if (typeof dataset !== 'string' || tables.length === 0 || tables.includes(dataset) || 'topicPattern' in source) continue;
+      if (
+        typeof dataset !== 'string' ||
+        tables.length === 0 ||
+        tables.includes(dataset) ||
+        'topicPattern' in source ||
+        'patterns' in source
+      )
+        continue;
       const near = nearest(dataset, tables);
       problems.push({
         severity: 'error',
@@ -222,6 +233,7 @@ function loadedProblems({ config, place }: LoadedConfig): Problem[] {
       error(place('sources', name, 'url'), 'is no postgres url', 'Write postgres://user:password@host:port/database.');
       continue;
     }
+    problems.push(...patternProblems(source, ownSchemas(config, name, source.url.reveal()), (...path) => place('sources', name, ...path)));
     if (source.rowBytes < ROW_BYTES_MIN || source.rowBytes > ROW_BYTES_MAX)
       error(place('sources', name, 'rowBytes'), 'must lie between 1MiB and 256MiB', 'Leave rows out that are larger, or their columns.');
     const slot = `${serverOf(source.url.reveal())} ${source.slot}`;
@@ -279,7 +291,7 @@ function loadedProblems({ config, place }: LoadedConfig): Problem[] {
     }
     readBy.set(pipeline.source, name);
     for (const table of source.tables) {
-      const written = writtenAs(name, pipeline, table, target);
+      const written = writtenAs(name, pipeline.source, table, target);
       const place_ = `${placeOf(target)} ${written}`;
       const writer = writtenBy.get(place_);
       const isSameRow = hasVersions(target) && writer?.endsWith(` ${table}`) === true && isVersioned(config, writer);
@@ -427,6 +439,17 @@ function isVersioned(config: Config, writer: string): boolean {
 
 const hasVersions = (target: TargetConfig): boolean => target.kind === 'postgres' && target.rowVersions !== null;
 
+/** Schemas of a source's own database that its pipelines write to. */
+function ownSchemas(config: Config, source: string, url: string): readonly string[] {
+  const targets = Object.values(config.pipelines).flatMap((pipeline) =>
+    pipeline.source === source ? [partsOf(config, pipeline).target] : [],
+  );
+  return targets.flatMap((target) => {
+    if (target.kind !== 'postgres' || serverOf(target.url.reveal()) !== serverOf(url)) return [];
+    return [target.schema, ...target.layouts.flatMap(({ schema }) => schema ?? [])];
+  });
+}
+
 /** Where a table of a source goes: `schema.table`. */
 function writtenTable(source: string, table: string, { schema, layouts }: PostgresTargetConfig): string {
   const layout = layouts.find(({ dataset }) => dataset === `${source}.${table}`);
@@ -434,9 +457,9 @@ function writtenTable(source: string, table: string, { schema, layouts }: Postgr
 }
 
 /** The table or topic that a table of a source goes to. */
-function writtenAs(name: string, pipeline: PipelineConfig, table: string, target: TargetConfig): string {
-  if (target.kind === 'postgres') return writtenTable(pipeline.source, table, target);
-  return topicName(target.topic, name, `${pipeline.source}.${table}` as DatasetName);
+export function writtenAs(pipeline: string, source: string, table: string, target: TargetConfig): string {
+  if (target.kind === 'postgres') return writtenTable(source, table, target);
+  return topicName(target.topic, pipeline, `${source}.${table}` as DatasetName);
 }
 
 const placeOf = (target: TargetConfig): string =>

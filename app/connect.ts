@@ -6,6 +6,7 @@ import type { Shape } from '../core/shape.ts';
 import { DecodeAgain } from '../cdc/kafka/decode-again.ts';
 import { kafkaSource, type KafkaSourceOptions } from '../cdc/kafka/source.ts';
 import type { KafkaTable } from '../cdc/kafka/topic-list.ts';
+import type { TablePatterns } from '../cdc/postgres/found-tables.ts';
 import { postgresSource, type PostgresSourceOptions } from '../cdc/postgres/source.ts';
 import type { ModelUse } from '../inference/stage.ts';
 import type { BreakerSettings } from '../ops/breaker.ts';
@@ -18,8 +19,16 @@ import type { TopicWatch } from '../sync/kafka/topic-watch.ts';
 import { type DatasetsOptions, postgresSink, type PostgresSinkOptions } from '../sync/postgres/sink.ts';
 import { kafkaClient } from '../wire/kafka/client.ts';
 import { schemaRegistryWriter } from '../wire/kafka/registry.ts';
-import { partsOf } from './config.ts';
-import type { Config, KafkaSourceConfig, KafkaTargetConfig, PipelineConfig, PostgresTargetConfig, TargetConfig } from './config-schema.ts';
+import { partsOf, writtenAs } from './config.ts';
+import type {
+  Config,
+  KafkaSourceConfig,
+  KafkaTargetConfig,
+  PipelineConfig,
+  PostgresSourceConfig,
+  PostgresTargetConfig,
+  TargetConfig,
+} from './config-schema.ts';
 import { tableNamed } from './dead-letters.ts';
 import { kafkaConnection, registryOptions, tableOfTopic } from './kafka-connect.ts';
 import type { Logger } from './logger.ts';
@@ -30,7 +39,7 @@ import type { SnapshotDeskParts } from './snapshot-desk.ts';
 import { VERSION } from './version.ts';
 
 /** What a source tells and asks while it runs. */
-export interface SourceListeners extends Required<Pick<PostgresSourceOptions, 'onLeftOut' | 'onRenamed' | 'endsReader'>> {
+export interface SourceListeners extends Required<Pick<PostgresSourceOptions, 'onLeftOut' | 'onFound' | 'onRenamed' | 'endsReader'>> {
   /** There is no topic for a table yet. */
   readonly onMissing: (table: KafkaTable) => void;
 }
@@ -50,7 +59,7 @@ export function openSource(
 
 /** Only of a pipeline that reads a database: whoever asks has looked. */
 export function sourceOptions(config: Config, pipeline: PipelineConfig, clock: Clock): PostgresSourceOptions {
-  const { source } = partsOf(config, pipeline);
+  const { source, target } = partsOf(config, pipeline);
   if (source.kind !== 'postgres') throw new PipelineError('CONFIG_INVALID', `${pipeline.source} is no database that could be asked`);
   return {
     name: pipeline.source,
@@ -58,6 +67,7 @@ export function sourceOptions(config: Config, pipeline: PipelineConfig, clock: C
     slot: source.slot,
     publication: source.publication,
     tables: [...source.tables],
+    patterns: tablePatterns(pipeline.source, source, target),
     changes: source.changes,
     rowBytes: source.rowBytes,
     snapshot: source.snapshot,
@@ -67,6 +77,13 @@ export function sourceOptions(config: Config, pipeline: PipelineConfig, clock: C
     timing: { silenceMs: source.silence },
     clock,
   };
+}
+
+/** How tables are found that the config does not name; null where only those are read that it names. */
+export function tablePatterns(name: string, source: PostgresSourceConfig, target: TargetConfig | null): TablePatterns | null {
+  const { patterns, except, newTables } = source;
+  if (patterns.length === 0) return null;
+  return { patterns, except, newTables, writtenAs: (table) => (target === null ? table : writtenAs('', name, table, target)) };
 }
 
 /** What tells the quarantine to its topics; null where there are none. */

@@ -39,7 +39,8 @@ export interface Stages {
 export class Desk implements AsyncDisposable {
   readonly pipeline: string;
   readonly source: string;
-  readonly datasets: readonly DatasetName[];
+  /** Those of the config, and those that patterns of a database have found. */
+  #datasets: readonly DatasetName[];
   readonly #parts: DeskParts;
   #sink: Promise<PostgresSink> | null = null;
   #isClosed = false;
@@ -48,7 +49,15 @@ export class Desk implements AsyncDisposable {
     this.#parts = parts;
     this.pipeline = parts.name;
     this.source = parts.pipeline.source;
-    this.datasets = datasetsOf(parts.pipeline.source, partsOf(parts.config, parts.pipeline).source);
+    this.#datasets = datasetsOf(parts.pipeline.source, partsOf(parts.config, parts.pipeline).source);
+  }
+
+  get datasets(): readonly DatasetName[] {
+    return this.#datasets;
+  }
+
+  found(datasets: readonly DatasetName[]): void {
+    this.#datasets = [...new Set([...this.#datasets, ...datasets])];
   }
 
   /** A sink of its own, for a lane's run. `watch` is told of what is written to topics. */

@@ -51,7 +51,8 @@ export async function recoverTopics(options: RecoverOptions, of: KafkaSourceConf
   );
   await using cleanup = new AsyncDisposableStack();
   const followed = cleanup.use(await openFollowed(config, name, clock, signal));
-  const { source, tables } = followed;
+  const { source } = followed;
+  const tables = followed.tables(new Map());
   const place = await source.mark();
   const { laneStands } = await catchUp(followed, target, lane, place, options);
   if (laneStands) return { ...unfinished, isRunning: false, isWhole: false };

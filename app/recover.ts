@@ -6,6 +6,7 @@ import type { Clock } from '../core/clock.ts';
 import { PipelineError } from '../core/errors.ts';
 import type { DatasetName, LaneId, Position } from '../core/event.ts';
 import { toLsn } from '../core/position.ts';
+import { allTables, tablesOfLane } from '../cdc/postgres/found-tables.ts';
 import { recoverPlace } from '../cdc/postgres/slot-recovery.ts';
 import { SourceRows, tablesBeingCopied } from '../cdc/postgres/source-rows.ts';
 import { qualityStage } from '../quality/stage.ts';
@@ -89,7 +90,7 @@ export async function recoverPipeline(options: RecoverOptions): Promise<Recovere
     options.signal,
   );
   if (!(await begins(source, target, lane, options))) return unfinished;
-  const tables = sourceConfig.tables;
+  const tables = tablesOfLane(position, await allTables(source.sql, sourceOptions(config, pipeline, clock)), sourceConfig.tables);
   const held = await bringHeld({ source, target, lane, bringer: byLane(source), passed: '' }, tables, options);
   const verified = await verifyPipeline({ ...options, datasets: null, differencesMax: DIFFERENCES_MAX, repair: true });
   const isWhole = verified.tables.every(({ equal }) => equal) && held.every(({ left, isTruncateHeld }) => left === 0 && !isTruncateHeld);

@@ -118,21 +118,16 @@ export class Road implements AsyncDisposable {
     this.#shadow = new ShadowRules(this.rules.drafts, clock);
     this.desk = new Desk({ ...parts, rules: this.rules.files });
     this.#verified = new VerifyWatch({ ...parts, rules: this.rules.files });
-    this.#slot =
-      source.kind === 'kafka'
-        ? null
-        : new SlotWatch({
-            ...parts,
-            source,
-            onRisk: (data) => this.#tell('slot.retention', data),
-            onSafe: (data) => this.#tell('slot.safe', data),
-          });
     const telling = tellerOptions(config, name, pipeline, clock, parts.logger);
     this.#teller = telling === null ? null : new QuarantineTeller(telling);
     this.#breaker = this.#makeBreaker();
     const opened = openSource(config, pipeline, clock, {
       onLeftOut: (dataset) => {
         parts.logger.warn('a table was dropped before it was copied to its end, and is left out', { pipeline: name, dataset });
+      },
+      onFound: (datasets) => {
+        this.desk.found(datasets);
+        parts.logger.info('tables were found that the patterns fit: they are followed', { pipeline: name, datasets: datasets.join(' ') });
       },
       onRenamed: (dataset, table) => {
         parts.logger.warn('a table has another name at the source now: it is not read until it has its own again', {
@@ -147,6 +142,17 @@ export class Road implements AsyncDisposable {
       },
     });
     this.#source = opened.source;
+    this.#slot =
+      source.kind === 'kafka'
+        ? null
+        : new SlotWatch({
+            ...parts,
+            source,
+            target,
+            reader: opened.database,
+            onRisk: (data) => this.#tell('slot.retention', data),
+            onSafe: (data) => this.#tell('slot.safe', data),
+          });
     this.snapshot = new SnapshotDesk({ ...opened, name, pauses: parts.pauses, clock });
     this.#schemas = new SchemaWatch({
       desk: this.desk,

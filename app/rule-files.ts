@@ -9,6 +9,7 @@ import { type Contract, parseContract } from '../quality/contract.ts';
 import { oldRowsOfTopics } from '../quality/live/binding.ts';
 import { datasetsOf, type LoadedConfig, mayBring, partsOf } from './config.ts';
 import { nearest } from './config-read.ts';
+import { tablePatterns } from './connect.ts';
 import { parentProblems, strangeParents } from './references.ts';
 import type { PipelineConfig } from './config-schema.ts';
 
@@ -130,7 +131,7 @@ export async function heldAgainstTables(
   drafts: RuleFiles['drafts'],
   signal?: AbortSignal,
 ): Promise<HeldAgainstTables> {
-  const { source } = partsOf(config, pipeline);
+  const { source, target } = partsOf(config, pipeline);
   const datasets: Dataset[] = [];
   const [refused, noted]: [Problem[], Problem[]] = [[], []];
   const refusedOf = new Map<Problem, DatasetName>();
@@ -140,7 +141,11 @@ export async function heldAgainstTables(
   };
   // Topics tell of a table's columns with each record, and not before.
   if (source.kind === 'kafka') return { datasets, refused, refusedOf, noted };
-  for (const { dataset, oldRows } of await describeTables(source.url.reveal(), source.tables, pipeline.source, signal)) {
+  const tables = await describeTables(source.url.reveal(), source.tables, pipeline.source, signal, {
+    publication: source.publication,
+    patterns: tablePatterns(pipeline.source, source, target),
+  });
+  for (const { dataset, oldRows } of tables) {
     if (dataset === null) continue;
     datasets.push(dataset);
     for (const rules of [files.get(dataset.name), drafts.get(dataset.name)]) {

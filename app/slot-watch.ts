@@ -1,11 +1,14 @@
 /** Looks every so often how much log the source keeps for a pipeline's slot: for the status, the metrics, the health check and alerts. */
 import type { Clock } from '../core/clock.ts';
 import { PipelineError } from '../core/errors.ts';
+import type { FoundTables, LeftTable } from '../cdc/postgres/found-tables.ts';
 import { SlotLook, type SlotRetention } from '../cdc/postgres/slot-look.ts';
+import type { PostgresSource } from '../cdc/postgres/source.ts';
 import type { AlertData } from '../ops/alerts/events.ts';
 import type { Exposition } from '../ops/prometheus.ts';
 import { SlotForecast, type SlotRisk, SlotTeller } from '../ops/slot-forecast.ts';
-import type { PipelineConfig, PostgresSourceConfig } from './config-schema.ts';
+import type { PipelineConfig, PostgresSourceConfig, TargetConfig } from './config-schema.ts';
+import { tablePatterns } from './connect.ts';
 import type { SlotView } from './http/shapes.ts';
 import { formatDuration, formatSize } from './units.ts';
 
@@ -13,7 +16,11 @@ export interface SlotWatchParts {
   readonly name: string;
   readonly pipeline: PipelineConfig;
   readonly source: PostgresSourceConfig;
+  /** Where its tables are written; left out, under their own names. */
+  readonly target?: TargetConfig;
   readonly clock: Clock;
+  /** What reads the slot: it takes up what patterns find. Left out, it is not to. */
+  readonly reader?: Pick<PostgresSource, 'tables' | 'takeUp'> | null;
   /** Whether the pipeline is this instance's to tell of; left out, it is. */
   readonly turn?: { readonly isOurs: boolean };
   readonly onRisk: (data: AlertData['slot.retention']) => void;
@@ -21,6 +28,8 @@ export interface SlotWatchParts {
 }
 
 const LOOK_MS = 10_000;
+/** Where tables are found by patterns, and while there is no slot yet. */
+const LOOK_SOON_MS = 3000;
 
 const SLOT_FIX =
   'See why the pipeline does not keep up (`tidegate status`), raise max_slot_wal_keep_size or make room on the disk; `tidegate teardown` gives the log free.';
@@ -34,6 +43,8 @@ export class SlotWatch {
   readonly #teller = new SlotTeller();
   /** Tables that the publication, or the source, lacks. */
   #missing: Pick<SlotRetention, 'unpublished' | 'absent'> = { unpublished: [], absent: [] };
+  /** Tables that patterns fit, and that are not followed. */
+  #left: readonly LeftTable[] = [];
   #risk: (SlotRisk & { readonly atMs: number }) | null = null;
 
   constructor(parts: SlotWatchParts) {
@@ -42,7 +53,8 @@ export class SlotWatch {
     const { disk, warnBytes, warnBefore, criticalBefore } = source.wal;
     this.#slot = source.slot;
     const { slot, publication, tables } = source;
-    this.#look = new SlotLook({ name: parts.pipeline.source, url: source.url.reveal(), slot, publication, tables });
+    const patterns = tablePatterns(parts.pipeline.source, source, parts.target ?? null);
+    this.#look = new SlotLook({ name: parts.pipeline.source, url: source.url.reveal(), slot, publication, tables, patterns });
     this.#forecast = new SlotForecast({
       diskBytes: disk,
       warnBytes,
@@ -58,7 +70,8 @@ export class SlotWatch {
         // The source is away: the lane says so, and what was last seen stays.
         if (!(error instanceof PipelineError)) throw error;
       });
-      await clock.sleep(LOOK_MS, signal);
+      const isSoon = this.#risk === null || this.#parts.source.patterns.length > 0;
+      await clock.sleep(isSoon ? LOOK_SOON_MS : LOOK_MS, signal);
     }
     await this.#look[Symbol.asyncDispose]();
   }
@@ -93,9 +106,10 @@ export class SlotWatch {
   /** What is no reason not to be ready, and worth to be known. */
   notes(): readonly string[] {
     const { source } = this.#parts.pipeline;
-    return this.#missing.absent.map(
-      (table) => `${source}.${table}: the source has no table of this name, and the target keeps what it has`,
-    );
+    return [
+      ...this.#missing.absent.map((table) => `${source}.${table}: the source has no table of this name, and the target keeps what it has`),
+      ...this.#left.map(({ table, why }) => `${source}.${table} is left out: ${why}`),
+    ];
   }
 
   collect(out: Exposition): void {
@@ -123,8 +137,10 @@ export class SlotWatch {
 
   async once(signal: AbortSignal): Promise<void> {
     const { clock, name: pipeline, onRisk, onSafe } = this.#parts;
-    const seen = await this.#look.look(signal);
+    const { reader = null, source } = this.#parts;
+    const seen = await this.#look.look(signal, reader?.tables);
     const atMs = clock.monotonic();
+    this.#takeUp(seen?.found ?? null, reader, source);
     this.#missing = seen ?? { unpublished: [], absent: [] };
     this.#risk = seen === null ? null : { ...this.#forecast.see({ atMs, ...seen }), atMs: clock.now() };
     if (this.#risk === null || this.#parts.turn?.isOurs === false) return;
@@ -135,6 +151,16 @@ export class SlotWatch {
     if (news !== 'worse' || level === 'ok') return;
     const fix = level === 'lost' ? LOST_FIX : SLOT_FIX;
     onRisk({ pipeline, slot: this.#slot, level, retainedBytes, bytesPerSecond, fullInMs, message, fix });
+  }
+
+  #takeUp(found: FoundTables | null, reader: SlotWatchParts['reader'] | null, { newTables }: PostgresSourceConfig): void {
+    this.#left = found?.left ?? [];
+    if (found === null || !reader) return;
+    if (newTables === 'accept') return reader.takeUp(found.tables);
+    // While the lane has not begun, none of them is new.
+    if (reader.tables.length === 0) return;
+    const isNew = (table: string): boolean => !reader.tables.includes(table);
+    this.#left = [...this.#left, ...found.tables.filter(isNew).map((table) => ({ table, why: 'it is new, and newTables says ignore' }))];
   }
 
   #words({ level, walStatus, retainedBytes, left, bytesPerSecond, fullInMs }: SlotRisk): string {

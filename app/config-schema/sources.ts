@@ -11,10 +11,30 @@ const KAFKA_NAME_PATTERN = '^[A-Za-z0-9._-]{1,200}$';
 const tables = {
   type: 'array',
   items: { type: 'string', pattern: TABLE_PATTERN, examples: ['public.orders'] },
-  minItems: 1,
   uniqueItems: true,
   title: 'Tables',
   description: 'The tables you read, each as schema.table.',
+  default: [],
+} as const satisfies SchemaNode;
+
+const patterns = {
+  type: 'array',
+  items: { type: 'string', pattern: TABLE_PATTERN, examples: ['public.*'] },
+  uniqueItems: true,
+  title: 'Patterns',
+  description:
+    'Patterns for tables that you read beside those, each as schema.table, where * stands for any characters and ? for one; also tables that are made later.',
+  default: [],
+  examples: [['public.*', 'sales.order_*']],
+} as const satisfies SchemaNode;
+
+const except = {
+  type: 'array',
+  items: { type: 'string', pattern: TABLE_PATTERN, examples: ['public.audit_*'] },
+  uniqueItems: true,
+  title: 'Except',
+  description: 'Patterns for tables that you do not read, though one of the patterns fits them.',
+  default: [],
 } as const satisfies SchemaNode;
 
 export const postgresSourceSchema = {
@@ -48,6 +68,15 @@ export const postgresSourceSchema = {
       '60s',
     ),
     tables,
+    patterns,
+    except,
+    newTables: {
+      enum: ['accept', 'ignore'],
+      title: 'New tables',
+      description:
+        'What you have done with a table that a pattern fits, and that was not there when the pipeline began: copy and follow it (accept), or leave it out with a note (ignore).',
+      default: 'accept',
+    },
     rowBytes: size(
       'Row size',
       'How large a row you read whole, from 1MiB to 256MiB; while such rows come, the service takes up to fifteen times this memory. A larger one is held in quarantine without its large cells.',
@@ -142,7 +171,7 @@ export const postgresSourceSchema = {
       additionalProperties: false,
     },
   },
-  required: ['kind', 'url', 'slot', 'publication', 'tables'],
+  required: ['kind', 'url', 'slot', 'publication'],
   additionalProperties: false,
 } as const satisfies SchemaNode;
 

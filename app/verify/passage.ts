@@ -1,6 +1,7 @@
 /** What a target is compared with: the tables of the database that its pipeline follows, and how far the lanes are in that database's log. */
 import { TopicList } from '../../cdc/kafka/topic-list.ts';
 import { TopicPassage } from '../../cdc/kafka/passage.ts';
+import { allTables, tablesOfLane } from '../../cdc/postgres/found-tables.ts';
 import { SourceRows, tablesBeingCopied } from '../../cdc/postgres/source-rows.ts';
 import type { Clock } from '../../core/clock.ts';
 import { PipelineError } from '../../core/errors.ts';
@@ -22,8 +23,8 @@ export interface Passage {
 export interface Followed extends AsyncDisposable {
   readonly source: SourceRows;
   readonly passage: Passage;
-  /** `schema.table`. */
-  readonly tables: readonly string[];
+  /** `schema.table`: those that the lanes have, where they stand so. */
+  tables(lanes: ReadonlyMap<LaneId, Position>): readonly string[];
   /** Those whose first copy is not done. */
   copying(lanes: ReadonlyMap<LaneId, Position>): ReadonlySet<string>;
   /** Whether somebody may move the lanes on. */
@@ -49,15 +50,19 @@ export async function openFollowed(config: Config, name: string, clock: Clock, s
   if (pipeline === undefined) throw new PipelineError('BUG', `there is no pipeline ${name}`);
   const { source: of } = partsOf(config, pipeline);
   if (of.kind === 'kafka') return openTopics(name, pipeline, of, clock, signal);
-  const source = await SourceRows.open(sourceOptions(config, pipeline, clock), signal);
+  const options = sourceOptions(config, pipeline, clock);
+  await using cleanup = new AsyncDisposableStack();
+  const source = cleanup.use(await SourceRows.open(options, signal));
+  const tables = await allTables(source.sql, options);
   const lane = laneOf(pipeline.source, of);
+  const opened = cleanup.move();
   return {
     source,
     passage: { ask: () => Promise.resolve(), passed: (lanes) => lanes.get(lane)?.slice(0, 16) ?? '' },
-    tables: of.tables,
+    tables: (lanes) => tablesOfLane(lanes.get(lane) ?? null, tables, of.tables),
     copying: (lanes) => tablesBeingCopied(lanes.get(lane) ?? null),
     isRead: () => source.isRead(),
-    [Symbol.asyncDispose]: () => source[Symbol.asyncDispose](),
+    [Symbol.asyncDispose]: () => opened.disposeAsync(),
   };
 }
 
@@ -107,7 +112,7 @@ async function openTopics(
   return {
     source,
     passage,
-    tables: [...new Set([...of.tables, ...list.tables])],
+    tables: () => [...new Set([...of.tables, ...list.tables])],
     // A connector's first copy is in the topics before what it confirms.
     copying: () => new Set(),
     // Who reads the topics is not known to the database: whether the lanes move tells.

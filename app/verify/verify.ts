@@ -121,11 +121,17 @@ export async function verifyPipeline(options: VerifyOptions): Promise<PipelineRe
   const caughtUp = await catchUp(followed, target, lane, through, options);
   const notCopied = followed.copying(caughtUp.lanes);
   const quality = qualityStage(new Map([...rules].map(([dataset, { contract }]) => [dataset, contract])));
-  const missing = datasets?.find((dataset) => !followed.tables.some((table) => dataset === `${pipeline.source}.${table}`));
+  const followedTables = followed.tables(caughtUp.lanes);
+  const missing = datasets?.find((dataset) => !followedTables.some((table) => dataset === `${pipeline.source}.${table}`));
   if (missing !== undefined && parts.source.kind === 'kafka')
     throw new NothingToVerify(`there is no topic of ${missing}`, 'The connector makes it with the first record.');
+  if (missing !== undefined)
+    throw new NothingToVerify(
+      `${missing} is not followed (yet)`,
+      '`tidegate status` tells which tables are, and which are left out and why.',
+    );
   const tables: TableResult[] = [];
-  for (const table of followed.tables) {
+  for (const table of followedTables) {
     const dataset = `${pipeline.source}.${table}` as DatasetName;
     if (datasets !== null && !datasets.includes(dataset)) continue;
     const waitMs = caughtUp.laneStands ? 0 : options.waitMs;

@@ -34,6 +34,8 @@ export interface PrepareParts {
   readonly options: PostgresSourceOptions;
   /** `schema.table`, each once. */
   readonly tables: readonly string[];
+  /** Whether a table was found by a pattern, and is not named by the config. */
+  readonly isFound: (table: string) => boolean;
   readonly clock: Clock;
   /** Told of a table that was dropped before it was copied to its end. */
   readonly onLeftOut: (table: string) => void;
@@ -58,7 +60,7 @@ export interface Prepared {
 
 /** Makes what is missing on the server and says where the lane begins. */
 export async function prepareLane(parts: PrepareParts, resumed: LanePlace | null, signal: AbortSignal): Promise<Prepared> {
-  const { catalog, options, tables } = parts;
+  const { catalog, options } = parts;
   const { publication, slot, snapshot } = options;
   const { statusMsMax, end } = await checkServer(catalog, options);
   const timeline = await timelineOf(catalog);
@@ -70,7 +72,8 @@ export async function prepareLane(parts: PrepareParts, resumed: LanePlace | null
       `reading ${options.name}: the lane's checkpoint is beyond the end of the server's log; was it restored from a backup?`,
     );
   }
-  const { gone, there } = await lookAtTables(parts, from);
+  const { gone, there, neverHad } = await lookAtTables(parts, from);
+  const tables = parts.tables.filter((table) => !neverHad.has(table));
   const published = await readPublication(catalog, publication);
   const state = await freeSlot(parts, from, signal);
   if (published === null) {
@@ -100,7 +103,7 @@ export async function prepareLane(parts: PrepareParts, resumed: LanePlace | null
       statusMsMax,
     };
   }
-  const mark = joining(parts, from.snapshot, published, gone);
+  const mark = joining(parts, tables, from.snapshot, published, gone);
   // A place inside a transaction must stay one: what joins waits until the lane is out of it.
   if (from.within !== null)
     return {
@@ -117,16 +120,21 @@ export async function prepareLane(parts: PrepareParts, resumed: LanePlace | null
 
 /** Answers those that are gone, and that the lane goes on without, and those that are there. */
 async function lookAtTables(
-  { catalog, tables, options, onLeftOut, onEstimate }: PrepareParts,
+  { catalog, tables, isFound, options, onLeftOut, onEstimate }: PrepareParts,
   from: LanePlace | null,
-): Promise<{ readonly gone: ReadonlySet<string>; readonly there: readonly CatalogTable[] }> {
+): Promise<{ readonly gone: ReadonlySet<string>; readonly there: readonly CatalogTable[]; readonly neverHad: ReadonlySet<string> }> {
   const gone = new Set<string>();
+  const neverHad = new Set<string>();
   const there: CatalogTable[] = [];
   for (const table of tables) {
     const found = await readTable(catalog, table, options.publication);
     // A lane that has a table goes on without it, and without its key: the log may still have its rows, and other tables have theirs.
     const progress = from === null ? null : progressOf(from.snapshot, table);
     const isFollowed = progress === undefined || progress?.done === true || progress?.isAway === true;
+    if (found === null && progress === null && isFound(table)) {
+      neverHad.add(table); // Dropped since it was found.
+      continue;
+    }
     if (found === null && progress === null) throw new PipelineError('SOURCE_TABLE_MISSING', `reading ${table}: there is no such table`);
     if (found === null) {
       if (!isFollowed) onLeftOut(table);
@@ -140,23 +148,25 @@ async function lookAtTables(
     onEstimate(table, found.rowsEstimated);
     there.push(found);
   }
-  return { gone, there };
+  return { gone, there, neverHad };
 }
 
 /**
  * What the lane is to say from now on, where its tables are others than those of its place: null where they are the same. A table that it does
  * not have is copied, whether or not it is published: what became of it meanwhile was not read. So is one that has left the publication, which is
- * another table of that name; one that is gone is still known. Where a table is gone and the publication has one that nobody named, that is likely to be it.
+ * another table of that name; one that is gone is still known. Where a table is gone and the publication has one that nobody named, that is likely to be it;
+ * where tables are found by patterns, it may be any of them.
  */
 function joining(
-  { options, tables: wanted }: PrepareParts,
+  { options }: PrepareParts,
+  wanted: readonly string[],
   known: SnapshotMark | null,
   published: ReadonlySet<string> | null,
   gone: ReadonlySet<string>,
 ): SnapshotMark | null {
   const copies = options.snapshot.mode === 'initial';
   if (known === null && !copies) return null;
-  const hasOthers = [...(published ?? [])].some((table) => !wanted.includes(table));
+  const hasOthers = (options.patterns ?? null) !== null || [...(published ?? [])].some((table) => !wanted.includes(table));
   const tables = wanted.flatMap((table): TableProgress[] => {
     const progress = progressOf(known, table);
     const isAnother = copies && published?.has(table) === false && !gone.has(table);
@@ -222,7 +232,7 @@ export async function matchFailover(
 
 /** A slot stays active for a moment after its reader is gone: give it two seconds. */
 export async function freeSlot(
-  { catalog, options: { slot, endsReader }, clock }: PrepareParts,
+  { catalog, options: { slot, endsReader }, clock }: Pick<PrepareParts, 'catalog' | 'options' | 'clock'>,
   from: LanePlace | null,
   signal: AbortSignal,
 ): Promise<SlotState | null> {

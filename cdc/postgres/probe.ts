@@ -7,6 +7,7 @@ import { arrayLiteral, quoteIdent } from '../../wire/postgres/ident.ts';
 import { Datasets, keylessText, readTable, SESSION, splitTable } from './catalog.ts';
 import { connectSource } from './connect.ts';
 import { sourceFailure } from './failures.ts';
+import { allTables, findTables } from './found-tables.ts';
 import { STANDBY } from './prepare.ts';
 import { checkSlot, hasFailover, readPublication, readSlot } from './slot.ts';
 import type { PostgresSourceOptions } from './source.ts';
@@ -24,19 +25,22 @@ export interface DescribedTable {
   readonly rowsEstimated: number | null;
 }
 
-/** The tables named, or every table of the database outside the system's schemas. `source` is the first part of the datasets' names. */
+/** The tables named, with those that patterns find, or every table of the database outside the system's schemas. `source` is the first part of the datasets' names. */
 export async function describeTables(
   url: string,
   tables?: readonly string[],
   source = 'source',
   signal?: AbortSignal,
+  more?: Pick<PostgresSourceOptions, 'publication' | 'patterns'>,
 ): Promise<readonly DescribedTable[]> {
   const connection = await connectSource(source, url, false, SESSION, signal);
   try {
     const datasets = new Datasets(source);
     const described: DescribedTable[] = [];
-    for (const name of tables ?? (await allTables(connection))) {
+    const named = tables ?? (await everyTable(connection));
+    for (const name of more === undefined ? named : await allTables(connection, { ...more, tables: named })) {
       const found = await readTable(connection, name, null);
+      if (found === null && !named.includes(name)) continue; // Dropped since it was found.
       if (found === null) throw new PipelineError('SOURCE_TABLE_MISSING', `describing ${name}: there is no such table`);
       const { comment, columnComments, rowsEstimated, keyNames, message } = found;
       const dataset = keyNames.length === 0 ? null : (await datasets.relationOf(connection, name, message, found)).dataset;
@@ -51,7 +55,7 @@ export async function describeTables(
   }
 }
 
-async function allTables(connection: PgConnection): Promise<string[]> {
+async function everyTable(connection: PgConnection): Promise<string[]> {
   const found = await connection.query(
     `select n.nspname || '.' || c.relname from pg_catalog.pg_class c join pg_catalog.pg_namespace n on n.oid = c.relnamespace
       where c.relkind in ('r', 'p') and not c.relispartition and c.relpersistence = 'p'
@@ -72,7 +76,10 @@ export async function probePostgresSource(options: PostgresSourceOptions): Promi
   }
   try {
     const problems = [...(await probeServer(connection, path)), ...(await probeTables(connection, options, path))];
-    problems.push(...(await probePublication(connection, options, path)), ...(await probeSlot(connection, options, path)));
+    const { found, unfit } = await probePatterns(connection, options, path);
+    problems.push(...unfit);
+    const all = { ...options, tables: [...options.tables, ...found] };
+    problems.push(...(await probePublication(connection, all, path)), ...(await probeSlot(connection, options, path)));
     problems.push(...(await probeRetention(connection, options, path)), ...(await probeFailover(connection, options, path)));
     return problems;
   } catch (error) {
@@ -152,6 +159,22 @@ async function probeTables(connection: PgConnection, options: PostgresSourceOpti
       problems.push(problem('SOURCE_PRIVILEGE', at, `The role may not select from ${table}, which the snapshot needs`));
   }
   return problems;
+}
+
+async function probePatterns(
+  connection: PgConnection,
+  { patterns = null, publication, tables: named }: PostgresSourceOptions,
+  path: string,
+): Promise<{ readonly found: readonly string[]; readonly unfit: readonly Problem[] }> {
+  if (patterns === null) return { found: [], unfit: [] };
+  const { tables, left } = await findTables(connection, { publication, patterns, named, known: () => false });
+  const warn = (message: string, fix: string): Problem => ({ severity: 'warning', path: `${path}.patterns`, message, fix });
+  const unfit = left.map(({ table, why }) => warn(`${table} is left out: ${why}.`, `Mend that, or except it (${path}.except).`));
+  if (tables.length === 0 && named.length === 0 && left.length === 0)
+    unfit.push(
+      warn('No table fits the patterns yet: the pipeline begins with the first that is made.', 'Correct them if that is not meant.'),
+    );
+  return { found: tables, unfit };
 }
 
 async function probePublication(connection: PgConnection, options: PostgresSourceOptions, path: string): Promise<Problem[]> {

@@ -4,6 +4,7 @@ import { arrayLiteral } from '../../wire/postgres/ident.ts';
 import { SESSION, splitTable } from './catalog.ts';
 import { closeSoon, connectSource } from './connect.ts';
 import { sourceFailure } from './failures.ts';
+import { findTables, type FoundTables } from './found-tables.ts';
 import type { PostgresSourceOptions } from './source.ts';
 
 export interface SlotRetention {
@@ -21,6 +22,8 @@ export interface SlotRetention {
   readonly unpublished: readonly string[];
   /** Those that are not there. */
   readonly absent: readonly string[];
+  /** What the patterns of the config find; null where there are none. */
+  readonly found: FoundTables | null;
 }
 
 /** Another answer than this long after the question is not waited for. */
@@ -43,7 +46,7 @@ const missingSql = (schemas: boolean): string => `
      ${schemas ? 'and not exists (select from pg_catalog.pg_publication_namespace m where m.pnpubid = p.oid and m.pnnspid = n.oid)' : ''})
    order by w.place`;
 
-type SlotLookOptions = Pick<PostgresSourceOptions, 'name' | 'url' | 'slot' | 'publication' | 'tables'>;
+type SlotLookOptions = Pick<PostgresSourceOptions, 'name' | 'url' | 'slot' | 'publication' | 'tables' | 'patterns'>;
 
 export class SlotLook implements AsyncDisposable {
   readonly #options: SlotLookOptions;
@@ -54,13 +57,16 @@ export class SlotLook implements AsyncDisposable {
     this.#options = options;
   }
 
-  /** Null where there is no such slot (yet). Throws SOURCE_… where the server is away; the next call connects again. */
-  async look(signal: AbortSignal): Promise<SlotRetention | null> {
+  /**
+   * Null where there is no such slot (yet). Throws SOURCE_… where the server is away; the next call connects again. `followed`: the tables of the config, and those
+   * that its patterns have found.
+   */
+  async look(signal: AbortSignal, followed = this.#options.tables): Promise<SlotRetention | null> {
     const late = AbortSignal.any([signal, AbortSignal.timeout(ANSWER_MS)]);
     const cut = (): void => this.#connection?.destroy();
     late.addEventListener('abort', cut, { once: true });
     try {
-      return await this.#ask(this.#connection ?? (await this.#connect(late)));
+      return await this.#ask(this.#connection ?? (await this.#connect(late)), followed);
     } catch (error) {
       this.#connection?.destroy();
       this.#connection = null;
@@ -83,7 +89,7 @@ export class SlotLook implements AsyncDisposable {
     return connection;
   }
 
-  async #ask(connection: PgConnection): Promise<SlotRetention | null> {
+  async #ask(connection: PgConnection, followed: readonly string[]): Promise<SlotRetention | null> {
     const [walStatus = null, safe, retained, keep] = (await connection.query(SLOT_SQL, [this.#options.slot])).rows[0] ?? [];
     if (keep === undefined) return null;
     const files = this.#seesFiles ? await connection.query('select sum(size) from pg_catalog.pg_ls_waldir()') : null;
@@ -95,12 +101,20 @@ export class SlotLook implements AsyncDisposable {
       safeBytes: number(safe),
       keepBytes: keepBytes === null || keepBytes < 0 ? null : keepBytes,
       walBytes: number(files?.rows[0]?.[0]),
-      ...(await this.#missing(connection)),
+      ...(await this.#missing(connection, followed)),
+      found: await this.#found(connection, followed),
     };
   }
 
-  async #missing(connection: PgConnection): Promise<Pick<SlotRetention, 'unpublished' | 'absent'>> {
-    const { publication, tables } = this.#options;
+  async #found(connection: PgConnection, followed: readonly string[]): Promise<FoundTables | null> {
+    const { patterns = null, publication, tables } = this.#options;
+    if (patterns === null) return null;
+    const known = new Set(followed);
+    return findTables(connection, { publication, patterns, named: tables, known: (table) => known.has(table) });
+  }
+
+  async #missing(connection: PgConnection, tables: readonly string[]): Promise<Pick<SlotRetention, 'unpublished' | 'absent'>> {
+    const { publication } = this.#options;
     const split = tables.map(splitTable);
     const { rows } = await connection.query(missingSql(connection.majorVersion >= 15), [
       publication,

@@ -9,8 +9,9 @@ import { BatchQueue } from './batches.ts';
 import { Datasets, qualifiedName, SESSION } from './catalog.ts';
 import { closeSoon, connectSource } from './connect.ts';
 import { sourceFailure } from './failures.ts';
+import { findTables, tableMatcher, type TablePatterns } from './found-tables.ts';
 import { KeyReader } from './key-reader.ts';
-import { isLeft, notBegun, parsePlace, reachedLsn } from './lane-position.ts';
+import { isLeft, type LanePlace, notBegun, parsePlace, progressOf, reachedLsn } from './lane-position.ts';
 import { ROW_BYTES } from './large-rows.ts';
 import { Pace, type SnapshotWait } from './pace.ts';
 import { freeSlot, matchFailover, type PrepareParts, prepareLane } from './prepare.ts';
@@ -28,6 +29,8 @@ export interface PostgresSourceOptions {
   readonly publication: string;
   /** `schema.table`; without a schema, public. */
   readonly tables: readonly string[];
+  /** What tables are read beside those, also such as are made while the lane is read; left out, none. */
+  readonly patterns?: TablePatterns | null;
   /** `own`: what a replication (a target of Tidegate, or PostgreSQL's with an origin) wrote there is left out. Left out, `all`. */
   readonly changes?: 'all' | 'own';
   /** Larger rows are not read whole, and held; the default is that of the config. */
@@ -53,6 +56,8 @@ export interface PostgresSourceOptions {
   readonly clock?: Clock;
   /** Told of a table that was dropped before it was copied to its end, and is left out. */
   readonly onLeftOut?: (dataset: DatasetName) => void;
+  /** Told, when a run begins, which tables patterns have added since the one before. */
+  readonly onFound?: (datasets: readonly DatasetName[]) => void;
   /** Told of a table that has another name now: what changes there is not read until it has its own again. */
   readonly onRenamed?: (dataset: DatasetName, name: string) => void;
   /**
@@ -76,6 +81,10 @@ export interface SlotStatus extends SourceStatus {
 }
 
 export interface PostgresSource extends LiveSource {
+  /** Those of the config, and those found by its patterns: `schema.table`. */
+  readonly tables: readonly string[];
+  /** Ends the run, so that the next one takes up these tables; not where the lane has them, or while it is not read. */
+  takeUp(tables: readonly string[]): void;
   /**
    * Reads rows again, beside the log and in the lane's order. Answers its id once a checkpoint has it: from there on it goes on over restarts. Throws
    * RereadRefused where it cannot be begun; when `signal` aborts before, it is not.
@@ -94,6 +103,9 @@ export interface PostgresSource extends LiveSource {
 /** Settings of a session that reads rows in the order of their key, or by it. */
 const BY_KEY = { ...SESSION, enable_seqscan: 'off', enable_bitmapscan: 'off', max_parallel_workers_per_gather: '0' };
 
+/** How often tables are looked for while there is none. */
+const LOOK_MS = 1000;
+
 const TIMING: StreamTiming = { statusMs: 5000, silenceMs: 60_000, idleMs: 10_000, idleBytes: 65_536 };
 
 export function postgresSource(options: PostgresSourceOptions): PostgresSource {
@@ -106,7 +118,10 @@ class SlotSource implements PostgresSource {
   readonly lanes: readonly LaneId[];
   readonly #options: PostgresSourceOptions;
   readonly #clock: Clock;
-  readonly #tables: readonly string[];
+  readonly #named: readonly string[];
+  /** What patterns have found since the service began, whether or not it is still there. */
+  readonly #found = new Set<string>();
+  readonly #fits: (table: string) => boolean;
   /** Kept from run to run, so that what is compiled for a Dataset stays good. */
   readonly #datasets: Datasets;
   readonly #estimates = new Map<string, number | null>();
@@ -129,11 +144,22 @@ class SlotSource implements PostgresSource {
     this.lane = `${options.name}/${options.slot}` as LaneId;
     this.lanes = [this.lane];
     this.#clock = options.clock ?? systemClock;
-    this.#tables = [...new Set(options.tables.map(qualifiedName))];
+    this.#named = [...new Set(options.tables.map(qualifiedName))];
+    this.#fits = tableMatcher(options.patterns ?? { patterns: [], except: [] });
     this.#datasets = new Datasets(options.name);
     this.#rereads = new Rereads((table) => this.#datasets.nameOf(table));
     const { rate = null, rereadRows = null, busySessions = null } = options.snapshot;
     this.#pace = new Pace({ rowsPerSecond: rate, rereadRowsPerSecond: rereadRows, busySessions, clock: this.#clock });
+  }
+
+  get tables(): readonly string[] {
+    return [...this.#named, ...[...this.#found].sort()];
+  }
+
+  takeUp(tables: readonly string[]): void {
+    const { patterns = null } = this.#options;
+    if (patterns?.newTables !== 'accept' || this.#state !== 'streaming') return;
+    if (tables.some((table) => this.#fits(table) && !this.tables.includes(table))) this.#queue?.end();
   }
 
   async *read(resume: Resume, signal: AbortSignal): AsyncGenerator<Batch> {
@@ -172,21 +198,24 @@ class SlotSource implements PostgresSource {
     };
     const onLeftOut = (table: string): void => this.#options.onLeftOut?.(this.#datasets.nameOf(table));
     const catalog = await connect(false);
+    // Another instance that is at work keeps its lease: the lane is only taken over where the slot is free.
+    await freeSlot({ catalog, options: this.#options, clock: this.#clock }, null, signal);
+    const lease = await resume(this.lane);
+    const checkpoint = lease.checkpoint?.position ?? null;
+    const from = checkpoint === null ? null : parsePlace(checkpoint);
+    await this.#lookForTables(catalog, from, signal);
+    if (signal.aborted) return;
     const parts: PrepareParts = {
       catalog,
       walsender: () => this.#connect(true, SESSION, signal),
       options: this.#options,
-      tables: this.#tables,
+      tables: this.tables,
+      isFound: (table) => this.#found.has(table),
       clock: this.#clock,
       onLeftOut,
       onEstimate: (table, rows) => this.#estimates.set(table, rows),
       waiting: (work) => this.#waiting(work),
     };
-    // Another instance that is at work keeps its lease: the lane is only taken over where the slot is free.
-    await freeSlot(parts, null, signal);
-    const lease = await resume(this.lane);
-    const checkpoint = lease.checkpoint?.position ?? null;
-    const from = checkpoint === null ? null : parsePlace(checkpoint);
     const prepared = await prepareLane(parts, from, signal);
     this.#acknowledged = checkpoint;
     this.#rereads.resume(from?.snapshot ?? null);
@@ -249,7 +278,12 @@ class SlotSource implements PostgresSource {
         slot,
         publication,
         prefix,
-        tables: new Set(this.#tables),
+        // What is to join has no event before the lane says so: all of it is copied then.
+        tables: new Set(
+          prepared.isWaitedFor ? this.tables.filter((table) => progressOf(from?.snapshot ?? null, table) !== null) : this.tables,
+        ),
+        mayBeWanted: (table) => !prepared.isWaitedFor && this.#options.patterns?.newTables === 'accept' && this.#fits(table),
+        isWanted: async (table) => (await this.#find(catalog, from, table)).includes(table),
         replication,
         catalog,
         readRows,
@@ -306,6 +340,33 @@ class SlotSource implements PostgresSource {
     }
   }
 
+  /**
+   * What the lane has it keeps, also where the table is gone: the log may still have its rows. Where there is no table at all, one is waited for: a lane that
+   * begins with none would not know which of those that come it has copied.
+   */
+  async #lookForTables(catalog: PgConnection, from: LanePlace | null, signal: AbortSignal): Promise<void> {
+    const { patterns = null, onFound } = this.#options;
+    if (patterns === null) return;
+    const before = new Set(this.#found);
+    for (const table of before) if (from === null || progressOf(from.snapshot, table) === null) this.#found.delete(table);
+    const isNews = (table: string): boolean => from !== null && progressOf(from.snapshot, table) === null;
+    for (;;) {
+      for (const table of await this.#find(catalog, from)) if (patterns.newTables === 'accept' || !isNews(table)) this.#found.add(table);
+      if (this.tables.length > 0 || signal.aborted) break;
+      await this.#waiting(() => this.#clock.sleep(LOOK_MS, signal));
+    }
+    const added = [...this.#found].filter((table) => !before.has(table)).sort();
+    if (added.length > 0) onFound?.(added.map((table) => this.#datasets.nameOf(table)));
+  }
+
+  async #find(catalog: PgConnection, from: LanePlace | null, only = ''): Promise<readonly string[]> {
+    const { patterns = null, publication } = this.#options;
+    if (patterns === null) return [];
+    const known = (table: string): boolean =>
+      this.#found.has(table) || (from !== null && (progressOf(from.snapshot, table) ?? null) !== null);
+    return (await findTables(catalog, { publication, patterns, named: this.#named, known, only })).tables;
+  }
+
   acknowledge(checkpoint: Checkpoint): Promise<void> {
     const { position } = checkpoint;
     if (this.#acknowledged === null || position > this.#acknowledged) this.#acknowledged = position;
@@ -319,14 +380,14 @@ class SlotSource implements PostgresSource {
   }
 
   readAgain(dataset: DatasetName): boolean {
-    const table = this.#tables.find((one) => this.#datasets.nameOf(one) === dataset);
+    const table = this.tables.find((one) => this.#datasets.nameOf(one) === dataset);
     if (table === undefined || this.#stream === null) return false;
     this.#again.set(table, null);
     return this.#stream.readAgain(table);
   }
 
   async reread(request: RereadRequest, signal: AbortSignal): Promise<string> {
-    const table = this.#tables.find((one) => this.#datasets.nameOf(one) === request.dataset);
+    const table = this.tables.find((one) => this.#datasets.nameOf(one) === request.dataset);
     if (table === undefined) throw new RereadRefused(`${request.dataset} is no dataset of ${this.name}`, 'See the tables of the source.');
     if (this.#rereads.count >= REREADS_MAX)
       throw new RereadRefused(`${REREADS_MAX} parts are being read again`, 'Wait for one of them to end.');
@@ -366,7 +427,7 @@ class SlotSource implements PostgresSource {
   progress(): readonly SnapshotProgress[] {
     const tables = this.#queue?.snapshot?.tables ?? [];
     const committed = this.#acknowledged === null ? null : (parsePlace(this.#acknowledged).snapshot?.tables ?? []);
-    return this.#tables.map((table) => {
+    return this.tables.map((table) => {
       const known = tables.find((one) => one.table === table);
       const rowsEstimated = this.#estimates.get(table) ?? null;
       const dataset = this.#datasets.nameOf(table);

@@ -45,6 +45,10 @@ export interface StreamParts extends BesideParts {
   readonly ownOnly: boolean;
   /** The tables, as they were when the lane began. */
   readonly there: readonly CatalogTable[];
+  /** Asked of a table that the lane does not have, by its name alone: whether it may be one that it is to have. */
+  readonly mayBeWanted: (table: string) => boolean;
+  /** Whether it is, as the table is now. */
+  readonly isWanted: (table: string) => Promise<boolean>;
   /** Told of a table that has another name from here on. */
   readonly onRenamed: (table: string, name: string) => void;
   /** The transaction that the lane has done in part: as many of its events are left out. */
@@ -381,6 +385,7 @@ export class SlotStream implements CopyBothHandler {
     if (!this.#parts.tables.has(table)) {
       for (const [former, oid] of this.#relations) if (oid === message.oid) this.#renamed(former, table);
       this.#decoder.follow(message.oid, null);
+      if (this.#within === null) this.#meet(table);
       return;
     }
     this.#block(this.#describe(message, table));
@@ -391,6 +396,16 @@ export class SlotStream implements CopyBothHandler {
     const isKnown = this.#beside.isAway(former);
     this.#beside.goAway(former);
     if (!isKnown) this.#parts.onRenamed(former, table);
+  }
+
+  /** A table that came while the lane was read, and that it is to have from its next run on. The log is read again from the checkpoint then. */
+  #meet(table: string): void {
+    const xid = this.#inTransaction ? this.#decoder.xid : null;
+    const look = async (): Promise<void> => {
+      if (xid !== null) await this.#untilSeen(xid);
+      if (await this.#parts.isWanted(table)) this.#queue.end();
+    };
+    if (this.#parts.mayBeWanted(table)) this.#block(look());
   }
 
   async #describe(message: RelationMessage, table: string): Promise<void> {

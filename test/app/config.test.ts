@@ -161,6 +161,31 @@ describe('a wrong config', () => {
     );
   });
 
+  test('patterns of tables', () => {
+    const found = (more: Readonly<Record<string, unknown>>) =>
+      problemsOf({
+        'sources.shop.tables': [],
+        ...Object.fromEntries(Object.entries(more).map(([key, value]) => [`sources.shop.${key}`, value])),
+      });
+    expect(found({})[0]).toMatch(/^sources.shop.tables no table is read/);
+    expect(found({ patterns: ['public.*'] })).toEqual([expect.stringMatching(/^warning alerts/)]);
+    expect(found({ tables: ['public.*'] })[0]).toMatch(/^warning sources.shop.tables\[0\] public.\* is taken for the name of one table/);
+    expect(found({ tables: ['public.a'], except: ['public.b'] })[0]).toMatch(/sources.shop.except there are no patterns/);
+    expect(found({ patterns: ['public'] })[0]).toMatch(/sources.shop.patterns\[0\]/);
+    expect(found({ patterns: ['public.*'], newTables: 'ignore', snapshot: { mode: 'never' } })[0]).toMatch(
+      /sources.shop.newTables a lane that copies/,
+    );
+    const same = { url: 'postgres://u:p@there/app' };
+    const here = (more: Readonly<Record<string, unknown>>) =>
+      problemsOf({
+        'sources.shop': { kind: 'postgres', ...same, slot: 's', publication: 'p', ...more },
+        'targets.lake': { kind: 'postgres', ...same, schema: 'copy' },
+      });
+    expect(here({ patterns: ['*.*'] })[0]).toMatch(/sources.shop.patterns they find what is written to the schema copy/);
+    expect(here({ patterns: ['*.*'], except: ['copy.*'] })).toEqual([expect.stringMatching(/^warning alerts/)]);
+    expect(here({ patterns: ['co*.a'], except: ['copy.b*'] })[0]).toMatch(/sources.shop.patterns/);
+  });
+
   test('no text at all makes the loader throw, and an invalid one always has an error', () => {
     const words = [
       'version',
