@@ -173,7 +173,9 @@ test.concurrent('where nothing is copied, a table that the log brings is followe
   await using running = await startService(it.config);
   await untilReady(running.url);
   for (const name of ['b', 'c']) {
-    await it.sql.script(`begin; ${table(name)}; insert into ${name} values (1, 'first'); insert into a values (${name === 'b' ? 2 : 3}, 'new'); commit`);
+    await it.sql.script(
+      `begin; ${table(name)}; insert into ${name} values (1, 'first'); insert into a values (${name === 'b' ? 2 : 3}, 'new'); commit`,
+    );
     await it.sql.script(`insert into ${name} values (2, 'second')`);
     await it.equal(name);
   }
