@@ -182,6 +182,8 @@ interface Cluster {
   connect(): Promise<void>;
   disconnect(): Promise<void>;
   readonly brokerPool: {
+    /** Asks one broker after the other until one answers; null where none does. */
+    withBroker<T>(question: (broker: unknown) => Promise<T>): Promise<T | null>;
     readonly seedBroker: {
       readonly connectionPool: {
         send<T>(request: {
@@ -398,7 +400,9 @@ class Client implements KafkaClient {
       ...(tls === null ? {} : { ssl: { ...tls } }),
       ...(sasl === null ? {} : { sasl: saslOf(sasl) }),
     };
-    return new Kafka(config);
+    const kafka = new Kafka(config);
+    tellRefusals(kafka);
+    return kafka;
   }
 }
 
@@ -518,12 +522,43 @@ function messagesOf(records: readonly OutgoingRecord[]): TopicMessages[] {
   }));
 }
 
-/** What its consumers and the like are made of. It has no name that others could call it by. */
-function clusterOf(kafka: InstanceType<typeof Kafka>): Cluster {
+type MakeCluster = (options: object) => Cluster;
+
+/** How what its consumers and the like are made of is made. It has no name that others could call it by. */
+function clusterMaker(kafka: InstanceType<typeof Kafka>): { readonly name: symbol; readonly make: MakeCluster } {
   const name = Object.getOwnPropertySymbols(kafka).find(({ description }) => description === 'private:Kafka:createCluster');
   const make: unknown = name === undefined ? undefined : Reflect.get(kafka, name);
-  if (typeof make !== 'function') throw new PipelineError('BUG', 'the Kafka client is not made as we know it');
-  return (make as (options: object) => Cluster)({ metadataMaxAge: METADATA_MS, allowAutoTopicCreation: false });
+  if (name === undefined || typeof make !== 'function') throw new PipelineError('BUG', 'the Kafka client is not made as we know it');
+  return { name, make: make as MakeCluster };
+}
+
+const clusterOf = (kafka: InstanceType<typeof Kafka>): Cluster =>
+  clusterMaker(kafka).make({ metadataMaxAge: METADATA_MS, allowAutoTopicCreation: false });
+
+/** The client forgets what the brokers say to a question that it asks all of them, and takes a refusal for nobody being there. */
+function tellRefusals(kafka: InstanceType<typeof Kafka>): void {
+  const { name, make } = clusterMaker(kafka);
+  const telling: MakeCluster = (options) => {
+    const cluster = make(options);
+    const { brokerPool } = cluster;
+    const ask = brokerPool.withBroker.bind(brokerPool);
+    brokerPool.withBroker = async (question) => {
+      const refusals: Error[] = [];
+      const answer = await ask(async (broker) => {
+        try {
+          return await question(broker);
+        } catch (error) {
+          if (error instanceof Error && isForbidden(error)) refusals.push(error);
+          throw error;
+        }
+      });
+      const [refusal] = refusals;
+      if (answer === null && refusal !== undefined) throw refusal;
+      return answer;
+    };
+    return cluster;
+  };
+  Reflect.set(kafka, name, telling);
 }
 
 function saslOf(sasl: SaslOptions): NonNullable<KafkaConfig['sasl']> {
@@ -565,12 +600,14 @@ function codeOf(error: unknown, side: Side): ErrorCode {
   if (names.includes('KafkaJSSASLAuthenticationError') || type === 'SASL_AUTHENTICATION_FAILED' || type === 'ILLEGAL_SASL_STATE')
     return `${side}_AUTH`;
   if (type === 'INVALID_PRODUCER_EPOCH' || type === 'PRODUCER_FENCED') return 'LEASE_LOST';
-  if (type?.endsWith('_AUTHORIZATION_FAILED') === true) return `${side}_PRIVILEGE`;
+  if (isForbidden(error)) return `${side}_PRIVILEGE`;
   if (type === 'UNKNOWN_TOPIC_OR_PARTITION') return side === 'SOURCE' ? 'SOURCE_TOPIC_MISSING' : 'TARGET_TOPIC_MISSING';
   if (type === 'MESSAGE_TOO_LARGE' || type === 'RECORD_LIST_TOO_LARGE') return 'TARGET_RECORD_TOO_LARGE';
   if (all.some(isMistake)) return 'BUG';
   return names.some((name) => name.startsWith('KafkaJS')) ? `${side}_UNREACHABLE` : 'BUG';
 }
+
+const isForbidden = (error: unknown): boolean => typeOf(error)?.endsWith('_AUTHORIZATION_FAILED') === true;
 
 /** The client takes those for the end of it, and wraps them as if the brokers had said so. */
 const isMistake = (error: Error): boolean => /^(?:Type|Range|Reference|Syntax)Error$/.test(error.name);
