@@ -105,7 +105,7 @@ const LOGICAL: Readonly<Record<string, (schema: ConnectSchema) => ConnectColumn>
   'io.debezium.data.Uuid': () => other('uuid'),
   'io.debezium.data.Xml': () => other('xml'),
   'io.debezium.data.Ltree': () => other('ltree'),
-  'io.debezium.data.TsVector': () => other('tsvector'),
+  'io.debezium.data.Tsvector': () => other('tsvector'),
   'io.debezium.data.Enum': () => ({ type: 'text', native: 'text', decode: text }),
   'io.debezium.data.EnumSet': () => ({ type: 'text', native: 'text', decode: text }),
   'io.debezium.data.Bits': bitsColumn,

@@ -5,6 +5,7 @@ import { columnOf } from '../../cdc/kafka/connect-types.ts';
 import type { ConnectSchema } from '../../cdc/kafka/connect-schema.ts';
 import { declaredColumn } from '../../cdc/kafka/declared.ts';
 import { UNCHANGED } from '../../core/event.ts';
+import { connectColumn } from '../../sync/kafka/connect-columns.ts';
 import { dateText, timestampText } from '../../wire/postgres/types-time.ts';
 
 function decoder(type: ConnectSchema['type'], name: string, parameters?: Readonly<Record<string, string>>) {
@@ -55,6 +56,20 @@ test('decimals of any scale', () => {
     '-1',
     '1200',
   ]);
+});
+
+test('texts with a name of Debezium’s have their type, and are written under that name', () => {
+  const forms = { decimals: 'precise', intervals: 'numeric', arrays: 'list', bits: 'bytes' } as const;
+  for (const [native, name] of [
+    ['uuid', 'io.debezium.data.Uuid'],
+    ['xml', 'io.debezium.data.Xml'],
+    ['ltree', 'io.debezium.data.Ltree'],
+    ['tsvector', 'io.debezium.data.Tsvector'],
+  ] as const) {
+    const written = connectColumn({ name: 'c', type: 'other', native, nullable: true }, forms);
+    expect(written.schema).toMatchObject({ type: 'string', name });
+    expect(columnOf({ type: 'string', optional: true, name }, '')).toMatchObject({ type: 'other', native });
+  }
 });
 
 test('a declared array is a list, as Debezium writes it, or the text of PostgreSQL’s that our own topics have', () => {
