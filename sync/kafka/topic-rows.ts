@@ -184,12 +184,12 @@ export class TopicRows implements RowWriter {
 
   async #findTopic(topic: string): Promise<number> {
     const { client, topics, onOther } = this.#parts;
-    const wanted = settingsOf(topics, topic);
-    // Asked for first: who may not make topics may write those that are there.
-    const isThere = (await client.topics([topic])).size > 0;
-    if (isThere || topics.create) {
+    if (topics.create) {
+      const wanted = settingsOf(topics, topic);
+      // Asked for first: who may not make topics may write those that are there.
+      const isThere = (await client.topics([topic])).size > 0;
       const found = await (isThere ? client.compareTopic(wanted) : client.makeTopic(wanted));
-      if (found?.kind === 'other' && topics.create) onOther(topic, found.settings);
+      if (found?.kind === 'other') onOther(topic, found.settings);
     }
     const options = await client.topicOptions(topic);
     if (options === null) throw new PipelineError('TARGET_TOPIC_MISSING', `writing to the topic ${topic}: there is none`);
