@@ -109,14 +109,16 @@ function plain(column: Column, forms: CellForms): Plain {
   }
 }
 
-/** `public.hstore`, `bit varying(9)` and `interval day to second` without what is around the name; an array has a name of its own. */
-const baseName = (native: string): string =>
-  native.endsWith(']')
-    ? ''
-    : native
-        .replace(/^.*\./, '')
-        .replace(/\(.*/s, '')
-        .replace(/^interval .*/, 'interval');
+/** Types that live in whatever schema their extension was made in. */
+const OF_EXTENSIONS: ReadonlySet<string> = new Set(['hstore', 'ltree']);
+
+/** `public.hstore`, `bit varying(9)` and `interval day to second` without what is around the name. An array has a name of its own, and so has a type that somebody made in a schema of his. */
+function baseName(native: string): string {
+  if (native.endsWith(']')) return '';
+  const name = native.replace(/\(.*/s, '').replace(/^interval .*/, 'interval');
+  const own = name.replace(/^.*\./, '');
+  return own === name || OF_EXTENSIONS.has(own) ? own : '';
+}
 
 const string = (name: string): Plain => ({ type: 'string', name, encode: textOf });
 

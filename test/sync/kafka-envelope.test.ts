@@ -203,6 +203,16 @@ test('bits, points, hstore, money and intervals have the forms that Debezium giv
   expect(cell('interval day to second', '3 days 01:02:03', { intervals: 'text' })).toBe('3 days 01:02:03');
 });
 
+test('a type that somebody made under the name of another one is the text that PostgreSQL shows', () => {
+  for (const [native, text] of [
+    ['app.money', '(12.50,EUR)'],
+    ['app.point', 'north'],
+    ['app."interval"', '[1,2)'],
+    ['public.constructor', '(1)'],
+  ] as const)
+    expect(cell(native, text)).toBe(text);
+});
+
 test('arrays of more than one dimension or with bounds of their own are no lists, and text where that is asked for', () => {
   for (const text of ['{{1,2},{3,4}}', '[0:1]={1,2}']) {
     expect(() => cell('integer[]', text)).toThrow(Unwritable);
