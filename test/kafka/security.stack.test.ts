@@ -14,6 +14,7 @@ import { createLogger } from '../../app/logger.ts';
 import { Service } from '../../app/service.ts';
 import type { PipelineError } from '../../core/errors.ts';
 import { AvroReader, NeedsSchema } from '../../cdc/kafka/avro.ts';
+import { openTopic } from '../../cdc/kafka/topic-reader.ts';
 import { tokenFromFile, tokenFromServer } from '../../wire/kafka/bearer-token.ts';
 import { kafkaClient, type KafkaConnection } from '../../wire/kafka/client.ts';
 import { type Stack, startStack } from '../../examples/stack/stack.ts';
@@ -323,6 +324,13 @@ test('topics are written by whoever has the rights that the docs name and no oth
       const written = async (): Promise<number> => (await admin.fetchTopicOffsets(topic)).reduce((sum, { high }) => sum + Number(high), 0);
       await eventually(async () => (await written()) > 0, 'the row is there', 30_000);
     }
+    // Who reads without the right to its group hears of that as well.
+    await using client = kafkaClient({ brokers: [secure], tls: { ca: authority.certificate }, sasl: { ...sasl, mechanism: 'plain' } });
+    const reading = (await openTopic(client, 'written.exactly.t')).read(new AbortController().signal);
+    await expect(reading.next()).rejects.toMatchObject({
+      code: 'SOURCE_PRIVILEGE',
+      message: expect.stringMatching(/group/i) as string,
+    });
   } finally {
     await admin.disconnect();
   }
