@@ -23,7 +23,8 @@ import {
 } from '../../core/event.ts';
 import { columnOf } from '../../cdc/kafka/connect-types.ts';
 import { declaredColumn } from '../../cdc/kafka/declared.ts';
-import type { SourceRows, SourceTable } from '../../cdc/postgres/source-rows.ts';
+import { isPartial } from '../../cdc/postgres/row-cells.ts';
+import type { SourceRow, SourceRows, SourceTable } from '../../cdc/postgres/source-rows.ts';
 import type { PostgresSink } from '../../sync/postgres/sink.ts';
 import type { PgRow } from '../../wire/postgres/row.ts';
 import type { KeyTexts } from '../../wire/postgres/row-sums.ts';
@@ -62,12 +63,13 @@ export function besideTopics({ source, sink, name, lane, waitMs, clock, signal }
         itemOf(dataset, table, row, keys[i] ?? [], { version: passed as Version, lane, atMs: clock.now() }),
       );
       await sink.quarantine.takeIn(items, lane, true);
-      const again = await rowsOf(source, table, keys);
-      const isSame = (i: number): boolean => again[i]?.version === first[i]?.version;
+      const again = await versionsOf(source, table, keys);
+      // One that is too large to be in memory as a whole would come without its large cells.
+      const isToCome = (i: number): boolean => again[i] === first[i]?.version && !isCut(first[i]?.row ?? null);
       const ids = items.map(({ id }) => id);
       await sink.quarantine.letIn(
-        ids.filter((_, i) => isSame(i)),
-        ids.filter((_, i) => !isSame(i)),
+        ids.filter((_, i) => isToCome(i)),
+        ids.filter((_, i) => !isToCome(i)),
       );
       // What is in line is open, and an open item is what is said to explain a difference.
       const deadline = clock.monotonic() + waitMs;
@@ -77,11 +79,13 @@ export function besideTopics({ source, sink, name, lane, waitMs, clock, signal }
   };
 }
 
-async function rowsOf(source: SourceRows, table: SourceTable, keys: readonly KeyTexts[]) {
-  const rows: { readonly row: PgRow | null; readonly version: string | null }[] = [];
-  for await (const row of source.rows(table, keys)) rows.push(row);
-  return rows;
-}
+const rowsOf = (source: SourceRows, table: SourceTable, keys: readonly KeyTexts[]): Promise<SourceRow[]> =>
+  Array.fromAsync(source.rows(table, keys));
+
+const versionsOf = (source: SourceRows, table: SourceTable, keys: readonly KeyTexts[]): Promise<(string | null)[]> =>
+  Array.fromAsync(source.rows(table, keys), ({ version }) => version);
+
+const isCut = (row: PgRow | null): boolean => row !== null && isPartial(row);
 
 /** The dataset as its records had it, so that a row that is brought is no change of the table; null where there was none yet. */
 async function shapeAtTarget(sink: PostgresSink, name: DatasetName, present: Dataset): Promise<Dataset | null> {
