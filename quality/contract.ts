@@ -149,6 +149,15 @@ const SHORT_OPERATIONS: ReadonlyMap<string, Operation> = new Map([
 ]);
 const DEFAULT_OPERATIONS: readonly Operation[] = ['insert', 'update', 'read'];
 
+type Worded = NonNullable<ReturnType<typeof WORDS.get>>;
+
+/** What a word means with its parameters. */
+interface Meant {
+  readonly expectation: string;
+  readonly level: Word['level'];
+  readonly kwargs: Word['kwargs'];
+}
+
 class Reader {
   readonly #rules: RuleText;
   readonly #hash: Hash;
@@ -403,12 +412,30 @@ class Reader {
         `${name} judges a column, and none is named`,
         'Add column: <name>, or move it under columns.',
       );
+    const meant = this.#meantBy(found, item[name], [...keys, name]);
+    if (meant === null) return null;
     const kwargs = {
-      ...found.word.kwargs(item[name]),
+      ...meant.kwargs(item[name]),
       ...(on === null ? {} : { column: on }),
       ...(item['mostly'] === undefined ? {} : { mostly: item['mostly'] }),
     };
-    return this.#fileCheck({ type: name, level: found.word.level, column: on, expectation: found.name, kwargs, keys }, item);
+    return this.#fileCheck({ type: name, level: meant.level, column: on, expectation: meant.expectation, kwargs, keys }, item);
+  }
+
+  /** Some words mean another expectation where their parameters say so. */
+  #meantBy({ name, word }: Worded, parameters: unknown, keys: Keys): Meant | null {
+    const { or } = word;
+    const said = or === undefined || !isObject(parameters) ? undefined : parameters[or.key];
+    if (or === undefined || !isObject(parameters) || said === undefined || said === or.unless)
+      return { expectation: name, level: word.level, kwargs: word.kwargs };
+    const [other] = Object.keys(parameters).filter((key) => key !== or.key);
+    if (or.alone === true && other !== undefined)
+      return this.#rules.refuse(
+        [...keys, other],
+        `${or.key} stands alone, and ${other} is beside it`,
+        'Make each a check of its own: begin every one with a dash.',
+      );
+    return { expectation: or.expectation.name, level: 'window', kwargs: or.kwargs };
   }
 
   /** Over a file, names of Great Expectations mean what they mean there, to the last kwarg. */

@@ -66,8 +66,21 @@ export interface Word {
   /** JSON Schema of its parameters, with a description for editors and for the reference page. */
   readonly schema: SchemaNode;
   readonly kwargs: (parameters: unknown) => Readonly<Record<string, unknown>>;
+  /** What it is where its parameters have a key that says so; left out: always the same. */
+  readonly or?: OtherMeaning;
   /** Lines for the reference page, as YAML under the column or as an item of checks. */
   readonly example: WordExample;
+}
+
+/** The same word for another expectation. */
+export interface OtherMeaning {
+  readonly key: string;
+  /** The value of the key that says nothing. */
+  readonly unless?: string;
+  /** Nothing stands beside the key. */
+  readonly alone?: boolean;
+  readonly expectation: GxExpectation;
+  readonly kwargs: Word['kwargs'];
 }
 
 export interface WordExample {

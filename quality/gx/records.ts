@@ -1,11 +1,14 @@
 /** Expectations of rows that take several columns, or all rows, into account: pairs, sums, duplicates, z-scores. */
+import { durationSchema } from '../../core/duration.ts';
 import { addDecimals, compareDecimals, decimalOf } from '../../core/expression/decimal.ts';
 import { Decimal } from '../../core/expression/values.ts';
 import { PAIR_IN_SET } from '../expectations/pair-in-set.ts';
 import { UNIQUE_WITHIN_RECORD } from '../expectations/unique-within-record.ts';
 import { compareCells, type FileCell, keyOf, keyOfCells, kindOf, type Present, Unusable } from '../states/cell.ts';
 import { doubleOf, Sums } from '../states/sums.ts';
-import { centerOf, isUnder, zScoresOf, zScoreWindow } from '../windows/z-score.ts';
+import { defineAggregate } from '../windows/aggregate.ts';
+import { baselineProperties } from '../windows/memory.ts';
+import { centerOf, isUnder, zScoreBesideOthers, zScoresOf, zScoreWindow } from '../windows/z-score.ts';
 import {
   defineMany,
   definePair,
@@ -195,6 +198,25 @@ export const compoundUnique: GxExpectation = {
   },
 };
 
+type Written = Readonly<Record<string, unknown>>;
+
+const ownKwargs = (parameters: unknown): Written => {
+  const { baseline, ...own } = parameters as Written;
+  return baseline === 'this' ? own : (parameters as Written);
+};
+
+const besideKwargs = (parameters: unknown): Written => {
+  const { baseline, ...others } = parameters as Written;
+  return baseline === 'previous' ? others : (parameters as Written);
+};
+
+/** Beside the windows before: Great Expectations has no such thing, and so no name for it. */
+export const zScoresBeside: GxExpectation = defineAggregate({
+  name: 'z_score_beside',
+  takes: ['threshold', 'double_sided', 'mostly', 'baseline', 'same', 'offset', 'min_windows', 'learn'],
+  window: zScoreBesideOthers,
+});
+
 /** Against the mean and deviation of the same rows: they are kept until the last is known. */
 export const zScores: GxExpectation = {
   name: 'expect_column_value_z_scores_to_be_less_than',
@@ -211,9 +233,18 @@ export const zScores: GxExpectation = {
       properties: {
         threshold: { type: 'number', description: 'So many standard deviations.' },
         double_sided: { type: 'boolean', default: true, description: 'Values below the mean as well as above it.' },
+        ...baselineProperties,
+        baseline: {
+          anyOf: [{ enum: ['this', 'previous'] }, durationSchema],
+          default: 'this',
+          title: 'Baseline',
+          description:
+            'Whose mean and deviation: `this`, those of the window itself; or those of all values of the windows of so long before (`7d`; `previous` is 14d), of which there have to be 3, or `min_windows`.',
+        },
       },
     },
-    kwargs: (parameters) => parameters as Readonly<Record<string, unknown>>,
+    kwargs: ownKwargs,
+    or: { key: 'baseline', unless: 'this', expectation: zScoresBeside, kwargs: besideKwargs },
     example: {
       rule: 'total: [{ z_score: { threshold: 1.2 } }]',
       passes: [{ total: 1 }, { total: 2 }, { total: 3 }],

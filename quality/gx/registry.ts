@@ -49,6 +49,7 @@ const all: readonly GxExpectation[] = [
   records.unique,
   records.compoundUnique,
   records.zScores,
+  records.zScoresBeside,
   extremes.min,
   extremes.max,
   sums.sum,

@@ -2,6 +2,8 @@
 import { compareAny, Unusable } from '../states/cell.ts';
 import type { Counts } from '../states/state.ts';
 import { nothing, type Verdict, type WindowCheck, windowCheck } from '../windows/check.ts';
+import type { SchemaNode } from '../schema-type.ts';
+import { volumeAnomaly } from '../windows/volume-anomaly.ts';
 import { boundsKwargs, boundsSchema, given, rowsOf } from '../windows/words.ts';
 import type { FileFacts, GxExpectation, Word } from './expectation.ts';
 import { type Kwargs, refuse } from './kwargs.ts';
@@ -57,12 +59,28 @@ function outcome({ success, observed, details }: Verdict, isBoolean: boolean) {
   };
 }
 
+const bounds = boundsSchema('Number of rows', 'The window has so many rows; or, with `anomaly`, as many as the windows before it had.');
+const rowCountSchema = {
+  ...bounds,
+  properties: {
+    ...(bounds['properties'] as SchemaNode),
+    anomaly: {
+      ...volumeAnomaly.word?.schema,
+      title: 'Anomaly',
+      description: 'Instead of bounds: what volume_anomaly takes, or true. The number of rows is held against the windows before.',
+    },
+  },
+};
+
+const anomalyKwargs: Word['kwargs'] = (parameters) => volumeAnomaly.word?.kwargs((parameters as SchemaNode)['anomaly']) ?? {};
+
 export const rowCountBetween = defineRowCount('expect_table_row_count_to_be_between', COUNTS, wholeBounds, {
   name: 'row_count',
   on: 'row',
   level: 'window',
-  schema: boundsSchema('Number of rows', 'The window has so many rows.'),
+  schema: rowCountSchema,
   kwargs: countKwargs,
+  or: { key: 'anomaly', alone: true, expectation: volumeAnomaly, kwargs: anomalyKwargs },
   example: { rule: '- row_count: { between: [1, 2] }', passes: rowsOf('id', 1), fails: rowsOf('id', 1, 2, 3) },
 });
 

@@ -3,9 +3,11 @@ import type { WindowFinding, WindowVerdict } from '../../core/windows.ts';
 import { SNAPSHOT_WINDOW } from '../../core/windows.ts';
 import type { Contract } from '../contract.ts';
 import { compareCells, Unusable } from '../states/cell.ts';
-import type { Encoded } from '../states/state.ts';
+import type { Sketch } from '../states/sketch.ts';
+import type { Encoded, State } from '../states/state.ts';
 import type { Extremes } from '../states/extremes.ts';
 import type { Verdict, WindowCheck } from '../windows/check.ts';
+import type { Kept } from '../windows/memory.ts';
 import type { LiveCheck } from './check.ts';
 import { Fold, type SlotState } from './fold.ts';
 import type { SetMemory } from './memory.ts';
@@ -141,7 +143,7 @@ function sayBeside(check: LiveCheck, fold: Fold, slot: SlotState, { startMs, gro
     note(trace.of, true);
     return indeterminate(`${past.length} windows that it could be held against are fewer than min_windows (${own.asked.minWindows})`);
   }
-  const { success, observed, why = null } = own.judge(trace.of, past);
+  const { success, observed, why = null } = own.judge(trace.of, past, trace.kept);
   note(trace.of, success !== false || own.asked.learns === 'all');
   return {
     verdict: success === null ? 'indeterminate' : success ? 'pass' : 'fail',
@@ -152,12 +154,17 @@ function sayBeside(check: LiveCheck, fold: Fold, slot: SlotState, { startMs, gro
 }
 
 /** What it leaves to the windows after it; a text says why there is nothing. */
-function traceOf({ memory, sketch }: WindowCheck, { state, sketches, rows, missing }: SlotState): { readonly of: Encoded } | string {
+function traceOf(
+  { memory, sketch }: WindowCheck,
+  { state, sketches, rows, missing }: SlotState,
+): { readonly of: Encoded; readonly kept: Kept<State, Sketch> } | string {
   const counts = { rows, missing };
   const kept = sketches === null || sketch === null ? undefined : sketches.get(sketch.kind.id);
   try {
     const trace = sketches === null ? memory?.trace(state, counts) : kept === undefined ? undefined : memory?.traceOfSketch?.(kept, counts);
-    return trace === undefined ? TOO_MANY : trace === null ? 'it has no values' : { of: trace };
+    if (trace === undefined) return TOO_MANY;
+    if (trace === null) return 'it has no values';
+    return { of: trace, kept: kept === undefined ? { state, sketch: null } : { state: null, sketch: kept } };
   } catch (error) {
     if (!(error instanceof Unusable)) throw error;
     return UNUSABLE;

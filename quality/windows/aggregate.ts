@@ -13,7 +13,8 @@ interface Aggregate {
   readonly takes: readonly string[];
   /** The kwarg that names what it judges; null where that is the rows. */
   readonly of?: 'column' | 'columns' | null;
-  readonly word: Word;
+  /** Left out where another expectation's word means it, with parameters of its own. */
+  readonly word?: Word;
   readonly window: (kwargs: Kwargs) => WindowCheck;
 }
 
@@ -22,7 +23,7 @@ export function defineAggregate({ name, takes, of = 'column', word, window }: Ag
     name,
     takes: of === null ? takes : [of, ...takes],
     takesRows: true,
-    word,
+    ...(word === undefined ? {} : { word }),
     window,
     prepare: (kwargs, slots, format) => {
       const columns = of === null ? [] : of === 'column' ? [kwargs.column()] : kwargs.columns(of);

@@ -34,21 +34,26 @@ export interface Memory {
   /** null: there is nothing to remember of such a window. */
   trace(state: State, counts: Counts): Encoded | null;
   readonly traceOfSketch: ((sketch: Sketch, counts: Counts) => Encoded | null) | null;
-  judge(trace: Encoded, past: readonly Encoded[]): Verdict;
+  judge(trace: Encoded, past: readonly Encoded[], kept: Kept<State, Sketch>): Verdict;
   /** The trace of a group without rows, where that says something. */
   readonly absent?: Encoded;
 }
 
+/** What the window keeps of its values, for verdicts that are about each of them. */
+export type Kept<S extends State, K extends Sketch> =
+  { readonly state: S; readonly sketch: null } | { readonly state: null; readonly sketch: K };
+
 export const NO_PAST = 'there are no windows before it';
 
-interface Parts<S extends State, K extends Sketch> extends Pick<Memory, 'asked' | 'id' | 'traceSize' | 'judge' | 'absent'> {
+interface Parts<S extends State, K extends Sketch> extends Pick<Memory, 'asked' | 'id' | 'traceSize' | 'absent'> {
+  readonly judge: (trace: Encoded, past: readonly Encoded[], kept: Kept<S, K>) => Verdict;
   readonly kind: StateKind<S>;
   readonly trace: (state: S, counts: Counts) => Encoded | null;
   readonly sketch?: { readonly kind: SketchKind<K>; readonly trace: (sketch: K, counts: Counts) => Encoded | null };
 }
 
 /** As for `windowCheck`: states and traces are known to their own check alone. */
-export function remembering<S extends State, K extends Sketch>({ kind, trace, sketch, ...parts }: Parts<S, K>): WindowCheck {
+export function remembering<S extends State, K extends Sketch>({ kind, trace, sketch, judge, ...parts }: Parts<S, K>): WindowCheck {
   const alone = (): Verdict => ({ success: null, observed: null, why: NO_PAST });
   return {
     kind: kind as unknown as StateKind<State>,
@@ -59,6 +64,7 @@ export function remembering<S extends State, K extends Sketch>({ kind, trace, sk
     sketch: sketch === undefined ? null : { kind: sketch.kind as unknown as SketchKind<Sketch>, judge: alone },
     memory: {
       ...parts,
+      judge: (own, past, kept) => judge(own, past, kept as Kept<S, K>),
       trace: (state, counts) => trace(state as S, counts),
       traceOfSketch: sketch === undefined ? null : (own, counts) => sketch.trace(own as K, counts),
     },

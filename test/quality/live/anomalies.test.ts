@@ -3,6 +3,7 @@ import { readFileSync } from 'node:fs';
 import fc from '../../support/fast-check.ts';
 import { describe, expect, test } from 'vitest';
 import { WORDS } from '../../../quality/gx/registry.ts';
+import { windowCheckOf } from '../../../quality/live/check.ts';
 import { deviationOf, medianOf } from '../../../quality/windows/robust.ts';
 import { contractOf, messages } from '../support.ts';
 import { type Change, clockAt, closes, MemoryStore, MINUTE, NOON, TestLane } from './support.ts';
@@ -101,6 +102,117 @@ test('median and deviation take no notice of less than half of the numbers', () 
   );
 });
 
+test('the deviation is that of a normal spread; where most are the same, that of all distances', () => {
+  const steps = Array.from({ length: 60 }, (_, at) => (at + 0.5) / 60);
+  const normal = steps.flatMap((u) => steps.map((v) => 7 + 2 * Math.sqrt(-2 * Math.log(u)) * Math.cos(2 * Math.PI * v)));
+  expect(deviationOf(normal, 7)).toBeCloseTo(2, 1);
+  expect(deviationOf([5, 5, 5, 5, 5, 8, 2], 5)).toBeCloseTo((1.2533 * 6) / 7, 10);
+});
+
+test('row_count: { anomaly } is volume_anomaly under its own name', async () => {
+  const windows = [3, 3, 3, 3, 3, 3, 1].map((count) => Array.from({ length: count }, () => ({})));
+  const found = async (check: string) =>
+    (await said(`checks: [{ id: it, ${check} }]`, windows)).map(({ verdict, reason }) => [verdict, reason]);
+  const options = '{ baseline: 40m, min_windows: 3, direction: drop }';
+  const wanted = await found(`volume_anomaly: ${options}`);
+  expect(wanted.at(-1)?.[0]).toBe('fail');
+  expect(await found(`row_count: { anomaly: ${options} }`)).toEqual(wanted);
+  expect(messages('checks: [{ row_count: { anomaly: true } }]')).toEqual([]);
+});
+
+describe('z_score with a baseline', () => {
+  const rowsOf = (values: readonly number[]) => values.map((value) => ({ total: value.toFixed(2) }));
+  const value = fc.oneof(
+    { weight: 9, arbitrary: fc.integer({ min: 90, max: 110 }) },
+    { weight: 1, arbitrary: fc.integer({ min: 0, max: 200 }) },
+  );
+
+  test('values are held against the mean and deviation of all values of the windows before', async () => {
+    const windows = fc.array(fc.array(value, { minLength: 1, maxLength: 8 }), { minLength: 3, maxLength: 9 });
+    await fc.assert(
+      fc.asyncProperty(windows, fc.constantFrom(1, 2, 3), fc.boolean(), async (all, threshold, isDouble) => {
+        const rule = `z_score: { threshold: ${threshold}, double_sided: ${isDouble}, baseline: 20m, min_windows: 2, learn: all }, mostly: 0.6`;
+        const found = await said(`columns: { total: [{ ${rule} }] }`, all.map(rowsOf));
+        const wanted = all.map((values, at) => {
+          // Two windows are 10 minutes, and twenty more are four before these.
+          const past = all.slice(Math.max(0, at - 6), Math.max(0, at - 1));
+          if (past.length < 2) return null;
+          const before = past.flat();
+          const mean = before.reduce((sum, one) => sum + one, 0) / before.length;
+          const deviation = Math.sqrt(before.reduce((sum, one) => sum + (one - mean) ** 2, 0) / (before.length - 1));
+          if (!(deviation > 1e-9)) return null;
+          const scores = values.map((one) => (one - mean) / deviation);
+          // A score at the threshold is a matter of the last digit.
+          if (scores.some((score) => Math.abs(Math.abs(score) - threshold) < 1e-9)) return 'either';
+          return scores.filter((score) => (isDouble ? Math.abs(score) : score) < threshold).length / values.length;
+        });
+        for (const [at, share] of wanted.entries()) {
+          if (share === 'either') continue;
+          const expected = share === null ? ['indeterminate', null] : [share >= 0.6 ? 'pass' : 'fail', JSON.stringify(share)];
+          expect([found[at]?.verdict, found[at]?.observed]).toEqual(expected);
+        }
+      }),
+      { numRuns: 60 },
+    );
+  });
+
+  test('a window that failed widens nothing, unless it is learnt from', async () => {
+    const usual = [9, 10, 11];
+    const windows = [...Array.from({ length: 6 }, () => usual), [1000, 2000], usual, usual, usual, [1000, 1000]].map(rowsOf);
+    const last = async (learn: string) =>
+      (await said(`columns: { total: [{ z_score: { threshold: 3, baseline: 7d${learn} } }] }`, windows))
+        .map(({ verdict }) => verdict)
+        .at(-1);
+    expect([await last(''), await last(', learn: all')]).toEqual(['fail', 'pass']);
+  });
+
+  test('of more values than there is room for it says the same, or that it cannot be said', () => {
+    // Many lie in the cells of the bounds, where they are not told apart.
+    const near = fc.double({ min: 90, max: 110, noNaN: true });
+    const check = windowCheckOf('z_score_beside', { column: 'total', threshold: 1, mostly: 0.7 });
+    const { memory, kind, sketch } = check ?? expect.fail('no check');
+    if (memory === undefined || sketch === null) return expect.fail('it remembers nothing');
+    fc.assert(
+      fc.property(fc.array(near, { minLength: 1 }), fc.array(near, { minLength: 5 }), (values, before) => {
+        const [state, others, kept] = [kind.create(), kind.create(), sketch.kind.create()];
+        for (const one of values) {
+          state.add(one);
+          kept.put(one, 1);
+        }
+        for (const one of before) others.add(one);
+        const counts = { rows: values.length, missing: 0 };
+        const [trace, past] = [memory.trace(state, counts), [memory.trace(others, counts)]];
+        expect(memory.traceOfSketch?.(kept, counts)).toEqual(trace);
+        const exact = memory.judge(trace, past, { state, sketch: null }).success;
+        expect([exact, null]).toContain(memory.judge(trace, past, { state: null, sketch: kept }).success);
+      }),
+      { numRuns: 500 },
+    );
+  });
+
+  test('previous is fourteen days, this is the window itself, and what goes with windows before needs one', async () => {
+    const windows = [
+      [9, 10, 11],
+      [9, 10, 11],
+      [10, 9, 11],
+      [9, 11, 10],
+      [90, 100, 110],
+    ].map(rowsOf);
+    const last = async (baseline: string) => (await said(`columns: { total: [{ z_score: { threshold: 3${baseline} } }] }`, windows)).at(-1);
+    expect(await last(', baseline: previous')).toMatchObject({
+      verdict: 'fail',
+      observed: '0',
+      reason: 'held against the mean and deviation of 9 values of 3 windows before it',
+    });
+    expect(await last(', baseline: 7d')).toMatchObject({ verdict: 'fail' });
+    expect(await last(', baseline: this')).toMatchObject({ verdict: 'pass', observed: '1' });
+    expect(await last('')).toMatchObject({ verdict: 'pass', observed: '1' });
+    expect(messages('columns: { total: [{ z_score: { threshold: 3, min_windows: 4 } }] }').join('\n')).toContain(
+      'min_windows is not among',
+    );
+  });
+});
+
 test('a season is held against itself: what is usual at night is not at noon', async () => {
   const day = (noon: number) => Array.from({ length: 24 }, (_, hour) => Array.from({ length: hour === 0 ? noon : 1 }, () => ({})));
   const rule = (same: string) => `checks: [{ volume_anomaly: { baseline: 7d, min_windows: 3${same} }, window: { every: 1h } }]`;
@@ -162,6 +274,13 @@ test.each([
   ['{ volume_anomaly: { baseline: 90d }, window: { every: 1s }, group_by: status }', 'would remember up to'],
   ['{ volume_anomaly: { sensitivity: 0 } }', 'it must be > 0'],
   ['{ volume_anomaly: { surprise: 1 } }', 'surprise'],
+  ['{ row_count: { anomaly: { surprise: 1 } } }', 'surprise'],
+  ['{ row_count: { anomaly: { baseline: 10m } } }', 'it would never be judged'],
+  ['{ row_count: { anomaly: true, min: 3 } }', 'anomaly stands alone, and min is beside it'],
+  ['{ column: total, z_score: { threshold: 3, baseline: soon } }', 'not one of the choices'],
+  ['{ column: total, z_score: { threshold: 3, baseline: 10m } }', 'it would never be judged'],
+  ['{ column: status, z_score: { threshold: 3, baseline: previous } }', 'z-score'],
+  ['{ column: created_at, z_score: { threshold: 3, baseline: previous } }', 'z-score'],
 ])('refused at load: %s', (check, message) => expect(messages(`checks: [${check}]`).join('\n')).toContain(message));
 
 test('refused at load: a metric of texts', () => {
