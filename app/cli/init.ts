@@ -2,6 +2,8 @@
 import { existsSync, mkdirSync, writeFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { stringify } from 'yaml';
+import { tableMatcher } from '../../cdc/postgres/found-tables.ts';
+import { TABLE_PATTERN } from '../config-schema/options.ts';
 import { UsageError } from './arguments.ts';
 import type { Command } from './command.ts';
 import { show } from './output.ts';
@@ -19,6 +21,12 @@ export const init: Command = {
     name: { type: 'string', value: 'NAME', help: 'A name for the source; its database’s if left out.' },
     schema: { type: 'string', value: 'NAME', help: 'The schema on the target; the source’s name if left out.' },
     table: { type: 'string', multiple: true, value: 'SCHEMA.TABLE', help: 'Only this table. May be repeated.' },
+    pattern: {
+      type: 'string',
+      multiple: true,
+      value: 'SCHEMA.TABLE',
+      help: 'Read the tables that this fits, where * stands for any characters and ? for one, also those that are made later. May be repeated, and beside --table.',
+    },
   },
   run: async (args, io) => {
     const source = urlOf(args.text('source'), 'source');
@@ -26,17 +34,27 @@ export const init: Command = {
     const out = args.text('out') ?? '.';
     const name = nameOf(args.text('name') ?? decodeURIComponent(new URL(source).pathname.slice(1)), 'source');
     const wanted = args.list('table');
-    const found = await probeTables(source, wanted);
+    const patterns = args.list('pattern');
+    const unlike = patterns.find((pattern) => !new RegExp(TABLE_PATTERN, 'u').test(pattern));
+    if (unlike !== undefined) throw new UsageError(`--pattern ${unlike} is no schema.table`, 'Write it as public.* or sales.order_*.');
+    const fits = tableMatcher({ patterns, except: [] });
+    const isWanted = (table: string): boolean => wanted.includes(table) || fits(table);
+    const probed = await probeTables(source, patterns.length > 0 ? [] : wanted);
+    const found = patterns.length > 0 ? probed.filter((table) => isWanted(`${table.schema}.${table.name}`)) : probed;
     const missing = wanted.filter((table) => !found.some((probed) => `${probed.schema}.${probed.name}` === table));
     if (missing.length > 0) throw new UsageError(`there is no table ${missing.join(', ')}`, 'Name tables as schema.table.');
     const usable = found.filter((table) => whyNot(table) === null);
     const skipped = found.filter((table) => !usable.includes(table));
-    if (usable.length === 0)
+    // Where tables are found by patterns, the first may be made later.
+    if (usable.length === 0 && patterns.length === 0)
       throw new UsageError('the source has no table with a primary key', 'Give its tables primary keys, or name another database.');
 
     const pipeline = nameOf(decodeURIComponent(new URL(target).pathname.slice(1)), 'target');
     const files = new Map([
-      [join(out, 'tidegate.yaml'), configText(name, pipeline === name ? `${name}-target` : pipeline, args.text('schema') ?? name, usable)],
+      [
+        join(out, 'tidegate.yaml'),
+        configText(name, pipeline === name ? `${name}-target` : pipeline, args.text('schema') ?? name, usable, { patterns, named: wanted }),
+      ],
     ]);
     // Some file systems do not tell a from A.
     const fileNames = distinct(
@@ -103,7 +121,13 @@ function fileName(table: string): string {
   return table.replaceAll(/[^\p{L}\p{N}._-]+/gu, '_').replace(/^\.+/, '_');
 }
 
-function configText(source: string, target: string, schema: string, tables: readonly ProbedTable[]): string {
+function configText(
+  source: string,
+  target: string,
+  schema: string,
+  tables: readonly ProbedTable[],
+  { patterns, named }: { readonly patterns: readonly string[]; readonly named: readonly string[] },
+): string {
   // All tables go to one schema of the target, where a name can be used once.
   const inTurn = tables.toSorted((a, b) => Number(b.schema === 'public') - Number(a.schema === 'public'));
   const names = distinct(inTurn.map((table) => [table.name, `${table.schema}_${table.name}`]));
@@ -120,7 +144,9 @@ function configText(source: string, target: string, schema: string, tables: read
         url: '${SOURCE_URL}',
         slot: `tidegate_${source}`,
         publication: `tidegate_${source}`,
-        tables: tables.map((table) => `${table.schema}.${table.name}`),
+        ...(patterns.length > 0
+          ? { ...(named.length > 0 ? { tables: named } : {}), patterns }
+          : { tables: tables.map((table) => `${table.schema}.${table.name}`) }),
       },
     },
     targets: { [target]: { kind: 'postgres', url: '${TARGET_URL}', schema, ...(layouts.length === 0 ? {} : { layouts }) } },

@@ -7,7 +7,7 @@ import { parseContract } from '../../quality/contract.ts';
 import { type ProfileChange, profileChanges } from '../../quality/profile/compare.ts';
 import { Profiler, type TableProfile } from '../../quality/profile/propose.ts';
 import { type Guess, ruleFileText } from '../../quality/profile/rule-text.ts';
-import { datasetsOf, type LoadedConfig } from '../config.ts';
+import { datasetsOf, type LoadedConfig, mayBring } from '../config.ts';
 import { nearest } from '../config-read.ts';
 import { readTypes } from '../judge/cells.ts';
 import { asFile, readText } from '../judge/input.ts';
@@ -138,7 +138,11 @@ export function tableOf(
   const named = args.positionals[1] ?? (all.length === 1 ? all[0]?.dataset : undefined);
   const names = all.map(({ dataset }) => dataset);
   if (named === undefined) throw new UsageError('which dataset is not said', `Name one of ${names.join(', ')}.`);
-  const found = all.find(({ dataset }) => dataset === named);
+  const found =
+    all.find(({ dataset }) => dataset === named) ??
+    Object.entries(config.sources)
+      .map(([name, source]) => ({ name, source, dataset: named as DatasetName }))
+      .find(({ name, source }) => source.kind === 'postgres' && mayBring(name, source, named));
   if (found === undefined) {
     const near = nearest(named, names);
     throw new UsageError(`there is no dataset ${named}`, near === null ? `Name one of ${names.join(', ')}.` : `Did you mean ${near}?`);

@@ -65,3 +65,31 @@ test('every table that can be read gets a file, under a name that nothing else h
     rmSync(out, { recursive: true, force: true });
   }
 });
+
+test('by patterns: the config has them and not the tables, check accepts it, and an empty database will do', async () => {
+  await using source = await createDatabase(inject('sourceServer'), 'init_by');
+  await using target = await createDatabase(inject('targetServer'), 'init_by');
+  const out = mkdtempSync(join(tmpdir(), 'tidegate-init-'));
+  const urls = { SOURCE_URL: source.url, TARGET_URL: target.url };
+  const init = (to: string, ...more: readonly string[]) =>
+    cli('init', '--source', source.url, '--target', target.url, '--out', join(out, to), '--name', 'shop', ...more);
+  const sourceOf = (to: string) =>
+    (parse(readFileSync(join(out, to, 'tidegate.yaml'), 'utf8')) as { sources: { shop: Record<string, unknown> } }).sources.shop;
+  try {
+    expect((await init('wrong', '--pattern', 'public')).code).toBe(2);
+    expect((await init('empty', '--pattern', 'public.*')).code).toBe(0);
+    const empty = await cliIn(urls, 'check', join(out, 'empty/tidegate.yaml'));
+    expect([empty.code, empty.stdout + empty.stderr]).toEqual([0, expect.stringContaining('No table fits the patterns yet')]);
+    await using sql = await PgConnection.connect({ url: source.url });
+    await sql.script(TABLES);
+    expect((await init('some', '--pattern', 'public.o*', '--pattern', 'Sales EU.*', '--table', 'crm.orders')).code).toBe(0);
+    expect(sourceOf('some')).toMatchObject({ tables: ['crm.orders'], patterns: ['public.o*', 'Sales EU.*'] });
+    expect(readdirSync(join(out, 'some/datasets')).toSorted()).toEqual(['Order_Lines.yaml', 'orders.yaml', 'public.orders.yaml']);
+    const checked = await cliIn(urls, 'check', join(out, 'some/tidegate.yaml'), '--json');
+    expect([checked.code, checked.stdout.includes('left out')]).toEqual([0, false]);
+    const profiled = await cliIn(urls, 'profile', join(out, 'some/tidegate.yaml'), 'shop.public.orders', '--json');
+    expect([profiled.code, profiled.stderr]).toEqual([0, '']);
+  } finally {
+    rmSync(out, { recursive: true, force: true });
+  }
+});

@@ -181,3 +181,24 @@ test.concurrent('where nothing is copied, a table that the log brings is followe
   }
   await eventually(async () => (await it.rows('target', 'a')).length === 2, 'the others go on');
 });
+
+test.concurrent('a table that was found and is dropped, renamed or loses its key is in nobody’s way, also over a restart', async () => {
+  await using it = await ends(['a', 'b', 'c', 'd'].map((name) => `${table(name)}; insert into ${name} values (1, 'old')`).join(';'), {
+    patterns: ['public.*'],
+  });
+  for (let run = 0; run < 2; run++) {
+    await using running = await startService(it.config);
+    await untilReady(running.url);
+    if (run === 0)
+      await it.sql.script(
+        `insert into b values (2, 'last'); drop table b; alter table c rename to c2; alter table d drop constraint d_pkey`,
+      );
+    await it.sql.script(`insert into a values (${run + 2}, 'new'); insert into c2 values (${run + 2}, 'new')`);
+    await it.equal('a');
+    await it.equal('c2');
+  }
+  expect(await it.rows('target', 'b')).toEqual([
+    ['1', 'old'],
+    ['2', 'last'],
+  ]);
+});
