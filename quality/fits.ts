@@ -60,7 +60,7 @@ export function partFor(schema: SchemaNode, values: readonly unknown[]): SchemaN
   }
   if (isObject(additionalProperties) && patternProperties === undefined) {
     const named = isObject(properties) ? properties : {};
-    const others = objects.flatMap((object) => Object.keys(object).flatMap((key) => (key in named ? [] : [object[key]])));
+    const others = objects.flatMap((object) => Object.keys(object).flatMap((key) => (Object.hasOwn(named, key) ? [] : [object[key]])));
     part['additionalProperties'] = partOf(additionalProperties, others) ?? {};
   }
   if (isObject(items)) part['items'] = partOf(items, values.flatMap(itemsOf)) ?? {};

@@ -95,3 +95,10 @@ test('what does not fit is told from all of the schema, however many files were 
   expect(told[0]).toContain('/columns/id/0 additionalProperties');
   expect(fits(schema, wrong)).toBe(false);
 });
+
+test.each(['constructor', 'toString', '__proto__'])('a column may be called %s, as something is in every object', (name) => {
+  const file = (check: string): unknown =>
+    parse(`{ apiVersion: quality/v1, kind: DatasetRules, dataset: a.b.c, columns: { ${name}: [{ ${check}: { min: 1 } }] } }`);
+  expect(misfits({ ...contractSchema }, file('between'))).toEqual([]);
+  expect(misfits({ ...contractSchema }, file('betwen'))).not.toEqual([]);
+});
