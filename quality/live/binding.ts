@@ -33,10 +33,10 @@ export interface Binding {
 export function bindSets(contract: Contract, sets: readonly SetPlan[], dataset: Dataset): Binding {
   const columnOf = (name: string) => dataset.columns.findIndex((column) => column.name === name);
   const { eventTime } = contract.live;
-  const others = dataset.columns.map((_, i) => i).filter((i) => !dataset.key.includes(i));
+  const others = dataset.columns.flatMap((column, i) => (dataset.key.includes(i) ? [] : [presenceReader(column, i)]));
+  const hasKeyAlone = (row: Row, event: ChangeEvent) => others.length > 0 && others.every((read) => read(row, null, event) === null);
   return {
-    oldRowOf: ({ op, before }) =>
-      op === 'delete' && before !== null && others.length > 0 && others.every((i) => before.value(i) === null) ? null : before,
+    oldRowOf: (event) => (event.op === 'delete' && event.before !== null && hasKeyAlone(event.before, event) ? null : event.before),
     timeOf: eventTime.kind === 'commit' ? () => null : timeReader(columnOf(eventTime.column)),
     sets: sets.map(({ slots, groupBy }) => ({
       readers: slots.map((slot) => readerOf(slot, dataset, contract)),

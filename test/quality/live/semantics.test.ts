@@ -3,9 +3,10 @@ import { readFileSync } from 'node:fs';
 import { describe, expect, test } from 'vitest';
 import { compileContract } from '../../../quality/compile.ts';
 import { parseContract } from '../../../quality/contract.ts';
-import { type LaneId, UNCHANGED } from '../../../core/event.ts';
-import { contractOf, lines, orders, problemsOf } from '../support.ts';
+import { type ChangeEvent, type LaneId, type Row, UNCHANGED } from '../../../core/event.ts';
+import { contractOf, lines, orders, problemsOf, removed } from '../support.ts';
 import { ClockWatch } from '../../../quality/clock/watch.ts';
+import { bindSets } from '../../../quality/live/binding.ts';
 import { WindowCloser } from '../../../quality/live/closer.ts';
 import { type Change, clockAt, closes, MemoryStore, MINUTE, NOON, TestLane } from './support.ts';
 
@@ -218,6 +219,18 @@ test('a delete that brings its key alone: by a column, all open windows are in d
   );
   const doubt = '(of 1 changed rows it is not known whether they were in the window before)';
   expect(byColumn.said).toEqual([`items.mean 0 - indeterminate - #1 ${doubt}`, `row_count 0 - indeterminate - #1 ${doubt}`]);
+});
+
+test('a deleted row with a cell that cannot be read is no key alone, and stops nobody', () => {
+  const before: Row = {
+    encoded: null,
+    value: (index) => {
+      if (index > 0) throw new RangeError('no value');
+      return 2;
+    },
+  };
+  const event: ChangeEvent = { ...removed({}), op: 'delete', before, after: null };
+  expect(bindSets(contractOf('checks: [{ row_count: { min: 1 } }]'), [], orders).oldRowOf(event)).toBe(before);
 });
 
 test('a row that was left out, its time being far away, is not taken back once that is near, whatever is killed meanwhile', async () => {
