@@ -192,15 +192,24 @@ function judgedOf(
     memories,
   );
   const whole = (states: readonly string[]) => merged(plan, states, valueBytes);
-  const say = (startMs: number, group: string, parts: StoredWindow['parts']) => {
+  const say = (startMs: number, group: string, parts: StoredWindow['parts'], checks = plan.checks) => {
     const states = parts.map(({ state }) => state);
-    findings.push(...judgeWindow(contract, plan, { startMs, group, memory }, whole(states)));
+    findings.push(...judgeWindow(contract, plan, { startMs, group, memory }, whole(states), checks));
   };
   const judgedMs = beginning(plan.spec, before) ?? -1;
   for (const { startMs, hasEnded, own } of byTime(windows, emptyWindows(plan.spec, before, closing))) {
-    // Windows that have late rows alone are empty at first, whether those have come by now or not.
-    const isEmpty = own.every(({ parts }) => parts.every(({ late }) => late));
-    if (hasEnded && isEmpty) say(startMs, '', []);
+    if (hasEnded) {
+      // Windows and groups that have late rows alone are empty at first, whether those have come by now or not.
+      const present = new Set(own.filter(({ parts }) => parts.some(({ late }) => !late)).map(({ group }) => group));
+      if (present.size === 0) say(startMs, '', []);
+      for (const [missing, group] of memory.missed(startMs, present))
+        say(
+          startMs,
+          group,
+          [],
+          plan.checks.filter(({ check }) => check === missing),
+        );
+    }
     for (const { group, parts } of own) {
       const endMs = startMs + sizeMs;
       // The clock has closed it for good, and its lane came back: nobody waits for such rows any more.
@@ -212,11 +221,6 @@ function judgedOf(
       if (!judged && inTime.length > 0) say(startMs, group, inTime);
       if (judged || inTime.length < parts.length) say(startMs, group, parts);
     }
-    if (hasEnded)
-      for (const [missing, group] of memory.missed(startMs, new Set(own.map(({ group }) => group)))) {
-        const checks = plan.checks.filter(({ check }) => check === missing);
-        findings.push(...judgeWindow(contract, plan, { startMs, group, memory }, whole([]), checks));
-      }
   }
   return { findings, memories: memory.encode(closing.finalMs - sizeMs + 1) };
 }

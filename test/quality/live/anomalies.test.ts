@@ -240,6 +240,26 @@ test('a group that is gone is a window of no rows, until it has been none for lo
   expect(new Set(all.filter(({ group }) => group === '["new"]').map(({ verdict }) => verdict))).toEqual(new Set(['indeterminate', 'pass']));
 });
 
+test.each([true, false])('a group whose rows come late has none at first, and then these (closed in between: %s)', async (isClosed) => {
+  const contract = contractOf(`source: { event_time: after.created_at }
+defaults: { window: { every: 5m, out_of_order: 0s, lateness: 10m } }
+checks: [{ volume_anomaly: { baseline: 20m, min_windows: 3 }, group_by: status }]`);
+  const store = new MemoryStore();
+  const lane = new TestLane(
+    store,
+    contract,
+    clockAt(() => NOON),
+  );
+  const row = (status: string, window: number) => insert({ status }, NOON + window * 5 * MINUTE);
+  for (let window = 0; window < 8; window++) await lane.batch([row('new', window), row('paid', window)]);
+  await lane.batch([row('new', 8), row('new', 9)]);
+  if (isClosed) await closes(store, contract);
+  await lane.batch([row('paid', 8)]);
+  await closes(store, contract);
+  const paid = store.all.filter(({ group, startMs }) => group === '["paid"]' && startMs === NOON + 40 * MINUTE);
+  expect(paid.map(({ revision, rows, verdict }) => `${revision}: ${rows} ${verdict}`)).toEqual(['1: 0 fail', '2: 1 pass']);
+});
+
 test('one null among few rows is chance, and among many is not; values of rows are not shown', async () => {
   const rows = (nulls: number, count: number) => Array.from({ length: count }, (_, at) => ({ total: at < nulls ? null : '5.00' }));
   const before = Array.from({ length: 10 }, () => rows(0, 50));
