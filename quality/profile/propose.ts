@@ -109,7 +109,7 @@ function paceProposals(columns: readonly ColumnFacts[]): readonly Proposal[] {
   // The windows of a stream are those of its commits: of several columns, the one by which most comes in the shortest time tells most of them.
   const [busiest] = columns
     .flatMap(({ name, pace }) => (pace === null ? [] : [{ name, ...pace }]))
-    .sort((a, b) => a.every.length - b.every.length || b.windows - a.windows);
+    .sort((a, b) => Number(b.every === '1h') - Number(a.every === '1h') || b.windows - a.windows);
   if (busiest === undefined) return [];
   const { name, every, what, windows, min, max } = busiest;
   const evidence = `by ${name}, ${min} to ${max} rows in each of ${windows} ${what}`;

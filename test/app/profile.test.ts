@@ -184,6 +184,16 @@ test('what is true of many rows together is proposed too: keys, nulls, different
   expect((await cli('profile', '--input', input, '--rows', '500')).stdout).not.toContain('unique');
 });
 
+test('of times of several columns, those that come by the hour say how many come, however many days the others have', async () => {
+  const input = ndjson(hourly((at) => ({ due: new Date(Date.UTC(2026, 0, 1 + Math.floor(at / 12))).toISOString().slice(0, 10) })));
+  const types = write(JSON.stringify({ at: 'timestamptz', due: 'date' }), 'json');
+  const { rules } = (await cli('profile', '--input', input, '--types', types, '--json')).json as TableProfile;
+  expect(rules.find(({ id }) => id === 'volume')).toMatchObject({
+    window: { every: '1h' },
+    evidence: 'by at, 25 to 25 rows in each of 48 hours',
+  });
+});
+
 test('a second reading says what has changed, of an earlier profile and of a rule file', async () => {
   const first = ndjson(orders(100));
   const { stdout, json } = await cli('profile', '--input', first, '--json');
