@@ -1,7 +1,7 @@
 /** A reference made of the windows that a rule remembers: what it is held against now, kept. */
 import type { WindowMemory } from '../../core/windows.ts';
 import { tracesOf } from '../live/memory.ts';
-import { countsOfTraces, gridOfTraces } from '../windows/rolling.ts';
+import { countsOfTraces, gridOfTraces, isLong } from '../windows/rolling.ts';
 import type { StoredReference } from './form.ts';
 import { binsOf, NoReference, valuesOf, type Wanted } from './make.ts';
 
@@ -24,7 +24,11 @@ export function referenceOfWindows(dataset: string, memories: readonly WindowMem
   }
   const { named, others } = countsOfTraces(traces);
   const rows = named.reduce((sum, { count }) => sum + count, others);
-  const of = valuesOf(named, others, parts.values);
+  // The beginning of a long text is no value of the column: such texts are among the others.
+  const whole = named.filter(({ cell }) => !isLong(cell));
+  if (whole.length === 0)
+    throw new NoReference('the rule remembers the beginnings of long texts alone', 'Make it of rows: leave --windows-of out.');
+  const of = valuesOf(whole, rows - whole.reduce((sum, { count }) => sum + count, 0), parts.values);
   return { ...head, type: typeOf(of.values ?? []), rows, missing: 0, ...of };
 }
 

@@ -22,6 +22,7 @@ export const CELLS_MAX = 256;
 /** Values of a window that are remembered one by one; the others are counted together. */
 export const VALUES_MAX = 1000;
 const VALUE_SIZE = 64;
+const TEXT_MAX = VALUE_SIZE - 24;
 
 interface Asked {
   readonly past: PastAsked;
@@ -161,9 +162,13 @@ function encodeCategories(state: ValueCounts): Encoded {
   return { values: kept, others: all.slice(VALUES_MAX).reduce((sum, { count }) => sum + count, 0) };
 }
 
+/** Whether a text is too long to be remembered, or is what is remembered of one. */
+export function isLong(cell: Present): boolean {
+  return typeof cell === 'string' && cell.length > TEXT_MAX;
+}
+
 function shortened(cell: Present): Present {
-  if (typeof cell !== 'string' || cell.length <= VALUE_SIZE - 24) return cell;
-  return `${cell.slice(0, VALUE_SIZE - 24)}… (${cell.length})`;
+  return typeof cell === 'string' && isLong(cell) ? `${cell.slice(0, TEXT_MAX)}… (${cell.length})` : cell;
 }
 
 /** The counts of both, category by category, and of all other values at the end. */

@@ -250,6 +250,20 @@ test('what a rule remembers is kept as a reference: the values of the windows th
   expect(() => referenceOfWindows(dataset, [], { parts: { bins: 5 } })).toThrow('remembers no window');
 });
 
+test('long texts, of which beginnings are remembered, are among the other values of such a reference', async () => {
+  const [long, { dataset }] = ['x'.repeat(41), contracts.all];
+  const reference = async (texts: readonly string[]) => {
+    const changes = Array.from({ length: 10 }, (_, id) =>
+      insert({ id, total: 1, status: texts[id % texts.length] ?? '', atMs: NOON + id }),
+    );
+    const store = await run(changes, 'all');
+    return referenceOfWindows(dataset, await store.memoriesOf(dataset, 'status.js'), { parts: { values: 5 } });
+  };
+  const short = 'y'.repeat(40);
+  expect(await reference([long, short])).toMatchObject({ values: [short], weights: [5], other_weight: 5, rows: 10 });
+  await expect(reference([long])).rejects.toThrow('long texts alone');
+});
+
 /** Every third row comes up to ten minutes late, and windows are closed in between. */
 function late(all: readonly Row[]): Change[] {
   const placed = all.map((row, at) => ({ row, order: row.atMs + (at % 3 === 0 ? 9 * MINUTE : 0) }));
