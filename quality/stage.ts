@@ -167,8 +167,8 @@ function judge(batch: Batch, from: number, to: number, contracts: ReadonlyMap<Da
         types = cells.types;
         encoded = checks.encoded(types);
       }
-      if (cells !== null && encoded !== null) judgeEncoded(batch, index, event, cells, rules, encoded[event.op], use);
-      else judgeValues(batch, index, event, rules, use);
+      if (cells === null || encoded === null) judgeValues(batch, index, event, rules, use);
+      else if (encoded[event.op].allPass?.(cells, event) !== true) judgeEncoded(batch, index, event, cells, rules, encoded[event.op], use);
     }
   } finally {
     count.flush();
@@ -232,16 +232,16 @@ class Counting {
   }
 }
 
+/** Of a row that does not pass all of them at once: what failed, and why. */
 function judgeEncoded(
   batch: Batch,
   index: number,
   event: ChangeEvent,
   cells: EncodedRow,
   rules: readonly Rule[],
-  { tests, allPass }: EncodedChecks,
+  { tests }: EncodedChecks,
   use: ContractInUse,
 ): void {
-  if (allPass?.(cells, event) === true) return;
   for (let i = 0; i < tests.length; i++) {
     const test = tests[i];
     const outcome = test === null || test === undefined ? Undecided : test(cells, event);
