@@ -88,7 +88,7 @@ export class KeySet {
   #makeRoom(): void {
     const before = this.#slots;
     let length = SLOTS_MIN;
-    while (length < 4 * (this.#size + 1)) length *= 2;
+    while (length < 4 * this.#size) length *= 2;
     this.#slots = new Float64Array(length).fill(EMPTY);
     this.#size = 0;
     this.#taken = 0;

@@ -1,12 +1,12 @@
 /** Whether a column's values are all different: then it may be a key. Their hashes are remembered, up to a bound. */
 import { UNCHANGED, type Value } from '../../core/event.ts';
-import { hashKey } from '../live/keys.ts';
+import { hashKey, KeySet } from '../live/keys.ts';
 
-/** About forty bytes each. */
+/** 16 to 32 bytes each. */
 const KEYS_MAX = 1_000_000;
 
 export class KeySight {
-  #seen: Set<number> | null = new Set();
+  #seen: KeySet | null = new KeySet();
   #differ: boolean | null = true;
 
   see(value: Value): void {
