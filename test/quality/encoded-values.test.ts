@@ -2,7 +2,7 @@
 import fc from '../support/fast-check.ts';
 import { expect, test } from 'vitest';
 import { CELL_NULL, CELL_UNCHANGED, type ChangeEvent, type Column, type Dataset, ValueRow } from '../../core/event.ts';
-import { compileContract, type Rule } from '../../quality/compile.ts';
+import { type CompiledChecks, compileContract, type Rule } from '../../quality/compile.ts';
 import { parseContract } from '../../quality/contract.ts';
 import { ByteSet } from '../../quality/encoded/byte-set.ts';
 import { type EncodedTest, Undecided } from '../../quality/encoded/cells.ts';
@@ -168,6 +168,14 @@ const textOf = (name: string) => cellOf(name).map((bytes) => String(typeOf(name)
 const some = (name: string): fc.Arbitrary<Cell> =>
   fc.oneof({ weight: 8, arbitrary: cellOf(name) }, { weight: 1, arbitrary: fc.constantFrom<Cell>(CELL_NULL, CELL_UNCHANGED) });
 
+/** The rules of checks in JSON. */
+function checksOf(checks: readonly unknown[]): CompiledChecks {
+  const parsed = parseContract(`${HEAD}checks: ${JSON.stringify(checks)}`, FILE);
+  if ('problems' in parsed) return expect.fail(JSON.stringify(parsed.problems));
+  const compiled = compileContract(parsed.contract, dataset);
+  return Array.isArray(compiled) ? expect.fail(JSON.stringify(compiled)) : compiled;
+}
+
 /** The rule of a check in JSON, or null where it is refused: it could never fail, or never pass. */
 function ruleOf(check: unknown): Rule | null {
   const parsed = parseContract(`${HEAD}checks: ${JSON.stringify([check])}`, FILE);
@@ -292,6 +300,43 @@ test.each(['status', 'code'])('length, patterns and formats at %s', (name) => {
   );
   const format = fc.constantFrom('uuid', 'email', 'ipv4', 'currency', 'country');
   agree(fc.record({ column: fc.constant(name), format, nulls }), [name], 0.6, 100);
+});
+
+test('the tests of a row made one function say what they say one by one, whichever there are and in whatever order', () => {
+  const CHECKS: readonly Readonly<Record<string, unknown>>[] = [
+    { column: 'id', not_null: true },
+    { column: 'id', between: { min: '0' }, nulls: 'fail' },
+    { column: 'items', between: { max: 65_536 } },
+    { column: 'net', between: { min: '-1000' } },
+    { column: 'status', not_in_set: ['paid', 'DE'] },
+    { column: 'status', length: { max: 30 } },
+    { column: 'note', format: 'email', where: 'after.paid' },
+    { column: 'note', not_match_regex: '[0-9]$' },
+    { column: 'paid', in_set: [true], nulls: 'skip' },
+    { column: 'made', not_null: true },
+    { pair_greater: { column_A: 'total', column_B: 'tax', or_equal: true, ignore_row_if: 'either_value_is_missing' } },
+    { expr: 'after.paid || !after.paid' },
+  ];
+  const read = ['id', 'items', 'net', 'tax', 'total', 'status', 'note', 'paid', 'made'];
+  const rows = fc.array(fc.record(Object.fromEntries(read.map((name) => [name, some(name)]))), { minLength: 8, maxLength: 8 });
+  const counts = { passed: 0, failed: 0, undecided: 0, byValues: 0 };
+  fc.assert(
+    fc.property(fc.shuffledSubarray([...CHECKS], { maxLength: 4 }), rows, (checks, cells) => {
+      const { byOperation, encoded } = checksOf(checks);
+      const { tests, allPass } = encoded(types).insert;
+      expect(allPass === null).toBe(tests.includes(null));
+      if (allPass === null) counts.byValues++;
+      for (const one of allPass === null ? [] : cells.map(event)) {
+        const said = tests.map((own) => bytesSay(own ?? expect.fail('all of them judge encoded rows'), one));
+        const passes = allPass?.(one.after?.encoded ?? expect.fail('the row is encoded'), one);
+        expect(passes).toBe(said.every((outcome) => outcome === Outcome.Pass));
+        if (passes === true) expect(byOperation.insert.filter((rule) => valueSays(rule, one) !== Outcome.Pass)).toEqual([]);
+        counts[passes === true ? 'passed' : said.includes(Undecided) ? 'undecided' : 'failed']++;
+      }
+    }),
+    { numRuns: 200 },
+  );
+  expect(Math.min(...Object.values(counts))).toBeGreaterThan(20);
 });
 
 test('an address is told from its bytes as from its text, at the limits of its parts too', () => {
