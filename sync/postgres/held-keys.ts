@@ -3,7 +3,7 @@
  * released rows, the people who release and discard) does so in a transaction that holds the pipeline's turn.
  */
 import type { ChangeEvent, DatasetName } from '../../core/event.ts';
-import type { PgConnection } from '../../wire/postgres/connection.ts';
+import { type PgConnection, PgError } from '../../wire/postgres/connection.ts';
 import { textArrayParameter } from './arrays.ts';
 
 export interface KeyRef {
@@ -31,6 +31,25 @@ export function keysOf(event: ChangeEvent): readonly string[] {
  * another order, and numbers of releases become visible in their order.
  */
 export const TURN_SQL = "select pg_advisory_xact_lock(hashtext('tidegate'), hashtext($1::text))";
+
+const DEADLOCK = '40P01';
+const ATTEMPTS_MAX = 4;
+
+/** A transaction that has the pipeline's turn; done again where it met a lane's on the same keys in another order. */
+export async function inTurn<T>(sql: PgConnection, pipeline: string, work: () => Promise<T>): Promise<T> {
+  for (let attempt = 1; ; attempt++) {
+    await sql.script('begin');
+    try {
+      await sql.query(TURN_SQL, [pipeline]);
+      const result = await work();
+      await sql.script('commit');
+      return result;
+    } catch (error) {
+      if (sql.open) await sql.script('rollback');
+      if (!(error instanceof PgError && error.code === DEADLOCK && attempt < ATTEMPTS_MAX)) throw error;
+    }
+  }
+}
 
 /** Locks the rows of these keys until the transaction ends, always in the same order. Keys without anything held are left out. */
 export async function lockKeys(sql: PgConnection, refs: ReadonlySet<string>): Promise<Map<string, HeldKey>> {

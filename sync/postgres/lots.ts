@@ -7,7 +7,7 @@ import type { DatasetName } from '../../core/event.ts';
 import type { HeldDataset, Lot, LotRule, LotState, LotStatus, LotStore, Staging } from '../../core/lots.ts';
 import type { PgConnection } from '../../wire/postgres/connection.ts';
 import { textArrayParameter } from './arrays.ts';
-import { TURN_SQL } from './held-keys.ts';
+import { inTurn } from './held-keys.ts';
 import type { Turns } from './turns.ts';
 
 /** As long as the results of windows. */
@@ -140,9 +140,7 @@ export class PostgresLots implements LotStore {
   async settle(rules: readonly LotRule[]): Promise<readonly LotState[]> {
     return this.#parts.turns.take('settling lots', async (sql) => {
       if ((await this.#due(sql, rules)).length === 0) return [];
-      await sql.script('begin');
-      try {
-        await sql.query(TURN_SQL, [this.#parts.pipeline]);
+      return inTurn(sql, this.#parts.pipeline, async () => {
         const settled: LotState[] = [];
         for (const lot of await this.#due(sql, rules)) settled.push(await this.#settle(sql, lot));
         await sql.query("select pg_notify('tidegate', '')");
@@ -150,12 +148,8 @@ export class PostgresLots implements LotStore {
           `delete from tidegate.lots where pipeline = $1 and staged = 0 and settled_at < clock_timestamp() - interval '${KEPT_DAYS} days'`,
           [this.#parts.pipeline],
         );
-        await sql.script('commit');
         return settled;
-      } catch (error) {
-        if (sql.open) await sql.script('rollback');
-        throw error;
-      }
+      });
     });
   }
 

@@ -11,7 +11,7 @@ import { PgConnection } from '../../wire/postgres/connection.ts';
 import type { EventFamilies } from '../../wire/postgres/event-bytes.ts';
 import { endWhereItHangs } from '../../wire/postgres/hanging.ts';
 import { targetFailure } from './failures.ts';
-import { TURN_SQL } from './held-keys.ts';
+import { inTurn } from './held-keys.ts';
 import { ITEM_COLUMNS, itemFrom } from './items.ts';
 import { migrate } from './migrations.ts';
 import { Turns } from './turns.ts';
@@ -44,19 +44,11 @@ const FORGET_SQL = `delete from tidegate.quarantine_news n where pipeline = $1 a
 export async function setTelling(sql: PgConnection, pipeline: string, tells: boolean): Promise<void> {
   const { rows } = await sql.query('select exists (select from tidegate.quarantine_tellers where pipeline = $1)', [pipeline]);
   if ((rows[0]?.[0] === 't') === tells) return;
-  await sql.script('begin');
-  try {
-    await sql.query(TURN_SQL, [pipeline]);
-    if (tells) await beginTelling(sql, pipeline);
-    else {
-      await sql.query('delete from tidegate.quarantine_tellers where pipeline = $1', [pipeline]);
-      await sql.query('delete from tidegate.quarantine_news where pipeline = $1', [pipeline]);
-    }
-    await sql.script('commit');
-  } catch (error) {
-    if (sql.open) await sql.script('rollback');
-    throw error;
-  }
+  await inTurn(sql, pipeline, async () => {
+    if (tells) return beginTelling(sql, pipeline);
+    await sql.query('delete from tidegate.quarantine_tellers where pipeline = $1', [pipeline]);
+    await sql.query('delete from tidegate.quarantine_news where pipeline = $1', [pipeline]);
+  });
 }
 
 async function beginTelling(sql: PgConnection, pipeline: string): Promise<void> {

@@ -12,11 +12,11 @@ import type {
 } from '../../core/contracts.ts';
 import type { Clock } from '../../core/clock.ts';
 import { type ChangeEvent, type DatasetName, type LaneId, type Position, versionOf } from '../../core/event.ts';
-import { PgError, type PgConnection, type PgParam } from '../../wire/postgres/connection.ts';
+import type { PgConnection, PgParam } from '../../wire/postgres/connection.ts';
 import type { EventFamilies } from '../../wire/postgres/event-bytes.ts';
 import { textArrayParameter } from './arrays.ts';
 import { become } from './become.ts';
-import { refOf, settleKeys, TURN_SQL } from './held-keys.ts';
+import { inTurn, refOf, settleKeys } from './held-keys.ts';
 import {
   type HoldMode,
   HOLD_QUIETLY_SQL,
@@ -33,8 +33,6 @@ import type { Turns } from './turns.ts';
 
 /** How long the replay source sleeps at most where a notification got lost. */
 const CHANGED_MS = 2000;
-const DEADLOCK = '40P01';
-const ATTEMPTS_MAX = 4;
 /** Of more open items the newest are counted by rule: enough to see what it is that holds them. */
 const OPEN_COUNTED_MAX = 100_000;
 const RULES_MAX = 200;
@@ -338,22 +336,8 @@ export class PostgresQuarantine implements Quarantine, ReleaseLog {
     return new Set(rows.flatMap(([dataset, key, movedFrom]) => refsIn(dataset, key, movedFrom).map((ref) => refOf(ref.dataset, ref.key))));
   }
 
-  /** People's own work is done again where it met a lane's on the same keys in another order. */
   #transaction<T>(doing: string, work: (sql: PgConnection) => Promise<T>): Promise<T> {
-    return this.#parts.turns.take(doing, async (sql) => {
-      for (let attempt = 1; ; attempt++) {
-        await sql.script('begin');
-        try {
-          await sql.query(TURN_SQL, [this.#parts.pipeline]);
-          const result = await work(sql);
-          await sql.script('commit');
-          return result;
-        } catch (error) {
-          if (sql.open) await sql.script('rollback');
-          if (!(error instanceof PgError && error.code === DEADLOCK && attempt < ATTEMPTS_MAX)) throw error;
-        }
-      }
-    });
+    return this.#parts.turns.take(doing, (sql) => inTurn(sql, this.#parts.pipeline, () => work(sql)));
   }
 }
 

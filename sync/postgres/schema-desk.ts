@@ -4,7 +4,7 @@ import type { DatasetName } from '../../core/event.ts';
 import { PgConnection, PgError } from '../../wire/postgres/connection.ts';
 import { quoteQualified } from '../../wire/postgres/ident.ts';
 import { targetFailure } from './failures.ts';
-import { TURN_SQL } from './held-keys.ts';
+import { inTurn } from './held-keys.ts';
 import type { Layouts } from './layout.ts';
 import { type Action, isOfTheChange, type PlacedShape, runActions, statementsLeft } from './schema-plan.ts';
 import { keepShape } from './schemas.ts';
@@ -210,18 +210,7 @@ export class SchemaDesk {
   }
 
   #transaction<T>(doing: string, work: (sql: PgConnection) => Promise<T>): Promise<T> {
-    return this.#parts.turns.take(doing, async (sql) => {
-      await sql.script('begin');
-      try {
-        await sql.query(TURN_SQL, [this.#parts.pipeline]);
-        const result = await work(sql);
-        await sql.script('commit');
-        return result;
-      } catch (error) {
-        if (sql.open) await sql.script('rollback');
-        throw error;
-      }
-    });
+    return this.#parts.turns.take(doing, (sql) => inTurn(sql, this.#parts.pipeline, () => work(sql)));
   }
 }
 

@@ -8,7 +8,7 @@ import { lateText, type WaitRule, type WaitsSettled, type WaitStore, waitText } 
 import type { PgConnection, PgParam } from '../../../wire/postgres/connection.ts';
 import { textArrayParameter } from '../arrays.ts';
 import { isRefusal } from '../failures.ts';
-import { settleKeys, TURN_SQL, refOf } from '../held-keys.ts';
+import { inTurn, refOf, settleKeys } from '../held-keys.ts';
 import { findingsJson, putInLine, releaseUnblocked } from '../items.ts';
 import type { Turns } from '../turns.ts';
 import type { Parents, ParentTable } from './parents.ts';
@@ -72,24 +72,11 @@ export class PostgresWaits implements WaitStore {
     });
   }
 
-  async #inTurn<T>(sql: PgConnection, work: () => Promise<T>): Promise<T> {
-    await sql.script('begin');
-    try {
-      await sql.query(TURN_SQL, [this.#parts.pipeline]);
-      const done = await work();
-      await sql.script('commit');
-      return done;
-    } catch (error) {
-      if (sql.open) await sql.script('rollback');
-      throw error;
-    }
-  }
-
   async #takeBack(sql: PgConnection): Promise<number> {
     const { pipeline } = this.#parts;
     const { rows: any } = await sql.query(`select exists (select from tidegate.quarantine a where ${IS_TAKEN_BACK})`, [pipeline]);
     if (any[0]?.[0] !== 't') return 0;
-    return this.#inTurn(sql, async () => {
+    return inTurn(sql, this.#parts.pipeline, async () => {
       const { rows } = await sql.query(TAKE_BACK_SQL, [pipeline]);
       const keys = rows.map(([dataset, key]) => ({ dataset: dataset ?? '', key: key ?? '' }));
       await settleKeys(sql, keys);
@@ -101,7 +88,7 @@ export class PostgresWaits implements WaitStore {
   async #free(sql: PgConnection, known: readonly Known[]): Promise<number> {
     const found = await this.#found(sql, known);
     if (found.length === 0) return 0;
-    return this.#inTurn(sql, async () => {
+    return inTurn(sql, this.#parts.pipeline, async () => {
       // Somebody may have released or discarded one since.
       const { rows } = await sql.query(
         `select id from tidegate.quarantine where ${WAITING_SQL} and id = any($2::text[]) order by version, id`,
@@ -143,7 +130,7 @@ export class PostgresWaits implements WaitStore {
   ): Promise<Pick<WaitsSettled, 'released' | 'overdue'>> {
     const none = { released: 0, overdue: 0 };
     if ((await this.#late(sql, known, mayPass)).length === 0) return none;
-    return this.#inTurn(sql, async () => {
+    return inTurn(sql, this.#parts.pipeline, async () => {
       const late = await this.#late(sql, known, mayPass);
       if (late.length === 0) return none;
       return this.#endWait(sql, late);
