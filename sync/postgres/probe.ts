@@ -3,13 +3,13 @@ import { PipelineError } from '../../core/errors.ts';
 import type { Dataset } from '../../core/event.ts';
 import type { Problem } from '../../core/problems.ts';
 import { PgConnection } from '../../wire/postgres/connection.ts';
-import { quoteIdent, quoteQualified } from '../../wire/postgres/ident.ts';
+import { arrayLiteral, quoteIdent, quoteQualified } from '../../wire/postgres/ident.ts';
 import { targetFailure } from './failures.ts';
 import { hasIndex, indexSql, type WantedIndex, wantedIndex } from './keyed/asked-table.ts';
 import { indexOf, Parents } from './keyed/parents.ts';
 import { aliveSql, layoutProblems, Layouts, STAMP_TYPES } from './layout.ts';
 import type { PostgresSinkOptions } from './sink.ts';
-import { KEY_INDEX_SQL, scoreColumns, textArray } from './tables.ts';
+import { KEY_INDEX_SQL, scoreColumns } from './tables.ts';
 
 /** Paths are `targets.<name>.…`. */
 export function probePostgresTarget(options: PostgresSinkOptions): Promise<Problem[]> {
@@ -177,7 +177,7 @@ async function lookAtTable(sql: PgConnection, options: PostgresSinkOptions, data
   }
   const key = dataset.key.map((i) => layout.names[i] ?? '');
   if (key.every((name) => present.some(([found]) => found === name))) {
-    const { rows: indexed } = await sql.query(KEY_INDEX_SQL, [table, textArray(key), layout.isHistory]);
+    const { rows: indexed } = await sql.query(KEY_INDEX_SQL, [table, arrayLiteral(key), layout.isHistory]);
     const open = layout.isHistory ? ` where ${aliveSql(layout, '')}` : '';
     if (indexed.length === 0)
       error(

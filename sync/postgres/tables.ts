@@ -3,7 +3,7 @@ import type { ScoreColumns } from '../../core/batch.ts';
 import { PipelineError } from '../../core/errors.ts';
 import type { Column, Dataset, DatasetName } from '../../core/event.ts';
 import { type PgConnection, PgError } from '../../wire/postgres/connection.ts';
-import { quoteIdent, quoteQualified } from '../../wire/postgres/ident.ts';
+import { arrayLiteral, quoteIdent, quoteQualified } from '../../wire/postgres/ident.ts';
 import type { PgColumnType, PgRelation } from '../../wire/postgres/row.ts';
 import { OBJECT_TYPES } from '../../wire/postgres/types.ts';
 import { aliveSql, type Layout, layoutFaults, type Layouts, STAMP_TYPES } from './layout.ts';
@@ -234,13 +234,13 @@ export class Tables {
   }
 
   async #standsAlone(qualified: string, key: readonly string[]): Promise<boolean> {
-    const { rows } = await this.#sql.query(ALONE_SQL, [qualified, textArray(key)]);
+    const { rows } = await this.#sql.query(ALONE_SQL, [qualified, arrayLiteral(key)]);
     return rows[0]?.[0] === 't';
   }
 
   /** ON CONFLICT wants a unique index on just the key's columns. */
   async #checkKey({ isHistory }: Layout, dataset: Dataset, qualified: string, names: readonly string[]): Promise<void> {
-    const { rows } = await this.#sql.query(KEY_INDEX_SQL, [qualified, textArray(names), isHistory]);
+    const { rows } = await this.#sql.query(KEY_INDEX_SQL, [qualified, arrayLiteral(names), isHistory]);
     if (rows.length === 0) {
       throw new PipelineError(
         'TARGET_SCHEMA',
@@ -289,9 +289,4 @@ export function scoreColumns(scores: ScoreColumns): { name: string; type: string
     const name = scores[part];
     return name === null ? [] : [{ name, type: SCORE_TYPES[part].type }];
   });
-}
-
-/** A text[] literal. */
-export function textArray(values: readonly (string | null)[]): string {
-  return `{${values.map((value) => (value === null ? 'NULL' : `"${value.replaceAll(/["\\]/g, '\\$&')}"`)).join(',')}}`;
 }

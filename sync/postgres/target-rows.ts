@@ -7,7 +7,7 @@ import { PipelineError } from '../../core/errors.ts';
 import type { ChangeEvent, Dataset, DatasetName, LaneId, Position } from '../../core/event.ts';
 import { PgConnection, type PgResult } from '../../wire/postgres/connection.ts';
 import { type EventFamilies, unpackEvent } from '../../wire/postgres/event-bytes.ts';
-import { quoteQualified } from '../../wire/postgres/ident.ts';
+import { arrayLiteral, quoteQualified } from '../../wire/postgres/ident.ts';
 import {
   absentTable,
   type ComparedTable,
@@ -23,7 +23,6 @@ import {
 import { targetFailure } from './failures.ts';
 import { OPEN_SQL } from './items.ts';
 import { aliveSql, type DatasetsOptions, Layouts } from './layout.ts';
-import { textArray } from './tables.ts';
 
 export interface TargetTable {
   /** As `ComparedTable` has them. */
@@ -142,7 +141,7 @@ export class TargetRows implements AsyncDisposable {
       if (key.length < dataset.key.length)
         throw new PipelineError('TARGET_SCHEMA', `${qualified} at the target has not the key of ${dataset.name}, or makes it itself`);
       await searchBy(this.sql, key);
-      const indexed = await this.sql.query(INDEX_SQL, [oid, textArray(key.map((column) => column.name))]);
+      const indexed = await this.sql.query(INDEX_SQL, [oid, arrayLiteral(key.map((column) => column.name))]);
       return { ...plainTable(schema, table, kind === 'p'), filter: aliveSql(layout, 't'), columns, ranged: indexed.rows.length > 0 };
     });
   }
@@ -155,7 +154,7 @@ export class TargetRows implements AsyncDisposable {
     keys: readonly KeyTexts[],
     eventKeys: readonly string[],
   ): Promise<TargetLook> {
-    const given = [dataset, textArray([...eventKeys, ''])];
+    const given = [dataset, arrayLiteral([...eventKeys, ''])];
     const [, lanes, sights, items] = await this.#asked('looking at rows', () =>
       Promise.all([
         this.sql.script('begin isolation level repeatable read read only'),
@@ -175,7 +174,9 @@ export class TargetRows implements AsyncDisposable {
 
   /** Of each key the newest item that is settled, whatever became of it. */
   async settled(dataset: DatasetName, eventKeys: readonly string[]): Promise<ReadonlyMap<string, SettledItem>> {
-    const { rows } = await this.#asked('looking into the quarantine', () => this.sql.query(SETTLED_SQL, [dataset, textArray(eventKeys)]));
+    const { rows } = await this.#asked('looking into the quarantine', () =>
+      this.sql.query(SETTLED_SQL, [dataset, arrayLiteral(eventKeys)]),
+    );
     return new Map(
       rows.map(([key, id, status, event]) => [
         key ?? '',
@@ -196,12 +197,15 @@ export class TargetRows implements AsyncDisposable {
 
   /** Of these keys, those that still have something open. */
   openAmong(dataset: DatasetName, keys: readonly string[]): Promise<readonly OpenKey[]> {
-    return this.#openKeys(`${OPEN_KEYS_SQL} and k = any($2::text[]) order by k, version desc${OPEN_KEYS_END}`, [dataset, textArray(keys)]);
+    return this.#openKeys(`${OPEN_KEYS_SQL} and k = any($2::text[]) order by k, version desc${OPEN_KEYS_END}`, [
+      dataset,
+      arrayLiteral(keys),
+    ]);
   }
 
   /** Whether a truncate of the dataset is open: it concerns every key. */
   async isTruncateOpen(dataset: DatasetName): Promise<boolean> {
-    const open = await this.#asked('looking into the quarantine', () => this.sql.query(OPEN_OF_SQL, [dataset, textArray([''])]));
+    const open = await this.#asked('looking into the quarantine', () => this.sql.query(OPEN_OF_SQL, [dataset, arrayLiteral([''])]));
     return open.rows.some(([, , op]) => op === 'truncate');
   }
 

@@ -4,7 +4,7 @@
  * their hashes, in which no row can take another's place, for each has its key in it.
  */
 import type { PgConnection, PgResult } from './connection.ts';
-import { quoteIdent, quoteLiteral, quoteQualified } from './ident.ts';
+import { arrayLiteral, quoteIdent, quoteLiteral, quoteQualified } from './ident.ts';
 
 /** A key as texts of its columns, in the order of the key. */
 export type KeyTexts = readonly string[];
@@ -174,7 +174,7 @@ export function keyRows(columns: number, keys: readonly KeyTexts[]): { readonly 
 export const literalKeyRows = (columns: number, keys: readonly KeyTexts[]): string => rowsFrom(keyArrays(columns, keys).map(quoteLiteral));
 
 const keyArrays = (columns: number, keys: readonly KeyTexts[]): string[] =>
-  Array.from({ length: columns }, (_, i) => textArray(keys.map((texts) => texts[i] ?? '')));
+  Array.from({ length: columns }, (_, i) => arrayLiteral(keys.map((texts) => texts[i] ?? '')));
 
 function rowsFrom(arrays: readonly string[]): string {
   const unnested = arrays.map((array) => `pg_catalog.unnest(${array}::text[])`).join(', ');
@@ -322,8 +322,3 @@ export function differingCells(one: string, other: string): readonly number[] {
 const textOf = (text: string | null): string => text ?? '';
 
 const rowHashes = ({ rows }: PgResult): RowHash[] => rows.map((row) => ({ key: row.slice(0, -1).map(textOf), hash: row.at(-1) ?? '' }));
-
-/** A text[] literal. */
-function textArray(texts: readonly string[]): string {
-  return `{${texts.map((text) => `"${text.replaceAll(/["\\]/g, '\\$&')}"`).join(',')}}`;
-}

@@ -2,9 +2,9 @@
 import { type Dataset, UNCHANGED, type Value } from '../../../core/event.ts';
 import type { KeyedRule } from '../../../core/keyed.ts';
 import type { PgConnection } from '../../../wire/postgres/connection.ts';
-import { quoteIdent } from '../../../wire/postgres/ident.ts';
+import { arrayLiteral, quoteIdent } from '../../../wire/postgres/ident.ts';
 import { aliveSql } from '../layout.ts';
-import { type Table, textArray } from '../tables.ts';
+import type { Table } from '../tables.ts';
 
 export interface AskedColumn {
   /** Quoted. */
@@ -65,7 +65,7 @@ export function wantedIndex({ question }: KeyedRule, qualified: string, names: r
 }
 
 export async function hasIndex(sql: PgConnection, { qualified, columns, last }: WantedIndex): Promise<boolean> {
-  const { rows } = await sql.query(INDEX_SQL, [qualified, textArray(columns), last]);
+  const { rows } = await sql.query(INDEX_SQL, [qualified, arrayLiteral(columns), last]);
   return rows.length > 0;
 }
 

@@ -3,9 +3,8 @@ import { PipelineError } from '../../../core/errors.ts';
 import type { Dataset } from '../../../core/event.ts';
 import type { Parent } from '../../../core/keyed.ts';
 import type { PgConnection } from '../../../wire/postgres/connection.ts';
-import { quoteIdent, quoteQualified } from '../../../wire/postgres/ident.ts';
+import { arrayLiteral, quoteIdent, quoteQualified } from '../../../wire/postgres/ident.ts';
 import { aliveSql, type Layouts } from '../layout.ts';
-import { textArray } from '../tables.ts';
 import type { AskedTable, WantedIndex } from './asked-table.ts';
 
 export interface ParentTable extends AskedTable {
@@ -44,7 +43,7 @@ export class Parents {
     const layout = this.#layouts.of(datasetOf(parent));
     const qualified = quoteQualified(layout.schema, layout.table);
     const names = layout.names.map((name, i) => name ?? missing(qualified, parent.columns[i] ?? ''));
-    const { rows } = await sql.query(COLUMNS_SQL, [qualified, textArray(names)]);
+    const { rows } = await sql.query(COLUMNS_SQL, [qualified, arrayLiteral(names)]);
     const types = new Map(rows.map(([name, type]) => [name, type]));
     if (types.size === 0 && (await sql.query('select to_regclass($1)', [qualified])).rows[0]?.[0] === null) return null;
     const alive = aliveSql(layout, 't');
