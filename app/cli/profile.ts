@@ -178,7 +178,8 @@ function againstOf(args: Arguments): { readonly rules: BrokenRules | null; reado
   return { rules: new BrokenRules(contract.contract), profile: null };
 }
 
-function parsed(text: string): unknown {
+/** Null where it is no JSON. */
+export function parsed(text: string): unknown {
   try {
     return JSON.parse(text) as unknown;
   } catch {

@@ -16,7 +16,7 @@ import { type Arguments, UsageError, wholeNumberOf } from './arguments.ts';
 import { type Command, configOf } from './command.ts';
 import { withDesks } from './desks.ts';
 import { type Io, show } from './output.ts';
-import { datasetOf, jsonOf, tableOf } from './profile.ts';
+import { datasetOf, jsonOf, parsed, tableOf } from './profile.ts';
 
 const ROWS = 100_000;
 const EXAMPLE = { example: 1000 };
@@ -49,6 +49,8 @@ export const reference: Command = {
     out: { type: 'string', value: 'FILE', help: 'Write it there, over what was there before, and not to standard output.' },
   },
   run: async (args, io) => {
+    if (args.text('group') !== null && args.text('windows-of') === null)
+      throw new UsageError('--group is of the windows that a rule remembers', 'Leave it out, or name the rule with --windows-of.');
     const made = await (args.text('windows-of') !== null ? ofWindows : args.text('input') === null ? ofTable : ofFile)(args, io);
     const text = `${JSON.stringify(made, null, 2)}\n`;
     const out = args.text('out');
@@ -143,7 +145,7 @@ async function ofWindows(args: Arguments, io: Io): Promise<StoredReference> {
   const [config, dataset] = args.positionals;
   if (config === undefined || dataset === undefined)
     throw new UsageError('of which dataset is not said', 'Write tidegate reference CONFIG DATASET --windows-of RULE.');
-  const group = args.text('group');
+  const group = groupOf(args);
   const memories: WindowMemory[] = [];
   await withDesks(args, io, async (desks) => {
     for (const desk of desks)
@@ -152,6 +154,16 @@ async function ofWindows(args: Arguments, io: Io): Promise<StoredReference> {
   });
   const wanted = memories.filter((memory) => group === null || memory.group === group);
   return orUsageError(() => referenceOfWindows(dataset, wanted, { parts: partsOf(args) }));
+}
+
+/** As windows have it, whatever blanks are in what was written; null: all of them. */
+function groupOf(args: Arguments): string | null {
+  const text = args.text('group');
+  if (text === null) return null;
+  const values = parsed(text);
+  if (!Array.isArray(values))
+    throw new UsageError(`--group ${text} is no list in JSON`, 'Write it as `tidegate windows list` shows it: ["eu"].');
+  return JSON.stringify(values);
 }
 
 function ofFile(args: Arguments, io: Io): Promise<StoredReference> {
@@ -169,6 +181,7 @@ function ofFile(args: Arguments, io: Io): Promise<StoredReference> {
 
 function columnOf(args: Arguments, dataset: Dataset): { readonly column: Wanted['column']; readonly index: number } {
   const names = dataset.columns.map(({ name }) => name);
+  if (names.length === 0) throw new UsageError(`${dataset.name} has no rows, and so no columns`, 'Give rows.');
   const named = args.text('column');
   if (named === null) throw new UsageError('which column is not said', `Write --column with one of ${names.join(', ')}.`);
   const index = names.indexOf(named);

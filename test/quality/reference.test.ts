@@ -155,6 +155,7 @@ test.each([
   ['a column that is not there', ['--column', 'totl'], 'Did you mean total?'],
   ['no column', [], 'which column is not said'],
   ['both', ['--column', 'total', '--bins', '5', '--values', '5'], 'exclude each other'],
+  ['a group of no windows', ['--column', 'total', '--group', '["eu"]'], 'name the rule with --windows-of'],
 ])('the command refuses %s', async (_, args, message) => {
   const run = await cli('reference', '--input', rows(spread, 'rows.ndjson'), ...args);
   expect([run.code, `${run.stdout}${run.stderr}`.includes(message)]).toEqual([2, true]);
@@ -163,4 +164,9 @@ test.each([
 test('the command refuses a column without values', async () => {
   const run = await cli('reference', '--input', rows([null, null], 'none.ndjson'), '--column', 'total', '--values', '3');
   expect([run.code, run.stderr.includes('has no values')]).toEqual([2, true]);
+});
+
+test('the command refuses a file without rows, which has no columns', async () => {
+  const run = await cli('reference', '--input', rows([], 'empty.ndjson'), '--column', 'total');
+  expect([run.code, run.stderr.includes('has no rows, and so no columns')]).toEqual([2, true]);
 });
