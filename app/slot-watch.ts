@@ -1,7 +1,7 @@
 /** Looks every so often how much log the source keeps for a pipeline's slot: for the status, the metrics, the health check and alerts. */
 import type { Clock } from '../core/clock.ts';
 import { PipelineError } from '../core/errors.ts';
-import type { FoundTables, LeftTable } from '../cdc/postgres/found-tables.ts';
+import type { LeftTable } from '../cdc/postgres/found-tables.ts';
 import { SlotLook, type SlotRetention } from '../cdc/postgres/slot-look.ts';
 import type { PostgresSource } from '../cdc/postgres/source.ts';
 import type { AlertData } from '../ops/alerts/events.ts';
@@ -137,10 +137,12 @@ export class SlotWatch {
 
   async once(signal: AbortSignal): Promise<void> {
     const { clock, name: pipeline, onRisk, onSafe } = this.#parts;
-    const { reader = null, source } = this.#parts;
+    const { reader = null } = this.#parts;
     const seen = await this.#look.look(signal, reader?.tables);
     const atMs = clock.monotonic();
-    this.#takeUp(seen?.found ?? null, reader, source);
+    const found = seen?.found ?? null;
+    const ignored = (found === null ? null : reader?.takeUp(found.tables)) ?? [];
+    this.#left = [...(found?.left ?? []), ...ignored.map((table) => ({ table, why: 'it is new, and newTables says ignore' }))];
     this.#missing = seen ?? { unpublished: [], absent: [] };
     this.#risk = seen === null ? null : { ...this.#forecast.see({ atMs, ...seen }), atMs: clock.now() };
     if (this.#risk === null || this.#parts.turn?.isOurs === false) return;
@@ -151,16 +153,6 @@ export class SlotWatch {
     if (news !== 'worse' || level === 'ok') return;
     const fix = level === 'lost' ? LOST_FIX : SLOT_FIX;
     onRisk({ pipeline, slot: this.#slot, level, retainedBytes, bytesPerSecond, fullInMs, message, fix });
-  }
-
-  #takeUp(found: FoundTables | null, reader: SlotWatchParts['reader'] | null, { newTables }: PostgresSourceConfig): void {
-    this.#left = found?.left ?? [];
-    if (found === null || !reader) return;
-    if (newTables === 'accept') return reader.takeUp(found.tables);
-    // While the lane has not begun, none of them is new.
-    if (reader.tables.length === 0) return;
-    const isNew = (table: string): boolean => !reader.tables.includes(table);
-    this.#left = [...this.#left, ...found.tables.filter(isNew).map((table) => ({ table, why: 'it is new, and newTables says ignore' }))];
   }
 
   #words({ level, walStatus, retainedBytes, left, bytesPerSecond, fullInMs }: SlotRisk): string {

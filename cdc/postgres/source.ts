@@ -83,8 +83,11 @@ export interface SlotStatus extends SourceStatus {
 export interface PostgresSource extends LiveSource {
   /** Those of the config, and those found by its patterns: `schema.table`. */
   readonly tables: readonly string[];
-  /** Ends the run, so that the next one takes up these tables; not where the lane has them, or while it is not read. */
-  takeUp(tables: readonly string[]): void;
+  /**
+   * Ends the run where patterns have found a table that the lane does not have, so that the next one takes it up. Answers the tables that are not to be taken up,
+   * for they are new; nothing is known of that while the lane is not read.
+   */
+  takeUp(found: readonly string[]): readonly string[];
   /**
    * Reads rows again, beside the log and in the lane's order. Answers its id once a checkpoint has it: from there on it goes on over restarts. Throws
    * RereadRefused where it cannot be begun; when `signal` aborts before, it is not.
@@ -156,10 +159,13 @@ class SlotSource implements PostgresSource {
     return [...this.#named, ...[...this.#found].sort()];
   }
 
-  takeUp(tables: readonly string[]): void {
-    const { patterns = null } = this.#options;
-    if (patterns?.newTables !== 'accept' || this.#state !== 'streaming') return;
-    if (tables.some((table) => this.#fits(table) && !this.tables.includes(table))) this.#queue?.end();
+  takeUp(found: readonly string[]): readonly string[] {
+    if (this.#state !== 'streaming') return [];
+    const followed = new Set(this.tables);
+    const news = found.filter((table) => !followed.has(table));
+    if (this.#options.patterns?.newTables === 'ignore') return news;
+    if (news.length > 0) this.#queue?.end();
+    return [];
   }
 
   async *read(resume: Resume, signal: AbortSignal): AsyncGenerator<Batch> {
