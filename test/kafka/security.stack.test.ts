@@ -293,6 +293,19 @@ test('topics are written by whoever has the rights that the docs name and no oth
         permissionType: kafkajs.AclPermissionTypes.ALLOW,
       })),
     });
+    granted += rights.length;
+    await eventually(async () => (await known()) === granted, 'the broker goes by these rights');
+  };
+  let granted = 0;
+  const known = async (): Promise<number> => {
+    const { resources } = await admin.describeAcls({
+      resourceType: Resources.ANY,
+      resourcePatternType: kafkajs.ResourcePatternTypes.ANY,
+      principal: 'User:writer',
+      operation: Operations.ANY,
+      permissionType: kafkajs.AclPermissionTypes.ANY,
+    });
+    return resources.flatMap(({ acls }) => acls).length;
   };
   try {
     await using source = await createDatabase(inject('sourceServer'), 'rights');
