@@ -23,10 +23,11 @@ import { LiveReader } from './live/read.ts';
 import { lintCheck } from './lint.ts';
 import { CLOCK } from './clock/registry.ts';
 import { withReference } from './reference/in-rules.ts';
-import { isObject, type Keys, RuleText } from './rule-text.ts';
+import { inFileOrder, isObject, type Keys, RuleText } from './rule-text.ts';
 import { SchemaFiles, type SchemaTexts } from './schema-files.ts';
 import { readObjectives } from './slo/read.ts';
 import type { Evolution, ExpectedSchema } from './schema/drift.ts';
+import { DEFAULT_OPERATIONS, operations } from './operations.ts';
 
 export { contractSchema } from './contract-schema.ts';
 
@@ -130,24 +131,6 @@ export function parseContract(text: string, file: string, use: Use = 'stream', s
   if (first === undefined) throw new Error(`${file} is refused without a problem`);
   return { problems: [first, ...more] };
 }
-
-/** By line and column; problems of one place stay in the order in which they were found. */
-function inFileOrder(problems: readonly Problem[]): Problem[] {
-  const placeOf = ({ path }: Problem) => {
-    const [, line = '0', column = '0'] = /:(\d+):(\d+)(?::|$)/.exec(path) ?? [];
-    return Number(line) * 100_000 + Number(column);
-  };
-  return [...problems].sort((a, b) => placeOf(a) - placeOf(b));
-}
-
-const SHORT_OPERATIONS: ReadonlyMap<string, Operation> = new Map([
-  ['c', 'insert'],
-  ['u', 'update'],
-  ['d', 'delete'],
-  ['r', 'read'],
-  ['t', 'truncate'],
-]);
-const DEFAULT_OPERATIONS: readonly Operation[] = ['insert', 'update', 'read'];
 
 type Worded = NonNullable<ReturnType<typeof WORDS.get>>;
 
@@ -607,7 +590,3 @@ interface Settings {
 
 /** Stands in for a check of another version, which was told already. */
 const LATER_MARK = 'not of this version';
-
-function operations(names: readonly string[]): readonly Operation[] {
-  return names.map((name) => SHORT_OPERATIONS.get(name) ?? (name as Operation));
-}

@@ -278,3 +278,12 @@ function keysOf(pointer: string): Keys {
     .map((part) => part.replaceAll('~1', '/').replaceAll('~0', '~'))
     .map((part) => (/^\d+$/.test(part) ? Number(part) : part));
 }
+
+/** By line and column; problems of one place stay in the order in which they were found. */
+export function inFileOrder(problems: readonly Problem[]): Problem[] {
+  const placeOf = ({ path }: Problem) => {
+    const [, line = '0', column = '0'] = /:(\d+):(\d+)(?::|$)/.exec(path) ?? [];
+    return Number(line) * 100_000 + Number(column);
+  };
+  return [...problems].sort((a, b) => placeOf(a) - placeOf(b));
+}

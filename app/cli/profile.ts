@@ -17,8 +17,8 @@ import { ConfigProblems } from '../config-problems.ts';
 import { type Arguments, UsageError, wholeNumberOf } from './arguments.ts';
 import { type Command, configOf } from './command.ts';
 import { type Io, show } from './output.ts';
+import { ROW_FLAGS, ROWS } from './row-flags.ts';
 
-const ROWS = 100_000;
 const EXAMPLE = { example: 1000 };
 const GUESSES: readonly Guess[] = ['tag', 'warn', 'quarantine'];
 
@@ -28,16 +28,7 @@ export const profile: Command = {
     'Reads a live table (reading only, a sample unless you say --all) or a file, and proposes a rule file with the evidence for each rule. With --against it says what has changed since, and exits with 1 where something has.',
   positionals: ['[CONFIG]', '[DATASET]'],
   flags: {
-    input: {
-      type: 'string',
-      value: 'FILE',
-      help: 'Rows of a file instead: NDJSON, .csv, .tsv or .parquet; - reads NDJSON from standard input.',
-    },
-    dataset: { type: 'string', value: 'NAME', help: 'The dataset that the rows of a file are of (source.schema.table).' },
-    types: { type: 'string', value: 'FILE', help: 'Of a file: JSON, column to type of PostgreSQL or null, as judge takes it.' },
-    rows: { type: 'string', value: 'N', help: `A sample of about so many rows; ${ROWS} of a table if left out, all of a file.` },
-    all: { type: 'boolean', help: 'Every row. A long read keeps the source from vacuuming what is newer.' },
-    rate: { type: 'string', value: 'N', help: 'Read a table at no more than so many rows a second.' },
+    ...ROW_FLAGS,
     'on-fail': {
       type: 'string',
       value: 'tag',

@@ -16,9 +16,9 @@ import { type Arguments, UsageError, wholeNumberOf } from './arguments.ts';
 import { type Command, configOf } from './command.ts';
 import { withDesks } from './desks.ts';
 import { type Io, show } from './output.ts';
+import { ROW_FLAGS, ROWS } from './row-flags.ts';
 import { datasetOf, jsonOf, parsed, tableOf } from './profile.ts';
 
-const ROWS = 100_000;
 const EXAMPLE = { example: 1000 };
 
 export const reference: Command = {
@@ -30,16 +30,7 @@ export const reference: Command = {
     column: { type: 'string', value: 'NAME', help: 'The column.' },
     bins: { type: 'string', value: 'N', help: 'Of numbers: so many bins, with about as many values in each; 10 if left out.' },
     values: { type: 'string', value: 'N', help: 'Of texts, or other values with names: the N most common ones, and all others together.' },
-    input: {
-      type: 'string',
-      value: 'FILE',
-      help: 'Rows of a file instead: NDJSON, .csv, .tsv or .parquet; - reads NDJSON from standard input.',
-    },
-    dataset: { type: 'string', value: 'NAME', help: 'The dataset that the rows of a file are of (source.schema.table).' },
-    types: { type: 'string', value: 'FILE', help: 'Of a file: JSON, column to type of PostgreSQL or null, as judge takes it.' },
-    rows: { type: 'string', value: 'N', help: `A sample of about so many rows; ${ROWS} of a table if left out, all of a file.` },
-    all: { type: 'boolean', help: 'Every row. A long read keeps the source from vacuuming what is newer.' },
-    rate: { type: 'string', value: 'N', help: 'Read a table at no more than so many rows a second.' },
+    ...ROW_FLAGS,
     'windows-of': {
       type: 'string',
       value: 'RULE',

@@ -26,6 +26,7 @@ import { declaredColumn } from '../../cdc/kafka/declared.ts';
 import { isPartial } from '../../cdc/postgres/row-cells.ts';
 import type { SourceRow, SourceRows, SourceTable } from '../../cdc/postgres/source-rows.ts';
 import type { PostgresSink } from '../../sync/postgres/sink.ts';
+import { cellOfText } from '../../wire/postgres/text-cell.ts';
 import type { PgRow } from '../../wire/postgres/row.ts';
 import type { KeyTexts } from '../../wire/postgres/row-sums.ts';
 
@@ -116,7 +117,7 @@ function itemOf(
     const at = present.columns.findIndex((column) => column.name === name);
     if (row !== null) return at < 0 ? null : row.value(at);
     const text = key[present.key.indexOf(at)];
-    return at < 0 || text === undefined ? null : valueOf(text, type);
+    return at < 0 || text === undefined ? null : cellOfText(text, type);
   });
   const cells = new ValueRow(...values);
   const event = {
@@ -129,30 +130,6 @@ function itemOf(
     committedAtMs: atMs,
   } as ChangeEvent; // Rows as the operation has them.
   return { id: eventId(event), lane, event, findings: [BROUGHT], revision: null };
-}
-
-/** A cell of a key out of its text. */
-function valueOf(text: string, type: Column['type']): Value {
-  switch (type) {
-    case 'boolean':
-      return text === 't' || text === 'true';
-    case 'integer': {
-      const whole = BigInt(text);
-      return Number.isSafeInteger(Number(whole)) ? Number(whole) : whole;
-    }
-    case 'float':
-      return Number(text);
-    case 'bytes':
-      return Buffer.from(text.slice(2), 'hex');
-    case 'decimal':
-    case 'text':
-    case 'timestamp':
-    case 'date':
-    case 'time':
-    case 'json':
-    case 'other':
-      return text;
-  }
 }
 
 const BROUGHT: Finding = {

@@ -25,30 +25,6 @@ const ELEMENTS: readonly (readonly [RegExp, Column['type']])[] = [
   [/^time\b/, 'time'],
 ];
 
-/** What `encode` of the element's column takes, out of PostgreSQL's text of it. */
-export function elementValue(text: string, type: Column['type']): boolean | number | bigint | string | Buffer {
-  switch (type) {
-    case 'boolean':
-      return text === 't';
-    case 'integer': {
-      const number = Number(text);
-      return Number.isSafeInteger(number) ? number : BigInt(text);
-    }
-    case 'float':
-      return Number(text);
-    case 'bytes':
-      return Buffer.from(text.slice(2), 'hex');
-    case 'decimal':
-    case 'text':
-    case 'timestamp':
-    case 'date':
-    case 'time':
-    case 'json':
-    case 'other':
-      return text;
-  }
-}
-
 const ELEMENT = /"((?:[^"\\]|\\.)*)"|([^,{}"]+)/sy;
 
 /** The elements of `{a,NULL,"b c"}`; null for an array of several dimensions, or with bounds of its own. */

@@ -4,7 +4,8 @@
  */
 import { microsOf } from '../../core/expression/timestamp.ts';
 import { type Column, UNCHANGED, type Value } from '../../core/event.ts';
-import { elementColumn, elementsOf, elementValue } from './connect-arrays.ts';
+import { cellOfText } from '../../wire/postgres/text-cell.ts';
+import { elementColumn, elementsOf } from './connect-arrays.ts';
 import { bitsOf, hstoreJson, intervalMicros, isoInterval, pointOf } from './connect-texts.ts';
 
 export interface ConnectSchema {
@@ -179,7 +180,7 @@ function list(column: Column, forms: CellForms): Plain | null {
       const elements = elementsOf(textOf(value));
       if (elements === null)
         throw new Unwritable('has several dimensions or bounds of its own, which a list has not (arrays: text has them)');
-      return elements.map((one) => (one === null ? null : encode(elementValue(one, element.type))));
+      return elements.map((one) => (one === null ? null : encode(cellOfText(one, element.type))));
     },
   };
 }

@@ -74,8 +74,8 @@ export class PostgresWaits implements WaitStore {
 
   async #takeBack(sql: PgConnection): Promise<number> {
     const { pipeline } = this.#parts;
-    const { rows: any } = await sql.query(`select exists (select from tidegate.quarantine a where ${IS_TAKEN_BACK})`, [pipeline]);
-    if (any[0]?.[0] !== 't') return 0;
+    const { rows: found } = await sql.query(`select exists (select from tidegate.quarantine a where ${IS_TAKEN_BACK})`, [pipeline]);
+    if (found[0]?.[0] !== 't') return 0;
     return inTurn(sql, this.#parts.pipeline, async () => {
       const { rows } = await sql.query(TAKE_BACK_SQL, [pipeline]);
       const keys = rows.map(([dataset, key]) => ({ dataset: dataset ?? '', key: key ?? '' }));
