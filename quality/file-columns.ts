@@ -5,7 +5,9 @@ import { decimalOf, decimalText } from '../core/expression/decimal.ts';
 import { microsOf, timestampText } from '../core/expression/timestamp.ts';
 import { kindOf } from './schema/drift.ts';
 
-const [WHOLE, FLOAT, TEXT, BOOLEAN, NESTED, OTHER] = [1, 2, 4, 8, 16, 32] as const;
+/** The kinds of a column's values are put together bit by bit. */
+export const SeenKind = { Whole: 1, Float: 2, Text: 4, Boolean: 8, Nested: 16, Other: 32 } as const;
+export type SeenKind = (typeof SeenKind)[keyof typeof SeenKind];
 
 /** What was seen of a column: the kinds of its values. */
 export class ColumnSeen {
@@ -22,7 +24,13 @@ export class ColumnSeen {
 
   see(value: unknown): void {
     if (value === null || value === undefined) return;
-    this.#kinds |= typeof value === 'number' ? (Number.isInteger(value) ? WHOLE : FLOAT) : (KINDS[typeof value] ?? OTHER);
+    this.#kinds |=
+      typeof value === 'number' ? (Number.isInteger(value) ? SeenKind.Whole : SeenKind.Float) : (KINDS[typeof value] ?? SeenKind.Other);
+  }
+
+  /** Kinds that somebody else has seen. */
+  add(kinds: number): void {
+    this.#kinds |= kinds;
   }
 
   /** Null where no row has a value; `other` where values are of several kinds. */
@@ -31,14 +39,19 @@ export class ColumnSeen {
   }
 }
 
-const KINDS: Readonly<Record<string, number>> = { bigint: WHOLE, string: TEXT, boolean: BOOLEAN, object: NESTED };
+const KINDS: Readonly<Record<string, number>> = {
+  bigint: SeenKind.Whole,
+  string: SeenKind.Text,
+  boolean: SeenKind.Boolean,
+  object: SeenKind.Nested,
+};
 const TYPES: ReadonlyMap<number, ColumnType> = new Map([
-  [WHOLE, 'integer'],
-  [FLOAT, 'float'],
-  [WHOLE | FLOAT, 'float'],
-  [TEXT, 'text'],
-  [BOOLEAN, 'boolean'],
-  [NESTED, 'json'],
+  [SeenKind.Whole, 'integer'],
+  [SeenKind.Float, 'float'],
+  [SeenKind.Whole | SeenKind.Float, 'float'],
+  [SeenKind.Text, 'text'],
+  [SeenKind.Boolean, 'boolean'],
+  [SeenKind.Nested, 'json'],
 ]);
 const NATIVE: Readonly<Partial<Record<ColumnType, string>>> = {
   integer: 'bigint',

@@ -1,14 +1,17 @@
 /** A rule file over the rows of one file, which are one window: what each rule says when all have been read. */
 import { compileExpression } from '../core/expression.ts';
-import type { ChangeEvent, Dataset } from '../core/event.ts';
+import type { ChangeEvent, Dataset, EncodedType } from '../core/event.ts';
 import type { Problem } from '../core/problems.ts';
 import { bindCheck } from './bind.ts';
 import type { Check, Contract, FileCheck } from './contract.ts';
+import { allPass, type AllPass } from './encoded/all.ts';
+import { type EncodedTest, Undecided } from './encoded/cells.ts';
 import type { Bound } from './expectation.ts';
 import { fileColumn, FileRow } from './file-columns.ts';
 import type { FileFacts } from './gx/expectation.ts';
 import { SuiteRun } from './gx/suite.ts';
 import { Outcome } from './outcome.ts';
+import type { PlacedRow } from './placed-row.ts';
 import { readEvent } from './read-event.ts';
 import { schemaDrift } from './schema/drift.ts';
 import { type FileCell, Unusable } from './states/cell.ts';
@@ -54,7 +57,10 @@ const PARTIAL = 20;
 
 export class RuleRun {
   readonly #row: FileRow;
+  readonly #dataset: Dataset;
+  readonly #nowMs: number;
   readonly #judging: readonly Judging[];
+  #passed: PassingRows | null = null;
   /** Whether any check asks for cells: those over all rows do. */
   readonly needsCells: boolean;
 
@@ -67,6 +73,8 @@ export class RuleRun {
     nowMs: number,
   ) {
     this.#row = new FileRow(dataset.columns);
+    this.#dataset = dataset;
+    this.#nowMs = nowMs;
     this.needsCells = contract.fileChecks.length > 0;
     const event = readEvent(this.#row, dataset, nowMs);
     this.#judging = [
@@ -82,8 +90,20 @@ export class RuleRun {
     for (const judging of this.#judging) judging.row(values, cells, index);
   }
 
+  /**
+   * Rows judged where they lie: those that pass all checks are counted, and of the others nothing is: they are for `row`. Null where a check has a condition
+   * or is over all rows.
+   */
+  passing(row: PlacedRow): PassingRows | null {
+    const checks = this.#judging.filter((judging) => judging instanceof RowCheck);
+    if (this.needsCells || checks.some(({ where }) => where !== null)) return null;
+    this.#passed = new PassingRows(row, checks, readEvent(row, this.#dataset, this.#nowMs));
+    return this.#passed;
+  }
+
   /** What was found so far, for a run over the whole file to add. Only where no check asks for cells. */
   parts(): (RowPart | null)[] {
+    this.#passed?.settle();
     return this.#judging.map(({ tally }) => tally?.take() ?? null);
   }
 
@@ -93,6 +113,7 @@ export class RuleRun {
   }
 
   end(facts: FileFacts): readonly RuleResult[] {
+    this.#passed?.settle();
     return this.#judging.map((judging) => judging.end(facts));
   }
 }
@@ -138,9 +159,10 @@ class RowCheck implements Judging {
   readonly #named: Named;
   readonly #check: Check;
   readonly #bound: Bound;
-  readonly #where: Where | null;
+  readonly where: Where | null;
   readonly #event: ChangeEvent;
-  readonly #column: number;
+  /** The column whose nulls are not judged; -1 where there is none. */
+  readonly column: number;
   readonly #names: readonly string[];
   #elements = 0;
   #missing = 0;
@@ -160,18 +182,41 @@ class RowCheck implements Judging {
     this.#named = named;
     this.#check = check;
     this.#bound = bound;
-    this.#where = where;
+    this.where = where;
     this.#event = event;
     const skipsNulls = !check.expectation.judgesNulls && check.nulls === 'skip';
-    this.#column = skipsNulls && check.column !== null ? (bound.columns[0] ?? -1) : -1;
+    this.column = skipsNulls && check.column !== null ? (bound.columns[0] ?? -1) : -1;
     this.#names = bound.columns.map((column) => dataset.columns[column]?.name ?? '');
   }
 
   row(values: readonly unknown[], _cells: readonly FileCell[], index: number): void {
-    if (this.#where !== null && !isMet(this.#where, this.#event)) return;
+    if (this.where !== null && !isMet(this.where, this.#event)) return;
     this.#elements++;
-    if (this.#column >= 0 && (values[this.#column] ?? null) === null) this.#missing++;
+    if (this.column >= 0 && (values[this.column] ?? null) === null) this.#missing++;
     else if (outcomeOf(this.#bound, this.#event) !== Outcome.Pass) this.#fail(values, index);
+  }
+
+  /** The columns that it reads. */
+  get columns(): readonly number[] {
+    return this.#bound.columns;
+  }
+
+  /** The test of rows whose cells are of these types. */
+  testOf(types: readonly EncodedType[]): EncodedTest {
+    const bound = this.#bound;
+    const byValue: EncodedTest = (_row, event) => outcomeOf(bound, event);
+    const byBytes = bound.encoded?.(types) ?? null;
+    if (byBytes === null) return byValue;
+    return (row, event) => {
+      const judged = byBytes(row, event);
+      return judged === Undecided ? byValue(row, event) : judged;
+    };
+  }
+
+  /** Rows that passed, of which so many had no value. */
+  passed(rows: number, nulls: number): void {
+    this.#elements += rows;
+    this.#missing += nulls;
   }
 
   #fail(values: readonly unknown[], index: number): void {
@@ -195,6 +240,47 @@ class RowCheck implements Judging {
       unexpected_index_list: this.#places,
       partial_unexpected_list: this.#shown,
     };
+  }
+}
+
+/** The rows of a file that pass all checks. */
+export class PassingRows {
+  readonly row: PlacedRow;
+  /** The columns that checks read. */
+  readonly columns: readonly number[];
+  readonly #checks: readonly RowCheck[];
+  readonly #event: ChangeEvent;
+  readonly #all: AllPass;
+  #rows = 0;
+  readonly #counted: readonly number[];
+  readonly #nulls: Float64Array;
+
+  constructor(row: PlacedRow, checks: readonly RowCheck[], event: ChangeEvent) {
+    this.row = row;
+    this.columns = [...new Set(checks.flatMap(({ columns }) => columns))];
+    this.#checks = checks;
+    this.#event = event;
+    this.#all = allPass(checks.map((check) => check.testOf(row.types))) ?? (() => false);
+    this.#counted = [...new Set(checks.map(({ column }) => column))].filter((column) => column >= 0);
+    this.#nulls = new Float64Array(row.kinds.length);
+  }
+
+  /** Counts the row that has been put in its place, if it passes. */
+  take(): boolean {
+    if (!this.#all(this.row, this.#event)) return false;
+    this.#rows++;
+    for (let at = 0; at < this.#counted.length; at++) {
+      const column = this.#counted[at] ?? 0;
+      if (this.row.kinds[column] === 0) this.#nulls[column] = (this.#nulls[column] ?? 0) + 1;
+    }
+    return true;
+  }
+
+  /** Tells the checks of the rows that were counted. */
+  settle(): void {
+    for (const check of this.#checks) check.passed(this.#rows, this.#nulls[check.column] ?? 0);
+    this.#rows = 0;
+    this.#nulls.fill(0);
   }
 }
 

@@ -4,8 +4,9 @@
  */
 import type { ColumnType } from '../../core/event.ts';
 import { UsageError } from '../cli/arguments.ts';
-import { fieldReader, type Fields, type Kind, kindOfField, Records, WHOLE_FILE } from './csv-records.ts';
-import { chunksOf, type RowFile, type RowsRead, type TakeRow } from './read-file.ts';
+import { CsvCells } from './csv-cells.ts';
+import { fieldReader, type Fields, type Kind, kindOfField, Records, separatorOf, WHOLE_FILE } from './csv-records.ts';
+import { eachPiece, type RowFile, type RowsRead, type TakeRow } from './read-file.ts';
 
 /** What a first reading tells: the header, and what the fields of each column are; null where none has a value. */
 export interface CsvShape {
@@ -22,14 +23,30 @@ export async function readCsv(file: RowFile, columns: readonly string[] | 'all',
   const places = (columns === 'all' ? header : columns).map((column) => header.indexOf(column));
   const readers = places.map((place) => fieldReader(kinds[place] ?? null, isGuess));
   const values: unknown[] = places.map(() => null);
+  const { placed = null } = file;
+  const cells =
+    placed === null
+      ? null
+      : new CsvCells(
+          placed,
+          places,
+          header.map((_, at) => kinds[at] ?? null),
+          separatorOf(file.path),
+        );
   let row = 0;
-  const { end } = await eachRecord(file, header, (fields) => {
+  const quick = (bytes: Buffer, from: number): number => {
+    const next = cells?.take(bytes, from) ?? NONE;
+    if (next >= 0) row++;
+    return next;
+  };
+  const each = (fields: Fields) => {
     for (let at = 0; at < places.length; at++) {
       const place = places[at] ?? NONE;
       values[at] = fields.isNull(place) ? null : readers[at]?.(fields, place);
     }
     take(values, row++);
-  });
+  };
+  const { end } = await eachRecord(file, header, each, cells === null ? null : quick);
   return { columns: header, rows: row, end };
 }
 
@@ -77,11 +94,12 @@ export function typesOfShape({ header, kinds }: CsvShape): ReadonlyMap<string, C
   return new Map(header.map((name, at) => [name, kinds[at] ?? null]));
 }
 
-/** Calls `take` with every record of the file, or of its part; the first record is the header where it is not known. Says where the first record lies that it left. */
+/** Calls `take` with every record of the file, or of its part, that `quick` does not take; the first record is the header where it is not known. Says where the first record lies that it left. */
 async function eachRecord(
   file: RowFile,
   known: readonly string[] | null,
   take: (fields: Fields) => void,
+  quick: ((bytes: Buffer, from: number) => number) | null = null,
 ): Promise<{ readonly header: readonly string[]; readonly end: number }> {
   const part = file.part ?? WHOLE_FILE;
   let header = part.from === 0 ? null : known;
@@ -99,12 +117,18 @@ async function eachRecord(
         );
     },
     part,
+    quick === null
+      ? null
+      : (bytes, from) => {
+          const next = header === null ? NONE : quick(bytes, from);
+          if (next >= 0) record++;
+          return next;
+        },
   );
-  for await (const chunk of chunksOf(file)) {
-    records.push(chunk);
-    if (records.isDone) return { header: header ?? [], end: records.offset };
-  }
-  records.push(Buffer.alloc(0), true);
+  await eachPiece(file, (bytes, isEnd) => {
+    const used = records.take(bytes, isEnd);
+    return records.isDone ? null : used;
+  });
   if (header === null) throw new UsageError(`${file.path} is empty`, 'Begin it with a header: the names of the columns.');
   return { header, end: records.offset };
 }

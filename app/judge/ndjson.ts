@@ -1,10 +1,13 @@
 /** NDJSON: one JSON object a line. Whole numbers keep all their digits. */
+import { isUtf8 } from 'node:buffer';
 import { exactNumber } from '../../core/whole-numbers.ts';
 import { UsageError } from '../cli/arguments.ts';
 import { type FilePart, WHOLE_FILE } from './csv-records.ts';
-import { chunksOf, type RowFile, type RowsRead, type TakeRow } from './read-file.ts';
+import { JsonCells } from './json-cells.ts';
+import { eachPiece, type RowFile, type RowsRead, type TakeRow } from './read-file.ts';
 
 const NEWLINE = 10;
+const NONE = -1;
 const LINE_BYTES_MAX = 256 * 1024 * 1024;
 
 export async function readNdjson(file: RowFile, columns: readonly string[] | 'all', take: TakeRow): Promise<RowsRead> {
@@ -14,21 +17,30 @@ export async function readNdjson(file: RowFile, columns: readonly string[] | 'al
   let rows = 0;
   let lines = 0;
   const { from } = file.part ?? WHOLE_FILE;
+  const { placed = null } = file;
+  const cells = placed === null ? null : new JsonCells(placed, wanted);
   const takeLine = (line: string) => {
     lines++;
     if (line.trim() === '') return;
     const row = parseLine(from === 0 && lines === 1 ? line.replace(/^\uFEFF/, '') : line, file.path, lines);
     known.see(row);
+    cells?.learn(Object.keys(row));
     for (let at = 0; at < wanted.length; at++) values[at] = row[wanted[at] ?? ''];
     take(values, rows++);
   };
-  const cutter = new Lines(file.path, file.part ?? WHOLE_FILE, takeLine);
-  for await (const chunk of chunksOf(file)) {
-    cutter.push(chunk);
-    if (cutter.isDone || (file.rowsEnough !== undefined && rows >= file.rowsEnough))
-      return { columns: known.names, rows, end: cutter.offset };
-  }
-  cutter.end();
+  const quick = (bytes: Buffer, from: number): number => {
+    const next = cells?.take(bytes, from) ?? NONE;
+    if (next >= 0) {
+      lines++;
+      rows++;
+    }
+    return next;
+  };
+  const cutter = new Lines(file.path, file.part ?? WHOLE_FILE, takeLine, cells === null ? null : quick);
+  await eachPiece(file, (bytes, isEnd) => {
+    const used = cutter.take(bytes, isEnd);
+    return cutter.isDone || (file.rowsEnough !== undefined && rows >= file.rowsEnough) ? null : used;
+  });
   return { columns: known.names, rows, end: cutter.offset };
 }
 
@@ -37,14 +49,21 @@ class Lines {
   readonly #path: string;
   readonly #until: number;
   readonly #take: (line: string) => void;
+  readonly #quick: ((bytes: Buffer, from: number) => number) | null;
   /** Where in the file the next line begins. */
   offset: number;
-  #rest: Buffer = Buffer.alloc(0);
 
-  constructor(path: string, { from, until }: FilePart, take: (line: string) => void) {
+  /** `quick` takes lines as bytes: it says which place is behind the one that begins there, or -1. There is a line break behind it. */
+  constructor(
+    path: string,
+    { from, until }: FilePart,
+    take: (line: string) => void,
+    quick: ((bytes: Buffer, from: number) => number) | null,
+  ) {
     this.#path = path;
     this.#until = until;
     this.#take = take;
+    this.#quick = quick;
     this.offset = from;
   }
 
@@ -52,26 +71,29 @@ class Lines {
     return this.offset >= this.#until;
   }
 
-  push(chunk: Buffer): void {
-    const before = this.#rest.length;
-    const buffer = before === 0 ? chunk : Buffer.concat([this.#rest, chunk]);
+  /** Takes the lines that lie in there whole, and says how many bytes they are: the others have to come again, with more behind them. */
+  take(bytes: Buffer, isEnd: boolean): number {
     const last = this.#until - this.offset;
+    // Behind the last line break a character may be cut through, and no line ends.
+    const broken = this.#quick === null ? 0 : bytes.lastIndexOf(NEWLINE) + 1;
+    const quick = isUtf8(bytes.subarray(0, broken)) ? this.#quick : null;
     let start = 0;
-    for (let end = buffer.indexOf(NEWLINE, before); end >= 0 && start < last; end = buffer.indexOf(NEWLINE, start)) {
-      this.#take(buffer.toString('utf8', start, end));
-      start = end + 1;
+    while (start < bytes.length && start < last) {
+      const behind = quick === null || start >= broken ? NONE : quick(bytes, start);
+      if (behind >= 0) {
+        start = behind;
+        continue;
+      }
+      const end = bytes.indexOf(NEWLINE, start);
+      // What is left at the end of the file is a line without an end.
+      if (end < 0 && !isEnd) break;
+      this.#take(bytes.toString('utf8', start, end < 0 ? bytes.length : end));
+      start = end < 0 ? bytes.length : end + 1;
     }
     this.offset += start;
-    if (buffer.length - start > LINE_BYTES_MAX && !this.isDone)
+    if (bytes.length - start > LINE_BYTES_MAX && !this.isDone)
       throw new UsageError(`${this.#path} has a line of more than 256 MB`, 'Write one JSON object a line.');
-    this.#rest = start === 0 ? buffer : Buffer.from(buffer.subarray(start));
-  }
-
-  /** What is left is a line without an end. */
-  end(): void {
-    if (this.#rest.length === 0) return;
-    this.#take(this.#rest.toString('utf8'));
-    this.offset += this.#rest.length;
+    return start;
   }
 }
 

@@ -2,11 +2,12 @@
 import type { Column, Dataset } from '../../core/event.ts';
 import type { Contract } from '../../quality/contract.ts';
 import { ColumnSeen } from '../../quality/file-columns.ts';
-import { RuleRun } from '../../quality/file-run.ts';
+import { type PassingRows, RuleRun } from '../../quality/file-run.ts';
+import { PlacedRow } from '../../quality/placed-row.ts';
 import type { FileCell } from '../../quality/states/cell.ts';
 import { cellMaker } from './cells.ts';
 import type { FileShape } from './file-shape.ts';
-import { readRows, type RowFile } from './read-file.ts';
+import { type PlacedRows, readRows, type RowFile } from './read-file.ts';
 
 /** What a worker says while it reads Parquet, so that one that comes to no end is told from one that has much to do. */
 export const WORKING = 'working';
@@ -43,12 +44,28 @@ export async function judgePart(
   const cells: FileCell[] = columns.map(() => null);
   const seen = watches ? columns.map(() => new ColumnSeen()) : [];
   const names = columns.map(({ name }) => name);
-  const read = await readRows({ ...file, csv }, names, (values, index) => {
+  const passing = run.passing(new PlacedRow(columns));
+  const placed = passing === null ? null : watches ? watched(passing, seen) : passing;
+  const read = await readRows({ ...file, csv, placed }, names, (values, index) => {
     for (let at = 0; at < seen.length; at++) seen[at]?.see(values[at]);
     for (let at = 0; at < makers.length; at++) cells[at] = makers[at]?.(values[at]) ?? null;
     run.row(values, cells, index);
   });
   return { run, rows: read.rows, names: read.columns, seen, end: read.end };
+}
+
+/** The same rows, whose kinds are seen. */
+function watched(passing: PassingRows, seen: readonly ColumnSeen[]): PlacedRows {
+  const { row, columns } = passing;
+  return {
+    row,
+    columns,
+    take: () => {
+      if (!passing.take()) return false;
+      for (let at = 0; at < seen.length; at++) seen[at]?.add(row.kinds[at] ?? 0);
+      return true;
+    },
+  };
 }
 
 /** What a file is judged to be before its parts are added. */
