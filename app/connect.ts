@@ -4,6 +4,7 @@ import { PipelineError } from '../core/errors.ts';
 import type { Dataset, DatasetName } from '../core/event.ts';
 import type { Shape } from '../core/shape.ts';
 import { DecodeAgain } from '../cdc/kafka/decode-again.ts';
+import { sourceLane } from '../cdc/kafka/lane-place.ts';
 import { kafkaSource, type KafkaSourceOptions } from '../cdc/kafka/source.ts';
 import type { KafkaTable } from '../cdc/kafka/topic-list.ts';
 import type { TablePatterns } from '../cdc/postgres/found-tables.ts';
@@ -135,6 +136,7 @@ export function openDecodeAgain(config: Config, pipeline: PipelineConfig, clock:
   const options = kafkaOptions(pipeline, source, clock);
   return new DecodeAgain({
     ...options,
+    lanes: sourceLane(options),
     client: kafkaClient(options.connection),
     tableNamed: (dataset) => tableNamed(options, dataset),
     signal,

@@ -5,6 +5,7 @@ import { type DatasetName, eventId, type LaneId } from '../core/event.ts';
 import { PipelineError } from '../core/errors.ts';
 import { type DeadLetter, deadLetterOf } from '../cdc/kafka/dead-letters.ts';
 import type { TableDecoder } from '../cdc/kafka/debezium.ts';
+import { importLane, partitionLane, sourceLane } from '../cdc/kafka/lane-place.ts';
 import type { KafkaSourceOptions } from '../cdc/kafka/source.ts';
 import { type KafkaTable, TopicList } from '../cdc/kafka/topic-list.ts';
 import { openTopic } from '../cdc/kafka/topic-reader.ts';
@@ -58,14 +59,14 @@ export async function importDeadLetters(options: ImportOptions, signal: AbortSig
         foreign[named] = (foreign[named] ?? 0) + 1;
         continue;
       }
-      const item = await itemOf(record, partition, letter, decoder, topic);
+      const item = await itemOf(record, partition, letter, decoder, { topic, lane: laneOf(source, list, letter) ?? importLane(topic) });
       if (item === null) counts.nothing++;
       else if (items.has(item.id)) counts.present++;
       else items.set(item.id, item);
     }
     const known = await sink.quarantine.known([...items.keys()]);
     const fresh = [...items.values()].filter(({ id }) => !known.has(id));
-    if (fresh.length > 0 && !dryRun) await sink.quarantine.takeIn(fresh, `${source.name}/${source.group}`);
+    if (fresh.length > 0 && !dryRun) await sink.quarantine.takeIn(fresh, sourceLane(source));
     counts.present += known.size;
     counts.imported += fresh.length;
     for (const { event } of fresh) datasets[event.dataset.name] = (datasets[event.dataset.name] ?? 0) + 1;
@@ -79,6 +80,12 @@ function decoderOf({ source, topic, dataset }: ImportOptions, list: TopicList, {
   if (dataset === null) return original === null ? null : (list.decoder(original) ?? null);
   const table = tableNamed(source, dataset);
   return table === null ? null : list.decoderOf(table, original ?? topic);
+}
+
+/** The lane that a letter says it stood in; null where it does not, or that is none of the pipeline's. */
+function laneOf(source: KafkaSourceOptions, list: TopicList, { topic, partition, offset }: DeadLetter): LaneId | null {
+  if (topic === null || partition === null || offset === null || list.decoder(topic) === undefined) return null;
+  return partitionLane(sourceLane(source), { topic, partition });
 }
 
 type Table = Pick<KafkaTable, 'table' | 'columns'>;
@@ -96,7 +103,7 @@ async function itemOf(
   partition: number,
   letter: DeadLetter,
   decoder: TableDecoder,
-  topic: string,
+  { topic, lane }: { readonly topic: string; readonly lane: LaneId },
 ): Promise<Quarantined | null> {
   // As it stood in its topic: so the same record is the same item, by whatever way it comes.
   const at = { partition: letter.partition ?? partition, offset: letter.offset ?? record.offset };
@@ -105,7 +112,7 @@ async function itemOf(
   if (event === null) return null;
   return {
     id: eventId(event),
-    lane: `import:${topic}` as LaneId,
+    lane,
     event,
     findings: [findingOf(letter, topic)],
     revision: null,

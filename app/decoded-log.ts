@@ -5,10 +5,15 @@ import { withProblem } from '../cdc/kafka/debezium.ts';
 import type { PostgresSink } from '../sync/postgres/sink.ts';
 
 const NOTHING = 'there is no change in its record';
-const UNKNOWN =
-  'what came after it in its topic is not kept any more, so nobody knows whether its row has changed since: have the row read again, and discard this';
-const PARTIAL =
-  'later changes of its row left out cells that did not change, and only this one may have them: have the row read again, and discard this';
+/** Why one that can be read by now is held still: by what may have become of its row meanwhile. */
+const REASONS = {
+  lost: 'its record, or what came after it, is not kept in its topic any more, so nobody knows whether its row has changed since: have the row read again, and discard this',
+  ahead: 'its topic has not been read as far as its record yet: release it once it has',
+  unplaced:
+    'nobody knows where it stood in its topic, so nobody knows whether its row has changed since it was imported: have the row read again, and discard this; or have the target keep row versions (rowVersions)',
+  partial:
+    'later changes of its row left out cells that did not change, and only this one may have them: have the row read again, and discard this',
+} as const;
 
 /** `by`: who is said to have discarded those in which there is nothing. */
 export function decodedLog(quarantine: PostgresSink['quarantine'], again: DecodeAgain, by: string): ReleaseLog {
@@ -52,10 +57,9 @@ async function become(
   { event }: Extract<DecodedAgain, { kind: 'event' }>,
 ): Promise<Quarantined | null> {
   try {
-    const { kind } = await quarantine.become(item, event, again.readLater(item.event, event));
+    const { kind } = await quarantine.become(item, event, again.placeOf(item, event));
     if (kind === 'became') return await quarantine.get(item.id);
-    if (kind === 'gone') return null;
-    return { ...item, event: withProblem(item.event, kind === 'unknown' ? UNKNOWN : PARTIAL) };
+    return kind === 'gone' ? null : { ...item, event: withProblem(item.event, REASONS[kind]) };
   } catch (error) {
     if (!isOfSource(error)) throw error;
     return { ...item, event: withProblem(item.event, sourceProblem(error)) };

@@ -196,20 +196,35 @@ export interface Quarantine {
 export interface LaterChange {
   /** As which it may be in the quarantine. */
   readonly ids: readonly string[];
+  /** The row went to another key by it: as which it is in the quarantine where both halves came as one event. Null for others. */
+  readonly moveId: string | null;
   /** As `versionOf` has it. */
   readonly version: string;
   /** It left cells out, so it changed a row that was there, or nothing. */
   readonly isPartial: boolean;
 }
 
-/** Tells the changes of a row that come after a record, up to a place of its lane (null: to the end of now); null where they are not kept any more. */
-export type ReadLater = (upTo: Position | null) => Promise<readonly LaterChange[] | null>;
+/**
+ * Tells the changes of a row that come after a record, up to a place of its lane. `lost`: it does not stand there, or what came after it is not kept any more.
+ * `ahead`: the lane has not come as far as the record.
+ */
+export type ReadLater = (upTo: Position) => Promise<readonly LaterChange[] | 'lost' | 'ahead'>;
+
+/** Where the record of an item stood among the changes of its row. */
+export interface RecordPlace {
+  /** The lane that it stood in; null for one that came by none, and does not say where it stood. */
+  readonly lane: LaneId | null;
+  /** What the names of all lanes of its source begin with. */
+  readonly lanes: string;
+  readonly readLater: ReadLater;
+}
 
 /**
- * What came of giving a released item, whose record could not be read, the event that it is. `gone`: it was settled meanwhile. `unknown`: what came after it is not
- * kept, so nobody knows whether the target has its row newer. `partial`: later changes left cells out that only it may have.
+ * What came of giving a released item, whose record could not be read, the event that it is. `gone`: it was settled meanwhile. `lost`, `ahead`: as reading what came
+ * after it says, so nobody knows whether the target has its row newer. `unplaced`: nobody knows what came after it, and the target keeps no version of its row.
+ * `partial`: later changes left cells out that only it may have.
  */
-export type Became = { readonly kind: 'became' | 'gone' | 'unknown' | 'partial' };
+export type Became = { readonly kind: 'became' | 'gone' | 'lost' | 'ahead' | 'unplaced' | 'partial' };
 
 /** The released items as a log: what the replay source reads. Sequence numbers grow with every release and are never reused. */
 export interface ReleaseLog {

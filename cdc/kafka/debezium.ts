@@ -393,6 +393,10 @@ export function moved(from: ChangeEvent, to: ChangeEvent): ChangeEvent {
   return { op: 'update', before: from.before, after, dataset, key, movedFrom: from.key, version, ordinal, committedAtMs } as ChangeEvent;
 }
 
+/** Whether a delete and an insert are the halves of one key move. `oldKey`: of a second half that says so itself. */
+export const isSameMove = (from: ChangeEvent, to: ChangeEvent, oldKey: string | null): boolean =>
+  oldKey === null ? from.version === to.version : from.key === oldKey;
+
 /** Whether the source left cells out that the target cannot have. */
 export function isPartial({ after, dataset }: ChangeEvent): boolean {
   if (after === null) return false;

@@ -2,13 +2,13 @@
  * Records that could not be read, read once more when they are released: a schema may have been registered since, the registry be back, a setting mended. What became of
  * their rows meanwhile is in the topic, behind them.
  */
-import type { LaterChange, ReadLater } from '../../core/contracts.ts';
-import { type ChangeEvent, eventId, type Version, versionOf } from '../../core/event.ts';
+import type { LaterChange, Quarantined, ReadLater, RecordPlace } from '../../core/contracts.ts';
+import { type ChangeEvent, eventId, type LaneId, type Version, versionOf } from '../../core/event.ts';
 import { fromOffset } from '../../core/position.ts';
 import { PipelineError } from '../../core/errors.ts';
-import type { KafkaClient, TopicPartition } from '../../wire/kafka/client.ts';
-import { isPartial, problemOf, recordOf, type TableDecoder, withProblem } from './debezium.ts';
-import { placeOf } from './lane-place.ts';
+import type { KafkaClient, KafkaRecord, TopicPartition } from '../../wire/kafka/client.ts';
+import { isPartial, isSameMove, problemOf, recordOf, type TableDecoder, withProblem } from './debezium.ts';
+import { isImportLane, placeOf } from './lane-place.ts';
 import { TopicList, type TopicListOptions } from './topic-list.ts';
 import { openPartition } from './topic-reader.ts';
 
@@ -22,6 +22,8 @@ export type DecodedAgain =
 export interface DecodeAgainOptions extends TopicListOptions {
   /** Of a dataset by its name: the table and its columns; null for one that is none of ours. */
   readonly tableNamed: (dataset: string) => Parameters<TopicList['decoderOf']>[0] | null;
+  /** What the names of the source's lanes begin with. */
+  readonly lanes: LaneId;
   readonly client: KafkaClient;
   readonly signal: AbortSignal;
 }
@@ -52,27 +54,48 @@ export class DecodeAgain implements AsyncDisposable {
     }
   }
 
-  /** What came after a record of the row that it turned out to be of. */
-  readLater(held: ChangeEvent, { key }: ChangeEvent): ReadLater {
-    const { topic, partition, offset } = recordOf(held);
+  /** Among the changes of the row that a held record turned out to be of. */
+  placeOf({ lane, event: held }: Quarantined, event: ChangeEvent): RecordPlace {
+    return { lane: isImportLane(lane) ? null : lane, lanes: this.#options.lanes, readLater: this.#readLater(held, event) };
+  }
+
+  #readLater(held: ChangeEvent, { key }: ChangeEvent): ReadLater {
+    const own = recordOf(held);
+    const { topic, partition, offset } = own;
     const decoder = this.#decoderOf(held, topic);
-    const found: LaterChange[] = [];
-    let next = offset + 1n;
+    const found: FoundChange[] = [];
+    let half: { readonly event: ChangeEvent; readonly change: FoundChange } | null = null;
+    // Its own record comes first: a dead letter may name a place in a topic that was made anew since.
+    let next = offset;
+    let isThere = false;
     return async (upTo) => {
-      const to = upTo === null ? null : placeOf(upTo).offset;
+      const to = placeOf(upTo).offset;
+      if (to <= offset) return 'ahead';
       const { client, signal } = this.#options;
       const extent = await openPartition(client, { topic, partition }, next, to);
-      if (extent === null) return null;
+      if (extent === null) return 'lost';
       for await (const { records } of extent.read(signal)) {
         for (const record of records) {
-          const { event } = (await decoder?.decodeAsking(record, partition)) ?? { event: null };
-          if (event === null || event.dataset.undecoded === true) continue;
-          if (event.op !== 'truncate' && event.key !== key) continue;
+          if (!isThere) {
+            if (!isSameRecord(own, record)) return 'lost';
+            isThere = true;
+            continue;
+          }
+          const read = (await decoder?.decodeAsking(record, partition)) ?? null;
+          const event = read?.event ?? null;
+          if (read === null || event === null) continue; // The tombstone between the halves of a key move is none of them.
+          if (read.half === 'movedFrom' && half !== null && isSameMove(half.event, event, read.oldKey ?? null))
+            half.change.moveId = eventId(event);
+          half = null;
+          if (event.dataset.undecoded === true || (event.op !== 'truncate' && event.key !== key)) continue;
           const ids = [eventId(event), undecodedId(held, { topic, partition, offset: record.offset })];
-          found.push({ ids, version: versionOf(event), isPartial: isPartial(event) });
+          const change: FoundChange = { ids, moveId: null, version: versionOf(event), isPartial: isPartial(event) };
+          found.push(change);
+          if (read.half === 'movedTo') half = { event, change };
         }
       }
       signal.throwIfAborted(); // It has ended early then.
+      if (!isThere) return 'lost';
       next = extent.end;
       return found;
     };
@@ -87,6 +110,15 @@ export class DecodeAgain implements AsyncDisposable {
     return table === null ? null : this.#list.decoderOf(table, topic);
   }
 }
+
+type FoundChange = LaterChange & { moveId: string | null };
+
+/** Whether a record stands where the held one did, and is the same: what hands letters on may write their bytes anew, or give them the time of now. */
+const isSameRecord = (held: KafkaRecord, there: KafkaRecord): boolean =>
+  there.offset === held.offset &&
+  (there.timestampMs === held.timestampMs || (isSameBytes(there.key, held.key) && isSameBytes(there.value, held.value)));
+
+const isSameBytes = (a: Buffer | null, b: Buffer | null): boolean => (a === null || b === null ? a === b : a.equals(b));
 
 /** Registry or brokers cannot be asked now: what is released beside it need not wait for them. */
 export function isOfSource(error: unknown): error is PipelineError {

@@ -14,10 +14,19 @@ export interface LanePlace {
   readonly topicId: string | null;
 }
 
+/** What the names of all lanes of a source begin with. */
+export const sourceLane = ({ name, group }: { readonly name: string; readonly group: string }): LaneId => `${name}/${group}` as LaneId;
+
 /** The lane of a partition, under that of its source. */
 export function partitionLane(source: LaneId, { topic, partition }: TopicPartition): LaneId {
   return `${source}/${topic}/${partition}` as LaneId;
 }
+
+/** Of what was taken out of a dead letter queue, where no partition is known that it stood in: nothing is ever read of this lane. */
+export const importLane = (queue: string): LaneId => `${IMPORT}${queue}` as LaneId;
+export const isImportLane = (lane: LaneId): boolean => lane.startsWith(IMPORT);
+
+const IMPORT = 'import:';
 
 export function positionOf({ offset, topicId }: LanePlace): Position {
   return (topicId === null ? fromOffset(offset) : `${fromOffset(offset)}.${topicId}`) as Position;

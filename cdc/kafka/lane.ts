@@ -5,7 +5,7 @@
 import { Batch, type OriginalRecord } from '../../core/batch.ts';
 import type { ChangeEvent, LaneId, Position } from '../../core/event.ts';
 import type { Fetched, KafkaRecord, TopicPartition } from '../../wire/kafka/client.ts';
-import { isPartial, moved, type TableDecoder } from './debezium.ts';
+import { isPartial, isSameMove, moved, type TableDecoder } from './debezium.ts';
 import { placeOf, positionOf } from './lane-place.ts';
 
 /** The first half of a key move waits this long for the second one, which may be in another partition. */
@@ -182,10 +182,6 @@ export class PartitionLane {
     this.#records.splice(0, count);
   }
 }
-
-/** Whether a delete and an insert are the halves of one key move. */
-const isSameMove = (from: ChangeEvent, to: ChangeEvent, oldKey: string | null): boolean =>
-  oldKey === null ? from.version === to.version : from.key === oldKey;
 
 function sizeOf(record: KafkaRecord | undefined): number {
   return RECORD_BYTES + (record?.key?.length ?? 0) + (record?.value?.length ?? 0);

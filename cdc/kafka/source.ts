@@ -18,7 +18,7 @@ import {
   type Watermarks,
 } from '../../wire/kafka/client.ts';
 import { PartitionLane } from './lane.ts';
-import { type LanePlace, partitionLane, placeOf } from './lane-place.ts';
+import { type LanePlace, partitionLane, placeOf, sourceLane } from './lane-place.ts';
 import { TopicList, type TopicListOptions } from './topic-list.ts';
 
 export interface KafkaSourceOptions extends TopicListOptions {
@@ -83,10 +83,10 @@ class Topics implements LiveSource {
   #lookAtMs = 0;
 
   constructor(options: KafkaSourceOptions) {
-    const { name, group, clock = systemClock } = options;
+    const { name, clock = systemClock } = options;
     this.#options = options;
     this.name = name;
-    this.lane = `${name}/${group}` as LaneId;
+    this.lane = sourceLane(options);
     this.#clock = clock;
     this.#list = new TopicList(options);
     this.#lookMs = options.lookMs ?? LOOK_MS;

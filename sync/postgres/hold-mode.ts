@@ -5,20 +5,20 @@ import type { HoldMode } from './items.ts';
 /** Types whose values can be long enough for PostgreSQL to leave them out of an update that does not change them. */
 const TOASTABLE: ReadonlySet<ColumnType> = new Set(['text', 'json', 'bytes', 'other', 'decimal']);
 
+/** Whether updates may leave out cells that are written. `skipped`: 1 for each column that is not, as `Layout.skipped` has it. */
+export const mayBePartial = ({ columns }: Dataset, skipped: Uint8Array | null): boolean =>
+  columns.some(({ type }, i) => skipped?.[i] !== 1 && TOASTABLE.has(type));
+
 /** `chosen`: null for the default. `skippedOf`: 1 for each column that is not written, as `Layout.skipped` has it. */
 export function holdModes(
   chosen: (dataset: DatasetName) => HoldMode | null,
   skippedOf: (dataset: Dataset) => Uint8Array | null,
 ): (event: ChangeEvent) => HoldMode {
   const modes = new WeakMap<Dataset, HoldMode>();
-  const mayBePartial = (dataset: Dataset): boolean => {
-    const skipped = skippedOf(dataset);
-    return dataset.columns.some(({ type }, i) => skipped?.[i] !== 1 && TOASTABLE.has(type));
-  };
   return ({ dataset }) => {
     const known = modes.get(dataset);
     if (known !== undefined) return known;
-    const mode = chosen(dataset.name) ?? (mayBePartial(dataset) ? 'key' : 'event');
+    const mode = chosen(dataset.name) ?? (mayBePartial(dataset, skippedOf(dataset)) ? 'key' : 'event');
     modes.set(dataset, mode);
     return mode;
   };

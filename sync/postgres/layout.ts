@@ -5,7 +5,7 @@
 import type { ScoreColumns } from '../../core/batch.ts';
 import type { Dataset, DatasetName } from '../../core/event.ts';
 import type { Problem } from '../../core/problems.ts';
-import { quoteIdent } from '../../wire/postgres/ident.ts';
+import { quoteIdent, quoteQualified } from '../../wire/postgres/ident.ts';
 
 /** What the config says of one dataset; null where it leaves something as it is. */
 export interface DatasetOptions {
@@ -81,6 +81,12 @@ export class Layouts {
   tableOf(name: DatasetName): { readonly schema: string; readonly table: string } {
     const options = this.#options.get(name);
     return { schema: options?.schema ?? this.#schema, table: options?.table ?? tableName(name) };
+  }
+
+  /** The same as SQL names it. */
+  nameOf(name: DatasetName): string {
+    const { schema, table } = this.tableOf(name);
+    return quoteQualified(schema, table);
   }
 
   of(dataset: Dataset): Layout {

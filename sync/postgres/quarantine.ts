@@ -7,7 +7,7 @@ import type {
   Quarantined,
   QuarantineFilter,
   QuarantineItem,
-  ReadLater,
+  RecordPlace,
   ReleaseLog,
 } from '../../core/contracts.ts';
 import type { Clock } from '../../core/clock.ts';
@@ -15,7 +15,7 @@ import { type ChangeEvent, type DatasetName, type LaneId, type Position, version
 import type { PgConnection, PgParam } from '../../wire/postgres/connection.ts';
 import type { EventFamilies } from '../../wire/postgres/event-bytes.ts';
 import { textArrayParameter } from './arrays.ts';
-import { become } from './become.ts';
+import { become, type RowKept } from './become.ts';
 import { inTurn, refOf, settleKeys } from './held-keys.ts';
 import {
   type HoldMode,
@@ -58,6 +58,7 @@ export interface QuarantineParts {
   readonly pipeline: string;
   readonly turns: Turns;
   readonly modeOf: (event: ChangeEvent) => HoldMode;
+  readonly rowOf: (event: ChangeEvent) => Omit<RowKept, 'hold'>;
   readonly keepsRecords: boolean;
   readonly clock: Clock;
 }
@@ -134,17 +135,19 @@ export class PostgresQuarantine implements Quarantine, ReleaseLog {
   }
 
   /** A released item, whose record could not be read, becomes the event that it is. What came later in its lane is read before others wait for it, as far as there is then. */
-  async become({ id, lane, event: held }: Quarantined, event: ChangeEvent, readLater: ReadLater): Promise<Became> {
-    const { modeOf } = this.#parts;
-    if (held.movedFrom !== event.key) await this.#readAhead(lane, readLater);
-    return this.#transaction('taking up an event that could not be read', (sql) => become(sql, id, event, readLater, modeOf(event)));
+  async become({ id, event: held }: Quarantined, event: ChangeEvent, place: RecordPlace): Promise<Became> {
+    const { modeOf, rowOf } = this.#parts;
+    if (place.lane !== null && held.movedFrom !== event.key) await this.#readAhead(place.lane, place);
+    const kept = { hold: modeOf(event), ...rowOf(event) };
+    return this.#transaction('taking up an event that could not be read', (sql) => become(sql, id, event, place, kept));
   }
 
-  async #readAhead(lane: LaneId, readLater: ReadLater): Promise<void> {
+  async #readAhead(lane: LaneId, { readLater }: RecordPlace): Promise<void> {
     const { rows } = await this.#parts.turns.take('looking for a lane', (sql) =>
       sql.query('select position from tidegate.lanes where lane = $1', [lane]),
     );
-    await readLater((rows[0]?.[0] ?? null) as Position | null); // Written by `advance` from a position.
+    const position = (rows[0]?.[0] ?? null) as Position | null; // Written by `advance` from a position.
+    if (position !== null) await readLater(position);
   }
 
   async find(filter: QuarantineFilter): Promise<readonly QuarantineItem[]> {

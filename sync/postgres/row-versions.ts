@@ -7,7 +7,6 @@ import { type ChangeEvent, type DatasetName, versionOf } from '../../core/event.
 import type { Clock } from '../../core/clock.ts';
 import { hasPlace } from '../../core/position.ts';
 import type { PgConnection } from '../../wire/postgres/connection.ts';
-import { quoteQualified } from '../../wire/postgres/ident.ts';
 import { textArrayParameter } from './arrays.ts';
 import type { RowWriter } from './careful.ts';
 import { keysOf, refOf, split } from './held-keys.ts';
@@ -53,6 +52,9 @@ const CLAIM_SQL = `insert into tidegate.row_versions as r (relation, key, versio
   returning relation, key, previous`;
 const ROWS_SQL = 'select 1 from tidegate.row_versions where relation = $1 and version > $2 and version <= $3 limit 1';
 const EMPTIED_SQL = 'update tidegate.table_versions set version = $2 where relation = $1';
+const NEWEST_SQL = `select max(version) from (
+  select version from tidegate.row_versions where relation = to_regclass($1)::oid and key = $2
+  union all select version from tidegate.table_versions where relation = to_regclass($1)::oid and version <> '') v`;
 const FORGET_SQL = 'delete from tidegate.row_versions where relation = $1 and version <= $2';
 const PRUNED_MAX = 10_000;
 /** Those that a transaction is about to claim are not waited for. */
@@ -67,12 +69,10 @@ const NEWEST = '~';
 
 export class RowVersions {
   readonly #parts: RowVersionParts;
-  readonly #epoch: string;
   #pruneAtMs = 0;
 
   constructor(parts: RowVersionParts) {
     this.#parts = parts;
-    this.#epoch = parts.epoch.toString(16).padStart(8, '0');
   }
 
   /** In the transaction that writes them: cuts `events` down to what the target does not have as new, and claims their keys. */
@@ -128,10 +128,7 @@ export class RowVersions {
     for (const event of events) {
       if (event === null || !isVersioned(event)) continue;
       const { name } = event.dataset;
-      if (!names.has(name)) {
-        const { schema, table } = layouts.tableOf(name);
-        names.set(name, quoteQualified(schema, table));
-      }
+      if (!names.has(name)) names.set(name, layouts.nameOf(name));
       empties ||= event.op === 'truncate';
     }
     if (names.size === 0) return new Map();
@@ -183,8 +180,18 @@ export class RowVersions {
   }
 
   #versionOf(event: ChangeEvent): string {
-    return `${this.#epoch}:${versionOf(event)}`;
+    return rowVersion(this.#parts, event);
   }
+}
+
+/** The version of an event's row as it is kept: within the source's history. */
+export const rowVersion = ({ epoch }: Pick<RowVersionOptions, 'epoch'>, event: ChangeEvent): string =>
+  `${epoch.toString(16).padStart(8, '0')}:${versionOf(event)}`;
+
+/** The newest that is kept of a row, or of what emptied its table (named as in SQL); null where that is none. */
+export async function newestVersion(sql: PgConnection, table: string, key: string): Promise<string | null> {
+  const { rows } = await sql.query(NEWEST_SQL, [table, key]);
+  return rows[0]?.[0] ?? null;
 }
 
 /** Without a key (which no truncate brings) there are no two states of one row, and a place in a topic is none in the source's log. */

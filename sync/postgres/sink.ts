@@ -22,7 +22,7 @@ import { CarefulRoad } from './careful.ts';
 import { CommonRoad, datasetsIn, laneStatements, WRITTEN } from './common-road.ts';
 import { targetFailure } from './failures.ts';
 import { growEnums } from './enums.ts';
-import { holdModes } from './hold-mode.ts';
+import { holdModes, mayBePartial } from './hold-mode.ts';
 import type { HoldMode } from './items.ts';
 import { Keyed } from './keyed/keyed.ts';
 import { Parents } from './keyed/parents.ts';
@@ -165,11 +165,15 @@ class Target implements PostgresSink {
     this.#layouts = new Layouts(options.schema, options.datasets);
     this.#turns = new Turns(desk);
     this.#modeOf = holdModes(options.hold, (dataset) => this.#layouts.of(dataset).skipped);
-    const { pipeline, clock = systemClock } = options;
+    const { pipeline, rowVersions = null, clock = systemClock } = options;
     this.quarantine = new PostgresQuarantine({
       pipeline,
       turns: this.#turns,
       modeOf: this.#modeOf,
+      rowOf: ({ dataset }) => ({
+        mayBePartial: mayBePartial(dataset, this.#layouts.of(dataset).skipped),
+        versions: rowVersions === null ? null : { ...rowVersions, table: this.#layouts.nameOf(dataset.name) },
+      }),
       keepsRecords: this.#keepsRecords,
       clock,
     });

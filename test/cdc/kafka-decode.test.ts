@@ -2,7 +2,7 @@
 import { expect, test } from 'vitest';
 import { DecodeAgain } from '../../cdc/kafka/decode-again.ts';
 import { recordOf, TableDecoder, withProblem } from '../../cdc/kafka/debezium.ts';
-import type { ChangeEvent, DatasetName } from '../../core/event.ts';
+import type { ChangeEvent, DatasetName, LaneId } from '../../core/event.ts';
 import { kafkaClient, type KafkaRecord } from '../../wire/kafka/client.ts';
 import fc from '../support/fast-check.ts';
 
@@ -141,6 +141,7 @@ test('a registry that is away is a reason of its own: what is released beside it
     registry,
     name: 's',
     tables: [{ table: 'public.t', topic: TOPIC, columns: { id: 'bigint' } }],
+    lanes: 's/g' as LaneId,
     tableNamed: () => ({ table: 'public.t', columns: { id: 'bigint' } }),
     client: kafkaClient({ brokers: ['127.0.0.1:1'] }),
     signal: new AbortController().signal,

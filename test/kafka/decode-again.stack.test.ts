@@ -121,7 +121,7 @@ test('what a mended setting can read goes through rules and target as any event 
   await it.admin.fetchTopicOffsets(it.topic); // The client looks the leader up in what it knows already.
   await it.admin.deleteTopicRecords({ topic: it.topic, partitions: [{ partition: 0, offset: '8' }] });
   await it.release(mended.file, [idAt.get('5') ?? '']);
-  expect(await messageAt(5)).toEqual([expect.stringContaining('not kept any more')]);
+  expect(await messageAt(5)).toEqual([expect.stringContaining('not kept in its topic any more')]);
   expect(await it.rows('select v from shop.t where id = 5')).toEqual([]);
   const { rows: ledger } = { rows: await it.rows('select open, version is not null from tidegate.held_keys order by key') };
   expect(ledger.every((line) => line.startsWith('1 '))).toBe(true);

@@ -4,9 +4,9 @@ import kafkajs, { type Message } from 'kafkajs';
 import { afterAll, beforeAll, inject } from 'vitest';
 import { type KafkaSourceOptions, kafkaSource } from '../../cdc/kafka/source.ts';
 import type { LiveSource } from '../../core/contracts.ts';
-import { runPipeline } from '../../core/pipeline.ts';
+import { type PipelineSignals, runPipeline } from '../../core/pipeline.ts';
 import { qualityStage } from '../../quality/stage.ts';
-import { postgresSink } from '../../sync/postgres/sink.ts';
+import { type PostgresSink, type PostgresSinkOptions, postgresSink } from '../../sync/postgres/sink.ts';
 import { PgConnection } from '../../wire/postgres/connection.ts';
 import { createDatabase, type TestDatabase } from '../support/databases.ts';
 import { eventually } from '../support/eventually.ts';
@@ -29,15 +29,19 @@ afterAll(async () => {
 });
 
 /** A topic of this test's own, and a pipeline from it into the table of its name. */
-export async function road(partitions = 1, more: Partial<KafkaSourceOptions> = {}, settings: Readonly<Record<string, string>> = {}) {
+export async function road(
+  partitions = 1,
+  more: Partial<KafkaSourceOptions> = {},
+  settings: Readonly<Record<string, string>> = {},
+  sinkMore: Partial<PostgresSinkOptions> = {},
+) {
   const name = `s${randomBytes(4).toString('hex')}`;
   const topic = `${name}.public.t`;
   await admin.createTopics({
     topics: [{ topic, numPartitions: partitions, configEntries: Object.entries(settings).map(([key, value]) => ({ name: key, value })) }],
     waitForLeaders: true,
   });
-  const run = (signals: { readonly drain: AbortSignal; readonly abort: AbortSignal }, bufferBytes = 1 << 20): Promise<void> =>
-    pipeline(name, topic, bufferBytes, signals, more);
+  const run = (signals: PipelineSignals, bufferBytes = 1 << 20): Promise<void> => pipeline(name, topic, bufferBytes, signals, more, sinkMore);
   const rows = async (table = 't'): Promise<readonly string[]> => {
     const { rows: found } = await lake.query(`select id, v from ${name}.${table} order by id`).catch(() => ({ rows: [] }));
     return found.map((row) => row.join(' '));
@@ -47,35 +51,32 @@ export async function road(partitions = 1, more: Partial<KafkaSourceOptions> = {
     topic,
     run,
     rows,
+    sink: () => sinkOf(name, sinkMore),
     send: (messages: Message[], compression = CompressionTypes.None) => producer.send({ topic, messages, compression }),
   };
 }
 
 /** The source of such a road. */
 export const sourceOf = (name: string, topic: string, more: Partial<KafkaSourceOptions> = {}): LiveSource =>
-  kafkaSource({
-    name,
-    connection: { brokers: [stack.broker] },
-    group: `g-${name}`,
-    tables: [{ table: 'public.t', topic, columns: { id: 'bigint', v: 'text' } }],
-    envelope: 'debezium',
-    unavailable: '__debezium_unavailable_value',
-    registry: null,
-    start: 'earliest',
-    bufferBytes: 1 << 20,
-    batch: { rows: 100, bytes: 1 << 20, ageMs: 0 },
-    lookMs: 300,
-    ...more,
-  });
+  kafkaSource(sourceOptions(name, topic, more));
 
-async function pipeline(
-  name: string,
-  topic: string,
-  bufferBytes: number,
-  signals: { readonly drain: AbortSignal; readonly abort: AbortSignal },
-  more: Partial<KafkaSourceOptions>,
-) {
-  await using sink = await postgresSink({
+export const sourceOptions = (name: string, topic: string, more: Partial<KafkaSourceOptions> = {}): KafkaSourceOptions => ({
+  name,
+  connection: { brokers: [stack.broker] },
+  group: `g-${name}`,
+  tables: [{ table: 'public.t', topic, columns: { id: 'bigint', v: 'text' } }],
+  envelope: 'debezium',
+  unavailable: '__debezium_unavailable_value',
+  registry: null,
+  start: 'earliest',
+  bufferBytes: 1 << 20,
+  batch: { rows: 100, bytes: 1 << 20, ageMs: 0 },
+  lookMs: 300,
+  ...more,
+});
+
+const sinkOf = (name: string, more: Partial<PostgresSinkOptions>): Promise<PostgresSink> =>
+  postgresSink({
     name: 'lake',
     url: target.url,
     schema: name,
@@ -83,7 +84,18 @@ async function pipeline(
     hold: () => 'event',
     scores: [],
     pipeline: name,
+    ...more,
   });
+
+async function pipeline(
+  name: string,
+  topic: string,
+  bufferBytes: number,
+  signals: PipelineSignals,
+  more: Partial<KafkaSourceOptions>,
+  sinkMore: Partial<PostgresSinkOptions>,
+) {
+  await using sink = await sinkOf(name, sinkMore);
   await using source = sourceOf(name, topic, { bufferBytes, ...more });
   await runPipeline({ source, stages: [qualityStage(new Map())], sink, observers: [] }, signals);
 }
