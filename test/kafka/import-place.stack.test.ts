@@ -172,7 +172,10 @@ test('one that says nothing of it, or nothing that is true, goes by the versions
 
   // What may be forgotten by now is not known to be old.
   await it.letters([change(3, 36, 140)]);
-  await lake.query(`update tidegate.quarantine set held_at = held_at - $1 * interval '1 millisecond' where pipeline = $2`, [String(2 * DAY_MS), it.name]);
+  await lake.query(`update tidegate.quarantine set held_at = held_at - $1 * interval '1 millisecond' where pipeline = $2`, [
+    String(2 * DAY_MS),
+    it.name,
+  ]);
   await it.replay();
   expect((await it.items())[0]).toMatch(/^36 held .*nobody knows where it stood in its topic/);
   expect(await it.rows()).toEqual(['0 0', '1 10', '2 26', '3 35']);

@@ -41,7 +41,8 @@ export async function road(
     topics: [{ topic, numPartitions: partitions, configEntries: Object.entries(settings).map(([key, value]) => ({ name: key, value })) }],
     waitForLeaders: true,
   });
-  const run = (signals: PipelineSignals, bufferBytes = 1 << 20): Promise<void> => pipeline(name, topic, bufferBytes, signals, more, sinkMore);
+  const run = (signals: PipelineSignals, bufferBytes = 1 << 20): Promise<void> =>
+    pipeline(name, topic, bufferBytes, signals, more, sinkMore);
   const rows = async (table = 't'): Promise<readonly string[]> => {
     const { rows: found } = await lake.query(`select id, v from ${name}.${table} order by id`).catch(() => ({ rows: [] }));
     return found.map((row) => row.join(' '));
