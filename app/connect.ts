@@ -40,7 +40,10 @@ import type { SnapshotDeskParts } from './snapshot-desk.ts';
 import { VERSION } from './version.ts';
 
 /** What a source tells and asks while it runs. */
-export interface SourceListeners extends Required<Pick<PostgresSourceOptions, 'onLeftOut' | 'onFound' | 'onRenamed' | 'endsReader'>> {
+export interface SourceListeners
+  extends
+    Required<Pick<PostgresSourceOptions, 'onLeftOut' | 'onFound' | 'onRenamed' | 'endsReader'>>,
+    Pick<PostgresSourceOptions, 'decideNewTables'> {
   /** There is no topic for a table yet. */
   readonly onMissing: (table: KafkaTable) => void;
 }

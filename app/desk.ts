@@ -121,21 +121,26 @@ export class Desk implements AsyncDisposable {
     return openDecodeAgain(config, pipeline, clock, signal);
   }
 
-  /** The rules and models that read one of these columns. */
-  touchedBy(dataset: DatasetName, columns: readonly string[]): { readonly rules: readonly string[]; readonly models: readonly string[] } {
+  /** The rules and models that read one of these columns; null stands for all of them. */
+  touchedBy(
+    dataset: DatasetName,
+    columns: readonly string[] | null,
+  ): { readonly rules: readonly string[]; readonly models: readonly string[] } {
     const { rules, pipeline, registry } = this.#parts;
     const checks = rules.get(dataset)?.contract.checks ?? [];
-    const reads = (text: string): boolean => columns.some((column) => wordsOf(text).has(column));
+    const reads = (text: string): boolean => columns === null || columns.some((column) => wordsOf(text).has(column));
     return {
       rules: checks
         .filter(
           ({ column, parameters, where }) =>
-            (column !== null && columns.includes(column)) || reads(`${JSON.stringify(parameters)} ${where ?? ''}`),
+            (column !== null && columns?.includes(column) === true) || reads(`${JSON.stringify(parameters)} ${where ?? ''}`),
         )
         .map(({ id }) => id),
       models: modelUses(pipeline).flatMap(({ model, dataset: of }) => {
         const mapping = of === dataset ? registry.resolve(model)?.mapping : undefined;
-        return mapping !== undefined && columns.some((column) => Object.hasOwn(mapping.columns, column)) ? [model] : [];
+        return mapping !== undefined && (columns === null || columns.some((column) => Object.hasOwn(mapping.columns, column)))
+          ? [model]
+          : [];
       }),
     };
   }

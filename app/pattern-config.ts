@@ -23,7 +23,7 @@ export function patternProblems(source: PostgresSourceConfig, own: readonly stri
       );
   if (except.length > 0 && patterns.length === 0)
     add('error', at('except'), 'there are no patterns that these could be excepted from', 'Remove it, or add patterns.');
-  if (newTables === 'ignore' && snapshot.mode === 'never')
+  if (newTables !== 'accept' && snapshot.mode === 'never')
     add(
       'error',
       at('newTables'),

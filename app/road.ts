@@ -33,8 +33,8 @@ import { modelStatus } from './model-status.ts';
 import { type RulesChange, RulesInForce, type StartingRules } from './rules-in-force.ts';
 import { ShadowRules } from './shadow-rules.ts';
 import { QuarantineTeller } from './quarantine-teller.ts';
-import { changeId, changeView } from './schema-changes.ts';
-import { SchemaWatch } from './schema-watch.ts';
+import { changeView } from './schema-changes.ts';
+import { newTablesDesk, SchemaWatch } from './schema-watch.ts';
 import type { HaltBook } from './state/halts.ts';
 import type { RulesBook } from './state/kept-rules.ts';
 import type { PauseBook } from './state/pauses.ts';
@@ -122,6 +122,7 @@ export class Road implements AsyncDisposable {
     this.#teller = telling === null ? null : new QuarantineTeller(telling);
     this.#breaker = this.#makeBreaker();
     const opened = openSource(config, pipeline, clock, {
+      ...(source.kind === 'postgres' && { decideNewTables: newTablesDesk(this.desk, source.newTables, target.kind === 'postgres') }),
       onLeftOut: (dataset) => {
         parts.logger.warn('a table was dropped before it was copied to its end, and is left out', { pipeline: name, dataset });
       },
@@ -155,6 +156,7 @@ export class Road implements AsyncDisposable {
           });
     this.snapshot = new SnapshotDesk({ ...opened, name, pauses: parts.pauses, clock });
     this.#schemas = new SchemaWatch({
+      pipeline: name,
       desk: this.desk,
       source: this.#source,
       tell: (data) => {
@@ -278,6 +280,7 @@ export class Road implements AsyncDisposable {
     this.#shadow.collect(this.name, out);
     this.#verified.collect(out);
     this.#slot?.collect(out);
+    this.#schemas.collect(out);
     this.#teller?.collect(out);
     this.#topics?.collect(this.name, out);
     this.#windows.expose(out);
@@ -316,7 +319,7 @@ export class Road implements AsyncDisposable {
       stageMs: series?.stageMs ?? { cdc: 0, quality: 0, inference: 0, sync: 0 },
       models: modelStatus(pipeline, registry, this.#mainStages.inference?.status() ?? []),
       lanes: series?.lanes ?? [],
-      datasets: this.desk.datasets.map((dataset) => this.#datasetStatus(dataset, series)),
+      datasets: [...new Set([...this.desk.datasets, ...this.#schemas.waiting])].map((dataset) => this.#datasetStatus(dataset, series)),
     };
   }
 
@@ -333,10 +336,7 @@ export class Road implements AsyncDisposable {
     if (this.standby() !== null) return reasons;
     reasons.push(...(this.#slot?.problems() ?? []));
     if (this.#target.lost !== null) reasons.push(`${this.#target.lost}: \`tidegate recover\` brings the rows that differ`);
-    for (const { dataset, id, message, status } of this.#schemas.open) {
-      const what = status === 'rejected' ? 'was rejected' : 'waits for you';
-      reasons.push(`${dataset} is parked: the change ${changeId(this.name, id)} of its table ${what} (${message})`);
-    }
+    reasons.push(...this.#schemas.problems());
     for (const held of this.#windows.held) reasons.push(heldText(held));
     const paused = this.snapshot.view().waits === 'paused' ? ', paused' : '';
     for (const { dataset, rowsDone, rowsEstimated, state } of this.#source.progress()) {

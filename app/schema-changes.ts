@@ -1,4 +1,5 @@
 /** Changes of the tables of all pipelines as one list: what the HTTP API and the command line show and decide. */
+import { NEW_TABLE } from '../sync/postgres/new-tables.ts';
 import type { Decided, SchemaChangeItem } from '../sync/postgres/schema-desk.ts';
 import type { Desk } from './desk.ts';
 import type { SchemaChangeDetailView, SchemaChangeView } from './http/shapes.ts';
@@ -42,7 +43,7 @@ export async function getChange(desks: readonly Desk[], id: string): Promise<Sch
   const found = find(desks, id);
   const change = found === null ? null : await found.desk.withSink((sink) => sink.schemas.get(found.number));
   if (found === null || change === null) return null;
-  const { rules, models } = found.desk.touchedBy(change.dataset, columnsOf(change));
+  const { rules, models } = found.desk.touchedBy(change.dataset, isNewTable(change) ? null : columnsOf(change));
   return { ...changeView(found.desk.pipeline, change), statements: [...change.statements], rules: [...rules], models: [...models] };
 }
 
@@ -68,6 +69,8 @@ function find(desks: readonly Desk[], id: string): { readonly desk: Desk; readon
   const desk = desks.find(({ pipeline }) => pipeline === id.slice(0, dash));
   return desk === undefined || !/^\d{1,18}$/.test(number) ? null : { desk, number };
 }
+
+const isNewTable = ({ kinds }: SchemaChangeItem): boolean => kinds[0]?.kind === NEW_TABLE;
 
 /** The columns that the change is about, under their old names and their new ones. */
 function columnsOf({ kinds }: SchemaChangeItem): readonly string[] {

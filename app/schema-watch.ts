@@ -1,10 +1,16 @@
 /** Looks every so often what has become of a pipeline's schemas: tells of changes, and has rows read anew where a change needs it. */
+import type { DecideNewTables } from '../cdc/postgres/followed-tables.ts';
+import type { NewTablesPolicy } from '../cdc/postgres/found-tables.ts';
 import type { LiveSource } from '../core/contracts.ts';
 import type { DatasetName } from '../core/event.ts';
+import type { Exposition } from '../ops/prometheus.ts';
+import { type LeftOut, NEW_TABLE } from '../sync/postgres/new-tables.ts';
 import type { SchemaChangeItem } from '../sync/postgres/schema-desk.ts';
 import type { Desk } from './desk.ts';
+import { changeId } from './schema-changes.ts';
 
 export interface SchemaWatchParts {
+  readonly pipeline: string;
   readonly desk: Desk;
   readonly source: LiveSource;
   readonly tell: (data: { dataset: string; changes: readonly string[]; policy: string }) => void;
@@ -28,6 +34,43 @@ export class SchemaWatch {
   /** Changes that wait for a person or were rejected, newest first. */
   get open(): readonly SchemaChangeItem[] {
     return this.#open;
+  }
+
+  /** Why the pipeline is not ready; empty where nobody has to decide. */
+  problems(): readonly string[] {
+    return this.#open.flatMap((change) => {
+      const { dataset, message, status } = change;
+      const id = changeId(this.#parts.pipeline, change.id);
+      if (isUnread(change))
+        return status === 'held'
+          ? [`${dataset} is new and is not read: \`tidegate schema approve\` of ${id} has it copied and followed`]
+          : [];
+      const what = status === 'rejected' ? 'was rejected' : 'waits for you';
+      return [`${dataset} is parked: the change ${id} of its table ${what} (${message})`];
+    });
+  }
+
+  /** Datasets that nothing is known of but that they wait for somebody. */
+  get waiting(): readonly DatasetName[] {
+    return this.#open.flatMap((change) => (isUnread(change) && change.status === 'held' ? [change.dataset] : []));
+  }
+
+  collect(out: Exposition): void {
+    const counts = new Map<string, number>();
+    for (const { dataset, status } of this.#open) {
+      const key = JSON.stringify([dataset, status]);
+      counts.set(key, (counts.get(key) ?? 0) + 1);
+    }
+    for (const [key, count] of counts) {
+      const [dataset, status] = JSON.parse(key) as [string, string]; // Written above.
+      const labels = { pipeline: this.#parts.pipeline, dataset, status };
+      out.gauge(
+        'tidegate_schema_changes_open',
+        'Changes of tables, and new ones, that wait for you (held) or were rejected.',
+        labels,
+        count,
+      );
+    }
   }
 
   async look(): Promise<void> {
@@ -71,5 +114,29 @@ export class SchemaWatch {
         await desk.withSink((sink) => sink.schemas.markReread(dataset, id, 'begun'));
       }
     }
+  }
+}
+
+/** Whether it is a table of which nothing is read before somebody agrees. */
+const isUnread = ({ kinds }: SchemaChangeItem): boolean => kinds[0]?.kind === NEW_TABLE && kinds[0].policy === 'hold';
+
+/** What the lane asks before it follows a new table. `makesTables`: the target is one that tables are made at, which people want to see. */
+export function newTablesDesk(desk: Desk, policy: NewTablesPolicy, makesTables: boolean): DecideNewTables {
+  return async ({ tables, ...question }) => {
+    const asked = makesTables ? tables : tables.map(({ dataset }) => ({ dataset, shape: null }));
+    const left = await desk.withSink((sink) => sink.schemas.newTables({ ...question, policy, tables: asked }));
+    return new Map([...left].map(([dataset, one]) => [dataset, leftWords(one)]));
+  };
+}
+
+/** Null where that it waits is said elsewhere. */
+function leftWords(left: LeftOut): string | null {
+  switch (left.kind) {
+    case 'held':
+      return null;
+    case 'rejected':
+      return `${left.by} rejected it (${left.why})`;
+    case 'ignored':
+      return 'it is new, and newTables says ignore';
   }
 }

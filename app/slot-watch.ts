@@ -1,7 +1,7 @@
 /** Looks every so often how much log the source keeps for a pipeline's slot: for the status, the metrics, the health check and alerts. */
 import type { Clock } from '../core/clock.ts';
 import { PipelineError } from '../core/errors.ts';
-import type { LeftTable } from '../cdc/postgres/found-tables.ts';
+import type { FoundTables, LeftTable } from '../cdc/postgres/found-tables.ts';
 import { SlotLook, type SlotRetention } from '../cdc/postgres/slot-look.ts';
 import type { PostgresSource } from '../cdc/postgres/source.ts';
 import type { AlertData } from '../ops/alerts/events.ts';
@@ -137,14 +137,11 @@ export class SlotWatch {
 
   async once(signal: AbortSignal): Promise<void> {
     const { clock, name: pipeline, onRisk, onSafe } = this.#parts;
-    const { reader = null } = this.#parts;
-    const seen = await this.#look.look(signal, reader?.tables);
+    const seen = await this.#look.look(signal, this.#parts.reader?.tables);
     const atMs = clock.monotonic();
-    const found = seen?.found ?? null;
-    const ignored = (found === null ? null : reader?.takeUp(found.tables)) ?? [];
-    this.#left = [...(found?.left ?? []), ...ignored.map((table) => ({ table, why: 'it is new, and newTables says ignore' }))];
     this.#missing = seen ?? { unpublished: [], absent: [] };
     this.#risk = seen === null ? null : { ...this.#forecast.see({ atMs, ...seen }), atMs: clock.now() };
+    this.#left = seen?.found === null || seen?.found === undefined ? [] : await this.#take(seen.found);
     if (this.#risk === null || this.#parts.turn?.isOurs === false) return;
     const news = this.#teller.tell(this.#risk, atMs);
     const { level, retainedBytes, bytesPerSecond, fullInMs } = this.#risk;
@@ -153,6 +150,12 @@ export class SlotWatch {
     if (news !== 'worse' || level === 'ok') return;
     const fix = level === 'lost' ? LOST_FIX : SLOT_FIX;
     onRisk({ pipeline, slot: this.#slot, level, retainedBytes, bytesPerSecond, fullInMs, message, fix });
+  }
+
+  /** Has the reader take up what was found. Answers what is left out. */
+  async #take({ tables, left }: FoundTables): Promise<readonly LeftTable[]> {
+    const { reader = null } = this.#parts;
+    return reader === null ? left : [...left, ...(await reader.takeUp(tables))];
   }
 
   #words({ level, walStatus, retainedBytes, left, bytesPerSecond, fullInMs }: SlotRisk): string {

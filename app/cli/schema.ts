@@ -11,7 +11,7 @@ const by: FlagSpec = { type: 'string', value: 'NAME', help: 'Who does it; writte
 
 const list: Command = {
   name: 'schema list',
-  summary: 'Lists changes of the source’s tables, newest first. Exit code 1 where one parks its dataset.',
+  summary: 'Lists changes of the source’s tables, and new tables, newest first. Exit code 1 where one waits for you or parks its dataset.',
   positionals: ['CONFIG'],
   flags: { all: { type: 'boolean', help: 'Those that are settled as well.' } },
   run: (args, io) =>
@@ -25,7 +25,7 @@ const list: Command = {
               changes.map(({ atMs, status, dataset, held, message, id }) => [timeText(atMs), status, dataset, String(held), message, id]),
             ),
       );
-      return changes.some(({ status }) => status === 'held' || status === 'rejected') ? 1 : 0;
+      return changes.some(({ status, kinds }) => status === 'held' || (status === 'rejected' && !isUnread(kinds))) ? 1 : 0;
     }),
 };
 
@@ -59,12 +59,15 @@ const showChange: Command = {
     }),
 };
 
+/** Of a table that nothing is held of: once it is rejected, nothing waits. */
+const isUnread = (kinds: SchemaChangeView['kinds']): boolean => kinds[0]?.kind === 'table' && kinds[0].policy === 'hold';
+
 const rereads: Readonly<Record<string, string>> = { after: 'once it is approved', wanted: 'soon', begun: 'now', done: 'done' };
 
 const approve: Command = {
   name: 'schema approve',
   summary:
-    'Makes a change at the target, with those of its dataset before it, and lets the dataset go on: what was held is released in order.',
+    'Makes a change at the target, with those of its dataset before it, and lets the dataset go on: what was held is released in order. A new table is copied and followed.',
   positionals: ['CONFIG', 'ID'],
   flags: { by },
   run: (args, io) => withDesks(args, io, async (desks) => answer(args, io, await approveChange(desks, idOf(args), callerOf(args)))),
@@ -72,7 +75,8 @@ const approve: Command = {
 
 const reject: Command = {
   name: 'schema reject',
-  summary: 'Says no to a change: the target stays as it is, the dataset parked, and what is held for it held. It can be approved later.',
+  summary:
+    'Says no to a change: the target stays as it is, the dataset parked, and what is held for it held. A new table stays left out. It can be approved later.',
   positionals: ['CONFIG', 'ID'],
   flags: { by, why: { type: 'string', value: 'TEXT', help: 'Why; kept beside the change. Required.' } },
   run: (args, io) =>
@@ -95,7 +99,7 @@ function answer(args: Arguments, io: Io, decided: Decided): ExitCode {
   }
   show(io, args.is('json'), decided, () =>
     kind === 'rejected'
-      ? 'Rejected; the dataset stays parked.\n'
+      ? 'Rejected; nothing is done about it until it is approved.\n'
       : `${decided.changes.join(', ')} approved; ${decided.released} events released.\n`,
   );
   return 0;

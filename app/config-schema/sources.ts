@@ -71,10 +71,10 @@ export const postgresSourceSchema = {
     patterns,
     except,
     newTables: {
-      enum: ['accept', 'ignore'],
+      enum: ['accept', 'hold', 'quarantine', 'ignore'],
       title: 'New tables',
       description:
-        'What you have done with a table that a pattern fits, and that was not there when the pipeline began: copy and follow it (accept), or leave it out with a note (ignore).',
+        'What you have done with a table that a pattern fits, and that was not there when the pipeline began: copy and follow it (accept), wait until you approve it (hold), copy and follow it into the quarantine until you approve it (quarantine), or leave it out with a note (ignore).',
       default: 'accept',
     },
     rowBytes: size(

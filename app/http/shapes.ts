@@ -101,8 +101,8 @@ const schemaChangeProperties = {
   },
   kinds: list(
     shape('One difference.', {
-      kind: text('add_optional, add_required, drop, rename, widen, narrow, retype or key.'),
-      policy: text('What the rule file says of it.'),
+      kind: text('add_optional, add_required, drop, rename, widen, narrow, retype or key; table for one that is new.'),
+      policy: text('What the rule file says of it; newTables of one that is new.'),
       column: textOrNull('The column, or null where it is about the key.'),
       message: text('In words.'),
     }),

@@ -422,7 +422,10 @@ function parkedView() {
       root.hidden = newest === undefined;
       if (newest === undefined) return;
       text(title, newest.status === 'rejected' ? 'A change of this table was rejected' : 'A change of this table waits for you');
-      text(message, `${newest.message.replace(/\.?$/, '.')} ${count(newest.held)} events are held for it.`);
+      // Of a new table nothing is read before somebody agrees.
+      const isUnread = newest.kinds[0]?.kind === 'table' && newest.kinds[0].policy === 'hold';
+      const held = isUnread ? 'It is copied and followed once you approve it.' : `${count(newest.held)} events are held for it.`;
+      text(message, `${newest.message.replace(/\.?$/, '.')} ${held}`);
       text(command, `tidegate schema show CONFIG ${newest.id}`);
     },
   };

@@ -5,12 +5,15 @@ import { keylessText, readTable, splitTable } from './catalog.ts';
 import { parsePlace, progressOf } from './lane-position.ts';
 import type { PostgresSourceOptions } from './source.ts';
 
+/** `hold`: somebody is asked before they are followed; `quarantine`: they are followed, and their rows held until somebody has agreed. */
+export type NewTablesPolicy = 'accept' | 'hold' | 'quarantine' | 'ignore';
+
 export interface TablePatterns {
   /** As `schema.table`, where `*` stands for any characters and `?` for one. */
   readonly patterns: readonly string[];
   readonly except: readonly string[];
-  /** Whether tables are followed that were not there when the lane began. */
-  readonly newTables: 'accept' | 'ignore';
+  /** What becomes of tables that were not there when the lane began. */
+  readonly newTables: NewTablesPolicy;
   /** What the target calls a table: no two may have one name there. */
   readonly writtenAs: (table: string) => string;
 }

@@ -6,12 +6,13 @@ import type { Checkpoint, DatasetName, LaneId, Position } from '../../core/event
 import type { PgConnection } from '../../wire/postgres/connection.ts';
 import { endWhereItHangs } from '../../wire/postgres/hanging.ts';
 import { BatchQueue } from './batches.ts';
-import { Datasets, qualifiedName, SESSION } from './catalog.ts';
+import { Datasets, SESSION } from './catalog.ts';
 import { closeSoon, connectSource } from './connect.ts';
 import { sourceFailure } from './failures.ts';
-import { findTables, tableMatcher, type TablePatterns } from './found-tables.ts';
+import { type DecideNewTables, FollowedTables } from './followed-tables.ts';
+import type { LeftTable, TablePatterns } from './found-tables.ts';
 import { KeyReader } from './key-reader.ts';
-import { isLeft, type LanePlace, notBegun, parsePlace, progressOf, reachedLsn } from './lane-position.ts';
+import { isLeft, notBegun, parsePlace, progressOf, reachedLsn } from './lane-position.ts';
 import { ROW_BYTES } from './large-rows.ts';
 import { Pace, type SnapshotWait } from './pace.ts';
 import { freeSlot, matchFailover, type PrepareParts, prepareLane } from './prepare.ts';
@@ -56,6 +57,8 @@ export interface PostgresSourceOptions {
   readonly clock?: Clock;
   /** Told of a table that was dropped before it was copied to its end, and is left out. */
   readonly onLeftOut?: (dataset: DatasetName) => void;
+  /** Asked before new tables are followed; left out, they are, or are not where patterns say `ignore`. */
+  readonly decideNewTables?: DecideNewTables;
   /** Told, when a run begins, which tables patterns have added since the one before. */
   readonly onFound?: (datasets: readonly DatasetName[]) => void;
   /** Told of a table that has another name now: what changes there is not read until it has its own again. */
@@ -85,9 +88,9 @@ export interface PostgresSource extends LiveSource {
   readonly tables: readonly string[];
   /**
    * Ends the run where patterns have found a table that the lane does not have, so that the next one takes it up. Answers the tables that are not to be taken up,
-   * for they are new; nothing is known of that while the lane is not read.
+   * for they are new, where that has to be said; nothing is known of that while the lane is not read.
    */
-  takeUp(found: readonly string[]): readonly string[];
+  takeUp(found: readonly string[]): Promise<readonly LeftTable[]>;
   /**
    * Reads rows again, beside the log and in the lane's order. Answers its id once a checkpoint has it: from there on it goes on over restarts. Throws
    * RereadRefused where it cannot be begun; when `signal` aborts before, it is not.
@@ -106,9 +109,6 @@ export interface PostgresSource extends LiveSource {
 /** Settings of a session that reads rows in the order of their key, or by it. */
 const BY_KEY = { ...SESSION, enable_seqscan: 'off', enable_bitmapscan: 'off', max_parallel_workers_per_gather: '0' };
 
-/** How often tables are looked for while there is none. */
-const LOOK_MS = 1000;
-
 const TIMING: StreamTiming = { statusMs: 5000, silenceMs: 60_000, idleMs: 10_000, idleBytes: 65_536 };
 
 export function postgresSource(options: PostgresSourceOptions): PostgresSource {
@@ -121,10 +121,7 @@ class SlotSource implements PostgresSource {
   readonly lanes: readonly LaneId[];
   readonly #options: PostgresSourceOptions;
   readonly #clock: Clock;
-  readonly #named: readonly string[];
-  /** What patterns have found since the service began, whether or not it is still there. */
-  readonly #found = new Set<string>();
-  readonly #fits: (table: string) => boolean;
+  readonly #followed: FollowedTables;
   /** Kept from run to run, so that what is compiled for a Dataset stays good. */
   readonly #datasets: Datasets;
   readonly #estimates = new Map<string, number | null>();
@@ -147,25 +144,23 @@ class SlotSource implements PostgresSource {
     this.lane = `${options.name}/${options.slot}` as LaneId;
     this.lanes = [this.lane];
     this.#clock = options.clock ?? systemClock;
-    this.#named = [...new Set(options.tables.map(qualifiedName))];
-    this.#fits = tableMatcher(options.patterns ?? { patterns: [], except: [] });
     this.#datasets = new Datasets(options.name);
+    this.#followed = new FollowedTables(options, this.#datasets, this.#clock);
     this.#rereads = new Rereads((table) => this.#datasets.nameOf(table));
     const { rate = null, rereadRows = null, busySessions = null } = options.snapshot;
     this.#pace = new Pace({ rowsPerSecond: rate, rereadRowsPerSecond: rereadRows, busySessions, clock: this.#clock });
   }
 
   get tables(): readonly string[] {
-    return [...this.#named, ...[...this.#found].sort()];
+    return this.#followed.all;
   }
 
-  takeUp(found: readonly string[]): readonly string[] {
+  async takeUp(found: readonly string[]): Promise<readonly LeftTable[]> {
+    const queue = this.#queue;
     if (this.#state !== 'streaming') return [];
-    const followed = new Set(this.tables);
-    const news = found.filter((table) => !followed.has(table));
-    if (this.#options.patterns?.newTables === 'ignore') return news;
-    if (news.length > 0) this.#queue?.end();
-    return [];
+    const { isDue, left } = await this.#followed.look(found);
+    if (isDue) queue?.end();
+    return left;
   }
 
   async *read(resume: Resume, signal: AbortSignal): AsyncGenerator<Batch> {
@@ -191,6 +186,7 @@ class SlotSource implements PostgresSource {
       await this.#stream?.stop();
       this.#stream = null;
       this.#state = 'stopped';
+      this.#followed.end();
       await Promise.all(open.map((connection) => closeSoon(connection)));
     }
   }
@@ -209,14 +205,14 @@ class SlotSource implements PostgresSource {
     const lease = await resume(this.lane);
     const checkpoint = lease.checkpoint?.position ?? null;
     const from = checkpoint === null ? null : parsePlace(checkpoint);
-    await this.#lookForTables(catalog, from, signal);
+    await this.#followed.begin(catalog, from, signal, (work) => this.#waiting(work));
     if (signal.aborted) return;
     const parts: PrepareParts = {
       catalog,
       walsender: () => this.#connect(true, SESSION, signal),
       options: this.#options,
       tables: this.tables,
-      isFound: (table) => this.#found.has(table),
+      isFound: (table) => this.#followed.isFound(table),
       clock: this.#clock,
       onLeftOut,
       onEstimate: (table, rows) => this.#estimates.set(table, rows),
@@ -288,8 +284,8 @@ class SlotSource implements PostgresSource {
         tables: new Set(
           prepared.isWaitedFor ? this.tables.filter((table) => progressOf(from?.snapshot ?? null, table) !== null) : this.tables,
         ),
-        mayBeWanted: (table) => !prepared.isWaitedFor && this.#options.patterns?.newTables === 'accept' && this.#fits(table),
-        isWanted: async (table) => (await this.#find(catalog, from, table)).includes(table),
+        mayBeWanted: (table) => !prepared.isWaitedFor && this.#followed.mayBeWanted(table),
+        isWanted: (table) => this.#followed.isWanted(table),
         replication,
         catalog,
         readRows,
@@ -344,33 +340,6 @@ class SlotSource implements PostgresSource {
       for (const connection of open) if (connection !== replication) connection.destroy();
       await Promise.all(readers.map((reader) => reader.ended()));
     }
-  }
-
-  /**
-   * What the lane has it keeps, also where the table is gone: the log may still have its rows. Where there is no table at all, one is waited for: a lane that
-   * begins with none would not know which of those that come it has copied.
-   */
-  async #lookForTables(catalog: PgConnection, from: LanePlace | null, signal: AbortSignal): Promise<void> {
-    const { patterns = null, onFound } = this.#options;
-    if (patterns === null) return;
-    const before = new Set(this.#found);
-    for (const table of before) if (from === null || progressOf(from.snapshot, table) === null) this.#found.delete(table);
-    const isNews = (table: string): boolean => from !== null && progressOf(from.snapshot, table) === null;
-    for (;;) {
-      for (const table of await this.#find(catalog, from)) if (patterns.newTables === 'accept' || !isNews(table)) this.#found.add(table);
-      if (this.tables.length > 0 || signal.aborted) break;
-      await this.#waiting(() => this.#clock.sleep(LOOK_MS, signal));
-    }
-    const added = [...this.#found].filter((table) => !before.has(table)).sort();
-    if (added.length > 0) onFound?.(added.map((table) => this.#datasets.nameOf(table)));
-  }
-
-  async #find(catalog: PgConnection, from: LanePlace | null, only = ''): Promise<readonly string[]> {
-    const { patterns = null, publication } = this.#options;
-    if (patterns === null) return [];
-    const known = (table: string): boolean =>
-      this.#found.has(table) || (from !== null && (progressOf(from.snapshot, table) ?? null) !== null);
-    return (await findTables(catalog, { publication, patterns, named: this.#named, known, only })).tables;
   }
 
   acknowledge(checkpoint: Checkpoint): Promise<void> {

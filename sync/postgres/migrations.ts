@@ -306,6 +306,8 @@ const MIGRATIONS: readonly string[] = [
    create index on tidegate.quarantine (was) where was is not null;`,
   // When a process last said that its rules ask for these windows.
   'alter table tidegate.window_sets add column asked_at timestamptz not null default clock_timestamp();',
+  // A table that is new has no shape before its first event.
+  'alter table tidegate.schema_changes alter column after drop not null;',
 ];
 
 /** Brings the schema up to date. Several processes may call it at once. */

@@ -1,14 +1,17 @@
 /** The changes of a pipeline's tables as people see and decide them, over the connection beside the lanes'. */
+import type { ScoreColumns } from '../../core/batch.ts';
 import { PipelineError } from '../../core/errors.ts';
-import type { DatasetName } from '../../core/event.ts';
+import type { Dataset, DatasetName } from '../../core/event.ts';
 import { PgConnection, PgError } from '../../wire/postgres/connection.ts';
 import { quoteQualified } from '../../wire/postgres/ident.ts';
 import { targetFailure } from './failures.ts';
 import { inTurn } from './held-keys.ts';
-import type { Layouts } from './layout.ts';
+import { aliveSql, type Layouts } from './layout.ts';
+import { creationLeft, creationOf, decideNewTables, type LeftOut, type NewTablesQuestion } from './new-tables.ts';
 import { type Action, isOfTheChange, type PlacedShape, runActions, statementsLeft } from './schema-plan.ts';
 import { keepShape } from './schemas.ts';
 import type { PostgresSinkOptions } from './sink.ts';
+import { besideColumns } from './tables.ts';
 import type { Turns } from './turns.ts';
 
 export type ChangeStatus = 'held' | 'rejected' | 'approved' | 'accepted';
@@ -49,7 +52,13 @@ export interface SchemaDeskParts {
   readonly pipeline: string;
   readonly layouts: Layouts;
   readonly turns: Turns;
+  readonly scores: ReadonlyMap<DatasetName, readonly ScoreColumns[]>;
 }
+
+/** `tables`: each with the shape that its table is made from, null where none is. */
+export type AskAboutTables = Omit<NewTablesQuestion, 'tables'> & {
+  readonly tables: readonly { readonly dataset: DatasetName; readonly shape: Dataset | null }[];
+};
 
 const COLUMNS = `id, dataset, status, version, kinds, message, problem, held, reread, extract(epoch from at) * 1000, extract(epoch from settled_at) * 1000, by_whom, why`;
 
@@ -92,9 +101,29 @@ export class SchemaDesk {
       const row = rows[0];
       if (row === undefined) return null;
       const item = itemFrom(row);
-      const { statements } = await statementsLeft(sql, this.#qualified(item.dataset), JSON.parse(row.at(-1) ?? '[]') as Action[]); // Written by us.
+      const qualified = this.#qualified(item.dataset);
+      const actions = JSON.parse(row.at(-1) ?? '[]') as Action[]; // Written by us.
+      const created = actions.find((action) => action.do === 'create');
+      if (created !== undefined) return { ...item, statements: await creationLeft(sql, qualified, created) };
+      const { statements } = await statementsLeft(sql, qualified, actions);
       return { ...item, statements };
     });
+  }
+
+  /** Has new tables wait where somebody has to agree with them. Answers those that are not to be followed. */
+  newTables({ tables, ...question }: AskAboutTables): Promise<ReadonlyMap<DatasetName, LeftOut>> {
+    const { pipeline, turns, layouts, scores } = this.#parts;
+    const asked = tables.map(({ dataset, shape }) => {
+      if (shape === null) return [dataset, null] as const;
+      const layout = layouts.of(shape);
+      return [
+        dataset,
+        creationOf(shape, layout, layout.isHistory ? aliveSql(layout, '') : null, besideColumns(layout, scores.get(dataset) ?? [])),
+      ] as const;
+    });
+    return turns.take('asking about new tables', (sql) =>
+      decideNewTables(sql, pipeline, { ...question, tables: new Map(asked) }, (work) => inTurn(sql, pipeline, work)),
+    );
   }
 
   /**
@@ -130,7 +159,7 @@ export class SchemaDesk {
           fix: 'Give the table a primary key again; approve the change that this becomes.',
         };
       for (const [one, version, actions, after, keyless] of chosen) {
-        if (keyless === 't') continue;
+        if (keyless === 't' || after === null || after === undefined) continue;
         try {
           const needsRows = await runActions(sql, this.#qualified(dataset as DatasetName), JSON.parse(actions ?? '[]') as Action[]); // Written by us.
           if (needsRows) await sql.query("update tidegate.schema_changes set reread = 'after' where id = $1", [one ?? '']);
@@ -145,7 +174,7 @@ export class SchemaDesk {
             fix: 'Change the table of the target so that it can, and approve again: what is done already is left alone.',
           };
         }
-        await keepShape(sql, pipeline, dataset, version ?? '', JSON.parse(after ?? '') as PlacedShape);
+        await keepShape(sql, pipeline, dataset, version ?? '', JSON.parse(after) as PlacedShape);
       }
       await sql.query(
         `update tidegate.schema_changes set status = 'approved', settled_at = clock_timestamp(), by_whom = $2, why = null,

@@ -9,6 +9,7 @@ import { quoteIdent, quoteLiteral } from '../../wire/postgres/ident.ts';
 import type { PgRelation } from '../../wire/postgres/row.ts';
 import { textArrayParameter } from './arrays.ts';
 import type { Layout } from './layout.ts';
+import type { Creation } from './new-tables.ts';
 
 /** A column of the source, and what it is called in the target's table; null where it is not written there. */
 export interface PlacedColumn extends ShapeColumn {
@@ -31,7 +32,9 @@ export type Action =
   | { readonly do: 'retype'; readonly column: string; readonly from: string; readonly type: string }
   | { readonly do: 'add'; readonly column: string; readonly type: string; readonly filled: string | null }
   | { readonly do: 'key'; readonly columns: readonly string[] }
-  | { readonly do: 'relax'; readonly column: string };
+  | { readonly do: 'relax'; readonly column: string }
+  /** For people: a table is made when there is something to write. */
+  | Creation;
 
 export interface ChangePlan {
   readonly actions: readonly Action[];
@@ -240,6 +243,8 @@ export async function statementsLeft(
       }
       case 'relax':
         relax(action.column);
+        break;
+      case 'create':
         break;
     }
     // Names may be exchanged: what is in the way of another goes by a name of its own.

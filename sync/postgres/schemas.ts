@@ -63,7 +63,8 @@ interface OpenChange {
   readonly version: string;
   readonly rule: string;
   readonly message: string;
-  readonly after: PlacedShape;
+  /** Null for a table that is new, until its first event. */
+  readonly after: PlacedShape | null;
   readonly held: number;
 }
 
@@ -115,8 +116,10 @@ export class Schemas {
   }
 
   /** Whether the table is new and may be made as it is, before there is an event of it. */
-  isWelcome(dataset: Dataset): boolean {
-    if (this.#followed.has(dataset.name) || this.#parked.has(dataset.name) || dataset.keyless === true) return false;
+  async isWelcome(dataset: Dataset): Promise<boolean> {
+    if (this.#followed.has(dataset.name) || dataset.keyless === true) return false;
+    await this.#loadOpen();
+    if (this.#parked.has(dataset.name)) return false;
     return this.#options.evolve(dataset, null).every(({ policy }) => policy !== 'hold');
   }
 
@@ -137,11 +140,12 @@ export class Schemas {
     this.#isLoaded = true;
   }
 
+  /** A change without a rule holds nothing: its table is not read. */
   async #loadOpen(): Promise<void> {
     const { sql, pipeline } = this.#options;
     const { rows } = await sql.query(
       `select id, dataset, version, rule, message, after, held from tidegate.schema_changes
-       where pipeline = $1 and status in ('held', 'rejected') order by version, id`,
+       where pipeline = $1 and status in ('held', 'rejected') and rule <> '' order by version, id`,
       [pipeline],
     );
     this.#parked = new Map();
@@ -152,7 +156,7 @@ export class Schemas {
         version: version ?? '',
         rule: rule ?? '',
         message: message ?? '',
-        after: JSON.parse(after ?? '') as PlacedShape, // Written by us.
+        after: after === null || after === undefined ? null : (JSON.parse(after) as PlacedShape), // Written by us.
         held: Number(held),
       };
       const known = this.#parked.get(change.dataset);
@@ -227,14 +231,26 @@ export class Schemas {
     const version = versionOf(event);
     if (last === undefined || version <= last.version) return;
     const relation = relationOf(event);
+    const layout = this.#options.layouts.of(event.dataset);
+    if (last.after === null) {
+      const shape = placedAsIs(event.dataset, layout, relation);
+      await this.#options.sql.query('update tidegate.schema_changes set after = $2::jsonb where id = $1 and after is null', [
+        last.id,
+        JSON.stringify(shape),
+      ]);
+      return this.#readParked(open, event.dataset);
+    }
     if (shapeChanges(last.after, event.dataset).length === 0) return;
     const judged = this.#options.evolve(event.dataset, last.after);
-    const layout = this.#options.layouts.of(event.dataset);
     const typeOf = (i: number): string => event.dataset.columns[i]?.native ?? 'text';
     const plan = this.#toDo(planChange(last.after, judged, event.dataset, layout, relation, typeOf));
     await this.#park(event.dataset, version, judged, plan, last.after, last.rule, null);
+    await this.#readParked(open, event.dataset);
+  }
+
+  async #readParked(open: OpenChange[], { name }: Dataset): Promise<void> {
     await this.load();
-    open.splice(0, open.length, ...(this.#parked.get(event.dataset.name) ?? []));
+    open.splice(0, open.length, ...(this.#parked.get(name) ?? []));
   }
 
   /**
@@ -291,8 +307,11 @@ export class Schemas {
     this.#followed.set(dataset.name, { shape, since: version });
   }
 
-  /** A table that is not as its contract has it from the first event on. */
+  /** A table that is not as its contract has it from the first event on, or that somebody has to agree with. */
   async #first(dataset: Dataset, relation: PgRelation | null, version: string): Promise<void> {
+    await this.#loadOpen();
+    const [open] = this.#parked.get(dataset.name) ?? [];
+    if (open !== undefined && open.version <= version) throw await this.#held(dataset);
     const judged = this.#options.evolve(dataset, null);
     const waits = judged.find(({ policy }) => policy === 'hold');
     if (waits === undefined && dataset.keyless !== true) return;
@@ -484,7 +503,7 @@ export async function noteParked(sql: PgConnection, pipeline: string, items: rea
   const parked = items.filter(({ findings }) => isParkedItem(findings));
   if (parked.length === 0) return [];
   const { rows } = await sql.query(
-    `select dataset, min(id), min(version) from tidegate.schema_changes where pipeline = $1 and status in ('held', 'rejected') group by 1`,
+    `select dataset, min(id), min(version) from tidegate.schema_changes where pipeline = $1 and status in ('held', 'rejected') and rule <> '' group by 1`,
     [pipeline],
   );
   const open = new Map(rows.map(([dataset, id, version]) => [dataset, { id: id ?? '', version: version ?? '', count: 0 }]));

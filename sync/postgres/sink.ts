@@ -157,6 +157,7 @@ class Target implements PostgresSink {
   readonly #layouts: Layouts;
   readonly #turns: Turns;
   readonly #modeOf: (event: ChangeEvent) => HoldMode;
+  readonly #scores = new Map<DatasetName, readonly ScoreColumns[]>();
   #lane: LaneSession | null = null;
 
   constructor(options: PostgresSinkOptions, desk: PgConnection) {
@@ -166,6 +167,7 @@ class Target implements PostgresSink {
     this.#turns = new Turns(desk);
     this.#modeOf = holdModes(options.hold, (dataset) => this.#layouts.of(dataset).skipped);
     const { pipeline, rowVersions = null, clock = systemClock } = options;
+    for (const { dataset, write } of options.scores) this.#scores.set(dataset, [...(this.#scores.get(dataset) ?? []), write]);
     this.quarantine = new PostgresQuarantine({
       pipeline,
       turns: this.#turns,
@@ -177,7 +179,7 @@ class Target implements PostgresSink {
       keepsRecords: this.#keepsRecords,
       clock,
     });
-    this.schemas = new SchemaDesk({ pipeline, layouts: this.#layouts, turns: this.#turns });
+    this.schemas = new SchemaDesk({ pipeline, layouts: this.#layouts, turns: this.#turns, scores: this.#scores });
     this.windows = new PostgresWindows({ pipeline, turns: this.#turns, clock });
     this.slo = new PostgresSlo({ pipeline, turns: this.#turns });
     this.lots = new PostgresLots({ pipeline, turns: this.#turns });
@@ -251,7 +253,7 @@ class Target implements PostgresSink {
   /** A table without rows is made at once, where nobody has to be asked first. */
   async #openFound({ tables, schemas }: LaneSession, { found }: Batch): Promise<void> {
     if (!this.#options.tables.create) return;
-    for (const one of found) if (schemas.isWelcome(one.dataset)) await tables.open(one.dataset, asRelation(one));
+    for (const one of found) if (await schemas.isWelcome(one.dataset)) await tables.open(one.dataset, asRelation(one));
   }
 
   lanes(): Promise<readonly LaneState[]> {
@@ -279,7 +281,7 @@ class Target implements PostgresSink {
   }
 
   async #openLane(): Promise<LaneSession> {
-    const { pipeline, tables: table, scores, deferConstraints = false } = this.#options;
+    const { pipeline, tables: table, deferConstraints = false } = this.#options;
     const layouts = this.#layouts;
     const [sql, isMarked] = await this.#openSession('lane', async (session) => {
       const { rows: known } = await session.query(IS_MARKED_SQL);
@@ -287,8 +289,6 @@ class Target implements PostgresSink {
       await session.exchange(laneStatements(marks).sync().bytes());
       return marks;
     });
-    const byDataset = new Map<DatasetName, ScoreColumns[]>();
-    for (const { dataset, write } of scores) byDataset.set(dataset, [...(byDataset.get(dataset) ?? []), write]);
     const { evolve = acceptAll, parkedRowsMax = PARKED_ROWS_MAX, heldKeysExact } = this.#options;
     const schemas = new Schemas({
       sql,
@@ -299,7 +299,7 @@ class Target implements PostgresSink {
       parkedRowsMax,
       alone: (transaction) => common.standAside(transaction),
     });
-    const tables = new Tables(sql, { layouts, create: table.create, widen: table.widen, scores: byDataset, schemas });
+    const tables = new Tables(sql, { layouts, create: table.create, widen: table.widen, scores: this.#scores, schemas });
     const statements = new Statements(sql, tables);
     const writes = new Writes(tables, statements);
     const heldKeys = new KnownHeld(heldKeysExact === undefined ? {} : { exact: heldKeysExact, growth: 1 });

@@ -7,6 +7,7 @@ import { arrayLiteral, quoteIdent, quoteQualified } from '../../wire/postgres/id
 import type { PgColumnType, PgRelation } from '../../wire/postgres/row.ts';
 import { OBJECT_TYPES } from '../../wire/postgres/types.ts';
 import { aliveSql, type Layout, layoutFaults, type Layouts, STAMP_TYPES } from './layout.ts';
+import { creationSql } from './new-tables.ts';
 import type { Schemas } from './schemas.ts';
 import { type Passage, TargetTypes } from './target-types.ts';
 
@@ -114,7 +115,7 @@ export class Tables {
       return column === undefined ? 'text' : this.#types.columnType(column, types?.[i]?.type);
     };
     const names = await schemas.place(dataset, relation, qualified, typeOf);
-    const beside = [...scores.flatMap(scoreColumns), ...layout.stamps.map(({ stamp, name }) => ({ name, type: STAMP_TYPES[stamp].type }))];
+    const beside = besideColumns(layout, scores);
     const wanted = (): { name: string; type: string }[] => [
       ...names.flatMap((name, i) => (name === null ? [] : [{ name, type: typeOf(i) }])),
       ...beside,
@@ -191,14 +192,8 @@ export class Tables {
     // Even where the schema is there, `if not exists` asks for the privilege to make one.
     if (namespace === null) await this.#make(`create schema if not exists ${quoteIdent(schema)}`);
     // Beside the key nothing is NOT NULL: what may be null is the contract's to say, and it can change.
-    const columns = wanted().map(({ name, type }) => `${quoteIdent(name)} ${type}`);
-    const keyList = key.map(quoteIdent).join(', ');
-    const open = layout.isHistory ? aliveSql(layout, '') : null;
-    await this.#make(
-      open === null
-        ? `create table if not exists ${qualified} (${columns.join(', ')}, primary key (${keyList}))`
-        : `create table if not exists ${qualified} (${columns.join(', ')}); create unique index on ${qualified} (${keyList}) where ${open}`,
-    );
+    const where = layout.isHistory ? aliveSql(layout, '') : null;
+    await this.#make(creationSql(qualified, { columns: wanted(), key, where }).join('; '));
     return true;
   }
 
@@ -282,6 +277,12 @@ export const SCORE_TYPES = {
   model: { type: 'text', oid: 25 },
   at: { type: 'timestamp with time zone', oid: 1184 },
 } as const;
+
+/** What is written beside the dataset's own columns. */
+export const besideColumns = (layout: Layout, scores: readonly ScoreColumns[]): { name: string; type: string }[] => [
+  ...scores.flatMap(scoreColumns),
+  ...layout.stamps.map(({ stamp, name }) => ({ name, type: STAMP_TYPES[stamp].type })),
+];
 
 /** The columns that keep scores, with their types. */
 export function scoreColumns(scores: ScoreColumns): { name: string; type: string }[] {

@@ -172,9 +172,10 @@ describe('a wrong config', () => {
     expect(found({ tables: ['public.*'] })[0]).toMatch(/^warning sources.shop.tables\[0\] public.\* is taken for the name of one table/);
     expect(found({ tables: ['public.a'], except: ['public.b'] })[0]).toMatch(/sources.shop.except there are no patterns/);
     expect(found({ patterns: ['public'] })[0]).toMatch(/sources.shop.patterns\[0\]/);
-    expect(found({ patterns: ['public.*'], newTables: 'ignore', snapshot: { mode: 'never' } })[0]).toMatch(
-      /sources.shop.newTables a lane that copies/,
-    );
+    for (const newTables of ['ignore', 'hold', 'quarantine'])
+      expect(found({ patterns: ['public.*'], newTables, snapshot: { mode: 'never' } })[0]).toMatch(
+        /sources.shop.newTables a lane that copies/,
+      );
     const same = { url: 'postgres://u:p@there/app' };
     const here = (more: Readonly<Record<string, unknown>>) =>
       problemsOf({

@@ -1,55 +1,15 @@
 /** Tables that are found by patterns: those that are there, and those that are made while others are read. */
 import { spawn } from 'node:child_process';
 import { join } from 'node:path';
-import { expect, inject, test } from 'vitest';
-import { PgConnection } from '../../wire/postgres/connection.ts';
-import { createDatabase } from '../support/databases.ts';
+import { expect, test } from 'vitest';
 import { eventually } from '../support/eventually.ts';
 import { Random } from '../support/random.ts';
 import { cli } from './cli.ts';
-import { ask, configFolder, startService, type TestConfig, untilReady } from './services.ts';
+import { ends, notes, table } from './pattern-ends.ts';
+import { ask, startService, untilReady } from './services.ts';
 
 const MAIN = join(import.meta.dirname, '../../app/cli/main.ts');
 const SEED = Number(process.env['PATTERN_SEED'] ?? 7);
-
-interface Ends extends AsyncDisposable {
-  readonly sql: PgConnection;
-  readonly lake: PgConnection;
-  readonly config: TestConfig;
-  /** All rows of a table at both ends, in order. */
-  rows(side: 'source' | 'target', table: string): Promise<readonly (readonly (string | null)[])[]>;
-  equal(table: string): Promise<void>;
-}
-
-async function ends(sourceSql: string, source: Readonly<Record<string, unknown>>): Promise<Ends> {
-  const stack = new AsyncDisposableStack();
-  const from = stack.use(await createDatabase(inject('sourceServer'), 'patterns'));
-  const to = stack.use(await createDatabase(inject('targetServer'), 'patterns'));
-  const sql = stack.use(await PgConnection.connect({ url: from.url }));
-  const lake = stack.use(await PgConnection.connect({ url: to.url }));
-  await sql.script(sourceSql);
-  const shop = { kind: 'postgres', url: from.url, slot: from.name, publication: 'found', ...source };
-  const config = stack.use(configFolder({ sources: { shop } }, {}, { source: from.url, target: to.url }));
-  const rows: Ends['rows'] = async (side, table) => {
-    const found =
-      side === 'source' ? sql.query(`select * from public.${table} order by id`) : lake.query(`select * from shop.${table} order by id`);
-    return (await found.catch(() => ({ rows: [['no such table']] }))).rows as (string | null)[][];
-  };
-  const equal = (table: string): Promise<void> =>
-    eventually(
-      async () => JSON.stringify(await rows('source', table)) === JSON.stringify(await rows('target', table)),
-      `${table} is the same at both ends`,
-      60_000,
-    );
-  return { sql, lake, config, rows, equal, [Symbol.asyncDispose]: () => stack.disposeAsync() };
-}
-
-async function notes(url: string): Promise<readonly string[]> {
-  const { pipelines } = (await ask(url, '/readyz')).json as { pipelines: readonly { notes: readonly string[] }[] };
-  return pipelines.flatMap((pipeline) => pipeline.notes).toSorted();
-}
-
-const table = (name: string): string => `create table public.${name} (id int primary key, v text)`;
 
 /** Some changes of rows of a table. */
 function traffic(random: Random, name: string): string {

@@ -337,7 +337,7 @@ columns:
     await sql.script(`alter table ${table} add d int not null default 7; insert into ${table} (id) values (101)`);
     const { id } = await parked(table);
     await using other = await PgConnection.connect({ url: target.url });
-    const desk = new SchemaDesk({ pipeline: 'parked', layouts: new Layouts('shop'), turns: new Turns(other) });
+    const desk = new SchemaDesk({ pipeline: 'parked', layouts: new Layouts('shop'), turns: new Turns(other), scores: new Map() });
     const inLine = `select 1 from tidegate.quarantine where pipeline = 'parked' and status = 'released'`;
     await eventually(async () => (await lake.query(inLine)).rows.length === 0, 'no lane but the main one reads what is kept');
     await other.script(`begin; lock table ${kept}`);
