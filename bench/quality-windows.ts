@@ -18,6 +18,7 @@ const CHECKS: Readonly<Record<string, string>> = {
   'ranks of numerics': 'columns: { total: [{ median: { between: [0, 10000] } }] }',
   'values, few': 'columns: { status: [{ distinct_count: { max: 5 } }] }',
   'values, all distinct': 'columns: { id: [{ distinct_count: { min: 1 } }] }',
+  'texts, all distinct': 'columns: { email: [{ distinct_count: { min: 1 } }] }',
   'share of rows that pass': 'columns: { email: [{ format: email, mostly: 0.9, on_fail: tag }] }',
 };
 const HEAD = 'apiVersion: quality/v1\nkind: DatasetRules\ndataset: shop.public.orders\n';

@@ -20,7 +20,7 @@ export function isDecimal(text: string): boolean {
 export function parseDecimal(text: string): Decimal | null {
   // Most are short: their digits are read as a number.
   const short = shortUnscaled(text);
-  if (!Number.isNaN(short)) return new Decimal(BigInt(short), scaleOf(text));
+  if (!Number.isNaN(short)) return new Decimal(short, scaleOf(text));
   const match = text.length > LENGTH_MAX ? null : SYNTAX.exec(text);
   if (match === null) return null;
   const [, sign = '', whole = '', fraction = '', exponent = '0'] = match;
@@ -82,21 +82,27 @@ export function decimalText(value: Decimal): string {
 }
 
 export function addDecimals(a: Decimal, b: Decimal): Decimal {
-  if (a.scale === b.scale) return new Decimal(a.unscaled + b.unscaled, a.scale);
+  if (a.scale === b.scale) {
+    const sum = typeof a.digits === 'number' && typeof b.digits === 'number' ? a.digits + b.digits : NaN;
+    return new Decimal(Number.isSafeInteger(sum) ? sum : a.unscaled + b.unscaled, a.scale);
+  }
   return a.scale > b.scale
     ? new Decimal(a.unscaled + rescale(b, a.scale), a.scale)
     : new Decimal(rescale(a, b.scale) + b.unscaled, b.scale);
 }
 
 export function negateDecimal(a: Decimal): Decimal {
-  return new Decimal(-a.unscaled, a.scale);
+  return new Decimal(-a.digits, a.scale);
 }
 
 export function multiplyDecimals(a: Decimal, b: Decimal): Decimal {
-  return new Decimal(a.unscaled * b.unscaled, a.scale + b.scale);
+  const product = typeof a.digits === 'number' && typeof b.digits === 'number' ? a.digits * b.digits : NaN;
+  return new Decimal(Number.isSafeInteger(product) ? product : a.unscaled * b.unscaled, a.scale + b.scale);
 }
 
 export function compareDecimals(a: Decimal, b: Decimal): -1 | 0 | 1 {
+  // Numbers and bigints are compared exactly with each other.
+  if (a.scale === b.scale) return a.digits < b.digits ? -1 : a.digits > b.digits ? 1 : 0;
   const scale = Math.max(a.scale, b.scale);
   const left = rescale(a, scale);
   const right = rescale(b, scale);

@@ -14,10 +14,22 @@ export type Operand = undefined | null | boolean | number | bigint | string | Ui
 
 /** An exact decimal: unscaled / 10^scale. */
 export class Decimal {
-  readonly unscaled: bigint;
+  /** The unscaled integer: a number where a double holds it, as it does for most columns, so that most arithmetic makes no bigint. */
+  readonly digits: number | bigint;
   readonly scale: number;
-  constructor(unscaled: bigint, scale: number) {
-    this.unscaled = unscaled;
+
+  /** A number is a safe integer. */
+  constructor(unscaled: number | bigint, scale: number) {
+    this.digits = typeof unscaled === 'number' ? unscaled + 0 : shortest(unscaled); // Minus zero is zero.
     this.scale = scale;
   }
+
+  get unscaled(): bigint {
+    return BigInt(this.digits);
+  }
+}
+
+function shortest(value: bigint): number | bigint {
+  const near = Number(value);
+  return Number.isSafeInteger(near) ? near : value;
 }

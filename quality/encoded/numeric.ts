@@ -84,19 +84,25 @@ const TENS = Float64Array.from({ length: 16 }, (_, power) => 10 ** power);
 
 /** The decimal that its text says; null where only the text can tell: many digits, or none of a finite number. */
 export function decimalAt(bytes: Uint8Array, at: number, length: number): Decimal | null {
+  const digits = shortAt(bytes, at, length);
+  return Number.isNaN(digits) ? null : new Decimal(digits, wordAt(bytes, at + 6));
+}
+
+/** Its digits as a whole number, of which so many stand behind the point as the cell's fourth word says; NaN where `decimalAt` is null. */
+export function shortAt(bytes: Uint8Array, at: number, length: number): number {
   const count = wordAt(bytes, at);
   const sign = wordAt(bytes, at + 4);
   const scale = wordAt(bytes, at + 6);
-  if (count > DIGITS_MAX || length !== HEADER + 2 * count || (sign & ~MINUS) !== 0) return null;
+  if (count > DIGITS_MAX || length !== HEADER + 2 * count || (sign & ~MINUS) !== 0) return NaN;
   let digits = 0;
   for (let i = 0; i < count; i++) digits = digits * 10_000 + wordAt(bytes, at + HEADER + 2 * i);
   // The last digit counts so many tens, of which `scale` are behind the point.
   const power = count === 0 ? 0 : 4 * (weightAt(bytes, at) - count + 1) + scale;
-  if (power >= TENS.length || power <= -TENS.length) return null;
+  if (power >= TENS.length || power <= -TENS.length) return NaN;
   const tens = TENS[power < 0 ? -power : power] ?? 1;
   const unscaled = power < 0 ? digits / tens : digits * tens;
-  if (!Number.isSafeInteger(unscaled)) return null;
-  return new Decimal(BigInt(sign === 0 ? unscaled : -unscaled), scale);
+  if (!Number.isSafeInteger(unscaled)) return NaN;
+  return sign === 0 ? unscaled : -unscaled;
 }
 
 /** Sums are kept as whole units and a fraction in units of 10^-12, each an integer that a double holds. */

@@ -13,6 +13,7 @@ import { cellReader, joinedReader, presenceReader, type ReadCell, SAMPLES, timed
 import { nothing } from '../windows/check.ts';
 import type { LiveCheck, LiveRules } from './check.ts';
 import type { SlotReader } from './fold.ts';
+import { putInPlace } from './in-place.ts';
 import { shareReader } from './share.ts';
 import type { SetPlan, Slot } from './slots.ts';
 
@@ -50,6 +51,7 @@ function readerOf(slot: Slot, dataset: Dataset, contract: Contract): SlotReader 
   return {
     // A table that changed since: nothing can be read of it, and the checks say so.
     read: compiled?.kind === 'refused' ? unseen : readOf(slot, dataset, contract),
+    put: compiled?.kind === 'refused' ? null : putInPlace(slot, dataset),
     where: compiled === null || compiled.kind === 'refused' ? null : (event) => fits(compiled.evaluate, event),
   };
 }

@@ -4,9 +4,10 @@
  */
 import type { ChangeEvent, Row } from '../../core/event.ts';
 import type { Sketch, SketchKind } from '../states/sketch.ts';
-import { type Encoded, fieldsOf, type State, type StateKind } from '../states/state.ts';
+import { type Encoded, fieldsOf, type State, type StateKind, type TellCell } from '../states/state.ts';
 import { VALUE_BYTES } from './budget.ts';
 import { type ReadCell, UNSEEN } from './cells.ts';
+import type { PutInPlace } from './in-place.ts';
 import { KeySet } from './keys.ts';
 import type { Slot } from './slots.ts';
 
@@ -16,6 +17,8 @@ export interface SlotReader {
   readonly read: ReadCell | null;
   /** Of an event whose `after` is the row meant; undefined where it depends on cells that were not sent. */
   readonly where: ((event: ChangeEvent) => boolean | undefined) | null;
+  /** null: it is always for `read` to make a value of the cell. */
+  readonly put: PutInPlace | null;
 }
 
 export class SlotState {
@@ -142,9 +145,12 @@ export class SlotState {
 }
 
 function pour(state: State, sketches: ReadonlyMap<string, Sketch>): void {
-  state.each?.((cell, times) => {
-    for (const sketch of sketches.values()) sketch.put(cell, times);
-  });
+  for (const sketch of sketches.values()) {
+    const { putText } = sketch;
+    const put: TellCell = (cell, times) => sketch.put(cell, times);
+    if (putText === undefined) state.each?.(put);
+    else state.each?.(put, (bytes, at, length, times) => putText.call(sketch, bytes, at, length, times));
+  }
 }
 
 /** What one of the two does not know, nobody knows of both. */
@@ -164,6 +170,10 @@ function counts(slot: SlotState, { where }: SlotReader, event: ChangeEvent): boo
   const fits = where(event);
   if (fits === undefined) slot.unseen++;
   return fits === true;
+}
+
+function isPut({ state }: SlotState, { put }: SlotReader, { encoded }: Row, times: 1 | -1): boolean {
+  return put !== null && encoded !== null && put(state, encoded, times);
 }
 
 export class Fold {
@@ -202,7 +212,7 @@ export class Fold {
       if (slot === undefined || reader === undefined || slot.full) continue;
       if (!counts(slot, reader, event)) continue;
       slot.rows++;
-      if (reader.read === null) continue;
+      if (reader.read === null || isPut(slot, reader, row, 1)) continue;
       const cell = reader.read(row, other, event);
       if (cell === null) slot.missing++;
       else if (cell === UNSEEN) slot.unseen++;
@@ -220,7 +230,7 @@ export class Fold {
       if (slot === undefined || reader === undefined || slot.full) continue;
       if (!counts(slot, reader, event)) continue;
       slot.rows--;
-      if (reader.read === null) continue;
+      if (reader.read === null || isPut(slot, reader, row, -1)) continue;
       const cell = reader.read(row, null, event);
       if (cell === null) slot.missing--;
       else if (cell === UNSEEN) slot.unseen++;

@@ -85,6 +85,8 @@ function keyOfObject(cell: object): unknown {
 }
 
 function keyOfDecimal(cell: Decimal): unknown {
+  const short = shortOf(cell);
+  if (!Number.isNaN(short)) return short;
   const near = nearest(cell);
   const exact = decimalOf(near);
   if (exact !== null && compareDecimals(exact, cell) === 0) return keyOf(near);
@@ -110,19 +112,36 @@ export function keyOfCells(cells: readonly FileCell[]): string {
     .join('');
 }
 
+/** So many digits are those of the shortest text of their nearest double. */
+const SHORT_MAX = 1e15;
+/** Powers of ten that are doubles: a quotient by one is the nearest double. */
+const TENS = Float64Array.from({ length: 23 }, (_, power) => Number(`1e${power}`));
+
+/** The number that has the value of a decimal of up to fifteen digits; NaN of others. */
+export function shortOf({ digits, scale }: Decimal): number {
+  if (typeof digits !== 'number' || digits >= SHORT_MAX || digits <= -SHORT_MAX) return NaN;
+  return digits / (TENS[scale] ?? NaN);
+}
+
 /** The nearest double. */
 export function nearest(cell: Decimal): number {
+  if (typeof cell.digits === 'number' && cell.scale < TENS.length) return cell.digits / (TENS[cell.scale] ?? 1);
   return Number(`${cell.unscaled}e-${cell.scale}`);
 }
 
 /** -1, 0 or 1; NaN where a NaN is among them. Throws `Unusable` for values that have no order with each other. */
 export function compareCells(a: Present, b: Present): number {
+  if (typeof a === 'number' && typeof b === 'number') return compareNumbers(a, b);
   if (typeof a === 'string' && typeof b === 'string') return a === b ? 0 : a < b ? -1 : 1;
   if (a instanceof Moment && b instanceof Moment) return a.micros < b.micros ? -1 : a.micros > b.micros ? 1 : 0;
   const [x, y] = [ordinal(a), ordinal(b)];
   if (x === null || y === null) throw new Unusable(`a ${kindOf(a)} and a ${kindOf(b)} cannot be compared`);
   if (x instanceof Decimal || y instanceof Decimal) return compareExactly(x, y);
-  return x < y ? -1 : x > y ? 1 : Number.isNaN(x) || Number.isNaN(y) ? NaN : 0;
+  return compareNumbers(x, y);
+}
+
+function compareNumbers(a: number | bigint, b: number | bigint): number {
+  return a < b ? -1 : a > b ? 1 : Number.isNaN(a) || Number.isNaN(b) ? NaN : 0;
 }
 
 function ordinal(cell: Present): number | bigint | Decimal | null {

@@ -1,4 +1,5 @@
 /** Extremes: the least and the greatest value. Nothing can be taken back: the second least is not known. */
+import { Decimal } from '../../core/expression/values.ts';
 import { compareCells, type Present } from './cell.ts';
 import { decodeCell, type Encoded, encodeCell, fieldsOf, type State, type StateKind } from './state.ts';
 
@@ -9,6 +10,20 @@ export class Extremes implements State {
   add(cell: Present): void {
     if (this.least === null || compareCells(cell, this.least) < 0) this.least = cell;
     if (this.greatest === null || compareCells(cell, this.greatest) > 0) this.greatest = cell;
+  }
+
+  /** Adds a decimal by its digits: most lie between what is known, and need not be made. */
+  addDigits(digits: number, scale: number): true {
+    const { least, greatest } = this;
+    const isBetween =
+      least instanceof Decimal &&
+      greatest instanceof Decimal &&
+      least.scale === scale &&
+      greatest.scale === scale &&
+      digits >= least.digits &&
+      digits <= greatest.digits;
+    if (!isBetween) this.add(new Decimal(digits, scale));
+    return true;
   }
 
   get isEmpty(): boolean {

@@ -7,7 +7,7 @@
  * A register does not know what it was before, so nothing is taken back from it. Each value that is taken back may have been the last of its kind or not: it
  * widens the interval by one.
  */
-import { keyOf, type Present } from './cell.ts';
+import { keyOf, Moment, type Present } from './cell.ts';
 import type { Interval, Sketch, SketchKind } from './sketch.ts';
 import { bytesOf, type Encoded, listOf, wholeOf } from './state.ts';
 
@@ -26,8 +26,20 @@ export class HyperLogLog implements Sketch {
 
   put(cell: Present, times: number): void {
     this.#total += times;
-    if (times > 0) this.#see(cell);
-    else this.#taken++;
+    if (times <= 0) {
+      this.#taken++;
+      return;
+    }
+    if (cell instanceof Moment && typeof cell.micros === 'number') hashMoment(cell.micros);
+    else hash(keyOf(cell));
+    this.#see();
+  }
+
+  putText(bytes: Uint8Array, at: number, length: number, times: number): void {
+    if (times > 0 && hashText(bytes, at, length)) {
+      this.#total += times;
+      this.#see();
+    } else this.put(Buffer.from(bytes.buffer, bytes.byteOffset + at, length).toString('utf8'), times);
   }
 
   get bytes(): number {
@@ -71,8 +83,8 @@ export class HyperLogLog implements Sketch {
     return sketch;
   }
 
-  #see(cell: Present): void {
-    hash(keyOf(cell));
+  /** The last hash. */
+  #see(): void {
     const place = first >>> (32 - PRECISION);
     // The zeros before the first one among the rest of the first word and the second.
     const rest = (first << PRECISION) >>> 0;
@@ -127,11 +139,56 @@ function hash(key: unknown): void {
     return;
   }
   const text = String(key);
-  let [a, b] = [0xdeadbeef ^ seedOf(key), 0x41c6ce57];
+  let a = SEED_A ^ seedOf(key);
+  let b = SEED_B;
   for (let at = 0; at < text.length; at++) {
     const code = text.charCodeAt(at);
-    a = Math.imul(a ^ code, 2_654_435_761);
-    b = Math.imul(b ^ code, 1_597_334_677);
+    a = Math.imul(a ^ code, STEP_A);
+    b = Math.imul(b ^ code, STEP_B);
+  }
+  mix(a, b);
+}
+
+const SEED_A: number = 0xdeadbeef;
+const SEED_B: number = 0x41c6ce57;
+const STEP_A = 2_654_435_761;
+const STEP_B = 1_597_334_677;
+
+/** As `hash` of the text. False where only the text has the hash: one beyond ASCII, or one whose key is not itself. */
+function hashText(bytes: Uint8Array, at: number, length: number): boolean {
+  const end = at + length;
+  if (bytes[at] === 0 && length > 0) return false;
+  let a = SEED_A;
+  let b = SEED_B;
+  for (; at < end; at++) {
+    const code = bytes[at] ?? 0;
+    if (code >= 128) return false;
+    a = Math.imul(a ^ code, STEP_A);
+    b = Math.imul(b ^ code, STEP_B);
+  }
+  mix(a, b);
+  return true;
+}
+
+const digits = new Uint8Array(18);
+
+/** As `hash` of its key, without making one: '\0m' and its microseconds. */
+function hashMoment(micros: number): void {
+  let left = Math.abs(micros);
+  let at = digits.length;
+  do {
+    const rest = Math.floor(left / 10);
+    digits[--at] = 48 + left - 10 * rest;
+    left = rest;
+  } while (left > 0);
+  if (micros < 0) digits[--at] = 45;
+  let a = Math.imul(SEED_A, STEP_A);
+  let b = Math.imul(SEED_B, STEP_B);
+  a = Math.imul(a ^ 109, STEP_A);
+  b = Math.imul(b ^ 109, STEP_B);
+  for (; at < digits.length; at++) {
+    a = Math.imul(a ^ (digits[at] ?? 0), STEP_A);
+    b = Math.imul(b ^ (digits[at] ?? 0), STEP_B);
   }
   mix(a, b);
 }

@@ -9,10 +9,12 @@
  * - `decode` throws for what `encode` did not write.
  */
 import type { Present } from './cell.ts';
-import type { Encoded } from './state.ts';
+import type { Encoded, TellText } from './state.ts';
 
 export interface Sketch {
   put(cell: Present, times: number): void;
+  /** The same for a text, by its bytes in UTF-8; left out where it needs the text. */
+  readonly putText?: TellText;
   readonly bytes: number;
   encode(): Encoded;
 }

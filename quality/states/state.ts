@@ -18,13 +18,20 @@ import { Moment, type Present } from './cell.ts';
 
 export type Encoded = null | boolean | number | string | readonly Encoded[] | { readonly [key: string]: Encoded };
 
+export type TellCell = (cell: Present, times: number) => void;
+/** A text by its bytes in UTF-8. */
+export type TellText = (bytes: Uint8Array, at: number, length: number, times: number) => void;
+
 export interface State {
   add(cell: Present): void;
   readonly isEmpty: boolean;
   /** How many values are in memory for it. */
   readonly held?: number;
-  /** Tells every value with how often it is there, below zero where it was taken back before it came. */
-  each?(tell: (cell: Present, times: number) => void): void;
+  /**
+   * Tells every value with how often it is there, below zero where it was taken back before it came. Where it holds texts by their bytes, and `tellText` is
+   * given, no texts are made of them.
+   */
+  each?(tell: TellCell, tellText?: TellText): void;
   encode(): Encoded;
 }
 

@@ -4,11 +4,11 @@ import { Decimal } from '../../core/expression/values.ts';
 import { Moment, momentAt, nearest, type Present, Unusable } from './cell.ts';
 import { ExactSum, quotient, SCALE } from './exact-sum.ts';
 import { type Encoded, fieldsOf, listOf, type State, type StateKind, wholeOf } from './state.ts';
+import { squareRest, WholeSum } from './whole-sum.ts';
 
 const ZERO = new Decimal(0n, 0);
-/** Up to here the square of a whole number is a whole number that a double holds. */
-const SQUARE_MAX = 94_906_265;
-const SPLIT = 134_217_729;
+/** Up to here whole numbers and their squares go to sums in doubles. */
+const SHORT_MAX = 2 ** 50;
 
 export class Sums implements State {
   #count = 0;
@@ -18,13 +18,13 @@ export class Sums implements State {
   /** Integers beyond 2^53 and decimals, which doubles do not hold. */
   #exact = ZERO;
   #exactSquares = ZERO;
-  /** Short decimals of one scale, as their digits: doubles hold their sums until `#settle` puts them to the exact ones. */
-  #short = 0;
-  #shortSquares = 0;
+  /** Decimals of one scale, as their digits: doubles hold their sums until `#settle` puts them to the exact ones. */
+  readonly #short = new WholeSum();
+  readonly #shortSquares = new WholeSum();
   #shortScale = 0;
-  /** Whole numbers in the same way: doubles hold their sums and those of their squares until `#settle` puts them to the others. */
-  #whole = 0;
-  #wholeSquares = 0;
+  /** Whole numbers in the same way, until `#settle` puts them to the sums of doubles. */
+  readonly #whole = new WholeSum();
+  readonly #wholeSquares = new WholeSum();
 
   constructor(sum = new ExactSum(), squares = new ExactSum()) {
     this.#sum = sum;
@@ -37,6 +37,14 @@ export class Sums implements State {
 
   retract(cell: Present): void {
     this.#put(cell, -1);
+  }
+
+  /** Adds a decimal by its digits, or takes it back. False where it has too many. */
+  putDigits(digits: number, scale: number, sign: 1 | -1): boolean {
+    if (digits > SHORT_MAX || digits < -SHORT_MAX) return false;
+    this.#putShort(digits, scale, sign);
+    this.#count += sign;
+    return true;
   }
 
   get count(): number {
@@ -57,7 +65,7 @@ export class Sums implements State {
     if (total % scale === 0n) {
       const whole = total / scale;
       const near = Number(whole);
-      return Number.isSafeInteger(near) ? near : this.#exact.unscaled === 0n ? near : whole;
+      return Number.isSafeInteger(near) ? near : this.#exact.digits === 0 ? near : whole;
     }
     return quotient(total, scale);
   }
@@ -125,76 +133,92 @@ export class Sums implements State {
     else if (cell instanceof Moment && typeof cell.micros === 'number') {
       this.#putNumber(cell.micros, sign);
       this.#moments += sign;
-    } else if (!(cell instanceof Decimal && this.#putShort(cell, sign))) {
+    } else {
       const exact = typeof cell === 'bigint' ? new Decimal(cell, 0) : cell instanceof Decimal ? cell : null;
       if (exact === null) throw new Unusable('the values are not numeric');
-      const square = multiplyDecimals(exact, exact);
-      this.#putExact(sign > 0 ? exact : negateDecimal(exact), sign > 0 ? square : negateDecimal(square));
+      this.#putDecimal(exact, sign);
     }
     this.#count += sign;
+  }
+
+  /** Most columns have decimals of few digits, all of one scale: those make no bigints row by row. */
+  #putDecimal(cell: Decimal, sign: 1 | -1): void {
+    const { digits, scale } = cell;
+    if (typeof digits === 'number' && digits <= SHORT_MAX && digits >= -SHORT_MAX) return this.#putShort(digits, scale, sign);
+    const square = multiplyDecimals(cell, cell);
+    this.#putExact(sign > 0 ? cell : negateDecimal(cell), sign > 0 ? square : negateDecimal(square));
+  }
+
+  #putShort(digits: number, scale: number, sign: 1 | -1): void {
+    if (scale !== this.#shortScale) {
+      this.#settleShort();
+      this.#shortScale = scale;
+    }
+    const square = digits * digits;
+    const rest = squareRest(digits, square);
+    if (!this.#short.add(sign * digits, 0)) {
+      this.#settleShort();
+      this.#short.add(sign * digits, 0);
+    }
+    if (!this.#shortSquares.add(sign * square, sign * rest)) {
+      this.#settleShort();
+      this.#shortSquares.add(sign * square, sign * rest);
+    }
+  }
+
+  #putNumber(value: number, sign: 1 | -1): void {
+    const square = value * value;
+    if (!Number.isInteger(value) || value > SHORT_MAX || value < -SHORT_MAX) return this.#putDouble(value, square, sign);
+    const rest = squareRest(value, square);
+    if (!this.#whole.add(sign * value, 0)) {
+      this.#settleWhole();
+      this.#whole.add(sign * value, 0);
+    }
+    if (!this.#wholeSquares.add(sign * square, sign * rest)) {
+      this.#settleWhole();
+      this.#wholeSquares.add(sign * square, sign * rest);
+    }
+  }
+
+  #putDouble(value: number, square: number, sign: 1 | -1): void {
+    if (sign > 0) this.#sum.add(value);
+    else this.#sum.subtract(value);
+    this.#squares.add(sign * square);
+    if (Number.isFinite(square)) this.#squares.add(sign * squareRest(value, square));
   }
 
   #putExact(value: Decimal, square: Decimal): void {
     this.#exact = addDecimals(this.#exact, value);
     this.#exactSquares = addDecimals(this.#exactSquares, square);
     // Zero of any scale is the empty state's zero.
-    if (this.#exact.unscaled === 0n) this.#exact = ZERO;
-    if (this.#exactSquares.unscaled === 0n) this.#exactSquares = ZERO;
-  }
-
-  /** False for a decimal of many digits. Most columns have short ones, all of one scale: those make no bigints row by row. */
-  #putShort({ unscaled, scale }: Decimal, sign: 1 | -1): boolean {
-    const digits = Number(unscaled);
-    if (Math.abs(digits) > SQUARE_MAX) return false;
-    const square = digits * digits;
-    const fits =
-      scale === this.#shortScale &&
-      Math.abs(this.#short + sign * digits) <= Number.MAX_SAFE_INTEGER &&
-      Math.abs(this.#shortSquares + sign * square) <= Number.MAX_SAFE_INTEGER;
-    if (!fits) this.#settle();
-    this.#shortScale = scale;
-    this.#short += sign * digits;
-    this.#shortSquares += sign * square;
-    return true;
-  }
-
-  #putWhole(value: number, square: number): void {
-    const fits =
-      Math.abs(this.#whole + value) <= Number.MAX_SAFE_INTEGER && Math.abs(this.#wholeSquares + square) <= Number.MAX_SAFE_INTEGER;
-    if (!fits) this.#settleWhole();
-    this.#whole += value;
-    this.#wholeSquares += square;
-  }
-
-  #settleWhole(): void {
-    if (this.#whole === 0 && this.#wholeSquares === 0) return; // To add nothing would put the parts of the sum together anew.
-    this.#sum.add(this.#whole);
-    this.#squares.add(this.#wholeSquares);
-    this.#whole = 0;
-    this.#wholeSquares = 0;
+    if (this.#exact.digits === 0) this.#exact = ZERO;
+    if (this.#exactSquares.digits === 0) this.#exactSquares = ZERO;
   }
 
   #settle(): void {
     this.#settleWhole();
-    if (this.#short === 0 && this.#shortSquares === 0) return;
-    this.#putExact(new Decimal(BigInt(this.#short), this.#shortScale), new Decimal(BigInt(this.#shortSquares), 2 * this.#shortScale));
-    this.#short = 0;
-    this.#shortSquares = 0;
+    this.#settleShort();
   }
 
-  #putNumber(value: number, sign: 1 | -1): void {
-    if (Number.isInteger(value) && Math.abs(value) <= SQUARE_MAX) return this.#putWhole(sign * value, sign * value * value);
-    if (sign > 0) this.#sum.add(value);
-    else this.#sum.subtract(value);
-    const square = value * value;
-    this.#squares.add(sign * square);
-    if (!Number.isFinite(square)) return;
-    this.#squares.add(sign * squareRest(value, square));
+  #settleWhole(): void {
+    // To add nothing would put the parts of the sum together anew.
+    if (this.#whole.isZero && this.#wholeSquares.isZero) return;
+    for (const part of this.#whole.parts) this.#sum.add(part);
+    for (const part of this.#wholeSquares.parts) this.#squares.add(part);
+    this.#whole.clear();
+    this.#wholeSquares.clear();
+  }
+
+  #settleShort(): void {
+    if (this.#short.isZero && this.#shortSquares.isZero) return;
+    this.#putExact(new Decimal(this.#short.exact, this.#shortScale), new Decimal(this.#shortSquares.exact, 2 * this.#shortScale));
+    this.#short.clear();
+    this.#shortSquares.clear();
   }
 
   /** The sum as a fraction. */
   #total(sum: ExactSum, exact: Decimal): readonly [bigint, bigint] {
-    if (exact.unscaled === 0n) return [sum.scaled, 1n << SCALE];
+    if (exact.digits === 0) return [sum.scaled, 1n << SCALE];
     const scale = 10n ** BigInt(exact.scale);
     return [sum.scaled * scale + (exact.unscaled << SCALE), scale << SCALE];
   }
@@ -202,15 +226,6 @@ export class Sums implements State {
 
 function textOf(encoded: Encoded | undefined): string {
   return typeof encoded === 'string' ? encoded : '0';
-}
-
-/** What value^2 has more than its nearest double (Dekker). */
-function squareRest(value: number, square: number): number {
-  const big = SPLIT * value;
-  const high = big - (big - value);
-  const low = value - high;
-  const rest = low * low - (square - high * high - 2 * high * low);
-  return Number.isFinite(rest) ? rest : 0;
 }
 
 /** The value nearest to a cell, for readings that are of doubles anyway. */

@@ -1,6 +1,19 @@
 /** ValueCounts: how often each value was there, exactly. Gives distinct values, the most common ones, and duplicates. */
-import { compareAny, keyOf, type Present } from './cell.ts';
-import { decodeCell, type Encoded, encodeCell, listOf, type State, type StateKind, wholeOf } from './state.ts';
+import { Decimal } from '../../core/expression/values.ts';
+import { compareAny, keyOf, Moment, type Present, shortOf } from './cell.ts';
+import { NumberCounts } from './number-counts.ts';
+import {
+  decodeCell,
+  type Encoded,
+  encodeCell,
+  listOf,
+  type State,
+  type StateKind,
+  type TellCell,
+  type TellText,
+  wholeOf,
+} from './state.ts';
+import { TextCounts } from './text-counts.ts';
 
 export interface Counted {
   readonly value: Present;
@@ -8,7 +21,11 @@ export interface Counted {
 }
 
 export class ValueCounts implements State {
-  /** Numbers, texts and booleans are their own keys; what is not stands beside its count. */
+  readonly #numbers = new NumberCounts();
+  /** By microseconds. */
+  readonly #moments = new NumberCounts();
+  readonly #texts = new TextCounts();
+  /** What is none of these, or too large: texts and booleans are their own keys, what is not stands beside its count. */
   readonly #counts = new Map<unknown, number>();
   readonly #values = new Map<unknown, Present>();
   #total = 0;
@@ -21,19 +38,35 @@ export class ValueCounts implements State {
     this.put(cell, -1);
   }
 
+  /** Counts a text by its bytes in UTF-8. False where only the text itself will do. */
+  putText(bytes: Uint8Array, at: number, length: number, times: number): boolean {
+    if (!this.#texts.put(bytes, at, length, times)) return false;
+    this.#total += times;
+    return true;
+  }
+
   get isEmpty(): boolean {
-    return this.#counts.size === 0;
+    return this.distinct === 0;
   }
 
   get distinct(): number {
-    return this.#counts.size;
+    return this.#numbers.size + this.#moments.size + this.#texts.size + this.#counts.size;
   }
 
   get held(): number {
-    return this.#counts.size;
+    return this.distinct;
   }
 
-  each(tell: (cell: Present, times: number) => void): void {
+  /** Entries that there is room for, with those of values that have gone. */
+  get room(): number {
+    return this.#numbers.room + this.#moments.room + this.#texts.room;
+  }
+
+  each(tell: TellCell, tellText?: TellText): void {
+    this.#numbers.each(tell);
+    this.#moments.each(tell);
+    if (tellText === undefined) this.#texts.each(tell);
+    else this.#texts.eachBytes(tellText);
     for (const [key, count] of this.#counts) tell(this.#values.get(key) ?? (key as Present), count);
   }
 
@@ -42,11 +75,13 @@ export class ValueCounts implements State {
   }
 
   has(cell: Present): boolean {
-    return this.#counts.has(keyOf(cell));
+    return this.countOf(cell) !== 0;
   }
 
   countOf(cell: Present): number {
-    return this.#counts.get(keyOf(cell)) ?? 0;
+    const number = numberOf(cell);
+    if (!Number.isNaN(number)) return (cell instanceof Moment ? this.#moments : this.#numbers).countOf(number);
+    return (typeof cell === 'string' ? this.#texts.countOf(cell) : 0) || (this.#counts.get(keyOf(cell)) ?? 0);
   }
 
   /** In the order of the values. */
@@ -55,20 +90,24 @@ export class ValueCounts implements State {
   }
 
   entries(): Counted[] {
-    return [...this.#counts].map(([key, count]) => ({ value: this.#values.get(key) ?? (key as Present), count }));
+    const all: Counted[] = [];
+    this.each((value, count) => all.push({ value, count }));
+    return all;
   }
 
   /** The values that are there most often: all of them where several are. */
   modes(): Present[] {
-    let most = 0;
-    for (const count of this.#counts.values()) if (count > most) most = count;
-    return this.sorted()
-      .filter(({ count }) => count === most)
-      .map(({ value }) => value);
+    const all = this.sorted();
+    const most = all.reduce((highest, { count }) => Math.max(highest, count), 0);
+    return all.filter(({ count }) => count === most).map(({ value }) => value);
   }
 
   merge(from: ValueCounts): this {
-    for (const { value, count } of from.entries()) this.put(value, count);
+    this.#numbers.merge(from.#numbers);
+    this.#moments.merge(from.#moments);
+    this.#texts.merge(from.#texts);
+    for (const [key, count] of from.#counts) this.#putOther(from.#values.get(key) ?? (key as Present), count);
+    this.#total += from.#total;
     return this;
   }
 
@@ -86,9 +125,20 @@ export class ValueCounts implements State {
   }
 
   put(cell: Present, times: number): void {
+    this.#total += times;
+    if (typeof cell === 'string') {
+      if (!this.#texts.putText(cell, times)) this.#putOther(cell, times);
+      return;
+    }
+    const number = numberOf(cell);
+    if (Number.isNaN(number)) this.#putOther(cell, times);
+    else if (cell instanceof Moment) this.#moments.put(number, cell, times);
+    else this.#numbers.put(number, cell, times);
+  }
+
+  #putOther(cell: Present, times: number): void {
     const key = keyOf(cell);
     const count = (this.#counts.get(key) ?? 0) + times;
-    this.#total += times;
     if (count !== 0) {
       this.#counts.set(key, count);
       if (key !== cell) this.#values.set(key, cell);
@@ -97,6 +147,38 @@ export class ValueCounts implements State {
     this.#counts.delete(key);
     this.#values.delete(key);
   }
+}
+
+/** The number that tells a number or a moment from the others, as `keyOf` would; NaN where none does. */
+function numberOf(cell: Present): number {
+  switch (typeof cell) {
+    case 'number':
+      return Number.isInteger(cell) && !Number.isSafeInteger(cell) ? NaN : cell;
+    case 'bigint': {
+      const near = Number(cell);
+      return Number.isSafeInteger(near) ? near : NaN;
+    }
+    case 'object':
+      return cell instanceof Decimal
+        ? numberOfDecimal(cell)
+        : cell instanceof Moment && typeof cell.micros === 'number'
+          ? cell.micros
+          : NaN;
+    case 'string':
+    case 'boolean':
+    case 'symbol':
+    case 'undefined':
+    case 'function':
+      return NaN;
+  }
+}
+
+/** One of many digits may be equal to a double all the same. */
+function numberOfDecimal(cell: Decimal): number {
+  const short = shortOf(cell);
+  if (!Number.isNaN(short)) return short;
+  const key = keyOf(cell);
+  return typeof key === 'number' ? key : NaN;
 }
 
 export const valueCounts: StateKind<ValueCounts> = {

@@ -1,5 +1,7 @@
 /** Every sketch: what it says holds what exact code says, parts in any order are the whole, what is taken back is gone, and damaged ones are refused. */
+import { createHash } from 'node:crypto';
 import { describe, expect, test } from 'vitest';
+import { Decimal } from '../../core/expression/values.ts';
 import { Kwargs } from '../../quality/gx/kwargs.ts';
 import { CATALOGUE } from '../../quality/gx/registry.ts';
 import { keyOf, Moment, momentAt, type Present } from '../../quality/states/cell.ts';
@@ -80,6 +82,22 @@ describe('distinct values', () => {
     }
     expect(missed).toBeLessThanOrEqual(1);
     expect(Math.sqrt(squares / trials)).toBeLessThan(0.0095);
+  });
+
+  test('are told apart as they always were: what was kept of a window before goes on', () => {
+    const sketch = hyperLogLog.create();
+    for (let n = 0; n < 500; n++) {
+      const texts = [`user${n}@mail.example.org`, `Zoë ${n} 🙂`, `\0${n}`];
+      const numbers = [n - 250, n / 7, BigInt(n) * 10n ** 20n, new Decimal(BigInt(n) * 5n, 1), new Decimal(BigInt(n) * 10n ** 20n + 7n, 3)];
+      const moments = [new Moment(BigInt(n - 250) * 987_654_321n, ''), new Moment(BigInt(n) * 10n ** 17n, '')];
+      for (const cell of [...numbers, ...moments, n % 2 === 0]) sketch.put(cell, 1);
+      for (const text of texts) {
+        const bytes = Buffer.from(`-${text}-`);
+        if (n % 2 === 0) sketch.put(text, 1);
+        else sketch.putText(bytes, 1, bytes.length - 2, 1);
+      }
+    }
+    expect(createHash('sha256').update(textOf(sketch)).digest('hex').slice(0, 16)).toBe('3559cb32aedf5f4c');
   });
 
   test('what was taken back widens the interval downwards, and nothing is left of nothing', () => {

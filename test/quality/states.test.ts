@@ -3,7 +3,7 @@ import fc from '../support/fast-check.ts';
 import { describe, expect, test } from 'vitest';
 import { Decimal } from '../../core/expression/values.ts';
 import { bins } from '../../quality/states/bins.ts';
-import { compareCells, keyOf, Moment, type Present } from '../../quality/states/cell.ts';
+import { compareCells, keyOf, Moment, momentAt, type Present } from '../../quality/states/cell.ts';
 import { course, Timed } from '../../quality/states/course.ts';
 import { quotient } from '../../quality/states/exact-sum.ts';
 import { extremes } from '../../quality/states/extremes.ts';
@@ -32,6 +32,33 @@ const moment = fc
   .map((seconds) => new Moment(BigInt(seconds) * 1_000_000n, new Date(seconds * 1000).toISOString()));
 const any = fc.oneof(number, fc.string({ maxLength: 3 }), fc.boolean(), moment);
 
+/** Many kinds of values, few of each, so that they meet again; with those that have no place in the tables of numbers and texts. */
+const counted = fc.oneof(
+  fc.integer({ min: -20, max: 20 }),
+  fc.integer({ min: -3, max: 3 }).map((n) => n * 2 ** 30),
+  fc.integer({ min: -20, max: 20 }).map((n) => n / 4),
+  fc.constantFrom(Infinity, -Infinity, NaN, 2 ** 53, 1e300, 2n ** 53n, 10n ** 30n, 7n, true, false),
+  fc.tuple(fc.integer({ min: 1, max: 30 }), fc.constantFrom(0, 3)).map(([n, scale]) => new Decimal(BigInt(n), scale)),
+  fc.integer({ min: 1, max: 9 }).map((n) => new Decimal(10n ** 20n + BigInt(n), 22)),
+  fc.integer({ min: 0, max: 30 }).map((n) => momentAt(BigInt(n) * 1_000_000_000n)),
+  fc.integer({ min: 0, max: 40 }).map((n) => `text ${n}`),
+  fc.constantFrom(
+    '',
+    '\0',
+    'Zoë',
+    'é'.repeat(127),
+    'é'.repeat(130),
+    'x'.repeat(256),
+    'x'.repeat(257),
+    '🙂',
+    '\ud83d',
+    '\ud83e',
+    '1',
+    '25',
+    'true',
+  ),
+);
+
 // One zero: which of two equal values is kept is not said.
 const timed = fc.tuple(fc.nat({ max: 20 }), number).map(([micros, value]) => new Timed(micros, value + 0));
 
@@ -41,6 +68,7 @@ const KINDS: readonly (readonly [StateKind<State>, fc.Arbitrary<Present>])[] = [
   [extremes as unknown as StateKind<State>, exact],
   [extremes as unknown as StateKind<State>, moment],
   [valueCounts as unknown as StateKind<State>, any],
+  [{ ...valueCounts, name: 'value counts of all kinds' } as unknown as StateKind<State>, counted],
   [ranks as unknown as StateKind<State>, number],
   [course as unknown as StateKind<State>, timed],
   [bins(EDGES) as unknown as StateKind<State>, number],
@@ -136,6 +164,69 @@ test('sums of decimals are those of their digits, however the scales alternate a
       expect(state.deviation).toBe(Math.sqrt(quotient(n * squares - total * total, n * (n - 1n) * 10_000n)));
     }),
   );
+});
+
+test('sums of numbers of any size are those of whole numbers that know no size, and what is taken back leaves nothing', () => {
+  // Around the limits of what doubles take: 2^26.5, whose square they hold, 2^50, and sums and squares that come to more than two of them hold.
+  const limits = fc.constantFrom(94_906_265, 94_906_266, 2 ** 40 + 1, 2 ** 50 - 1, 2 ** 50, 2 ** 50 + 1, 2 ** 53 - 1);
+  const whole = fc.tuple(fc.oneof(limits, fc.maxSafeInteger()), fc.constantFrom(1, -1)).map(([value, sign]) => value * sign);
+  const lists = fc.tuple(fc.array(whole, { minLength: 2, maxLength: 80 }), fc.nat({ max: 4 }), fc.boolean());
+  fc.assert(
+    fc.property(lists, ([values, scale, areDecimals]) => {
+      const cells = values.map((value) => (areDecimals ? new Decimal(value, scale) : value));
+      const unit = areDecimals ? 10n ** BigInt(scale) : 1n;
+      const all = values.map(BigInt);
+      const total = all.reduce((sum, value) => sum + value, 0n);
+      const squares = all.reduce((sum, value) => sum + value * value, 0n);
+      const n = BigInt(all.length);
+      const [one, other] = [sums.create(), sums.create()];
+      for (const [at, cell] of cells.entries()) (at % 3 === 0 ? one : other).add(cell);
+      const state = sums.merge(one, sums.decode(other.encode()));
+      expect(state.mean).toBe(quotient(total, n * unit));
+      expect(state.deviation).toBe(Math.sqrt(quotient(n * squares - total * total, n * (n - 1n) * unit * unit)));
+      for (const cell of cells) sums.retract?.(state, cell);
+      expect(state.encode()).toEqual(sums.create().encode());
+    }),
+  );
+});
+
+test('texts counted by their bytes and texts counted as texts are the same texts', () => {
+  const pieces = fc.array(
+    fc.tuple(
+      counted.filter((cell) => typeof cell === 'string'),
+      fc.boolean(),
+      fc.constantFrom(1, 1, -1),
+    ),
+    { maxLength: 200 },
+  );
+  fc.assert(
+    fc.property(pieces, (puts) => {
+      const [mixed, plain] = [valueCounts.create(), valueCounts.create()];
+      for (const [text, asBytes, times] of puts) {
+        const bytes = Buffer.from(`--${text}-`);
+        const counts = asBytes && text.isWellFormed() && mixed.putText(bytes, 2, bytes.length - 3, times);
+        if (!counts) mixed.put(text, times);
+        plain.put(text, times);
+      }
+      expect(mixed.encode()).toEqual(plain.encode());
+      const naive = new Map<string, number>();
+      for (const [text, , times] of puts) naive.set(text, (naive.get(text) ?? 0) + times);
+      for (const [text, times] of naive) expect([text, plain.countOf(text)]).toEqual([text, times]);
+      const there = [...naive].filter(([, times]) => times !== 0);
+      expect([plain.distinct, plain.total]).toEqual([there.length, there.reduce((sum, [, times]) => sum + times, 0)]);
+    }),
+  );
+});
+
+test('of values that come and go nothing is kept but those that are there', () => {
+  const state = valueCounts.create();
+  for (let n = 0; n < 20_000; n++) {
+    for (const cell of [n * 1.5, `text ${n}`, momentAt(BigInt(n))]) state.put(cell, 1);
+    if (n >= 100) for (const cell of [(n - 100) * 1.5, `text ${n - 100}`, momentAt(BigInt(n - 100))]) state.put(cell, -1);
+  }
+  expect([state.distinct, state.total, state.countOf(19_999 * 1.5), state.countOf('text 19899')]).toEqual([300, 300, 1, 0]);
+  expect(state.encode()).toEqual(valueCounts.decode(state.encode()).encode());
+  expect(state.room).toBeLessThan(2000);
 });
 
 test('a mean is not carried away by what is large and goes again', () => {

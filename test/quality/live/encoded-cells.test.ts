@@ -1,9 +1,12 @@
 /** Windows read cells from their bytes where rows come in these: what they take is what the values would have given. */
 import { describe, expect, test } from 'vitest';
 import type { ChangeEvent, Column, Dataset, DatasetName, Row } from '../../../core/event.ts';
-import { parseContract } from '../../../quality/contract.ts';
+import { type Contract, parseContract } from '../../../quality/contract.ts';
+import { bindSets } from '../../../quality/live/binding.ts';
 import { cellReader, presenceReader } from '../../../quality/live/cells.ts';
+import { Fold } from '../../../quality/live/fold.ts';
 import { shareReader } from '../../../quality/live/share.ts';
+import { planSets } from '../../../quality/live/slots.ts';
 import { numericBytes } from '../../../wire/postgres/types-numeric.ts';
 import { builtinType } from '../../../wire/postgres/types.ts';
 import { PgRow } from '../../../wire/postgres/row.ts';
@@ -37,6 +40,12 @@ function rowOf(...cells: readonly Cell[]): PgRow {
 }
 const eventOf = (after: Row): ChangeEvent => ({ ...insert({}), dataset, after }) as ChangeEvent; // What insert makes is an insert.
 const asValues = (row: Row): Row => ({ encoded: null, value: (index) => row.value(index) });
+
+function contractOf(body: string): Contract {
+  const parsed = parseContract(`${HEAD}${body}\n`, 'rules.yaml');
+  if ('problems' in parsed) throw new Error(JSON.stringify(parsed.problems));
+  return parsed.contract;
+}
 
 const gone = fc.constantFrom<Cell>(-1, -2);
 const numerics = fc
@@ -94,13 +103,42 @@ test.each([
   );
 });
 
+test.each([
+  ['total', 'mean: { between: [0, 1] }', numerics],
+  ['total', 'max: { between: [0, 1] }', numerics],
+  ['total', 'distinct_count: { min: 1 }', numerics],
+  ['status', 'distinct_count: { min: 1 }', texts],
+] as const)('states of %s take cells where they lie as they take values: %s', (column, check, cells) => {
+  const contract = contractOf(`columns: { ${column}: [{ ${check} }] }`);
+  const [plan] = planSets(contract.live.checks);
+  const { readers = [] } = bindSets(contract, plan === undefined ? [] : [plan], dataset).sets[0] ?? {};
+  if (plan === undefined) throw new Error('no set');
+  const { retracts } = plan.slots[0]?.kind ?? { retracts: false };
+  fc.assert(
+    fc.property(fc.array(fc.tuple(fc.oneof({ weight: 9, arbitrary: cells }, gone), fc.boolean()), { maxLength: 60 }), (puts) => {
+      const [inPlace, byValue] = [new Fold(plan.slots), new Fold(plan.slots)];
+      for (const [cell, isTaken] of puts) {
+        const row = rowOf(column === 'total' ? cell : -1, column === 'status' ? cell : -1);
+        const event = eventOf(row);
+        for (const [fold, read] of [
+          [inPlace, row],
+          [byValue, asValues(row)],
+        ] as const) {
+          fold.add(readers, event, read, null);
+          if (isTaken && retracts) fold.retract(readers, event, read);
+        }
+      }
+      expect(inPlace.encode(plan.slots)).toBe(byValue.encode(plan.slots));
+    }),
+  );
+});
+
 describe('rows that pass a check', () => {
   test.each(['{ between: { min: 0, max: 100 } }', '{ not_null: true }', '{ in_set: [1, 12.5] }'])('%s', (check) => {
-    const parsed = parseContract(`${HEAD}columns: { total: [${check.replace(/ }$/, ', mostly: 0.5, on_fail: tag }')}] }\n`, 'rules.yaml');
-    if ('problems' in parsed) throw new Error(JSON.stringify(parsed.problems));
-    const [rule] = parsed.contract.checks;
+    const contract = contractOf(`columns: { total: [${check.replace(/ }$/, ', mostly: 0.5, on_fail: tag }')}] }`);
+    const [rule] = contract.checks;
     if (rule === undefined) throw new Error('no check of rows');
-    const passes = shareReader(rule, parsed.contract, dataset);
+    const passes = shareReader(rule, contract, dataset);
     fc.assert(
       fc.property(fc.oneof({ weight: 4, arbitrary: numerics }, gone), (cell) => {
         const row = rowOf(cell, -1);

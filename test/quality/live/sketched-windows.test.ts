@@ -121,6 +121,7 @@ test('folds that are exact and folds that are sketches come to the same in any o
   const readers = plan.slots.map(({ column }) => ({
     read: (row: { value(at: number): unknown }) => row.value(column === 'email' ? EMAIL : ITEMS) as never,
     where: null,
+    put: null,
   }));
   const changes = rows(30_000).map(eventOf);
   const foldOf = (events: typeof changes) => {
