@@ -9,7 +9,7 @@ import type { Turn } from './turn.ts';
 export interface KeptSeriesParts {
   readonly pipelines: ReadonlyMap<string, Pick<Turn, 'isOurs'>>;
   readonly instance: string;
-  readonly metrics: Pick<Metrics, 'ruleSeries' | 'goOn'>;
+  readonly metrics: Pick<Metrics, 'ruleSeries' | 'goOn' | 'handOver'>;
   readonly book: SeriesBook;
   readonly clock: Clock;
   readonly logger: Logger;
@@ -21,6 +21,8 @@ const SAY_MS = 5000;
 export class KeptSeries {
   readonly #parts: KeptSeriesParts;
   #isAway = false;
+  /** What was said of each pipeline last. */
+  readonly #said = new Map<string, string>();
 
   constructor(parts: KeptSeriesParts) {
     this.#parts = parts;
@@ -45,8 +47,7 @@ export class KeptSeries {
       for (const [pipeline, turn] of pipelines) {
         if (!isLast && turn.isOurs)
           for (const record of await book.takeOver(pipeline, instance)) metrics.goOn(pipeline, seriesFrom(record));
-        const series = metrics.ruleSeries(pipeline);
-        if (series.datasets.length > 0) await book.say(pipeline, instance, JSON.stringify(series), isLast);
+        await this.#say(pipeline, isLast);
       }
       this.#isAway = false;
     } catch (error) {
@@ -54,6 +55,28 @@ export class KeptSeries {
       if (!this.#isAway) logger.warn('what rules found could not be kept; it is tried again', errorFields(error));
       this.#isAway = true;
     }
+  }
+
+  async #say(pipeline: string, isLast: boolean): Promise<void> {
+    const { instance, metrics, logger } = this.#parts;
+    const before = this.#said.get(pipeline);
+    const isSaid = await this.#sayAs(pipeline, { isFirst: before === undefined, isLast });
+    if (isSaid || before === undefined) return;
+    // We were taken for gone: what we had said is another's now, and would be there twice.
+    logger.info('another instance goes on from what the rules had found here', { pipeline, instance });
+    this.#said.delete(pipeline);
+    metrics.handOver(pipeline, seriesFrom(before));
+    await this.#sayAs(pipeline, { isFirst: true, isLast });
+  }
+
+  async #sayAs(pipeline: string, how: Parameters<SeriesBook['say']>[3]): Promise<boolean> {
+    const { instance, metrics, book } = this.#parts;
+    const series = metrics.ruleSeries(pipeline);
+    if (series.datasets.length === 0) return true;
+    const record = JSON.stringify(series);
+    const isSaid = await book.say(pipeline, instance, record, how);
+    if (isSaid) this.#said.set(pipeline, record);
+    return isSaid;
   }
 }
 

@@ -6,6 +6,7 @@ import type { ChangeEvent, Dataset, DatasetName, LaneId, Position } from '../cor
 import { cumulativeSeconds, LATENCY_BUCKETS, latencyBucket, latencyQuantile } from './histogram.ts';
 import { Exposition } from './prometheus.ts';
 import { type KeptSeries, MinuteRing } from './rule-series.ts';
+import { lessenRules, type RuleCounters, ruleCounter } from './rule-counters.ts';
 import { SecondsRing, type SeriesFrame } from './series.ts';
 
 /** How much the page can look back. */
@@ -14,8 +15,6 @@ export const SERIES_SECONDS = 900;
 const RATE_SECONDS = 10;
 /** A lane that has all there is, and for so long nothing new, has caught up. */
 const CAUGHT_UP_MS = 2000;
-/** Rule ids come from contracts and from SQLSTATEs, so there are few; beyond this many they are counted as `other`. */
-const RULES_MAX = 2_000;
 const SCORE_BINS = 20;
 const STAGES: readonly StageName[] = ['cdc', 'quality', 'inference', 'sync'];
 
@@ -142,10 +141,7 @@ class DatasetCounters {
   latencySumMs = 0;
   lastEventAtMs: number | null = null;
   readonly minutes = new MinuteRing();
-  readonly rules = new Map<
-    string,
-    { -readonly [K in Exclude<keyof RuleCount, 'recent'>]: RuleCount[K] } & { readonly minutes: MinuteRing }
-  >();
+  readonly rules: RuleCounters = new Map();
   readonly scores = new Map<
     string,
     { readonly model: string; readonly version: string; scored: number; unavailable: number; lastAtMs: number; readonly bins: Float64Array }
@@ -255,6 +251,15 @@ export class Metrics {
       of.minutes.merge(recent, atMs, nowMs);
       for (const rule of fresh)
         ruleCounter(of.rules, rule, rule.count, Math.min(rule.lastAtMs, nowMs)).minutes.merge(rule.recent, atMs, nowMs);
+    }
+  }
+
+  /** Takes out what another process goes on from. */
+  handOver(pipeline: string, { atMs, datasets }: KeptSeries): void {
+    for (const { dataset, recent, rules } of datasets) {
+      const of = this.#pipelines.get(pipeline)?.datasets.get(dataset);
+      of?.minutes.lessen(recent, atMs);
+      if (of !== undefined) lessenRules(of.rules, rules, atMs);
     }
   }
 
@@ -413,30 +418,6 @@ function countFindings(counters: PipelineCounters, batch: Batch, nowMs: number):
     const found = { stage, rule, column, verdict: verdictNames[finding.verdict] };
     ruleCounter(datasetCounters(counters, dataset).rules, found, 1, nowMs).minutes.add(nowMs, 1);
   }
-}
-
-type RuleCounters = DatasetCounters['rules'];
-
-/** The counter of a rule, with so many more; that of all others where there are too many. */
-function ruleCounter(
-  rules: RuleCounters,
-  { stage, rule, column, verdict }: Pick<RuleCount, 'stage' | 'rule' | 'column' | 'verdict'>,
-  count: number,
-  atMs: number,
-): { readonly minutes: MinuteRing } {
-  const own = `${stage} ${rule} ${column ?? ''} ${verdict}`;
-  const isCrowded = rules.size >= RULES_MAX && !rules.has(own);
-  const id = isCrowded ? `${stage} other ${verdict}` : own;
-  const known = rules.get(id);
-  if (known !== undefined) {
-    known.count += count;
-    known.lastAtMs = Math.max(known.lastAtMs, atMs);
-    return known;
-  }
-  const named = isCrowded ? { rule: 'other', column: null } : { rule, column };
-  const made = { stage, ...named, verdict, count, lastAtMs: atMs, minutes: new MinuteRing() };
-  rules.set(id, made);
-  return made;
 }
 
 function countScores(counters: PipelineCounters, batch: Batch): void {

@@ -43,6 +43,16 @@ export class MinuteRing {
     }
   }
 
+  /** Takes away what was merged, or what it had itself, at `atMs`. */
+  lessen(values: readonly number[], atMs: number): void {
+    for (const [i, count] of values.entries()) {
+      const minute = Math.floor(atMs / MINUTE_MS) - values.length + 1 + i;
+      if (minute < 0 || minute > this.#newest || minute <= this.#newest - RULE_MINUTES) continue;
+      const slot = minute % RULE_MINUTES;
+      this.#counts[slot] = Math.max(0, (this.#counts[slot] ?? 0) - count);
+    }
+  }
+
   /** Oldest first; the last is the minute under way. */
   values(nowMs: number): number[] {
     const last = Math.floor(nowMs / MINUTE_MS);

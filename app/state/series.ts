@@ -11,8 +11,11 @@ import type { StateDatabase } from './postgres-database.ts';
 export const SILENT_MS = 15_000;
 
 export interface SeriesBook {
-  /** In place of what the instance said before. `isLast`: it ends, and others need not wait for its silence. */
-  say(pipeline: string, instance: string, record: string, isLast: boolean): Promise<void>;
+  /**
+   * In place of what the instance said before. `isLast`: it ends, and others need not wait for its silence. False, and nothing is said, where it is not the first time and
+   * what it said before is gone: it was silent, and another has taken that over.
+   */
+  say(pipeline: string, instance: string, record: string, how: { readonly isFirst: boolean; readonly isLast: boolean }): Promise<boolean>;
   /** What those had said that are gone. */
   takeOver(pipeline: string, instance: string): Promise<readonly string[]>;
 }
@@ -27,13 +30,19 @@ export class SqliteSeries implements SeriesBook {
     this.#clock = clock;
   }
 
-  async say(pipeline: string, instance: string, record: string, isLast: boolean): Promise<void> {
-    this.#database
-      .prepare(
-        `insert into rule_series (pipeline, instance, record, said_ms) values (?, ?, ?, ?)
-         on conflict (pipeline, instance) do update set record = excluded.record, said_ms = excluded.said_ms`,
-      )
-      .run(pipeline, instance, record, isLast ? 0 : this.#clock.now());
+  async say(pipeline: string, instance: string, record: string, { isFirst, isLast }: Parameters<SeriesBook['say']>[3]): Promise<boolean> {
+    const saidMs = isLast ? 0 : this.#clock.now();
+    const { changes } = isFirst
+      ? this.#database
+          .prepare(
+            `insert into rule_series (pipeline, instance, record, said_ms) values (?, ?, ?, ?)
+             on conflict (pipeline, instance) do update set record = excluded.record, said_ms = excluded.said_ms`,
+          )
+          .run(pipeline, instance, record, saidMs)
+      : this.#database
+          .prepare('update rule_series set record = ?, said_ms = ? where pipeline = ? and instance = ?')
+          .run(record, saidMs, pipeline, instance);
+    return Number(changes) > 0;
   }
 
   async takeOver(pipeline: string, instance: string): Promise<readonly string[]> {
@@ -54,13 +63,16 @@ export class PostgresSeries implements SeriesBook {
     this.#database = database;
   }
 
-  async say(pipeline: string, instance: string, record: string, isLast: boolean): Promise<void> {
-    await this.#database.query(
-      `insert into tidegate_state.rule_series (pipeline, instance, record, said_at)
-       values ($1, $2, $3, case when $4::boolean then '-infinity' else clock_timestamp() end)
-       on conflict (pipeline, instance) do update set record = excluded.record, said_at = excluded.said_at`,
+  async say(pipeline: string, instance: string, record: string, { isFirst, isLast }: Parameters<SeriesBook['say']>[3]): Promise<boolean> {
+    const saidAt = `case when $4::boolean then '-infinity'::timestamptz else clock_timestamp() end`;
+    const { rows } = await this.#database.query(
+      isFirst
+        ? `insert into tidegate_state.rule_series (pipeline, instance, record, said_at) values ($1, $2, $3, ${saidAt})
+           on conflict (pipeline, instance) do update set record = excluded.record, said_at = excluded.said_at returning true`
+        : `update tidegate_state.rule_series set record = $3, said_at = ${saidAt} where pipeline = $1 and instance = $2 returning true`,
       [pipeline, instance, record, String(isLast)],
     );
+    return rows.length > 0;
   }
 
   async takeOver(pipeline: string, instance: string): Promise<readonly string[]> {

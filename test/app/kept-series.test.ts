@@ -3,7 +3,7 @@ import { expect, test } from 'vitest';
 import { KeptSeries } from '../../app/kept-series.ts';
 import { createLogger } from '../../app/logger.ts';
 import { openState } from '../../app/state/database.ts';
-import { SqliteSeries } from '../../app/state/series.ts';
+import { SILENT_MS, SqliteSeries } from '../../app/state/series.ts';
 import { Metrics } from '../../ops/metrics.ts';
 import { datasetOf, eventOf, findingOf, reportOf } from '../ops/reports.ts';
 import { ManualClock } from './manual-clock.ts';
@@ -20,6 +20,7 @@ function world() {
     const logger = createLogger({ level: 'warn', format: 'json', write: (line) => words.push(line), clock });
     const series = new KeptSeries({ pipelines: new Map([['main', { isOurs }]]), instance, metrics, book, clock, logger });
     const counted = () => metrics.ruleSeries('main').datasets[0]?.rules[0]?.count ?? 0;
+    const lastHour = () => metrics.ruleSeries('main').datasets[0]?.rules[0]?.recent.reduce((sum, count) => sum + count, 0) ?? 0;
     const finds = () => metrics.observer('main')(reportOf([eventOf(orders, 1)], [findingOf(0, 'total.between')]));
     /** One look, as a service takes it while it runs. */
     const look = async () => {
@@ -28,9 +29,9 @@ function world() {
       stop.abort();
       await running;
     };
-    return { series, counted, finds, look };
+    return { series, counted, lastHour, finds, look };
   };
-  return { database, words, instanceOf, [Symbol.dispose]: () => database.close() };
+  return { clock, database, words, instanceOf, [Symbol.dispose]: () => database.close() };
 }
 
 test('a state that cannot be written stops nobody, is said once, and is written again when it can be', async () => {
@@ -59,4 +60,23 @@ test('what one counted that is gone goes to whoever has the pipeline, and not to
   await standby.look();
   await next.look();
   expect([standby.counted(), next.counted()]).toEqual([0, 1]);
+});
+
+test('one that was silent for long and comes back says what it found since, and not again what another has taken over', async () => {
+  using of = world();
+  const [slow, other] = [of.instanceOf('slow', true), of.instanceOf('other', true)];
+  slow.finds();
+  slow.finds();
+  await slow.look();
+  of.clock.advance(SILENT_MS + 1);
+  await other.look();
+  expect([slow.counted(), other.counted()]).toEqual([2, 2]);
+  slow.finds();
+  await slow.look();
+  other.finds();
+  expect([slow.counted(), other.counted()]).toEqual([1, 3]);
+  // Whoever ends first, all is counted once.
+  await slow.series.end();
+  await other.look();
+  expect([other.counted(), other.lastHour()]).toEqual([4, 4]);
 });
