@@ -50,6 +50,8 @@ export interface Site {
 
 export interface Tests {
   readonly test: Test;
+  /** What `test` says of a cell of its column that has a value, where that is all it looks at: whether it passes. May throw, too. */
+  readonly cell?: (cell: Cell) => boolean;
   /** The same over rows of a relation as they came, where their cells can be judged so; absent, or null, where only `test` can. */
   readonly encoded?: (types: readonly EncodedType[]) => EncodedTest | null;
 }
@@ -142,7 +144,7 @@ export function cellTests(site: Site, passes: (cell: Cell) => boolean, encoded?:
     if (value === UNCHANGED) return Outcome.Pass;
     return judges(value) ? Outcome.Pass : Outcome.Fail;
   };
-  return encoded === undefined ? { test } : { test, encoded: encodedCell(column, whenNull, encoded) };
+  return encoded === undefined ? { test, cell: judges } : { test, cell: judges, encoded: encodedCell(column, whenNull, encoded) };
 }
 
 /** The same of a cell that is a text; a cell of another kind cannot be read. */
@@ -158,6 +160,15 @@ export function textTests(site: Site, passes: (text: string) => boolean, encoded
     return value === UNCHANGED ? Outcome.Pass : Outcome.Unreadable;
   };
   return encoded === undefined ? { test } : { test, encoded: encodedCell(column, whenNull, encoded) };
+}
+
+/** Of a check that the target is asked: by itself a row passes, as long as its cells can be read. */
+export function askedTests(columns: readonly number[]): Tests {
+  const test: Test = (row) => {
+    for (const column of columns) row.value(column);
+    return Outcome.Pass;
+  };
+  return { test };
 }
 
 function encodedCell(column: Column & { readonly index: number }, whenNull: Outcome, cells: EncodedCells): NonNullable<Tests['encoded']> {

@@ -6,15 +6,15 @@ import { bindCheck } from './bind.ts';
 import type { Check, Contract, FileCheck } from './contract.ts';
 import { allPass, type AllPass } from './encoded/all.ts';
 import { type EncodedTest, Undecided } from './encoded/cells.ts';
-import type { Bound } from './expectation.ts';
+import type { Bound, Cell } from './expectation.ts';
 import { fileColumn, FileRow } from './file-columns.ts';
 import type { FileFacts } from './gx/expectation.ts';
-import { SuiteRun } from './gx/suite.ts';
 import { Outcome } from './outcome.ts';
+import { PassingColumns } from './passing-columns.ts';
 import type { PlacedRow } from './placed-row.ts';
 import { readEvent } from './read-event.ts';
 import { schemaDrift } from './schema/drift.ts';
-import { type FileCell, Unusable } from './states/cell.ts';
+import type { FileCell } from './states/cell.ts';
 
 export interface RuleResult {
   readonly rule: string;
@@ -45,7 +45,7 @@ export interface RowPart {
   readonly shown: readonly unknown[];
 }
 
-interface Judging {
+export interface Judging {
   /** Of single rows alone. */
   readonly tally?: { take(): RowPart; add(part: RowPart, rowsBefore: number): void };
   row(values: readonly unknown[], cells: readonly FileCell[], index: number): void;
@@ -54,6 +54,18 @@ interface Judging {
 
 type Where = (event: ChangeEvent) => boolean;
 const PARTIAL = 20;
+
+/** What a run knows of a rule file. */
+export type RunRules = Pick<Contract, 'dataset' | 'schema' | 'checks' | 'fileChecks' | 'place' | 'schemaFiles'>;
+
+/** How checks over all rows are judged: what that takes is loaded where a rule file has one. */
+export type JudgeFileCheck = (
+  check: FileCheck,
+  dataset: Dataset,
+  event: ChangeEvent,
+  parameters: Readonly<Record<string, unknown>>,
+  nowMs: number,
+) => Judging;
 
 export class RuleRun {
   readonly #row: FileRow;
@@ -66,12 +78,14 @@ export class RuleRun {
 
   /** `unseen`: columns without a value in any row; their type is what their rules want it to be. */
   constructor(
-    contract: Contract,
+    contract: RunRules,
     dataset: Dataset,
     unseen: readonly string[],
     parameters: Readonly<Record<string, unknown>>,
     nowMs: number,
+    judgeFileCheck: JudgeFileCheck | null,
   ) {
+    if (judgeFileCheck === null && contract.fileChecks.length > 0) throw new Error('checks over all rows without what judges them');
     this.#row = new FileRow(dataset.columns);
     this.#dataset = dataset;
     this.#nowMs = nowMs;
@@ -80,7 +94,7 @@ export class RuleRun {
     this.#judging = [
       ...columnsJudged(contract, dataset),
       ...contract.checks.map((check) => rowCheck(check, contract, dataset, unseen, event)),
-      ...contract.fileChecks.map((check) => fileCheck(check, dataset, event, parameters, nowMs)),
+      ...contract.fileChecks.flatMap((check) => judgeFileCheck?.(check, dataset, event, parameters, nowMs) ?? []),
     ];
   }
 
@@ -95,10 +109,28 @@ export class RuleRun {
    * or is over all rows.
    */
   passing(row: PlacedRow): PassingRows | null {
-    const checks = this.#judging.filter((judging) => judging instanceof RowCheck);
+    const checks = this.#rowChecks();
     if (this.needsCells || checks.some(({ where }) => where !== null)) return null;
     this.#passed = new PassingRows(row, checks, readEvent(row, this.#dataset, this.#nowMs));
     return this.#passed;
+  }
+
+  /**
+   * The same column by column; `passedRows` is told of the rows that passed. Null where a check has a condition, is over all rows or does not read one column.
+   */
+  passingColumns(): PassingColumns | null {
+    const checks = this.#rowChecks();
+    if (this.needsCells || checks.some(({ where, columns }) => where !== null || columns.length !== 1)) return null;
+    return new PassingColumns(checks, this.#dataset, this.#nowMs);
+  }
+
+  /** Rows that passed all checks, and how many of them had no value in a column. */
+  passedRows(rows: number, nullsOf: (column: number) => number): void {
+    for (const check of this.#rowChecks()) check.passed(rows, nullsOf(check.column));
+  }
+
+  #rowChecks(): readonly RowCheck[] {
+    return this.#judging.filter((judging) => judging instanceof RowCheck);
   }
 
   /** What was found so far, for a run over the whole file to add. Only where no check asks for cells. */
@@ -118,7 +150,7 @@ export class RuleRun {
   }
 }
 
-const NOTHING = {
+export const NOTHING = {
   success: null,
   indeterminate: false,
   observed: null,
@@ -133,16 +165,16 @@ const NOTHING = {
 
 type Named = Pick<RuleResult, 'rule' | 'type' | 'column' | 'level'>;
 
-function pathOf(keys: readonly (string | number)[]): string {
+export function pathOf(keys: readonly (string | number)[]): string {
   return `/${keys.join('/')}`;
 }
 
-function unusable(named: Named, message: string, keys: readonly (string | number)[]): Judging {
+export function unusable(named: Named, message: string, keys: readonly (string | number)[]): Judging {
   const error = { code: 'UNUSABLE', message, path: pathOf(keys) };
   return { row: () => {}, end: () => ({ ...named, ...NOTHING, success: false, error }) };
 }
 
-function rowCheck(check: Check, contract: Contract, dataset: Dataset, unseen: readonly string[], event: ChangeEvent): Judging {
+function rowCheck(check: Check, contract: RunRules, dataset: Dataset, unseen: readonly string[], event: ChangeEvent): Judging {
   const named = { rule: check.id, type: check.expectation.name, column: check.column, level: 'row' } as const;
   const bound = bindToSome(check, contract, dataset, unseen);
   if (typeof bound === 'string') return unusable(named, bound, check.keys);
@@ -201,11 +233,17 @@ class RowCheck implements Judging {
     return this.#bound.columns;
   }
 
+  /** Of a cell that has a value; null where a row is needed. */
+  get cell(): ((cell: Cell) => boolean) | null {
+    return this.#bound.cell ?? null;
+  }
+
+  readonly byValue: EncodedTest = (_row, event) => outcomeOf(this.#bound, event);
+
   /** The test of rows whose cells are of these types. */
   testOf(types: readonly EncodedType[]): EncodedTest {
-    const bound = this.#bound;
-    const byValue: EncodedTest = (_row, event) => outcomeOf(bound, event);
-    const byBytes = bound.encoded?.(types) ?? null;
+    const { byValue } = this;
+    const byBytes = this.#bound.encoded?.(types) ?? null;
     if (byBytes === null) return byValue;
     return (row, event) => {
       const judged = byBytes(row, event);
@@ -257,7 +295,10 @@ export class PassingRows {
 
   constructor(row: PlacedRow, checks: readonly RowCheck[], event: ChangeEvent) {
     this.row = row;
-    this.columns = [...new Set(checks.flatMap(({ columns }) => columns))];
+    // A check that names none may read all of them.
+    this.columns = checks.some(({ columns }) => columns.length === 0)
+      ? [...row.kinds.keys()]
+      : [...new Set(checks.flatMap(({ columns }) => columns))];
     this.#checks = checks;
     this.#event = event;
     this.#all = allPass(checks.map((check) => check.testOf(row.types))) ?? (() => false);
@@ -292,7 +333,7 @@ function outcomeOf(bound: Bound, event: ChangeEvent): Outcome {
   }
 }
 
-function isMet(where: Where, event: ChangeEvent): boolean {
+export function isMet(where: Where, event: ChangeEvent): boolean {
   try {
     return where(event);
   } catch {
@@ -303,7 +344,7 @@ function isMet(where: Where, event: ChangeEvent): boolean {
 const TRIED = ['text', 'integer', 'decimal', 'timestamp', 'boolean', 'json'] as const;
 
 /** The bound check, or what is wrong with it for this file: unseen columns are of the first type that its rule takes. */
-function bindToSome(check: Check, contract: Contract, dataset: Dataset, unseen: readonly string[]): Bound | string {
+function bindToSome(check: Check, contract: RunRules, dataset: Dataset, unseen: readonly string[]): Bound | string {
   let said = '';
   for (const type of TRIED) {
     const columns = dataset.columns.map((column) => (unseen.includes(column.name) ? fileColumn(column.name, null, type) : column));
@@ -322,60 +363,15 @@ function bindToSome(check: Check, contract: Contract, dataset: Dataset, unseen: 
   return said;
 }
 
-function whereOf(text: string | null, dataset: Dataset): Where | null | string {
+export function whereOf(text: string | null, dataset: Dataset): Where | null | string {
   if (text === null) return null;
   const compiled = compileExpression(text, { dataset, path: 'where', want: 'bool' });
   if (compiled.kind === 'refused') return compiled.problems.map(({ message, fix }) => `${message}. ${fix}`).join(' ');
   return (event) => compiled.evaluate(event) === true;
 }
 
-/** A check over all rows: the expectation of that name, in its own semantics. */
-function fileCheck(
-  check: FileCheck,
-  dataset: Dataset,
-  event: ChangeEvent,
-  parameters: Readonly<Record<string, unknown>>,
-  nowMs: number,
-): Judging {
-  const named = { rule: check.id, type: check.type, column: check.column, level: check.level };
-  const where = whereOf(check.where, dataset);
-  if (typeof where === 'string') return unusable(named, where, [...check.keys, 'where']);
-  const kwargs = { ...check.kwargs, result_format: 'COMPLETE' };
-  const run = new SuiteRun([{ type: check.expectation, kwargs, meta: {} }], parameters, nowMs);
-  const places = run.slots.columns.map((name) => dataset.columns.findIndex((column) => column.name === name));
-  const own: FileCell[] = places.map(() => null);
-  return {
-    row: (_values, cells, index) => {
-      if (where !== null && !isMet(where, event)) return;
-      for (let at = 0; at < places.length; at++) own[at] = cells[places[at] ?? -1] ?? null;
-      run.row(own, index);
-    },
-    end: (facts) => {
-      const [result] = run.end(facts);
-      if (result === undefined) throw new Unusable('a check without a result');
-      const error = result.error === null ? null : { code: 'UNUSABLE', message: result.error, path: pathOf(check.keys) };
-      return { ...named, ...NOTHING, success: result.success, ...fieldsOf(result.result), error };
-    },
-  };
-}
-
-function fieldsOf(result: Readonly<Record<string, unknown>>): Partial<RuleResult> {
-  const number = (key: string) => (typeof result[key] === 'number' ? result[key] : 0);
-  const list = (key: string) => (Array.isArray(result[key]) ? (result[key] as unknown[]) : []);
-  const percent = result['unexpected_percent'];
-  return {
-    observed: result['observed_value'] ?? null,
-    element_count: number('element_count'),
-    missing_count: number('missing_count'),
-    unexpected_count: number('unexpected_count'),
-    unexpected_percent: typeof percent === 'number' ? percent : null,
-    unexpected_index_list: list('unexpected_index_list'),
-    partial_unexpected_list: list('partial_unexpected_list'),
-  };
-}
-
 /** The columns that the schema section lists are there, and others only where it accepts them. A file does not say types as a table does. */
-function columnsJudged({ schema }: Contract, dataset: Dataset): Judging[] {
+function columnsJudged({ schema }: RunRules, dataset: Dataset): Judging[] {
   if (schema === null) return [];
   const drift = schemaDrift(schema, dataset).filter(({ kind }) => kind === 'drop' || kind === 'add_optional' || kind === 'add_required');
   const failed = drift.filter(({ policy }) => policy !== 'accept' && policy !== 'ignore' && policy !== 'warn');

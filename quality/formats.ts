@@ -26,14 +26,23 @@ export type FormatName = keyof typeof FORMATS;
 
 const OCTET = '(?:25[0-5]|2[0-4][0-9]|1[0-9]{2}|[1-9]?[0-9])';
 
-/** Those that can be told from the bytes of a text of ASCII: the same as the functions say of the text. */
-export const ENCODED_FORMATS: Readonly<Partial<Record<FormatName, EncodedCells>>> = {
-  uuid: textMatches([tableOf('^[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}$')], 'any', false),
-  email: textCells(emailInBytes),
-  ipv4: textMatches([tableOf(`^${OCTET}(?:\\.${OCTET}){3}$`)], 'any', false),
-  currency: textIn([...CURRENCIES], true),
-  country: textIn([...COUNTRIES_2, ...COUNTRIES_3], true),
-};
+/** Of those that can be told from the bytes of a text of ASCII: the same as the functions say of the text. */
+export function encodedFormat(name: FormatName): EncodedCells | undefined {
+  switch (name) {
+    case 'uuid':
+      return textMatches([tableOf('^[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}$')], 'any', false);
+    case 'email':
+      return textCells(emailInBytes);
+    case 'ipv4':
+      return textMatches([tableOf(`^${OCTET}(?:\\.${OCTET}){3}$`)], 'any', false);
+    case 'currency':
+      return textIn([...CURRENCIES], true);
+    case 'country':
+      return textIn([...COUNTRIES_2, ...COUNTRIES_3], true);
+    default:
+      return undefined;
+  }
+}
 
 function tableOf(pattern: string): RegexTable {
   const regex = compileRegex(pattern);

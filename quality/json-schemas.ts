@@ -3,15 +3,20 @@
  * oneOf, uniqueItems without maxItems) is refused, and references are followed so often in one value and no further. Compiled once per
  * schema, however many rules and datasets share it.
  */
-import { Ajv, type ErrorObject, type ValidateFunction } from 'ajv';
-import { Ajv2019 } from 'ajv/dist/2019.js';
-import { Ajv2020 } from 'ajv/dist/2020.js';
-import addFormatsModule from 'ajv-formats';
+import { createRequire } from 'node:module';
+import type { Ajv, ErrorObject } from 'ajv';
 import { compileRegex } from '../core/expression/regex.ts';
 import { FORMATS } from './formats.ts';
 
-// The package is CommonJS: its function is the default of the default under Node's interpretation.
-const addFormats = addFormatsModule as unknown as (ajv: Ajv) => Ajv;
+/** Loaded where there is such a schema: few rule files have one, and to load it takes longer than all expectations together. */
+const engines = lazily(() => {
+  const load = createRequire(import.meta.url);
+  const { Ajv } = load('ajv') as typeof import('ajv');
+  const { Ajv2019 } = load('ajv/dist/2019.js') as typeof import('ajv/dist/2019.js');
+  const { Ajv2020 } = load('ajv/dist/2020.js') as typeof import('ajv/dist/2020.js');
+  const addFormats = load('ajv-formats') as (ajv: Ajv) => Ajv;
+  return { Ajv, Ajv2019, Ajv2020, addFormats };
+});
 
 export interface CompiledSchema {
   /** Throws where references would be followed too often. */
@@ -115,6 +120,7 @@ function engineOf(schema: object, allErrors: boolean, steps: Steps): Ajv {
   const draft = '$schema' in schema && typeof schema.$schema === 'string' ? schema.$schema : '';
   const regExp = Object.assign((pattern: string) => linearRegex(pattern), { code: 'linear regex' });
   const options = { strict: false, allErrors, multipleOfPrecision: 6, validateFormats: true, logger: false as const, code: { regExp } };
+  const { Ajv, Ajv2019, Ajv2020, addFormats } = engines();
   const ajv = draft.includes('2020-12') ? new Ajv2020(options) : draft.includes('2019-09') ? new Ajv2019(options) : new Ajv(options);
   // ajv knows draft-07 by one name only, and draft-06 not at all; both are read as draft-07.
   if (/draft-0[67]\/schema$/.test(draft))
@@ -178,8 +184,8 @@ function missing(errors: readonly ErrorObject[]): string[] | null {
   return names;
 }
 
-function lazily(make: () => ValidateFunction): () => ValidateFunction {
-  let made: ValidateFunction | null = null;
+function lazily<T>(make: () => T): () => T {
+  let made: T | null = null;
   return () => (made ??= make());
 }
 

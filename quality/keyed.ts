@@ -1,21 +1,11 @@
 /** The checks of a contract that need other rows, as the target is asked them: one list for each shape of the dataset. */
 import { Verdict } from '../core/batch.ts';
-import type { ChangeEvent, Dataset, Row } from '../core/event.ts';
+import type { ChangeEvent, Dataset } from '../core/event.ts';
 import type { KeyedRule, Question, WaitRule } from '../core/keyed.ts';
 import { recompileContract, type Rule } from './compile.ts';
 import type { Contract } from './contract.ts';
-import type { Bound, Test } from './expectation.ts';
 import { referenceOf } from './expectations/references.ts';
 import { Outcome } from './outcome.ts';
-
-/** By itself a row passes such a check, as long as its cells can be read. */
-export function askedTests(columns: readonly number[]): Pick<Bound, 'test'> {
-  const test: Test = (row: Row) => {
-    for (const column of columns) row.value(column);
-    return Outcome.Pass;
-  };
-  return { test };
-}
 
 const known = new WeakMap<Contract, WeakMap<Dataset, readonly KeyedRule[]>>();
 

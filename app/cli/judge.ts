@@ -1,9 +1,6 @@
 /** tidegate judge: a file of rows, judged as one window by a rule file or by a suite of Great Expectations. */
-import { judgeSuite } from '../judge/judge-suite.ts';
-import { judgeRules } from '../judge/judge-rules.ts';
-import { type JudgeInput, readText } from '../judge/input.ts';
-import { readTypes } from '../judge/cells.ts';
-import { parsePythonJson } from '../../quality/gx/python-json.ts';
+import type { JudgeInput } from '../judge/input.ts';
+import { partCount, PartWorkers, workerCount } from '../judge/part-workers.ts';
 import { type Arguments, UsageError } from './arguments.ts';
 import type { Command } from './command.ts';
 import type { Io } from './output.ts';
@@ -28,15 +25,28 @@ export const judge: Command = {
       throw new UsageError('judge needs either --rules or --suite', 'Write --rules rules.yaml, or --suite suite.json.');
     const format = args.text('format') ?? 'gx';
     if (format !== 'gx') throw new UsageError(`there is no format ${format}`, 'Write --format gx, or leave it out.');
-    const input = inputOf(args, io);
-    if (suite !== null) return judgeSuite(suite, input, args.is('json'), io);
-    return judgeRules(rules ?? '', input, args.is('json'), io);
+    const path = args.text('input');
+    if (path === null) throw new UsageError('--input is missing', 'Write --input rows.ndjson, or --input - for standard input.');
+    // What judges is loaded while the workers load the same.
+    await using workers = new PartWorkers();
+    if (suite === null) workers.startFor(path, workerCount(path, await partCount(path)));
+    const input = await inputOf(path, args, io);
+    if (suite !== null) return (await import('../judge/judge-suite.ts')).judgeSuite(suite, input, args.is('json'), io);
+    return await (await import('../judge/judge-rules.ts')).judgeRules(rules ?? '', input, workers, args.is('json'), io);
   },
 };
 
-function inputOf(args: Arguments, io: Io): JudgeInput {
-  const path = args.text('input');
-  if (path === null) throw new UsageError('--input is missing', 'Write --input rows.ndjson, or --input - for standard input.');
+async function inputOf(path: string, args: Arguments, io: Io): Promise<JudgeInput> {
+  const [{ readText }, { readTypes }, { parsePythonJson }] = await Promise.all([
+    import('../judge/input.ts'),
+    import('../judge/cells.ts'),
+    import('../../quality/gx/python-json.ts'),
+  ]);
+  const jsonOf = (file: string): unknown => {
+    const value = parsePythonJson(readText(file));
+    if (value === undefined) throw new UsageError(`${file} is no JSON`, 'Correct the file.');
+    return value;
+  };
   const [types, params] = [args.text('types'), args.text('params')];
   const parameters = params === null ? {} : jsonOf(params);
   if (typeof parameters !== 'object' || parameters === null || Array.isArray(parameters))
@@ -57,10 +67,4 @@ function tableOf(text: string): readonly [string, string] {
   if (at <= 0 || at === text.length - 1)
     throw new UsageError(`--table ${text} is no NAME=FILE`, 'Write --table customers=customers.ndjson.');
   return [text.slice(0, at), text.slice(at + 1)];
-}
-
-function jsonOf(path: string): unknown {
-  const value = parsePythonJson(readText(path));
-  if (value === undefined) throw new UsageError(`${path} is no JSON`, 'Correct the file.');
-  return value;
 }

@@ -3,7 +3,8 @@ import type { Column, ColumnType } from '../../core/event.ts';
 import { ColumnSeen, fileColumn } from '../../quality/file-columns.ts';
 import type { Types } from './cells.ts';
 import { type CsvShape, csvShape, typesOfShape } from './csv.ts';
-import { isCsv, readRows, type RowFile } from './read-file.ts';
+import { isCsv } from './file-kind.ts';
+import { readRows, type RowFile } from './read-file.ts';
 
 /** What is known before a row is read. */
 export interface Declared {

@@ -29,7 +29,7 @@ export async function countTables(input: JudgeInput): Promise<ReadonlyMap<string
 }
 
 /** Standard input can be read once alone, so it is put into a file first. */
-export async function asFile<F extends RowFile>(given: F): Promise<AsyncDisposable & { readonly file: F }> {
+export async function asFile<F extends RowFile & { readonly stdin: Readable }>(given: F): Promise<AsyncDisposable & { readonly file: F }> {
   if (given.path !== '-') return { file: given, [Symbol.asyncDispose]: () => Promise.resolve() };
   await using unfinished = new AsyncDisposableStack();
   const folder = await mkdtemp(join(tmpdir(), 'tidegate-rows-'));

@@ -11,18 +11,18 @@ import { type Declared, declaredTypes, type FileShape, seenShape, shapeOf, whole
 import { asFile, countTables, type JudgeInput, readText } from './input.ts';
 import { resultJson } from './json.ts';
 import type { PartJudged } from './part.ts';
-import { isCsv, typesOfFile } from './read-file.ts';
-import { judgeParts, PART_BYTES_MIN, partCount, partsOf, PartWorkers, type RuleFile, workerCount } from './split.ts';
+import { isCsv } from './file-kind.ts';
+import { PART_BYTES_MIN, type PartWorkers } from './part-workers.ts';
+import { typesOfFile } from './read-file.ts';
+import { judgeParts, partsOf } from './split.ts';
 
-export async function judgeRules(path: string, input: JudgeInput, json: boolean, io: Io): Promise<ExitCode> {
+export async function judgeRules(path: string, input: JudgeInput, workers: PartWorkers, json: boolean, io: Io): Promise<ExitCode> {
   const text = readText(path);
-  await using workers = new PartWorkers();
-  workers.start(workerCount(input.path, await partCount(input.path)));
   const parsed = parseContract(text, path, 'file');
   if ('problems' in parsed) throw new ConfigProblems(parsed.problems);
   if (parsed.contract.warnings.length > 0) io.stderr(problemsText(parsed.contract.warnings));
   await using given = await asFile(input);
-  const { rows, rules } = await judgeFile(parsed.contract, { text, path }, given.file, workers);
+  const { rows, rules } = await judgeFile(parsed.contract, given.file, workers);
   const success = rules.every((rule) => rule.success !== false);
   io.stdout(json ? `${resultJson({ success, rows, window: null, rules })}\n` : forPeople(rules));
   if (rules.some(({ error }) => error !== null)) return 2;
@@ -35,20 +35,14 @@ export interface Judged {
 }
 
 /** `partBytes`: files of less than twice that are judged in one part. */
-export async function judgeFile(
-  contract: Contract,
-  rules: RuleFile,
-  input: JudgeInput,
-  workers: PartWorkers,
-  partBytes = PART_BYTES_MIN,
-): Promise<Judged> {
+export async function judgeFile(contract: Contract, input: JudgeInput, workers: PartWorkers, partBytes = PART_BYTES_MIN): Promise<Judged> {
   const expected = new Map(contract.schema?.columns.map(({ name, type }) => [name, type]));
   const declared = declaredTypes(input.types, expected, (await workers.typesOf(input)) ?? (await typesOfFile(input)));
   const others = await countTables(input);
   const parts = await partsOf(input, contract, partBytes);
   const { parameters, nowMs } = input;
   const judge: JudgeBy = (shape, watches, own = parts) =>
-    judgeParts(contract, rules, input, own, { shape, parameters, nowMs, watches, typeOf: declared.typeOf }, workers);
+    judgeParts(contract, input, own, { shape, parameters, nowMs, watches, typeOf: declared.typeOf }, workers);
   const guessed = declared.own === null ? await judgeByGuess(declared, input, parts, Math.min(GUESS_BYTES, partBytes / 16), judge) : null;
   const { run, rows, names } = guessed ?? (await judgeByAll(declared, input, judge));
   return { rows, rules: run.end({ columns: names, rows, rowsOf: (name) => others.get(name) ?? null }) };

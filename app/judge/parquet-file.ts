@@ -5,7 +5,8 @@
  * A damaged file may say anything. What it says of itself is held against its size and against its other statements before anything is read by it;
  * what can still go wrong below (no end, no memory) is why this runs in a worker of its own (parquet.ts).
  */
-import { open } from 'node:fs/promises';
+import { closeSync, fstatSync, openSync, readSync } from 'node:fs';
+import { createRequire } from 'node:module';
 import { brotliDecompressSync, gunzipSync, zstdDecompressSync } from 'node:zlib';
 import {
   type AsyncBuffer,
@@ -18,10 +19,10 @@ import {
   type SchemaTree,
 } from 'hyparquet';
 import { DEFAULT_PARSERS } from 'hyparquet/src/convert.js';
-import { compressors as others } from 'hyparquet-compressors';
+import { cellAt, type ColumnCells, countOf } from '../../quality/column-cells.ts';
 import { UsageError } from '../cli/arguments.ts';
 import { REPAIR } from './parquet.ts';
-import { type ColumnDecoder, flatValues } from './parquet-pages.ts';
+import { type ColumnDecoder, flatCells } from './parquet-pages.ts';
 import { parquetColumn, type ParquetColumn, plainElement, plainParsers } from './parquet-values.ts';
 import { unreadable } from './read-file.ts';
 
@@ -48,15 +49,26 @@ export class ParquetFile implements AsyncDisposable {
 
   /** The values of one column in one row group. */
   async read(column: ParquetColumn, group: RowGroup, at: number): Promise<readonly unknown[]> {
-    const rows = Number(group.num_rows);
-    const place = `${this.#path}: column ${column.name} of row group ${at + 1}`;
-    const values = await readable(place, () => this.#flat(column, group, rows) ?? this.#nested(column, group, rows));
-    if (values.length !== rows) throw broken(`${place} has ${values.length} values for ${rows} rows`);
+    const values: unknown[] = [];
+    for (const cells of await this.cells(column, group, at)) {
+      if (cells.kind === 'values') for (const value of cells.values) values.push(value);
+      else for (let row = 0, rows = countOf(cells); row < rows; row++) values.push(cellAt(cells, row));
+    }
     return values;
   }
 
+  /** The same in the forms in which its pages have them. */
+  async cells(column: ParquetColumn, group: RowGroup, at: number): Promise<readonly ColumnCells[]> {
+    const rows = Number(group.num_rows);
+    const place = `${this.#path}: column ${column.name} of row group ${at + 1}`;
+    const pages = await readable(place, () => this.#flat(column, group, rows) ?? this.#nested(column, group, rows));
+    const found = pages.reduce((sum, cells) => sum + countOf(cells), 0);
+    if (found !== rows) throw broken(`${place} has ${found} values for ${rows} rows`);
+    return pages;
+  }
+
   /** Null where the column is of another kind. */
-  #flat(column: ParquetColumn, group: RowGroup, rows: number): Promise<readonly unknown[]> | null {
+  #flat(column: ParquetColumn, group: RowGroup, rows: number): Promise<readonly ColumnCells[]> | null {
     const [tree, chunk] = [
       this.#tree.children.find(({ element }) => element.name === column.name),
       group.columns.find(({ meta_data: own }) => own?.path_in_schema[0] === column.name),
@@ -75,7 +87,7 @@ export class ParquetFile implements AsyncDisposable {
     };
     const start = Number(own.dictionary_page_offset || own.data_page_offset); // Zero is no place of a page.
     return this.#bytesOf(start, start + Number(own.total_compressed_size)).then((bytes) =>
-      flatValues(bytes, rows, { decoder, read: column.read }),
+      flatCells(bytes, rows, { decoder, read: column.read, keepsNumbers: column.keepsNumbers }),
     );
   }
 
@@ -83,11 +95,11 @@ export class ParquetFile implements AsyncDisposable {
     return this.#bytes.slice(start, end);
   }
 
-  async #nested({ name, read }: ParquetColumn, group: RowGroup, rowEnd: number): Promise<readonly unknown[]> {
+  async #nested({ name, read }: ParquetColumn, group: RowGroup, rowEnd: number): Promise<readonly ColumnCells[]> {
     const metadata = { ...this.#metadata, row_groups: [group], num_rows: group.num_rows };
     const scan = await parquetScan({ file: this.#bytes, metadata, columns: [name], compressors, parsers: plainParsers, utf8: false });
     const cells = await scan.readColumn({ column: name, rowStart: 0, rowEnd });
-    return Array.from(cells, (cell: unknown) => (cell === null || cell === undefined ? null : read(cell)));
+    return [{ kind: 'values', values: Array.from(cells, (cell: unknown) => (cell === null || cell === undefined ? null : read(cell))) }];
   }
 
   /** Its statements about rows and places agree with each other and with its size. */
@@ -120,32 +132,36 @@ export class ParquetFile implements AsyncDisposable {
 
 export async function openParquet(path: string): Promise<ParquetFile> {
   await using unfinished = new AsyncDisposableStack();
-  const bytes = unfinished.use(await openBytes(path));
+  const bytes = unfinished.use(openBytes(path));
   const file = await readable(path, async () => new ParquetFile(path, bytes, await parquetMetadataAsync(bytes, { geoparquet: false })));
   unfinished.move();
   return file;
 }
 
-async function openBytes(path: string): Promise<AsyncBuffer & AsyncDisposable> {
-  const handle = await open(path).catch((error: unknown) => {
-    throw unreadable(error, path);
-  });
-  const { size } = await handle.stat();
-  return {
-    byteLength: size,
-    slice: async (start, end = size) => {
-      // What a broken file says of its places must not become an allocation.
-      if (start < 0 || end > size || start > end) throw new Error('parquet refers to bytes outside the file');
-      const bytes = new Uint8Array(end - start);
-      for (let read = 0; read < bytes.length;) {
-        const { bytesRead } = await handle.read(bytes, read, bytes.length - read, start + read);
-        if (bytesRead === 0) throw new Error('parquet file became shorter');
-        read += bytesRead;
-      }
-      return bytes.buffer;
-    },
-    [Symbol.asyncDispose]: () => handle.close(),
+/** Only workers read such files, and they have nothing else to do while they wait: Node's promises of files take a while to load, and more to read. */
+function openBytes(path: string): AsyncBuffer & AsyncDisposable {
+  const file = openForReading(path);
+  const { size } = fstatSync(file);
+  const slice = (start: number, end = size): ArrayBuffer => {
+    // What a broken file says of its places must not become an allocation.
+    if (start < 0 || end > size || start > end) throw new Error('parquet refers to bytes outside the file');
+    const bytes = new Uint8Array(end - start);
+    for (let read = 0; read < bytes.length;) {
+      const bytesRead = readSync(file, bytes, read, bytes.length - read, start + read);
+      if (bytesRead === 0) throw new Error('parquet file became shorter');
+      read += bytesRead;
+    }
+    return bytes.buffer;
   };
+  return { byteLength: size, slice, [Symbol.asyncDispose]: () => Promise.resolve(closeSync(file)) };
+}
+
+function openForReading(path: string): number {
+  try {
+    return openSync(path, 'r');
+  } catch (error) {
+    throw unreadable(error, path);
+  }
 }
 
 type Decompress = (input: Uint8Array, outputLength: number) => Uint8Array;
@@ -161,11 +177,27 @@ function bounded(decompress: Decompress): Decompress {
   };
 }
 
-const native = (codec: (input: Uint8Array, options: { maxOutputLength: number }) => Uint8Array): Decompress =>
-  bounded((input, outputLength) => codec(input, { maxOutputLength: outputLength }));
+type Codec = (input: Uint8Array, options: { readonly maxOutputLength: number; readonly chunkSize: number }) => Uint8Array;
+
+/** Into one piece of memory, with room to see that nothing comes behind it. */
+const native = (codec: Codec): Decompress =>
+  bounded((input, outputLength) => codec(input, { maxOutputLength: outputLength, chunkSize: outputLength + 64 }));
+
+/** Those in JavaScript are loaded where a file asks for one. */
+function late(codec: 'SNAPPY' | 'LZ4' | 'LZ4_RAW'): Decompress {
+  return bounded((input, outputLength) => {
+    const decompress = load('hyparquet-compressors').compressors[codec];
+    if (decompress === undefined) throw new Error(`parquet codec ${codec} is not known`);
+    return decompress(input, outputLength);
+  });
+}
+
+const load = createRequire(import.meta.url) as (name: 'hyparquet-compressors') => typeof import('hyparquet-compressors');
 
 const compressors: Compressors = {
-  ...Object.fromEntries(Object.entries(others).map(([codec, decompress]) => [codec, bounded(decompress)])),
+  SNAPPY: late('SNAPPY'),
+  LZ4: late('LZ4'),
+  LZ4_RAW: late('LZ4_RAW'),
   GZIP: native(gunzipSync),
   BROTLI: native(brotliDecompressSync),
   ZSTD: native(zstdDecompressSync),

@@ -1,7 +1,8 @@
 /** The row groups of a Parquet file one after the other. Only for threads with bounds: a damaged file may make its reader do anything. */
 import type { FilePart } from './csv-records.ts';
+import { cellAt, type ColumnCells, countOf, noCells } from '../../quality/column-cells.ts';
 import { openParquet, type ParquetFile } from './parquet-file.ts';
-import type { RowFile, RowsRead, TakeRow } from './read-file.ts';
+import type { PassedColumns, RowFile, RowsRead, TakeRow } from './read-file.ts';
 
 export interface GroupRead {
   readonly rows: number;
@@ -38,11 +39,84 @@ export async function readShare(
   await using parquet = await openParquet(file.path);
   const places = [from, from + 1].map((share) => Math.floor((parquet.groups.length * share) / shares));
   const own: unknown[] = [];
+  const names = parquet.columns.map(({ name }) => name);
+  if (file.passing !== undefined && file.passing !== null && asked !== 'all') {
+    const rows = await markGroups(parquet, file.passing, asked, take, file.working ?? (() => {}), [places[0] ?? 0, places[1] ?? 0]);
+    return { columns: names, rows, end: from + 1 };
+  }
   let read = 0;
   for await (const { rows, values } of groupsOf(parquet, asked, file.working ?? (() => {}), [places[0] ?? 0, places[1] ?? 0]))
     for (let row = 0; row < rows; row++) {
       for (let at = 0; at < values.length; at++) own[at] = values[at]?.[row] ?? null;
       take(own, read++);
     }
-  return { columns: parquet.columns.map(({ name }) => name), rows: read, end: from + 1 };
+  return { columns: names, rows: read, end: from + 1 };
+}
+
+/** The rows of some row groups, judged column by column: `take` gets those that do not pass. */
+async function markGroups(
+  file: ParquetFile,
+  passing: PassedColumns,
+  asked: readonly string[],
+  take: TakeRow,
+  working: () => void,
+  [from, to]: readonly [number, number],
+): Promise<number> {
+  const values: unknown[] = asked.map(() => null);
+  let before = 0;
+  for (const [at, group] of file.groups.entries()) {
+    if (at < from || at >= to) continue;
+    const rows = Number(group.num_rows);
+    const bad = new Uint8Array(rows);
+    const nulls = new Map<number, number>();
+    const cursors: Cursor[] = [];
+    for (const column of passing.columns) {
+      const own = file.columns.find(({ name }) => name === asked[column]);
+      const pages = own === undefined ? [noCells(rows)] : await file.cells(own, group, at);
+      let row = 0;
+      for (const cells of pages) {
+        nulls.set(column, (nulls.get(column) ?? 0) + passing.mark(column, cells, bad, row));
+        row += countOf(cells);
+      }
+      cursors.push(new Cursor(column, pages));
+      working();
+    }
+    let failed = 0;
+    for (let row = bad.indexOf(1); row >= 0; row = bad.indexOf(1, row + 1)) {
+      failed++;
+      for (const cursor of cursors) {
+        const value = cursor.at(row);
+        values[cursor.column] = value;
+        // Whoever takes the row counts what it lacks.
+        if (value === null) nulls.set(cursor.column, (nulls.get(cursor.column) ?? 0) - 1);
+      }
+      take(values, before + row);
+    }
+    passing.passedRows(rows - failed, (column) => nulls.get(column) ?? 0);
+    before += rows;
+  }
+  return before;
+}
+
+/** Finds the cells of rows, each further on than the one before. */
+class Cursor {
+  readonly column: number;
+  readonly #pages: readonly ColumnCells[];
+  #page = 0;
+  /** The row with which the page begins. */
+  #first = 0;
+
+  constructor(column: number, pages: readonly ColumnCells[]) {
+    this.column = column;
+    this.#pages = pages;
+  }
+
+  at(row: number): unknown {
+    for (let page = this.#pages[this.#page]; page !== undefined; page = this.#pages[++this.#page]) {
+      const count = countOf(page);
+      if (row < this.#first + count) return cellAt(page, row - this.#first);
+      this.#first += count;
+    }
+    return null;
+  }
 }

@@ -9,6 +9,7 @@ import { convert } from 'hyparquet/src/convert.js';
 import { decompressPage } from 'hyparquet/src/datapage.js';
 import { readRleBitPackedHybrid } from 'hyparquet/src/encoding.js';
 import { readPlain } from 'hyparquet/src/plain.js';
+import { type ColumnCells, countOf } from '../../quality/column-cells.ts';
 
 type ReadPage = Parameters<typeof readPage>;
 type DataReader = ReadPage[0];
@@ -20,6 +21,8 @@ export interface FlatColumn {
   readonly decoder: ColumnDecoder;
   /** A value that is not null, as the library gives it. */
   readonly read: (value: unknown) => unknown;
+  /** It leaves numbers as they are, those that a double holds. */
+  readonly keepsNumbers: boolean;
 }
 
 /** What a dictionary says, as the library gives it and as it is read. */
@@ -28,18 +31,25 @@ interface Dictionary {
   readonly values: readonly unknown[];
 }
 
-/** `bytes` are those of the column in a row group. As many values as there are, which may be other than `rows` in a damaged file. */
-export function flatValues(bytes: ArrayBuffer, rows: number, column: FlatColumn): readonly unknown[] {
+/** `bytes` are those of the column in a row group. As many cells as there are, which may be other than `rows` in a damaged file. */
+export function flatCells(bytes: ArrayBuffer, rows: number, column: FlatColumn): readonly ColumnCells[] {
   const reader: DataReader = { view: new DataView(bytes), offset: 0 };
-  const values: unknown[] = [];
+  const pages: ColumnCells[] = [];
+  let count = 0;
   let dictionary: Dictionary | null = null;
-  while (values.length < rows && reader.offset < bytes.byteLength - 1) {
+  while (count < rows && reader.offset < bytes.byteLength - 1) {
     const header = parquetHeader(reader);
-    if (header.type === 'DICTIONARY_PAGE') dictionary = dictionaryOf(reader, header, column);
-    else if (isSimple(header, column)) simplePage(reader, header, column, dictionary, rows - values.length, values);
-    else otherPage(reader, header, column, dictionary, values);
+    if (header.type === 'DICTIONARY_PAGE') {
+      dictionary = dictionaryOf(reader, header, column);
+      continue;
+    }
+    const cells = isSimple(header, column)
+      ? simplePage(reader, header, column, dictionary, rows - count)
+      : otherPage(reader, header, column, dictionary);
+    count += countOf(cells);
+    pages.push(cells);
   }
-  return values;
+  return pages;
 }
 
 function dictionaryOf(reader: DataReader, header: PageHeader, { decoder, read }: FlatColumn): Dictionary {
@@ -48,15 +58,9 @@ function dictionaryOf(reader: DataReader, header: PageHeader, { decoder, read }:
   return { stored, values: Array.from(wholes(stored), (value: unknown) => orNull(value, read)) };
 }
 
-function otherPage(
-  reader: DataReader,
-  header: PageHeader,
-  { decoder, read }: FlatColumn,
-  dictionary: Dictionary | null,
-  values: unknown[],
-): void {
+function otherPage(reader: DataReader, header: PageHeader, { decoder, read }: FlatColumn, dictionary: Dictionary | null): ColumnCells {
   const { data = [] } = readPage(reader, header, decoder, dictionary?.stored, undefined, 0);
-  for (let at = 0; at < data.length; at++) values.push(orNull(data[at], read));
+  return { kind: 'values', values: Array.from(data, (value: unknown) => orNull(value, read)) };
 }
 
 function isSimple({ data_page_header: page }: PageHeader, { decoder: { type } }: FlatColumn): boolean {
@@ -70,8 +74,7 @@ function simplePage(
   column: FlatColumn,
   dictionary: Dictionary | null,
   rowsMax: number,
-  values: unknown[],
-): void {
+): ColumnCells {
   const { num_values: count = 0, encoding = 'PLAIN' } = header.data_page_header ?? {};
   if (count < 0 || count > rowsMax) throw new Error(`parquet page is said to have ${count} values of ${rowsMax}`);
   const { codec, compressors, element } = column.decoder;
@@ -79,15 +82,39 @@ function simplePage(
   reader.offset += header.compressed_page_size;
   const page = decompressPage(packed, header.uncompressed_page_size, codec, compressors);
   const inPage: DataReader = { view: new DataView(page.buffer, page.byteOffset, page.byteLength), offset: 0 };
-  const present = element.repetition_type === 'REQUIRED' ? null : new Uint8Array(count);
+  const present = element.repetition_type === 'REQUIRED' || areAllPresent(inPage, count) ? null : new Uint8Array(count);
   if (present !== null) readRleBitPackedHybrid(inPage, 1, present);
   const found = present === null ? count : onesIn(present);
-  const put = (into: unknown[]) =>
-    encoding === 'PLAIN' ? putPlain(into, inPage, page, found, column) : putOfDictionary(into, inPage, found, dictionary);
-  if (present === null || found === count) return put(values);
-  const given: unknown[] = [];
-  put(given);
-  for (let at = 0, next = 0; at < count; at++) values.push(present[at] === 1 ? given[next++] : null);
+  // Where none is missing, places of rows are those of values.
+  const absent = found === count ? null : present;
+  if (encoding !== 'PLAIN') return ofDictionary(inPage, found, dictionary, absent);
+  const { type } = column.decoder;
+  if (element.converted_type === 'UTF8' && type === 'BYTE_ARRAY' && isAscii(page.subarray(inPage.offset)))
+    return asciiTexts(inPage, page, found, absent);
+  const plain = convert(readPlain(inPage, type, found, element.type_length), column.decoder);
+  const numbers = absent === null && column.keepsNumbers ? numbersOf(plain) : null;
+  if (numbers !== null) return { kind: 'numbers', numbers };
+  const stored = wholes(plain);
+  const values: unknown[] = [];
+  for (let at = 0, next = 0; at < count; at++)
+    values.push(absent === null || absent[at] === 1 ? orNull(stored[next++], column.read) : null);
+  return { kind: 'values', values };
+}
+
+/** Most columns that may have nulls have none: that is said by one run of ones, and is behind the reader then. */
+function areAllPresent(reader: DataReader, count: number): boolean {
+  const { view, offset } = reader;
+  const length = view.getUint32(offset, true);
+  let at = offset + 4;
+  let header = 0;
+  for (let shift = 0; shift < 28; shift += 7) {
+    const byte = view.getUint8(at++);
+    header |= (byte & 127) << shift;
+    if (byte < 128) break;
+  }
+  if ((header & 1) === 1 || header >>> 1 < count || at - offset - 4 >= length || view.getUint8(at) !== 1) return false;
+  reader.offset = offset + 4 + length;
+  return true;
 }
 
 function onesIn(levels: Uint8Array): number {
@@ -96,33 +123,37 @@ function onesIn(levels: Uint8Array): number {
   return ones;
 }
 
-function putOfDictionary(into: unknown[], reader: DataReader, count: number, dictionary: Dictionary | null): void {
+/** `present`: which rows have a value; null where all have. */
+function ofDictionary(reader: DataReader, count: number, dictionary: Dictionary | null, present: Uint8Array | null): ColumnCells {
   if (dictionary === null) throw new Error('parquet page refers to a dictionary that is not there');
   const width = reader.view.getUint8(reader.offset++);
-  const places = new Int32Array(count);
-  if (width > 0) readRleBitPackedHybrid(reader, width, places, reader.view.byteLength - reader.offset);
+  const found = new Int32Array(count);
+  if (width > 0) readRleBitPackedHybrid(reader, width, found, reader.view.byteLength - reader.offset);
   const { values } = dictionary;
-  for (let at = 0; at < count; at++) into.push(values[places[at] ?? 0] ?? null);
-}
-
-function putPlain(into: unknown[], reader: DataReader, page: Uint8Array, count: number, { decoder, read }: FlatColumn): void {
-  const { type, element } = decoder;
-  if (element.converted_type === 'UTF8' && type === 'BYTE_ARRAY' && isAscii(page.subarray(reader.offset)))
-    return putAsciiTexts(into, reader, page, count);
-  const stored = wholes(convert(readPlain(reader, type, count, element.type_length), decoder));
-  for (let at = 0; at < stored.length; at++) into.push(orNull(stored[at], read));
+  if (found.some((place) => place >= values.length)) throw new Error('parquet page refers to a value that its dictionary lacks');
+  if (present === null) return { kind: 'places', dictionary: values, places: found };
+  let next = 0;
+  return { kind: 'places', dictionary: values, places: Int32Array.from(present, (one) => (one === 1 ? (found[next++] ?? -1) : -1)) };
 }
 
 /** Lengths are bytes below 128 as well: texts of less than 128 characters, as most are, keep a page one of ASCII. */
-function putAsciiTexts(into: unknown[], { view, offset }: DataReader, page: Uint8Array, count: number): void {
-  const text = Buffer.from(page.buffer, page.byteOffset, page.byteLength).toString('latin1');
-  for (let at = 0, from = offset; at < count; at++) {
+function asciiTexts({ view, offset }: DataReader, page: Uint8Array, count: number, present: Uint8Array | null): ColumnCells {
+  const bytes = Buffer.from(page.buffer, page.byteOffset, page.byteLength);
+  const rows = present?.length ?? count;
+  const cells = new Int32Array(2 * rows);
+  for (let at = 0, from = offset; at < rows; at++) {
+    if (present !== null && present[at] !== 1) {
+      cells[2 * at + 1] = -1;
+      continue;
+    }
     const length = view.getUint32(from, true);
     from += 4;
-    if (length > text.length - from) throw new Error('parquet text goes beyond its page');
-    into.push(text.slice(from, from + length));
+    if (length > bytes.length - from) throw new Error('parquet text goes beyond its page');
+    cells[2 * at] = from;
+    cells[2 * at + 1] = length;
     from += length;
   }
+  return { kind: 'texts', bytes, cells };
 }
 
 /** Bounds of what a double holds exactly, as the upper halves of int64s. */
@@ -138,6 +169,21 @@ function wholes(stored: DecodedArray): ArrayLike<unknown> {
     given.push(high < HIGH_MAX && high > -HIGH_MAX ? high * 0x1_0000_0000 + ((halves[2 * at] ?? 0) >>> 0) : stored[at]);
   }
   return given;
+}
+
+/** Where all of them are numbers that a double holds; else null. */
+function numbersOf(stored: DecodedArray): Float64Array | null {
+  if (stored instanceof Float64Array) return stored;
+  if (stored instanceof Int32Array) return Float64Array.from(stored);
+  if (!(stored instanceof BigInt64Array)) return null;
+  const halves = new Int32Array(stored.buffer, stored.byteOffset, 2 * stored.length);
+  const numbers = new Float64Array(stored.length);
+  for (let at = 0; at < numbers.length; at++) {
+    const high = halves[2 * at + 1] ?? 0;
+    if (high >= HIGH_MAX || high <= -HIGH_MAX) return null;
+    numbers[at] = high * 0x1_0000_0000 + ((halves[2 * at] ?? 0) >>> 0);
+  }
+  return numbers;
 }
 
 function orNull(value: unknown, read: (value: unknown) => unknown): unknown {

@@ -12,15 +12,18 @@ export interface ParquetColumn {
   /** null: the file does not say. */
   readonly type: string | null;
   readonly isNested: boolean;
+  /** `read` gives numbers that doubles hold as they are. */
+  readonly keepsNumbers: boolean;
   /** A value that is not null. */
   readonly read: Read;
 }
 
 export function parquetColumn(tree: SchemaTree): ParquetColumn {
   const { name } = tree.element;
+  const leaf = leafOf(tree.element);
   return isNested(tree)
-    ? { name, isNested: true, type: 'jsonb', read: nestedRead(tree) }
-    : { name, isNested: false, ...leafOf(tree.element) };
+    ? { name, isNested: true, keepsNumbers: false, type: 'jsonb', read: nestedRead(tree) }
+    : { name, isNested: false, ...leaf, keepsNumbers: leaf.read === asItIs || leaf.read === wholeRead };
 }
 
 /**

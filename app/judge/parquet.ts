@@ -13,6 +13,9 @@ const MEMORY_MB_MAX = 4096;
 /** A column of a row group takes no longer on a machine that does other work too. */
 export const SILENCE_MS_MAX = 30_000;
 
+/** What a worker says while it reads Parquet, so that one that comes to no end is told from one that has much to do. */
+export const WORKING = 'working';
+
 export const REPAIR = 'Give a whole, unencrypted Parquet file, or write it anew.';
 
 export async function readParquet(

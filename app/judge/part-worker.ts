@@ -1,17 +1,30 @@
 /** The worker that judges a part of a file for `split.ts`. */
-import { Readable } from 'node:stream';
 import { parentPort } from 'node:worker_threads';
-import { parseContract } from '../../quality/contract.ts';
-import type { RowPart } from '../../quality/file-run.ts';
+import type { Check } from '../../quality/contract.ts';
+import { EXPECTATIONS } from '../../quality/expectations/registry.ts';
+import type { RowPart, RunRules } from '../../quality/file-run.ts';
 import type { Types } from './cells.ts';
 import type { FilePart } from './csv-records.ts';
 import type { FileShape } from './file-shape.ts';
-import { judgePart, WORKING } from './part.ts';
+import { WORKING } from './parquet.ts';
+import { judgePart } from './part.ts';
+
+/** The checks of a rule file as another thread can be given them: what they expect is called by its name. Their texts have been read without a problem. */
+export interface SentRules extends Pick<RunRules, 'dataset' | 'schema' | 'schemaFiles'> {
+  readonly checks: readonly (Omit<Check, 'expectation'> & { readonly expectation: string })[];
+}
+
+function givenRules({ checks, ...rules }: SentRules): RunRules {
+  const known = checks.flatMap((check) => {
+    const expectation = EXPECTATIONS.get(check.expectation);
+    return expectation === undefined ? [] : { ...check, expectation };
+  });
+  // Where a problem stands in the file is told by the thread that has read it.
+  return { ...rules, checks: known, fileChecks: [], place: (keys) => keys.join('.') };
+}
 
 export interface PartRequest {
-  /** The rule file and where it is: it has been read without a problem. */
-  readonly rules: string;
-  readonly rulesPath: string;
+  readonly rules: SentRules;
   readonly path: string;
   readonly part: FilePart;
   readonly shape: FileShape;
@@ -37,13 +50,11 @@ export type PartAnswer = {
   readonly end: number | null;
 } | null;
 
-async function judged({ rules, rulesPath, path, part, ...task }: PartRequest): Promise<PartAnswer> {
-  const parsed = parseContract(rules, rulesPath, 'file');
-  if ('problems' in parsed) return null;
+async function judged({ rules, path, part, ...task }: PartRequest): Promise<PartAnswer> {
   try {
     const working = () => parentPort?.postMessage(WORKING);
-    const file = { path, part, working, stdin: Readable.from([]), signal: new AbortController().signal };
-    const { run, rows, names, seen, end } = await judgePart(parsed.contract, file, { ...task, typeOf: () => null });
+    const file = { path, part, working, signal: new AbortController().signal };
+    const { run, rows, names, seen, end } = await judgePart(givenRules(rules), file, { ...task, typeOf: () => null });
     return { parts: run.parts(), rows, names, kinds: seen.map(({ kinds }) => kinds), end };
   } catch {
     return null;

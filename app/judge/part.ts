@@ -1,16 +1,13 @@
 /** A part of a file, judged by the checks of single rows of a rule file: in this thread, or in a worker that is given the same. */
 import type { Column, Dataset } from '../../core/event.ts';
-import type { Contract } from '../../quality/contract.ts';
 import { ColumnSeen } from '../../quality/file-columns.ts';
-import { type PassingRows, RuleRun } from '../../quality/file-run.ts';
+import { type PassingRows, RuleRun, type RunRules } from '../../quality/file-run.ts';
+import type { PassingColumns } from '../../quality/passing-columns.ts';
 import { PlacedRow } from '../../quality/placed-row.ts';
 import type { FileCell } from '../../quality/states/cell.ts';
 import { cellMaker } from './cells.ts';
 import type { FileShape } from './file-shape.ts';
-import { type PlacedRows, readRows, type RowFile } from './read-file.ts';
-
-/** What a worker says while it reads Parquet, so that one that comes to no end is told from one that has much to do. */
-export const WORKING = 'working';
+import { type PassedColumns, type PlacedRows, readRows, type RowFile } from './read-file.ts';
 
 export interface PartTask {
   readonly shape: FileShape;
@@ -34,24 +31,35 @@ export interface PartJudged {
 }
 
 export async function judgePart(
-  contract: Contract,
+  contract: RunRules,
   file: RowFile,
   { shape, parameters, nowMs, typeOf, watches }: PartTask,
 ): Promise<PartJudged> {
   const { columns, unseen, csv } = shape;
-  const run = new RuleRun(contract, datasetOf(contract, columns), unseen, parameters, nowMs);
+  const overAll = contract.fileChecks.length === 0 ? null : (await import('../../quality/file-check.ts')).fileCheck;
+  const run = new RuleRun(contract, datasetOf(contract, columns), unseen, parameters, nowMs, overAll);
   const makers = run.needsCells ? columns.map(({ name }) => cellMaker(typeOf(name))) : [];
   const cells: FileCell[] = columns.map(() => null);
   const seen = watches ? columns.map(() => new ColumnSeen()) : [];
   const names = columns.map(({ name }) => name);
   const passing = run.passing(new PlacedRow(columns));
   const placed = passing === null ? null : watches ? watched(passing, seen) : passing;
-  const read = await readRows({ ...file, csv, placed }, names, (values, index) => {
+  const marking = file.part?.shares === undefined || watches ? null : run.passingColumns();
+  const marked = marking === null ? null : passedColumns(marking, run);
+  const read = await readRows({ ...file, csv, placed, passing: marked }, names, (values, index) => {
     for (let at = 0; at < seen.length; at++) seen[at]?.see(values[at]);
     for (let at = 0; at < makers.length; at++) cells[at] = makers[at]?.(values[at]) ?? null;
     run.row(values, cells, index);
   });
   return { run, rows: read.rows, names: read.columns, seen, end: read.end };
+}
+
+function passedColumns(marking: PassingColumns, run: RuleRun): PassedColumns {
+  return {
+    columns: marking.columns,
+    mark: (...cells) => marking.mark(...cells),
+    passedRows: (rows, nullsOf) => run.passedRows(rows, nullsOf),
+  };
 }
 
 /** The same rows, whose kinds are seen. */
@@ -69,11 +77,11 @@ function watched(passing: PassingRows, seen: readonly ColumnSeen[]): PlacedRows 
 }
 
 /** What a file is judged to be before its parts are added. */
-export function nothingJudged(contract: Contract, { shape, parameters, nowMs }: PartTask): PartJudged {
-  const run = new RuleRun(contract, datasetOf(contract, shape.columns), shape.unseen, parameters, nowMs);
+export function nothingJudged(contract: RunRules, { shape, parameters, nowMs }: PartTask): PartJudged {
+  const run = new RuleRun(contract, datasetOf(contract, shape.columns), shape.unseen, parameters, nowMs, null);
   return { run, rows: 0, names: [], seen: [], end: 0 };
 }
 
-function datasetOf({ dataset }: Contract, columns: readonly Column[]): Dataset {
+function datasetOf({ dataset }: RunRules, columns: readonly Column[]): Dataset {
   return { name: dataset, version: 1, columns, key: [] };
 }

@@ -2,12 +2,13 @@
 import { closeSync, createReadStream, openSync, readSync, statSync } from 'node:fs';
 import { extname } from 'node:path';
 import type { Readable } from 'node:stream';
-import { setImmediate } from 'node:timers/promises';
+import type { PassingColumns } from '../../quality/passing-columns.ts';
 import type { PlacedRow } from '../../quality/placed-row.ts';
 import { UsageError } from '../cli/arguments.ts';
 import type { Types } from './cells.ts';
 import { type CsvShape, readCsv } from './csv.ts';
 import type { FilePart } from './csv-records.ts';
+import { isParquet } from './file-kind.ts';
 import { readNdjson } from './ndjson.ts';
 
 export interface RowsRead {
@@ -35,14 +36,22 @@ export interface PlacedRows {
   take(): boolean;
 }
 
+/** Marks rows that do not pass: the values of those alone are given, and of the columns that are read alone. */
+export interface PassedColumns extends Pick<PassingColumns, 'columns' | 'mark'> {
+  /** So many rows passed, of which so many have no value in a column. */
+  passedRows(rows: number, nullsOf: (column: number) => number): void;
+}
+
 export interface RowFile {
   readonly path: string;
   /** What `-` reads. */
-  readonly stdin: Readable;
+  readonly stdin?: Readable;
   readonly signal: AbortSignal;
   /** What a reading of this CSV file told before: it need not be found out again. */
   readonly csv?: CsvShape | null;
   readonly placed?: PlacedRows | null;
+  /** The same of a part of a Parquet file, column by column. */
+  readonly passing?: PassedColumns | null;
   /** The rows that begin in there alone. A part of a Parquet file is read by the thread that asks, which has to be one with bounds. */
   readonly part?: FilePart;
   /** Told now and then while a part of a Parquet file is read. */
@@ -63,14 +72,6 @@ export async function readRows(file: RowFile, columns: readonly string[] | 'all'
     default:
       return readNdjson(file, columns, take);
   }
-}
-
-export function isCsv({ path }: RowFile): boolean {
-  return /\.[ct]sv$/i.test(path);
-}
-
-export function isParquet({ path }: Pick<RowFile, 'path'>): boolean {
-  return /\.parquet$/i.test(path);
 }
 
 /** What the file itself says of its columns, in its order. Only Parquet does; of others it is empty. */
@@ -112,7 +113,7 @@ async function readPieces({ path, part, signal }: RowFile, pieces: Pieces): Prom
       const read = readSync(file, pieces.room(PIECE_BYTES), 0, PIECE_BYTES, place);
       place += read;
       pieces.add(read, read === 0);
-      if (count % PIECES_AT_ONCE === 0) await setImmediate();
+      if (count % PIECES_AT_ONCE === 0) await new Promise((resolve) => setImmediate(resolve));
     }
   } finally {
     closeSync(file);
@@ -120,7 +121,8 @@ async function readPieces({ path, part, signal }: RowFile, pieces: Pieces): Prom
 }
 
 async function streamPieces({ path, stdin, signal, part }: RowFile, pieces: Pieces): Promise<void> {
-  const stream = path === '-' ? stdin : createReadStream(path, { highWaterMark: PIECE_BYTES, start: part?.from ?? 0 });
+  const stream =
+    path === '-' && stdin !== undefined ? stdin : createReadStream(path, { highWaterMark: PIECE_BYTES, start: part?.from ?? 0 });
   for await (const chunk of stream) {
     signal.throwIfAborted();
     const { length } = chunk as Buffer;

@@ -2,6 +2,7 @@
 import type { Dataset, DatasetName, Row } from '../../core/event.ts';
 import { parseContract } from '../../quality/contract.ts';
 import { FileRow } from '../../quality/file-columns.ts';
+import { fileCheck } from '../../quality/file-check.ts';
 import { RuleRun } from '../../quality/file-run.ts';
 import type { Proposal } from '../../quality/profile/propose.ts';
 import { ruleFileText } from '../../quality/profile/rule-text.ts';
@@ -51,7 +52,7 @@ export class FileRows {
   async kept(rules: readonly Proposal[]): Promise<readonly Proposal[]> {
     const parsed = parseContract(ruleFileText({ dataset: this.#dataset.name, rows: 0, columns: [], rules }, null), 'profile.yaml', 'file');
     if ('problems' in parsed) throw new Error(`a proposed rule file is refused: ${parsed.problems[0].message}`);
-    const run = new RuleRun(parsed.contract, this.#dataset, this.#unseen, {}, 0);
+    const run = new RuleRun(parsed.contract, this.#dataset, this.#unseen, {}, 0, fileCheck);
     const makers = this.#names().map((name) => cellMaker(this.#declared.typeOf(name)));
     const cells: FileCell[] = makers.map(() => null);
     const { rows } = await readRows(this.#file, this.#names(), (values, index) => {

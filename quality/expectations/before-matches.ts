@@ -1,6 +1,5 @@
 /** before_matches: the old row that comes with an update or a delete is what the stream last said of its key. It tells of a change that was lost, or came twice. */
-import { defineExpectation } from '../expectation.ts';
-import { askedTests } from '../keyed.ts';
+import { askedTests, defineExpectation } from '../expectation.ts';
 
 export const beforeMatches = defineExpectation({
   name: 'before_matches',

@@ -1,7 +1,7 @@
 /** format: a text is of a named format. */
 import { anyValue } from '../encoded/tests.ts';
 import { cellTests, columnOf, defineExpectation, textTests, typeOf } from '../expectation.ts';
-import { ENCODED_FORMATS, FORMATS } from '../formats.ts';
+import { encodedFormat, FORMATS } from '../formats.ts';
 
 export const format = defineExpectation({
   name: 'format',
@@ -20,7 +20,7 @@ export const format = defineExpectation({
     return {
       ...(column.native === name || column.type === 'date' || column.type === 'timestamp'
         ? cellTests(site, () => true, anyValue)
-        : textTests(site, FORMATS[name], ENCODED_FORMATS[name])),
+        : textTests(site, FORMATS[name], encodedFormat(name))),
       reason: `is no valid ${name}`,
       columns: [column.index],
     };

@@ -18,6 +18,7 @@ export const notNull = defineExpectation({
       reason: 'is null',
       columns: [index],
       test: (row) => (row.value(index) === null ? Outcome.Fail : Outcome.Pass),
+      cell: () => true,
       encoded: () => (row) => (lengthOf(row, at) === CELL_NULL ? Outcome.Fail : Outcome.Pass),
     };
   },

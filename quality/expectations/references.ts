@@ -4,8 +4,7 @@ import { durationSchema } from '../../core/duration.ts';
 import { durationMicros } from '../../core/expression/timestamp.ts';
 import type { Match, Parent } from '../../core/keyed.ts';
 import type { Check } from '../contract.ts';
-import { type Bound, columnOf, defineExpectation, type Site, typeOf } from '../expectation.ts';
-import { askedTests } from '../keyed.ts';
+import { askedTests, type Bound, columnOf, defineExpectation, type Site, typeOf } from '../expectation.ts';
 import type { FromSchema } from '../schema-type.ts';
 import { isComparable } from './unique.ts';
 

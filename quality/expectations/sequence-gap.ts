@@ -1,6 +1,5 @@
 /** sequence_gap: numbers that are given one after the other, such as those of invoices, have none missing between them. */
-import { defineExpectation, columnOf, typeOf } from '../expectation.ts';
-import { askedTests } from '../keyed.ts';
+import { askedTests, defineExpectation, columnOf, typeOf } from '../expectation.ts';
 
 const OUT_OF_ORDER_MAX = 1_000_000;
 

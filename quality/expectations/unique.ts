@@ -1,7 +1,6 @@
 /** unique and compound_unique on a live stream: no other row at the target has the values of this one. Over a file, both are expectations of the catalogue. */
 import type { Column } from '../../core/event.ts';
-import { type Bound, columnOf, defineExpectation, type Site, typeOf } from '../expectation.ts';
-import { askedTests } from '../keyed.ts';
+import { askedTests, type Bound, columnOf, defineExpectation, type Site, typeOf } from '../expectation.ts';
 
 export const unique = defineExpectation({
   name: 'unique',

@@ -7,7 +7,8 @@ import { fileURLToPath } from 'node:url';
 import type { Worker } from 'node:worker_threads';
 import { afterAll, beforeAll, describe, expect, test, vi } from 'vitest';
 import { judgeFile } from '../../app/judge/judge-rules.ts';
-import { partsOf, PartWorkers } from '../../app/judge/split.ts';
+import { PartWorkers } from '../../app/judge/part-workers.ts';
+import { partsOf } from '../../app/judge/split.ts';
 import { parseContract } from '../../quality/contract.ts';
 import { Random } from '../support/random.ts';
 
@@ -43,8 +44,7 @@ const inputOf = (path: string) => ({
 });
 const workers = new PartWorkers();
 afterAll(() => workers.end());
-const judged = (path: string, partBytes: number) =>
-  judgeFile(contract, { text: RULES, path: 'rules.yaml' }, inputOf(path), workers, partBytes);
+const judged = (path: string, partBytes: number) => judgeFile(contract, inputOf(path), workers, partBytes);
 
 interface Order {
   readonly id: number | bigint | null;
@@ -127,8 +127,7 @@ describe.each(['types.parquet', 'types-v2.parquet'])('the row groups of %s', (na
   day: [{ between: { min: '1970-01-03' } }]
   none: [not_null]
 `;
-  const judgedBy = async (partBytes: number, file = path) =>
-    judgeFile(contractOf(rules), { text: rules, path: 'rules.yaml' }, inputOf(file), workers, partBytes);
+  const judgedBy = async (partBytes: number, file = path) => judgeFile(contractOf(rules), inputOf(file), workers, partBytes);
 
   test('are judged by two workers as by one reader', async () => {
     expect(await partsOf(inputOf(path), contractOf(rules), 100)).toEqual([0, 1].map((from) => ({ from, until: from + 1, shares: 2 })));
@@ -163,6 +162,6 @@ test('a worker that is gone before it is asked is replaced', async () => {
   const started = new Promise<Worker>((resolve) => process.once('worker', resolve));
   own.start(1);
   await (await started).terminate();
-  const found = await judgeFile(contract, { text: RULES, path: 'rules.yaml' }, inputOf(path), own, 30_000);
+  const found = await judgeFile(contract, inputOf(path), own, 30_000);
   expect(found).toEqual(await judged(path, Infinity));
 });

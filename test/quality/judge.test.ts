@@ -5,6 +5,7 @@ import { join } from 'node:path';
 import { Readable } from 'node:stream';
 import { afterAll, describe, expect, test, vi } from 'vitest';
 import { judgeRules } from '../../app/judge/judge-rules.ts';
+import { PartWorkers } from '../../app/judge/part-workers.ts';
 import { WORDS } from '../../quality/gx/registry.ts';
 import type { RuleResult } from '../../quality/file-run.ts';
 import { judge } from './judge-cli.ts';
@@ -238,7 +239,7 @@ test('rows from standard input leave no file behind, be they judged or cut off',
   };
   const byStdin = (stdin: Readable, signal: AbortSignal) => {
     const input = { path: '-', types: new Map<string, null>(), tables: new Map<string, string>(), parameters: {}, stdin, signal, nowMs: 0 };
-    return judgeRules(rules, input, true, { ...io, stop: signal });
+    return judgeRules(rules, input, new PartWorkers(), true, { ...io, stop: signal });
   };
   try {
     expect(await byStdin(Readable.from(['{"id":1}\n']), new AbortController().signal)).toBe(0);

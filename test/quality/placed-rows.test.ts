@@ -146,18 +146,22 @@ describe('a rule file says the same of rows in their places and of their values'
   name: [{ match_regex: '^[a-zé ]*$' }, { length: { max: 6 } }, { in_set: [one, two, 'zwölf', three four], mostly: 0.9 }]
   share: [{ between: { max: 0.5 }, nulls: fail }]
   yes: [{ in_set: [true] }]
+checks:
+  - { id: whole, json_schema: { properties: { extra: { maximum: 6 } } } }
 `;
   // A condition is what they are not judged in their places for.
-  const BY_VALUES = `${RULES}checks: [{ id: never, pair_equal: { column_A: id, column_B: share }, where: 'after.id < -1' }]\n`;
+  const BY_VALUES = `${RULES}  - { id: never, pair_equal: { column_A: id, column_B: share }, where: 'after.id < -1' }\n`;
   const rows = Array.from({ length: 3000 }, (_, n) => ({
     id: n % 97 === 5 ? null : n,
     name: ['one', 'two', 'zwölf', 'three four', 'ONE', null][n % 61 < 3 ? n % 6 : n % 3] ?? null,
     share: n % 50 === 0 ? null : (n % 103) / 200,
     yes: n % 31 !== 0,
+    // One check alone reads it, and does not name it.
+    extra: n % 8,
   }));
   const written: Readonly<Record<string, string>> = {
     'rows.ndjson': rows.map((row) => `${JSON.stringify(row)}\n`).join(''),
-    'rows.csv': `id,name,share,yes\n${rows.map(({ id, name, share, yes }) => `${id ?? ''},${name ?? ''},${share ?? ''},${yes}\n`).join('')}`,
+    'rows.csv': `id,name,share,yes,extra\n${rows.map((row) => `${row.id ?? ''},${row.name ?? ''},${row.share ?? ''},${row.yes},${row.extra}\n`).join('')}`,
   };
 
   test.each(Object.keys(written))('%s', async (name) => {

@@ -1,0 +1,168 @@
+/**
+ * Rows judged column by column, where each check reads one column: of a column of few values each value is judged once. What is found is which rows do not
+ * pass; those are for who judges rows.
+ */
+import type { ChangeEvent, Column, Dataset } from '../core/event.ts';
+import { cellAt, type ColumnCells, countOf } from './column-cells.ts';
+import { type AllPass, allPass } from './encoded/all.ts';
+import type { EncodedTest } from './encoded/cells.ts';
+import type { Cell } from './expectation.ts';
+import { FileRow, SeenKind } from './file-columns.ts';
+import { PlacedRow } from './placed-row.ts';
+import { readEvent } from './read-event.ts';
+
+/** A check of single rows. */
+export interface ColumnCheck {
+  /** The columns that it reads. */
+  readonly columns: readonly number[];
+  /** The test of a row's values, whatever its cells are. */
+  readonly byValue: EncodedTest;
+  /** Of a cell that has a value; null where a row is needed. */
+  readonly cell: ((cell: Cell) => boolean) | null;
+  testOf(types: PlacedRow['types']): EncodedTest;
+}
+
+export class PassingColumns {
+  /** The columns that checks read: the others need not be. */
+  readonly columns: readonly number[];
+  readonly #tests: ReadonlyMap<number, ColumnTests>;
+
+  constructor(checks: readonly ColumnCheck[], dataset: Dataset, nowMs: number) {
+    this.columns = [...new Set(checks.flatMap(({ columns }) => columns))];
+    this.#tests = new Map(
+      this.columns.map((column) => {
+        const own = checks.filter(({ columns }) => columns[0] === column);
+        return [column, new ColumnTests(column, own, dataset, nowMs)];
+      }),
+    );
+  }
+
+  /** Marks the rows whose cell does not pass, the first of which is at `from`, and says how many have no value. */
+  mark(column: number, cells: ColumnCells, bad: Uint8Array, from: number): number {
+    return this.#tests.get(column)?.mark(cells, bad, from) ?? 0;
+  }
+}
+
+class ColumnTests {
+  readonly #column: number;
+  readonly #values: unknown[];
+  readonly #event: ChangeEvent;
+  readonly #passes: AllPass;
+  readonly #placed: PlacedRow;
+  readonly #placedEvent: ChangeEvent;
+  readonly #placedPasses: AllPass;
+  /** Of numbers that are cells of the column as they are; null where a row is needed. */
+  readonly #cells: readonly ((cell: Cell) => boolean)[] | null;
+  /** Whether a text may be judged by its bytes. */
+  readonly #isText: boolean;
+
+  constructor(column: number, checks: readonly ColumnCheck[], dataset: Dataset, nowMs: number) {
+    const { columns } = dataset;
+    this.#column = column;
+    this.#values = columns.map(() => null);
+    const row = new FileRow(columns);
+    row.values = this.#values;
+    this.#event = readEvent(row, dataset, nowMs);
+    this.#passes = all(checks.map(({ byValue }) => byValue));
+    this.#placed = new PlacedRow(columns);
+    this.#placedEvent = readEvent(this.#placed, dataset, nowMs);
+    this.#placedPasses = all(checks.map((check) => check.testOf(this.#placed.types)));
+    const cells = checks.flatMap(({ cell }) => cell ?? []);
+    this.#cells = cells.length === checks.length && isNumber(columns[column]) ? cells : null;
+    this.#isText = isText(columns[column]);
+  }
+
+  mark(cells: ColumnCells, bad: Uint8Array, from: number): number {
+    if (cells.kind === 'places') return this.#markPlaces(cells.dictionary, cells.places, bad, from);
+    if (cells.kind === 'texts' && this.#isText) return this.#markTexts(cells.bytes, cells.cells, bad, from);
+    if (cells.kind === 'numbers') return this.#markNumbers(cells.numbers, bad, from);
+    return this.#markCells(cells, bad, from);
+  }
+
+  #isBad(value: unknown): 0 | 1 {
+    this.#values[this.#column] = value;
+    // The row that it is given is that of the event, of which it asks for values alone.
+    return this.#passes(this.#placed, this.#event) ? 0 : 1;
+  }
+
+  #markNumbers(numbers: Float64Array, bad: Uint8Array, from: number): number {
+    for (const cell of this.#cells ?? []) markNumbers(numbers, cell, bad, from);
+    if (this.#cells !== null) return 0;
+    const row = this.#placed;
+    const [column, event, passes] = [this.#column, this.#placedEvent, this.#placedPasses];
+    row.kinds[column] = SeenKind.Float;
+    row.cells[2 * column + 1] = 0;
+    for (let at = 0; at < numbers.length; at++) {
+      row.numbers[column] = numbers[at] ?? 0;
+      if (!passes(row, event)) bad[from + at] = 1;
+    }
+    return 0;
+  }
+
+  #markCells(cells: ColumnCells, bad: Uint8Array, from: number): number {
+    const whenNull = this.#isBad(null);
+    const rows = countOf(cells);
+    let nulls = 0;
+    for (let at = 0; at < rows; at++) {
+      const value = cellAt(cells, at);
+      if (value === null) nulls++;
+      if ((value === null ? whenNull : this.#isBad(value)) === 1) bad[from + at] = 1;
+    }
+    return nulls;
+  }
+
+  #markPlaces(dictionary: readonly unknown[], places: Int32Array, bad: Uint8Array, from: number): number {
+    const whenNull = this.#isBad(null);
+    const verdicts = Uint8Array.from(dictionary, (value) => (value === null ? whenNull : this.#isBad(value)));
+    const isNull = Uint8Array.from(dictionary, (value) => (value === null ? 1 : 0));
+    let nulls = 0;
+    for (let at = 0; at < places.length; at++) {
+      const place = places[at] ?? -1;
+      nulls += place < 0 ? 1 : (isNull[place] ?? 0);
+      if ((place < 0 ? whenNull : verdicts[place]) === 1) bad[from + at] = 1;
+    }
+    return nulls;
+  }
+
+  #markTexts(bytes: Buffer, cells: Int32Array, bad: Uint8Array, from: number): number {
+    const row = this.#placed;
+    const [column, event, passes] = [this.#column, this.#placedEvent, this.#placedPasses];
+    const rows = cells.length / 2;
+    let nulls = 0;
+    row.bytes = bytes;
+    for (let at = 0; at < rows; at++) {
+      const length = cells[2 * at + 1] ?? -1;
+      if (length < 0) nulls++;
+      row.kinds[column] = length < 0 ? 0 : SeenKind.Text;
+      row.cells[2 * column] = cells[2 * at] ?? 0;
+      row.cells[2 * column + 1] = length;
+      if (!passes(row, event)) bad[from + at] = 1;
+    }
+    return nulls;
+  }
+}
+
+function all(tests: readonly EncodedTest[]): AllPass {
+  return allPass(tests) ?? (() => false);
+}
+
+/** One loop a check: each calls one function. */
+function markNumbers(numbers: Float64Array, passes: (cell: Cell) => boolean, bad: Uint8Array, from: number): void {
+  for (let at = 0; at < numbers.length; at++) if (!isPassed(passes, numbers[at] ?? 0)) bad[from + at] = 1;
+}
+
+function isPassed(passes: (cell: Cell) => boolean, cell: number): boolean {
+  try {
+    return passes(cell);
+  } catch {
+    return false;
+  }
+}
+
+function isNumber(column: Column | undefined): boolean {
+  return column?.type === 'integer' || column?.type === 'float';
+}
+
+function isText(column: Column | undefined): boolean {
+  return column?.type === 'text';
+}
