@@ -67,6 +67,8 @@ export interface WaitRule {
   readonly parent: Parent;
   /** Whether a row that has waited for nothing stays in quarantine; where not, it is judged once more, and the rule says what becomes of it. */
   readonly holds: boolean;
+  /** Whether it is bad for service levels then: it stays, or is dropped. */
+  readonly fails: boolean;
 }
 
 export interface WaitsSettled {

@@ -54,9 +54,9 @@ export function waitRules(contracts: Iterable<Contract>): readonly WaitRule[] {
       ? []
       : checks.flatMap((check) => {
           const reference = referenceOf(check);
-          return reference === null
-            ? []
-            : [{ dataset, rule: check.id, ...reference, holds: check.onFail === 'quarantine' || check.onFail === 'halt' }];
+          if (reference === null) return [];
+          const holds = check.onFail === 'quarantine' || check.onFail === 'halt';
+          return [{ dataset, rule: check.id, ...reference, holds, fails: holds || check.onFail === 'drop' }];
         }),
   );
 }

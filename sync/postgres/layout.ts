@@ -77,6 +77,11 @@ export class Layouts {
     return this.#options.get(dataset);
   }
 
+  /** Datasets of whose rows every version stays. */
+  histories(): DatasetName[] {
+    return [...this.#options].flatMap(([name, { history }]) => (isHistory(history) ? [name] : []));
+  }
+
   /** Where the table of a dataset is, whatever its shape. */
   tableOf(name: DatasetName): { readonly schema: string; readonly table: string } {
     const options = this.#options.get(name);
@@ -98,6 +103,8 @@ export class Layouts {
   }
 }
 
+const isHistory = ({ from, to }: DatasetOptions['history']): boolean => from !== null && to !== null;
+
 function layoutOf(dataset: Dataset, schema: string, options: DatasetOptions | undefined): Layout {
   const name = tableName(dataset.name);
   if (options === undefined) {
@@ -112,7 +119,7 @@ function layoutOf(dataset: Dataset, schema: string, options: DatasetOptions | un
     };
   }
   const { columns, softDelete, history } = options;
-  const isHistory = history.from !== null && history.to !== null;
+  const keepsVersions = isHistory(history);
   const names = dataset.columns.map((column) =>
     columns === null || columns.includes(column.name) ? (renamed(options, column.name) ?? column.name) : null,
   );
@@ -122,8 +129,8 @@ function layoutOf(dataset: Dataset, schema: string, options: DatasetOptions | un
     names,
     skipped: names.includes(null) ? Uint8Array.from(names, (one) => (one === null ? 1 : 0)) : null,
     stamps: stampsOf(options),
-    isSoft: softDelete.at !== null || softDelete.flag !== null || isHistory,
-    isHistory,
+    isSoft: softDelete.at !== null || softDelete.flag !== null || keepsVersions,
+    isHistory: keepsVersions,
   };
 }
 

@@ -183,7 +183,12 @@ class Target implements PostgresSink {
     this.windows = new PostgresWindows({ pipeline, turns: this.#turns, clock });
     this.slo = new PostgresSlo({ pipeline, turns: this.#turns });
     this.lots = new PostgresLots({ pipeline, turns: this.#turns });
-    this.waits = new PostgresWaits({ pipeline, turns: this.#turns, parents: new Parents(this.#layouts) });
+    this.waits = new PostgresWaits({
+      pipeline,
+      turns: this.#turns,
+      parents: new Parents(this.#layouts),
+      histories: this.#layouts.histories(),
+    });
   }
 
   async acquire(lane: LaneId): Promise<Lease> {

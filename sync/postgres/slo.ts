@@ -8,12 +8,14 @@ import {
   HOUR_MS,
   type JudgedMinute,
   type MinuteCount,
+  ROWS_COUNTED,
   type SloCause,
   type SloIncident,
   type SloLook,
   type SloStore,
   type SloTrouble,
 } from '../../core/slo.ts';
+import type { PgConnection } from '../../wire/postgres/connection.ts';
 import { Format, type FrontendWriter } from '../../wire/postgres/messages.ts';
 import { textArrayParameter } from './arrays.ts';
 import type { Turns } from './turns.ts';
@@ -26,11 +28,32 @@ const KEPT_MS = 31 * DAY_MS;
 /** Stands in for the lane where there is none: of hours, and of minutes judged by the clock. */
 const HOURS_LANE = '';
 const CLOCK_LANE = 'clock';
+/** Of rows that waited in vain. */
+const LATE_LANE = 'late';
 
 const MINUTES_SQL = `insert into tidegate.slo_counts (pipeline, lane, dataset, counted, at, good, bad)
     select $1, $2, dataset, counted, at::bigint, good::bigint, bad::bigint
     from unnest($3::text[], $4::text[], $5::text[], $6::text[], $7::text[]) m(dataset, counted, at, good, bad)
   on conflict (pipeline, dataset, counted, at, lane) do update set good = slo_counts.good + excluded.good, bad = slo_counts.bad + excluded.bad`;
+
+/** Rows that were counted as good, and are bad after all. Nothing where rows of their time are not counted. */
+export async function recountFailed(
+  sql: PgConnection,
+  pipeline: string,
+  failed: readonly Pick<MinuteCount, 'dataset' | 'minuteMs' | 'bad'>[],
+) {
+  const texts = (of: (minute: (typeof failed)[number]) => string) => textArrayParameter(failed.map(of));
+  await sql.query(
+    `insert into tidegate.slo_counts (pipeline, lane, dataset, counted, at, good, bad)
+       select $1, '${LATE_LANE}', m.dataset, '${ROWS_COUNTED}', m.at::bigint, -m.bad::bigint, m.bad::bigint
+       from unnest($2::text[], $3::text[], $4::text[]) m(dataset, at, bad)
+       where exists (
+         select from tidegate.slo_counts c where c.pipeline = $1 and c.dataset = m.dataset and c.counted = '${ROWS_COUNTED}'
+           and c.at between m.at::bigint - ${HOUR_MS} and m.at::bigint)
+     on conflict (pipeline, dataset, counted, at, lane) do update set good = slo_counts.good + excluded.good, bad = slo_counts.bad + excluded.bad`,
+    [pipeline, texts(({ dataset }) => dataset), texts(({ minuteMs }) => String(minuteMs)), texts(({ bad }) => String(bad))],
+  );
+}
 
 export function prepareMinutes(writer: FrontendWriter): void {
   writer.parse(MINUTES, MINUTES_SQL);

@@ -6,6 +6,7 @@ import type { ChangeEvent, Dataset } from '../../../core/event.ts';
 import type { Match, Parent } from '../../../core/keyed.ts';
 import type { PgConnection } from '../../../wire/postgres/connection.ts';
 import { type AskedTable, cellText } from './asked-table.ts';
+import { castableOf } from './castable.ts';
 import { type Change, Occupancy, type Tuple } from './occupancy.ts';
 import type { Asking, Found, Judged } from './rules.ts';
 
@@ -62,7 +63,11 @@ export async function orphans(
   const parents = changes.filter(({ isParent }) => isParent).map(({ event }) => event);
   const placesOf = placesIn(parent);
   const had = new Map(parents.map((event) => [event, tupleOf(event, placesOf(event.dataset))]));
-  const asked = [...named.values(), ...had.values()].filter((tuple) => tuple !== undefined);
+  // A cell that is none of the type of the column names no row: it is not asked for, and so not found.
+  const own = [...named.values()].filter((tuple) => tuple !== undefined);
+  const judgedOf = changes.find(({ isJudged }) => isJudged)?.event.dataset;
+  const castable = judgedOf === undefined ? own : await castableOf(asking.sql, table, judgedOf, columns, own);
+  const asked = [...castable, ...[...had.values()].filter((tuple) => tuple !== undefined)];
   const occupancy = await Occupancy.ask(asking.sql, table, asked, key, asking.keysOf(parents), (event) => had.get(event));
   return asking.transactions(changes).flatMap((transaction) => judge(occupancy, reference, named, transaction));
 }

@@ -11,6 +11,7 @@ import {
   type Version,
 } from '../../../core/event.ts';
 import type { WaitsSettled } from '../../../core/keyed.ts';
+import { waitRules } from '../../../quality/keyed.ts';
 import { Random } from '../../support/random.ts';
 import { batchOf, DATASET, LANE, PLAIN, Shop } from '../shop.ts';
 import { contract, target, type Target } from './support.ts';
@@ -233,5 +234,86 @@ columns: { n: [unique, { references: { dataset: ${PARENTS.name}, column: id, wai
     batch(2, [child(2, 5, 7), child(2, 4, null, 1, 'delete')]),
   ]);
   expect(await at.held()).toEqual(['2: n.unique', '3: n.references', '5: n.unique']);
-  expect((await at.sql.query('select sum(good), sum(bad) from tidegate.slo_counts')).rows).toEqual([['4', '2']]);
+  const counted = async () => (await at.sql.query('select sum(good), sum(bad) from tidegate.slo_counts')).rows;
+  expect(await counted()).toEqual([['4', '2']]);
+  await at.sql.script('update tidegate.quarantine set waits_until = now() where waits_until is not null');
+  expect(await at.settle()).toMatchObject({ overdue: 1 });
+  expect(await counted()).toEqual([['3', '3']]);
+  // Released and held once more it is the same row.
+  await at.sql.script(
+    "update tidegate.quarantine set status = 'released', by_whom = 'somebody', released_seq = nextval('tidegate.releases') where key = '3'",
+  );
+  await at.replay();
+  expect(await at.settle()).toMatchObject({ overdue: 0 });
+  expect(await counted()).toEqual([['3', '3']]);
+});
+
+test.each([
+  ['drop', '1'],
+  ['warn', '0'],
+])('on_fail: %s: of rows that waited in vain %s is bad for a service level', async (onFail, bad) => {
+  const rules = `
+slo: { objective: 99 }
+checks: [{ references: { dataset: ${PARENTS.name}, columns: { n: id }, wait: 1h }, on_fail: ${onFail} }]`;
+  await using at = await target([contract(DATASET.name, rules)]);
+  await at.run([batch(1, [child(1, 1, 7)])]);
+  await at.sql.script('update tidegate.quarantine set waits_until = now()');
+  await at.settle();
+  await at.replay();
+  expect((await at.sql.query('select sum(good + bad), sum(bad) from tidegate.slo_counts')).rows).toEqual([['1', bad]]);
+});
+
+test('however many rows wait whose time does not pass, those whose time does are not behind them', async () => {
+  const kids: Dataset = { ...DATASET, name: 'shop.public.kids' as DatasetName };
+  const others = 'shop.public.others' as DatasetName;
+  const contracts = [
+    rule(', wait: 1h'),
+    contract(kids.name, `columns: { n: [{ references: { dataset: ${others}, column: id, wait: 1h } }] }`),
+  ];
+  await using at = await target(contracts);
+  await at.run([batch(1, [child(1, 1, 7), event(kids, 1, 1, 'insert', [2, 8, 'x'])])]);
+  await at.sql.script(`
+    insert into tidegate.quarantine select (jsonb_populate_record(q, jsonb_build_object('id', 'copy ' || n, 'key', 'copy ' || n))).*
+      from tidegate.quarantine q, generate_series(1, 5000) n where q.key = '1';
+    update tidegate.quarantine set waits_until = now()`);
+  await using sink = await at.sink();
+  expect(await sink.waits.settle(waitRules(contracts), (parent) => parent === others)).toEqual({ released: 0, overdue: 1, takenBack: 0 });
+  expect((await at.sql.query('select key from tidegate.quarantine where waits_until is null')).rows).toEqual([['2']]);
+});
+
+test('a cell that the other table has no type for names no row of it: it stops nobody, and waits for as long as others do', async () => {
+  const rules = `columns: { note: [{ references: { dataset: ${PARENTS.name}, column: id, wait: 1h } }] }`;
+  await using at = await target([contract(DATASET.name, rules)]);
+  const named = (id: number, t: string) => event(DATASET, 1, id, 'insert', [id, null, t]);
+  // There is no such table yet, and nobody knows its types.
+  await at.run([batch(1, [named(1, 'seven'), named(2, '7'), named(3, '8')])]);
+  expect(await at.held()).toEqual(['1: note.references', '2: note.references', '3: note.references']);
+  await at.run([batch(1, []), batch(2, [parent(2, 8)])]);
+  const until = async () => (await at.sql.query("select waits_until from tidegate.quarantine where key = '2'")).rows;
+  const before = await until();
+  expect(await at.settle()).toEqual({ released: 1, overdue: 0, takenBack: 0 });
+  await at.replay();
+  expect([await children(at), await at.held()]).toEqual([['3>null'], ['1: note.references', '2: note.references']]);
+  // And by the lane, now that the table is there.
+  await at.run([
+    batch(2, []),
+    batch(3, [
+      { ...named(4, 'nine'), version: place(3) as string as Version },
+      { ...named(5, '8'), version: place(3) as string as Version },
+    ]),
+  ]);
+  expect([await children(at), await until()]).toEqual([['3>null', '5>null'], before]);
+  await at.sql.script('update tidegate.quarantine set waits_until = now() where waits_until is not null');
+  expect(await at.settle()).toEqual({ released: 0, overdue: 3, takenBack: 0 });
+});
+
+test('where every version of a row stays, one that waits is not taken back by the next one', async () => {
+  const datasets = new Map([[DATASET.name, { ...PLAIN, history: { from: 'since', to: 'until' } }]]);
+  await using at = await target([rule(', wait: 1h', 'hold: key\n')], { datasets });
+  await at.run([batch(1, [child(1, 1, 7)]), batch(2, [child(2, 1, null, 0, 'update')])]);
+  await settled(at);
+  expect([await children(at), await at.held()]).toEqual([[], ['1: n.references', '1: hold.key']]);
+  await at.run([batch(2, []), batch(3, [parent(3, 7)])]);
+  await settled(at);
+  expect((await at.sql.query('select n from shop.items where id = 1 order by since, n nulls last')).rows).toEqual([['7'], [null]]);
 });
