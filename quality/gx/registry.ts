@@ -5,6 +5,7 @@ import { chiSquare, js, ks, psi } from '../windows/drift.ts';
 import { compoundDuplicates, duplicates } from '../windows/duplicates.ts';
 import * as extremes from '../windows/extremes.ts';
 import { klDivergence } from '../windows/kl-divergence.ts';
+import { dimensionAnomaly } from '../windows/dimension-anomaly.ts';
 import { metricAnomaly } from '../windows/metric-anomaly.ts';
 import * as presence from '../windows/presence.ts';
 import * as ranks from '../windows/ranks.ts';
@@ -75,6 +76,7 @@ const all: readonly GxExpectation[] = [
   drift,
   volumeAnomaly,
   metricAnomaly,
+  dimensionAnomaly,
   table.rowCountBetween,
   table.rowCountEquals,
   table.rowCountEqualsOther,

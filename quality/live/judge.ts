@@ -148,10 +148,12 @@ function sayBeside(check: LiveCheck, fold: Fold, slot: SlotState, { startMs, gro
   return {
     verdict: success === null ? 'indeterminate' : success ? 'pass' : 'fail',
     observed,
-    reason:
-      why === null || (check.check.showsValues === true && !check.allowValues) ? null : slot.sketches === null ? why : `estimated, ${why}`,
+    reason: why === null || !maySay(check) ? null : slot.sketches === null ? why : `estimated, ${why}`,
   };
 }
+
+const maySay = ({ check: { showsValues = false, saysCounts = false }, allowValues }: LiveCheck): boolean =>
+  !showsValues || saysCounts || allowValues;
 
 /** What it leaves to the windows after it; a text says why there is nothing. */
 function traceOf(

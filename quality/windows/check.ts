@@ -33,6 +33,8 @@ export interface WindowCheck {
   readonly comparable?: Comparable;
   /** What it observes is a value of some row. */
   readonly showsValues?: boolean;
+  /** And what it says of that is no value of a row all the same. */
+  readonly saysCounts?: boolean;
 }
 
 /** `timed`: the value and the time of its row, as `Timed`. `columns`: the cells of these, as `joined` puts them together. */

@@ -21,7 +21,7 @@ import { type PastAsked, remembering } from './memory.ts';
 export const CELLS_MAX = 256;
 /** Values of a window that are remembered one by one; the others are counted together. */
 export const VALUES_MAX = 1000;
-const VALUE_SIZE = 64;
+export const VALUE_SIZE = 64;
 const TEXT_MAX = VALUE_SIZE - 24;
 
 interface Asked {
@@ -155,11 +155,11 @@ function byCount(counted: Iterable<Counted>): Counted[] {
 
 const textOf = (cell: Present): string => JSON.stringify(encodeCell(cell));
 
-function encodeCategories(state: ValueCounts): Encoded {
+export function encodeCategories(state: ValueCounts, most = VALUES_MAX): Encoded {
   const all = byCount(state.entries().map(({ value, count }) => ({ cell: value, count })));
   // Long texts are told apart by their beginnings and lengths alone: what is remembered has a bound.
-  const kept = all.slice(0, VALUES_MAX).map(({ cell, count }): Encoded => [encodeCell(shortened(cell)), count]);
-  return { values: kept, others: all.slice(VALUES_MAX).reduce((sum, { count }) => sum + count, 0) };
+  const kept = all.slice(0, most).map(({ cell, count }): Encoded => [encodeCell(shortened(cell)), count]);
+  return { values: kept, others: all.slice(most).reduce((sum, { count }) => sum + count, 0) };
 }
 
 /** Whether a text is too long to be remembered, or is what is remembered of one. */
