@@ -105,6 +105,8 @@ interface SetState {
   /** By beginning, group and lateness. */
   readonly cells: Map<string, Cell>;
   readonly groups: Map<number, Set<string>>;
+  /** Beginnings of the windows that have cells. */
+  readonly starts: Set<number>;
   /** Windows with rows whose keys had no room: of any other key it is not known whether its row is in there. */
   readonly overfull: Set<number>;
   /** Changed rows of this batch, of which that is so; by window and lateness. */
@@ -139,7 +141,15 @@ export class DatasetWindows {
     this.#contract = contract;
     this.#rules = rules;
     this.#budget = budgetOf(rules);
-    this.#sets = sets.map((plan) => ({ plan, cells: new Map(), groups: new Map(), overfull: new Set(), doubts: new Map(), last: null }));
+    this.#sets = sets.map((plan) => ({
+      plan,
+      cells: new Map(),
+      groups: new Map(),
+      starts: new Set(),
+      overfull: new Set(),
+      doubts: new Map(),
+      last: null,
+    }));
     this.#aheadMs = Math.max(0, ...sets.map(({ spec }) => spec.sizeMs + spec.outOfOrderMs));
   }
 
@@ -226,7 +236,7 @@ export class DatasetWindows {
   flush(nowMs: number, parts: WindowPart[], marks: WindowMark[]): void {
     let wrote = false;
     for (const set of this.#sets) {
-      const { cells, plan, groups, overfull } = set;
+      const { cells, plan, groups, starts, overfull } = set;
       const { sizeMs, outOfOrderMs, latenessMs } = plan.spec;
       this.#doubtAll(set);
       for (const [id, cell] of cells) {
@@ -241,6 +251,7 @@ export class DatasetWindows {
         this.#keys -= cell.whole.keys.size;
         cells.delete(id);
         groups.delete(startMs);
+        starts.delete(startMs);
         overfull.delete(startMs);
       }
     }
@@ -463,7 +474,7 @@ export class DatasetWindows {
 
   /** A row is gone of which nobody says where it was. */
   #doubtOpen(set: SetState): void {
-    for (const startMs of new Set([...set.cells.values()].map(({ key }) => key.startMs))) {
+    for (const startMs of set.starts) {
       const late = startMs === SNAPSHOT_WINDOW || startMs === LEFT_OUT ? 'over' : this.#lateness(set, startMs);
       if (late !== 'over') doubt(set, startMs, late === 'late');
     }
@@ -509,6 +520,7 @@ export class DatasetWindows {
     if (set.plan.groupBy.length > 0 && group !== OTHER_GROUPS) set.groups.set(startMs, (set.groups.get(startMs) ?? new Set()).add(group));
     const cell = new Cell({ dataset: this.name, set: set.plan.id, startMs, group, late }, set.plan, new Fold(set.plan.slots));
     set.cells.set(id, cell);
+    set.starts.add(startMs);
     return cell;
   }
 }

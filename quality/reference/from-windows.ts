@@ -28,7 +28,7 @@ export function referenceOfWindows(dataset: string, memories: readonly WindowMem
   const whole = named.filter(({ cell }) => !isLong(cell));
   if (whole.length === 0)
     throw new NoReference('the rule remembers the beginnings of long texts alone', 'Make it of rows: leave --windows-of out.');
-  const of = valuesOf(whole, rows - whole.reduce((sum, { count }) => sum + count, 0), parts.values);
+  const of = valuesOf(column, whole, rows - whole.reduce((sum, { count }) => sum + count, 0), parts.values);
   return { ...head, type: typeOf(of.values ?? []), rows, missing: 0, ...of };
 }
 

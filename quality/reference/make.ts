@@ -3,7 +3,7 @@
  * in each, and exactly as many as are said. Values are counted one by one.
  */
 import type { Column } from '../../core/event.ts';
-import { type FileCell, kindOf, Moment, type Present } from '../states/cell.ts';
+import { type FileCell, keyOf, kindOf, Moment, type Present } from '../states/cell.ts';
 import { Grid, NUMBERS_WIDTH, numberCell, numberPlace } from '../states/grid.ts';
 import { doubleOf } from '../states/sums.ts';
 import { ValueCounts } from '../states/value-counts.ts';
@@ -37,6 +37,9 @@ export class ReferenceMaker {
   readonly #values = new ValueCounts();
   #rows = 0;
   #missing = 0;
+  /** Infinities, which no bin has an edge for. */
+  #below = 0;
+  #above = 0;
   #areWhole = true;
 
   constructor(wanted: Wanted) {
@@ -57,6 +60,9 @@ export class ReferenceMaker {
 
   #seeNumber(value: number): void {
     if (Number.isNaN(value)) return;
+    if (value === -Infinity) this.#below++;
+    if (value === Infinity) this.#above++;
+    if (!Number.isFinite(value)) return;
     this.#areWhole &&= Number.isInteger(value);
     this.#grid.put(value, 1);
   }
@@ -69,12 +75,20 @@ export class ReferenceMaker {
 
   end(): StoredReference {
     const { dataset, column, parts } = this.#wanted;
-    const count = 'bins' in parts ? this.#grid.count : this.#values.total;
+    const count = 'bins' in parts ? this.#grid.count + this.#below + this.#above : this.#values.total;
     if (count === 0) throw new NoReference(`${column.name} has no values in ${this.#rows} rows`, 'Read rows that have some.');
     const head = { apiVersion: 'quality/v1', kind: 'Reference', dataset, column: column.name, type: column.type } as const;
     const rows = { rows: this.#rows, missing: this.#missing };
+    if ('bins' in parts) return { ...head, ...rows, ...this.#bins(parts.bins) };
     const counted = this.#values.entries().map(({ value, count: times }) => ({ cell: value, count: times }));
-    return { ...head, ...rows, ...('bins' in parts ? binsOf(this.#grid, this.#areWhole, parts.bins) : valuesOf(counted, 0, parts.values)) };
+    return { ...head, ...rows, ...valuesOf(column.name, counted, 0, parts.values) };
+  }
+
+  #bins(most: number): ReturnType<typeof binsOf> {
+    if (this.#grid.count === 0)
+      throw new NoReference(`${this.#wanted.column.name} has infinities alone in ${this.#rows} rows`, 'Read rows that have other numbers.');
+    const { tail_weights: [below, above] = [0, 0], ...bins } = binsOf(this.#grid, this.#areWhole, most);
+    return { ...bins, tail_weights: [below + this.#below, above + this.#above] };
   }
 }
 
@@ -86,31 +100,53 @@ export function binsOf(grid: Grid, areWhole: boolean, most: number): Pick<Stored
   const [below = 0, ...counts] = countsOf(places, grid);
   const edges: number[] = [];
   const weights: number[] = [];
+  let beyond = 0;
   for (const [at, place] of places.entries()) {
-    const edge = edgeAt(numberCell(place, grid.width).low, areWhole, at === places.length - 1);
-    // Cells between two whole numbers are the same to them, and hold nothing.
-    if (edge === edges.at(-1)) continue;
+    const edge = finite(edgeAt(numberCell(place, grid.width).low, areWhole, at === places.length - 1));
+    // Cells between two whole numbers are the same to them, and hold nothing; those of an infinity lie beyond the last edge.
+    if (edge === edges.at(-1)) {
+      beyond += counts[at - 1] ?? 0;
+      continue;
+    }
     edges.push(edge);
     if (at > 0) weights.push(counts[at - 1] ?? 0);
   }
-  return { bins: edges, weights, tail_weights: [below, counts.at(-1) ?? 0] };
+  return { bins: edges, weights, tail_weights: [below, beyond + (counts.at(-1) ?? 0)] };
 }
 
-/** `others`: values that are none of those. */
+/** The last cells there are end at an infinity, which a file has no number for. */
+const finite = (edge: number): number => Math.min(Number.MAX_VALUE, Math.max(-Number.MAX_VALUE, edge));
+
+/** `others`: values that are none of those. What a rule file cannot say is among them: rules would take it for another value. */
 export function valuesOf(
+  column: string,
   counted: readonly Counted[],
   others: number,
   most: number,
 ): Pick<StoredReference, 'values' | 'weights' | 'other_weight'> {
-  const all = counted
+  const said = counted.filter(({ cell }) => isSaid(cell));
+  if (said.length === 0)
+    throw new NoReference(
+      `${column} has values alone that a rule file cannot hold as they are: infinities, or numbers of more digits than a double has`,
+      'Ask for bins: --bins 10.',
+    );
+  const unsaid = counted.reduce((sum, { cell, count }) => (isSaid(cell) ? sum : sum + count), others);
+  const all = said
     .map(({ cell, count }) => ({ value: plain(cell), count }))
     .sort((a, b) => b.count - a.count || (String(a.value) < String(b.value) ? -1 : 1));
   const named = all.slice(0, most);
   return {
     values: named.map(({ value }) => value),
     weights: named.map(({ count }) => count),
-    other_weight: all.slice(most).reduce((sum, { count }) => sum + count, others),
+    other_weight: all.slice(most).reduce((sum, { count }) => sum + count, unsaid),
   };
+}
+
+/** Whether a rule that names `plain` of it means this value. */
+function isSaid(cell: Present): boolean {
+  if (kindOf(cell) !== 'number') return true;
+  const value = doubleOf(cell);
+  return Number.isFinite(value) && keyOf(value) === keyOf(cell);
 }
 
 /** A value as a rule file has it. */

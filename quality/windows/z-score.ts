@@ -69,7 +69,7 @@ export function zScoreBesideOthers(kwargs: Kwargs): WindowCheck {
     judge: (_, past, { state, sketch }) => {
       const { center, count } = centerOfTraces(past);
       const found = state === null ? estimated(sketch, scores, center) : exactly(state, isUnder(scores, center));
-      const { why = held(count, past.length), known, ...said } = judged(() => found, center, mostly);
+      const { why = held(count, past.length), known, ...said } = judged(() => found, center, mostly, NO_SCORES_BEFORE);
       return { ...said, why: sketch === null || known === undefined ? why : `${known}, ${why}` };
     },
   });
@@ -94,8 +94,12 @@ function centerOfTraces(traces: readonly Encoded[]): { readonly center: Center; 
   const count = parts.reduce((sum, part) => sum + part.count, 0);
   const mean = parts.reduce((sum, part) => sum + part.count * part.mean, 0) / count;
   const squares = parts.reduce((sum, part) => sum + part.squares + part.count * (part.mean - mean) ** 2, 0);
-  return { center: { mean, deviation: Math.sqrt(squares / (count - 1)) }, count };
+  const deviation = Math.sqrt(squares / (count - 1));
+  // Values that are all the same deviate from their mean by what is lost in computing it.
+  return { center: { mean, deviation: deviation > DUST * Math.abs(mean) ? deviation : 0 }, count };
 }
+
+const DUST = 4 * Number.EPSILON;
 
 function sumsOf(values: Ranks): Sums {
   const sums = new Sums();
@@ -126,10 +130,11 @@ function estimated({ sums: { count }, cells }: Spread, scores: ZScores, center: 
 }
 
 const NO_SCORES = 'its values have no standard deviation: they are fewer than two, all the same, or not finite';
+const NO_SCORES_BEFORE = 'the values of the windows before it have no standard deviation: they are fewer than two, or all the same';
 
 /** Over a file values without scores fail, as Great Expectations has it; of a window that has them nothing can be said. */
-function judged(underOf: (center: Center) => Found, center: Center, mostly: number): Verdict {
-  if (!(center.deviation > 0)) return { success: null, observed: null, why: NO_SCORES };
+function judged(underOf: (center: Center) => Found, center: Center, mostly: number, otherwise = NO_SCORES): Verdict {
+  if (!(center.deviation > 0)) return { success: null, observed: null, why: otherwise };
   const { low, high, estimate, count } = underOf(center);
   const shares = { low: low / count, high: high / count, estimate: estimate / count };
   const success = shares.low >= mostly ? true : shares.high < mostly ? false : null;

@@ -21,7 +21,12 @@ const columnOf = (name: string) => orders.columns.find((column) => column.name =
 
 describe('what is made', () => {
   const numbers = fc.array(
-    fc.oneof(fc.double({ noNaN: true, min: -1e9, max: 1e9 }), fc.double({ noNaN: true, min: -2, max: 2 }), fc.integer({ min: -3, max: 3 })),
+    fc.oneof(
+      fc.double({ noNaN: true, min: -1e9, max: 1e9 }),
+      fc.double({ noNaN: true, min: -2, max: 2 }),
+      fc.integer({ min: -3, max: 3 }),
+      fc.constantFrom(-Infinity, Infinity, -Number.MAX_VALUE, Number.MAX_VALUE),
+    ),
     {
       minLength: 1,
       maxLength: 400,
@@ -35,6 +40,10 @@ describe('what is made', () => {
         const maker = new ReferenceMaker({ dataset: 'd', column: columnOf('risk'), parts: { bins: count } });
         for (const value of values) maker.see(value);
         maker.see(null);
+        if (!values.some(Number.isFinite)) {
+          expect(() => maker.end()).toThrow('infinities alone');
+          return;
+        }
         const made = maker.end();
         const kind = bins(made.bins ?? []);
         const state = kind.create();
@@ -51,6 +60,18 @@ describe('what is made', () => {
     const maker = new ReferenceMaker({ dataset: 'd', column: columnOf('status'), parts: { values: 2 } });
     for (const value of ['new', 'paid', 'new', 'gone', 'new', 'paid', null]) maker.see(value);
     expect(maker.end()).toMatchObject({ values: ['new', 'paid'], weights: [3, 2], other_weight: 1, missing: 1 });
+  });
+
+  test('numbers that no file says as they are, and rules would take for others, are among the others', () => {
+    const made = (...values: readonly (number | bigint)[]) => {
+      const maker = new ReferenceMaker({ dataset: 'd', column: columnOf('id'), parts: { values: 5 } });
+      for (const value of values) maker.see(value);
+      return maker.end();
+    };
+    const reference = made(2n ** 53n + 1n, 2n ** 53n, 2n ** 53n + 2n, 7, 7, Infinity, NaN);
+    expect(reference).toMatchObject({ values: [7, 2 ** 53, 2 ** 53 + 2], weights: [2, 1, 1], other_weight: 3 });
+    expect(readReference(JSON.parse(JSON.stringify(reference)))).toEqual(reference);
+    expect(() => made(2n ** 53n + 1n, Infinity)).toThrow('values alone that a rule file cannot hold as they are');
   });
 });
 

@@ -92,6 +92,58 @@ test('a number is held against median and deviations of the windows before that 
   );
 });
 
+test('each value of a column is held against its own rows in the windows before, be it new or gone', async () => {
+  const names = ['new', 'paid', 'gone', 'rare'] as const;
+  const window = fc.tuple(
+    fc.integer({ min: 40, max: 60 }),
+    fc.integer({ min: 0, max: 30 }),
+    fc.integer({ min: 0, max: 3 }),
+    fc.constantFrom(0, 0, 0, 9),
+  );
+  await fc.assert(
+    fc.asyncProperty(
+      fc.array(window, { minLength: 4, maxLength: 12 }),
+      fc.constantFrom('both', 'drop', 'spike'),
+      async (all, direction) => {
+        const rule = `dimension_anomaly: { baseline: 30m, min_windows: 3, direction: ${direction}, margin: 0.1 }`;
+        const found = await said(
+          `columns: { status: [{ ${rule}, allow_values: true }] }`,
+          all.map((counts) => counts.flatMap((count, of) => Array.from({ length: count }, () => ({ status: names[of] })))),
+        );
+        const wanted = all.map((counts, at) => {
+          // Two windows are 10 minutes, and thirty more are six before these.
+          const past = all.slice(Math.max(0, at - 8), Math.max(0, at - 1));
+          if (past.length < 3) return null;
+          return names.filter((_, of) => {
+            const before = past.map((one) => one[of] ?? 0);
+            const middle = medianOf(before);
+            const half = Math.max(3 * Math.max(deviationOf(before, middle), Math.sqrt(middle + 0.5)), 0.1 * middle);
+            const count = counts[of] ?? 0;
+            return (count < middle - half && direction !== 'spike') || (count > middle + half && direction !== 'drop');
+          });
+        });
+        const verdicts = wanted.map((off) => (off === null ? 'indeterminate' : off.length > 0 ? 'fail' : 'pass'));
+        expect(found.map(({ verdict }) => verdict)).toEqual(verdicts);
+        const observed = found.map((one) =>
+          one.verdict === 'indeterminate' ? null : (JSON.parse(one.observed ?? '[]') as string[]).sort(),
+        );
+        expect(observed).toEqual(wanted.map((off) => off?.toSorted() ?? null));
+      },
+    ),
+    { numRuns: 40 },
+  );
+});
+
+test('of values that are off it says how many and how far, and which ones where values may be shown alone', async () => {
+  const rows = (paid: number) => Array.from({ length: 40 + paid }, (_, at) => ({ status: at < 40 ? 'new' : 'paid' }));
+  const windows = [...Array.from({ length: 9 }, () => rows(30)), rows(3)];
+  const last = async (more: string) => (await said(`columns: { status: [{ dimension_anomaly: true${more} }] }`, windows)).at(-1);
+  const reason =
+    '1 of its 2 values have other numbers of rows than expected; the farthest has 3, and expected is 13.432 to 46.568, by 8 windows before it whose median is 30';
+  expect(await last('')).toMatchObject({ verdict: 'fail', observed: null, reason });
+  expect(await last(', allow_values: true')).toMatchObject({ verdict: 'fail', observed: '["paid"]', reason });
+});
+
 test('median and deviation take no notice of less than half of the numbers', () => {
   fc.assert(
     fc.property(fc.array(fc.integer({ min: 90, max: 110 }), { minLength: 5 }), fc.integer({ min: 1000, max: 1_000_000 }), (all, off) => {
@@ -164,6 +216,17 @@ describe('z_score with a baseline', () => {
         .map(({ verdict }) => verdict)
         .at(-1);
     expect([await last(''), await last(', learn: all')]).toEqual(['fail', 'pass']);
+  });
+
+  test('where the values before do not deviate, were it for what is lost in their mean, or are one alone, it cannot be said', async () => {
+    // Their mean is not 0.1 to the last digit, as sums of doubles go.
+    const same = Array.from({ length: 6 }, (_, at) => Array.from({ length: at % 2 === 0 ? 3 : 7 }, () => ({ risk: 0.1 })));
+    const rule = (options: string) => `columns: { risk: [{ z_score: { threshold: 0.5, baseline: 7d${options} } }] }`;
+    const reason = expect.stringContaining('the values of the windows before it have no standard deviation') as string;
+    expect((await said(rule(''), [...same, [{ risk: 0.1 }]])).at(-1)).toMatchObject({ verdict: 'indeterminate', reason });
+    // Of the windows before the third one the first alone takes no more rows.
+    const alone = await said(rule(', min_windows: 1'), [[{ risk: 1 }], [{ risk: 2 }], [{ risk: 5 }]]);
+    expect(alone.at(-1)).toMatchObject({ verdict: 'indeterminate', reason });
   });
 
   test('of more values than there is room for it says the same, or that it cannot be said', () => {
