@@ -21,6 +21,8 @@ export interface Proposal {
   readonly evidence: string;
   /** Of many rows: the windows of a live stream that it is judged over. A failed one alerts, and holds no row. */
   readonly window?: { readonly every: string; readonly of?: 'changes' };
+  /** Of no row: it is looked at by the clock, and alerts. */
+  readonly isOfClock?: boolean;
 }
 
 export interface TableProfile {
@@ -56,7 +58,7 @@ export class Profiler {
     const columns = this.#columns.map((sight) => sight.facts());
     const proposals = [
       ...this.#columns.flatMap((sight, at) => [...this.#ofColumn(sight, columns[at]), ...this.#ofWindows(sight, columns[at], isWhole)]),
-      ...paceProposals(columns),
+      ...paceProposals(columns, this.#promised),
       ...this.#pairs.orders(LEAST_VALUES).map(orderProposal),
       ...this.#pairs.sums(LEAST_VALUES).map(sumProposal),
     ];
@@ -104,8 +106,11 @@ export class Profiler {
   }
 }
 
-/** Half of what the emptiest window had: with less, something has stopped. What is too much for one window says nothing of all rows of a file. */
-function paceProposals(columns: readonly ColumnFacts[]): readonly Proposal[] {
+/**
+ * Half of what the emptiest window had: with less, something has stopped. What is too much for one window, and how long nothing may come, is asked of a table whose changes
+ * are followed: a file is judged as one window, and nobody waits for its rows.
+ */
+function paceProposals(columns: readonly ColumnFacts[], isLive: boolean): readonly Proposal[] {
   // The windows of a stream are those of its commits: of several columns, the one by which most comes in the shortest time tells most of them.
   const [busiest] = columns
     .flatMap(({ name, pace }) => (pace === null ? [] : [{ name, ...pace }]))
@@ -114,7 +119,21 @@ function paceProposals(columns: readonly ColumnFacts[]): readonly Proposal[] {
   const { name, every, what, windows, min, max } = busiest;
   const evidence = `by ${name}, ${min} to ${max} rows in each of ${windows} ${what}`;
   const common = { column: null, basis: 'rows', evidence } as const;
-  return [{ ...common, id: 'volume', word: 'row_count', parameters: { min: Math.floor(min / 2) }, window: { every } }];
+  const volume = { ...common, id: 'volume', word: 'row_count', window: { every } };
+  if (!isLive) return [{ ...volume, parameters: { min: Math.floor(min / 2) } }];
+  // Between two windows that follow each other, and both have rows, less than twice their length passes.
+  const fresh = { max: every === '1h' ? '2h' : '2d' };
+  return [
+    { ...volume, parameters: { min: Math.floor(min / 2), max: Number(rounded(String(max))) } },
+    {
+      ...common,
+      id: 'freshness',
+      word: 'freshness',
+      parameters: fresh,
+      evidence: `by ${name}, rows in each of ${windows} ${what}`,
+      isOfClock: true,
+    },
+  ];
 }
 
 type Add = (word: string, parameters: unknown, evidence: string) => void;

@@ -34,10 +34,10 @@ export function ruleFileText(
   return document.toString({ flowCollectionPadding: false, lineWidth: 160 });
 }
 
-function itemOf({ id, column, word, parameters, basis, window }: Proposal, onFail: Guess): unknown {
+function itemOf({ id, column, word, parameters, basis, window, isOfClock = false }: Proposal, onFail: Guess): unknown {
   const isBare = parameters === true;
   // Of its own each: one that several share is written as a reference.
-  const acts = window !== undefined ? { window: { ...window } } : basis === 'table' ? {} : { on_fail: onFail };
+  const acts = window !== undefined ? { window: { ...window } } : basis === 'table' || isOfClock ? {} : { on_fail: onFail };
   if (isBare && basis === 'table') return word;
   return { ...(column === null ? { id } : {}), [word]: isBare ? true : parameters, ...acts };
 }

@@ -28,6 +28,8 @@ beforeAll(async () => {
       case when n = 7 then 'NaN' else n / 3.0 end, n % 3 = 0, '2026-01-01'::timestamptz + n * interval '1 hour', '2026-01-02'::timestamptz + n * interval '1 hour',
       case when n = 5 then 'infinity' else '2026-01-01'::date + n end, '10:00'::time + n * interval '1 second', '{"a": 1}', '\\x00ff', gen_random_uuid(), 'it''s ' || n, array['a', 'b']
       from generate_series(1, 500) n;
+    create table paced (id bigint primary key, at timestamptz not null);
+    insert into paced select n, '2026-01-01'::timestamptz + n * interval '2 minutes' from generate_series(1, 1500) n;
     create table empty (id int primary key, name text);
     ${TYPES_SQL}`);
   const types = Object.keys(VALUES).filter((type) => valuesOf(type, sql.majorVersion).length > 0);
@@ -50,7 +52,7 @@ beforeAll(async () => {
           url: from.url,
           slot: from.name,
           publication: 'profile',
-          tables: ['public.orders', 'public.empty', 'public.every'],
+          tables: ['public.orders', 'public.empty', 'public.every', 'public.paced'],
         },
       },
     },
@@ -66,7 +68,7 @@ afterAll(async () => {
 });
 
 test('the proposed rules of live tables are accepted by check, and hold for their rows', async () => {
-  for (const table of ['orders', 'empty', 'every']) {
+  for (const table of ['orders', 'empty', 'every', 'paced']) {
     const out = join(config.folder, `${table}.rules.yaml`);
     const { code, stderr } = await cli('profile', config.file, `shop.public.${table}`, '--all', '--out', out);
     expect([code, stderr]).toEqual([0, '']);
@@ -85,12 +87,26 @@ test('the proposed rules of live tables are accepted by check, and hold for thei
     'of a table',
   ])
     expect(proposed).toContain(words);
+  expect(readFileSync(join(config.folder, 'paced.rules.yaml'), 'utf8')).toContain(`checks:
+  # by at, 30 to 30 rows in each of 49 hours
+  - id: volume
+    row_count: {min: 15, max: 100}
+    window: {every: 1h}
+  # by at, rows in each of 49 hours
+  - id: freshness
+    freshness: {max: 2h}
+`);
   // NaN and infinity have no place in an order.
   expect(proposed).not.toMatch(/ real:\n.*\n(?:.*\n)?.*between/);
   const rows = await sql.query('select row_to_json(o)::text from orders o order by id');
   const input = join(config.folder, 'orders.ndjson');
   writeFileSync(input, rows.rows.map(([row]) => `${row}\n`).join(''));
-  const judged = await cli('judge', '--rules', join(config.folder, 'orders.rules.yaml'), '--input', input);
+  // A file is one window, and nobody waits for its rows.
+  const live = / {2}# by at, rows .*\n {2}- id: freshness\n.*\n|, max: 50(?=\})/g;
+  const ofFile = join(config.folder, 'file.yaml');
+  expect(proposed.match(live)).toHaveLength(2);
+  writeFileSync(ofFile, proposed.replace(live, ''));
+  const judged = await cli('judge', '--rules', ofFile, '--input', input);
   expect(judged.stdout.split('\n').filter((line) => /^(FAILED|unusable)/.test(line))).toEqual([]);
   expect(judged.code).toBe(0);
 });
