@@ -1,7 +1,7 @@
 /** Released events as a source: a lane of its own whose places are release numbers. */
-import { Batch } from '../core/batch.ts';
+import { Batch, HOLD_KEY_RULE, Verdict } from '../core/batch.ts';
 import { type Clock, systemClock } from '../core/clock.ts';
-import type { ReleaseLog, Resume, Source } from '../core/contracts.ts';
+import type { Quarantined, ReleaseLog, Resume, Source } from '../core/contracts.ts';
 import type { LaneId, Position } from '../core/event.ts';
 
 export interface ReplaySourceOptions {
@@ -50,6 +50,7 @@ class ReplaySource implements Source {
         'replay',
         released.map(({ item }) => item.findings),
       );
+      batch.passedBy = released.map(({ item }) => passedBy(item));
       batch.millisByStage.cdc = this.#clock.monotonic() - started;
       yield batch;
     }
@@ -62,4 +63,10 @@ class ReplaySource implements Source {
   async [Symbol.asyncDispose](): Promise<void> {
     // The log belongs to the target, which closes it.
   }
+}
+
+/** What was staged had passed, and nothing was found since but what it had to wait for. */
+function passedBy({ lot, findings, revision }: Quarantined): string | null {
+  const hasPassed = findings.every(({ verdict, rule }) => verdict < Verdict.Drop || rule === HOLD_KEY_RULE);
+  return lot && hasPassed ? revision : null;
 }

@@ -133,6 +133,11 @@ export class Batch {
   after: Position | null = null;
   /** Of a `replay` batch: the findings that each event was held for, so that a stage can tell what a person has already decided. */
   readonly heldFor: readonly (readonly Finding[])[] | null;
+  /**
+   * Of a `replay` batch: the revision of the rules by which an event passed when it was staged, whose verdict (tags and warnings among `heldFor`) goes on to hold
+   * where they are still in force; null where it is to be judged anew. Set by whoever makes the batch.
+   */
+  passedBy: readonly (string | null)[] | null = null;
   /** Tables that the target should have once the batch is in, though there may be no event of theirs. Only a wish: their first event makes them, too. */
   readonly found: readonly FoundTable[];
   /** The record that an event was made of, where the source reads topics; null elsewhere. */

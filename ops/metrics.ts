@@ -412,7 +412,7 @@ const verdictNames = { [Verdict.Tag]: 'tag', [Verdict.Warn]: 'warn', [Verdict.Dr
 function countFindings(counters: PipelineCounters, batch: Batch, nowMs: number): void {
   for (const finding of batch.findings) {
     const dataset = batch.datasetOf(finding.index);
-    // As above: what waits for its lot is judged again when that is published.
+    // As above: what waits for its lot comes again, with what was found, when that is published.
     if (dataset === undefined || batch.verdicts[finding.index] === Verdict.Staged) continue;
     const { stage, rule, column } = finding;
     const found = { stage, rule, column, verdict: verdictNames[finding.verdict] };

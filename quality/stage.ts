@@ -159,6 +159,10 @@ function judge(batch: Batch, from: number, to: number, contracts: ReadonlyMap<Da
         types = null;
       }
       if (checks === null || use === undefined) continue;
+      if (batch.passedBy?.[index] === use.contract.revision) {
+        passAgain(batch, index);
+        continue;
+      }
       if (checks.drift.length > 0) judgeDrift(batch, index, checks, drifting);
       const rules = checks.byOperation[event.op];
       count.event(use, rules);
@@ -173,6 +177,12 @@ function judge(batch: Batch, from: number, to: number, contracts: ReadonlyMap<Da
   } finally {
     count.flush();
   }
+}
+
+/** What these rules said when the event was staged is what they say: it is neither judged nor counted twice. */
+function passAgain(batch: Batch, index: number): void {
+  for (const finding of batch.heldFor?.[index] ?? [])
+    if (finding.stage === 'quality' && finding.verdict < Verdict.Drop) batch.mark({ ...finding, index });
 }
 
 /** The same for rows that are no objects: those that pass stay none. */

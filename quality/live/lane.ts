@@ -200,15 +200,15 @@ export class DatasetWindows {
 
   /**
    * The lot that an event waits for, once it is in its windows; null where it does not wait. It is the window of the row's time; a row without one, or for whose window
-   * the lane is too late, goes with the next lot that is still open here: so no lot gets rows once its window may be judged. Rows of a snapshot do not wait, for there are
-   * as many as the table has; nor does a truncate, which outruns what is staged before it.
+   * the lane is too late, goes with the next lot that is still open here: so no lot gets rows once its window may be judged. A truncate, which has no row, goes by its commit, or with the newest
+   * row before it. Rows of a snapshot do not wait, for there are as many as the table has.
    */
   lotOf(event: ChangeEvent, nowMs: number): Lot | null {
     const { publish, eventTime } = this.#rules;
-    if (publish === null || event.op === 'read' || event.op === 'truncate') return null;
+    if (publish === null || event.op === 'read') return null;
     const { everyMs, outOfOrderMs } = publish;
-    const ownMs = eventTime.kind === 'commit' ? event.committedAtMs : this.#rowTime(event, nowMs);
     const reachedMs = this.#timeMs < 0 ? event.committedAtMs : this.#timeMs;
+    const ownMs = eventTime.kind === 'commit' ? event.committedAtMs : event.op === 'truncate' ? reachedMs : this.#rowTime(event, nowMs);
     const startMs = Math.max(0, Math.floor(Math.max(ownMs, reachedMs - outOfOrderMs) / everyMs) * everyMs);
     if (this.#lot?.startMs !== startMs) this.#lot = { startMs, endMs: startMs + everyMs };
     return this.#lot;

@@ -105,7 +105,7 @@ class Windowing implements Stage {
   }
 
   #stage(batch: Batch, index: number, event: ChangeEvent, windows: DatasetWindows | null, nowMs: number): void {
-    if (event.op === 'truncate' || !batch.passes(index)) return;
+    if (!batch.passes(index)) return;
     const { name } = event.dataset;
     const lot = windows?.lotOf(event, nowMs) ?? (this.#staging?.known.held.has(name) === true ? HELD_LOT : null);
     if (lot === null || this.#staging === null) return;

@@ -10,13 +10,14 @@ import type { PgConnection, PgError } from '../../wire/postgres/connection.ts';
 import { FrontendWriter } from '../../wire/postgres/messages.ts';
 import { textArrayParameter } from './arrays.ts';
 import { isRefusal, refusalText } from './failures.ts';
-import { type HeldKey, keysOf, lockKeys, raiseAllVersions, raiseVersions, refOf, settleKeys, TURN_SQL } from './held-keys.ts';
+import { type HeldKey, keysOf, lockKeys, raiseAllVersions, raiseVersions, refOf, settleKeys, tableRefOf, TURN_SQL } from './held-keys.ts';
 import { emitHold, findingsJson, heldStatus, type HoldMode, openItems, putInLine, releaseUnblocked, waitMsOf } from './items.ts';
 import { emitAdvance } from './lanes.ts';
 import type { KnownHeld } from './known-held.ts';
 import { withoutOutrun } from './outrun.ts';
 import type { RowVersions } from './row-versions.ts';
 import { noteParked } from './schemas.ts';
+import { tablesHeld, WaitingTruncates } from './waiting-truncates.ts';
 import { emitWindows } from './windows.ts';
 import type { Keyed } from './keyed/keyed.ts';
 
@@ -178,14 +179,17 @@ export class CarefulRoad {
 
   #isTouched({ events }: Batch): boolean {
     const { heldKeys } = this.#parts;
-    return heldKeys.size > 0 && events.some((event) => event.op === 'truncate' || refsOf(event).some((ref) => heldKeys.has(ref)));
+    if (heldKeys.size === 0) return false;
+    if (events.some((event) => event.op === 'truncate' || refsOf(event).some((ref) => heldKeys.has(ref)))) return true;
+    return tablesHeld(events, heldKeys).size > 0;
   }
 
   /** The lane's own events: those whose key waits are refused, and what the target takes of keys with something held is remembered. */
   async #decide(batch: Batch): Promise<Decision> {
     const { heldKeys, modeOf, rows } = this.#parts;
     const decision = newDecision(batch);
-    const touched = new Set<string>();
+    const tables = tablesHeld(batch.events, heldKeys);
+    const touched = new Set(tables);
     for (const event of batch.events) {
       for (const ref of refsOf(event)) if (heldKeys.has(ref)) touched.add(ref);
     }
@@ -194,25 +198,43 @@ export class CarefulRoad {
     for (const ref of touched) if (!open.has(ref) && !own.has(ref)) heldKeys.delete(ref);
 
     const blocked = new Set([...open].flatMap(([ref, key]) => (key.open > 0 ? [ref] : [])));
+    const truncates = await WaitingTruncates.read(
+      this.#parts.sql,
+      [...tables].filter((ref) => open.has(ref)),
+    );
     for (const [index, event] of batch.events.entries()) {
       const verdict = batch.verdicts[index];
       const refs = refsOf(event);
+      const { name } = event.dataset;
+      const version = versionOf(event);
       if (isKept(verdict)) {
         decision.held++;
         for (const ref of refs) blocked.add(ref);
+        if (event.op === 'truncate' && verdict === Verdict.Staged) truncates.add(name, eventId(event), version);
       } else if (verdict === Verdict.Drop) {
         decision.dropped++;
       } else if (event.op === 'truncate') {
-        if (heldKeys.size > 0) decision.truncated.set(event.dataset.name, versionOf(event));
+        if (heldKeys.size > 0) decision.truncated.set(name, version);
+        truncates.isIn(name, version);
+        continue;
+      } else if (truncates.holdsBack(name, version)) {
+        decision.findings.push(waiting(index, BEHIND_TRUNCATE));
+        for (const ref of refs) blocked.add(ref);
         continue;
       } else if (refs.some((ref) => blocked.has(ref))) {
         // An update that leaves cells out would mix them with those of a row that is not there yet.
         if (modeOf(event) === 'key' || rows.isPartial(event)) {
           decision.findings.push(waiting(index));
           for (const ref of refs) blocked.add(ref);
-        } else for (const ref of refs) if (blocked.has(ref)) decision.versions.set(ref, versionOf(event));
+          continue;
+        }
+        for (const ref of refs) if (blocked.has(ref)) decision.versions.set(ref, version);
+        passed(decision, open, name, version);
         continue;
-      } else continue;
+      } else {
+        passed(decision, open, name, version);
+        continue;
+      }
       decision.events[index] = null;
     }
     return decision;
@@ -222,9 +244,11 @@ export class CarefulRoad {
   async #decideReplay(batch: Batch, held: readonly Quarantined[]): Promise<Decision> {
     const { sql, modeOf, rows } = this.#parts;
     const decision = newDecision(batch);
-    const refs = new Set(batch.events.flatMap(refsOf));
+    const tables = new Set(batch.events.map(({ dataset }) => tableRefOf(dataset.name)));
+    const refs = new Set([...batch.events.flatMap(refsOf), ...tables]);
     const open = await openItems(sql, refs);
     const locked = await lockKeys(sql, refs);
+    const truncates = await WaitingTruncates.read(sql, tables);
     const status = new Map(open.map((item) => [item.id, item.status]));
     const heldAgain = new Set(held.map(({ id }) => id));
     const settled = new Set<string>();
@@ -233,6 +257,7 @@ export class CarefulRoad {
       const id = eventId(event);
       const own = refsOf(event);
       const version = versionOf(event);
+      const { name } = event.dataset;
       if (status.get(id) !== 'released') {
         decision.stale++; // Settled by somebody since it was read.
         decision.events[index] = null;
@@ -244,7 +269,11 @@ export class CarefulRoad {
         decision.events[index] = null;
         decision.settled.set(id, { status: 'discarded', index, event });
         settled.add(id);
+        truncates.settled(name, id);
+      } else if (event.op !== 'truncate' && truncates.holdsBack(name, version)) {
+        decision.findings.push(waiting(index, BEHIND_TRUNCATE));
       } else if (
+        event.op !== 'truncate' &&
         (modeOf(event) === 'key' || rows.isPartial(event)) &&
         open.some((item) => item.version < version && !settled.has(item.id) && item.refs.some((ref) => own.includes(ref)))
       ) {
@@ -253,17 +282,18 @@ export class CarefulRoad {
         const left = withoutOutrun(
           event,
           (one) => rows.isPartial(one),
-          (key) => {
-            const newest = versions.get(refOf(event.dataset.name, key)) ?? decision.truncated.get(event.dataset.name);
-            return (newest ?? '') >= version;
-          },
+          (key) => (versions.get(refOf(name, key)) ?? '') >= version || (decision.truncated.get(name) ?? '') >= version,
         );
         decision.events[index] = left;
         decision.settled.set(id, { status: left === null ? 'superseded' : 'applied', index, event });
         settled.add(id);
+        truncates.settled(name, id);
         if (left === null) decision.stale++;
         else {
-          if (left.op === 'truncate') decision.truncated.set(left.dataset.name, version);
+          if (left.op === 'truncate') {
+            decision.truncated.set(name, version);
+            truncates.isIn(name, version);
+          } else passed(decision, locked, name, version);
           for (const ref of refsOf(left)) {
             versions.set(ref, version);
             decision.versions.set(ref, version);
@@ -398,7 +428,16 @@ function countsOf(decision: Decision, { upserts, deletes, truncates, folded, mis
   };
 }
 
-function waiting(index: number): Finding {
+/** A truncate of the table that is held, and no lot's, would take the row along if it came later. */
+function passed({ versions }: Decision, known: ReadonlyMap<string, HeldKey>, dataset: DatasetName, version: string): void {
+  const ref = tableRefOf(dataset);
+  if (known.has(ref) && version > (versions.get(ref) ?? '')) versions.set(ref, version);
+}
+
+const BEHIND_KEY = 'an earlier event of the key is in quarantine';
+const BEHIND_TRUNCATE = 'an earlier truncate of the table waits for its window';
+
+function waiting(index: number, message = BEHIND_KEY): Finding {
   return {
     index,
     stage: 'sync',
@@ -406,7 +445,7 @@ function waiting(index: number): Finding {
     column: null,
     verdict: Verdict.Quarantine,
     severity: 'info',
-    message: 'an earlier event of the key is in quarantine',
+    message,
     notify: false,
   };
 }

@@ -6,14 +6,14 @@
 import { type Batch, type EventRun, HOLD_KEY_RULE, Verdict } from '../../core/batch.ts';
 import type { Applied, Lease, Quarantined } from '../../core/contracts.ts';
 import { PipelineError } from '../../core/errors.ts';
-import type { ChangeEvent, Dataset } from '../../core/event.ts';
+import type { ChangeEvent, Dataset, DatasetName } from '../../core/event.ts';
 import { type PgConnection, PgError, type PgResult } from '../../wire/postgres/connection.ts';
 import { Format, FrontendWriter } from '../../wire/postgres/messages.ts';
 import type { WriterPool } from '../../wire/postgres/writer-pool.ts';
 import { WRITTEN_PREFIX } from '../../wire/postgres/written.ts';
 import { isOutOfTurn, isRefusal } from './failures.ts';
 import { fold, type Folded } from './fold.ts';
-import { refOf, TURN_SQL } from './held-keys.ts';
+import { refOf, tableRefOf, TURN_SQL } from './held-keys.ts';
 import { emitHold, type HoldMode, prepareHold } from './items.ts';
 import type { Keyed } from './keyed/keyed.ts';
 import type { KnownHeld } from './known-held.ts';
@@ -354,10 +354,13 @@ export class CommonRoad {
     if (heldKeys.size === 0) return false;
     // Items that wait for their key may be free by now, and who only waits is told so in the transaction that holds it.
     if (held.some(({ findings }) => findings.some(({ rule }) => rule === HOLD_KEY_RULE) || isParkedItem(findings))) return true;
+    let last: DatasetName | null = null;
     for (let index = 0; index < batch.size; index++) {
       const event = batch.passes(index) ? (batch.run?.look(index) ?? batch.event(index)) : undefined;
       if (event === undefined) continue;
       const { name } = event.dataset;
+      if (name !== last && heldKeys.has(tableRefOf(name))) return true;
+      last = name;
       if (event.op === 'truncate' || heldKeys.has(refOf(name, event.key))) return true;
       if (event.movedFrom !== null && heldKeys.has(refOf(name, event.movedFrom))) return true;
     }

@@ -21,6 +21,9 @@ export interface HeldKey {
 /** A dataset and a key as one string; text of Postgres has no NUL. */
 export const refOf = (dataset: string, key: string): string => `${dataset}\0${key}`;
 
+/** Of a truncate, which has the empty key. */
+export const tableRefOf = (dataset: string): string => refOf(dataset, '');
+
 /** Both keys of a move, else the one. */
 export function keysOf(event: ChangeEvent): readonly string[] {
   return event.movedFrom === null ? [event.key] : [event.key, event.movedFrom];

@@ -7,7 +7,8 @@ import { type EventFamilies, packEvent, unpackEvent } from '../../wire/postgres/
 import { packRecord } from '../../wire/kafka/record-bytes.ts';
 import { Format, type FrontendWriter, type ParameterBytes } from '../../wire/postgres/messages.ts';
 import { byteaArrayParameter, textArrayParameter } from './arrays.ts';
-import { lockKeys, refOf, split } from './held-keys.ts';
+import { lockKeys, refOf, split, tableRefOf } from './held-keys.ts';
+import { behindTruncates, WaitingTruncates } from './waiting-truncates.ts';
 
 export type HoldMode = 'event' | 'key';
 
@@ -202,12 +203,21 @@ export async function putInLine(sql: PgConnection, ids: readonly string[], by: s
   await sql.query("select pg_notify('tidegate', '') where current_setting('tidegate.prepares', true) is distinct from 'on'");
 }
 
+const datasetOf = ({ refs: [ref = ''] }: OpenItem): string => ref.slice(0, ref.indexOf('\0'));
+
 /** Releases what waited for one of these keys and waits for nothing any more. */
-export async function releaseUnblocked(sql: PgConnection, refs: Iterable<string>): Promise<void> {
+export async function releaseUnblocked(sql: PgConnection, refs: ReadonlySet<string>): Promise<void> {
   const blocked = new Set<string>();
   const free: string[] = [];
-  for (const item of await openItems(sql, refs)) {
-    const isBlocked = item.status === 'held' || item.status === 'staged' || item.refs.some((ref) => blocked.has(ref));
+  const items = await openItems(sql, [...refs, ...(await behindTruncates(sql, refs))]);
+  const waiting = items.filter(({ status }) => status === 'waiting');
+  const truncates = await WaitingTruncates.read(sql, new Set(waiting.map((item) => tableRefOf(datasetOf(item)))));
+  for (const item of items) {
+    const isBlocked =
+      item.status === 'held' ||
+      item.status === 'staged' ||
+      item.refs.some((ref) => blocked.has(ref)) ||
+      truncates.holdsBack(datasetOf(item), item.version);
     // Whatever the policy: what is `waiting` under `hold: event` leaves cells out, and those are of the row that is held.
     if (isBlocked) for (const ref of item.refs) blocked.add(ref);
     else if (item.status === 'waiting' && !isBlocked) free.push(item.id);

@@ -2,115 +2,17 @@
  * Write, audit, publish against the plainest model of it: rows of a window reach the target once it has passed, and not where it failed; whatever is killed meanwhile, nothing
  * is lost, doubled, or overtakes what came before it of its key.
  */
-import { expect, inject, test } from 'vitest';
+import { expect, test } from 'vitest';
 import { Batch } from '../../core/batch.ts';
 import { type ChangeEvent, eventId, type LaneId, type Position, UNCHANGED, type Value } from '../../core/event.ts';
 import { HELD_LOT } from '../../core/lots.ts';
-import { runPipeline } from '../../core/pipeline.ts';
-import { replaySource } from '../../cdc/replay.ts';
-import { parseContract } from '../../quality/contract.ts';
-import { lotRules, WindowCloser } from '../../quality/live/closer.ts';
-import { windowStage } from '../../quality/live/stage.ts';
-import { type PostgresSink, postgresSink } from '../../sync/postgres/sink.ts';
-import { PgConnection } from '../../wire/postgres/connection.ts';
-import { clockAt } from '../quality/live/support.ts';
-import { createDatabase } from '../support/databases.ts';
+import type { PostgresSink } from '../../sync/postgres/sink.ts';
 import { eventually } from '../support/eventually.ts';
 import { Random } from '../support/random.ts';
-import { batchSource, DATASET, gate, insertOf, LANE, Shop } from './shop.ts';
+import { changesAtMost, contractOf, type Hold, never, replaying, WINDOW_MS, world } from './lot-world.ts';
+import { DATASET, insertOf, LANE, Shop } from './shop.ts';
 
 const seeds = process.env['LOT_SEEDS']?.split(',').map(Number) ?? [1, 12];
-const never = new AbortController().signal;
-const REPLAY = 'replay:p' as LaneId;
-const WINDOW_MS = 10_000;
-const clock = clockAt(() => 1_000_000);
-
-type Hold = 'key' | 'event';
-
-function contractOf(rules: string) {
-  const text = `apiVersion: quality/v1\nkind: DatasetRules\ndataset: ${DATASET.name}\n${rules}`;
-  const parsed = parseContract(text, 'items.rules.yaml');
-  if ('problems' in parsed) throw new Error(JSON.stringify(parsed.problems));
-  return new Map([[DATASET.name, parsed.contract]]);
-}
-
-/** A window fails with more than so many inserts and updates in it. */
-const changesAtMost = (max: number, onFail = 'alert', publish = 'publish: after_window') =>
-  contractOf(`${publish}
-defaults: { window: { every: 10s, out_of_order: 0s, lateness: 20s, idle: 1m } }
-checks: [{ id: volume, row_count: { max: ${max} }, window: { of: changes }, on_fail: ${onFail} }]
-`);
-
-async function world(hold: Hold, contracts: ReturnType<typeof contractOf>) {
-  const database = await createDatabase(inject('targetServer'), 'lots');
-  const sql = await PgConnection.connect({ url: database.url });
-  const sink = () =>
-    postgresSink({
-      name: 'store',
-      url: database.url,
-      schema: 'shop',
-      tables: { create: true, widen: true },
-      hold: () => hold,
-      scores: [],
-      pipeline: 'p',
-    });
-  const closers = [new WindowCloser(() => contracts), new WindowCloser(() => contracts)];
-  return {
-    sql,
-    sink,
-    rows: async () => (await sql.query('select id, n, note from shop.items order by id')).rows.map(([id, n, note]) => [id, n, note]),
-    statuses: async () => (await sql.query('select status, count(*) from tidegate.quarantine group by 1 order by 1')).rows,
-    /** A run of the lane, from its checkpoint to the end of the batches or until it is cut off. */
-    async run(
-      batches: readonly Batch[],
-      between: () => Promise<void>,
-      bad: ReadonlyMap<string, 'quarantine' | 'drop'>,
-      abort: AbortSignal,
-      lane = LANE,
-    ) {
-      await using to = await sink();
-      const windows = windowStage({ contracts: () => contracts, store: to.windows, lots: to.lots, clock });
-      await runPipeline({ source: batchSource(batches, between, lane), stages: [gate(bad), windows], sink: to }, { drain: never, abort });
-    },
-    /** What two processes do at once. */
-    async close(desks: readonly PostgresSink[], isOver = false) {
-      const live = { nowMs: isOver ? 2_000_000_000 : 1_000_000, isCaughtUp: isOver, isCopied: () => true };
-      await Promise.all(desks.map(async (desk, i) => closers[i]?.close(desk.windows, live)));
-      return (await Promise.all(desks.map((desk) => desk.lots.settle(lotRules(contracts.values()))))).flat();
-    },
-    async [Symbol.asyncDispose]() {
-      await sql.close();
-      await database[Symbol.asyncDispose]();
-    },
-  };
-}
-
-/** Brings released rows back until it is told to end, being cut off and begun again now and then. */
-function replaying(open: () => Promise<PostgresSink>, random: Random, batchRows = 3) {
-  const end = new AbortController();
-  let run = new AbortController();
-  const forever = async () => {
-    while (!end.signal.aborted) {
-      run = new AbortController();
-      await using sink = await open();
-      const source = replaySource({ log: sink.quarantine, lane: REPLAY, batchRows });
-      try {
-        await runPipeline({ source, stages: [], sink }, { drain: end.signal, abort: run.signal });
-      } catch (error) {
-        if (!run.signal.aborted) throw error;
-      }
-    }
-  };
-  const running = forever();
-  return {
-    perhapsKill: () => random.chance(0.2) && run.abort(new Error('killed')),
-    async stop() {
-      end.abort();
-      await running;
-    },
-    running,
-  };
-}
 
 type Rows = Map<number, readonly Value[]>;
 
@@ -143,13 +45,17 @@ const keysOf = ({ key, movedFrom }: ChangeEvent): string[] => (movedFrom === nul
 function published(events: readonly ChangeEvent[], failed: ReadonlySet<number>, bad: ReadonlyMap<string, unknown>, hold: Hold): Rows {
   const rows: Rows = new Map();
   const blocked = new Set<string>();
+  // Behind a truncate that is held every row waits; the next truncate that passes is not held back by it.
+  let isBehind = false;
   for (const event of events) {
     const keys = keysOf(event);
     if (bad.get(eventId(event)) === 'drop') continue;
-    const isKept = bad.has(eventId(event)) || (event.op !== 'truncate' && failed.has(windowOf(event)));
-    if (isKept || (event.op !== 'truncate' && hold === 'key' && keys.some((key) => blocked.has(key))))
-      for (const key of keys) blocked.add(key);
-    else apply(rows, event);
+    const isKept = bad.has(eventId(event)) || failed.has(windowOf(event));
+    if (event.op === 'truncate') {
+      isBehind = isKept;
+      if (!isKept) apply(rows, event);
+    } else if (isKept || (hold === 'key' && keys.some((key) => blocked.has(key)))) for (const key of keys) blocked.add(key);
+    else if (!isBehind) apply(rows, event);
   }
   return rows;
 }
@@ -224,7 +130,7 @@ test.each(seeds.flatMap((seed) => (['key', 'event'] as const).map((hold) => [see
       await eventually(idle, 'all that passed is published');
       expect(await at.rows()).toEqual(shown(published(events, failed, bad, hold)));
       // Each window once, and by its verdict.
-      const windows = new Set(events.filter((event) => event.op !== 'truncate' && !bad.has(eventId(event))).map(windowOf));
+      const windows = new Set(events.filter((event) => !bad.has(eventId(event))).map(windowOf));
       expect(settled.toSorted()).toEqual(
         [...windows].map((startMs) => `${startMs} ${failed.has(startMs) ? 'diverted' : 'published'}`).toSorted(),
       );
@@ -239,8 +145,7 @@ test.each(seeds.flatMap((seed) => (['key', 'event'] as const).map((hold) => [see
       const open = ['held', 'waiting', 'staged', 'released'];
       await eventually(async () => (await at.statuses()).every(([status]) => !open.includes(status ?? '')), 'all is settled');
       const rows: Rows = new Map();
-      const isIn = (event: ChangeEvent) =>
-        bad.get(eventId(event)) !== 'drop' && (event.op === 'truncate' || bad.has(eventId(event)) || !given.has(windowOf(event)));
+      const isIn = (event: ChangeEvent) => bad.get(eventId(event)) !== 'drop' && (bad.has(eventId(event)) || !given.has(windowOf(event)));
       for (const event of events) if (isIn(event)) apply(rows, event);
       expect(await at.rows()).toEqual(shown(rows));
       expect((await at.sql.query('select count(*) from tidegate.held_keys')).rows).toEqual([['0']]);
