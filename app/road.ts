@@ -359,7 +359,7 @@ export class Road implements AsyncDisposable {
 
   /** What is no reason not to be ready, and worth to be known. */
   notes(): string[] {
-    return [...this.rules.notes(), ...(this.#slot?.notes() ?? [])];
+    return [...this.rules.notes(), ...this.#windows.notes(), ...(this.#slot?.notes() ?? [])];
   }
 
   /** Who has the lanes while this instance stands by; null where it has them itself. */
@@ -415,7 +415,7 @@ export class Road implements AsyncDisposable {
     const source = this.#source;
     const { clock } = this.#parts;
     const contracts = () => this.desk.contracts();
-    const windows = windowStage({ contracts, store: sink.windows, lots: sink.lots, clock });
+    const windows = windowStage({ contracts, store: sink.windows, lots: sink.lots, announce: () => this.#windows.announce(), clock });
     const arrivals = arrivalStage({ contracts, store: sink.windows, clock });
     const { quality, inference } = this.#mainStages;
     const stages = [quality, this.#shadow.stage, ...(inference === null ? [] : [inference]), windows, arrivals, sloStage(contracts)];
@@ -459,13 +459,15 @@ export class Road implements AsyncDisposable {
   }
 
   #makeWindows(): WindowWatch {
-    const { name: pipeline, clock, alerts } = this.#parts;
+    const { name, clock, alerts, config, pipeline, turn } = this.#parts;
     return new WindowWatch({
-      pipeline,
+      pipeline: name,
+      turn,
       desk: this.desk,
       clock,
       contracts: () => this.desk.contracts(),
       live: () => this.#live(),
+      isShared: partsOf(config, pipeline).source.kind === 'kafka',
       tell: (data) => alerts.emit('window.failed', data),
       recovered: (data) => alerts.emit('window.passed', data),
       onSettled: () => this.noteChange(),

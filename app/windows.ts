@@ -1,7 +1,8 @@
 /** The windows of a pipeline: closed while it runs, told to people, and shown as lists. */
+import { randomUUID } from 'node:crypto';
 import type { Clock } from '../core/clock.ts';
 import type { DatasetName } from '../core/event.ts';
-import type { HeldDataset } from '../core/lots.ts';
+import type { HeldDataset, LotState } from '../core/lots.ts';
 import type { RowsLeftOut, WindowFilter, WindowResult } from '../core/windows.ts';
 import type { AlertData } from '../ops/alerts/events.ts';
 import type { Exposition } from '../ops/prometheus.ts';
@@ -12,11 +13,14 @@ import { type Live, lotRules, WindowCloser } from '../quality/live/closer.ts';
 import type { PostgresSink } from '../sync/postgres/sink.ts';
 import type { Desk } from './desk.ts';
 import type { WindowView } from './http/shapes.ts';
+import type { Turn } from './turn.ts';
 
 /** What status and page show of them. */
 const SHOWN_MAX = 200;
 const TOLD_MAX = 100;
 const LIST_MAX = 1000;
+/** How often it is said which rules are in force; who has not said so for two minutes is gone. */
+const SAY_MS = 30_000;
 
 export interface WindowWatchParts {
   readonly pipeline: string;
@@ -27,6 +31,9 @@ export interface WindowWatchParts {
   readonly tell: (data: AlertData['window.failed']) => Promise<void>;
   readonly recovered: (data: AlertData['window.passed']) => Promise<void>;
   readonly halt: (message: string) => void;
+  readonly turn: Pick<Turn, 'isOurs'>;
+  /** Whether lanes are shared out among all processes that run; else the one whose turn it is reads. */
+  readonly isShared: boolean;
   /** Rows that waited are on their way, or held. */
   readonly onSettled: () => void;
 }
@@ -40,6 +47,9 @@ export class WindowWatch {
   #newest: readonly WindowView[] | null = null;
   #leftOut: readonly RowsLeftOut[] = [];
   #held: readonly HeldDataset[] = [];
+  #stuck: readonly LotState[] = [];
+  readonly #process = randomUUID();
+  #said: { readonly what: string; readonly atMs: number; readonly done: Promise<void> } | null = null;
 
   constructor(parts: WindowWatchParts) {
     this.#parts = parts;
@@ -56,8 +66,40 @@ export class WindowWatch {
     return this.#held;
   }
 
+  /** What is worth knowing of lots that are not settled. */
+  notes(): readonly string[] {
+    return this.#stuck.map((lot) => `the lot of ${lot.dataset}, ${windowText(lot)}, waits: ${lot.waitsFor}`);
+  }
+
+  /** Before anything is staged by rules, and again and again while they are in force here. */
+  async announce(): Promise<void> {
+    const { desk, clock, isShared, turn } = this.#parts;
+    const isAlone = !isShared && turn.isOurs;
+    const revisions = isShared || isAlone ? this.#revisions() : new Map<DatasetName, string | null>();
+    const what = JSON.stringify([isAlone, ...revisions]);
+    const now = clock.monotonic();
+    if (this.#said === null || this.#said.what !== what || now - this.#said.atMs >= SAY_MS) {
+      const done = desk.withSink((sink) => sink.lots.say(this.#process, revisions, isAlone));
+      this.#said = { what, atMs: now, done };
+    }
+    const said = this.#said;
+    try {
+      await said.done;
+    } catch (error) {
+      if (this.#said === said) this.#said = null;
+      throw error;
+    }
+  }
+
+  #revisions(): ReadonlyMap<DatasetName, string | null> {
+    const contracts = this.#parts.contracts();
+    const datasets = [...this.#parts.desk.datasets, ...contracts.keys()];
+    return new Map(datasets.map((dataset) => [dataset, contracts.get(dataset)?.revision ?? null]));
+  }
+
   /** Said whoever closes windows: another process, with rules of its own, may be the one. */
   async ask(): Promise<void> {
+    await this.announce();
     await this.#parts.desk.withSink((sink) => this.#closer.ask(sink.windows, this.#parts.clock.now()));
   }
 
@@ -71,9 +113,10 @@ export class WindowWatch {
       ...(await this.#clockWatch.look(sink, now, clock.now())),
     ]);
     // Also what waits for rules that are not in force any more.
-    const settled = await desk.withSink((sink) => sink.lots.settle(lotRules(now)));
+    const settled = await desk.withSink((sink) => sink.lots.settle(lotRules(now), this.#revisions()));
     if (settled.length > 0) this.#parts.onSettled();
     this.#held = await desk.withSink((sink) => sink.lots.held());
+    this.#stuck = await desk.withSink((sink) => sink.lots.stuck());
     if (!now.some(isWatched)) return;
     for (const result of closed) this.#count(result);
     if (closed.length > 0 || this.#newest === null) this.#newest = await newestOf(desk);

@@ -13,6 +13,9 @@ export interface Lot {
 /** What comes while a dataset is held, and would not be staged otherwise. */
 export const HELD_LOT: Lot = { startMs: -1, endMs: -1 };
 
+/** So much of a rule file's digest is in its revision, behind the version: `7@3fa9c1d2e4b5`. */
+export const REVISION_DIGITS = 12;
+
 /** How many rows of a dataset may be staged, unless its rules say otherwise. They lie on the target's disk. */
 export const STAGED_ROWS_MAX = 1_000_000;
 
@@ -51,6 +54,8 @@ export interface LotState extends Lot {
   /** The rules that diverted it. */
   readonly rules: readonly string[];
   readonly settledAtMs: number | null;
+  /** Why it is not settled although its window may be over: processes have different rules. */
+  readonly waitsFor: string | null;
 }
 
 export interface LotStore {
@@ -60,9 +65,17 @@ export interface LotStore {
   letGoOn(dataset: DatasetName): Promise<boolean>;
   /**
    * Publishes and diverts every lot that is due, in the order of the windows, each at once: those whose windows have been judged, and those that no rule has a say
-   * in any more. Done again, it changes nothing. Answers with the lots that it settled.
+   * in any more. Done again, it changes nothing. Answers with the lots that it settled. `revisions` are those of the process, of all its datasets (null: it has no rules for it): what was
+   * staged by others is left while a process has them in force, or has them newer than these.
    */
-  settle(rules: readonly LotRule[]): Promise<readonly LotState[]>;
+  settle(rules: readonly LotRule[], revisions: ReadonlyMap<DatasetName, string | null>): Promise<readonly LotState[]>;
+  /**
+   * A process that reads lanes has these revisions in force, said before it stages by them, and again and again while that is so. `isAlone`: no other process
+   * reads lanes.
+   */
+  say(process: string, revisions: ReadonlyMap<DatasetName, string | null>, isAlone: boolean): Promise<void>;
+  /** Those that wait for something else than their window; a few of them. */
+  stuck(): Promise<readonly LotState[]>;
   /** Newest first. */
   lots(limit: number): Promise<readonly LotState[]>;
 }

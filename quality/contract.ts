@@ -6,6 +6,7 @@ import type { Severity } from '../core/batch.ts';
 import type { DatasetName, Operation } from '../core/event.ts';
 import { parseExpression } from '../core/expression/parse.ts';
 import { suggestion } from '../core/expression/suggest.ts';
+import { REVISION_DIGITS } from '../core/lots.ts';
 import type { Problem } from '../core/problems.ts';
 import type { Objective } from '../core/slo.ts';
 import { refuseUnasked } from './asked.ts';
@@ -117,8 +118,6 @@ const readBeside =
   (file: string): SchemaTexts =>
   (path) =>
     readFileSync(resolve(dirname(file), path), 'utf8');
-
-const REVISION_DIGITS = 12;
 
 /** Reads a rule file. `file` is its path: for the problems, and to find the files it names. Warnings come with the contract, or among the problems. */
 export function parseContract(text: string, file: string, use: Use = 'stream', schemas: SchemaTexts = readBeside(file)): ParsedContract {

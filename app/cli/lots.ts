@@ -49,14 +49,14 @@ const datasetOf = (args: Arguments): string => args.positionals[1] ?? '';
 
 function tableOf(found: readonly LotView[]): string {
   return table(
-    ['WINDOW', 'STATUS', 'DATASET', 'ROWS', 'SETTLED', 'RULES'],
-    found.map(({ startMs, endMs, status, dataset, rows, settledAtMs, rules }) => [
+    ['WINDOW', 'STATUS', 'DATASET', 'ROWS', 'SETTLED', 'RULES OR REASON'],
+    found.map(({ startMs, endMs, status, dataset, rows, settledAtMs, rules, waitsFor }) => [
       startMs === null ? 'while it is held' : windowText({ startMs, endMs }),
       status,
       dataset,
       String(rows),
       settledAtMs === null ? '-' : timeText(settledAtMs),
-      rules.join(', '),
+      waitsFor ?? rules.join(', '),
     ]),
   );
 }

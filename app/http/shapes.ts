@@ -168,6 +168,7 @@ export const lotSchema = shape('Rows that are published or diverted at once.', {
   rows: whole('Rows that were ever staged in it.'),
   rules: list({ type: 'string' }, 'The rules that diverted it.'),
   settledAtMs: numberOrNull('Unix time in ms at which it was published or diverted last.'),
+  waitsFor: textOrNull('Why it is staged although its window may be over: processes have different rules. Null where it waits for its window alone.'),
 });
 export const heldDatasetSchema = shape('A dataset whose rows wait until you let them go on.', {
   pipeline: text('The pipeline.'),

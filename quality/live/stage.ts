@@ -19,6 +19,8 @@ export interface WindowStageOptions {
   readonly contracts: () => ReadonlyMap<DatasetName, Contract>;
   readonly store: Pick<WindowStore, 'partsOf' | 'marksOf'>;
   readonly lots: Pick<LotStore, 'staging'>;
+  /** Awaited before rows are staged by rules: others may publish what nobody has said to have in force. */
+  readonly announce?: () => Promise<void>;
   readonly clock: Clock;
   /** Events put into windows before other work of the process gets its turn. Default 2000. */
   readonly sliceEvents?: number;
@@ -57,6 +59,7 @@ class Windowing implements Stage {
     const contracts = this.#options.contracts();
     const judged = [...contracts.values()].filter(isWatched);
     const nowMs = this.#options.clock.now();
+    if (judged.some(({ live }) => live.publish !== null)) await this.#options.announce?.();
     const held = await this.#held(judged, nowMs);
     if (judged.length === 0) {
       if (held.size > 0) await this.#fill(batch, new Map(), nowMs, signal);

@@ -13,9 +13,12 @@ import { behindTruncates, WaitingTruncates } from './waiting-truncates.ts';
 export type HoldMode = 'event' | 'key';
 
 /** Beside the items that are staged, so that nobody has to count them to know which lots there are. */
-const ADD_LOTS_SQL = `insert into tidegate.lots as l (pipeline, dataset, starts, ends, rows, staged)
-    select $13::text, dataset, lot_starts, lot_ends, count(*), count(*) from inserted where lot_ends is not null group by 2, 3, 4 order by 2, 3, 4
-    on conflict (pipeline, dataset, starts, ends) do update set rows = l.rows + excluded.rows, staged = l.staged + excluded.staged`;
+const ADD_LOTS_SQL = `insert into tidegate.lots as l (pipeline, dataset, starts, ends, rows, staged, revisions)
+    select $13::text, dataset, lot_starts, lot_ends, count(*), count(*), array_remove(array_agg(distinct revision), null)
+    from inserted where lot_ends is not null group by 2, 3, 4 order by 2, 3, 4
+    on conflict (pipeline, dataset, starts, ends) do update set rows = l.rows + excluded.rows, staged = l.staged + excluded.staged,
+      revisions = case when l.staged = 0 then excluded.revisions when l.revisions @> excluded.revisions then l.revisions
+        else array(select distinct r from unnest(l.revisions || excluded.revisions) r) end`;
 
 /** `quiet`: of which items nobody is told. Holding an item again changes nothing: only items that are new count on their keys. */
 const holdSql = (quiet: string): string => `with given as (
@@ -28,7 +31,7 @@ const holdSql = (quiet: string): string => `with given as (
       array(select distinct f ->> 'rule' from jsonb_array_elements(findings::jsonb) f), hold, status, revision, record,
       lot_starts::bigint, lot_ends::bigint, ${quiet},
       case when status = 'held' then clock_timestamp() + wait_ms::float8 * interval '1 millisecond' end from given
-    on conflict (id) do nothing returning dataset, key, moved_from, lot_starts, lot_ends),
+    on conflict (id) do nothing returning dataset, key, moved_from, lot_starts, lot_ends, revision),
   lots as (${ADD_LOTS_SQL}),
   keys as (select dataset, key from inserted union all select dataset, moved_from from inserted where moved_from is not null)
   insert into tidegate.held_keys (dataset, key, open) select dataset, key, count(*) from keys group by 1, 2 order by 1, 2

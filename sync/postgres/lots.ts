@@ -3,15 +3,18 @@
  * windows settles what is due, in one transaction that holds the pipeline's turn, so that a lot goes one way, whoever does it and however often.
  */
 import { Verdict } from '../../core/batch.ts';
+import { REVISION_DIGITS } from '../../core/lots.ts';
 import type { DatasetName } from '../../core/event.ts';
 import type { HeldDataset, Lot, LotRule, LotState, LotStatus, LotStore, Staging } from '../../core/lots.ts';
 import type { PgConnection } from '../../wire/postgres/connection.ts';
 import { textArrayParameter } from './arrays.ts';
 import { inTurn } from './held-keys.ts';
+import { MARK_LOTS_SQL, NO_RULES, sayRules } from './rules-in-force.ts';
 import type { Turns } from './turns.ts';
 
 /** As long as the results of windows. */
 const KEPT_DAYS = 30;
+const STUCK_MAX = 20;
 
 const STAGING_SQL = `
   select dataset, null from tidegate.held_datasets where pipeline = $1
@@ -20,20 +23,23 @@ const STAGING_SQL = `
 
 /**
  * Those of a dataset that is held wait for a person. The first verdict decides: it is the same however often one asks, and later ones come when the lot is
- * gone. A lot that no rule has a say in (the rules have changed) waits for nobody.
+ * gone. A lot that no rule has a say in (the rules have changed) waits for nobody. A verdict is one by the rules that staged a row of it, or by those in force; of others it is only known
+ * that there is one.
  */
 const DUE_SQL = `
   with k as (
     select k.dataset, k.indeterminate::boolean as indeterminate, case when bool_or(w.closed_ms is null) then null else min(w.closed_ms) end as closed
     from unnest($2::text[], $3::text[], $4::text[]) k(dataset, win, indeterminate)
-    left join tidegate.window_sets w on w.pipeline = $1 and w.dataset = k.dataset and w.win = k.win group by 1, 2)
+    left join tidegate.window_sets w on w.pipeline = $1 and w.dataset = k.dataset and w.win = k.win group by 1, 2),
+  own as (select * from unnest($5::text[], $6::text[]) o(dataset, revision))
   select l.dataset, l.starts, l.ends, k.dataset is not null and l.starts >= 0, k.indeterminate,
     (select json_agg(json_build_object('rule', r.rule, 'column', r.column_name, 'verdict', r.verdict, 'severity', r.severity, 'group', r.grp, 'observed', r.observed,
-        'reason', r.reason, 'rows', r.rows) order by r.rule, r.grp)
+        'reason', r.reason, 'rows', r.rows,
+        'isOwn', l.revisions = '{}' or r.version || '@' || left(r.digest, ${REVISION_DIGITS}) = any(l.revisions || o.revision)) order by r.rule, r.grp)
      from tidegate.window_results r
      where r.pipeline = $1 and r.dataset = l.dataset and r.starts = l.starts and r.ends = l.ends and r.revision = 1)
-  from tidegate.lots l left join k using (dataset)
-  where l.pipeline = $1 and l.staged > 0 and (l.starts < 0 or k.dataset is null or l.ends <= k.closed)
+  from tidegate.lots l left join k using (dataset) left join own o using (dataset)
+  where l.pipeline = $1 and l.staged > 0 and l.waits is null and (l.starts < 0 or k.dataset is null or l.ends <= k.closed)
     and not exists (select from tidegate.held_datasets h where h.pipeline = $1 and h.dataset = l.dataset)
   order by l.ends, l.starts, l.dataset`;
 
@@ -50,7 +56,7 @@ const PUBLISH_SQL = `
   where q.id = o.id`;
 
 const SETTLED_SQL = `
-  update tidegate.lots set staged = 0, status = $5, rules = array(select jsonb_array_elements_text($6::jsonb)), settled_at = clock_timestamp()
+  update tidegate.lots set staged = 0, waits = null, status = $5, rules = array(select jsonb_array_elements_text($6::jsonb)), settled_at = clock_timestamp()
   where pipeline = $1 and dataset = $2 and starts = $3 and ends = $4
   returning rows, extract(epoch from settled_at) * 1000`;
 
@@ -63,12 +69,17 @@ interface Said {
   readonly observed: unknown;
   readonly reason: string | null;
   readonly rows: number;
+  /** By rules that the lot goes by. */
+  readonly isOwn: boolean;
 }
+
+/** Nothing was said of a lot's window; or only by rules that are neither in force, nor staged any of it. */
+type Unjudged = 'unjudged' | 'judged by others';
 
 interface DueLot extends Lot {
   readonly dataset: DatasetName;
   /** Why it is diverted; nothing where it is published. */
-  readonly against: readonly (Said | null)[];
+  readonly against: readonly (Said | Unjudged)[];
 }
 
 export interface PostgresLotsParts {
@@ -118,14 +129,22 @@ export class PostgresLots implements LotStore {
     return rows.length > 0;
   }
 
-  async lots(limit: number): Promise<readonly LotState[]> {
+  stuck(): Promise<readonly LotState[]> {
+    return this.#lots('staged > 0 and waits is not null', STUCK_MAX);
+  }
+
+  lots(limit: number): Promise<readonly LotState[]> {
+    return this.#lots('true', limit);
+  }
+
+  async #lots(where: string, limit: number): Promise<readonly LotState[]> {
     const { rows } = await this.#parts.turns.query(
       'reading lots',
-      `select dataset, starts, ends, case when staged > 0 then 'staged' else status end, rows, array_to_json(rules), extract(epoch from settled_at) * 1000
-       from tidegate.lots where pipeline = $1 order by ends desc, dataset limit $2::integer`,
+      `select dataset, starts, ends, case when staged > 0 then 'staged' else status end, rows, array_to_json(rules), extract(epoch from settled_at) * 1000, waits
+       from tidegate.lots where pipeline = $1 and ${where} order by ends desc, dataset limit $2::integer`,
       [this.#parts.pipeline, String(limit)],
     );
-    return rows.map(([dataset, starts, ends, status, count, rules, settledAt]) => ({
+    return rows.map(([dataset, starts, ends, status, count, rules, settledAt, waits]) => ({
       dataset: dataset as DatasetName, // Written from one.
       startMs: Number(starts),
       endMs: Number(ends),
@@ -133,16 +152,17 @@ export class PostgresLots implements LotStore {
       rows: Number(count),
       rules: JSON.parse(rules ?? '[]') as string[], // Made by the query.
       settledAtMs: typeof settledAt === 'string' ? Math.floor(Number(settledAt)) : null,
+      waitsFor: waits ?? null,
     }));
   }
 
   /** Looked at without a lock first, so that nobody is kept from writing where nothing is due. */
-  async settle(rules: readonly LotRule[]): Promise<readonly LotState[]> {
+  async settle(rules: readonly LotRule[], revisions: ReadonlyMap<DatasetName, string | null>): Promise<readonly LotState[]> {
     return this.#parts.turns.take('settling lots', async (sql) => {
-      if ((await this.#due(sql, rules)).length === 0) return [];
+      if ((await this.#due(sql, rules, revisions)).length === 0) return [];
       return inTurn(sql, this.#parts.pipeline, async () => {
         const settled: LotState[] = [];
-        for (const lot of await this.#due(sql, rules)) settled.push(await this.#settle(sql, lot));
+        for (const lot of await this.#due(sql, rules, revisions)) settled.push(await this.#settle(sql, lot));
         await sql.query("select pg_notify('tidegate', '')");
         await sql.query(
           `delete from tidegate.lots where pipeline = $1 and staged = 0 and settled_at < clock_timestamp() - interval '${KEPT_DAYS} days'`,
@@ -153,7 +173,13 @@ export class PostgresLots implements LotStore {
     });
   }
 
-  async #due(sql: PgConnection, rules: readonly LotRule[]): Promise<DueLot[]> {
+  async say(process: string, revisions: ReadonlyMap<DatasetName, string | null>, isAlone: boolean): Promise<void> {
+    await sayRules(this.#parts.turns, this.#parts.pipeline, process, ownRules(revisions), isAlone);
+  }
+
+  async #due(sql: PgConnection, rules: readonly LotRule[], revisions: ReadonlyMap<DatasetName, string | null>): Promise<DueLot[]> {
+    const own = [[...ownRules(revisions).keys()], [...ownRules(revisions).values()]].map(textArrayParameter);
+    await sql.query(MARK_LOTS_SQL, [this.#parts.pipeline, ...own]);
     const sets = rules.flatMap(({ dataset, sets: ids, divertsIndeterminate }) =>
       ids.map((id) => [dataset, id, String(divertsIndeterminate)] as const),
     );
@@ -162,6 +188,7 @@ export class PostgresLots implements LotStore {
       textArrayParameter(sets.map(([dataset]) => dataset)),
       textArrayParameter(sets.map(([, id]) => id)),
       textArrayParameter(sets.map(([, , diverts]) => diverts)),
+      ...own,
     ]);
     return rows.map(([dataset, starts, ends, isAudited, diverts, said]) => ({
       dataset: dataset as DatasetName, // Written from one.
@@ -176,29 +203,36 @@ export class PostgresLots implements LotStore {
     const status = rules.length > 0 ? 'diverted' : 'published';
     if (status === 'published') await sql.query(PUBLISH_SQL, lot);
     else await sql.query(DIVERT_SQL, [...lot, JSON.stringify(rules.map((said) => findingOf(said, { startMs, endMs })))]);
-    const names = [...new Set(rules.map((said) => said?.rule ?? UNJUDGED_RULE))];
+    const names = [...new Set(rules.map((said) => (typeof said === 'string' ? UNJUDGED_RULE : said.rule)))];
     const { rows } = await sql.query(SETTLED_SQL, [...lot, status, JSON.stringify(names)]);
     const [count, at] = rows[0] ?? [];
-    return { dataset, startMs, endMs, status, rows: Number(count), rules: names, settledAtMs: Math.floor(Number(at)) };
+    return { dataset, startMs, endMs, status, rows: Number(count), rules: names, settledAtMs: Math.floor(Number(at)), waitsFor: null };
   }
 }
+
+const ownRules = (revisions: ReadonlyMap<DatasetName, string | null>): ReadonlyMap<DatasetName, string> =>
+  new Map([...revisions].map(([dataset, revision]) => [dataset, revision ?? NO_RULES]));
 
 /** The finding of a lot that is diverted although nothing was said of its window. */
 const UNJUDGED_RULE = 'window.unjudged';
 
-/** What keeps a lot from being published; null: nothing was said of it at all. */
-function against(said: readonly Said[], divertsIndeterminate: boolean): readonly (Said | null)[] {
+/** What keeps a lot from being published. */
+function against(all: readonly Said[], divertsIndeterminate: boolean): readonly (Said | Unjudged)[] {
+  const said = all.filter(({ isOwn }) => isOwn);
+  if (said.length === 0 && all.length > 0) return ['judged by others'];
   const failed = said.filter(({ verdict }) => verdict === 'fail');
   if (failed.length > 0 || !divertsIndeterminate) return failed;
-  return said.length === 0 ? [null] : said.filter(({ verdict }) => verdict === 'indeterminate');
+  return said.length === 0 ? ['unjudged'] : said.filter(({ verdict }) => verdict === 'indeterminate');
 }
 
-function findingOf(said: Said | null, lot: Lot): Readonly<Record<string, unknown>> {
+function findingOf(said: Said | Unjudged, lot: Lot): Readonly<Record<string, unknown>> {
   const time = (ms: number) => new Date(ms).toISOString().slice(0, 19).replace('T', ' ');
   const window = `the window from ${time(lot.startMs)} to ${time(lot.endMs)}`;
   const common = { stage: 'quality', verdict: Verdict.Quarantine, notify: false };
-  if (said === null)
-    return { ...common, rule: UNJUDGED_RULE, column: null, severity: 'warning', message: `${window} was not judged by any rule` };
+  if (typeof said === 'string') {
+    const why = said === 'unjudged' ? 'was not judged by any rule' : 'was judged by another revision of the rules than staged its rows';
+    return { ...common, rule: UNJUDGED_RULE, column: null, severity: 'warning', message: `${window} ${why}` };
+  }
   const { rule, column, severity, verdict, observed, reason, rows, group } = said;
   const of = group === '' ? '' : ' in one of its groups';
   const shown = typeof observed === 'number' || typeof observed === 'string' ? `, ${observed} observed` : '';

@@ -308,6 +308,13 @@ const MIGRATIONS: readonly string[] = [
   'alter table tidegate.window_sets add column asked_at timestamptz not null default clock_timestamp();',
   // A table that is new has no shape before its first event.
   'alter table tidegate.schema_changes alter column after drop not null;',
+  // Which rules staged the rows of a lot, and which of them processes have in force. `waits`: why it is not for the one that closes windows to settle it.
+  `alter table tidegate.lots add column revisions text[] not null default '{}', add column waits text;
+   create table tidegate.rules_in_force (
+     pipeline text not null, dataset text not null, revision text not null, process text not null,
+     taken_at timestamptz not null default clock_timestamp(),
+     said_at timestamptz not null default clock_timestamp(),
+     primary key (pipeline, dataset, revision, process));`,
 ];
 
 /** Brings the schema up to date. Several processes may call it at once. */

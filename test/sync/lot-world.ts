@@ -2,10 +2,10 @@
 import { inject } from 'vitest';
 import type { Batch } from '../../core/batch.ts';
 import type { Stage } from '../../core/contracts.ts';
-import type { LaneId } from '../../core/event.ts';
+import type { DatasetName, LaneId } from '../../core/event.ts';
 import { runPipeline } from '../../core/pipeline.ts';
 import { replaySource } from '../../cdc/replay.ts';
-import { parseContract } from '../../quality/contract.ts';
+import { type Contract, parseContract } from '../../quality/contract.ts';
 import { lotRules, WindowCloser } from '../../quality/live/closer.ts';
 import { windowStage } from '../../quality/live/stage.ts';
 import { type PostgresSink, postgresSink } from '../../sync/postgres/sink.ts';
@@ -72,10 +72,11 @@ export async function world(hold: Hold, contracts: ReturnType<typeof contractOf>
       );
     },
     /** What two processes do at once. */
-    async close(desks: readonly PostgresSink[], isOver = false) {
+    async close(desks: readonly PostgresSink[], isOver = false, own: ReadonlyMap<DatasetName, Contract> = contracts) {
       const live = { nowMs: isOver ? 2_000_000_000 : 1_000_000, isCaughtUp: isOver, isCopied: () => true };
-      await Promise.all(desks.map(async (desk, i) => closers[i]?.close(desk.windows, live)));
-      return (await Promise.all(desks.map((desk) => desk.lots.settle(lotRules(contracts.values()))))).flat();
+      const others = own === contracts ? closers : desks.map(() => new WindowCloser(() => own));
+      await Promise.all(desks.map(async (desk, i) => others[i]?.close(desk.windows, live)));
+      return (await Promise.all(desks.map((desk) => desk.lots.settle(lotRules(own.values()), revisionsOf(own))))).flat();
     },
     async [Symbol.asyncDispose]() {
       await sql.close();
@@ -110,3 +111,6 @@ export function replaying(open: () => Promise<PostgresSink>, random: Random, bat
     running,
   };
 }
+
+export const revisionsOf = (contracts: ReadonlyMap<DatasetName, Contract>): ReadonlyMap<DatasetName, string> =>
+  new Map([...contracts].map(([dataset, { revision }]) => [dataset, revision]));

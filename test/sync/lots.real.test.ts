@@ -241,8 +241,8 @@ checks: [{ column: n, mean: { between: [0, 1000] } }]
     await db.run([batch(10, insert(1, 1)), batch(20, insert(11, 11))], async () => {}, new Map(), never);
     expect((await db.close([desk])).map((lot) => [lot.startMs, lot.status, lot.rules])).toEqual([[0, status, names]]);
     // As after a reload that takes `publish` away.
-    expect((await desk.lots.settle([])).map((lot) => [lot.startMs, lot.status])).toEqual([[10_000, 'published']]);
-    expect(await desk.lots.settle([])).toEqual([]);
+    expect((await desk.lots.settle([], new Map())).map((lot) => [lot.startMs, lot.status])).toEqual([[10_000, 'published']]);
+    expect(await desk.lots.settle([], new Map())).toEqual([]);
   }
 }, 60_000);
 
