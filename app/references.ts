@@ -19,6 +19,10 @@ const referencesIn = ({ checks }: Contract): Named[] =>
     return reference === null ? [] : [{ check, ...reference }];
   });
 
+/** The datasets whose rows those of a contract name, and that are to be there before them. */
+export const parentsOf = (contract: Contract | undefined): readonly DatasetName[] =>
+  contract === undefined ? [] : referencesIn(contract).map(({ parent }) => parent.dataset);
+
 /** Datasets that are none of the pipeline's: their rows are not at its target, or come there by somebody else. */
 export function strangeParents(
   contract: Contract,

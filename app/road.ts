@@ -27,6 +27,7 @@ import { Desk, type Stages } from './desk.ts';
 import type { DatasetStatus, LaneRunState, LaneView, PipelineStatus, Reason, Standby } from './http/shapes.ts';
 import { LaneRunner, operatorHalt, type Run } from './lane-runner.ts';
 import { ledgerView } from './ledger.ts';
+import { parentsOf } from './references.ts';
 import { heldText } from './lots.ts';
 import { errorFields, type Logger } from './logger.ts';
 import { modelStatus } from './model-status.ts';
@@ -138,6 +139,7 @@ export class Road implements AsyncDisposable {
         });
       },
       endsReader: () => parts.turn.isTaken,
+      namedBy: (dataset) => parentsOf(this.rules.files.get(dataset)?.contract),
       onMissing: ({ table, topic }) => {
         parts.logger.warn('there is no topic for a table yet; it is read once there is', { pipeline: name, table, topic });
       },

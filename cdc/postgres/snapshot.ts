@@ -42,6 +42,8 @@ export interface SnapshotParts extends MarkParts {
   readonly parallel: number;
   readonly pace: Pace;
   readonly clock: Clock;
+  /** Whether the first copy of a table begins once one of `left` is copied to its end. */
+  readonly comesAfter: (table: string, left: readonly string[]) => boolean;
   readonly failed: (error: unknown) => void;
   /** Told of a table that was dropped: there is nothing to be copied of it any more. */
   readonly gone: (table: string) => void;
@@ -163,8 +165,10 @@ export class SnapshotReader {
   /** A job that nobody reads, and with it the room for a chunk; null where there is none. The first is read to its end before the next where only one is. */
   #next(): Job | null {
     if (this.#chunks.size + this.#reserved >= this.#parts.parallel) return null;
+    const left = [...this.#jobs.values()].filter(isFirstCopy).map(({ progress }) => progress.table);
     for (const job of this.#jobs.values()) {
       if (job.isTaken || job.progress.done) continue;
+      if (isFirstCopy(job) && this.#parts.comesAfter(job.progress.table, left)) continue;
       job.isTaken = true;
       this.#reserved++;
       return job;
@@ -289,6 +293,9 @@ export class SnapshotReader {
     });
   }
 }
+
+/** Of a table that is not copied to its end. */
+const isFirstCopy = ({ progress: { done, reread } }: Job): boolean => !done && reread === undefined;
 
 /** Undefined table, or schema. */
 const isTableGone = (error: unknown): error is Error =>

@@ -8,6 +8,7 @@ import { endWhereItHangs } from '../../wire/postgres/hanging.ts';
 import { BatchQueue } from './batches.ts';
 import { Datasets, SESSION } from './catalog.ts';
 import { closeSoon, connectSource } from './connect.ts';
+import { comesAfter } from './copy-order.ts';
 import { sourceFailure } from './failures.ts';
 import { type DecideNewTables, FollowedTables } from './followed-tables.ts';
 import type { LeftTable, TablePatterns } from './found-tables.ts';
@@ -55,6 +56,8 @@ export interface PostgresSourceOptions {
   /** How large the disk of the server's log is, where that is known. */
   readonly walDiskBytes?: number | null;
   readonly clock?: Clock;
+  /** The datasets whose rows those of one name: they are copied first. Asked while they are, for that may change. */
+  readonly namedBy?: (dataset: DatasetName) => readonly DatasetName[];
   /** Told of a table that was dropped before it was copied to its end, and is left out. */
   readonly onLeftOut?: (dataset: DatasetName) => void;
   /** Asked before new tables are followed; left out, they are, or are not where patterns say `ignore`. */
@@ -259,6 +262,7 @@ class SlotSource implements PostgresSource {
         run: `${run}.${readers.length}`,
         chunkRows: snapshot.chunkRows,
         parallel: snapshot.parallel,
+        comesAfter: (table, left) => this.#comesAfter(table, left),
         pace: this.#pace,
         failed: (error) => stream.failed(sourceFailure(error, 'reading a chunk', `the snapshot of ${this.name}`)),
         gone: (table) => {
@@ -402,6 +406,10 @@ class SlotSource implements PostgresSource {
   progress(): readonly SnapshotProgress[] {
     const tables = this.#queue?.snapshot?.tables ?? [];
     const committed = this.#acknowledged === null ? null : (parsePlace(this.#acknowledged).snapshot?.tables ?? []);
+    // The connections read the first ones that are left, but for those that come after others.
+    const left = tables.filter(isLeft);
+    const names = left.map(({ table }) => table);
+    const reading = left.filter(({ table }) => !this.#comesAfter(table, names)).slice(0, this.#options.snapshot.parallel);
     return this.tables.map((table) => {
       const known = tables.find((one) => one.table === table);
       const rowsEstimated = this.#estimates.get(table) ?? null;
@@ -415,11 +423,16 @@ class SlotSource implements PostgresSource {
       }
       if (known.isAway === true) return { dataset, rowsDone: 0, rowsEstimated, state: 'away' };
       const isDone = known.done && !isOnItsWay;
-      // The connections read the first ones that are left.
-      const isRead = tables.filter(isLeft).indexOf(known) < this.#options.snapshot.parallel;
+      const isRead = reading.includes(known);
       const rowsDone = known.done ? Math.max(known.rowsDone, this.#done.get(table) ?? 0) : known.rowsDone;
       return { dataset, rowsDone, rowsEstimated, state: isDone ? 'done' : known.done || isRead ? 'copying' : 'waiting' };
     });
+  }
+
+  #comesAfter(table: string, left: readonly string[]): boolean {
+    const { namedBy } = this.#options;
+    const nameOf = (one: string): DatasetName => this.#datasets.nameOf(one);
+    return namedBy !== undefined && comesAfter(nameOf(table), left.map(nameOf), (dataset) => namedBy(dataset as DatasetName)); // All are such.
   }
 
   status(): SlotStatus {
