@@ -3,7 +3,8 @@ import { Batch, type Finding, Verdict } from '../core/batch.ts';
 import type { DecodeAgain } from '../cdc/kafka/decode-again.ts';
 import type { ItemStatus, Quarantine, QuarantineItem, Stage } from '../core/contracts.ts';
 import { PipelineError } from '../core/errors.ts';
-import type { LaneId, Position } from '../core/event.ts';
+import { type DatasetName, type LaneId, type Position, versionOf } from '../core/event.ts';
+import type { AskedRules } from '../core/keyed.ts';
 import type { ReleaseOutcome } from './http/shapes.ts';
 import { findingView } from './items.ts';
 
@@ -11,25 +12,50 @@ const OPEN: ReadonlySet<ItemStatus> = new Set(['held', 'waiting', 'staged', 'rel
 /** As many as the replay lane takes at once. */
 const BATCH_ITEMS = 500;
 
-/** Says it item by item; null where there is none of an id. `would-pass` means: by the stages; the target may still refuse the row. */
+export interface DryRunParts {
+  readonly quarantine: Pick<Quarantine, 'outrun'>;
+  readonly asked: AskedRules;
+  readonly stages: readonly Stage[];
+  readonly again: DecodeAgain | null;
+}
+
+export interface DryRun {
+  /** Item by item. `would-pass` means: by the stages and the rows that the target has now; it may still refuse the row. */
+  readonly results: readonly ReleaseOutcome[];
+  /** Datasets whose rules that need other rows could not be asked. */
+  readonly unasked: ReadonlySet<DatasetName>;
+}
+
+/** Null where there is no item of an id. */
 export async function dryRunRelease(
   items: ReadonlyMap<string, QuarantineItem | null>,
-  quarantine: Pick<Quarantine, 'outrun'>,
-  { stages, again }: { readonly stages: readonly Stage[]; readonly again: DecodeAgain | null },
+  { quarantine, asked, stages, again }: DryRunParts,
   signal: AbortSignal,
-): Promise<readonly ReleaseOutcome[]> {
+): Promise<DryRun> {
   const held = [...items.values()].filter((item) => item !== null).filter(({ status }) => OPEN.has(status));
-  const open = await Promise.all(held.map((item) => decoded(item, again)));
-  const judged = await judge(open, stages, signal);
+  const open = await decodedAll(held, again);
   const outrun = open.length === 0 ? new Set<string>() : await quarantine.outrun(open);
-  return [...items].map(([id, item]): ReleaseOutcome => {
+  const going = open.filter(({ id }) => !outrun.has(id)).sort((a, b) => (versionOf(a.event) < versionOf(b.event) ? -1 : 1));
+  const unasked = new Set<DatasetName>();
+  const judged = await judge(going, stages, asked, unasked, signal);
+  const results = [...items].map(([id, item]): ReleaseOutcome => {
     if (item === null) return { id, outcome: 'unknown', findings: [] };
+    if (outrun.has(id)) return { id, outcome: 'superseded', findings: [] };
     const findings = judged.get(id);
     if (findings === undefined) return { id, outcome: 'settled', findings: [] };
-    if (outrun.has(id)) return { id, outcome: 'superseded', findings: [] };
     return findings.length === 0
       ? { id, outcome: 'would-pass', findings: [] }
       : { id, outcome: 'still-fails', findings: findings.map(findingView) };
+  });
+  return { results, unasked };
+}
+
+/** All have come to an end when one has failed: whoever asked closes what they read from. */
+async function decodedAll(items: readonly QuarantineItem[], again: DecodeAgain | null): Promise<QuarantineItem[]> {
+  const read = await Promise.allSettled(items.map((item) => decoded(item, again)));
+  return read.map((one) => {
+    if (one.status === 'rejected') throw one.reason;
+    return one.value;
   });
 }
 
@@ -44,29 +70,40 @@ async function decoded(item: QuarantineItem, again: DecodeAgain | null): Promise
 async function judge(
   items: readonly QuarantineItem[],
   stages: readonly Stage[],
+  asked: AskedRules,
+  unasked: Set<DatasetName>,
   signal: AbortSignal,
 ): Promise<ReadonlyMap<string, readonly Finding[]>> {
   const found = new Map<string, readonly Finding[]>();
+  const ask = async (some: readonly QuarantineItem[], batch: Batch): Promise<void> => {
+    const look = await asked.look(batch);
+    for (const dataset of look.unasked) unasked.add(dataset);
+    for (const [index, { id }] of some.entries()) {
+      const own = [...batch.findings, ...look.findings].filter((finding) => finding.index === index);
+      found.set(
+        id,
+        own.filter(({ verdict }) => verdict >= Verdict.Drop),
+      );
+    }
+  };
   for (let from = 0; from < items.length; from += BATCH_ITEMS) {
     const some = items.slice(from, from + BATCH_ITEMS);
-    try {
-      await judgeBatch(some, stages, found, signal);
-    } catch (error) {
-      if (!(error instanceof PipelineError)) throw error;
-      // What could not be done for one (a model is away) says nothing of the others.
-      for (const item of some)
-        await judgeBatch([item], stages, found, signal).catch((failure: unknown) => found.set(item.id, [failureOf(failure)]));
+    const batch = await throughStages(some, stages, signal).catch(stageFailure);
+    if (batch instanceof Batch) {
+      await ask(some, batch);
+      continue;
+    }
+    // What could not be done for one (a model is away) says nothing of the others.
+    for (const item of some) {
+      const alone = await throughStages([item], stages, signal).catch(stageFailure);
+      if (alone instanceof Batch) await ask([item], alone);
+      else found.set(item.id, [alone]);
     }
   }
   return found;
 }
 
-async function judgeBatch(
-  items: readonly QuarantineItem[],
-  stages: readonly Stage[],
-  found: Map<string, readonly Finding[]>,
-  signal: AbortSignal,
-): Promise<void> {
+async function throughStages(items: readonly QuarantineItem[], stages: readonly Stage[], signal: AbortSignal): Promise<Batch> {
   const checkpoint = { lane: 'dry-run' as LaneId, position: '' as Position };
   // As the replay lane has them: a route does not hold again what a person releases from it.
   const batch = new Batch(
@@ -76,14 +113,10 @@ async function judgeBatch(
     items.map(({ findings }) => findings),
   );
   for (const stage of stages) await stage.run(batch, signal);
-  for (const [index, { id }] of items.entries())
-    found.set(
-      id,
-      batch.findings.filter((finding) => finding.index === index && finding.verdict >= Verdict.Drop),
-    );
+  return batch;
 }
 
-function failureOf(error: unknown): Finding {
+function stageFailure(error: unknown): Finding {
   if (!(error instanceof PipelineError)) throw error;
   return {
     index: 0,

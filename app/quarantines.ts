@@ -1,6 +1,7 @@
 /** The quarantines of all pipelines as one: what the HTTP API and the command line look into and settle. */
 import type { Quarantine, QuarantineFilter, QuarantineItem } from '../core/contracts.ts';
 import { PipelineError } from '../core/errors.ts';
+import type { DatasetName } from '../core/event.ts';
 import { STAGED_ROWS_MAX } from '../core/lots.ts';
 import { askedOfReleased } from '../quality/asked.ts';
 import type { Desk } from './desk.ts';
@@ -91,22 +92,19 @@ async function tryRelease(
   const { stages, close } = desk.stages();
   await using again = desk.decodeAgain(signal);
   try {
-    return await desk.withSink(async ({ quarantine }) => {
+    return await desk.withSink(async ({ quarantine, asked }) => {
       const items = new Map<string, QuarantineItem | null>(known.map((item) => [item.id, item]));
       for (const id of ids) if (!items.has(id)) items.set(id, await quarantine.get(id));
-      return {
-        results: [...(await dryRunRelease(items, quarantine, { stages, again }, signal))],
-        notAsked: notAskedOf(desk, items.values()),
-      };
+      const { results, unasked } = await dryRunRelease(items, { quarantine, asked, stages, again }, signal);
+      return { results: [...results], notAsked: notAskedOf(desk, unasked) };
     });
   } finally {
     await close();
   }
 }
 
-/** Rules of the items' datasets that the target is asked about once rows are written. */
-function notAskedOf(desk: Desk, items: Iterable<QuarantineItem | null>): ReleaseView['notAsked'] {
-  const datasets = new Set([...items].flatMap((item) => (item === null ? [] : [item.event.dataset.name])));
+/** The rules of these datasets that need other rows. */
+function notAskedOf(desk: Desk, datasets: ReadonlySet<DatasetName>): ReleaseView['notAsked'] {
   const contracts = desk.contracts();
   return [...datasets].flatMap((dataset) => {
     const contract = contracts.get(dataset);

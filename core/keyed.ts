@@ -2,7 +2,7 @@
  * Rules that judge a row by other rows. What has come before it is at the target, so the target is asked, in the transaction that would add
  * the row: nothing is remembered beside its tables, and what is in quarantine is not there.
  */
-import type { Finding, Severity } from './batch.ts';
+import type { Batch, Finding, Severity } from './batch.ts';
 import { formatMillis } from './duration.ts';
 import type { ChangeEvent, DatasetName } from './event.ts';
 
@@ -87,6 +87,12 @@ export interface WaitStore {
    * up to now, so that what is not there has not come: rows of theirs may have waited long enough. Done again, it changes nothing.
    */
   settle(rules: readonly WaitRule[], mayPass: (parent: DatasetName) => boolean): Promise<WaitsSettled>;
+}
+
+/** What rules that need other rows would say of events if they were written now. */
+export interface AskedRules {
+  /** Nothing is written, and nobody is kept waiting. `unasked`: the datasets whose rules could not be asked, so that nothing was found of them. */
+  look(batch: Batch): Promise<{ readonly findings: readonly Finding[]; readonly unasked: ReadonlySet<DatasetName> }>;
 }
 
 /** Beside the words of a rule, while a row waits, and once it has waited for nothing. */

@@ -11,7 +11,7 @@ import { parseDuration } from '../units.ts';
 import { type Arguments, type FlagSpec, UsageError } from './arguments.ts';
 import type { Command } from './command.ts';
 import { callerOf, withDesks } from './desks.ts';
-import { notAskedText, show, table, timeText } from './output.ts';
+import { show, table, timeText } from './output.ts';
 import { importCommand } from './quarantine-import.ts';
 
 const filterFlags: Readonly<Record<string, FlagSpec>> = {
@@ -116,7 +116,8 @@ const release: Command = {
           ['OUTCOME', 'ID', 'RULES'],
           view.results.map((result) => [words[result.outcome], result.id, result.findings.map(({ rule }) => rule).join(', ')]),
         );
-        return `${outcomes}${notAskedText(view.notAsked.map(({ dataset, rule }) => `${rule} of ${dataset}`))}`;
+        const left = view.notAsked.map(({ dataset, rule }) => `${rule} of ${dataset}`).join(', ');
+        return left === '' ? outcomes : `${outcomes}! Left out, for the target could not be asked about these rows: ${left}\n`;
       });
       return 0;
     }),

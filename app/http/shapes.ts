@@ -168,7 +168,9 @@ export const lotSchema = shape('Rows that are published or diverted at once.', {
   rows: whole('Rows that were ever staged in it.'),
   rules: list({ type: 'string' }, 'The rules that diverted it.'),
   settledAtMs: numberOrNull('Unix time in ms at which it was published or diverted last.'),
-  waitsFor: textOrNull('Why it is staged although its window may be over: processes have different rules. Null where it waits for its window alone.'),
+  waitsFor: textOrNull(
+    'Why it is staged although its window may be over: processes have different rules. Null where it waits for its window alone.',
+  ),
 });
 export const heldDatasetSchema = shape('A dataset whose rows wait until you let them go on.', {
   pipeline: text('The pipeline.'),
@@ -453,7 +455,7 @@ export const releaseSchema = shape('What releasing came to, or would.', {
   results: list(releaseOutcomeSchema, 'With dryRun: item by item. Else empty.'),
   notAsked: list(
     shape('A rule that is left out.', { dataset: text('source.schema.table'), rule: text('Its id.') }),
-    'With dryRun: rules of these datasets that need other rows, for which the target is asked when rows are written and not before.',
+    'With dryRun: rules that need other rows, and that the target could not be asked for: it has no such table yet, or cannot read a cell of a row as its column.',
   ),
   released: list({ type: 'string' }, 'Without dryRun: the ids now on their way, with those of the same keys that go along.'),
 });

@@ -106,6 +106,10 @@ class Topics implements PostgresSink {
     return this.#kept.lots;
   }
 
+  get asked(): PostgresSink['asked'] {
+    return this.#kept.asked;
+  }
+
   get waits(): PostgresSink['waits'] {
     return this.#kept.waits;
   }

@@ -10,7 +10,7 @@ import { type Clock, systemClock } from '../../core/clock.ts';
 import type { Applied, Lease, Quarantine, Quarantined, Refused, ReleaseLog, Sink } from '../../core/contracts.ts';
 import { PipelineError } from '../../core/errors.ts';
 import type { ChangeEvent, Dataset, DatasetName, LaneId, Position } from '../../core/event.ts';
-import type { KeyedRule, WaitStore } from '../../core/keyed.ts';
+import type { AskedRules, KeyedRule, WaitStore } from '../../core/keyed.ts';
 import type { LotStore } from '../../core/lots.ts';
 import type { SloStore } from '../../core/slo.ts';
 import type { WindowStore } from '../../core/windows.ts';
@@ -25,6 +25,7 @@ import { growEnums } from './enums.ts';
 import { holdModes, mayBePartial } from './hold-mode.ts';
 import type { HoldMode } from './items.ts';
 import { Keyed } from './keyed/keyed.ts';
+import { KeyedLook } from './keyed/look.ts';
 import { Parents } from './keyed/parents.ts';
 import { PostgresWaits } from './keyed/waits.ts';
 import { KnownHeld } from './known-held.ts';
@@ -98,6 +99,7 @@ export interface PostgresSink extends Sink {
   readonly slo: SloStore;
   readonly lots: LotStore;
   readonly waits: WaitStore;
+  readonly asked: AskedRules;
   lanes(): Promise<readonly LaneState[]>;
   /** See lanes.ts. */
   moveLane(lane: LaneId, from: Position, to: Position): Promise<boolean>;
@@ -153,6 +155,7 @@ class Target implements PostgresSink {
   readonly slo: PostgresSlo;
   readonly lots: PostgresLots;
   readonly waits: PostgresWaits;
+  readonly asked: AskedRules;
   readonly #options: PostgresSinkOptions;
   readonly #layouts: Layouts;
   readonly #turns: Turns;
@@ -189,6 +192,8 @@ class Target implements PostgresSink {
       parents: new Parents(this.#layouts),
       histories: this.#layouts.histories(),
     });
+    const rulesOf = options.keyed ?? noRules;
+    this.asked = new KeyedLook({ turns: this.#turns, layouts: this.#layouts, rulesOf, waits: (event) => this.#modeOf(event) === 'key' });
   }
 
   async acquire(lane: LaneId): Promise<Lease> {
@@ -326,6 +331,7 @@ class Target implements PostgresSink {
       parents,
       rulesOf: this.#options.keyed ?? noRules,
       makesIndices: table.create,
+      takesTurns: true,
       waits: (event) => this.#modeOf(event) === 'key' || rows.isPartial(event),
     });
     const [modeOf, keepsRecords] = [this.#modeOf, this.#keepsRecords];

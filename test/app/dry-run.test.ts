@@ -2,7 +2,7 @@
 import { expect, test } from 'vitest';
 import { dryRunRelease } from '../../app/dry-run.ts';
 import type { ItemStatus, QuarantineItem } from '../../core/contracts.ts';
-import { eventId } from '../../core/event.ts';
+import { type DatasetName, eventId } from '../../core/event.ts';
 import { insertOf, LANE } from '../sync/shop.ts';
 
 const item = (status: ItemStatus, n: number): QuarantineItem => {
@@ -15,7 +15,9 @@ test('what release would put in line is judged, and what is settled is said to b
   const all = ['held', 'waiting', 'staged', 'released', 'applied', 'superseded', 'discarded'] as const;
   const items = all.map(item);
   const byId = new Map(items.map((one) => [one.id, one]));
-  const outcomes = await dryRunRelease(byId, { outrun: async () => new Set() }, { stages: [], again: null }, new AbortController().signal);
+  const quarantine = { outrun: async () => new Set<string>() };
+  const asked = { look: async () => ({ findings: [], unasked: new Set<DatasetName>() }) };
+  const { results: outcomes } = await dryRunRelease(byId, { quarantine, asked, stages: [], again: null }, new AbortController().signal);
   const said = (wanted: string) => outcomes.filter(({ outcome }) => outcome === wanted).map(({ id }) => byId.get(id)?.status);
   expect(said('would-pass')).toEqual(['held', 'waiting', 'staged', 'released']);
   expect(said('settled')).toEqual(['applied', 'superseded', 'discarded']);

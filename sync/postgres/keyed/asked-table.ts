@@ -6,6 +6,9 @@ import { arrayLiteral, quoteIdent } from '../../../wire/postgres/ident.ts';
 import { aliveSql } from '../layout.ts';
 import type { Table } from '../tables.ts';
 
+/** What has to be known of a table of the target to ask it. */
+export type AskableTable = Pick<Table, 'qualified' | 'layout' | 'columns'>;
+
 export interface AskedColumn {
   /** Quoted. */
   readonly name: string;
@@ -27,7 +30,7 @@ function castOf({ type, base }: { readonly type: string; readonly base: string }
 }
 
 /** The columns at these places of a dataset; null where one of them is not written. */
-export function askedOf(table: Table, places: readonly number[]): AskedTable | null {
+export function askedOf(table: AskableTable, places: readonly number[]): AskedTable | null {
   const columns = places.map((place) => table.columns[place] ?? null);
   if (columns.includes(null)) return null;
   const alive = aliveSql(table.layout, 't');

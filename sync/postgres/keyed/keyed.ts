@@ -8,8 +8,7 @@ import type { ChangeEvent, Dataset, DatasetName } from '../../../core/event.ts';
 import { type KeyedRule, lateText, waitText } from '../../../core/keyed.ts';
 import type { PgConnection } from '../../../wire/postgres/connection.ts';
 import { keysOf } from '../held-keys.ts';
-import type { Table, Tables } from '../tables.ts';
-import { askedOf, hasIndex, indexSql, keyParts, type WantedIndex, wantedIndex } from './asked-table.ts';
+import { type AskableTable, askedOf, hasIndex, indexSql, keyParts, type WantedIndex, wantedIndex } from './asked-table.ts';
 import { judgeBefore } from './before.ts';
 import type { Change } from './occupancy.ts';
 import { indexOf, type Parents } from './parents.ts';
@@ -20,12 +19,14 @@ import { judgeUnique } from './unique.ts';
 
 export interface KeyedParts {
   readonly sql: PgConnection;
-  readonly tables: Pick<Tables, 'known'>;
+  readonly tables: { readonly known: (dataset: Dataset) => AskableTable | undefined };
   readonly parents: Parents;
   /** Those of the contract that is in force now. */
   readonly rulesOf: (dataset: Dataset) => readonly KeyedRule[];
   /** Whether indices may be made where a question would read the whole table. */
   readonly makesIndices: boolean;
+  /** Whether lanes of one table are kept apart: they are, where what is judged is written. */
+  readonly takesTurns: boolean;
   /** Whether an event waits for an earlier one of its key that is held. */
   readonly waits: (event: ChangeEvent) => boolean;
 }
@@ -73,7 +74,7 @@ export class Keyed {
     }
   }
 
-  async #wanted(rule: KeyedRule, table: Table): Promise<WantedIndex | null> {
+  async #wanted(rule: KeyedRule, table: AskableTable): Promise<WantedIndex | null> {
     const { sql, parents } = this.#parts;
     const names = table.columns.map((column) => column?.name ?? null);
     if (rule.question.kind !== 'reference') return wantedIndex(rule, table.qualified, names);
@@ -99,7 +100,7 @@ export class Keyed {
   async judge(batch: Batch, passing: Passing): Promise<Finding[]> {
     const judged = this.#judged(batch, passing);
     if (judged.size === 0) return [];
-    await this.#takeTurns(judged);
+    if (this.#parts.takesTurns) await this.#takeTurns(judged);
     const told = this.#told.get(batch) ?? new Set<string>();
     this.#told.set(batch, told);
     const findings: Finding[] = [];
