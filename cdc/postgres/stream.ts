@@ -75,6 +75,8 @@ export interface StreamTiming {
 export const PLACE_MARK = 'place';
 
 const TICK_MS = 250;
+/** Changes that are older were not made just now: the log is ahead of what is read. */
+const BEHIND_MS = 1000;
 const SEEN_ROUNDS = 200;
 
 export class SlotStream implements CopyBothHandler {
@@ -265,6 +267,11 @@ export class SlotStream implements CopyBothHandler {
       this.#fail(error);
     }
     this.#cutBytes = 0;
+  }
+
+  isBehind(): boolean {
+    const { committedAtMs } = this.#decoder;
+    return committedAtMs > 0 && this.#parts.clock.now() - committedAtMs > BEHIND_MS;
   }
 
   drained(flows: boolean): void {

@@ -31,6 +31,7 @@ describe('the slot', () => {
     await other.copyBoth(`START_REPLICATION SLOT ${db.slot} LOGICAL 0/0 (proto_version '1', publication_names 'tidegate')`, {
       message: () => {},
       drained: () => {},
+      isBehind: () => false,
     });
     expect(await failureOf(db.source({ clock: hasty }), model)).toEqual(code('SOURCE_SLOT_ACTIVE'));
     expect(other.open).toBe(true);
@@ -51,6 +52,7 @@ describe('the slot', () => {
         await other.copyBoth(`START_REPLICATION SLOT ${db.slot} LOGICAL 0/0 (proto_version '1', publication_names 'tidegate')`, {
           message: () => {},
           drained: () => {},
+          isBehind: () => false,
         });
         return other;
       };

@@ -259,6 +259,7 @@ describe('replication', () => {
           if (kind === 0x49) seen.push(bytes.readInt32BE(from + 25 + 1 + 4 + 1 + 2 + 1 + 4));
           if (kind === 0x43) committed = true;
         },
+        isBehind: () => false,
         drained: () => {
           drains++;
           if (drains % 5 !== 0) return;
@@ -280,7 +281,7 @@ describe('replication', () => {
 
   test('a stream that cannot start is an error, and one that is cut ends the connection', async () => {
     await using sql = await connect();
-    const quiet = { message: () => {}, drained: () => {} };
+    const quiet = { message: () => {}, drained: () => {}, isBehind: () => false };
     await using first = await PgConnection.connect({ url: database.url, replication: 'database' });
     await expect(first.copyBoth('START_REPLICATION SLOT no_such_slot LOGICAL 0/0', quiet)).rejects.toMatchObject({ code: '42704' });
     await sql.query("select pg_create_logical_replication_slot('wire_cut', 'pgoutput')");

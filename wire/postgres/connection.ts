@@ -461,11 +461,11 @@ export class PgConnection implements AsyncDisposable {
 
   /** Of a replication stream that brought so many bytes. */
   #rest(read: number): void {
-    if (this.#copyBoth === null) return;
-    this.#copyBoth.drained(Rests.isMuch(read));
-    if (this.#gather !== null || this.#held) return;
-    const millis = this.#rests.after(read, performance.now());
-    if (millis === 0) return;
+    const both = this.#copyBoth;
+    if (both === null) return;
+    both.drained(Rests.isMuch(read));
+    const millis = this.#rests.after(read, performance.now(), () => both.isBehind());
+    if (millis === 0 || this.#gather !== null || this.#held) return;
     this.#socket.pause();
     this.#gather = setTimeout(() => {
       this.#gather = null;

@@ -19,6 +19,8 @@ export interface CopyBothHandler {
   readonly large?: LargePayloads;
   /** Everything that has arrived so far was handed over. `flows`: it was much, and there may be more in a moment. */
   drained(flows: boolean): void;
+  /** Whether what was handed over last was written a while ago. */
+  isBehind(): boolean;
 }
 
 /** A replication stream. `pause` stops reading from the socket, so that the server waits. */

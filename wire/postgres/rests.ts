@@ -1,26 +1,31 @@
 /**
- * When the reader of a replication stream rests. A walsender sends row by row: a reader that waits for each is woken for each, and pays more for the read than
- * for the row. What is sent to one that rests is only put behind what lies there already.
+ * When the reader of a replication stream rests. A walsender sends message by message: a reader that waits for each is woken for each, and pays more for the
+ * read than for the row. What is sent to one that rests is only put behind what lies there already.
  */
+import { Pace, READ_FULL } from './pace.ts';
+
+export { READ_FULL };
 
 /** Up to here there is not much to read, and who waits for it gets it at once. */
 export const READ_SMALL = 2048;
-/** From here on there is more to read already. */
-export const READ_FULL = 65_536;
 /** In a millisecond. Who is sent as much, some 25,000 rows a second, has more use for a cheap row than for an early one. */
 export const FLOOD_BYTES = 8192;
 const REST_MS = 1;
-/** Longer, and the sockets on both sides are full before it ends. */
 const FLOOD_REST_MS = 8;
+/** Over which it is measured how much comes. */
+const RATE_MS = 20;
 
 export class Rests {
   /** Since `since`: when the last rest began, or the last small read was. */
   #bytes = 0;
   #since: number;
+  readonly #rate: Rate;
+  #pace: Pace | null = null;
 
   /** `now` in milliseconds, here and below. */
   constructor(now: number) {
     this.#since = now;
+    this.#rate = new Rate(now);
   }
 
   /** Whether so many bytes are much: in a moment there will be more. */
@@ -28,8 +33,22 @@ export class Rests {
     return read > READ_SMALL;
   }
 
-  /** For how many milliseconds to rest after a read of so many bytes; 0: not at all. */
-  after(read: number, now: number): number {
+  /**
+   * For how many milliseconds to rest after a read of so many bytes; 0: not at all. `isBehind` tells whether what is read was written a while ago: then more
+   * of it is there than is read, and all of it is here sooner if some of it comes a little later.
+   */
+  after(read: number, now: number, isBehind: () => boolean): number {
+    const rate = this.#rate.after(read, now);
+    if (rate !== null) this.#setPace(rate, now, isBehind());
+    return this.#pace?.after(read, now) ?? this.#unpaced(read, now);
+  }
+
+  #setPace(rate: number, now: number, isBehind: boolean): void {
+    if (!isBehind) this.#pace = null;
+    else if (rate >= FLOOD_BYTES) this.#pace ??= new Pace(rate, now);
+  }
+
+  #unpaced(read: number, now: number): number {
     this.#bytes += read;
     if (read >= READ_FULL) return 0;
     const isFlood = this.#bytes >= FLOOD_BYTES * (now - this.#since);
@@ -37,5 +56,26 @@ export class Rests {
     this.#since = now;
     if (!Rests.isMuch(read)) return 0;
     return isFlood ? FLOOD_REST_MS : REST_MS;
+  }
+}
+
+/** How much is read in a millisecond, from one measure to the next. */
+class Rate {
+  #bytes = 0;
+  #since: number;
+
+  constructor(now: number) {
+    this.#since = now;
+  }
+
+  /** Null until there is a new measure. */
+  after(read: number, now: number): number | null {
+    this.#bytes += read;
+    const millis = now - this.#since;
+    if (millis < RATE_MS) return null;
+    const rate = this.#bytes / millis;
+    this.#bytes = 0;
+    this.#since = now;
+    return rate;
   }
 }

@@ -1,0 +1,119 @@
+/**
+ * A reader that is behind, against a model of the way between two sockets: a sender is slow while what it sends goes the whole way, fast while it only adds to
+ * what lies there, and waits when nothing more fits.
+ */
+import { expect, test } from 'vitest';
+import { FILL_MS } from '../../wire/postgres/pace.ts';
+import { FLOOD_BYTES, Rests } from '../../wire/postgres/rests.ts';
+import { Random } from '../support/random.ts';
+
+const SEED = 5519;
+const STEP_MS = 0.05;
+/** What one read brings at most. */
+const SLAB = 1 << 18;
+
+/** Bytes a millisecond. */
+interface Speeds {
+  readonly open: number;
+  readonly full: number;
+  /** Of who reads. */
+  readonly reads: number;
+}
+
+interface Told {
+  readonly read: number;
+  readonly longestRest: number;
+  /** The longest that something lay on the way. */
+  readonly longestWay: number;
+}
+
+class Way {
+  queued = 0;
+  produced = 0;
+  readonly #window: number;
+  readonly #room: number;
+
+  constructor(window: number, room: number) {
+    this.#window = window;
+    this.#room = room;
+  }
+
+  send({ open, full }: Speeds): void {
+    const bytes = Math.min((this.queued < this.#window ? open : full) * STEP_MS, this.#room - this.queued);
+    this.queued += bytes;
+    this.produced += bytes;
+  }
+
+  take(): number {
+    const bytes = Math.floor(Math.min(this.queued, this.#window, SLAB));
+    this.queued -= bytes;
+    return bytes;
+  }
+}
+
+function run(millis: number, speedsAt: (now: number) => Speeds, isBehind: boolean, window = 1 << 19): Told {
+  const rests = new Rests(0);
+  const way = new Way(window, 4 * window);
+  let wakes = 0;
+  let read = 0;
+  let longestRest = 0;
+  let longestWay = 0;
+  const sent: { upTo: number; at: number }[] = [];
+  for (let now = 0; now < millis; now += STEP_MS) {
+    const speeds = speedsAt(now);
+    way.send(speeds);
+    if (Math.floor(now) !== Math.floor(now - STEP_MS)) sent.push({ upTo: way.produced, at: now });
+    if (now < wakes || way.queued < 1) continue;
+    const bytes = way.take();
+    read += bytes;
+    while (sent.length > 0 && (sent[0]?.upTo ?? 0) <= read) longestWay = Math.max(longestWay, now - (sent.shift()?.at ?? 0));
+    const done = now + bytes / speeds.reads;
+    const rest = rests.after(bytes, done, () => isBehind);
+    longestRest = Math.max(longestRest, rest);
+    wakes = done + rest;
+  }
+  return { read, longestRest, longestWay };
+}
+
+const eightOf = (random: Random, make: (random: Random, n: number) => void): void => {
+  for (let n = 0; n < 8; n++) make(random, n);
+};
+
+test('who is behind reads nearly as fast as a sender can be, which one that only rests does not', () => {
+  eightOf(new Random(SEED), (random, n) => {
+    const full = 4 * FLOOD_BYTES + random.below(8 * FLOOD_BYTES);
+    const speeds = { open: full * (0.3 + 0.02 * random.below(10)), full, reads: 4 * full };
+    const told = run(6000, () => speeds, true);
+    const note = `way ${n}: ${JSON.stringify(speeds)}`;
+    expect(told.read, `seed ${SEED}, ${note}`).toBeGreaterThan(0.8 * full * 6000);
+    expect(run(6000, () => speeds, false).read, `seed ${SEED}, ${note}`).toBeLessThan(1.2 * speeds.open * 6000);
+  });
+});
+
+test('a reader that has less time at times, and a sender too, soon find their pace again', () => {
+  eightOf(new Random(SEED + 1), (random, n) => {
+    const full = 6 * FLOOD_BYTES;
+    const phases = Array.from({ length: 4 }, () => 0.4 + 0.1 * random.below(7));
+    const at = (now: number): Speeds => {
+      const share = phases[Math.floor(now / 3000)] ?? 1;
+      return { open: 0.4 * full * share, full: full * share, reads: 3 * full };
+    };
+    const possible = phases.reduce((sum, share) => sum + share * full * 3000, 0);
+    expect(run(12_000, at, true).read, `seed ${SEED + 1}, way ${n}: ${phases.join()}`).toBeGreaterThan(0.7 * possible);
+  });
+});
+
+test('who is slower than the sender is never made slower', () => {
+  const speeds = { open: 40_000, full: 90_000, reads: 20_000 };
+  expect(run(3000, () => speeds, true).read).toBeGreaterThan(0.93 * speeds.reads * 3000);
+});
+
+test('nothing lies for long where there is no more than is read, however old it is said to be, and who is not behind never takes a long rest', () => {
+  eightOf(new Random(SEED + 2), (random, n) => {
+    const rate = FLOOD_BYTES + random.below(2 * FLOOD_BYTES);
+    const speeds = { open: rate, full: rate, reads: 10 * rate };
+    const note = `way ${n}: ${rate}`;
+    expect(run(5000, () => speeds, true).longestWay, `seed ${SEED + 2}, ${note}`).toBeLessThan(8 * FILL_MS);
+    expect(run(5000, () => speeds, false).longestRest, `seed ${SEED + 2}, ${note}`).toBeLessThan(FILL_MS / 4);
+  });
+});
