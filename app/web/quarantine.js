@@ -14,6 +14,8 @@ const TYPING_MS = 300;
 const REFRESH_MS = 2_000;
 /** Rules shown above the list; the others can be chosen by name. */
 const RULES_SHOWN = 8;
+/** And of a row, of its reasons. */
+const REASONS_SHOWN = 4;
 const STATUS = {
   held: 'Held',
   waiting: 'Waiting for its key',
@@ -392,7 +394,7 @@ export function quarantineView(pipeline, now) {
         const words = item.findings.map((finding) => `${finding.rule}\n${finding.message}`).join('\n');
         if (reasons.dataset.words === words) return;
         reasons.dataset.words = words;
-        reasons.replaceChildren(...item.findings.map(reason));
+        reasons.replaceChildren(...firstReasons(item.findings));
       },
     };
   }
@@ -563,6 +565,15 @@ function offer(select, every, values, nameOf) {
 
 const groupId = ({ dataset, rule }) => `${dataset} ${rule}`;
 const isOpen = (item) => item.status === 'held' || item.status === 'waiting';
+
+/** Those that hold the row first: one may break many rules, and the row's own dialog has all of them. */
+function firstReasons(findings) {
+  const holds = ({ verdict }) => (verdict === 'quarantine' ? 1 : 0);
+  const sorted = [...findings].sort((a, b) => holds(b) - holds(a));
+  if (sorted.length <= REASONS_SHOWN + 1) return sorted.map(reason);
+  const left = h('span', { class: 'quiet' }, `and ${exact(sorted.length - REASONS_SHOWN)} more`);
+  return [...sorted.slice(0, REASONS_SHOWN).map(reason), left];
+}
 
 function reason({ rule, column, message, severity }) {
   return h(

@@ -565,6 +565,15 @@ describe('for everybody', () => {
     ).toBeLessThanOrEqual(0);
     await page.getByRole('button', { name: 'Cancel' }).click();
     const long = 'a_name_that_somebody_made_by_a_tool_and_nobody_ever_reads_aloud';
+    const [finding] = newest(service).findings;
+    if (finding === undefined) throw new Error('the newest item has no reason');
+    const findings = Array.from({ length: 40 }, (_, n) => ({ ...finding, rule: `${long}_${n}` }));
+    service.items.push({ ...newest(service), id: long, findings });
+    await page.reload();
+    await page.getByText('and 36 more', { exact: true }).waitFor();
+    expect(await page.locator('.quarantine tbody tr').first().locator('.reason').count()).toBe(4);
+    expect(await beyond()).toBeLessThanOrEqual(0);
+
     service.pipeline = { name: long, source: long, target: long, targetSchema: long, windows: WINDOWS };
     await page.getByRole('heading', { name: long }).waitFor();
     expect(await beyond()).toBeLessThanOrEqual(0);
