@@ -35,8 +35,8 @@ export class KeyedLook implements AskedRules {
     const asked = [...datasets].filter((dataset) => dataset.undecoded !== true && this.#parts.rulesOf(dataset).length > 0);
     if (asked.length === 0) return { findings: [], unasked: new Set() };
     return this.#parts.turns.take('asking rules without writing', async (sql) => {
-      // One view of the target for all questions.
-      await sql.script('begin transaction isolation level repeatable read, read only');
+      // One view of the target for all questions. Not read only, for on older servers a question makes a function of its session; nothing of it stays.
+      await sql.script('begin transaction isolation level repeatable read');
       try {
         return await this.#ask(sql, batch, asked);
       } catch (error) {
