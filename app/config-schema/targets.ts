@@ -160,7 +160,7 @@ export const postgresTargetSchema = {
           maximum: 2_147_483_647,
           title: 'Epoch',
           description:
-            'Which history of the source you follow. Raise it when its log begins anew (the database was restored, another server took over whose binlog files are numbered lower), or all changes will be taken for old ones.',
+            'Which history of the source you follow. Raise it when its log begins anew (the database was restored, another server without GTIDs took over whose binlog files are numbered lower), or all changes will be taken for old ones.',
           default: 0,
         },
       },

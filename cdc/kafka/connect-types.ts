@@ -183,7 +183,29 @@ function bitsColumn({ parameters }: ConnectSchema): ConnectColumn {
 }
 
 function geometry(native: string): ConnectColumn {
-  return { type: 'other', native, decode: (raw) => bytes(asStruct(raw)?.['wkb']).toString('hex') };
+  return {
+    type: 'other',
+    native,
+    decode: (raw) => {
+      const { wkb, srid } = asStruct(raw) ?? {};
+      return withSrid(bytes(wkb), Number(srid ?? 0)).toString('hex');
+    },
+  };
+}
+
+const HAS_SRID = 0x20000000;
+
+/** As PostGIS has it (EWKB); MySQL and MariaDB tell the reference system beside the shape alone. */
+function withSrid(wkb: Buffer, srid: number): Buffer {
+  if (wkb.length < 5 || srid === 0) return wkb;
+  const isLittle = wkb[0] === 1;
+  const type = isLittle ? wkb.readUInt32LE(1) : wkb.readUInt32BE(1);
+  if ((type & HAS_SRID) !== 0) return wkb;
+  const head = Buffer.alloc(9, wkb[0]);
+  const write = (value: number, at: number): number => (isLittle ? head.writeUInt32LE(value, at) : head.writeUInt32BE(value, at));
+  write((type | HAS_SRID) >>> 0, 1);
+  write(srid, 5);
+  return Buffer.concat([head, wkb.subarray(5)]);
 }
 
 function point(raw: unknown): string {

@@ -15,6 +15,7 @@ import {
 import { fromOffset, unplaced } from '../../core/position.ts';
 import { AddedFields, type AddedFieldsOptions, oldKeyOf } from './added-fields.ts';
 import { AvroReader, NeedsSchema } from './avro.ts';
+import type { BinlogHistory } from './binlog-history.ts';
 import type { KafkaRecord, TopicPartition } from '../../wire/kafka/client.ts';
 import type { RegistryAddress } from '../../wire/kafka/registry.ts';
 import { asStruct, type ConnectData, type ConnectSchema, fieldOf, Undecodable } from './connect-schema.ts';
@@ -93,6 +94,15 @@ export class TableDecoder {
     }
   }
 
+  /** Has the partition go on from where its binlog's history is known to stand (see binlog-history.ts): a lane's records come in order from there. */
+  resume(partition: number, history: BinlogHistory): void {
+    this.#places.resume(partition, history);
+  }
+
+  history(partition: number): BinlogHistory {
+    return this.#places.history(partition);
+  }
+
   /** What the registry did not have it is asked for again at once. */
   askAnew(): void {
     this.#avro.askAnew();
@@ -119,21 +129,23 @@ export class TableDecoder {
     if (record.value === null && this.#options.envelope === 'debezium') return NOTHING; // It repeats the delete before it, for compaction.
     const value = record.value === null ? null : this.#read(record.value, exact);
     const key = record.key === null ? null : this.#read(record.key, exact);
-    return this.#options.envelope === 'debezium' ? this.#change(record, value, key) : this.#row(record, value, key, partition, exact);
+    return this.#options.envelope === 'debezium'
+      ? this.#change(record, value, key, partition)
+      : this.#row(record, value, key, partition, exact);
   }
 
   #read(bytes: Buffer, exact: boolean): ConnectData {
     return AvroReader.matches(bytes) ? this.#avro.read(bytes, exact) : this.#json.read(bytes, exact);
   }
 
-  #change({ headers }: KafkaRecord, value: ConnectData | null, key: ConnectData | null): Decoded {
+  #change({ headers }: KafkaRecord, value: ConnectData | null, key: ConnectData | null, partition: number): Decoded {
     const envelope = asStruct(value?.payload);
     const source = asStruct(envelope?.['source']);
     if (value === null || envelope === null || source === null || typeof envelope['op'] !== 'string')
       throw new Undecodable('it is no change as Debezium writes them');
     const op = OPERATIONS[envelope['op']];
     if (op === undefined) return NOTHING; // A message of the source's own, and what may come yet.
-    const place = this.#places.of(source);
+    const place = this.#places.of(source, partition);
     const committedAtMs = Number(source['ts_ms'] ?? 0);
     const rowSchema = fieldOf(value.schema, 'after') ?? fieldOf(value.schema, 'before') ?? this.#declaredSchema();
     const isBinlog = BINLOG.has(String(source['connector']));
@@ -164,7 +176,7 @@ export class TableDecoder {
     const wholeSchema = value?.schema ?? this.#lastRow ?? this.#declaredSchema();
     const shape = this.#shapeOf(wholeSchema, key, BINLOG.has(String(added('connector'))));
     if (value !== null) this.#lastRow = value.schema ?? this.#lastRow;
-    const place = this.#placeOfRow(added, offset);
+    const place = this.#placeOfRow(added, offset, partition);
     const atMs = Number(added('source_ts_ms') ?? added('ts_ms') ?? timestampMs);
     const op = added('op');
     if (payload === null || op === 'd' || this.#added.isDeleted(payload)) {
@@ -183,10 +195,17 @@ export class TableDecoder {
   }
 
   /** Of a row without its envelope: what was added of the source block, else its place in the topic. */
-  #placeOfRow(added: (name: string) => unknown, offset: bigint): SourceVersion {
-    const source = { lsn: added('lsn'), sequence: added('sequence'), file: added('file'), pos: added('pos'), row: added('row') };
+  #placeOfRow(added: (name: string) => unknown, offset: bigint, partition: number): SourceVersion {
+    const source = {
+      lsn: added('lsn'),
+      sequence: added('sequence'),
+      file: added('file'),
+      pos: added('pos'),
+      row: added('row'),
+      gtid: added('gtid'),
+    };
     const isPlaced = [source.lsn, source.sequence, source.file].some((one) => one !== null);
-    return isPlaced ? this.#places.of(source) : { version: unplaced(offset), ordinal: 0 };
+    return isPlaced ? this.#places.of(source, partition) : { version: unplaced(offset), ordinal: 0 };
   }
 
   #declaredSchema(): ConnectSchema {

@@ -3,6 +3,7 @@
  *
  *     <offset>             go on at this offset: 16 hex digits
  *     <offset>.<topic id>  the same, in the topic of this id: one of the same name that was made anew has another
+ *     <offset>.<topic id>.<history>  and what is known of its binlog's history there, in a topic of MySQL's or MariaDB's (see binlog-history.ts)
  */
 import type { LaneId, Position } from '../../core/event.ts';
 import { fromOffset } from '../../core/position.ts';
@@ -12,6 +13,8 @@ export interface LanePlace {
   readonly offset: bigint;
   /** Null where the brokers told none. */
   readonly topicId: string | null;
+  /** Null where there is none, or nothing is known. */
+  readonly history: string | null;
 }
 
 /** What the names of all lanes of a source begin with. */
@@ -28,11 +31,12 @@ export const isImportLane = (lane: LaneId): boolean => lane.startsWith(IMPORT);
 
 const IMPORT = 'import:';
 
-export function positionOf({ offset, topicId }: LanePlace): Position {
-  return (topicId === null ? fromOffset(offset) : `${fromOffset(offset)}.${topicId}`) as Position;
+export function positionOf({ offset, topicId, history }: LanePlace): Position {
+  const parts = history === null ? (topicId === null ? [] : [topicId]) : [topicId ?? '', history];
+  return [fromOffset(offset), ...parts].join('.') as Position;
 }
 
 export function placeOf(position: Position): LanePlace {
-  const [offset = '', topicId = null] = position.split('.');
-  return { offset: BigInt(`0x${offset}`), topicId };
+  const [offset = '', topicId = '', history = null] = position.split('.');
+  return { offset: BigInt(`0x${offset}`), topicId: topicId === '' ? null : topicId, history };
 }

@@ -5,6 +5,7 @@
 import { Batch, type OriginalRecord } from '../../core/batch.ts';
 import type { ChangeEvent, LaneId, Position } from '../../core/event.ts';
 import type { Fetched, KafkaRecord, TopicPartition } from '../../wire/kafka/client.ts';
+import { type BinlogHistory, historyOf, historyText } from './binlog-history.ts';
 import { isPartial, isSameMove, moved, type TableDecoder } from './debezium.ts';
 import { placeOf, positionOf } from './lane-place.ts';
 
@@ -23,6 +24,8 @@ export interface LaneStart {
   readonly topicId: string | null;
   readonly decoder: TableDecoder;
   readonly from: bigint;
+  /** What is known there of its binlog's history; see lane-place.ts. */
+  readonly history?: string | null;
   /** The end of the partition. */
   readonly end: bigint;
   readonly isTold?: boolean;
@@ -35,13 +38,16 @@ export class PartitionLane {
   readonly #decoder: TableDecoder;
   #records: KafkaRecord[] = [];
   /** Decoded already: the first half of a key move, whose second was not there yet. */
-  #half: { readonly event: ChangeEvent; readonly record: KafkaRecord; readonly sinceMs: number } | null = null;
+  #half: { readonly event: ChangeEvent; readonly record: KafkaRecord; readonly history: BinlogHistory; readonly sinceMs: number } | null =
+    null;
   #bytes = 0;
   /** Where the fetched records go on. */
   #fetched: bigint;
   #end: bigint;
   /** The offset up to which batches were handed out, and the one up to which they are committed. */
   #handed: bigint;
+  /** As it stands at the first of them. */
+  #history: BinlogHistory;
   #committed: bigint;
   /** Whether the target knows where it begins: a partition without records would begin anew, at its end of then, and miss what came meanwhile. */
   #isTold: boolean;
@@ -49,13 +55,14 @@ export class PartitionLane {
   /** The group gave it to somebody else, or the run is over. */
   isEnded = false;
 
-  constructor(id: LaneId, at: TopicPartition, { topicId, decoder, from, end, isTold = true }: LaneStart) {
+  constructor(id: LaneId, at: TopicPartition, { topicId, decoder, from, history = null, end, isTold = true }: LaneStart) {
     this.id = id;
     this.at = at;
     this.topicId = topicId;
     this.#decoder = decoder;
     this.#fetched = from;
     this.#handed = from;
+    this.#history = historyOf(history);
     this.#committed = from;
     this.#end = end;
     this.#isTold = isTold;
@@ -118,10 +125,17 @@ export class PartitionLane {
     let bytes = 0;
     let isSnapshot = false;
     let next = this.#handed;
+    let history = this.#history;
+    // A record may have been decoded that the last batch had no place for.
+    this.#decoder.resume(this.at.partition, this.#half?.history ?? history);
+    const passed = (record: KafkaRecord, known: BinlogHistory): void => {
+      next = record.offset + 1n;
+      history = known;
+    };
     const flushHalf = (): void => {
       if (this.#half === null) return;
       push(this.#half.event, this.#half.record);
-      next = this.#half.record.offset + 1n;
+      passed(this.#half.record, this.#half.history);
       this.#half = null;
     };
     if (this.#half !== null && this.#records.length === 0 && nowMs >= this.#half.sinceMs + HALF_MS) flushHalf();
@@ -129,6 +143,7 @@ export class PartitionLane {
       const record = this.#records[taken];
       if (record === undefined) break;
       const { event, half, oldKey = null } = await this.#decoder.decodeAsking(record, this.at.partition);
+      const known = this.#decoder.history(this.at.partition);
       if (event !== null) {
         const isRead = event.op === 'read';
         if (events.length > 0 && isRead !== isSnapshot) break;
@@ -137,7 +152,7 @@ export class PartitionLane {
       taken++;
       bytes += sizeOf(record);
       if (event === null) {
-        if (this.#half === null) next = record.offset + 1n; // The tombstone between the halves of a key move belongs to them.
+        if (this.#half === null) passed(record, known); // The tombstone between the halves of a key move belongs to them.
         continue;
       }
       if (half === 'movedFrom' && this.#half !== null && isSameMove(this.#half.event, event, oldKey)) {
@@ -146,21 +161,22 @@ export class PartitionLane {
       } else {
         flushHalf();
         if (half === 'movedTo') {
-          this.#half = { event, record, sinceMs: nowMs };
+          this.#half = { event, record, history: known, sinceMs: nowMs };
           continue;
         }
         push(half === 'movedFrom' && isPartial(event) ? this.#decoder.incomplete(event, record, this.at.partition) : event, record);
       }
-      next = record.offset + 1n;
+      passed(record, known);
     }
     this.#drop(taken);
     if (this.#records.length === 0 && this.#half === null) next = this.#fetched;
     if (next === this.#handed && this.#isTold) return null;
     this.#isTold = true;
     this.#handed = next;
+    this.#history = history;
     return new Batch(
       events,
-      { lane: this.id, position: positionOf({ offset: next, topicId: this.topicId }) },
+      { lane: this.id, position: positionOf({ offset: next, topicId: this.topicId, history: historyText(history) }) },
       isSnapshot ? 'snapshot' : 'stream',
       null,
       [],

@@ -37,7 +37,7 @@ export async function lostPlaces(
       const why = isOther
         ? `${topic} was deleted and made anew`
         : `${topic} keeps partition ${partition} from ${kept.low} to ${kept.high}, and the lane stood at ${place.offset}`;
-      const to = positionOf({ offset: kept.low, topicId });
+      const to = positionOf({ offset: kept.low, topicId, history: place.history });
       found.push({ lane, from: position, to, fromText: String(place.offset), toText: String(kept.low), why });
     }
   }

@@ -1,9 +1,10 @@
 /**
  * Which of two changes of a row is the later one, from the `source` block that each brings. PostgreSQL: its own place and the end of the commit before its own
- * (`sequence`), for connectors do not say where its own commit is. MySQL and MariaDB: the place in the binlog, which is in the order of commits.
+ * (`sequence`), for connectors do not say where its own commit is. MySQL and MariaDB: the place in the binlog, which is in the order of commits, within its history.
  */
 import type { Version } from '../../core/event.ts';
 import { fromChange, fromLsnNumber } from '../../core/position.ts';
+import { type BinlogHistory, historyWith, NO_HISTORY, versionIn } from './binlog-history.ts';
 import { Undecodable } from './connect-schema.ts';
 
 export interface SourceVersion {
@@ -21,10 +22,22 @@ const SEQUENCE = /^\[(?:null|"(\d{1,20})"),\s*"(\d{1,20})"\]$/;
 export class SourceVersions {
   /** Where the snapshot was taken: what is streamed afterwards was committed behind it, wherever it was changed. */
   #snapshot = 0n;
+  /** By partition. */
+  readonly #histories = new Map<number, BinlogHistory>();
 
-  of(source: Source): SourceVersion {
+  /** From now on changes of the partition are told that follow those which this knows. Where nobody says so, a place is in the one history that there is. */
+  resume(partition: number, history: BinlogHistory): void {
+    this.#histories.set(partition, history);
+  }
+
+  /** With the changes told until now. */
+  history(partition: number): BinlogHistory {
+    return this.#histories.get(partition) ?? NO_HISTORY;
+  }
+
+  of(source: Source, partition = 0): SourceVersion {
     const { file, connector } = source;
-    if (typeof file === 'string') return { version: fromBinlog(file, source), ordinal: Number(source['row'] ?? 0) };
+    if (typeof file === 'string') return { version: this.#inBinlog(file, source, partition), ordinal: Number(source['row'] ?? 0) };
     const { lsn: only, sequence } = source;
     const [, before, own] = (typeof sequence === 'string' ? SEQUENCE.exec(sequence) : null) ?? [];
     // Others than Debezium have the place of the commit.
@@ -36,17 +49,26 @@ export class SourceVersions {
     const after = before === undefined ? (isRead ? 0n : this.#snapshot + 1n) : BigInt(before);
     return { version: fromChange(after, lsn), ordinal: 0 };
   }
+
+  #inBinlog(file: string, source: Source, partition: number): Version {
+    const place = binlogPlace(file, source);
+    const known = this.#histories.get(partition);
+    if (known === undefined) return place as Version;
+    const history = historyWith(known, place, source['gtid'], isSnapshot(source['snapshot']));
+    this.#histories.set(partition, history);
+    return versionIn(history, place);
+  }
 }
 
 /** `true`, `first`, `last` and others; `incremental` stands among the changes. */
 const isSnapshot = (snapshot: unknown): boolean =>
   snapshot === true || (typeof snapshot === 'string' && snapshot !== 'false' && snapshot !== 'incremental');
 
-/** MySQL and MariaDB: the number of the file, then the place in it. Files are numbered on and on, until somebody resets them or another server takes over. */
-function fromBinlog(file: string, { pos }: Source): Version {
+/** MySQL and MariaDB: the number of the file, then the place in it. */
+function binlogPlace(file: string, { pos }: Source): string {
   const number = /\.(\d+)$/.exec(file)?.[1];
   if (number === undefined || !isWhole(pos)) throw new Undecodable('its source block names no place in the binlog');
-  return `${hex(BigInt(number), 6)}${hex(BigInt(pos), 10)}` as Version;
+  return `${hex(BigInt(number), 6)}${hex(BigInt(pos), 10)}`;
 }
 
 const hex = (value: bigint, digits: number): string => value.toString(16).padStart(digits, '0');

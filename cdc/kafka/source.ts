@@ -309,7 +309,7 @@ class Topics implements LiveSource {
     const from = place?.offset ?? (this.#options.start === 'latest' && !isNew ? high : low);
     if (from < low || from > high) throw positionLost(at, from, { low, high });
     const isTold = place !== null && place.topicId === topicId;
-    const lane = new PartitionLane(id, at, { topicId, decoder, from, end: high, isTold });
+    const lane = new PartitionLane(id, at, { topicId, decoder, from, history: place?.history ?? null, end: high, isTold });
     this.#lanes.set(keyOf(at), lane);
     this.#byId.set(id, lane);
   }

@@ -96,8 +96,14 @@ export function waitMsOf(findings: readonly Finding[]): string | null {
 }
 
 export function findingsJson(findings: readonly Finding[]): string {
-  return JSON.stringify(findings.map(({ index: _index, ...finding }) => finding));
+  return JSON.stringify(
+    findings.map(({ index: _index, ...finding }) => finding),
+    (_, value: unknown) => (typeof value === 'string' ? shown(value) : value),
+  );
 }
+
+/** Without what no jsonb takes: MariaDB's texts may have a NUL, and JSON half a character. */
+const shown = (text: string): string => text.replaceAll('\0', '\uFFFD').toWellFormed();
 
 /** For people and their queries; what is released comes from `event`. */
 export function rowJson(row: Row | null, { dataset }: ChangeEvent): string {
@@ -115,7 +121,9 @@ export function rowJson(row: Row | null, { dataset }: ChangeEvent): string {
         ? String(value)
         : value instanceof Uint8Array
           ? `\\x${Buffer.from(value.buffer, value.byteOffset, value.byteLength).toString('hex')}`
-          : value;
+          : typeof value === 'string'
+            ? shown(value)
+            : value;
   }
   return JSON.stringify(cells);
 }

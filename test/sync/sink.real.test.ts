@@ -245,6 +245,21 @@ test.each(['encoded', 'values'] as const)('rows that the target refuses are held
   await ledgers(desk);
 });
 
+test('a row whose text no PostgreSQL takes is held, and stops nobody', async () => {
+  await using db = await fixture();
+  await using sink = await db.sink();
+  const ofNote = (id: number, note: string): ChangeEvent =>
+    ({ ...insertOf(id, id, '01', id), after: new ValueRow(id, id, note) }) as ChangeEvent;
+  const events = [ofNote(1, 'ok'), ofNote(2, 'a\0b'), ofNote(3, 'half \ud800 a character'), ofNote(4, 'ok')];
+  await runPipeline({ source: batchSource([batchOf(events, '01' as Position)]), stages: [], sink }, { drain: never, abort: never });
+  const [item, ...others] = await sink.quarantine.find({ limit: 10 });
+  expect([item?.event.key, item?.findings.map(({ rule }) => rule), others]).toEqual(['2', ['target.22021'], []]);
+  expect(item?.event.after?.value(2)).toBe('a\0b');
+  expect((await db.sql.query('select row_json from tidegate.quarantine')).rows).toEqual([['{"n": 2, "id": 2, "note": "a\uFFFDb"}']]);
+  expect((await db.rows()).length).toBe(3);
+  await ledgers(sink);
+});
+
 test('two rows that swap a unique value within a batch are no reason to refuse either', async () => {
   await using db = await fixture('create schema shop; create table shop.items (id bigint primary key, n integer unique, note text)');
   await using sink = await db.sink();
