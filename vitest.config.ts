@@ -1,9 +1,10 @@
 /**
- * Four projects: `fast` needs nothing but Node, `real` starts real servers (see test/support), `kafka` a streaming stack as well, where a JDK and Maven are found, `oldest` runs what speaks with PostgreSQL on the
+ * Four projects: `fast` needs nothing but Node, `real` starts real servers (see test/support), `kafka` a streaming stack as well, where a JDK and Maven are found, and a MariaDB where that is found, `oldest` runs what speaks with PostgreSQL on the
  * oldest one that is supported, where its programs are installed.
  */
 import { defineConfig } from 'vitest/config';
 import { hasTools } from './examples/stack/java.ts';
+import { findMariadb } from './examples/stack/mariadb-programs.ts';
 import { isInstalled, OLDEST } from './test/support/postgres-versions.ts';
 
 const report = process.env['TIDEGATE_TEST_REPORT'];
@@ -35,6 +36,7 @@ export default defineConfig({
               test: {
                 name: 'kafka',
                 include: ['test/**/*.stack.test.ts'],
+                exclude: [...(findMariadb() === null ? ['test/**/mariadb*.stack.test.ts'] : []), 'node_modules/**'],
                 globalSetup: ['test/support/stack-servers.ts'],
                 ...onServers,
               },

@@ -1,4 +1,5 @@
-/** Debezium's Postgres connector as the examples and the tests run it: what it is told, and telling Connect of it. */
+/** Debezium's connectors as the examples and the tests run them: what they are told, and telling Connect of it. */
+import { createHash } from 'node:crypto';
 import type { StackAddress } from './stack.ts';
 
 /** JSON with its schemas, JSON alone, or Avro by the schema registry. */
@@ -46,6 +47,36 @@ export function postgresConnector(
     'skipped.operations': 'none',
     'poll.interval.ms': '20',
     'slot.drop.on.stop': 'true',
+    'topic.creation.default.replication.factor': '1',
+    'topic.creation.default.partitions': '1',
+    ...converters(stack.registryUrl, format),
+  };
+}
+
+/** Of a MariaDB: `tables` are `<database>.<table>`. Its id as a follower is told by the prefix, for no two may have the same. */
+export function mariadbConnector(
+  stack: Pick<StackAddress, 'broker' | 'registryUrl'>,
+  { url, prefix, tables, format }: ConnectorOptions,
+): ConnectorConfig {
+  const { hostname, port, username, password } = new URL(url);
+  return {
+    'connector.class': 'io.debezium.connector.mariadb.MariaDbConnector',
+    'tasks.max': '1',
+    'database.hostname': hostname,
+    'database.port': port,
+    'database.user': username,
+    'database.password': password,
+    'database.server.id': String(1000 + (createHash('sha256').update(prefix).digest().readUInt32BE() % 1_000_000_000)),
+    'database.ssl.mode': 'disable',
+    'topic.prefix': prefix,
+    'table.include.list': tables.join(','),
+    'schema.history.internal.kafka.bootstrap.servers': stack.broker,
+    'schema.history.internal.kafka.topic': `${prefix}.history`,
+    'schema.history.internal.store.only.captured.tables.ddl': 'true',
+    'decimal.handling.mode': 'precise',
+    'bigint.unsigned.handling.mode': 'precise',
+    'skipped.operations': 'none',
+    'poll.interval.ms': '20',
     'topic.creation.default.replication.factor': '1',
     'topic.creation.default.partitions': '1',
     ...converters(stack.registryUrl, format),

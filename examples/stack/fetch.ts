@@ -18,11 +18,15 @@ export interface Programs {
 }
 
 /** Where TIDEGATE_STACK_CACHE says, else in the user's cache. */
+export function stackCache(): string {
+  return process.env['TIDEGATE_STACK_CACHE'] ?? join(process.env['XDG_CACHE_HOME'] ?? join(homedir(), '.cache'), 'tidegate/stack');
+}
+
+/** Fetches them where the cache has none for this version of pom.xml. */
 export async function fetchPrograms(say: (line: string) => void = () => {}): Promise<Programs> {
   const { java, maven } = ensureTools(say);
   const pom = join(HERE, 'pom.xml');
-  const cache = process.env['TIDEGATE_STACK_CACHE'] ?? join(process.env['XDG_CACHE_HOME'] ?? join(homedir(), '.cache'), 'tidegate/stack');
-  const folder = join(cache, createHash('sha256').update(readFileSync(pom)).digest('hex').slice(0, 16));
+  const folder = join(stackCache(), createHash('sha256').update(readFileSync(pom)).digest('hex').slice(0, 16));
   if (existsSync(folder)) return { folder, java };
   mkdirSync(dirname(folder), { recursive: true });
   // Beside its place, so that it is there whole or not at all; whoever comes second throws its own away.

@@ -65,7 +65,7 @@ function isOffered(name: string): boolean {
   }
 }
 
-function which(program: string): string | null {
+export function which(program: string): string | null {
   for (const folder of (process.env['PATH'] ?? '').split(delimiter)) {
     const path = join(folder, program);
     if (folder !== '' && existsSync(path)) return realpathSync(path);

@@ -143,11 +143,16 @@ export async function startStack(folder: string, options: StackOptions = {}): Pr
 
 /** Ends a stack that another process started. */
 export async function stopStack({ folder, pids }: StackAddress): Promise<void> {
-  const own = Object.values(pids).filter((pid) => isOf(pid, folder));
+  await endOf(Object.values(pids), folder);
+  rmSync(folder, { recursive: true, force: true });
+}
+
+/** Ends those of the processes that are of what stands in `folder`. */
+export async function endOf(pids: readonly number[], folder: string): Promise<void> {
+  const own = pids.filter((pid) => isOf(pid, folder));
   for (const pid of own) process.kill(pid, 'SIGKILL');
   const deadline = performance.now() + GONE_MS;
   while (own.some((pid) => isOf(pid, folder)) && performance.now() < deadline) await pause(20);
-  rmSync(folder, { recursive: true, force: true });
 }
 
 /** Which of a stack's servers run: the process is there, and is the one that was started. */
@@ -156,7 +161,7 @@ export function runningServers({ folder, pids }: StackAddress): readonly ServerN
 }
 
 /** A process id may have gone to another process since. */
-function isOf(pid: number, folder: string): boolean {
+export function isOf(pid: number, folder: string): boolean {
   if (!isThere(pid)) return false;
   try {
     return readFileSync(`/proc/${pid}/cmdline`, 'utf8').includes(folder);

@@ -1,7 +1,7 @@
 /** Debezium on the shared stack: connectors of a test's own, which leave with it. */
 import { randomBytes } from 'node:crypto';
 import { inject } from 'vitest';
-import { type Format, mustRun, postgresConnector, putConnector, removeConnector } from '../../examples/stack/debezium.ts';
+import { type Format, mariadbConnector, mustRun, postgresConnector, putConnector, removeConnector } from '../../examples/stack/debezium.ts';
 import { type KafkaClient, kafkaClient } from '../../wire/kafka/client.ts';
 import { PipelineError } from '../../core/errors.ts';
 import { eventually } from '../support/eventually.ts';
@@ -16,7 +16,7 @@ export interface Connector extends AsyncDisposable {
   restart(config: Readonly<Record<string, string>>): Promise<void>;
 }
 
-/** Has Debezium follow tables of the database at `url` and waits until there is a topic for each, so each needs a row to begin with. */
+/** Has Debezium follow tables of the database at `url` and waits until there is a topic for each, so each needs a row to begin with. `mysql://` is a MariaDB's. */
 export async function startConnector(
   url: string,
   tables: readonly string[],
@@ -24,7 +24,8 @@ export async function startConnector(
   more: Readonly<Record<string, string>> = {},
 ): Promise<Connector> {
   const prefix = `t${randomBytes(4).toString('hex')}`;
-  const config = { ...postgresConnector(stack, { url, prefix, tables, format }), ...more };
+  const connector = url.startsWith('mysql:') ? mariadbConnector : postgresConnector;
+  const config = { ...connector(stack, { url, prefix, tables, format }), ...more };
   const put = (now: Readonly<Record<string, string>>): Promise<void> => putConnector(stack.connectUrl, prefix, now);
   await put(config);
   await using client = brokers();
