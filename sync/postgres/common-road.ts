@@ -141,7 +141,7 @@ export class CommonRoad {
     // Not sent: it is at least encoded by the time its turn comes.
     const waiting = this.#waiting.at(-1);
     if (waiting?.batch !== batch || waiting.ready !== null || this.#isAsked(batch) || this.#isTouched(batch, held)) return;
-    const planned = planRun(this.#parts.writes, batch) ?? this.#planKnown(batch);
+    const planned = this.#planKnown(batch);
     if (planned !== null) waiting.ready = this.#encode(batch, planned, null);
   }
 
@@ -170,7 +170,7 @@ export class CommonRoad {
       if (ready !== null && (isCareful || !this.#isFresh(ready, batch))) ready = this.#giveUp(ready);
       if (isCareful) return null;
       if (ready === null) {
-        const planned = planRun(writes, batch) ?? (await this.#plan(batch));
+        const planned = await this.#plan(batch);
         if (planned === null) return null;
         ready = this.#encode(batch, planned, null);
       }
@@ -234,7 +234,7 @@ export class CommonRoad {
   #readyToGo(waiting: Waiting): Ready | null {
     const { batch } = waiting;
     if (waiting.ready !== null && !this.#isFresh(waiting.ready, batch)) waiting.ready = this.#giveUp(waiting.ready);
-    const planned = waiting.ready ?? planRun(this.#parts.writes, batch) ?? this.#planKnown(batch);
+    const planned = waiting.ready ?? this.#planKnown(batch);
     if (planned === null) return null;
     const worker = this.#workerFor(batch, planned);
     if (worker !== null) {
@@ -254,7 +254,7 @@ export class CommonRoad {
     if (worker === null) return null;
     const plan = 'look' in rows ? worker.writes.planRun(rows, batch.scores) : worker.writes.planKnown(rows, batch.scores, 'common');
     if (plan !== null) return { worker, plan };
-    if (worker.isIdle) worker.learn('look' in rows ? this.#foldOf(batch) : rows, batch.scores);
+    if (worker.isIdle) worker.learn(rows, batch.scores);
     return null;
   }
 
@@ -263,15 +263,25 @@ export class CommonRoad {
   }
 
   async #plan(batch: Batch): Promise<Planned | null> {
+    const { writes } = this.#parts;
+    const { run, scores } = batch;
+    if (run !== null && writes.mayLearn(run, scores)) await writes.learnRun(run);
+    const plannedRun = planRun(writes, batch);
+    if (plannedRun !== null) return plannedRun;
     const folded = this.#foldOf(batch);
-    const plan = await this.#parts.writes.plan(folded, batch.scores, 'common');
+    const plan = await writes.plan(folded, scores, 'common');
     return plan.isUncertain ? null : { rows: folded, counts: folded, plan };
   }
 
   /** The same without asking the target; null, too, where it has to be asked. */
   #planKnown(batch: Batch): Planned | null {
+    const { writes } = this.#parts;
+    const plannedRun = planRun(writes, batch);
+    if (plannedRun !== null) return plannedRun;
+    // Rows that nobody has to fold in the end are not made objects meanwhile.
+    if (batch.run !== null && writes.mayLearn(batch.run, batch.scores)) return null;
     const folded = this.#foldOf(batch);
-    const plan = this.#parts.writes.planKnown(folded, batch.scores, 'common');
+    const plan = writes.planKnown(folded, batch.scores, 'common');
     return plan === null || plan.isUncertain ? null : { rows: folded, counts: folded, plan };
   }
 

@@ -5,7 +5,7 @@
  *
  * A worker is only ever a help: whatever it cannot do is rolled back, and the lane's own session does it in its turn.
  */
-import type { Scores } from '../../core/batch.ts';
+import type { EventRun, Scores } from '../../core/batch.ts';
 import { type PgConnection, PgError, type PgResult } from '../../wire/postgres/connection.ts';
 import { Format, FrontendWriter } from '../../wire/postgres/messages.ts';
 import type { Folded } from './fold.ts';
@@ -138,14 +138,14 @@ export class Worker {
   }
 
   /** Prepares what it does not know yet; until then it is not free. */
-  learn(folded: Pick<Folded, 'groups'>, scores: readonly Scores[]): void {
+  learn(rows: Pick<Folded, 'groups'> | EventRun, scores: readonly Scores[]): void {
     this.#isLearning = true;
-    void this.#learn(folded, scores);
+    void this.#learn(rows, scores);
   }
 
-  async #learn(folded: Pick<Folded, 'groups'>, scores: readonly Scores[]): Promise<void> {
+  async #learn(rows: Pick<Folded, 'groups'> | EventRun, scores: readonly Scores[]): Promise<void> {
     try {
-      await this.writes.learn(folded, scores);
+      await ('look' in rows ? this.writes.learnRun(rows) : this.writes.learn(rows, scores));
     } catch {
       // What is wrong with the table is for the lane's own session to say. The next worker is not opened for the same at once.
       this.#onRefused();

@@ -1,5 +1,5 @@
 /** Folded groups become messages to the target: entries of one form together, in bulk where they are many. */
-import { type Batch, type EventRun, type Scores, ScoreStatus, type ScoreColumns, Verdict } from '../../core/batch.ts';
+import { type Batch, type EventRun, type Scores, ScoreStatus, type ScoreColumns } from '../../core/batch.ts';
 import type { ChangeEvent, Row } from '../../core/event.ts';
 import { PipelineError } from '../../core/errors.ts';
 import type { PgResult } from '../../wire/postgres/connection.ts';
@@ -11,6 +11,7 @@ import { copyText, isEncoded, valueText, writeEncoded } from './cells.ts';
 import { type Entry, type Folded, type Group, isUnchanged, MergedRow } from './fold.ts';
 import { aliveSql, type Layout, STAMP_TYPES } from './layout.ts';
 import { stampBytes, stampText, timeBytes } from './stamps.ts';
+import { COPY_HEADER, COPY_MESSAGE_BYTES, copyBytes, emitRun, type RunPart } from './run-copy.ts';
 import type { Form, Prepared, StagedCell, Statements, WriteKind } from './statements.ts';
 import type { Table, Tables } from './tables.ts';
 
@@ -18,24 +19,12 @@ import type { Table, Tables } from './tables.ts';
 const BULK_ROWS_MIN = 24;
 /** So many plans after a key that was there, appends are tried again. */
 const APPENDS_AFTER = 256;
-/** Size at which a COPY begins its next message. */
-const COPY_MESSAGE_BYTES = 1 << 18;
-/** "PGCOPY\n\xff\r\n\0", no flags, no extension. */
-const COPY_HEADER = Buffer.from('5047434f50590aff0d0a000000000000000000', 'hex');
 
 /** Entries of one form in one group. */
 interface Part {
   readonly form: Form;
   readonly prepared: Prepared;
   readonly entries: readonly Entry[];
-}
-
-/** Rows of a run that go to the table as they are. */
-interface RunPart {
-  readonly form: Form;
-  readonly prepared: Prepared;
-  readonly run: EventRun;
-  readonly rows: CopiedRows;
 }
 
 /** A table to be emptied, and by what. */
@@ -112,19 +101,34 @@ export class Writes {
   }
 
   /**
-   * A plan for a run of new rows, of which those that pass need not be objects; null where that can't be, or the target has to be asked first: then
-   * they are folded like any others.
+   * A plan for a run of new rows, of which those that pass need not be objects; null where that can't be, or the target has to be asked first
+   * (`mayLearn`): then they are folded like any others.
    */
   planRun(run: EventRun, scores: readonly Scores[]): Plan | null {
     const { rows } = run;
     const table = this.#tables.known(run.dataset);
-    if (table === undefined || scores.length > 0 || run.length < BULK_ROWS_MIN || !(rows instanceof CopiedRows)) return null;
-    if (!rows.isWhole || !this.#mayAppend(table, 'common')) return null;
-    const event = run.look(0);
-    const first = { index: 0, event, row: event.after, partial: false, earlier: null, fresh: false };
-    const prepared = this.#statements.known(table, keyOfForm('append', first, run.dataset.columns.length, []));
+    if (table === undefined || !(rows instanceof CopiedRows) || !goesAsItIs(run, scores) || !this.#mayAppend(table, 'common')) return null;
+    const prepared = this.#statements.known(table, keyOfRun(run));
     if (prepared?.isDirect !== true || prepared.plain === null || prepared.bulk.length === 0) return null;
     return { steps: [{ form: prepared.form, prepared, run, rows }], isUncertain: false, appends: true };
+  }
+
+  /** Whether there may be a plan for the run once `learnRun` has asked the target. Until then there is none by its events either. */
+  mayLearn(run: EventRun, scores: readonly Scores[]): boolean {
+    if (!goesAsItIs(run, scores)) return false;
+    const table = this.#tables.known(run.dataset);
+    if (table === undefined) return true;
+    const prepared = this.#mayAppend(table, 'common') ? this.#statements.known(table, keyOfRun(run)) : null;
+    return prepared === undefined || (prepared?.isDirect === true && prepared.bulk.length === 0);
+  }
+
+  /** Opens the table of a run and prepares what its rows are added by. Not inside a transaction. Throws TARGET_SCHEMA. */
+  async learnRun(run: EventRun): Promise<void> {
+    const first = firstOf(run);
+    const key = keyOfRun(run);
+    const table = this.#tables.known(run.dataset) ?? (await this.#tables.open(run.dataset, encodedRelation(first.row)));
+    const prepared = this.#statements.known(table, key) ?? (await this.#statements.prepare(key, formOf('append', table, [first], [])));
+    if (prepared.isDirect) await this.#statements.stage(prepared, 1);
   }
 
   /** A plan with appends found a key that was there: its tables are looked at before they are written for a while. */
@@ -234,6 +238,17 @@ function empty(writer: FrontendWriter, { truncate: table, index, event }: Emptyi
   const values = stamps.map(({ stamp }) => stampText(isHistory ? 'validFrom' : stamp, event, verdicts[index]));
   writer.parse('', `update ${table.qualified} t set ${set} where ${alive}`, oids).bind('', '', values, Format.Text).execute();
 }
+
+/** Whether rows can be copied as they came: all of their cells, with nothing beside them that each has of its own. */
+const goesAsItIs = ({ rows, length }: EventRun, scores: readonly Scores[]): boolean =>
+  rows instanceof CopiedRows && rows.isWhole && scores.length === 0 && length >= BULK_ROWS_MIN;
+
+function firstOf(run: EventRun): Entry {
+  const event = run.look(0);
+  return { index: 0, event, row: event.after, partial: false, earlier: null, fresh: false };
+}
+
+const keyOfRun = (run: EventRun): string => keyOfForm('append', firstOf(run), run.dataset.columns.length, []);
 
 const isBulk = (kind: WriteKind, entries: readonly Entry[]): boolean => kind !== 'move' && entries.length >= BULK_ROWS_MIN;
 
@@ -438,70 +453,6 @@ function copyBinary(
   writer.endCopyData(at);
 }
 
-function emitRun(writer: FrontendWriter, { prepared, run, rows }: RunPart, verdicts: Uint8Array): void {
-  const copy = prepared.bulk[0]?.copy ?? '';
-  writer.bind('', copy, [], Format.Text).execute();
-  copyRun(writer, prepared, run, rows, verdicts);
-  writer.copyDone();
-}
-
-/** Rows that pass, as many at once as stand one behind the other in the source's bytes; where something stands behind each of them, one by one. */
-function copyRun(writer: FrontendWriter, { cells, plain }: Prepared, run: EventRun, rows: CopiedRows, verdicts: Uint8Array): void {
-  const columns = plain ?? new Int32Array(0);
-  const width = rows.relation.types.length;
-  const isAll = columns.length === width && columns.every((column, i) => column === i);
-  const isExact = isAll && cells.length === width && rows.cellsPerRow === width;
-  let message = writer.beginCopyData();
-  writer.raw(COPY_HEADER);
-  let limit = writer.length + COPY_MESSAGE_BYTES;
-  let index = 0;
-  for (const segment of rows.segments) {
-    const end = index + segment.rows;
-    for (let from = index; from < end;) {
-      if (!passes(verdicts, from)) {
-        from++;
-        continue;
-      }
-      if (writer.length > limit) {
-        writer.endCopyData(message);
-        message = writer.beginCopyData();
-        limit = writer.length + COPY_MESSAGE_BYTES;
-      }
-      let to = from + 1;
-      if (isExact) {
-        while (to < end && passes(verdicts, to)) to++;
-        writer.rawRange(segment.bytes, rows.tupleFrom(segment, from - index), rows.tupleTo(segment, to - 1 - index));
-      } else copyRunRow(writer, cells, columns, isAll, run.look(from), verdicts[from]);
-      from = to;
-    }
-    index = end;
-  }
-  writer.int16(-1);
-  writer.endCopyData(message);
-}
-
-function copyRunRow(
-  writer: FrontendWriter,
-  cells: readonly StagedCell[],
-  columns: Int32Array,
-  isAll: boolean,
-  event: ChangeEvent,
-  verdict: number | undefined,
-): void {
-  const row = event.after;
-  if (!(row instanceof PgRow)) throw new PipelineError('BUG', 'a run of rows that are not encoded');
-  if (isAll) writer.int16(cells.length).rawRange(row.bytes, row.framedFrom, row.framedTo);
-  else writer.copyRow(cells.length, row.bytes, row.cells, row.at, columns);
-  for (let i = columns.length; i < cells.length; i++) {
-    const cell = cells[i];
-    if (cell?.from !== 'stamp') throw new PipelineError('BUG', 'a run has no scores');
-    copyBytes(writer, stampBytes(cell.stamp, event, verdict));
-  }
-}
-
-/** As `Batch.passes`. */
-const passes = (verdicts: Uint8Array, index: number): boolean => (verdicts[index] ?? Verdict.Quarantine) < Verdict.Drop;
-
 function copyAsText(
   writer: FrontendWriter,
   { cells, form }: Prepared,
@@ -568,11 +519,6 @@ function copyScore(writer: FrontendWriter, cell: Extract<StagedCell, { from: 'sc
     writer.int32(8);
     writer.float64(score.values[index] ?? Number.NaN);
   } else copyBytes(writer, constantsOf(score)[cell.part]);
-}
-
-function copyBytes(writer: FrontendWriter, bytes: Buffer | null): void {
-  writer.int32(bytes === null ? -1 : bytes.length);
-  if (bytes !== null) writer.raw(bytes);
 }
 
 /** What all scores of a batch have in common, encoded once. */

@@ -199,7 +199,11 @@ export class PgConnection implements AsyncDisposable {
     block?: () => Buffer,
   ): AsyncGenerator<Buffer> {
     const gathered = new Gathered(block ?? (() => Buffer.allocUnsafeSlow(1 << 17)));
-    let wake: () => void = () => {};
+    let waiting: (() => void) | null = null;
+    const wake = (): void => {
+      waiting?.();
+      waiting = null; // To resolve a promise once more costs as much as all else that is done for a row.
+    };
     let done = false;
     let failure: Error | null = null;
     const ended = new Promise<PgResult[]>((resolve, reject) => {
@@ -256,7 +260,7 @@ export class PgConnection implements AsyncDisposable {
           return;
         } else {
           await new Promise<void>((resolve) => {
-            wake = resolve;
+            waiting = resolve;
           });
         }
       }
