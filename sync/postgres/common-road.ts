@@ -52,7 +52,8 @@ export interface CommonParts {
 
 /** What is written of a batch, and what that comes to. */
 interface Planned {
-  readonly rows: Pick<Folded, 'groups'> | EventRun;
+  /** Null for new rows that were not folded. */
+  readonly rows: Pick<Folded, 'groups'> | EventRun | null;
   readonly plan: Plan;
   readonly counts: Pick<Folded, 'upserts' | 'deletes' | 'truncates' | 'folded'>;
 }
@@ -77,7 +78,7 @@ interface Sent {
   readonly inTurn: boolean;
   readonly worker: Worker | null;
   /** Null where it may have rows in common with any other. */
-  readonly touched: Touched | null;
+  readonly touched: () => Touched | null;
 }
 
 /** A batch that was prepared and not sent. */
@@ -247,9 +248,9 @@ export class CommonRoad {
   /** A worker for a batch that has no row in common with those that are on their way, and its plan there. */
   #workerFor(batch: Batch, { rows, plan: own }: Planned): { readonly worker: Worker; readonly plan: Plan } | null {
     const { workers } = this.#parts;
-    if (this.#ahead.length === 0 || (batch.run === null && isMostlyAppended(own, batch.size))) return null;
+    if (this.#ahead.length === 0 || rows === null || (batch.run === null && isMostlyAppended(own, batch.size))) return null;
     const touched = this.#touchedBy(batch, rows);
-    if (touched === null || !this.#ahead.every((sent) => sent.touched !== null && areDisjoint(touched, sent.touched))) return null;
+    if (touched === null || !this.#ahead.every((sent) => isDisjoint(touched, sent.touched()))) return null;
     const worker = workers.free();
     if (worker === null) return null;
     const plan = 'look' in rows ? worker.writes.planRun(rows, batch.scores) : worker.writes.planKnown(rows, batch.scores, 'common');
@@ -258,16 +259,17 @@ export class CommonRoad {
     return null;
   }
 
-  #touchedBy({ size }: Batch, rows: Planned['rows']): Touched | null {
-    return size < this.#parts.besideRowsMin ? null : touchedBy(rows, (dataset) => this.#parts.tables.known(dataset));
+  #touchedBy(batch: Batch, rows: Planned['rows']): Touched | null {
+    if (batch.size < this.#parts.besideRowsMin) return null;
+    return touchedBy(rows ?? this.#foldOf(batch), (dataset) => this.#parts.tables.known(dataset));
   }
 
   async #plan(batch: Batch): Promise<Planned | null> {
     const { writes } = this.#parts;
     const { run, scores } = batch;
     if (run !== null && writes.mayLearn(run, scores)) await writes.learnRun(run);
-    const plannedRun = planRun(writes, batch);
-    if (plannedRun !== null) return plannedRun;
+    const asTheyAre = planAsTheyAre(writes, batch);
+    if (asTheyAre !== null) return asTheyAre;
     const folded = this.#foldOf(batch);
     const plan = await writes.plan(folded, scores, 'common');
     return plan.isUncertain ? null : { rows: folded, counts: folded, plan };
@@ -276,8 +278,8 @@ export class CommonRoad {
   /** The same without asking the target; null, too, where it has to be asked. */
   #planKnown(batch: Batch): Planned | null {
     const { writes } = this.#parts;
-    const plannedRun = planRun(writes, batch);
-    if (plannedRun !== null) return plannedRun;
+    const asTheyAre = planAsTheyAre(writes, batch);
+    if (asTheyAre !== null) return asTheyAre;
     // Rows that nobody has to fold in the end are not made objects meanwhile.
     if (batch.run !== null && writes.mayLearn(batch.run, batch.scores)) return null;
     const folded = this.#foldOf(batch);
@@ -339,7 +341,7 @@ export class CommonRoad {
       },
     );
     const applied: Applied = { kind: 'applied', checkpoint: batch.checkpoint, ...counts };
-    const sent: Sent = { plan, answer, isIn, applied, inTurn, worker, touched: this.#touchedBy(batch, rows) };
+    const sent: Sent = { plan, answer, isIn, applied, inTurn, worker, touched: once(() => this.#touchedBy(batch, rows)) };
     this.#ahead.push(sent);
     this.#sentTo = Math.max(this.#sentTo, this.#places.get(batch) ?? 0);
     return sent;
@@ -399,14 +401,21 @@ function isMostlyAppended({ steps }: Plan, rows: number): boolean {
   return 2 * appended > rows;
 }
 
-/** Rows that the source made anew and that are no objects yet. */
-function planRun(writes: Writes, batch: Batch): Planned | null {
+/** Rows that the source made anew, in the bytes that they came in; those of a run are no objects yet. */
+function planAsTheyAre(writes: Writes, batch: Batch): Planned | null {
   const { run } = batch;
-  const plan = run === null ? null : writes.planRun(run, batch.scores);
-  if (run === null || plan === null) return null;
+  const plan = run === null ? writes.planNewRows(batch) : writes.planRun(run, batch.scores);
+  if (plan === null) return null;
   let upserts = 0;
   for (let index = 0; index < batch.size; index++) if (batch.passes(index)) upserts++;
   return { rows: run, plan, counts: { upserts, deletes: 0, truncates: 0, folded: 0 } };
+}
+
+const isDisjoint = (one: Touched, other: Touched | null): boolean => other !== null && areDisjoint(one, other);
+
+function once<T>(find: () => T): () => T {
+  let found: { readonly value: T } | null = null;
+  return () => (found ??= { value: find() }).value;
 }
 
 /** The datasets of a batch, each with one of its events; truncates know of no shape. */

@@ -1,6 +1,6 @@
 /** Folded groups become messages to the target: entries of one form together, in bulk where they are many. */
 import { type Batch, type EventRun, type Scores, ScoreStatus, type ScoreColumns } from '../../core/batch.ts';
-import type { ChangeEvent, Row } from '../../core/event.ts';
+import type { ChangeEvent, Dataset, Row } from '../../core/event.ts';
 import { PipelineError } from '../../core/errors.ts';
 import type { PgResult } from '../../wire/postgres/connection.ts';
 import { quoteIdent } from '../../wire/postgres/ident.ts';
@@ -8,10 +8,10 @@ import { Format, type FrontendWriter, type ParameterBytes } from '../../wire/pos
 import { CopiedRows } from '../../wire/postgres/copied-rows.ts';
 import { type PgColumnType, type PgRelation, PgRow } from '../../wire/postgres/row.ts';
 import { copyText, isEncoded, valueText, writeEncoded } from './cells.ts';
-import { type Entry, type Folded, type Group, isUnchanged, MergedRow } from './fold.ts';
+import { type Entry, type Folded, type Group, isPartial, isUnchanged, MergedRow } from './fold.ts';
 import { aliveSql, type Layout, STAMP_TYPES } from './layout.ts';
 import { stampBytes, stampText, timeBytes } from './stamps.ts';
-import { COPY_HEADER, COPY_MESSAGE_BYTES, copyBytes, emitRun, type RunPart } from './run-copy.ts';
+import { copyBytes, CopyMessages, emitNewRows, emitRun, type NewRowsPart, passes, type RunPart } from './new-rows.ts';
 import type { Form, Prepared, StagedCell, Statements, WriteKind } from './statements.ts';
 import type { Table, Tables } from './tables.ts';
 
@@ -38,7 +38,7 @@ interface Emptying {
 type Judged = Pick<Batch, 'scores' | 'verdicts'>;
 
 export interface Plan {
-  readonly steps: readonly (Emptying | Part | RunPart)[];
+  readonly steps: readonly (Emptying | Part | RunPart | NewRowsPart)[];
   /** Some of what will be counted as written may turn out to have no row at the target. */
   readonly isUncertain: boolean;
   /** Some rows are added without looking whether their keys are there. */
@@ -108,7 +108,7 @@ export class Writes {
     const { rows } = run;
     const table = this.#tables.known(run.dataset);
     if (table === undefined || !(rows instanceof CopiedRows) || !goesAsItIs(run, scores) || !this.#mayAppend(table, 'common')) return null;
-    const prepared = this.#statements.known(table, keyOfRun(run));
+    const prepared = this.#statements.known(table, keyOfNew(run.look(0)));
     if (prepared?.isDirect !== true || prepared.plain === null || prepared.bulk.length === 0) return null;
     return { steps: [{ form: prepared.form, prepared, run, rows }], isUncertain: false, appends: true };
   }
@@ -118,17 +118,33 @@ export class Writes {
     if (!goesAsItIs(run, scores)) return false;
     const table = this.#tables.known(run.dataset);
     if (table === undefined) return true;
-    const prepared = this.#mayAppend(table, 'common') ? this.#statements.known(table, keyOfRun(run)) : null;
+    const prepared = this.#mayAppend(table, 'common') ? this.#statements.known(table, keyOfNew(run.look(0))) : null;
     return prepared === undefined || (prepared?.isDirect === true && prepared.bulk.length === 0);
   }
 
   /** Opens the table of a run and prepares what its rows are added by. Not inside a transaction. Throws TARGET_SCHEMA. */
   async learnRun(run: EventRun): Promise<void> {
-    const first = firstOf(run);
-    const key = keyOfRun(run);
+    const first = entryOfNew(run.look(0));
+    const key = keyOfNew(run.look(0));
     const table = this.#tables.known(run.dataset) ?? (await this.#tables.open(run.dataset, encodedRelation(first.row)));
     const prepared = this.#statements.known(table, key) ?? (await this.#statements.prepare(key, formOf('append', table, [first], [])));
     if (prepared.isDirect) await this.#statements.stage(prepared, 1);
+  }
+
+  /**
+   * A plan for a batch of nothing but new rows of one table. No key of theirs comes twice, so there is nothing to be folded; should one do so after all (the
+   * source leaves deletes out), the target says so, as of any key that is there. Null where there is no such plan, or the target has to be asked first.
+   */
+  planNewRows({ run, size, events, scores, verdicts }: Batch): Plan | null {
+    if (run !== null || size < BULK_ROWS_MIN || scores.length > 0) return null;
+    const [first] = events;
+    const table = first === undefined ? undefined : this.#tables.known(first.dataset);
+    if (first === undefined || table === undefined || !this.#mayAppend(table, 'common')) return null;
+    const prepared = this.#statements.known(table, keyOfNew(first));
+    if (prepared?.isDirect !== true || prepared.plain === null || prepared.bulk.length === 0) return null;
+    const { skipped } = table.layout;
+    const isSimple = events.every((event, index) => isWholeNewRow(event, first.dataset, skipped) || !passes(verdicts, index));
+    return isSimple ? { steps: [{ form: prepared.form, prepared, newRows: events }], isUncertain: false, appends: true } : null;
   }
 
   /** A plan with appends found a key that was there: its tables are looked at before they are written for a while. */
@@ -191,6 +207,11 @@ export class Writes {
         expected.push(-1);
         continue;
       }
+      if ('newRows' in step) {
+        emitNewRows(writer, step, verdicts);
+        expected.push(-1);
+        continue;
+      }
       const { prepared, entries, form } = step;
       const own = scores.filter(({ dataset }) => dataset === form.table.dataset.name);
       const isPartial = form.kind === 'partial' || (form.kind === 'move' && prepared.row.length === 2);
@@ -243,12 +264,16 @@ function empty(writer: FrontendWriter, { truncate: table, index, event }: Emptyi
 const goesAsItIs = ({ rows, length }: EventRun, scores: readonly Scores[]): boolean =>
   rows instanceof CopiedRows && rows.isWhole && scores.length === 0 && length >= BULK_ROWS_MIN;
 
-function firstOf(run: EventRun): Entry {
-  const event = run.look(0);
-  return { index: 0, event, row: event.after, partial: false, earlier: null, fresh: false };
-}
+const isWholeNewRow = ({ op, dataset: own, after, movedFrom }: ChangeEvent, dataset: Dataset, skipped: Uint8Array | null): boolean =>
+  (op === 'insert' || op === 'read') &&
+  own === dataset &&
+  after instanceof PgRow &&
+  movedFrom === null &&
+  !isPartial(after, dataset, skipped);
 
-const keyOfRun = (run: EventRun): string => keyOfForm('append', firstOf(run), run.dataset.columns.length, []);
+const entryOfNew = (event: ChangeEvent): Entry => ({ index: 0, event, row: event.after, partial: false, earlier: null, fresh: false });
+
+const keyOfNew = (event: ChangeEvent): string => keyOfForm('append', entryOfNew(event), event.dataset.columns.length, []);
 
 const isBulk = (kind: WriteKind, entries: readonly Entry[]): boolean => kind !== 'move' && entries.length >= BULK_ROWS_MIN;
 
@@ -423,18 +448,12 @@ function copyBinary(
   verdicts: Uint8Array,
 ): void {
   const { cells, plain, form } = prepared;
-  let at = writer.beginCopyData();
-  writer.raw(COPY_HEADER);
-  let limit = writer.length + COPY_MESSAGE_BYTES;
+  const messages = new CopyMessages(writer);
   const count = cells.length;
   // Of a row with so many columns, its first cells are the row: one that is framed already goes as it is.
   const all = plain !== null && plain.every((column, i) => column === i) ? plain.length : -1;
   for (const entry of entries) {
-    if (writer.length > limit) {
-      writer.endCopyData(at);
-      at = writer.beginCopyData();
-      limit = writer.length + COPY_MESSAGE_BYTES;
-    }
+    messages.next();
     const { row } = entry;
     let done = 0;
     if (plain !== null && row instanceof PgRow) {
@@ -449,8 +468,7 @@ function copyBinary(
       else writeEncoded(writer, cellRow(cell, entry, form.kind), cell.column, cell.translate);
     }
   }
-  writer.int16(-1);
-  writer.endCopyData(at);
+  messages.end();
 }
 
 function copyAsText(

@@ -1,4 +1,4 @@
-/** Rows of a run become a COPY in the bytes that they came in. */
+/** New rows become a COPY in the bytes that they came in: those of a run, and those of a batch that has nothing else. */
 import { type EventRun, Verdict } from '../../core/batch.ts';
 import { PipelineError } from '../../core/errors.ts';
 import type { ChangeEvent } from '../../core/event.ts';
@@ -9,9 +9,9 @@ import { stampBytes } from './stamps.ts';
 import type { Form, Prepared, StagedCell } from './statements.ts';
 
 /** Size at which a COPY begins its next message. */
-export const COPY_MESSAGE_BYTES = 1 << 18;
+const COPY_MESSAGE_BYTES = 1 << 18;
 /** "PGCOPY\n\xff\r\n\0", no flags, no extension. */
-export const COPY_HEADER = Buffer.from('5047434f50590aff0d0a000000000000000000', 'hex');
+const COPY_HEADER = Buffer.from('5047434f50590aff0d0a000000000000000000', 'hex');
 
 /** Rows of a run that go to the table as they are. */
 export interface RunPart {
@@ -19,6 +19,56 @@ export interface RunPart {
   readonly prepared: Prepared;
   readonly run: EventRun;
   readonly rows: CopiedRows;
+}
+
+/** Events of one table that made new rows, each its own: those that pass go to the table as they are. */
+export interface NewRowsPart {
+  readonly form: Form;
+  readonly prepared: Prepared;
+  readonly newRows: readonly ChangeEvent[];
+}
+
+/** The messages of one COPY BINARY, none of which gets much larger than it has to be. */
+export class CopyMessages {
+  readonly #writer: FrontendWriter;
+  #message: number;
+  #limit: number;
+
+  constructor(writer: FrontendWriter) {
+    this.#writer = writer;
+    this.#message = writer.beginCopyData();
+    writer.raw(COPY_HEADER);
+    this.#limit = writer.length + COPY_MESSAGE_BYTES;
+  }
+
+  /** Before each row. */
+  next(): void {
+    const writer = this.#writer;
+    if (writer.length <= this.#limit) return;
+    writer.endCopyData(this.#message);
+    this.#message = writer.beginCopyData();
+    this.#limit = writer.length + COPY_MESSAGE_BYTES;
+  }
+
+  end(): void {
+    this.#writer.int16(-1);
+    this.#writer.endCopyData(this.#message);
+  }
+}
+
+export function emitNewRows(writer: FrontendWriter, { prepared, newRows }: NewRowsPart, verdicts: Uint8Array): void {
+  const { cells, plain, bulk } = prepared;
+  writer.bind('', bulk[0]?.copy ?? '', [], Format.Text).execute();
+  const columns = plain ?? new Int32Array(0);
+  const messages = new CopyMessages(writer);
+  for (let index = 0; index < newRows.length; index++) {
+    const event = newRows[index];
+    if (event === undefined || !passes(verdicts, index)) continue;
+    messages.next();
+    copyNewRow(writer, cells, columns, false, event, verdicts[index]);
+  }
+  messages.end();
+  writer.copyDone();
 }
 
 export function emitRun(writer: FrontendWriter, { prepared, run, rows }: RunPart, verdicts: Uint8Array): void {
@@ -34,9 +84,7 @@ function copyRun(writer: FrontendWriter, { cells, plain }: Prepared, run: EventR
   const width = rows.relation.types.length;
   const isAll = columns.length === width && columns.every((column, i) => column === i);
   const isExact = isAll && cells.length === width && rows.cellsPerRow === width;
-  let message = writer.beginCopyData();
-  writer.raw(COPY_HEADER);
-  let limit = writer.length + COPY_MESSAGE_BYTES;
+  const messages = new CopyMessages(writer);
   let index = 0;
   for (const segment of rows.segments) {
     const end = index + segment.rows;
@@ -45,25 +93,20 @@ function copyRun(writer: FrontendWriter, { cells, plain }: Prepared, run: EventR
         from++;
         continue;
       }
-      if (writer.length > limit) {
-        writer.endCopyData(message);
-        message = writer.beginCopyData();
-        limit = writer.length + COPY_MESSAGE_BYTES;
-      }
+      messages.next();
       let to = from + 1;
       if (isExact) {
         while (to < end && passes(verdicts, to)) to++;
         writer.rawRange(segment.bytes, rows.tupleFrom(segment, from - index), rows.tupleTo(segment, to - 1 - index));
-      } else copyRunRow(writer, cells, columns, isAll, run.look(from), verdicts[from]);
+      } else copyNewRow(writer, cells, columns, isAll, run.look(from), verdicts[from]);
       from = to;
     }
     index = end;
   }
-  writer.int16(-1);
-  writer.endCopyData(message);
+  messages.end();
 }
 
-function copyRunRow(
+function copyNewRow(
   writer: FrontendWriter,
   cells: readonly StagedCell[],
   columns: Int32Array,
@@ -72,18 +115,18 @@ function copyRunRow(
   verdict: number | undefined,
 ): void {
   const row = event.after;
-  if (!(row instanceof PgRow)) throw new PipelineError('BUG', 'a run of rows that are not encoded');
+  if (!(row instanceof PgRow)) throw new PipelineError('BUG', 'new rows that are not encoded');
   if (isAll) writer.int16(cells.length).rawRange(row.bytes, row.framedFrom, row.framedTo);
   else writer.copyRow(cells.length, row.bytes, row.cells, row.at, columns);
   for (let i = columns.length; i < cells.length; i++) {
     const cell = cells[i];
-    if (cell?.from !== 'stamp') throw new PipelineError('BUG', 'a run has no scores');
+    if (cell?.from !== 'stamp') throw new PipelineError('BUG', 'new rows with scores that were not folded');
     copyBytes(writer, stampBytes(cell.stamp, event, verdict));
   }
 }
 
 /** As `Batch.passes`. */
-const passes = (verdicts: Uint8Array, index: number): boolean => (verdicts[index] ?? Verdict.Quarantine) < Verdict.Drop;
+export const passes = (verdicts: Uint8Array, index: number): boolean => (verdicts[index] ?? Verdict.Quarantine) < Verdict.Drop;
 
 export function copyBytes(writer: FrontendWriter, bytes: Buffer | null): void {
   writer.int32(bytes === null ? -1 : bytes.length);
