@@ -21,10 +21,14 @@ export function decodedLog(quarantine: PostgresSink['quarantine'], again: Decode
     changed: (signal) => quarantine.changed(signal),
     releasedAfter: async (after, limit) => {
       const released = await quarantine.releasedAfter(after, limit);
+      const undecoded = released.map(({ item }) => item).filter(({ event }) => event.dataset.undecoded === true);
+      const read = await again.decode(undecoded.map(({ event }) => event));
+      const readOf = new Map(undecoded.map((item, i) => [item, read[i]]));
       const decoded: { readonly seq: bigint; readonly item: Quarantined }[] = [];
       for (const { seq, item } of released) {
-        const now = item.event.dataset.undecoded === true ? await decodeItem(quarantine, again, item, by) : item;
-        if (now !== null) decoded.push({ seq, item: now });
+        const now = readOf.get(item);
+        const taken = now === undefined ? item : await settle(quarantine, again, item, now, by);
+        if (taken !== null) decoded.push({ seq, item: taken });
       }
       return decoded;
     },
@@ -32,13 +36,13 @@ export function decodedLog(quarantine: PostgresSink['quarantine'], again: Decode
 }
 
 /** Null for one that has been settled. */
-async function decodeItem(
+async function settle(
   quarantine: PostgresSink['quarantine'],
   again: DecodeAgain,
   item: Quarantined,
+  decoded: DecodedAgain,
   by: string,
 ): Promise<Quarantined | null> {
-  const decoded = await again.decode(item.event);
   switch (decoded.kind) {
     case 'nothing':
       await quarantine.discard([item.id], by, NOTHING);

@@ -33,7 +33,7 @@ export async function dryRunRelease(
   signal: AbortSignal,
 ): Promise<DryRun> {
   const held = [...items.values()].filter((item) => item !== null).filter(({ status }) => OPEN.has(status));
-  const open = await decodedAll(held, again);
+  const open = await decoded(held, again);
   const outrun = open.length === 0 ? new Set<string>() : await quarantine.outrun(open);
   const going = open.filter(({ id }) => !outrun.has(id)).sort((a, b) => (versionOf(a.event) < versionOf(b.event) ? -1 : 1));
   const unasked = new Set<DatasetName>();
@@ -50,20 +50,16 @@ export async function dryRunRelease(
   return { results, unasked };
 }
 
-/** All have come to an end when one has failed: whoever asked closes what they read from. */
-async function decodedAll(items: readonly QuarantineItem[], again: DecodeAgain | null): Promise<QuarantineItem[]> {
-  const read = await Promise.allSettled(items.map((item) => decoded(item, again)));
-  return read.map((one) => {
-    if (one.status === 'rejected') throw one.reason;
-    return one.value;
+/** Of items whose records could not be read, what they would be read as now. */
+async function decoded(items: readonly QuarantineItem[], again: DecodeAgain | null): Promise<readonly QuarantineItem[]> {
+  if (again === null) return items;
+  const unread = items.filter(({ event }) => event.dataset.undecoded === true);
+  const read = await again.decode(unread.map(({ event }) => event));
+  const readOf = new Map(unread.map((item, i) => [item, read[i]]));
+  return items.map((item) => {
+    const now = readOf.get(item);
+    return now === undefined || now.kind === 'nothing' ? item : { ...item, event: now.event };
   });
-}
-
-/** Of an item whose record could not be read, what it would be read as now. */
-async function decoded(item: QuarantineItem, again: DecodeAgain | null): Promise<QuarantineItem> {
-  if (again === null || item.event.dataset.undecoded !== true) return item;
-  const now = await again.decode(item.event);
-  return now.kind === 'nothing' ? item : { ...item, event: now.event };
 }
 
 /** Of each item the findings that take it out of the flow. */

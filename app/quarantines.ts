@@ -89,18 +89,16 @@ async function tryRelease(
   known: readonly QuarantineItem[],
   signal: AbortSignal,
 ): Promise<Pick<ReleaseView, 'results' | 'notAsked'>> {
-  const { stages, close } = desk.stages();
   await using again = desk.decodeAgain(signal);
-  try {
-    return await desk.withSink(async ({ quarantine, asked }) => {
-      const items = new Map<string, QuarantineItem | null>(known.map((item) => [item.id, item]));
-      for (const id of ids) if (!items.has(id)) items.set(id, await quarantine.get(id));
-      const { results, unasked } = await dryRunRelease(items, { quarantine, asked, stages, again }, signal);
-      return { results: [...results], notAsked: notAskedOf(desk, unasked) };
-    });
-  } finally {
-    await close();
-  }
+  await using cleanup = new AsyncDisposableStack();
+  const { stages, close } = desk.stages();
+  cleanup.defer(close);
+  return await desk.withSink(async ({ quarantine, asked }) => {
+    const items = new Map<string, QuarantineItem | null>(known.map((item) => [item.id, item]));
+    for (const id of ids) if (!items.has(id)) items.set(id, await quarantine.get(id));
+    const { results, unasked } = await dryRunRelease(items, { quarantine, asked, stages, again }, signal);
+    return { results: [...results], notAsked: notAskedOf(desk, unasked) };
+  });
 }
 
 /** The rules of these datasets that need other rows. */

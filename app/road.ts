@@ -430,20 +430,14 @@ export class Road implements AsyncDisposable {
 
   async #openReplay(signal: AbortSignal): Promise<Run> {
     const { clock, name, config, pipeline } = this.#parts;
-    const sink = await this.#openSink(signal);
-    const again = openDecodeAgain(config, pipeline, clock, signal);
+    await using opened = new AsyncDisposableStack();
+    const sink = opened.use(await this.#openSink(signal));
+    const again = opened.use(openDecodeAgain(config, pipeline, clock, signal));
     const log = again === null ? sink.quarantine : decodedLog(sink.quarantine, again, 'tidegate');
-    const source = replaySource({ log, lane: replayLaneOf(name), batchRows: REPLAY_BATCH_ROWS, clock });
+    const source = opened.use(replaySource({ log, lane: replayLaneOf(name), batchRows: REPLAY_BATCH_ROWS, clock }));
     const { stages } = this.#replayStages;
-    return {
-      parts: { source, stages, sink },
-      isWorking: () => true,
-      [Symbol.asyncDispose]: async () => {
-        await source[Symbol.asyncDispose]();
-        await again?.[Symbol.asyncDispose]();
-        await sink[Symbol.asyncDispose]();
-      },
-    };
+    const run = opened.move();
+    return { parts: { source, stages, sink }, isWorking: () => true, [Symbol.asyncDispose]: () => run.disposeAsync() };
   }
 
   /** A sink that is closed when the run is cut off: whoever waits for a silent target must not wait on. */

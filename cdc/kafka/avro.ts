@@ -1,7 +1,6 @@
 /** Records in the Confluent wire format: a zero byte, the id of a schema in the registry, and Avro or JSON. Schemas are fetched once; reading is synchronous. */
 import { Agent } from 'node:https';
 import { SchemaRegistry, SchemaType } from '@kafkajs/confluent-schema-registry';
-import type { SchemaRegistryAPIClientArgs } from '@kafkajs/confluent-schema-registry/dist/api/index.js';
 import avsc from 'avsc';
 import { type Clock, systemClock } from '../../core/clock.ts';
 import { PipelineError } from '../../core/errors.ts';
@@ -9,6 +8,7 @@ import type { RegistryAddress } from '../../wire/kafka/registry.ts';
 import { parseJson } from './json.ts';
 import { fromJsonSchema } from './json-schema.ts';
 import { type ConnectData, type ConnectSchema, fromAvro, Undecodable } from './connect-schema.ts';
+import { answersOnly, type Middleware } from './registry-answers.ts';
 
 /** The schema of this id has to be fetched first. */
 export class NeedsSchema extends Error {
@@ -21,8 +21,6 @@ export class NeedsSchema extends Error {
   }
 }
 
-type Middleware = NonNullable<SchemaRegistryAPIClientArgs['middlewares']>[number];
-
 interface Reader {
   readonly schema: ConnectSchema;
   /** Null where the records are JSON. */
@@ -31,6 +29,8 @@ interface Reader {
 
 const HEAD = 5;
 const MISSING_MS = 10_000;
+/** For so long whoever asks is told what the last one was told, so that many wait for a registry that is away as one. */
+const AWAY_MS = 500;
 
 /** Whole numbers as they are: a bigint where a double would not do. The test is strict, or unions with defaults are said to be ambiguous. */
 const Long = avsc.types.LongType.__with({
@@ -63,6 +63,7 @@ export class AvroReader {
   readonly #readers = new Map<number, Reader | Undecodable>();
   /** Until when the registry is not asked again for a schema that it did not have: somebody may register it still. */
   readonly #missingUntilMs = new Map<number, number>();
+  #away: { readonly error: PipelineError; readonly untilMs: number } | null = null;
 
   constructor(options: RegistryAddress | null, clock: Clock = systemClock) {
     this.#clock = clock;
@@ -114,8 +115,9 @@ export class AvroReader {
     return loaded;
   }
 
-  /** What the registry did not have it is asked for again with the next record. */
+  /** What the registry did not have, or did not answer, it is asked for again with the next record. */
   askAnew(): void {
+    this.#away = null;
     for (const id of this.#missingUntilMs.keys()) this.#missingUntilMs.set(id, -Infinity);
   }
 
@@ -123,6 +125,7 @@ export class AvroReader {
     const known = this.#readers.get(id);
     const isMissing = (this.#missingUntilMs.get(id) ?? Infinity) <= this.#clock.monotonic();
     if (known !== undefined && !isMissing) return; // Somebody else asked for it meanwhile.
+    if (this.#away !== null && this.#clock.monotonic() < this.#away.untilMs) throw this.#away.error;
     try {
       this.#written = [];
       this.#parts = new WeakSet();
@@ -151,11 +154,10 @@ export class AvroReader {
     }
     // What the registry takes for a schema the library may not.
     if (status === null) return new Undecodable(`the schema ${id} that it names cannot be used`);
-    throw new PipelineError(
-      status === 401 || status === 403 ? 'SOURCE_AUTH' : 'SOURCE_UNREACHABLE',
-      `asking the schema registry for the schema ${id}`,
-      { cause: error },
-    );
+    const code = status === 401 || status === 403 ? 'SOURCE_AUTH' : 'SOURCE_UNREACHABLE';
+    const failure = new PipelineError(code, `asking the schema registry for the schema ${id}`, { cause: error });
+    this.#away = { error: failure, untilMs: this.#clock.monotonic() + AWAY_MS };
+    throw failure;
   }
 }
 
@@ -174,7 +176,7 @@ function registryOf(
       host: at.href.replace(/\/$/, ''),
       retry: { retries: 2 },
       ...(user === null ? {} : { auth: { username: user, password: secret } }),
-      ...(token === null ? {} : { middlewares: [bearer(token)] }),
+      middlewares: [...(token === null ? [] : [bearer(token)]), answersOnly],
       ...(tls === null ? {} : { agent: new Agent({ ...tls, keepAlive: true }) }),
     },
     // By a hook and not by name: names are kept from one version of a schema to the next, and clash.

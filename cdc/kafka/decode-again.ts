@@ -19,6 +19,8 @@ export type DecodedAgain =
   /** It cannot be read still: the event as it was, with the reason of now. */
   | { readonly kind: 'undecoded'; readonly event: ChangeEvent };
 
+const TOPICS_AT_ONCE = 8;
+
 export interface DecodeAgainOptions extends TopicListOptions {
   /** Of a dataset by its name: the table and its columns; null for one that is none of ours. */
   readonly tableNamed: (dataset: string) => Parameters<TopicList['decoderOf']>[0] | null;
@@ -31,17 +33,39 @@ export interface DecodeAgainOptions extends TopicListOptions {
 export class DecodeAgain implements AsyncDisposable {
   readonly #options: DecodeAgainOptions;
   readonly #list: TopicList;
+  /** Found out since the last `decode`: the next who would ask them need not wait as long. */
+  #brokersAway: PipelineError | null = null;
 
   constructor(options: DecodeAgainOptions) {
     this.#options = options;
     this.#list = new TopicList(options);
   }
 
-  async decode(held: ChangeEvent): Promise<DecodedAgain> {
+  /** One answer for each of them. What cannot be asked is asked once for all: they do not wait for it one after the other. */
+  async decode(held: readonly ChangeEvent[]): Promise<readonly DecodedAgain[]> {
+    this.#brokersAway = null;
+    const decoded = new Map<ChangeEvent, DecodedAgain>();
+    const topics = [...Map.groupBy(held, (one) => recordOf(one).topic)];
+    // In their order within a topic: what a row brings may be asked of by a later one.
+    const decodeNext = async (): Promise<void> => {
+      for (let next = topics.pop(); next !== undefined; next = topics.pop()) {
+        const [topic, events] = next;
+        for (const [place, event] of events.entries()) {
+          const decoder = this.#decoderOf(event, topic);
+          if (place === 0) decoder?.askAnew();
+          decoded.set(event, await this.#decode(event, decoder));
+        }
+      }
+    };
+    // All have come to an end when one has failed: whoever asked closes what they read from.
+    const ended = await Promise.allSettled(Array.from({ length: TOPICS_AT_ONCE }, decodeNext));
+    for (const one of ended) if (one.status === 'rejected') throw one.reason;
+    return held.flatMap((one) => decoded.get(one) ?? []);
+  }
+
+  async #decode(held: ChangeEvent, decoder: TableDecoder | null): Promise<DecodedAgain> {
     const record = recordOf(held);
-    const decoder = this.#decoderOf(held, record.topic);
     if (decoder === null) return { kind: 'undecoded', event: withProblem(held, 'its table is none that the source reads any more') };
-    decoder.askAnew();
     try {
       const { event, half } = await decoder.decodeAsking(record, record.partition);
       if (event === null) return { kind: 'nothing' };
@@ -72,7 +96,11 @@ export class DecodeAgain implements AsyncDisposable {
       const to = placeOf(upTo).offset;
       if (to <= offset) return 'ahead';
       const { client, signal } = this.#options;
-      const extent = await openPartition(client, { topic, partition }, next, to);
+      if (this.#brokersAway !== null) throw this.#brokersAway;
+      const extent = await openPartition(client, { topic, partition }, next, to).catch((error: unknown) => {
+        if (isOfSource(error)) this.#brokersAway = error;
+        throw error;
+      });
       if (extent === null) return 'lost';
       for await (const { records } of extent.read(signal)) {
         for (const record of records) {

@@ -52,6 +52,8 @@ export class PartitionLane {
   /** Whether the target knows where it begins: a partition without records would begin anew, at its end of then, and miss what came meanwhile. */
   #isTold: boolean;
   isPaused = false;
+  /** Whether the target has a checkpoint of it: that it stands at `committed`. */
+  #isKept: boolean;
   /** The group gave it to somebody else, or the run is over. */
   isEnded = false;
 
@@ -66,6 +68,7 @@ export class PartitionLane {
     this.#committed = from;
     this.#end = end;
     this.#isTold = isTold;
+    this.#isKept = isTold;
   }
 
   /** Bytes of records that wait. */
@@ -77,6 +80,9 @@ export class PartitionLane {
   }
   get committed(): bigint {
     return this.#committed;
+  }
+  get isKept(): boolean {
+    return this.#isKept;
   }
   get end(): bigint {
     return this.#end;
@@ -186,6 +192,7 @@ export class PartitionLane {
 
   acknowledge(position: Position): void {
     const { offset } = placeOf(position);
+    this.#isKept = true;
     if (offset > this.#committed) this.#committed = offset;
   }
 

@@ -73,6 +73,8 @@ class Topics implements LiveSource {
   #wake: (() => void) | null = null;
   #state: SourceStatus['state'] = 'stopped';
   #bytes = 0;
+  /** Whether there are checkpoints that the group was not told of; when it was told last. */
+  #isUntold = false;
   #toldAtMs = 0;
   #turn = 0;
   #subscribed: ReadonlySet<string> = new Set();
@@ -139,6 +141,7 @@ class Topics implements LiveSource {
       if (this.#hasLooked) await this.#follow(client);
       // A lane is taken over between two batches: the target is asked on the connection that writes.
       if (this.#assigned !== null && this.#onTheirWay.size === 0) await this.#takeOver(client, resume, signal);
+      if (this.#tellInMs() === 0) void this.#tellGroup(); // No lane waits for it.
       const lane = this.#assigned === null ? this.#nextReady() : null;
       if (lane === null) {
         await this.#woken(signal);
@@ -161,8 +164,8 @@ class Topics implements LiveSource {
     const lane = this.#byId.get(id);
     lane?.acknowledge(position);
     for (const batch of this.#onTheirWay) if (batch.lane === id && batch.checkpoint.position <= position) this.#onTheirWay.delete(batch);
-    if (this.#assigned !== null) this.#wake?.();
-    this.#tellGroup();
+    this.#isUntold = true;
+    if (this.#assigned !== null || this.#tellInMs() === 0) this.#wake?.();
     return Promise.resolve();
   }
 
@@ -290,6 +293,7 @@ class Topics implements LiveSource {
       for (const one of resumed) this.#begin(one, marks?.get(one.at.partition) ?? { low: 0n, high: 0n });
     }
     this.#assigned = null;
+    this.#isUntold = true; // What was committed when another run ended, or another member.
     for (const at of assigned) {
       const lane = this.#lanes.get(keyOf(at));
       if (lane === undefined) continue;
@@ -364,6 +368,8 @@ class Topics implements LiveSource {
     const lanes = this.#assigned === null ? [...this.#lanes.values()] : []; // Which wait for the assignment.
     const waits = lanes.flatMap((lane) => lane.readyInMs(now) ?? []);
     if (this.#looking === null) waits.push(Math.max(0, this.#lookAtMs - now));
+    const tellInMs = this.#tellInMs();
+    if (tellInMs !== null) waits.push(tellInMs);
     const timer = new AbortController();
     await new Promise<void>((resolve) => {
       this.#wake = resolve;
@@ -379,13 +385,22 @@ class Topics implements LiveSource {
     this.#wake?.();
   }
 
+  /** Null where there is nothing to tell, or somebody else may have what there is. */
+  #tellInMs(): number | null {
+    if (!this.#isUntold || this.#assigned !== null) return null;
+    return Math.max(0, this.#toldAtMs + COMMIT_MS - this.#clock.monotonic());
+  }
+
   /** Only a hint to others: what it may fail by is met again by the next fetch. */
-  #tellGroup(): void {
-    const now = this.#clock.monotonic();
-    if (now < this.#toldAtMs + COMMIT_MS || this.#assigned !== null) return;
-    this.#toldAtMs = now;
-    const offsets = [...this.#lanes.values()].map(({ at, committed }) => ({ ...at, offset: committed }));
-    this.#consumer?.commit(offsets).catch(() => {});
+  async #tellGroup(): Promise<void> {
+    this.#toldAtMs = this.#clock.monotonic();
+    this.#isUntold = false;
+    const offsets = [...this.#lanes.values()].filter(({ isKept }) => isKept).map(({ at, committed }) => ({ ...at, offset: committed }));
+    try {
+      if (offsets.length > 0) await this.#consumer?.commit(offsets);
+    } catch {
+      this.#isUntold = true;
+    }
   }
 }
 

@@ -1,5 +1,7 @@
 /** Records that could not be read, released once they can be: by the real registry, and out of the real topic. */
 import { randomBytes } from 'node:crypto';
+import { createServer } from 'node:http';
+import type { AddressInfo } from 'node:net';
 import avsc from 'avsc';
 import kafkajs, { type Message } from 'kafkajs';
 import { expect, inject, test } from 'vitest';
@@ -259,6 +261,55 @@ test('schemas are asked for at once and stay apart; one that the registry lacks 
   const reader = new AvroReader({ url: stack.ccompatUrl }, clock);
   await Promise.all([...ids, ...ids].map((id) => reader.load(id)));
   expect([0, 1].map((i) => reader.read(recordOf(i), false).schema?.fields?.map(({ field }) => field))).toEqual([['one'], ['two']]);
+});
+
+test('what others say in the registry’s place is no schema, and no word on one: it is asked again, by many as by one', async () => {
+  const schema: avsc.Schema = { type: 'record', name: 'only', namespace: `p${randomBytes(4).toString('hex')}`, fields: [{ name: 'n', type: 'long' }] };
+  const registered = await fetch(`${stack.ccompatUrl}/subjects/${schema.namespace}/versions`, {
+    method: 'POST',
+    headers: { 'content-type': 'application/vnd.schemaregistry.v1+json' },
+    body: JSON.stringify({ schema: JSON.stringify(schema) }),
+  });
+  const { id } = (await registered.json()) as { id: number };
+  const html = { 'content-type': 'text/html' };
+  const others: readonly (readonly [number, Readonly<Record<string, string>>, string])[] = [
+    [200, html, '<html>maintenance</html>'],
+    [200, { 'content-type': 'application/json' }, '{"status":"ok"}'],
+    [302, { location: '/login' }, ''],
+    [404, html, '<html>no such page</html>'],
+    [503, {}, ''],
+  ];
+  let asked = 0;
+  let answer: (typeof others)[number] | null = null;
+  const proxy = createServer((request, response) => {
+    asked++;
+    if (answer !== null) return void response.writeHead(answer[0], answer[1]).end(answer[2]);
+    void fetch(`${stack.ccompatUrl}${request.url ?? ''}`).then(async (real) =>
+      response.writeHead(real.status, { 'content-type': real.headers.get('content-type') ?? '' }).end(await real.text()),
+    );
+  });
+  await new Promise<void>((resolve) => proxy.listen(0, '127.0.0.1', resolve));
+  await using cleanup = new AsyncDisposableStack();
+  cleanup.defer(() => void proxy.close());
+  let nowMs = 0;
+  const { port } = proxy.address() as AddressInfo;
+  const reader = new AvroReader({ url: `http://127.0.0.1:${port}` }, { ...systemClock, monotonic: () => nowMs });
+  const written = Buffer.concat([Buffer.from([0, 0, 0, 0, 0]), avsc.Type.forSchema(schema).toBuffer({ n: 7 })]);
+  written.writeInt32BE(id, 1);
+  for (answer of others) {
+    asked = 0;
+    const told = await Promise.all(Array.from({ length: 50 }, (_, i) => reader.load(id + i).catch((error: unknown) => error)));
+    expect(told, String(answer)).toEqual(told.map(() => expect.objectContaining({ code: 'SOURCE_UNREACHABLE' })));
+    expect(asked, String(answer)).toBeLessThanOrEqual(3); // With what the library tries again by itself.
+    nowMs += 1000;
+  }
+  answer = null;
+  expect(() => reader.read(written, false)).toThrow(NeedsSchema);
+  await reader.load(id);
+  expect(reader.read(written, false).payload).toEqual({ n: 7 });
+  await reader.load(2_000_000_000);
+  written.writeInt32BE(2_000_000_000, 1);
+  expect(() => reader.read(written, false)).toThrow('the registry has no schema');
 });
 
 test('a schema may name types of other schemas, and those of others', async () => {

@@ -1,4 +1,6 @@
 /** The source on topics of the test's own: what a broker can do to it, and what others can write. */
+import { execFile } from 'node:child_process';
+import { promisify } from 'node:util';
 import kafkajs, { type Message } from 'kafkajs';
 import { expect, test } from 'vitest';
 import type { Batch } from '../../core/batch.ts';
@@ -49,6 +51,51 @@ test('what cannot be read is held as it came, in its place, and the rest goes on
   ]);
   const { rows: lanes } = await lake.query('select position from tidegate.lanes where lane like $1', [`${name}/%`]);
   expect(lanes).toEqual([[expect.stringMatching(/^0000000000000007\.[\w-]{22}$/)]]); // Behind the tombstone.
+});
+
+test('the group’s own offsets come up to the checkpoints, also where nothing more comes, and are never ahead of them', async () => {
+  const it = await road(2);
+  const group = `g-${it.name}`;
+  const told = async (): Promise<ReadonlyMap<number, bigint>> => {
+    const [found] = await admin.fetchOffsets({ groupId: group, topics: [it.topic] });
+    return new Map(found?.partitions.map(({ partition, offset }) => [partition, BigInt(offset)]));
+  };
+  const kept = async (): Promise<ReadonlyMap<number, bigint>> => {
+    const { rows } = await lake.query('select lane, position from tidegate.lanes where lane like $1', [`${it.name}/%`]).catch(() => ({ rows: [] }));
+    return new Map(rows.map(([lane, position]) => [Number(lane?.split('/').at(-1)), BigInt(`0x${position?.split('.')[0] ?? 0}`)]));
+  };
+  let sent = 0;
+  const isAtEnd = async (): Promise<boolean> => {
+    const [offsets, checkpoints] = [await told(), await kept()]; // In this order: the checkpoints go on.
+    for (const [partition, offset] of offsets) expect(offset).toBeLessThanOrEqual(checkpoints.get(partition) ?? -1n);
+    const total = [...offsets.values()].reduce((sum, one) => sum + (one < 0n ? 0n : one), 0n);
+    return total === BigInt(sent) && [...checkpoints.values()].reduce((sum, one) => sum + one, 0n) === total;
+  };
+  await running(
+    it.run,
+    async () => {
+      if (sent < 300) {
+        await it.send(Array.from({ length: 10 }, () => change('c', ++sent, 'x')));
+        return (await isAtEnd()) && false;
+      }
+      return isAtEnd();
+    },
+    'the group is told of the last checkpoint',
+  );
+  expect((await it.rows()).length).toBe(300);
+
+  // Whoever takes the lanes over tells of them, though nothing comes any more.
+  await admin.setOffsets({ groupId: group, topic: it.topic, partitions: [0, 1].map((partition) => ({ partition, offset: '0' })) });
+  await running(it.run, isAtEnd, 'the group is told again');
+});
+
+test('nothing that the client does makes Node warn', async () => {
+  const program = `const { kafkaClient } = await import(${JSON.stringify(new URL('../../wire/kafka/client.ts', import.meta.url).href)});
+    await using client = kafkaClient({ brokers: [${JSON.stringify(stack.broker)}] });
+    await client.topics(null);
+    await using producer = await client.produce();`;
+  const { stderr } = await promisify(execFile)(process.execPath, ['--input-type=module', '-e', program]);
+  expect(stderr).toBe('');
 });
 
 test('a checkpoint that the topic does not keep any more stops the lane, and so does one beyond its end', async () => {

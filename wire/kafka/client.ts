@@ -4,6 +4,7 @@
  */
 import { zstdCompressSync, zstdDecompressSync } from 'node:zlib';
 import kafkajs, { type Admin, type Consumer, type KafkaConfig, type LogEntry, type Producer, type TopicMessages } from 'kafkajs';
+import RequestQueue from 'kafkajs/src/network/requestQueue/index.js';
 import snappy from 'kafkajs-snappy';
 import { compressFrame, decompressFrame } from 'lz4-napi';
 import { systemClock } from '../../core/clock.ts';
@@ -161,6 +162,12 @@ CompressionCodecs[CompressionTypes.ZSTD] = () => ({
   compress: (encoder: { buffer: Buffer }) => Promise.resolve(zstdCompressSync(encoder.buffer)),
   decompress: (bytes: Buffer) => Promise.resolve(zstdDecompressSync(bytes)),
 });
+
+// The client sets a timer after each answer, also where nothing waits and the brokers hold nobody back: then it is one of minus half a century, of which Node warns.
+const { scheduleCheckPendingRequests } = RequestQueue.prototype;
+RequestQueue.prototype.scheduleCheckPendingRequests = function (): void {
+  if (this.pending.length > 0 || this.throttledUntil > Date.now()) scheduleCheckPendingRequests.call(this);
+};
 
 type CompressionType = kafkajs.CompressionTypes;
 const COMPRESSIONS: Readonly<Record<Compression, CompressionType>> = {
