@@ -29,4 +29,5 @@ export const answersOnly: Middleware = () => ({
 /** A 404 that brings no word of a registry's (`{"error_code": 40403, "message": "Schema not found"}`): the library writes down the message, or else what came. */
 const isUnsaid = (error: unknown): boolean => error instanceof Error && error.message.includes('Error, status 404');
 
-const isSchema = (said: unknown): boolean => typeof said === 'object' && said !== null && 'schema' in said && typeof said.schema === 'string';
+const isSchema = (said: unknown): boolean =>
+  typeof said === 'object' && said !== null && 'schema' in said && typeof said.schema === 'string';

@@ -7,6 +7,7 @@ import kafkajs, { type Message } from 'kafkajs';
 import { expect, inject, test } from 'vitest';
 import { AvroReader, NeedsSchema } from '../../cdc/kafka/avro.ts';
 import { systemClock } from '../../core/clock.ts';
+import { PipelineError } from '../../core/errors.ts';
 import { PgConnection } from '../../wire/postgres/connection.ts';
 import { cli } from '../app/cli.ts';
 import { configFolder, startService, untilReady } from '../app/services.ts';
@@ -264,7 +265,12 @@ test('schemas are asked for at once and stay apart; one that the registry lacks 
 });
 
 test('what others say in the registry’s place is no schema, and no word on one: it is asked again, by many as by one', async () => {
-  const schema: avsc.Schema = { type: 'record', name: 'only', namespace: `p${randomBytes(4).toString('hex')}`, fields: [{ name: 'n', type: 'long' }] };
+  const schema: avsc.Schema = {
+    type: 'record',
+    name: 'only',
+    namespace: `p${randomBytes(4).toString('hex')}`,
+    fields: [{ name: 'n', type: 'long' }],
+  };
   const registered = await fetch(`${stack.ccompatUrl}/subjects/${schema.namespace}/versions`, {
     method: 'POST',
     headers: { 'content-type': 'application/vnd.schemaregistry.v1+json' },
@@ -296,11 +302,13 @@ test('what others say in the registry’s place is no schema, and no word on one
   const reader = new AvroReader({ url: `http://127.0.0.1:${port}` }, { ...systemClock, monotonic: () => nowMs });
   const written = Buffer.concat([Buffer.from([0, 0, 0, 0, 0]), avsc.Type.forSchema(schema).toBuffer({ n: 7 })]);
   written.writeInt32BE(id, 1);
+  const codeOf = (error: unknown): string | null => (error instanceof PipelineError ? error.code : null);
   for (answer of others) {
+    const what = `${answer[0]} ${answer[2]}`;
     asked = 0;
-    const told = await Promise.all(Array.from({ length: 50 }, (_, i) => reader.load(id + i).catch((error: unknown) => error)));
-    expect(told, String(answer)).toEqual(told.map(() => expect.objectContaining({ code: 'SOURCE_UNREACHABLE' })));
-    expect(asked, String(answer)).toBeLessThanOrEqual(3); // With what the library tries again by itself.
+    const told = await Promise.all(Array.from({ length: 50 }, (_, i) => reader.load(id + i).catch((error: unknown) => codeOf(error))));
+    expect([what, ...new Set(told)]).toEqual([what, 'SOURCE_UNREACHABLE']);
+    expect(asked).toBeLessThanOrEqual(3); // With what the library tries again by itself.
     nowMs += 1000;
   }
   answer = null;

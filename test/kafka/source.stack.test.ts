@@ -61,7 +61,9 @@ test('the group’s own offsets come up to the checkpoints, also where nothing m
     return new Map(found?.partitions.map(({ partition, offset }) => [partition, BigInt(offset)]));
   };
   const kept = async (): Promise<ReadonlyMap<number, bigint>> => {
-    const { rows } = await lake.query('select lane, position from tidegate.lanes where lane like $1', [`${it.name}/%`]).catch(() => ({ rows: [] }));
+    const { rows } = await lake
+      .query('select lane, position from tidegate.lanes where lane like $1', [`${it.name}/%`])
+      .catch(() => ({ rows: [] }));
     return new Map(rows.map(([lane, position]) => [Number(lane?.split('/').at(-1)), BigInt(`0x${position?.split('.')[0] ?? 0}`)]));
   };
   let sent = 0;

@@ -4,7 +4,7 @@ declare module 'kafkajs/src/network/requestQueue/index.js' {
     readonly pending: readonly unknown[];
     /** Unix time in ms; below zero where the brokers have never held us back. */
     readonly throttledUntil: number;
-    scheduleCheckPendingRequests(): void;
+    scheduleCheckPendingRequests: (this: RequestQueue) => void;
   }
   const queue: { readonly prototype: RequestQueue };
   export default queue;
