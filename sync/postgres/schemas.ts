@@ -423,9 +423,7 @@ export class Schemas {
     { rule, status, problem, reread }: { rule: string; status: 'held' | 'accepted'; problem: string | null; reread: string | null },
   ): Promise<void> {
     const message =
-      dataset.keyless === true
-        ? 'the source has no key any more that tells its rows apart'
-        : judged.map((change) => change.message).join('; ');
+      dataset.keyless === true ? 'the source has no key that tells its rows apart' : judged.map((change) => change.message).join('; ');
     await this.#options.sql.query(
       `insert into tidegate.schema_changes (pipeline, dataset, version, kinds, message, actions, before, after, keyless, rule, status, problem, reread, settled_at)
        values ($1, $2, $3, $4::jsonb, $5, $6::jsonb, $7::jsonb, $8::jsonb, $9, $10, $11, $12, $13, case when $11 = 'accepted' then clock_timestamp() end)`,
