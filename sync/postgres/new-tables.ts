@@ -158,14 +158,8 @@ export function creationSql(qualified: string, { columns, key, where }: Omit<Cre
     : [`create table if not exists ${qualified} (${list})`, `create unique index on ${qualified} (${keyList}) where ${where}`];
 }
 
-/** Those that are left to run, were the table made now: none where it is there. Types that the target lacks become text, as they do when it is made. */
+/** Those that are left to run, were the table made now: none where it is there. */
 export async function creationLeft(sql: PgConnection, qualified: string, creation: Creation): Promise<readonly string[]> {
-  const there = await sql.query('select to_regclass($1)', [qualified]);
-  if ((there.rows[0]?.[0] ?? null) !== null) return [];
-  const { rows } = await sql.query('select n from unnest($1::text[]) n where to_regtype(n) is null', [
-    textArrayParameter(creation.columns.map(({ type }) => type)),
-  ]);
-  const lacking = new Set(rows.map(([type]) => type ?? ''));
-  const columns = creation.columns.map(({ name, type }) => ({ name, type: lacking.has(type) ? 'text' : type }));
-  return creationSql(qualified, { ...creation, columns });
+  const { rows } = await sql.query('select to_regclass($1)', [qualified]);
+  return (rows[0]?.[0] ?? null) === null ? creationSql(qualified, creation) : [];
 }
