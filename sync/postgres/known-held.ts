@@ -46,8 +46,9 @@ export class KnownHeld {
     return this.#keys.has(ref);
   }
 
-  /** Nothing is held of it any more. */
+  /** The target has nothing held of it. What a batch brings that is not in yet stays. */
   delete(ref: string): void {
+    for (const refs of this.#pending.values()) if (refs.includes(ref)) return;
     this.#keys.delete(ref);
   }
 
