@@ -11,13 +11,13 @@ import { FrontendWriter } from '../../wire/postgres/messages.ts';
 import { textArrayParameter } from './arrays.ts';
 import { isRefusal, refusalText } from './failures.ts';
 import { type HeldKey, keysOf, lockKeys, raiseAllVersions, raiseVersions, refOf, settleKeys, tableRefOf, TURN_SQL } from './held-keys.ts';
+import { HeldTruncates, tablesHeld } from './held-truncates.ts';
 import { emitHold, findingsJson, heldStatus, type HoldMode, openItems, putInLine, releaseUnblocked, waitMsOf } from './items.ts';
 import { emitAdvance } from './lanes.ts';
 import type { KnownHeld } from './known-held.ts';
 import { withoutOutrun } from './outrun.ts';
 import type { RowVersions } from './row-versions.ts';
 import { noteParked } from './schemas.ts';
-import { tablesHeld, WaitingTruncates } from './waiting-truncates.ts';
 import { emitWindows } from './windows.ts';
 import type { Keyed } from './keyed/keyed.ts';
 
@@ -198,7 +198,7 @@ export class CarefulRoad {
     for (const ref of touched) if (!open.has(ref) && !own.has(ref)) heldKeys.delete(ref);
 
     const blocked = new Set([...open].flatMap(([ref, key]) => (key.open > 0 ? [ref] : [])));
-    const truncates = await WaitingTruncates.read(
+    const truncates = await HeldTruncates.read(
       this.#parts.sql,
       [...tables].filter((ref) => open.has(ref)),
     );
@@ -210,7 +210,7 @@ export class CarefulRoad {
       if (isKept(verdict)) {
         decision.held++;
         for (const ref of refs) blocked.add(ref);
-        if (event.op === 'truncate' && verdict === Verdict.Staged) truncates.add(name, eventId(event), version);
+        if (event.op === 'truncate') truncates.add(name, eventId(event), { version, isOfLot: verdict === Verdict.Staged });
       } else if (verdict === Verdict.Drop) {
         decision.dropped++;
       } else if (event.op === 'truncate') {
@@ -229,10 +229,10 @@ export class CarefulRoad {
           continue;
         }
         for (const ref of refs) if (blocked.has(ref)) decision.versions.set(ref, version);
-        passed(decision, open, name, version);
+        outrun(decision, truncates, name, version);
         continue;
       } else {
-        passed(decision, open, name, version);
+        outrun(decision, truncates, name, version);
         continue;
       }
       decision.events[index] = null;
@@ -248,11 +248,11 @@ export class CarefulRoad {
     const refs = new Set([...batch.events.flatMap(refsOf), ...tables]);
     const open = await openItems(sql, refs);
     const locked = await lockKeys(sql, refs);
-    const truncates = await WaitingTruncates.read(sql, tables);
+    const truncates = await HeldTruncates.read(sql, tables);
     const status = new Map(open.map((item) => [item.id, item.status]));
     const heldAgain = new Set(held.map(({ id }) => id));
     const settled = new Set<string>();
-    const versions = new Map([...locked].map(([ref, { version }]) => [ref, version]));
+    const newest = (ref: string): string => decision.versions.get(ref) ?? locked.get(ref)?.version ?? '';
     for (const [index, event] of batch.events.entries()) {
       const id = eventId(event);
       const own = refsOf(event);
@@ -282,7 +282,7 @@ export class CarefulRoad {
         const left = withoutOutrun(
           event,
           (one) => rows.isPartial(one),
-          (key) => (versions.get(refOf(name, key)) ?? '') >= version || (decision.truncated.get(name) ?? '') >= version,
+          (key) => newest(refOf(name, key)) >= version || (decision.truncated.get(name) ?? '') >= version,
         );
         decision.events[index] = left;
         decision.settled.set(id, { status: left === null ? 'superseded' : 'applied', index, event });
@@ -293,11 +293,8 @@ export class CarefulRoad {
           if (left.op === 'truncate') {
             decision.truncated.set(name, version);
             truncates.isIn(name, version);
-          } else passed(decision, locked, name, version);
-          for (const ref of refsOf(left)) {
-            versions.set(ref, version);
-            decision.versions.set(ref, version);
-          }
+          } else outrun(decision, truncates, name, version);
+          for (const ref of refsOf(left)) decision.versions.set(ref, version);
         }
       }
     }
@@ -428,10 +425,10 @@ function countsOf(decision: Decision, { upserts, deletes, truncates, folded, mis
   };
 }
 
-/** A truncate of the table that is held, and no lot's, would take the row along if it came later. */
-function passed({ versions }: Decision, known: ReadonlyMap<string, HeldKey>, dataset: DatasetName, version: string): void {
+/** Truncates of the table that are held by themselves would take the row along if they came later. */
+function outrun({ versions }: Decision, truncates: HeldTruncates, dataset: DatasetName, version: string): void {
   const ref = tableRefOf(dataset);
-  if (known.has(ref) && version > (versions.get(ref) ?? '')) versions.set(ref, version);
+  if (truncates.areOutrun(dataset, version) && version > (versions.get(ref) ?? '')) versions.set(ref, version);
 }
 
 const BEHIND_KEY = 'an earlier event of the key is in quarantine';

@@ -8,7 +8,7 @@ import { packRecord } from '../../wire/kafka/record-bytes.ts';
 import { Format, type FrontendWriter, type ParameterBytes } from '../../wire/postgres/messages.ts';
 import { byteaArrayParameter, textArrayParameter } from './arrays.ts';
 import { lockKeys, refOf, split, tableRefOf } from './held-keys.ts';
-import { behindTruncates, WaitingTruncates } from './waiting-truncates.ts';
+import { behindTruncates, HeldTruncates } from './held-truncates.ts';
 
 export type HoldMode = 'event' | 'key';
 
@@ -222,7 +222,7 @@ export async function releaseUnblocked(sql: PgConnection, refs: ReadonlySet<stri
   const free: string[] = [];
   const items = await openItems(sql, [...refs, ...(await behindTruncates(sql, refs))]);
   const waiting = items.filter(({ status }) => status === 'waiting');
-  const truncates = await WaitingTruncates.read(sql, new Set(waiting.map((item) => tableRefOf(datasetOf(item)))));
+  const truncates = await HeldTruncates.read(sql, new Set(waiting.map((item) => tableRefOf(datasetOf(item)))));
   for (const item of items) {
     const isBlocked =
       item.status === 'held' ||

@@ -125,6 +125,40 @@ test('a truncate that a rule holds takes nothing along that came after it', asyn
   }
 }, 60_000);
 
+test.each([
+  ['comes in its batch', false],
+  ['is released before it', true],
+])(
+  'nor does it take what %s',
+  async (_, isHeld) => {
+    await using at = await world('event', contractOf('checks: [{ row_count: { min: 1 } }]'));
+    await using desk = await at.sink();
+    const [held, later] = [truncate(2, 2), insert(3, 2, 3)];
+    const bad = new Map([held, ...(isHeld ? [later] : [])].map((event) => [eventId(event), 'quarantine'] as const));
+    await at.run([batch(10, insert(1, 1, 1), held, later)], nothing, bad, never);
+    if (isHeld) await desk.quarantine.release([eventId(later)], 'me');
+    await desk.quarantine.release([eventId(held)], 'me');
+    const replay = replaying(at.sink, new Random(1));
+    await published(at);
+    expect(await ids(at)).toEqual([1, 2]);
+    expect((await desk.quarantine.get(eventId(held)))?.status).toBe('superseded');
+    await replay.stop();
+  },
+  60_000,
+);
+
+test('a row whose key is the empty text, as that of a truncate is, is outrun by no other row', async () => {
+  await using at = await world('event', contractOf('checks: [{ row_count: { min: 1 } }]'));
+  await using desk = await at.sink();
+  const held: ChangeEvent = { ...insert(1, 1, 1), key: '' };
+  await at.run([batch(10, held), batch(20, insert(2, 2, 2))], nothing, new Map([[eventId(held), 'quarantine']]), never);
+  await desk.quarantine.release([eventId(held)], 'me');
+  const replay = replaying(at.sink, new Random(1));
+  await published(at);
+  expect(await ids(at)).toEqual([1, 2]);
+  await replay.stop();
+}, 60_000);
+
 test('rows are judged once: what is published has the verdict that it was staged with, unless the rules have changed since', async () => {
   const rules = (onFail: string) =>
     contractOf(`publish: after_window

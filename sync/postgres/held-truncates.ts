@@ -1,0 +1,95 @@
+/**
+ * Truncates in the quarantine. One concerns every row of its table, and would take newer rows along when it comes. Where it waits for its lot, all that comes behind it waits until it is in,
+ * or a later one is, whatever `hold` says; where it is held by itself, what passes outruns it. What came before it is outrun once it is in.
+ */
+import type { DatasetName } from '../../core/event.ts';
+import type { PgConnection } from '../../wire/postgres/connection.ts';
+import { textArrayParameter } from './arrays.ts';
+import { refOf, split, tableRefOf } from './held-keys.ts';
+
+/** Those that are outrun already hold nothing back. */
+const TRUNCATES_SQL = `
+  select q.id, q.dataset, q.version, q.lot_starts is not null from tidegate.quarantine q left join tidegate.held_keys h on h.dataset = q.dataset and h.key = q.key
+  where q.dataset = any($1::text[]) and q.key = '' and q.op = 'truncate'
+    and q.status in ('held', 'waiting', 'staged', 'released') and q.version > coalesce(h.version, '')`;
+
+const WAITING_SQL = `select dataset, key, moved_from from tidegate.quarantine where dataset = any($1::text[]) and status = 'waiting'`;
+
+interface HeldTruncate {
+  readonly version: string;
+  readonly isOfLot: boolean;
+}
+
+export class HeldTruncates {
+  /** By tables and ids. */
+  readonly #open = new Map<string, Map<string, HeldTruncate>>();
+
+  /** Those of some tables, each given as the ref of its truncates. In the transaction that decides by them. */
+  static async read(sql: PgConnection, tables: Iterable<string>): Promise<HeldTruncates> {
+    const truncates = new HeldTruncates();
+    const [datasets] = split(tables);
+    if (datasets.length === 0) return truncates;
+    const { rows } = await sql.query(TRUNCATES_SQL, [textArrayParameter(datasets)]);
+    for (const [id, dataset, version, isOfLot] of rows)
+      truncates.add(dataset ?? '', id ?? '', { version: version ?? '', isOfLot: isOfLot === 't' });
+    return truncates;
+  }
+
+  add(dataset: string, id: string, truncate: HeldTruncate): void {
+    const known = this.#open.get(dataset);
+    if (known === undefined) this.#open.set(dataset, new Map([[id, truncate]]));
+    else known.set(id, truncate);
+  }
+
+  /** It is in, or will never be. */
+  settled(dataset: string, id: string): void {
+    this.#open.get(dataset)?.delete(id);
+  }
+
+  /** One of that version is in: nothing that came before it is waited for. */
+  isIn(dataset: string, version: string): void {
+    const known = this.#open.get(dataset);
+    for (const [id, other] of known ?? []) if (other.version <= version) known?.delete(id);
+  }
+
+  /** Whether what has that version comes behind one that it waits for. */
+  holdsBack(dataset: string, version: string): boolean {
+    return this.#isAnyBefore(dataset, version, true);
+  }
+
+  /** Whether it outruns one as it passes. */
+  areOutrun(dataset: string, version: string): boolean {
+    return this.#isAnyBefore(dataset, version, false);
+  }
+
+  #isAnyBefore(dataset: string, version: string, ofLot: boolean): boolean {
+    for (const other of this.#open.get(dataset)?.values() ?? []) if (other.isOfLot === ofLot && other.version < version) return true;
+    return false;
+  }
+}
+
+/** The keys of all that waits in tables of which a truncate is among `refs`: it may have waited for that. */
+export async function behindTruncates(sql: PgConnection, refs: ReadonlySet<string>): Promise<readonly string[]> {
+  const [datasets] = split([...refs].filter((ref) => ref.endsWith('\0')));
+  if (datasets.length === 0) return [];
+  const { rows } = await sql.query(WAITING_SQL, [textArrayParameter(datasets)]);
+  return rows.flatMap(([dataset, key, movedFrom]) =>
+    [key, movedFrom].flatMap((one) => (one === null || one === undefined ? [] : [refOf(dataset ?? '', one)])),
+  );
+}
+
+/** The refs of the truncates of those tables of which one may be held. */
+export function tablesHeld(
+  events: readonly { readonly dataset: { readonly name: DatasetName } }[],
+  heldKeys: { has: (ref: string) => boolean },
+): ReadonlySet<string> {
+  const refs = new Set<string>();
+  const seen = new Set<DatasetName>();
+  for (const { dataset } of events) {
+    if (seen.has(dataset.name)) continue;
+    seen.add(dataset.name);
+    const ref = tableRefOf(dataset.name);
+    if (heldKeys.has(ref)) refs.add(ref);
+  }
+  return refs;
+}
