@@ -107,7 +107,8 @@ async function itemOf(
 ): Promise<Quarantined | null> {
   // As it stood in its topic: so the same record is the same item, by whatever way it comes.
   const at = { partition: letter.partition ?? partition, offset: letter.offset ?? record.offset };
-  const original: KafkaRecord = { ...record, offset: at.offset, timestampMs: letter.timestampMs ?? record.timestampMs };
+  const { key, value, headers } = record;
+  const original: KafkaRecord = { key, value, headers, offset: at.offset, timestampMs: letter.timestampMs ?? record.timestampMs };
   const { event } = await decoder.decodeAsking(original, at.partition);
   if (event === null) return null;
   return {
@@ -120,9 +121,9 @@ async function itemOf(
       topic: letter.topic ?? topic,
       ...at,
       timestampMs: original.timestampMs,
-      key: record.key,
-      value: record.value,
-      headers: record.headers,
+      key,
+      value,
+      headers,
     },
   };
 }

@@ -103,6 +103,16 @@ export class TableDecoder {
     return this.#places.history(partition);
   }
 
+  /** Null where the registry has to be asked first. */
+  decodeKnown(record: KafkaRecord, partition: number): Decoded | null {
+    try {
+      return this.decode(record, partition);
+    } catch (error) {
+      if (error instanceof NeedsSchema) return null;
+      throw error;
+    }
+  }
+
   /** What the registry did not have it is asked for again at once. */
   askAnew(): void {
     this.#avro.askAnew();

@@ -6,6 +6,7 @@ import { Batch, type OriginalRecord } from '../../core/batch.ts';
 import type { ChangeEvent, LaneId, Position } from '../../core/event.ts';
 import type { Fetched, KafkaRecord, TopicPartition } from '../../wire/kafka/client.ts';
 import { type BinlogHistory, historyOf, historyText } from './binlog-history.ts';
+import { contentBytes } from '../../wire/kafka/fetched-record.ts';
 import { isPartial, isSameMove, moved, type TableDecoder } from './debezium.ts';
 import { placeOf, positionOf } from './lane-place.ts';
 
@@ -130,12 +131,13 @@ export class PartitionLane {
     let taken = 0;
     let bytes = 0;
     let isSnapshot = false;
-    let next = this.#handed;
+    /** The lane goes on behind it. */
+    let last: KafkaRecord | null = null as KafkaRecord | null;
     let history = this.#history;
     // A record may have been decoded that the last batch had no place for.
     this.#decoder.resume(this.at.partition, this.#half?.history ?? history);
     const passed = (record: KafkaRecord, known: BinlogHistory): void => {
-      next = record.offset + 1n;
+      last = record;
       history = known;
     };
     const flushHalf = (): void => {
@@ -148,7 +150,9 @@ export class PartitionLane {
     while (taken < this.#records.length && events.length < limits.rows && bytes < limits.bytes) {
       const record = this.#records[taken];
       if (record === undefined) break;
-      const { event, half, oldKey = null } = await this.#decoder.decodeAsking(record, this.at.partition);
+      // No promise for each record: nearly all are of a schema that is known.
+      const decoded = this.#decoder.decodeKnown(record, this.at.partition) ?? (await this.#decoder.decodeAsking(record, this.at.partition));
+      const { event, half, oldKey = null } = decoded;
       const known = this.#decoder.history(this.at.partition);
       if (event !== null) {
         const isRead = event.op === 'read';
@@ -175,6 +179,7 @@ export class PartitionLane {
       passed(record, known);
     }
     this.#drop(taken);
+    let next = last === null ? this.#handed : last.offset + 1n;
     if (this.#records.length === 0 && this.#half === null) next = this.#fetched;
     if (next === this.#handed && this.#isTold) return null;
     this.#isTold = true;
@@ -197,15 +202,14 @@ export class PartitionLane {
   }
 
   #original(record: KafkaRecord | undefined): OriginalRecord | null {
-    return record === undefined ? null : { ...this.at, ...record };
+    if (record === undefined) return null;
+    const { offset, timestampMs, key, value, headers } = record;
+    return { ...this.at, offset, timestampMs, key, value, headers };
   }
 
   #drop(count: number): void {
-    for (let i = 0; i < count; i++) this.#bytes -= sizeOf(this.#records[i]);
-    this.#records.splice(0, count);
+    for (const record of this.#records.splice(0, count)) this.#bytes -= sizeOf(record);
   }
 }
 
-function sizeOf(record: KafkaRecord | undefined): number {
-  return RECORD_BYTES + (record?.key?.length ?? 0) + (record?.value?.length ?? 0);
-}
+const sizeOf = (record: KafkaRecord): number => RECORD_BYTES + contentBytes(record);

@@ -3,14 +3,24 @@
  * partition that the group gives it stays paused until somebody says at which offset it begins. The group's own offsets are for others to look at.
  */
 import { zstdCompressSync, zstdDecompressSync } from 'node:zlib';
-import kafkajs, { type Admin, type Consumer, type KafkaConfig, type LogEntry, type Producer, type TopicMessages } from 'kafkajs';
+import kafkajs, {
+  type Admin,
+  type Consumer,
+  type KafkaConfig,
+  type KafkaMessage,
+  type LogEntry,
+  type Producer,
+  type TopicMessages,
+} from 'kafkajs';
 import RequestQueue from 'kafkajs/src/network/requestQueue/index.js';
 import snappy from 'kafkajs-snappy';
+import { requests } from 'kafkajs/src/protocol/requests/index.js';
 import { compressFrame, decompressFrame } from 'lz4-napi';
 import { systemClock } from '../../core/clock.ts';
 import { PipelineError } from '../../core/errors.ts';
 import type { BearerToken } from './bearer-token.ts';
 import { failure, isForbidden, type Side, typeOf } from './failures.ts';
+import { type FetchedBatch, readFetchAnswers } from './fetch-answer.ts';
 import {
   decodeMetadataResponse,
   encodeMetadataRequest,
@@ -177,6 +187,12 @@ const COMPRESSIONS: Readonly<Record<Compression, CompressionType>> = {
   lz4: CompressionTypes.LZ4,
   zstd: CompressionTypes.ZSTD,
 };
+
+readFetchAnswers(requests.Fetch, (bytes, codec) => {
+  const made = (CompressionCodecs as Readonly<Record<number, (() => { decompress(bytes: Buffer): Promise<Buffer> }) | undefined>>)[codec]; // Codecs have it, their type does not say so.
+  if (made === undefined) throw new PipelineError('BUG', `records are compressed by ${codec}, which nobody knows`);
+  return made().decompress(bytes);
+});
 
 /** `side` says whose failures its are. */
 export function kafkaClient(connection: KafkaConnection, side: Side = 'SOURCE'): KafkaClient {
@@ -447,13 +463,8 @@ class Running implements KafkaConsumer {
         if (this.#ended || given.isStale()) return Promise.resolve();
         const { batch } = given;
         const { topic, partition, messages } = batch;
-        const records = messages.map(({ offset, timestamp, key, value, headers = {} }) => ({
-          offset: BigInt(offset),
-          timestampMs: Number(timestamp),
-          key,
-          value,
-          headers,
-        }));
+        const from = BigInt((batch as unknown as { readonly fetchedOffset: string }).fetchedOffset); // It has one, though its type does not say so.
+        const records = messages.flatMap(recordsOf).filter(({ offset }) => offset >= from);
         const last = batch.lastOffset();
         this.#options.onRecords({ topic, partition, records, next: BigInt(last) + 1n, end: BigInt(batch.highWatermark) });
         given.resolveOffset(last);
@@ -487,6 +498,13 @@ class Running implements KafkaConsumer {
     this.#isStopped = true;
     await this.#consumer.disconnect().catch(() => {}); // It is gone either way.
   }
+}
+
+/** A message of the client's is one of our batches of records, or an old record of its own. */
+function recordsOf(message: KafkaMessage | FetchedBatch): readonly KafkaRecord[] {
+  if ('records' in message) return message.records;
+  const { offset, timestamp, key, value, headers = {} } = message;
+  return [{ offset: BigInt(offset), timestampMs: Number(timestamp), key, value, headers }];
 }
 
 class Writing implements KafkaProducer {
