@@ -16,7 +16,7 @@ import type { Stage } from '../../core/contracts.ts';
 import { readEvent } from '../../quality/read-event.ts';
 import type { SourceRows, SourceTable } from '../../cdc/postgres/source-rows.ts';
 import type { SettledItem, TargetRows } from '../../sync/postgres/target-rows.ts';
-import type { PgRow } from '../../wire/postgres/row.ts';
+import { PgRow } from '../../wire/postgres/row.ts';
 import { differingCells } from '../../wire/postgres/row-sums.ts';
 import type { Differing } from './suspects.ts';
 
@@ -139,12 +139,14 @@ export function makesRow(event: ChangeEvent, key: string, present: PgRow | null,
 const columnOf = ({ dataset }: ChangeEvent, name: string): number => dataset.columns.findIndex((column) => column.name === name);
 
 function isSameCell(given: Row, column: number, present: PgRow, presentColumn: number): boolean {
-  return given.encoded === null
-    ? isSameValue(given.value(column), present.value(presentColumn))
-    : areSameBytes(given.encoded, column, present, presentColumn);
+  const is = given instanceof PgRow ? given.types[column] : undefined;
+  const was = present.types[presentColumn];
+  return given instanceof PgRow && is?.oid === was?.oid && is?.format === was?.format
+    ? areSameBytes(given, column, present, presentColumn)
+    : isSameValue(given.value(column), present.value(presentColumn));
 }
 
-/** Of a row that came as values, by a topic. */
+/** Of a row that came by a topic, as values or in types of its own. */
 function isSameValue(given: Value, present: Value): boolean {
   if (given === UNCHANGED || present === UNCHANGED) return false;
   if (given instanceof Uint8Array || present instanceof Uint8Array)

@@ -5,6 +5,8 @@ import avsc from 'avsc';
 import { type Clock, systemClock } from '../../core/clock.ts';
 import { PipelineError } from '../../core/errors.ts';
 import type { RegistryAddress } from '../../wire/kafka/registry.ts';
+import type { WrittenAvro } from './avro-envelope.ts';
+import type { Slice } from '../../wire/kafka/fetched-record.ts';
 import { parseJson } from './json.ts';
 import { fromJsonSchema } from './json-schema.ts';
 import { type ConnectData, type ConnectSchema, fromAvro, Undecodable } from './connect-schema.ts';
@@ -25,15 +27,22 @@ interface Reader {
   readonly schema: ConnectSchema;
   /** Null where the records are JSON. */
   readonly type: avsc.Type | null;
+  readonly written: KnownAvro | null;
 }
 
-const HEAD = 5;
+/** An Avro schema as it was written, and what a converter made it of. */
+export interface KnownAvro extends WrittenAvro {
+  readonly schema: ConnectSchema;
+}
+
+/** Before the record itself: the zero byte and the id. */
+export const AVRO_HEAD = 5;
 const MISSING_MS = 10_000;
 /** For so long whoever asks is told what the last one was told, so that many wait for a registry that is away as one. */
 const AWAY_MS = 500;
 
 /** Whole numbers as they are: a bigint where a double would not do. The test is strict, or unions with defaults are said to be ambiguous. */
-const Long = avsc.types.LongType.__with({
+export const Long = avsc.types.LongType.__with({
   fromBuffer: (bytes: Buffer): number | bigint => narrow(bytes.readBigInt64LE()),
   toBuffer: (value: number | bigint): Buffer => {
     const bytes = Buffer.alloc(8);
@@ -84,7 +93,22 @@ export class AvroReader {
   };
 
   static matches(bytes: Buffer): boolean {
-    return bytes[0] === 0 && bytes.length >= HEAD;
+    return bytes[0] === 0 && bytes.length >= AVRO_HEAD;
+  }
+
+  static matchesAt({ bytes, from, to }: Slice): boolean {
+    return bytes[from] === 0 && to - from >= AVRO_HEAD;
+  }
+
+  /** The id of a schema, of what `matchesAt`. */
+  static schemaAt({ bytes, from }: Slice): number {
+    return bytes.readInt32BE(from + 1);
+  }
+
+  /** What is known of a schema in Avro; null where it is not known yet, or none. */
+  written(id: number): KnownAvro | null {
+    const reader = this.#readers.get(id);
+    return reader === undefined || reader instanceof Undecodable ? null : reader.written;
   }
 
   /** Throws NeedsSchema for an id met for the first time, and Undecodable. `exact`: as for JSON. */
@@ -100,9 +124,9 @@ export class AvroReader {
       if (untilMs !== undefined && this.#clock.monotonic() >= untilMs) throw new NeedsSchema(id);
       throw reader;
     }
-    if (reader.type === null) return { schema: reader.schema, payload: parseJson(bytes.toString('utf8', HEAD), exact) };
+    if (reader.type === null) return { schema: reader.schema, payload: parseJson(bytes.toString('utf8', AVRO_HEAD), exact) };
     try {
-      return { schema: reader.schema, payload: reader.type.fromBuffer(bytes.subarray(HEAD)) as unknown };
+      return { schema: reader.schema, payload: reader.type.fromBuffer(bytes.subarray(AVRO_HEAD)) as unknown };
     } catch {
       throw new Undecodable(`it does not fit the schema ${id} that it names`);
     }
@@ -134,9 +158,7 @@ export class AvroReader {
       if (schema === undefined || root === undefined)
         throw new Undecodable(`the schema ${id} that it names is none of Avro, and no JSON Schema`);
       const reader =
-        schema instanceof avsc.Type
-          ? { type: schema, schema: fromAvro(root, this.#written) }
-          : { type: null, schema: fromJsonSchema(root) };
+        schema instanceof avsc.Type ? avroReader(schema, root, this.#written) : { type: null, schema: fromJsonSchema(root), written: null };
       this.#readers.set(id, reader);
       this.#missingUntilMs.delete(id);
     } catch (error) {
@@ -159,6 +181,11 @@ export class AvroReader {
     this.#away = { error: failure, untilMs: this.#clock.monotonic() + AWAY_MS };
     throw failure;
   }
+}
+
+function avroReader(type: avsc.Type, root: unknown, referenced: readonly unknown[]): Reader {
+  const schema = fromAvro(root, referenced);
+  return { type, schema, written: { schema, root, referenced } };
 }
 
 function registryOf(

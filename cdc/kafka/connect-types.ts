@@ -24,7 +24,8 @@ export class Inexact extends Error {
   override readonly name = 'Inexact';
 }
 
-const EPOCH_2000_DAYS = 10_957;
+/** From 1970-01-01 to 2000-01-01, where PostgreSQL counts from. */
+export const EPOCH_2000_DAYS = 10_957;
 const EPOCH_2000_US = 946_684_800_000_000n;
 
 export function columnOf(schema: ConnectSchema, unavailable: string): ConnectColumn {
@@ -78,6 +79,9 @@ function plainColumn(schema: ConnectSchema): ConnectColumn {
       return { type: 'json', native: 'jsonb', decode: (raw) => jsonText(raw) };
   }
 }
+
+/** Whether a type has a meaning of its own by its name, and not by what it is stored as. */
+export const isLogical = (name: string | undefined): boolean => name !== undefined && LOGICAL[name] !== undefined;
 
 const LOGICAL: Readonly<Record<string, (schema: ConnectSchema) => ConnectColumn>> = {
   'org.apache.kafka.connect.data.Decimal': decimalColumn,
@@ -239,19 +243,12 @@ function element(value: Value): string {
 }
 
 /** The forms of the placeholder that stands for a value which the source did not send. */
-function placeholderTest(schema: ConnectSchema, unavailable: string): ((raw: unknown) => boolean) | null {
+export function placeholderTest(schema: ConnectSchema, unavailable: string): ((raw: unknown) => boolean) | null {
   if (unavailable === '') return null;
   const encoded = Buffer.from(unavailable);
   switch (schema.type) {
     case 'string': {
-      // Bytes as text (binary.handling.mode), and hstore as JSON (hstore.handling.mode), are the placeholder in that form.
-      const forms = new Set([
-        unavailable,
-        encoded.toString('base64'),
-        encoded.toString('base64url'),
-        encoded.toString('hex'),
-        jsonOf(unavailable),
-      ]);
+      const forms = new Set(placeholderTexts(unavailable));
       return (raw) => typeof raw === 'string' && forms.has(raw);
     }
     case 'bytes': {
@@ -277,6 +274,12 @@ function placeholderTest(schema: ConnectSchema, unavailable: string): ((raw: unk
     case 'boolean':
       return null;
   }
+}
+
+/** Bytes as text (binary.handling.mode), and hstore as JSON (hstore.handling.mode), are the placeholder in that form. */
+export function placeholderTexts(unavailable: string): readonly string[] {
+  const encoded = Buffer.from(unavailable);
+  return [unavailable, encoded.toString('base64'), encoded.toString('base64url'), encoded.toString('hex'), jsonOf(unavailable)];
 }
 
 const jsonOf = (unavailable: string): string => JSON.stringify({ [unavailable]: unavailable });

@@ -14,14 +14,21 @@ import {
 } from '../../core/event.ts';
 import { fromOffset, unplaced } from '../../core/position.ts';
 import { AddedFields, type AddedFieldsOptions, oldKeyOf } from './added-fields.ts';
-import { AvroReader, NeedsSchema } from './avro.ts';
+import { avroEnvelope, avroKey } from './avro-envelope.ts';
+import { AVRO_HEAD, AvroReader, type KnownAvro, NeedsSchema } from './avro.ts';
+import { cellForm, type CellForm } from './cell-forms.ts';
+import { CellWriter } from './cell-writer.ts';
 import type { BinlogHistory } from './binlog-history.ts';
 import type { KafkaRecord, TopicPartition } from '../../wire/kafka/client.ts';
+import { type Slice, sliceOf } from '../../wire/kafka/fetched-record.ts';
 import type { RegistryAddress } from '../../wire/kafka/registry.ts';
+import type { PgRelation } from '../../wire/postgres/row.ts';
 import { asStruct, type ConnectData, type ConnectSchema, fieldOf, Undecodable } from './connect-schema.ts';
 import { columnOf, type DecodeCell, Inexact, withDurations } from './connect-types.ts';
 import { declaredSchema } from './declared.ts';
-import { JsonReader } from './json.ts';
+import type { Envelope } from './envelope.ts';
+import { type Head, JsonReader } from './json.ts';
+import { jsonEnvelope, jsonValue } from './json-envelope.ts';
 import { type SourceVersion, SourceVersions } from './source-version.ts';
 
 export interface DecoderOptions {
@@ -52,10 +59,30 @@ const NOTHING: Decoded = { event: null, half: null };
 
 interface Shape {
   readonly dataset: Dataset;
+  /** How its rows are written where every cell of one is as usual. */
+  readonly relation: PgRelation;
+  readonly forms: readonly CellForm[];
   readonly decode: readonly DecodeCell[];
   /** Places of the key's columns. */
   readonly isKey: readonly boolean[];
 }
+
+/** Of records whose value and key are of two schemas. */
+interface EnvelopeReader {
+  readonly envelope: Envelope;
+  readonly dataset: Dataset;
+  /** Whether it reads what a connector of MySQL's or MariaDB's writes. */
+  readonly isBinlog: boolean;
+  readonly isKey: (bytes: Buffer, from: number, to: number) => boolean;
+}
+
+/** What a key or a value is written in: one object for each schema in Avro, and for each that JSON brings. */
+type RecordForm = KnownAvro | Head;
+
+const CLOSING_BRACE = 0x7d;
+/** Beside what the schema is of. In JSON the payload stands in an object with it. */
+const headBytes = (form: RecordForm): number => ('root' in form ? AVRO_HEAD : form.bytes.length);
+const tailBytes = (form: RecordForm): number => ('root' in form ? 0 : 1);
 
 export class TableDecoder {
   readonly #options: DecoderOptions;
@@ -63,7 +90,7 @@ export class TableDecoder {
   readonly #avro: AvroReader;
   /** By the row's schema, then the names of the key's fields. */
   readonly #shapes = new WeakMap<ConnectSchema, Map<string, Shape>>();
-  readonly #known = new Map<string, Shape>();
+  readonly #known = new Map<string, PgRelation>();
   readonly #declared: ConnectSchema | null;
   readonly #raw: Dataset;
   /** Of the last row that brought its schema: a tombstone brings none. */
@@ -72,6 +99,9 @@ export class TableDecoder {
   /** By partition: the key of a row that its last record said to be deleted. */
   readonly #deleted = new Map<number, Buffer>();
   readonly #places = new SourceVersions();
+  readonly #writer = new CellWriter();
+  /** By what a record's value and its key are written in. */
+  readonly #envelopes = new WeakMap<RecordForm, WeakMap<RecordForm, EnvelopeReader | null>>();
   #versions = 0;
 
   constructor(options: DecoderOptions) {
@@ -136,12 +166,61 @@ export class TableDecoder {
   }
 
   #decode(record: KafkaRecord, partition: number, exact: boolean): Decoded {
-    if (record.value === null && this.#options.envelope === 'debezium') return NOTHING; // It repeats the delete before it, for compaction.
+    if (this.#options.envelope === 'debezium') {
+      if (sliceOf(record, 'value') === null) return NOTHING; // It repeats the delete before it, for compaction.
+      const read = this.#envelope(record, partition);
+      if (read !== null) return read;
+    }
     const value = record.value === null ? null : this.#read(record.value, exact);
     const key = record.key === null ? null : this.#read(record.key, exact);
     return this.#options.envelope === 'debezium'
       ? this.#change(record, value, key, partition)
       : this.#row(record, value, key, partition, exact);
+  }
+
+  /** A change, without making an object of its record. Null where it is not sure of it: then it is read as any other. */
+  #envelope(record: KafkaRecord, partition: number): Decoded | null {
+    const [value, key] = [sliceOf(record, 'value'), sliceOf(record, 'key')];
+    if (value === null || key === null) return null;
+    const [valueForm, keyForm] = [this.#formOf(value), this.#formOf(key)];
+    if (valueForm === null || keyForm === null) return null;
+    const known = this.#envelopes.get(valueForm)?.get(keyForm);
+    const reader = known === undefined ? this.#openEnvelope(valueForm, keyForm, false) : known;
+    if (reader === null || !reader.isKey(key.bytes, key.from + headBytes(keyForm), key.to - tailBytes(keyForm))) return null;
+    const read = reader.envelope.read(value.bytes, value.from + headBytes(valueForm), value.to - tailBytes(valueForm));
+    if (read === null) return null;
+    const { source, before, after } = read;
+    if (BINLOG.has(String(source.connector)) !== reader.isBinlog) {
+      this.#openEnvelope(valueForm, keyForm, !reader.isBinlog);
+      return null;
+    }
+    const op = OPERATIONS[read.op];
+    if (after === null || op === undefined || op === 'delete' || op === 'truncate') return null;
+    const place = this.#places.of(source, partition);
+    const half = record.headers['__debezium.oldkey'] === undefined ? null : 'movedFrom';
+    return { event: event(op, reader.dataset, op === 'update' ? before : null, after, place, Number(source.ts_ms ?? 0)), half };
+  }
+
+  /** Null where its schema was not read before, or is none. */
+  #formOf(bytes: Slice): RecordForm | null {
+    if (AvroReader.matchesAt(bytes)) return this.#avro.written(AvroReader.schemaAt(bytes));
+    return bytes.bytes[bytes.to - 1] === CLOSING_BRACE ? this.#json.known(bytes) : null;
+  }
+
+  #openEnvelope(value: RecordForm, key: RecordForm, isBinlog: boolean): EnvelopeReader | null {
+    const made = this.#makeEnvelope(value, key, isBinlog);
+    const byKey = this.#envelopes.get(value) ?? new WeakMap<RecordForm, EnvelopeReader | null>();
+    this.#envelopes.set(value, byKey.set(key, made));
+    return made;
+  }
+
+  #makeEnvelope(value: RecordForm, key: RecordForm, isBinlog: boolean): EnvelopeReader | null {
+    const rowSchema = fieldOf(value.schema, 'after');
+    if (value.schema === null || key.schema === null || rowSchema === undefined) return null;
+    const { dataset, relation, forms } = this.#shapeOf(rowSchema, { schema: key.schema, payload: null }, isBinlog);
+    const envelope =
+      'root' in value ? avroEnvelope(value, relation, forms, this.#writer) : jsonEnvelope(value.schema, relation, forms, this.#writer);
+    return envelope === null ? null : { envelope, dataset, isBinlog, isKey: 'root' in key ? avroKey(key) : jsonValue() };
   }
 
   #read(bytes: Buffer, exact: boolean): ConnectData {
@@ -166,7 +245,7 @@ export class TableDecoder {
       // Of what a row had, only the key is true unless its table says so (replica identity full), and a record does not tell which: others are made up.
       const before = asStruct(envelope['before']);
       const isWhole = shape.dataset.keyless === true || (before !== null && (isBinlog || this.#options.oldRows === 'full'));
-      const row = isWhole ? this.#fullRow(shape, before) : keyRow(shape, asStruct(key?.payload));
+      const row = isWhole ? this.#fullRow(shape, before) : this.#keyRow(shape, asStruct(key?.payload));
       const half = headers['__debezium.newkey'] === undefined ? null : 'movedTo';
       return { event: event(op, shape.dataset, row, null, place, committedAtMs), half };
     }
@@ -190,7 +269,7 @@ export class TableDecoder {
     const atMs = Number(added('source_ts_ms') ?? added('ts_ms') ?? timestampMs);
     const op = added('op');
     if (payload === null || op === 'd' || this.#added.isDeleted(payload)) {
-      const row = keyRow(shape, asStruct(key?.payload));
+      const row = this.#keyRow(shape, asStruct(key?.payload));
       if (payload !== null && record.key !== null) this.#deleted.set(partition, record.key);
       // A tombstone does not say that its row moved to another key: the next record does.
       const half = payload === null || headers['__debezium.newkey'] !== undefined ? 'movedTo' : null;
@@ -201,7 +280,7 @@ export class TableDecoder {
     const written = event(op === 'r' ? 'read' : op === 'c' ? 'insert' : 'update', shape.dataset, null, row, place, atMs);
     if (headers['__debezium.oldkey'] === undefined) return { event: written, half: null };
     const oldKey = oldKeyOf(headers, exact);
-    return { event: written, half: 'movedFrom', oldKey: oldKey === null ? null : keyOf(shape.dataset, keyRow(shape, oldKey)) };
+    return { event: written, half: 'movedFrom', oldKey: oldKey === null ? null : keyOf(shape.dataset, keyValues(shape, oldKey)) };
   }
 
   /** Of a row without its envelope: what was added of the source block, else its place in the topic. */
@@ -225,17 +304,34 @@ export class TableDecoder {
 
   #fullRow(shape: Shape, struct: Readonly<Record<string, unknown>> | null): Row {
     if (struct === null) throw new Undecodable('it has no row');
-    const { columns } = shape.dataset;
-    const values: Value[] = [];
-    for (let i = 0; i < columns.length; i++) values.push(cell(shape, i, struct[columns[i]?.name ?? '']));
-    return new ValueRow(...values);
+    return this.#written(shape, struct) ?? valueRow(shape, struct);
+  }
+
+  /** Null where a cell of it is none that `CellForm` takes. `isWhole`: not its key alone. */
+  #written({ dataset: { columns }, forms, relation, isKey }: Shape, struct: Readonly<Record<string, unknown>>, isWhole = true): Row | null {
+    const writer = this.#writer;
+    writer.begin(columns.length);
+    for (let i = 0; i < columns.length; i++) {
+      const raw = isWhole || isKey[i] === true ? struct[columns[i]?.name ?? ''] : null;
+      if (raw === null || raw === undefined) writer.null();
+      else if (forms[i]?.value(raw, writer) !== true) {
+        writer.giveUp();
+        return null;
+      }
+    }
+    return writer.end(relation);
+  }
+
+  #keyRow(shape: Shape, key: Readonly<Record<string, unknown>> | null): Row {
+    if (key === null) throw new Undecodable('it is a delete without a key');
+    return this.#written(shape, key, false) ?? keyValues(shape, key);
   }
 
   #shapeOf(schema: ConnectSchema, key: ConnectData | null, isBinlog = false): Shape {
     const names = key === null ? [] : (key.schema?.fields?.map(({ field }) => field ?? '') ?? Object.keys(asStruct(key.payload) ?? {}));
     const byKey = this.#shapes.get(schema) ?? new Map<string, Shape>();
     this.#shapes.set(schema, byKey);
-    const keyText = JSON.stringify(names);
+    const keyText = JSON.stringify([names, isBinlog]);
     const known = byKey.get(keyText);
     if (known !== undefined) return known;
     const made = this.#makeShape(isBinlog ? withDurations(schema) : schema, names);
@@ -243,7 +339,7 @@ export class TableDecoder {
     return made;
   }
 
-  /** The same shape is the same Dataset, whichever schema or encoding describes it. */
+  /** The same columns, written in the same forms, are the same Dataset, whichever schema or encoding describes them. */
   #makeShape({ fields = [] }: ConnectSchema, keyNames: readonly string[]): Shape {
     const { dataset: name, envelope, unavailable } = this.#options;
     const own = envelope === 'debezium' ? fields : fields.filter(({ field = '' }) => !this.#added.has(field));
@@ -253,13 +349,17 @@ export class TableDecoder {
     if (places.includes(-1)) throw new Undecodable('its key is none of its columns');
     const keyless = places.length === 0;
     const key = keyless ? columns.map((_, i) => i) : places;
-    const text = JSON.stringify([columns, key, keyless]);
-    const known = this.#known.get(text);
-    if (known !== undefined) return known;
-    const dataset: Dataset = { name, version: ++this.#versions, columns, key, ...(keyless ? { keyless } : {}) };
-    const shape = { dataset, decode: found.map(({ decode }) => decode), isKey: columns.map((_, i) => key.includes(i)) };
-    this.#known.set(text, shape);
-    return shape;
+    const forms = found.map((column) => cellForm(column.field, column, unavailable));
+    const types = forms.map(({ type }) => type);
+    const text = JSON.stringify([columns, key, keyless, types.map(({ oid, format }) => [oid, format])]);
+    let relation = this.#known.get(text);
+    if (relation === undefined) {
+      relation = { dataset: { name, version: ++this.#versions, columns, key, ...(keyless ? { keyless } : {}) }, types };
+      this.#known.set(text, relation);
+    }
+    // What a cell means is the schema's own: seconds may be told in other units from there on.
+    const decode = found.map((column) => column.decode);
+    return { dataset: relation.dataset, relation, forms, decode, isKey: columns.map((_, i) => key.includes(i)) };
   }
 
   /**
@@ -290,7 +390,9 @@ export class TableDecoder {
     const found = fields.map((field) => ({ field, ...columnOf(field, unavailable) }));
     const columns: Column[] = found.map(({ field, type, native }) => ({ name: field.field ?? '', type, native, nullable: field.optional }));
     const key = columns.map((_, i) => i);
-    return { dataset: { name, version: 0, columns, key }, decode: found.map(({ decode }) => decode), isKey: key.map(() => true) };
+    const dataset: Dataset = { name, version: 0, columns, key };
+    const decode = found.map((column) => column.decode);
+    return { dataset, relation: { dataset, types: [] }, forms: [], decode, isKey: key.map(() => true) };
   }
 
   /** A row that came to a new key from another partition without the cells that did not change: nobody here can say what they are. */
@@ -395,8 +497,11 @@ function cell({ decode, dataset }: Shape, i: number, raw: unknown): Value {
   }
 }
 
-function keyRow(shape: Shape, key: Readonly<Record<string, unknown>> | null): Row {
-  if (key === null) throw new Undecodable('it is a delete without a key');
+function valueRow(shape: Shape, struct: Readonly<Record<string, unknown>>): Row {
+  return new ValueRow(...shape.dataset.columns.map(({ name }, i) => cell(shape, i, struct[name])));
+}
+
+function keyValues(shape: Shape, key: Readonly<Record<string, unknown>>): Row {
   const { columns } = shape.dataset;
   return new ValueRow(...columns.map((column, i) => (shape.isKey[i] === true ? cell(shape, i, key[column.name]) : null)));
 }

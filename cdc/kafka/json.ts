@@ -3,6 +3,7 @@
  * payload are compared with those of records before, and only the payload is parsed.
  */
 import { exactNumber } from '../../core/whole-numbers.ts';
+import type { Slice } from '../../wire/kafka/fetched-record.ts';
 import { type ConnectData, type ConnectSchema, Undecodable } from './connect-schema.ts';
 
 const SCHEMA = Buffer.from('{"schema":');
@@ -10,7 +11,8 @@ const PAYLOAD = Buffer.from(',"payload":');
 /** Heads of records kept for comparison: the shapes of a topic's tables, of their keys, and some that were. */
 const HEADS_MAX = 32;
 
-interface Head {
+/** One object for all records that begin so. */
+export interface Head {
   /** Up to the payload. */
   readonly bytes: Buffer;
   readonly schema: ConnectSchema | null;
@@ -24,6 +26,15 @@ export class JsonReader {
     const head = bytes.subarray(0, SCHEMA.length).equals(SCHEMA) ? this.#headOf(bytes) : null;
     if (head === null) return { schema: null, payload: parseJson(bytes.toString('utf8'), exact) };
     return { schema: head.schema, payload: parseJson(bytes.toString('utf8', head.bytes.length, bytes.lastIndexOf('}')), exact) };
+  }
+
+  /** The head of a record, where one like it was read before. */
+  known({ bytes, from, to }: Slice): Head | null {
+    for (const head of this.#heads) {
+      const end = from + head.bytes.length;
+      if (end < to && head.bytes.compare(bytes, from, end) === 0) return head;
+    }
+    return null;
   }
 
   #headOf(bytes: Buffer): Head | null {

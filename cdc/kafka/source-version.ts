@@ -24,6 +24,8 @@ export class SourceVersions {
   #snapshot = 0n;
   /** By partition. */
   readonly #histories = new Map<number, BinlogHistory>();
+  /** Rows of a snapshot have one place, one after the other. */
+  #last: { readonly sequence: string; readonly snapshot: unknown; readonly behind: bigint; readonly place: SourceVersion } | null = null;
 
   /** From now on changes of the partition are told that follow those which this knows. Where nobody says so, a place is in the one history that there is. */
   resume(partition: number, history: BinlogHistory): void {
@@ -39,6 +41,9 @@ export class SourceVersions {
     const { file, connector } = source;
     if (typeof file === 'string') return { version: this.#inBinlog(file, source, partition), ordinal: Number(source['row'] ?? 0) };
     const { lsn: only, sequence } = source;
+    const last = this.#last;
+    if (last !== null && last.sequence === sequence && last.snapshot === source['snapshot'] && last.behind === this.#snapshot)
+      return last.place;
     const [, before, own] = (typeof sequence === 'string' ? SEQUENCE.exec(sequence) : null) ?? [];
     // Others than Debezium have the place of the commit.
     if (own === undefined && isWhole(only)) return { version: fromLsnNumber(BigInt(only)), ordinal: 0 };
@@ -47,7 +52,9 @@ export class SourceVersions {
     const isRead = before === undefined && isSnapshot(source['snapshot']);
     if (isRead && lsn > this.#snapshot) this.#snapshot = lsn;
     const after = before === undefined ? (isRead ? 0n : this.#snapshot + 1n) : BigInt(before);
-    return { version: fromChange(after, lsn), ordinal: 0 };
+    const place = { version: fromChange(after, lsn), ordinal: 0 };
+    if (typeof sequence === 'string') this.#last = { sequence, snapshot: source['snapshot'], behind: this.#snapshot, place };
+    return place;
   }
 
   #inBinlog(file: string, source: Source, partition: number): Version {

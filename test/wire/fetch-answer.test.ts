@@ -92,12 +92,12 @@ const shownTheirs = ({ offset, timestamp, key, value, headers = {} }: kafkajs.Ka
   headers,
 ];
 
-/** Of transactions, three producers take turns, and end each of theirs with a mark. */
+/** Of transactions, two producers take turns, and end each of theirs with a mark. */
 function randomBatches(random: Random, inTransactions: boolean): Made[] {
   const made: Made[] = [];
   let firstOffset = random.below(1000);
-  for (let i = 0; i < 1 + random.below(8); i++) {
-    const producer = inTransactions ? random.below(3) : -1;
+  for (let i = 0; i < 1 + random.below(inTransactions ? 30 : 8); i++) {
+    const producer = inTransactions ? random.below(2) : -1;
     const isMark = inTransactions && random.chance(0.4);
     const attributes =
       (inTransactions ? TRANSACTIONAL : 0) | (isMark ? CONTROL : random.chance(0.3) ? GZIP : 0) | (random.chance(0.2) ? 0x08 : 0);

@@ -14,13 +14,12 @@ import kafkajs, {
 } from 'kafkajs';
 import RequestQueue from 'kafkajs/src/network/requestQueue/index.js';
 import snappy from 'kafkajs-snappy';
-import { requests } from 'kafkajs/src/protocol/requests/index.js';
 import { compressFrame, decompressFrame } from 'lz4-napi';
 import { systemClock } from '../../core/clock.ts';
 import { PipelineError } from '../../core/errors.ts';
 import type { BearerToken } from './bearer-token.ts';
 import { failure, isForbidden, type Side, typeOf } from './failures.ts';
-import { type FetchedBatch, readFetchAnswers } from './fetch-answer.ts';
+import { type FetchedBatch, type FetchingCluster, readFetchAnswers } from './fetch-answer.ts';
 import {
   decodeMetadataResponse,
   encodeMetadataRequest,
@@ -188,11 +187,11 @@ const COMPRESSIONS: Readonly<Record<Compression, CompressionType>> = {
   zstd: CompressionTypes.ZSTD,
 };
 
-readFetchAnswers(requests.Fetch, (bytes, codec) => {
+function decompress(bytes: Buffer, codec: number): Promise<Buffer> {
   const made = (CompressionCodecs as Readonly<Record<number, (() => { decompress(bytes: Buffer): Promise<Buffer> }) | undefined>>)[codec]; // Codecs have it, their type does not say so.
   if (made === undefined) throw new PipelineError('BUG', `records are compressed by ${codec}, which nobody knows`);
   return made().decompress(bytes);
-});
+}
 
 /** `side` says whose failures its are. */
 export function kafkaClient(connection: KafkaConnection, side: Side = 'SOURCE'): KafkaClient {
@@ -200,7 +199,7 @@ export function kafkaClient(connection: KafkaConnection, side: Side = 'SOURCE'):
 }
 
 /** As much of the client's inside as is needed to send a request that it has no word for. */
-interface Cluster {
+interface Cluster extends FetchingCluster {
   connect(): Promise<void>;
   disconnect(): Promise<void>;
   readonly brokerPool: {
@@ -559,11 +558,14 @@ function clusterMaker(kafka: InstanceType<typeof Kafka>): { readonly name: symbo
 const clusterOf = (kafka: InstanceType<typeof Kafka>): Cluster =>
   clusterMaker(kafka).make({ metadataMaxAge: METADATA_MS, allowAutoTopicCreation: false });
 
-/** The client forgets what the brokers say to a question that it asks all of them, and takes a refusal for nobody being there. */
+/**
+ * The client forgets what the brokers say to a question that it asks all of them, and takes a refusal for nobody being there. Records are read by ourselves.
+ */
 function tellRefusals(kafka: InstanceType<typeof Kafka>): void {
   const { name, make } = clusterMaker(kafka);
   const telling: MakeCluster = (options) => {
     const cluster = make(options);
+    readFetchAnswers(cluster, decompress);
     const { brokerPool } = cluster;
     const ask = brokerPool.withBroker.bind(brokerPool);
     brokerPool.withBroker = async (question) => {

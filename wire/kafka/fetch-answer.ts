@@ -34,7 +34,6 @@ export interface FetchAnswer {
   readonly responses: readonly { readonly topicName: string; readonly partitions: readonly FetchedPartition[] }[];
 }
 
-/** How the client asks for records and reads the answer, by the version that the broker chose. */
 interface FetchRequest {
   protocol: (chosen: { readonly version: number }) => (options: unknown) => {
     readonly request: unknown;
@@ -42,6 +41,17 @@ interface FetchRequest {
   };
 }
 
+/** How one broker is asked, by the version that it chose. */
+interface FetchingBroker {
+  lookupRequest: (api: number, request: FetchRequest) => unknown;
+}
+
+/** Of the client's inside. */
+export interface FetchingCluster {
+  findBroker: (which: unknown) => Promise<FetchingBroker>;
+}
+
+const FETCH_API = 1;
 /** All that a broker since 0.11 may choose. */
 const VERSIONS = { first: 4, last: 11 } as const;
 
@@ -55,11 +65,37 @@ const TRANSACTIONAL = 0x10;
 const CONTROL = 0x20;
 const ABORT = 0;
 
-/** Has the client read its answers by `decodeFetchAnswer`, for all who use it from here on. */
-export function readFetchAnswers(fetch: FetchRequest, decompress: Decompress): void {
-  const own = fetch.protocol;
-  fetch.protocol = ({ version }) => {
-    const ask = own({ version });
+/** Has a cluster of the client's read answers by `decodeFetchAnswer`; others in this process go on as they do. */
+export function readFetchAnswers(cluster: FetchingCluster, decompress: Decompress): void {
+  const known = new WeakSet<FetchingBroker>();
+  const find = cluster.findBroker.bind(cluster);
+  cluster.findBroker = async (which) => {
+    const broker = await find(which);
+    if (!known.has(broker)) {
+      known.add(broker);
+      readAnswersOf(broker, decompress);
+    }
+    return broker;
+  };
+}
+
+/** A broker looks anew for how it is asked whenever it is connected. */
+function readAnswersOf(broker: FetchingBroker, decompress: Decompress): void {
+  let { lookupRequest } = broker;
+  const ours: FetchingBroker['lookupRequest'] = (api, request) =>
+    lookupRequest(api, api === FETCH_API ? reading(request, decompress) : request);
+  Object.defineProperty(broker, 'lookupRequest', {
+    configurable: true,
+    get: () => ours,
+    set: (next: FetchingBroker['lookupRequest']) => {
+      lookupRequest = next;
+    },
+  });
+}
+
+function reading(request: FetchRequest, decompress: Decompress): FetchRequest {
+  const protocol: FetchRequest['protocol'] = ({ version }) => {
+    const ask = request.protocol({ version });
     if (version < VERSIONS.first || version > VERSIONS.last) return ask;
     return (options) => {
       const asked = ask(options);
@@ -68,6 +104,7 @@ export function readFetchAnswers(fetch: FetchRequest, decompress: Decompress): v
       return { ...asked, response: { ...asked.response, decode } };
     };
   };
+  return { ...request, protocol };
 }
 
 /** Null for records in a form from before Kafka 0.11, which is left to the client. */

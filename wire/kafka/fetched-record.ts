@@ -54,6 +54,24 @@ export class FetchedRecord implements KafkaRecord {
   }
 }
 
+/** `bytes[from, to)` */
+export interface Slice {
+  readonly bytes: Buffer;
+  readonly from: number;
+  readonly to: number;
+}
+
+/** The key or the value where it lies; null where there is none. */
+export function sliceOf(record: KafkaRecord, part: 'key' | 'value'): Slice | null {
+  if (record instanceof FetchedRecord) {
+    const { bytes } = record;
+    const [from, length] = part === 'key' ? [record.keyFrom, record.keyLength] : [record.valueFrom, record.valueLength];
+    return length < 0 ? null : { bytes, from, to: from + length };
+  }
+  const bytes = record[part];
+  return bytes === null ? null : { bytes, from: 0, to: bytes.length };
+}
+
 /** What a record takes of memory with its key and value, without making them. */
 export function contentBytes(record: KafkaRecord): number {
   if (record instanceof FetchedRecord) return Math.max(0, record.keyLength) + Math.max(0, record.valueLength);
