@@ -3,15 +3,7 @@
  * partition that the group gives it stays paused until somebody says at which offset it begins. The group's own offsets are for others to look at.
  */
 import { zstdCompressSync, zstdDecompressSync } from 'node:zlib';
-import kafkajs, {
-  type Admin,
-  type Consumer,
-  type KafkaConfig,
-  type KafkaMessage,
-  type LogEntry,
-  type Producer,
-  type TopicMessages,
-} from 'kafkajs';
+import kafkajs, { type Admin, type Consumer, type KafkaConfig, type LogEntry, type Producer, type TopicMessages } from 'kafkajs';
 import RequestQueue from 'kafkajs/src/network/requestQueue/index.js';
 import snappy from 'kafkajs-snappy';
 import { compressFrame, decompressFrame } from 'lz4-napi';
@@ -19,7 +11,7 @@ import { systemClock } from '../../core/clock.ts';
 import { PipelineError } from '../../core/errors.ts';
 import type { BearerToken } from './bearer-token.ts';
 import { failure, isForbidden, type Side, typeOf } from './failures.ts';
-import { type FetchedBatch, type FetchingCluster, readFetchAnswers } from './fetch-answer.ts';
+import { type FetchingCluster, readFetchAnswers, recordsOf } from './fetch-answer.ts';
 import {
   decodeMetadataResponse,
   encodeMetadataRequest,
@@ -497,13 +489,6 @@ class Running implements KafkaConsumer {
     this.#isStopped = true;
     await this.#consumer.disconnect().catch(() => {}); // It is gone either way.
   }
-}
-
-/** A message of the client's is one of our batches of records, or an old record of its own. */
-function recordsOf(message: KafkaMessage | FetchedBatch): readonly KafkaRecord[] {
-  if ('records' in message) return message.records;
-  const { offset, timestamp, key, value, headers = {} } = message;
-  return [{ offset: BigInt(offset), timestampMs: Number(timestamp), key, value, headers }];
 }
 
 class Writing implements KafkaProducer {

@@ -2,6 +2,7 @@
  * Answers to a fetch, read by ourselves: the client makes a dozen objects and texts of every record, and collecting them takes a quarter of a worker's time. Here
  * a record is one object with places in the answer's bytes. Formats: Kafka's protocol guide, "Fetch" and "Record Batch".
  */
+import type { KafkaRecord } from './client.ts';
 import { FetchedRecord } from './fetched-record.ts';
 
 /** Undoes a compression by its number in a record batch (1 to 4). */
@@ -105,6 +106,20 @@ function reading(request: FetchRequest, decompress: Decompress): FetchRequest {
     };
   };
   return { ...request, protocol };
+}
+
+/** A record as the client reads it itself. */
+interface OldMessage extends Pick<KafkaRecord, 'key' | 'value'> {
+  readonly offset: string;
+  readonly timestamp: string;
+  readonly headers?: KafkaRecord['headers'];
+}
+
+/** A message of the client's is one of our batches of records, or an old record of its own. */
+export function recordsOf(message: OldMessage | FetchedBatch): readonly KafkaRecord[] {
+  if ('records' in message) return message.records;
+  const { offset, timestamp, key, value, headers = {} } = message;
+  return [{ offset: BigInt(offset), timestampMs: Number(timestamp), key, value, headers }];
 }
 
 /** Null for records in a form from before Kafka 0.11, which is left to the client. */
