@@ -26,7 +26,7 @@ export function expectationsPage(): string {
 Made from the registry in quality/gx/registry.ts by \`npm run generate\`. These are checks that need more than one row: they stand in rule files beside the
 [checks of single rows](rules.md), and [\`tidegate judge\`](judge.md) judges a file by them. Those of "The rows as a whole" are judged over [windows of a live stream](windows.md) as well,
 but for \`row_count_equals\`, and so are the others that say what a window keeps for them. \`unique\` and \`compound_unique\` are [asked of the target](keyed.md); the rest are refused there when the rule file is loaded. Every example is run by a test: over the rows behind \`passes\` the rule holds, over those behind \`fails\` it does not.
-Those with rows behind \`after\` are held against [the windows before](windows.md#windows-beside-those-before), and are refused over a file.
+Those with rows behind \`after\` are held against [the windows before](windows.md#windows-beside-those-before), and those \`by scores\` of what [a model made of rows](windows.md#what-models-make-of-rows): they are refused over a file.
 
 ${sections.join('\n')}
 ## The clock
@@ -48,7 +48,7 @@ Not judged: ${[...LEFT_OUT.keys()].map((name) => `\`${name}\``).join(', ')}.
 function section({ name, word, window }: GxExpectation & { readonly word: Word }): string {
   const rows = (list: readonly object[]) => list.map((row) => JSON.stringify(row)).join(' ');
   const head = word.on === 'column' ? `columns:\n  ${word.example.rule}` : `checks:\n  ${word.example.rule}`;
-  const { after } = word.example;
+  const { after, scoredBy } = word.example;
   const known = name.startsWith('expect_') ? ` Great Expectations: \`${name}\`.` : '';
   return `### ${word.name}
 
@@ -56,7 +56,7 @@ ${described(word)}${known}${stateOf(window, word)}
 
 \`\`\`yaml
 ${head}
-${after === undefined ? '' : `# after ${after.windows} windows of ${rows(after.rows)}\n`}# passes ${rows(word.example.passes)}
+${scoredBy === undefined ? '' : `# by scores of ${scoredBy}\n`}${after === undefined ? '' : `# after ${after.windows} windows of ${rows(after.rows)}\n`}# passes ${rows(word.example.passes)}
 # fails ${rows(word.example.fails)}
 \`\`\`
 `;
@@ -104,6 +104,9 @@ const EXAMPLE_KWARGS: Readonly<Record<string, Readonly<Record<string, unknown>>>
   js: { values: [1], weights: [1], max: 0 },
   ks: { bins: [0, 1], weights: [1], max: 0 },
   metric_anomaly: { metric: 'mean' },
+  score_drift: { model: 'm', bins: [0, 1], weights: [1], max: 0 },
+  abstain_rate: { model: 'm', max: 0 },
+  feature_missing: { model: 'm', max: 0 },
   drift: { metric: 'psi', reference: { rolling: { windows: 1 } }, max: 0 },
   chi_square: { values: [1], weights: [1], max: 0 },
   compound_duplicates: { columns: ['a', 'b'] },

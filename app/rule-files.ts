@@ -11,6 +11,7 @@ import { datasetsOf, type LoadedConfig, mayBring, partsOf } from './config.ts';
 import { nearest } from './config-read.ts';
 import { tablePatterns } from './connect.ts';
 import { parentProblems, strangeParents } from './references.ts';
+import { strangeModels } from './scored-models.ts';
 import type { PipelineConfig } from './config-schema.ts';
 
 export interface RuleFile {
@@ -108,6 +109,7 @@ export function loadRuleFiles(
   for (const { contract } of drafts.values()) problems.push(...notAskedByDraft(contract));
   for (const { contract } of [...files.values(), ...drafts.values()]) {
     problems.push(...strangeParents(contract, pipelineName, datasets, (dataset) => mayBring(pipeline.source, source, dataset)));
+    problems.push(...strangeModels(contract, pipelineName, pipeline.models));
     if (source.kind === 'kafka' && source.oldRows === 'key') problems.push(...oldRowsOfTopics(contract, pipeline.source));
   }
   return { files, drafts, problems };

@@ -44,7 +44,8 @@ export const ROW_BYTES_RULE = 'source.row_bytes';
 /** The finding by which the target holds every event of a dataset whose table changed in a way that waits for a person. */
 export const SCHEMA_HELD_RULE = 'schema.held';
 
-export const ScoreStatus = { NotAsked: 0, Scored: 1, Unavailable: 2 } as const;
+/** FeatureMissing: the mapping rejected the row before the model saw it. Unavailable: any other reason that there is no score. */
+export const ScoreStatus = { NotAsked: 0, Scored: 1, Unavailable: 2, FeatureMissing: 3 } as const;
 
 /** Target columns that keep a score: null where the contract leaves one out. */
 export interface ScoreColumns {

@@ -345,14 +345,14 @@ class UsedModel {
     const size = Math.ceil(asked.length / Math.ceil(asked.length / served.session.rowsMax));
     let sent: Sent | null = null;
     for (let from = 0; from < asked.length; from += size) {
-      const next = this.#send(batch, asked.slice(from, from + size), served, deadlineAt);
+      const next = this.#send(batch, asked.slice(from, from + size), served, marks, deadlineAt);
       if (sent !== null) await this.#receive(batch, sent, served.version, marks, signal);
       sent = next;
     }
     if (sent !== null) await this.#receive(batch, sent, served.version, marks, signal);
   }
 
-  #send(batch: Batch, asked: readonly number[], served: Served, deadlineAt: number): Sent {
+  #send(batch: Batch, asked: readonly number[], served: Served, marks: Marks, deadlineAt: number): Sent {
     const { width } = served.version.report.input;
     const matrix = this.#matrix(asked.length * width);
     const events = new Int32Array(asked.length);
@@ -370,6 +370,7 @@ class UsedModel {
       if (rejected === ENCODED) events[rows++] = index;
       else {
         const name = served.version.mapping.features[rejected]?.name ?? '';
+        marks.status[index] = ScoreStatus.FeatureMissing;
         this.#markUnreadable(batch, index, served.version, `the feature "${name}" can't be read from it`);
       }
     }

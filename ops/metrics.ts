@@ -437,8 +437,11 @@ function countScores(counters: PipelineCounters, batch: Batch): void {
     const { bins } = of;
     for (let i = 0; i < scores.status.length; i++) {
       const status = scores.status[i];
-      if (status === ScoreStatus.Unavailable) of.unavailable++;
-      if (status !== ScoreStatus.Scored) continue;
+      if (status === undefined || status === ScoreStatus.NotAsked) continue;
+      if (status !== ScoreStatus.Scored) {
+        of.unavailable++;
+        continue;
+      }
       of.scored++;
       const bin = Math.max(0, Math.min(SCORE_BINS - 1, Math.floor((scores.values[i] ?? 0) * SCORE_BINS)));
       bins[bin] = (bins[bin] ?? 0) + 1;

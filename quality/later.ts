@@ -40,7 +40,6 @@ export const LATER_PATHS: Readonly<Record<string, Later>> = {
 
 /** Names of checks by what they need. Those that `tidegate judge` knows are refused on a live stream alone. */
 const OTHERS = 'reconcile row_count_equals';
-const OUTPUTS = 'score_drift feature_missing abstain_rate';
 
 const OF_FILES: readonly [string, Later][] = [...WORDS.values()]
   .filter(({ window, word: { name } }) => window === undefined && !EXPECTATIONS.has(name))
@@ -52,11 +51,7 @@ const OF_FILES: readonly [string, Later][] = [...WORDS.values()]
     ),
   ]);
 
-export const LATER_CHECKS: ReadonlyMap<string, Later> = new Map([
-  ...OF_FILES,
-  ...entries(OTHERS, 'a check against another dataset'),
-  ...entries(OUTPUTS, 'a check of model output'),
-]);
+export const LATER_CHECKS: ReadonlyMap<string, Later> = new Map([...OF_FILES, ...entries(OTHERS, 'a check against another dataset')]);
 
 function entries(names: string, what: string): [string, Later][] {
   return names.split(' ').map((name) => [name, needed(`${name}, ${what},`, 'Remove the check.')]);

@@ -87,6 +87,8 @@ export interface WordExample {
   readonly rule: string;
   /** So many windows of these rows came before, where it is held against such. */
   readonly after?: { readonly windows: number; readonly rows: readonly Readonly<Record<string, unknown>>[] };
+  /** The model whose scores of rows are given, in the place of their cells: a number, or why there is none. */
+  readonly scoredBy?: string;
   /** Rows that pass, and rows that do not: a test judges both. */
   readonly passes: readonly Readonly<Record<string, unknown>>[];
   readonly fails: readonly Readonly<Record<string, unknown>>[];

@@ -10,6 +10,7 @@ import { metricAnomaly } from '../windows/metric-anomaly.ts';
 import * as presence from '../windows/presence.ts';
 import * as ranks from '../windows/ranks.ts';
 import * as sums from '../windows/sums.ts';
+import * as scores from '../windows/scores.ts';
 import { volumeAnomaly } from '../windows/volume-anomaly.ts';
 import { defineNulls, type GxExpectation, type Word } from './expectation.ts';
 import * as records from './records.ts';
@@ -77,6 +78,9 @@ const all: readonly GxExpectation[] = [
   volumeAnomaly,
   metricAnomaly,
   dimensionAnomaly,
+  scores.scoreDrift,
+  scores.abstainRate,
+  scores.featureMissing,
   table.rowCountBetween,
   table.rowCountEquals,
   table.rowCountEqualsOther,

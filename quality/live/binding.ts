@@ -14,6 +14,7 @@ import { nothing } from '../windows/check.ts';
 import type { LiveCheck, LiveRules } from './check.ts';
 import type { SlotReader } from './fold.ts';
 import { putInPlace } from './in-place.ts';
+import { scoreReader, ScoreSight } from './scores.ts';
 import { shareReader } from './share.ts';
 import type { SetPlan, Slot } from './slots.ts';
 
@@ -31,7 +32,8 @@ export interface Binding {
   readonly oldRowOf: (event: ChangeEvent) => Row | null;
 }
 
-export function bindSets(contract: Contract, sets: readonly SetPlan[], dataset: Dataset): Binding {
+/** `sight`: where readers of scores look; left out, there are none. */
+export function bindSets(contract: Contract, sets: readonly SetPlan[], dataset: Dataset, sight = new ScoreSight()): Binding {
   const columnOf = (name: string) => dataset.columns.findIndex((column) => column.name === name);
   const { eventTime } = contract.live;
   const others = dataset.columns.flatMap((column, i) => (dataset.key.includes(i) ? [] : [presenceReader(column, i)]));
@@ -40,19 +42,24 @@ export function bindSets(contract: Contract, sets: readonly SetPlan[], dataset: 
     oldRowOf: (event) => (event.op === 'delete' && event.before !== null && hasKeyAlone(event.before, event) ? null : event.before),
     timeOf: eventTime.kind === 'commit' ? () => null : timeReader(columnOf(eventTime.column)),
     sets: sets.map(({ slots, groupBy }) => ({
-      readers: slots.map((slot) => readerOf(slot, dataset, contract)),
+      readers: slots.map((slot) => readerOf(slot, dataset, contract, sight)),
       groupOf: groupBy.length === 0 ? () => '' : groupReader(groupBy.map(columnOf)),
     })),
   };
 }
 
-function readerOf(slot: Slot, dataset: Dataset, contract: Contract): SlotReader {
+function readerOf(slot: Slot, dataset: Dataset, contract: Contract, sight: ScoreSight): SlotReader {
   const compiled = slot.where === null ? null : compileExpression(slot.where, { dataset, path: 'where', want: 'bool' });
+  const where: SlotReader['where'] = compiled === null || compiled.kind === 'refused' ? null : (event) => fits(compiled.evaluate, event);
+  if (slot.reads?.kind === 'score') {
+    const reader = scoreReader(slot.reads, dataset.name, sight, where);
+    return compiled?.kind === 'refused' ? { ...reader, read: unseen } : reader;
+  }
   return {
     // A table that changed since: nothing can be read of it, and the checks say so.
     read: compiled?.kind === 'refused' ? unseen : readOf(slot, dataset, contract),
     put: compiled?.kind === 'refused' ? null : putInPlace(slot, dataset),
-    where: compiled === null || compiled.kind === 'refused' ? null : (event) => fits(compiled.evaluate, event),
+    where,
   };
 }
 

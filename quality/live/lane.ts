@@ -9,6 +9,7 @@ import { budgetOf } from './budget.ts';
 import type { LiveRules } from './check.ts';
 import { Fold, type SlotState } from './fold.ts';
 import { hashKey } from './keys.ts';
+import { ScoreSight } from './scores.ts';
 import { planSets, type SetPlan } from './slots.ts';
 
 /** The rows of all groups beyond those that are kept apart. */
@@ -116,6 +117,8 @@ interface SetState {
 
 export class DatasetWindows {
   readonly name: DatasetName;
+  /** To be shown the scores of an event before it comes. */
+  readonly scores = new ScoreSight();
   readonly #contract: Contract;
   readonly #rules: LiveRules;
   readonly #budget: Budget;
@@ -308,6 +311,7 @@ export class DatasetWindows {
       this.#contract,
       this.#sets.map(({ plan }) => plan),
       dataset,
+      this.scores,
     );
     this.#bindings.set(dataset, made);
     return made;

@@ -77,15 +77,23 @@ export class LiveReader {
     const check = windowCheckOf(expectation, kwargs);
     if (check === null) return this.#rules.refuse(keys, `${expectation} is not judged over the windows of a stream`, 'Remove the check.');
     if (check.reads?.kind === 'timed' && !this.#hasOrder(found)) return null;
-    const spec = this.#spec(item['window'], keys);
+    const written = this.#spec(item['window'], keys);
     const onFail = this.#onFail(item, keys);
-    if (spec === null || onFail === null) return null;
+    if (written === null || onFail === null) return null;
+    const spec = check.reads?.kind === 'score' ? this.#ofScores(written, item['window'], found) : written;
     this.#refuseRowWords(item, keys, expectation);
     const live = { ...this.#common(found, item), check, rows: null, spec, onFail };
     const past = check.memory === undefined ? null : pastProblem(check.memory, live);
     if (past !== null) return this.#rules.refuse(keys, past.message, past.fix);
     this.#checks.push(live);
     return live;
+  }
+
+  /** A score is given to a change: what the old row's was, when it is taken back, nobody knows. */
+  #ofScores(spec: WindowSpec, written: unknown, { keys, expectation }: FileCheck): WindowSpec {
+    if (isObject(written) && written['of'] === 'rows')
+      this.#rules.refuse([...keys, 'window', 'of'], `${expectation} counts each time that a model was asked`, 'Remove of: rows.');
+    return { ...spec, of: 'changes' };
   }
 
   /** Whether the rows of a window have an order that does not depend on how they come, and that is not the column's own. */

@@ -36,7 +36,7 @@ const SHARED: ReadonlySet<string> = new Set(['nothing', 'sums', 'extremes', 'val
 export function slotIdOf({ check: { kind, reads }, column, where, id, rows }: LiveCheck): string {
   // Other parameters count other rows.
   if (rows !== null) return `${column ?? ''}|share#${id}${JSON.stringify(rows.parameters)}|${where ?? ''}`;
-  const of = reads?.kind === 'columns' ? JSON.stringify(reads.columns) : (column ?? '');
+  const of = reads?.kind === 'columns' ? JSON.stringify(reads.columns) : reads?.kind === 'score' ? JSON.stringify(reads) : (column ?? '');
   const own = SHARED.has(kind.name) ? '' : `#${id}`;
   return `${of}|${kind.name}${own}|${where ?? ''}`;
 }

@@ -89,6 +89,7 @@ class Windowing implements Stage {
         const event = run === null ? batch.events[index] : run.look(index);
         if (event === undefined || event.dataset.undecoded === true) continue;
         const windows = uses.get(event.dataset.name) ?? null;
+        windows?.scores.look(batch.scores, index);
         windows?.event(event, nowMs);
         this.#stage(batch, index, event, windows, nowMs);
         if (event.op !== 'read' && event.committedAtMs > committedAtMs) committedAtMs = event.committedAtMs;

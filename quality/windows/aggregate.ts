@@ -42,6 +42,7 @@ export function defineAggregate({ name, takes, of = 'column', word, window }: Ag
           mustExist(columns, facts, of ?? 'column');
           if (check.memory !== undefined)
             throw new Unusable('it is held against the windows before, and the rows of a file are one window');
+          if (check.reads?.kind === 'score') throw new Unusable('it is about what a model makes of rows, and none scores those of a file');
           const verdict = check.judge(state, counts);
           if (format.name === 'BOOLEAN_ONLY') return { success: verdict.success === true, result: {} };
           return { success: verdict.success === true, result: resultOf(verdict, counts) };

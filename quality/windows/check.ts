@@ -37,8 +37,14 @@ export interface WindowCheck {
   readonly saysCounts?: boolean;
 }
 
-/** `timed`: the value and the time of its row, as `Timed`. `columns`: the cells of these, as `joined` puts them together. */
-export type Reads = { readonly kind: 'timed' } | { readonly kind: 'columns'; readonly columns: readonly string[] };
+/**
+ * `timed`: the value and the time of its row, as `Timed`. `columns`: the cells of these, as `joined` puts them together. `score`: what a model made of the row, or (`features`)
+ * whether it could be read for it; rows that the model was not asked for are left out.
+ */
+export type Reads =
+  | { readonly kind: 'timed' }
+  | { readonly kind: 'columns'; readonly columns: readonly string[] }
+  | { readonly kind: 'score'; readonly model: string; readonly of: 'score' | 'features' };
 
 /** Several cells as one, equal where they all are; null where none has a value. */
 export function joined(cells: readonly FileCell[]): string | null {

@@ -98,8 +98,8 @@ export function driftWindow(kwargs: Kwargs, drift: Drift): WindowCheck {
   return type === null ? check : { ...check, comparable: comparableOf(type as ColumnType) }; // Set beside a reference that was read.
 }
 
-export function referenceSchema(of: 'bins' | 'either') {
-  const either = {
+export function referenceSchema(of: 'bins' | 'either' | 'numbers') {
+  const numbers = {
     bins: {
       type: 'integer',
       minimum: 2,
@@ -107,6 +107,9 @@ export function referenceSchema(of: 'bins' | 'either') {
       default: 10,
       description: 'Of numbers: so many, with about as many values in each.',
     },
+  } as const;
+  const either = {
+    ...numbers,
     values: {
       type: 'integer',
       minimum: 1,
@@ -121,7 +124,7 @@ export function referenceSchema(of: 'bins' | 'either') {
     description: 'The values of the windows before, put together.',
     properties: {
       windows: { type: 'integer', minimum: 1, maximum: 10_000, description: 'The last so many.' },
-      ...(of === 'either' && either),
+      ...(of === 'either' ? either : of === 'numbers' ? numbers : {}),
       ...pastProperties,
     },
   };

@@ -410,7 +410,7 @@ function scoreOf(entry: Entry, score: Scores): number {
   for (let at: Entry | null = entry; at !== null; at = at.earlier) {
     const status = score.status[at.index];
     if (status === ScoreStatus.Scored) return at.index;
-    if (status === ScoreStatus.Unavailable) return NO_SCORE;
+    if (status !== undefined && status !== ScoreStatus.NotAsked) return NO_SCORE;
   }
   return entry.fresh ? NO_SCORE : NOT_ASKED;
 }

@@ -15,7 +15,12 @@ const rules = (dataset: string, rest = 'columns: {id: [not_null]}') =>
   `apiVersion: quality/v1\nkind: DatasetRules\ndataset: ${dataset}\nversion: 1\n${rest}\n`;
 
 /** A config of two pipelines over `files`, with `patterns` for the first one. */
-function load(files: Readonly<Record<string, string>>, patterns: unknown = './datasets/*.yaml', shop: object | null = null) {
+function load(
+  files: Readonly<Record<string, string>>,
+  patterns: unknown = './datasets/*.yaml',
+  shop: object | null = null,
+  models: readonly object[] = [],
+) {
   const folder = mkdtempSync(join(tmpdir(), 'tidegate-rules-'));
   folders.push(folder);
   for (const [name, text] of Object.entries(files)) {
@@ -35,7 +40,7 @@ function load(files: Readonly<Record<string, string>>, patterns: unknown = './da
     sources: { shop: shop ?? source('one', ['public.orders', 'public.items']), crm: source('two', ['public.people']) },
     targets: { lake: target('shop'), pond: target('crm') },
     pipelines: {
-      main: { source: 'shop', target: 'lake', datasets: patterns },
+      main: { source: 'shop', target: 'lake', datasets: patterns, models },
       second: { source: 'crm', target: 'pond', datasets: patterns },
     },
   };
@@ -149,4 +154,22 @@ test('over topics whose deletes bring keys alone, the windows that have to know 
     'warning a.yaml:6:11: columns.total[0] total.mean: of a row that is deleted shop brings the key of shop.public.orders alone, and a window that may have lost one is indeterminate → Say oldRows: full under sources.shop where its tables have replica identity full, or are of MySQL or MariaDB; or write window: { of: changes }.',
   ]);
   expect(warned({ oldRows: 'full' })).toEqual([]);
+});
+
+test('a rule about scores names a model that scores its dataset', () => {
+  const use = (model: string, dataset: string) => ({ model, dataset, write: { score: 'risk' } });
+  const scored = (model: string) => `checks: [{ abstain_rate: { model: ${model}, max: 0.1 } }]`;
+  const models = [use('order-risk@3', 'shop.public.orders')];
+  const problems = (orders: string, items: string) =>
+    load(
+      { 'datasets/a.yaml': rules('shop.public.orders', orders), 'datasets/b.yaml': rules('shop.public.items', items) },
+      undefined,
+      null,
+      models,
+    ).of('main').problems;
+  expect(problems(scored('order-risk'), 'columns: {id: [not_null]}')).toEqual([]);
+  expect(problems(scored('orders-risk'), scored('order-risk'))).toEqual([
+    'error datasets/a.yaml:5:28: checks[0].abstain_rate.model no model orders-risk of the pipeline main scores shop.public.orders → Did you mean order-risk?',
+    'error datasets/b.yaml:5:28: checks[0].abstain_rate.model no model order-risk of the pipeline main scores shop.public.items → Add it under pipelines.main.models, with this dataset.',
+  ]);
 });

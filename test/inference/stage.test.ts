@@ -158,6 +158,8 @@ test('a row that can not be read is a finding, and the rest of the batch is scor
       plainInsert(6, 6),
     );
     expect(scoresOf(batch)).toEqual([1, NaN, NaN, NaN, NaN, 6]);
+    const { Scored, FeatureMissing } = ScoreStatus;
+    expect(statusOf(batch)).toEqual([Scored, FeatureMissing, FeatureMissing, FeatureMissing, FeatureMissing, Scored]);
     expect(rulesOf(batch)).toEqual([1, 2, 3, 4].map((index) => `${index} plain.unreadable ${Verdict.Quarantine}`));
     expect(batch.findings[0]).toMatchObject({
       severity: 'info',

@@ -98,19 +98,20 @@ describe('counters', () => {
 
   test('scores fill a histogram a model version, and unavailable ones are told apart', () => {
     const { metrics } = metricsAt(0);
-    const report = reportOf([eventOf(orders, 1), eventOf(orders, 2), eventOf(orders, 3), eventOf(orders, 4)]);
+    const report = reportOf([1, 2, 3, 4, 5].map((key) => eventOf(orders, key)));
+    const { Scored, Unavailable, FeatureMissing } = ScoreStatus;
     report.batch.scores.push({
       dataset: orders.name,
       model: 'order-risk',
       version: '3',
-      values: Float32Array.of(0, 0.97, 1, Number.NaN),
-      status: Uint8Array.of(ScoreStatus.Scored, ScoreStatus.Scored, ScoreStatus.Scored, ScoreStatus.Unavailable),
+      values: Float32Array.of(0, 0.97, 1, Number.NaN, Number.NaN),
+      status: Uint8Array.of(Scored, Scored, Scored, Unavailable, FeatureMissing),
       atMs: 5,
       write: { score: null, model: null, at: null },
     });
     metrics.observer('p')(report);
     const score = metrics.snapshot().pipelines[0]?.datasets[0]?.scores[0];
-    expect(score).toMatchObject({ model: 'order-risk', version: '3', scored: 3, unavailable: 1, lastAtMs: 5 });
+    expect(score).toMatchObject({ model: 'order-risk', version: '3', scored: 3, unavailable: 2, lastAtMs: 5 });
     expect(score?.histogram).toEqual([1, ...Array.from({ length: 18 }, () => 0), 2]);
   });
 

@@ -1,5 +1,5 @@
 /** A store of windows in memory, as the target keeps them, and a lane that feeds it. */
-import { Batch } from '../../../core/batch.ts';
+import { Batch, type Scores, ScoreStatus } from '../../../core/batch.ts';
 import type { Clock } from '../../../core/clock.ts';
 import { type ChangeEvent, type LaneId, type Position, ValueRow, type Version } from '../../../core/event.ts';
 import {
@@ -189,7 +189,12 @@ export interface Change {
   readonly before: Readonly<Record<string, unknown>> | null;
   readonly after: Readonly<Record<string, unknown>> | null;
   readonly atMs: number;
+  /** What the model said of it; left out: it was not asked. */
+  readonly score?: Score;
 }
+
+export type Score = number | 'feature missing' | 'unavailable';
+export const MODEL = 'order-risk';
 
 const rowOf = (cells: Change['after']) =>
   cells === null ? null : new ValueRow(...columns.map(({ name }) => (cells[name] ?? null) as never));
@@ -206,6 +211,18 @@ export const eventOf = ({ op, key, before, after, atMs }: Change): ChangeEvent =
     ordinal: 0,
     committedAtMs: atMs,
   }) as ChangeEvent; // As a source makes them: the test says which rows an operation has.
+
+const STATUS = { 'feature missing': ScoreStatus.FeatureMissing, unavailable: ScoreStatus.Unavailable } as const;
+
+function scoresOf(changes: readonly Change[]): Scores[] {
+  if (changes.every(({ score }) => score === undefined)) return [];
+  const status = changes.map(({ score }) =>
+    score === undefined ? ScoreStatus.NotAsked : typeof score === 'number' ? ScoreStatus.Scored : STATUS[score],
+  );
+  const values = Float32Array.from(changes, ({ score }) => (typeof score === 'number' ? score : NaN));
+  const write = { score: null, model: null, at: null };
+  return [{ dataset: orders.name, model: MODEL, version: '1', values, status: Uint8Array.from(status), atMs: 0, write }];
+}
 
 export const NO_LOTS = {
   staging: () => Promise.resolve({ held: new Set<Contract['dataset']>(), staged: new Map<Contract['dataset'], number>() }),
@@ -241,6 +258,7 @@ export class TestLane {
     const position = String(++this.#batches).padStart(8, '0') as Position;
     const batch = new Batch(changes.map(eventOf), { lane: this.id, position });
     batch.after = this.#position;
+    batch.scores.push(...scoresOf(changes));
     await this.#stage.run(batch, new AbortController().signal);
     if (!commits) return this.kill();
     if (batch.windows !== null) this.#store.write(this.id, batch.windows);
