@@ -149,7 +149,7 @@ export interface Counted {
 }
 
 /** The most common first; those that are equally common by their keys, so that the order does not depend on how they came. */
-function byCount(counted: Iterable<Counted>): Counted[] {
+export function byCount<T extends Counted>(counted: Iterable<T>): T[] {
   return [...counted].sort((a, b) => b.count - a.count || (textOf(a.cell) < textOf(b.cell) ? -1 : 1));
 }
 
@@ -195,8 +195,8 @@ export function countsOfTraces(traces: readonly Encoded[]): { readonly named: re
   return { named: byCount(counted.values()), others };
 }
 
-/** Answers with how many are none of those that are named. */
-function addTo(counted: Map<unknown, Counted>, trace: Encoded): number {
+/** By `keyOf`. Answers with how many are none of those that are named. */
+export function addTo(counted: Map<unknown, Counted>, trace: Encoded): number {
   const { values, others } = fieldsOf(trace);
   for (const entry of listOf(values)) {
     const [encoded, count] = listOf(entry);

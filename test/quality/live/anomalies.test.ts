@@ -4,6 +4,7 @@ import fc from '../../support/fast-check.ts';
 import { describe, expect, test } from 'vitest';
 import { WORDS } from '../../../quality/gx/registry.ts';
 import { windowCheckOf } from '../../../quality/live/check.ts';
+import { valueCounts } from '../../../quality/states/value-counts.ts';
 import { deviationOf, medianOf } from '../../../quality/windows/robust.ts';
 import { contractOf, messages } from '../support.ts';
 import { type Change, clockAt, closes, MemoryStore, MINUTE, NOON, TestLane } from './support.ts';
@@ -131,6 +132,33 @@ test('each value of a column is held against its own rows in the windows before,
       },
     ),
     { numRuns: 40 },
+  );
+});
+
+test('of windows that do not name all of their values, those that are not named are not judged; nor are they in a window that names too few itself', () => {
+  const { memory } = windowCheckOf('dimension_anomaly', { column: 'status', min_windows: 2, margin: 0.1 }) ?? expect.fail('no check');
+  if (memory === undefined) return expect.fail('it remembers nothing');
+  const values = fc.uniqueArray(fc.tuple(fc.constantFrom('a', 'b', 'c', 'd', 'e', 'f'), fc.integer({ min: 1, max: 60 })), {
+    selector: ([value]) => value,
+  });
+  const window = fc.record({ values, others: fc.constantFrom(0, 0, 100) });
+  fc.assert(
+    fc.property(window, fc.array(window, { minLength: 2, maxLength: 9 }), (now, past) => {
+      const rowsOf = (one: typeof now, value: string) => one.values.find(([own]) => own === value)?.[1] ?? (one.others > 0 ? undefined : 0);
+      const all = new Set([...past, now].flatMap((one) => one.values.map(([value]) => value)));
+      const off = [...all].filter((value) => {
+        const count = rowsOf(now, value);
+        const before = past.flatMap((one) => rowsOf(one, value) ?? []);
+        if (count === undefined || before.length < 2) return false;
+        const middle = medianOf(before);
+        const half = Math.max(3 * Math.max(deviationOf(before, middle), Math.sqrt(middle + 0.5)), 0.1 * middle);
+        return Math.abs(count - middle) > half;
+      });
+      const { success, observed } = memory.judge(now, past, { state: valueCounts.create(), sketch: null });
+      expect(success).toBe(off.length === 0);
+      expect((observed as string[]).toSorted()).toEqual(off.toSorted());
+    }),
+    { numRuns: 1000 },
   );
 });
 
