@@ -92,14 +92,12 @@ function centerOfTraces(traces: readonly Encoded[]): { readonly center: Center; 
     return { count: count ?? 0, mean: mean ?? 0, squares: squares ?? 0 };
   });
   const count = parts.reduce((sum, part) => sum + part.count, 0);
-  const mean = parts.reduce((sum, part) => sum + part.count * part.mean, 0) / count;
+  // By what they differ from the first: where all are the same, the mean is that one, and nothing is lost in computing it.
+  const { mean: first = 0 } = parts[0] ?? {};
+  const mean = first + parts.reduce((sum, part) => sum + part.count * (part.mean - first), 0) / count;
   const squares = parts.reduce((sum, part) => sum + part.squares + part.count * (part.mean - mean) ** 2, 0);
-  const deviation = Math.sqrt(squares / (count - 1));
-  // Values that are all the same deviate from their mean by what is lost in computing it.
-  return { center: { mean, deviation: deviation > DUST * Math.abs(mean) ? deviation : 0 }, count };
+  return { center: { mean, deviation: Math.sqrt(squares / (count - 1)) }, count };
 }
-
-const DUST = 4 * Number.EPSILON;
 
 function sumsOf(values: Ranks): Sums {
   const sums = new Sums();

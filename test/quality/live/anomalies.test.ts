@@ -257,6 +257,21 @@ describe('z_score with a baseline', () => {
     expect(alone.at(-1)).toMatchObject({ verdict: 'indeterminate', reason });
   });
 
+  test('however many windows of however many values there were, those that are all the same have no deviation', () => {
+    const { memory, kind } = windowCheckOf('z_score_beside', { column: 'total', threshold: 1, mostly: 0.7 }) ?? expect.fail('no check');
+    if (memory === undefined) return expect.fail('it remembers nothing');
+    const state = kind.create();
+    state.add(0.5);
+    const counts = fc.array(fc.integer({ min: 1, max: 5000 }), { minLength: 2, maxLength: 500, size: 'max' });
+    fc.assert(
+      fc.property(fc.double({ min: 0.01, max: 100, noNaN: true }), counts, (mean, windows) => {
+        const past = windows.map((count) => [count, mean, 0]);
+        expect(memory.judge([1, 0.5, 0], past, { state, sketch: null })).toMatchObject({ success: null, observed: null });
+      }),
+      { numRuns: 500 },
+    );
+  });
+
   test('of more values than there is room for it says the same, or that it cannot be said', () => {
     // Many lie in the cells of the bounds, where they are not told apart.
     const near = fc.double({ min: 90, max: 110, noNaN: true });
