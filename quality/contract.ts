@@ -365,7 +365,7 @@ class Reader {
     }
     if (this.#isOfFiles(name)) return this.#word(name, item, column, keys);
     if (CLOCK.has(name)) return this.#live.clock(name, item, keys, this.#use);
-    if (name === 'expect' && (this.#use === 'file' || judgesWindows(String(check.expect))))
+    if (name === 'expect' && (this.#use === 'file' || (typeof check.expect === 'string' && judgesWindows(check.expect))))
       return this.#expectedOfFile(check, column, keys);
     if (name === 'expect') return this.#expected(check, column, keys, settings);
     const expectation = EXPECTATIONS.get(name);
