@@ -1,7 +1,7 @@
 /** A check of a rule file over all rows of a file. */
 import type { ChangeEvent, Dataset } from '../core/event.ts';
 import type { FileCheck } from './contract.ts';
-import { isMet, type Judging, NOTHING, pathOf, type RuleResult, unusable, whereOf } from './file-run.ts';
+import { type Judging, NOTHING, pathOf, type RuleResult, unusable, whereOf } from './file-run.ts';
 import { SuiteRun } from './gx/suite.ts';
 import { type FileCell, Unusable } from './states/cell.ts';
 
@@ -19,10 +19,12 @@ export function fileCheck(
   const kwargs = { ...check.kwargs, result_format: 'COMPLETE' };
   const run = new SuiteRun([{ type: check.expectation, kwargs, meta: {} }], parameters, nowMs);
   const places = run.slots.columns.map((name) => dataset.columns.findIndex((column) => column.name === name));
+  const columns = [...places.filter((place) => place >= 0), ...(where?.columns ?? [])];
   const own: FileCell[] = places.map(() => null);
   return {
+    columns,
     row: (_values, cells, index) => {
-      if (where !== null && !isMet(where, event)) return;
+      if (where?.isMet(event) === false) return;
       for (let at = 0; at < places.length; at++) own[at] = cells[places[at] ?? -1] ?? null;
       run.row(own, index);
     },

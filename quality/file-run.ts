@@ -4,16 +4,17 @@ import type { ChangeEvent, Dataset, EncodedType } from '../core/event.ts';
 import type { Problem } from '../core/problems.ts';
 import { bindCheck } from './bind.ts';
 import type { Check, Contract, FileCheck } from './contract.ts';
-import { allPass, type AllPass } from './encoded/all.ts';
 import { type EncodedTest, Undecided } from './encoded/cells.ts';
 import type { Bound, Cell } from './expectation.ts';
 import { fileColumn, FileRow } from './file-columns.ts';
 import type { FileFacts } from './gx/expectation.ts';
 import { Outcome } from './outcome.ts';
 import { PassingColumns } from './passing-columns.ts';
+import { PassingRows } from './passing-rows.ts';
 import type { PlacedRow } from './placed-row.ts';
 import { readEvent } from './read-event.ts';
 import { schemaDrift } from './schema/drift.ts';
+import { RestOfRow, type MakeCell } from './rest-of-row.ts';
 import type { FileCell } from './states/cell.ts';
 
 export interface RuleResult {
@@ -48,11 +49,18 @@ export interface RowPart {
 export interface Judging {
   /** Of single rows alone. */
   readonly tally?: { take(): RowPart; add(part: RowPart, rowsBefore: number): void };
+  /** The columns of a row that it reads; left out where it looks at no row. */
+  readonly columns?: readonly number[];
   row(values: readonly unknown[], cells: readonly FileCell[], index: number): void;
   end(facts: FileFacts): RuleResult;
 }
 
-type Where = (event: ChangeEvent) => boolean;
+/** Of which rows a check is. */
+export interface Where {
+  readonly columns: readonly number[];
+  isMet(event: ChangeEvent): boolean;
+}
+
 const PARTIAL = 20;
 
 /** What a run knows of a rule file. */
@@ -105,32 +113,27 @@ export class RuleRun {
   }
 
   /**
-   * Rows judged where they lie: those that pass all checks are counted, and of the others nothing is: they are for `row`. Null where a check has a condition
-   * or is over all rows.
+   * Rows judged where they lie, by the checks of single rows that have no condition: those that pass them are counted, and their values are given to the checks
+   * that are left; of the others nothing is: they are for `row`. `makers`: of the cells that checks over all rows ask for.
    */
-  passing(row: PlacedRow): PassingRows | null {
-    const checks = this.#rowChecks();
-    if (this.needsCells || checks.some(({ where }) => where !== null)) return null;
-    this.#passed = new PassingRows(row, checks, readEvent(row, this.#dataset, this.#nowMs));
+  passing(row: PlacedRow, makers: readonly MakeCell[]): PassingRows {
+    const checks = this.#judging.filter((judging) => judging instanceof RowCheck).filter(({ where }) => where === null);
+    this.#passed = new PassingRows(row, checks, this.#without(checks, makers), readEvent(row, this.#dataset, this.#nowMs));
     return this.#passed;
   }
 
-  /**
-   * The same column by column; `passedRows` is told of the rows that passed. Null where a check has a condition, is over all rows or does not read one column.
-   */
+  /** The same column by column, by the checks that read one. Null where there are none, or a check asks for cells. */
   passingColumns(): PassingColumns | null {
-    const checks = this.#rowChecks();
-    if (this.needsCells || checks.some(({ where, columns }) => where !== null || columns.length !== 1)) return null;
-    return new PassingColumns(checks, this.#dataset, this.#nowMs);
+    const checks = this.#judging
+      .filter((judging) => judging instanceof RowCheck)
+      .filter(({ where, columns }) => where === null && columns.length === 1);
+    if (this.needsCells || checks.length === 0) return null;
+    return new PassingColumns(checks, this.#without(checks, []), this.#dataset, this.#nowMs);
   }
 
-  /** Rows that passed all checks, and how many of them had no value in a column. */
-  passedRows(rows: number, nullsOf: (column: number) => number): void {
-    for (const check of this.#rowChecks()) check.passed(rows, nullsOf(check.column));
-  }
-
-  #rowChecks(): readonly RowCheck[] {
-    return this.#judging.filter((judging) => judging instanceof RowCheck);
+  #without(checks: readonly Judging[], makers: readonly MakeCell[]): RestOfRow | null {
+    const rest = this.#judging.filter((judging) => judging.columns !== undefined && !checks.includes(judging));
+    return rest.length === 0 ? null : new RestOfRow(this.#row, rest, makers);
   }
 
   /** What was found so far, for a run over the whole file to add. Only where no check asks for cells. */
@@ -195,6 +198,7 @@ class RowCheck implements Judging {
   readonly #event: ChangeEvent;
   /** The column whose nulls are not judged; -1 where there is none. */
   readonly column: number;
+  readonly columns: readonly number[];
   readonly #names: readonly string[];
   #elements = 0;
   #missing = 0;
@@ -219,18 +223,15 @@ class RowCheck implements Judging {
     const skipsNulls = !check.expectation.judgesNulls && check.nulls === 'skip';
     this.column = skipsNulls && check.column !== null ? (bound.columns[0] ?? -1) : -1;
     this.#names = bound.columns.map((column) => dataset.columns[column]?.name ?? '');
+    // A check that names none may read all of them.
+    this.columns = bound.columns.length === 0 ? [...dataset.columns.keys()] : [...new Set([...bound.columns, ...(where?.columns ?? [])])];
   }
 
   row(values: readonly unknown[], _cells: readonly FileCell[], index: number): void {
-    if (this.where !== null && !isMet(this.where, this.#event)) return;
+    if (this.where?.isMet(this.#event) === false) return;
     this.#elements++;
     if (this.column >= 0 && (values[this.column] ?? null) === null) this.#missing++;
     else if (outcomeOf(this.#bound, this.#event) !== Outcome.Pass) this.#fail(values, index);
-  }
-
-  /** The columns that it reads. */
-  get columns(): readonly number[] {
-    return this.#bound.columns;
   }
 
   /** Of a cell that has a value; null where a row is needed. */
@@ -281,63 +282,11 @@ class RowCheck implements Judging {
   }
 }
 
-/** The rows of a file that pass all checks. */
-export class PassingRows {
-  readonly row: PlacedRow;
-  /** The columns that checks read. */
-  readonly columns: readonly number[];
-  readonly #checks: readonly RowCheck[];
-  readonly #event: ChangeEvent;
-  readonly #all: AllPass;
-  #rows = 0;
-  readonly #counted: readonly number[];
-  readonly #nulls: Float64Array;
-
-  constructor(row: PlacedRow, checks: readonly RowCheck[], event: ChangeEvent) {
-    this.row = row;
-    // A check that names none may read all of them.
-    this.columns = checks.some(({ columns }) => columns.length === 0)
-      ? [...row.kinds.keys()]
-      : [...new Set(checks.flatMap(({ columns }) => columns))];
-    this.#checks = checks;
-    this.#event = event;
-    this.#all = allPass(checks.map((check) => check.testOf(row.types))) ?? (() => false);
-    this.#counted = [...new Set(checks.map(({ column }) => column))].filter((column) => column >= 0);
-    this.#nulls = new Float64Array(row.kinds.length);
-  }
-
-  /** Counts the row that has been put in its place, if it passes. */
-  take(): boolean {
-    if (!this.#all(this.row, this.#event)) return false;
-    this.#rows++;
-    for (let at = 0; at < this.#counted.length; at++) {
-      const column = this.#counted[at] ?? 0;
-      if (this.row.kinds[column] === 0) this.#nulls[column] = (this.#nulls[column] ?? 0) + 1;
-    }
-    return true;
-  }
-
-  /** Tells the checks of the rows that were counted. */
-  settle(): void {
-    for (const check of this.#checks) check.passed(this.#rows, this.#nulls[check.column] ?? 0);
-    this.#rows = 0;
-    this.#nulls.fill(0);
-  }
-}
-
 function outcomeOf(bound: Bound, event: ChangeEvent): Outcome {
   try {
     return event.after === null ? Outcome.Pass : bound.test(event.after, event);
   } catch {
     return Outcome.Unreadable;
-  }
-}
-
-export function isMet(where: Where, event: ChangeEvent): boolean {
-  try {
-    return where(event);
-  } catch {
-    return false;
   }
 }
 
@@ -367,7 +316,14 @@ export function whereOf(text: string | null, dataset: Dataset): Where | null | s
   if (text === null) return null;
   const compiled = compileExpression(text, { dataset, path: 'where', want: 'bool' });
   if (compiled.kind === 'refused') return compiled.problems.map(({ message, fix }) => `${message}. ${fix}`).join(' ');
-  return (event) => compiled.evaluate(event) === true;
+  const isMet = (event: ChangeEvent) => {
+    try {
+      return compiled.evaluate(event) === true;
+    } catch {
+      return false;
+    }
+  };
+  return { columns: compiled.columns, isMet };
 }
 
 /** The columns that the schema section lists are there, and others only where it accepts them. A file does not say types as a table does. */

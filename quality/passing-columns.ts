@@ -8,26 +8,30 @@ import { type AllPass, allPass } from './encoded/all.ts';
 import type { EncodedTest } from './encoded/cells.ts';
 import type { Cell } from './expectation.ts';
 import { FileRow, SeenKind } from './file-columns.ts';
+import type { PlacedCheck } from './passing-rows.ts';
 import { PlacedRow } from './placed-row.ts';
 import { readEvent } from './read-event.ts';
+import type { RestOfRow } from './rest-of-row.ts';
 
-/** A check of single rows. */
-export interface ColumnCheck {
-  /** The columns that it reads. */
-  readonly columns: readonly number[];
+/** A check of single rows that reads one column. */
+export interface ColumnCheck extends PlacedCheck {
   /** The test of a row's values, whatever its cells are. */
   readonly byValue: EncodedTest;
   /** Of a cell that has a value; null where a row is needed. */
   readonly cell: ((cell: Cell) => boolean) | null;
-  testOf(types: PlacedRow['types']): EncodedTest;
 }
 
 export class PassingColumns {
   /** The columns that checks read: the others need not be. */
   readonly columns: readonly number[];
+  /** The checks that are not judged so: every row that passes the others is for them. Null where there are none. */
+  readonly rest: RestOfRow | null;
+  readonly #checks: readonly ColumnCheck[];
   readonly #tests: ReadonlyMap<number, ColumnTests>;
 
-  constructor(checks: readonly ColumnCheck[], dataset: Dataset, nowMs: number) {
+  constructor(checks: readonly ColumnCheck[], rest: RestOfRow | null, dataset: Dataset, nowMs: number) {
+    this.#checks = checks;
+    this.rest = rest;
     this.columns = [...new Set(checks.flatMap(({ columns }) => columns))];
     this.#tests = new Map(
       this.columns.map((column) => {
@@ -40,6 +44,11 @@ export class PassingColumns {
   /** Marks the rows whose cell does not pass, the first of which is at `from`, and says how many have no value. */
   mark(column: number, cells: ColumnCells, bad: Uint8Array, from: number): number {
     return this.#tests.get(column)?.mark(cells, bad, from) ?? 0;
+  }
+
+  /** So many rows were not marked, of which so many have no value in a column. */
+  passed(rows: number, nullsOf: (column: number) => number): void {
+    for (const check of this.#checks) check.passed(rows, nullsOf(check.column));
   }
 }
 
@@ -75,7 +84,8 @@ class ColumnTests {
   mark(cells: ColumnCells, bad: Uint8Array, from: number): number {
     if (cells.kind === 'places') return this.#markPlaces(cells.dictionary, cells.places, bad, from);
     if (cells.kind === 'texts' && this.#isText) return this.#markTexts(cells.bytes, cells.cells, bad, from);
-    if (cells.kind === 'numbers') return this.#markNumbers(cells.numbers, bad, from);
+    // The bytes of a number are no text, whatever its column is declared to be.
+    if (cells.kind === 'numbers' && !this.#isText) return this.#markNumbers(cells.numbers, bad, from);
     return this.#markCells(cells, bad, from);
   }
 

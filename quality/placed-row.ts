@@ -34,6 +34,11 @@ export class PlacedRow implements Row, EncodedRow {
     this.numbers = new Float64Array(columns.length);
   }
 
+  /** Whether tests look at the bytes of its cells, which then have to be those of a text. */
+  isText(column: number): boolean {
+    return this.types[column] === TEXT;
+  }
+
   setNull(column: number): void {
     this.kinds[column] = 0;
     this.cells[2 * column + 1] = -1;
@@ -45,10 +50,16 @@ export class PlacedRow implements Row, EncodedRow {
     const isNumber = kind === SeenKind.Whole || kind === SeenKind.Float;
     if (isNumber && this.#areNumbers[at] === true) return this.numbers[at] ?? null;
     const column = this.#columns[at];
-    if (column === undefined) return null;
-    if (isNumber) return cellOf(this.numbers[at], column);
+    return column === undefined ? null : cellOf(this.fileValue(at), column);
+  }
+
+  /** The same as the file has it, whatever the type of its column. */
+  fileValue(at: number): unknown {
+    const kind = this.kinds[at] ?? 0;
+    if (kind === 0) return null;
+    if (kind === SeenKind.Whole || kind === SeenKind.Float) return this.numbers[at] ?? null;
     const offset = this.cells[2 * at] ?? 0;
-    if (kind === SeenKind.Boolean) return cellOf(((this.bytes[offset] ?? 0) | 32) === SMALL_T, column);
-    return cellOf(this.bytes.toString('utf8', offset, offset + (this.cells[2 * at + 1] ?? 0)), column);
+    if (kind === SeenKind.Boolean) return ((this.bytes[offset] ?? 0) | 32) === SMALL_T;
+    return this.bytes.toString('utf8', offset, offset + (this.cells[2 * at + 1] ?? 0));
   }
 }

@@ -4,6 +4,7 @@ import { decimalOf } from '../../core/expression/decimal.ts';
 import { microsOf } from '../../core/expression/timestamp.ts';
 import { nestedText } from '../../quality/file-columns.ts';
 import { kindOf } from '../../quality/schema/drift.ts';
+import type { MakeCell } from '../../quality/rest-of-row.ts';
 import { type FileCell, Moment } from '../../quality/states/cell.ts';
 import { UsageError } from '../cli/arguments.ts';
 
@@ -23,8 +24,6 @@ export function readTypes(value: unknown, file: string): Types {
   }
   return new Map(Object.entries(value as Readonly<Record<string, string | null>>));
 }
-
-export type MakeCell = (value: unknown) => FileCell;
 
 /** How values of a column become cells. What is no value of its type stays what it is in the file, and expectations say so. */
 export function cellMaker(type: string | null): MakeCell {

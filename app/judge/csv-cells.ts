@@ -44,9 +44,9 @@ export class CsvCells {
   }
 
   /** A line break has to be at that place or behind it: no look goes further. The place behind the record that begins there, if it is a usual one, and passes; else -1. */
-  take(bytes: Buffer, from: number): number {
+  take(bytes: Buffer, from: number, index: number): number {
     const end = this.#read(bytes, from);
-    return end >= 0 && this.#rows.take() ? end : NONE;
+    return end >= 0 && this.#rows.take(index) ? end : NONE;
   }
 
   #read(bytes: Buffer, from: number): number {

@@ -35,7 +35,7 @@ export async function readCsv(file: RowFile, columns: readonly string[] | 'all',
         );
   let row = 0;
   const quick = (bytes: Buffer, from: number): number => {
-    const next = cells?.take(bytes, from) ?? NONE;
+    const next = cells?.take(bytes, from, row) ?? NONE;
     if (next >= 0) row++;
     return next;
   };

@@ -1,6 +1,7 @@
 /** The columns of a file with their types: as declared, else as all of its values are. */
 import type { Column, ColumnType } from '../../core/event.ts';
 import { ColumnSeen, fileColumn } from '../../quality/file-columns.ts';
+import { kindOf } from '../../quality/schema/drift.ts';
 import type { Types } from './cells.ts';
 import { type CsvShape, csvShape, typesOfShape } from './csv.ts';
 import { isCsv } from './file-kind.ts';
@@ -43,8 +44,14 @@ export function shapeOf(
   return {
     columns: ordered.map((name) => fileColumn(name, typeOf(name), foundOf(name))),
     unseen: ordered.filter((name) => typeOf(name) === null && foundOf(name) === null),
-    csv,
+    csv: csv === null ? null : withTexts(csv, typeOf),
   };
+}
+
+/** Fields of a column that is declared to be of texts are texts, whatever they look like: a postal code is no number. */
+export function withTexts(csv: CsvShape, typeOf: Declared['typeOf']): CsvShape {
+  const isText = (name: string) => kindOf(typeOf(name) ?? '') === 'text';
+  return { ...csv, kinds: csv.header.map((name, at) => (isText(name) ? 'text' : (csv.kinds[at] ?? null))) };
 }
 
 /** By all rows, which are read only where nothing else tells. */

@@ -17,6 +17,8 @@ export class JsonCells {
   readonly #names: readonly string[];
   #lessons = 0;
   #known: ReadonlySet<string> = new Set();
+  /** Of the columns asked for, 1 where a cell is judged as a text by its bytes. */
+  readonly #areTexts: Uint8Array;
   /** The keys as they are written, one behind the other, where each begins, and the column that it is. */
   #keys: Uint8Array = new Uint8Array(0);
   #starts: Int32Array = new Int32Array(1);
@@ -26,6 +28,7 @@ export class JsonCells {
   constructor(rows: PlacedRows, names: readonly string[]) {
     this.#rows = rows;
     this.#names = names;
+    this.#areTexts = Uint8Array.from(names, (_, at) => (rows.row.isText(at) ? 1 : 0));
   }
 
   /** A row that had to be parsed: those that come are likely to have its keys, if these are more than are known. */
@@ -44,9 +47,9 @@ export class JsonCells {
   }
 
   /** A line break has to be behind that place: no look goes further. The place behind the line that begins there, if it is a usual one, and passes; else -1. */
-  take(bytes: Buffer, from: number): number {
+  take(bytes: Buffer, from: number, index: number): number {
     const end = this.#read(bytes, from);
-    return end >= 0 && this.#rows.take() ? end : NONE;
+    return end >= 0 && this.#rows.take(index) ? end : NONE;
   }
 
   #read(bytes: Buffer, from: number): number {
@@ -110,6 +113,7 @@ export class JsonCells {
         kinds[column] = kind;
         numbers[column] = value;
         const isText = kind === SeenKind.Text;
+        if (!isText && kind !== 0 && this.#areTexts[column] === 1) return NONE;
         cells[2 * column] = isText ? start + 1 : start;
         cells[2 * column + 1] = kind === 0 ? NONE : isText ? at - start - 2 : at - start;
       }

@@ -4,7 +4,9 @@ import type { FileCell } from '../../quality/states/cell.ts';
 import { UsageError } from '../cli/arguments.ts';
 import { type ExitCode, type Io, table } from '../cli/output.ts';
 import { cellMaker } from './cells.ts';
-import { tableOrder } from './file-shape.ts';
+import { csvShape } from './csv.ts';
+import { isCsv } from './file-kind.ts';
+import { tableOrder, withTexts } from './file-shape.ts';
 import { countTables, type JudgeInput, readText } from './input.ts';
 import { resultJson } from './json.ts';
 import { readRows, typesOfFile } from './read-file.ts';
@@ -25,7 +27,8 @@ async function judgeFile(suite: Suite, input: JudgeInput): Promise<readonly Suit
   const makers = columns.map((column) => cellMaker(input.types.get(column) ?? own.get(column) ?? null));
   const cells: FileCell[] = columns.map(() => null);
   const others = await countTables(input);
-  const read = await readRows(input, columns, (values, index) => {
+  const csv = isCsv(input) ? withTexts(await csvShape(input), (column) => input.types.get(column) ?? null) : null;
+  const read = await readRows({ ...input, csv }, columns, (values, index) => {
     for (let at = 0; at < makers.length; at++) cells[at] = makers[at]?.(values[at]) ?? null;
     run.row(cells, index);
   });

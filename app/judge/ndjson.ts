@@ -29,7 +29,7 @@ export async function readNdjson(file: RowFile, columns: readonly string[] | 'al
     take(values, rows++);
   };
   const quick = (bytes: Buffer, from: number): number => {
-    const next = cells?.take(bytes, from) ?? NONE;
+    const next = cells?.take(bytes, from, rows) ?? NONE;
     if (next >= 0) {
       lines++;
       rows++;

@@ -1,8 +1,9 @@
 /** The row groups of a Parquet file one after the other. Only for threads with bounds: a damaged file may make its reader do anything. */
 import type { FilePart } from './csv-records.ts';
 import { cellAt, type ColumnCells, countOf, noCells } from '../../quality/column-cells.ts';
+import type { PassingColumns } from '../../quality/passing-columns.ts';
 import { openParquet, type ParquetFile } from './parquet-file.ts';
-import type { PassedColumns, RowFile, RowsRead, TakeRow } from './read-file.ts';
+import type { RowFile, RowsRead, TakeRow } from './read-file.ts';
 
 export interface GroupRead {
   readonly rows: number;
@@ -53,16 +54,18 @@ export async function readShare(
   return { columns: names, rows: read, end: from + 1 };
 }
 
-/** The rows of some row groups, judged column by column: `take` gets those that do not pass. */
+/** The rows of some row groups, judged column by column: `take` gets those that do not pass, and checks that are not judged so get the others. */
 async function markGroups(
   file: ParquetFile,
-  passing: PassedColumns,
+  passing: PassingColumns,
   asked: readonly string[],
   take: TakeRow,
   working: () => void,
   [from, to]: readonly [number, number],
 ): Promise<number> {
   const values: unknown[] = asked.map(() => null);
+  const { rest } = passing;
+  const unmarked = (rest?.columns ?? []).filter((column) => !passing.columns.includes(column));
   let before = 0;
   for (const [at, group] of file.groups.entries()) {
     if (at < from || at >= to) continue;
@@ -70,7 +73,7 @@ async function markGroups(
     const bad = new Uint8Array(rows);
     const nulls = new Map<number, number>();
     const cursors: Cursor[] = [];
-    for (const column of passing.columns) {
+    for (const column of [...passing.columns, ...unmarked]) {
       const own = file.columns.find(({ name }) => name === asked[column]);
       const pages = own === undefined ? [noCells(rows)] : await file.cells(own, group, at);
       let row = 0;
@@ -81,18 +84,22 @@ async function markGroups(
       cursors.push(new Cursor(column, pages));
       working();
     }
+    // Without such checks only the rows that do not pass are looked at.
+    const next = (row: number) => (rest === null ? bad.indexOf(1, row) : row < rows ? row : -1);
     let failed = 0;
-    for (let row = bad.indexOf(1); row >= 0; row = bad.indexOf(1, row + 1)) {
-      failed++;
+    for (let row = next(0); row >= 0; row = next(row + 1)) {
+      const isBad = bad[row] === 1;
+      if (isBad) failed++;
       for (const cursor of cursors) {
         const value = cursor.at(row);
         values[cursor.column] = value;
         // Whoever takes the row counts what it lacks.
-        if (value === null) nulls.set(cursor.column, (nulls.get(cursor.column) ?? 0) - 1);
+        if (isBad && value === null) nulls.set(cursor.column, (nulls.get(cursor.column) ?? 0) - 1);
       }
-      take(values, before + row);
+      if (isBad) take(values, before + row);
+      else rest?.take(values, before + row);
     }
-    passing.passedRows(rows - failed, (column) => nulls.get(column) ?? 0);
+    passing.passed(rows - failed, (column) => nulls.get(column) ?? 0);
     before += rows;
   }
   return before;

@@ -1,13 +1,13 @@
 /** A part of a file, judged by the checks of single rows of a rule file: in this thread, or in a worker that is given the same. */
 import type { Column, Dataset } from '../../core/event.ts';
 import { ColumnSeen } from '../../quality/file-columns.ts';
-import { type PassingRows, RuleRun, type RunRules } from '../../quality/file-run.ts';
-import type { PassingColumns } from '../../quality/passing-columns.ts';
+import { RuleRun, type RunRules } from '../../quality/file-run.ts';
+import type { PassingRows } from '../../quality/passing-rows.ts';
 import { PlacedRow } from '../../quality/placed-row.ts';
 import type { FileCell } from '../../quality/states/cell.ts';
 import { cellMaker } from './cells.ts';
 import type { FileShape } from './file-shape.ts';
-import { type PassedColumns, type PlacedRows, readRows, type RowFile } from './read-file.ts';
+import { type PlacedRows, readRows, type RowFile } from './read-file.ts';
 
 export interface PartTask {
   readonly shape: FileShape;
@@ -42,24 +42,15 @@ export async function judgePart(
   const cells: FileCell[] = columns.map(() => null);
   const seen = watches ? columns.map(() => new ColumnSeen()) : [];
   const names = columns.map(({ name }) => name);
-  const passing = run.passing(new PlacedRow(columns));
-  const placed = passing === null ? null : watches ? watched(passing, seen) : passing;
-  const marking = file.part?.shares === undefined || watches ? null : run.passingColumns();
-  const marked = marking === null ? null : passedColumns(marking, run);
-  const read = await readRows({ ...file, csv, placed, passing: marked }, names, (values, index) => {
+  const rows = run.passing(new PlacedRow(columns), makers);
+  const placed = watches ? watched(rows, seen) : rows;
+  const passing = file.part?.shares === undefined || watches ? null : run.passingColumns();
+  const read = await readRows({ ...file, csv, placed, passing }, names, (values, index) => {
     for (let at = 0; at < seen.length; at++) seen[at]?.see(values[at]);
     for (let at = 0; at < makers.length; at++) cells[at] = makers[at]?.(values[at]) ?? null;
     run.row(values, cells, index);
   });
   return { run, rows: read.rows, names: read.columns, seen, end: read.end };
-}
-
-function passedColumns(marking: PassingColumns, run: RuleRun): PassedColumns {
-  return {
-    columns: marking.columns,
-    mark: (...cells) => marking.mark(...cells),
-    passedRows: (rows, nullsOf) => run.passedRows(rows, nullsOf),
-  };
 }
 
 /** The same rows, whose kinds are seen. */
@@ -68,8 +59,8 @@ function watched(passing: PassingRows, seen: readonly ColumnSeen[]): PlacedRows 
   return {
     row,
     columns,
-    take: () => {
-      if (!passing.take()) return false;
+    take: (index) => {
+      if (!passing.take(index)) return false;
       for (let at = 0; at < seen.length; at++) seen[at]?.add(row.kinds[at] ?? 0);
       return true;
     },

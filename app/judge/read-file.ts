@@ -33,13 +33,7 @@ export interface PlacedRows {
   readonly row: PlacedRow;
   /** The columns of which it wants to know, by their places among those asked for. Of the others nothing has to be true. */
   readonly columns: readonly number[];
-  take(): boolean;
-}
-
-/** Marks rows that do not pass: the values of those alone are given, and of the columns that are read alone. */
-export interface PassedColumns extends Pick<PassingColumns, 'columns' | 'mark'> {
-  /** So many rows passed, of which so many have no value in a column. */
-  passedRows(rows: number, nullsOf: (column: number) => number): void;
+  take(index: number): boolean;
 }
 
 export interface RowFile {
@@ -50,8 +44,8 @@ export interface RowFile {
   /** What a reading of this CSV file told before: it need not be found out again. */
   readonly csv?: CsvShape | null;
   readonly placed?: PlacedRows | null;
-  /** The same of a part of a Parquet file, column by column. */
-  readonly passing?: PassedColumns | null;
+  /** The same of a part of a Parquet file, column by column: only the values of rows that it marks are given, and of the columns that are read alone. */
+  readonly passing?: PassingColumns | null;
   /** The rows that begin in there alone. A part of a Parquet file is read by the thread that asks, which has to be one with bounds. */
   readonly part?: FilePart;
   /** Told now and then while a part of a Parquet file is read. */
@@ -86,6 +80,8 @@ function parquet(): Promise<typeof import('./parquet.ts')> {
 
 /** What lies in the processor's own memory while it is looked at. */
 const PIECE_BYTES = 1 << 18;
+/** A record that does not end is looked at from its beginning with each piece: the longer it is, the larger they are. */
+const PIECE_BYTES_MAX = 1 << 24;
 /** Signals and what workers say are heard after so many. */
 const PIECES_AT_ONCE = 16;
 
@@ -110,7 +106,8 @@ async function readPieces({ path, part, signal }: RowFile, pieces: Pieces): Prom
     let place = part?.from ?? 0;
     for (let count = 1; !pieces.isDone; count++) {
       signal.throwIfAborted();
-      const read = readSync(file, pieces.room(PIECE_BYTES), 0, PIECE_BYTES, place);
+      const bytes = Math.min(PIECE_BYTES_MAX, Math.max(PIECE_BYTES, pieces.held));
+      const read = readSync(file, pieces.room(bytes), 0, bytes, place);
       place += read;
       pieces.add(read, read === 0);
       if (count % PIECES_AT_ONCE === 0) await new Promise((resolve) => setImmediate(resolve));
@@ -136,7 +133,8 @@ async function streamPieces({ path, stdin, signal, part }: RowFile, pieces: Piec
 class Pieces {
   readonly #take: (bytes: Buffer, isEnd: boolean) => number | null;
   #buffer = Buffer.allocUnsafeSlow(2 * PIECE_BYTES);
-  #held = 0;
+  /** So many bytes begin the next piece. */
+  held = 0;
   isDone = false;
 
   constructor(take: (bytes: Buffer, isEnd: boolean) => number | null) {
@@ -145,21 +143,21 @@ class Pieces {
 
   /** Where so many bytes are put. */
   room(bytes: number): Buffer {
-    if (this.#buffer.length - this.#held < bytes) {
+    if (this.#buffer.length - this.held < bytes) {
       const larger = Buffer.allocUnsafeSlow(2 * this.#buffer.length + bytes);
-      this.#buffer.copy(larger, 0, 0, this.#held);
+      this.#buffer.copy(larger, 0, 0, this.held);
       this.#buffer = larger;
     }
-    return this.#buffer.subarray(this.#held, this.#held + bytes);
+    return this.#buffer.subarray(this.held, this.held + bytes);
   }
 
   /** So many have been put there. */
   add(bytes: number, isEnd: boolean): void {
-    const end = this.#held + bytes;
+    const end = this.held + bytes;
     const used = this.#take(this.#buffer.subarray(0, end), isEnd);
     this.isDone = isEnd || used === null;
     this.#buffer.copyWithin(0, used ?? 0, end);
-    this.#held = end - (used ?? 0);
+    this.held = end - (used ?? 0);
   }
 }
 

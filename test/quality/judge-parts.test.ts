@@ -126,6 +126,9 @@ describe.each(['types.parquet', 'types-v2.parquet'])('the row groups of %s', (na
   name: [{ match_regex: '[0-2]$' }]
   day: [{ between: { min: '1970-01-03' } }]
   none: [not_null]
+checks:
+  - { id: met, column: name, length: { max: 6 }, where: 'after.small > 3' }
+  - { id: pair, pair_greater: { column_A: id, column_B: small } }
 `;
   const judgedBy = async (partBytes: number, file = path) => judgeFile(contractOf(rules), inputOf(file), workers, partBytes);
 

@@ -2,7 +2,7 @@
 import { expect, test } from 'vitest';
 import type { DatasetName } from '../../core/event.ts';
 import { cellAt, type ColumnCells, countOf, noCells } from '../../quality/column-cells.ts';
-import { parseContract } from '../../quality/contract.ts';
+import { type Contract, parseContract } from '../../quality/contract.ts';
 import { fileColumn } from '../../quality/file-columns.ts';
 import { RuleRun } from '../../quality/file-run.ts';
 import fc from '../support/fast-check.ts';
@@ -14,17 +14,25 @@ const RULES = `${HEAD}columns:
   t: [{ match_regex: '^[a-c]+$' }, { length: { max: 2 }, mostly: 0.5, on_fail: tag }]
   gone: [{ between: { min: 1 } }]
 `;
-const parsed = parseContract(RULES, 'rules.yaml', 'file');
-if ('problems' in parsed) throw new Error(JSON.stringify(parsed.problems));
-const { contract } = parsed;
+const MIXED = `${RULES}checks:
+  - { id: pair, pair_equal: { column_A: n, column_B: share }, nulls: skip }
+  - { id: met, column: t, length: { max: 1 }, where: 'after.n > 3' }
+  - { id: other, column: note, match_regex: '^x', where: "after.t == 'a'" }
+`;
+const contractOf = (text: string) => {
+  const parsed = parseContract(text, 'rules.yaml', 'file');
+  if ('problems' in parsed) throw new Error(JSON.stringify(parsed.problems));
+  return parsed.contract;
+};
 const columns = [
   fileColumn('t', 'text', null),
   fileColumn('n', 'bigint', null),
   fileColumn('share', 'double precision', null),
   fileColumn('gone', 'bigint', null),
+  fileColumn('note', 'text', null),
 ];
 const dataset = { name: 'shop.public.orders' as DatasetName, version: 1, columns, key: [] };
-const runOf = () => new RuleRun(contract, dataset, [], {}, 0, null);
+const runOf = (contract: Contract) => new RuleRun(contract, dataset, [], {}, 0, null);
 
 /** So many cells in one of the forms that hold them. */
 function cellsOf(
@@ -66,39 +74,47 @@ const whole = fc.integer({ min: 0, max: 8 });
 const share = fc.constantFrom(0.25, 0.5, 0.75, 1, -1, Number.NaN);
 const text = fc.constantFrom('a', 'ab', 'abc', 'd', '', 'b1');
 const pages = fc.array(
-  fc
-    .nat(12)
-    .chain((rows) =>
-      fc.tuple(
-        cellsOf(rows, fc.oneof(text, fc.constant('é')), [texts(rows, text)]),
-        cellsOf(rows, whole, [numbers(rows, whole)]),
-        cellsOf(rows, share, [numbers(rows, share)]),
-        fc.constant(noCells(rows)),
-      ),
+  fc.nat(12).chain((rows) =>
+    fc.tuple(
+      cellsOf(rows, fc.oneof(text, fc.constant('é')), [texts(rows, text)]),
+      cellsOf(rows, whole, [numbers(rows, whole)]),
+      cellsOf(rows, share, [numbers(rows, share)]),
+      fc.constant(noCells(rows)),
+      // Declared to be texts, and some are numbers.
+      cellsOf(rows, fc.oneof(text, fc.constant('x1')), [texts(rows, fc.constantFrom('x', 'y')), numbers(rows, whole)]),
     ),
+  ),
   { maxLength: 3 },
 );
 
-test('column by column is as row by row', () => {
+test.each([
+  ['column by column is as row by row', `${RULES}  note: [{ length: { max: 1 } }]\n`],
+  ['checks that have a condition or read several columns are judged beside', MIXED],
+])('%s', (_, rules) => {
+  const contract = contractOf(rules);
   let failed = 0;
   fc.assert(
     fc.property(pages, (groups) => {
-      const [marked, plain] = [runOf(), runOf()];
+      const [marked, plain] = [runOf(contract), runOf(contract)];
       const passing = marked.passingColumns();
-      if (passing === null) throw new Error('these rules are of single columns');
+      if (passing === null) throw new Error('there are rules of single columns');
+      const { rest } = passing;
       let before = 0;
       for (const group of groups) {
         const rows = countOf(group[0]);
         const rowAt = (row: number) => group.map((cells) => cellAt(cells, row));
+        const ofRest = (values: readonly unknown[]) => values.map((value, at) => (rest?.columns.includes(at) === true ? value : null));
         const bad = new Uint8Array(rows);
         const nulls = passing.columns.map((column) => passing.mark(column, group[column] ?? noCells(rows), bad, 0));
         const places = [...bad.keys()];
-        for (const row of places.filter((at) => bad[at] === 1)) marked.row(rowAt(row), [], before + row);
+        for (const row of places)
+          if (bad[row] === 1) marked.row(rowAt(row), [], before + row);
+          else rest?.take(ofRest(rowAt(row)), before + row);
         const good = places.filter((at) => bad[at] === 0);
         failed += rows - good.length;
         for (const [at, column] of passing.columns.entries())
           expect(nulls[at]).toBe(places.filter((row) => rowAt(row)[column] === null).length);
-        marked.passedRows(good.length, (column) => good.filter((row) => rowAt(row)[column] === null).length);
+        passing.passed(good.length, (column) => good.filter((row) => rowAt(row)[column] === null).length);
         for (const row of places) plain.row(rowAt(row), [], before + row);
         before += rows;
       }
@@ -109,13 +125,10 @@ test('column by column is as row by row', () => {
   expect(failed).toBeGreaterThan(100);
 });
 
-test('checks of several columns, and those with a condition, are judged row by row', () => {
+test('where no check reads one column without a condition, rows are judged as rows', () => {
   for (const check of [
     '  - { pair_equal: { column_A: n, column_B: share } }',
     "  - { column: n, between: { min: 1 }, where: 'after.n > 1' }",
-  ]) {
-    const other = parseContract(`${HEAD}checks:\n${check}\n`, 'rules.yaml', 'file');
-    if ('problems' in other) throw new Error(JSON.stringify(other.problems));
-    expect(new RuleRun(other.contract, dataset, [], {}, 0, null).passingColumns()).toBeNull();
-  }
+  ])
+    expect(runOf(contractOf(`${HEAD}checks:\n${check}\n`)).passingColumns()).toBeNull();
 });

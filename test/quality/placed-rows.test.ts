@@ -5,10 +5,18 @@ import { join } from 'node:path';
 import { Readable } from 'node:stream';
 import { afterAll, describe, expect, test } from 'vitest';
 import type { ColumnType } from '../../core/event.ts';
+import { cellMaker } from '../../app/judge/cells.ts';
 import { guessShape } from '../../app/judge/csv.ts';
 import { OtherKind } from '../../app/judge/csv-records.ts';
+import { declaredTypes, wholeShape } from '../../app/judge/file-shape.ts';
+import type { JudgeInput } from '../../app/judge/input.ts';
+import { judgeFile } from '../../app/judge/judge-rules.ts';
+import { PartWorkers } from '../../app/judge/part-workers.ts';
 import { readRows, type RowFile } from '../../app/judge/read-file.ts';
+import { type Contract, parseContract } from '../../quality/contract.ts';
+import { fileCheck } from '../../quality/file-check.ts';
 import { fileColumn, FileRow } from '../../quality/file-columns.ts';
+import { RuleRun } from '../../quality/file-run.ts';
 import { PlacedRow } from '../../quality/placed-row.ts';
 import { UsageError } from '../../app/cli/arguments.ts';
 import fc from '../support/fast-check.ts';
@@ -47,7 +55,7 @@ async function cellsOf(file: RowFile, names: readonly string[], types: readonly 
 
 const NAMES = ['a', 'b', 'ab', 'é'];
 const TYPES: readonly ColumnType[] = ['integer', 'float', 'text', 'other'];
-const LEAST_PLACED = 200;
+const LEAST_PLACED = 120;
 
 const number = fc.constantFrom('0', '-0', '7', '-12', '1.0', '0.1', '-0.50', '123456789012345', '1234567890123456', '12345678901234567890');
 const oddNumber = fc.constantFrom('1e3', '1E-2', '007', '1.', '.5', '-', '--1', '1.2.3', '0x1', '1_0', '99999999.99999999');
@@ -141,42 +149,113 @@ describe('CSV', () => {
 });
 
 describe('a rule file says the same of rows in their places and of their values', () => {
-  const RULES = `${HEAD}columns:
-  id: [not_null, { between: { min: 5 } }]
-  name: [{ match_regex: '^[a-zé ]*$' }, { length: { max: 6 } }, { in_set: [one, two, 'zwölf', three four], mostly: 0.9 }]
-  share: [{ between: { max: 0.5 }, nulls: fail }]
-  yes: [{ in_set: [true] }]
-checks:
-  - { id: whole, json_schema: { properties: { extra: { maximum: 6 } } } }
-`;
-  // A condition is what they are not judged in their places for.
-  const BY_VALUES = `${RULES}  - { id: never, pair_equal: { column_A: id, column_B: share }, where: 'after.id < -1' }\n`;
-  const rows = Array.from({ length: 3000 }, (_, n) => ({
-    id: n % 97 === 5 ? null : n,
-    name: ['one', 'two', 'zwölf', 'three four', 'ONE', null][n % 61 < 3 ? n % 6 : n % 3] ?? null,
-    share: n % 50 === 0 ? null : (n % 103) / 200,
-    yes: n % 31 !== 0,
-    // One check alone reads it, and does not name it.
-    extra: n % 8,
-  }));
-  const written: Readonly<Record<string, string>> = {
-    'rows.ndjson': rows.map((row) => `${JSON.stringify(row)}\n`).join(''),
-    'rows.csv': `id,name,share,yes,extra\n${rows.map((row) => `${row.id ?? ''},${row.name ?? ''},${row.share ?? ''},${row.yes},${row.extra}\n`).join('')}`,
+  /** Of rows, with conditions, and over all rows: any of them beside any other, behind an id of its own. */
+  const CHECKS = [
+    'column: id, not_null: true }',
+    'column: id, between: { min: 5 } }',
+    "column: name, match_regex: '^[a-zé ]*$' }",
+    'column: name, length: { max: 6 } }',
+    "column: name, in_set: [one, two, 'zwölf', three four], mostly: 0.9 }",
+    'column: share, between: { max: 0.5 }, nulls: fail }',
+    'column: yes, in_set: [true] }',
+    // Declared to be a text, and some are numbers.
+    "column: zip, match_regex: '^[0-9]+$' }",
+    "column: zip, length: { max: 3 }, where: 'after.extra == 3' }",
+    // It reads a column that it does not name.
+    'json_schema: { properties: { extra: { maximum: 6 } } } }',
+    "column: name, length: { max: 3 }, where: 'after.yes && after.id > 40' }",
+    'column: share, between: { max: 0.3 }, where: "after.name == \'one\'" }',
+    'pair_greater: { column_A: id, column_B: extra, or_equal: true } }',
+    'row_count: { min: 4, max: 40 } }',
+    'column: id, unique: true }',
+    'column: share, mean: { min: 0.2 } }',
+    "column: name, distinct_count: { min: 3 }, where: 'after.extra > 4' }",
+    'column: day, max: { max: 2026-03-01 } }',
+  ];
+  const TYPES_GIVEN = new Map([
+    ['zip', 'text'],
+    ['day', 'date'],
+  ]);
+  const rowOf = fc.record({
+    id: fc.option(fc.nat(60), { freq: 9 }),
+    name: fc.option(fc.constantFrom('one', 'two', 'zwölf', 'three four', 'ONE'), { freq: 9 }),
+    share: fc.option(
+      fc.nat(103).map((n) => n / 200),
+      { freq: 9 },
+    ),
+    yes: fc.boolean(),
+    zip: fc.oneof({ weight: 5, arbitrary: fc.constantFrom('12', '0345', 'x') }, fc.nat(9999)),
+    extra: fc.nat(7),
+    day: fc.constantFrom('2026-01-31', '2026-03-01', '2026-04-01'),
+  });
+  type Row = typeof rowOf extends fc.Arbitrary<infer R> ? R : never;
+  const WRITTEN: Readonly<Record<string, (rows: readonly Row[]) => string>> = {
+    'mixed.ndjson': (rows) => rows.map((row) => `${JSON.stringify(row)}\n`).join(''),
+    'mixed.csv': (rows) =>
+      `id,name,share,yes,zip,extra,day\n${rows
+        .map(
+          (row) =>
+            `${Object.values(row)
+              .map((value) => value ?? '')
+              .join(',')}\n`,
+        )
+        .join('')}`,
   };
 
-  test.each(Object.keys(written))('%s', async (name) => {
-    const write = (file: string, text: string) => {
-      writeFileSync(join(scratch, file), text);
-      return join(scratch, file);
-    };
-    const input = write(name, written[name] ?? '');
-    const said = async (file: string, text: string) => {
-      const { code, out } = await judge('--rules', write(file, text), '--input', input, '--json');
-      const { rules } = JSON.parse(out) as { readonly rules: readonly { readonly rule: string; readonly unexpected_count: number }[] };
-      return { code, rules: rules.filter(({ rule }) => rule !== 'never') };
-    };
-    const quick = await said('rules.yaml', RULES);
-    expect(quick).toEqual(await said('by-values.yaml', BY_VALUES));
-    expect(quick.rules.map(({ unexpected_count: count }) => count > 0)).toEqual(quick.rules.map(() => true));
+  /** What a run says that is given the values of all rows. */
+  async function byValues(rules: Contract, input: JudgeInput) {
+    const declared = declaredTypes(input.types, new Map(), new Map());
+    const { columns, unseen, csv } = await wholeShape(declared, input);
+    const run = new RuleRun(rules, { name: rules.dataset, version: 1, columns, key: [] }, unseen, {}, 0, fileCheck);
+    const makers = columns.map(({ name }) => cellMaker(declared.typeOf(name)));
+    const names = columns.map(({ name }) => name);
+    const read = await readRows({ ...input, csv }, names, (values, index) =>
+      run.row(
+        values,
+        makers.map((make, at) => make(values[at])),
+        index,
+      ),
+    );
+    return { rows: read.rows, rules: run.end({ columns: read.columns, rows: read.rows, rowsOf: () => null }) };
+  }
+
+  test.each(Object.keys(WRITTEN))('%s', async (name) => {
+    const path = join(scratch, name);
+    const found = new Map<string, Set<boolean | null>>();
+    const input = { ...opened(path), stdin: Readable.from([]), types: TYPES_GIVEN, tables: new Map(), parameters: {}, nowMs: 0 };
+    await using workers = new PartWorkers();
+    await fc.assert(
+      fc.asyncProperty(
+        fc.subarray([...CHECKS.keys()], { minLength: 1 }),
+        fc.array(rowOf, { minLength: 1, maxLength: 60 }),
+        async (checks, rows) => {
+          writeFileSync(path, WRITTEN[name]?.(rows) ?? '');
+          const parsed = parseContract(
+            `${HEAD}checks:\n${checks.map((at) => `  - { id: r${at}, ${CHECKS[at]}\n`).join('')}`,
+            'rules.yaml',
+            'file',
+          );
+          if ('problems' in parsed) throw new Error(JSON.stringify(parsed.problems));
+          const said = await judgeFile(parsed.contract, input, workers);
+          expect(said).toEqual(await byValues(parsed.contract, input));
+          for (const { rule, success } of said.rules) found.set(rule, (found.get(rule) ?? new Set()).add(success));
+        },
+      ),
+      { numRuns: 300 },
+    );
+    // Every rule has failed and passed.
+    expect([...found].filter(([, outcomes]) => outcomes.size < 2)).toEqual([]);
   });
+});
+
+test('fields of a column that is declared to be of texts are texts, with all their zeros, in a suite too', async () => {
+  const write = (file: string, text: string) => {
+    writeFileSync(join(scratch, file), text);
+    return join(scratch, file);
+  };
+  const given = ['--input', write('zip.csv', 'id,zip\n1,12345\n2,23456\n'), '--types', write('types.json', '{"id":null,"zip":"text"}')];
+  const rules = `${HEAD}columns: { zip: [{ length: 5 }, { match_regex: '^[0-9]+$' }] }\n`;
+  expect((await judge('--rules', write('zip.yaml', rules), ...given)).code).toBe(0);
+  const suite = { expectations: [{ type: 'expect_column_value_lengths_to_equal', kwargs: { column: 'zip', value: 5 } }] };
+  expect((await judge('--suite', write('zip.json', JSON.stringify(suite)), ...given)).code).toBe(0);
 });
