@@ -454,7 +454,14 @@ class Reader {
       const [message = problem, fix = ''] = problem.split(/(?<=\.) (?=[^.]+\.?$)/);
       return this.#rules.refuse(keys, `${type}: ${message.replace(/\.$/, '')}`, fix === '' ? 'Correct it.' : fix);
     }
-    if (this.#use === 'file' && windowCheckOf(expectation, kwargs)?.memory !== undefined)
+    const overWindows = this.#use === 'file' ? windowCheckOf(expectation, kwargs) : null;
+    if (overWindows?.reads?.kind === 'score')
+      return this.#rules.refuse(
+        keys,
+        `${type} is about what a model makes of rows, and none scores those of a file`,
+        'Remove the check here.',
+      );
+    if (overWindows?.memory !== undefined)
       return this.#rules.refuse(
         keys,
         `${type} is held against the windows before, and the rows of a file are one window`,

@@ -69,6 +69,8 @@ const all: readonly GxExpectation[] = [
   compoundDuplicates,
   presence.nonNullRate,
   presence.nullRate,
+  presence.nonNullRateOfTokens,
+  presence.nullRateOfTokens,
   klDivergence,
   psi,
   js,

@@ -9,7 +9,7 @@ import { parseContract } from '../../../quality/contract.ts';
 import { psiOf } from '../../../quality/windows/distances.ts';
 import { batchOf, linearModel, plainDataset, plainInsert, registryOf, useOf } from '../../inference/models.ts';
 import fc from '../../support/fast-check.ts';
-import { contractOf, messages } from '../support.ts';
+import { contractOf, FILE, HEAD, messages } from '../support.ts';
 import { type Change, clockAt, closes, MemoryStore, MINUTE, MODEL, NO_LOTS, NOON, type Score, TestLane } from './support.ts';
 
 fc.configureGlobal({ seed: 20_261_127, endOnFailure: true });
@@ -166,6 +166,12 @@ test('another model says nothing of the window', async () => {
   expect(await said('checks: [{ abstain_rate: { model: other, max: 0 } }]', [0.5, 'unavailable'])).toEqual([]);
 });
 
+/** The messages of a rule file that is to judge a file. */
+function ofFile(body: string): readonly string[] {
+  const parsed = parseContract(HEAD + body, FILE, 'file');
+  return 'problems' in parsed ? parsed.problems.map(({ message }) => message) : [];
+}
+
 test('what cannot be meant is refused by name', () => {
   const drift = (more: string) => messages(`checks: [{ score_drift: { model: m, max: 1, ${more} } }]`);
   expect([
@@ -174,6 +180,7 @@ test('what cannot be meant is refused by name', () => {
     ...drift('bins: [0, 1], weights: [1], reference: { rolling: { windows: 3 } }'),
     ...drift('metric: ks, reference: { rolling: { windows: 3, bins: 5 } }'),
     ...messages('checks: [{ abstain_rate: { model: "m@3", max: 0.1 } }]'),
+    ...ofFile(`checks: [{ feature_missing: { model: m, max: 0.1 } }]`),
     ...messages('columns: { total: [{ abstain_rate: { model: m, max: 0.1 } }] }'),
   ]).toMatchInlineSnapshot(`
     [
@@ -182,6 +189,7 @@ test('what cannot be meant is refused by name', () => {
       "score_drift: bins and reference: one of them is needed, and no more",
       "score_drift: bins is not among its kwargs",
       ""m@3" has not the form that is needed",
+      "feature_missing is about what a model makes of rows, and none scores those of a file",
       "abstain_rate: column is not among its kwargs",
       ""abstain_rate" is not known here",
     ]
