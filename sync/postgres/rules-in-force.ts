@@ -9,6 +9,8 @@ import type { Turns } from './turns.ts';
 /** As long as windows are kept that nobody asks for any more. A process says so several times within that. */
 const SAID_WITHIN = "interval '2 minutes'";
 const KEPT = "interval '30 days'";
+/** Who has not said so for this long is not merely standing still. */
+const GONE = "interval '1 hour'";
 
 /** What a process had before, and what those had that read no more. */
 const LEFT_SQL = `update tidegate.rules_in_force r set said_at = '-infinity'
@@ -21,8 +23,12 @@ const SAY_SQL = `insert into tidegate.rules_in_force as r (pipeline, process, da
   on conflict (pipeline, dataset, revision, process) do update set said_at = excluded.said_at,
     taken_at = case when r.said_at = '-infinity' then excluded.taken_at else r.taken_at end`;
 
-const FORGET_SQL = `delete from tidegate.rules_in_force r where pipeline = $1 and said_at < clock_timestamp() - ${SAID_WITHIN} and taken_at < clock_timestamp() - ${KEPT}
-  and not exists (select from tidegate.lots l where l.pipeline = $1 and l.dataset = r.dataset and l.staged > 0 and r.revision = any(l.revisions))`;
+/** Of those that are gone the last one that took a revision up says all that there is to know of it: each start of a process adds one. */
+const FORGET_SQL = `delete from tidegate.rules_in_force r where pipeline = $1 and (
+  said_at < clock_timestamp() - ${SAID_WITHIN} and taken_at < clock_timestamp() - ${KEPT}
+    and not exists (select from tidegate.lots l where l.pipeline = $1 and l.dataset = r.dataset and l.staged > 0 and r.revision = any(l.revisions))
+  or said_at < clock_timestamp() - ${GONE} and exists (
+    select from tidegate.rules_in_force n where n.pipeline = $1 and n.dataset = r.dataset and n.revision = r.revision and n.taken_at > r.taken_at))`;
 
 /** A process without rules for a dataset has this revision of them. */
 export const NO_RULES = '';

@@ -99,3 +99,26 @@ test('while rules are changed process by process lots wait; then they go by what
   await desk.lots.say('c', revisionsOf(OLD), true);
   expect((await at.close([desk], false, OLD)).map(({ startMs, status }) => [startMs, status])).toEqual([[20_000, 'published']]);
 }, 60_000);
+
+test('however often a process begins anew, of each revision the last one that had it is known', async () => {
+  const newer = audited(', { id: rows, row_count: { max: 100 } }');
+  await using at = await world('key', audited());
+  await using desk = await at.sink();
+  const known = async () =>
+    (await at.sql.query("select process, said_at > '-infinity' from tidegate.rules_in_force order by taken_at")).rows.map(([one, said]) => [
+      one,
+      said === 't',
+    ]);
+  for (const process of ['a', 'b', 'c']) await desk.lots.say(process, revisionsOf(audited()), true);
+  for (const process of ['d', 'e']) await desk.lots.say(process, revisionsOf(newer), true);
+  expect(await known()).toEqual([
+    ['c', false],
+    ['e', true],
+  ]);
+  // Beside others it may only be standing still.
+  await desk.lots.say('f', revisionsOf(newer), false);
+  expect((await known()).map(([one]) => one)).toEqual(['c', 'e', 'f']);
+  await at.sql.query("update tidegate.rules_in_force set said_at = said_at - interval '2 hours' where process = 'e'");
+  await desk.lots.say('f', revisionsOf(newer), false);
+  expect((await known()).map(([one]) => one)).toEqual(['c', 'f']);
+}, 60_000);
