@@ -18,7 +18,7 @@ import { avroEnvelope, avroKey } from './avro-envelope.ts';
 import { AVRO_HEAD, AvroReader, type KnownAvro, NeedsSchema } from './avro.ts';
 import { cellForm, type CellForm } from './cell-forms.ts';
 import { CellWriter } from './cell-writer.ts';
-import type { BinlogHistory } from './binlog-history.ts';
+import { type BinlogHistory, historyOf, historyText } from './binlog-history.ts';
 import type { KafkaRecord, TopicPartition } from '../../wire/kafka/client.ts';
 import { type Slice, sliceOf } from '../../wire/kafka/fetched-record.ts';
 import type { RegistryAddress } from '../../wire/kafka/registry.ts';
@@ -93,6 +93,8 @@ export class TableDecoder {
   readonly #known = new Map<string, PgRelation>();
   readonly #declared: ConnectSchema | null;
   readonly #raw: Dataset;
+  /** The same in a later history of a binlog, which has to be known once the record can be read. */
+  readonly #rawLater: Dataset;
   /** Of the last row that brought its schema: a tombstone brings none. */
   #lastRow: ConnectSchema | null = null;
   readonly #added: AddedFields;
@@ -110,11 +112,16 @@ export class TableDecoder {
     this.#avro = new AvroReader(options.registry);
     this.#declared = options.columns === null ? null : declaredSchema(options.columns);
     this.#raw = rawDataset(options.dataset);
+    this.#rawLater = { ...this.#raw, columns: [...this.#raw.columns, rawColumn(HISTORY, 'text', 'text')] };
   }
 
-  /** Asks the registry for a schema that is met for the first time. Whatever cannot be read comes back as an undecoded event. */
-  async decodeAsking(record: KafkaRecord, partition: number): Promise<Decoded> {
+  /**
+   * Asks the registry for a schema that is met for the first time. Whatever cannot be read comes back as an undecoded event. `after`: what is known of the binlog's history
+   * before the record; left out, what the records until now have told.
+   */
+  async decodeAsking(record: KafkaRecord, partition: number, after: BinlogHistory | null = null): Promise<Decoded> {
     for (;;) {
+      if (after !== null) this.resume(partition, after);
       try {
         return this.decode(record, partition);
       } catch (error) {
@@ -405,27 +412,38 @@ export class TableDecoder {
   /** The record as it came, for the quarantine. Throws NeedsSchema for that of its key. */
   #undecoded({ offset, timestampMs, key, value, headers }: KafkaRecord, partition: number, problem: string): ChangeEvent {
     const { topic } = this.#options;
-    const row = new ValueRow(topic, partition, Number(offset), timestampMs, key, value, headersJson(headers), unreadable(problem));
-    const held = event('insert', this.#raw, null, row, { version: offsetVersion(offset), ordinal: 0 }, timestampMs);
+    const cells = [topic, partition, Number(offset), timestampMs, key, value, headersJson(headers), unreadable(problem)];
+    const history = this.history(partition);
+    const isFirst = history.number === 0;
+    const row = isFirst ? new ValueRow(...cells) : new ValueRow(...cells, historyText(history));
+    const held = event(
+      'insert',
+      isFirst ? this.#raw : this.#rawLater,
+      null,
+      row,
+      { version: offsetVersion(offset), ordinal: 0 },
+      timestampMs,
+    );
     return { ...held, movedFrom: this.#keyAlone(key) };
   }
 }
 
+const rawColumn = (name: string, type: Column['type'], native: string): Column => ({ name, type, native, nullable: true });
+
 /** Records that cannot be read, as a dataset of their own shape under the table's name. */
 function rawDataset(name: DatasetName): Dataset {
-  const column = (of: string, type: Column['type'], native: string): Column => ({ name: of, type, native, nullable: true });
   return {
     name,
     version: 0,
     columns: [
-      column('topic', 'text', 'text'),
-      column('partition', 'integer', 'integer'),
-      column('offset', 'integer', 'bigint'),
-      column('timestamp', 'integer', 'bigint'),
-      column('key', 'bytes', 'bytea'),
-      column('value', 'bytes', 'bytea'),
-      column('headers', 'json', 'jsonb'),
-      column(PROBLEM, 'text', 'text'),
+      rawColumn('topic', 'text', 'text'),
+      rawColumn('partition', 'integer', 'integer'),
+      rawColumn('offset', 'integer', 'bigint'),
+      rawColumn('timestamp', 'integer', 'bigint'),
+      rawColumn('key', 'bytes', 'bytea'),
+      rawColumn('value', 'bytes', 'bytea'),
+      rawColumn('headers', 'json', 'jsonb'),
+      rawColumn(PROBLEM, 'text', 'text'),
     ],
     key: [0, 1, 2],
     undecoded: true,
@@ -446,6 +464,12 @@ export function recordOf({ after }: ChangeEvent): TopicPartition & KafkaRecord {
   };
 }
 
+/** What was known of the binlog's history where the lane met it. */
+export function historyAt({ after, dataset }: ChangeEvent): BinlogHistory {
+  const text = after?.value(dataset.columns.findIndex(({ name }) => name === HISTORY)) ?? null;
+  return historyOf(typeof text === 'string' ? text : null);
+}
+
 /** The same event of what could not be read, with another reason why it cannot. */
 export function withProblem(undecoded: ChangeEvent, problem: string): ChangeEvent {
   const { after, dataset } = undecoded;
@@ -460,6 +484,7 @@ export function problemOf({ after, dataset }: ChangeEvent): string {
 }
 
 const PROBLEM = 'problem';
+const HISTORY = 'history';
 const unreadable = (problem: string): string => `the record cannot be read: ${problem}`;
 
 /** Headers in base64, for they are bytes; one that comes several times has a list. */

@@ -7,7 +7,7 @@ import { type ChangeEvent, eventId, type LaneId, type Version, versionOf } from 
 import { fromOffset } from '../../core/position.ts';
 import { PipelineError } from '../../core/errors.ts';
 import type { KafkaClient, KafkaRecord, TopicPartition } from '../../wire/kafka/client.ts';
-import { isPartial, isSameMove, problemOf, recordOf, type TableDecoder, withProblem } from './debezium.ts';
+import { historyAt, isPartial, isSameMove, problemOf, recordOf, type TableDecoder, withProblem } from './debezium.ts';
 import { isImportLane, placeOf } from './lane-place.ts';
 import { TopicList, type TopicListOptions } from './topic-list.ts';
 import { openPartition } from './topic-reader.ts';
@@ -67,7 +67,7 @@ export class DecodeAgain implements AsyncDisposable {
     const record = recordOf(held);
     if (decoder === null) return { kind: 'undecoded', event: withProblem(held, 'its table is none that the source reads any more') };
     try {
-      const { event, half } = await decoder.decodeAsking(record, record.partition);
+      const { event, half } = await decoder.decodeAsking(record, record.partition, historyAt(held));
       if (event === null) return { kind: 'nothing' };
       const read = half === 'movedFrom' && isPartial(event) ? decoder.incomplete(event, record, record.partition) : event;
       if (read.dataset.undecoded !== true) return { kind: 'event', event: read };
@@ -92,6 +92,7 @@ export class DecodeAgain implements AsyncDisposable {
     // Its own record comes first: a dead letter may name a place in a topic that was made anew since.
     let next = offset;
     let isThere = false;
+    let history = historyAt(held);
     return async (upTo) => {
       const to = placeOf(upTo).offset;
       if (to <= offset) return 'ahead';
@@ -104,12 +105,13 @@ export class DecodeAgain implements AsyncDisposable {
       if (extent === null) return 'lost';
       for await (const { records } of extent.read(signal)) {
         for (const record of records) {
+          if (!isThere && !isSameRecord(own, record)) return 'lost';
+          const read = (await decoder?.decodeAsking(record, partition, history)) ?? null;
+          history = decoder?.history(partition) ?? history;
           if (!isThere) {
-            if (!isSameRecord(own, record)) return 'lost';
             isThere = true;
             continue;
           }
-          const read = (await decoder?.decodeAsking(record, partition)) ?? null;
           const event = read?.event ?? null;
           if (read === null || event === null) continue; // The tombstone between the halves of a key move is none of them.
           if (read.half === 'movedFrom' && half !== null && isSameMove(half.event, event, read.oldKey ?? null))

@@ -2,11 +2,13 @@
 import fc from 'fast-check';
 import { expect, test } from 'vitest';
 import { type BinlogHistory, historyOf, historyText, historyWith, NO_HISTORY, versionIn } from '../../cdc/kafka/binlog-history.ts';
-import { TableDecoder } from '../../cdc/kafka/debezium.ts';
+import { TableDecoder, withProblem } from '../../cdc/kafka/debezium.ts';
+import { DecodeAgain } from '../../cdc/kafka/decode-again.ts';
 import { PartitionLane } from '../../cdc/kafka/lane.ts';
 import { placeOf } from '../../cdc/kafka/lane-place.ts';
-import { type DatasetName, type LaneId, versionOf } from '../../core/event.ts';
-import type { KafkaRecord } from '../../wire/kafka/client.ts';
+import { type ChangeEvent, type DatasetName, type LaneId, versionOf } from '../../core/event.ts';
+import { kafkaClient, type KafkaRecord } from '../../wire/kafka/client.ts';
+import { packEvent, unpackEvent } from '../../wire/postgres/event-bytes.ts';
 
 const SEED = 20261127;
 const placeAt = (file: number, pos: number): string => file.toString(16).padStart(6, '0') + pos.toString(16).padStart(10, '0');
@@ -122,6 +124,49 @@ test('a lane that goes on after a restart knows the history that it is in', asyn
   expect(whole).toEqual([...whole].sort());
   expect(new Set(whole).size).toBe(5);
   for (const rows of [1, 2, 3]) expect(await versionsBy(rows)).toEqual(whole);
+});
+
+test('a record of a later history that can be read by now has the version that it would have had', async () => {
+  const columns = { id: 'bigint', v: 'text' };
+  const of = (offset: number, file: number, gtid: string): KafkaRecord => ({
+    offset: BigInt(offset),
+    timestampMs: 1,
+    key: Buffer.from('{"id":1}'),
+    value: Buffer.from(
+      JSON.stringify({
+        op: 'u',
+        before: null,
+        after: { id: 1, v: 'x' },
+        source: { connector: 'mariadb', file: `bin.${String(file).padStart(6, '0')}`, pos: 100, row: 0, gtid, snapshot: 'false', ts_ms: 1 },
+      }),
+    ),
+    headers: {},
+  });
+  const options = { envelope: 'debezium', unavailable: '-', registry: null } as const;
+  const decoderOf = (types: Readonly<Record<string, string>>) =>
+    new TableDecoder({ ...options, dataset: 'm.shop.t' as DatasetName, topic: 'm.shop.t', columns: types });
+  const [before, own] = [[of(0, 7, '0-1-1'), of(1, 2, '0-2-2')], of(2, 3, '0-2-3')];
+  const met = async (decoder: TableDecoder): Promise<ChangeEvent | null> => {
+    decoder.resume(3, NO_HISTORY);
+    for (const record of before) await decoder.decodeAsking(record, 3);
+    return (await decoder.decodeAsking(own, 3)).event;
+  };
+  const [read, held] = [await met(decoderOf(columns)), await met(decoderOf({ ...columns, v: 'integer' }))];
+  if (read === null || held === null) throw new Error('there is a change in it');
+  expect(held.dataset.undecoded).toBe(true);
+  await using again = new DecodeAgain({
+    ...options,
+    name: 'm',
+    tables: [{ table: 'shop.t', topic: 'm.shop.t', columns }],
+    lanes: 'm/g' as LaneId,
+    tableNamed: () => ({ table: 'shop.t', columns }),
+    client: kafkaClient({ brokers: ['127.0.0.1:1'] }),
+    signal: new AbortController().signal,
+  });
+  const kept = unpackEvent(packEvent(held));
+  const [decoded] = await again.decode([withProblem(kept, 'another')]);
+  expect(decoded?.kind === 'event' ? versionOf(decoded.event) : decoded).toBe(versionOf(read));
+  expect(versionOf(read)).toMatch(/^f00001/);
 });
 
 const place_ = (from: bigint): never => {
