@@ -49,6 +49,8 @@ const SYNONYMS: ReadonlyMap<string, string> = new Map([
   ['discard', 'quarantine discard'],
 ]);
 
+const STOPPED = { code: 'STOPPED', message: 'a signal stopped it before it was done', fix: null } as const;
+
 export async function runCli(args: readonly string[], io: Io): Promise<ExitCode> {
   const json = args.includes('--json');
   try {
@@ -69,11 +71,12 @@ export async function runCli(args: readonly string[], io: Io): Promise<ExitCode>
       else io.stderr(problemsText(error.problems));
       return 2;
     }
-    const { code, message, fix } = errorText(error);
+    const wasStopped = io.stop.aborted && error instanceof Error && error.name === 'AbortError';
+    const { code, message, fix } = wasStopped ? STOPPED : errorText(error);
     if (json) io.stdout(`${JSON.stringify({ ok: false, error: { code, message, fix } }, null, 2)}\n`);
     else io.stderr(`✗ ${code}: ${message}\n${fix === null ? '' : `    ${fix}\n`}`);
     if (io.env['TIDEGATE_DEBUG'] !== undefined && error instanceof Error) io.stderr(`${error.stack ?? ''}\n`);
-    return error instanceof UsageError ? 2 : 1;
+    return wasStopped ? 130 : error instanceof UsageError ? 2 : 1;
   }
 }
 
@@ -116,5 +119,5 @@ function overview(commands: readonly Command[]): string {
     ({ name, positionals, summary }) =>
       `  ${`${name} ${positionals.join(' ')}`.padEnd(width)}${(summary.split(/[.:] /)[0] ?? '').replace(/\.?$/, '.')}`,
   );
-  return `tidegate ${VERSION}: a gate between a source database and the stores that follow it.\n\n${lines.join('\n')}\n\nEvery command takes --json and --help. Exit codes: 0 done, 1 failed, 2 wrong input and nothing done.\n`;
+  return `tidegate ${VERSION}: a gate between a source database and the stores that follow it.\n\n${lines.join('\n')}\n\nEvery command takes --json and --help. Exit codes: 0 done, 1 failed, 2 wrong input and nothing done, 130 stopped by a signal.\n`;
 }

@@ -16,8 +16,8 @@ export interface Io {
   readonly stop: AbortSignal;
 }
 
-/** 0: done. 1: it failed, or what was asked about is not well. 2: what was written is wrong, and nothing was done. */
-export type ExitCode = 0 | 1 | 2;
+/** 0: done. 1: it failed, or what was asked about is not well. 2: what was written is wrong, and nothing was done. 130: a signal stopped it before it was done. */
+export type ExitCode = 0 | 1 | 2 | 130;
 
 /** The value as JSON, or in words. */
 export function show(io: Io, json: boolean, value: unknown, words: () => string): void {

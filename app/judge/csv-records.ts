@@ -243,18 +243,18 @@ function isBoolean(bytes: Buffer, start: number, length: number): boolean {
 
 export type ReadField = (fields: Fields, at: number) => unknown;
 
-/** A field is of another kind than the first rows of the file had it. */
+/** A field is of another kind than the rows had it that were looked at. */
 export class OtherKind extends Error {
   override readonly name = 'OtherKind';
 }
 
 /**
- * How fields of a column become values: all of them are of the kind, or null where the kind is. `isGuess`: nobody has looked at all of them, and the reader throws
- * `OtherKind` for one that is not.
+ * How fields of a column become values: all of them are of the kind, or null where the kind is; the reader throws `OtherKind` for one that is not. `isGuess`: nobody
+ * has looked at all of them, so that there may be values where none were seen.
  */
 export function fieldReader(kind: Kind | null, isGuess = false): ReadField {
   const expect = (fields: Fields, at: number, ...kinds: readonly Kind[]) => {
-    if (isGuess && !kinds.includes(kindOfField(fields, fields.start(at), fields.length(at)))) throw new OtherKind();
+    if (!kinds.includes(kindOfField(fields, fields.start(at), fields.length(at)))) throw new OtherKind();
   };
   switch (kind) {
     case 'integer':

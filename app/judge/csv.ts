@@ -5,7 +5,7 @@
 import type { ColumnType } from '../../core/event.ts';
 import { UsageError } from '../cli/arguments.ts';
 import { CsvCells } from './csv-cells.ts';
-import { fieldReader, type Fields, type Kind, kindOfField, Records, separatorOf, WHOLE_FILE } from './csv-records.ts';
+import { fieldReader, type Fields, type Kind, kindOfField, OtherKind, Records, separatorOf, WHOLE_FILE } from './csv-records.ts';
 import { eachPiece, type RowFile, type RowsRead, type TakeRow } from './read-file.ts';
 
 /** What a first reading tells: the header, and what the fields of each column are; null where none has a value. */
@@ -46,8 +46,15 @@ export async function readCsv(file: RowFile, columns: readonly string[] | 'all',
     }
     take(values, row++);
   };
-  const { end } = await eachRecord(file, header, each, cells === null ? null : quick);
-  return { columns: header, rows: row, end };
+  try {
+    const { end } = await eachRecord(file, header, each, cells === null ? null : quick);
+    return { columns: header, rows: row, end };
+  } catch (error) {
+    // All fields have been looked at before.
+    if (error instanceof OtherKind && !isGuess)
+      throw new UsageError(`${file.path} was changed while it was read`, 'Give a copy that nobody writes to.');
+    throw error;
+  }
 }
 
 const NONE = -1;

@@ -73,6 +73,8 @@ export class PartWorkers implements AsyncDisposable {
   async ask(requests: readonly PartRequest[], signal: AbortSignal): Promise<readonly PartAnswer[]> {
     // One thing after the other. Where nothing is under way they are asked at once, before the thread that asks begins with its own part.
     if (this.#types !== null) await this.#types.answers;
+    // Those that were stopped have given no answer, and whoever wants all of it again would start others.
+    signal.throwIfAborted();
     this.start(requests.length);
     const stop = () => void this.end();
     signal.addEventListener('abort', stop, { once: true });

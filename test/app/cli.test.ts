@@ -6,7 +6,7 @@ import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { loadCommands } from '../../app/cli/cli.ts';
 import { linearModel, plainMapping } from '../inference/models.ts';
 import { eventually } from '../support/eventually.ts';
-import { cli } from './cli.ts';
+import { cli, stoppedCli } from './cli.ts';
 import { configFolder, NOWHERE, startService, type TestConfig } from './services.ts';
 
 const COMMANDS = await loadCommands();
@@ -256,6 +256,11 @@ describe('what it does', () => {
     expect([code, stderr, existsSync(out)]).toEqual([1, expect.stringMatching(/^✗ SOURCE_UNREACHABLE/), false]);
     expect(stderr).not.toContain('hunter1');
   });
+});
+
+test('a command that a signal stopped says so, with exit code 130', async () => {
+  const { code, stderr } = await stoppedCli('judge', '--rules', 'examples/judge/orders.yaml', '--input', 'examples/judge/orders.csv');
+  expect({ code, stderr }).toEqual({ code: 130, stderr: '✗ STOPPED: a signal stopped it before it was done\n' });
 });
 
 test('as a process: the exit code is the command’s, and SIGTERM ends run with 0', async () => {

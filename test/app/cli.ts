@@ -14,7 +14,13 @@ export interface CliRun {
 export const cli = (...args: readonly string[]): Promise<CliRun> => cliIn({}, ...args);
 
 /** The same with variables of the environment. */
-export async function cliIn(env: Readonly<Record<string, string>>, ...args: readonly string[]): Promise<CliRun> {
+export const cliIn = (env: Readonly<Record<string, string>>, ...args: readonly string[]): Promise<CliRun> =>
+  run(env, new AbortController().signal, args);
+
+/** The same where a signal has been sent to it. */
+export const stoppedCli = (...args: readonly string[]): Promise<CliRun> => run({}, AbortSignal.abort(), args);
+
+async function run(env: Readonly<Record<string, string>>, stop: AbortSignal, args: readonly string[]): Promise<CliRun> {
   let stdout = '';
   let stderr = '';
   const code = await runCli(args, {
@@ -23,7 +29,7 @@ export async function cliIn(env: Readonly<Record<string, string>>, ...args: read
     env,
     isTerminal: false,
     ask: async () => null,
-    stop: new AbortController().signal,
+    stop,
   });
   let json: unknown = null;
   try {

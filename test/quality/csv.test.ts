@@ -1,6 +1,10 @@
 /** CSV as bytes: however a file is cut into pieces its records are the same, and fields are the values that a naive reading makes of them. */
 import fc from '../support/fast-check.ts';
 import { describe, expect, test } from 'vitest';
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { csvShape, readCsv } from '../../app/judge/csv.ts';
 import { type Fields, fieldReader, kindOfField, Records } from '../../app/judge/csv-records.ts';
 
 type Field = string | null;
@@ -85,3 +89,19 @@ describe('fields', () => {
     );
   });
 });
+
+test.each(['x', '1.5', '007', '1e3'])(
+  'a file into which somebody wrote %s after its fields were looked at is told to be changed',
+  async (written) => {
+    const folder = mkdtempSync(join(tmpdir(), 'tidegate-csv-'));
+    try {
+      const file = { path: join(folder, 'rows.csv'), signal: new AbortController().signal };
+      writeFileSync(file.path, 'a,b\n1,true\n');
+      const csv = await csvShape(file);
+      writeFileSync(file.path, `a,b\n1,true\n${written},false\n`);
+      await expect(readCsv({ ...file, csv }, ['a'], () => {})).rejects.toThrow(/rows\.csv was changed while it was read/);
+    } finally {
+      rmSync(folder, { recursive: true });
+    }
+  },
+);

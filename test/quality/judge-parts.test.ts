@@ -168,3 +168,15 @@ test('a worker that is gone before it is asked is replaced', async () => {
   const found = await judgeFile(contract, inputOf(path), own, 30_000);
   expect(found).toEqual(await judged(path, Infinity));
 });
+
+test.each(['types.parquet', 'stopped.csv'])('%s: where a signal comes while workers are at work, nothing is begun anew', async (name) => {
+  const path = name.endsWith('.csv') ? join(folder, name) : fileURLToPath(new URL(`parquet/${name}`, import.meta.url));
+  if (name.endsWith('.csv')) writeFileSync(path, csvOf(orders(new Random(6), 3000, () => 1)));
+  await using own = new PartWorkers();
+  const stop = new AbortController();
+  process.once('worker', () => stop.abort());
+  own.start(1);
+  await expect(judgeFile(contract, { ...inputOf(path), signal: stop.signal }, own, 100)).rejects.toThrow(
+    expect.objectContaining({ name: 'AbortError' }),
+  );
+});
