@@ -75,6 +75,24 @@ test('records from before Kafka 0.11 are left to the client', async () => {
   const old = batch(new Random(1), { producer: -1, attributes: 0, firstOffset: 0 }).bytes;
   old[16] = 1;
   expect(await decodeFetchAnswer(answer([old], []), 11, gunzip)).toBeNull();
+  const short = old.subarray(0, 40);
+  short.writeInt32BE(40 - 12, 8);
+  expect(await decodeFetchAnswer(answer([short], []), 11, gunzip)).toBeNull();
+});
+
+test('who was held back by the broker itself does not wait once more', async () => {
+  const waits = async (version: number): Promise<readonly [number, number] | null> => {
+    const bytes = Buffer.alloc(version >= 7 ? 14 : 8); // No topics.
+    bytes.writeInt32BE(900, 0);
+    const read = await decodeFetchAnswer(bytes, version, gunzip);
+    return read && [read.throttleTime, read.clientSideThrottleTime];
+  };
+  expect(await Promise.all([4, 7, 8, 11].map(waits))).toEqual([
+    [900, 0],
+    [900, 0],
+    [0, 900],
+    [0, 900],
+  ]);
 });
 
 const shown = ({ offset, timestampMs, key, value, headers }: FetchedRecord): unknown[] => [

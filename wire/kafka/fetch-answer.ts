@@ -59,6 +59,8 @@ const VERSIONS = { first: 4, last: 11 } as const;
 const BATCH_HEAD = 12;
 /** Up to the records, from behind the length. */
 const BATCH_FIELDS = 49;
+/** The number of the form, which all forms have here. */
+const MAGIC_AT = 16;
 const MAGIC = 2;
 const CODEC = 0x07;
 const LOG_APPEND_TIME = 0x08;
@@ -125,7 +127,7 @@ export function recordsOf(message: OldMessage | FetchedBatch): readonly KafkaRec
 /** Null for records in a form from before Kafka 0.11, which is left to the client. */
 export async function decodeFetchAnswer(bytes: Buffer, version: number, decompress: Decompress): Promise<FetchAnswer | null> {
   const cursor = new Cursor(bytes);
-  const clientSideThrottleTime = cursor.int32();
+  const throttled = cursor.int32();
   const hasSession = version >= 7;
   const errorCode = hasSession ? cursor.int16() : 0;
   const sessionId = hasSession ? cursor.int32() : 0;
@@ -140,8 +142,9 @@ export async function decodeFetchAnswer(bytes: Buffer, version: number, decompre
     }
     responses.push({ topicName, partitions });
   }
-  // The broker throttles those who are not told to wait by themselves: before version 8 it did so itself.
-  return { throttleTime: version >= 8 ? 0 : clientSideThrottleTime, clientSideThrottleTime, errorCode, sessionId, responses };
+  // Before version 8 the broker has held the answer back by itself; since then it is the client who waits.
+  const [throttleTime, clientSideThrottleTime] = version >= 8 ? [0, throttled] : [throttled, 0];
+  return { throttleTime, clientSideThrottleTime, errorCode, sessionId, responses };
 }
 
 async function decodePartition(cursor: Cursor, version: number, decompress: Decompress): Promise<FetchedPartition | null> {
@@ -170,9 +173,9 @@ async function decodeBatches(bytes: Buffer, aborted: readonly Aborted[], decompr
   const batches: FetchedBatch[] = [];
   const waiting = aborted.toSorted((a, b) => (a.from < b.from ? -1 : a.from > b.from ? 1 : 0));
   const aborting = new Set<bigint>();
-  for (let at = 0; at + BATCH_HEAD + BATCH_FIELDS <= bytes.length;) {
+  for (let at = 0; at + MAGIC_AT < bytes.length;) {
+    if (bytes[at + MAGIC_AT] !== MAGIC) return null; // An old record alone may be shorter than the head of a batch.
     const end = at + BATCH_HEAD + bytes.readInt32BE(at + 8);
-    if (bytes[at + 16] !== MAGIC) return null;
     if (end > bytes.length) break;
     if (end < at + BATCH_HEAD + BATCH_FIELDS) throw malformed();
     const first = Number(bytes.readBigInt64BE(at));
