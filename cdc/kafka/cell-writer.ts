@@ -198,7 +198,5 @@ export class CellWriter {
   }
 }
 
-/** The largest scale that is written digit by digit. */
-export const NUMERIC_SCALE_MAX = 12;
 const POWERS = [1, 10, 100, 1000];
 const GROUPS = new Uint16Array(8);

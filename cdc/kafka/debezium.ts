@@ -224,6 +224,8 @@ export class TableDecoder {
   #makeEnvelope(value: RecordForm, key: RecordForm, isBinlog: boolean): EnvelopeReader | null {
     const rowSchema = fieldOf(value.schema, 'after');
     if (value.schema === null || key.schema === null || rowSchema === undefined) return null;
+    const oldSchema = fieldOf(value.schema, 'before') ?? rowSchema;
+    if (JSON.stringify(oldSchema.fields) !== JSON.stringify(rowSchema.fields)) return null; // Both are read by the same places and forms.
     const { dataset, relation, forms } = this.#shapeOf(rowSchema, { schema: key.schema, payload: null }, isBinlog);
     const envelope =
       'root' in value ? avroEnvelope(value, relation, forms, this.#writer) : jsonEnvelope(value.schema, relation, forms, this.#writer);

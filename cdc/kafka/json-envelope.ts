@@ -152,15 +152,20 @@ function escapeLength(bytes: Buffer, at: number): number {
   return next === 0x75 && HEX.test(bytes.toString('latin1', at + 2, at + 6)) ? 6 : 0;
 }
 
+/** Lists and objects in one another: what is deeper is left to JSON.parse, which has no stack to run out of. */
+const DEPTH_MAX = 64;
+
 /** Steps over a value of any kind. */
-function skip(cursor: Cursor): boolean {
+const skip: Step = (cursor) => skipAt(cursor, 0);
+
+function skipAt(cursor: Cursor, depth: number): boolean {
   switch (cursor.next) {
     case QUOTE:
       return cursor.text();
     case OPEN:
-      return skipList(cursor, CLOSE, true);
+      return skipList(cursor, CLOSE, true, depth);
     case OPEN_LIST:
-      return skipList(cursor, CLOSE_LIST, false);
+      return skipList(cursor, CLOSE_LIST, false, depth);
     case 0x6e:
       return cursor.takesAll(NULL);
     case 0x74:
@@ -172,12 +177,13 @@ function skip(cursor: Cursor): boolean {
   }
 }
 
-function skipList(cursor: Cursor, close: number, hasNames: boolean): boolean {
+function skipList(cursor: Cursor, close: number, hasNames: boolean, depth: number): boolean {
+  if (depth === DEPTH_MAX) return false;
   cursor.at++;
   if (cursor.takes(close)) return true;
   do {
     if (hasNames && !(cursor.text() && cursor.takes(COLON))) return false;
-    if (!skip(cursor)) return false;
+    if (!skipAt(cursor, depth + 1)) return false;
   } while (cursor.takes(COMMA));
   return cursor.takes(close);
 }

@@ -411,6 +411,47 @@ function parsed(bytes: Buffer): { op: unknown; before: unknown; after: unknown; 
   }
 }
 
+test('what lies too deep to be stepped over is left to JSON.parse, and the stack holds', () => {
+  const { reader } = jsonReader();
+  const envelope = (depth: number): Buffer => {
+    const deep = `${'['.repeat(depth)}${']'.repeat(depth)}`;
+    const source = '{"connector":"postgresql","ts_ms":1,"snapshot":null,"sequence":null,"ts_ns":1}';
+    return Buffer.from(`{"before":null,"after":null,"source":${source},"transaction":${deep},"op":"c"}`);
+  };
+  const isRead = (bytes: Buffer): boolean => reader.read(bytes, 0, bytes.length) !== null;
+  expect([3, 500_000].map((depth) => isRead(envelope(depth)))).toEqual([true, false]);
+});
+
+test('a row of before whose columns stand in another order is read by their names', () => {
+  const decoder = new TableDecoder({
+    dataset: DATASET,
+    topic: 't',
+    envelope: 'debezium',
+    columns: null,
+    unavailable: GONE,
+    registry: null,
+  });
+  const column = (field: string) => ({ field, type: 'int64', optional: false });
+  const [id, a, b] = [column('id'), column('a'), column('b')];
+  const row = (field: string, fields: readonly unknown[]) => ({ field, type: 'struct', optional: true, fields });
+  const place = { field: 'source', type: 'struct', fields: [column('lsn'), column('ts_ms')] };
+  const op = { field: 'op', type: 'string' };
+  const schema = { type: 'struct', fields: [row('before', [id, b, a]), row('after', [id, a, b]), place, op] };
+  const payload = { before: { id: 7, b: 2, a: 1 }, after: { id: 7, a: 3, b: 4 }, source: { lsn: 9, ts_ms: 1 }, op: 'u' };
+  const bytes = (of: unknown): Buffer => Buffer.from(JSON.stringify(of));
+  const key = bytes({ schema: { type: 'struct', fields: [id] }, payload: { id: 7 } });
+  const shown = (): unknown[] => {
+    const { event } = decoder.decode({ offset: 0n, timestampMs: 0, key, value: bytes({ schema, payload }), headers: {} }, 0);
+    return [event?.before, event?.after].map((one) => [0, 1, 2].map((at) => one?.value(at)));
+  };
+  // The first one makes the schema known.
+  for (let i = 0; i < 2; i++)
+    expect(shown()).toEqual([
+      [7, 1, 2],
+      [7, 3, 4],
+    ]);
+});
+
 test('a column whose unit changes keeps its meaning', () => {
   const decoder = new TableDecoder({
     dataset: DATASET,
