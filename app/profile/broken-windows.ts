@@ -15,7 +15,9 @@ const LOOK_ROWS = 1000;
 export class BrokenWindows {
   readonly #contract: Contract;
   readonly #plans: readonly SetPlan[];
-  readonly #folds: readonly Fold[];
+  /** Of the rows that were held against the cap; those after them have folds of their own, for what has gone over to sketches takes no single rows. */
+  readonly #wholes: readonly Fold[];
+  #added: readonly Fold[];
   readonly #bytesMax: number;
   #binding: Binding | null = null;
   #rows = 0;
@@ -24,7 +26,8 @@ export class BrokenWindows {
     const checks = contract.live.checks.filter(({ countsRows, groupBy }) => !countsRows && groupBy.length === 0);
     this.#contract = contract;
     this.#plans = planSets(checks);
-    this.#folds = this.#plans.map(({ slots }) => new Fold(slots));
+    this.#wholes = this.#emptyFolds();
+    this.#added = this.#emptyFolds();
     this.#bytesMax = budgetOf(contract.live).valueBytes / Math.max(1, this.#plans.length);
   }
 
@@ -35,13 +38,14 @@ export class BrokenWindows {
   /** `event`: that the row was read. */
   see(row: Row, event: ChangeEvent): void {
     this.#rows++;
-    for (const [at, fold] of this.#folds.entries()) fold.add(this.#binding?.sets[at]?.readers ?? [], event, row, null);
-    if (this.#rows % LOOK_ROWS === 0) for (const fold of this.#folds) lessen(fold, this.#bytesMax);
+    for (const [at, fold] of this.#added.entries()) fold.add(this.#binding?.sets[at]?.readers ?? [], event, row, null);
+    if (this.#rows % LOOK_ROWS === 0) this.#merge();
   }
 
   changes(): readonly ProfileChange[] {
+    this.#merge();
     return this.#plans.flatMap((plan, at) => {
-      const fold = this.#folds[at];
+      const fold = this.#wholes[at];
       // Of no window before it anything is remembered.
       const memory = new SetMemory(
         plan.checks.map(({ check }) => check),
@@ -55,6 +59,19 @@ export class BrokenWindows {
           return { kind: 'rule', column, message: `${rule} fails over the ${this.#rows} rows${shown}` };
         });
     });
+  }
+
+  #merge(): void {
+    for (const [at, whole] of this.#wholes.entries()) {
+      const added = this.#added[at];
+      if (added !== undefined) whole.merge(added);
+      lessen(whole, this.#bytesMax);
+    }
+    this.#added = this.#emptyFolds();
+  }
+
+  #emptyFolds(): readonly Fold[] {
+    return this.#plans.map(({ slots }) => new Fold(slots));
   }
 }
 

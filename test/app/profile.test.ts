@@ -184,6 +184,25 @@ test('what is true of many rows together is proposed too: keys, nulls, different
   expect((await cli('profile', '--input', input, '--rows', '500')).stdout).not.toContain('unique');
 });
 
+test('where there are more values than there is room for, what is said is about the rows after them too', async () => {
+  const rules = (max: number) =>
+    write(
+      `apiVersion: quality/v1
+kind: DatasetRules
+dataset: shop.public.orders
+defaults: { window: { every: 1h, max_state: 1MB } }
+columns: { id: [{ distinct_count: { max: ${max} } }] }
+`,
+      'yaml',
+    );
+  const input = ndjson(Array.from({ length: 20_500 }, (_, id) => ({ id })));
+  const { code, stdout } = await cli('profile', '--input', input, '--against', rules(15_000));
+  expect(code).toBe(1);
+  const observed = Number(/id\.distinct_count fails over the 20500 rows, with (\d+) observed/.exec(stdout)?.[1]);
+  expect(Math.abs(observed - 20_500)).toBeLessThan(600);
+  expect((await cli('profile', '--input', input, '--against', rules(30_000))).stdout).not.toContain('distinct_count fails');
+});
+
 test('of times of several columns, those that come by the hour say how many come, however many days the others have', async () => {
   const input = ndjson(hourly((at) => ({ due: new Date(Date.UTC(2026, 0, 1 + Math.floor(at / 12))).toISOString().slice(0, 10) })));
   const types = write(JSON.stringify({ at: 'timestamptz', due: 'date' }), 'json');
