@@ -12,7 +12,7 @@ import type { Tuple } from './occupancy.ts';
 const SINCE = 16;
 
 const OWN_SQL = `
-  create or replace function pg_temp.tidegate_is_castable(value text, type text) returns boolean language plpgsql as $$
+  create function pg_temp.tidegate_is_castable(value text, type text) returns boolean language plpgsql as $$
   begin
     execute format('select $1::%s', type) using value;
     return true;
@@ -20,8 +20,11 @@ const OWN_SQL = `
     return false;
   end $$`;
 
+/** Batch after batch asks for it: made anew each time it would leave as many dead rows in the catalog. */
 export async function prepareCastable(sql: PgConnection): Promise<void> {
-  if (sql.majorVersion < SINCE) await sql.query(OWN_SQL);
+  if (sql.majorVersion >= SINCE) return;
+  const { rows } = await sql.query("select to_regprocedure('pg_temp.tidegate_is_castable(text, text)')");
+  if ((rows[0]?.[0] ?? null) === null) await sql.query(OWN_SQL);
 }
 
 /** Both are expressions of SQL; a null is a value of every type. */
