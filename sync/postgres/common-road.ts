@@ -267,7 +267,7 @@ export class CommonRoad {
   async #plan(batch: Batch): Promise<Planned | null> {
     const { writes } = this.#parts;
     const { run, scores } = batch;
-    if (run !== null && writes.mayLearn(run, scores)) await writes.learnRun(run);
+    if (run !== null && mayLearn(writes, batch, run)) await writes.learnRun(run);
     const asTheyAre = planAsTheyAre(writes, batch);
     if (asTheyAre !== null) return asTheyAre;
     const folded = this.#foldOf(batch);
@@ -281,7 +281,7 @@ export class CommonRoad {
     const asTheyAre = planAsTheyAre(writes, batch);
     if (asTheyAre !== null) return asTheyAre;
     // Rows that nobody has to fold in the end are not made objects meanwhile.
-    if (batch.run !== null && writes.mayLearn(batch.run, batch.scores)) return null;
+    if (batch.run !== null && mayLearn(writes, batch, batch.run)) return null;
     const folded = this.#foldOf(batch);
     const plan = writes.planKnown(folded, batch.scores, 'common');
     return plan === null || plan.isUncertain ? null : { rows: folded, counts: folded, plan };
@@ -400,6 +400,10 @@ function isMostlyAppended({ steps }: Plan, rows: number): boolean {
   for (const step of steps) if ('entries' in step && step.prepared.isDirect) appended += step.entries.length;
   return 2 * appended > rows;
 }
+
+/** For rows none of which passes, the target is not asked: it may have no table for them. */
+const mayLearn = (writes: Writes, batch: Batch, run: EventRun): boolean =>
+  batch.verdicts.some((_, index) => batch.passes(index)) && writes.mayLearn(run, batch.scores);
 
 /** Rows that the source made anew, in the bytes that they came in; those of a run are no objects yet. */
 function planAsTheyAre(writes: Writes, batch: Batch): Planned | null {

@@ -1,13 +1,15 @@
 /** Batches of nothing but new rows of one table: they go to it as they came, and end as any others would. */
 import { expect, inject, test } from 'vitest';
 import type { Batch } from '../../core/batch.ts';
-import { type ChangeEvent, eventId, type Position } from '../../core/event.ts';
+import { type ChangeEvent, type Dataset, type DatasetName, eventId, type Position, type Row, UNCHANGED } from '../../core/event.ts';
 import { runPipeline } from '../../core/pipeline.ts';
+import type { DatasetOptions } from '../../sync/postgres/layout.ts';
 import { postgresSink } from '../../sync/postgres/sink.ts';
 import { PgConnection } from '../../wire/postgres/connection.ts';
+import { PgRow } from '../../wire/postgres/row.ts';
 import { createDatabase } from '../support/databases.ts';
 import { Random } from '../support/random.ts';
-import { batchOf, batchSource, gate, insertOf } from './shop.ts';
+import { batchOf, batchSource, DATASET, encoded, gate, insertOf, PLAIN, RELATION, type Values } from './shop.ts';
 
 const SEED = Number(process.env['NEW_ROWS_SEED'] ?? 1);
 const never = new AbortController().signal;
@@ -83,3 +85,106 @@ test('nobody reads their keys', async () => {
   expect(await written(batches)).toHaveLength(400);
   expect(reads).toBe(0);
 });
+
+const OTHERS: Dataset = { ...DATASET, name: 'shop.public.others' as DatasetName };
+
+const othersRow = (...values: Values): Row => {
+  const { bytes, cells, at } = encoded(...values);
+  return new PgRow({ ...RELATION, dataset: OTHERS }, bytes, cells, at);
+};
+
+/** Two tables, as the source has them, and their changes. */
+class Source {
+  readonly items = new Map<number, Values>();
+  readonly others = new Map<number, Values>();
+  readonly #random: Random;
+  #next = 1;
+  #n = 0;
+
+  constructor(random: Random) {
+    this.#random = random;
+  }
+
+  /** New rows, and mostly something else among them. */
+  batch(n: number): Batch {
+    const size = 24 + this.#random.below(40);
+    const odd = this.#random.chance(0.8) ? this.#random.below(size) : -1;
+    const events = Array.from({ length: size }, (_, i) => ({
+      ...(i === odd ? this.#other() : this.#insert()),
+      version: placeOf(n),
+      ordinal: i,
+      committedAtMs: n * 1000,
+    }));
+    return batchOf(events as unknown as ChangeEvent[], placeOf(n)); // By construction the rows are those that the operation has.
+  }
+
+  #insert(id = this.#next++): object {
+    const values: Values = [id, ++this.#n, `note ${this.#n}`];
+    this.items.set(id, values);
+    return { op: 'insert', dataset: DATASET, before: null, after: encoded(...values), key: String(id), movedFrom: null };
+  }
+
+  #other(): object {
+    const random = this.#random;
+    const known = [...this.items.values()][random.below(this.items.size)];
+    const kind = random.below(6);
+    if (known === undefined || kind === 0) {
+      const values: Values = [this.#next++, ++this.#n, 'other'];
+      this.others.set(values[0], values);
+      return { op: 'insert', dataset: OTHERS, before: null, after: othersRow(...values), key: String(values[0]), movedFrom: null };
+    }
+    const [id, , note] = known;
+    const [before, key] = [encoded(id, null, null), String(id)];
+    if (kind === 1) {
+      this.items.clear();
+      return { op: 'truncate', dataset: DATASET, before: null, after: null, key: '', movedFrom: null };
+    }
+    this.items.delete(id);
+    if (kind === 2) return { op: 'delete', dataset: DATASET, before, after: null, key, movedFrom: null };
+    const to = kind === 3 ? this.#next++ : id;
+    const values: Values = [to, ++this.#n, kind === 4 ? `note ${this.#n}` : note];
+    this.items.set(to, values);
+    const after = encoded(to, this.#n, kind === 5 ? UNCHANGED : values[2]);
+    if (to === id) return { op: 'update', dataset: DATASET, before: null, after, key, movedFrom: null };
+    return { op: 'update', dataset: DATASET, before, after, key: String(to), movedFrom: key };
+  }
+}
+
+const LAYOUTS: readonly (readonly [string, DatasetOptions, string])[] = [
+  ['as it is', PLAIN, 'true'],
+  [
+    'with columns of its own',
+    { ...PLAIN, write: { ...PLAIN.write, operation: 'op', verdict: 'verdict' } },
+    `op <> '' and verdict = 'pass'`,
+  ],
+  ['whose deleted rows stay', { ...PLAIN, softDelete: { at: null, flag: 'gone' } }, 'not gone'],
+  ['whose versions stay', { ...PLAIN, history: { from: 'since', to: 'until' } }, 'until is null'],
+];
+
+test.each(LAYOUTS)(
+  `other changes among them, and other tables: a table %s ends as the source's (seed ${SEED})`,
+  async (_, layout, alive) => {
+    const source = new Source(new Random(SEED + 1));
+    const batches = Array.from({ length: 60 }, (__, n) => source.batch(n + 1));
+    await using database = await createDatabase(inject('targetServer'), 'newrows');
+    const { url } = database;
+    await using sink = await postgresSink({
+      name: 'store',
+      url,
+      schema: 'shop',
+      datasets: new Map([[DATASET.name, layout]]),
+      tables: { create: true, widen: false },
+      hold: () => 'event',
+      scores: [],
+      pipeline: 'p',
+    });
+    await runPipeline({ source: batchSource(batches), stages: [], sink }, { drain: never, abort: never });
+    await using sql = await PgConnection.connect({ url });
+    const rowsOf = async (table: string, where: string): Promise<unknown[]> =>
+      (await sql.query(`select id, n, note from shop.${table} where ${where} order by id`)).rows.map((row) => [...row]);
+    const expected = (rows: ReadonlyMap<number, Values>): unknown[] =>
+      [...rows.values()].toSorted(([a], [b]) => a - b).map(([id, n, note]) => [String(id), String(n), note]);
+    expect(await rowsOf('items', alive)).toEqual(expected(source.items));
+    expect(await rowsOf('others', 'true')).toEqual(expected(source.others));
+  },
+);

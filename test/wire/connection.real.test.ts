@@ -240,8 +240,9 @@ describe('endings', () => {
 });
 
 describe('replication', () => {
-  test('every message of the stream is handed over once, in order, through pauses', async () => {
+  test.each([false, true])('every message of the stream is handed over once, in order, through pauses; behind: %s', async (behind) => {
     await using sql = await connect();
+    await sql.script('drop publication if exists p; drop table if exists streamed');
     await sql.script('create table streamed (n integer primary key, pad text); create publication p for table streamed');
     await sql.query("select pg_create_logical_replication_slot('wire_stream', 'pgoutput')");
     await sql.script("insert into streamed select n, repeat('x', n % 300) from generate_series(1, 20000) n");
@@ -259,7 +260,7 @@ describe('replication', () => {
           if (kind === 0x49) seen.push(bytes.readInt32BE(from + 25 + 1 + 4 + 1 + 2 + 1 + 4));
           if (kind === 0x43) committed = true;
         },
-        isBehind: () => false,
+        isBehind: () => behind,
         drained: () => {
           drains++;
           if (drains % 5 !== 0) return;

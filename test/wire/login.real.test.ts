@@ -146,6 +146,33 @@ describe('sslmode', () => {
     const { rows } = await sql.query('select $1::text || $1', [text]);
     expect(rows[0]?.[0] === text + text).toBe(true);
   });
+
+  test('a replication stream is told once of all that is there, not of each record', async () => {
+    await using sql = await login(server.url());
+    await sql.script('create table streamed (n integer primary key, pad text); create publication p for table streamed');
+    await sql.query("select pg_create_logical_replication_slot('tls', 'pgoutput')");
+    await sql.script("insert into streamed select n, repeat('x', 200) from generate_series(1, 10000) n");
+    await using replication = await PgConnection.connect({ url: `${server.url()}?sslmode=require`, replication: 'database' });
+    const told: number[] = [];
+    let rows = 0;
+    const stream = await replication.copyBoth(
+      `START_REPLICATION SLOT tls LOGICAL 0/0 (proto_version '1', binary 'true', publication_names 'p')`,
+      {
+        message: (bytes, from) => {
+          if (bytes[from] === 0x77 && bytes[from + 25] === 0x49 && ++rows === 1) stream.pause();
+        },
+        isBehind: () => true,
+        drained: () => void told.push(rows),
+      },
+    );
+    await eventually(() => rows > 0 && replication.bytesRead > 60_000, 'more has come than is read');
+    const before = rows;
+    told.length = 0;
+    stream.resume();
+    await eventually(() => told.length > 0, 'some of it was read');
+    expect(((told[0] ?? 0) - before) * 200).toBeGreaterThan(32_768);
+    await eventually(() => rows === 10_000, 'all of it was read');
+  });
 });
 
 test('what is said in the clear behind the offer of TLS is not taken for what the server says by TLS', async () => {

@@ -23,6 +23,8 @@ interface Speeds {
 interface Told {
   readonly read: number;
   readonly longestRest: number;
+  /** In the last half second. */
+  readonly lastRest: number;
   /** The longest that something lay on the way. */
   readonly longestWay: number;
 }
@@ -57,6 +59,7 @@ function run(millis: number, speedsAt: (now: number) => Speeds, isBehind: boolea
   let wakes = 0;
   let read = 0;
   let longestRest = 0;
+  let lastRest = 0;
   let longestWay = 0;
   const sent: { upTo: number; at: number }[] = [];
   for (let now = 0; now < millis; now += STEP_MS) {
@@ -70,9 +73,10 @@ function run(millis: number, speedsAt: (now: number) => Speeds, isBehind: boolea
     const done = now + bytes / speeds.reads;
     const rest = rests.after(bytes, done, () => isBehind);
     longestRest = Math.max(longestRest, rest);
+    if (now > millis - 500) lastRest = Math.max(lastRest, rest);
     wakes = done + rest;
   }
-  return { read, longestRest, longestWay };
+  return { read, longestRest, lastRest, longestWay };
 }
 
 const eightOf = (random: Random, make: (random: Random, n: number) => void): void => {
@@ -116,4 +120,22 @@ test('nothing lies for long where there is no more than is read, however old it 
     expect(run(5000, () => speeds, true).longestWay, `seed ${SEED + 2}, ${note}`).toBeLessThan(8 * FILL_MS);
     expect(run(5000, () => speeds, false).longestRest, `seed ${SEED + 2}, ${note}`).toBeLessThan(FILL_MS / 4);
   });
+});
+
+test('a flood that comes after silence is read as fast as the first, though all of it is old', () => {
+  const flood = { open: 30_000, full: 80_000, reads: 300_000 };
+  for (const trickle of [0, 0.002, 0.5, 50, 2000]) {
+    const quiet = { ...flood, open: trickle, full: trickle };
+    const told = run(12_000, (now) => (now > 2000 && now < 9000 ? quiet : flood), true);
+    expect(told.read, `${trickle} bytes a millisecond between`).toBeGreaterThan(0.55 * 5000 * flood.full + 0.55 * 7000 * trickle);
+    expect(told.longestRest, `${trickle} bytes a millisecond between`).toBeLessThanOrEqual(4 * FILL_MS);
+  }
+});
+
+test('once a flood is over nobody waits for what comes now and then, however old it is said to be', () => {
+  const flood = { open: 30_000, full: 80_000, reads: 300_000 };
+  for (const trickle of [0.002, 0.05, 2, 20]) {
+    const told = run(8000, (now) => (now < 2000 ? flood : { ...flood, open: trickle, full: trickle }), true);
+    expect(told.lastRest, `${trickle} bytes a millisecond`).toBe(0);
+  }
 });

@@ -16,7 +16,7 @@ import { askToCancel, openSocket, type OpenSocket, where, withDeadline } from '.
 import { type CopyBoth, type CopyBothHandler, GATHERED_MIN, gathering, type LargePayloads, type PieceTaker } from './payloads.ts';
 import { NO_RESULT, type PgResult, ResultReader } from './results.ts';
 import { liftsTransactionTimeout, type PgOptions, startupOf } from './session.ts';
-import { Rests } from './rests.ts';
+import { Reading } from './reading.ts';
 
 export { PgConnectionError, PgError } from './errors.ts';
 export type { CopyBoth, CopyBothHandler, LargePayloads, PieceTaker } from './payloads.ts';
@@ -66,9 +66,7 @@ export class PgConnection implements AsyncDisposable {
   readonly #result = new ResultReader();
   #copyBoth: CopyBothHandler | null = null;
   #copyBothStarted: (() => void) | null = null;
-  #held = false;
-  #gather: NodeJS.Timeout | null = null;
-  readonly #rests = new Rests(performance.now());
+  readonly #reading: Reading;
   #failure: Error | null = null;
   #closing = false;
   #onClosed: (reason: Error | null) => void = () => {};
@@ -78,6 +76,7 @@ export class PgConnection implements AsyncDisposable {
   private constructor({ socket, takeBytes }: OpenSocket, address: PgAddress) {
     this.#socket = socket;
     this.#takeBytes = takeBytes;
+    this.#reading = new Reading(socket);
     this.#address = address;
     this.#loginState = new Login(address);
     this.closed = new Promise((resolve) => {
@@ -106,7 +105,7 @@ export class PgConnection implements AsyncDisposable {
 
   /** Whether an answer is to come, and would be read. */
   get isOwed(): boolean {
-    return this.#head < this.#pending.length && !this.#held;
+    return this.#head < this.#pending.length && !this.#reading.isHeld;
   }
 
   /** Whether requests can be sent. */
@@ -209,12 +208,12 @@ export class PgConnection implements AsyncDisposable {
     const ended = new Promise<PgResult[]>((resolve, reject) => {
       const onCopyData = (bytes: Buffer, from: number, to: number): void => {
         gathered.add(bytes, from, to); // Copied: the socket's memory is used again after this call.
-        if (gathered.length > COPY_GATHERED_MAX) this.#hold(true);
+        if (gathered.length > COPY_GATHERED_MAX) this.#reading.hold(true);
         wake();
       };
       const onOwned = (payload: Buffer): void => {
         gathered.addOwned(payload);
-        this.#hold(true);
+        this.#reading.hold(true);
         wake();
       };
       const taken = large === undefined ? undefined : { bytesMax: large.bytesMax, begin: (bytes: number) => large.begin(bytes, onOwned) };
@@ -253,7 +252,7 @@ export class PgConnection implements AsyncDisposable {
       for (;;) {
         const chunk = gathered.take();
         if (chunk !== null) {
-          if (gathered.isShort) this.#hold(false);
+          if (gathered.isShort) this.#reading.hold(false);
           yield chunk;
         } else if (done) {
           if (failure !== null) throw failure as Error;
@@ -338,8 +337,8 @@ export class PgConnection implements AsyncDisposable {
     const writer = new FrontendWriter();
     return {
       send: (payload) => this.#write(Buffer.from(writer.reset().copyData(payload).bytes())),
-      pause: () => this.#hold(true),
-      resume: () => this.#hold(false),
+      pause: () => this.#reading.hold(true),
+      resume: () => this.#reading.hold(false),
     };
   }
 
@@ -363,8 +362,7 @@ export class PgConnection implements AsyncDisposable {
     if (this.#failure === null && !this.#closing) {
       this.#closing = true;
       this.#socket.end(new FrontendWriter().terminate().bytes());
-      this.#hold(false);
-      this.#socket.resume();
+      this.#reading.end();
     }
     const timer = setTimeout(() => this.#fail(null), CLOSE_MS);
     await this.closed;
@@ -437,12 +435,6 @@ export class PgConnection implements AsyncDisposable {
     });
   }
 
-  #hold(hold: boolean): void {
-    this.#held = hold;
-    if (hold) this.#socket.pause();
-    else if (this.#gather === null) this.#socket.resume();
-  }
-
   /** Takes what is whole of `bytes`, which were there before up to `fresh`. Answers how much that is. */
   #read(bytes: Buffer, fresh: number): number {
     let at = this.#takePiece(bytes, 0);
@@ -459,22 +451,8 @@ export class PgConnection implements AsyncDisposable {
       if (this.#failure !== null) return bytes.length;
       at = end;
     }
-    this.#rest(bytes.length - fresh);
+    if (this.#copyBoth !== null) this.#reading.after(bytes.length - fresh, this.#copyBoth);
     return at;
-  }
-
-  /** Of a replication stream that brought so many bytes. */
-  #rest(read: number): void {
-    const both = this.#copyBoth;
-    if (both === null) return;
-    both.drained(Rests.isMuch(read));
-    const millis = this.#rests.after(read, performance.now(), () => both.isBehind());
-    if (millis === 0 || this.#gather !== null || this.#held) return;
-    this.#socket.pause();
-    this.#gather = setTimeout(() => {
-      this.#gather = null;
-      if (!this.#held) this.#socket.resume();
-    }, millis);
   }
 
   /** Whether a CopyData payload of so many bytes is taken in pieces. */
@@ -586,8 +564,8 @@ export class PgConnection implements AsyncDisposable {
   #fail(reason: Error | null): void {
     if (this.#failure !== null) return;
     this.#failure = reason ?? new PgConnectionError('the connection was closed');
-    if (this.#gather !== null) clearTimeout(this.#gather);
     this.#socket.destroy();
+    this.#reading.end();
     for (const pending of this.#pending.splice(this.#head)) pending.reject(pending.error ?? this.#failure);
     this.#pending.length = 0;
     this.#head = 0;

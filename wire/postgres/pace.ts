@@ -6,6 +6,8 @@
 
 /** From here on there is more to read already. */
 export const READ_FULL = 65_536;
+/** In a millisecond. Who is sent as much, some 25,000 rows a second, has more use for a cheap row than for an early one. */
+export const FLOOD_BYTES = 8192;
 /** It takes a sender about as long to fill both sockets, … */
 export const FILL_MS = 60;
 /** … and where it took longer, because they have grown meanwhile, at most as long as this. */
@@ -69,8 +71,12 @@ export class Pace {
   /** All was read, so what came since the last rest is what comes at most. */
   #fill(now: number): number {
     const millis = now - this.#began;
-    if (this.#filled) this.#rate = (KEEPS * this.#read) / Math.max(1, millis - this.#fillMs);
-    this.#isKnown = this.#filled;
+    // Drained at once, it was little that had come, for all of the time.
+    const isLittle = millis < 2 * this.#fillMs;
+    const came = (KEEPS * this.#read) / Math.max(1, isLittle ? millis : millis - this.#fillMs);
+    // How little comes tells nothing of the next flood, nor does what came while the reader was kept from reading.
+    if (this.#filled) this.#rate = Math.max(FLOOD_BYTES, came);
+    this.#isKnown = this.#filled && !isLittle && came >= FLOOD_BYTES;
     this.#filled = true;
     this.#fillMs = millis < KEPT_MS ? Math.min(FILL_MAX_MS, 2 * this.#fillMs) : FILL_MS;
     this.#began = now;

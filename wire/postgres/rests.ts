@@ -2,14 +2,14 @@
  * When the reader of a replication stream rests. A walsender sends message by message: a reader that waits for each is woken for each, and pays more for the
  * read than for the row. What is sent to one that rests is only put behind what lies there already.
  */
-import { Pace, READ_FULL } from './pace.ts';
+import { FLOOD_BYTES, Pace, READ_FULL } from './pace.ts';
 
-export { READ_FULL };
+export { FLOOD_BYTES, READ_FULL };
 
 /** Up to here there is not much to read, and who waits for it gets it at once. */
 export const READ_SMALL = 2048;
-/** In a millisecond. Who is sent as much, some 25,000 rows a second, has more use for a cheap row than for an early one. */
-export const FLOOD_BYTES = 8192;
+/** In a millisecond: far less than a read after the longest rest comes to. The flood is over, though its last rows may be old, or their server's clock be late. */
+const QUIET_BYTES = FLOOD_BYTES / 32;
 const REST_MS = 1;
 const FLOOD_REST_MS = 8;
 /** Over which it is measured how much comes. */
@@ -44,7 +44,7 @@ export class Rests {
   }
 
   #setPace(rate: number, now: number, isBehind: boolean): void {
-    if (!isBehind) this.#pace = null;
+    if (!isBehind || rate < QUIET_BYTES) this.#pace = null;
     else if (rate >= FLOOD_BYTES) this.#pace ??= new Pace(rate, now);
   }
 

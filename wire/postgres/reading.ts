@@ -1,0 +1,64 @@
+/** When a socket is read: not while somebody holds it, nor while the reader of a replication stream rests. */
+import type { Socket } from 'node:net';
+import { TLSSocket } from 'node:tls';
+import type { CopyBothHandler } from './payloads.ts';
+import { Rests } from './rests.ts';
+
+export class Reading {
+  readonly #socket: Socket;
+  readonly #rests = new Rests(performance.now());
+  #isHeld = false;
+  #gather: NodeJS.Timeout | null = null;
+  #isOver = false;
+  /** With TLS what is there comes record by record, some 8 KiB each, and is one read all the same: nothing is decided before the last of them. */
+  readonly #isInRecords: boolean;
+  #recordBytes = 0;
+
+  constructor(socket: Socket) {
+    this.#socket = socket;
+    this.#isInRecords = socket instanceof TLSSocket;
+  }
+
+  get isHeld(): boolean {
+    return this.#isHeld;
+  }
+
+  hold(hold: boolean): void {
+    this.#isHeld = hold;
+    if (hold) this.#socket.pause();
+    else if (this.#gather === null) this.#socket.resume();
+  }
+
+  /** A replication stream brought so many bytes, which were handed over. */
+  after(read: number, stream: CopyBothHandler): void {
+    if (!this.#isInRecords) return this.#after(read, stream);
+    const isFirst = this.#recordBytes === 0;
+    this.#recordBytes += read;
+    if (!isFirst) return;
+    setImmediate(() => {
+      const all = this.#recordBytes;
+      this.#recordBytes = 0;
+      if (!this.#isOver) this.#after(all, stream);
+    });
+  }
+
+  #after(read: number, stream: CopyBothHandler): void {
+    stream.drained(Rests.isMuch(read));
+    const millis = this.#rests.after(read, performance.now(), () => stream.isBehind());
+    if (millis === 0 || this.#gather !== null || this.#isHeld || this.#isOver) return;
+    this.#socket.pause();
+    this.#gather = setTimeout(() => {
+      this.#gather = null;
+      if (!this.#isHeld) this.#socket.resume();
+    }, millis);
+  }
+
+  /** Whatever comes is read from here on, and nobody is told of it: the connection is closed. */
+  end(): void {
+    this.#isOver = true;
+    this.#isHeld = false;
+    if (this.#gather !== null) clearTimeout(this.#gather);
+    this.#gather = null;
+    if (!this.#socket.destroyed) this.#socket.resume();
+  }
+}
