@@ -14,6 +14,7 @@ import { ChunkWindow } from './chunk-window.ts';
 import { type Chunk, keyTexts } from './chunk.ts';
 import { type KeyReader, type KeyRequest, readRequest } from './key-reader.ts';
 import {
+  anew,
   awayTable,
   isLeft,
   jobOf,
@@ -65,6 +66,8 @@ export interface LogSide {
   want(place: string): void;
   /** … and has one now, where it can. */
   stand(): void;
+  /** Of a table in the publication, as it was seen last; null where that is not known. */
+  entryOf(table: string): string | null;
 }
 
 /** Requests for rows that wait; beyond them who asks has to ask again. */
@@ -79,8 +82,8 @@ export class BesideLog {
   #snapshot: SnapshotReader | null = null;
   /** Tables whose rows somebody wants to have read anew, once the transaction is over. */
   readonly #again = new Set<string>();
-  /** Tables that were dropped before they were copied to their end. */
-  readonly #gone = new Set<string>();
+  /** Tables that were not there any more before they were copied to their end, and whether that is because they have another name. */
+  readonly #gone = new Map<string, boolean>();
   /** Rows that somebody wants to have read again, and those that are not wanted any more. */
   readonly #rereads: RereadProgress[] = [];
   readonly #dropped = new Set<string>();
@@ -130,7 +133,7 @@ export class BesideLog {
   goAway(table: string): void {
     if (this.isAway(table)) return void this.#again.delete(table); // It had its own for a moment.
     const mark = this.#queue.snapshot;
-    const tables = this.#known(mark).map((one) => (one.table === table ? awayTable(table) : one));
+    const tables = this.#known(mark).map((one) => (one.table === table ? awayTable(one) : one));
     this.#again.delete(table);
     this.#queue.beginAgain(snapshotMark((mark?.seq ?? 0) + 1, tables, mark?.rereads));
     this.#snapshot?.drop(table);
@@ -138,8 +141,8 @@ export class BesideLog {
     this.#endSnapshot();
   }
 
-  leaveOut(table: string): void {
-    this.#gone.add(table);
+  leaveOut(table: string, isAway: boolean): void {
+    this.#gone.set(table, isAway);
     this.#leaveOut();
   }
 
@@ -230,7 +233,7 @@ export class BesideLog {
     const begun = this.#rereads.filter(({ reread }) => !this.#dropped.has(reread.id));
     const mark = this.#queue.snapshot;
     const tables = this.#known(mark).map((one) =>
-      this.#again.has(one.table) ? { ...notBegun(one.table), isAgain: hasBeenThere(progressOf(mark, one.table)) } : one,
+      this.#again.has(one.table) ? { ...this.#anew(one), isAgain: hasBeenThere(progressOf(mark, one.table)) } : one,
     );
     const rereads = [...(mark?.rereads ?? []), ...begun].filter(({ reread }) => !this.#dropped.has(reread.id));
     const seq = (mark?.seq ?? 0) + 1;
@@ -256,6 +259,11 @@ export class BesideLog {
     this.#endSnapshot();
   }
 
+  #anew(progress: TableProgress): TableProgress {
+    const entry = this.#log.entryOf(progress.table);
+    return anew(entry === null ? progress : { ...progress, entry });
+  }
+
   /** The positions say which tables the lane has, and go on saying it. */
   #known(mark: SnapshotMark | null): readonly TableProgress[] {
     return [...this.#parts.tables].flatMap((table): TableProgress[] => {
@@ -265,14 +273,17 @@ export class BesideLog {
     });
   }
 
-  /** Between two transactions: what is gone counts as copied, in the positions from now on. */
+  /** Between two transactions: what was dropped counts as copied, in the positions from now on. */
   #leaveOut(): void {
     const mark = this.#queue.snapshot;
     if (this.#gone.size === 0 || this.#log.isStopped() || !this.#log.isBetween()) return;
-    const gone = [...this.#gone];
+    const gone = new Map(this.#gone);
     this.#gone.clear();
     if (mark === null || this.#snapshot === null) return;
-    const tables = mark.tables.map((one) => (gone.includes(one.table) ? { ...one, done: true } : one));
+    const tables = mark.tables.map((one) => {
+      const isAway = gone.get(one.table);
+      return isAway === undefined || one.done ? one : isAway ? awayTable(one) : { ...one, done: true };
+    });
     this.#queue.markSnapshot(snapshotMark(mark.seq + 1, tables, mark.rereads));
     this.#queue.closeEmpty();
     this.#parts.onProgress(tables);

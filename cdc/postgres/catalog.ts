@@ -2,7 +2,7 @@
 import type { Column, Dataset, DatasetName } from '../../core/event.ts';
 import { PipelineError } from '../../core/errors.ts';
 import type { PgConnection } from '../../wire/postgres/connection.ts';
-import { quoteQualified } from '../../wire/postgres/ident.ts';
+import { arrayLiteral, quoteQualified } from '../../wire/postgres/ident.ts';
 import type { PgColumnType, PgRelation } from '../../wire/postgres/row.ts';
 import { describeTypes, rawBytes } from '../../wire/postgres/types.ts';
 import type { RelationMessage } from './pgoutput.ts';
@@ -40,8 +40,17 @@ export interface CatalogTable {
   readonly rowsEstimated: number | null;
   /** Condition of the publication, as SQL; null: every row. */
   readonly rowFilter: string | null;
-  /** Of the table in the publication: another where it has left and come back, or with other columns or rows. Null where it has none of its own. */
+  /** Of the table in the publication: another where it has left and come back, with other columns or rows, or as another table of that name. Null where it is in none. */
   readonly entry: string | null;
+}
+
+/** What a relation is called now, as `schema.table`; null where it is gone. */
+export async function nameOfRelation(connection: PgConnection, oid: number): Promise<string | null> {
+  const { rows } = await connection.query(
+    `select n.nspname || '.' || c.relname from pg_catalog.pg_class c join pg_catalog.pg_namespace n on n.oid = c.relnamespace where c.oid = $1::pg_catalog.oid`,
+    [String(oid)],
+  );
+  return rows[0]?.[0] ?? null;
 }
 
 /** Splits `schema.table` as the config has it. A dot inside a name is not supported there. */
@@ -126,7 +135,7 @@ async function publishedColumns(connection: PgConnection, oid: string, publicati
   if (publication === null) return EVERYTHING;
   const lists = version < 15 ? 'null, null' : 'pg_catalog.array_to_json(r.prattrs::int2[]), pg_catalog.pg_get_expr(r.prqual, r.prrelid)';
   const found = await connection.query(
-    `select ${lists}, ${version < 18 ? 'false' : "p.pubgencols = 's'"}, r.oid
+    `select ${lists}, ${version < 18 ? 'false' : "p.pubgencols = 's'"}, ${entrySql(version, '$2::pg_catalog.oid')}
        from pg_catalog.pg_publication p left join pg_catalog.pg_publication_rel r on r.prpubid = p.oid and r.prrelid = $2::pg_catalog.oid
       where p.pubname = $1`,
     [publication, oid],
@@ -134,6 +143,38 @@ async function publishedColumns(connection: PgConnection, oid: string, publicati
   const [numbers, rowFilter = null, generated, entry = null] = found.rows[0] ?? [];
   const columns = typeof numbers === 'string' ? new Set((JSON.parse(numbers) as number[]).map(String)) : null;
   return { columns, generated: generated === 't', rowFilter, entry };
+}
+
+/**
+ * What a table has in the publication `p`: the number of its own entry, or of that of the table that it is a partition of; of its schema's (which there are since
+ * PostgreSQL 15) together with its own; its own alone where all tables are published.
+ */
+const entrySql = (version: number, table: string): string => `coalesce(
+    (select pg_catalog.max(e.oid) from pg_catalog.pg_publication_rel e where e.prpubid = p.oid
+        and e.prrelid in (select ${table} union all select a.relid from pg_catalog.pg_partition_ancestors(${table}) a)),
+    ${version < 15 ? '' : schemaEntrySql(table)}
+    case when p.puballtables then ${table} end)`;
+
+const schemaEntrySql = (table: string): string =>
+  `(select (m.oid::pg_catalog.int8 operator(pg_catalog.#) s.oid::pg_catalog.int8)::pg_catalog.oid
+      from pg_catalog.pg_publication_namespace m join pg_catalog.pg_class s on s.relnamespace = m.pnnspid
+     where m.pnpubid = p.oid and s.oid = ${table}),`;
+
+/** The entries of tables in a publication; those without one are left out. */
+export async function entriesOf(
+  connection: PgConnection,
+  publication: string,
+  tables: readonly string[],
+): Promise<ReadonlyMap<string, string>> {
+  const split = tables.map(splitTable);
+  const { rows } = await connection.query(
+    `select w.s || '.' || w.t, ${entrySql(connection.majorVersion, 'c.oid')}
+       from unnest($2::text[], $3::text[]) w(s, t) join pg_catalog.pg_namespace n on n.nspname = w.s
+       join pg_catalog.pg_class c on c.relnamespace = n.oid and c.relname = w.t cross join pg_catalog.pg_publication p
+      where p.pubname = $1`,
+    [publication, arrayLiteral(split.map(({ schema }) => schema)), arrayLiteral(split.map(({ name }) => name))],
+  );
+  return new Map(rows.flatMap(([table, entry]) => (typeof entry === 'string' ? [[table ?? '', entry]] : [])));
 }
 
 interface Published extends Pick<CatalogTable, 'rowFilter' | 'entry'> {

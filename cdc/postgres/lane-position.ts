@@ -5,12 +5,14 @@
  *     <end lsn>#<commit lsn>:<events>             inside the next transaction, after so many of its events
  *     <end lsn>@<seq>.<progress>                  the first, while a snapshot is under way, or rows are read again
  *     <end lsn>@<seq>.~<tables>                   the first, once it has ended: which tables the lane has
+ *     <end lsn>@<seq>.=<tables>                   the same, with the entry of each in the publication
  *     …%<timeline>.<lsn>                          any of these, and the log was read on to that LSN, in which nothing more was committed
  *     …#<commit lsn>:<events>                     the second of all these
  *     …!<timeline>                                any of all, where the server's log is not on its first timeline
  *
  * LSNs are 16 hex digits, `seq`, `events` and `timeline` 8. `tables` are hashes of 8 characters each: a table that the config has left out for a while (and
- * whose changes are lost to the lane) must not pass for one that it has. Commits arrive in the order of their end LSNs. Several places may share an end LSN (a chunk
+ * whose changes are lost to the lane) must not pass for one that it has. Behind each are 6 characters for its entry: a table that has left the publication and come back
+ * while nobody looked has another. Commits arrive in the order of their end LSNs. Several places may share an end LSN (a chunk
  * larger than a batch); `seq` counts the steps of the snapshot, so that they sort. `%`, `#` and what follows only ever extend a place. How far the log was read
  * beyond the last commit is no part of its beginning: a standby that takes over may lack it, and then commits before there.
  */
@@ -31,6 +33,8 @@ export interface TableProgress {
   readonly isAgain?: boolean;
   /** Whether the source has it under another name: what changes there is not read, and once it has its own again, all of it is. */
   readonly isAway?: boolean;
+  /** Of the table in the publication, as the lane knows it; left out where it does not. */
+  readonly entry?: string;
   /** Left out where it is the table's own copy. */
   readonly reread?: Reread;
 }
@@ -54,7 +58,7 @@ export interface SnapshotMark {
   readonly tables: readonly TableProgress[];
   /** Those that are not done. */
   readonly rereads: readonly RereadProgress[];
-  /** The tables that the lane has once it is done, as hashes in a row; '' while it is not, or where that is not known. */
+  /** The tables that the lane has once it is done, as positions have them; '' while it is not, or where that is not known. */
   readonly had: string;
   /** `@<seq>.<progress>`. */
   readonly text: string;
@@ -76,8 +80,8 @@ export interface LanePlace {
 export function snapshotMark(seq: number, tables: readonly TableProgress[], rereads: readonly RereadProgress[] = []): SnapshotMark {
   const left = rereads.filter(({ done }) => !done);
   if (tables.every((table) => table.done) && left.length === 0) {
-    const had = tables.map(({ table }) => hashOf(table)).join('');
-    return { seq, tables: [], rereads: [], had, text: `@${hex8(seq)}.~${had}` };
+    const had = hadText(tables);
+    return { seq, tables: [], rereads: [], had: tables.length === 0 ? '' : had, text: `@${hex8(seq)}.${had}` };
   }
   const compact = tables.map(compactTable);
   const text = JSON.stringify(left.length === 0 ? compact : ({ t: compact, r: left.map(compactReread) } satisfies CompactMark));
@@ -90,7 +94,7 @@ export function nextStep(mark: SnapshotMark | null): SnapshotMark {
   const seq = mark.seq + 1;
   return mark.tables.length > 0 || mark.rereads.length > 0
     ? snapshotMark(seq, mark.tables, mark.rereads)
-    : { ...mark, seq, text: `@${hex8(seq)}.~${mark.had}` };
+    : { ...mark, seq, text: `@${hex8(seq)}.${mark.had === '' ? NONE : mark.had}` };
 }
 
 /** What is read beside the log: a table's own copy by the name of the table, what is read again by its id. */
@@ -114,7 +118,13 @@ export function movedOn(mark: SnapshotMark, progress: TableProgress): SnapshotMa
   );
 }
 
-type CompactTable = [table: string, rowsDone: number, at: 1 | readonly string[] | null, again?: typeof AGAIN | typeof AWAY];
+type CompactTable = [
+  table: string,
+  rowsDone: number,
+  at: 1 | readonly string[] | null,
+  again?: typeof FIRST | typeof AGAIN | typeof AWAY,
+  entry?: string,
+];
 type CompactReread = [
   id: string,
   table: string,
@@ -129,12 +139,40 @@ interface CompactMark {
   readonly r: readonly CompactReread[];
 }
 
+const FIRST = 0;
 const AGAIN = 1;
 const AWAY = 2;
 
-function compactTable({ table, rowsDone, last, done, isAgain = false, isAway = false }: TableProgress): CompactTable {
-  if (done || (!isAgain && !isAway)) return [table, rowsDone, done ? 1 : last];
-  return [table, rowsDone, last, isAway ? AWAY : AGAIN];
+function compactTable({ table, rowsDone, last, done, isAgain = false, isAway = false, entry }: TableProgress): CompactTable {
+  const how = done || (!isAgain && !isAway) ? FIRST : isAway ? AWAY : AGAIN;
+  const at = done ? 1 : last;
+  if (entry !== undefined) return [table, rowsDone, at, how, entry];
+  return how === FIRST ? [table, rowsDone, at] : [table, rowsDone, at, how];
+}
+
+/** Without entries where none is known. */
+function hadText(tables: readonly TableProgress[]): string {
+  if (tables.every(({ entry }) => entry === undefined)) return NONE + tables.map(({ table }) => hashOf(table)).join('');
+  return WITH_ENTRIES + tables.map(({ table, entry = '0' }) => hashOf(table) + entryText(entry)).join('');
+}
+
+/** What `had` begins with: how its tables are written. */
+const NONE = '~';
+const WITH_ENTRIES = '=';
+const HASH_CHARACTERS = 8;
+const ENTRY_CHARACTERS = 6;
+const widthOf = (had: string): number => HASH_CHARACTERS + (had.startsWith(WITH_ENTRIES) ? ENTRY_CHARACTERS : 0);
+
+function entryText(entry: string): string {
+  const bytes = Buffer.alloc(4);
+  bytes.writeUInt32BE(Number(entry));
+  return bytes.toString('base64url');
+}
+
+/** Undefined for none: no entry has the number 0. */
+function entryFrom(text: string): string | undefined {
+  const entry = text === '' ? 0 : Buffer.from(text, 'base64url').readUInt32BE();
+  return entry === 0 ? undefined : String(entry);
 }
 
 const compactReread = ({ table, rowsDone, last, reread }: RereadProgress): CompactReread => [
@@ -151,26 +189,66 @@ const compactReread = ({ table, rowsDone, last, reread }: RereadProgress): Compa
 export function progressOf(mark: SnapshotMark | null, table: string): TableProgress | null | undefined {
   if (mark === null) return undefined;
   if (mark.tables.length > 0) return mark.tables.find((one) => one.table === table) ?? null;
-  if (mark.had === '') return undefined;
+  const { had } = mark;
+  if (had.length < 2) return undefined;
   const hash = hashOf(table);
-  for (let at = 0; at < mark.had.length; at += HASH_CHARACTERS)
-    if (mark.had.startsWith(hash, at)) return { ...notBegun(table), done: true };
+  for (let at = 1; at < had.length; at += widthOf(had)) {
+    if (!had.startsWith(hash, at)) continue;
+    const entry = entryFrom(had.slice(at + HASH_CHARACTERS, at + widthOf(had)));
+    return { ...notBegun(table), done: true, ...(entry === undefined ? {} : { entry }) };
+  }
   return null;
 }
 
 export const notBegun = (table: string): TableProgress => ({ table, rowsDone: 0, last: null, done: false });
 
-export const awayTable = (table: string): TableProgress => ({ ...notBegun(table), isAway: true });
+/** The same with what is known of its entry. */
+export const anew = ({ table, entry }: TableProgress): TableProgress =>
+  entry === undefined ? notBegun(table) : { ...notBegun(table), entry };
+
+export const awayTable = (progress: TableProgress): TableProgress => ({ ...anew(progress), isAway: true });
+
+/** The same tables, with the entries of those of which none was known; null where that is nothing new. */
+export function withEntries(mark: SnapshotMark, tables: readonly string[], entries: ReadonlyMap<string, string>): SnapshotMark | null {
+  let isNew = false;
+  const known = tables.flatMap((table): TableProgress[] => {
+    const progress = progressOf(mark, table);
+    if (progress === null || progress === undefined) return [];
+    const entry = entries.get(table);
+    if (progress.entry !== undefined || entry === undefined) return [progress];
+    isNew = true;
+    return [{ ...progress, entry }];
+  });
+  return isNew && known.length === tableCount(mark) ? snapshotMark(mark.seq + 1, known, mark.rereads) : null;
+}
+
+/** The same tables, of whose entries nothing is known: what changed meanwhile is looked for in another way. */
+export function withoutEntries(mark: SnapshotMark): SnapshotMark {
+  const seq = mark.seq + 1;
+  if (mark.tables.length > 0) return snapshotMark(seq, mark.tables.map(withoutEntry), mark.rereads);
+  const width = widthOf(mark.had);
+  const hashes = Array.from({ length: tableCount(mark) }, (_, i) => mark.had.slice(1 + i * width, 1 + i * width + HASH_CHARACTERS));
+  const had = hashes.length === 0 ? '' : NONE + hashes.join('');
+  return { ...mark, seq, had, text: `@${hex8(seq)}.${had === '' ? NONE : had}` };
+}
+
+const withoutEntry = ({ table, rowsDone, last, done, isAgain = false, isAway = false }: TableProgress): TableProgress => ({
+  table,
+  rowsDone,
+  last,
+  done,
+  ...(isAgain ? { isAgain } : {}),
+  ...(isAway ? { isAway } : {}),
+});
 
 /** Whether there are rows to be read of it now. */
 export const isLeft = ({ done, isAway }: TableProgress): boolean => !done && isAway !== true;
 
 /** How many tables the lane has. */
 export function tableCount(mark: SnapshotMark): number {
-  return mark.tables.length > 0 ? mark.tables.length : mark.had.length / HASH_CHARACTERS;
+  return mark.tables.length > 0 ? mark.tables.length : Math.floor(mark.had.length / widthOf(mark.had));
 }
 
-const HASH_CHARACTERS = 8;
 const hashOf = (table: string): string => createHash('sha256').update(table).digest('base64url').slice(0, HASH_CHARACTERS);
 
 /** The position after the commit that ends at `lsn`. */
@@ -201,7 +279,7 @@ export function onTimeline(position: Position, timeline: number): Position {
 
 export function parsePlace(position: Position): LanePlace {
   const match =
-    /^([0-9a-f]{16})(?:@([0-9a-f]{8})\.(~?[A-Za-z0-9_-]*))?(?:%[0-9a-f]{8}\.([0-9a-f]{16}))?(?:#([0-9a-f]{16}):([0-9a-f]{8}))?(?:!([0-9a-f]{8}))?$/.exec(
+    /^([0-9a-f]{16})(?:@([0-9a-f]{8})\.([~=]?[A-Za-z0-9_-]*))?(?:%[0-9a-f]{8}\.([0-9a-f]{16}))?(?:#([0-9a-f]{16}):([0-9a-f]{8}))?(?:!([0-9a-f]{8}))?$/.exec(
       position,
     );
   if (match === null) throw new PipelineError('BUG', 'a position of a replication slot that no version of this source wrote');
@@ -217,17 +295,19 @@ export function parsePlace(position: Position): LanePlace {
 
 function parseMark(seq: string, progress: string): SnapshotMark {
   const mark = { seq: Number.parseInt(seq, 16), text: `@${seq}.${progress}` };
-  if (progress === '' || progress.startsWith('~')) return { ...mark, tables: [], rereads: [], had: progress.slice(1) };
+  if (progress === '' || progress.startsWith(NONE) || progress.startsWith(WITH_ENTRIES))
+    return { ...mark, tables: [], rereads: [], had: progress.slice(1) === '' ? '' : progress };
   // Written by `snapshotMark` alone, into the target's lane table.
   const compact = JSON.parse(Buffer.from(progress, 'base64url').toString('utf8')) as readonly CompactTable[] | CompactMark;
   const { t, r } = 't' in compact ? compact : { t: compact, r: [] };
-  const tables = t.map(([table, rowsDone, at, again]) => ({
+  const tables = t.map(([table, rowsDone, at, again, entry]) => ({
     table,
     rowsDone,
     last: at === 1 ? null : at,
     done: at === 1,
     ...(again === AGAIN ? { isAgain: true } : {}),
     ...(again === AWAY ? { isAway: true } : {}),
+    ...(entry === undefined ? {} : { entry }),
   }));
   const rereads = r.map(([id, table, rowsDone, last, where, keys, rowsEstimated]) => ({
     table,

@@ -3,8 +3,9 @@ import type { Clock } from '../../core/clock.ts';
 import { PipelineError } from '../../core/errors.ts';
 import { fromLsn } from '../../core/position.ts';
 import { type PgConnection, PgError } from '../../wire/postgres/connection.ts';
-import { type CatalogTable, keylessText, readTable } from './catalog.ts';
+import { type CatalogTable, entriesOf, keylessText, readTable } from './catalog.ts';
 import {
+  anew,
   awayTable,
   type LanePlace,
   notBegun,
@@ -13,6 +14,7 @@ import {
   snapshotMark,
   tableCount,
   type TableProgress,
+  withEntries,
 } from './lane-position.ts';
 import {
   addToPublication,
@@ -92,7 +94,7 @@ export async function prepareLane(parts: PrepareParts, resumed: LanePlace | null
   if (from === null) {
     if (missing.length > 0) await addToPublication(catalog, publication, missing);
     const lsn = state?.confirmed ?? (await parts.waiting(() => createSlot(catalog, slot, options.failover ?? true)));
-    const mark = snapshot.mode === 'initial' ? snapshotMark(1, tables.map(notBegun)) : null;
+    const mark = snapshot.mode === 'initial' ? snapshotMark(1, await begun(parts, tables)) : null;
     return {
       place: { lsn, readOn: null, snapshot: mark, within: null, timeline },
       mark: null,
@@ -103,7 +105,7 @@ export async function prepareLane(parts: PrepareParts, resumed: LanePlace | null
       statusMsMax,
     };
   }
-  const mark = joining(parts, tables, from.snapshot, published, gone);
+  const mark = joining(parts, { wanted: tables, known: from.snapshot, published, gone, there });
   // A place inside a transaction must stay one: what joins waits until the lane is out of it.
   if (from.within !== null)
     return {
@@ -151,29 +153,39 @@ async function lookAtTables(
   return { gone, there, neverHad };
 }
 
+/** What the lane is to have, and what there is. */
+interface Present {
+  readonly wanted: readonly string[];
+  readonly known: SnapshotMark | null;
+  readonly published: ReadonlySet<string> | null;
+  readonly gone: ReadonlySet<string>;
+  readonly there: readonly CatalogTable[];
+}
+
 /**
  * What the lane is to say from now on, where its tables are others than those of its place: null where they are the same. A table that it does
  * not have is copied, whether or not it is published: what became of it meanwhile was not read. So is one that has left the publication, which is
  * another table of that name; one that is gone is still known. Where a table is gone and the publication has one that nobody named, that is likely to be it;
  * where tables are found by patterns, it may be any of them.
  */
-function joining(
-  { options }: PrepareParts,
-  wanted: readonly string[],
-  known: SnapshotMark | null,
-  published: ReadonlySet<string> | null,
-  gone: ReadonlySet<string>,
-): SnapshotMark | null {
+function joining({ options }: PrepareParts, { wanted, known, published, gone, there }: Present): SnapshotMark | null {
   const copies = options.snapshot.mode === 'initial';
   if (known === null && !copies) return null;
   const hasOthers = (options.patterns ?? null) !== null || [...(published ?? [])].some((table) => !wanted.includes(table));
+  const entries = new Map(there.map(({ table, entry }) => [table, entry]));
   const tables = wanted.flatMap((table): TableProgress[] => {
     const progress = progressOf(known, table);
     const isAnother = copies && published?.has(table) === false && !gone.has(table);
     if (progress !== null && progress !== undefined && gone.has(table))
-      return [progress.isAway === true || hasOthers ? awayTable(table) : { ...progress, done: true }];
-    if (progress?.isAway === true) return [{ ...notBegun(table), isAgain: true }];
-    if (progress !== null && progress !== undefined) return [isAnother && progress.done ? notBegun(table) : progress];
+      return [progress.isAway === true || hasOthers ? awayTable(progress) : { ...progress, done: true }];
+    const entry = entries.get(table) ?? progress?.entry;
+    const again = anew({ ...notBegun(table), ...(entry === undefined ? {} : { entry }) });
+    if (progress?.isAway === true) return [{ ...again, isAgain: true }];
+    if (progress !== null && progress !== undefined && isAnother && progress.done) return [notBegun(table)];
+    // It was out of the publication for a while, or without all that it has there now.
+    if (copies && progress?.entry !== undefined && progress.entry !== entry)
+      return [{ ...again, isAgain: progress.done || progress.isAgain === true }];
+    if (progress !== null && progress !== undefined) return [progress];
     // Where the place does not say, what is published has been read.
     if (progress === undefined && published?.has(table) === true) return [{ ...notBegun(table), done: true }];
     return copies ? [notBegun(table)] : [];
@@ -187,8 +199,25 @@ function joining(
   return isSame ? null : snapshotMark((known?.seq ?? 0) + 1, tables, rereads);
 }
 
-const isAsFar = (before: TableProgress | null | undefined, { done, isAway }: TableProgress): boolean =>
-  before?.done === done && (before.isAway === true) === (isAway === true);
+const isAsFar = (before: TableProgress | null | undefined, { done, isAway, entry }: TableProgress): boolean =>
+  before?.done === done && (before.isAway === true) === (isAway === true) && before.entry === entry;
+
+/** Once they are published. */
+async function begun({ catalog, options }: PrepareParts, tables: readonly string[]): Promise<readonly TableProgress[]> {
+  const entries = await entriesOf(catalog, options.publication, tables);
+  return tables.map((table) => {
+    const entry = entries.get(table);
+    return entry === undefined ? notBegun(table) : { ...notBegun(table), entry };
+  });
+}
+
+/** Nobody looks at what a place does not say: from here on it does. Null where there is nothing new. */
+export async function learnEntries({ catalog, options, tables }: PrepareParts, mark: SnapshotMark | null): Promise<SnapshotMark | null> {
+  if (mark === null || tables.every((table) => hasEntry(mark, table))) return null;
+  return withEntries(mark, tables, await entriesOf(catalog, options.publication, tables));
+}
+
+const hasEntry = (mark: SnapshotMark, table: string): boolean => progressOf(mark, table)?.entry !== undefined;
 
 /** Why it cannot be the source. */
 export const STANDBY = 'the server is a standby, where no marks can be written into the log';

@@ -9,7 +9,7 @@ import type { PgConnection } from '../../wire/postgres/connection.ts';
 import { qualifiedName, SESSION } from './catalog.ts';
 import { closeSoon, connectSource } from './connect.ts';
 import { sourceFailure } from './failures.ts';
-import { onTimeline, parsePlace, placeText } from './lane-position.ts';
+import { onTimeline, parsePlace, placeText, withoutEntries } from './lane-position.ts';
 import { checkSlot, createPublication, createSlot, dropSlot, readPublication, readSlot } from './slot.ts';
 import type { PostgresSourceOptions } from './source.ts';
 import { placeOnTimeline, timelineOf } from './timeline.ts';
@@ -57,7 +57,9 @@ export async function recoverPlace(
     const serves = state !== null && state.walStatus !== 'lost' && state.confirmed > done;
     if (state !== null && !serves) await dropSlot(connection, slot);
     const lsn = serves ? state.confirmed : await createSlot(connection, slot, options.failover ?? true);
-    return { why: lost, position: onTimeline(placeText(lsn, from.snapshot), timeline), isNewSlot: !serves };
+    // The publication may be another; whatever changed meanwhile is found by comparing.
+    const snapshot = from.snapshot === null ? null : withoutEntries(from.snapshot);
+    return { why: lost, position: onTimeline(placeText(lsn, snapshot), timeline), isNewSlot: !serves };
   } catch (error) {
     throw sourceFailure(error, 'creating the slot', `recovering the slot ${slot}`);
   } finally {

@@ -16,7 +16,7 @@ import { KeyReader } from './key-reader.ts';
 import { isLeft, notBegun, parsePlace, progressOf, reachedLsn } from './lane-position.ts';
 import { ROW_BYTES } from './large-rows.ts';
 import { Pace, type SnapshotWait } from './pace.ts';
-import { freeSlot, matchFailover, type PrepareParts, prepareLane } from './prepare.ts';
+import { freeSlot, learnEntries, matchFailover, type PrepareParts, prepareLane } from './prepare.ts';
 import { checkReread, REREADS_MAX, RereadRefused, type RereadRequest, type RereadStatus } from './reread.ts';
 import { Rereads } from './rereads.ts';
 import { addToPublication, dropSlotAndPublication } from './slot.ts';
@@ -239,6 +239,11 @@ class SlotSource implements PostgresSource {
       }
     }
     if (prepared.added.length > 0) await addToPublication(catalog, publication, prepared.added);
+    const learned = prepared.place.within === null ? await learnEntries(parts, queue.snapshot) : null;
+    if (learned !== null) {
+      queue.markSnapshot(learned);
+      queue.closeEmpty();
+    }
 
     const replication = await connect(true);
     await matchFailover(catalog, replication, this.#options);
@@ -265,10 +270,7 @@ class SlotSource implements PostgresSource {
         comesAfter: (table, left) => this.#comesAfter(table, left),
         pace: this.#pace,
         failed: (error) => stream.failed(sourceFailure(error, 'reading a chunk', `the snapshot of ${this.name}`)),
-        gone: (table) => {
-          stream.leaveOut(table);
-          onLeftOut(table);
-        },
+        gone: (table) => stream.leaveOut(table),
         gaveUp: (id, why) => {
           this.#rereads.gaveUp(id, why);
           stream.dropReread(id);
@@ -294,6 +296,7 @@ class SlotSource implements PostgresSource {
         catalog,
         readRows,
         there: prepared.there,
+        onLeftOut,
         onRenamed: (table, name) => this.#options.onRenamed?.(this.#datasets.nameOf(table), name),
         isNewlyPublished: !prepared.isNewSlot,
         datasets: this.#datasets,

@@ -22,10 +22,10 @@ import { quoteIdent, quoteLiteral } from '../../wire/postgres/ident.ts';
 import type { PgRow } from '../../wire/postgres/row.ts';
 import type { BatchQueue } from './batches.ts';
 import { BesideLog, type BesideParts } from './beside-log.ts';
-import { type CatalogTable, type Datasets, readTable } from './catalog.ts';
+import { type CatalogTable, type Datasets, nameOfRelation, readTable } from './catalog.ts';
 import { readRow } from './chunk.ts';
 import { sourceFailure } from './failures.ts';
-import { reachedLsn, type RereadProgress } from './lane-position.ts';
+import { progressOf, reachedLsn, type RereadProgress } from './lane-position.ts';
 import { checkKey, type CutMessage, cutMessage } from './large-rows.ts';
 import { EVENT_OVERHEAD_BYTES, PgEvent } from './pg-event.ts';
 import { type FollowedTable, PgoutputDecoder, Read, type RelationMessage } from './pgoutput.ts';
@@ -49,6 +49,8 @@ export interface StreamParts extends BesideParts {
   readonly mayBeWanted: (table: string) => boolean;
   /** Whether it is, as the table is now. */
   readonly isWanted: (table: string) => Promise<boolean>;
+  /** Told of a table that was dropped before it was copied to its end. */
+  readonly onLeftOut: (table: string) => void;
   /** Told of a table that has another name from here on. */
   readonly onRenamed: (table: string, name: string) => void;
   /** The transaction that the lane has done in part: as many of its events are left out. */
@@ -124,10 +126,11 @@ export class SlotStream implements CopyBothHandler {
       isBetween: () => !this.#blocked && !this.#inTransaction && this.#within === null,
       want: (place) => this.#want(place),
       stand: () => this.#stand(),
+      entryOf: (table) => this.#entries.get(table) ?? null,
     });
     this.#within = parts.within;
     this.#relations = new Map(parts.there.map(({ message, table }) => [table, message.oid]));
-    this.#entries = new Map(parts.there.map(({ table, entry }) => [table, entry]));
+    this.#entries = new Map(parts.there.map(({ table, entry }) => [table, progressOf(parts.queue.snapshot, table)?.entry ?? entry]));
     this.#acknowledged = acknowledged;
     this.#heardAtMs = parts.clock.monotonic();
     this.#toldAtMs = this.#heardAtMs;
@@ -186,9 +189,18 @@ export class SlotStream implements CopyBothHandler {
     return true;
   }
 
-  /** The table was dropped while it was copied, or before: the lane goes on as it does where one is dropped later. */
+  /** The table is not there while it is to be copied: the lane goes on as it does where one is dropped, or renamed, later. */
   leaveOut(table: string): void {
-    this.#beside.leaveOut(table);
+    const oid = this.#relations.get(table);
+    const look = async (): Promise<void> => {
+      const name = oid === undefined ? null : await nameOfRelation(this.#parts.catalog, oid);
+      if (this.#stopped.signal.aborted) return;
+      if (name === table) return this.#beside.readAgain(table);
+      this.#beside.leaveOut(table, name !== null);
+      if (name === null) this.#parts.onLeftOut(table);
+      else this.#parts.onRenamed(table, name);
+    };
+    look().catch((error: unknown) => this.failed(sourceFailure(error, 'reading the catalog', `looking for ${table}`)));
   }
 
   /** Reads rows again, beside the log, as `readAgain` does. Only one that the positions know goes on after a restart: `onRereads` says from where on. */

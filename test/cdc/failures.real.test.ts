@@ -369,6 +369,102 @@ describe('tables', () => {
     await sameAsTable(model, db, 't');
   });
 
+  test.each([
+    [
+      'out of a publication of tables, and back',
+      '',
+      'alter publication tidegate drop table t',
+      'alter publication tidegate add table t',
+      14,
+    ],
+    [
+      'out of a publication of schemas, and back',
+      'create publication tidegate for tables in schema public',
+      'alter publication tidegate drop tables in schema public',
+      'alter publication tidegate add tables in schema public',
+      15,
+    ],
+    [
+      'without some of its rows for a while',
+      '',
+      'alter publication tidegate set table t where (id <> 5), u',
+      'alter publication tidegate set table t, u',
+      15,
+    ],
+    [
+      'another that takes its name, of which all is published',
+      'create publication tidegate for all tables',
+      'alter table t rename to was; create table t (id int primary key, n int); insert into t values (1, 5)',
+      'update was set n = 9',
+      14,
+    ],
+  ])('%s, all while nobody reads: it is copied again, once; the others are not', async (_, publication, leave, back, since) => {
+    await using db = await testDatabase(server, 'create table t (id int primary key, n int)', 'create table u (id int primary key)');
+    if (db.sql.majorVersion < since) return; // There is no such publication before.
+    await db.sql.script(`insert into t select i, 0 from generate_series(1, 30) i; insert into u values (1); ${publication}`);
+    const options = { snapshot: { mode: 'initial' as const, chunkRows: 10, parallel: 1 }, tables: ['public.t', 'public.u'] };
+    const model = new Model();
+    await catchUp(db.source(options), model, db.sql);
+    for (const statement of [
+      ...leave.split('; '),
+      'update t set n = 7 where id = 1',
+      'insert into t values (31, 31), (5, 5) on conflict (id) do update set n = 6',
+    ])
+      await db.sql.script(statement);
+    await db.sql.script(back);
+    const copied: string[] = [];
+    const note = ({ events }: Batch): boolean => {
+      copied.push(...events.flatMap(({ op, dataset }) => (op === 'read' ? [dataset.name] : [])));
+      return false;
+    };
+    const source = db.source(options);
+    const there = new Map((await db.sql.query('select id, n from t')).rows.map(([id, n]) => [Number(id), Number(n)]));
+    await run(source, model, (batch) => {
+      note(batch);
+      const rows = new Map(model.rows('shop.public.t').map(({ id, n }) => [Number(id), Number(n)]));
+      return [...there].every(([id, n]) => rows.get(id) === n) && source.progress().every(({ state }) => state === 'done');
+    });
+    expect(new Set(copied)).toEqual(new Set(leave.includes('schema') ? ['shop.public.t', 'shop.public.u'] : ['shop.public.t']));
+    await db.sql.script('insert into u values (2)');
+    copied.length = 0;
+    await run(db.source(options), model, (batch) => {
+      note(batch);
+      return model.rows('shop.public.u').length === 2;
+    });
+    expect(copied).toEqual([]);
+  });
+
+  test.each([
+    ['and back before anybody looks', true],
+    ['and back later', false],
+  ])('renamed in the middle of its first copy, %s: it is copied to its end', async (_, atOnce) => {
+    await using db = await testDatabase(server, 'create table t (id int primary key, n int)', 'create table u (id int primary key)');
+    await db.sql.script('insert into t select i, 0 from generate_series(1, 200) i');
+    const told: string[] = [];
+    const options = {
+      snapshot: { mode: 'initial' as const, chunkRows: 10, parallel: 1 },
+      tables: ['public.t', 'public.u'],
+      onLeftOut: (dataset: string) => void told.push(`${dataset} is left out`),
+    };
+    const model = new Model();
+    const source = db.source(options);
+    let step = 0;
+    await run(source, model, async () => {
+      if (step === 0 && model.rows('shop.public.t').length >= 10) {
+        step = 1;
+        await db.sql.script('alter table t rename to x');
+        if (atOnce) await db.sql.script('alter table x rename to t');
+      }
+      if (step === 1 && !atOnce && source.progress()[0]?.state === 'away') {
+        step = 2;
+        await db.sql.script('alter table x rename to t; update t set n = 1 where id = 1');
+      }
+      return source.progress().every(({ state }) => state === 'done');
+    });
+    await sameAsTable(model, db, 't');
+    expect(told).toEqual([]);
+  });
+
   test('without a key when a row came, and given one afterwards: the lane goes on, and its rows say that nothing tells them apart', async () => {
     await using db = await testDatabase(server, T);
     const model = new Model();

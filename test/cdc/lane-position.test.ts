@@ -4,6 +4,7 @@ import type { Position } from '../../core/event.ts';
 import { fromLsnNumber } from '../../core/position.ts';
 import {
   nextStep,
+  notBegun,
   parsePlace,
   onTimeline,
   placeText,
@@ -14,6 +15,8 @@ import {
   snapshotMark,
   type SnapshotMark,
   tableCount,
+  withEntries,
+  withoutEntries,
   withinText,
 } from '../../cdc/postgres/lane-position.ts';
 import { SeenTransactions } from '../../cdc/postgres/seen.ts';
@@ -29,6 +32,7 @@ const tables = (random: Random) =>
       last: done || random.chance(0.3) ? null : [`k${random.below(99)}`, 'ö\n'],
       done,
       ...(!done && random.chance(0.3) ? { isAgain: true } : {}),
+      ...(random.chance(0.5) ? { entry: String(1 + random.below(2 ** 32 - 1)) } : {}),
     };
   });
 
@@ -112,6 +116,23 @@ describe('a place says which tables the lane has', () => {
     expect(['t', 'u', 'v'].map((name) => progressOf(done, `public.${name}`)?.done)).toEqual([true, true, undefined]);
     expect(progressOf(done, 'public.v')).toBeNull();
     expect(done === null ? 0 : tableCount(done)).toBe(2);
+  });
+
+  test('with their entries in the publication, which one that did not know them learns', () => {
+    const old = snapshotMark(4, [{ ...t, done: true }, u]);
+    const learned = withEntries(old, ['public.t', 'public.u'], new Map([['public.t', '4294967295']]));
+    const read = parsePlace(placeText(fromLsnNumber(1n), learned)).snapshot;
+    expect([read?.seq, progressOf(read, 'public.t')?.entry, progressOf(read, 'public.u')]).toEqual([
+      5,
+      '4294967295',
+      { ...notBegun('public.u'), done: true },
+    ]);
+    expect([progressOf(read, 'public.v'), read === null ? 0 : tableCount(read)]).toEqual([null, 2]);
+    expect(parsePlace(placeText(fromLsnNumber(1n), read === null ? null : withoutEntries(read))).snapshot).toEqual(
+      parsePlace(placeText(fromLsnNumber(1n), snapshotMark(6, [{ ...t, done: true }, u]))).snapshot,
+    );
+    // What is known stays as it is: that it is another now is what is looked for.
+    expect(read === null ? null : withEntries(read, ['public.t', 'public.u'], new Map([['public.t', '7']]))).toBeNull();
   });
 
   test('or does not say it', () => {
