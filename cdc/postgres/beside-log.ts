@@ -129,6 +129,11 @@ export class BesideLog {
     return progressOf(this.#queue.snapshot, table)?.isAway === true;
   }
 
+  /** Tables that have another name at the source. */
+  away(): readonly string[] {
+    return (this.#queue.snapshot?.tables ?? []).filter(({ isAway }) => isAway === true).map(({ table }) => table);
+  }
+
   /** From here on, inside a transaction too, the table has another name at the source. */
   goAway(table: string): void {
     if (this.isAway(table)) return void this.#again.delete(table); // It had its own for a moment.

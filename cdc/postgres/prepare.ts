@@ -181,7 +181,8 @@ function joining({ options }: PrepareParts, { wanted, known, published, gone, th
     const entry = entries.get(table) ?? progress?.entry;
     const again = anew({ ...notBegun(table), ...(entry === undefined ? {} : { entry }) });
     if (progress?.isAway === true) return [{ ...again, isAgain: true }];
-    if (progress !== null && progress !== undefined && isAnother && progress.done) return [notBegun(table)];
+    const wasPublished = progress?.done === true || progress?.entry !== undefined;
+    if (progress !== null && progress !== undefined && isAnother && wasPublished) return [notBegun(table)];
     // It was out of the publication for a while, or without all that it has there now.
     if (copies && progress?.entry !== undefined && progress.entry !== entry)
       return [{ ...again, isAgain: progress.done || progress.isAgain === true }];

@@ -21,7 +21,8 @@ import { checkReread, REREADS_MAX, RereadRefused, type RereadRequest, type Rerea
 import { Rereads } from './rereads.ts';
 import { addToPublication, dropSlotAndPublication } from './slot.ts';
 import { SnapshotReader } from './snapshot.ts';
-import { SlotStream, type StreamTiming } from './stream.ts';
+import { SlotStream } from './stream.ts';
+import { type StreamTiming, TIMING } from './timing.ts';
 
 export interface PostgresSourceOptions {
   /** The source's name in the config: first part of its datasets' names. */
@@ -111,8 +112,6 @@ export interface PostgresSource extends LiveSource {
 
 /** Settings of a session that reads rows in the order of their key, or by it. */
 const BY_KEY = { ...SESSION, enable_seqscan: 'off', enable_bitmapscan: 'off', max_parallel_workers_per_gather: '0' };
-
-const TIMING: StreamTiming = { statusMs: 5000, silenceMs: 60_000, idleMs: 10_000, idleBytes: 65_536 };
 
 export function postgresSource(options: PostgresSourceOptions): PostgresSource {
   return new SlotSource(options);

@@ -20,9 +20,10 @@ import {
 } from '../../wire/postgres/connection.ts';
 import { quoteIdent, quoteLiteral } from '../../wire/postgres/ident.ts';
 import type { PgRow } from '../../wire/postgres/row.ts';
+import { type AwayParts, AwayTables } from './away-tables.ts';
 import type { BatchQueue } from './batches.ts';
 import { BesideLog, type BesideParts } from './beside-log.ts';
-import { type CatalogTable, type Datasets, nameOfRelation, readTable } from './catalog.ts';
+import { type CatalogTable, type Datasets, readTable } from './catalog.ts';
 import { readRow } from './chunk.ts';
 import { sourceFailure } from './failures.ts';
 import { progressOf, reachedLsn, type RereadProgress } from './lane-position.ts';
@@ -31,10 +32,10 @@ import { EVENT_OVERHEAD_BYTES, PgEvent } from './pg-event.ts';
 import { type FollowedTable, PgoutputDecoder, Read, type RelationMessage } from './pgoutput.ts';
 import { isPartial, laidOver } from './row-cells.ts';
 import { snapshotOf, visibility } from './settle.ts';
+import type { StreamTiming } from './timing.ts';
 
-export interface StreamParts extends BesideParts {
+export interface StreamParts extends BesideParts, AwayParts {
   readonly slot: string;
-  readonly publication: string;
   readonly prefix: string;
   /** The walsender. */
   readonly replication: PgConnection;
@@ -49,25 +50,10 @@ export interface StreamParts extends BesideParts {
   readonly mayBeWanted: (table: string) => boolean;
   /** Whether it is, as the table is now. */
   readonly isWanted: (table: string) => Promise<boolean>;
-  /** Told of a table that was dropped before it was copied to its end. */
-  readonly onLeftOut: (table: string) => void;
-  /** Told of a table that has another name from here on. */
-  readonly onRenamed: (table: string, name: string) => void;
   /** The transaction that the lane has done in part: as many of its events are left out. */
   readonly within: { readonly commit: string; readonly events: number } | null;
   readonly clock: Clock;
   readonly timing: StreamTiming;
-}
-
-export interface StreamTiming {
-  /** How often the server hears from us at least. */
-  readonly statusMs: number;
-  /** The server counts as gone when it says nothing for so long, asked or not. */
-  readonly silenceMs: number;
-  /** An idle lane is moved on this often at most … */
-  readonly idleMs: number;
-  /** … and when the log has grown by so many bytes. */
-  readonly idleBytes: number;
 }
 
 /**
@@ -86,6 +72,7 @@ export class SlotStream implements CopyBothHandler {
   readonly #decoder = new PgoutputDecoder();
   readonly #queue: BatchQueue;
   readonly #beside: BesideLog;
+  readonly #away: AwayTables;
   readonly #stopped = new AbortController();
   #copy: CopyBoth | null = null;
   #blocked = false;
@@ -127,6 +114,14 @@ export class SlotStream implements CopyBothHandler {
       want: (place) => this.#want(place),
       stand: () => this.#stand(),
       entryOf: (table) => this.#entries.get(table) ?? null,
+    });
+    this.#away = new AwayTables(parts, this.#beside, {
+      isStopped: () => this.#stopped.signal.aborted,
+      isBack: (table, entry) => {
+        this.#entries.set(table, entry);
+        this.#beside.readAgain(table);
+      },
+      failed: (error) => this.#fail(error),
     });
     this.#within = parts.within;
     this.#relations = new Map(parts.there.map(({ message, table }) => [table, message.oid]));
@@ -191,16 +186,7 @@ export class SlotStream implements CopyBothHandler {
 
   /** The table is not there while it is to be copied: the lane goes on as it does where one is dropped, or renamed, later. */
   leaveOut(table: string): void {
-    const oid = this.#relations.get(table);
-    const look = async (): Promise<void> => {
-      const name = oid === undefined ? null : await nameOfRelation(this.#parts.catalog, oid);
-      if (this.#stopped.signal.aborted) return;
-      if (name === table) return this.#beside.readAgain(table);
-      this.#beside.leaveOut(table, name !== null);
-      if (name === null) this.#parts.onLeftOut(table);
-      else this.#parts.onRenamed(table, name);
-    };
-    look().catch((error: unknown) => this.failed(sourceFailure(error, 'reading the catalog', `looking for ${table}`)));
+    this.#away.leaveOut(table, this.#relations.get(table));
   }
 
   /** Reads rows again, beside the log, as `readAgain` does. Only one that the positions know goes on after a restart: `onRereads` says from where on. */
@@ -568,6 +554,7 @@ export class SlotStream implements CopyBothHandler {
       }
       if (now - this.#toldAtMs >= timing.statusMs) this.#tell(true);
       this.#moveOn(now);
+      this.#away.tick(now);
     }
   }
 

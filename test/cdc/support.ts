@@ -43,7 +43,7 @@ export async function testDatabase(server: string, ...setup: readonly string[]):
         snapshot: { mode: 'never', chunkRows: 1000, parallel: 1 },
         batch: { rows: 1000, bytes: 16 << 20, ageMs: 0 },
         // A lane in which nothing happens moves on soon: a test waits for the end of the log.
-        timing: { statusMs: 200, idleMs: 100, idleBytes: 1 },
+        timing: { awayMs: 100, statusMs: 200, idleMs: 100, idleBytes: 1 },
         ...options,
       }),
     async [Symbol.asyncDispose]() {
