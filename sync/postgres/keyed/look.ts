@@ -52,8 +52,8 @@ export class KeyedLook implements AskedRules {
   async #ask(sql: PgConnection, batch: Batch, datasets: readonly Dataset[]) {
     const { layouts, rulesOf, waits } = this.#parts;
     const tables = new Map<Dataset, AskableTable>();
-    for (const { dataset } of batch.spans()) {
-      const table = tables.has(dataset) ? null : await this.#tableOf(sql, dataset);
+    for (const dataset of new Set(batch.spans().map((span) => span.dataset))) {
+      const table = await this.#tableOf(sql, dataset);
       if (table !== null) tables.set(dataset, table);
     }
     const keyed = new Keyed({
