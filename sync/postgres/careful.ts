@@ -56,7 +56,7 @@ export interface CarefulParts {
   readonly deferConstraints: boolean;
   /** The prepared statement that says in the log whose transaction it is; null where there is none. */
   readonly markStatement: string | null;
-  readonly heldKeys: Pick<KnownHeld, 'size' | 'has' | 'delete'>;
+  readonly heldKeys: Pick<KnownHeld, 'size' | 'has' | 'forget'>;
   /** Left out where no version is kept of rows that have nothing held. */
   readonly rowVersions?: RowVersions | null;
   /** Rules that need other rows ask it; null where there are no rows that could be asked for. */
@@ -194,8 +194,7 @@ export class CarefulRoad {
       for (const ref of refsOf(event)) if (heldKeys.has(ref)) touched.add(ref);
     }
     const open = touched.size === 0 ? new Map<string, HeldKey>() : await lockKeys(this.#parts.sql, touched);
-    const own = new Set(batch.events.flatMap((event, i) => (isKept(batch.verdicts[i]) ? refsOf(event) : [])));
-    for (const ref of touched) if (!open.has(ref) && !own.has(ref)) heldKeys.delete(ref);
+    heldKeys.forget([...touched].filter((ref) => !open.has(ref)));
 
     const blocked = new Set([...open].flatMap(([ref, key]) => (key.open > 0 ? [ref] : [])));
     const truncates = await HeldTruncates.read(

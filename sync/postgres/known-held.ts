@@ -46,10 +46,11 @@ export class KnownHeld {
     return this.#keys.has(ref);
   }
 
-  /** The target has nothing held of it. What a batch brings that is not in yet stays. */
-  delete(ref: string): void {
-    for (const refs of this.#pending.values()) if (refs.includes(ref)) return;
-    this.#keys.delete(ref);
+  /** The target has nothing held of these. What batches bring that are not in yet stays. */
+  forget(refs: readonly string[]): void {
+    if (refs.length === 0) return;
+    const pending = new Set([...this.#pending.values()].flat());
+    for (const ref of refs) if (!pending.has(ref)) this.#keys.delete(ref);
   }
 
   /** Before a batch is sent that holds them. */
