@@ -235,7 +235,7 @@ class Reader {
   }
 
   #itemWithoutLater(item: unknown, keys: Keys): unknown {
-    const later = typeof item === 'string' && !this.#isOfFiles(item) ? LATER_CHECKS.get(item) : undefined;
+    const later = typeof item === 'string' && !this.#isOfFiles(item, true) ? LATER_CHECKS.get(item) : undefined;
     if (later !== undefined) {
       this.#rules.refuse(keys, later.message, later.fix);
       return { description: LATER_MARK };
@@ -246,7 +246,7 @@ class Reader {
     for (const [name, value] of Object.entries(item)) {
       // A file is one window, however long the windows of a stream are.
       if (this.#use === 'file' && name === 'window') continue;
-      const reason = this.#isOfFiles(name) ? undefined : LATER_CHECKS.get(name);
+      const reason = this.#isOfFiles(name, value) ? undefined : LATER_CHECKS.get(name);
       const modifier = this.#isLive(item) ? undefined : LATER_MODIFIERS.get(name);
       if (reason === undefined && modifier === undefined) {
         kept.push([name, value]);
@@ -263,16 +263,21 @@ class Reader {
   }
 
   /** Judged over all rows: of a file, or of a window of the stream. */
-  #isOfFiles(name: string): boolean {
-    const word = WORDS.get(name);
-    return word !== undefined && (this.#use === 'file' || judgesWindows(word.name));
+  #isOfFiles(name: string, parameters: unknown): boolean {
+    const found = WORDS.get(name);
+    if (found === undefined) return false;
+    const { orNumber } = found.word;
+    const meant = orNumber !== undefined && typeof parameters === 'number' ? orNumber.expectation : found;
+    return this.#use === 'file' || judgesWindows(meant.name);
   }
 
   /** A check over windows of a stream, by its word or its name. */
   #isLive(item: Readonly<Record<string, unknown>>): boolean {
     if (this.#use === 'file') return false;
     if (typeof item['mostly'] === 'number' && item['mostly'] < 1) return true;
-    return typeof item['expect'] === 'string' ? judgesWindows(item['expect']) : Object.keys(item).some((name) => this.#isOfFiles(name));
+    return typeof item['expect'] === 'string'
+      ? judgesWindows(item['expect'])
+      : Object.entries(item).some(([name, value]) => this.#isOfFiles(name, value));
   }
 
   #checks(value: Readonly<Record<string, unknown>>): Check[] | null {
@@ -334,7 +339,7 @@ class Reader {
   }
 
   #check(item: unknown, column: string | null, keys: Keys, settings: Settings): Check | FileCheck | ClockCheck | null {
-    if (typeof item === 'string' && this.#isOfFiles(item)) return this.#word(item, { [item]: true }, column, keys);
+    if (typeof item === 'string' && this.#isOfFiles(item, true)) return this.#word(item, { [item]: true }, column, keys);
     if (item === null || typeof item === 'string') {
       const expectation = EXPECTATIONS.get(item ?? 'null');
       // A name that is not known, or needs parameters, was told by the schema.
@@ -344,7 +349,7 @@ class Reader {
     if (!isObject(item) || item['description'] === LATER_MARK) return null;
     const check = item as CheckItem;
     const names = Object.keys(item).filter(
-      (name) => EXPECTATIONS.has(name) || this.#isOfFiles(name) || name === 'expect' || CLOCK.has(name),
+      (name) => EXPECTATIONS.has(name) || this.#isOfFiles(name, item[name]) || name === 'expect' || CLOCK.has(name),
     );
     if (names.length > 1)
       return this.#rules.refuse(
@@ -363,7 +368,7 @@ class Reader {
         );
       return null;
     }
-    if (this.#isOfFiles(name)) return this.#word(name, item, column, keys);
+    if (this.#isOfFiles(name, item[name])) return this.#word(name, item, column, keys);
     if (CLOCK.has(name)) return this.#live.clock(name, item, keys, this.#use);
     if (name === 'expect' && (this.#use === 'file' || (typeof check.expect === 'string' && judgesWindows(check.expect))))
       return this.#expectedOfFile(check, column, keys);
@@ -406,7 +411,9 @@ class Reader {
 
   /** Some words mean another expectation where their parameters say so. */
   #meantBy({ name, word }: Worded, parameters: unknown, keys: Keys): Meant | null {
-    const { or } = word;
+    const { or, orNumber } = word;
+    if (orNumber !== undefined && typeof parameters === 'number')
+      return { expectation: orNumber.expectation.name, level: word.level, kwargs: orNumber.kwargs };
     const said = or === undefined || !isObject(parameters) ? undefined : parameters[or.key];
     if (or === undefined || !isObject(parameters) || said === undefined || said === or.unless)
       return { expectation: name, level: word.level, kwargs: word.kwargs };

@@ -38,9 +38,7 @@ export const LATER_PATHS: Readonly<Record<string, Later>> = {
   imports: needed('imports', 'Write the checks in this file.'),
 };
 
-/** Names of checks by what they need. Those that `tidegate judge` knows are refused on a live stream alone. */
-const OTHERS = 'reconcile row_count_equals';
-
+/** Those that `tidegate judge` knows are refused on a live stream alone. */
 const OF_FILES: readonly [string, Later][] = [...WORDS.values()]
   .filter(({ window, word: { name } }) => window === undefined && !EXPECTATIONS.has(name))
   .map(({ word: { name } }) => [
@@ -51,11 +49,14 @@ const OF_FILES: readonly [string, Later][] = [...WORDS.values()]
     ),
   ]);
 
-export const LATER_CHECKS: ReadonlyMap<string, Later> = new Map([...OF_FILES, ...entries(OTHERS, 'a check against another dataset')]);
-
-function entries(names: string, what: string): [string, Later][] {
-  return names.split(' ').map((name) => [name, needed(`${name}, ${what},`, 'Remove the check.')]);
-}
+export const LATER_CHECKS: ReadonlyMap<string, Later> = new Map([
+  ...OF_FILES,
+  ['reconcile', needed('reconcile, a check against another dataset,', 'Remove the check.')],
+  [
+    'row_count_equals',
+    needed('row_count_equals, with another dataset,', 'Write a number here: `tidegate judge` holds files against another one, by --table.'),
+  ],
+]);
 
 /** Modifiers that only window checks use. */
 const OF_WINDOWS = ['window', 'group_by', 'max_groups', 'on_empty', 'min_rows'];

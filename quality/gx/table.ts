@@ -95,12 +95,15 @@ export const rowCountEqualsOther: GxExpectation = {
     on: 'row',
     level: 'window',
     schema: {
-      title: 'As many rows as another dataset',
-      description: 'The name of the other dataset (`--table NAME=FILE` of judge).',
-      type: 'string',
+      title: 'As many rows',
+      description:
+        'Exactly so many rows, of a file or of a window; or, over files alone, as many as another dataset has, by its name (`--table NAME=FILE` of judge).',
+      type: ['integer', 'string'],
+      minimum: 0,
       minLength: 1,
     },
     kwargs: (parameters) => ({ other_table_name: parameters }),
+    orNumber: { expectation: rowCountEquals, kwargs: (parameters) => ({ value: parameters }) },
     example: { rule: '- row_count_equals: copy', passes: rowsOf('id', 1, 2), fails: rowsOf('id', 1) },
   },
   prepare: (kwargs, _slots, format) => {

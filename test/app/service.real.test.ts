@@ -25,12 +25,10 @@ interface Page {
   readonly next: string | null;
 }
 
-const STRICT = ruleFile(
-  'orders',
-  'event',
-  'status: [{id: known-status, in_set: [new, paid]}]',
-  'a: [{id: not-negative, between: {min: 0}}]',
-);
+const SCORED =
+  'checks: [{id: scored, abstain_rate: {model: risk, max: 0}, window: {every: 1s, out_of_order: 0s, lateness: 0s, idle: 1s}}]\n';
+const STRICT =
+  ruleFile('orders', 'event', 'status: [{id: known-status, in_set: [new, paid]}]', 'a: [{id: not-negative, between: {min: 0}}]') + SCORED;
 /** As the strict ones, but for one status more. */
 const MENDED = STRICT.replace('[new, paid]', '[new, paid, lost]');
 
@@ -317,6 +315,16 @@ test('a model is taken up by the running pipeline when it is registered', async 
   expect(heard('score.alert')).toMatchObject([{ rule: 'risk.route[1]', severity: 'critical', count: 1, keys: ['322'] }]);
   expect(heard('model.registered')).toMatchObject([{ version: '1' }, { version: '2', aliases: ['production'] }]);
   expect(heard('model.unavailable')).toMatchObject([{ model: 'risk@production', message: 'risk@production is not registered' }]);
+  // Of the rows of the snapshot, for which there was no model, and of those that it scored.
+  await eventually(async () => {
+    const { windows } = (await ask(running.url, '/api/windows?rule=scored')).json as {
+      windows: readonly { startMs: number | null; verdict: string; observed: unknown }[];
+    };
+    const said = windows.map(
+      ({ startMs, verdict, observed }) => `${startMs === null ? 'snapshot' : 'stream'} ${verdict} ${String(observed)}`,
+    );
+    return said.includes('snapshot fail 1') && said.includes('stream pass 0');
+  }, 'windows say which rows have a score');
 });
 
 test('a row that a model’s route held would pass, for a person lets it: so says the dry run, and so it is', async () => {

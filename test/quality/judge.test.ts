@@ -251,6 +251,15 @@ test('rows from standard input leave no file behind, be they judged or cut off',
   }
 });
 
+test('row_count_equals takes a number, too', async () => {
+  const input = write(lines([{ id: 1 }, { id: 2 }]));
+  for (const [count, success] of [
+    [2, true],
+    [3, false],
+  ] as const)
+    expect((await byRules(`checks: [{ row_count_equals: ${count} }]\n`, input)).judged.rules).toMatchObject([{ success, observed: 2 }]);
+});
+
 test('on a stream, checks that no window can judge are refused by name', async () => {
   const { parseContract } = await import('../../quality/contract.ts');
   const parsed = parseContract(

@@ -1,6 +1,6 @@
 /** The target against the plainest model of it: whatever is held, released and settled meanwhile, it ends as the source is. */
 import { expect, inject, test } from 'vitest';
-import { Batch, Verdict } from '../../core/batch.ts';
+import { Batch, ScoreStatus, Verdict } from '../../core/batch.ts';
 import { PipelineError } from '../../core/errors.ts';
 import { type ChangeEvent, type Dataset, eventId, type LaneId, type Position, ValueRow } from '../../core/event.ts';
 import { runPipeline } from '../../core/pipeline.ts';
@@ -405,11 +405,14 @@ test('a batch sent ahead behind one that is missing changes nothing', async () =
 
 test('scores have columns of their own, and keep with their row until it is scored again', async () => {
   const write = { score: 'risk', model: 'risk_model', at: 'risk_at' };
+  const STATUS = { none: ScoreStatus.Unavailable, unread: ScoreStatus.FeatureMissing, unasked: ScoreStatus.NotAsked };
   await using db = await fixture();
   await using sink = await db.sink({ scores: [{ dataset: DATASET.name, write }] });
   const lease = await sink.acquire(LANE);
   let place = 0;
-  const send = async (rows: readonly (readonly [id: number, score: number | 'none' | 'unasked', movedFrom?: number])[]): Promise<void> => {
+  const send = async (
+    rows: readonly (readonly [id: number, score: number | 'none' | 'unread' | 'unasked', movedFrom?: number])[],
+  ): Promise<void> => {
     place++;
     const version = String(place).padStart(4, '0');
     const events = rows.map(
@@ -434,7 +437,7 @@ test('scores have columns of their own, and keep with their row until it is scor
       atMs: 1_700_000_000_000,
       write,
       values: Float32Array.from(rows, ([, score]) => (typeof score === 'number' ? score : Number.NaN)),
-      status: Uint8Array.from(rows, ([, score]) => (score === 'unasked' ? 0 : score === 'none' ? 2 : 1)),
+      status: Uint8Array.from(rows, ([, score]) => (typeof score === 'number' ? ScoreStatus.Scored : STATUS[score])),
     });
     await sink.apply(batch, [], lease, never);
   };
@@ -444,15 +447,18 @@ test('scores have columns of their own, and keep with their row until it is scor
     [1, 0.5],
     [2, 'none'],
     [3, 0.25],
+    [4, 0.75],
   ]);
   await send([
     [1, 'unasked'],
     [3, 'none'],
+    [4, 'unread'],
   ]);
   await send([[9, 'unasked', 1]]);
   expect(await scores()).toEqual([
     ['2', '1', null, null, null],
     ['3', '2', null, null, null],
+    ['4', '2', null, null, null],
     ['9', '3', '0.5', 'm@3', '1700000000'],
   ]);
   await send(Array.from({ length: 60 }, (_, i) => [100 + i, i / 64] as const));
