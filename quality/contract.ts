@@ -19,7 +19,7 @@ import type { Word } from './gx/expectation.ts';
 import { CATALOGUE, LEFT_OUT, WORDS } from './gx/registry.ts';
 import { problemOf } from './gx/suite.ts';
 import { LATER_CHECKS, LATER_MODIFIERS, LATER_PATHS } from './later.ts';
-import { type ClockCheck, judgesWindows, type LiveRules, windowCheckOf } from './live/check.ts';
+import { type ClockCheck, judgesWindows, type LiveRules, unfitForFiles } from './live/check.ts';
 import { LiveReader } from './live/read.ts';
 import { lintCheck } from './lint.ts';
 import { CLOCK } from './clock/registry.ts';
@@ -461,19 +461,8 @@ class Reader {
       const [message = problem, fix = ''] = problem.split(/(?<=\.) (?=[^.]+\.?$)/);
       return this.#rules.refuse(keys, `${type}: ${message.replace(/\.$/, '')}`, fix === '' ? 'Correct it.' : fix);
     }
-    const overWindows = this.#use === 'file' ? windowCheckOf(expectation, kwargs) : null;
-    if (overWindows?.reads?.kind === 'score')
-      return this.#rules.refuse(
-        keys,
-        `${type} is about what a model makes of rows, and none scores those of a file`,
-        'Remove the check here.',
-      );
-    if (overWindows?.memory !== undefined)
-      return this.#rules.refuse(
-        keys,
-        `${type} is held against the windows before, and the rows of a file are one window`,
-        'reference' in kwargs ? 'Give it a reference of a file.' : 'Remove the check here.',
-      );
+    const unfit = this.#use === 'file' ? unfitForFiles(expectation, kwargs) : null;
+    if (unfit !== null) return this.#rules.refuse(keys, `${type} ${unfit.message}`, unfit.fix);
     const id = typeof item['id'] === 'string' ? item['id'] : column === null ? type : `${column}.${type}`;
     const where = typeof item['where'] === 'string' ? item['where'] : null;
     const parsed = where === null ? null : parseExpression(where, this.#rules.place([...keys, 'where']));

@@ -86,6 +86,21 @@ export function windowCheckOf(expectation: string, kwargs: Readonly<Record<strin
   }
 }
 
+/** What keeps an expectation from being judged over a file, whose rows are one window; null where nothing does. */
+export function unfitForFiles(
+  expectation: string,
+  kwargs: Readonly<Record<string, unknown>>,
+): { readonly message: string; readonly fix: string } | null {
+  const check = windowCheckOf(expectation, kwargs);
+  if (check?.reads?.kind === 'score')
+    return { message: 'is about what a model makes of rows, and none scores those of a file', fix: 'Remove the check here.' };
+  if (check?.memory === undefined) return null;
+  return {
+    message: 'is held against the windows before, and the rows of a file are one window',
+    fix: 'reference' in kwargs ? 'Give it a reference of a file.' : 'Remove the check here.',
+  };
+}
+
 export function judgesWindows(expectation: string): boolean {
   return CATALOGUE.get(expectation)?.window !== undefined;
 }
