@@ -21,6 +21,9 @@ export interface ColumnCheck extends PlacedCheck {
   readonly cell: ((cell: Cell) => boolean) | null;
 }
 
+/** What is known of a value, put together bit by bit. */
+const [JUDGED, BAD, NULL] = [1, 2, 4] as const;
+
 export class PassingColumns {
   /** The columns that checks read: the others need not be. */
   readonly columns: readonly number[];
@@ -64,6 +67,9 @@ class ColumnTests {
   readonly #cells: readonly ((cell: Cell) => boolean)[] | null;
   /** Whether a text may be judged by its bytes. */
   readonly #isText: boolean;
+  /** That of the page before, which most pages have too, and what is known of its values: each is judged when a row has it for the first time. */
+  #dictionary: readonly unknown[] | null = null;
+  #verdicts = new Uint8Array(0);
 
   constructor(column: number, checks: readonly ColumnCheck[], dataset: Dataset, nowMs: number) {
     const { columns } = dataset;
@@ -122,16 +128,25 @@ class ColumnTests {
   }
 
   #markPlaces(dictionary: readonly unknown[], places: Int32Array, bad: Uint8Array, from: number): number {
-    const whenNull = this.#isBad(null);
-    const verdicts = Uint8Array.from(dictionary, (value) => (value === null ? whenNull : this.#isBad(value)));
-    const isNull = Uint8Array.from(dictionary, (value) => (value === null ? 1 : 0));
+    if (this.#dictionary !== dictionary) {
+      this.#dictionary = dictionary;
+      this.#verdicts = new Uint8Array(dictionary.length);
+    }
+    const verdicts = this.#verdicts;
+    const ofNull = this.#verdictOf(null);
     let nulls = 0;
     for (let at = 0; at < places.length; at++) {
       const place = places[at] ?? -1;
-      nulls += place < 0 ? 1 : (isNull[place] ?? 0);
-      if ((place < 0 ? whenNull : verdicts[place]) === 1) bad[from + at] = 1;
+      let verdict = place < 0 ? ofNull : (verdicts[place] ?? ofNull);
+      if (verdict === 0) verdicts[place] = verdict = this.#verdictOf(dictionary[place] ?? null);
+      if ((verdict & BAD) !== 0) bad[from + at] = 1;
+      if ((verdict & NULL) !== 0) nulls++;
     }
     return nulls;
+  }
+
+  #verdictOf(value: unknown): number {
+    return JUDGED | (this.#isBad(value) === 1 ? BAD : 0) | (value === null ? NULL : 0);
   }
 
   #markTexts(bytes: Buffer, cells: Int32Array, bad: Uint8Array, from: number): number {

@@ -70,13 +70,20 @@ const texts = (rows: number, values: fc.Arbitrary<string>) =>
     return { kind: 'texts', bytes: Buffer.from(bytes), cells };
   });
 
+/** Pages mostly have the dictionary of the page before. */
+const DICTIONARY = ['a', 'abc', null, 'd'];
+const shared = (rows: number) =>
+  fc
+    .array(fc.integer({ min: -1, max: 3 }), { minLength: rows, maxLength: rows })
+    .map((list): ColumnCells => ({ kind: 'places', dictionary: DICTIONARY, places: Int32Array.from(list) }));
+
 const whole = fc.integer({ min: 0, max: 8 });
 const share = fc.constantFrom(0.25, 0.5, 0.75, 1, -1, Number.NaN);
 const text = fc.constantFrom('a', 'ab', 'abc', 'd', '', 'b1');
 const pages = fc.array(
   fc.nat(12).chain((rows) =>
     fc.tuple(
-      cellsOf(rows, fc.oneof(text, fc.constant('é')), [texts(rows, text)]),
+      cellsOf(rows, fc.oneof(text, fc.constant('é')), [texts(rows, text), shared(rows)]),
       cellsOf(rows, whole, [numbers(rows, whole)]),
       cellsOf(rows, share, [numbers(rows, share)]),
       fc.constant(noCells(rows)),
