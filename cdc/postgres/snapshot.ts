@@ -19,7 +19,7 @@ import type { Clock } from '../../core/clock.ts';
 import { PipelineError } from '../../core/errors.ts';
 import { type CopyMemory, CopyPool } from '../../wire/postgres/copy-memory.ts';
 import { type PgConnection, PgError } from '../../wire/postgres/connection.ts';
-import { quotedTable } from './catalog.ts';
+import { type CatalogTable, quotedTable } from './catalog.ts';
 import { betweenMarks, type Chunk, chunkSql, keyTexts, type MarkParts, operatorPath, setPath, typePath } from './chunk.ts';
 import { CopyReader } from './copy-reader.ts';
 import { type Cancelled, copyUntil, unlessCancelled } from './copy-until.ts';
@@ -66,10 +66,11 @@ interface Job extends Beginning {
   generation: number;
   /** Whether one of the connections reads it. */
   isTaken: boolean;
-  /** Rows of the next chunk: few at first, then as many as fit the bytes. */
-  rows: number;
+  /** Rows of the next chunk: as many as fit the bytes by what was read; null until something was. */
+  rows: number | null;
 }
 
+/** Where nobody knows how large rows are. */
 const FIRST_ROWS = 500;
 const FIRST_KEYS = 16;
 
@@ -97,7 +98,7 @@ export class SnapshotReader {
     const known = this.#jobs.get(name);
     const { isNewlyPublished, isAgain } = beginning ?? known ?? { isNewlyPublished: false, isAgain: false };
     const generation = (known?.generation ?? 0) + 1;
-    const rows = known?.rows ?? (progress.reread?.keys == null ? FIRST_ROWS : FIRST_KEYS);
+    const rows = known?.rows ?? null;
     for (const [id, { job }] of this.#chunks) if (job === known) this.#chunks.delete(id);
     this.#jobs.set(name, { progress, isNewlyPublished, isAgain, generation, isTaken: false, rows });
     const left = [...this.#jobs.values()].filter(({ progress: { done } }) => !done).length;
@@ -256,7 +257,9 @@ export class SnapshotReader {
     return betweenMarks(connection, this.#parts, id, table, `the snapshot of ${table}`, async (present, relation, snapshot) => {
       if (relation.dataset.keyless === true) throw new PipelineError('SOURCE_NO_KEY', `the snapshot of ${table}: it has no primary key`);
       const { chunkRows, chunkBytes, keysMax, pace } = this.#parts;
-      const limit = Math.min(chunkRows, job.rows, pace.rowsMax(job.isAgain));
+      const isByKeys = reread?.keys != null;
+      const fitting = job.rows ?? (isByKeys ? FIRST_KEYS : await firstRows(connection, present, chunkBytes));
+      const limit = Math.min(chunkRows, fitting, pace.rowsMax(job.isAgain));
       const head = { table, relation, snapshot };
       if (reread?.keys != null) {
         const keys = reread.keys.slice(0, Math.min(limit, keysMax));
@@ -302,6 +305,17 @@ const isTableGone = (error: unknown): error is Error =>
   error instanceof PgError
     ? error.code === '42P01' || error.code === '3F000'
     : error instanceof PipelineError && error.code === 'SOURCE_TABLE_MISSING';
+
+/**
+ * Rows of a table's first chunk, in its transaction, by what statistics say of their size. They may be larger than that, compressed or not counted well: so it
+ * is to be half full, and is cut where it has more bytes than it may have.
+ */
+async function firstRows(connection: PgConnection, { message, rowsEstimated }: CatalogTable, chunkBytes: number): Promise<number> {
+  if (rowsEstimated === null || rowsEstimated < FIRST_ROWS) return FIRST_ROWS;
+  const found = await connection.query('select pg_catalog.pg_table_size($1::pg_catalog.oid::pg_catalog.regclass)', [String(message.oid)]);
+  const bytes = Number(found.rows[0]?.[0] ?? 0);
+  return bytes === 0 ? FIRST_ROWS : Math.max(FIRST_ROWS, Math.floor((0.5 * chunkBytes * rowsEstimated) / bytes));
+}
 
 /** Grows fast while rows prove small, shrinks at once when they don't: so a chunk cut for its bytes is an exception. */
 function nextRows(limit: number, rows: number, bytes: number, chunkBytes: number): number {

@@ -139,6 +139,31 @@ test('a quiet snapshot brings every row once, with progress and estimates, and m
   expect(source.progress()[0]).toMatchObject({ rowsDone: 5000, state: 'done' });
 });
 
+test.each([
+  ['where they are counted, as many as fit', 'n', 'analyze t', 1],
+  ['where they are not, few at first', 'n', 'alter table t set (autovacuum_enabled = off)', 3],
+  ['where they are larger than they look, no more than fit', `repeat('x', 20000)`, 'analyze t', 20],
+])('the first rows of a table: %s', async (_, text, prepare, chunks) => {
+  await using db = await testDatabase(
+    server,
+    'create table t (id int primary key, s text)',
+    `insert into t select n, ${text} from generate_series(1, 5000) n`,
+    prepare,
+  );
+  const model = new Model();
+  const source = db.source({
+    snapshot: { mode: 'initial', chunkRows: 20_000, parallel: 1 },
+    batch: { rows: 10_000, bytes: 1 << 20, ageMs: 0 },
+  });
+  const versions = new Set<string>();
+  await run(source, model, (batch: Batch) => {
+    for (const event of batch.events) versions.add(event.version);
+    return model.rows('shop.public.t').length === 5000;
+  });
+  expect(model.eventsByOp).toEqual({ read: 5000 });
+  expect(Math.min(versions.size, 20)).toBe(chunks);
+});
+
 test('a table added to the config gets its own snapshot, beside the lane that goes on', async () => {
   await using db = await testDatabase(
     server,
