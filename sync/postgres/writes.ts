@@ -354,9 +354,16 @@ function askedOf(entry: Entry, scores: readonly Scores[]): number {
 }
 
 /** What tells forms of one table apart: kind, encoding, cells that are brought, scores that are written. */
+/** Whether all cells of an entry are encoded. Those of its key may be in the row before, which a source may have made otherwise. */
+function goesEncoded(kind: WriteKind, entry: Entry, columns: number): boolean {
+  const row = entry.row ?? entry.event.before;
+  if (row === null || !isEncoded(row, columns)) return false;
+  return kind === 'upsert' || kind === 'append' || isEncoded(keyRow(entry, kind), columns);
+}
+
 function keyOfForm(kind: WriteKind, entry: Entry, columns: number, scores: readonly Scores[]): string {
   const row = entry.row ?? entry.event.before;
-  const encoding = row !== null && isEncoded(row, columns) ? 'b' : 't';
+  const encoding = goesEncoded(kind, entry, columns) ? 'b' : 't';
   if (entry.row === null) return `${kind} ${encoding}`;
   let cells = '*';
   if (entry.partial && row !== null) {
@@ -373,7 +380,7 @@ function formOf(kind: WriteKind, table: Table, entries: readonly Entry[], scores
   if (entry === undefined) throw new PipelineError('BUG', 'a form without entries');
   const { columns: all, key } = table.dataset;
   const row = entry.row ?? entry.event.before;
-  const types = row !== null && isEncoded(row, all.length) ? encodedTypes(row) : null;
+  const types = goesEncoded(kind, entry, all.length) ? encodedTypes(row) : null;
   const written = scores.flatMap((score) => (entry.row !== null && scoreOf(entry, score) !== NOT_ASKED ? [score.write] : []));
   let columns = all.map((_, i) => i).filter((column) => table.columns[column] !== null);
   if (row !== null && entry.partial) columns = columns.filter((column) => !isUnchanged(row, column));

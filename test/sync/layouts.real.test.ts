@@ -12,7 +12,7 @@ import { quoteQualified } from '../../wire/postgres/ident.ts';
 import { createDatabase } from '../support/databases.ts';
 import { eventually } from '../support/eventually.ts';
 import { Random } from '../support/random.ts';
-import { batchOf, batchSource, DATASET, encoded, gate, insertOf, LANE, Shop, type ShopOptions, PLAIN } from './shop.ts';
+import { batchOf, batchSource, DATASET, encoded, gate, insertOf, LANE, rowForm, Shop, type ShopOptions, PLAIN } from './shop.ts';
 
 const server = inject('targetServer');
 const seeds = process.env['SYNC_SEEDS']?.split(',').map(Number) ?? [1, 2, 45];
@@ -204,7 +204,7 @@ test.each(seeds.flatMap((seed) => Object.keys(CASES).map((name) => [seed, name] 
     const { hold, heldShare, droppedShare = 0, exact, ...options } = CASES[name] as Case;
     const random = new Random(seed);
     const layout = madeUp(seed, random);
-    const form = random.chance(0.7) ? 'encoded' : 'values';
+    const form = rowForm(random);
     const shop = new Shop(random, form, options);
     const model = new Model(layout);
     const bad = new Map<string, 'quarantine' | 'drop'>();

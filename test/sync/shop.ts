@@ -85,6 +85,14 @@ export interface ShopOptions {
   readonly firstKey?: number;
 }
 
+/** What rows are made of. `mixed`: a source that encodes most of them, and not those with a cell that it is not sure of. */
+export type RowForm = 'encoded' | 'values' | 'mixed';
+
+export function rowForm(random: Random): RowForm {
+  const place = random.next();
+  return place < 0.3 ? 'encoded' : place < 0.6 ? 'mixed' : 'values';
+}
+
 /** The changes of one table, made up one by one. */
 export class Shop {
   readonly #random: Random;
@@ -94,9 +102,10 @@ export class Shop {
   #commit = 0;
   #ordinal = 0;
 
-  constructor(random: Random, form: 'encoded' | 'values', options: ShopOptions) {
+  constructor(random: Random, form: RowForm, options: ShopOptions) {
     this.#random = random;
-    this.#row = form === 'encoded' ? encoded : (...values) => new ValueRow(...values);
+    let made = 0;
+    this.#row = (...values) => (form === 'encoded' || (form === 'mixed' && ++made % 3 > 0) ? encoded(...values) : new ValueRow(...values));
     this.#options = options;
   }
 
