@@ -193,7 +193,8 @@ function bannerView(pipeline, { now }) {
         attribute(root, 'class', 'banner warn');
         text(title, 'Not ready');
         text(message, sentence(status.notReady.join('; ')));
-        text(fix, 'It goes on by itself as soon as this has passed; nothing is lost.');
+        const asks = (status.schemaChanges ?? []).some((change) => change.status === 'held');
+        text(fix, asks ? 'All else goes on, and nothing is lost.' : 'It goes on by itself as soon as this has passed; nothing is lost.');
         return;
       }
       const inS = retryAtMs === null ? null : Math.max(0, Math.ceil((retryAtMs - now()) / 1000));
@@ -211,7 +212,8 @@ function bannerView(pipeline, { now }) {
   };
 }
 
-const sentence = (words) => `${words.charAt(0).toUpperCase()}${words.slice(1)}.`;
+/** Names of datasets stay as they are. */
+const sentence = (words) => (/^\S*\./.test(words) ? `${words}.` : `${words.charAt(0).toUpperCase()}${words.slice(1)}.`);
 
 function tilesView() {
   const tile = (label, spark = null) => {
@@ -421,11 +423,13 @@ function parkedView() {
       const [newest] = changes;
       root.hidden = newest === undefined;
       if (newest === undefined) return;
-      text(title, newest.status === 'rejected' ? 'A change of this table was rejected' : 'A change of this table waits for you');
+      const isNew = newest.kinds[0]?.kind === 'table';
+      const subject = isNew ? 'This new table' : 'A change of this table';
+      text(title, newest.status === 'rejected' ? `${subject} was rejected` : `${subject} waits for you`);
       // Of a new table nothing is read before somebody agrees.
-      const isUnread = newest.kinds[0]?.kind === 'table' && newest.kinds[0].policy === 'hold';
+      const isUnread = isNew && newest.kinds[0].policy === 'hold';
       const held = isUnread ? 'It is copied and followed once you approve it.' : `${count(newest.held)} events are held for it.`;
-      text(message, `${newest.message.replace(/\.?$/, '.')} ${held}`);
+      text(message, isNew ? held : `${newest.message.replace(/\.?$/, '.')} ${held}`);
       text(command, `tidegate schema show CONFIG ${newest.id}`);
     },
   };

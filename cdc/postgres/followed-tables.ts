@@ -120,6 +120,8 @@ export class FollowedTables {
     const { decideNewTables, patterns } = this.#options;
     const { isBeginning } = how;
     const open = tables.filter((table) => !this.#found.has(table) && !this.#isKnown(table));
+    // One that is gone may come again as another.
+    if (how.isAll) for (const table of this.#shapes.keys()) if (!tables.includes(table)) this.#shapes.delete(table);
     const left = new Map<string, string | null>();
     if (decideNewTables === undefined) {
       if (patterns?.newTables === 'ignore' && !isBeginning) for (const table of open) left.set(table, IGNORED);

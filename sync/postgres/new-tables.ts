@@ -35,10 +35,17 @@ export type LeftOut =
 /** The table that a dataset has no table of yet, as it would be made. */
 export interface Creation {
   readonly do: 'create';
-  readonly columns: readonly { readonly name: string; readonly type: string }[];
+  readonly columns: readonly CreatedColumn[];
   readonly key: readonly string[];
   /** Of the rows that are unique by their key; null where all are. */
   readonly where: string | null;
+}
+
+interface CreatedColumn {
+  readonly name: string;
+  readonly type: string;
+  /** Whether texts stand for its values: an enum that the target lacks is made as such. */
+  readonly isText?: boolean;
 }
 
 interface Known {
@@ -142,9 +149,9 @@ export function creationOf(
   where: string | null,
   beside: readonly { readonly name: string; readonly type: string }[],
 ): Creation {
-  const own = dataset.columns.flatMap(({ native }, i) => {
+  const own = dataset.columns.flatMap(({ native, type }, i): CreatedColumn[] => {
     const name = layout.names[i] ?? null;
-    return name === null ? [] : [{ name, type: native }];
+    return name === null ? [] : [{ name, type: native, ...(type === 'text' ? { isText: true } : {}) }];
   });
   return { do: 'create', columns: [...own, ...beside], key: dataset.key.map((i) => layout.names[i] ?? ''), where };
 }
@@ -160,6 +167,13 @@ export function creationSql(qualified: string, { columns, key, where }: Omit<Cre
 
 /** Those that are left to run, were the table made now: none where it is there. */
 export async function creationLeft(sql: PgConnection, qualified: string, creation: Creation): Promise<readonly string[]> {
-  const { rows } = await sql.query('select to_regclass($1)', [qualified]);
-  return (rows[0]?.[0] ?? null) === null ? creationSql(qualified, creation) : [];
+  const there = await sql.query('select to_regclass($1)', [qualified]);
+  if ((there.rows[0]?.[0] ?? null) !== null) return [];
+  const texts = creation.columns.flatMap(({ type, isText }) => (isText === true ? [type] : []));
+  const { rows } = await sql.query('select n from unnest($1::text[]) n where to_regtype(n) is null', [textArrayParameter(texts)]);
+  const lacking = new Set(rows.map(([type]) => type ?? ''));
+  const columns = creation.columns.map((column) =>
+    lacking.has(column.type) && column.isText === true ? { ...column, type: 'text' } : column,
+  );
+  return creationSql(qualified, { ...creation, columns });
 }

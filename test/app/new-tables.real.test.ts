@@ -57,7 +57,8 @@ test.concurrent.each([
       await using running = await startService(config);
       await untilReady(running.url);
       await sql.script(
-        `create table public.b (id int primary key, v varchar(20)); insert into b select i, 'old' from generate_series(1000, 1010) i`,
+        `create type public.mood as enum ('so');
+         create table public.b (id int primary key, v varchar(20), m public.mood); insert into b select i, 'old' from generate_series(1000, 1010) i`,
       );
       for (let i = 0; i < 3; i++) await write();
       await it.equal('a');
@@ -80,7 +81,7 @@ test.concurrent.each([
     expect((await it.rows('target', 'b'))[0]).toEqual(['no such table']);
     const { json: shown } = await cli('schema', 'show', config.file, held.id, '--json');
     expect(shown).toMatchObject({
-      statements: ['create table if not exists "shop"."b" ("id" integer, "v" character varying(20), primary key ("id"))'],
+      statements: ['create table if not exists "shop"."b" ("id" integer, "v" character varying(20), "m" text, primary key ("id"))'],
     });
     const status = (await ask(running.url, '/api/status')).json as {
       pipelines: { datasets: { dataset: string }[]; schemaChanges: { id: string }[] }[];

@@ -189,7 +189,17 @@ test('a change of a table that waits for somebody is told at the table, with how
   expect(await notice.textContent()).toContain('was numeric(12,2). 1,234 events are held for it.');
   expect(await notice.locator('code').textContent()).toBe('tidegate schema show CONFIG shop-to-warehouse-3');
   expect(await page.locator('.parked:visible').count()).toBe(1);
-  service.pipeline = { schemaChanges: [] };
+  const kinds = [{ kind: 'table', policy: 'hold', column: null, message: 'the table is new' }];
+  service.pipeline = {
+    schemaChanges: [{ ...change, kinds, message: 'the table is new', held: 0 }],
+    ready: false,
+    notReady: ['shop.public.orders is new and is not read'],
+  };
+  await notice.getByText('This new table waits for you').waitFor();
+  expect(await notice.textContent()).toContain('waits for youIt is copied and followed once you approve it.');
+  await page.getByText('shop.public.orders is new and is not read.').waitFor();
+  await page.getByText('All else goes on, and nothing is lost.').waitFor();
+  service.pipeline = { schemaChanges: [], ready: true, notReady: [] };
   await notice.waitFor({ state: 'hidden' });
 });
 
