@@ -157,7 +157,7 @@ export class FaultWorld implements AsyncDisposable {
     const world = new FaultWorld({ source, target, toSources, toTarget, disk, folders, cleanup: cleanup.move() });
     world.startService();
     await eventually(
-      async () => /^[0-9a-f]{16}(@[0-9a-f]+\.~.*)?$/.test((await world.askTarget(`select position ${LANE}`)) ?? ''),
+      async () => /^[0-9a-f]{16}(@[0-9a-f]+\.[~=].*)?$/.test((await world.askTarget(`select position ${LANE}`)) ?? ''),
       'the snapshot is done',
       60_000,
     );
