@@ -3,6 +3,7 @@
  * that `DecodeCell` makes. A form only takes what it is sure of. Whatever else a cell may be is left to `DecodeCell`, which then reads the whole row; both say
  * the same (test/cdc/kafka-encoded.test.ts).
  */
+import { daysFromCivil, daysIn } from '../../core/calendar.ts';
 import { PipelineError } from '../../core/errors.ts';
 import { UNCHANGED } from '../../core/event.ts';
 import type { PgColumnType } from '../../wire/postgres/row.ts';
@@ -250,7 +251,7 @@ const zoned: Slice = (bytes, from, length, to) => {
   if (day > daysIn(year, month)) return false;
   const micros = length === ZONED_MIN ? 0 : fraction(bytes, from + 19, length - ZONED_MIN);
   if (Number.isNaN(micros)) return false;
-  const seconds = (daysFrom2000(year, month, day) * 24 + hour) * 3600 + minute * 60 + second;
+  const seconds = ((daysFromCivil(year, month, day) - EPOCH_2000_DAYS) * 24 + hour) * 3600 + minute * 60 + second;
   const all = seconds * SECOND_US + micros;
   if (!Number.isSafeInteger(all)) return false;
   to.int8(all);
@@ -275,20 +276,4 @@ function fraction(bytes: Buffer, at: number, length: number): number {
     unit /= 10;
   }
   return micros;
-}
-
-const DAYS_IN = [31, 28, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31];
-
-function daysIn(year: number, month: number): number {
-  const isLeap = year % 4 === 0 && (year % 100 !== 0 || year % 400 === 0);
-  return month === 2 && isLeap ? 29 : (DAYS_IN[month - 1] as number);
-}
-
-/** Howard Hinnant, "chrono-Compatible Low-Level Date Algorithms", days_from_civil. */
-function daysFrom2000(year: number, month: number, day: number): number {
-  const y = month <= 2 ? year - 1 : year;
-  const cycle = Math.floor(y / 400);
-  const yearOfCycle = y - cycle * 400;
-  const dayOfYear = Math.floor((153 * (month + (month > 2 ? -3 : 9)) + 2) / 5) + day - 1;
-  return cycle * 146_097 + yearOfCycle * 365 + Math.floor(yearOfCycle / 4) - Math.floor(yearOfCycle / 100) + dayOfYear - 730_425;
 }

@@ -2,7 +2,7 @@
 import { refuse } from '../gx/kwargs.ts';
 import { defineAggregate } from './aggregate.ts';
 import { chiSquareOf, jsOf, klOf, ksOf, psiOf } from './distances.ts';
-import { type Drift, driftWindow, referenceSchema } from './drift.ts';
+import { type Drift, driftWindow, MAX_DISTANCE, referenceSchema } from './drift.ts';
 import { rowsOf } from './words.ts';
 
 const METRICS: ReadonlyMap<string, Pick<Drift, 'of' | 'distance'>> = new Map([
@@ -30,7 +30,7 @@ export const drift = defineAggregate({
       properties: {
         metric: { enum: [...METRICS.keys()], title: 'Metric', description: 'How far it is.' },
         reference: referenceSchema('either'),
-        max: { type: 'number', minimum: 0, description: 'The greatest distance.' },
+        max: MAX_DISTANCE,
       },
     },
     kwargs: (parameters) => parameters as Readonly<Record<string, unknown>>,

@@ -23,6 +23,21 @@ interface Reference {
   readonly tails: readonly [number, number];
 }
 
+export const EDGES = {
+  type: 'array',
+  minItems: 2,
+  items: { type: 'number' },
+  description: 'The edges of bins, one more than weights.',
+} as const;
+export const TAIL_WEIGHTS = {
+  type: 'array',
+  minItems: 2,
+  maxItems: 2,
+  items: { type: 'number', minimum: 0 },
+  description: 'Below the first and above the last edge. Left out: nothing.',
+} as const;
+export const MAX_DISTANCE = { type: 'number', minimum: 0, description: 'The greatest distance.' } as const;
+
 function defineDrift(
   name: string,
   title: string,
@@ -45,23 +60,17 @@ function defineDrift(
         additionalProperties: false,
         required: ['max'],
         properties: {
-          bins: { type: 'array', minItems: 2, items: { type: 'number' }, description: 'The edges of bins, one more than weights.' },
+          bins: EDGES,
           ...(of === 'either' && {
             values: { type: 'array', minItems: 1, items: { type: ['number', 'string', 'boolean'] }, description: 'The categories.' },
           }),
           weights: { type: 'array', minItems: 1, items: { type: 'number', minimum: 0 }, description: 'Of each bin or category.' },
-          tail_weights: {
-            type: 'array',
-            minItems: 2,
-            maxItems: 2,
-            items: { type: 'number', minimum: 0 },
-            description: 'Below the first and above the last edge. Left out: nothing.',
-          },
+          tail_weights: TAIL_WEIGHTS,
           ...(of === 'either' && {
             other_weight: { type: 'number', minimum: 0, description: 'Of all values that are not named. Left out: nothing.' },
           }),
           reference: referenceSchema(of),
-          max: { type: 'number', minimum: 0, description: 'The greatest distance.' },
+          max: MAX_DISTANCE,
         },
       },
       kwargs: (parameters) => parameters as Readonly<Record<string, unknown>>,

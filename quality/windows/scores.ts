@@ -5,7 +5,7 @@ import type { GxExpectation, WordExample } from '../gx/expectation.ts';
 import { defineAggregate } from './aggregate.ts';
 import { nothing, type Reads, type WindowCheck, windowCheck } from './check.ts';
 import { chiSquareOf, jsOf, ksOf, psiOf } from './distances.ts';
-import { type Drift, driftWindow, referenceSchema } from './drift.ts';
+import { type Drift, driftWindow, EDGES, MAX_DISTANCE, referenceSchema, TAIL_WEIGHTS } from './drift.ts';
 
 type OfScores = Extract<Reads, { readonly kind: 'score' }>['of'];
 
@@ -42,17 +42,11 @@ export const scoreDrift = defineAggregate({
       properties: {
         model,
         metric: { enum: [...METRICS.keys()], default: 'psi', title: 'Metric', description: 'How far it is.' },
-        bins: { type: 'array', minItems: 2, items: { type: 'number' }, description: 'The edges of bins, one more than weights.' },
+        bins: EDGES,
         weights: { type: 'array', minItems: 1, items: { type: 'number', minimum: 0 }, description: 'Of each bin.' },
-        tail_weights: {
-          type: 'array',
-          minItems: 2,
-          maxItems: 2,
-          items: { type: 'number', minimum: 0 },
-          description: 'Below the first and above the last edge. Left out: nothing.',
-        },
+        tail_weights: TAIL_WEIGHTS,
         reference: referenceSchema('numbers'),
-        max: { type: 'number', minimum: 0, description: 'The greatest distance.' },
+        max: MAX_DISTANCE,
       },
     },
     kwargs: (parameters) => parameters as Readonly<Record<string, unknown>>,

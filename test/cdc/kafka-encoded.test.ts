@@ -227,6 +227,19 @@ function readBy(bytes: Buffer): { readonly before: unknown; readonly after: unkn
   }
 }
 
+/** The cells of a row as the slow way has them, of the row that was parsed, and as they were written. */
+function bothReadingsOf(columns: readonly (ReturnType<typeof columnOf> & { readonly field: ConnectSchema })[]) {
+  const cellsOf = (row: unknown): unknown[] | null =>
+    row === null
+      ? null
+      : columns.map(({ field, decode }) => {
+          const raw = (row as Record<string, unknown>)[field.field ?? ''];
+          return raw === null ? null : plain(decode(raw));
+        });
+  const shown = (row: PgRow | null): unknown[] | null => row && columns.map((_, i) => plain(row.value(i)));
+  return { cellsOf, shown };
+}
+
 function envelopeReader() {
   const row = fieldOf(fromAvro(ENVELOPE), 'after');
   const found = (row?.fields ?? []).map((field) => ({ field, ...columnOf(field, GONE) }));
@@ -235,15 +248,7 @@ function envelopeReader() {
   const relation = { dataset: { name: DATASET, version: 1, columns, key: [0] }, types: forms.map(({ type }) => type) };
   const reader =
     avroEnvelope({ root: ENVELOPE, referenced: [] }, relation, forms, new CellWriter()) ?? expect.fail('a schema that is read');
-  const cellsOf = (row: unknown): unknown[] | null =>
-    row === null
-      ? null
-      : found.map(({ field, decode }) => {
-          const raw = (row as Record<string, unknown>)[field.field ?? ''];
-          return raw === null ? null : plain(decode(raw));
-        });
-  const shown = (row: PgRow | null): unknown[] | null => row && found.map((_, i) => plain(row.value(i)));
-  return { reader, cellsOf, shown };
+  return { reader, ...bothReadingsOf(found) };
 }
 
 test('an envelope in Avro has the cells and the place that the library reads of it', () => {
@@ -359,15 +364,7 @@ function jsonReader() {
   const forms = found.map((column) => cellForm(column.field, column, GONE));
   const relation = { dataset: { name: DATASET, version: 1, columns: [], key: [0] }, types: forms.map(({ type }) => type) };
   const reader = jsonEnvelope(JSON_ENVELOPE, relation, forms, new CellWriter()) ?? expect.fail('a schema that is read');
-  const cellsOf = (row: unknown): unknown[] | null =>
-    row === null
-      ? null
-      : found.map(({ field, decode }) => {
-          const raw = (row as Record<string, unknown>)[field.field ?? ''];
-          return raw === null ? null : plain(decode(raw));
-        });
-  const shown = (row: PgRow | null): unknown[] | null => row && found.map((_, i) => plain(row.value(i)));
-  return { reader, cellsOf, shown };
+  return { reader, ...bothReadingsOf(found) };
 }
 
 test('an envelope in JSON has the cells and the place that JSON.parse reads of it, and what that does not read nobody does', () => {

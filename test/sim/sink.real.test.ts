@@ -3,9 +3,8 @@
  * what is in quarantine. A failure names its seed: SIM_SEED=n repeats it, SIM_SEEDS=n tries more.
  */
 import { expect, inject, test } from 'vitest';
-import { replaySource } from '../../cdc/replay.ts';
 import { Batch, Verdict } from '../../core/batch.ts';
-import type { QuarantineItem, ReleaseLog, Source, Stage } from '../../core/contracts.ts';
+import type { QuarantineItem, Source, Stage } from '../../core/contracts.ts';
 import { type ChangeEvent, eventId, type LaneId, type Position, UNCHANGED, ValueRow, type Version } from '../../core/event.ts';
 import { runPipeline } from '../../core/pipeline.ts';
 import { postgresSink, type PostgresSink } from '../../sync/postgres/sink.ts';
@@ -13,6 +12,7 @@ import { PgConnection } from '../../wire/postgres/connection.ts';
 import { createDatabase } from '../support/databases.ts';
 import { Random } from '../support/random.ts';
 import { amountOf, type Cells, foldLog, type LaneLog, makeLog, REFUSED, refOf } from './source-log.ts';
+import { replayReleased } from '../support/replay.ts';
 
 const RULE = 'amount.ends_in_7';
 const isDropped = (event: ChangeEvent): boolean => amountOf(event) === 50;
@@ -52,13 +52,7 @@ function part(log: LaneLog, random: Random, batches: number): Source {
 }
 
 async function replay(sink: PostgresSink, main: PostgresSink, lane: LaneId, batchRows: number): Promise<void> {
-  const drain = new AbortController();
-  const log: ReleaseLog = {
-    releasedAfter: (after, limit) => main.quarantine.releasedAfter(after, limit),
-    changed: async () => drain.abort(),
-  };
-  const source = replaySource({ log, lane, batchRows });
-  await runPipeline({ source, stages: [judge], sink }, { drain: drain.signal, abort: never });
+  await replayReleased(sink, { lane, stages: [judge], batchRows, quarantine: main.quarantine });
 }
 
 async function simulate(seed: number, url: string, sql: PgConnection): Promise<string[]> {

@@ -7,9 +7,8 @@ import { afterAll, beforeAll, describe, expect, inject, test } from 'vitest';
 import { itemDetail } from '../../app/items.ts';
 import { reachedLsn } from '../../cdc/postgres/lane-position.ts';
 import { postgresSource } from '../../cdc/postgres/source.ts';
-import { replaySource } from '../../cdc/replay.ts';
 import { Batch, Verdict } from '../../core/batch.ts';
-import type { ReleaseLog, Source, Stage } from '../../core/contracts.ts';
+import type { Source, Stage } from '../../core/contracts.ts';
 import { type ChangeEvent, type Dataset, type DatasetName, type LaneId, type Position, UNCHANGED, ValueRow } from '../../core/event.ts';
 import { runPipeline } from '../../core/pipeline.ts';
 import type { EmbeddedServer } from '../../examples/embedded-postgres.ts';
@@ -24,6 +23,7 @@ import { PgConnection } from '../../wire/postgres/connection.ts';
 import { quoteIdent, quoteLiteral } from '../../wire/postgres/ident.ts';
 import { createDatabase, type TestDatabase } from '../support/databases.ts';
 import { isInstalled, NEWEST, OLDEST, type PostgresVersion, sharedVersion, startPostgres, VERSIONS } from '../support/postgres-versions.ts';
+import { replayReleased } from '../support/replay.ts';
 import { COMPARED_AS, TYPES_SQL, VALUES, valuesOf } from '../support/types.ts';
 
 const never = new AbortController().signal;
@@ -272,13 +272,7 @@ class Road implements AsyncDisposable {
       items.map(({ id }) => id),
       'test',
     );
-    const drain = new AbortController();
-    const log: ReleaseLog = {
-      releasedAfter: (after, limit) => sink.quarantine.releasedAfter(after, limit),
-      changed: async () => drain.abort(),
-    };
-    const source = replaySource({ log, lane: 'replay:types' as LaneId, batchRows: 25 });
-    await runPipeline({ source, stages: [this.#watch(), hold], sink }, { drain: drain.signal, abort: never });
+    await replayReleased(sink, { lane: 'replay:types' as LaneId, stages: [this.#watch(), hold], batchRows: 25 });
     expect(new Set((await sink.quarantine.find({ limit: 1000 })).map(({ status }) => status))).toEqual(new Set(['applied']));
   }
 

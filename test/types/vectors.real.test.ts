@@ -4,10 +4,7 @@
  */
 import { afterAll, beforeAll, describe, expect, inject, test } from 'vitest';
 import { itemDetail } from '../../app/items.ts';
-import { replaySource } from '../../cdc/replay.ts';
-import type { ReleaseLog } from '../../core/contracts.ts';
 import type { DatasetName, LaneId } from '../../core/event.ts';
-import { runPipeline } from '../../core/pipeline.ts';
 import type { EmbeddedServer } from '../../examples/embedded-postgres.ts';
 import { parseContract } from '../../quality/contract.ts';
 import { qualityStage } from '../../quality/stage.ts';
@@ -16,8 +13,7 @@ import { PgConnection } from '../../wire/postgres/connection.ts';
 import { createDatabase, type TestDatabase } from '../support/databases.ts';
 import { hasPgvector, startWithPgvector } from '../support/pgvector.ts';
 import { sync } from './sync.ts';
-
-const never = new AbortController().signal;
+import { replayReleased } from '../support/replay.ts';
 
 /** Each column's values as SQL; the row behind them is null. */
 const VALUES: Readonly<Record<string, readonly string[]>> = {
@@ -124,13 +120,7 @@ describe.runIf(hasPgvector())('pgvector', () => {
       items.map(({ id }) => id),
       'test',
     );
-    const drain = new AbortController();
-    const log: ReleaseLog = {
-      releasedAfter: (after, limit) => sink.quarantine.releasedAfter(after, limit),
-      changed: async () => drain.abort(),
-    };
-    const replay = replaySource({ log, lane: 'replay:keys' as LaneId, batchRows: 25 });
-    await runPipeline({ source: replay, stages: [], sink }, { drain: drain.signal, abort: never });
+    await replayReleased(sink, { lane: 'replay:keys' as LaneId, stages: [], batchRows: 25 });
     expect((await target.query(ROWS)).rows).toEqual((await source.query(ROWS)).rows);
     await Promise.all([source.close(), target.close()]);
     await from[Symbol.asyncDispose]();

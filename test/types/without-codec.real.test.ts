@@ -1,15 +1,14 @@
 /** Types that nobody here can read: those without a codec go as their bytes, those without a binary form as their text. */
 import { expect, inject, test } from 'vitest';
 import { itemDetail } from '../../app/items.ts';
-import { replaySource } from '../../cdc/replay.ts';
 import { Verdict } from '../../core/batch.ts';
-import type { ReleaseLog, Stage } from '../../core/contracts.ts';
+import type { Stage } from '../../core/contracts.ts';
 import type { LaneId } from '../../core/event.ts';
-import { runPipeline } from '../../core/pipeline.ts';
 import { postgresSink } from '../../sync/postgres/sink.ts';
 import { PgConnection } from '../../wire/postgres/connection.ts';
 import { createDatabase } from '../support/databases.ts';
 import { sync } from './sync.ts';
+import { replayReleased } from '../support/replay.ts';
 
 const hold: Stage = {
   name: 'quality',
@@ -60,13 +59,7 @@ test('types that cannot be read arrive by the snapshot, by the stream, and out o
     '1 & ( 2 | !3 )',
   ]);
   await sink.quarantine.release([item.id], 'test');
-  const drain = new AbortController();
-  const log: ReleaseLog = {
-    releasedAfter: (after, limit) => sink.quarantine.releasedAfter(after, limit),
-    changed: async () => drain.abort(),
-  };
-  const replay = replaySource({ log, lane: 'replay:keys' as LaneId, batchRows: 25 });
-  await runPipeline({ source: replay, stages: [hold], sink }, { drain: drain.signal, abort: new AbortController().signal });
+  await replayReleased(sink, { lane: 'replay:keys' as LaneId, stages: [hold], batchRows: 25 });
 
   const rows = 'select id, c::text, cs::text, s::text, i::text, a::text, q::text from t order by id';
   expect((await target.query(rows)).rows).toEqual((await source.query(rows)).rows);
