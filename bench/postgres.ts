@@ -30,8 +30,6 @@ interface Cell {
   readonly synchronousCommit: 'on' | 'off';
 }
 
-/** In a transaction of one row a durable subscription makes some thousand rows a second, so there are fewer of them; not too few, or a run is what it takes to get warm. */
-const SINGLE_ROWS_SHARE = 2;
 /** Stands for all rows of a run in one transaction. */
 const ALL = Number.POSITIVE_INFINITY;
 /** A table that is copied has so many times the rows of a run. */
@@ -89,7 +87,7 @@ export async function benchPostgres(options: BenchOptions): Promise<void> {
         const wanted = names.filter((cell) => nameOf(cell).includes(options.only) || options.only.includes(nameOf(cell)));
         if (wanted.length === 0) continue;
         say(`writing ${operation}s in transactions of ${sizeOf(perTransaction)} …`);
-        await bench.write(operation, perTransaction, perTransaction === 1 ? options.rows / SINGLE_ROWS_SHARE : options.rows);
+        await bench.write(operation, perTransaction, options.rows);
         for (const cell of wanted) cells.push(await bench.compare(cell, options, say));
       }
     }
