@@ -25,7 +25,7 @@ export function expectationsPage(): string {
 
 Made from the registry in quality/gx/registry.ts by \`npm run generate\`. These are checks that need more than one row: they stand in rule files beside the
 [checks of single rows](rules.md), and [\`tidegate judge\`](judge.md) judges a file by them. Those of "The rows as a whole" are judged over [windows of a live stream](windows.md) as well,
-but for \`row_count_equals\` with another dataset, and so are the others that say what a window keeps for them. \`unique\` and \`compound_unique\` are [asked of the target](keyed.md); the rest are refused there when the rule file is loaded. Every example is run by a test: over the rows behind \`passes\` the rule holds, over those behind \`fails\` it does not.
+and so are the others that say what a window keeps for them. \`unique\` and \`compound_unique\` are [asked of the target](keyed.md); the rest are refused there when the rule file is loaded. Every example is run by a test: over the rows behind \`passes\` the rule holds, over those behind \`fails\` it does not.
 Those with rows behind \`after\` are held against [the windows before](windows.md#windows-beside-those-before), and those \`by scores\` of what [a model made of rows](windows.md#what-models-make-of-rows): they are refused over a file.
 
 ${sections.join('\n')}
@@ -111,5 +111,6 @@ const EXAMPLE_KWARGS: Readonly<Record<string, Readonly<Record<string, unknown>>>
   chi_square: { values: [1], weights: [1], max: 0 },
   compound_duplicates: { columns: ['a', 'b'] },
   z_score: { threshold: 1 },
+  row_count_equals: { other_table_name: 'copy' },
   kl: { partition_object: { values: [1], weights: [1] }, threshold: 0 },
 };

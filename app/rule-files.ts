@@ -10,6 +10,7 @@ import { oldRowsOfTopics } from '../quality/live/binding.ts';
 import { datasetsOf, type LoadedConfig, mayBring, partsOf } from './config.ts';
 import { nearest } from './config-read.ts';
 import { tablePatterns } from './connect.ts';
+import { strangeBeside } from './beside.ts';
 import { parentProblems, strangeParents } from './references.ts';
 import { strangeModels } from './scored-models.ts';
 import type { PipelineConfig } from './config-schema.ts';
@@ -108,7 +109,10 @@ export function loadRuleFiles(
   }
   for (const { contract } of drafts.values()) problems.push(...notAskedByDraft(contract));
   for (const { contract } of [...files.values(), ...drafts.values()]) {
-    problems.push(...strangeParents(contract, pipelineName, datasets, (dataset) => mayBring(pipeline.source, source, dataset)));
+    const brings = (dataset: DatasetName): boolean => mayBring(pipeline.source, source, dataset);
+    problems.push(...strangeParents(contract, pipelineName, datasets, brings));
+    const contractOf = (dataset: DatasetName) => files.get(dataset)?.contract;
+    problems.push(...strangeBeside(contract, { pipeline: pipelineName, datasets, mayBring: brings, contractOf }));
     problems.push(...strangeModels(contract, pipelineName, pipeline.models));
     if (source.kind === 'kafka' && source.oldRows === 'key') problems.push(...oldRowsOfTopics(contract, pipeline.source));
   }

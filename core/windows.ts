@@ -49,6 +49,11 @@ export interface WindowMark {
   readonly tooLate: number;
 }
 
+/** Whose it is. */
+export interface LaneMark extends WindowMark {
+  readonly lane: LaneId;
+}
+
 /** Rows of a dataset that are not in windows where they would be, counted over all lanes. */
 export interface RowsLeftOut {
   readonly dataset: DatasetName;
@@ -111,7 +116,7 @@ export interface WindowResult extends WindowFinding {
 export interface WindowSetState {
   /** Every window that ends here or before has been judged; null before the first was. */
   readonly closedMs: number | null;
-  readonly lanes: readonly { readonly lane: LaneId; readonly timeMs: number; readonly rowMs: number; readonly seenMs: number }[];
+  readonly lanes: readonly Pick<LaneMark, 'dataset' | 'lane' | 'timeMs' | 'rowMs' | 'seenMs'>[];
   /** The beginning of the first window that was judged and got rows since; before any was judged, of the first that holds rows that came in time. */
   readonly firstMs: number | null;
   readonly hasSnapshot: boolean;
@@ -120,7 +125,17 @@ export interface WindowSetState {
 export interface StoredWindow {
   readonly startMs: number;
   readonly group: string;
-  readonly parts: readonly { readonly lane: LaneId; readonly late: boolean; readonly rows: number; readonly state: string }[];
+  /** Of its dataset, and of the one beside it. */
+  readonly parts: readonly LanePart[];
+}
+
+/** What one lane kept of it. */
+export interface LanePart {
+  readonly dataset: DatasetName;
+  readonly lane: LaneId;
+  readonly late: boolean;
+  readonly rows: number;
+  readonly state: string;
 }
 
 /** How far a set is closed now. */
@@ -148,6 +163,8 @@ export interface WindowSetRef {
   readonly dataset: DatasetName;
   readonly set: string;
   readonly sizeMs: number;
+  /** Another dataset of the pipeline that keeps windows under the name of this set, and is judged with them: they are closed together, and by one. */
+  readonly beside?: DatasetName;
 }
 
 export interface WindowFilter {

@@ -52,10 +52,6 @@ const OF_FILES: readonly [string, Later][] = [...WORDS.values()]
 export const LATER_CHECKS: ReadonlyMap<string, Later> = new Map([
   ...OF_FILES,
   ['reconcile', needed('reconcile, a check against another dataset,', 'Remove the check.')],
-  [
-    'row_count_equals',
-    needed('row_count_equals, with another dataset,', 'Write a number here: `tidegate judge` holds files against another one, by --table.'),
-  ],
 ]);
 
 /** Modifiers that only window checks use. */

@@ -51,7 +51,7 @@ export class BrokenWindows {
         plan.checks.map(({ check }) => check),
         [],
       );
-      const findings = fold === undefined ? [] : judgeWindow(this.#contract, plan, { startMs: 0, group: '', memory }, fold);
+      const findings = fold === undefined ? [] : judgeWindow(this.#contract, plan, { startMs: 0, group: '', memory, beside: null }, fold);
       return findings
         .filter(({ verdict }) => verdict === 'fail')
         .map(({ rule, column, observed }): ProfileChange => {

@@ -14,6 +14,7 @@ import * as scores from '../windows/scores.ts';
 import { volumeAnomaly } from '../windows/volume-anomaly.ts';
 import { defineNulls, type GxExpectation, type Word } from './expectation.ts';
 import * as records from './records.ts';
+import { rowCountEqualsOther } from './row-count-equals.ts';
 import * as table from './table.ts';
 import * as texts from './texts.ts';
 import * as values from './values.ts';
@@ -85,7 +86,7 @@ const all: readonly GxExpectation[] = [
   scores.featureMissing,
   table.rowCountBetween,
   table.rowCountEquals,
-  table.rowCountEqualsOther,
+  rowCountEqualsOther,
   table.columnCountBetween,
   table.columnCountEquals,
   table.columnExists,

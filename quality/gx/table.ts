@@ -1,5 +1,5 @@
 /** Expectations of a table as a whole: its rows and its columns. */
-import { compareAny, Unusable } from '../states/cell.ts';
+import { compareAny } from '../states/cell.ts';
 import type { Counts } from '../states/state.ts';
 import { nothing, type Verdict, type WindowCheck, windowCheck } from '../windows/check.ts';
 import type { SchemaNode } from '../schema-type.ts';
@@ -52,7 +52,7 @@ function defineRowCount(name: string, takes: readonly string[], test: Test, word
   };
 }
 
-function outcome({ success, observed, details }: Verdict, isBoolean: boolean) {
+export function outcome({ success, observed, details }: Verdict, isBoolean: boolean) {
   return {
     success: success === true,
     result: isBoolean ? {} : { observed_value: observed, ...(details === undefined ? {} : { details }) },
@@ -85,40 +85,6 @@ export const rowCountBetween = defineRowCount('expect_table_row_count_to_be_betw
 });
 
 export const rowCountEquals = defineRowCount('expect_table_row_count_to_equal', ['value'], equalTo);
-
-export const rowCountEqualsOther: GxExpectation = {
-  name: 'expect_table_row_count_to_equal_other_table',
-  takes: ['other_table_name'],
-  takesRows: true,
-  word: {
-    name: 'row_count_equals',
-    on: 'row',
-    level: 'window',
-    schema: {
-      title: 'As many rows',
-      description:
-        'Exactly so many rows, of a file or of a window; or, over files alone, as many as another dataset has, by its name (`--table NAME=FILE` of judge).',
-      type: ['integer', 'string'],
-      minimum: 0,
-      minLength: 1,
-    },
-    kwargs: (parameters) => ({ other_table_name: parameters }),
-    orNumber: { expectation: rowCountEquals, kwargs: (parameters) => ({ value: parameters }) },
-    example: { rule: '- row_count_equals: copy', passes: rowsOf('id', 1, 2), fails: rowsOf('id', 1) },
-  },
-  prepare: (kwargs, _slots, format) => {
-    const name = kwargs.text('other_table_name');
-    let rows = 0;
-    return {
-      row: () => void rows++,
-      end: (facts) => {
-        const other = facts.rowsOf(name);
-        if (other === null) throw new Unusable(`other_table_name names ${name}, which is not given. Add --table ${name}=FILE.`);
-        return outcome({ success: rows === other, observed: { self: rows, other } }, format.name === 'BOOLEAN_ONLY');
-      },
-    };
-  },
-};
 
 type JudgeColumns = (columns: readonly string[]) => Verdict;
 

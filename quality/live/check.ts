@@ -1,6 +1,7 @@
 /** A check over the windows of a live stream: its expectation, its windows, and what follows when it fails. */
 import type { Severity } from '../../core/batch.ts';
 import { formatMillis } from '../../core/duration.ts';
+import type { DatasetName } from '../../core/event.ts';
 import { durationMicros } from '../../core/expression/timestamp.ts';
 import type { ClockRule } from '../clock/check.ts';
 import type { Check, Contract, FileCheck } from '../contract.ts';
@@ -38,6 +39,14 @@ export interface LiveCheck extends FileCheck {
   readonly allowValues: boolean;
   /** The number of rows itself is judged: too few and none at all are what it speaks of. */
   readonly countsRows: boolean;
+  /** Whose rows it is held against; null: nobody's but its own. */
+  readonly beside: Beside | null;
+}
+
+/** A dataset, and the one beside it whose rows in the same windows count as well. */
+export interface Beside {
+  readonly own: DatasetName;
+  readonly other: DatasetName;
 }
 
 /** When a row happened: at its commit, or what a column of it says. */
@@ -119,10 +128,11 @@ export function millis(text: unknown): number | null {
 }
 
 /** Checks of one id share their windows, their groups and the rows in them. */
-export function setIdOf({ spec, groupBy, maxGroups }: Pick<LiveCheck, 'spec' | 'groupBy' | 'maxGroups'>): string {
+export function setIdOf({ spec, groupBy, maxGroups, beside }: Pick<LiveCheck, 'spec' | 'groupBy' | 'maxGroups' | 'beside'>): string {
   const { everyMs, sizeMs, outOfOrderMs, latenessMs, idleMs, of } = spec;
   const times = [sizeMs, everyMs, outOfOrderMs, latenessMs, idleMs].map(formatMillis).join('/');
-  return `${times}/${of}${groupBy.length === 0 ? '' : ` by ${groupBy.join(',')} (${maxGroups})`}`;
+  const pair = beside === null ? '' : ` of ${beside.own} beside ${beside.other}`;
+  return `${times}/${of}${pair}${groupBy.length === 0 ? '' : ` by ${groupBy.join(',')} (${maxGroups})`}`;
 }
 
 /** How many states a slot and group may have at once: of windows that are filled, and two of each that late rows still amend. */

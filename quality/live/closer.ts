@@ -17,6 +17,7 @@ import type {
 } from '../../core/windows.ts';
 import type { LotRule } from '../../core/lots.ts';
 import type { Contract } from '../contract.ts';
+import { otherSideOf, type OtherSide, partedBy } from './beside.ts';
 import { budgetOf } from './budget.ts';
 import { judgesLots, type WindowSpec } from './check.ts';
 import { judgeWindow, merged } from './judge.ts';
@@ -30,7 +31,7 @@ export interface Live {
   readonly isCaughtUp: boolean;
   /** All rows that the dataset had before have been read. */
   readonly isCopied: (dataset: DatasetName) => boolean;
-  /** All lanes that rows of it may come by, whoever reads them; null while that is not known. Left out, those that have brought some. */
+  /** All lanes that rows of it may come by, whoever reads them; null while that is not known. Left out, those that have brought some of it, or of the dataset beside it. */
   readonly lanesOf?: (dataset: DatasetName) => readonly LaneId[] | null;
 }
 
@@ -48,14 +49,19 @@ interface OwnedSet {
   readonly contract: Contract;
   readonly plan: SetPlan;
   readonly ref: WindowSetRef;
+  readonly other: OtherSide | null;
 }
+
+/** All datasets whose rows count in a set's windows. */
+const datasetsOf = ({ contract, other }: Pick<OwnedSet, 'contract' | 'other'>): readonly DatasetName[] =>
+  other === null ? [contract.dataset] : [contract.dataset, other.dataset];
 
 export class WindowCloser {
   readonly #contracts: () => ReadonlyMap<DatasetName, Contract>;
   #planned: { readonly contracts: readonly Contract[]; readonly sets: readonly OwnedSet[] } | null = null;
   #said: { readonly sets: readonly OwnedSet[]; readonly atMs: number } | null = null;
-  /** Since when a lane is waited for that has said nothing yet. */
-  readonly #silentSince = new Map<LaneId, number>();
+  /** Since when a lane is waited for that has said nothing yet of a dataset. */
+  readonly #silentSince = new Map<string, number>();
 
   constructor(contracts: () => ReadonlyMap<DatasetName, Contract>) {
     this.#contracts = contracts;
@@ -66,12 +72,10 @@ export class WindowCloser {
     const sets = this.#sets();
     const said = this.#said;
     if (said !== null && said.sets === sets && nowMs - said.atMs < ASK_MS && nowMs >= said.atMs) return;
-    const ids = new Set(sets.map(({ ref }) => idOf(ref)));
-    const dropped = (said?.sets ?? []).map(({ ref }) => ref).filter((ref) => !ids.has(idOf(ref)));
-    await store.ask(
-      sets.map(({ ref }) => ref),
-      dropped,
-    );
+    const asked = sets.flatMap(namesOf);
+    const ids = new Set(asked.map(idOf));
+    const dropped = (said?.sets ?? []).flatMap(namesOf).filter((ref) => !ids.has(idOf(ref)));
+    await store.ask(asked, dropped);
     this.#said = { sets, atMs: nowMs };
   }
 
@@ -82,7 +86,7 @@ export class WindowCloser {
     if (sets.length === 0) return [];
     const states = await store.peek(sets.map(({ ref }) => ref));
     const results: WindowResult[] = [];
-    const decide = (set: OwnedSet, state: WindowSetState) => closingOf(set, this.#withSilent(state, set.ref.dataset, live), live);
+    const decide = (set: OwnedSet, state: WindowSetState) => closingOf(set, this.#withSilent(state, set, live), live);
     for (const [i, set] of sets.entries()) {
       const state = states[i];
       // Looked at without a lock, so that nobody is kept from writing where nothing is due.
@@ -98,36 +102,44 @@ export class WindowCloser {
   }
 
   /** A lane that nothing was heard of is waited for as one that went silent is: its rows may be as old as those of the others. */
-  #withSilent(state: WindowSetState, dataset: DatasetName, { lanesOf, nowMs }: Live): WindowSetState {
-    if (lanesOf === undefined) return state;
-    const known = new Set(state.lanes.map(({ lane }) => lane));
-    const expected = lanesOf(dataset);
-    const silent = (expected ?? [UNKNOWN_LANE]).filter((lane) => !known.has(lane));
-    const lanes = silent.map((lane) => {
-      const seenMs = expected === null ? nowMs : (this.#silentSince.get(lane) ?? nowMs);
-      if (expected !== null) this.#silentSince.set(lane, seenMs);
-      return { lane, timeMs: -1, rowMs: -1, seenMs };
+  #withSilent(state: WindowSetState, set: OwnedSet, live: Live): WindowSetState {
+    const silent = datasetsOf(set).flatMap((dataset) => this.#silentOf(state, dataset, live));
+    return silent.length === 0 ? state : { ...state, lanes: [...state.lanes, ...silent] };
+  }
+
+  #silentOf({ lanes }: WindowSetState, dataset: DatasetName, { lanesOf, nowMs }: Live): WindowSetState['lanes'] {
+    const known = new Set(lanes.filter((mark) => mark.dataset === dataset).map(({ lane }) => lane));
+    const expected = lanesOf === undefined ? lanes.map(({ lane }) => lane) : lanesOf(dataset);
+    const silent = new Set(expected ?? [UNKNOWN_LANE]).difference(known);
+    return [...silent].map((lane) => {
+      const id = `${lane} ${dataset}`;
+      const seenMs = expected === null ? nowMs : (this.#silentSince.get(id) ?? nowMs);
+      if (expected !== null) this.#silentSince.set(id, seenMs);
+      return { dataset, lane, timeMs: -1, rowMs: -1, seenMs };
     });
-    return { ...state, lanes: [...state.lanes, ...lanes] };
   }
 
   #sets(): readonly OwnedSet[] {
     const contracts = [...this.#contracts().values()].filter(({ live }) => live.checks.length > 0);
     const known = this.#planned;
     if (known === null || known.contracts.length !== contracts.length || known.contracts.some((contract, i) => contract !== contracts[i])) {
-      const sets = contracts.flatMap((contract) =>
-        planSets(contract.live.checks).map((plan) => ({
-          contract,
-          plan,
-          ref: { dataset: contract.dataset, set: plan.id, sizeMs: plan.spec.sizeMs },
-        })),
-      );
+      const sets = contracts.flatMap((contract) => planSets(contract.live.checks).map((plan) => ownedSet(contract, plan)));
       this.#planned = { contracts, sets };
       return sets;
     }
     return known.sets;
   }
 }
+
+function ownedSet(contract: Contract, plan: SetPlan): OwnedSet {
+  const other = otherSideOf(plan);
+  const ref = { dataset: contract.dataset, set: plan.id, sizeMs: plan.spec.sizeMs };
+  return { contract, plan, other, ref: other === null ? ref : { ...ref, beside: other.dataset } };
+}
+
+/** What is kept under its name, of each dataset. */
+const namesOf = ({ ref, other }: OwnedSet): readonly WindowSetRef[] =>
+  other === null ? [ref] : [ref, { dataset: other.dataset, set: ref.set, sizeMs: ref.sizeMs }];
 
 /** Whose windows lots wait for. */
 export function lotRules(contracts: Iterable<Contract>): readonly LotRule[] {
@@ -139,12 +151,9 @@ export function lotRules(contracts: Iterable<Contract>): readonly LotRule[] {
 }
 
 /** How far the set is to be closed; null where it is closed so far. */
-export function closingOf(
-  { contract, plan: { spec } }: Pick<OwnedSet, 'contract' | 'plan'>,
-  state: WindowSetState,
-  live: Live,
-): Closing | null {
-  const snapshot = state.hasSnapshot && live.isCopied(contract.dataset);
+function closingOf(set: OwnedSet, state: WindowSetState, live: Live): Closing | null {
+  const { spec } = set.plan;
+  const snapshot = state.hasSnapshot && datasetsOf(set).every(live.isCopied);
   const reachedMs = watermark(spec, state, live);
   const endMs = reachedMs === null ? null : lastEnd(spec, reachedMs);
   const beganMs = beginning(spec, state);
@@ -178,7 +187,7 @@ function lastEnd({ everyMs, sizeMs }: WindowSpec, timeMs: number): number {
 
 /** Window by window, in the order of their times: what a rule remembers of one is there for the next. */
 function judgedOf(
-  { contract, plan }: OwnedSet,
+  { contract, plan, other }: OwnedSet,
   windows: readonly StoredWindow[],
   before: WindowSetState,
   closing: Closing,
@@ -191,10 +200,10 @@ function judgedOf(
     plan.checks.map(({ check }) => check),
     memories,
   );
-  const whole = (states: readonly string[]) => merged(plan, states, valueBytes);
   const say = (startMs: number, group: string, parts: StoredWindow['parts'], checks = plan.checks) => {
-    const states = parts.map(({ state }) => state);
-    findings.push(...judgeWindow(contract, plan, { startMs, group, memory }, whole(states), checks));
+    const [own, others] = partedBy(other, parts);
+    const beside = other === null ? null : merged(other.plan, others, valueBytes);
+    findings.push(...judgeWindow(contract, plan, { startMs, group, memory, beside }, merged(plan, own, valueBytes), checks));
   };
   const judgedMs = beginning(plan.spec, before) ?? -1;
   for (const { startMs, hasEnded, own } of byTime(windows, emptyWindows(plan.spec, before, closing))) {

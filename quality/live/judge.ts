@@ -50,6 +50,8 @@ export interface WindowAt {
   readonly startMs: number;
   readonly group: string;
   readonly memory: SetMemory;
+  /** The same window of the dataset that it is held against. */
+  readonly beside: Fold | null;
 }
 
 /** One finding a check, none where it has nothing to say of a window like this. */
@@ -104,13 +106,15 @@ function sayAtOnce(check: LiveCheck, fold: Fold, slot: SlotState): Said | null |
   return lost === null ? undefined : indeterminate(lost);
 }
 
-function say(check: LiveCheck, fold: Fold, slot: SlotState, { startMs }: WindowAt): Said | null {
+function say(check: LiveCheck, fold: Fold, slot: SlotState, { startMs, beside }: WindowAt): Said | null {
   // How many rows a table has says nothing of how many come in five minutes.
   if (check.countsRows && startMs === SNAPSHOT_WINDOW) return null;
   const atOnce = sayAtOnce(check, fold, slot);
   if (atOnce !== undefined) return atOnce;
+  const doubt = doubtBeside(check, beside);
+  if (doubt !== null) return doubt;
   try {
-    const said = verdictOf(check.check, slot);
+    const said = verdictOf(check.check, slot, beside?.slots[0]?.rows);
     if (said === null) return indeterminate(TOO_MANY);
     const { success, observed, known, why } = said;
     const verdict = success === null ? 'indeterminate' : success ? 'pass' : 'fail';
@@ -119,6 +123,13 @@ function say(check: LiveCheck, fold: Fold, slot: SlotState, { startMs }: WindowA
     if (!(error instanceof Unusable)) throw error;
     return indeterminate(UNUSABLE);
   }
+}
+
+/** What is not known of the other dataset's window is not known of the check. */
+function doubtBeside({ beside }: LiveCheck, fold: Fold | null): Said | null {
+  const [slot] = fold?.slots ?? [];
+  const doubt = fold === null || slot === undefined || beside === null ? null : doubtOf(fold, slot);
+  return doubt === null ? null : indeterminate(`of ${beside?.other ?? ''}: ${doubt}`);
 }
 
 /** Held against the windows before it, and remembered for those after it. */
@@ -174,9 +185,9 @@ function traceOf(
 }
 
 /** null: it keeps more values than there is room for, and has no sketch of them. */
-function verdictOf(check: WindowCheck, { state, sketches, rows, missing }: SlotState): Verdict | null {
+function verdictOf(check: WindowCheck, { state, sketches, rows, missing }: SlotState, beside: number | undefined): Verdict | null {
   const { sketch } = check;
-  if (sketches === null) return check.judge(state, { rows, missing });
+  if (sketches === null) return check.judge(state, { rows, missing, ...(beside !== undefined && { beside }) });
   const kept = sketch === null ? undefined : sketches.get(sketch.kind.id);
   return kept === undefined || sketch === null ? null : sketch.judge(kept, { rows, missing });
 }

@@ -6,7 +6,7 @@ import type { Contract } from '../contract.ts';
 import { type Binding, bindSets, type SetBinding } from './binding.ts';
 import type { Budget } from './budget.ts';
 import { budgetOf } from './budget.ts';
-import type { LiveRules } from './check.ts';
+import type { LiveCheck, LiveRules } from './check.ts';
 import { Fold, type SlotState } from './fold.ts';
 import { hashKey } from './keys.ts';
 import { ScoreSight } from './scores.ts';
@@ -137,8 +137,9 @@ export class DatasetWindows {
   #writtenAtMs = 0;
   #lot: Lot | null = null;
 
-  constructor(contract: Contract) {
-    const rules = contract.live;
+  /** `counters`: what others want to know of its windows. */
+  constructor(contract: Contract, counters: readonly LiveCheck[] = []) {
+    const rules = { ...contract.live, checks: [...contract.live.checks, ...counters] };
     const sets = planSets(rules.checks);
     this.name = contract.dataset;
     this.#contract = contract;

@@ -19,6 +19,7 @@ import {
 import { budgetOf } from './budget.ts';
 import { pastProblem } from './memory.ts';
 import { shareCheck } from './share.ts';
+import type { DatasetName } from '../../core/event.ts';
 import { CLOCK } from '../clock/registry.ts';
 import { CATALOGUE } from '../gx/registry.ts';
 
@@ -46,6 +47,7 @@ export class LiveReader {
   readonly #eventTime: EventTime;
   readonly #publish: unknown;
   readonly #isShadow: boolean;
+  readonly #dataset: DatasetName;
   readonly #checks: LiveCheck[] = [];
   readonly #clock: ClockCheck[] = [];
 
@@ -58,6 +60,7 @@ export class LiveReader {
     this.#eventTime = eventTimeOf(source['event_time']);
     this.#publish = file['publish'];
     this.#isShadow = file['mode'] === 'shadow';
+    this.#dataset = String(file['dataset']) as DatasetName; // What is none is told by the schema.
   }
 
   /** `item` is what stands in the file: its modifiers. Null where it is refused. */
@@ -77,16 +80,31 @@ export class LiveReader {
     const check = windowCheckOf(expectation, kwargs);
     if (check === null) return this.#rules.refuse(keys, `${expectation} is not judged over the windows of a stream`, 'Remove the check.');
     if (check.reads?.kind === 'timed' && !this.#hasOrder(found)) return null;
+    if (check.beside !== undefined && !this.#standsBeside(check.beside, item, found)) return null;
     const written = this.#spec(item['window'], keys);
     const onFail = this.#onFail(item, keys);
     if (written === null || onFail === null) return null;
     const spec = check.reads?.kind === 'score' ? this.#ofScores(written, item['window'], found) : written;
     this.#refuseRowWords(item, keys, expectation);
-    const live = { ...this.#common(found, item), check, rows: null, spec, onFail };
+    const beside = check.beside === undefined ? null : { own: this.#dataset, other: check.beside as DatasetName };
+    const live = { ...this.#common(found, item), check, rows: null, spec, onFail, beside };
     const past = check.memory === undefined ? null : pastProblem(check.memory, live);
     if (past !== null) return this.#rules.refuse(keys, past.message, past.fix);
     this.#checks.push(live);
     return live;
+  }
+
+  #standsBeside(other: string, item: Fields, { keys, type }: FileCheck): boolean {
+    if (other === this.#dataset)
+      this.#rules.refuse(keys, `${type} names the dataset itself: it cannot fail`, 'Name another dataset, or write a number.');
+    else if (item['group_by'] !== undefined)
+      this.#rules.refuse(
+        [...keys, 'group_by'],
+        `the rows of ${other} are counted together, and are in no groups of this table`,
+        'Remove group_by.',
+      );
+    else return true;
+    return false;
   }
 
   /** A score is given to a change: what the old row's was, when it is taken back, nobody knows. */
@@ -116,7 +134,7 @@ export class LiveReader {
     return false;
   }
 
-  #common(found: FileCheck, item: Fields): Omit<LiveCheck, 'check' | 'rows' | 'spec' | 'onFail'> {
+  #common(found: FileCheck, item: Fields): Omit<LiveCheck, 'check' | 'rows' | 'spec' | 'onFail' | 'beside'> {
     const group = item['group_by'];
     return {
       ...found,
@@ -142,7 +160,7 @@ export class LiveReader {
     const spec = this.#spec(item['window'], keys);
     if (spec === null) return;
     const found = { id, type: expectation.name, level: 'window', column, expectation: expectation.name, kwargs: {}, where, keys } as const;
-    this.#checks.push({ ...this.#common(found, item), check: shareCheck(mostly), rows, spec, onFail: 'alert' });
+    this.#checks.push({ ...this.#common(found, item), check: shareCheck(mostly), rows, spec, onFail: 'alert', beside: null });
   }
 
   /** A check of the clock, whose form has been held against the schema, or is told by it. */

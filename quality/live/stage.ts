@@ -11,7 +11,8 @@ import type { ChangeEvent, DatasetName, LaneId, Position } from '../../core/even
 import { HELD_LOT, type LotStore, STAGED_ROWS_MAX, type Staging } from '../../core/lots.ts';
 import { addWindowWrites, type WindowMark, type WindowPart, type WindowStore } from '../../core/windows.ts';
 import type { Contract } from '../contract.ts';
-import { isWatched } from './check.ts';
+import { countersOf } from './beside.ts';
+import { isWatched, type LiveCheck } from './check.ts';
 import { DatasetWindows } from './lane.ts';
 
 export interface WindowStageOptions {
@@ -27,7 +28,10 @@ export interface WindowStageOptions {
 }
 
 interface Lane {
-  readonly datasets: Map<DatasetName, { readonly contract: Contract; readonly windows: DatasetWindows }>;
+  readonly datasets: Map<
+    DatasetName,
+    { readonly contract: Contract; readonly counters: readonly LiveCheck[]; readonly windows: DatasetWindows }
+  >;
   /** Where it stands once the last batch is in. */
   at: Position | null;
   readonly parts: Awaited<ReturnType<WindowStore['partsOf']>>;
@@ -57,7 +61,8 @@ class Windowing implements Stage {
     // A released row was counted when it came.
     if (batch.origin === 'replay') return;
     const contracts = this.#options.contracts();
-    const judged = [...contracts.values()].filter(isWatched);
+    const counters = countersOf(contracts);
+    const judged = [...contracts.values()].filter((contract) => isWatched(contract) || counters.has(contract.dataset));
     const nowMs = this.#options.clock.now();
     if (judged.some(({ live }) => live.publish !== null)) await this.#options.announce?.();
     const held = await this.#held(judged, nowMs);
@@ -66,7 +71,7 @@ class Windowing implements Stage {
       return;
     }
     const lane = await this.#laneOf(batch);
-    const uses = new Map(judged.map((contract) => [contract.dataset, this.#use(lane, contract)]));
+    const uses = new Map(judged.map((contract) => [contract.dataset, this.#use(lane, contract, counters.get(contract.dataset) ?? NONE)]));
     await this.#fill(batch, uses, nowMs, signal);
     const [parts, marks]: [WindowPart[], WindowMark[]] = [[], []];
     for (const windows of uses.values()) windows.flush(nowMs, parts, marks);
@@ -137,20 +142,24 @@ class Windowing implements Stage {
     return lane;
   }
 
-  #use(lane: Lane, contract: Contract): DatasetWindows {
+  #use(lane: Lane, contract: Contract, counters: readonly LiveCheck[]): DatasetWindows {
     const { dataset } = contract;
     const known = lane.datasets.get(dataset);
-    if (known?.contract === contract) return known.windows;
-    const windows = new DatasetWindows(contract);
+    if (known?.contract === contract && isSame(known.counters, counters)) return known.windows;
+    const windows = new DatasetWindows(contract, counters);
     if (known === undefined)
       windows.restore(
         lane.parts.filter((part) => part.dataset === dataset),
         lane.marks.find((mark) => mark.dataset === dataset),
       );
     else windows.restore(known.windows.kept(), known.windows.mark);
-    lane.datasets.set(dataset, { contract, windows });
+    lane.datasets.set(dataset, { contract, counters, windows });
     return windows;
   }
 }
+
+const NONE: readonly LiveCheck[] = [];
+const isSame = (some: readonly LiveCheck[], others: readonly LiveCheck[]): boolean =>
+  some.length === others.length && some.every((one, i) => one === others[i]);
 
 const mayStage = ({ live }: Contract): boolean => live.publish !== null || live.checks.some(({ onFail }) => onFail === 'hold');

@@ -51,6 +51,8 @@ export interface StateKind<S extends State> {
 export interface Counts {
   rows: number;
   missing: number;
+  /** Of the same window of the dataset that it is held against. */
+  beside?: number;
 }
 
 export function encodeCell(cell: Present): Encoded {

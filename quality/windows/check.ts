@@ -31,6 +31,8 @@ export interface WindowCheck {
   readonly memory?: Memory;
   /** What its reference is of: columns of other kinds of values have nothing in common with it. */
   readonly comparable?: Comparable;
+  /** The dataset of whose rows in the same window `Counts` says how many there are. */
+  readonly beside?: string;
   /** What it observes is a value of some row. */
   readonly showsValues?: boolean;
   /** And what it says of that is no value of a row all the same. */

@@ -134,12 +134,13 @@ const RESULT_COLUMNS =
   'id, dataset, rule, type, column_name, win, starts, ends, grp, verdict, observed, reason, rows, missing, severity, on_fail, version, digest, revision, extract(epoch from at) * 1000';
 
 const SET_SQL = `select s.closed_ms,
-    (select coalesce(json_agg(json_build_object('lane', l.lane, 'timeMs', l.time_ms, 'rowMs', l.row_ms, 'seenMs', l.seen_ms)), '[]')
-     from tidegate.window_lanes l where l.pipeline = $1 and l.dataset = k.dataset),
-    (select min(p.starts) from tidegate.window_parts p where p.pipeline = $1 and p.dataset = k.dataset and p.win = k.win and p.starts >= 0
+    (select coalesce(json_agg(json_build_object('dataset', l.dataset, 'lane', l.lane, 'timeMs', l.time_ms, 'rowMs', l.row_ms, 'seenMs', l.seen_ms)), '[]')
+     from tidegate.window_lanes l where l.pipeline = $1 and l.dataset in (k.dataset, k.beside)),
+    (select min(p.starts) from tidegate.window_parts p where p.pipeline = $1 and p.dataset in (k.dataset, k.beside) and p.win = k.win and p.starts >= 0
        and (s.closed_ms is null and not p.late or p.starts + k.size <= s.closed_ms and p.id > coalesce((s.judged ->> p.lane)::bigint, 0))),
-    exists (select from tidegate.window_parts p where p.pipeline = $1 and p.dataset = k.dataset and p.win = k.win and p.starts < 0)
-  from (select dataset, win, size::bigint, place from unnest($2::text[], $3::text[], $4::text[]) with ordinality k(dataset, win, size, place)) k
+    exists (select from tidegate.window_parts p where p.pipeline = $1 and p.dataset in (k.dataset, k.beside) and p.win = k.win and p.starts < 0)
+  from (select dataset, win, size::bigint, beside, place
+    from unnest($2::text[], $3::text[], $4::text[], $5::text[]) with ordinality k(dataset, win, size, beside, place)) k
   left join tidegate.window_sets s on s.pipeline = $1 and s.dataset = k.dataset and s.win = k.win order by k.place`;
 
 export class PostgresWindows implements WindowStore {
@@ -212,6 +213,7 @@ export class PostgresWindows implements WindowStore {
   ) {
     const { pipeline } = this.#parts;
     const { dataset, set, sizeMs } = ref;
+    const datasets = textArrayParameter(datasetsOf(ref));
     await sql.query('insert into tidegate.window_sets (pipeline, dataset, win) values ($1, $2, $3) on conflict do nothing', [
       pipeline,
       dataset,
@@ -233,9 +235,9 @@ export class PostgresWindows implements WindowStore {
     // Parts of windows that are final, and of lanes that came back to them.
     await sql.query(
       `delete from tidegate.window_parts where id in (
-         select id from tidegate.window_parts where pipeline = $1 and dataset = $2 and win = $3
+         select id from tidegate.window_parts where pipeline = $1 and dataset = any($2::text[]) and win = $3
            and (starts >= 0 and starts <= $4::bigint or $5::boolean and starts < 0 and id <= $6::bigint) for update skip locked)`,
-      [pipeline, dataset, set, String(closing.finalMs - sizeMs), String(closing.snapshot), String(Math.max(0, ...read.values()))],
+      [pipeline, datasets, set, String(closing.finalMs - sizeMs), String(closing.snapshot), String(Math.max(0, ...read.values()))],
     );
     await sql.query(
       'update tidegate.window_sets set closed_ms = $4::bigint, judged = judged || $5::jsonb where pipeline = $1 and dataset = $2 and win = $3',
@@ -245,27 +247,29 @@ export class PostgresWindows implements WindowStore {
   }
 
   /** The windows that end by then and are to be judged, with all their parts; and how far each lane was read. */
-  async #due(sql: PgConnection, { dataset, set, sizeMs }: WindowSetRef, closedMs: number, snapshot: boolean) {
+  async #due(sql: PgConnection, ref: WindowSetRef, closedMs: number, snapshot: boolean) {
+    const { dataset, set, sizeMs } = ref;
     const { rows } = await sql.query(
       `with own as (
          select p.*, s.closed_ms is null or p.starts + $4::bigint > s.closed_ms or p.starts < 0 or p.id > coalesce((s.judged ->> p.lane)::bigint, 0) as is_new
-         from tidegate.window_parts p join tidegate.window_sets s using (pipeline, dataset, win)
-         where p.pipeline = $1 and p.dataset = $2 and p.win = $3),
+         from tidegate.window_parts p join tidegate.window_sets s using (pipeline, win)
+         where p.pipeline = $1 and p.dataset = any($7::text[]) and p.win = $3 and s.dataset = $2),
        due as (
          select starts, grp from own where is_new and (starts >= 0 and starts + $4::bigint <= $5::bigint or $6::boolean and starts < 0) group by 1, 2)
-       select o.id, o.lane, o.starts, o.grp, o.late, o.rows, case when d.starts is not null then o.state end from own o left join due d using (starts, grp)
+       select o.id, o.dataset, o.lane, o.starts, o.grp, o.late, o.rows, case when d.starts is not null then o.state end from own o left join due d using (starts, grp)
        order by o.starts, o.grp, o.id`,
-      [this.#parts.pipeline, dataset, set, String(sizeMs), String(closedMs), String(snapshot)],
+      [this.#parts.pipeline, dataset, set, String(sizeMs), String(closedMs), String(snapshot), textArrayParameter(datasetsOf(ref))],
     );
     const read = new Map<string, number>();
     const windows = new Map<string, Omit<StoredWindow, 'parts'> & { readonly parts: StoredWindow['parts'][number][] }>();
-    for (const [id, lane, starts, group, late, count, state] of rows) {
+    for (const [id, of, lane, starts, group, late, count, state] of rows) {
       read.set(lane ?? '', Math.max(read.get(lane ?? '') ?? 0, Number(id)));
       if (state === null || state === undefined) continue;
       const key = `${starts} ${group}`;
       const window = windows.get(key) ?? { startMs: Number(starts), group: group ?? '', parts: [] };
       windows.set(key, window);
-      window.parts.push({ lane: lane as LaneId, late: late === 't', rows: Number(count), state });
+      // Both were written from such.
+      window.parts.push({ dataset: of as DatasetName, lane: lane as LaneId, late: late === 't', rows: Number(count), state });
     }
     return { windows: [...windows.values()], read };
   }
@@ -462,6 +466,7 @@ export class PostgresWindows implements WindowStore {
       textArrayParameter(sets.map(({ dataset }) => dataset)),
       textArrayParameter(sets.map(({ set }) => set)),
       textArrayParameter(sets.map(({ sizeMs }) => String(sizeMs))),
+      textArrayParameter(sets.map(({ beside }) => beside ?? null)),
     ]);
     return rows.map(([closed, lanes, first, hasSnapshot]) => ({
       closedMs: closed === null || closed === undefined ? null : Number(closed),
@@ -471,6 +476,9 @@ export class PostgresWindows implements WindowStore {
     }));
   }
 }
+
+/** Whose parts are in the set's windows. */
+const datasetsOf = ({ dataset, beside }: WindowSetRef): readonly DatasetName[] => (beside === undefined ? [dataset] : [dataset, beside]);
 
 /** Findings of one window and rule follow each other: each but the first is another revision. */
 function rounds(findings: readonly WindowFinding[]): WindowFinding[][] {

@@ -114,6 +114,29 @@ test('every error of every file is told at once, with the file, the path in it a
   expect(problems.filter((line) => !line.startsWith('error datasets/'))).toEqual([]);
 });
 
+test('a window is held against those of another dataset only where both are counted here, by the same time', () => {
+  const equal = (other: string) => `checks: [{ row_count_equals: ${other} }]`;
+  const said = (orders: string, files: Readonly<Record<string, string>> = {}) =>
+    load({ 'datasets/a.yaml': rules('shop.public.orders', orders), ...files })
+      .of('main')
+      .problems.filter((line) => line.startsWith('error'));
+  const items = { 'datasets/b.yaml': rules('shop.public.items') };
+  expect(said(equal('shop.public.items'), items)).toEqual([]);
+  const at = 'error datasets/a.yaml:5:10: checks[0] row_count_equals:';
+  expect(said(equal('crm.public.people'), items)).toEqual([
+    `${at} crm.public.people is none of the tables of the pipeline main, and what others write is counted elsewhere → Name one of shop.public.orders, shop.public.items, or add its table to the source.`,
+  ]);
+  expect(said(equal('shop.public.item'), items)).toEqual([
+    `${at} shop.public.item is none of the tables of the pipeline main, and what others write is counted elsewhere → Did you mean shop.public.items?`,
+  ]);
+  expect(said(equal('shop.public.items'))).toEqual([
+    `${at} shop.public.items has no rule file, and nothing says when its rows happened → Write one, be it without a check: apiVersion: quality/v1, kind: DatasetRules, dataset: shop.public.items.`,
+  ]);
+  expect(said(`source: { event_time: after.at }\n${equal('shop.public.items')}`, items)).toEqual([
+    `${at.replace('5:10', '6:10')} rows of this dataset are in windows by the time in a column of theirs, and those of shop.public.items by when they were committed: one window would not have the same rows → Write the same source: { event_time: … } into both files, or leave it out of both.`,
+  ]);
+});
+
 test('folders and links that lead nowhere are no rule files', () => {
   const shop = load({
     'datasets/a.yaml': rules('shop.public.orders'),

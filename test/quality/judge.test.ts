@@ -260,12 +260,31 @@ test('row_count_equals takes a number, too', async () => {
     expect((await byRules(`checks: [{ row_count_equals: ${count} }]\n`, input)).judged.rules).toMatchObject([{ success, observed: 2 }]);
 });
 
+test('row_count_equals of another file takes a factor, and a share by which they may differ', async () => {
+  const rows = (count: number) => lines(Array.from({ length: count }, (_, id) => ({ id })));
+  const other = write(rows(100));
+  for (const [count, parameters, success] of [
+    [100, '{ dataset: other }', true],
+    [99, '{ dataset: other }', false],
+    [99, '{ dataset: other, tolerance: 0.01 }', true],
+    // 0.29 * 100 is less than 29 in binary.
+    [129, '{ dataset: other, tolerance: 0.29 }', true],
+    [130, '{ dataset: other, tolerance: 0.29 }', false],
+    [200, '{ dataset: other, factor: 2 }', true],
+    [33, '{ dataset: other, factor: 0.33 }', true],
+    [100, '{ dataset: other, factor: 2, tolerance: 0.4 }', false],
+  ] as const) {
+    const { judged } = await byRules(`checks: [{ row_count_equals: ${parameters} }]\n`, write(rows(count)), '--table', `other=${other}`);
+    expect([count, parameters, judged.rules]).toMatchObject([count, parameters, [{ success, observed: { self: count, other: 100 } }]]);
+  }
+});
+
 test('on a stream, checks that no window can judge are refused by name', async () => {
   const { parseContract } = await import('../../quality/contract.ts');
   const parsed = parseContract(
-    `${HEAD}columns: { id: [unique, { mean: { min: 0 } }, increasing] }\nchecks: [{ row_count_equals: copy }]\n`,
+    `${HEAD}columns: { id: [unique, { mean: { min: 0 } }, increasing] }\nchecks: [{ column_exists: id }]\n`,
     'x.yaml',
   );
   const messages = 'problems' in parsed ? parsed.problems.map(({ message }) => message) : [];
-  expect(messages.map((message) => message.split(/[,:]/)[0])).toEqual(['increasing needs the time of each row', 'row_count_equals']);
+  expect(messages.map((message) => message.split(/[,:]/)[0])).toEqual(['increasing needs the time of each row', 'column_exists']);
 });

@@ -54,6 +54,42 @@ test('windows are closed and let go beside a lane that is at some of them, witho
   expect(await at.kept()).toEqual([]);
 }, 30_000);
 
+test('windows of two datasets are closed together, by one of those who try at once', async () => {
+  await using at = await target();
+  const { lane, store } = at;
+  const other = 'shop.public.parcels' as DatasetName;
+  const rest = (name: string, starts: number, late = false) => `('p', '${name}', '5m', ${starts}, '', ${late}, 1, '{}')`;
+  const add = (of: DatasetName, from: string, starts: number, late = false) =>
+    lane.script(`insert into tidegate.window_parts (pipeline, dataset, lane, win, starts, grp, late, rows, state)
+      values ${rest(from, starts, late).replace("'p',", `'p', '${of}',`)}`);
+  const close = async (closedMs: number) => {
+    const seen: string[] = [];
+    await store.close(
+      { ...REF, beside: other },
+      (state) => ((state.closedMs ?? -1) >= closedMs && state.firstMs === null ? null : { closedMs, finalMs: 0, snapshot: false }),
+      (windows) => {
+        for (const { startMs, parts } of windows)
+          seen.push(`${startMs} ${parts.map(({ dataset: of, lane: by }) => `${of} by ${by}`).join(', ')}`);
+        return { findings: [], memories: [] };
+      },
+    );
+    return seen;
+  };
+  await add(dataset, 'a', 0);
+  await add(other, 'b', 0);
+  await add(other, 'a', 300_000);
+  const [state] = await store.peek([{ ...REF, beside: other }]);
+  expect(state).toMatchObject({ firstMs: 0, closedMs: null });
+  expect((await Promise.all([close(600_000), close(600_000)])).flat()).toEqual([
+    '0 shop.public.orders by a, shop.public.parcels by b',
+    '300000 shop.public.parcels by a',
+  ]);
+  // A late row of the one has the windows of both judged again.
+  await add(other, 'b', 0, true);
+  expect(await close(600_000)).toEqual(['0 shop.public.orders by a, shop.public.parcels by b, shop.public.parcels by b']);
+  expect(await close(600_000)).toEqual([]);
+}, 30_000);
+
 test('what rules remember is written with the windows that are closed, or not at all', async () => {
   await using at = await target();
   const { lane, store } = at;

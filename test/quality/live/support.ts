@@ -1,7 +1,7 @@
 /** A store of windows in memory, as the target keeps them, and a lane that feeds it. */
 import { Batch, type Scores, ScoreStatus } from '../../../core/batch.ts';
 import type { Clock } from '../../../core/clock.ts';
-import { type ChangeEvent, type LaneId, type Position, ValueRow, type Version } from '../../../core/event.ts';
+import { type ChangeEvent, type Dataset, type LaneId, type Position, ValueRow, type Version } from '../../../core/event.ts';
 import {
   ANY_DATASET,
   SNAPSHOT_WINDOW,
@@ -20,6 +20,8 @@ import type { Contract } from '../../../quality/contract.ts';
 import { type Live, WindowCloser } from '../../../quality/live/closer.ts';
 import { windowStage } from '../../../quality/live/stage.ts';
 import { columns, orders } from '../support.ts';
+
+const isIn = ({ dataset, beside }: WindowSetRef, name: Contract['dataset']): boolean => name === dataset || name === beside;
 
 interface Kept extends WindowPart {
   readonly id: number;
@@ -66,7 +68,7 @@ export class MemoryStore implements WindowStore {
 
   #state(ref: WindowSetRef): WindowSetState {
     const { closedMs, judged } = this.#of(ref);
-    const own = this.parts.filter((part) => part.dataset === ref.dataset && part.set === ref.set);
+    const own = this.parts.filter((part) => isIn(ref, part.dataset) && part.set === ref.set);
     const fresh = own
       .filter(
         ({ startMs, id, lane, late }) =>
@@ -75,7 +77,7 @@ export class MemoryStore implements WindowStore {
       .map(({ startMs }) => startMs);
     return {
       closedMs,
-      lanes: [...this.marks.values()].filter(({ dataset }) => dataset === ref.dataset),
+      lanes: [...this.marks.values()].filter(({ dataset }) => isIn(ref, dataset)),
       firstMs: fresh.length === 0 ? null : Math.min(...fresh),
       hasSnapshot: own.some(({ startMs }) => startMs === SNAPSHOT_WINDOW),
     };
@@ -92,7 +94,7 @@ export class MemoryStore implements WindowStore {
     const { judged } = this.#of(ref);
     const due = this.parts.filter(
       ({ dataset, set, startMs }) =>
-        dataset === ref.dataset &&
+        isIn(ref, dataset) &&
         set === ref.set &&
         (startMs === SNAPSHOT_WINDOW ? closing.snapshot : startMs + ref.sizeMs <= closing.closedMs),
     );
@@ -191,6 +193,8 @@ export interface Change {
   readonly atMs: number;
   /** What the model said of it; left out: it was not asked. */
   readonly score?: Score;
+  /** Left out: the orders. */
+  readonly of?: Dataset;
 }
 
 export type Score = number | 'feature missing' | 'unavailable';
@@ -199,12 +203,12 @@ export const MODEL = 'order-risk';
 const rowOf = (cells: Change['after']) =>
   cells === null ? null : new ValueRow(...columns.map(({ name }) => (cells[name] ?? null) as never));
 
-export const eventOf = ({ op, key, before, after, atMs }: Change): ChangeEvent =>
+export const eventOf = ({ op, key, before, after, atMs, of = orders }: Change): ChangeEvent =>
   ({
     op,
     before: rowOf(before),
     after: rowOf(after),
-    dataset: orders,
+    dataset: of,
     key,
     movedFrom: null,
     version: '0a' as Version,
@@ -238,14 +242,11 @@ export class TestLane {
   #position: Position | null = null;
   #batches = 0;
 
-  constructor(store: MemoryStore, contract: Contract | (() => Contract), clock: Clock, id = 'lane') {
+  constructor(store: MemoryStore, contracts: Contract | readonly Contract[] | (() => Contract), clock: Clock, id = 'lane') {
     this.id = id as LaneId;
     this.#store = store;
     this.#clock = clock;
-    this.#contracts = () => {
-      const now = typeof contract === 'function' ? contract() : contract;
-      return new Map([[now.dataset, now]]);
-    };
+    this.#contracts = () => byDataset(typeof contracts === 'function' ? contracts() : contracts);
     this.#stage = this.#start();
   }
 
@@ -277,8 +278,11 @@ export const clockAt = (nowMs: () => number): Clock => ({
   sleep: () => Promise.resolve(),
 });
 
-export function closes(store: MemoryStore, contract: Contract, live: Partial<Live> = {}) {
-  return new WindowCloser(() => new Map([[contract.dataset, contract]])).close(store, {
+const byDataset = (contracts: Contract | readonly Contract[]) =>
+  new Map([contracts].flat().map((contract: Contract) => [contract.dataset, contract]));
+
+export function closes(store: MemoryStore, contracts: Contract | readonly Contract[], live: Partial<Live> = {}) {
+  return new WindowCloser(() => byDataset(contracts)).close(store, {
     nowMs: NOON,
     isCaughtUp: false,
     isCopied: () => true,
