@@ -6,6 +6,7 @@ import type { Dataset, DatasetName } from '../core/event.ts';
 import { isError, type Problem } from '../core/problems.ts';
 import { compileContract } from '../quality/compile.ts';
 import { type Contract, parseContract } from '../quality/contract.ts';
+import { gapsOverPartitions } from '../quality/asked.ts';
 import { oldRowsOfTopics } from '../quality/live/binding.ts';
 import { datasetsOf, type LoadedConfig, mayBring, partsOf } from './config.ts';
 import { nearest } from './config-read.ts';
@@ -114,6 +115,7 @@ export function loadRuleFiles(
     const contractOf = (dataset: DatasetName) => files.get(dataset)?.contract;
     problems.push(...strangeBeside(contract, { pipeline: pipelineName, datasets, mayBring: brings, contractOf }));
     problems.push(...strangeModels(contract, pipelineName, pipeline.models));
+    if (source.kind === 'kafka') problems.push(...gapsOverPartitions(contract, pipeline.source));
     if (source.kind === 'kafka' && source.oldRows === 'key') problems.push(...oldRowsOfTopics(contract, pipeline.source));
   }
   return { files, drafts, problems };

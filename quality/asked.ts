@@ -1,7 +1,9 @@
 /** Checks that need other rows, which the target is asked for when rows are written: what they cannot do, and which of them are left out where it is not asked. */
 import { durationMicros } from '../core/expression/timestamp.ts';
+import type { Problem } from '../core/problems.ts';
 import type { CheckItem } from './contract-schema.ts';
 import type { Check, Contract, Use } from './contract.ts';
+import { sequenceGap } from './expectations/sequence-gap.ts';
 import { WORDS } from './gx/registry.ts';
 import { isObject, type RuleText } from './rule-text.ts';
 
@@ -38,6 +40,20 @@ export function refuseUnasked(
   if (expectation.ops === null && item.ops !== undefined && ops.includes('delete'))
     rules.refuse([...keys, 'ops'], `${name} is about rows that come, and a delete brings none`, 'Name insert, update and read.');
 }
+
+/** Partitions of a topic are read side by side: a number that stands before another may come behind it, and the row after no gap at all would be marked. */
+export function gapsOverPartitions({ checks, place }: Contract, source: string): Problem[] {
+  return checks
+    .filter(({ expectation, parameters }) => expectation.name === sequenceGap.name && !isOfOnePartition(parameters))
+    .map(({ id, keys }) => ({
+      severity: 'error',
+      path: place(keys),
+      message: `${id}: ${source} reads topics, and of numbers that come by several partitions nobody knows the order`,
+      fix: 'Write one_partition: true under sequence_gap where the rows of each group come by one partition; or count numbers in windows.',
+    }));
+}
+
+const isOfOnePartition = (parameters: unknown): boolean => isObject(parameters) && parameters['one_partition'] === true;
 
 /** Whether the parameters say that a row waits. */
 function waits(parameters: unknown): boolean {

@@ -13,7 +13,7 @@ export const sequenceGap = defineExpectation({
   schema: {
     title: 'Gaps in numbers',
     description:
-      'The number before the new row’s own is there. step: how far numbers are apart. group_by: each of these columns’ values has numbers of its own. out_of_order: so many numbers may come before one that belongs before them.',
+      'The number before the new row’s own is there. step: how far numbers are apart. group_by: each of these columns’ values has numbers of its own. out_of_order: so many numbers may come before one that belongs before them. one_partition: of topics, the rows of a group come by one partition.',
     anyOf: [
       { const: true },
       {
@@ -34,6 +34,11 @@ export const sequenceGap = defineExpectation({
             maximum: OUT_OF_ORDER_MAX,
             default: 0,
             description: 'A number is missing once so many later ones could have come before it.',
+          },
+          one_partition: {
+            type: 'boolean',
+            default: false,
+            description: 'Where topics are read: say true if the rows of each group come by one partition, and so in their order.',
           },
         },
       },

@@ -179,6 +179,23 @@ test('over topics whose deletes bring keys alone, the windows that have to know 
   expect(warned({ oldRows: 'full' })).toEqual([]);
 });
 
+test('over topics gaps in numbers are told only where a group comes by one partition', () => {
+  const problems = (parameters: string) =>
+    load({ 'a.yaml': rules('shop.public.orders', `columns: {number: [{sequence_gap: ${parameters}}]}`) }, 'a.yaml', {
+      kind: 'kafka',
+      brokers: ['k:9092'],
+      group: 'g',
+      prefix: 'p',
+      tables: ['public.orders'],
+    }).of('main').problems;
+  const refused: unknown = expect.stringMatching(
+    /^error a\.yaml:5:\d+: columns\.number\[0\] number\.sequence_gap: shop reads topics, .* → Write one_partition: true/,
+  );
+  expect(problems('true')).toEqual([refused]);
+  expect(problems('{group_by: region, one_partition: false}')).toEqual([refused]);
+  expect(problems('{group_by: region, one_partition: true}')).toEqual([]);
+});
+
 test('a rule about scores names a model that scores its dataset', () => {
   const use = (model: string, dataset: string) => ({ model, dataset, write: { score: 'risk' } });
   const scored = (model: string) => `checks: [{ abstain_rate: { model: ${model}, max: 0.1 } }]`;

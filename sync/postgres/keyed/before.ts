@@ -12,15 +12,21 @@ import type { Asking, Found, Judged } from './rules.ts';
 
 const NO_ROW = 'there is no row of the key';
 
-/** All events of the rule's dataset in the batch, those that are held as well: the stream has said them. */
+/** All events of the rule's dataset in the batch, those that are held as well: of their keys nothing is said from there on, as if they came in batches of their own. */
 export async function judgeBefore(asking: Asking, changes: readonly Judged[]): Promise<Found[]> {
   const found = new Map<number, Found>();
   const asked: Judged[] = [];
   // What the stream has said in this batch, by key; null: that there is no such row.
   const said = new Map<string, Row | null>();
+  const excused = new Set<string>();
   let isEmptied = false;
   for (const change of changes) {
-    const { event, isJudged } = change;
+    const { event, isJudged, fate } = change;
+    if (fate === 'dropped') continue;
+    if (fate === 'held') {
+      for (const key of keysIn(event)) excused.add(key);
+      continue;
+    }
     if (event.op === 'truncate') {
       said.clear();
       isEmptied = true;
@@ -28,7 +34,7 @@ export async function judgeBefore(asking: Asking, changes: readonly Judged[]): P
     }
     const key = event.movedFrom ?? event.key;
     const last = said.get(key) ?? (isEmptied ? null : undefined);
-    if (isJudged) {
+    if (isJudged && !excused.has(key)) {
       const fault = faultOf(change, last);
       if (fault === 'asks') asked.push(change);
       else if (fault !== null) found.set(change.index, { ...change, detail: fault });
@@ -37,7 +43,22 @@ export async function judgeBefore(asking: Asking, changes: readonly Judged[]): P
     said.set(event.key, event.after === null ? null : completed(event));
   }
   for (const one of await atTarget(asking, asked)) found.set(one.index, one);
-  return [...found.values()].sort((a, b) => a.index - b.index);
+  const suspects = [...found.values()].sort((a, b) => a.index - b.index);
+  const withItems = await keysWithItems(asking.sql, suspects);
+  const inOrder = suspects.filter(({ event }) => !withItems.has(event.movedFrom ?? event.key));
+  return changes[0]?.rule.holds === true ? firstOfKeys(inOrder) : inOrder;
+}
+
+const keysIn = ({ key, movedFrom }: ChangeEvent): string[] => (movedFrom === null ? [key] : [key, movedFrom]);
+
+/** What comes behind one that is held is judged when the batch comes again without it. */
+function firstOfKeys(found: readonly Found[]): Found[] {
+  const seen = new Set<string>();
+  return found.filter(({ event }) => {
+    const isFirst = keysIn(event).every((key) => !seen.has(key));
+    for (const key of keysIn(event)) seen.add(key);
+    return isFirst;
+  });
 }
 
 /** A cell that was not sent is what it was. */
@@ -84,13 +105,11 @@ async function atTarget(asking: Asking, changes: readonly Judged[]): Promise<Fou
   const [table, key] = [asking.tableOf(dataset, written), asking.tableOf(dataset, dataset.key)];
   if (table === null || key === null) return [];
   const differ = await differences(asking.sql, table, key, changes, written);
-  const suspects = changes.flatMap((change, at) => {
+  return changes.flatMap((change, at) => {
     const columns = differ.get(at);
     const detail = columns === undefined ? missingRow(change) : columns.length === 0 ? null : differing(change.event, columns);
     return detail === null ? [] : [{ ...change, detail }];
   });
-  const excused = await keysWithItems(asking.sql, suspects);
-  return suspects.filter(({ event }) => !excused.has(event.movedFrom ?? event.key));
 }
 
 const missingRow = ({ rule }: Judged): string | null => (questionOf(rule).whenUnknown.missing === 'fail' ? NO_ROW : null);

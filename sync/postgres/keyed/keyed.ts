@@ -13,7 +13,7 @@ import { judgeBefore } from './before.ts';
 import type { Change } from './occupancy.ts';
 import { indexOf, type Parents } from './parents.ts';
 import { judgeReferences, mayStillCome } from './references.ts';
-import type { Asked, Asking, Found, Judged } from './rules.ts';
+import type { Asked, Asking, Fate, Found, Judged } from './rules.ts';
 import { judgeSequence } from './sequence.ts';
 import { judgeUnique } from './unique.ts';
 
@@ -104,7 +104,7 @@ export class Keyed {
     const told = this.#told.get(batch) ?? new Set<string>();
     this.#told.set(batch, told);
     const findings: Finding[] = [];
-    for (const changes of judged.values()) {
+    for (const changes of holdingFirst(judged)) {
       const found = (await this.#ask(changes)).filter(({ index, rule }) => !told.has(`${index} ${rule.id}`));
       findings.push(...found.map((one) => findingOf(one, batch)));
       // What one rule holds is not there for the next: that is asked when the batch comes again without it.
@@ -132,7 +132,8 @@ export class Keyed {
           // What the stream said counts for some questions, and what is written for others.
           if (said === undefined || (event === null && kind !== 'before' && kind !== 'sequence')) continue;
           const changes = found.get(id);
-          const change = { index, event: said, rule, isJudged: at < own.length && event !== null && rule.meets(event) };
+          const isJudged = at < own.length && event !== null && rule.meets(event);
+          const change = { index, event: said, rule, isJudged, fate: fateOf(batch, index, event) };
           if (changes === undefined) found.set(id, [change]);
           else changes.push(change);
         }
@@ -199,6 +200,18 @@ export class Keyed {
     for (const [change] of judged.values()) if (change !== undefined) names.add(change.event.dataset.name);
     for (const name of [...names].sort()) await this.#parts.sql.query(TURN_SQL, [name]);
   }
+}
+
+/** What only tells is asked once nothing more is held: what it says of a row goes by what came of those before it. */
+function holdingFirst(judged: ReadonlyMap<string, readonly Judged[]>): readonly (readonly Judged[])[] {
+  const holds = ([change]: readonly Judged[]): boolean => change?.rule.holds === true;
+  const all = [...judged.values()];
+  return [...all.filter(holds), ...all.filter((changes) => !holds(changes))];
+}
+
+function fateOf(batch: Batch, index: number, written: ChangeEvent | null): Fate {
+  if (written !== null) return 'written';
+  return batch.verdicts[index] === Verdict.Drop ? 'dropped' : 'held';
 }
 
 function keysWithParts(events: readonly ChangeEvent[]): ReadonlyMap<string, readonly string[]> {

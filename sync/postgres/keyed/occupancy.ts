@@ -36,7 +36,7 @@ export interface Outcome {
 }
 
 /** More rows that have one value are not told apart: it is taken, whichever of them the batch changes. */
-const HOLDERS_MAX = 1000;
+export const HOLDERS_MAX = 1000;
 
 export class Occupancy {
   readonly #numbers: ReadonlyMap<string, Value>;
@@ -189,7 +189,11 @@ function askSql({ qualified, columns, andAlive }: AskedTable, nulls: string, lim
 }
 
 /** Where the rows of these keys lie: nobody else moves them until the transaction ends. */
-async function placesOf(sql: PgConnection, key: AskedTable, keys: ReadonlyMap<string, readonly string[]>): Promise<Map<string, string>> {
+export async function placesOf(
+  sql: PgConnection,
+  key: AskedTable,
+  keys: ReadonlyMap<string, readonly string[]>,
+): Promise<Map<string, string>> {
   const wanted = [...keys];
   if (wanted.length === 0) return new Map();
   const { qualified, columns, andAlive } = key;

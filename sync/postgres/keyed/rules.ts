@@ -10,7 +10,11 @@ export interface Judged extends Change {
   readonly rule: Asked;
   /** Whether the rule is about it. One that it is not about gives values up and takes them all the same. */
   readonly isJudged: boolean;
+  readonly fate: Fate;
 }
+
+/** What has become of an event before any of these rules is asked: it goes on to the target, is in quarantine, or leaves no trace. */
+export type Fate = 'written' | 'held' | 'dropped';
 
 export interface Asked extends KeyedRule {
   /** What fails it is not written, or not before it has waited. */

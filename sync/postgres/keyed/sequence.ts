@@ -1,88 +1,108 @@
 /**
  * sequence_gap: a new row's number tells that the one `outOfOrder` steps before the last is due by now: it is in the batch, at the target, or in quarantine, or
- * there is none before it and the numbers begin here.
+ * there is none before it and the numbers begin here. A row that is gone by then is missing.
  */
+import type { PgConnection } from '../../../wire/postgres/connection.ts';
 import { textArrayParameter } from '../arrays.ts';
 import { OPEN_SQL } from '../items.ts';
-import { cellText } from './asked-table.ts';
+import { type AskedTable, cellText } from './asked-table.ts';
+import { BatchNumbers, type GroupNumber } from './batch-numbers.ts';
+import { HOLDERS_MAX, placesOf } from './occupancy.ts';
 import type { Asking, Found, Judged } from './rules.ts';
 
 type Question = Extract<Judged['rule']['question'], { kind: 'sequence' }>;
 
-interface Due {
+/** A number that none of the batch has. */
+interface Due extends GroupNumber {
   readonly change: Judged;
-  readonly group: readonly string[];
-  readonly number: bigint;
-}
-
-/** Numbers of a group that came in this batch. */
-interface Seen {
-  readonly numbers: Set<bigint>;
-  least: bigint;
+  /** The transaction of the batch, counted, that asks for it. */
+  readonly turn: number;
+  readonly hasEarlier: boolean;
 }
 
 export async function judgeSequence(asking: Asking, changes: readonly Judged[]): Promise<Found[]> {
-  const seen = new Map<string, Seen>();
-  const asked: (Due & { readonly hasEarlier: boolean })[] = [];
-  for (const transaction of asking.transactions(changes)) {
-    const rows = transaction.flatMap((change) => numbered(change) ?? []);
-    for (const { group, number } of rows) note(seen, JSON.stringify(group), number);
-    for (const { change, group, number } of rows) {
-      const { question } = change.rule;
-      if (question.kind !== 'sequence' || !change.isJudged) continue;
-      const due = number - question.step * BigInt(question.outOfOrder + 1);
-      const known = seen.get(JSON.stringify(group));
-      if (known?.numbers.has(due) === true) continue;
-      asked.push({ change, group, number: due, hasEarlier: known !== undefined && known.least < due });
-    }
-  }
-  return missing(asking, asked);
-}
-
-function note(seen: Map<string, Seen>, group: string, number: bigint): void {
-  const known = seen.get(group);
-  if (known === undefined) {
-    seen.set(group, { numbers: new Set([number]), least: number });
-    return;
-  }
-  known.numbers.add(number);
-  if (number < known.least) known.least = number;
-}
-
-/** Null where it has no number, or is of no group. */
-function numbered(change: Judged): Due | null {
-  const { after } = change.event;
-  const { question } = change.rule;
-  if (after === null || question.kind !== 'sequence') return null;
-  const number = cellText(() => after.value(question.column));
-  const group = question.groupBy.map((column) => cellText(() => after.value(column)));
-  if (typeof number !== 'string' || group.some((text) => typeof text !== 'string')) return null;
-  return { change, group: group.map((text) => text ?? ''), number: BigInt(number) };
-}
-
-async function missing(asking: Asking, asked: readonly (Due & { readonly hasEarlier: boolean })[]): Promise<Found[]> {
-  const [first] = asked;
-  const question = first?.change.rule.question;
-  if (first === undefined || question?.kind !== 'sequence') return [];
-  const { event } = first.change;
-  const table = asking.tableOf(event.dataset, [...question.groupBy, question.column]);
-  if (table === null) return [];
-  const names = table.columns.map((_, i) => `c${i}`);
-  const last = names.length - 1;
-  const ofGroup = table.columns.slice(0, -1).map(({ name, cast }, i) => `t.${name} = e.c${i}::${cast} and `);
-  const number = `t.${table.columns[last]?.name}`;
-  // A number of another width than the column's is compared as the wider one.
-  const { rows } = await asking.sql.query(
-    `select e.at, exists (select from ${table.qualified} t where ${ofGroup.join('')}${number} = e.c${last}::bigint),
-       exists (select from ${table.qualified} t where ${ofGroup.join('')}${number} < e.c${last}::bigint)
-     from unnest(${names.map((_, i) => `$${i + 1}::text[]`).join(', ')}) with ordinality e(${names.join(', ')}, at)`,
-    names.map((_, i) => textArrayParameter(asked.map((due) => due.group[i] ?? String(due.number)))),
+  const [first] = changes;
+  if (first?.rule.question.kind !== 'sequence') return [];
+  const { question } = first.rule;
+  const { dataset } = first.event;
+  const [table, key] = [asking.tableOf(dataset, [...question.groupBy, question.column]), asking.tableOf(dataset, dataset.key)];
+  if (table === null || key === null) return [];
+  const numbers = new BatchNumbers(table.andAlive !== '');
+  const asked = asking.transactions(changes).flatMap((transaction, turn) => dueIn(numbers, transaction, question, turn));
+  if (asked.length === 0) return [];
+  const places = await placesOf(asking.sql, key, asking.keysOf(numbers.touching));
+  const holders = new Holders(asking.sql, table, places.size, (place, turn) => numbers.isLeft(places.get(place), turn));
+  const missing = await holders.lacking(asked, '=');
+  const beginning = new Set(await holders.lacking(missing, '<'));
+  return withoutHeld(
+    asking,
+    question,
+    missing.filter((due) => due.hasEarlier || !beginning.has(due)),
   );
-  const gaps = rows.flatMap(([at, isThere, hasEarlier]) => {
-    const due = asked[Number(at) - 1];
-    return due === undefined || isThere === 't' || (hasEarlier !== 't' && !due.hasEarlier) ? [] : [due];
+}
+
+/** What is due once the transaction is done, wherever in it a number stands. */
+function dueIn(numbers: BatchNumbers, transaction: readonly Judged[], question: Question, turn: number): Due[] {
+  for (const { event, fate } of transaction) {
+    const number = numberOf(event, question);
+    if (fate === 'written') numbers.write(event, number, turn);
+    else if (fate === 'held' && number !== null && number !== undefined) numbers.hold(number);
+  }
+  return transaction.flatMap((change) => {
+    const own = change.isJudged ? numberOf(change.event, question) : null;
+    if (own === null || own === undefined) return [];
+    const due = { group: own.group, number: own.number - question.step * BigInt(question.outOfOrder + 1) };
+    return numbers.has(due) ? [] : [{ change, ...due, turn, hasEarlier: numbers.hasBefore(due) }];
   });
-  return withoutHeld(asking, question, gaps);
+}
+
+/** Null where the row has no number or is of no group, or is gone; undefined where one of the cells was not sent. */
+function numberOf({ after }: Judged['event'], { column, groupBy }: Question): GroupNumber | null | undefined {
+  if (after === null) return null;
+  const texts = [...groupBy, column].map((place) => cellText(() => after.value(place)));
+  if (texts.includes(undefined)) return undefined;
+  const given = texts.filter((text) => typeof text === 'string');
+  const number = given.at(-1);
+  if (number === undefined || given.length < texts.length) return null;
+  return { group: given.slice(0, -1), number: BigInt(number) };
+}
+
+/** Rows of the target that have numbers, and that the batch leaves there. */
+class Holders {
+  readonly #sql: PgConnection;
+  readonly #table: AskedTable;
+  /** More than the batch changes need not be looked at. */
+  readonly #limit: number;
+  readonly #isLeft: (place: string, turn: number) => boolean;
+
+  constructor(sql: PgConnection, table: AskedTable, changed: number, isLeft: (place: string, turn: number) => boolean) {
+    this.#sql = sql;
+    this.#table = table;
+    this.#limit = Math.min(changed + 1, HOLDERS_MAX);
+    this.#isLeft = isLeft;
+  }
+
+  /** Those of which no row has the number (`=`), or an earlier one of its group (`<`). */
+  async lacking(asked: readonly Due[], compared: '=' | '<'): Promise<Due[]> {
+    if (asked.length === 0) return [];
+    const { columns, qualified } = this.#table;
+    const names = columns.map((_, i) => `c${i}`);
+    const last = names.length - 1;
+    const ofGroup = columns.slice(0, -1).map(({ name, cast }, i) => `t.${name} = e.c${i}::${cast} and `);
+    // A number of another width than the column's is compared as the wider one.
+    const { rows } = await this.#sql.query(
+      `select e.at, (select string_agg(h.place, ' ') from (select t.tableoid::text || ':' || t.ctid::text as place from ${qualified} t
+          where ${ofGroup.join('')}t.${columns[last]?.name} ${compared} e.c${last}::bigint limit ${this.#limit}) h)
+       from unnest(${names.map((_, i) => `$${i + 1}::text[]`).join(', ')}) with ordinality e(${names.join(', ')}, at)`,
+      names.map((_, i) => textArrayParameter(asked.map((due) => due.group[i] ?? String(due.number)))),
+    );
+    return rows.flatMap(([at, found]) => {
+      const due = asked[Number(at) - 1];
+      if (due === undefined) return [];
+      const places = found === null || found === undefined ? [] : found.split(' ');
+      return places.length >= HOLDERS_MAX || places.some((place) => this.#isLeft(place, due.turn)) ? [] : [due];
+    });
+  }
 }
 
 /** A number in quarantine is not missing: it has come. Asked of the few that are not at the target. */
