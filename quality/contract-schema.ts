@@ -1,5 +1,5 @@
 /** The rule file of a dataset as one JSON Schema: what ajv validates, what editors complete, and what the types are made from. */
-import type { ColumnType, Operation } from '../core/event.ts';
+import type { Operation } from '../core/event.ts';
 import type { Severity } from '../core/batch.ts';
 import { durationSchema as duration } from '../core/duration.ts';
 import { CLOCK } from './clock/registry.ts';
@@ -9,19 +9,6 @@ import { publishSchema, windowDefaultsSchema, windowModifiers } from './live/sch
 import type { FromSchema, SchemaNode } from './schema-type.ts';
 import { sloSchema } from './slo/schema.ts';
 
-export const COLUMN_TYPES = [
-  'boolean',
-  'integer',
-  'float',
-  'decimal',
-  'text',
-  'timestamp',
-  'date',
-  'time',
-  'json',
-  'bytes',
-  'other',
-] as const satisfies readonly ColumnType[];
 export const OPERATIONS = ['insert', 'update', 'delete', 'read', 'truncate'] as const satisfies readonly Operation[];
 export const DRIFT_KINDS = [
   'add_optional',

@@ -8,7 +8,7 @@ import { suggestion } from '../core/expression/suggest.ts';
 import type { Problem } from '../core/problems.ts';
 import { bindCheck } from './bind.ts';
 import type { Check } from './contract.ts';
-import { COLUMN_TYPES } from './contract-schema.ts';
+import { COLUMN_TYPES } from './schema/types.ts';
 import { isObject, type RuleText } from './rule-text.ts';
 import { kindOf } from './schema/drift.ts';
 

@@ -1,10 +1,10 @@
 /** pair_equal, pair_greater and sum_equals: columns of one row against each other. */
+import { COLUMN_TYPES } from '../../core/expression/cells.ts';
 import { addDecimals, compareDecimals, decimalOf, parseDecimal, scaleOf, shortUnscaled } from '../../core/expression/decimal.ts';
 import { type Compare, comparison } from '../../core/expression/operators.ts';
 import { hasTextOrder, isCaseless, isPadded, unpadded } from '../../core/expression/columns.ts';
 import { Decimal, type Operand } from '../../core/expression/values.ts';
-import { type Column, type ColumnType, type Row, UNCHANGED, type Value } from '../../core/event.ts';
-import type { ExpressionType } from '../../core/expression.ts';
+import { type Column, type Row, UNCHANGED, type Value } from '../../core/event.ts';
 import { partsOf } from '../encoded/numeric.ts';
 import { pairTest, sumTest } from '../encoded/pairs.ts';
 import { type Bound, defineExpectation, type Site, typeOf } from '../expectation.ts';
@@ -111,22 +111,8 @@ function bindPair(parameters: PairParameters, site: Site, word: 'equal' | 'great
 
 /** Numbers, moments, times of day without a zone, and texts. */
 function hasOrder(column: Column): boolean {
-  return KINDS[column.type] === 'string' ? hasTextOrder(column) : column.type !== 'boolean' && column.type !== 'bytes';
+  return COLUMN_TYPES[column.type] === 'string' ? hasTextOrder(column) : column.type !== 'boolean' && column.type !== 'bytes';
 }
-
-const KINDS: Readonly<Record<ColumnType, ExpressionType>> = {
-  boolean: 'bool',
-  integer: 'int',
-  float: 'double',
-  decimal: 'decimal',
-  text: 'string',
-  json: 'string',
-  time: 'string',
-  other: 'string',
-  timestamp: 'timestamp',
-  date: 'timestamp',
-  bytes: 'bytes',
-};
 
 /** How cells of two columns are compared by value; null where no two of them can be equal. */
 export function pairComparison(a: Column, b: Column): Compare | null {
@@ -140,7 +126,7 @@ export function pairComparison(a: Column, b: Column): Compare | null {
       return compareDecimals(left, right);
     };
   }
-  const compare = comparison(KINDS[a.type], KINDS[b.type]);
+  const compare = comparison(COLUMN_TYPES[a.type], COLUMN_TYPES[b.type]);
   if (isCaseless(a) || isCaseless(b)) return compare === null ? null : (x, y) => compare(textOf(x).toLowerCase(), textOf(y).toLowerCase());
   if (isPadded(a) || isPadded(b)) return compare === null ? null : (x, y) => compare(unpadded(textOf(x)), unpadded(textOf(y)));
   return compare;

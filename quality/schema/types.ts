@@ -1,7 +1,7 @@
 /** Names of types, as sources and rule files write them, and which type holds more than which. */
 import type { ColumnType } from '../../core/event.ts';
 
-const KINDS: ReadonlySet<string> = new Set([
+export const COLUMN_TYPES = [
   'boolean',
   'integer',
   'float',
@@ -13,7 +13,8 @@ const KINDS: ReadonlySet<string> = new Set([
   'json',
   'bytes',
   'other',
-] satisfies ColumnType[]);
+] as const satisfies readonly ColumnType[];
+const KINDS: ReadonlySet<string> = new Set(COLUMN_TYPES);
 
 const ALIASES: Readonly<Record<string, string>> = {
   int2: 'smallint',
