@@ -5,7 +5,7 @@ export type ColumnCells =
   /** Numbers that doubles hold, one in each row. */
   | { readonly kind: 'numbers'; readonly numbers: Float64Array }
   /** Few values, and which of them each row has; -1 where it has none. */
-  | { readonly kind: 'places'; readonly dictionary: readonly unknown[]; readonly places: Int32Array }
+  | { readonly kind: 'places'; readonly dictionary: readonly unknown[]; readonly places: Int32Array; readonly hasNulls: boolean }
   /** Texts of ASCII in one buffer: offset and length of each, the length of a null is -1. */
   | { readonly kind: 'texts'; readonly bytes: Buffer; readonly cells: Int32Array };
 
@@ -39,5 +39,5 @@ export function cellAt(cells: ColumnCells, at: number): unknown {
 
 /** Of so many rows none has a value. */
 export function noCells(rows: number): ColumnCells {
-  return { kind: 'places', dictionary: [], places: new Int32Array(rows).fill(-1) };
+  return { kind: 'places', dictionary: [], places: new Int32Array(rows).fill(-1), hasNulls: true };
 }

@@ -52,6 +52,8 @@ export interface Tests {
   readonly test: Test;
   /** What `test` says of a cell of its column that has a value, where that is all it looks at: whether it passes. May throw, too. */
   readonly cell?: (cell: Cell) => boolean;
+  /** Of numbers, `cell` passes all that lie between two that it passes. */
+  readonly isInterval?: boolean;
   /** The same over rows of a relation as they came, where their cells can be judged so; absent, or null, where only `test` can. */
   readonly encoded?: (types: readonly EncodedType[]) => EncodedTest | null;
 }

@@ -239,6 +239,10 @@ class RowCheck implements Judging {
     return this.#bound.cell ?? null;
   }
 
+  get isInterval(): boolean {
+    return this.#bound.isInterval === true;
+  }
+
   readonly byValue: EncodedTest = (_row, event) => outcomeOf(this.#bound, event);
 
   /** The test of rows whose cells are of these types. */

@@ -19,6 +19,8 @@ export interface ColumnCheck extends PlacedCheck {
   readonly byValue: EncodedTest;
   /** Of a cell that has a value; null where a row is needed. */
   readonly cell: ((cell: Cell) => boolean) | null;
+  /** Of numbers, `cell` passes all that lie between two that it passes. */
+  readonly isInterval: boolean;
 }
 
 /** What is known of a value, put together bit by bit. */
@@ -55,6 +57,14 @@ export class PassingColumns {
   }
 }
 
+interface CellTest {
+  readonly passes: (cell: Cell) => boolean;
+  readonly isInterval: boolean;
+}
+
+/** So many rows of a page are looked at while one value is judged. */
+const FEW = 8;
+
 class ColumnTests {
   readonly #column: number;
   readonly #values: unknown[];
@@ -64,7 +74,7 @@ class ColumnTests {
   readonly #placedEvent: ChangeEvent;
   readonly #placedPasses: AllPass;
   /** Of numbers that are cells of the column as they are; null where a row is needed. */
-  readonly #cells: readonly ((cell: Cell) => boolean)[] | null;
+  readonly #cells: readonly CellTest[] | null;
   /** Whether a text may be judged by its bytes. */
   readonly #isText: boolean;
   /** That of the page before, which most pages have too, and what is known of its values: each is judged when a row has it for the first time. */
@@ -82,13 +92,13 @@ class ColumnTests {
     this.#placed = new PlacedRow(columns);
     this.#placedEvent = readEvent(this.#placed, dataset, nowMs);
     this.#placedPasses = all(checks.map((check) => check.testOf(this.#placed.types)));
-    const cells = checks.flatMap(({ cell }) => cell ?? []);
+    const cells = checks.flatMap(({ cell, isInterval }) => (cell === null ? [] : { passes: cell, isInterval }));
     this.#cells = cells.length === checks.length && isNumber(columns[column]) ? cells : null;
     this.#isText = isText(columns[column]);
   }
 
   mark(cells: ColumnCells, bad: Uint8Array, from: number): number {
-    if (cells.kind === 'places') return this.#markPlaces(cells.dictionary, cells.places, bad, from);
+    if (cells.kind === 'places') return this.#markPlaces(cells, bad, from);
     if (cells.kind === 'texts' && this.#isText) return this.#markTexts(cells.bytes, cells.cells, bad, from);
     // The bytes of a number are no text, whatever its column is declared to be.
     if (cells.kind === 'numbers' && !this.#isText) return this.#markNumbers(cells.numbers, bad, from);
@@ -102,8 +112,12 @@ class ColumnTests {
   }
 
   #markNumbers(numbers: Float64Array, bad: Uint8Array, from: number): number {
-    for (const cell of this.#cells ?? []) markNumbers(numbers, cell, bad, from);
-    if (this.#cells !== null) return 0;
+    if (this.#cells !== null) {
+      const extremes = extremesOf(numbers);
+      for (const { passes, isInterval } of this.#cells)
+        if (!isInterval || extremes?.every((extreme) => isPassed(passes, extreme)) !== true) markNumbers(numbers, passes, bad, from);
+      return 0;
+    }
     const row = this.#placed;
     const [column, event, passes] = [this.#column, this.#placedEvent, this.#placedPasses];
     row.kinds[column] = SeenKind.Float;
@@ -127,12 +141,13 @@ class ColumnTests {
     return nulls;
   }
 
-  #markPlaces(dictionary: readonly unknown[], places: Int32Array, bad: Uint8Array, from: number): number {
+  #markPlaces({ dictionary, places, hasNulls }: ColumnCells & { kind: 'places' }, bad: Uint8Array, from: number): number {
     if (this.#dictionary !== dictionary) {
       this.#dictionary = dictionary;
       this.#verdicts = new Uint8Array(dictionary.length);
     }
     const verdicts = this.#verdicts;
+    if (this.#arePassed(dictionary, places.length) && !hasNulls) return 0;
     const ofNull = this.#verdictOf(null);
     let nulls = 0;
     for (let at = 0; at < places.length; at++) {
@@ -143,6 +158,17 @@ class ColumnTests {
       if ((verdict & NULL) !== 0) nulls++;
     }
     return nulls;
+  }
+
+  /** Of few values, whether all pass; each is judged only where that costs less than to look at the rows. */
+  #arePassed(dictionary: readonly unknown[], rows: number): boolean {
+    if (dictionary.length * FEW > rows) return false;
+    const verdicts = this.#verdicts;
+    for (let place = 0; place < verdicts.length; place++) {
+      if (verdicts[place] === 0) verdicts[place] = this.#verdictOf(dictionary[place] ?? null);
+      if (verdicts[place] !== JUDGED) return false;
+    }
+    return true;
   }
 
   #verdictOf(value: unknown): number {
@@ -169,6 +195,18 @@ class ColumnTests {
 
 function all(tests: readonly EncodedTest[]): AllPass {
   return allPass(tests) ?? (() => false);
+}
+
+/** The least and the greatest; null where one of them is not a number. */
+function extremesOf(numbers: Float64Array): readonly [number, number] | null {
+  let [least, greatest] = [Infinity, -Infinity];
+  for (let at = 0; at < numbers.length; at++) {
+    const number = numbers[at] ?? 0;
+    if (number < least) least = number;
+    if (number > greatest) greatest = number;
+    if (Number.isNaN(number)) return null;
+  }
+  return [least, greatest];
 }
 
 /** One loop a check: each calls one function. */

@@ -1,9 +1,7 @@
 /** tidegate judge: a file of rows, judged as one window by a rule file or by a suite of Great Expectations. */
-import type { JudgeInput } from '../judge/input.ts';
 import { partCount, PartWorkers, workerCount } from '../judge/part-workers.ts';
-import { type Arguments, UsageError } from './arguments.ts';
+import { UsageError } from './arguments.ts';
 import type { Command } from './command.ts';
-import type { Io } from './output.ts';
 
 export const judge: Command = {
   name: 'judge',
@@ -30,41 +28,8 @@ export const judge: Command = {
     // What judges is loaded while the workers load the same.
     await using workers = new PartWorkers();
     if (suite === null) workers.startFor(path, workerCount(path, await partCount(path)));
-    const input = await inputOf(path, args, io);
+    const input = (await import('../judge/given-input.ts')).inputOf(path, args, io);
     if (suite !== null) return (await import('../judge/judge-suite.ts')).judgeSuite(suite, input, args.is('json'), io);
     return await (await import('../judge/judge-rules.ts')).judgeRules(rules ?? '', input, workers, args.is('json'), io);
   },
 };
-
-async function inputOf(path: string, args: Arguments, io: Io): Promise<JudgeInput> {
-  const [{ readText }, { readTypes }, { parsePythonJson }] = await Promise.all([
-    import('../judge/input.ts'),
-    import('../judge/cells.ts'),
-    import('../../quality/gx/python-json.ts'),
-  ]);
-  const jsonOf = (file: string): unknown => {
-    const value = parsePythonJson(readText(file));
-    if (value === undefined) throw new UsageError(`${file} is no JSON`, 'Correct the file.');
-    return value;
-  };
-  const [types, params] = [args.text('types'), args.text('params')];
-  const parameters = params === null ? {} : jsonOf(params);
-  if (typeof parameters !== 'object' || parameters === null || Array.isArray(parameters))
-    throw new UsageError(`${params} is no object of values`, 'Write {"name": value}.');
-  return {
-    path,
-    types: types === null ? new Map() : readTypes(jsonOf(types), types),
-    tables: new Map(args.list('table').map(tableOf)),
-    parameters: parameters as Readonly<Record<string, unknown>>,
-    stdin: process.stdin,
-    signal: io.stop,
-    nowMs: Date.now(),
-  };
-}
-
-function tableOf(text: string): readonly [string, string] {
-  const at = text.indexOf('=');
-  if (at <= 0 || at === text.length - 1)
-    throw new UsageError(`--table ${text} is no NAME=FILE`, 'Write --table customers=customers.ndjson.');
-  return [text.slice(0, at), text.slice(at + 1)];
-}

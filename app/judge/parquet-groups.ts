@@ -38,7 +38,7 @@ export async function readShare(
   take: TakeRow,
 ): Promise<RowsRead> {
   await using parquet = await openParquet(file.path);
-  const places = [from, from + 1].map((share) => Math.floor((parquet.groups.length * share) / shares));
+  const places = [from, from + 1].map((share) => shareBegin(parquet.groups, share / shares));
   const own: unknown[] = [];
   const names = parquet.columns.map(({ name }) => name);
   if (file.passing !== undefined && file.passing !== null && asked !== 'all') {
@@ -52,6 +52,18 @@ export async function readShare(
       take(own, read++);
     }
   return { columns: names, rows: read, end: from + 1 };
+}
+
+/** The row group with which a share begins, where shares have about as many rows each. */
+function shareBegin(groups: readonly { readonly num_rows: bigint }[], share: number): number {
+  const rows = groups.map(({ num_rows: own }) => Number(own));
+  const all = rows.reduce((sum, own) => sum + own, 0);
+  let before = 0;
+  for (const [at, own] of rows.entries()) {
+    if (before + own / 2 >= all * share) return at;
+    before += own;
+  }
+  return groups.length;
 }
 
 /** The rows of some row groups, judged column by column: `take` gets those that do not pass, and checks that are not judged so get the others. */

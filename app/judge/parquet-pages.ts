@@ -10,6 +10,7 @@ import { decompressPage } from 'hyparquet/src/datapage.js';
 import { readRleBitPackedHybrid } from 'hyparquet/src/encoding.js';
 import { readPlain } from 'hyparquet/src/plain.js';
 import { type ColumnCells, countOf } from '../../quality/column-cells.ts';
+import { readPlaces } from './parquet-places.ts';
 
 type ReadPage = Parameters<typeof readPage>;
 type DataReader = ReadPage[0];
@@ -128,12 +129,13 @@ function ofDictionary(reader: DataReader, count: number, dictionary: Dictionary 
   if (dictionary === null) throw new Error('parquet page refers to a dictionary that is not there');
   const width = reader.view.getUint8(reader.offset++);
   const found = new Int32Array(count);
-  if (width > 0) readRleBitPackedHybrid(reader, width, found, reader.view.byteLength - reader.offset);
   const { values } = dictionary;
-  if (found.some((place) => place >= values.length)) throw new Error('parquet page refers to a value that its dictionary lacks');
-  if (present === null) return { kind: 'places', dictionary: values, places: found };
-  let next = 0;
-  return { kind: 'places', dictionary: values, places: Int32Array.from(present, (one) => (one === 1 ? (found[next++] ?? -1) : -1)) };
+  if (count > 0 && readPlaces(reader, width, found) >= values.length)
+    throw new Error('parquet page refers to a value that its dictionary lacks');
+  if (present === null) return { kind: 'places', dictionary: values, places: found, hasNulls: false };
+  const places = new Int32Array(present.length);
+  for (let at = 0, next = 0; at < places.length; at++) places[at] = present[at] === 1 ? (found[next++] ?? -1) : -1;
+  return { kind: 'places', dictionary: values, places, hasNulls: true };
 }
 
 /** Lengths are bytes below 128 as well: texts of less than 128 characters, as most are, keep a page one of ASCII. */

@@ -16,7 +16,7 @@ const PARTS_MAX = 4;
 /** A row group is in memory at once. */
 const MEMORY_MB_MAX = 2048;
 
-/** How many parts a file is worth. */
+/** How many parts a file is worth: Parquet one for each worker that judges it. */
 export async function partCount(path: string, partBytes = PART_BYTES_MIN): Promise<number> {
   const found = await stat(path).catch(() => null);
   // What is no file is read once, from its beginning.
@@ -24,9 +24,9 @@ export async function partCount(path: string, partBytes = PART_BYTES_MIN): Promi
   return Math.max(1, Math.min(PARTS_MAX, availableParallelism(), Math.floor((size * (isParquet({ path }) ? PACKED : 1)) / partBytes)));
 }
 
-/** How many workers they are for. */
+/** How many workers they are for: the reader of Parquet needs bounds, and is never the thread that asks. */
 export function workerCount(path: string, parts: number): number {
-  return isParquet({ path }) && parts > 1 ? parts : parts - 1;
+  return isParquet({ path }) ? parts : parts - 1;
 }
 
 /** It takes one as long to load what it needs as it takes the thread that asks to load all else and to read the rules: so they may be started before. */

@@ -17,11 +17,12 @@ import { partCount, type PartWorkers } from './part-workers.ts';
 
 const LINE_BYTES_MAX = 1 << 20;
 
-/** The parts of the file; one part is the whole. Only checks of single rows can be put together. */
+/** The parts of the file. Only checks of single rows can be put together; `Infinity` bytes are one part as well. */
 export async function partsOf({ path }: JudgeInput, { fileChecks }: Contract, partBytes?: number): Promise<readonly FilePart[]> {
-  const count = fileChecks.length > 0 ? 1 : await partCount(path, partBytes);
-  if (count < 2) return [WHOLE_FILE];
+  if (fileChecks.length > 0 || partBytes === Infinity) return [WHOLE_FILE];
+  const count = await partCount(path, partBytes);
   if (isParquet({ path })) return Array.from({ length: count }, (_, from) => ({ from, until: from + 1, shares: count }));
+  if (count < 2) return [WHOLE_FILE];
   const { size } = await stat(path);
   const starts = [0];
   for (let at = 1; at < count; at++) {

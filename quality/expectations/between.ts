@@ -61,7 +61,7 @@ export const between = defineExpectation({
       (cell) => (low === undefined || low(cell) >= least) && (high === undefined || high(cell) <= most),
       encodedBetween(column.type, { min: min?.text, max: max?.text, strictMin, strictMax }),
     );
-    return { ...tests, columns: [column.index], reason: reason(parameters, strictMin, strictMax) };
+    return { ...tests, isInterval: true, columns: [column.index], reason: reason(parameters, strictMin, strictMax) };
   },
 });
 

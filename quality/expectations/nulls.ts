@@ -19,6 +19,7 @@ export const notNull = defineExpectation({
       columns: [index],
       test: (row) => (row.value(index) === null ? Outcome.Fail : Outcome.Pass),
       cell: () => true,
+      isInterval: true,
       encoded: () => (row) => (lengthOf(row, at) === CELL_NULL ? Outcome.Fail : Outcome.Pass),
     };
   },

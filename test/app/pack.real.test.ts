@@ -74,6 +74,30 @@ test('what it needs at run time is in the package: built files, page and schemas
   expect(files.filter((name) => /(^|\/)(test|examples|bench)\//.test(name) || /(?<!\.d)\.ts$/.test(name))).toEqual([]);
 });
 
+test('a file is judged by what the build has put together: by its workers, and what is wrong with it is told as everything is', async () => {
+  const rules =
+    'apiVersion: quality/v1\nkind: DatasetRules\ndataset: a.b.c\ncolumns:\n  id: [not_null]\n  small: [{ between: { min: 1e6 } }]\n';
+  await writeFile(join(home, 'rules.yaml'), rules);
+  await writeFile(join(home, 'bad.yaml'), rules.replace('not_null', 'no_null'));
+  const path = join(root, 'test/quality/parquet/types.parquet');
+  const judge = (name: string, input: string) => tidegate('judge', '--rules', name, '--input', input, '--json');
+  const [judged, unusable, gone] = await Promise.all([
+    judge('rules.yaml', path),
+    judge('bad.yaml', path),
+    judge('rules.yaml', 'gone.parquet'),
+  ]);
+  expect(judged).toMatchObject({ code: 1, stderr: '' });
+  const [known, small] = (JSON.parse(judged.stdout) as { rules: { success: boolean; element_count: number; unexpected_count: number }[] })
+    .rules;
+  expect(known).toMatchObject({ success: true, element_count: 30 });
+  expect(small).toMatchObject({ success: false });
+  expect(unusable.code).toBe(2);
+  expect(unusable.stdout).toContain('bad.yaml');
+  expect(gone.code).toBe(2);
+  expect(gone.stdout).toContain('"code": "USAGE"');
+  expect(await readFile(join(home, 'node_modules/tidegate/dist/app/judge/LICENSES.txt'), 'utf8')).toContain('Permission is hereby granted');
+});
+
 test('the installed service starts: page and health answer, and a model is judged in a process of its own', async () => {
   // No server is needed to see that every file is found: the pipelines back off, and the page says so.
   const script = `

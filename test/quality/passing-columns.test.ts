@@ -47,12 +47,26 @@ function cellsOf(
       fc.array(orNull, { minLength: 1, maxLength: 4 }),
       fc.array(fc.integer({ min: -1, max: 3 }), { minLength: rows, maxLength: rows }),
     )
-    .map(([dictionary, list]): ColumnCells => ({
-      kind: 'places',
-      dictionary,
-      places: Int32Array.from(list, (at) => (at < dictionary.length ? at : -1)),
-    }));
-  return fc.oneof(plain, places, ...own);
+    .map(([dictionary, list]) =>
+      placesOf(
+        dictionary,
+        list.map((at) => (at < dictionary.length ? at : -1)),
+      ),
+    );
+  // Pages of few values, none of which is missing, are judged by their values alone.
+  const full = fc
+    .tuple(fc.array(values, { minLength: 1, maxLength: 3 }), fc.array(fc.nat(), { minLength: rows, maxLength: rows }))
+    .map(([dictionary, list]) =>
+      placesOf(
+        dictionary,
+        list.map((at) => at % dictionary.length),
+      ),
+    );
+  return fc.oneof(plain, places, full, ...own);
+}
+
+function placesOf(dictionary: readonly unknown[], places: readonly number[]): ColumnCells {
+  return { kind: 'places', dictionary, places: Int32Array.from(places), hasNulls: places.includes(-1) };
 }
 
 const numbers = (rows: number, values: fc.Arbitrary<number>) =>
@@ -73,15 +87,13 @@ const texts = (rows: number, values: fc.Arbitrary<string>) =>
 /** Pages mostly have the dictionary of the page before. */
 const DICTIONARY = ['a', 'abc', null, 'd'];
 const shared = (rows: number) =>
-  fc
-    .array(fc.integer({ min: -1, max: 3 }), { minLength: rows, maxLength: rows })
-    .map((list): ColumnCells => ({ kind: 'places', dictionary: DICTIONARY, places: Int32Array.from(list) }));
+  fc.array(fc.integer({ min: -1, max: 3 }), { minLength: rows, maxLength: rows }).map((list) => placesOf(DICTIONARY, list));
 
 const whole = fc.integer({ min: 0, max: 8 });
 const share = fc.constantFrom(0.25, 0.5, 0.75, 1, -1, Number.NaN);
 const text = fc.constantFrom('a', 'ab', 'abc', 'd', '', 'b1');
 const pages = fc.array(
-  fc.nat(12).chain((rows) =>
+  fc.nat(30).chain((rows) =>
     fc.tuple(
       cellsOf(rows, fc.oneof(text, fc.constant('é')), [texts(rows, text), shared(rows)]),
       cellsOf(rows, whole, [numbers(rows, whole)]),
