@@ -38,6 +38,7 @@ import type { RuleFile } from './rule-files.ts';
 import { Secret } from './secret.ts';
 import type { SnapshotDeskParts } from './snapshot-desk.ts';
 import { VERSION } from './version.ts';
+import { parsePgServers } from '../wire/postgres/ident.ts';
 
 /** What a source tells and asks while it runs. */
 export interface SourceListeners
@@ -198,11 +199,13 @@ export function topicOptions(
   clock: Clock,
 ): KafkaSinkOptions {
   const registry = target.registry === null ? null : schemaRegistryWriter(registryOptions(target.registry));
+  const { source } = partsOf(config, pipeline);
+  const database = source.kind === 'postgres' ? (parsePgServers(source.url.reveal()).addresses[0]?.database ?? null) : null;
   return {
     ...heldBy(name, pipeline, target, rules, clock),
     name: pipeline.target,
     connection: kafkaConnection(target, clock),
-    topics: { ...target, retentionMs: target.retention },
+    topics: { ...target, retentionMs: target.retention, database },
     format: registry === null ? jsonFormat(target.schemas) : avroFormat(registry),
     registry,
     compression: target.compression,

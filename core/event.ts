@@ -101,6 +101,19 @@ export interface Column {
   readonly nullable: boolean;
   /** Stays when the column is renamed, and is another when it is dropped and made anew. Left out where the source does not say for sure. */
   readonly id?: number;
+  readonly declared?: Declared;
+}
+
+/** What the source declares of a column beside its type, for targets whose own schemas say so. Nothing else goes by it. */
+export interface Declared {
+  /** No row of this shape has a null there. `Column.nullable` is of the present, and may be ahead of the log. */
+  readonly required?: true;
+  /** Those of an enum, or of an array's elements, in their order. */
+  readonly labels?: readonly string[];
+  /** What a domain comes down to, as the source names it. */
+  readonly base?: string;
+  /** The expression of its default, as the source shows it. */
+  readonly default?: string;
 }
 
 /** A table as it looked when the event was made. A schema change makes a new Dataset (a new object) with the next version. */

@@ -65,6 +65,20 @@ export const kafkaTargetSchema = {
         'How you have arrays written: as lists, as Debezium does, which have one dimension and begin at 1 (others are held), or as the text that PostgreSQL shows.',
       default: 'list',
     },
+    defaults: {
+      enum: ['required', 'all'],
+      title: 'Defaults',
+      description:
+        'Which defaults of columns you have in the schemas of records: those of columns that cannot be null, or, as Debezium does, of all. Many readers (Connect’s sinks among them) take a null for the default where the schema has one.',
+      default: 'required',
+    },
+    transactions: {
+      type: 'boolean',
+      title: 'Transactions',
+      description:
+        'Whether each record tells of which transaction it is, and which place it has in it: Debezium’s transaction block (provide.transaction.metadata). Without, you have that block empty.',
+      default: false,
+    },
     tombstones: {
       type: 'boolean',
       title: 'Tombstones',

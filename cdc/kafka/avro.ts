@@ -83,6 +83,7 @@ export class AvroReader {
   readonly #hook = (schema: unknown): avsc.Type | undefined => {
     if (this.#written.length === 0 || (isPart(schema) && !this.#parts.has(schema) && !isPlain(schema))) this.#written.push(schema);
     addParts(schema, this.#parts);
+    forgetDefaults(schema);
     return isLong(schema) ? Long : undefined;
   };
 
@@ -227,6 +228,15 @@ function addParts(schema: unknown, parts: WeakSet<object>): void {
   if (!isPart(schema) || parts.has(schema)) return;
   parts.add(schema);
   for (const part of Object.values(schema)) addParts(part, parts);
+}
+
+/**
+ * Records are read by the schema that they were written with, which asks for no default; and converters write some that the library refuses a whole schema for, as
+ * they do for the infinity of a float.
+ */
+function forgetDefaults(schema: unknown): void {
+  if (!isPart(schema) || !('fields' in schema) || !Array.isArray(schema.fields)) return;
+  for (const field of schema.fields as readonly unknown[]) if (isPart(field) && 'default' in field) delete field.default;
 }
 
 function isLong(schema: unknown): boolean {

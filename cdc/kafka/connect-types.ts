@@ -2,7 +2,7 @@
  * Columns out of Kafka Connect's schemas: which of our types a field is, what PostgreSQL would call it, and how its cells are read. A logical type
  * (Debezium's or Connect's own) says what the number or text of a cell means; the source's own name of the type is better where it is propagated.
  */
-import { type ColumnType, UNCHANGED, type Value } from '../../core/event.ts';
+import { type Column, type ColumnType, UNCHANGED, type Value } from '../../core/event.ts';
 import { decimalText } from '../../core/expression/decimal.ts';
 import { microsOf } from '../../core/expression/timestamp.ts';
 import { Decimal } from '../../core/expression/values.ts';
@@ -37,6 +37,14 @@ export function columnOf(schema: ConnectSchema, unavailable: string): ConnectCol
     native: propagated ?? native,
     decode: placeholder === null ? decode : (raw) => (placeholder(raw) ? UNCHANGED : decode(raw)),
   };
+}
+
+/** What the schema of a field tells of its column beside the type. */
+export function declaredIn(field: ConnectSchema): Pick<Column, 'declared'> {
+  const { name, parameters } = field.items ?? field;
+  const allowed = name === 'io.debezium.data.Enum' ? parameters?.['allowed'] : undefined;
+  if (field.optional && allowed === undefined) return {};
+  return { declared: { ...(field.optional ? {} : { required: true }), ...(allowed === undefined ? {} : { labels: allowed.split(',') }) } };
 }
 
 /** A row of MySQL's or MariaDB's, whose TIME is a length of time: what no time of day can hold is an interval. */

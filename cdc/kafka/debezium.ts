@@ -24,7 +24,7 @@ import { type Slice, sliceOf } from '../../wire/kafka/fetched-record.ts';
 import type { RegistryAddress } from '../../wire/kafka/registry.ts';
 import type { PgRelation } from '../../wire/postgres/row.ts';
 import { asStruct, type ConnectData, type ConnectSchema, fieldOf, Undecodable } from './connect-schema.ts';
-import { columnOf, type DecodeCell, Inexact, withDurations } from './connect-types.ts';
+import { columnOf, declaredIn, type DecodeCell, Inexact, withDurations } from './connect-types.ts';
 import { declaredSchema } from './declared.ts';
 import type { Envelope } from './envelope.ts';
 import { type Head, JsonReader } from './json.ts';
@@ -353,7 +353,13 @@ export class TableDecoder {
     const { dataset: name, envelope, unavailable } = this.#options;
     const own = envelope === 'debezium' ? fields : fields.filter(({ field = '' }) => !this.#added.has(field));
     const found = own.map((field) => ({ field, ...columnOf(field, unavailable) }));
-    const columns: Column[] = found.map(({ field, type, native }) => ({ name: field.field ?? '', type, native, nullable: field.optional }));
+    const columns: Column[] = found.map(({ field, type, native }) => ({
+      name: field.field ?? '',
+      type,
+      native,
+      nullable: field.optional,
+      ...declaredIn(field),
+    }));
     const places = keyNames.map((one) => columns.findIndex((column) => column.name === one));
     if (places.includes(-1)) throw new Undecodable('its key is none of its columns');
     const keyless = places.length === 0;

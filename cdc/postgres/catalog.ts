@@ -1,10 +1,11 @@
 /** What the source's catalog says of its tables: datasets with types, keys and nullability, and what a snapshot may read. */
-import type { Column, Dataset, DatasetName } from '../../core/event.ts';
+import type { Column, Dataset, DatasetName, Declared } from '../../core/event.ts';
 import { PipelineError } from '../../core/errors.ts';
 import type { PgConnection } from '../../wire/postgres/connection.ts';
 import { arrayLiteral, quoteQualified } from '../../wire/postgres/ident.ts';
 import type { PgColumnType, PgRelation } from '../../wire/postgres/row.ts';
 import { describeTypes, rawBytes } from '../../wire/postgres/types.ts';
+import { declarationsOf } from './declarations.ts';
 import type { RelationMessage } from './pgoutput.ts';
 
 /** Settings of a session at the source, whatever its role's own are: names of types come out qualified, and nothing is given up half way. */
@@ -255,6 +256,7 @@ export class Datasets {
   ): Promise<PgRelation> {
     const known = await columnFacts(connection, message.oid, xid, present !== null && sameColumns(present.message, message));
     const facts = await typeFacts(connection, message);
+    const declarations = await declarationsOf(connection, message);
     const types = await describeTypes(
       connection,
       message.columns.map((column) => column.typeOid),
@@ -275,7 +277,8 @@ export class Datasets {
       const now = known.get(column.name);
       const nullable = now?.notNull !== true;
       const id = now === undefined || now.id === null ? {} : { id: now.id };
-      columns.push({ name: column.name, type: type?.columnType ?? 'other', native: fact.native, nullable, ...id });
+      const declared = declaredOf(declarations.get(column.name), now);
+      columns.push({ name: column.name, type: type?.columnType ?? 'other', native: fact.native, nullable, ...id, ...declared });
       columnTypes.push({
         oid: column.typeOid,
         typmod: column.typmod,
@@ -310,6 +313,12 @@ export class Datasets {
     this.#known.set(table + shape, relation);
     return relation;
   }
+}
+
+/** That there is no null is only said where the catalog speaks of the log's column as it was (see `columnFacts`). */
+function declaredOf(declaration: Declared | undefined, now: ColumnFacts | undefined): Pick<Column, 'declared'> {
+  const declared: Declared = { ...(now !== undefined && now.notNull && now.id !== null ? { required: true } : {}), ...declaration };
+  return Object.keys(declared).length === 0 ? {} : { declared };
 }
 
 const serverText: PgColumnType['decode'] = (bytes, offset, length) => bytes.toString('utf8', offset, offset + length);

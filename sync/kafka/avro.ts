@@ -4,7 +4,7 @@
  */
 import { PipelineError } from '../../core/errors.ts';
 import type { SchemaRegistryWriter } from '../../wire/kafka/registry.ts';
-import type { ConnectSchema, ConnectValue } from './connect-columns.ts';
+import type { ConnectSchema, ConnectValue } from './connect-schema.ts';
 import type { RecordFormat } from './record-format.ts';
 
 export type AvroNode = string | readonly AvroNode[] | { readonly [name: string]: unknown };
@@ -22,8 +22,12 @@ export function avroFormat(registry: SchemaRegistryWriter): RecordFormat {
 
 /** As JSON. Where a name is no name to Avro, what stands in its way becomes an underscore, as Debezium has it. */
 function avroSchema(schema: ConnectSchema): string {
-  return JSON.stringify(node(schema, new Set()));
+  return JSON.stringify(node(schema, new Set())).replaceAll(EMPTY, ESCAPED);
 }
+
+/** Apicurio takes no schema that has this for a default: the same text, written otherwise. */
+const EMPTY = '"{}"';
+const ESCAPED = '"\\u007b}"';
 
 const AVRO_TYPES = {
   int16: 'int',
@@ -40,7 +44,18 @@ const DECIMAL = 'org.apache.kafka.connect.data.Decimal';
 
 function node(schema: ConnectSchema, known: Set<string>): AvroNode {
   const plain = schema.type === 'struct' ? record(schema, known) : primitive(schema, known);
-  return schema.optional ? ['null', plain] : plain;
+  if (!schema.optional) return plain;
+  return isNullFirst(schema) ? ['null', plain] : [plain, 'null'];
+}
+
+/** What comes first in a union is what its default may be. */
+const isNullFirst = (schema: ConnectSchema): boolean => defaultOf(schema) === undefined;
+
+/** Bytes are a text with a character for each. A whole number that JSON's own has no room for is left out. */
+function defaultOf({ default: value }: ConnectSchema): unknown {
+  if (value instanceof Uint8Array) return Buffer.from(value).toString('latin1');
+  if (typeof value !== 'bigint') return value;
+  return Number.isSafeInteger(Number(value)) ? Number(value) : undefined;
 }
 
 function primitive(schema: ConnectSchema, known: Set<string>): AvroNode {
@@ -52,6 +67,7 @@ function primitive(schema: ConnectSchema, known: Set<string>): AvroNode {
     ...(type === 'int16' ? { 'connect.type': type } : {}),
     ...(version === undefined ? {} : { 'connect.version': version }),
     ...(parameters === undefined ? {} : { 'connect.parameters': parameters }),
+    ...(defaultOf(schema) === undefined ? {} : { 'connect.default': defaultOf(schema) }),
     ...(name === undefined ? {} : { 'connect.name': name }),
     ...(name === DECIMAL ? decimal(parameters) : {}),
   };
@@ -77,7 +93,7 @@ function record({ name = '', version, doc, fields = [] }: ConnectSchema, known: 
     fields: fields.map(({ field, ...of }) => ({
       name: avroName(field),
       type: node(of, known),
-      ...(of.optional ? { default: null } : {}),
+      ...(defaultOf(of) !== undefined ? { default: defaultOf(of) } : of.optional ? { default: null } : {}),
     })),
     ...(version === undefined ? {} : { 'connect.version': version }),
     'connect.name': full,
@@ -104,9 +120,10 @@ function encoder(schema: ConnectSchema, id: number): (value: ConnectValue) => Bu
 function putter(schema: ConnectSchema): Put {
   const put = plainPutter(schema);
   if (!schema.optional) return put;
+  const [ofNull, ofValue] = isNullFirst(schema) ? [0, 1] : [1, 0]; // Places in the union.
   return (out, value) => {
     const isNull = value === null || value === undefined;
-    out.long(isNull ? 0 : 1); // The place in the union.
+    out.long(isNull ? ofNull : ofValue);
     if (!isNull) put(out, value);
   };
 }

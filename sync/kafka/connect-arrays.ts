@@ -5,9 +5,12 @@ import { unquoted } from './connect-texts.ts';
 type Element = string | null;
 
 /** The column that an element would be; null where a list is not what Debezium makes of it. */
-export function elementColumn({ name, native, type }: Column): Column | null {
+export function elementColumn({ name, native, type, declared }: Column): Column | null {
   if (type !== 'other' || !native.endsWith('[]')) return null;
   const element = native.slice(0, -2);
+  const labels = declared?.labels;
+  // Of an enum, Debezium has it that no element is null.
+  if (labels !== undefined) return { name, native: element, type: 'text', nullable: false, declared: { labels, required: true } };
   const found = ELEMENTS.find(([pattern]) => pattern.test(element));
   return found === undefined ? null : { name, native: element, type: found[1], nullable: true };
 }

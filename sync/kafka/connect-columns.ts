@@ -6,24 +6,9 @@ import { microsOf } from '../../core/expression/timestamp.ts';
 import { type Column, UNCHANGED, type Value } from '../../core/event.ts';
 import { cellOfText } from '../../wire/postgres/text-cell.ts';
 import { elementColumn, elementsOf } from './connect-arrays.ts';
+import { defaultOf, unknownOf } from './connect-defaults.ts';
+import { type Cell, type ConnectSchema, type ConnectValue, Unwritable } from './connect-schema.ts';
 import { bitsOf, hstoreJson, intervalMicros, isoInterval, pointOf } from './connect-texts.ts';
-
-export interface ConnectSchema {
-  readonly type: 'int16' | 'int32' | 'int64' | 'float' | 'double' | 'boolean' | 'string' | 'bytes' | 'struct' | 'array';
-  readonly optional: boolean;
-  /** The logical type, or the name of a struct. */
-  readonly name?: string;
-  readonly version?: number;
-  readonly parameters?: Readonly<Record<string, string>>;
-  readonly doc?: string;
-  readonly fields?: readonly (ConnectSchema & { readonly field: string })[];
-  /** Of an array. */
-  readonly items?: ConnectSchema;
-}
-
-/** Whole numbers are numbers or bigints, bytes are Buffers. */
-export type ConnectValue =
-  null | boolean | number | bigint | string | Buffer | readonly ConnectValue[] | { readonly [field: string]: ConnectValue };
 
 /** What becomes of types that have more than one form. */
 export interface CellForms {
@@ -35,35 +20,53 @@ export interface CellForms {
   readonly arrays: 'list' | 'text';
   /** `bytes`: Debezium's Bits. `text`: their digits. */
   readonly bits: 'bytes' | 'text';
+  /** Which defaults of columns schemas tell. `required`: of those that cannot be null. `all`: of others too, whose nulls many readers take for the default. */
+  readonly defaults: 'required' | 'all';
 }
 
 export interface ConnectColumn {
   readonly schema: ConnectSchema;
   /** Throws Unwritable for a value that the schema's type has no form for. */
   readonly encode: (value: Value) => ConnectValue;
-}
-
-/** The message says why, without any value. */
-export class Unwritable extends Error {
-  override readonly name = 'Unwritable';
+  /** What stands in a row before for a value that nobody knows: null where the schema has it, else what Debezium makes up. */
+  readonly unknown: ConnectValue;
 }
 
 /** What stands for a value that the source did not send: Debezium's own word, which its sinks know. */
 const UNAVAILABLE = '__debezium_unavailable_value';
 
 export function connectColumn(column: Column, forms: CellForms): ConnectColumn {
-  const { type, optional = column.nullable, name, encode, ...more } = plain(column, forms);
-  const schema: ConnectSchema = { type, optional, ...(name === undefined ? {} : { name, version: 1 }), ...more };
+  const { base, required } = column.declared ?? {};
+  const {
+    type,
+    optional = required !== true,
+    name,
+    encode,
+    ...more
+  } = plain(base === undefined ? column : { ...column, native: base }, forms);
+  const fallback = optional && forms.defaults === 'required' ? null : defaultOf(column, encode);
+  const schema: ConnectSchema = {
+    type,
+    optional,
+    ...(name === undefined ? {} : { name, version: 1 }),
+    ...more,
+    ...(fallback === null ? {} : { default: fallback }),
+  };
   const unavailable = unavailableOf(schema);
   return {
     schema,
+    unknown: optional ? null : unknownOf(schema, base ?? column.native),
     encode: (value) => {
-      if (value === null) return null;
+      if (value === null) return optional ? null : missing();
       if (value !== UNCHANGED) return encode(value);
       if (unavailable === null) throw new Unwritable('has a value that the source did not send, and its type has no word for that');
       return unavailable;
     },
   };
+}
+
+function missing(): never {
+  throw new Unwritable('is null, which its schema has no place for');
 }
 
 function unavailableOf({ type, name, items }: ConnectSchema): ConnectValue {
@@ -73,15 +76,14 @@ function unavailableOf({ type, name, items }: ConnectSchema): ConnectValue {
   return items?.type === 'int32' || items?.type === 'int64' ? [...Buffer.from(UNAVAILABLE)] : null;
 }
 
-type Cell = Exclude<Value, null | typeof UNCHANGED>;
-
 interface Plain extends Omit<ConnectSchema, 'optional' | 'version'> {
   readonly optional?: boolean;
   readonly encode: (value: Cell) => ConnectValue;
 }
 
 function plain(column: Column, forms: CellForms): Plain {
-  const { type, native } = column;
+  const { type, native, declared } = column;
+  if (declared?.labels !== undefined && !native.endsWith(']')) return enumOf(declared.labels);
   const named = NAMED[baseName(native)];
   if (named !== undefined) return named(native, forms);
   switch (type) {
@@ -108,6 +110,11 @@ function plain(column: Column, forms: CellForms): Plain {
     case 'other':
       return (forms.arrays === 'list' ? list(column, forms) : null) ?? { type: 'string', encode: textOf };
   }
+}
+
+/** The labels as Debezium has them: a comma inside one cannot be told from those between them. */
+function enumOf(labels: readonly string[]): Plain {
+  return { type: 'string', name: 'io.debezium.data.Enum', parameters: { allowed: labels.join(',') }, encode: textOf };
 }
 
 /** Types that live in whatever schema their extension was made in. */
@@ -180,7 +187,7 @@ function list(column: Column, forms: CellForms): Plain | null {
       const elements = elementsOf(textOf(value));
       if (elements === null)
         throw new Unwritable('has several dimensions or bounds of its own, which a list has not (arrays: text has them)');
-      return elements.map((one) => (one === null ? null : encode(cellOfText(one, element.type))));
+      return elements.map((one) => encode(one === null ? null : cellOfText(one, element.type)));
     },
   };
 }

@@ -4,7 +4,8 @@
  */
 import { type ChangeEvent, type Dataset, type Row, UNCHANGED } from '../../core/event.ts';
 import { placeDigits } from '../../core/position.ts';
-import { type CellForms, type ConnectColumn, connectColumn, type ConnectSchema, type ConnectValue, Unwritable } from './connect-columns.ts';
+import { type CellForms, type ConnectColumn, connectColumn } from './connect-columns.ts';
+import { type ConnectSchema, type ConnectValue, Unwritable } from './connect-schema.ts';
 
 export interface Shape {
   readonly key: StructSchema;
@@ -12,7 +13,7 @@ export interface Shape {
   /** One for each column of the dataset. */
   readonly columns: readonly ConnectColumn[];
   /** Where the rows come from. */
-  readonly place: { readonly db: string; readonly schema: string; readonly table: string };
+  readonly place: { readonly source: string; readonly db: string; readonly schema: string; readonly table: string };
 }
 
 type StructSchema = ConnectSchema & { readonly fields: NonNullable<ConnectSchema['fields']> };
@@ -35,20 +36,19 @@ export class UnwritableCell extends Error {
   }
 }
 
-/** `name` begins the names of its schemas: the topic. */
-export function shapeOf(dataset: Dataset, name: string, forms: CellForms): Shape {
+/** `name` begins the names of its schemas: the topic. `database`: of the source, where it is known. */
+export function shapeOf(dataset: Dataset, name: string, forms: CellForms, database: string | null = null): Shape {
   const columns = dataset.columns.map((column) => connectColumn(column, forms));
-  // Of a deleted row only the key is known, unless its table says otherwise: where Debezium invents what may not be null, this says that it may.
-  const fields = dataset.columns.map((column, i) => ({
-    ...required(columns[i]?.schema),
-    optional: !dataset.key.includes(i) || dataset.keyless === true,
-    field: column.name,
-  }));
+  const isKey = (i: number): boolean => dataset.key.includes(i) && dataset.keyless !== true;
+  const fields = dataset.columns.map((column, i) => {
+    const schema = required(columns[i]?.schema);
+    return { ...schema, optional: schema.optional && !isKey(i), field: column.name };
+  });
   const row: ConnectSchema = { type: 'struct', optional: true, name: `${name}.Value`, fields };
-  const [db = '', schema = '', table = ''] = dataset.name.split('.');
+  const [source = '', schema = '', table = ''] = dataset.name.split('.');
   return {
     columns,
-    place: { db, schema, table },
+    place: { source, db: database ?? source, schema, table },
     key: {
       type: 'struct',
       optional: false,
@@ -64,8 +64,11 @@ export function shapeOf(dataset: Dataset, name: string, forms: CellForms): Shape
         { ...row, field: 'before' },
         { ...row, field: 'after' },
         { ...SOURCE, field: 'source' },
-        { type: 'string', optional: false, field: 'op' },
-        { type: 'int64', optional: true, field: 'ts_ms' },
+        { ...TRANSACTION, field: 'transaction' },
+        text('op'),
+        long('ts_ms', true),
+        long('ts_us', true),
+        long('ts_ns', true),
       ],
     },
   };
@@ -77,20 +80,41 @@ const SOURCE: ConnectSchema = {
   type: 'struct',
   optional: false,
   name: 'io.debezium.connector.postgresql.Source',
+  version: 1,
   fields: [
     text('version'),
     text('connector'),
     text('name'),
     long('ts_ms'),
-    text('snapshot', true),
+    {
+      type: 'string',
+      optional: true,
+      name: 'io.debezium.data.Enum',
+      version: 1,
+      parameters: { allowed: 'true,first,first_in_data_collection,last_in_data_collection,last,false,incremental' },
+      default: 'false',
+      field: 'snapshot',
+    },
     text('db'),
     text('sequence', true),
+    long('ts_us', true),
+    long('ts_ns', true),
     text('schema'),
     text('table'),
     long('txId', true),
     long('lsn', true),
     long('xmin', true),
+    text('origin', true),
+    long('origin_lsn', true),
   ],
+};
+
+const TRANSACTION: ConnectSchema = {
+  type: 'struct',
+  optional: true,
+  name: 'event.block',
+  version: 1,
+  fields: [text('id'), long('total_order'), long('data_collection_order')],
 };
 
 const OPS = { read: 'r', insert: 'c', update: 'u', delete: 'd', truncate: 't' } as const;
@@ -120,6 +144,8 @@ export interface EnvelopeContext {
   /** Of this service. */
   readonly version: string;
   readonly nowMs: number;
+  /** Whether changes tell which place they have in their transaction. */
+  readonly transactions: boolean;
 }
 
 /** A change as one record, a key move too, for people and their tools: a cell that cannot be read or written is null. */
@@ -132,13 +158,16 @@ export function shownRecord(event: ChangeEvent, shape: Shape, context: EnvelopeC
   };
 }
 
-/** What becomes of a cell that cannot be written. `none`: of one that the source did not send as well, for what it says of a row before is seldom more than its key. */
+/**
+ * What becomes of a cell that cannot be written. `none`: of one that the source did not send as well, for what it says of a row before is seldom more than its key. It is
+ * null there, or what Debezium makes up for a column that cannot be.
+ */
 type OnUnwritable = 'throw' | 'null' | 'none';
 
 function envelope(
   event: ChangeEvent,
   shape: Shape,
-  { version, nowMs }: EnvelopeContext,
+  { version, nowMs, transactions }: EnvelopeContext,
   op: keyof typeof OPS,
   before: Row | null,
   after: Row | null,
@@ -149,10 +178,29 @@ function envelope(
     before: before === null ? null : structOf(before, dataset, shape, null, 'none'),
     after: after === null ? null : structOf(after, dataset, shape, null, onUnwritable),
     source: sourceOf(event, shape.place, version),
+    transaction: transactions ? transactionOf(event) : null,
     op: OPS[op],
     ts_ms: nowMs,
+    ts_us: micros(nowMs),
+    ts_ns: nanos(nowMs),
   };
 }
+
+const micros = (ms: number): number => ms * 1000;
+/** More digits than a number has. */
+const nanos = (ms: number): bigint | null => (Number.isFinite(ms) ? BigInt(Math.trunc(ms)) * 1_000_000n : null);
+
+/**
+ * Both places are that among all changes of the transaction: a change keeps it whenever it is written, in whatever batch or release, and numbers in between are those
+ * of other tables and of what is held. A row that was read from its table is of no transaction.
+ */
+function transactionOf({ op, version, ordinal }: ChangeEvent): Struct | null {
+  const commit = op === 'read' ? null : lsnOf(version);
+  return commit === null ? null : { id: String(commit), total_order: ordinal + 1, data_collection_order: ordinal + 1 };
+}
+
+const lsnOf = (version: ChangeEvent['version']): bigint | null =>
+  /^[0-9a-f]{16}/.test(version) ? BigInt(`0x${placeDigits(version)}`) : null;
 
 function keyStruct(row: Row, dataset: Dataset, shape: Shape, onUnwritable: OnUnwritable = 'throw'): Struct | null {
   return dataset.keyless === true ? null : structOf(row, dataset, shape, dataset.key, onUnwritable);
@@ -164,12 +212,13 @@ function structOf(row: Row, dataset: Dataset, { columns }: Shape, only: readonly
   for (let at = 0; at < count; at++) {
     const i = only?.[at] ?? at;
     const name = dataset.columns[i]?.name ?? '';
+    const column = required(columns[i]);
     try {
       const value = row.value(i);
-      struct[name] = required(columns[i]).encode(onUnwritable === 'none' && value === UNCHANGED ? null : value);
+      struct[name] = onUnwritable === 'none' && (value === UNCHANGED || value === null) ? column.unknown : column.encode(value);
     } catch (error) {
       if (onUnwritable !== 'throw') {
-        struct[name] = null;
+        struct[name] = onUnwritable === 'none' ? column.unknown : null;
         continue;
       }
       if (error instanceof Unwritable) throw new UnwritableCell(name, error.message);
@@ -180,20 +229,24 @@ function structOf(row: Row, dataset: Dataset, { columns }: Shape, only: readonly
   return struct;
 }
 
-function sourceOf({ op, version, committedAtMs }: ChangeEvent, { db, schema, table }: Shape['place'], tidegate: string): Struct {
+function sourceOf({ op, version, committedAtMs }: ChangeEvent, { source, db, schema, table }: Shape['place'], tidegate: string): Struct {
   return {
     version: tidegate,
     connector: 'postgresql',
-    name: db,
+    name: source,
     ts_ms: committedAtMs,
     snapshot: op === 'read' ? 'true' : 'false',
     db,
     sequence: null,
+    ts_us: micros(committedAtMs),
+    ts_ns: nanos(committedAtMs),
     schema,
     table,
     txId: null,
-    lsn: /^[0-9a-f]{16}/.test(version) ? BigInt(`0x${placeDigits(version)}`) : null,
+    lsn: lsnOf(version),
     xmin: null,
+    origin: null,
+    origin_lsn: null,
   };
 }
 

@@ -22,7 +22,7 @@ export interface MessageOptions {
 type Headers = Record<string, OutgoingRecord['headers'][string]>;
 
 /** People read them. */
-const AS_TEXT: CellForms = { decimals: 'string', intervals: 'text', arrays: 'text', bits: 'text' };
+const AS_TEXT: CellForms = { decimals: 'string', intervals: 'text', arrays: 'text', bits: 'text', defaults: 'required' };
 
 export class QuarantineMessages {
   readonly #options: MessageOptions;
@@ -62,7 +62,7 @@ export class QuarantineMessages {
     const { dataset } = item.event;
     const shape = this.#shapes.get(dataset) ?? shapeOf(dataset, dataset.name, AS_TEXT);
     this.#shapes.set(dataset, shape);
-    const { key, value } = shownRecord(item.event, shape, { version: this.#options.version, nowMs: atMs });
+    const { key, value } = shownRecord(item.event, shape, { version: this.#options.version, nowMs: atMs, transactions: false });
     return { key: key === null ? null : jsonOf(key), value: jsonOf(value) };
   }
 

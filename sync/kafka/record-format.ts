@@ -1,5 +1,5 @@
 /** Records as bytes: JSON, alone or with its schema as Kafka Connect's JsonConverter writes it, or Avro by a schema registry. */
-import type { ConnectSchema, ConnectValue } from './connect-columns.ts';
+import type { ConnectSchema, ConnectValue } from './connect-schema.ts';
 import { jsonOf, type Shape, type Struct } from './envelope.ts';
 
 /** Made once for a shape of a dataset. */
@@ -14,8 +14,18 @@ export type RecordFormat = (shape: Shape, topic: string) => Promise<RecordEncode
 /** `schemas`: every record brings its own (`schemas.enable=true`). */
 export function jsonFormat(schemas: boolean): RecordFormat {
   const encoder = (schema: ConnectSchema): ((payload: Struct) => Buffer) =>
-    schemas ? jsonBytes(schema, `{"schema":${JSON.stringify(schema)},"payload":`, '}') : jsonBytes(schema, '', '');
+    schemas ? jsonBytes(schema, `{"schema":${schemaJson(schema)},"payload":`, '}') : jsonBytes(schema, '', '');
   return (shape) => Promise.resolve({ key: encoder(shape.key), value: encoder(shape.value) });
+}
+
+/** A default is written as the payload has it: bytes in base64, whole numbers with all their digits. */
+export function schemaJson({ fields, items, default: fallback, ...own }: ConnectSchema): string {
+  const more = [
+    ...(fields === undefined ? [] : [`"fields":[${fields.map(schemaJson).join(',')}]`]),
+    ...(items === undefined ? [] : [`"items":${schemaJson(items)}`]),
+    ...(fallback === undefined ? [] : [`"default":${jsonOf(fallback)}`]),
+  ];
+  return `${[JSON.stringify(own).slice(0, -1), ...more].join(',')}}`;
 }
 
 /** As bytes: the client would measure a text three times, and what is before the payload can be ten times as long. */

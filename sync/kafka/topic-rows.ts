@@ -23,6 +23,10 @@ export interface TopicOptions extends Omit<CellForms, 'bits'> {
   readonly compact: boolean;
   /** Whether a record without a value follows each delete. */
   readonly tombstones: boolean;
+  /** What the source's database is called; null where it is none of ours. */
+  readonly database: string | null;
+  /** Whether records tell which place they have in their transaction. */
+  readonly transactions: boolean;
 }
 
 export interface TopicRowsParts {
@@ -156,7 +160,8 @@ export class TopicRows implements RowWriter {
   }
 
   #context(): EnvelopeContext {
-    return { version: this.#parts.version, nowMs: this.#parts.clock.now() };
+    const { version, clock, topics } = this.#parts;
+    return { version, nowMs: clock.now(), transactions: topics.transactions };
   }
 
   #encode(event: ChangeEvent, context: EnvelopeContext, scores: OutgoingRecord['headers']): readonly SizedRecord[] {
@@ -178,7 +183,7 @@ export class TopicRows implements RowWriter {
     const topic = topicName(topics.topic, pipeline, dataset.name);
     const recordBytesMax = this.#topics.get(topic) ?? (await this.#findTopic(topic));
     this.#topics.set(topic, recordBytesMax);
-    const shape = shapeOf(dataset, topic, { ...topics, bits: 'bytes' });
+    const shape = shapeOf(dataset, topic, { ...topics, bits: 'bytes' }, topics.database);
     return { topic, shape, encoder: await format(shape, topic), recordBytesMax };
   }
 

@@ -59,7 +59,7 @@ test('decimals of any scale', () => {
 });
 
 test('texts with a name of Debezium’s have their type, and are written under that name', () => {
-  const forms = { decimals: 'precise', intervals: 'numeric', arrays: 'list', bits: 'bytes' } as const;
+  const forms = { decimals: 'precise', intervals: 'numeric', arrays: 'list', bits: 'bytes', defaults: 'required' } as const;
   for (const [native, name] of [
     ['uuid', 'io.debezium.data.Uuid'],
     ['xml', 'io.debezium.data.Xml'],

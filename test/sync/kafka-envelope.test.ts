@@ -14,7 +14,8 @@ import {
   ValueRow,
   type Version,
 } from '../../core/event.ts';
-import { type CellForms, connectColumn, Unwritable } from '../../sync/kafka/connect-columns.ts';
+import { type CellForms, connectColumn } from '../../sync/kafka/connect-columns.ts';
+import { Unwritable } from '../../sync/kafka/connect-schema.ts';
 import { jsonOf, recordsOf, shapeOf, UnwritableCell } from '../../sync/kafka/envelope.ts';
 import { quoteElement } from '../../wire/postgres/types-nested.ts';
 import { dateText, intervalText, timestampText, timeText } from '../../wire/postgres/types-time.ts';
@@ -77,7 +78,7 @@ const COLUMN_LIST: readonly Column[] = [
 ];
 const DATASET: Dataset = { name: NAME, version: 1, columns: COLUMN_LIST, key: [0] };
 
-const FORMS = { decimals: 'precise', intervals: 'string', arrays: 'list', bits: 'bytes' } as const;
+const FORMS = { decimals: 'precise', intervals: 'string', arrays: 'list', bits: 'bytes', defaults: 'required' } as const;
 
 const cells = fc.tuple(
   ...Object.values(COLUMNS).map(([, , mayBeLeftOut, value]) =>
@@ -105,7 +106,7 @@ const event = (op: ChangeEvent['op'], before: Value[] | null, after: Value[] | n
 /** As JsonConverter writes it, and back by the source's own lane. */
 async function through(written: ChangeEvent): Promise<readonly ChangeEvent[]> {
   const shape = shapeOf(DATASET, TOPIC, FORMS);
-  const records = recordsOf(written, shape, { version: '1', nowMs: 1 }).map(({ key, value, headers }, i) => ({
+  const records = recordsOf(written, shape, { version: '1', nowMs: 1, transactions: false }).map(({ key, value, headers }, i) => ({
     offset: BigInt(i),
     timestampMs: 1,
     key: Buffer.from(`{"schema":${JSON.stringify(shape.key)},"payload":${key === null ? 'null' : jsonOf(key)}}`),
@@ -154,10 +155,9 @@ test('a delete is followed by a tombstone, and a key move is a delete and an ins
   await fc.assert(
     fc.asyncProperty(row, row, async (before, after) => {
       const gone = event('delete', before, null);
-      expect(recordsOf(gone, shapeOf(DATASET, TOPIC, FORMS), { version: '1', nowMs: 1 }).map(({ value }) => value === null)).toEqual([
-        false,
-        true,
-      ]);
+      expect(
+        recordsOf(gone, shapeOf(DATASET, TOPIC, FORMS), { version: '1', nowMs: 1, transactions: false }).map(({ value }) => value === null),
+      ).toEqual([false, true]);
       expect((await through(gone)).map(({ op, key }) => [op, key])).toEqual([['delete', gone.key]]);
       if (before[0] === after[0]) return;
       const moved = event('update', before, after, keyOf(DATASET, new ValueRow(...before)));
@@ -176,7 +176,7 @@ test('what a type has no form for is refused by its column', () => {
   const refused: readonly Value[] = ['NaN', 'Infinity', '-Infinity', UNCHANGED];
   for (const value of refused) {
     const values: Value[] = COLUMN_LIST.map((_, i) => (i === 0 ? 1 : i === place ? value : null));
-    const writing = (): unknown => recordsOf(event('insert', null, values), shape, { version: '1', nowMs: 1 });
+    const writing = (): unknown => recordsOf(event('insert', null, values), shape, { version: '1', nowMs: 1, transactions: false });
     expect(writing).toThrow(UnwritableCell);
     expect(writing).toThrow(expect.objectContaining({ column: 'money' }));
   }
@@ -220,4 +220,51 @@ test('arrays of more than one dimension or with bounds of their own are no lists
   }
   expect(() => cell('interval', 'infinity')).toThrow(Unwritable);
   expect(() => cell('money', '1.234')).toThrow(Unwritable);
+});
+
+const declared = (native: string, type: Column['type'], is: NonNullable<Column['declared']>, forms: Partial<CellForms> = {}) =>
+  connectColumn({ name: 'c', type, native, nullable: true, declared: is }, { ...FORMS, ...forms });
+
+test('what a column is declared to be is in its schema: labels, the base of a domain, a constant default, and that it cannot be null', () => {
+  expect(declared('public.mood', 'text', { labels: ['a', 'b'], required: true, default: "'b'::public.mood" }).schema).toEqual({
+    type: 'string',
+    optional: false,
+    name: 'io.debezium.data.Enum',
+    version: 1,
+    parameters: { allowed: 'a,b' },
+    default: 'b',
+  });
+  expect(declared('public.price', 'decimal', { base: 'numeric(10,2)' }).schema).toMatchObject({
+    type: 'bytes',
+    parameters: { scale: '2' },
+  });
+  const ofDefault = (native: string, type: Column['type'], expression: string) =>
+    declared(native, type, { required: true, default: expression }).schema.default;
+  expect(ofDefault('text', 'text', "'it''s; (now)'::text")).toBe("it's; (now)");
+  expect(ofDefault('integer', 'integer', "'-5'::integer")).toBe(-5);
+  expect(ofDefault('bigint', 'integer', "'9007199254740993'::bigint")).toBe(9_007_199_254_740_993n);
+  expect(ofDefault('timestamp(3) without time zone', 'timestamp', "'2026-01-02 00:00:00'::timestamp without time zone")).toBe(
+    1_767_312_000_000n,
+  );
+  const computed = [
+    'now()',
+    "('now'::text)::date",
+    "nextval('s'::regclass)",
+    '(1 + 2)',
+    'CURRENT_USER',
+    "('a'::text || 'b'::text)",
+    'NULL::text',
+  ];
+  for (const expression of computed) expect([expression, ofDefault('text', 'text', expression)]).toEqual([expression, undefined]);
+  expect(ofDefault('numeric(3,1)', 'decimal', '12.55')).toBeUndefined(); // No value of the column.
+  expect(declared('text', 'text', { default: "'x'::text" }).schema.default).toBeUndefined();
+  expect(declared('text', 'text', { default: "'x'::text" }, { defaults: 'all' }).schema.default).toBe('x');
+});
+
+test('a null of a column that cannot be null by its schema is refused, and one that nobody knows is made up', () => {
+  expect(() => declared('text', 'text', { required: true }).encode(null)).toThrow(Unwritable);
+  expect(() => declared('public.mood[]', 'other', { labels: ['a'] }).encode('{a,NULL}')).toThrow(Unwritable);
+  expect(declared('text', 'text', { required: true }).unknown).toBe('');
+  expect(declared('text', 'text', { required: true, default: "'x'::text" }).unknown).toBe('x');
+  expect(declared('text', 'text', {}).unknown).toBe(null);
 });
