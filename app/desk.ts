@@ -4,6 +4,7 @@ import type { Clock } from '../core/clock.ts';
 import type { Stage } from '../core/contracts.ts';
 import { PipelineError } from '../core/errors.ts';
 import type { DatasetName } from '../core/event.ts';
+import type { NumberedColumn, Shape } from '../core/shape.ts';
 import type { ModelRegistry } from '../inference/models/registry.ts';
 import type { Scorer } from '../inference/scorer/supervisor.ts';
 import { type InferenceStage, inferenceStage } from '../inference/stage.ts';
@@ -11,6 +12,7 @@ import type { Contract } from '../quality/contract.ts';
 import { type QualityStage, qualityStage } from '../quality/stage.ts';
 import type { TopicWatch } from '../sync/kafka/topic-watch.ts';
 import type { PostgresSink } from '../sync/postgres/sink.ts';
+import { mayComeAlone, readsColumn } from './column-reads.ts';
 import { datasetsOf, partsOf } from './config.ts';
 import type { Config, PipelineConfig } from './config-schema.ts';
 import { modelUses, openDecodeAgain, openSink } from './connect.ts';
@@ -128,14 +130,8 @@ export class Desk implements AsyncDisposable {
   ): { readonly rules: readonly string[]; readonly models: readonly string[] } {
     const { rules, pipeline, registry } = this.#parts;
     const checks = rules.get(dataset)?.contract.checks ?? [];
-    const reads = (text: string): boolean => columns === null || columns.some((column) => wordsOf(text).has(column));
     return {
-      rules: checks
-        .filter(
-          ({ column, parameters, where }) =>
-            (column !== null && columns?.includes(column) === true) || reads(`${JSON.stringify(parameters)} ${where ?? ''}`),
-        )
-        .map(({ id }) => id),
+      rules: checks.filter((check) => columns === null || columns.some((column) => readsColumn(check, column))).map(({ id }) => id),
       models: modelUses(pipeline).flatMap(({ model, dataset: of }) => {
         const mapping = of === dataset ? registry.resolve(model)?.mapping : undefined;
         return mapping !== undefined && (columns === null || columns.some((column) => Object.hasOwn(mapping.columns, column)))
@@ -143,6 +139,20 @@ export class Desk implements AsyncDisposable {
           : [];
       }),
     };
+  }
+
+  /** Whether rows of a dataset may come with these columns alone. */
+  mayComeAlone(dataset: DatasetName, shape: Shape, columns: readonly NumberedColumn[]): boolean {
+    const { rules, pipeline, config } = this.#parts;
+    const { target } = partsOf(config, pipeline);
+    return mayComeAlone(columns, {
+      contract: rules.get(dataset)?.contract,
+      isScored: pipeline.models.some((use) => use.dataset === dataset),
+      hasVersions: target.kind === 'postgres' && target.rowVersions !== null,
+      layout: target.kind === 'postgres' ? target.layouts.find((layout) => layout.dataset === dataset) : undefined,
+      columns: shape.columns.map(({ name }) => name),
+      key: shape.key,
+    });
   }
 
   /** The contracts that are in force now, by their datasets. */
@@ -161,6 +171,3 @@ export class Desk implements AsyncDisposable {
     await opening?.then((sink) => sink[Symbol.asyncDispose]()).catch(() => {}); // On its way out; it may be away already.
   }
 }
-
-/** Names in an expression or in parameters, whatever stands around them. */
-const wordsOf = (text: string): ReadonlySet<string> => new Set(text.match(/[\p{L}\p{N}_$]+/gu) ?? []);

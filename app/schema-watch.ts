@@ -3,9 +3,10 @@ import type { DecideNewTables } from '../cdc/postgres/followed-tables.ts';
 import type { NewTablesPolicy } from '../cdc/postgres/found-tables.ts';
 import type { LiveSource } from '../core/contracts.ts';
 import type { DatasetName } from '../core/event.ts';
+import type { NumberedColumn } from '../core/shape.ts';
 import type { Exposition } from '../ops/prometheus.ts';
 import { type LeftOut, NEW_TABLE } from '../sync/postgres/new-tables.ts';
-import type { SchemaChangeItem } from '../sync/postgres/schema-desk.ts';
+import type { SchemaChangeItem, WantedRows } from '../sync/postgres/schema-desk.ts';
 import type { Desk } from './desk.ts';
 import { changeId } from './schema-changes.ts';
 
@@ -97,23 +98,52 @@ export class SchemaWatch {
 
   async #readAgain(): Promise<void> {
     const { desk, source } = this.#parts;
-    const { state: sourceState } = source.status();
-    if (sourceState !== 'streaming' && sourceState !== 'snapshot') return;
-    for (const { dataset, id, state } of await desk.withSink((sink) => sink.schemas.rereads())) {
-      const isDone = source.progress().find((progress) => progress.dataset === dataset)?.state === 'done';
-      const known = this.#rereading.get(dataset);
-      if (known === id) {
-        if (!isDone) continue;
-        await desk.withSink((sink) => sink.schemas.markReread(dataset, id, 'done'));
-        this.#rereading.delete(dataset);
-      } else if (known === undefined && state === 'begun' && !isDone) {
-        // Begun before a restart; the lane's checkpoint has gone on with it.
-        this.#rereading.set(dataset, id);
-      } else if (source.readAgain(dataset)) {
-        this.#rereading.set(dataset, id);
-        await desk.withSink((sink) => sink.schemas.markReread(dataset, id, 'begun'));
-      }
+    const { state } = source.status();
+    if (state !== 'streaming' && state !== 'snapshot') return;
+    for (const wanted of await desk.withSink((sink) => sink.schemas.rereads())) {
+      const columns = this.#rereading.has(wanted.dataset) ? null : await this.#columnsOf(wanted);
+      if (columns === null) await this.#readRows(wanted);
+      else await this.#readColumns(wanted, columns);
     }
+  }
+
+  /** What of the rows is to be read, or being so, where that is less than all of it. */
+  async #columnsOf({ dataset, state, columns }: WantedRows): Promise<readonly NumberedColumn[] | null> {
+    const { desk, source } = this.#parts;
+    if (columns === null || source.readColumns === undefined) return null;
+    if (state === 'begun') return columns;
+    const shape = await desk.withSink((sink) => sink.schemas.shapeOf(dataset));
+    return shape !== null && desk.mayComeAlone(dataset, shape, columns) ? columns : null;
+  }
+
+  async #readRows({ dataset, id, state }: WantedRows): Promise<void> {
+    const { desk, source } = this.#parts;
+    const mark = (as: 'begun' | 'done'): Promise<void> =>
+      desk.withSink((sink) => sink.schemas.markReread(dataset, id, as, { asRows: true }));
+    const isDone = source.progress().find((progress) => progress.dataset === dataset)?.state === 'done';
+    const known = this.#rereading.get(dataset);
+    if (known === id) {
+      if (!isDone) return;
+      await mark('done');
+      this.#rereading.delete(dataset);
+    } else if (known === undefined && state === 'begun' && !isDone) {
+      // Begun before a restart; the lane's checkpoint has gone on with it.
+      this.#rereading.set(dataset, id);
+    } else if (source.readAgain(dataset)) {
+      this.#rereading.set(dataset, id);
+      await mark('begun');
+    }
+  }
+
+  /** Begun is what a checkpoint has: what none has is asked for again, and one that is not known any more has ended. */
+  async #readColumns({ dataset, id, state }: WantedRows, columns: readonly NumberedColumn[]): Promise<void> {
+    const { desk, source, pipeline } = this.#parts;
+    const name = `schema ${changeId(pipeline, id)}`;
+    const mark = (as: 'begun' | 'done'): Promise<void> =>
+      desk.withSink((sink) => sink.schemas.markReread(dataset, id, as, { asRows: false }));
+    const read = state === 'begun' ? source.columnsRead?.(name) : source.readColumns?.(dataset, columns, name);
+    if (read === 'ended' || (state === 'begun' && read === null)) await mark('done');
+    else if (read === 'reading' && state === 'wanted') await mark('begun');
   }
 }
 

@@ -2,6 +2,7 @@
 import type { Batch, Finding, OriginalRecord, StageName } from './batch.ts';
 import type { ChangeEvent, Checkpoint, DatasetName, LaneId, Position } from './event.ts';
 import type { Lot } from './lots.ts';
+import type { NumberedColumn } from './shape.ts';
 
 /** The right to move one lane forward. A newer lease on the lane makes this one's commits fail. */
 export interface Lease {
@@ -40,6 +41,9 @@ export interface SourceStatus {
   readonly lagBytes: number | null;
 }
 
+/** `later`: it cannot be begun now. `asked`: no checkpoint has it yet. `reading`: one has, so it goes on over restarts. `ended`: all of it is in one. */
+export type ColumnsRead = 'later' | 'asked' | 'reading' | 'ended';
+
 /** A source that goes on for as long as it is let. */
 export interface LiveSource extends Source {
   /** Its only lane, or what the names of all its lanes begin with, before a slash. */
@@ -53,6 +57,13 @@ export interface LiveSource extends Source {
    * over restarts; `progress` tells how far it is.
    */
   readAgain(dataset: DatasetName): boolean;
+  /**
+   * Reads these columns of all of a table's rows in the same way, as part of what `id` names, and says how far that is: rows come as `read` with the other cells
+   * UNCHANGED. Whole rows come where the source cannot tell that only these columns may have other values. Left out by sources that cannot read so.
+   */
+  readColumns?(dataset: DatasetName, columns: readonly NumberedColumn[], id: string): ColumnsRead;
+  /** How far that is; null where nothing of it is known, or any more. */
+  columnsRead?(id: string): ColumnsRead | null;
   progress(): readonly SnapshotProgress[];
   status(): SourceStatus;
   /** Records between what a lane has committed and the end of its log, as last heard, for logs that count records; null where nobody says. */

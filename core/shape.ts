@@ -9,6 +9,13 @@ export interface ShapeColumn {
   readonly id: number | null;
 }
 
+/** A column by what names it for good, and what it was called when that was asked for. */
+export interface NumberedColumn {
+  /** See `Column.id`. */
+  readonly id: number;
+  readonly name: string;
+}
+
 export interface Shape {
   readonly columns: readonly ShapeColumn[];
   /** Names of the key's columns, in its order. */

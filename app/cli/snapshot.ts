@@ -111,7 +111,8 @@ function viewText(view: SnapshotView): string {
   const of = (rows: number, estimated: number | null): string => (estimated === null ? `${rows}` : `${rows} of about ${estimated}`);
   const copied = tables.map(({ dataset, state, rowsDone, rowsEstimated }) => [dataset, state, of(rowsDone, rowsEstimated), '', '']);
   const again = rereads.map((one) => {
-    const what = one.where ?? (one.keys === null ? 'all rows' : `${one.rowsEstimated ?? one.keys.length} keys`);
+    const all = one.columns === null ? 'all rows' : `of all rows ${one.columns.join(', ')}`;
+    const what = one.where ?? (one.keys === null ? all : `${one.rowsEstimated ?? one.keys.length} keys`);
     return [one.dataset, one.state, of(one.rowsDone, one.rowsEstimated), one.id, one.problem ?? what];
   });
   return `${waitText(view)}${table(['DATASET', 'STATE', 'ROWS', 'READ AGAIN', ''], [...copied, ...again])}`;

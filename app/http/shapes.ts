@@ -51,6 +51,10 @@ export const rereadSchema = shape('Rows that are read again, or were.', {
     list(list({ type: 'string' }, 'The texts of its columns.'), 'Those still to be read.'),
     'Their keys, where they are named by them.',
   ),
+  columns: orNull(
+    list({ type: 'string' }, 'The columns.'),
+    'What is read of them beside the key, because the table changed; null where it is whole rows.',
+  ),
   rowsDone: whole('Rows read.'),
   rowsEstimated: numberOrNull('What there is about in all; null where nobody knows.'),
   state: { enum: ['reading', 'done', 'failed'], description: 'failed: given up, for the problem.' },

@@ -12,6 +12,7 @@ import type { PgRow } from '../../wire/postgres/row.ts';
 import type { BatchLimits, BatchQueue } from './batches.ts';
 import { ChunkWindow } from './chunk-window.ts';
 import { type Chunk, keyTexts } from './chunk.ts';
+import { widened } from './column-rows.ts';
 import { type KeyReader, type KeyRequest, readRequest } from './key-reader.ts';
 import {
   anew,
@@ -26,11 +27,12 @@ import {
   type SnapshotMark,
   snapshotMark,
   type TableProgress,
+  withWholeRows,
 } from './lane-position.ts';
 import { checkKey } from './large-rows.ts';
 import { EVENT_OVERHEAD_BYTES, PgEvent } from './pg-event.ts';
 import type { PgoutputDecoder } from './pgoutput.ts';
-import { isPartial } from './row-cells.ts';
+import { isMissing, isPartial } from './row-cells.ts';
 import { RowRun } from './row-run.ts';
 import { SeenTransactions } from './seen.ts';
 import { snapshotOf, visibility } from './settle.ts';
@@ -425,10 +427,10 @@ export class BesideLog {
 
   /** Cut into batches, each with the progress it makes. The rows' version is that of the high mark: their place in the log. */
   async #emitChunk(chunk: Chunk, window: ChunkWindow, before: TableProgress): Promise<void> {
-    const { table, rows, relation, complete, cut } = chunk;
+    const { table, rows, relation, complete, cut, sight } = chunk;
     if (!('look' in rows)) throw new PipelineError('BUG', `a chunk of ${table} that is no copy`);
-    const isAsItIs = window.isEmpty && !cut;
-    const kept = isAsItIs ? [] : window.combine(relation, rows);
+    const isAsItIs = window.isEmpty && !cut && sight === undefined;
+    const kept = isAsItIs ? [] : window.combine(relation, sight == null ? rows : Array.from(rows, (row) => widened(relation, sight, row)));
     let next = 0;
     do {
       const part = isAsItIs
@@ -440,7 +442,7 @@ export class BesideLog {
       await this.#queue.room();
       const mark = this.#queue.snapshot;
       if (this.#log.isStopped() || mark === null) return;
-      const after = { ...before, rowsDone: before.rowsDone + next, last, done };
+      const after = { ...(sight === undefined ? withWholeRows(before) : before), rowsDone: before.rowsDone + next, last, done };
       this.#parts.onProgress([...mark.tables, after]);
       this.#queue.appendSnapshot(part.events, movedOn(mark, after), { found: done ? [relation] : [], tooLarge: part.tooLarge });
     } while (next < rows.length);
@@ -472,7 +474,7 @@ export class BesideLog {
   }
 
   /** The same of what is left of a chunk that is not as it was read, or has rows that were too large. */
-  #rows({ table, rows, cut }: Chunk, kept: readonly (PgRow | null)[], from: number): ChunkPart {
+  #rows({ table, rows, cut, sight }: Chunk, kept: readonly (PgRow | null)[], from: number): ChunkPart {
     const { limits } = this.#parts;
     const { commitLsn, committedAtMs } = this.#decoder;
     const events: PgEvent[] = [];
@@ -484,7 +486,7 @@ export class BesideLog {
       const event = new PgEvent('read', null, row, row.relation.dataset, commitLsn as Version, next, committedAtMs, false);
       events.push(event);
       bytes += EVENT_OVERHEAD_BYTES + bytesOf(row);
-      if (!cut || !isPartial(row)) continue;
+      if (!cut || !(sight == null ? isPartial(row) : sight.brought.some((column) => isMissing(row, column)))) continue;
       checkKey(event, table);
       tooLarge.push(event);
     }

@@ -7,6 +7,7 @@ import type { CopiedRows } from '../../wire/postgres/copied-rows.ts';
 import type { CopyMemory } from '../../wire/postgres/copy-memory.ts';
 import type { PgRelation, PgRow } from '../../wire/postgres/row.ts';
 import { type CatalogTable, type Datasets, quotedTable, readTable } from './catalog.ts';
+import type { ColumnSight } from './column-rows.ts';
 import { cellOf, isMissing, rowOf } from './row-cells.ts';
 import { snapshotOf } from './settle.ts';
 
@@ -25,6 +26,8 @@ export interface Chunk {
   readonly complete: boolean;
   /** Whether cells were left out of some rows, which are too large. */
   readonly cut: boolean;
+  /** Left out where whole rows were read. */
+  readonly sight?: ColumnSight | null;
   /** What the chunk's transaction could see: `pg_current_snapshot()`. */
   readonly snapshot: string;
 }

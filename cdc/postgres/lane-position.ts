@@ -19,6 +19,7 @@
 import { createHash } from 'node:crypto';
 import type { Position } from '../../core/event.ts';
 import { PipelineError } from '../../core/errors.ts';
+import type { NumberedColumn } from '../../core/shape.ts';
 import type { KeyTexts } from '../../wire/postgres/row-sums.ts';
 
 /** How far the snapshot of one table is. */
@@ -48,9 +49,18 @@ export interface Reread {
   readonly keys: readonly KeyTexts[] | null;
   /** How many rows there are about; null where nobody knows. */
   readonly rowsEstimated: number | null;
+  /** Those that are read beside the key: rows come as updates of these cells. Left out where whole rows are read. */
+  readonly columns?: readonly NumberedColumn[];
 }
 
 export type RereadProgress = TableProgress & { readonly reread: Reread };
+
+/** The same with whole rows from here on. */
+export function withWholeRows(progress: TableProgress): TableProgress {
+  if (progress.reread === undefined) return progress;
+  const { columns, ...reread } = progress.reread;
+  return columns === undefined ? progress : { ...progress, reread };
+}
 
 /** What the lane's positions say of its snapshot. `tables` and `rereads` are empty when all of it is done. */
 export interface SnapshotMark {
@@ -133,6 +143,7 @@ type CompactReread = [
   where: string | null,
   keys: readonly KeyTexts[] | null,
   rowsEstimated: number | null,
+  columns?: readonly (readonly [id: number, name: string])[],
 ];
 interface CompactMark {
   readonly t: readonly CompactTable[];
@@ -175,15 +186,11 @@ function entryFrom(text: string): string | undefined {
   return entry === 0 ? undefined : String(entry);
 }
 
-const compactReread = ({ table, rowsDone, last, reread }: RereadProgress): CompactReread => [
-  reread.id,
-  table,
-  rowsDone,
-  last,
-  reread.where,
-  reread.keys,
-  reread.rowsEstimated,
-];
+function compactReread({ table, rowsDone, last, reread }: RereadProgress): CompactReread {
+  const { id, where, keys, rowsEstimated, columns } = reread;
+  if (columns === undefined) return [id, table, rowsDone, last, where, keys, rowsEstimated];
+  return [id, table, rowsDone, last, where, keys, rowsEstimated, columns.map((column) => [column.id, column.name] as const)];
+}
 
 /** How far the lane is with a table: null where it does not have it, undefined where its place does not say. */
 export function progressOf(mark: SnapshotMark | null, table: string): TableProgress | null | undefined {
@@ -309,12 +316,18 @@ function parseMark(seq: string, progress: string): SnapshotMark {
     ...(again === AWAY ? { isAway: true } : {}),
     ...(entry === undefined ? {} : { entry }),
   }));
-  const rereads = r.map(([id, table, rowsDone, last, where, keys, rowsEstimated]) => ({
+  const rereads = r.map(([id, table, rowsDone, last, where, keys, rowsEstimated, columns]) => ({
     table,
     rowsDone,
     last,
     done: false,
-    reread: { id, where, keys, rowsEstimated },
+    reread: {
+      id,
+      where,
+      keys,
+      rowsEstimated,
+      ...(columns === undefined ? {} : { columns: columns.map(([number, name]) => ({ id: number, name })) }),
+    },
   }));
   return { ...mark, tables, rereads, had: '' };
 }

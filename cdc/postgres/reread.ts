@@ -18,6 +18,8 @@ export interface RereadRequest {
 
 export interface RereadStatus extends RereadRequest {
   readonly id: string;
+  /** Those that are read beside the key, because of a change of the table; null where whole rows are. */
+  readonly columns: readonly string[] | null;
   readonly rowsDone: number;
   readonly rowsEstimated: number | null;
   /** `failed`: given up, for the reason in `problem`. */
@@ -30,6 +32,8 @@ export const WHERE_CHARACTERS_MAX = 2000;
 export const REREAD_KEYS_MAX = 1000;
 const KEY_CHARACTERS_MAX = 50_000;
 export const REREADS_MAX = 20;
+/** Beyond them columns wait, so that people are not kept from asking. */
+export const COLUMN_PARTS_MAX = 10;
 
 /** What is asked for cannot be done; nothing was begun. */
 export class RereadRefused extends Error {

@@ -58,6 +58,24 @@ export class Rereads {
     return promise.finally(() => signal.removeEventListener('abort', cut));
   }
 
+  /**
+   * Has some columns of a table read, as part of what `progress` names, if that is not done already. It stays asked for until a checkpoint has it, whatever
+   * run that is of.
+   */
+  askColumns(progress: RereadProgress, stream: SlotStream): void {
+    const { id } = progress.reread;
+    if (this.stateOf(id) !== null) return;
+    this.#asked.set(id, { progress, seq: null, begun: () => {} });
+    stream.reread(progress);
+  }
+
+  /** What has become of one: null where nobody has asked for it, or nobody remembers. */
+  stateOf(id: string): 'asked' | 'reading' | 'ended' | null {
+    if (this.#asked.has(id)) return 'asked';
+    if (this.#open.some(({ reread }) => reread.id === id)) return 'reading';
+    return this.#ended.some((one) => one.id === id) ? 'ended' : null;
+  }
+
   /** A run begins at a checkpoint. */
   resume(mark: SnapshotMark | null): void {
     this.#takenBack.clear();
@@ -119,6 +137,7 @@ export class Rereads {
 
   #statusOf({ table, rowsDone, reread }: RereadProgress, state: RereadStatus['state'], problem: string | null): RereadStatus {
     const { id, where, keys, rowsEstimated } = reread;
-    return { id, dataset: this.#nameOf(table), where, keys, rowsDone, rowsEstimated, state, problem };
+    const columns = reread.columns?.map(({ name }) => name) ?? null;
+    return { id, dataset: this.#nameOf(table), where, keys, columns, rowsDone, rowsEstimated, state, problem };
   }
 }

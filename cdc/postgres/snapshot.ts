@@ -19,12 +19,14 @@ import type { Clock } from '../../core/clock.ts';
 import { PipelineError } from '../../core/errors.ts';
 import { type CopyMemory, CopyPool } from '../../wire/postgres/copy-memory.ts';
 import { type PgConnection, PgError } from '../../wire/postgres/connection.ts';
+import type { PgRelation } from '../../wire/postgres/row.ts';
 import { type CatalogTable, quotedTable } from './catalog.ts';
 import { betweenMarks, type Chunk, chunkSql, keyTexts, type MarkParts, operatorPath, setPath, typePath } from './chunk.ts';
+import { columnSight, type ColumnSight, mayBeAlone } from './column-rows.ts';
 import { CopyReader } from './copy-reader.ts';
 import { type Cancelled, copyUntil, unlessCancelled } from './copy-until.ts';
 import { readKeyRows } from './key-reader.ts';
-import { jobOf, type TableProgress } from './lane-position.ts';
+import { jobOf, type TableProgress, withWholeRows } from './lane-position.ts';
 import type { Pace } from './pace.ts';
 import { Settling } from './settle.ts';
 
@@ -201,7 +203,8 @@ export class SnapshotReader {
       if (this.#isWanted(job)) job.progress = progressAfter(progress, chunk);
       else await clock.sleep(20, signal); // What made the chunk worthless may still be under way.
     } catch (error) {
-      const isItsOwn = progress.reread === undefined ? isTableGone : isOfTheRequest;
+      const isAsked = progress.reread !== undefined && progress.reread.columns === undefined;
+      const isItsOwn = isAsked ? isOfTheRequest : isTableGone;
       if (!isItsOwn(error)) throw error;
       await connection.script('rollback');
       if (this.#isWanted(job)) this.#giveUp(progress, error);
@@ -269,15 +272,18 @@ export class SnapshotReader {
         return { ...head, ...found, complete: found.keys === reread.keys.length };
       }
       const where = reread?.where ?? null;
-      await setPath(connection, where === null ? operatorPath(relation) : typePath(relation));
+      const sight = await sightOf(connection, present, relation, job.progress);
       const memory = this.#pool.memory();
-      const reader = new CopyReader(relation, chunkBytes, memory);
-      const sql = chunkSql(present, relation, last, limit, where);
+      const reader = new CopyReader(sight?.relation ?? relation, chunkBytes, memory);
+      if (sight === null) return { ...head, rows: reader.take(), sight, absent: [], keys: 0, complete: true, cut: false };
+      await setPath(connection, where === null ? operatorPath(relation) : typePath(relation));
+      const sql = chunkSql(present, sight?.relation ?? relation, last, limit, where);
       await this.#copy(connection, sql, reader, memory, where !== null, cancelled);
       const { bytes, cut } = reader;
       const rows = reader.take();
       job.rows = nextRows(limit, rows.length, bytes, chunkBytes);
-      return { ...head, rows, memory, absent: [], keys: 0, complete: !cut && rows.length < limit, cut: reader.isRowCut };
+      const ofColumns = sight === undefined ? {} : { sight };
+      return { ...head, rows, memory, absent: [], keys: 0, complete: !cut && rows.length < limit, cut: reader.isRowCut, ...ofColumns };
     });
   }
 
@@ -295,6 +301,18 @@ export class SnapshotReader {
       return reader.cut;
     });
   }
+}
+
+/** What is read of the rows: undefined for all of it, null for nothing, where the columns that are asked for are gone. Known from the first chunk on. */
+async function sightOf(
+  connection: PgConnection,
+  { message }: CatalogTable,
+  relation: PgRelation,
+  { last, reread }: TableProgress,
+): Promise<ColumnSight | null | undefined> {
+  const { columns } = reread ?? {};
+  if (columns === undefined || (last === null && !(await mayBeAlone(connection, message.oid, columns)))) return undefined;
+  return columnSight(relation, columns);
 }
 
 /** Of a table that is not copied to its end. */
@@ -324,11 +342,11 @@ function nextRows(limit: number, rows: number, bytes: number, chunkBytes: number
 }
 
 /** Where a job is once the chunk is emitted. */
-function progressAfter(progress: TableProgress, { rows, keys, complete }: Chunk): TableProgress {
+function progressAfter(progress: TableProgress, { rows, keys, complete, sight }: Chunk): TableProgress {
   const { reread } = progress;
   if (reread?.keys != null) return { ...progress, reread: { ...reread, keys: reread.keys.slice(keys) }, done: complete };
   const last = 'look' in rows && rows.length > 0 ? keyTexts(rows.look(rows.length - 1)) : progress.last;
-  return { ...progress, last, done: complete };
+  return { ...(sight === undefined ? withWholeRows(progress) : progress), last, done: complete };
 }
 
 /**

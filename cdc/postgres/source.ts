@@ -1,8 +1,9 @@
 /** A PostgreSQL replication slot as a Source: one lane, with the snapshot of its tables in it. */
 import type { Batch } from '../../core/batch.ts';
 import { type Clock, systemClock } from '../../core/clock.ts';
-import type { LiveSource, Resume, SnapshotProgress, SourceStatus } from '../../core/contracts.ts';
+import type { ColumnsRead, LiveSource, Resume, SnapshotProgress, SourceStatus } from '../../core/contracts.ts';
 import type { Checkpoint, DatasetName, LaneId, Position } from '../../core/event.ts';
+import type { NumberedColumn } from '../../core/shape.ts';
 import type { PgConnection } from '../../wire/postgres/connection.ts';
 import { endWhereItHangs } from '../../wire/postgres/hanging.ts';
 import { BatchQueue } from './batches.ts';
@@ -17,7 +18,7 @@ import { isLeft, notBegun, parsePlace, progressOf, reachedLsn } from './lane-pos
 import { ROW_BYTES } from './large-rows.ts';
 import { Pace, type SnapshotWait } from './pace.ts';
 import { freeSlot, learnEntries, matchFailover, type PrepareParts, prepareLane } from './prepare.ts';
-import { checkReread, REREADS_MAX, RereadRefused, type RereadRequest, type RereadStatus } from './reread.ts';
+import { checkReread, COLUMN_PARTS_MAX, REREADS_MAX, RereadRefused, type RereadRequest, type RereadStatus } from './reread.ts';
 import { Rereads } from './rereads.ts';
 import { addToPublication, dropSlotAndPublication } from './slot.ts';
 import { SnapshotReader } from './snapshot.ts';
@@ -100,6 +101,8 @@ export interface PostgresSource extends LiveSource {
    * RereadRefused where it cannot be begun; when `signal` aborts before, it is not.
    */
   reread(request: RereadRequest, signal: AbortSignal): Promise<string>;
+  readColumns(dataset: DatasetName, columns: readonly NumberedColumn[], id: string): ColumnsRead;
+  columnsRead(id: string): ColumnsRead | null;
   /** What is being read again, and the last ones that were. */
   rereads(): readonly RereadStatus[];
   /** Nothing more is read beside the log until `resumeSnapshot`, in this run and those to come; what was read is emitted. */
@@ -365,6 +368,19 @@ class SlotSource implements PostgresSource {
     if (table === undefined || this.#stream === null) return false;
     this.#again.set(table, null);
     return this.#stream.readAgain(table);
+  }
+
+  readColumns(dataset: DatasetName, columns: readonly NumberedColumn[], id: string): ColumnsRead {
+    const known = this.#rereads.stateOf(id);
+    const table = this.tables.find((one) => this.#datasets.nameOf(one) === dataset);
+    if (known !== null || table === undefined || this.#stream === null || this.#rereads.count >= COLUMN_PARTS_MAX) return known ?? 'later';
+    const rowsEstimated = this.#estimates.get(table) ?? null;
+    this.#rereads.askColumns({ ...notBegun(table), reread: { id, where: null, keys: null, rowsEstimated, columns } }, this.#stream);
+    return 'asked';
+  }
+
+  columnsRead(id: string): ColumnsRead | null {
+    return this.#rereads.stateOf(id);
   }
 
   async reread(request: RereadRequest, signal: AbortSignal): Promise<string> {

@@ -315,6 +315,8 @@ const MIGRATIONS: readonly string[] = [
      taken_at timestamptz not null default clock_timestamp(),
      said_at timestamptz not null default clock_timestamp(),
      primary key (pipeline, dataset, revision, process));`,
+  // Columns of which alone rows are to be read anew, with their numbers at the source; null for whole rows.
+  'alter table tidegate.schema_changes add column reread_columns jsonb;',
 ];
 
 /** Brings the schema up to date. Several processes may call it at once. */

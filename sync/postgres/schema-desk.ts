@@ -2,14 +2,15 @@
 import type { ScoreColumns } from '../../core/batch.ts';
 import { PipelineError } from '../../core/errors.ts';
 import type { Dataset, DatasetName } from '../../core/event.ts';
+import type { NumberedColumn } from '../../core/shape.ts';
 import { PgConnection, PgError } from '../../wire/postgres/connection.ts';
 import { quoteQualified } from '../../wire/postgres/ident.ts';
 import { targetFailure } from './failures.ts';
 import { inTurn } from './held-keys.ts';
 import { aliveSql, type Layouts } from './layout.ts';
 import { creationLeft, creationOf, decideNewTables, type LeftOut, type NewTablesQuestion } from './new-tables.ts';
-import { type Action, isOfTheChange, type PlacedShape, runActions, statementsLeft } from './schema-plan.ts';
-import { keepShape } from './schemas.ts';
+import { type Action, isOfTheChange, type Needs, needsBoth, type PlacedShape, runActions, statementsLeft } from './schema-plan.ts';
+import { columnsText, keepShape } from './schemas.ts';
 import type { PostgresSinkOptions } from './sink.ts';
 import { besideColumns } from './tables.ts';
 import type { Turns } from './turns.ts';
@@ -47,6 +48,16 @@ export type Decided =
   | { readonly kind: 'unknown' }
   /** Nothing was done. */
   | { readonly kind: 'refused'; readonly message: string; readonly fix: string };
+
+/** Rows of a dataset that are to be read anew, or are. */
+export interface WantedRows {
+  readonly dataset: DatasetName;
+  /** The newest change that asks for it. */
+  readonly id: string;
+  readonly state: 'wanted' | 'begun';
+  /** These are all that may hold something else; null where whole rows are read. */
+  readonly columns: readonly NumberedColumn[] | null;
+}
 
 export interface SchemaDeskParts {
   readonly pipeline: string;
@@ -146,7 +157,7 @@ export class SchemaDesk {
           fix: 'See `tidegate schema list` for those that wait.',
         };
       const { rows } = await sql.query(
-        `select id, version, actions, after, keyless, reread from tidegate.schema_changes
+        `select id, version, actions, after, keyless, reread, reread_columns from tidegate.schema_changes
          where pipeline = $1 and dataset = $2 and status in ('held', 'rejected') order by version, id for update`,
         [pipeline, dataset],
       );
@@ -158,11 +169,16 @@ export class SchemaDesk {
           message: `${dataset} has no key at the source that tells its rows apart`,
           fix: 'Give the table a primary key again; approve the change that this becomes.',
         };
-      for (const [one, version, actions, after, keyless] of chosen) {
+      for (const [one, version, actions, after, keyless, reread, columns] of chosen) {
         if (keyless === 't' || after === null || after === undefined) continue;
+        const shape = JSON.parse(after) as PlacedShape; // Written by us, as the actions are.
         try {
-          const needsRows = await runActions(sql, this.#qualified(dataset as DatasetName), JSON.parse(actions ?? '[]') as Action[]); // Written by us.
-          if (needsRows) await sql.query("update tidegate.schema_changes set reread = 'after' where id = $1", [one ?? '']);
+          const needs = await runActions(sql, this.#qualified(dataset as DatasetName), JSON.parse(actions ?? '[]') as Action[]);
+          if (needs.length > 0)
+            await sql.query("update tidegate.schema_changes set reread = 'after', reread_columns = $2::jsonb where id = $1", [
+              one ?? '',
+              columnsText(needsBoth(needs, neededBefore(reread, columns, shape)), shape),
+            ]);
         } catch (error) {
           if (!(error instanceof PgError) || !isOfTheChange(error)) throw error;
           await sql.script('rollback; begin');
@@ -174,7 +190,7 @@ export class SchemaDesk {
             fix: 'Change the table of the target so that it can, and approve again: what is done already is left alone.',
           };
         }
-        await keepShape(sql, pipeline, dataset, version ?? '', JSON.parse(after) as PlacedShape);
+        await keepShape(sql, pipeline, dataset, version ?? '', shape);
       }
       await sql.query(
         `update tidegate.schema_changes set status = 'approved', settled_at = clock_timestamp(), by_whom = $2, why = null,
@@ -207,28 +223,30 @@ export class SchemaDesk {
   }
 
   /** Datasets whose rows are to be read anew, or are being so, with the newest change that asks for it. */
-  rereads(): Promise<readonly { readonly dataset: DatasetName; readonly id: string; readonly state: 'wanted' | 'begun' }[]> {
+  rereads(): Promise<readonly WantedRows[]> {
     return this.#parts.turns.take('looking for rows to read anew', async (sql) => {
       const { rows } = await sql.query(
-        `select dataset, max(id), bool_or(reread = 'wanted') from tidegate.schema_changes
+        `select dataset, max(id), bool_or(reread = 'wanted'), case when bool_and(reread_columns is not null) then jsonb_agg(reread_columns) end
+         from tidegate.schema_changes
          where pipeline = $1 and reread in ('wanted', 'begun') and status in ('approved', 'accepted') group by 1`,
         [this.#parts.pipeline],
       );
-      return rows.map(([dataset, id, isWanted]) => ({
+      return rows.map(([dataset, id, isWanted, columns]) => ({
         dataset: (dataset ?? '') as DatasetName,
         id: id ?? '',
         state: isWanted === 't' ? 'wanted' : 'begun',
+        columns: columns === null || columns === undefined ? null : unionOf(JSON.parse(columns) as NumberedColumn[][]), // Written by us.
       }));
     });
   }
 
-  /** For the changes up to `id`. */
-  markReread(dataset: DatasetName, id: string, state: 'begun' | 'done'): Promise<void> {
+  /** For the changes up to `id`. `asRows`: whole rows, whatever was wanted. */
+  markReread(dataset: DatasetName, id: string, state: 'begun' | 'done', { asRows }: { readonly asRows: boolean }): Promise<void> {
     return this.#parts.turns.take('reading rows anew', async (sql) => {
       await sql.query(
-        `update tidegate.schema_changes set reread = $4
+        `update tidegate.schema_changes set reread = $4, reread_columns = case when $5 then null else reread_columns end
          where pipeline = $1 and dataset = $2 and id <= $3::bigint and reread in ('wanted', 'begun') and status in ('approved', 'accepted')`,
-        [this.#parts.pipeline, dataset, id, state],
+        [this.#parts.pipeline, dataset, id, state, asRows],
       );
     });
   }
@@ -275,6 +293,19 @@ async function releaseParked(sql: PgConnection, pipeline: string, dataset: strin
   );
   await sql.query("select pg_notify('tidegate', '')");
   return affected;
+}
+
+/** What a change that waits asks for already: nothing where it needed no rows. */
+function neededBefore(reread: string | null | undefined, columns: string | null | undefined, shape: PlacedShape): Needs {
+  if (reread === null || reread === undefined) return [];
+  if (columns === null || columns === undefined) return 'rows';
+  const ids = new Set((JSON.parse(columns) as NumberedColumn[]).map(({ id }) => id)); // Written by us.
+  return shape.columns.flatMap(({ id, place }) => (id !== null && ids.has(id) && place !== null ? [place] : []));
+}
+
+/** By their newest names. */
+function unionOf(lists: readonly (readonly NumberedColumn[])[]): readonly NumberedColumn[] {
+  return [...new Map(lists.flat().map((column) => [column.id, column])).values()];
 }
 
 function itemFrom(row: readonly (string | null)[]): SchemaChangeItem {

@@ -3,7 +3,7 @@
  * column that is gone at the source stays and takes nulls, one that has to make room is renamed.
  */
 import type { Dataset } from '../../core/event.ts';
-import { formerColumns, type JudgedChange, keyNames, type Shape, type ShapeColumn } from '../../core/shape.ts';
+import { formerColumns, type JudgedChange, keyNames, type NumberedColumn, type Shape, type ShapeColumn } from '../../core/shape.ts';
 import { PgError, type PgConnection } from '../../wire/postgres/connection.ts';
 import { quoteIdent, quoteLiteral } from '../../wire/postgres/ident.ts';
 import type { PgRelation } from '../../wire/postgres/row.ts';
@@ -39,9 +39,26 @@ export type Action =
 export interface ChangePlan {
   readonly actions: readonly Action[];
   readonly after: PlacedShape;
-  /** Rows that the target has may hold other values at the source by now, of which there are no events. */
-  readonly needsRows: boolean;
+  readonly needs: Needs;
 }
+
+/**
+ * What rows that the target has may hold otherwise at the source by now, of which there are no events: nothing; these columns, by their names at the target;
+ * or who knows what.
+ */
+export type Needs = readonly string[] | 'rows';
+
+export const needsBoth = (a: Needs, b: Needs): Needs => (a === 'rows' || b === 'rows' ? 'rows' : [...new Set([...a, ...b])]);
+
+/** As the source knows them; null where whole rows have to be read. */
+export function neededColumns(needs: Needs, { columns }: PlacedShape): readonly NumberedColumn[] | null {
+  if (needs === 'rows') return null;
+  const found = needs.map((place) => columns.find((column) => column.place === place));
+  return found.every(isNumbered) ? found.map(({ id, name }) => ({ id, name })) : null;
+}
+
+const isNumbered = (column: PlacedColumn | undefined): column is PlacedColumn & { readonly id: number } =>
+  column !== undefined && column.id !== null;
 
 /** The shape of a dataset that the target takes as its layout has it. */
 export function placedAsIs(dataset: Dataset, layout: Layout, relation: PgRelation | null): PlacedShape {
@@ -77,7 +94,7 @@ export function planChange(
   const isRewritten = storage === null || storage !== before.storage;
   /** What looks like a column that is gone and another one made may be a rename. */
   const isUnsure = before.columns.some((column) => column.id === null && !formers.includes(column));
-  let needsRows = false;
+  let needs: Needs = [];
   const places = formers.map((former) => former?.place ?? null);
   for (const { change } of judged) {
     if (change.kind === 'drop') {
@@ -101,7 +118,7 @@ export function planChange(
     const place = places[i] ?? null;
     if (ignored.has(change)) continue;
     // Under a name that was another column's, its rows may have been taken for that one's before the source told them apart.
-    if ((change.kind === 'rename' || change.kind === 'add') && before.columns.some(({ name }) => name === change.column)) needsRows = true;
+    if ((change.kind === 'rename' || change.kind === 'add') && before.columns.some(({ name }) => name === change.column)) needs = 'rows';
     const name = layout.names[i] ?? null;
     if (change.kind === 'rename' && place !== null && place !== name) {
       places[i] = name;
@@ -109,14 +126,17 @@ export function planChange(
       makeRoom(name);
       actions.push({ do: 'rename', column: place, to: name });
     } else if (change.kind === 'type' && place !== null) {
-      actions.push({ do: 'retype', column: places[i] ?? place, from: change.from, type: typeOf(i) });
-      needsRows ||= isRewritten;
+      const column = places[i] ?? place;
+      actions.push({ do: 'retype', column, from: change.from, type: typeOf(i) });
+      if (isRewritten) needs = dataset.key.includes(i) ? 'rows' : needsBoth(needs, [column]);
     } else if (change.kind === 'add' && name !== null) {
       makeRoom(name);
       const filled = relation?.types[i]?.filled ?? null;
       actions.push({ do: 'add', column: name, type: typeOf(i), filled });
       places[i] = name;
-      needsRows ||= filled === null && (isRewritten || isUnsure || dataset.columns[i]?.id === undefined);
+      if (filled !== null) continue;
+      if (isUnsure || dataset.columns[i]?.id === undefined || dataset.key.includes(i)) needs = 'rows';
+      else if (isRewritten) needs = needsBoth(needs, [name]);
     } else if (change.kind === 'key' && !change.keyless) {
       actions.push({ do: 'key', columns: dataset.key.map((column) => places[column] ?? dataset.columns[column]?.name ?? '') });
     }
@@ -136,7 +156,7 @@ export function planChange(
       // What was rewritten for another reason (or later than this change) is not forgotten before rows were compared with it.
       storage: rewrites ? storage : before.storage,
     },
-    needsRows,
+    needs,
   };
 }
 
@@ -172,7 +192,7 @@ export const CASTS = ['cast', 'text', 'anew'] as const;
 export type Cast = (typeof CASTS)[number];
 
 /**
- * The statements that are left to run, in order; none where the table is as it should be. `needsRows`: a column was there already, and nobody knows
+ * The statements that are left to run, in order; none where the table is as it should be. `needs`: a column was there already, and nobody knows
  * what with.
  */
 export async function statementsLeft(
@@ -180,12 +200,12 @@ export async function statementsLeft(
   qualified: string,
   actions: readonly Action[],
   how: Cast = 'cast',
-): Promise<{ readonly statements: readonly string[]; readonly needsRows: boolean }> {
+): Promise<{ readonly statements: readonly string[]; readonly needs: Needs }> {
   const present = await presentTable(sql, qualified, actions);
   // It is made as it should be when the first row comes.
-  if (!present.exists) return { statements: [], needsRows: false };
+  if (!present.exists) return { statements: [], needs: [] };
   const statements: string[] = [];
-  let needsRows = false;
+  let needs: Needs = [];
   const alter = (what: string): void => {
     statements.push(`alter table ${qualified} ${what}`);
   };
@@ -221,7 +241,7 @@ export async function statementsLeft(
         if (how === 'anew') {
           move(action.column, freeColumn(action.column, columns));
           add(action.column, action.type, null);
-          needsRows = true;
+          needs = needsBoth(needs, [action.column]);
           break;
         }
         const name = quoteIdent(action.column);
@@ -230,7 +250,7 @@ export async function statementsLeft(
         break;
       }
       case 'add':
-        if (columns.has(action.column)) needsRows = true;
+        if (columns.has(action.column)) needs = needsBoth(needs, [action.column]);
         else add(action.column, action.type, action.filled);
         break;
       case 'key': {
@@ -264,14 +284,14 @@ export async function statementsLeft(
         }
         // A column of that name is there, made by somebody: it is taken, and the old one stays.
         relax(next.column);
-        needsRows = true;
+        needs = 'rows';
         waiting = rest.slice(1);
         continue;
       }
       waiting = rest;
     }
   }
-  return { statements, needsRows };
+  return { statements, needs };
 }
 
 const TEXT = 25;
@@ -319,24 +339,24 @@ async function presentTable(sql: PgConnection, qualified: string, actions: reado
 
 /**
  * Runs what is left of the actions, inside the caller's transaction: each way to cast in turn, until one works. Throws the error of the last. Answers
- * whether the rows have to be read anew for it.
+ * what has to be read anew for it.
  */
-export async function runActions(sql: PgConnection, qualified: string, actions: readonly Action[]): Promise<boolean> {
+export async function runActions(sql: PgConnection, qualified: string, actions: readonly Action[]): Promise<Needs> {
   const keyed = actions.some((action) => action.do === 'key');
   const ways = actions.some((action) => action.do === 'retype') ? CASTS.filter((cast) => cast !== 'anew' || !keyed) : CASTS.slice(0, 1);
   for (const [i, how] of ways.entries()) {
     await sql.script('savepoint tidegate_change');
     try {
-      const { statements, needsRows } = await statementsLeft(sql, qualified, actions, how);
+      const { statements, needs } = await statementsLeft(sql, qualified, actions, how);
       for (const statement of statements) await sql.script(statement);
       await sql.script('release savepoint tidegate_change');
-      return needsRows;
+      return needs;
     } catch (error) {
       if (!(error instanceof PgError) || i === ways.length - 1 || !isOfTheChange(error)) throw error;
       await sql.script('rollback to savepoint tidegate_change; release savepoint tidegate_change');
     }
   }
-  return false;
+  return [];
 }
 
 /** Whether the target cannot take the change as it is, rather than being busy, away or full. */

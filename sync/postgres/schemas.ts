@@ -15,6 +15,9 @@ import {
   isOfTheChange,
   placedAsIs,
   placesOf,
+  type Needs,
+  needsBoth,
+  neededColumns,
   planChange,
   type ChangePlan,
   type PlacedShape,
@@ -316,7 +319,7 @@ export class Schemas {
     const waits = judged.find(({ policy }) => policy === 'hold');
     if (waits === undefined && dataset.keyless !== true) return;
     const after = placedAsIs(dataset, this.#options.layouts.of(dataset), relation);
-    const plan: ChangePlan = { actions: [], after, needsRows: false };
+    const plan: ChangePlan = { actions: [], after, needs: [] };
     await this.#park(dataset, version, judged, plan, null, SCHEMA_HELD_RULE, null);
     throw await this.#held(dataset);
   }
@@ -386,10 +389,10 @@ export class Schemas {
     try {
       // Another session may have made the very change.
       await sql.query('select 1 from tidegate.schemas where pipeline = $1 and dataset = $2 for update', [pipeline, dataset.name]);
-      const needsRows = await runActions(sql, qualified, plan.actions);
+      const needs = needsBoth(plan.needs, await runActions(sql, qualified, plan.actions));
       await keepShape(sql, pipeline, dataset.name, version, plan.after);
-      const reread = plan.needsRows || needsRows ? 'wanted' : null;
-      await this.#note(dataset, version, judged, plan, before, { rule: '', status: 'accepted', problem: null, reread });
+      const reread = needs.length > 0 ? 'wanted' : null;
+      await this.#note(dataset, version, judged, { ...plan, needs }, before, { rule: '', status: 'accepted', problem: null, reread });
       await sql.script('commit');
     } catch (error) {
       if (sql.open) await sql.script('rollback');
@@ -399,7 +402,7 @@ export class Schemas {
 
   /** What is left of a plan to do: nothing where there are no tables. */
   #toDo(plan: ChangePlan): ChangePlan {
-    return this.#options.hasTables === false ? { ...plan, actions: [], needsRows: false } : plan;
+    return this.#options.hasTables === false ? { ...plan, actions: [], needs: [] } : plan;
   }
 
   async #park(
@@ -411,7 +414,12 @@ export class Schemas {
     rule: string,
     problem: string | null,
   ): Promise<void> {
-    await this.#note(dataset, version, judged, plan, before, { rule, status: 'held', problem, reread: plan.needsRows ? 'after' : null });
+    await this.#note(dataset, version, judged, plan, before, {
+      rule,
+      status: 'held',
+      problem,
+      reread: plan.needs.length > 0 ? 'after' : null,
+    });
   }
 
   async #note(
@@ -425,8 +433,8 @@ export class Schemas {
     const message =
       dataset.keyless === true ? 'the source has no key that tells its rows apart' : judged.map((change) => change.message).join('; ');
     await this.#options.sql.query(
-      `insert into tidegate.schema_changes (pipeline, dataset, version, kinds, message, actions, before, after, keyless, rule, status, problem, reread, settled_at)
-       values ($1, $2, $3, $4::jsonb, $5, $6::jsonb, $7::jsonb, $8::jsonb, $9, $10, $11, $12, $13, case when $11 = 'accepted' then clock_timestamp() end)`,
+      `insert into tidegate.schema_changes (pipeline, dataset, version, kinds, message, actions, before, after, keyless, rule, status, problem, reread, reread_columns, settled_at)
+       values ($1, $2, $3, $4::jsonb, $5, $6::jsonb, $7::jsonb, $8::jsonb, $9, $10, $11, $12, $13, $14::jsonb, case when $11 = 'accepted' then clock_timestamp() end)`,
       [
         this.#options.pipeline,
         dataset.name,
@@ -441,6 +449,7 @@ export class Schemas {
         status,
         problem,
         reread,
+        columnsText(plan.needs, plan.after),
       ],
     );
   }
@@ -467,6 +476,12 @@ const sameKey = (shape: PlacedShape, dataset: Dataset): boolean => {
   const theirs = shape.key.map((name) => shape.columns.find((column) => column.name === name)?.place ?? '').toSorted();
   return dataset.keyless !== true && own.join('\0') === theirs.join('\0');
 };
+
+/** As `schema_changes.reread_columns` has them: null for whole rows, and where nothing has to be read. */
+export function columnsText(needs: Needs, after: PlacedShape): string | null {
+  const columns = needs.length === 0 ? null : neededColumns(needs, after);
+  return columns === null ? null : JSON.stringify(columns);
+}
 
 export async function keepShape(sql: PgConnection, pipeline: string, dataset: string, since: string, shape: PlacedShape): Promise<void> {
   await sql.query(

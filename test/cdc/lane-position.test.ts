@@ -49,6 +49,7 @@ const rereads = (random: Random): RereadProgress[] =>
         where: byKey || random.chance(0.3) ? null : `n = 'ä' --`,
         keys: byKey ? [['1', 'ü'], ['']] : null,
         rowsEstimated: random.chance(0.3) ? null : 7,
+        ...(!byKey && random.chance(0.5) ? { columns: [{ id: 1 + random.below(1600), name: 'ß "' }] } : {}),
       },
     };
   });

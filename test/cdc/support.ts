@@ -104,9 +104,13 @@ export class Model {
       rows.delete(event.key);
       cells.delete(event.key);
     } else {
-      const sent = new Map(event.op === 'update' ? cells.get(event.movedFrom ?? event.key) : undefined);
       const base = rows.get(event.movedFrom ?? event.key);
-      const row: Record<string, Value> = { ...(event.op === 'update' ? base : undefined) };
+      const isOfColumns = event.op === 'read' && event.dataset.columns.some((_, index) => event.after.value(index) === UNCHANGED);
+      // What is read of some columns alone changes rows that are there.
+      if (isOfColumns && base === undefined) return;
+      const isUpdate = event.op === 'update' || isOfColumns;
+      const sent = new Map(isUpdate ? cells.get(event.movedFrom ?? event.key) : undefined);
+      const row: Record<string, Value> = { ...(isUpdate ? base : undefined) };
       for (const [index, column] of event.dataset.columns.entries()) {
         const value = event.after.value(index);
         if (value !== UNCHANGED) sent.set(column.name, cellOf(event.after, index));
