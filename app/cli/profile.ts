@@ -10,6 +10,7 @@ import { type Guess, ruleFileText } from '../../quality/profile/rule-text.ts';
 import { datasetsOf, type LoadedConfig, mayBring } from '../config.ts';
 import { nearest } from '../config-read.ts';
 import { readTypes } from '../judge/cells.ts';
+import { plainName } from '../judge/file-kind.ts';
 import { asFile, readText } from '../judge/input.ts';
 import { BrokenRules } from '../profile/broken-rules.ts';
 import { FileRows } from '../profile/file-rows.ts';
@@ -146,7 +147,7 @@ export function tableOf(
 export function datasetOf(args: Arguments, path: string): DatasetName {
   const given = args.text('dataset');
   if (given === null) {
-    const name = path === '-' ? '' : basename(path, extname(path)).replaceAll(/[^\p{L}\p{N}_-]+/gu, '_');
+    const name = path === '-' ? '' : basename(plainName(path), extname(plainName(path))).replaceAll(/[^\p{L}\p{N}_-]+/gu, '_');
     return `file.public.${name === '' ? 'rows' : name}` as DatasetName;
   }
   if (!/^[^.\s]+\.[^.]+\.[^.]+$/.test(given)) throw new UsageError(`${given} is no name of a dataset`, 'Write source.schema.table.');

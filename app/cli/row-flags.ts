@@ -7,7 +7,7 @@ export const ROW_FLAGS = {
   input: {
     type: 'string',
     value: 'FILE',
-    help: 'Rows of a file instead: NDJSON, .csv, .tsv or .parquet; - reads NDJSON from standard input.',
+    help: 'Rows of a file instead: NDJSON, .csv, .tsv (each may be packed: rows.csv.gz, .zst) or .parquet; - reads NDJSON from standard input.',
   },
   dataset: { type: 'string', value: 'NAME', help: 'The dataset that the rows of a file are of (source.schema.table).' },
   types: { type: 'string', value: 'FILE', help: 'Of a file: JSON, column to type of PostgreSQL or null, as judge takes it.' },

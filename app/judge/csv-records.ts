@@ -3,8 +3,10 @@
  * where one is asked for. A field that is empty and not in quotes is null.
  */
 import { isUtf8 } from 'node:buffer';
+import { decimalOf, decimalText } from '../../core/expression/decimal.ts';
 import { wholeNumber } from '../../core/whole-numbers.ts';
 import { UsageError } from '../cli/arguments.ts';
+import { plainName } from './file-kind.ts';
 
 const [QUOTE, NEWLINE, RETURN, COMMA, TAB] = [34, 10, 13, 44, 9] as const;
 /** A quote that is never closed would have the whole file in memory. */
@@ -61,7 +63,7 @@ export interface FilePart {
 export const WHOLE_FILE: FilePart = { from: 0, until: Infinity };
 
 export function separatorOf(path: string): number {
-  return path.toLowerCase().endsWith('.tsv') ? TAB : COMMA;
+  return /\.tsv$/i.test(plainName(path)) ? TAB : COMMA;
 }
 
 /** Cuts bytes that come in pieces into records. */
@@ -252,7 +254,7 @@ export class OtherKind extends Error {
  * How fields of a column become values: all of them are of the kind, or null where the kind is; the reader throws `OtherKind` for one that is not. `isGuess`: nobody
  * has looked at all of them, so that there may be values where none were seen.
  */
-export function fieldReader(kind: Kind | null, isGuess = false): ReadField {
+export function fieldReader(kind: Kind | null, isGuess = false, isExact = false): ReadField {
   const expect = (fields: Fields, at: number, ...kinds: readonly Kind[]) => {
     if (!kinds.includes(kindOfField(fields, fields.start(at), fields.length(at)))) throw new OtherKind();
   };
@@ -269,7 +271,9 @@ export function fieldReader(kind: Kind | null, isGuess = false): ReadField {
         const number = numberOf(fields, at, true);
         if (number !== null) return number;
         expect(fields, at, 'integer', 'float');
-        return Number(fields.text(at));
+        const text = fields.text(at);
+        const decimal = isExact ? decimalOf(text) : null;
+        return decimal === null ? Number(text) : decimalText(decimal);
       };
     case 'boolean':
       return (fields, at) => {

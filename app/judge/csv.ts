@@ -21,7 +21,8 @@ export async function readCsv(file: RowFile, columns: readonly string[] | 'all',
   const { header, kinds, rows, isGuess } = file.csv ?? (await csvShape(file));
   if (columns !== 'all' && columns.length === 0 && !isGuess) return { columns: header, rows, end: null };
   const places = (columns === 'all' ? header : columns).map((column) => header.indexOf(column));
-  const readers = places.map((place) => fieldReader(kinds[place] ?? null, isGuess));
+  const isExact = (place: number) => file.exact?.has(header[place] ?? '') === true;
+  const readers = places.map((place) => fieldReader(kinds[place] ?? null, isGuess, isExact(place)));
   const values: unknown[] = places.map(() => null);
   const { placed = null } = file;
   const cells =

@@ -54,6 +54,11 @@ export function withTexts(csv: CsvShape, typeOf: Declared['typeOf']): CsvShape {
   return { ...csv, kinds: csv.header.map((name, at) => (isText(name) ? 'text' : (csv.kinds[at] ?? null))) };
 }
 
+/** Those of decimals: their numbers keep all their digits. */
+export function exactColumns(columns: readonly { readonly name: string; readonly type: ColumnType | null }[]): ReadonlySet<string> {
+  return new Set(columns.flatMap(({ name, type }) => (type === 'decimal' ? name : [])));
+}
+
 /** By all rows, which are read only where nothing else tells. */
 export async function wholeShape(declared: Declared, file: RowFile): Promise<FileShape> {
   if (declared.own !== null) return shapeOf(declared, declared.own, new Map());

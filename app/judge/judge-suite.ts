@@ -1,4 +1,5 @@
 /** A file judged by a suite of Great Expectations. */
+import { kindOf } from '../../quality/schema/drift.ts';
 import { readSuite, type Suite, suiteDocument, SuiteRun, type SuiteResult } from '../../quality/gx/suite.ts';
 import type { FileCell } from '../../quality/states/cell.ts';
 import { UsageError } from '../cli/arguments.ts';
@@ -6,7 +7,7 @@ import { type ExitCode, type Io, table } from '../cli/output.ts';
 import { cellMaker } from './cells.ts';
 import { csvShape } from './csv.ts';
 import { isCsv } from './file-kind.ts';
-import { tableOrder, withTexts } from './file-shape.ts';
+import { exactColumns, tableOrder, withTexts } from './file-shape.ts';
 import { countTables, type JudgeInput, readText } from './input.ts';
 import { resultJson } from './json.ts';
 import { readRows, typesOfFile } from './read-file.ts';
@@ -28,7 +29,8 @@ async function judgeFile(suite: Suite, input: JudgeInput): Promise<readonly Suit
   const cells: FileCell[] = columns.map(() => null);
   const others = await countTables(input);
   const csv = isCsv(input) ? withTexts(await csvShape(input), (column) => input.types.get(column) ?? null) : null;
-  const read = await readRows({ ...input, csv }, columns, (values, index) => {
+  const exact = exactColumns([...input.types].map(([name, type]) => ({ name, type: kindOf(type ?? '') })));
+  const read = await readRows({ ...input, csv, exact }, columns, (values, index) => {
     for (let at = 0; at < makers.length; at++) cells[at] = makers[at]?.(values[at]) ?? null;
     run.row(cells, index);
   });

@@ -2,7 +2,8 @@
 import { isUtf8 } from 'node:buffer';
 import { exactNumber } from '../../core/whole-numbers.ts';
 import { UsageError } from '../cli/arguments.ts';
-import { type FilePart, WHOLE_FILE } from './csv-records.ts';
+import { decimalOf, decimalText } from '../../core/expression/decimal.ts';
+import { DIGITS_MAX, type FilePart, WHOLE_FILE } from './csv-records.ts';
 import { JsonCells } from './json-cells.ts';
 import { eachPiece, type RowFile, type RowsRead, type TakeRow } from './read-file.ts';
 
@@ -17,12 +18,12 @@ export async function readNdjson(file: RowFile, columns: readonly string[] | 'al
   let rows = 0;
   let lines = 0;
   const { from } = file.part ?? WHOLE_FILE;
-  const { placed = null } = file;
+  const { placed = null, exact = NO_NAMES } = file;
   const cells = placed === null ? null : new JsonCells(placed, wanted);
   const takeLine = (line: string) => {
     lines++;
     if (line.trim() === '') return;
-    const row = parseLine(from === 0 && lines === 1 ? line.replace(/^\uFEFF/, '') : line, file.path, lines);
+    const row = parseLine(from === 0 && lines === 1 ? line.replace(/^\uFEFF/, '') : line, file.path, lines, exact);
     known.see(row);
     cells?.learn(Object.keys(row));
     for (let at = 0; at < wanted.length; at++) values[at] = row[wanted[at] ?? ''];
@@ -116,11 +117,32 @@ function isRounded(row: Fields, json: string): boolean {
   return false;
 }
 
-function parseLine(json: string, path: string, number: number): Fields {
+const NO_NAMES: ReadonlySet<string> = new Set();
+/** Of one number or of two beside each other: to look closer takes longer. */
+const MANY_DIGITS = /[\d.]{17}/;
+
+/** The row whose numbers of those columns are texts where a double does not hold all their digits. */
+function exactFields(json: string, exact: ReadonlySet<string>): unknown {
+  const found: { readonly holder: unknown; readonly key: string; readonly text: string }[] = [];
+  const row: unknown = JSON.parse(json, function (this: unknown, key, value: unknown, context?: { readonly source?: string }) {
+    const text = typeof value === 'number' && exact.has(key) ? (context?.source ?? '') : '';
+    const decimal = text.replaceAll(/[^\d]/g, '').length > DIGITS_MAX && !/^-?\d+$/.test(text) ? decimalOf(text) : null;
+    if (decimal !== null) found.push({ holder: this, key, text: decimalText(decimal) });
+    return exactNumber(key, value, context);
+  });
+  // Within nested values such a name is none of a column.
+  const own = found.filter(({ holder }) => holder === row).map(({ key, text }) => [key, text]);
+  return isFields(row) ? Object.assign(row, Object.fromEntries(own)) : row;
+}
+
+function parseLine(json: string, path: string, number: number, exact: ReadonlySet<string>): Fields {
   let value: unknown;
   try {
-    value = JSON.parse(json);
-    if (isFields(value) && isRounded(value, json)) value = JSON.parse(json, exactNumber);
+    if (exact.size > 0 && MANY_DIGITS.test(json)) value = exactFields(json, exact);
+    else {
+      value = JSON.parse(json);
+      if (isFields(value) && isRounded(value, json)) value = JSON.parse(json, exactNumber);
+    }
   } catch {
     throw new UsageError(`${path}: line ${number} is no JSON`, 'Write one JSON object a line.');
   }

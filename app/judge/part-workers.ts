@@ -5,6 +5,7 @@ import { Worker } from 'node:worker_threads';
 import type { Types } from './cells.ts';
 import { isParquet } from './file-kind.ts';
 import type { JudgeInput } from './input.ts';
+import { packingOf } from './packing.ts';
 import { endless, SILENCE_MS_MAX, WORKING } from './parquet.ts';
 import type { PartAnswer, PartRequest, TypesRequest } from './part-worker.ts';
 
@@ -19,8 +20,8 @@ const MEMORY_MB_MAX = 2048;
 /** How many parts a file is worth: Parquet one for each worker that judges it. */
 export async function partCount(path: string, partBytes = PART_BYTES_MIN): Promise<number> {
   const found = await stat(path).catch(() => null);
-  // What is no file is read once, from its beginning.
-  const size = found?.isFile() === true ? found.size : 0;
+  // What is no file, or is packed, is read once, from its beginning.
+  const size = found?.isFile() === true && packingOf(path) === null ? found.size : 0;
   return Math.max(1, Math.min(PARTS_MAX, availableParallelism(), Math.floor((size * (isParquet({ path }) ? PACKED : 1)) / partBytes)));
 }
 

@@ -6,7 +6,7 @@ import type { PassingRows } from '../../quality/passing-rows.ts';
 import { PlacedRow } from '../../quality/placed-row.ts';
 import type { FileCell } from '../../quality/states/cell.ts';
 import { cellMaker } from './cells.ts';
-import type { FileShape } from './file-shape.ts';
+import { exactColumns, type FileShape } from './file-shape.ts';
 import { type PlacedRows, readRows, type RowFile } from './read-file.ts';
 
 export interface PartTask {
@@ -45,7 +45,8 @@ export async function judgePart(
   const rows = run.passing(new PlacedRow(columns), makers);
   const placed = watches ? watched(rows, seen) : rows;
   const passing = file.part?.shares === undefined || watches ? null : run.passingColumns();
-  const read = await readRows({ ...file, csv, placed, passing }, names, (values, index) => {
+  const exact = exactColumns(columns);
+  const read = await readRows({ ...file, csv, placed, passing, exact }, names, (values, index) => {
     for (let at = 0; at < seen.length; at++) seen[at]?.see(values[at]);
     for (let at = 0; at < makers.length; at++) cells[at] = makers[at]?.(values[at]) ?? null;
     run.row(values, cells, index);

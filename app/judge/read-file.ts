@@ -1,15 +1,15 @@
 /** Reads a file of rows once, from its beginning, in bounded memory: whatever its format, a row is the values of the columns asked for. */
 import { closeSync, createReadStream, openSync, readSync, statSync } from 'node:fs';
-import { extname } from 'node:path';
-import type { Readable } from 'node:stream';
+import { pipeline, type Readable, type Transform } from 'node:stream';
 import type { PassingColumns } from '../../quality/passing-columns.ts';
 import type { PlacedRow } from '../../quality/placed-row.ts';
 import { UsageError } from '../cli/arguments.ts';
 import type { Types } from './cells.ts';
 import { type CsvShape, readCsv } from './csv.ts';
 import type { FilePart } from './csv-records.ts';
-import { isParquet } from './file-kind.ts';
+import { isCsv, isParquet } from './file-kind.ts';
 import { readNdjson } from './ndjson.ts';
+import { packingOf, unpackProblem } from './packing.ts';
 
 export interface RowsRead {
   /** In the order in which they first appear. */
@@ -50,22 +50,18 @@ export interface RowFile {
   readonly part?: FilePart;
   /** Told now and then while a part of a Parquet file is read. */
   readonly working?: () => void;
+  /** Columns whose numbers keep all their digits: those of CSV and NDJSON that are more than a double holds are texts. */
+  readonly exact?: ReadonlySet<string>;
   /** About so many rows are enough. NDJSON alone goes by it. */
   readonly rowsEnough?: number;
 }
 
 export async function readRows(file: RowFile, columns: readonly string[] | 'all', take: TakeRow): Promise<RowsRead> {
-  switch (extname(file.path).toLowerCase()) {
-    case '.csv':
-    case '.tsv':
-      return readCsv(file, columns, take);
-    case '.parquet':
-      return file.part?.shares === undefined
-        ? (await parquet()).readParquet(file, columns, take)
-        : (await import('./parquet-groups.ts')).readShare(file, file.part, columns, take);
-    default:
-      return readNdjson(file, columns, take);
-  }
+  if (isCsv(file)) return readCsv(file, columns, take);
+  if (!isParquet(file)) return readNdjson(file, columns, take);
+  return file.part?.shares === undefined
+    ? (await parquet()).readParquet(file, columns, take)
+    : (await import('./parquet-groups.ts')).readShare(file, file.part, columns, take);
 }
 
 /** What the file itself says of its columns, in its order. Only Parquet does; of others it is empty. */
@@ -92,10 +88,11 @@ const PIECES_AT_ONCE = 16;
 export async function eachPiece(file: RowFile, take: (bytes: Buffer, isEnd: boolean) => number | null): Promise<void> {
   const pieces = new Pieces(take);
   try {
-    if (file.path !== '-' && statSync(file.path).isFile()) await readPieces(file, pieces);
-    else await streamPieces(file, pieces);
+    const packing = packingOf(file.path);
+    if (packing === null && file.path !== '-' && statSync(file.path).isFile()) await readPieces(file, pieces);
+    else await streamPieces(file, pieces, (await packing?.unpack()) ?? null);
   } catch (error) {
-    throw unreadable(error, file.path);
+    throw unpackProblem(error, file.path) ?? unreadable(error, file.path);
   }
 }
 
@@ -117,10 +114,12 @@ async function readPieces({ path, part, signal }: RowFile, pieces: Pieces): Prom
   }
 }
 
-async function streamPieces({ path, stdin, signal, part }: RowFile, pieces: Pieces): Promise<void> {
+async function streamPieces({ path, stdin, signal, part }: RowFile, pieces: Pieces, unpacked: Transform | null): Promise<void> {
   const stream =
     path === '-' && stdin !== undefined ? stdin : createReadStream(path, { highWaterMark: PIECE_BYTES, start: part?.from ?? 0 });
-  for await (const chunk of stream) {
+  // What becomes of one of the two becomes of the other.
+  if (unpacked !== null) pipeline(stream, unpacked, () => {});
+  for await (const chunk of unpacked ?? stream) {
     signal.throwIfAborted();
     const { length } = chunk as Buffer;
     pieces.room(length).set(chunk as Buffer);

@@ -8,7 +8,7 @@ import type { Proposal } from '../../quality/profile/propose.ts';
 import { ruleFileText } from '../../quality/profile/rule-text.ts';
 import type { FileCell } from '../../quality/states/cell.ts';
 import { cellMaker, type Types } from '../judge/cells.ts';
-import { type Declared, declaredTypes, wholeShape } from '../judge/file-shape.ts';
+import { type Declared, declaredTypes, exactColumns, wholeShape } from '../judge/file-shape.ts';
 import { readRows, type RowFile, typesOfFile } from '../judge/read-file.ts';
 
 export class FileRows {
@@ -28,7 +28,7 @@ export class FileRows {
   static async open(file: RowFile, types: Types, name: DatasetName): Promise<FileRows> {
     const declared = declaredTypes(types, new Map(), await typesOfFile(file));
     const { columns, unseen, csv } = await wholeShape(declared, file);
-    return new FileRows({ ...file, csv }, declared, { name, version: 1, columns, key: [] }, unseen);
+    return new FileRows({ ...file, csv, exact: exactColumns(columns) }, declared, { name, version: 1, columns, key: [] }, unseen);
   }
 
   get dataset(): Dataset {

@@ -1,0 +1,90 @@
+/** Files that are packed whole are judged and profiled as what is in them; numbers of declared numerics keep all their digits. */
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { gzipSync, zstdCompressSync } from 'node:zlib';
+import { afterAll, describe, expect, test } from 'vitest';
+import { runCli } from '../../app/cli/cli.ts';
+import type { RuleResult } from '../../quality/file-run.ts';
+import { Random } from '../support/random.ts';
+import { judge } from './judge-cli.ts';
+import { HEAD } from './support.ts';
+
+const scratch = mkdtempSync(join(tmpdir(), 'tidegate-packed-'));
+afterAll(() => rmSync(scratch, { recursive: true }));
+
+function write(name: string, content: string | Uint8Array): string {
+  const path = join(scratch, name);
+  writeFileSync(path, content);
+  return path;
+}
+
+const random = new Random(11);
+const ROWS = Array.from({ length: 5000 }, (_, at) => ({ id: at, note: random.chance(0.1) ? 'two\nlines' : `note ${random.below(1e9)}` }));
+const TEXTS: Readonly<Record<string, string>> = {
+  csv: `id,note\n${ROWS.map(({ id, note }) => `${id},"${note}"\n`).join('')}`,
+  tsv: `id\tnote\n${ROWS.map(({ id, note }) => `${id}\t"${note}"\n`).join('')}`,
+  ndjson: ROWS.map((row) => `${JSON.stringify(row)}\n`).join(''),
+};
+const rules = write('rules.yaml', `${HEAD}columns:\n  id: [unique, { between: { max: 4990 } }]\n  note: [{ match_regex: '^note' }]\n`);
+/** In two members or frames, as files that were put one behind the other. */
+const twice = (pack: (text: string) => Buffer) => (text: string) => Buffer.concat([pack(text.slice(0, 30_000)), pack(text.slice(30_000))]);
+const PACKED = { gz: twice(gzipSync), zst: twice(zstdCompressSync) };
+
+describe.each(Object.keys(TEXTS))('%s', (kind) => {
+  const text = TEXTS[kind] ?? '';
+  test.each(Object.entries(PACKED))('packed as .%s is judged as it is', async (extension, pack) => {
+    const plain = await judge('--rules', rules, '--input', write(`rows.${kind}`, text), '--json');
+    expect(JSON.parse(plain.out)).toMatchObject({ rows: 5000, success: false });
+    expect(await judge('--rules', rules, '--input', write(`rows.${kind}.${extension}`, pack(text)), '--json')).toEqual(plain);
+    // The first bytes say it, too.
+    expect(await judge('--rules', rules, '--input', write(`other.${kind}`, pack(text)), '--json')).toEqual(plain);
+  });
+});
+
+test('a packed file is profiled under the name of what is in it', async () => {
+  let out = '';
+  const io = { stdout: (text: string) => void (out += text), stderr: () => {}, env: {}, isTerminal: false, ask: () => Promise.resolve(null) };
+  const input = write('orders.csv.gz', gzipSync(TEXTS['csv'] ?? ''));
+  expect(await runCli(['profile', '--input', input, '--json'], { ...io, stop: new AbortController().signal })).toBe(0);
+  expect(JSON.parse(out)).toMatchObject({ dataset: 'file.public.orders', rows: 5000 });
+});
+
+const whole = gzipSync(TEXTS['csv'] ?? '');
+const damaged = Buffer.from(whole).fill(0, 2000, 3000);
+test.each([
+  ['no.csv.gz', 'id\n1\n', /no\.csv\.gz is not packed by gzip/],
+  ['no.ndjson.zst', gzipSync('{"id":1}\n'), /no\.ndjson\.zst is not packed by zstd/],
+  ['empty.csv.gz', '', /empty\.csv\.gz is not packed by gzip/],
+  ['cut.csv.gz', whole.subarray(0, whole.length / 2), /cut\.csv\.gz cannot be unpacked: it ends too early/],
+  ['damaged.csv.gz', damaged, /damaged\.csv\.gz cannot be unpacked/],
+  ['damaged.csv.zst', zstdCompressSync(TEXTS['csv'] ?? '').fill(7, 3000, 4000), /damaged\.csv\.zst cannot be unpacked/],
+  ['rows.parquet.gz', gzipSync('PAR1'), /rows\.parquet\.gz cannot be read: Parquet is packed within/],
+])('%s is told', async (name, content, message) => {
+  const { code, out } = await judge('--rules', rules, '--input', write(name, content));
+  expect(code).toBe(2);
+  expect(out).toMatch(message);
+});
+
+describe('numbers of many digits of a column that is declared numeric', () => {
+  const EXACT = '12345678901234567.000000000000000001';
+  const NEAR = '0.10000000000000000001';
+  const body = `columns:\n  price: [{ in_set: ['${EXACT}', '${NEAR}', 0.5, 12] }]\n`;
+  const files = {
+    csv: `price,nested\n${EXACT},\n${NEAR},\n0.5,\n12345678901234567.000000000000000002,\n12.0,\n`,
+    ndjson: `{"price":${EXACT}}\n{"price":${NEAR}}\n{"price":0.5}\n{"nested":{"price":${NEAR}},"price":12345678901234567.000000000000000002}\n{"price":12.0}\n`,
+  };
+  const types = write('types.json', '{"price": "numeric"}');
+  const exact = write('exact.yaml', HEAD + body);
+
+  test.each(Object.entries(files))('%s: rows and sums keep all of them', async (kind, text) => {
+    const input = write(`prices.${kind}`, text);
+    const { out } = await judge('--rules', exact, '--input', input, '--types', types, '--json');
+    const [inSet] = (JSON.parse(out) as { rules: readonly RuleResult[] }).rules;
+    expect(inSet).toMatchObject({ unexpected_index_list: [3], partial_unexpected_list: ['12345678901234567.000000000000000002'] });
+    const suite = { name: 's', expectations: [{ type: 'expect_column_sum_to_be_between', kwargs: { column: 'price', min_value: 0 } }] };
+    const judged = await judge('--suite', write('suite.json', JSON.stringify(suite)), '--input', input, '--types', types, '--json');
+    // 0.1 and 12.5 beside twice the whole number: nothing of the fractions is lost.
+    expect(judged.out).toContain('24691357802469146.60000000000000000301');
+  });
+});
