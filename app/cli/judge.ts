@@ -12,7 +12,11 @@ export const judge: Command = {
     rules: { type: 'string', value: 'FILE', help: 'The rule file.' },
     suite: { type: 'string', value: 'FILE', help: 'A suite instead, as Great Expectations writes it.' },
     format: { type: 'string', value: 'gx', help: 'The format of the suite; gx is the only one.' },
-    input: { type: 'string', value: 'FILE', help: 'The rows: NDJSON, .csv, .tsv (each may be packed: rows.csv.gz, .zst) or .parquet; - reads NDJSON from standard input.' },
+    input: {
+      type: 'string',
+      value: 'FILE',
+      help: 'The rows: NDJSON, .csv, .tsv (each may be packed: rows.csv.gz, .zst) or .parquet; - reads NDJSON from standard input.',
+    },
     types: { type: 'string', value: 'FILE', help: 'JSON, column to type of PostgreSQL or null, in table order.' },
     table: { type: 'string', multiple: true, value: 'NAME=FILE', help: 'A further dataset that a rule names.' },
     params: { type: 'string', value: 'FILE', help: 'JSON, values for {"$PARAMETER": "name"}.' },

@@ -1,6 +1,6 @@
 /** Files that are packed whole by gzip or zstd, told by their first bytes, whatever they are called. */
-import { closeSync, openSync, readSync, statSync } from 'node:fs';
-import type { Transform } from 'node:stream';
+import { closeSync, createReadStream, openSync, readSync, statSync } from 'node:fs';
+import { pipeline, type Transform } from 'node:stream';
 import { UsageError } from '../cli/arguments.ts';
 import { isParquet, packedName, plainName } from './file-kind.ts';
 
@@ -8,12 +8,12 @@ interface Packing {
   readonly name: 'gzip' | 'zstd';
   readonly magic: Buffer;
   /** Loaded where there is such a file. */
-  readonly unpack: () => Promise<Transform>;
+  readonly create: () => Promise<Transform & { readonly bytesWritten: number }>;
 }
 
 const PACKINGS: readonly Packing[] = [
-  { name: 'gzip', magic: Buffer.from([0x1f, 0x8b]), unpack: async () => (await import('node:zlib')).createGunzip() },
-  { name: 'zstd', magic: Buffer.from([0x28, 0xb5, 0x2f, 0xfd]), unpack: async () => (await import('node:zlib')).createZstdDecompress() },
+  { name: 'gzip', magic: Buffer.from([0x1f, 0x8b]), create: async () => (await import('node:zlib')).createGunzip() },
+  { name: 'zstd', magic: Buffer.from([0x28, 0xb5, 0x2f, 0xfd]), create: async () => (await import('node:zlib')).createZstdDecompress() },
 ];
 const MAGIC_BYTES = 4;
 
@@ -38,6 +38,17 @@ function firstBytes(path: string): Buffer {
   } finally {
     closeSync(file);
   }
+}
+
+/** The bytes that are in the file. */
+export async function* unpacked(path: string, { create }: Packing, chunkBytes: number): AsyncGenerator<Buffer> {
+  const unpacking = await create();
+  // What becomes of one of the two becomes of the other.
+  pipeline(createReadStream(path, { highWaterMark: chunkBytes }), unpacking, () => {});
+  for await (const chunk of unpacking) yield chunk as Buffer;
+  // Of zstd Node reads what comes behind the end of a frame only where it comes by itself, and is silent of the rest.
+  if (unpacking.bytesWritten < statSync(path).size)
+    throw new UsageError(`${path} cannot be unpacked: it is packed in several pieces`, 'Unpack the file, or pack it anew in one piece.');
 }
 
 /** What zlib says of bytes that are not packed as they should be; null where an error is another one. */

@@ -1,6 +1,6 @@
 /** Reads a file of rows once, from its beginning, in bounded memory: whatever its format, a row is the values of the columns asked for. */
 import { closeSync, createReadStream, openSync, readSync, statSync } from 'node:fs';
-import { pipeline, type Readable, type Transform } from 'node:stream';
+import type { Readable } from 'node:stream';
 import type { PassingColumns } from '../../quality/passing-columns.ts';
 import type { PlacedRow } from '../../quality/placed-row.ts';
 import { UsageError } from '../cli/arguments.ts';
@@ -9,7 +9,7 @@ import { type CsvShape, readCsv } from './csv.ts';
 import type { FilePart } from './csv-records.ts';
 import { isCsv, isParquet } from './file-kind.ts';
 import { readNdjson } from './ndjson.ts';
-import { packingOf, unpackProblem } from './packing.ts';
+import { packingOf, unpacked, unpackProblem } from './packing.ts';
 
 export interface RowsRead {
   /** In the order in which they first appear. */
@@ -90,7 +90,7 @@ export async function eachPiece(file: RowFile, take: (bytes: Buffer, isEnd: bool
   try {
     const packing = packingOf(file.path);
     if (packing === null && file.path !== '-' && statSync(file.path).isFile()) await readPieces(file, pieces);
-    else await streamPieces(file, pieces, (await packing?.unpack()) ?? null);
+    else await streamPieces(file, pieces, packing === null ? plainStream(file) : unpacked(file.path, packing, PIECE_BYTES));
   } catch (error) {
     throw unpackProblem(error, file.path) ?? unreadable(error, file.path);
   }
@@ -114,12 +114,12 @@ async function readPieces({ path, part, signal }: RowFile, pieces: Pieces): Prom
   }
 }
 
-async function streamPieces({ path, stdin, signal, part }: RowFile, pieces: Pieces, unpacked: Transform | null): Promise<void> {
-  const stream =
-    path === '-' && stdin !== undefined ? stdin : createReadStream(path, { highWaterMark: PIECE_BYTES, start: part?.from ?? 0 });
-  // What becomes of one of the two becomes of the other.
-  if (unpacked !== null) pipeline(stream, unpacked, () => {});
-  for await (const chunk of unpacked ?? stream) {
+function plainStream({ path, stdin, part }: RowFile): Readable {
+  return path === '-' && stdin !== undefined ? stdin : createReadStream(path, { highWaterMark: PIECE_BYTES, start: part?.from ?? 0 });
+}
+
+async function streamPieces({ signal }: RowFile, pieces: Pieces, stream: AsyncIterable<unknown>): Promise<void> {
+  for await (const chunk of stream) {
     signal.throwIfAborted();
     const { length } = chunk as Buffer;
     pieces.room(length).set(chunk as Buffer);

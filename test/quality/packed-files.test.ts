@@ -27,12 +27,11 @@ const TEXTS: Readonly<Record<string, string>> = {
   ndjson: ROWS.map((row) => `${JSON.stringify(row)}\n`).join(''),
 };
 const rules = write('rules.yaml', `${HEAD}columns:\n  id: [unique, { between: { max: 4990 } }]\n  note: [{ match_regex: '^note' }]\n`);
-/** In two members or frames, as files that were put one behind the other. */
-const twice = (pack: (text: string) => Buffer) => (text: string) => Buffer.concat([pack(text.slice(0, 30_000)), pack(text.slice(30_000))]);
-const PACKED = { gz: twice(gzipSync), zst: twice(zstdCompressSync) };
+const halves = (pack: (text: string) => Buffer, text: string) => Buffer.concat([pack(text.slice(0, 30_000)), pack(text.slice(30_000))]);
+/** gzip in two members, as files that were put one behind the other. */
+const PACKED = { gz: (text: string) => halves(gzipSync, text), zst: (text: string) => zstdCompressSync(text) };
 
-describe.each(Object.keys(TEXTS))('%s', (kind) => {
-  const text = TEXTS[kind] ?? '';
+describe.each(Object.entries(TEXTS))('%s', (kind, text) => {
   test.each(Object.entries(PACKED))('packed as .%s is judged as it is', async (extension, pack) => {
     const plain = await judge('--rules', rules, '--input', write(`rows.${kind}`, text), '--json');
     expect(JSON.parse(plain.out)).toMatchObject({ rows: 5000, success: false });
@@ -44,7 +43,13 @@ describe.each(Object.keys(TEXTS))('%s', (kind) => {
 
 test('a packed file is profiled under the name of what is in it', async () => {
   let out = '';
-  const io = { stdout: (text: string) => void (out += text), stderr: () => {}, env: {}, isTerminal: false, ask: () => Promise.resolve(null) };
+  const io = {
+    stdout: (text: string) => void (out += text),
+    stderr: () => {},
+    env: {},
+    isTerminal: false,
+    ask: () => Promise.resolve(null),
+  };
   const input = write('orders.csv.gz', gzipSync(TEXTS['csv'] ?? ''));
   expect(await runCli(['profile', '--input', input, '--json'], { ...io, stop: new AbortController().signal })).toBe(0);
   expect(JSON.parse(out)).toMatchObject({ dataset: 'file.public.orders', rows: 5000 });
@@ -59,6 +64,11 @@ test.each([
   ['cut.csv.gz', whole.subarray(0, whole.length / 2), /cut\.csv\.gz cannot be unpacked: it ends too early/],
   ['damaged.csv.gz', damaged, /damaged\.csv\.gz cannot be unpacked/],
   ['damaged.csv.zst', zstdCompressSync(TEXTS['csv'] ?? '').fill(7, 3000, 4000), /damaged\.csv\.zst cannot be unpacked/],
+  [
+    'two.csv.zst',
+    halves(zstdCompressSync, 'id\n1\n'.padEnd(60_000, '2\n')),
+    /two\.csv\.zst cannot be unpacked: it is packed in several pieces/,
+  ],
   ['rows.parquet.gz', gzipSync('PAR1'), /rows\.parquet\.gz cannot be read: Parquet is packed within/],
 ])('%s is told', async (name, content, message) => {
   const { code, out } = await judge('--rules', rules, '--input', write(name, content));
@@ -77,14 +87,10 @@ describe('numbers of many digits of a column that is declared numeric', () => {
   const types = write('types.json', '{"price": "numeric"}');
   const exact = write('exact.yaml', HEAD + body);
 
-  test.each(Object.entries(files))('%s: rows and sums keep all of them', async (kind, text) => {
+  test.each(Object.entries(files))('%s keeps all of them', async (kind, text) => {
     const input = write(`prices.${kind}`, text);
     const { out } = await judge('--rules', exact, '--input', input, '--types', types, '--json');
     const [inSet] = (JSON.parse(out) as { rules: readonly RuleResult[] }).rules;
     expect(inSet).toMatchObject({ unexpected_index_list: [3], partial_unexpected_list: ['12345678901234567.000000000000000002'] });
-    const suite = { name: 's', expectations: [{ type: 'expect_column_sum_to_be_between', kwargs: { column: 'price', min_value: 0 } }] };
-    const judged = await judge('--suite', write('suite.json', JSON.stringify(suite)), '--input', input, '--types', types, '--json');
-    // 0.1 and 12.5 beside twice the whole number: nothing of the fractions is lost.
-    expect(judged.out).toContain('24691357802469146.60000000000000000301');
   });
 });
