@@ -4,6 +4,8 @@ import { CLOCK } from '../quality/clock/registry.ts';
 import type { GxExpectation, Word } from '../quality/gx/expectation.ts';
 import { CATALOGUE, LEFT_OUT, WORDS } from '../quality/gx/registry.ts';
 import { Kwargs } from '../quality/gx/kwargs.ts';
+import type { TimerExpectation } from '../quality/timers/check.ts';
+import { TIMERS, TIMERS_OF_GX } from '../quality/timers/registry.ts';
 
 const LEVELS: Readonly<Record<Word['level'], string>> = {
   row: 'Rows, with others in mind',
@@ -35,13 +37,23 @@ On a live stream alone, as items of \`checks\`: see [windows](windows.md#the-clo
 how late its rows were.
 
 ${[...CLOCK.values()].map(clockSection).join('\n')}
+## Asked of databases
+
+On a live stream alone, as items of \`checks\`: see [windows](windows.md#asking-the-databases). Behind \`passes\` and \`fails\` are the rows that the table has.
+
+${[...TIMERS.values()].map(timerSection).join('\n')}
 ## Names of Great Expectations
 
 In a suite, or in a rule file as \`expect:\` with \`kwargs:\`, each with the kwargs it has there:
 
 ${names.map((name) => `\`${name}\``).join(', ')}.
 
-Not judged: ${[...LEFT_OUT.keys()].map((name) => `\`${name}\``).join(', ')}.
+On a live stream alone: ${[...TIMERS_OF_GX.keys()].map((name) => `\`${name}\``).join(', ')}.
+
+Not judged: ${[...LEFT_OUT.keys()]
+    .filter((name) => !TIMERS_OF_GX.has(name))
+    .map((name) => `\`${name}\``)
+    .join(', ')}.
 `;
 }
 
@@ -72,6 +84,21 @@ checks:
   ${example.rule}
 # passes ${JSON.stringify(example.passes)}
 # fails ${JSON.stringify(example.fails)}
+\`\`\`
+`;
+}
+
+function timerSection({ name, schema, example, gx }: TimerExpectation): string {
+  const rows = (list: readonly object[]) => list.map((row) => JSON.stringify(row)).join(' ');
+  return `### ${name}
+
+${described({ schema })}${gx === null ? '' : ` Great Expectations: \`${gx.name}\`.`}
+
+\`\`\`yaml
+checks:
+  ${example.rule}
+# passes ${rows(example.passes)}
+# fails ${rows(example.fails)}
 \`\`\`
 `;
 }

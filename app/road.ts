@@ -45,6 +45,7 @@ import { formatDuration } from './units.ts';
 import { SlotWatch } from './slot-watch.ts';
 import { SnapshotDesk } from './snapshot-desk.ts';
 import { TargetWatch } from './target-watch.ts';
+import { TimerWatch } from './timers/watch.ts';
 import { VerifyWatch } from './verify/watch.ts';
 import { SloWatch } from './slo.ts';
 import { WaitWatch } from './waits.ts';
@@ -80,6 +81,7 @@ export class Road implements AsyncDisposable {
   readonly #target: TargetWatch;
   readonly #shadow: ShadowRules;
   readonly #verified: VerifyWatch;
+  readonly #timers: TimerWatch;
   /** Null where the source is read by none. */
   readonly #slot: SlotWatch | null;
   /** Null where the quarantine has no topics. */
@@ -166,6 +168,13 @@ export class Road implements AsyncDisposable {
       },
     });
     this.#windows = this.#makeWindows();
+    this.#timers = new TimerWatch({
+      ...parts,
+      logger,
+      desk: this.desk,
+      isCopied: (dataset) => this.#live().isCopied(dataset),
+      onResults: (results) => this.#windows.add(results),
+    });
     this.#waits = new WaitWatch({ desk: this.desk, live: () => this.#live(), onSettled: () => this.noteChange() });
     this.#slo = new SloWatch({
       pipeline: name,
@@ -226,7 +235,7 @@ export class Road implements AsyncDisposable {
     this.#main.start();
     this.#replay.start();
     const { signal } = this.#stopped;
-    const watches = [this.#verified, this.#slot, this.#teller].map((watch) => watch?.run(signal) ?? Promise.resolve());
+    const watches = [this.#verified, this.#timers, this.#slot, this.#teller].map((watch) => watch?.run(signal) ?? Promise.resolve());
     this.#beside = [this.#probeForever(), this.rules.watch(signal), ...watches];
   }
 
@@ -361,7 +370,7 @@ export class Road implements AsyncDisposable {
 
   /** What is no reason not to be ready, and worth to be known. */
   notes(): string[] {
-    return [...this.rules.notes(), ...this.#windows.notes(), ...(this.#slot?.notes() ?? [])];
+    return [...this.rules.notes(), ...this.#windows.notes(), ...this.#timers.notes(), ...(this.#slot?.notes() ?? [])];
   }
 
   /** Who has the lanes while this instance stands by; null where it has them itself. */

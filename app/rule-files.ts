@@ -14,6 +14,7 @@ import { tablePatterns } from './connect.ts';
 import { strangeBeside } from './beside.ts';
 import { parentProblems, strangeParents } from './references.ts';
 import { strangeModels } from './scored-models.ts';
+import { timerProblems, unasked } from './timers/load.ts';
 import type { PipelineConfig } from './config-schema.ts';
 
 export interface RuleFile {
@@ -114,6 +115,7 @@ export function loadRuleFiles(
     problems.push(...strangeParents(contract, pipelineName, datasets, brings));
     const contractOf = (dataset: DatasetName) => files.get(dataset)?.contract;
     problems.push(...strangeBeside(contract, { pipeline: pipelineName, datasets, mayBring: brings, contractOf }));
+    problems.push(...unasked(contract, loaded.config, pipeline));
     problems.push(...strangeModels(contract, pipelineName, pipeline.models));
     if (source.kind === 'kafka') problems.push(...gapsOverPartitions(contract, pipeline.source));
     if (source.kind === 'kafka' && source.oldRows === 'key') problems.push(...oldRowsOfTopics(contract, pipeline.source));
@@ -147,6 +149,12 @@ export async function heldAgainstTables(
     refused.push(...problems);
     for (const problem of problems) refusedOf.set(problem, name);
   };
+  for (const [dataset, { contract }] of files)
+    for (const problem of await timerProblems(contract, config, pipeline, signal)) {
+      if (problem.severity === 'warning') noted.push(problem);
+      else refused.push(problem);
+      refusedOf.set(problem, dataset);
+    }
   // Topics tell of a table's columns with each record, and not before.
   if (source.kind === 'kafka') return { datasets, refused, refusedOf, noted };
   const tables = await describeTables(source.url.reveal(), source.tables, pipeline.source, signal, {

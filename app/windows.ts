@@ -45,6 +45,8 @@ export class WindowWatch {
   readonly #closer: WindowCloser;
   readonly #clockWatch = new ClockWatch();
   #newest: readonly WindowView[] | null = null;
+  /** Others kept results since. */
+  #hasMore = false;
   #leftOut: readonly RowsLeftOut[] = [];
   #held: readonly HeldDataset[] = [];
   #stuck: readonly LotState[] = [];
@@ -117,11 +119,20 @@ export class WindowWatch {
     if (settled.length > 0) this.#parts.onSettled();
     this.#held = await desk.withSink((sink) => sink.lots.held());
     this.#stuck = await desk.withSink((sink) => sink.lots.stuck());
-    if (!now.some(isWatched)) return;
+    if (!now.some((contract) => isWatched(contract) || contract.live.timers.length > 0)) return;
     for (const result of closed) this.#count(result);
-    if (closed.length > 0 || this.#newest === null) this.#newest = await newestOf(desk);
+    if (closed.length > 0 || this.#newest === null || this.#hasMore) {
+      this.#hasMore = false;
+      this.#newest = await newestOf(desk);
+    }
     this.#leftOut = await desk.withSink((sink) => sink.windows.leftOut());
     await desk.withSink((sink) => this.#tellAll(sink));
+  }
+
+  /** Results that others kept. */
+  add(results: readonly WindowResult[]): void {
+    for (const result of results) this.#count(result);
+    this.#hasMore = true;
   }
 
   expose(out: Exposition): void {
@@ -186,7 +197,7 @@ const isInForce =
   (contracts: ReadonlyMap<DatasetName, Contract>) =>
   ({ dataset, rule }: Pick<WindowView, 'dataset' | 'rule'>): boolean => {
     const live = contracts.get(dataset as DatasetName)?.live; // Written from one.
-    return live !== undefined && [...live.checks, ...live.clock].some(({ id }) => id === rule);
+    return live !== undefined && [...live.checks, ...live.clock, ...live.timers].some(({ id }) => id === rule);
   };
 
 /** Whether the newest window of a rule in force failed. */

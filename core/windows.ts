@@ -11,6 +11,9 @@ export const SNAPSHOT_WINDOW = -1;
 /** Stands in for the set of windows where a rule is about the clock. Its results are kept when what it says changes, and all of them are told. */
 export const FRESHNESS_SET = 'freshness';
 
+/** Sets of rules that databases are asked by begin so; each asking is a window of its own. Told is what is another verdict than the one before. */
+export const TIMER_SETS = 'timer ';
+
 /** Stands in for the dataset in the mark by which a lane says that something came, of whichever table. */
 export const ANY_DATASET = '' as DatasetName;
 

@@ -3,6 +3,7 @@ import type { Operation } from '../core/event.ts';
 import type { Severity } from '../core/batch.ts';
 import { durationSchema as duration } from '../core/duration.ts';
 import { CLOCK } from './clock/registry.ts';
+import { TIMERS } from './timers/registry.ts';
 import { EXPECTATIONS } from './expectations/registry.ts';
 import { WORDS } from './gx/registry.ts';
 import { publishSchema, windowDefaultsSchema, windowModifiers } from './live/schema.ts';
@@ -145,8 +146,13 @@ const rowItem: SchemaNode = {
   additionalProperties: false,
   properties: {
     column: { type: 'string', minLength: 1, title: 'Column', description: 'The column that a check of a column stands at.' },
-    expect: { type: 'string', pattern: '^expect_', title: 'Expectation', description: 'A Great Expectations name, with its kwargs.' },
-    ...Object.fromEntries([...CLOCK.values()].map(({ name, schema }) => [name, schema])),
+    expect: {
+      type: 'string',
+      pattern: '^(expect_|unexpected_rows_expectation$)',
+      title: 'Expectation',
+      description: 'A Great Expectations name, with its kwargs.',
+    },
+    ...Object.fromEntries([...CLOCK.values(), ...TIMERS.values()].map(({ name, schema }) => [name, schema])),
     kwargs: { type: 'object', title: 'Kwargs', description: 'The keyword arguments of expect.' },
     ...expectationSchemas('row'),
     ...modifiers,

@@ -19,7 +19,7 @@ import type { Word } from './gx/expectation.ts';
 import { CATALOGUE, LEFT_OUT, WORDS } from './gx/registry.ts';
 import { problemOf } from './gx/suite.ts';
 import { LATER_CHECKS, LATER_MODIFIERS, LATER_PATHS } from './later.ts';
-import { type ClockCheck, judgesWindows, type LiveRules, unfitForFiles } from './live/check.ts';
+import { type ClockCheck, judgesWindows, type LiveRules, type TimerCheck, unfitForFiles } from './live/check.ts';
 import { LiveReader } from './live/read.ts';
 import { lintCheck } from './lint.ts';
 import { CLOCK } from './clock/registry.ts';
@@ -28,6 +28,7 @@ import { inFileOrder, isObject, type Keys, RuleText } from './rule-text.ts';
 import { SchemaFiles, type SchemaTexts } from './schema-files.ts';
 import { readObjectives } from './slo/read.ts';
 import type { Evolution, ExpectedSchema } from './schema/drift.ts';
+import { TIMERS, TIMERS_OF_GX } from './timers/registry.ts';
 import { DEFAULT_OPERATIONS, operations } from './operations.ts';
 
 export { contractSchema } from './contract-schema.ts';
@@ -291,7 +292,7 @@ class Reader {
     };
     const checks: Check[] = [];
     const byId = new Map<string, Pick<Check, 'keys' | 'id'>>();
-    const add = (check: Check | FileCheck | ClockCheck | null) => {
+    const add = (check: Check | FileCheck | ClockCheck | TimerCheck | null) => {
       if (check === null) return;
       if ('parameters' in check) checks.push(check);
       else if ('kwargs' in check && this.#use === 'file') this.#fileChecks.push(check);
@@ -338,7 +339,7 @@ class Reader {
     );
   }
 
-  #check(item: unknown, column: string | null, keys: Keys, settings: Settings): Check | FileCheck | ClockCheck | null {
+  #check(item: unknown, column: string | null, keys: Keys, settings: Settings): Check | FileCheck | ClockCheck | TimerCheck | null {
     if (typeof item === 'string' && this.#isOfFiles(item, true)) return this.#word(item, { [item]: true }, column, keys);
     if (item === null || typeof item === 'string') {
       const expectation = EXPECTATIONS.get(item ?? 'null');
@@ -349,7 +350,7 @@ class Reader {
     if (!isObject(item) || item['description'] === LATER_MARK) return null;
     const check = item as CheckItem;
     const names = Object.keys(item).filter(
-      (name) => EXPECTATIONS.has(name) || this.#isOfFiles(name, item[name]) || name === 'expect' || CLOCK.has(name),
+      (name) => EXPECTATIONS.has(name) || this.#isOfFiles(name, item[name]) || name === 'expect' || CLOCK.has(name) || TIMERS.has(name),
     );
     if (names.length > 1)
       return this.#rules.refuse(
@@ -370,6 +371,9 @@ class Reader {
     }
     if (this.#isOfFiles(name, item[name])) return this.#word(name, item, column, keys);
     if (CLOCK.has(name)) return this.#live.clock(name, item, keys, this.#use);
+    if (TIMERS.has(name)) return this.#live.timer(name, item, keys, this.#use);
+    if (name === 'expect' && this.#use === 'stream' && TIMERS_OF_GX.has(check.expect ?? ''))
+      return this.#live.timer(check.expect ?? '', item, keys, this.#use);
     if (name === 'expect' && (this.#use === 'file' || (typeof check.expect === 'string' && judgesWindows(check.expect))))
       return this.#expectedOfFile(check, column, keys);
     if (name === 'expect') return this.#expected(check, column, keys, settings);

@@ -59,6 +59,7 @@ export class BrokenRules {
       ...this.#contract.checks.map(({ column, expectation, id }) => (column === null ? id : `${column}.${expectation.name}`)),
       ...this.#contract.live.checks.map(({ id }) => id),
       ...this.#contract.live.clock.map(({ id }) => id),
+      ...this.#contract.live.timers.map(({ id }) => id),
     ]);
     const more = proposed
       .filter(({ id }) => !known.has(id))

@@ -4,6 +4,7 @@ import { formatMillis } from '../../core/duration.ts';
 import type { DatasetName } from '../../core/event.ts';
 import { durationMicros } from '../../core/expression/timestamp.ts';
 import type { ClockRule } from '../clock/check.ts';
+import type { TimerRule } from '../timers/check.ts';
 import type { Check, Contract, FileCheck } from '../contract.ts';
 import { Kwargs } from '../gx/kwargs.ts';
 import { CATALOGUE } from '../gx/registry.ts';
@@ -52,15 +53,27 @@ export interface Beside {
 /** When a row happened: at its commit, or what a column of it says. */
 export type EventTime = { readonly kind: 'commit' } | { readonly kind: 'column'; readonly column: string };
 
-/** A check of the clock in a rule file. */
-export interface ClockCheck {
+/** A check that is about no rows that come. */
+interface TimedCheck {
   readonly id: string;
   readonly type: string;
-  readonly rule: ClockRule;
   readonly severity: Severity;
   readonly onFail: 'alert' | 'halt';
   readonly message: string | null;
   readonly keys: Keys;
+}
+
+/** A check of the clock in a rule file. */
+export interface ClockCheck extends TimedCheck {
+  readonly rule: ClockRule;
+}
+
+/** A check that databases are asked by. */
+export interface TimerCheck extends TimedCheck {
+  readonly timer: TimerRule;
+  /** Where its parameters stand. */
+  readonly parameterKeys: Keys;
+  readonly allowValues: boolean;
 }
 
 /** Rows wait until their window is judged, and are published or diverted as a lot. */
@@ -79,6 +92,7 @@ export interface LiveRules {
   readonly maxStateBytes: number;
   readonly checks: readonly LiveCheck[];
   readonly clock: readonly ClockCheck[];
+  readonly timers: readonly TimerCheck[];
   /** null where rows are published as they come. */
   readonly publish: PublishRule | null;
 }

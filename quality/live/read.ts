@@ -12,6 +12,7 @@ import {
   type LiveRules,
   millis,
   type PublishRule,
+  type TimerCheck,
   windowCheckOf,
   type WindowOnFail,
   type WindowSpec,
@@ -20,7 +21,10 @@ import { budgetOf } from './budget.ts';
 import { pastProblem } from './memory.ts';
 import { shareCheck } from './share.ts';
 import type { DatasetName } from '../../core/event.ts';
+import { suggestion } from '../../core/expression/suggest.ts';
 import { CLOCK } from '../clock/registry.ts';
+import type { TimerExpectation } from '../timers/check.ts';
+import { TIMERS, TIMERS_OF_GX } from '../timers/registry.ts';
 import { CATALOGUE } from '../gx/registry.ts';
 
 type Fields = Readonly<Record<string, unknown>>;
@@ -50,6 +54,7 @@ export class LiveReader {
   readonly #dataset: DatasetName;
   readonly #checks: LiveCheck[] = [];
   readonly #clock: ClockCheck[] = [];
+  readonly #timers: TimerCheck[] = [];
 
   constructor(rules: RuleText, file: Fields) {
     this.#rules = rules;
@@ -165,35 +170,68 @@ export class LiveReader {
 
   /** A check of the clock, whose form has been held against the schema, or is told by it. */
   clock(type: string, item: Fields, keys: Keys, use: Use): ClockCheck | null {
-    if (use === 'file') return this.#rules.refuse(keys, `${type} is judged on a live stream alone`, 'Remove the check here.');
     const expectation = CLOCK.get(type);
     const parameters = item[type];
-    const onFail = this.#onFail(item, keys);
-    if (expectation === undefined || onFail === null || !isObject(parameters) || !this.#rules.fits(expectation.schema, parameters))
+    const timed = this.#timed(type, item, keys, use);
+    if (expectation === undefined || timed === null || !isObject(parameters) || !this.#rules.fits(expectation.schema, parameters))
       return null;
+    const rule = expectation.bind(parameters, (message, fix, ...at) => this.#rules.refuse([...keys, type, ...at], message, fix));
+    if (rule === null) return null;
+    const check: ClockCheck = { ...timed, rule };
+    this.#clock.push(check);
+    return check;
+  }
+
+  /** A check that databases are asked by, its parameters by its word, or as the kwargs of a name of Great Expectations. */
+  timer(type: string, item: Fields, keys: Keys, use: Use): TimerCheck | null {
+    const byName = TIMERS_OF_GX.get(type);
+    const expectation = byName ?? TIMERS.get(type);
+    const timed = this.#timed(type, item, keys, use);
+    if (expectation === undefined || timed === null) return null;
+    const parameterKeys = [...keys, byName === undefined ? type : 'kwargs'];
+    const parameters = byName === undefined ? item[type] : this.#ofKwargs(byName, item['kwargs'], parameterKeys);
+    // What does not fit was told by the schema, but where kwargs are what was written.
+    if (byName !== undefined && parameters !== null && !this.#rules.fits(byName.schema, parameters))
+      return this.#rules.refuse(parameterKeys, `${type} needs its kwargs: ${byName.gx?.takes[0] ?? ''}, a text`, 'Write it.');
+    if (parameters === null || !this.#rules.fits(expectation.schema, parameters)) return null;
+    const timer = expectation.bind(parameters, (message, fix, ...at) => this.#rules.refuse([...parameterKeys, ...at], message, fix));
+    if (timer === null) return null;
+    const check: TimerCheck = { ...timed, timer, parameterKeys, allowValues: item['allow_values'] === true };
+    this.#timers.push(check);
+    return check;
+  }
+
+  #ofKwargs({ gx }: TimerExpectation, written: unknown, keys: Keys): Fields | null {
+    const kwargs = isObject(written) ? written : {};
+    const strange = Object.keys(kwargs).filter((name) => gx?.takes.includes(name) !== true);
+    for (const name of strange)
+      this.#rules.refuse([...keys, name], `${gx?.name ?? ''} takes no "${name}"`, suggestion(name, gx?.takes ?? [], 'keyword'));
+    return strange.length > 0 ? null : (gx?.parameters(kwargs) ?? {});
+  }
+
+  /** What all checks have that are about no rows that come; null where it is refused. */
+  #timed(type: string, item: Fields, keys: Keys, use: Use): Omit<ClockCheck, 'rule'> | null {
+    if (use === 'file') return this.#rules.refuse(keys, `${type} is judged on a live stream alone`, 'Remove the check here.');
+    const onFail = this.#onFail(item, keys);
+    if (onFail === null) return null;
     if (onFail === 'hold')
       return this.#rules.refuse(
         [...keys, 'on_fail'],
-        'a check of the clock is about what does not come: there is nothing to hold',
+        `${type} is about no rows that come: there is nothing to hold`,
         'Write on_fail: alert (the default) or on_fail: halt.',
       );
     this.#refuseRowWords(item, keys);
     for (const name of ['window', 'group_by', 'max_groups', 'on_empty', 'min_rows', 'where', 'column'])
       if (item[name] !== undefined)
-        this.#rules.refuse([...keys, name], `${type} is about the clock, and not about rows that are chosen`, `Remove ${name}.`);
-    const rule = expectation.bind(parameters, (message, fix, ...at) => this.#rules.refuse([...keys, type, ...at], message, fix));
-    if (rule === null) return null;
-    const check: ClockCheck = {
+        this.#rules.refuse([...keys, name], `${type} is looked at by the clock, and not about rows that are chosen`, `Remove ${name}.`);
+    return {
       id: typeof item['id'] === 'string' ? item['id'] : type,
       type,
-      rule,
       onFail,
       severity: (item['severity'] as Severity | undefined) ?? this.#severity,
       message: typeof item['message'] === 'string' ? item['message'] : null,
       keys,
     };
-    this.#clock.push(check);
-    return check;
   }
 
   /** Once all are read; refuses what cannot fit into the memory that the file allows. Over a file there are no windows, and nothing is published. */
@@ -203,6 +241,7 @@ export class LiveReader {
       maxStateBytes: bytesOf(this.#defaults['max_state']),
       checks: this.#checks,
       clock: this.#clock,
+      timers: this.#timers,
       publish: use === 'stream' ? this.#publishRule() : null,
     };
     const { problem } = budgetOf(rules);

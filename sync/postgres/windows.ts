@@ -9,6 +9,7 @@ import type { DatasetName, LaneId } from '../../core/event.ts';
 import {
   ANY_DATASET,
   FRESHNESS_SET,
+  TIMER_SETS,
   type RowsLeftOut,
   type StoredWindow,
   type WindowFilter,
@@ -323,13 +324,18 @@ export class PostgresWindows implements WindowStore {
            severity, on_fail, version, digest, revision, at, told)
          select $1, f.dataset, f.rule, f.type, f.column_name, f.win, f.starts::bigint, f.ends::bigint, f.grp, f.verdict, f.observed::json, f.reason, f.rows::bigint,
            f.missing::bigint, f.severity, f.on_fail, f.version::integer, f.digest, coalesce(l.revision, 0) + 1, to_timestamp($2::float8 / 1000),
-           f.win <> '${FRESHNESS_SET}' and (f.verdict = 'fail') = (l.verdict is not distinct from 'fail')
+           case when f.win = '${FRESHNESS_SET}' then false
+             when f.win like '${TIMER_SETS}%' then f.verdict = 'indeterminate' or (f.verdict = 'fail') = (p.verdict is not distinct from 'fail')
+             else (f.verdict = 'fail') = (l.verdict is not distinct from 'fail') end
          from unnest($3::text[], $4::text[], $5::text[], $6::text[], $7::text[], $8::text[], $9::text[], $10::text[], $11::text[], $12::text[], $13::text[],
            $14::text[], $15::text[], $16::text[], $17::text[], $18::text[], $19::text[]) with ordinality
            f(dataset, rule, type, column_name, win, starts, ends, grp, verdict, observed, reason, rows, missing, severity, on_fail, version, digest, place)
          left join lateral (select revision, verdict, observed::text as observed, reason, rows, missing from tidegate.window_results r
            where r.pipeline = $1 and r.dataset = f.dataset and r.rule = f.rule and r.win = f.win and r.starts = f.starts::bigint and r.grp = f.grp
            order by revision desc limit 1) l on true
+         left join lateral (select verdict from tidegate.window_results r
+           where f.win like '${TIMER_SETS}%' and r.pipeline = $1 and r.dataset = f.dataset and r.rule = f.rule and r.win like '${TIMER_SETS}%' and r.verdict <> 'indeterminate'
+           order by id desc limit 1) p on true
          where l.revision is null or (l.verdict, l.observed, l.reason, l.rows, l.missing) is distinct from
            (f.verdict, f.observed, f.reason, f.rows::bigint, f.missing::bigint)
          order by f.place

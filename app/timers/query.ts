@@ -1,0 +1,117 @@
+/** Queries of rules, as a database is asked them: in a transaction that only reads, for no longer than they may take, on a connection that is opened for it. */
+import type { DatasetName } from '../../core/event.ts';
+import type { Query, QueryAnswer, Side } from '../../quality/timers/check.ts';
+import { Layouts, tableName } from '../../sync/postgres/layout.ts';
+import { PgConnection, PgConnectionError, PgError, type PgResult } from '../../wire/postgres/connection.ts';
+import { quoteQualified } from '../../wire/postgres/ident.ts';
+import { partsOf } from '../config.ts';
+import type { Config, PipelineConfig } from '../config-schema.ts';
+import { layoutOptions } from '../connect.ts';
+
+/** What is shown of rows, where it may be. */
+const EXAMPLES = 3;
+const EXAMPLE_CHARACTERS = 200;
+
+/** A database that can be asked, and how tables of datasets are named there. */
+export interface Askable {
+  readonly url: string;
+  readonly tableOf: (dataset: DatasetName) => string;
+}
+
+/** null: the pipeline has no database on that side. */
+export function askable(config: Config, pipeline: PipelineConfig, side: Side): Askable | null {
+  const { source, target } = partsOf(config, pipeline);
+  if (side === 'source') {
+    const url = source.kind === 'kafka' ? source.database?.url : source.url;
+    return url === undefined ? null : { url: url.reveal(), tableOf: sourceTable };
+  }
+  if (target.kind !== 'postgres') return null;
+  const layouts = new Layouts(target.schema, layoutOptions(target));
+  return { url: target.url.reveal(), tableOf: (dataset) => layouts.nameOf(dataset) };
+}
+
+/** Of `source.schema.table`. */
+function sourceTable(dataset: DatasetName): string {
+  const [, schema = ''] = dataset.split('.');
+  return quoteQualified(schema, tableName(dataset));
+}
+
+const DONE = /[\s;]+$/;
+
+/** The query as a table of another: so that it can write nothing, and is one statement. */
+function within(sql: string, dataset: DatasetName, { tableOf }: Askable): string {
+  return `(${sql.replaceAll('{batch}', () => tableOf(dataset)).replace(DONE, '')}\n) tidegate_query`;
+}
+
+/** Runs `work` in a transaction that only reads. Throws what the server says, and where `signal` aborts. */
+async function reading<T>({ url }: Askable, timeoutMs: number, signal: AbortSignal, work: (sql: PgConnection) => Promise<T>): Promise<T> {
+  await using sql = await PgConnection.connect(
+    { url, applicationName: 'tidegate rules', settings: { default_transaction_read_only: 'on', statement_timeout: String(timeoutMs) } },
+    signal,
+  );
+  const stop = () => sql.destroy(new PgConnectionError('the query was given up'));
+  signal.addEventListener('abort', stop, { once: true });
+  try {
+    await sql.script('begin read only');
+    return await work(sql);
+  } finally {
+    signal.removeEventListener('abort', stop);
+  }
+}
+
+/** What the query comes to. `examples`: whether values of rows may be shown. */
+export function askQuery(query: Query, dataset: DatasetName, of: Askable, examples: boolean, signal: AbortSignal): Promise<QueryAnswer> {
+  const from = within(query.sql, dataset, of);
+  return reading(of, query.timeoutMs, signal, async (sql) => {
+    if (query.returns !== 'rows') {
+      const { rows } = await sql.query(`select * from ${from} limit 2`);
+      return { rows: rows.length, examples: [], cell: rows[0]?.[0] ?? null };
+    }
+    const counted = await sql.query(`select count(*) from ${from}`);
+    const rows = Number(counted.rows[0]?.[0] ?? 0);
+    const shown =
+      examples && rows > 0
+        ? await sql.query(`select left(to_jsonb(tidegate_query)::text, ${EXAMPLE_CHARACTERS}) from ${from} limit ${EXAMPLES}`)
+        : null;
+    return { rows, examples: (shown?.rows ?? []).map(([row]) => row ?? ''), cell: null };
+  });
+}
+
+const BOOLEAN = 16;
+/** int8, int2, int4, oid, float4, float8, numeric. */
+const NUMBERS: ReadonlySet<number> = new Set([20, 21, 23, 26, 700, 701, 1700]);
+
+/** What keeps the query from being used, which the database says without running it; null where nothing does. Throws where it cannot be asked. */
+export async function queryProblem(query: Query, dataset: DatasetName, of: Askable, signal: AbortSignal): Promise<Wrong | null> {
+  try {
+    const shape = await reading(of, query.timeoutMs, signal, (sql) => sql.query(`select * from ${within(query.sql, dataset, of)} limit 0`));
+    return shapeProblem(query, shape);
+  } catch (error) {
+    if (!(error instanceof PgError)) throw error;
+    return { message: `the ${query.side} refuses the query: ${error.message}`, code: error.code };
+  }
+}
+
+/** `code`: what the server says, where it does. */
+export interface Wrong {
+  readonly message: string;
+  readonly code: string | null;
+}
+
+function shapeProblem({ returns }: Query, { columns }: PgResult): Wrong | null {
+  const [first] = columns;
+  if (returns === 'rows') return null;
+  if (columns.length !== 1 || first === undefined)
+    return { message: `the query returns ${columns.length} columns, and one ${returns} is needed`, code: null };
+  const fits = returns === 'boolean' ? first.oid === BOOLEAN : NUMBERS.has(first.oid);
+  return fits ? null : { message: `the query returns no ${returns}`, code: null };
+}
+
+/** Why there is no answer, without a value of any row: some errors quote one. */
+export function whyNot(error: unknown, { side, timeoutMs }: Query): string {
+  if (error instanceof PgError) {
+    if (error.code === '57014') return `the ${side} took longer than ${timeoutMs / 1000} s`;
+    return `the ${side} refused the query (${error.code})${error.code.startsWith('42') ? `: ${error.message}` : ''}`;
+  }
+  return error instanceof PgConnectionError ? `the ${side} could not be asked` : 'it could not be asked';
+}

@@ -1,0 +1,191 @@
+/**
+ * Asks databases what rules want to know of them, each rule at its times, and keeps what it came to as the result of a window. A time is judged once, whichever process
+ * comes first; one that passed while nobody ran is not made up for, and what was asked when a process died is asked again by the next.
+ */
+import type { Clock } from '../../core/clock.ts';
+import type { DatasetName } from '../../core/event.ts';
+import type { WindowFinding, WindowResult, WindowSetRef } from '../../core/windows.ts';
+import type { Contract } from '../../quality/contract.ts';
+import type { TimerCheck } from '../../quality/live/check.ts';
+import { type TimerRule, type TimerSaid, timerSet } from '../../quality/timers/check.ts';
+import type { Config, PipelineConfig } from '../config-schema.ts';
+import type { Desk } from '../desk.ts';
+import { errorFields, type Logger } from '../logger.ts';
+import { askable, askQuery, whyNot } from './query.ts';
+
+export interface TimerWatchParts {
+  readonly config: Config;
+  readonly name: string;
+  readonly pipeline: PipelineConfig;
+  readonly desk: Desk;
+  readonly clock: Clock;
+  readonly logger: Logger;
+  /** Whether the pipeline is this instance's to tell of. */
+  readonly turn: { readonly isOurs: boolean };
+  /** Before that, its table at the target says nothing. */
+  readonly isCopied: (dataset: DatasetName) => boolean;
+  readonly onResults: (results: readonly WindowResult[]) => void;
+}
+
+const LOOK_MS = 500;
+/** How often it is said which rules there are: what is known of others is forgotten after two minutes. */
+const ASK_MS = 30_000;
+/** Rules that are asked by at once. */
+const AT_ONCE = 4;
+
+interface Due {
+  readonly contract: Contract;
+  readonly check: TimerCheck;
+  readonly ref: WindowSetRef;
+  /** The beginning of the time that it is asked for. */
+  readonly startMs: number;
+}
+
+export class TimerWatch {
+  readonly #parts: TimerWatchParts;
+  /** By set: the last time that is known to have been judged. */
+  readonly #judgedMs = new Map<string, number>();
+  readonly #running = new Map<string, Promise<void>>();
+  readonly #unanswered = new Map<string, string>();
+  #askedAtMs = Number.NEGATIVE_INFINITY;
+
+  constructor(parts: TimerWatchParts) {
+    this.#parts = parts;
+  }
+
+  /** Rules that nothing could be said of the last time. */
+  notes(): readonly string[] {
+    const ids = new Set(this.#timers().map(({ ref }) => idOf(ref)));
+    return [...this.#unanswered].flatMap(([id, note]) => (ids.has(id) ? [note] : []));
+  }
+
+  /** Until `signal` aborts. */
+  async run(signal: AbortSignal): Promise<void> {
+    const { clock, logger, name } = this.#parts;
+    while (!signal.aborted) {
+      await clock.sleep(LOOK_MS, signal);
+      if (signal.aborted) break;
+      try {
+        await this.#look(signal);
+      } catch (error) {
+        // The target is away: others say so.
+        logger.debug('rules could not be looked at', { pipeline: name, ...errorFields(error) });
+      }
+    }
+    await Promise.all(this.#running.values());
+  }
+
+  #timers(): readonly Omit<Due, 'startMs'>[] {
+    return [...this.#parts.desk.contracts().values()].flatMap((contract) =>
+      contract.live.timers.map((check) => ({ contract, check, ref: refOf(contract.dataset, check) })),
+    );
+  }
+
+  async #look(signal: AbortSignal): Promise<void> {
+    const { turn, clock, isCopied, desk } = this.#parts;
+    const timers = this.#timers();
+    if (!turn.isOurs || timers.length === 0) return;
+    const nowMs = clock.now();
+    if (Math.abs(nowMs - this.#askedAtMs) >= ASK_MS) {
+      const refs = timers.map(({ ref }) => ref);
+      await desk.withSink((sink) => sink.windows.ask(refs, []));
+      this.#askedAtMs = nowMs;
+    }
+    for (const timer of timers) {
+      const id = idOf(timer.ref);
+      const { everyMs } = timer.check.timer;
+      const startMs = Math.floor(nowMs / everyMs) * everyMs;
+      if (this.#running.size >= AT_ONCE) return;
+      if (this.#running.has(id) || (this.#judgedMs.get(id) ?? -1) >= startMs || !isCopied(timer.contract.dataset)) continue;
+      const run = this.#judge({ ...timer, startMs }, signal).finally(() => this.#running.delete(id));
+      this.#running.set(id, run);
+    }
+  }
+
+  /** What it comes to is kept unless somebody was faster. */
+  async #judge(due: Due, signal: AbortSignal): Promise<void> {
+    const { desk, clock, logger, name, onResults } = this.#parts;
+    const { contract, check, ref, startMs } = due;
+    const id = idOf(ref);
+    try {
+      const [newest] = await desk.withSink((sink) =>
+        sink.windows.results({ dataset: contract.dataset, rule: check.id, newest: true, limit: 1 }),
+      );
+      if (newest?.set !== ref.set || newest.startMs < startMs) {
+        const said = await this.#ask(due, signal);
+        if (signal.aborted) return;
+        const finding = findingOf(due, said, clock.now());
+        const results = await desk.withSink((sink) =>
+          sink.windows.close(
+            ref,
+            ({ closedMs }) => (closedMs !== null && closedMs >= startMs ? null : { closedMs: startMs, finalMs: startMs, snapshot: false }),
+            () => ({ findings: [finding], memories: [] }),
+          ),
+        );
+        this.#note(due, said);
+        if (results.length > 0) onResults(results);
+      }
+      this.#judgedMs.set(id, startMs);
+    } catch (error) {
+      // Nothing can be kept where the target is away: it is asked again once it is there.
+      if (!signal.aborted) logger.warn('what a rule came to could not be kept', { pipeline: name, rule: check.id, ...errorFields(error) });
+    }
+  }
+
+  async #ask(due: Due, signal: AbortSignal): Promise<TimerSaid> {
+    const rule = due.check.timer;
+    try {
+      return await this.#answerTo(rule, due, signal);
+    } catch (error) {
+      if (!signal.aborted)
+        this.#parts.logger.warn('a rule could not be judged', {
+          pipeline: this.#parts.name,
+          dataset: due.contract.dataset,
+          rule: due.check.id,
+          ...errorFields(error),
+        });
+      return { verdict: 'indeterminate', observed: null, reason: whyNot(error, rule.question), rows: 0 };
+    }
+  }
+
+  async #answerTo({ question, say }: TimerRule, { contract, check }: Due, signal: AbortSignal): Promise<TimerSaid> {
+    const { config, pipeline } = this.#parts;
+    const of = askable(config, pipeline, question.side);
+    if (of === null) return { verdict: 'indeterminate', observed: null, reason: `there is no database of the ${question.side}`, rows: 0 };
+    return say(await askQuery(question, contract.dataset, of, check.allowValues, signal));
+  }
+
+  #note({ contract, check, ref }: Due, { verdict, reason }: TimerSaid): void {
+    if (verdict !== 'indeterminate') this.#unanswered.delete(idOf(ref));
+    else this.#unanswered.set(idOf(ref), `the rule ${check.id} of ${contract.dataset} could not be judged: ${reason ?? ''}`);
+  }
+}
+
+const idOf = ({ dataset, set }: WindowSetRef): string => `${dataset} ${set}`;
+
+/** A rule that asks something else begins anew. */
+function refOf(dataset: DatasetName, { id, timer }: TimerCheck): WindowSetRef {
+  return { dataset, set: timerSet(id, timer), sizeMs: timer.everyMs };
+}
+
+function findingOf({ contract, check, ref, startMs }: Due, said: TimerSaid, nowMs: number): WindowFinding {
+  return {
+    dataset: contract.dataset,
+    rule: check.id,
+    type: check.type,
+    column: null,
+    set: ref.set,
+    startMs,
+    endMs: Math.max(startMs, nowMs),
+    group: '',
+    verdict: said.verdict,
+    observed: said.observed === null ? null : JSON.stringify(said.observed),
+    reason: (said.verdict === 'fail' ? check.message : null) ?? said.reason,
+    rows: said.rows,
+    missing: 0,
+    severity: check.severity,
+    onFail: contract.mode === 'shadow' ? 'alert' : check.onFail,
+    version: contract.version,
+    digest: contract.digest,
+  };
+}

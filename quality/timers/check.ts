@@ -1,0 +1,73 @@
+/**
+ * Checks that databases are asked by, again and again: what is asked, and what is said of the answer. Each lies in a file of its own beside this one, and registry.ts names them all.
+ * Nothing here asks: whoever does hands the answer back, or why there is none, of which nothing is said but that.
+ */
+import { createHash } from 'node:crypto';
+import { TIMER_SETS, type WindowVerdict } from '../../core/windows.ts';
+import type { Refuse } from '../clock/check.ts';
+import type { SchemaNode } from '../schema-type.ts';
+
+export type Side = 'source' | 'target';
+
+/** A statement that only reads. */
+export interface Query {
+  readonly kind: 'query';
+  readonly side: Side;
+  /** As it was written: `{batch}` is the dataset's own table. */
+  readonly sql: string;
+  readonly returns: 'rows' | 'number' | 'boolean';
+  readonly timeoutMs: number;
+}
+
+/** What it came to: of `rows` how many there are, else the one cell as text. */
+export interface QueryAnswer {
+  readonly rows: number;
+  /** The first of them as JSON, where values may be shown. */
+  readonly examples: readonly string[];
+  readonly cell: string | null;
+}
+
+export interface TimerSaid {
+  readonly verdict: WindowVerdict;
+  readonly observed: number | boolean | string | null | Readonly<Record<string, number | string | null>>;
+  readonly reason: string | null;
+  /** Of which it is said. */
+  readonly rows: number;
+}
+
+interface Asking<Question, Answer> {
+  readonly everyMs: number;
+  readonly question: Question;
+  readonly say: (answer: Answer) => TimerSaid;
+}
+
+export type TimerRule = Asking<Query, QueryAnswer>;
+
+/** What stands behind `passes` and `fails` on the reference page: the rows of the dataset's table, by which a test asks a database. */
+export interface TimerExample {
+  /** As an item of checks. */
+  readonly rule: string;
+  readonly passes: readonly Readonly<Record<string, unknown>>[];
+  readonly fails: readonly Readonly<Record<string, unknown>>[];
+}
+
+export interface TimerExpectation {
+  readonly name: string;
+  /** The name in Great Expectations, and its kwargs as parameters; null where it has none there. */
+  readonly gx: { readonly name: string; readonly takes: readonly string[]; readonly parameters: (kwargs: Parameters) => Parameters } | null;
+  /** JSON Schema of its parameters, with a description for editors and for the reference page. */
+  readonly schema: SchemaNode;
+  readonly example: TimerExample;
+  /** Of parameters that fit the schema. */
+  readonly bind: (parameters: unknown, refuse: Refuse) => TimerRule | null;
+}
+
+/** The set of windows that a rule's times are. One that asks something else, or another time, has others. */
+export function timerSet(id: string, { everyMs, question }: TimerRule): string {
+  const digest = createHash('sha256')
+    .update(JSON.stringify([everyMs, question]))
+    .digest('hex');
+  return `${TIMER_SETS}${id} ${digest.slice(0, 8)}`;
+}
+
+export type Parameters = Readonly<Record<string, unknown>>;

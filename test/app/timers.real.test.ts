@@ -1,0 +1,202 @@
+/** Rules that databases are asked by, in the service between two real databases. */
+import { writeFileSync } from 'node:fs';
+import type { AddressInfo } from 'node:net';
+import { join } from 'node:path';
+import { expect, inject, test } from 'vitest';
+import { TIMERS } from '../../quality/timers/registry.ts';
+import { PgConnection } from '../../wire/postgres/connection.ts';
+import { ServiceProcess } from '../e2e/service-process.ts';
+import { createDatabase } from '../support/databases.ts';
+import { eventually } from '../support/eventually.ts';
+import { type Told, webhookReceiver } from '../support/receiver.ts';
+import { cli } from './cli.ts';
+import { ask, configFolder, startService, untilReady } from './services.ts';
+
+const HEAD = 'apiVersion: quality/v1\nkind: DatasetRules\ndataset: shop.public.orders\n';
+
+interface Said {
+  readonly rule: string;
+  readonly verdict: string;
+  readonly observed: unknown;
+  readonly reason: string | null;
+}
+
+async function world(rules: string, alerts: Readonly<Record<string, unknown>> = {}) {
+  const source = await createDatabase(inject('sourceServer'), 'timers');
+  const target = await createDatabase(inject('targetServer'), 'timers');
+  const sql = await PgConnection.connect({ url: source.url });
+  const lake = await PgConnection.connect({ url: target.url });
+  await sql.script('create table orders (id bigint primary key, total numeric(12,2)); insert into orders values (1, 4), (2, 6)');
+  const config = configFolder(
+    {
+      sources: {
+        shop: { kind: 'postgres', url: source.url, slot: source.name, publication: 'tidegate_timers', tables: ['public.orders'] },
+      },
+      alerts,
+    },
+    { 'orders.rules.yaml': HEAD + rules },
+    { source: source.url, target: target.url },
+  );
+  return {
+    sql,
+    lake,
+    config,
+    write: (text: string) => writeFileSync(join(config.folder, 'orders.rules.yaml'), HEAD + text),
+    /** All results, newest first. */
+    async results(rule?: string): Promise<readonly Said[]> {
+      const { json } = await cli('windows', 'list', config.file, '--json', ...(rule === undefined ? [] : ['--rule', rule]));
+      return (json as { windows: readonly Said[] }).windows;
+    },
+    async [Symbol.asyncDispose]() {
+      config[Symbol.dispose]();
+      await Promise.all([sql.close(), lake.close()]);
+      await Promise.all([source[Symbol.asyncDispose](), target[Symbol.asyncDispose]()]);
+    },
+  };
+}
+
+const RULES = `checks:
+  - { id: none-below, sql: { query: "select id from {batch} where total < 0", every: 1s }, severity: warning }
+  - { id: shown, sql: { query: "select id, total from {batch} where total < 0;", every: 1s }, allow_values: true }
+  - { id: sum, sql: { query: "select sum(total) from {batch}", on: source, every: 1s, between: [9.99, 10] } }
+  - { id: same, sql: { query: "select count(*) filter (where total is null) = 0 from {batch}", returns: boolean, every: 1s } }
+  - { id: gx, expect: unexpected_rows_expectation, kwargs: { unexpected_rows_query: "select * from {batch} where total > 1000" } }
+  - { id: broken, sql: { query: "select 10 / (select min(total) from {batch})", min: 0, every: 1s } }
+  - { id: slow, sql: { query: "select 1 from {batch}, pg_sleep(20)", every: 1s, timeout: 50ms } }
+`;
+
+test('each query is asked at its times, and what it comes to is a result like others, told once of each change', async () => {
+  const told: Told[] = [];
+  const receiver = webhookReceiver(told);
+  await new Promise<void>((resolve) => receiver.listen(0, '127.0.0.1', resolve));
+  await using at = await world(RULES, {
+    someone: {
+      kind: 'webhook',
+      url: `http://127.0.0.1:${(receiver.address() as AddressInfo).port}/`,
+      secret: `whsec_${Buffer.alloc(24, 7).toString('base64')}`,
+      events: ['window.*'],
+      allowNetworks: ['127.0.0.1/32'],
+    },
+  });
+  await using running = await startService(at.config);
+  await untilReady(running.url);
+  const newest = async (rule: string): Promise<Partial<Said>> => (await at.results(rule))[0] ?? {};
+  const says = (rule: string, verdict: string) =>
+    eventually(async () => (await newest(rule)).verdict === verdict, `${rule} says ${verdict}`, 30_000);
+  for (const rule of ['none-below', 'shown', 'sum', 'same', 'gx', 'broken']) await says(rule, 'pass');
+  await says('slow', 'indeterminate');
+  expect(await newest('slow')).toMatchObject({ observed: null, reason: 'the target took longer than 0.05 s' });
+  expect(await newest('sum')).toMatchObject({ observed: 10 });
+  await at.sql.script('insert into orders values (3, -5), (4, 0.01), (5, null); update orders set total = 0 where id = 1');
+  for (const rule of ['none-below', 'shown', 'sum', 'same']) await says(rule, 'fail');
+  await says('broken', 'fail');
+  await at.sql.script('update orders set total = 0 where total < 0');
+  await says('broken', 'indeterminate');
+  await says('none-below', 'pass');
+  expect(await newest('broken')).toMatchObject({ observed: null, reason: 'the target refused the query (22012)' });
+  expect(await newest('same')).toMatchObject({ observed: false, reason: 'the query returned false' });
+  const [shown] = (await at.results('shown')).filter(({ verdict }) => verdict === 'fail');
+  expect(shown).toMatchObject({
+    observed: 1,
+    reason: 'the query returned 1 rows, such as {"id": 3, "total": -5.00}, and there should be none',
+  });
+  // No value of a row where they are not allowed.
+  const [failed] = (await at.results('none-below')).filter(({ verdict }) => verdict === 'fail');
+  expect(failed).toMatchObject({ observed: 1, severity: 'warning', reason: 'the query returned 1 rows, and there should be none' });
+  await eventually(
+    async () => (await at.lake.query('select from tidegate.window_results where not told')).rows.length === 0,
+    'people have been told of all that is news',
+  );
+  const ofRule = () => told.filter(({ data }) => data['rule'] === 'none-below').map(({ type }) => type);
+  await eventually(async () => ofRule().length > 1, 'both have been delivered');
+  expect(ofRule()).toEqual(['window.failed', 'window.passed']);
+  const metrics = await ask(running.url, '/metrics');
+  expect(metrics.text).toMatch(/tidegate_window_failing\{[^}]*rule="same"[^}]*\} 1/);
+  expect(metrics.text).toMatch(/tidegate_windows_total\{[^}]*rule="slow",verdict="indeterminate"\}/);
+  const ready = await ask(running.url, '/readyz');
+  expect(ready.text).toContain('the rule slow of shop.public.orders could not be judged: the target took longer than 0.05 s');
+  receiver.close();
+}, 120_000);
+
+test('a time is judged once, however often the service is killed, and another query is asked at once', async () => {
+  const rule = (query: string) => `checks: [{ id: one, sql: { query: "${query}", every: 1d, min: 0 } }]`;
+  await using at = await world(rule('select count(*) from {batch}'));
+  for (let start = 0; start < 3; start++) {
+    const service = new ServiceProcess(at.config.file);
+    try {
+      await eventually(
+        async () => {
+          const known = await at.lake.query("select to_regclass('tidegate.window_results')");
+          return known.rows[0]?.[0] !== null && (await at.results('one')).length > 0;
+        },
+        'it is judged',
+        30_000,
+      );
+      await service.kill();
+      // As after a long night: nobody has asked for its times in a while.
+      await at.lake.script("update tidegate.window_sets set asked_at = asked_at - interval '1 hour'");
+    } finally {
+      await service[Symbol.asyncDispose]();
+    }
+  }
+  expect(await at.results('one')).toMatchObject([{ verdict: 'pass', observed: 2, revision: 1 }]);
+  at.write(rule('select 7'));
+  await using running = await startService(at.config);
+  await untilReady(running.url);
+  await eventually(async () => (await at.results('one'))[0]?.observed === 7, 'the other query is asked', 30_000);
+}, 120_000);
+
+test('what a database says of a query, and what would write, is refused when rules are loaded', async () => {
+  await using at = await world('');
+  const refused = async (parameters: string) => {
+    at.write(`checks: [{ sql: ${parameters} }]`);
+    const { code, json } = await cli('check', at.config.file, '--json');
+    const { problems } = json as { problems: readonly { severity: string; path: string; message: string }[] };
+    const own = problems.filter(({ path }) => path.includes('checks[0]'));
+    return [code, ...own.map(({ severity, message }) => `${severity} ${message}`)];
+  };
+  const source = 'on: source';
+  expect(await refused(`{ query: "selec 1", ${source} }`)).toEqual([
+    2,
+    expect.stringContaining('error sql: the source refuses the query: syntax error at or near'),
+  ]);
+  for (const [query, message] of [
+    ['select nothing from {batch}', 'column "nothing" does not exist'],
+    ['select 1 from nowhere', 'relation "nowhere" does not exist'],
+    ['delete from {batch} returning id', 'syntax error'],
+    ['with gone as (delete from {batch} returning id) select * from gone', 'WITH clause containing a data-modifying statement'],
+    ['select 1; select 2', 'syntax error'],
+    ['select 1) x; drop table orders; --', ''],
+  ])
+    expect((await refused(`{ query: "${query}", ${source} }`))[1]).toContain(`error sql: the source refuses the query: ${message}`);
+  expect((await refused(`{ query: "select id, total from {batch}", ${source}, min: 1 }`))[1]).toBe(
+    'error sql: the query returns 2 columns, and one number is needed',
+  );
+  expect((await refused(`{ query: "select 'x'::text", ${source}, returns: boolean }`))[1]).toBe('error sql: the query returns no boolean');
+  // The table of the target is made with the first row.
+  expect((await refused('{ query: "select 1 from {batch} where false" }'))[1]).toMatch(
+    /^warning sql: the target refuses the query: relation/,
+  );
+  expect(await refused(`{ query: "select 1 from {batch} where false -- nothing", ${source} }`)).toHaveLength(1);
+}, 60_000);
+
+test.each([...TIMERS.values()].map(({ name, example }) => [name, example] as const))(
+  'the example of %s',
+  async (_, { rule, passes, fails }) => {
+    for (const [rows, verdict] of [
+      [passes, 'pass'],
+      [fails, 'fail'],
+    ] as const) {
+      await using at = await world(`checks:\n  ${rule}`);
+      await at.sql.script('truncate orders');
+      for (const [index, row] of rows.entries())
+        await at.sql.query("insert into orders values (($1::jsonb ->> 'id')::bigint, ($1::jsonb ->> 'total')::numeric)", [
+          JSON.stringify({ id: index, ...row }),
+        ]);
+      await using running = await startService(at.config);
+      await untilReady(running.url);
+      await eventually(async () => (await at.results())[0]?.verdict === verdict, `it says ${verdict}`, 30_000);
+    }
+  },
+  60_000,
+);

@@ -1,0 +1,93 @@
+/** Checks that databases are asked by: what is refused before anybody is asked, and what is said of an answer. */
+import { expect, test } from 'vitest';
+import { parseContract } from '../../quality/contract.ts';
+import type { QueryAnswer, TimerRule } from '../../quality/timers/check.ts';
+import { timerSet } from '../../quality/timers/check.ts';
+import { TIMERS } from '../../quality/timers/registry.ts';
+import { contractOf, FILE, HEAD, lines } from './support.ts';
+
+const timerOf = (item: string): TimerRule => {
+  const [check] = contractOf(`checks: [{ ${item} }]`).live.timers;
+  if (check === undefined) throw new Error(`${item} asks nothing`);
+  return check.timer;
+};
+
+test.each([
+  ['sql: { query: select 1, min: 1, returns: rows }', 'sql.returns: bounds are for a number, and the query returns rows', 'Remove returns'],
+  ['sql: { query: select 1, returns: number }', 'sql.returns: a number is held against bounds', 'Write min, max or between'],
+  ['sql: { query: select 1, every: 10ms }', 'sql.every: a query is asked every second at most', 'every: 1s'],
+  ['sql: { query: select 1, timeout: 0s }', 'sql.timeout: a query takes some time', 'timeout: 30s'],
+  ['sql: { query: select 1, min: 2, max: 1 }', 'sql.min: min is greater than max', 'Exchange them'],
+  ['sql: { query: select 1, on: lake }', 'sql.on: ', 'target'],
+  ['sql: { every: 1m }', 'sql: "query" is missing', ''],
+  ["sql: ''", 'sql: ', ''],
+  ['sql: select 1, on_fail: hold', 'on_fail: sql is about no rows that come: there is nothing to hold', 'on_fail: halt'],
+  ['sql: select 1, on_fail: quarantine', 'on_fail: a window that fails is one result', 'on_fail: alert'],
+  ['sql: select 1, where: after.id > 1', 'where: sql is looked at by the clock', 'Remove where.'],
+  ['sql: select 1, mostly: 0.9', 'mostly: mostly is for checks of rows', 'Remove mostly.'],
+  ['expect: unexpected_rows_expectation', 'kwargs: unexpected_rows_expectation needs its kwargs: unexpected_rows_query', 'Write it.'],
+  [
+    'expect: unexpected_rows_expectation, kwargs: { unexpected_row_query: select 1 }',
+    'kwargs.unexpected_row_query: unexpected_rows_expectation takes no "unexpected_row_query"',
+    'unexpected_rows_query',
+  ],
+])('%s is refused, with the place and the fix', (item, message, fix) => {
+  const parsed = parseContract(`${HEAD}checks: [{ ${item} }]`, FILE);
+  const said = 'problems' in parsed ? lines(parsed.problems) : [];
+  expect(said.join('\n')).toContain(`checks[0].${message}`);
+  expect(said.join('\n')).toContain(fix);
+});
+
+test('over a file none of them is judged', () => {
+  for (const { name, example } of TIMERS.values()) {
+    const parsed = parseContract(`${HEAD}checks:\n  ${example.rule}`, FILE, 'file');
+    expect('problems' in parsed ? lines(parsed.problems).join() : '').toContain(`${name} is judged on a live stream alone`);
+  }
+});
+
+const said = (item: string, answer: Partial<QueryAnswer>) => {
+  const { verdict, observed, reason } = timerOf(item).say({ rows: 1, examples: [], cell: null, ...answer });
+  return [verdict, observed, reason];
+};
+
+test('rows that should not be there, a number between bounds, and a boolean', () => {
+  expect(said('sql: select 1', { rows: 0 })).toEqual(['pass', 0, null]);
+  expect(said('sql: select 1', { rows: 2, examples: ['{"id": 1}', '{"id": 2}'] })).toEqual([
+    'fail',
+    2,
+    'the query returned 2 rows, such as {"id": 1} and {"id": 2}, and there should be none',
+  ]);
+  const number = 'sql: { query: select 1, between: [0.1, 9007199254740992] }';
+  for (const [cell, verdict] of [
+    ['0.1', 'pass'],
+    ['0.09999999999999999999', 'fail'],
+    ['9007199254740992', 'pass'],
+    ['9007199254740993', 'fail'],
+    ['Infinity', 'fail'],
+    ['NaN', 'indeterminate'],
+  ])
+    expect([cell, said(number, { cell: cell ?? null })[0]]).toEqual([cell, verdict]);
+  expect(said('sql: { query: select 1, min: 1, strict_min: true }', { cell: '1.0' })).toEqual(['fail', 1, 'the query returned 1.0']);
+  const boolean = 'sql: { query: select true, returns: boolean }';
+  expect([said(boolean, { cell: 't' }), said(boolean, { cell: 'f' })]).toEqual([
+    ['pass', true, null],
+    ['fail', false, 'the query returned false'],
+  ]);
+});
+
+test('what is no answer is never a pass', () => {
+  for (const item of ['sql: { query: select 1, min: 0 }', 'sql: { query: select true, returns: boolean }'])
+    expect([said(item, { rows: 0 }), said(item, { cell: null }), said(item, { rows: 2, cell: '1' })]).toEqual([
+      ['indeterminate', null, 'the query returned no row, and not one value'],
+      ['indeterminate', null, 'the query returned null'],
+      ['indeterminate', null, 'the query returned more than one row, and not one value'],
+    ]);
+});
+
+test('a rule that asks something else, or at other times, begins anew', () => {
+  const sets = ['sql: select 1', 'sql: select 2', 'sql: { query: select 1, every: 1m }', 'sql: { query: select 1, on: source }'].map(
+    (item) => timerSet('one', timerOf(item)),
+  );
+  expect(new Set(sets).size).toBe(sets.length);
+  expect(timerSet('one', timerOf('sql: select 1, severity: info'))).toBe(sets[0]);
+});
