@@ -11,6 +11,7 @@ import type { TablePatterns } from '../cdc/postgres/found-tables.ts';
 import { postgresSource, type PostgresSourceOptions } from '../cdc/postgres/source.ts';
 import type { ModelUse } from '../inference/stage.ts';
 import type { BreakerSettings } from '../ops/breaker.ts';
+import type { DraftRules } from '../core/keyed.ts';
 import { keyedRules } from '../quality/keyed.ts';
 import { evolve } from '../quality/schema/evolution.ts';
 import { avroFormat } from '../sync/kafka/avro.ts';
@@ -174,9 +175,10 @@ export function openSink(
   clock: Clock,
   logger: Logger,
   watch: TopicWatch | null = null,
+  drafts: DraftRules | null = null,
 ) {
   const { target } = partsOf(config, pipeline);
-  if (target.kind === 'postgres') return postgresSink(sinkOptions(config, name, pipeline, rules, clock));
+  if (target.kind === 'postgres') return postgresSink({ ...sinkOptions(config, name, pipeline, rules, clock), drafts });
   return kafkaSink({
     ...topicOptions(config, name, pipeline, target, rules, clock),
     watch,

@@ -4,6 +4,7 @@ import type { Clock } from '../core/clock.ts';
 import type { Stage } from '../core/contracts.ts';
 import { PipelineError } from '../core/errors.ts';
 import type { DatasetName } from '../core/event.ts';
+import type { DraftRules } from '../core/keyed.ts';
 import type { NumberedColumn, Shape } from '../core/shape.ts';
 import type { ModelRegistry } from '../inference/models/registry.ts';
 import type { Scorer } from '../inference/scorer/supervisor.ts';
@@ -62,10 +63,10 @@ export class Desk implements AsyncDisposable {
     this.#datasets = [...new Set([...this.#datasets, ...datasets])];
   }
 
-  /** A sink of its own, for a lane's run. `watch` is told of what is written to topics. */
-  openSink(watch: TopicWatch | null = null): Promise<PostgresSink> {
+  /** A sink of its own, for a lane's run. `watch` is told of what is written to topics, `drafts` of what their rules find at the target. */
+  openSink(watch: TopicWatch | null = null, drafts: DraftRules | null = null): Promise<PostgresSink> {
     const { config, name, pipeline, rules, clock, logger } = this.#parts;
-    return openSink(config, name, pipeline, rules, clock, logger, watch);
+    return openSink(config, name, pipeline, rules, clock, logger, watch, drafts);
   }
 
   /**

@@ -3,6 +3,7 @@ import type { Clock } from '../core/clock.ts';
 import type { LiveSource, Observer } from '../core/contracts.ts';
 import { ERRORS } from '../core/errors.ts';
 import type { DatasetName } from '../core/event.ts';
+import type { DraftRules } from '../core/keyed.ts';
 import { replaySource } from '../cdc/replay.ts';
 import type { ModelRegistry } from '../inference/models/registry.ts';
 import type { Scorer } from '../inference/scorer/supervisor.ts';
@@ -118,7 +119,7 @@ export class Road implements AsyncDisposable {
     const logger = parts.logger.with({ pipeline: name });
     this.#topics = target.kind === 'kafka' ? new TopicSeries() : null;
     this.rules = new RulesInForce({ ...parts, logger, tell: this.#tell, onTakenUp: (changes, more) => this.#takeUp(changes, more) });
-    this.#shadow = new ShadowRules(this.rules.drafts, clock);
+    this.#shadow = new ShadowRules(this.rules, clock);
     this.desk = new Desk({ ...parts, rules: this.rules.files });
     this.#verified = new VerifyWatch({ ...parts, rules: this.rules.files });
     const telling = tellerOptions(config, name, pipeline, clock, parts.logger);
@@ -415,14 +416,14 @@ export class Road implements AsyncDisposable {
         else quality.replaceContract(contract);
       }
     }
-    this.#shadow.take(this.rules.drafts);
+    this.#shadow.take();
     if (!more) return;
     this.#main.runAgain();
     this.#replay.runAgain();
   }
 
   async #openMain(signal: AbortSignal): Promise<Run> {
-    const sink = await this.#openSink(signal);
+    const sink = await this.#openSink(signal, this.#shadow.asked);
     const source = this.#source;
     const { clock } = this.#parts;
     const contracts = () => this.desk.contracts();
@@ -450,8 +451,8 @@ export class Road implements AsyncDisposable {
   }
 
   /** A sink that is closed when the run is cut off: whoever waits for a silent target must not wait on. */
-  #openSink(signal: AbortSignal): Promise<PostgresSink> {
-    const opening = this.desk.openSink(this.#topics);
+  #openSink(signal: AbortSignal, drafts: DraftRules | null = null): Promise<PostgresSink> {
+    const opening = this.desk.openSink(this.#topics, drafts);
     return new Promise((resolve, reject) => {
       const cut = (): void => {
         reject(signal.reason);

@@ -109,7 +109,6 @@ export function loadRuleFiles(
       fix: 'Write one (`tidegate init` makes first ones), or leave it so.',
     });
   }
-  for (const { contract } of drafts.values()) problems.push(...notAskedByDraft(contract));
   for (const { contract } of [...files.values(), ...drafts.values()]) {
     const brings = (dataset: DatasetName): boolean => mayBring(pipeline.source, source, dataset);
     problems.push(...strangeParents(contract, pipelineName, datasets, brings));
@@ -182,13 +181,6 @@ const unanswered = (contract: Contract): Problem[] =>
     severity: 'error',
     message: `${name} is asked of the target's table, and this pipeline writes topics`,
     fix: 'Remove the check, or judge it in a pipeline that writes to PostgreSQL.',
-  }));
-
-const notAskedByDraft = (contract: Contract): Problem[] =>
-  ofAsked(contract, (name) => ({
-    severity: 'warning',
-    message: `${name} is asked of the target, and a draft asks nothing: every row passes it`,
-    fix: 'What it would find is known once the file is in force; on_fail: tag holds nothing then.',
   }));
 
 function ofAsked({ checks, place }: Contract, say: (name: string) => Omit<Problem, 'path'>): Problem[] {

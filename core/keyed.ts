@@ -4,7 +4,7 @@
  */
 import type { Batch, Finding, Severity } from './batch.ts';
 import { formatMillis } from './duration.ts';
-import type { ChangeEvent, DatasetName } from './event.ts';
+import type { ChangeEvent, Dataset, DatasetName } from './event.ts';
 
 /** What is asked. Columns are places in the dataset that the rule was made for. */
 export type Question =
@@ -93,6 +93,21 @@ export interface WaitStore {
 export interface AskedRules {
   /** Nothing is written, and nobody is kept waiting. `unasked`: the datasets whose rules could not be asked, so that nothing was found of them. */
   look(batch: Batch): Promise<{ readonly findings: readonly Finding[]; readonly unasked: ReadonlySet<DatasetName> }>;
+}
+
+/** Rules of drafts: asked beside those in force, in the transaction that writes a batch, and nothing is done by them. */
+export interface DraftRules {
+  readonly rulesOf: (dataset: Dataset) => readonly KeyedRule[];
+  /** The batch as drafts have judged it by its rows alone; null where none has. */
+  readonly judgedBy: (batch: Batch) => Batch | null;
+  /** Told each time that the batch is about to be written: the last time counts. Null where the target could not read a question. */
+  readonly found: (batch: Batch, findings: readonly Finding[] | null, unasked: readonly Unasked[]) => void;
+}
+
+/** A rule of a draft that was left out, since no index finds its rows and there are too many of them. */
+export interface Unasked {
+  readonly dataset: DatasetName;
+  readonly rule: string;
 }
 
 /** Beside the words of a rule, while a row waits, and once it has waited for nothing. */

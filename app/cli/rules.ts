@@ -1,8 +1,8 @@
 /** tidegate rules: the rules that the running service judges by, and what drafts beside them would do. */
-import type { RulesView } from '../http/shapes.ts';
+import type { DraftView, RulesView } from '../http/shapes.ts';
 import { statusOf } from './client.ts';
 import { type Command, configOf } from './command.ts';
-import { notAskedText, problemsText, show, table, timeText } from './output.ts';
+import { problemsText, show, table, timeText } from './output.ts';
 
 /** Of each direction. */
 const EXAMPLES = 3;
@@ -56,7 +56,12 @@ function inWords({ pipeline, rules: { datasets, drafts, refused, changedOnDisk }
           `  ${op} of ${key} would ${to === 'out' ? 'be out' : 'go through'}: ${why.map(({ rule, message }) => `${rule} (${message})`).join(', ')}\n`,
       ),
   );
-  const leftOut = drafts.map(({ notAsked, file }) => notAskedText(notAsked, ` by ${file}`)).join('');
+  const leftOut = drafts.map(leftOutText).join('');
   const notes = `${changedOnDisk ? 'Rule files were changed: `tidegate reload` takes them up.\n' : ''}${refused === null ? '' : `A new revision was refused at ${timeText(refused.atMs)}:\n${problemsText(refused.problems)}`}`;
   return `${pipeline}\n${inForce}${beside}${leftOut}${examples.join('')}${notes}`;
 }
+
+const leftOutText = ({ notAsked, file }: DraftView): string =>
+  notAsked.length === 0
+    ? ''
+    : `! Left out by ${file}, for the table is large and has no index that finds their rows: ${notAsked.join(', ')}. Make one at the target.\n`;

@@ -241,7 +241,7 @@ export const draftSchema = shape('A draft of rules, which judges beside those in
   ),
   notAsked: list(
     { type: 'string' },
-    'Of these, rules that need other rows: a draft does not ask the target for them, and every row passes.',
+    'Of these, rules that the target was not asked for with the last batch: its table is large and has no index that finds their rows, so every row passed them.',
   ),
   examples: list(
     shape('An event that would change sides.', {

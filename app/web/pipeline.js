@@ -388,7 +388,7 @@ function showDraft(line, draft) {
       : would === ''
         ? `would change none of ${count(events)} rows`
         : `would ${would}, of ${count(events)} rows`;
-  const leftOut = notAsked.length === 0 ? '' : ` Left out, for a draft does not ask the target: ${notAsked.join(', ')}.`;
+  const leftOut = notAsked.length === 0 ? '' : ` Left out, for the target has no index that finds their rows: ${notAsked.join(', ')}.`;
   text(line, `Draft ${revision} ${words}${failures === 0 ? '' : `; it could not judge ${count(failures)} batches`}.${leftOut}`);
 }
 

@@ -19,6 +19,7 @@ import { withoutOutrun } from './outrun.ts';
 import type { RowVersions } from './row-versions.ts';
 import { noteParked } from './schemas.ts';
 import { emitWindows } from './windows.ts';
+import type { AskedDrafts } from './keyed/drafts.ts';
 import type { Keyed } from './keyed/keyed.ts';
 
 /** Where the events of a batch go: the target's tables, or topics whose lanes and quarantine are kept here. */
@@ -61,6 +62,8 @@ export interface CarefulParts {
   readonly rowVersions?: RowVersions | null;
   /** Rules that need other rows ask it; null where there are no rows that could be asked for. */
   readonly keyed: Keyed | null;
+  /** Rules of drafts ask it too; left out where there are none. */
+  readonly drafts?: AskedDrafts | null;
   readonly pipeline: string;
   readonly modeOf: (event: ChangeEvent) => HoldMode;
   readonly keepsRecords: boolean;
@@ -133,6 +136,10 @@ export class CarefulRoad {
     const [failed, ...others] = decision.findings;
     if (failed !== undefined) return { kind: 'refused', findings: [failed, ...others] };
 
+    // What the rules in force hold is still to be judged by a draft.
+    await this.#parts.drafts?.ask(batch, (index) =>
+      batch.passes(index) ? (decision.events[index] ?? null) : (batch.event(index) ?? null),
+    );
     const written = halving ? await this.#writeHalving(batch, decision) : await this.#write(batch, decision, 0, batch.events.length);
     const [refused, ...rest] = decision.findings;
     if (refused !== undefined) return { kind: 'refused', findings: [refused, ...rest] };

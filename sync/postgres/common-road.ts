@@ -15,6 +15,7 @@ import { isOutOfTurn, isRefusal } from './failures.ts';
 import { fold, type Folded } from './fold.ts';
 import { refOf, tableRefOf, TURN_SQL } from './held-keys.ts';
 import { emitHold, type HoldMode, prepareHold } from './items.ts';
+import type { AskedDrafts } from './keyed/drafts.ts';
 import type { Keyed } from './keyed/keyed.ts';
 import type { KnownHeld } from './known-held.ts';
 import { emitAdvance, prepareAdvance } from './lanes.ts';
@@ -38,6 +39,7 @@ export interface CommonParts {
   /** With them every batch takes the careful road. */
   readonly rowVersions: RowVersions | null;
   readonly keyed: Keyed;
+  readonly drafts: AskedDrafts | null;
   readonly workers: Workers;
   readonly writers: WriterPool;
   readonly pipeline: string;
@@ -356,8 +358,8 @@ export class CommonRoad {
 
   /** Whether the target has to be asked first, whatever is held: about released events, because rows have versions, or by a rule. */
   #isAsked(batch: Batch): boolean {
-    const { rowVersions, keyed } = this.#parts;
-    return batch.origin === 'replay' || rowVersions !== null || keyed.concerns(batch);
+    const { rowVersions, keyed, drafts } = this.#parts;
+    return batch.origin === 'replay' || rowVersions !== null || keyed.concerns(batch) || drafts?.concerns(batch) === true;
   }
 
   /** The same because an event that passes concerns a key that has, or may have, something held. */

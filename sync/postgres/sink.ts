@@ -10,7 +10,7 @@ import { type Clock, systemClock } from '../../core/clock.ts';
 import type { Applied, Lease, Quarantine, Quarantined, Refused, ReleaseLog, Sink } from '../../core/contracts.ts';
 import { PipelineError } from '../../core/errors.ts';
 import type { ChangeEvent, Dataset, DatasetName, LaneId, Position } from '../../core/event.ts';
-import type { AskedRules, KeyedRule, WaitStore } from '../../core/keyed.ts';
+import type { AskedRules, DraftRules, KeyedRule, WaitStore } from '../../core/keyed.ts';
 import type { LotStore } from '../../core/lots.ts';
 import type { SloStore } from '../../core/slo.ts';
 import type { WindowStore } from '../../core/windows.ts';
@@ -24,6 +24,7 @@ import { targetFailure } from './failures.ts';
 import { growEnums } from './enums.ts';
 import { holdModes, mayBePartial } from './hold-mode.ts';
 import type { HoldMode } from './items.ts';
+import { AskedDrafts } from './keyed/drafts.ts';
 import { Keyed } from './keyed/keyed.ts';
 import { KeyedLook } from './keyed/look.ts';
 import { Parents } from './keyed/parents.ts';
@@ -75,6 +76,8 @@ export interface PostgresSinkOptions {
   readonly evolve?: Evolve;
   /** The rules that need other rows: a batch of a dataset that has some takes the careful road. */
   readonly keyed?: (dataset: Dataset) => readonly KeyedRule[];
+  /** Rules that judge beside those; left out where there are none. */
+  readonly drafts?: DraftRules | null;
   /** Whether values that the source's enums have got are added to the target's; left out, they are. */
   readonly growsEnums?: (dataset: DatasetName) => boolean;
   /** How many events of a dataset are held while a change of its table waits for a person; then the lane stops. */
@@ -325,17 +328,13 @@ class Target implements PostgresSink {
     const rows = new TableRows(sql, writes, layouts, writers);
     const rowVersions = this.#rowVersionsOf(sql, rows);
     const parents = new Parents(layouts);
-    const keyed = new Keyed({
-      sql,
-      tables,
-      parents,
-      rulesOf: this.#options.keyed ?? noRules,
-      makesIndices: table.create,
-      takesTurns: true,
-      waits: (event) => this.#modeOf(event) === 'key' || rows.isPartial(event),
-    });
+    const waits = (event: ChangeEvent): boolean => this.#modeOf(event) === 'key' || rows.isPartial(event);
+    const rulesOf = this.#options.keyed ?? noRules;
+    const keyed = new Keyed({ sql, tables, parents, rulesOf, makesIndices: table.create, takesTurns: true, waits });
+    const { drafts: beside = null } = this.#options;
+    const drafts = beside === null ? null : new AskedDrafts({ sql, drafts: beside, tables, parents, waits });
     const [modeOf, keepsRecords] = [this.#modeOf, this.#keepsRecords];
-    const shared = { sql, heldKeys, rowVersions, keyed, pipeline, deferConstraints, modeOf, keepsRecords };
+    const shared = { sql, heldKeys, rowVersions, keyed, drafts, pipeline, deferConstraints, modeOf, keepsRecords };
     const markStatement = isMarked ? WRITTEN : null;
     const common = new CommonRoad({ ...shared, writes, layouts, tables, schemas, workers, writers, isMarked, besideRowsMin });
     const careful = new CarefulRoad({ ...shared, rows, markStatement });
