@@ -12,7 +12,7 @@ import { Format, FrontendWriter } from '../../wire/postgres/messages.ts';
 import type { WriterPool } from '../../wire/postgres/writer-pool.ts';
 import { WRITTEN_PREFIX } from '../../wire/postgres/written.ts';
 import { isOutOfTurn, isRefusal } from './failures.ts';
-import { fold, type Folded } from './fold.ts';
+import { fold } from './fold.ts';
 import { refOf, tableRefOf, TURN_SQL } from './held-keys.ts';
 import { emitHold, type HoldMode, prepareHold } from './items.ts';
 import type { AskedDrafts } from './keyed/drafts.ts';
@@ -24,6 +24,7 @@ import type { RowVersions } from './row-versions.ts';
 import { isParkedItem, type Schemas } from './schemas.ts';
 import type { Tables } from './tables.ts';
 import { areDisjoint, type Touched, touchedBy } from './touched.ts';
+import { wholeRowsOf, type WrittenRows } from './whole-rows.ts';
 import { emitWindows, prepareWindows } from './windows.ts';
 import { emitCommit, NotInTurn, type Worker, type Workers } from './workers.ts';
 import { keepsScore, type Plan, type Writes } from './writes.ts';
@@ -55,9 +56,9 @@ export interface CommonParts {
 /** What is written of a batch, and what that comes to. */
 interface Planned {
   /** Null for new rows that were not folded. */
-  readonly rows: Pick<Folded, 'groups'> | EventRun | null;
+  readonly rows: Pick<WrittenRows, 'groups'> | EventRun | null;
   readonly plan: Plan;
-  readonly counts: Pick<Folded, 'upserts' | 'deletes' | 'truncates' | 'folded'>;
+  readonly counts: Pick<WrittenRows, 'upserts' | 'deletes' | 'truncates' | 'folded'>;
 }
 
 interface Ready extends Planned {
@@ -289,8 +290,10 @@ export class CommonRoad {
     return plan === null || plan.isUncertain ? null : { rows: folded, counts: folded, plan };
   }
 
-  #foldOf(batch: Batch): Folded {
-    const { layouts } = this.#parts;
+  #foldOf(batch: Batch): WrittenRows {
+    const { layouts, tables } = this.#parts;
+    const whole = wholeRowsOf(batch, (dataset) => tables.known(dataset));
+    if (whole !== null) return whole;
     return fold(batch.events, { layouts, takes: (i) => batch.passes(i), keepsRow: (i) => keepsRow(batch, i) });
   }
 

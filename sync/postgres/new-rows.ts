@@ -56,17 +56,63 @@ export class CopyMessages {
   }
 }
 
+/**
+ * Rows of a COPY that are framed already: those that stand one behind the other, as the source's decoder and its copy leave them, are copied at once. Only for a
+ * COPY of exactly the row's cells.
+ */
+export class Stretches {
+  readonly #writer: FrontendWriter;
+  readonly #messages: CopyMessages;
+  readonly #count: number;
+  #bytes: Buffer | null = null;
+  #from = 0;
+  #to = 0;
+
+  constructor(writer: FrontendWriter, messages: CopyMessages, count: number) {
+    this.#writer = writer;
+    this.#messages = messages;
+    this.#count = count;
+  }
+
+  add({ bytes, framedFrom, framedTo }: PgRow): void {
+    if (bytes !== this.#bytes || framedFrom !== this.#to + 2 || bytes.readUInt16BE(this.#to) !== this.#count) {
+      this.end();
+      this.#bytes = bytes;
+      this.#from = framedFrom;
+    }
+    this.#to = framedTo;
+  }
+
+  /** Before anything else is written. */
+  end(): void {
+    if (this.#bytes === null) return;
+    this.#messages.next();
+    this.#writer.int16(this.#count).rawRange(this.#bytes, this.#from, this.#to);
+    this.#bytes = null;
+  }
+}
+
 export function emitNewRows(writer: FrontendWriter, { prepared, newRows }: NewRowsPart, verdicts: Uint8Array): void {
   const { cells, plain, bulk } = prepared;
   writer.bind('', bulk[0]?.copy ?? '', [], Format.Text).execute();
   const columns = plain ?? new Int32Array(0);
   const messages = new CopyMessages(writer);
+  const stretches = new Stretches(writer, messages, cells.length);
+  const width = allOf(plain);
   for (let index = 0; index < newRows.length; index++) {
     const event = newRows[index];
     if (event === undefined || !passes(verdicts, index)) continue;
+    const row = event.after;
+    const isFramed = row instanceof PgRow && row.framedTo > 0 && width === row.relation.types.length;
+    if (isFramed && width === cells.length) {
+      stretches.add(row);
+      continue;
+    }
+    stretches.end();
     messages.next();
-    copyNewRow(writer, cells, columns, false, event, verdicts[index]);
+    copyNewRow(writer, cells, columns, isFramed, event, verdicts[index]);
   }
+  stretches.end();
   messages.end();
   writer.copyDone();
 }
@@ -124,6 +170,9 @@ function copyNewRow(
     copyBytes(writer, stampBytes(cell.stamp, event, verdict));
   }
 }
+
+/** How many columns a row has to have for these to be all of it, in its order; -1 where no row's are. */
+export const allOf = (plain: Int32Array | null): number => (plain !== null && plain.every((column, i) => column === i) ? plain.length : -1);
 
 /** As `Batch.passes`. */
 export const passes = (verdicts: Uint8Array, index: number): boolean => (verdicts[index] ?? Verdict.Quarantine) < Verdict.Drop;

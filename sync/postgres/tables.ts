@@ -42,10 +42,9 @@ export interface Table {
   readonly besideOids: ReadonlyMap<string, number>;
   /** New rows may go into it by a COPY of its own: it is a plain table, without rules and without policies that hold for us. */
   readonly takesCopy: boolean;
-  /**
-   * Nothing but their keys ties its rows to each other or to those of other tables, and two keys are the same if and only if they are written the same:
-   * so rows of different keys may be written at the same time.
-   */
+  /** Two keys are the same if and only if they are written the same. */
+  readonly hasPlainKey: boolean;
+  /** And nothing but their keys ties its rows to each other or to those of other tables: so rows of different keys may be written at the same time. */
   readonly standsAlone: boolean;
   readonly scores: readonly ScoreColumns[];
 }
@@ -149,6 +148,7 @@ export class Tables {
       return name === null || found === undefined || found.generated ? null : { name, type: found.type, base: found.base, oid: found.oid };
     });
     await schemas.opened(dataset, relation);
+    const hasPlainKey = dataset.key.every((i) => isPlainKey(dataset.columns[i], types?.[i]?.oid ?? null, columns[i]));
     const table: Table = {
       dataset,
       qualified,
@@ -157,9 +157,8 @@ export class Tables {
       key: key.map(quoteIdent),
       besideOids: new Map(beside.map(({ name }) => [quoteIdent(name), present.get(name)?.oid ?? 0])),
       takesCopy: await this.#takesCopy(qualified),
-      standsAlone:
-        dataset.key.every((i) => isPlainKey(dataset.columns[i], types?.[i]?.oid ?? null, columns[i])) &&
-        (await this.#standsAlone(qualified, key)),
+      hasPlainKey,
+      standsAlone: hasPlainKey && (await this.#standsAlone(qualified, key)),
       scores,
     };
     this.#tables.set(dataset, table);

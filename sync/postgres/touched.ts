@@ -1,44 +1,58 @@
 /** Which rows a batch writes: batches that have none in common may be written at the same time. */
 import type { EventRun } from '../../core/batch.ts';
 import type { Dataset } from '../../core/event.ts';
-import type { Entry, Folded } from './fold.ts';
+import { PgRow } from '../../wire/postgres/row.ts';
+import type { Entry } from './fold.ts';
+import { hashOfKey, hashOfText, KeyHashes, seedOf } from './key-hashes.ts';
 import type { Table } from './tables.ts';
+import type { WrittenRows } from './whole-rows.ts';
 
-/** By the table at the target: keys, once a map for each shape of the dataset, or a run of rows with keys that nobody has read yet. */
-export type Touched = ReadonlyMap<string, readonly (ReadonlyMap<string, Entry> | EventRun)[]>;
+/** Rows of tables by their keys, or a run of rows with keys that nobody has read yet. */
+export type Touched =
+  | { readonly run: EventRun; readonly table: string }
+  | { readonly run: null; readonly tables: ReadonlySet<string>; readonly keys: KeyHashes; readonly form: KeyForm };
+
+/** Whether keys are hashed as they are encoded, or as texts: of two forms nothing can be told. */
+type KeyForm = 'encoded' | 'text';
 
 /**
- * Null where that cannot be told by keys: the batch empties a table, moves a row by what the target has of it, or writes a table in which more than the
- * key ties rows to each other.
+ * Null where that cannot be told by keys: the batch empties a table, moves a row by what the target has of it, writes a table in which more than the
+ * key ties rows to each other, or has keys of both forms.
  */
-export function touchedBy(what: Pick<Folded, 'groups'> | EventRun, tableOf: (dataset: Dataset) => Table | undefined): Touched | null {
-  const touched = new Map<string, (ReadonlyMap<string, Entry> | EventRun)[]>();
-  const add = (dataset: Dataset, rows: ReadonlyMap<string, Entry> | EventRun): boolean => {
-    const table = tableOf(dataset);
-    if (table?.standsAlone !== true) return false;
-    const known = touched.get(table.qualified);
-    if (known === undefined) touched.set(table.qualified, [rows]);
-    else known.push(rows);
-    return true;
-  };
-  if ('look' in what) return add(what.dataset, what) ? touched : null;
-  for (const { dataset, truncate, move, entries } of what.groups)
-    if (truncate !== null || move !== null || !add(dataset, entries)) return null;
-  return touched;
+export function touchedBy(what: Pick<WrittenRows, 'groups'> | EventRun, tableOf: (dataset: Dataset) => Table | undefined): Touched | null {
+  if ('look' in what) {
+    const table = tableOf(what.dataset);
+    return table?.standsAlone === true ? { run: what, table: table.qualified } : null;
+  }
+  const { groups } = what;
+  const keys = new KeyHashes(groups.reduce((sum, group) => sum + ('last' in group ? group.last.size : group.entries.size), 0));
+  const tables = new Set<string>();
+  const forms = new Set<KeyForm>();
+  for (const group of groups) {
+    const table = tableOf(group.dataset);
+    if (table?.standsAlone !== true || group.truncate !== null || group.move !== null) return null;
+    tables.add(table.qualified);
+    if ('last' in group) {
+      group.last.addKeysTo(keys);
+      forms.add('encoded');
+    } else addKeys(keys, forms, group.entries, seedOf(table));
+  }
+  const [form = 'encoded', ...others] = forms;
+  return others.length === 0 ? { run: null, tables, keys, form } : null;
+}
+
+function addKeys(keys: KeyHashes, forms: Set<KeyForm>, entries: ReadonlyMap<string, Entry>, seed: number): void {
+  for (const [key, { event }] of entries) {
+    const row = event.key === key ? (event.after ?? event.before) : event.before;
+    const hash = row instanceof PgRow ? hashOfKey(row, event.dataset.key, seed) : 0;
+    forms.add(hash === 0 ? 'text' : 'encoded');
+    keys.add(hash === 0 ? hashOfText(key, seed) : hash);
+  }
 }
 
 export function areDisjoint(one: Touched, other: Touched): boolean {
-  for (const [table, rows] of one) {
-    const others = other.get(table);
-    if (others !== undefined && rows.some((own) => others.some((theirs) => !haveNothingInCommon(own, theirs)))) return false;
-  }
-  return true;
-}
-
-function haveNothingInCommon(one: ReadonlyMap<string, Entry> | EventRun, other: ReadonlyMap<string, Entry> | EventRun): boolean {
-  if ('look' in one) return 'look' in other && one.pass === other.pass;
-  if ('look' in other) return false;
-  const [fewer, more] = one.size < other.size ? [one, other] : [other, one];
-  for (const key of fewer.keys()) if (more.has(key)) return false;
-  return true;
+  if (one.run !== null)
+    return other.run === null ? !other.tables.has(one.table) : one.table !== other.table || one.run.pass === other.run.pass;
+  if (other.run !== null) return areDisjoint(other, one);
+  return one.form === other.form ? one.keys.isDisjoint(other.keys) : one.tables.isDisjointFrom(other.tables);
 }

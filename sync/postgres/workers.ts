@@ -8,9 +8,9 @@
 import type { EventRun, Scores } from '../../core/batch.ts';
 import { type PgConnection, PgError, type PgResult } from '../../wire/postgres/connection.ts';
 import { Format, FrontendWriter } from '../../wire/postgres/messages.ts';
-import type { Folded } from './fold.ts';
 import { FENCED } from './migrations.ts';
 import type { Statements } from './statements.ts';
+import type { WrittenRows } from './whole-rows.ts';
 import type { Writes } from './writes.ts';
 
 /** A session that knows how to write batches. */
@@ -138,12 +138,12 @@ export class Worker {
   }
 
   /** Prepares what it does not know yet; until then it is not free. */
-  learn(rows: Pick<Folded, 'groups'> | EventRun, scores: readonly Scores[]): void {
+  learn(rows: Pick<WrittenRows, 'groups'> | EventRun, scores: readonly Scores[]): void {
     this.#isLearning = true;
     void this.#learn(rows, scores);
   }
 
-  async #learn(rows: Pick<Folded, 'groups'> | EventRun, scores: readonly Scores[]): Promise<void> {
+  async #learn(rows: Pick<WrittenRows, 'groups'> | EventRun, scores: readonly Scores[]): Promise<void> {
     try {
       await ('look' in rows ? this.writes.learnRun(rows) : this.writes.learn(rows, scores));
     } catch {

@@ -8,23 +8,26 @@ import { Format, type FrontendWriter, type ParameterBytes } from '../../wire/pos
 import { CopiedRows } from '../../wire/postgres/copied-rows.ts';
 import { type PgColumnType, type PgRelation, PgRow } from '../../wire/postgres/row.ts';
 import { copyText, isEncoded, valueText, writeEncoded } from './cells.ts';
-import { type Entry, type Folded, type Group, isPartial, isUnchanged, MergedRow } from './fold.ts';
+import { type Entry, type Group, isPartial, isUnchanged, MergedRow } from './fold.ts';
 import { aliveSql, type Layout, STAMP_TYPES } from './layout.ts';
 import { stampBytes, stampText, timeBytes } from './stamps.ts';
-import { copyBytes, CopyMessages, emitNewRows, emitRun, type NewRowsPart, passes, type RunPart } from './new-rows.ts';
+import { allOf, copyBytes, CopyMessages, emitNewRows, emitRun, type NewRowsPart, passes, type RunPart, Stretches } from './new-rows.ts';
 import type { Form, Prepared, StagedCell, Statements, WriteKind } from './statements.ts';
 import type { Table, Tables } from './tables.ts';
+import { WholeEntries, type WholeGroup, type WrittenRows, WrittenAs } from './whole-rows.ts';
 
 /** From here on rows are staged by COPY; below, one statement each is cheaper (see bench/sync.ts). */
 const BULK_ROWS_MIN = 24;
 /** So many plans after a key that was there, appends are tried again. */
 const APPENDS_AFTER = 256;
 
+type Entries = readonly Entry[] | WholeEntries;
+
 /** Entries of one form in one group. */
 interface Part {
   readonly form: Form;
   readonly prepared: Prepared;
-  readonly entries: readonly Entry[];
+  readonly entries: Entries;
 }
 
 /** A table to be emptied, and by what. */
@@ -64,7 +67,7 @@ export class Writes {
   }
 
   /** Opens tables and prepares statements, each once. Not inside a transaction. Throws TARGET_SCHEMA. */
-  async plan(folded: Pick<Folded, 'groups'>, scores: readonly Scores[], how: How): Promise<Plan> {
+  async plan(folded: Pick<WrittenRows, 'groups'>, scores: readonly Scores[], how: How): Promise<Plan> {
     const known = this.planKnown(folded, scores, how);
     if (known !== null) return known;
     await this.#open(folded);
@@ -73,7 +76,7 @@ export class Writes {
   }
 
   /** A plan without asking the target; null where it has to be asked first. */
-  planKnown({ groups }: Pick<Folded, 'groups'>, scores: readonly Scores[], how: How): Plan | null {
+  planKnown({ groups }: Pick<WrittenRows, 'groups'>, scores: readonly Scores[], how: How): Plan | null {
     const uses = new Map<Prepared, number>();
     const steps: (Emptying | Part)[] = [];
     let isUncertain = false;
@@ -93,7 +96,7 @@ export class Writes {
           if (!this.#statements.isStaged(prepared, use)) return null;
           appends ||= prepared.isDirect;
         }
-        isUncertain ||= kind === 'partial' || (kind === 'move' && entries.some(({ partial }) => partial));
+        isUncertain ||= kind === 'partial' || (kind === 'move' && entries.at(0)?.partial === true);
         steps.push({ form: prepared.form, prepared, entries });
       }
     }
@@ -158,7 +161,7 @@ export class Writes {
   }
 
   /** Opening one table may change it, and with it what is known of others of its name: so all are opened before anything is prepared. */
-  async #open({ groups }: Pick<Folded, 'groups'>): Promise<void> {
+  async #open({ groups }: Pick<WrittenRows, 'groups'>): Promise<void> {
     for (let rounds = 0; ; rounds++) {
       const closed = groups.filter(
         (group) => this.#tables.known(group.dataset) === undefined && (!isEmpty(group) || this.#tables.isNew(group.dataset)),
@@ -170,7 +173,7 @@ export class Writes {
   }
 
   /** Prepares statements of tables that are open. Not inside a transaction. */
-  async learn({ groups }: Pick<Folded, 'groups'>, scores: readonly Scores[], how: How = 'common'): Promise<void> {
+  async learn({ groups }: Pick<WrittenRows, 'groups'>, scores: readonly Scores[], how: How = 'common'): Promise<void> {
     const uses = new Map<Prepared, number>();
     for (const group of groups) {
       const table = this.#tables.known(group.dataset);
@@ -230,7 +233,8 @@ export class Writes {
         }
         continue;
       }
-      for (const entry of entries) {
+      for (let place = 0; place < entries.length; place++) {
+        const entry = entries.at(place) as Entry;
         const parameters = prepared.cells.map((cell) => parameterOf(cell, entry, own, verdicts, form));
         for (const [i, name] of prepared.row.entries()) {
           writer.bind('', name, parameters, form.types === null ? Format.Text : Format.Binary).execute();
@@ -275,29 +279,47 @@ const entryOfNew = (event: ChangeEvent): Entry => ({ index: 0, event, row: event
 
 const keyOfNew = (event: ChangeEvent): string => keyOfForm('append', entryOfNew(event), event.dataset.columns.length, []);
 
-const isBulk = (kind: WriteKind, entries: readonly Entry[]): boolean => kind !== 'move' && entries.length >= BULK_ROWS_MIN;
+const isBulk = (kind: WriteKind, entries: Entries): boolean => kind !== 'move' && entries.length >= BULK_ROWS_MIN;
 
 function planned(plan: Plan | null): Plan {
   if (plan === null) throw new PipelineError('BUG', 'a plan that is not known after all');
   return plan;
 }
 
-type Parts = Map<string, { kind: WriteKind; entries: Entry[] }>;
+type Parts = ReadonlyMap<string, { readonly kind: WriteKind; readonly entries: Entries }>;
+type EntryParts = Map<string, { kind: WriteKind; entries: Entry[] }>;
+
+const partition = (group: Group | WholeGroup, scores: readonly Scores[], mayAppend: boolean): Parts =>
+  'last' in group ? wholeParts(group, mayAppend) : entryParts(group, scores, mayAppend);
+
+/** The same of rows that are no entries. */
+function wholeParts({ dataset, last }: WholeGroup, mayAppend: boolean): Parts {
+  const parts = new Map<string, { kind: WriteKind; entries: WholeEntries }>();
+  const put = (kind: WriteKind, ...as: readonly WrittenAs[]): void => {
+    const entries = last.entries(dataset, ...as);
+    if (entries !== null) parts.set(keyOfForm(kind, entries.at(0), dataset.columns.length, []), { kind, entries });
+  };
+  put('delete', WrittenAs.Delete);
+  if (mayAppend) put('upsert', WrittenAs.Upsert);
+  else put('upsert', WrittenAs.Upsert, WrittenAs.New);
+  if (mayAppend) put('append', WrittenAs.New);
+  return parts;
+}
 
 /**
  * Entries by their form's key, in an order in which unique values are free before somebody takes them: deletes, changes of rows, new rows. Nearly all
  * of a batch are whole rows as they came from the source, and are told apart without a text for each.
  */
-function partition(group: Group, scores: readonly Scores[], mayAppend: boolean): Parts {
-  const parts: Parts = new Map();
+function entryParts(group: Group, scores: readonly Scores[], mayAppend: boolean): Parts {
+  const parts: EntryParts = new Map();
   const columns = group.dataset.columns.length;
   if (group.move !== null) {
     parts.set(keyOfForm('move', group.move, columns, scores), { kind: 'move', entries: [group.move] });
     return parts;
   }
-  const deletes: Parts = new Map();
-  const appends: Parts = new Map();
-  const put = (to: Parts, key: string, kind: WriteKind, entry: Entry): Entry[] => {
+  const deletes: EntryParts = new Map();
+  const appends: EntryParts = new Map();
+  const put = (to: EntryParts, key: string, kind: WriteKind, entry: Entry): Entry[] => {
     const known = to.get(key);
     if (known !== undefined) {
       known.entries.push(entry);
@@ -375,8 +397,8 @@ function keyOfForm(kind: WriteKind, entry: Entry, columns: number, scores: reado
   return `${kind} ${encoding} ${cells}${asked.includes('+') ? ` ${asked}` : ''}`;
 }
 
-function formOf(kind: WriteKind, table: Table, entries: readonly Entry[], scores: readonly Scores[]): Form {
-  const entry = entries[0];
+function formOf(kind: WriteKind, table: Table, entries: Entries, scores: readonly Scores[]): Form {
+  const entry = entries.at(0);
   if (entry === undefined) throw new PipelineError('BUG', 'a form without entries');
   const { columns: all, key } = table.dataset;
   const row = entry.row ?? entry.event.before;
@@ -392,9 +414,11 @@ function formOf(kind: WriteKind, table: Table, entries: readonly Entry[], scores
   return { kind, table, types, columns, partial: entry.partial, scores: written satisfies readonly ScoreColumns[] };
 }
 
-const isEmpty = ({ entries, move }: Group): boolean => entries.size === 0 && move === null;
+const isEmpty = (group: Group | WholeGroup): boolean => !('last' in group) && group.entries.size === 0 && group.move === null;
 
-function relationOf({ entries, move }: Group): PgRelation | null {
+function relationOf(group: Group | WholeGroup): PgRelation | null {
+  if ('last' in group) return null; // Its table is known already.
+  const { entries, move } = group;
   for (const { row, event } of move === null ? entries.values() : [move]) {
     const relation = encodedRelation(row ?? event.before);
     if (relation !== null) return relation;
@@ -447,24 +471,26 @@ function cellRow(cell: StagedCell, entry: Entry, kind: WriteKind): Row {
   return entry.row;
 }
 
-function copyBinary(
-  writer: FrontendWriter,
-  prepared: Prepared,
-  entries: readonly Entry[],
-  scores: readonly Scores[],
-  verdicts: Uint8Array,
-): void {
+function copyBinary(writer: FrontendWriter, prepared: Prepared, entries: Entries, scores: readonly Scores[], verdicts: Uint8Array): void {
   const { cells, plain, form } = prepared;
   const messages = new CopyMessages(writer);
   const count = cells.length;
+  const stretches = new Stretches(writer, messages, count);
   // Of a row with so many columns, its first cells are the row: one that is framed already goes as it is.
-  const all = plain !== null && plain.every((column, i) => column === i) ? plain.length : -1;
-  for (const entry of entries) {
+  const all = allOf(plain);
+  for (let place = 0; place < entries.length; place++) {
+    const row = entries instanceof WholeEntries ? entries.row(place) : (entries[place] as Entry).row;
+    const isFramed = row instanceof PgRow && row.framedTo > 0 && all === row.relation.types.length;
+    if (isFramed && all === count) {
+      stretches.add(row);
+      continue;
+    }
+    const entry = entries.at(place) as Entry;
+    stretches.end();
     messages.next();
-    const { row } = entry;
     let done = 0;
     if (plain !== null && row instanceof PgRow) {
-      if (row.framedTo > 0 && all === row.relation.types.length) writer.int16(count).rawRange(row.bytes, row.framedFrom, row.framedTo);
+      if (isFramed) writer.int16(count).rawRange(row.bytes, row.framedFrom, row.framedTo);
       else writer.copyRow(count, row.bytes, row.cells, row.at, plain);
       done = plain.length;
     } else writer.int16(count);
@@ -475,17 +501,19 @@ function copyBinary(
       else writeEncoded(writer, cellRow(cell, entry, form.kind), cell.column, cell.translate);
     }
   }
+  stretches.end();
   messages.end();
 }
 
 function copyAsText(
   writer: FrontendWriter,
   { cells, form }: Prepared,
-  entries: readonly Entry[],
+  entries: Entries,
   scores: readonly Scores[],
   verdicts: Uint8Array,
 ): void {
-  for (const entry of entries) {
+  for (let place = 0; place < entries.length; place++) {
+    const entry = entries.at(place) as Entry;
     const texts = cells.map((cell) => copyText(cellText(cell, entry, scores, verdicts, form.kind)));
     writer.copyData(Buffer.from(`${texts.join('\t')}\n`));
   }
