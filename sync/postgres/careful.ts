@@ -57,7 +57,7 @@ export interface CarefulParts {
   readonly deferConstraints: boolean;
   /** The prepared statement that says in the log whose transaction it is; null where there is none. */
   readonly markStatement: string | null;
-  readonly heldKeys: Pick<KnownHeld, 'size' | 'has' | 'forget'>;
+  readonly heldKeys: Pick<KnownHeld, 'size' | 'of' | 'forget'>;
   /** Left out where no version is kept of rows that have nothing held. */
   readonly rowVersions?: RowVersions | null;
   /** Rules that need other rows ask it; null where there are no rows that could be asked for. */
@@ -187,7 +187,7 @@ export class CarefulRoad {
   #isTouched({ events }: Batch): boolean {
     const { heldKeys } = this.#parts;
     if (heldKeys.size === 0) return false;
-    if (events.some((event) => event.op === 'truncate' || refsOf(event).some((ref) => heldKeys.has(ref)))) return true;
+    if (events.some((event) => event.op === 'truncate' || heldRefsOf(event, heldKeys).length > 0)) return true;
     return tablesHeld(events, heldKeys).size > 0;
   }
 
@@ -198,7 +198,7 @@ export class CarefulRoad {
     const tables = tablesHeld(batch.events, heldKeys);
     const touched = new Set(tables);
     for (const event of batch.events) {
-      for (const ref of refsOf(event)) if (heldKeys.has(ref)) touched.add(ref);
+      for (const ref of heldRefsOf(event, heldKeys)) touched.add(ref);
     }
     const open = touched.size === 0 ? new Map<string, HeldKey>() : await lockKeys(this.#parts.sql, touched);
     heldKeys.forget([...touched].filter((ref) => !open.has(ref)));
@@ -415,6 +415,13 @@ function newDecision(batch: Batch): Decision {
 
 /** In the quarantine, held or staged. */
 const isKept = (verdict: number | undefined): boolean => verdict === Verdict.Quarantine || verdict === Verdict.Staged;
+
+/** Of an event's keys those that have, or may have, something held. */
+function heldRefsOf({ dataset, key, movedFrom }: ChangeEvent, known: Pick<KnownHeld, 'of'>): readonly string[] {
+  const keys = known.of(dataset.name);
+  if (keys === null || (movedFrom === null && !keys.has(key))) return [];
+  return [key, movedFrom].flatMap((one) => (one !== null && keys.has(one) ? [refOf(dataset.name, one)] : []));
+}
 
 const refsOf = (event: ChangeEvent): string[] => keysOf(event).map((key) => refOf(event.dataset.name, key));
 

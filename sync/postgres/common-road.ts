@@ -6,14 +6,14 @@
 import { type Batch, type EventRun, HOLD_KEY_RULE, Verdict } from '../../core/batch.ts';
 import type { Applied, Lease, Quarantined } from '../../core/contracts.ts';
 import { PipelineError } from '../../core/errors.ts';
-import type { ChangeEvent, Dataset, DatasetName } from '../../core/event.ts';
+import type { ChangeEvent, Dataset } from '../../core/event.ts';
 import { type PgConnection, PgError, type PgResult } from '../../wire/postgres/connection.ts';
 import { Format, FrontendWriter } from '../../wire/postgres/messages.ts';
 import type { WriterPool } from '../../wire/postgres/writer-pool.ts';
 import { WRITTEN_PREFIX } from '../../wire/postgres/written.ts';
 import { isOutOfTurn, isRefusal } from './failures.ts';
 import { fold } from './fold.ts';
-import { refOf, tableRefOf, TURN_SQL } from './held-keys.ts';
+import { TABLE_KEY, TURN_SQL } from './held-keys.ts';
 import { emitHold, type HoldMode, prepareHold } from './items.ts';
 import type { AskedDrafts } from './keyed/drafts.ts';
 import type { Keyed } from './keyed/keyed.ts';
@@ -119,6 +119,8 @@ export class CommonRoad {
   readonly #ahead: Sent[] = [];
   readonly #waiting: Waiting[] = [];
   readonly #places = new WeakMap<Batch, number>();
+  /** Batches that concern no key with something held, and the revision of these by which that is so. */
+  readonly #untouched = new WeakMap<Batch, number>();
   #prepared = 0;
   /** The place of the last batch that was sent, with all before it, and not in vain. */
   #sentTo = 0;
@@ -371,18 +373,27 @@ export class CommonRoad {
     if (heldKeys.size === 0) return false;
     // Items that wait for their key may be free by now, and who only waits is told so in the transaction that holds it.
     if (held.some(({ findings }) => findings.some(({ rule }) => rule === HOLD_KEY_RULE) || isParkedItem(findings))) return true;
-    let last: DatasetName | null = null;
-    for (let index = 0; index < batch.size; index++) {
-      const event = batch.passes(index) ? (batch.run?.look(index) ?? batch.event(index)) : undefined;
-      if (event === undefined) continue;
-      const { name } = event.dataset;
-      if (name !== last && heldKeys.has(tableRefOf(name))) return true;
-      last = name;
-      if (event.op === 'truncate' || heldKeys.has(refOf(name, event.key))) return true;
-      if (event.movedFrom !== null && heldKeys.has(refOf(name, event.movedFrom))) return true;
-    }
+    // Looked at once, however often it is asked: what passes only gets less.
+    if (this.#untouched.get(batch) === heldKeys.revision) return false;
+    if (concernsHeld(batch, heldKeys)) return true;
+    this.#untouched.set(batch, heldKeys.revision);
     return false;
   }
+}
+
+function concernsHeld(batch: Batch, known: KnownHeld): boolean {
+  for (const { dataset, from, to } of batch.spans()) {
+    const keys = known.of(dataset.name);
+    if (keys === null) continue;
+    const isTableHeld = keys.has(TABLE_KEY);
+    for (let index = from; index < to; index++) {
+      const event = batch.passes(index) ? (batch.run?.look(index) ?? batch.event(index)) : undefined;
+      if (event === undefined) continue;
+      if (isTableHeld || event.op === 'truncate' || keys.has(event.key)) return true;
+      if (event.movedFrom !== null && keys.has(event.movedFrom)) return true;
+    }
+  }
+  return false;
 }
 
 async function answered({ answer, plan }: Sent): Promise<'applied' | 'refused' | 'key is there' | 'out of turn'> {

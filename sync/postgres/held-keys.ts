@@ -21,8 +21,9 @@ export interface HeldKey {
 /** A dataset and a key as one string; text of Postgres has no NUL. */
 export const refOf = (dataset: string, key: string): string => `${dataset}\0${key}`;
 
-/** Of a truncate, which has the empty key. */
-export const tableRefOf = (dataset: string): string => refOf(dataset, '');
+/** Of a truncate. */
+export const TABLE_KEY = '';
+export const tableRefOf = (dataset: string): string => refOf(dataset, TABLE_KEY);
 
 /** Both keys of a move, else the one. */
 export function keysOf(event: ChangeEvent): readonly string[] {
@@ -101,12 +102,12 @@ export async function settleKeys(sql: PgConnection, settled: readonly KeyRef[]):
 }
 
 export function split(refs: Iterable<string>): [datasets: string[], keys: string[]] {
-  const datasets: string[] = [];
-  const keys: string[] = [];
-  for (const ref of refs) {
-    const at = ref.indexOf('\0');
-    datasets.push(ref.slice(0, at));
-    keys.push(ref.slice(at + 1));
-  }
-  return [datasets, keys];
+  const pairs = Array.from(refs, keyOfRef);
+  return [pairs.map(({ dataset }) => dataset), pairs.map(({ key }) => key)];
+}
+
+/** What `refOf` made one string of. */
+export function keyOfRef(ref: string): KeyRef {
+  const at = ref.indexOf('\0');
+  return { dataset: ref.slice(0, at), key: ref.slice(at + 1) };
 }

@@ -5,7 +5,8 @@
 import type { DatasetName } from '../../core/event.ts';
 import type { PgConnection } from '../../wire/postgres/connection.ts';
 import { textArrayParameter } from './arrays.ts';
-import { refOf, split, tableRefOf } from './held-keys.ts';
+import { refOf, split, TABLE_KEY, tableRefOf } from './held-keys.ts';
+import type { KnownHeld } from './known-held.ts';
 
 /** Those that are outrun already hold nothing back. */
 const TRUNCATES_SQL = `
@@ -81,15 +82,14 @@ export async function behindTruncates(sql: PgConnection, refs: ReadonlySet<strin
 /** The refs of the truncates of those tables of which one may be held. */
 export function tablesHeld(
   events: readonly { readonly dataset: { readonly name: DatasetName } }[],
-  heldKeys: { has: (ref: string) => boolean },
+  heldKeys: Pick<KnownHeld, 'of'>,
 ): ReadonlySet<string> {
   const refs = new Set<string>();
   const seen = new Set<DatasetName>();
   for (const { dataset } of events) {
     if (seen.has(dataset.name)) continue;
     seen.add(dataset.name);
-    const ref = tableRefOf(dataset.name);
-    if (heldKeys.has(ref)) refs.add(ref);
+    if (heldKeys.of(dataset.name)?.has(TABLE_KEY) === true) refs.add(tableRefOf(dataset.name));
   }
   return refs;
 }
