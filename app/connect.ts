@@ -21,6 +21,7 @@ import type { TopicWatch } from '../sync/kafka/topic-watch.ts';
 import { type DatasetsOptions, postgresSink, type PostgresSinkOptions } from '../sync/postgres/sink.ts';
 import { kafkaClient } from '../wire/kafka/client.ts';
 import { schemaRegistryWriter } from '../wire/kafka/registry.ts';
+import { parsePgServers } from '../wire/postgres/ident.ts';
 import { partsOf, writtenAs } from './config.ts';
 import type {
   Config,
@@ -39,7 +40,6 @@ import type { RuleFile } from './rule-files.ts';
 import { Secret } from './secret.ts';
 import type { SnapshotDeskParts } from './snapshot-desk.ts';
 import { VERSION } from './version.ts';
-import { parsePgServers } from '../wire/postgres/ident.ts';
 
 /** What a source tells and asks while it runs. */
 export interface SourceListeners
@@ -48,6 +48,8 @@ export interface SourceListeners
     Pick<PostgresSourceOptions, 'decideNewTables'> {
   /** There is no topic for a table yet. */
   readonly onMissing: (table: KafkaTable) => void;
+  /** How the target has a table. */
+  readonly followed: NonNullable<KafkaSourceOptions['followed']>;
 }
 
 /** The source of a pipeline, whatever its kind. */
@@ -55,10 +57,11 @@ export function openSource(
   config: Config,
   pipeline: PipelineConfig,
   clock: Clock,
-  { onMissing, ...listeners }: SourceListeners,
+  { onMissing, followed, ...listeners }: SourceListeners,
 ): Pick<SnapshotDeskParts, 'source' | 'database'> {
   const { source } = partsOf(config, pipeline);
-  if (source.kind === 'kafka') return { source: kafkaSource({ ...kafkaOptions(pipeline, source, clock), onMissing }), database: null };
+  if (source.kind === 'kafka')
+    return { source: kafkaSource({ ...kafkaOptions(pipeline, source, clock), onMissing, followed }), database: null };
   const database = postgresSource({ ...sourceOptions(config, pipeline, clock), ...listeners });
   return { source: database, database };
 }
@@ -135,7 +138,13 @@ export function kafkaOptions(pipeline: PipelineConfig, source: KafkaSourceConfig
 }
 
 /** What reads records once more that could not be read; null where the source has none. */
-export function openDecodeAgain(config: Config, pipeline: PipelineConfig, clock: Clock, signal: AbortSignal): DecodeAgain | null {
+export function openDecodeAgain(
+  config: Config,
+  pipeline: PipelineConfig,
+  clock: Clock,
+  followed: NonNullable<KafkaSourceOptions['followed']>,
+  signal: AbortSignal,
+): DecodeAgain | null {
   const { source } = partsOf(config, pipeline);
   if (source.kind !== 'kafka') return null;
   const options = kafkaOptions(pipeline, source, clock);
@@ -144,6 +153,7 @@ export function openDecodeAgain(config: Config, pipeline: PipelineConfig, clock:
     lanes: sourceLane(options),
     client: kafkaClient(options.connection),
     tableNamed: (dataset) => tableNamed(options, dataset),
+    followed,
     signal,
   });
 }

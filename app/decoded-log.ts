@@ -1,7 +1,7 @@
 /** Released items whose records could not be read are read once more before they go through the stages, and are events like any other from then on. */
 import type { Quarantined, ReleaseLog } from '../core/contracts.ts';
 import { type DecodeAgain, type DecodedAgain, isOfSource, sourceProblem } from '../cdc/kafka/decode-again.ts';
-import { withProblem } from '../cdc/kafka/debezium.ts';
+import { withProblem } from '../cdc/kafka/undecoded.ts';
 import type { PostgresSink } from '../sync/postgres/sink.ts';
 
 const NOTHING = 'there is no change in its record';

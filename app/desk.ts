@@ -118,10 +118,13 @@ export class Desk implements AsyncDisposable {
     };
   }
 
+  /** How the target has a table; null where it has none. */
+  readonly shapeOf = (dataset: DatasetName): Promise<Shape | null> => this.withSink((sink) => sink.schemas.shapeOf(dataset));
+
   /** What reads records once more that could not be read; null where there are none. To be closed. */
   decodeAgain(signal: AbortSignal): DecodeAgain | null {
     const { config, pipeline, clock } = this.#parts;
-    return openDecodeAgain(config, pipeline, clock, signal);
+    return openDecodeAgain(config, pipeline, clock, this.shapeOf, signal);
   }
 
   /** The rules and models that read one of these columns; null stands for all of them. */

@@ -143,6 +143,7 @@ export class Road implements AsyncDisposable {
       },
       endsReader: () => parts.turn.isTaken,
       namedBy: (dataset) => parentsOf(this.rules.files.get(dataset)?.contract),
+      followed: this.desk.shapeOf,
       onMissing: ({ table, topic }) => {
         parts.logger.warn('there is no topic for a table yet; it is read once there is', { pipeline: name, table, topic });
       },
@@ -442,7 +443,7 @@ export class Road implements AsyncDisposable {
     const { clock, name, config, pipeline } = this.#parts;
     await using opened = new AsyncDisposableStack();
     const sink = opened.use(await this.#openSink(signal));
-    const again = opened.use(openDecodeAgain(config, pipeline, clock, signal));
+    const again = opened.use(openDecodeAgain(config, pipeline, clock, this.desk.shapeOf, signal));
     const log = again === null ? sink.quarantine : decodedLog(sink.quarantine, again, 'tidegate');
     const source = opened.use(replaySource({ log, lane: replayLaneOf(name), batchRows: REPLAY_BATCH_ROWS, clock }));
     const { stages } = this.#replayStages;

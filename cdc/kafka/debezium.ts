@@ -13,23 +13,26 @@ import {
   type Version,
 } from '../../core/event.ts';
 import { fromOffset, unplaced } from '../../core/position.ts';
+import type { Shape as TableShape } from '../../core/shape.ts';
 import { AddedFields, type AddedFieldsOptions, oldKeyOf } from './added-fields.ts';
 import { avroEnvelope, avroKey } from './avro-envelope.ts';
 import { AVRO_HEAD, AvroReader, type KnownAvro, NeedsSchema } from './avro.ts';
 import { cellForm, type CellForm } from './cell-forms.ts';
 import { CellWriter } from './cell-writer.ts';
-import { type BinlogHistory, historyOf, historyText } from './binlog-history.ts';
-import type { KafkaRecord, TopicPartition } from '../../wire/kafka/client.ts';
+import type { BinlogHistory } from './binlog-history.ts';
+import type { KafkaRecord } from '../../wire/kafka/client.ts';
 import { type Slice, sliceOf } from '../../wire/kafka/fetched-record.ts';
 import type { RegistryAddress } from '../../wire/kafka/registry.ts';
 import type { PgRelation } from '../../wire/postgres/row.ts';
 import { asStruct, type ConnectData, type ConnectSchema, fieldOf, Undecodable } from './connect-schema.ts';
 import { columnOf, declaredIn, type DecodeCell, Inexact, withDurations } from './connect-types.ts';
 import { declaredSchema } from './declared.ts';
+import { followedColumns, NeedsShape } from './followed-shape.ts';
 import type { Envelope } from './envelope.ts';
 import { type Head, JsonReader } from './json.ts';
 import { jsonEnvelope, jsonValue } from './json-envelope.ts';
 import { type SourceVersion, SourceVersions } from './source-version.ts';
+import { rawCells, rawDataset } from './undecoded.ts';
 
 export interface DecoderOptions {
   readonly dataset: DatasetName;
@@ -45,6 +48,8 @@ export interface DecoderOptions {
   readonly oldRows?: 'key' | 'full';
   /** Of rows alone: what is added to them. */
   readonly added?: AddedFieldsOptions;
+  /** How the target has the table of rows alone, for a delete before any row of it; null where it has none. Left out, there is no target to ask. */
+  readonly followed?: (dataset: DatasetName) => Promise<TableShape | null>;
 }
 
 /** What a record is: a change, or nothing to us. `movedTo`: the delete that is the first half of a key move; `movedFrom`: its second half. */
@@ -97,6 +102,8 @@ export class TableDecoder {
   readonly #rawLater: Dataset;
   /** Of the last row that brought its schema: a tombstone brings none. */
   #lastRow: ConnectSchema | null = null;
+  /** Until there is one: what the target has; undefined until it was asked. */
+  #followed: TableShape | null | undefined = undefined;
   readonly #added: AddedFields;
   /** By partition: the key of a row that its last record said to be deleted. */
   readonly #deleted = new Map<number, Buffer>();
@@ -111,23 +118,42 @@ export class TableDecoder {
     this.#added = new AddedFields(options.added);
     this.#avro = new AvroReader(options.registry);
     this.#declared = options.columns === null ? null : declaredSchema(options.columns);
-    this.#raw = rawDataset(options.dataset);
-    this.#rawLater = { ...this.#raw, columns: [...this.#raw.columns, rawColumn(HISTORY, 'text', 'text')] };
+    this.#raw = rawDataset(options.dataset, false);
+    this.#rawLater = rawDataset(options.dataset, true);
   }
 
   /**
    * Asks the registry for a schema that is met for the first time. Whatever cannot be read comes back as an undecoded event. `after`: what is known of the binlog's history
-   * before the record; left out, what the records until now have told.
+   * before the record; left out, what the records until now have told. `waiting`: it, and others of its topic that come later.
    */
-  async decodeAsking(record: KafkaRecord, partition: number, after: BinlogHistory | null = null): Promise<Decoded> {
+  async decodeAsking(
+    record: KafkaRecord,
+    partition: number,
+    after: BinlogHistory | null = null,
+    waiting: readonly KafkaRecord[] = [],
+  ): Promise<Decoded> {
     for (;;) {
       if (after !== null) this.resume(partition, after);
       try {
         return this.decode(record, partition);
       } catch (error) {
-        if (!(error instanceof NeedsSchema)) throw error;
-        await this.#avro.load(error.id);
+        if (error instanceof NeedsSchema) await this.#avro.load(error.id);
+        else if (error instanceof NeedsShape) await this.#askForShape(waiting);
+        else throw error;
       }
+    }
+  }
+
+  /** The target knows the table as it was; where it has none, the next row tells of it as it will be. */
+  async #askForShape(waiting: readonly KafkaRecord[]): Promise<void> {
+    this.#followed = (await this.#options.followed?.(this.#options.dataset)) ?? null;
+    const next = waiting.find(({ value }) => value !== null)?.value ?? null;
+    if (this.#followed !== null || next === null) return;
+    try {
+      if (AvroReader.matches(next)) await this.#avro.load(next.readInt32BE(1));
+      this.#lastRow = this.#read(next, false).schema;
+    } catch (error) {
+      if (!(error instanceof Undecodable || error instanceof Inexact)) throw error; // It is told of where it comes.
     }
   }
 
@@ -145,14 +171,15 @@ export class TableDecoder {
     try {
       return this.decode(record, partition);
     } catch (error) {
-      if (error instanceof NeedsSchema) return null;
+      if (error instanceof NeedsSchema || error instanceof NeedsShape) return null;
       throw error;
     }
   }
 
-  /** What the registry did not have it is asked for again at once. */
+  /** What the registry did not have it is asked for again at once, and so is the target. */
   askAnew(): void {
     this.#avro.askAnew();
+    this.#followed = undefined;
   }
 
   /** The same at once. Throws NeedsSchema where the registry has to be asked first. */
@@ -267,12 +294,15 @@ export class TableDecoder {
   #row(record: KafkaRecord, value: ConnectData | null, key: ConnectData | null, partition: number, exact: boolean): Decoded {
     const { offset, timestampMs, headers } = record;
     const payload = asStruct(value?.payload);
-    if (value !== null && payload === null) throw new Undecodable('it is no row');
+    // JsonConverter writes a tombstone with the schema of what is gone where it knows that.
+    const isGone = value === null || value.payload === null;
+    if (!isGone && payload === null) throw new Undecodable('it is no row');
     const deleted = this.#deleted.get(partition);
     if (payload === null && deleted !== undefined && record.key?.equals(deleted) === true) return NOTHING; // It repeats the delete before it.
     const added = (name: string): unknown => this.#added.value(payload, headers, name);
-    const wholeSchema = value?.schema ?? this.#lastRow ?? this.#declaredSchema();
-    const shape = this.#shapeOf(wholeSchema, key, BINLOG.has(String(added('connector'))));
+    const whole = value?.schema ?? this.#lastRow ?? this.#declared;
+    const isBinlog = BINLOG.has(String(added('connector')));
+    const shape = whole === null ? this.#shapeFollowed(isGone, key) : this.#shapeOf(whole, key, isBinlog);
     if (value !== null) this.#lastRow = value.schema ?? this.#lastRow;
     const place = this.#placeOfRow(added, offset, partition);
     const atMs = Number(added('source_ts_ms') ?? added('ts_ms') ?? timestampMs);
@@ -308,7 +338,7 @@ export class TableDecoder {
 
   #declaredSchema(): ConnectSchema {
     if (this.#declared !== null) return this.#declared;
-    throw new Undecodable('it brings no schema: name the types of its columns in the config of the source, under columns');
+    throw new Undecodable(NO_SCHEMA);
   }
 
   #fullRow(shape: Shape, struct: Readonly<Record<string, unknown>> | null): Row {
@@ -346,6 +376,23 @@ export class TableDecoder {
     const made = this.#makeShape(isBinlog ? withDurations(schema) : schema, names);
     byKey.set(keyText, made);
     return made;
+  }
+
+  /** Of a table whose rows bring their schemas, and of which there was none yet. Throws NeedsShape where the target has to be asked first. */
+  #shapeFollowed(isGone: boolean, key: ConnectData | null): Shape {
+    const fields = key?.schema?.fields;
+    const { dataset: name, followed } = this.#options;
+    if (!isGone || fields === undefined || followed === undefined) throw new Undecodable(NO_SCHEMA);
+    if (this.#followed === undefined) throw new NeedsShape();
+    const found = this.#followed === null ? null : followedColumns(this.#followed, fields);
+    if (found === null)
+      throw new Undecodable('it brings no schema, no row of its table was read yet, and the target does not have it by this key');
+    const { columns, key: places, decode } = found;
+    const text = JSON.stringify([columns, places]);
+    const dataset = this.#known.get(text)?.dataset ?? { name, version: ++this.#versions, columns, key: places };
+    const relation = { dataset, types: [] };
+    this.#known.set(text, relation);
+    return { dataset, relation, forms: [], decode, isKey: columns.map((_, i) => places.includes(i)) };
   }
 
   /** The same columns, written in the same forms, are the same Dataset, whichever schema or encoding describes them. */
@@ -418,100 +465,18 @@ export class TableDecoder {
   }
 
   /** The record as it came, for the quarantine. Throws NeedsSchema for that of its key. */
-  #undecoded({ offset, timestampMs, key, value, headers }: KafkaRecord, partition: number, problem: string): ChangeEvent {
-    const { topic } = this.#options;
-    const cells = [topic, partition, Number(offset), timestampMs, key, value, headersJson(headers), unreadable(problem)];
+  #undecoded(record: KafkaRecord, partition: number, problem: string): ChangeEvent {
+    const { offset, timestampMs, key } = record;
     const history = this.history(partition);
     const isFirst = history.number === 0;
-    const row = isFirst ? new ValueRow(...cells) : new ValueRow(...cells, historyText(history));
-    const held = event(
-      'insert',
-      isFirst ? this.#raw : this.#rawLater,
-      null,
-      row,
-      { version: offsetVersion(offset), ordinal: 0 },
-      timestampMs,
-    );
+    const row = new ValueRow(...rawCells({ topic: this.#options.topic, partition }, record, problem, isFirst ? null : history));
+    const place = { version: offsetVersion(offset), ordinal: 0 };
+    const held = event('insert', isFirst ? this.#raw : this.#rawLater, null, row, place, timestampMs);
     return { ...held, movedFrom: this.#keyAlone(key) };
   }
 }
 
-const rawColumn = (name: string, type: Column['type'], native: string): Column => ({ name, type, native, nullable: true });
-
-/** Records that cannot be read, as a dataset of their own shape under the table's name. */
-function rawDataset(name: DatasetName): Dataset {
-  return {
-    name,
-    version: 0,
-    columns: [
-      rawColumn('topic', 'text', 'text'),
-      rawColumn('partition', 'integer', 'integer'),
-      rawColumn('offset', 'integer', 'bigint'),
-      rawColumn('timestamp', 'integer', 'bigint'),
-      rawColumn('key', 'bytes', 'bytea'),
-      rawColumn('value', 'bytes', 'bytea'),
-      rawColumn('headers', 'json', 'jsonb'),
-      rawColumn(PROBLEM, 'text', 'text'),
-    ],
-    key: [0, 1, 2],
-    undecoded: true,
-  };
-}
-
-/** The record that an event of what could not be read holds. */
-export function recordOf({ after }: ChangeEvent): TopicPartition & KafkaRecord {
-  const [topic, partition, offset, timestampMs, key, value, headers] = [0, 1, 2, 3, 4, 5, 6].map((column) => after?.value(column) ?? null);
-  return {
-    topic: typeof topic === 'string' ? topic : '',
-    partition: Number(partition),
-    offset: BigInt(Number(offset)),
-    timestampMs: Number(timestampMs),
-    key: key instanceof Uint8Array ? Buffer.from(key) : null,
-    value: value instanceof Uint8Array ? Buffer.from(value) : null,
-    headers: headersOf(typeof headers === 'string' ? headers : '{}'),
-  };
-}
-
-/** What was known of the binlog's history where the lane met it. */
-export function historyAt({ after, dataset }: ChangeEvent): BinlogHistory {
-  const text = after?.value(dataset.columns.findIndex(({ name }) => name === HISTORY)) ?? null;
-  return historyOf(typeof text === 'string' ? text : null);
-}
-
-/** The same event of what could not be read, with another reason why it cannot. */
-export function withProblem(undecoded: ChangeEvent, problem: string): ChangeEvent {
-  const { after, dataset } = undecoded;
-  const cells = dataset.columns.map(({ name }, i) => (name === PROBLEM ? unreadable(problem) : (after?.value(i) ?? null)));
-  return { ...undecoded, after: new ValueRow(...cells) } as ChangeEvent; // It is an insert, as it was made.
-}
-
-/** The reason of such an event, without what all of them begin with. */
-export function problemOf({ after, dataset }: ChangeEvent): string {
-  const said = after?.value(dataset.columns.findIndex(({ name }) => name === PROBLEM));
-  return String(said).slice(unreadable('').length);
-}
-
-const PROBLEM = 'problem';
-const HISTORY = 'history';
-const unreadable = (problem: string): string => `the record cannot be read: ${problem}`;
-
-/** Headers in base64, for they are bytes; one that comes several times has a list. */
-function headersJson(headers: KafkaRecord['headers']): string {
-  const text = (one: Buffer | string): string => Buffer.from(one).toString('base64');
-  return JSON.stringify(
-    Object.fromEntries(
-      Object.entries(headers).map(([name, one]) => [name, Array.isArray(one) ? one.map(text) : one === undefined ? null : text(one)]),
-    ),
-  );
-}
-
-function headersOf(json: string): KafkaRecord['headers'] {
-  const parsed = JSON.parse(json) as Readonly<Record<string, string | string[] | null>>; // Written by headersJson.
-  const bytes = (text: string): Buffer => Buffer.from(text, 'base64');
-  return Object.fromEntries(
-    Object.entries(parsed).map(([name, one]) => [name, Array.isArray(one) ? one.map(bytes) : one === null ? undefined : bytes(one)]),
-  );
-}
+const NO_SCHEMA = 'it brings no schema: name the types of its columns in the config of the source, under columns';
 
 /** Connectors whose times are lengths of time: up to 838 hours, and below zero too. */
 const BINLOG: ReadonlySet<string> = new Set(['mysql', 'mariadb']);
@@ -557,7 +522,24 @@ function event(
 /** Both halves of a key move as the one event that it is: what the row had and was not sent is still at its old key. */
 export function moved(from: ChangeEvent, to: ChangeEvent): ChangeEvent {
   const { dataset, key, version, ordinal, committedAtMs, after } = to;
-  return { op: 'update', before: from.before, after, dataset, key, movedFrom: from.key, version, ordinal, committedAtMs } as ChangeEvent;
+  return {
+    op: 'update',
+    before: rowUnder(dataset, from),
+    after,
+    dataset,
+    key,
+    movedFrom: from.key,
+    version,
+    ordinal,
+    committedAtMs,
+  } as ChangeEvent;
+}
+
+/** The row before, with the columns of another shape of its table. */
+function rowUnder(dataset: Dataset, { dataset: own, before }: ChangeEvent): Row | null {
+  if (own === dataset || before === null) return before;
+  const cells = dataset.columns.map(({ name }) => own.columns.findIndex((column) => column.name === name));
+  return new ValueRow(...cells.map((at) => (at < 0 ? null : before.value(at))));
 }
 
 /** Whether a delete and an insert are the halves of one key move. `oldKey`: of a second half that says so itself. */

@@ -7,10 +7,11 @@ import { type ChangeEvent, eventId, type LaneId, type Version, versionOf } from 
 import { fromOffset } from '../../core/position.ts';
 import { PipelineError } from '../../core/errors.ts';
 import type { KafkaClient, KafkaRecord, TopicPartition } from '../../wire/kafka/client.ts';
-import { historyAt, isPartial, isSameMove, problemOf, recordOf, type TableDecoder, withProblem } from './debezium.ts';
+import { isPartial, isSameMove, type TableDecoder } from './debezium.ts';
 import { isImportLane, placeOf } from './lane-place.ts';
 import { TopicList, type TopicListOptions } from './topic-list.ts';
 import { openPartition } from './topic-reader.ts';
+import { historyAt, problemOf, recordOf, withProblem } from './undecoded.ts';
 
 export type DecodedAgain =
   | { readonly kind: 'event'; readonly event: ChangeEvent }

@@ -151,7 +151,9 @@ export class PartitionLane {
       const record = this.#records[taken];
       if (record === undefined) break;
       // No promise for each record: nearly all are of a schema that is known.
-      const decoded = this.#decoder.decodeKnown(record, this.at.partition) ?? (await this.#decoder.decodeAsking(record, this.at.partition));
+      const decoded =
+        this.#decoder.decodeKnown(record, this.at.partition) ??
+        (await this.#decoder.decodeAsking(record, this.at.partition, null, this.#records));
       const { event, half, oldKey = null } = decoded;
       const known = this.#decoder.history(this.at.partition);
       if (event !== null) {

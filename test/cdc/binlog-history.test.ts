@@ -2,7 +2,8 @@
 import fc from 'fast-check';
 import { expect, test } from 'vitest';
 import { type BinlogHistory, historyOf, historyText, historyWith, NO_HISTORY, versionIn } from '../../cdc/kafka/binlog-history.ts';
-import { TableDecoder, withProblem } from '../../cdc/kafka/debezium.ts';
+import { TableDecoder } from '../../cdc/kafka/debezium.ts';
+import { withProblem } from '../../cdc/kafka/undecoded.ts';
 import { DecodeAgain } from '../../cdc/kafka/decode-again.ts';
 import { PartitionLane } from '../../cdc/kafka/lane.ts';
 import { placeOf } from '../../cdc/kafka/lane-place.ts';

@@ -1,7 +1,8 @@
 /** Records that nobody foresaw: whatever they hold, they are changes, or held with a reason; and a key that can be read tells whose they are. */
 import { expect, test } from 'vitest';
 import { DecodeAgain } from '../../cdc/kafka/decode-again.ts';
-import { recordOf, TableDecoder, withProblem } from '../../cdc/kafka/debezium.ts';
+import { TableDecoder } from '../../cdc/kafka/debezium.ts';
+import { recordOf, withProblem } from '../../cdc/kafka/undecoded.ts';
 import type { ChangeEvent, DatasetName, LaneId } from '../../core/event.ts';
 import { kafkaClient, type KafkaRecord } from '../../wire/kafka/client.ts';
 import fc from '../support/fast-check.ts';

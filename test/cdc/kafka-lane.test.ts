@@ -207,3 +207,97 @@ test('what a row had that was deleted is taken where it is known to be true: of 
     ['full', 'mysql', 'x'],
   ]);
 });
+
+/** As JsonConverter writes rows with their schemas. */
+const KEY_SCHEMA = '{"type":"struct","optional":false,"fields":[{"type":"int64","optional":false,"field":"id"}]}';
+const ROW_SCHEMA =
+  '{"type":"struct","optional":false,"fields":[{"type":"int64","optional":false,"field":"id"},{"type":"string","optional":true,"field":"v"},{"type":"bytes","optional":true,"field":"raw"}]}';
+const described = (offset: number, id: number, row: string | null): KafkaRecord =>
+  record(
+    offset,
+    `{"schema":${KEY_SCHEMA},"payload":{"id":${id}}}`,
+    row === null ? null : `{"schema":${ROW_SCHEMA},"payload":{"id":${id},${row}}}`,
+  );
+
+function undeclared(followed: DecoderOptions['followed']): PartitionLane {
+  const dataset = 's.public.t' as DatasetName;
+  const options = { dataset, topic: AT.topic, columns: null, unavailable: GONE, registry: null, envelope: 'unwrapped' } as const;
+  return laneOf(new TableDecoder({ ...options, ...(followed === undefined ? {} : { followed }) }));
+}
+
+const FOLLOWED = {
+  key: ['id'],
+  columns: [
+    { name: 'v', native: 'text', id: null },
+    { name: 'id', native: 'bigint', id: null },
+    { name: 'raw', native: 'bytea', id: null },
+  ],
+};
+
+test('rows alone that bring their schemas: a tombstone before any row is a delete in the shape that the target has, which is asked once', async () => {
+  let asked = 0;
+  const alone = undeclared(() => {
+    asked++;
+    return Promise.resolve(FOLLOWED);
+  });
+  const [first, second, moved, ...rest] = await eventsOf(alone, [
+    described(0, 1, null),
+    described(1, 2, null),
+    described(2, 3, null),
+    { ...described(3, 4, '"v":"x","raw":null'), headers: { '__debezium.oldkey': `{"schema":{},"payload":{"id":3}}` } },
+    described(4, 5, null),
+    described(5, 4, '"v":"y","raw":null'),
+  ]);
+  expect(asked).toBe(1);
+  const large = record(0, `{"schema":${KEY_SCHEMA},"payload":{"id":9007199254740993}}`, null);
+  const exact = undeclared(() => Promise.resolve(FOLLOWED));
+  await eventsOf(exact, [large]);
+  expect((await exact.take(LIMITS, 1000))?.events.map(({ op, key }) => [op, key])).toEqual([['delete', '9007199254740993']]);
+  for (const event of [first, second])
+    expect(event?.dataset.columns.map(({ name, type, native }) => [name, type, native])).toEqual([
+      ['v', 'text', 'text'],
+      ['id', 'integer', 'bigint'],
+      ['raw', 'bytes', 'bytea'],
+    ]);
+  expect([first, second].map((event) => [event?.op, event?.key, event?.dataset.key, event?.before?.value(1)])).toEqual([
+    ['delete', '1', [1], 1],
+    ['delete', '2', [1], 2],
+  ]);
+  // What follows brings the schema: the row before has its columns, too.
+  expect([moved?.op, moved?.movedFrom, moved?.key, moved?.dataset.columns.map(({ name }) => name), moved?.before?.value(0)]).toEqual([
+    'update',
+    '3',
+    '4',
+    ['id', 'v', 'raw'],
+    3,
+  ]);
+  expect(rest.map(({ op, key, dataset }) => [op, key, dataset === moved?.dataset])).toEqual([
+    ['delete', '5', true],
+    ['update', '4', true],
+  ]);
+});
+
+test('rows alone that bring their schemas: where the target has no such table a later row tells its shape, and without one the tombstone is held under its key', async () => {
+  const nothing = (): Promise<null> => Promise.resolve(null);
+  const read = await eventsOf(undeclared(nothing), [described(0, 1, null), described(1, 2, '"v":"x","raw":null')]);
+  expect(read.map(({ op, key, dataset }) => [op, key, dataset.columns.length])).toEqual([
+    ['delete', '1', 3],
+    ['update', '2', 3],
+  ]);
+  const otherKey = (): Promise<typeof FOLLOWED> => Promise.resolve({ ...FOLLOWED, key: ['v'] });
+  for (const followed of [nothing, otherKey, undefined]) {
+    const alone = undeclared(followed);
+    await eventsOf(alone, [described(0, 1, null)]);
+    const held = (await alone.take(LIMITS, 1000))?.events ?? (await eventsOf(undeclared(followed), [described(0, 1, null)]));
+    expect(held.map(({ dataset, movedFrom }) => [dataset.undecoded, movedFrom])).toEqual([[true, '1']]);
+  }
+});
+
+test('rows alone: a tombstone that JsonConverter writes with the schema of its row is the delete', async () => {
+  const gone = record(0, `{"schema":${KEY_SCHEMA},"payload":{"id":1}}`, `{"schema":${ROW_SCHEMA},"payload":null}`);
+  const read = await eventsOf(undeclared(undefined), [gone, described(1, 2, '"v":"x","raw":null')]);
+  expect(read.map(({ op, key, dataset }) => [op, key, dataset.columns.length])).toEqual([
+    ['delete', '1', 3],
+    ['update', '2', 3],
+  ]);
+});
