@@ -3,6 +3,7 @@ import type { CellForm, Dataset, EncodedRow } from '../../core/event.ts';
 import { formOf, lengthOf, offsetOf, wordAt } from '../encoded/cells.ts';
 import { shortAt } from '../encoded/numeric.ts';
 import { Extremes } from '../states/extremes.ts';
+import { Ranks } from '../states/ranks.ts';
 import type { State } from '../states/state.ts';
 import { Sums } from '../states/sums.ts';
 import { ValueCounts } from '../states/value-counts.ts';
@@ -37,6 +38,8 @@ const putText: PutBytes = (state, bytes, at, length, times) => state instanceof 
 type PutDigits = (state: State, digits: number, scale: number, times: 1 | -1) => boolean;
 
 const NUMERICS: ReadonlyMap<string, PutDigits> = new Map<string, PutDigits>([
+  ['value counts', (state, digits, scale, times) => state instanceof ValueCounts && state.putDigits(digits, scale, times)],
+  ['ranks', (state, digits, scale, times) => state instanceof Ranks && state.putDigits(digits, scale, times)],
   ['sums', (state, digits, scale, times) => state instanceof Sums && state.putDigits(digits, scale, times)],
   ['extremes', (state, digits, scale, times) => times === 1 && state instanceof Extremes && state.addDigits(digits, scale)],
 ]);

@@ -85,8 +85,10 @@ export function shareReader(check: Check, { place, schemaFiles }: Pick<Contract,
   return (row: Row, _other: Row | null, event: ChangeEvent) => {
     const { encoded } = row;
     if (encoded !== null) {
-      for (const column of columns) {
+      for (let at = 0; at < columns.length; at++) {
+        const column = columns[at] ?? -1;
         const length = lengthOf(encoded, 2 * column);
+        if (length >= 0) continue;
         if (length === CELL_NULL && column === skipped) return null;
         if (length === CELL_UNCHANGED) return UNSEEN;
       }

@@ -119,8 +119,17 @@ const TENS = Float64Array.from({ length: 23 }, (_, power) => Number(`1e${power}`
 
 /** The number that has the value of a decimal of up to fifteen digits; NaN of others. */
 export function shortOf({ digits, scale }: Decimal): number {
-  if (typeof digits !== 'number' || digits >= SHORT_MAX || digits <= -SHORT_MAX) return NaN;
-  return digits / (TENS[scale] ?? NaN);
+  return typeof digits === 'number' ? shortOfDigits(digits, scale) : NaN;
+}
+
+/** The same of a decimal that was not made yet. */
+export function shortOfDigits(digits: number, scale: number): number {
+  return digits >= SHORT_MAX || digits <= -SHORT_MAX ? NaN : digits / (TENS[scale] ?? NaN);
+}
+
+/** The decimal of that scale of which `shortOfDigits` is the number: rounding twice moves less than half a digit. */
+export function decimalOfShort(short: number, scale: number): Decimal {
+  return new Decimal(Math.round(short * (TENS[scale] ?? NaN)), scale);
 }
 
 /** The nearest double. */

@@ -2,7 +2,6 @@
  * How often each text was there, by its bytes in UTF-8: a table as that of numbers (number-counts.ts), over texts that lie one behind the other. So a cell
  * that came in bytes is counted without a text being made of it.
  */
-import { wordAt } from '../encoded/cells.ts';
 import { grown, roomFor } from './number-counts.ts';
 
 const NO_PLACES = new Int32Array(1);
@@ -13,7 +12,7 @@ const NO_BYTES = Buffer.alloc(0);
 export const TEXT_BYTES_MAX = 256;
 
 export class TextCounts {
-  /** An entry, and one; 0 where there is none. Twice as many as entries. */
+  /** An entry, and one, and above these bits those of its hash; 0 where there is none. Twice as many as entries. */
   #places = NO_PLACES;
   #hashes = NO_HASHES;
   /** Where its bytes end; they begin where those of the entry before it end. */
@@ -42,7 +41,10 @@ export class TextCounts {
   put(bytes: Uint8Array, at: number, length: number, times: number): boolean {
     if (length > TEXT_BYTES_MAX) return false;
     if (this.#used === this.#counts.length) this.#rebuild();
-    this.#add(bytes, at, length, hashOf(bytes, at, length), times);
+    const start = this.#end;
+    if (start + length > this.#bytes.length) this.#reserve(start + length);
+    // What is looked at is put behind the others meanwhile: where there are many texts, most are new.
+    this.#count(bytes, at, length, copiedHash(bytes, at, length, this.#bytes, start), times);
     return true;
   }
 
@@ -50,7 +52,7 @@ export class TextCounts {
     const length = written(text);
     if (length < 0 || this.#used === 0) return 0;
     const place = this.#placeOf(scratch, 0, length, hashOf(scratch, 0, length));
-    return this.#counts[(this.#places[place] ?? 0) - 1] ?? 0;
+    return this.#counts[this.#entryAt(place)] ?? 0;
   }
 
   each(tell: (text: string, count: number) => void): void {
@@ -70,16 +72,34 @@ export class TextCounts {
     for (let entry = 0, at = 0; entry < from.#used; entry++) {
       const end = from.#ends[entry] ?? 0;
       const count = from.#counts[entry] ?? 0;
-      if (this.#used === this.#counts.length) this.#rebuild();
-      if (count !== 0) this.#add(from.#bytes, at, end - at, from.#hashes[entry] ?? 0, count);
+      if (count !== 0) this.#merge(from.#bytes, at, end - at, from.#hashes[entry] ?? 0, count);
       at = end;
     }
   }
 
-  #add(bytes: Uint8Array, at: number, length: number, hash: number, times: number): void {
+  #merge(bytes: Buffer, at: number, length: number, hash: number, times: number): void {
+    if (this.#used === this.#counts.length) this.#rebuild();
+    const start = this.#end;
+    if (start + length > this.#bytes.length) this.#reserve(start + length);
+    bytes.copy(this.#bytes, start, at, at + length);
+    this.#count(bytes, at, length, hash, times);
+  }
+
+  /** Where the bytes of the next entry begin. */
+  get #end(): number {
+    return this.#used === 0 ? 0 : (this.#ends[this.#used - 1] ?? 0);
+  }
+
+  /** -1 where there is none. */
+  #entryAt(place: number): number {
+    return ((this.#places[place] ?? 0) & (this.#places.length - 1)) - 1;
+  }
+
+  /** Its bytes lie behind those of the last entry. */
+  #count(bytes: Uint8Array, at: number, length: number, hash: number, times: number): void {
     const place = this.#placeOf(bytes, at, length, hash);
-    let entry = (this.#places[place] ?? 0) - 1;
-    if (entry < 0) entry = this.#take(place, bytes, at, length, hash);
+    let entry = this.#entryAt(place);
+    if (entry < 0) entry = this.#take(place, length, hash);
     const before = this.#counts[entry] ?? 0;
     this.#counts[entry] = before + times;
     if (before === 0) this.#size++;
@@ -91,8 +111,12 @@ export class TextCounts {
     const places = this.#places;
     const mask = places.length - 1;
     for (let place = hash & mask; ; place = (place + 1) & mask) {
-      const entry = (places[place] ?? 0) - 1;
-      if (entry < 0 || (this.#hashes[entry] === hash && this.#isSame(entry, bytes, at, length))) return place;
+      const found = places[place] ?? 0;
+      if (found === 0) return place;
+      // Another text mostly has other bits: its entry need not be looked at.
+      if (((found ^ hash) & ~mask) !== 0) continue;
+      const entry = (found & mask) - 1;
+      if (this.#hashes[entry] === hash && this.#isSame(entry, bytes, at, length)) return place;
     }
   }
 
@@ -104,13 +128,10 @@ export class TextCounts {
     return true;
   }
 
-  #take(place: number, bytes: Uint8Array, at: number, length: number, hash: number): number {
+  #take(place: number, length: number, hash: number): number {
+    const start = this.#end;
     const entry = this.#used++;
-    const start = entry === 0 ? 0 : (this.#ends[entry - 1] ?? 0);
-    if (start + length > this.#bytes.length) this.#reserve(start + length);
-    const own = this.#bytes;
-    for (let i = 0; i < length; i++) own[start + i] = bytes[at + i] ?? 0;
-    this.#places[place] = entry + 1;
+    this.#places[place] = (hash & ~(this.#places.length - 1)) | (entry + 1);
     this.#hashes[entry] = hash;
     this.#ends[entry] = start + length;
     return entry;
@@ -130,11 +151,13 @@ export class TextCounts {
     this.#hashes = grown(this.#hashes, new Int32Array(room));
     this.#ends = grown(this.#ends, new Float64Array(room));
     this.#counts = grown(this.#counts, new Float64Array(room));
+    const [places, hashes] = [this.#places, this.#hashes];
     const mask = 2 * room - 1;
     for (let entry = 0; entry < this.#used; entry++) {
-      let place = (this.#hashes[entry] ?? 0) & mask;
-      while (this.#places[place] !== 0) place = (place + 1) & mask;
-      this.#places[place] = entry + 1;
+      const hash = hashes[entry] ?? 0;
+      let place = hash & mask;
+      while (places[place] !== 0) place = (place + 1) & mask;
+      places[place] = (hash & ~mask) | (entry + 1);
     }
   }
 
@@ -159,6 +182,8 @@ export class TextCounts {
 }
 
 const scratch = Buffer.alloc(TEXT_BYTES_MAX);
+/** Where a copy goes that nobody needs. */
+const scrap = Buffer.alloc(TEXT_BYTES_MAX);
 
 /** Its bytes, in `scratch`: how many, or -1 where they are too many or none. */
 function written(text: string): number {
@@ -172,12 +197,30 @@ function written(text: string): number {
   return length;
 }
 
-/** Four bytes at a time. */
 function hashOf(bytes: Uint8Array, at: number, length: number): number {
+  return copiedHash(bytes, at, length, scrap, 0);
+}
+
+/** Four bytes at a time, which are copied on the way. */
+function copiedHash(bytes: Uint8Array, at: number, length: number, to: Uint8Array, place: number): number {
   let hash = length;
   const end = at + length;
-  for (; at + 4 <= end; at += 4) hash = mixed(hash, (wordAt(bytes, at) << 16) | wordAt(bytes, at + 2));
-  for (; at < end; at++) hash = mixed(hash, bytes[at] ?? 0);
+  for (; at + 4 <= end; at += 4, place += 4) {
+    const first = bytes[at] ?? 0;
+    const second = bytes[at + 1] ?? 0;
+    const third = bytes[at + 2] ?? 0;
+    const fourth = bytes[at + 3] ?? 0;
+    to[place] = first;
+    to[place + 1] = second;
+    to[place + 2] = third;
+    to[place + 3] = fourth;
+    hash = mixed(hash, (first << 24) | (second << 16) | (third << 8) | fourth);
+  }
+  for (; at < end; at++) {
+    const byte = bytes[at] ?? 0;
+    to[place++] = byte;
+    hash = mixed(hash, byte);
+  }
   hash ^= hash >>> 15;
   hash = Math.imul(hash, 0x85ebca6b);
   return hash ^ (hash >>> 13);

@@ -1,6 +1,6 @@
 /** ValueCounts: how often each value was there, exactly. Gives distinct values, the most common ones, and duplicates. */
 import { Decimal } from '../../core/expression/values.ts';
-import { compareAny, keyOf, Moment, type Present, shortOf } from './cell.ts';
+import { compareAny, keyOf, Moment, type Present, shortOf, shortOfDigits } from './cell.ts';
 import { NumberCounts } from './number-counts.ts';
 import {
   decodeCell,
@@ -41,6 +41,15 @@ export class ValueCounts implements State {
   /** Counts a text by its bytes in UTF-8. False where only the text itself will do. */
   putText(bytes: Uint8Array, at: number, length: number, times: number): boolean {
     if (!this.#texts.put(bytes, at, length, times)) return false;
+    this.#total += times;
+    return true;
+  }
+
+  /** Counts a decimal. False where only the value itself will do. */
+  putDigits(digits: number, scale: number, times: number): boolean {
+    const short = shortOfDigits(digits, scale);
+    if (Number.isNaN(short)) return false;
+    this.#numbers.putDecimal(short, scale, times);
     this.#total += times;
     return true;
   }

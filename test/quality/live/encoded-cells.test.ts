@@ -107,6 +107,7 @@ test.each([
   ['total', 'mean: { between: [0, 1] }', numerics],
   ['total', 'max: { between: [0, 1] }', numerics],
   ['total', 'distinct_count: { min: 1 }', numerics],
+  ['total', 'median: { between: [0, 1] }', numerics],
   ['status', 'distinct_count: { min: 1 }', texts],
 ] as const)('states of %s take cells where they lie as they take values: %s', (column, check, cells) => {
   const contract = contractOf(`columns: { ${column}: [{ ${check} }] }`);
