@@ -9,6 +9,8 @@ import { slotIdOf } from './slots.ts';
 /** Counts, sums, extremes or bins, with what JavaScript adds. */
 const FIXED_BYTES = 600;
 export const VALUE_BYTES = { fixed: 0, 'all values': 20, 'distinct values': 120, 'timed values': 240 } as const;
+/** So much of them is for a text; what is longer comes on top, once it is there. */
+export const TEXT_BYTES = 64;
 const KEY_BYTES = 48;
 /** A state of fewer values is no use. */
 const VALUES_MIN = 50;

@@ -5,7 +5,7 @@
 import type { ChangeEvent, Row } from '../../core/event.ts';
 import type { Sketch, SketchKind } from '../states/sketch.ts';
 import { type Encoded, fieldsOf, type State, type StateKind, type TellCell } from '../states/state.ts';
-import { VALUE_BYTES } from './budget.ts';
+import { TEXT_BYTES, VALUE_BYTES } from './budget.ts';
 import { type ReadCell, UNSEEN } from './cells.ts';
 import type { PutInPlace } from './in-place.ts';
 import { KeySet } from './keys.ts';
@@ -62,7 +62,8 @@ export class SlotState {
   /** What its values take up, where it grows with them. */
   get bytes(): number {
     const { kind, sketches, state } = this;
-    if (sketches === null) return (state.held ?? 0) * VALUE_BYTES[kind.size];
+    const { held = 0, textBytes = 0 } = state;
+    if (sketches === null) return held * VALUE_BYTES[kind.size] + Math.max(0, textBytes - held * TEXT_BYTES);
     return [...sketches.values()].reduce((sum, { bytes }) => sum + bytes, 0);
   }
 

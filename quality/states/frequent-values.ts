@@ -7,11 +7,13 @@
  */
 import { keyOf, type Present } from './cell.ts';
 import type { Sketch, SketchKind } from './sketch.ts';
-import { decodeCell, type Encoded, encodeCell, fieldsOf, listOf, wholeOf } from './state.ts';
+import { decodeCell, type Encoded, encodeCell, fieldsOf, listOf, textBytesOf, wholeOf } from './state.ts';
 
 /** Counters that are left when there were too many; there are twice as many before. */
 export const COUNTERS = 1024;
 const COUNTER_BYTES = 120;
+/** Of them, for a text. */
+const TEXT_BYTES = 64;
 
 export interface Frequent {
   readonly value: Present;
@@ -29,7 +31,7 @@ export class FrequentValues implements Sketch {
   }
 
   get bytes(): number {
-    return COUNTER_BYTES * (this.#added.size + this.#taken.size) + 200;
+    return COUNTER_BYTES * (this.#added.size + this.#taken.size) + this.#added.textBytes + this.#taken.textBytes + 200;
   }
 
   /** Of a whole window: the values that are counted, those that are surely there most often first. */
@@ -76,6 +78,13 @@ class Summary {
 
   get size(): number {
     return this.#counts.size;
+  }
+
+  /** Beyond what each counter is counted with. */
+  get textBytes(): number {
+    let bytes = 0;
+    for (const key of this.#counts.keys()) bytes += Math.max(0, textBytesOf(key) - TEXT_BYTES);
+    return bytes;
   }
 
   countOf(key: unknown): number {

@@ -27,6 +27,8 @@ export interface State {
   readonly isEmpty: boolean;
   /** How many values are in memory for it. */
   readonly held?: number;
+  /** What the texts among them take up. */
+  readonly textBytes?: number;
   /**
    * Tells every value with how often it is there, below zero where it was taken back before it came. Where it holds texts by their bytes, and `tellText` is
    * given, no texts are made of them.
@@ -53,6 +55,11 @@ export interface Counts {
   missing: number;
   /** Of the same window of the dataset that it is held against. */
   beside?: number;
+}
+
+/** What a text takes up, where it is kept as such: mostly one byte a character, and at most two. */
+export function textBytesOf(value: unknown): number {
+  return typeof value === 'string' ? 2 * value.length : 0;
 }
 
 export function encodeCell(cell: Present): Encoded {

@@ -28,6 +28,11 @@ export class TextCounts {
     return this.#size;
   }
 
+  /** Of all texts, with those that have come to zero. */
+  get bytes(): number {
+    return this.#end;
+  }
+
   get room(): number {
     return this.#counts.length;
   }

@@ -11,6 +11,7 @@ import {
   type StateKind,
   type TellCell,
   type TellText,
+  textBytesOf,
   wholeOf,
 } from './state.ts';
 import { TextCounts } from './text-counts.ts';
@@ -29,6 +30,8 @@ export class ValueCounts implements State {
   readonly #counts = new Map<unknown, number>();
   readonly #values = new Map<unknown, Present>();
   #total = 0;
+  /** Of the texts among `#counts`. */
+  #longBytes = 0;
 
   add(cell: Present): void {
     this.put(cell, 1);
@@ -64,6 +67,10 @@ export class ValueCounts implements State {
 
   get held(): number {
     return this.distinct;
+  }
+
+  get textBytes(): number {
+    return this.#texts.bytes + this.#longBytes;
   }
 
   /** Entries that there is room for, with those of values that have gone. */
@@ -147,7 +154,10 @@ export class ValueCounts implements State {
 
   #putOther(cell: Present, times: number): void {
     const key = keyOf(cell);
-    const count = (this.#counts.get(key) ?? 0) + times;
+    const before = this.#counts.get(key);
+    const count = (before ?? 0) + times;
+    if (before === undefined && count !== 0) this.#longBytes += textBytesOf(key);
+    if (before !== undefined && count === 0) this.#longBytes -= textBytesOf(key);
     if (count !== 0) {
       this.#counts.set(key, count);
       if (key !== cell) this.#values.set(key, cell);

@@ -2,6 +2,7 @@
 import fc from '../support/fast-check.ts';
 import { describe, expect, test } from 'vitest';
 import { Decimal } from '../../core/expression/values.ts';
+import { SlotState } from '../../quality/live/fold.ts';
 import { bins } from '../../quality/states/bins.ts';
 import { compareCells, keyOf, Moment, momentAt, type Present } from '../../quality/states/cell.ts';
 import { course, Timed } from '../../quality/states/course.ts';
@@ -10,7 +11,7 @@ import { extremes } from '../../quality/states/extremes.ts';
 import { ranks } from '../../quality/states/ranks.ts';
 import type { State, StateKind } from '../../quality/states/state.ts';
 import { Sums, sums } from '../../quality/states/sums.ts';
-import { valueCounts } from '../../quality/states/value-counts.ts';
+import { type ValueCounts, valueCounts } from '../../quality/states/value-counts.ts';
 
 fc.configureGlobal({ seed: 20_261_126 });
 
@@ -227,6 +228,51 @@ test('of values that come and go nothing is kept but those that are there', () =
   expect([state.distinct, state.total, state.countOf(19_999 * 1.5), state.countOf('text 19899')]).toEqual([300, 300, 1, 0]);
   expect(state.encode()).toEqual(valueCounts.decode(state.encode()).encode());
   expect(state.room).toBeLessThan(2000);
+});
+
+test.each([10, 100, 250, 300, 5000])('texts of %d characters are counted with what they take up, until they are gone', (length) => {
+  const [slot, empty] = [new SlotState({ kind: valueCounts as unknown as StateKind<State>, sketches: [] }), valueCounts.create()];
+  const text = (n: number) => `${n} `.padEnd(length, 'x');
+  for (let n = 0; n < 200; n++) slot.state.add(text(n));
+  expect(slot.bytes).toBeGreaterThanOrEqual(200 * (length + 56));
+  expect(slot.bytes).toBeLessThanOrEqual(200 * Math.max(120, 2 * length + 120));
+  for (let n = 0; n < 200; n++) valueCounts.retract?.(slot.state as ValueCounts, text(n));
+  expect(slot.state.encode()).toEqual(empty.encode());
+  // Those that are gone are left out when there is no more room.
+  for (let n = 0; n < 2000; n++) for (const times of [1, -1]) (slot.state as ValueCounts).put(text(n), times);
+  expect(slot.bytes).toBeLessThan(1024 * 256);
+});
+
+test('decimals that are counted and ranked by their digits are those that come as values', () => {
+  const digits = fc.oneof(fc.integer({ min: -9999, max: 9999 }), fc.maxSafeInteger());
+  const puts = fc.array(fc.tuple(digits, fc.nat({ max: 24 }), fc.boolean(), fc.boolean()), { maxLength: 80 });
+  fc.assert(
+    fc.property(puts, (cells) => {
+      const [mixed, plain] = [valueCounts.create(), valueCounts.create()];
+      const [piled, ranked] = [ranks.create(), ranks.create()];
+      for (const [unscaled, scale, inPlace, isTaken] of cells) {
+        const cell = new Decimal(unscaled, scale);
+        for (const times of isTaken ? ([1, -1] as const) : ([1] as const)) {
+          if (!inPlace || !mixed.putDigits(unscaled, scale, times)) mixed.put(cell, times);
+          plain.put(cell, times);
+          if (inPlace) piled.putDigits(unscaled, scale, times);
+          else if (times === 1) piled.add(cell);
+          else piled.retract(cell);
+          if (times === 1) ranked.add(cell);
+          else ranked.retract(cell);
+        }
+      }
+      expect(mixed.encode()).toEqual(plain.encode());
+      expect(piled.encode()).toEqual(ranked.encode());
+      const left = cells.filter(([, , , isTaken]) => !isTaken).map(([unscaled, scale]) => new Decimal(unscaled, scale));
+      const values = Array.from(piled.sorted());
+      expect(values.map(keyOf)).toEqual(left.sort(compareCells).map(keyOf));
+      for (const { value, count } of plain.entries()) expect(left.filter((cell) => keyOf(cell) === keyOf(value))).toHaveLength(count);
+      const merged = valueCounts.merge(valueCounts.decode(mixed.encode()), plain);
+      expect(merged.encode()).toEqual(plain.entries().length === 0 ? [] : valueCounts.decode(merged.encode()).encode());
+      expect(merged.total).toBe(2 * plain.total);
+    }),
+  );
 });
 
 test('a mean is not carried away by what is large and goes again', () => {
