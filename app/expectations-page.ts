@@ -97,7 +97,7 @@ ${described({ schema })}${gx === null ? '' : ` Great Expectations: \`${gx.name}\
 \`\`\`yaml
 checks:
   ${example.rule}
-# passes ${rows(example.passes)}
+${example.beside === undefined ? '' : `# ${example.beside.dataset} ${rows(example.beside.rows)}\n`}# passes ${rows(example.passes)}
 # fails ${rows(example.fails)}
 \`\`\`
 `;

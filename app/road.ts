@@ -170,13 +170,7 @@ export class Road implements AsyncDisposable {
       },
     });
     this.#windows = this.#makeWindows();
-    this.#timers = new TimerWatch({
-      ...parts,
-      logger,
-      desk: this.desk,
-      isCopied: (dataset) => this.#live().isCopied(dataset),
-      onResults: (results) => this.#windows.add(results),
-    });
+    this.#timers = new TimerWatch({ ...parts, desk: this.desk, rules: this.rules.files, live: () => this.#live(), windows: this.#windows });
     this.#waits = new WaitWatch({ desk: this.desk, live: () => this.#live(), onSettled: () => this.noteChange() });
     this.#slo = new SloWatch({
       pipeline: name,

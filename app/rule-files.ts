@@ -114,7 +114,7 @@ export function loadRuleFiles(
     problems.push(...strangeParents(contract, pipelineName, datasets, brings));
     const contractOf = (dataset: DatasetName) => files.get(dataset)?.contract;
     problems.push(...strangeBeside(contract, { pipeline: pipelineName, datasets, mayBring: brings, contractOf }));
-    problems.push(...unasked(contract, loaded.config, pipeline));
+    problems.push(...unasked(contract, { config: loaded.config, name: pipelineName, pipeline, datasets, mayBring: brings }));
     problems.push(...strangeModels(contract, pipelineName, pipeline.models));
     if (source.kind === 'kafka') problems.push(...gapsOverPartitions(contract, pipeline.source));
     if (source.kind === 'kafka' && source.oldRows === 'key') problems.push(...oldRowsOfTopics(contract, pipeline.source));

@@ -49,10 +49,7 @@ const OF_FILES: readonly [string, Later][] = [...WORDS.values()]
     ),
   ]);
 
-export const LATER_CHECKS: ReadonlyMap<string, Later> = new Map([
-  ...OF_FILES,
-  ['reconcile', needed('reconcile, a check against another dataset,', 'Remove the check.')],
-]);
+export const LATER_CHECKS: ReadonlyMap<string, Later> = new Map(OF_FILES);
 
 /** Modifiers that only window checks use. */
 const OF_WINDOWS = ['window', 'group_by', 'max_groups', 'on_empty', 'min_rows'];

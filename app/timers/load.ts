@@ -4,6 +4,7 @@ import type { Problem } from '../../core/problems.ts';
 import type { Contract } from '../../quality/contract.ts';
 import type { TimerCheck } from '../../quality/live/check.ts';
 import type { Config, PipelineConfig } from '../config-schema.ts';
+import { nearest } from '../config-read.ts';
 import { askable, queryProblem } from './query.ts';
 
 /** How long a database may take to say what it thinks of a query. */
@@ -11,21 +12,41 @@ const ASK_MS = 5000;
 /** There is no such table, or schema, yet: at the target it may be made with the first row. */
 const NOT_THERE: ReadonlySet<string> = new Set(['42P01', '3F000']);
 
+export interface TimerSurroundings {
+  readonly config: Config;
+  readonly name: string;
+  readonly pipeline: PipelineConfig;
+  /** The datasets that the pipeline is known to have. */
+  readonly datasets: readonly DatasetName[];
+  readonly mayBring: (dataset: DatasetName) => boolean;
+}
+
 /** Rules that nobody can be asked by. */
-export function unasked(contract: Contract, config: Config, pipeline: PipelineConfig): Problem[] {
+export function unasked(contract: Contract, { config, name, pipeline, datasets, mayBring }: TimerSurroundings): Problem[] {
   return contract.live.timers.flatMap(({ timer: { question }, type, parameterKeys }) => {
-    if (askable(config, pipeline, question.side) !== null) return [];
-    const [message, fix] =
-      question.side === 'target'
-        ? [
-            'the pipeline writes topics, and no database that could be asked',
-            'Write on: source, or judge it in a pipeline that writes to PostgreSQL.',
-          ]
-        : [
-            `the source ${pipeline.source} reads topics, and no database behind them is known`,
-            `Write sources.${pipeline.source}.database, or on: target.`,
-          ];
-    return [{ severity: 'error', path: contract.place(parameterKeys), message: `${type}: ${message}`, fix } as const];
+    const error = (message: string, fix: string, ...at: readonly string[]): Problem[] => [
+      { severity: 'error', path: contract.place([...parameterKeys, ...at]), message: `${type}: ${message}`, fix },
+    ];
+    const sides = question.kind === 'proof' ? (['target', 'source'] as const) : [question.side];
+    const missing = sides.find((side) => askable(config, pipeline, side) === null);
+    if (missing === 'target')
+      return error('the pipeline writes topics, and no database that could be asked', 'Judge it in a pipeline that writes to PostgreSQL.');
+    if (missing === 'source')
+      return error(
+        `the source ${pipeline.source} reads topics, and no database behind them is known`,
+        `Write sources.${pipeline.source}.database.`,
+      );
+    if (question.kind !== 'comparison') return [];
+    const { other } = question;
+    if (other === contract.dataset)
+      return error('it is the dataset itself: there is nothing to differ', 'Name another one, or source.', 'with');
+    if (mayBring(other as DatasetName)) return []; // As written: compared with names alone.
+    const near = nearest(other, [...datasets, 'source']);
+    return error(
+      `${other} is none of the tables of the pipeline ${name}`,
+      near === null ? `Write source, or one of ${datasets.join(', ')}.` : `Did you mean ${near}?`,
+      'with',
+    );
   });
 }
 
@@ -47,11 +68,10 @@ async function problemOf(
   pipeline: PipelineConfig,
   signal: AbortSignal | undefined,
 ): Promise<Problem | null> {
-  const of = askable(config, pipeline, question.side);
-  if (of === null) return null;
+  const of = question.kind === 'proof' ? null : askable(config, pipeline, question.side);
+  if (of === null || question.kind === 'proof') return null;
   const ending = AbortSignal.any([AbortSignal.timeout(ASK_MS), ...(signal === undefined ? [] : [signal])]);
-  const dataset: DatasetName = contract.dataset;
-  const wrong = await queryProblem({ ...question, timeoutMs: ASK_MS }, dataset, of, ending).catch(() => null); // As above.
+  const wrong = await queryProblem(question, ASK_MS, contract.dataset, of, ending).catch(() => null); // As above.
   if (wrong === null) return null;
   const isLater = question.side === 'target' && wrong.code !== null && NOT_THERE.has(wrong.code);
   return {

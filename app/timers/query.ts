@@ -1,9 +1,9 @@
 /** Queries of rules, as a database is asked them: in a transaction that only reads, for no longer than they may take, on a connection that is opened for it. */
 import type { DatasetName } from '../../core/event.ts';
-import type { Query, QueryAnswer, Side } from '../../quality/timers/check.ts';
+import type { Comparison, ComparisonAnswer, Query, QueryAnswer, Side, Statement } from '../../quality/timers/check.ts';
 import { Layouts, tableName } from '../../sync/postgres/layout.ts';
 import { PgConnection, PgConnectionError, PgError, type PgResult } from '../../wire/postgres/connection.ts';
-import { quoteQualified } from '../../wire/postgres/ident.ts';
+import { quoteIdent, quoteQualified } from '../../wire/postgres/ident.ts';
 import { partsOf } from '../config.ts';
 import type { Config, PipelineConfig } from '../config-schema.ts';
 import { layoutOptions } from '../connect.ts';
@@ -16,6 +16,8 @@ const EXAMPLE_CHARACTERS = 200;
 export interface Askable {
   readonly url: string;
   readonly tableOf: (dataset: DatasetName) => string;
+  /** Whether a row of it is there, as SQL; null where all are. */
+  readonly aliveIn: (dataset: DatasetName) => string | null;
 }
 
 /** null: the pipeline has no database on that side. */
@@ -23,11 +25,11 @@ export function askable(config: Config, pipeline: PipelineConfig, side: Side): A
   const { source, target } = partsOf(config, pipeline);
   if (side === 'source') {
     const url = source.kind === 'kafka' ? source.database?.url : source.url;
-    return url === undefined ? null : { url: url.reveal(), tableOf: sourceTable };
+    return url === undefined ? null : { url: url.reveal(), tableOf: sourceTable, aliveIn: () => null };
   }
   if (target.kind !== 'postgres') return null;
   const layouts = new Layouts(target.schema, layoutOptions(target));
-  return { url: target.url.reveal(), tableOf: (dataset) => layouts.nameOf(dataset) };
+  return { url: target.url.reveal(), tableOf: (dataset) => layouts.nameOf(dataset), aliveIn: (dataset) => layouts.aliveIn(dataset) };
 }
 
 /** Of `source.schema.table`. */
@@ -77,18 +79,66 @@ export function askQuery(query: Query, dataset: DatasetName, of: Askable, exampl
   });
 }
 
+/** Of one table: how many rows it has, what columns add up to, and what its rows come to in any order. */
+function measured(
+  dataset: DatasetName,
+  sums: readonly string[],
+  checksum: readonly string[] | null,
+  { tableOf, aliveIn }: Askable,
+): string {
+  const alive = aliveIn(dataset);
+  const added = sums.map((name) => `coalesce(sum(${quoteIdent(name)}::numeric), 0)`);
+  const row = `row(${(checksum ?? []).map((name) => `${quoteIdent(name)}::text`).join(', ')})::text`;
+  const hashed = checksum === null ? '0' : `coalesce(sum(hashtextextended(${row}, 0)::numeric), 0)`;
+  return `(select array[count(*), ${[...added, hashed].join(', ')}]::numeric[]::text[] from ${tableOf(dataset)}${alive === null ? '' : ` where ${alive}`})`;
+}
+
+/** Both in one statement, which sees both as they are at one moment. */
+function comparisonSql({ other, sums, checksum }: Comparison, dataset: DatasetName, of: Askable): string {
+  const own = measured(
+    dataset,
+    sums.map(([name]) => name),
+    checksum,
+    of,
+  );
+  const theirs = measured(
+    other as DatasetName, // It was looked for among the pipeline's when the rule was loaded.
+    sums.map(([, name]) => name),
+    checksum,
+    of,
+  );
+  return `select * from unnest(${own}, ${theirs}) measured(own, theirs)`;
+}
+
+/** What the two tables come to. */
+export function askComparison(question: Comparison, dataset: DatasetName, of: Askable, signal: AbortSignal): Promise<ComparisonAnswer> {
+  return reading(of, question.timeoutMs, signal, async (sql) => {
+    const { rows } = await sql.query(comparisonSql(question, dataset, of));
+    const pairs = rows.map(([own, theirs]) => [own ?? '', theirs ?? ''] as const);
+    const none = ['', ''] as const;
+    return { rows: pairs[0] ?? none, sums: pairs.slice(1, -1), checksums: pairs.at(-1) ?? none };
+  });
+}
+
 const BOOLEAN = 16;
 /** int8, int2, int4, oid, float4, float8, numeric. */
 const NUMBERS: ReadonlySet<number> = new Set([20, 21, 23, 26, 700, 701, 1700]);
 
 /** What keeps the query from being used, which the database says without running it; null where nothing does. Throws where it cannot be asked. */
-export async function queryProblem(query: Query, dataset: DatasetName, of: Askable, signal: AbortSignal): Promise<Wrong | null> {
+export async function queryProblem(
+  question: Statement,
+  timeoutMs: number,
+  dataset: DatasetName,
+  of: Askable,
+  signal: AbortSignal,
+): Promise<Wrong | null> {
+  const from = question.kind === 'query' ? within(question.sql, dataset, of) : `(${comparisonSql(question, dataset, of)}) tidegate_query`;
   try {
-    const shape = await reading(of, query.timeoutMs, signal, (sql) => sql.query(`select * from ${within(query.sql, dataset, of)} limit 0`));
-    return shapeProblem(query, shape);
+    const shape = await reading(of, timeoutMs, signal, (sql) => sql.query(`select * from ${from} limit 0`));
+    return question.kind === 'query' ? shapeProblem(question, shape) : null;
   } catch (error) {
     if (!(error instanceof PgError)) throw error;
-    return { message: `the ${query.side} refuses the query: ${error.message}`, code: error.code };
+    return { message: `the ${question.side} refuses the query: ${error.message}`, code: error.code };
   }
 }
 
@@ -108,7 +158,7 @@ function shapeProblem({ returns }: Query, { columns }: PgResult): Wrong | null {
 }
 
 /** Why there is no answer, without a value of any row: some errors quote one. */
-export function whyNot(error: unknown, { side, timeoutMs }: Query): string {
+export function whyNot(error: unknown, { side, timeoutMs }: Statement): string {
   if (error instanceof PgError) {
     if (error.code === '57014') return `the ${side} took longer than ${timeoutMs / 1000} s`;
     return `the ${side} refused the query (${error.code})${error.code.startsWith('42') ? `: ${error.message}` : ''}`;

@@ -3,28 +3,33 @@
  * comes first; one that passed while nobody ran is not made up for, and what was asked when a process died is asked again by the next.
  */
 import type { Clock } from '../../core/clock.ts';
+import { PipelineError } from '../../core/errors.ts';
 import type { DatasetName } from '../../core/event.ts';
 import type { WindowFinding, WindowResult, WindowSetRef } from '../../core/windows.ts';
 import type { Contract } from '../../quality/contract.ts';
 import type { TimerCheck } from '../../quality/live/check.ts';
-import { type TimerRule, type TimerSaid, timerSet } from '../../quality/timers/check.ts';
+import { type Statement, type TimerSaid, timerSet } from '../../quality/timers/check.ts';
 import type { Config, PipelineConfig } from '../config-schema.ts';
 import type { Desk } from '../desk.ts';
 import { errorFields, type Logger } from '../logger.ts';
-import { askable, askQuery, whyNot } from './query.ts';
+import type { RuleFile } from '../rule-files.ts';
+import { prove, whyUnproved } from './prove.ts';
+import { type Askable, askable, askComparison, askQuery, whyNot } from './query.ts';
 
 export interface TimerWatchParts {
   readonly config: Config;
   readonly name: string;
   readonly pipeline: PipelineConfig;
   readonly desk: Desk;
+  readonly rules: ReadonlyMap<DatasetName, RuleFile>;
   readonly clock: Clock;
   readonly logger: Logger;
   /** Whether the pipeline is this instance's to tell of. */
   readonly turn: { readonly isOurs: boolean };
-  /** Before that, its table at the target says nothing. */
-  readonly isCopied: (dataset: DatasetName) => boolean;
-  readonly onResults: (results: readonly WindowResult[]) => void;
+  /** Before a dataset is copied, its table at the target says nothing. */
+  readonly live: () => { readonly isCopied: (dataset: DatasetName) => boolean };
+  /** Who shows and counts results. */
+  readonly windows: { add(results: readonly WindowResult[]): void };
 }
 
 const LOOK_MS = 500;
@@ -45,7 +50,7 @@ export class TimerWatch {
   readonly #parts: TimerWatchParts;
   /** By set: the last time that is known to have been judged. */
   readonly #judgedMs = new Map<string, number>();
-  readonly #running = new Map<string, Promise<void>>();
+  readonly #running = new Map<string, { readonly kind: string; readonly ended: Promise<void> }>();
   readonly #unanswered = new Map<string, string>();
   #askedAtMs = Number.NEGATIVE_INFINITY;
 
@@ -72,7 +77,7 @@ export class TimerWatch {
         logger.debug('rules could not be looked at', { pipeline: name, ...errorFields(error) });
       }
     }
-    await Promise.all(this.#running.values());
+    await Promise.all([...this.#running.values()].map(({ ended }) => ended));
   }
 
   #timers(): readonly Omit<Due, 'startMs'>[] {
@@ -82,10 +87,11 @@ export class TimerWatch {
   }
 
   async #look(signal: AbortSignal): Promise<void> {
-    const { turn, clock, isCopied, desk } = this.#parts;
+    const { turn, clock, live, desk } = this.#parts;
     const timers = this.#timers();
     if (!turn.isOurs || timers.length === 0) return;
     const nowMs = clock.now();
+    const { isCopied } = live();
     if (Math.abs(nowMs - this.#askedAtMs) >= ASK_MS) {
       const refs = timers.map(({ ref }) => ref);
       await desk.withSink((sink) => sink.windows.ask(refs, []));
@@ -93,18 +99,20 @@ export class TimerWatch {
     }
     for (const timer of timers) {
       const id = idOf(timer.ref);
-      const { everyMs } = timer.check.timer;
+      const { everyMs, kind } = timer.check.timer;
       const startMs = Math.floor(nowMs / everyMs) * everyMs;
       if (this.#running.size >= AT_ONCE) return;
       if (this.#running.has(id) || (this.#judgedMs.get(id) ?? -1) >= startMs || !isCopied(timer.contract.dataset)) continue;
-      const run = this.#judge({ ...timer, startMs }, signal).finally(() => this.#running.delete(id));
-      this.#running.set(id, run);
+      // A walk through a table is work for both databases: one after the other.
+      if (kind === 'proof' && [...this.#running.values()].some((other) => other.kind === kind)) continue;
+      const ended = this.#judge({ ...timer, startMs }, signal).finally(() => this.#running.delete(id));
+      this.#running.set(id, { kind, ended });
     }
   }
 
   /** What it comes to is kept unless somebody was faster. */
   async #judge(due: Due, signal: AbortSignal): Promise<void> {
-    const { desk, clock, logger, name, onResults } = this.#parts;
+    const { desk, clock, logger, name, windows } = this.#parts;
     const { contract, check, ref, startMs } = due;
     const id = idOf(ref);
     try {
@@ -123,7 +131,7 @@ export class TimerWatch {
           ),
         );
         this.#note(due, said);
-        if (results.length > 0) onResults(results);
+        if (results.length > 0) windows.add(results);
       }
       this.#judgedMs.set(id, startMs);
     } catch (error) {
@@ -133,26 +141,33 @@ export class TimerWatch {
   }
 
   async #ask(due: Due, signal: AbortSignal): Promise<TimerSaid> {
-    const rule = due.check.timer;
+    const { timer } = due.check;
     try {
-      return await this.#answerTo(rule, due, signal);
+      return await this.#answerTo(due, signal);
     } catch (error) {
+      const { logger, name: pipeline } = this.#parts;
+      const { check, contract } = due;
       if (!signal.aborted)
-        this.#parts.logger.warn('a rule could not be judged', {
-          pipeline: this.#parts.name,
-          dataset: due.contract.dataset,
-          rule: due.check.id,
-          ...errorFields(error),
-        });
-      return { verdict: 'indeterminate', observed: null, reason: whyNot(error, rule.question), rows: 0 };
+        logger.warn('a rule could not be judged', { pipeline, dataset: contract.dataset, rule: check.id, ...errorFields(error) });
+      return unknown(timer.kind === 'proof' ? whyUnproved(error) : whyNot(error, timer.question));
     }
   }
 
-  async #answerTo({ question, say }: TimerRule, { contract, check }: Due, signal: AbortSignal): Promise<TimerSaid> {
-    const { config, pipeline } = this.#parts;
-    const of = askable(config, pipeline, question.side);
-    if (of === null) return { verdict: 'indeterminate', observed: null, reason: `there is no database of the ${question.side}`, rows: 0 };
-    return say(await askQuery(question, contract.dataset, of, check.allowValues, signal));
+  async #answerTo({ contract: { dataset }, check: { timer, allowValues } }: Due, signal: AbortSignal): Promise<TimerSaid> {
+    switch (timer.kind) {
+      case 'query':
+        return timer.say(await askQuery(timer.question, dataset, this.#databaseOf(timer.question), allowValues, signal));
+      case 'comparison':
+        return timer.say(await askComparison(timer.question, dataset, this.#databaseOf(timer.question), signal));
+      case 'proof':
+        return timer.say(await prove(timer.question, dataset, this.#parts, signal));
+    }
+  }
+
+  #databaseOf({ side }: Statement): Askable {
+    const of = askable(this.#parts.config, this.#parts.pipeline, side);
+    if (of === null) throw new PipelineError('BUG', `a rule asks the ${side}, which is no database: it is refused when rules are loaded`);
+    return of;
   }
 
   #note({ contract, check, ref }: Due, { verdict, reason }: TimerSaid): void {
@@ -160,6 +175,8 @@ export class TimerWatch {
     else this.#unanswered.set(idOf(ref), `the rule ${check.id} of ${contract.dataset} could not be judged: ${reason ?? ''}`);
   }
 }
+
+const unknown = (reason: string): TimerSaid => ({ verdict: 'indeterminate', observed: null, reason, rows: 0 });
 
 const idOf = ({ dataset, set }: WindowSetRef): string => `${dataset} ${set}`;
 

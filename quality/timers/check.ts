@@ -27,26 +27,74 @@ export interface QueryAnswer {
   readonly cell: string | null;
 }
 
+/** Whether the table at the target is the one at the source, by `tidegate verify`. */
+export interface Proof {
+  readonly kind: 'proof';
+  /** Rows a second. */
+  readonly rate: number;
+}
+
+export interface ProofAnswer {
+  /** The place in the source's log through which it holds. */
+  readonly through: string;
+  readonly state: 'verified' | 'copying' | 'left';
+  readonly isEqual: boolean;
+  readonly laneStands: boolean;
+  readonly rows: number;
+  /** Rows that differ without an explanation, by reason. */
+  readonly differing: Readonly<Record<string, number>>;
+  readonly undecided: number;
+  /** Columns that the target has not got. */
+  readonly lacking: readonly string[];
+}
+
+/** What two tables of the target come to at one moment. */
+export interface Comparison {
+  readonly kind: 'comparison';
+  readonly side: 'target';
+  readonly other: string;
+  /** Columns of the one, and of the other. */
+  readonly sums: readonly (readonly [own: string, theirs: string])[];
+  readonly checksum: readonly string[] | null;
+  readonly timeoutMs: number;
+}
+
+/** Of the one and of the other, each as text. */
+type Pair = readonly [own: string, theirs: string];
+
+export interface ComparisonAnswer {
+  readonly rows: Pair;
+  readonly sums: readonly Pair[];
+  /** The same where none was asked for. */
+  readonly checksums: Pair;
+}
+
 export interface TimerSaid {
   readonly verdict: WindowVerdict;
-  readonly observed: number | boolean | string | null | Readonly<Record<string, number | string | null>>;
+  readonly observed: number | boolean | string | null | Readonly<Record<string, readonly string[]>>;
   readonly reason: string | null;
   /** Of which it is said. */
   readonly rows: number;
 }
 
-interface Asking<Question, Answer> {
+interface Asking<Question extends { readonly kind: string }, Answer> {
+  readonly kind: Question['kind'];
   readonly everyMs: number;
   readonly question: Question;
   readonly say: (answer: Answer) => TimerSaid;
 }
 
-export type TimerRule = Asking<Query, QueryAnswer>;
+export type TimerRule = Asking<Query, QueryAnswer> | Asking<Proof, ProofAnswer> | Asking<Comparison, ComparisonAnswer>;
+
+/** What is a statement at one of the databases. */
+export type Statement = Query | Comparison;
 
 /** What stands behind `passes` and `fails` on the reference page: the rows of the dataset's table, by which a test asks a database. */
 export interface TimerExample {
   /** As an item of checks. */
   readonly rule: string;
+  /** The rows of another table. */
+  readonly beside?: { readonly dataset: string; readonly rows: readonly Readonly<Record<string, unknown>>[] };
   readonly passes: readonly Readonly<Record<string, unknown>>[];
   readonly fails: readonly Readonly<Record<string, unknown>>[];
 }

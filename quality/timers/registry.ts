@@ -1,8 +1,9 @@
 /** Every check that databases are asked by, by its name here and by that of Great Expectations. */
 import type { TimerExpectation } from './check.ts';
+import { reconcile } from './reconcile.ts';
 import { sql } from './sql.ts';
 
-const all: readonly TimerExpectation[] = [sql];
+const all: readonly TimerExpectation[] = [sql, reconcile];
 
 export const TIMERS: ReadonlyMap<string, TimerExpectation> = new Map(all.map((expectation) => [expectation.name, expectation]));
 

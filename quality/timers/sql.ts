@@ -71,6 +71,7 @@ export const sql: TimerExpectation = {
     // As the schema has them.
     const question = { kind: 'query', side: on, sql: query, returns: kind, timeoutMs } as Query;
     return {
+      kind: 'query',
       everyMs,
       question,
       say: (answer) => (kind === 'rows' ? sayRows(answer) : bounds === null ? sayBoolean(answer) : sayNumber(answer, bounds)),

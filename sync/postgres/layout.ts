@@ -94,6 +94,12 @@ export class Layouts {
     return quoteQualified(schema, table);
   }
 
+  /** Whether a row of it is there, as SQL; null where all are. */
+  aliveIn(name: DatasetName): string | null {
+    const options = this.#options.get(name);
+    return options === undefined ? null : aliveSql({ stamps: stampsOf(options) }, '');
+  }
+
   of(dataset: Dataset): Layout {
     const known = this.#made.get(dataset);
     if (known !== undefined) return known;

@@ -177,6 +177,28 @@ test('over topics whose deletes bring keys alone, the windows that have to know 
   expect(warned({ oldRows: 'full' })).toEqual([]);
 });
 
+test('rules that a database is asked by need one on that side', () => {
+  const text = rules(
+    'shop.public.orders',
+    'checks: [{ sql: { query: select 1, on: source } }, { reconcile: { with: source } }, { id: t, sql: select 1 }]',
+  );
+  const problems = (more: object) =>
+    load({ 'a.yaml': text }, 'a.yaml', {
+      kind: 'kafka',
+      brokers: ['k:9092'],
+      group: 'g',
+      prefix: 'p',
+      tables: ['public.orders'],
+      ...more,
+    }).of('main').problems;
+  const missing = 'the source shop reads topics, and no database behind them is known → Write sources.shop.database.';
+  expect(problems({})).toEqual([
+    `error a.yaml:5:12: checks[0].sql sql: ${missing}`,
+    `error a.yaml:5:54: checks[1].reconcile reconcile: ${missing}`,
+  ]);
+  expect(problems({ database: { url: 'postgres://a@b/c' } })).toEqual([]);
+});
+
 test('over topics gaps in numbers are told only where a group comes by one partition', () => {
   const problems = (parameters: string) =>
     load({ 'a.yaml': rules('shop.public.orders', `columns: {number: [{sequence_gap: ${parameters}}]}`) }, 'a.yaml', {

@@ -26,11 +26,18 @@ async function world(rules: string, alerts: Readonly<Record<string, unknown>> = 
   const target = await createDatabase(inject('targetServer'), 'timers');
   const sql = await PgConnection.connect({ url: source.url });
   const lake = await PgConnection.connect({ url: target.url });
-  await sql.script('create table orders (id bigint primary key, total numeric(12,2)); insert into orders values (1, 4), (2, 6)');
+  await sql.script(`create table orders (id bigint primary key, total numeric(12,2)); create table copies (like orders including all);
+    insert into orders values (1, 4), (2, 6)`);
   const config = configFolder(
     {
       sources: {
-        shop: { kind: 'postgres', url: source.url, slot: source.name, publication: 'tidegate_timers', tables: ['public.orders'] },
+        shop: {
+          kind: 'postgres',
+          url: source.url,
+          slot: source.name,
+          publication: 'tidegate_timers',
+          tables: ['public.orders', 'public.copies'],
+        },
       },
       alerts,
     },
@@ -180,19 +187,77 @@ test('what a database says of a query, and what would write, is refused when rul
   expect(await refused(`{ query: "select 1 from {batch} where false -- nothing", ${source} }`)).toHaveLength(1);
 }, 60_000);
 
+const RECONCILED = `checks:
+  - { id: proof, reconcile: { with: source, every: 1s } }
+  - { id: copies, reconcile: { with: shop.public.copies, sums: { total: total }, checksum: [id, total], every: 1s } }
+  - { id: near, reconcile: { with: shop.public.copies, rows: false, sums: [total], tolerance: 0.5, every: 1s } }
+`;
+
+test('the target is held against its source, and against another table, while both go on', async () => {
+  await using at = await world(RECONCILED);
+  await using running = await startService(at.config);
+  await untilReady(running.url);
+  const newest = async (rule: string): Promise<Partial<Said>> => (await at.results(rule))[0] ?? {};
+  const says = (rule: string, verdict: string) =>
+    eventually(async () => (await newest(rule)).verdict === verdict, `${rule} says ${verdict}`, 30_000);
+  await says('proof', 'pass');
+  expect(await newest('proof')).toMatchObject({ observed: 0, rows: 2 });
+  expect((await newest('proof')).reason).toMatch(/^through .*, of 2 rows none differs$/);
+  await says('copies', 'fail');
+  expect((await newest('copies')).reason).toContain('rows: 2, and there 0; sum of total: 10.00, and there 0');
+  await at.sql.script('insert into copies values (1, 4), (2, 6)');
+  await says('copies', 'pass');
+  // The same number of rows, and the same sum, and other rows.
+  await at.sql.script('update copies set total = 10 - total');
+  await says('copies', 'fail');
+  expect(await newest('copies')).toMatchObject({ reason: 'it differs from shop.public.copies: other values' });
+  await says('near', 'pass');
+  // Somebody else writes the target.
+  await at.lake.script('update shop.orders set total = 5 where id = 1; insert into shop.orders values (7, 7)');
+  await says('proof', 'fail');
+  expect(await newest('proof')).toMatchObject({ observed: 2 });
+  expect((await newest('proof')).reason).toMatch(/of 2 rows 1 lost, 1 surplus$/);
+  await at.sql.script('update orders set total = total + 1; insert into orders values (7, 7)');
+  await says('proof', 'pass');
+}, 120_000);
+
+test('a dataset that is none of the pipeline’s, or columns that a table has not got, are refused when rules are loaded', async () => {
+  await using at = await world('');
+  const said = async (parameters: string) => {
+    at.write(`checks: [{ reconcile: ${parameters} }]`);
+    const { json } = await cli('check', at.config.file, '--json');
+    const { problems } = json as { problems: readonly { severity: string; path: string; message: string }[] };
+    return problems.filter(({ path }) => path.includes('checks[0]')).map(({ severity, message }) => `${severity} ${message}`);
+  };
+  expect(await said('{ with: shop.public.copis }')).toEqual([
+    'error reconcile: shop.public.copis is none of the tables of the pipeline main',
+  ]);
+  expect(await said('{ with: shop.public.orders }')).toEqual(['error reconcile: it is the dataset itself: there is nothing to differ']);
+  expect(await said('{ with: source }')).toEqual([]);
+  await at.lake.script('create schema shop; create table shop.orders (id bigint); create table shop.copies (id bigint, note text)');
+  expect(await said('{ with: shop.public.copies, checksum: [total] }')).toEqual([
+    'error reconcile: the target refuses the query: column "total" does not exist',
+  ]);
+  expect(await said('{ with: shop.public.copies, sums: { id: note } }')).toEqual([]);
+}, 60_000);
+
 test.each([...TIMERS.values()].map(({ name, example }) => [name, example] as const))(
   'the example of %s',
-  async (_, { rule, passes, fails }) => {
+  async (_, { rule, passes, fails, beside }) => {
     for (const [rows, verdict] of [
       [passes, 'pass'],
       [fails, 'fail'],
     ] as const) {
       await using at = await world(`checks:\n  ${rule}`);
       await at.sql.script('truncate orders');
-      for (const [index, row] of rows.entries())
-        await at.sql.query("insert into orders values (($1::jsonb ->> 'id')::bigint, ($1::jsonb ->> 'total')::numeric)", [
-          JSON.stringify({ id: index, ...row }),
-        ]);
+      for (const [table, all] of [
+        ['orders', rows],
+        ['copies', beside?.rows ?? []],
+      ] as const)
+        for (const [index, row] of all.entries())
+          await at.sql.query(`insert into ${table} values (($1::jsonb ->> 'id')::bigint, ($1::jsonb ->> 'total')::numeric)`, [
+            JSON.stringify({ id: index, ...row }),
+          ]);
       await using running = await startService(at.config);
       await untilReady(running.url);
       await eventually(async () => (await at.results())[0]?.verdict === verdict, `it says ${verdict}`, 30_000);

@@ -57,9 +57,11 @@ async function bySuite(input: string, type: string, kwargs: object, ...args: rea
 
 describe('docs/expectations.md', () => {
   const page = readFileSync(new URL('../../docs/expectations.md', import.meta.url), 'utf8');
-  // Checks of the clock, those beside windows before and those of scores are judged over no file: quality/clock.test.ts, quality/live/anomalies.test.ts and quality/live/scores.test.ts run their examples.
+  // Checks of the clock, those beside windows before and those of scores are judged over no file: quality/clock.test.ts, quality/live/anomalies.test.ts and quality/live/scores.test.ts run their examples; app/timers.real.test.ts those that databases are asked.
   const examples = [
-    ...page.replace(/^## The clock\n[^]*?(?=^## )/m, '').matchAll(/^### (\w+)\n[^]*?```yaml\n([^]*?)# passes (.*)\n# fails (.*)\n```$/gm),
+    ...page
+      .replace(/^## The clock\n[^]*?(?=^## Names)/m, '')
+      .matchAll(/^### (\w+)\n[^]*?```yaml\n([^]*?)# passes (.*)\n# fails (.*)\n```$/gm),
   ];
 
   const isOfFiles = (rule: string) => !/^# (after|by scores of) /m.test(rule);

@@ -1,7 +1,8 @@
 /** Checks that databases are asked by: what is refused before anybody is asked, and what is said of an answer. */
+import { readFileSync } from 'node:fs';
 import { expect, test } from 'vitest';
 import { parseContract } from '../../quality/contract.ts';
-import type { QueryAnswer, TimerRule } from '../../quality/timers/check.ts';
+import type { ComparisonAnswer, ProofAnswer, QueryAnswer, TimerRule } from '../../quality/timers/check.ts';
 import { timerSet } from '../../quality/timers/check.ts';
 import { TIMERS } from '../../quality/timers/registry.ts';
 import { contractOf, FILE, HEAD, lines } from './support.ts';
@@ -25,6 +26,12 @@ test.each([
   ['sql: select 1, on_fail: quarantine', 'on_fail: a window that fails is one result', 'on_fail: alert'],
   ['sql: select 1, where: after.id > 1', 'where: sql is looked at by the clock', 'Remove where.'],
   ['sql: select 1, mostly: 0.9', 'mostly: mostly is for checks of rows', 'Remove mostly.'],
+  ['reconcile: source', 'reconcile: a text stands where keys and values is needed', ''],
+  ['reconcile: { with: source, sums: [total] }', 'reconcile.sums: sums is for reconciling with another dataset', 'Remove sums.'],
+  ['reconcile: { with: shop.public.copies, rate: 5 }', 'reconcile.rate: rate is for reconciling with the source', 'Remove rate.'],
+  ['reconcile: { with: shop.public.copies, rows: false }', 'reconcile.rows: nothing is compared', 'sums or checksum'],
+  ['reconcile: { with: source, every: 0s }', 'reconcile.every: databases are asked every second at most', 'every: 1s'],
+  ['reconcile: { with: source, max_rows: 500 }', 'reconcile.max_rows: it must be <= 99', ''],
   ['expect: unexpected_rows_expectation', 'kwargs: unexpected_rows_expectation needs its kwargs: unexpected_rows_query', 'Write it.'],
   [
     'expect: unexpected_rows_expectation, kwargs: { unexpected_row_query: select 1 }',
@@ -38,6 +45,13 @@ test.each([
   expect(said.join('\n')).toContain(fix);
 });
 
+test('the examples of the page load', () => {
+  const page = readFileSync(new URL('../../docs/windows.md', import.meta.url), 'utf8');
+  const [, section = ''] = /^## Asking the databases\n([^]*?)^## /m.exec(page) ?? [];
+  const examples = [...section.matchAll(/^```yaml\n([^]*?)^```$/gm)].map(([, body = '']) => contractOf(body).live.timers.length);
+  expect(examples).toEqual([3, 2]);
+});
+
 test('over a file none of them is judged', () => {
   for (const { name, example } of TIMERS.values()) {
     const parsed = parseContract(`${HEAD}checks:\n  ${example.rule}`, FILE, 'file');
@@ -46,7 +60,9 @@ test('over a file none of them is judged', () => {
 });
 
 const said = (item: string, answer: Partial<QueryAnswer>) => {
-  const { verdict, observed, reason } = timerOf(item).say({ rows: 1, examples: [], cell: null, ...answer });
+  const timer = timerOf(item);
+  if (timer.kind !== 'query') throw new Error(`${item} is no query`);
+  const { verdict, observed, reason } = timer.say({ rows: 1, examples: [], cell: null, ...answer });
   return [verdict, observed, reason];
 };
 
@@ -82,6 +98,63 @@ test('what is no answer is never a pass', () => {
       ['indeterminate', null, 'the query returned null'],
       ['indeterminate', null, 'the query returned more than one row, and not one value'],
     ]);
+});
+
+const compared = (parameters: string, answer: Partial<ComparisonAnswer>) => {
+  const timer = timerOf(`reconcile: { with: shop.public.copies${parameters} }`);
+  if (timer.kind !== 'comparison') throw new Error('it compares two datasets');
+  const { verdict, observed, reason } = timer.say({ rows: ['2', '2'], sums: [], checksums: ['0', '0'], ...answer });
+  return [verdict, observed, reason];
+};
+
+test('two tables come to as much, to the last digit or within a share', () => {
+  expect(compared('', {})).toEqual(['pass', { rows: ['2', '2'] }, null]);
+  expect(
+    compared(', sums: { total: amount }, checksum: [id]', { rows: ['2', '3'], sums: [['10.00', '10']], checksums: ['7', '8'] }),
+  ).toEqual([
+    'fail',
+    { rows: ['2', '3'], total: ['10.00', '10'], checksum: ['7', '8'] },
+    'it differs from shop.public.copies: rows: 2, and there 3; other values',
+  ]);
+  const sum = (own: string, theirs: string, more = '') => compared(`, rows: false, sums: [total]${more}`, { sums: [[own, theirs]] })[0];
+  expect(sum('90071992547409930.01', '90071992547409930.02')).toBe('fail');
+  expect(sum('99', '100', ', tolerance: 0.01')).toBe('pass');
+  expect(sum('98.99', '100', ', tolerance: 0.01')).toBe('fail');
+  expect(sum('-99', '-100', ', tolerance: 0.01')).toBe('pass');
+  expect(sum('1', '0', ', tolerance: 1')).toBe('fail');
+  expect(sum('NaN', 'NaN')).toBe('pass');
+  expect(sum('NaN', '1')).toBe('fail');
+});
+
+const proved = (parameters: string, answer: Partial<ProofAnswer>) => {
+  const timer = timerOf(`reconcile: { with: source${parameters} }`);
+  if (timer.kind !== 'proof') throw new Error('it compares with the source');
+  const differing = { partial: 0, lost: 0, surplus: 0 };
+  const plain = {
+    through: '0/1',
+    state: 'verified',
+    isEqual: true,
+    laneStands: false,
+    rows: 9,
+    differing,
+    undecided: 0,
+    lacking: [],
+  } as const;
+  const { verdict, observed, reason } = timer.say({ ...plain, ...answer });
+  return [verdict, observed, reason];
+};
+
+test('what could not be found out of a table is no pass, and no failure', () => {
+  const differing = { partial: 0, lost: 2, surplus: 1 };
+  expect(proved('', {})).toEqual(['pass', 0, 'through 0/1, of 9 rows none differs']);
+  expect(proved('', { isEqual: false, differing })).toEqual(['fail', 3, 'through 0/1, of 9 rows 2 lost, 1 surplus']);
+  expect(proved(', max_rows: 3', { isEqual: false, differing })[0]).toBe('pass');
+  expect(proved(', max_rows: 3', { isEqual: false, differing, undecided: 1 })[0]).toBe('indeterminate');
+  expect(proved('', { isEqual: false, differing, state: 'left' })[0]).toBe('fail');
+  expect(proved('', { isEqual: false, differing, laneStands: true })[0]).toBe('indeterminate');
+  expect(proved('', { isEqual: false, undecided: 1 })[0]).toBe('indeterminate');
+  expect(proved('', { isEqual: false, state: 'copying' })[0]).toBe('indeterminate');
+  expect(proved('', { isEqual: false, lacking: ['note'] })).toEqual(['fail', 0, 'the target lacks the columns note']);
 });
 
 test('a rule that asks something else, or at other times, begins anew', () => {
