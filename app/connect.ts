@@ -22,7 +22,7 @@ import { type DatasetsOptions, postgresSink, type PostgresSinkOptions } from '..
 import { kafkaClient } from '../wire/kafka/client.ts';
 import { schemaRegistryWriter } from '../wire/kafka/registry.ts';
 import { parsePgServers } from '../wire/postgres/ident.ts';
-import { partsOf, writtenAs } from './config.ts';
+import { laneOf, mayBring, partsOf, writtenAs } from './config.ts';
 import type {
   Config,
   KafkaSourceConfig,
@@ -230,6 +230,7 @@ export function topicOptions(
 /** Only of a pipeline that writes tables: whoever asks has looked. */
 export function sinkOptions(config: Config, name: string, pipeline: PipelineConfig, rules: Rules, clock: Clock): PostgresSinkOptions {
   const target = tableTarget(config, pipeline);
+  const { source } = partsOf(config, pipeline);
   return {
     ...heldBy(name, pipeline, target, rules, clock),
     name: pipeline.target,
@@ -251,6 +252,11 @@ export function sinkOptions(config: Config, name: string, pipeline: PipelineConf
     deferConstraints: target.deferConstraints,
     workers: target.workers,
     silenceMs: target.silence,
+    claims: {
+      road: laneOf(pipeline.source, source),
+      hasDataset: (dataset) => mayBring(pipeline.source, source, dataset),
+      takesOver: pipeline.takesOver,
+    },
     rowVersions: target.rowVersions === null ? null : { epoch: target.rowVersions.epoch, keepMs: target.rowVersions.keep },
   };
 }

@@ -51,6 +51,10 @@ export const ERRORS = {
     after: 'operator',
     fix: 'Make the target table fit the dataset, or set `tables: {create: true, widen: true}`. Of topics: the registry refuses the schema by the compatibility of its subject; change that, or the table.',
   },
+  TARGET_TABLE_CLAIMED: {
+    after: 'operator',
+    fix: 'Another pipeline writes this table: give yours another schema or, in the layouts of its target, another table. If both bring the same rows of one source, set `rowVersions` in the targets of both. If the other one has ended, name it under `takesOver` of this pipeline. Then resume the pipeline.',
+  },
   TARGET_READ_ONLY: {
     after: 'backoff',
     fix: 'The target takes no writes (a standby, or default_transaction_read_only): point the url at the primary.',

@@ -186,6 +186,15 @@ export const pipelineSchema = {
       },
       additionalProperties: false,
     },
+    takesOver: {
+      type: 'array',
+      items: { type: 'string', minLength: 1 },
+      title: 'Takes over',
+      description:
+        'Pipelines that have ended, and whose tables at the target you have this one write from now on; without it a table that another pipeline has written is refused. A pipeline that only got another name needs it not.',
+      default: [],
+      examples: [['shop_old']],
+    },
     parkedRows: count(
       'Rows parked',
       'How many changes of a table you let wait in the quarantine while a change of its schema waits for you; then the lane stops.',

@@ -22,6 +22,7 @@ import { emitAdvance, prepareAdvance } from './lanes.ts';
 import type { Layouts } from './layout.ts';
 import type { RowVersions } from './row-versions.ts';
 import { isParkedItem, type Schemas } from './schemas.ts';
+import type { TableClaims } from './table-claims.ts';
 import type { Tables } from './tables.ts';
 import { areDisjoint, type Touched, touchedBy } from './touched.ts';
 import { wholeRowsOf, type WrittenRows } from './whole-rows.ts';
@@ -34,6 +35,8 @@ export interface CommonParts {
   readonly tables: Tables;
   readonly writes: Writes;
   readonly schemas: Schemas;
+  /** Null where nobody asks. */
+  readonly claims: TableClaims | null;
   readonly layouts: Layouts;
   /** Only the lane that writes a key adds to what is held of it, so what its one writer knows misses nothing. */
   readonly heldKeys: KnownHeld;
@@ -356,7 +359,8 @@ export class CommonRoad {
 
   /** Whether all tables that a batch writes are known, and nobody has to be asked for one. */
   #areOpen(batch: Batch): boolean {
-    const { tables, schemas } = this.#parts;
+    const { tables, schemas, claims } = this.#parts;
+    if (claims?.has(batch) === false) return false;
     for (const dataset of datasetsIn(batch).keys()) if (schemas.isParked(dataset.name) || tables.known(dataset) === undefined) return false;
     return true;
   }

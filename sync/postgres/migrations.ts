@@ -317,6 +317,13 @@ const MIGRATIONS: readonly string[] = [
      primary key (pipeline, dataset, revision, process));`,
   // Columns of which alone rows are to be read anew, with their numbers at the source; null for whole rows.
   'alter table tidegate.schema_changes add column reread_columns jsonb;',
+  // Which roads write a table. `versions`: whether they keep row versions.
+  `create table tidegate.table_claims (
+     schema text not null, name text not null, road text not null,
+     pipeline text not null, dataset text not null, versions boolean not null,
+     at timestamptz not null default clock_timestamp(),
+     primary key (schema, name, road));
+   create index on tidegate.table_claims (road);`,
 ];
 
 /** Brings the schema up to date. Several processes may call it at once. */

@@ -9,6 +9,7 @@ import { hasIndex, indexSql, type WantedIndex, wantedIndex } from './keyed/asked
 import { indexOf, Parents } from './keyed/parents.ts';
 import { aliveSql, layoutProblems, Layouts, STAMP_TYPES } from './layout.ts';
 import type { PostgresSinkOptions } from './sink.ts';
+import { claimProblems } from './table-claims.ts';
 import { KEY_INDEX_SQL, scoreColumns } from './tables.ts';
 
 /** Paths are `targets.<name>.…`. */
@@ -22,8 +23,21 @@ export function probePostgresTables(options: PostgresSinkOptions, datasets: read
     const problems: Problem[] = [];
     for (const dataset of datasets)
       problems.push(...(await lookAtTable(sql, options, dataset, place)), ...(await lookAtParents(sql, options, dataset, place)));
+    problems.push(...(await lookAtClaims(sql, options, datasets, place)));
     return problems;
   });
+}
+
+async function lookAtClaims(
+  sql: PgConnection,
+  { pipeline, claims, rowVersions = null, schema, datasets: layouts }: PostgresSinkOptions,
+  datasets: readonly Dataset[],
+  place: string,
+): Promise<readonly Problem[]> {
+  if (claims === undefined) return [];
+  const tables = new Layouts(schema, layouts);
+  const own = datasets.map(({ name }) => ({ dataset: name, ...tables.tableOf(name) }));
+  return claimProblems({ sql, pipeline, keepsVersions: rowVersions !== null, options: claims }, own, place);
 }
 
 async function probe(

@@ -42,6 +42,7 @@ import { acceptAll, type Evolve, relationOf, SchemaHeld, Schemas } from './schem
 import { PostgresSlo } from './slo.ts';
 import { Statements } from './statements.ts';
 import { TableRows } from './table-rows.ts';
+import { type ClaimOptions, TableClaims } from './table-claims.ts';
 import { Tables } from './tables.ts';
 import { Turns } from './turns.ts';
 import { PostgresWindows } from './windows.ts';
@@ -90,6 +91,8 @@ export interface PostgresSinkOptions {
   readonly heldKeysExact?: number;
   /** For tables that more than one lane may write, and sources that send again: versions are kept of all rows. Null and left out: only of those with something held. */
   readonly rowVersions?: RowVersionOptions | null;
+  /** How tables are kept from being written by others as well; left out, nobody is asked. */
+  readonly claims?: ClaimOptions;
   /** Whether what becomes of held events is kept to be told (`postgresOutbox`), and the records that they were made of beside them. */
   readonly tellsQuarantine?: boolean;
   readonly clock?: Clock;
@@ -206,6 +209,7 @@ class Target implements PostgresSink {
       await endHangingWorkers(session.sql, sessionName(this.#options.pipeline, 'worker'));
       await session.heldKeys.begin(session.sql);
       await session.schemas.load();
+      await session.claims?.load();
       return lease;
     } catch (error) {
       throw targetFailure(error, `taking over the lane ${lane} at ${this.name}`);
@@ -241,7 +245,8 @@ class Target implements PostgresSink {
   }
 
   async #apply(session: LaneSession, batch: Batch, held: readonly Quarantined[], lease: Lease): Promise<Applied | Refused> {
-    const { tables, schemas } = session;
+    const { tables, schemas, claims, common } = session;
+    if (claims?.has(batch) === false) await common.standAside(() => claims.take(batch));
     const [first, ...more] = await schemas.parkedIn(batch);
     if (first !== undefined) return { kind: 'refused', findings: [first, ...more] };
     await this.#openFound(session, batch);
@@ -252,7 +257,7 @@ class Target implements PostgresSink {
         await tables.open(dataset, relationOf(event));
       }
       for (let grown = false; ; grown = true) {
-        const outcome = (await session.common.apply(batch, held, lease)) ?? (await this.#carefulRoad(session, batch, held, lease));
+        const outcome = (await common.apply(batch, held, lease)) ?? (await this.#carefulRoad(session, batch, held, lease));
         if (outcome.kind === 'applied' || grown || !(await growEnums(session.sql, batch, outcome.findings, this.#mayGrow))) return outcome;
       }
     } catch (error) {
@@ -336,7 +341,10 @@ class Target implements PostgresSink {
     const [modeOf, keepsRecords] = [this.#modeOf, this.#keepsRecords];
     const shared = { sql, heldKeys, rowVersions, keyed, drafts, pipeline, deferConstraints, modeOf, keepsRecords };
     const markStatement = isMarked ? WRITTEN : null;
-    const common = new CommonRoad({ ...shared, writes, layouts, tables, schemas, workers, writers, isMarked, besideRowsMin });
+    const { claims: own, name: target } = this.#options;
+    const claims =
+      own === undefined ? null : new TableClaims({ sql, pipeline, target, layouts, keepsVersions: rowVersions !== null, options: own });
+    const common = new CommonRoad({ ...shared, writes, layouts, tables, schemas, claims, workers, writers, isMarked, besideRowsMin });
     const careful = new CarefulRoad({ ...shared, rows, markStatement });
     const forget = (): void => {
       tables.forget();
@@ -351,7 +359,7 @@ class Target implements PostgresSink {
       parents.forget();
       common.forget();
     };
-    return { sql, tables, common, careful, schemas, heldKeys, rowVersions, workers, forget };
+    return { sql, tables, common, careful, schemas, heldKeys, rowVersions, workers, claims, forget };
   }
 
   /** A session that writes, the lane's own or a worker's, and what was made ready there. Where that fails, or `signal` aborts meanwhile, it is ended again. */
@@ -409,6 +417,8 @@ interface LaneSession {
   readonly heldKeys: KnownHeld;
   readonly rowVersions: RowVersions | null;
   readonly workers: Workers;
+  /** Null where nobody asks. */
+  readonly claims: TableClaims | null;
   readonly forget: () => void;
 }
 
