@@ -24,6 +24,9 @@ export class Undecodable extends Error {
   override readonly name = 'Undecodable';
 }
 
+/** The stack has run out: lists in lists, tens of thousands of them, in a schema or in a value. What is above it has all of its stack still. */
+export const isTooDeep = (error: unknown): boolean => error instanceof RangeError && error.message.includes('call stack');
+
 export function fieldOf(schema: ConnectSchema | null | undefined, name: string): ConnectSchema | undefined {
   return schema?.fields?.find(({ field }) => field === name);
 }

@@ -24,8 +24,9 @@ import type { KafkaRecord } from '../../wire/kafka/client.ts';
 import { type Slice, sliceOf } from '../../wire/kafka/fetched-record.ts';
 import type { RegistryAddress } from '../../wire/kafka/registry.ts';
 import type { PgRelation } from '../../wire/postgres/row.ts';
-import { asStruct, type ConnectData, type ConnectSchema, fieldOf, Undecodable } from './connect-schema.ts';
+import { asStruct, type ConnectData, type ConnectSchema, fieldOf, isTooDeep, Undecodable } from './connect-schema.ts';
 import { columnOf, declaredIn, type DecodeCell, Inexact, withDurations } from './connect-types.ts';
+import { isControl, isNamedControl } from './control-records.ts';
 import { declaredSchema } from './declared.ts';
 import { followedColumns, NeedsShape } from './followed-shape.ts';
 import type { Envelope } from './envelope.ts';
@@ -153,7 +154,7 @@ export class TableDecoder {
       if (AvroReader.matches(next)) await this.#avro.load(next.readInt32BE(1));
       this.#lastRow = this.#read(next, false).schema;
     } catch (error) {
-      if (!(error instanceof Undecodable || error instanceof Inexact)) throw error; // It is told of where it comes.
+      if (!(error instanceof Undecodable || error instanceof Inexact || isTooDeep(error))) throw error; // It is told of where it comes.
     }
   }
 
@@ -195,6 +196,8 @@ export class TableDecoder {
       if (error instanceof Inexact)
         return { event: this.#undecoded(record, partition, 'a whole number is not written as one'), half: null };
       if (error instanceof Undecodable) return { event: this.#undecoded(record, partition, error.message), half: null };
+      if (isTooDeep(error))
+        return { event: this.#undecoded(record, partition, 'its schema or a value of it is nested too deeply'), half: null };
       throw error;
     }
   }
@@ -264,6 +267,7 @@ export class TableDecoder {
   }
 
   #change({ headers }: KafkaRecord, value: ConnectData | null, key: ConnectData | null, partition: number): Decoded {
+    if (value !== null && isControl(value)) return NOTHING;
     const envelope = asStruct(value?.payload);
     const source = asStruct(envelope?.['source']);
     if (value === null || envelope === null || source === null || typeof envelope['op'] !== 'string')
@@ -293,6 +297,7 @@ export class TableDecoder {
 
   #row(record: KafkaRecord, value: ConnectData | null, key: ConnectData | null, partition: number, exact: boolean): Decoded {
     const { offset, timestampMs, headers } = record;
+    if (value !== null && isNamedControl(value)) return NOTHING;
     const payload = asStruct(value?.payload);
     // JsonConverter writes a tombstone with the schema of what is gone where it knows that.
     const isGone = value === null || value.payload === null;
@@ -442,7 +447,7 @@ export class TableDecoder {
       return keyOf(shape.dataset, new ValueRow(...fields.map(({ field = '' }, i) => cell(shape, i, cells[field]))));
     } catch (error) {
       if (error instanceof Inexact && !exact) return this.#keyAlone(bytes, true);
-      if (error instanceof Undecodable || error instanceof Inexact) return null;
+      if (error instanceof Undecodable || error instanceof Inexact || isTooDeep(error)) return null;
       throw error;
     }
   }
@@ -489,6 +494,7 @@ function cell({ decode, dataset }: Shape, i: number, raw: unknown): Value {
     return decode[i]?.(raw) ?? null;
   } catch (error) {
     if (error instanceof Undecodable) throw new Undecodable(`the column ${dataset.columns[i]?.name ?? i}: ${error.message}`);
+    if (isTooDeep(error)) throw new Undecodable(`the column ${dataset.columns[i]?.name ?? i}: a cell is nested too deeply`);
     // Numbers that no clock and no decimal has.
     if (error instanceof RangeError) throw new Undecodable(`the column ${dataset.columns[i]?.name ?? i}: a cell is out of range`);
     throw error;

@@ -4,7 +4,7 @@
  */
 import { exactNumber } from '../../core/whole-numbers.ts';
 import type { Slice } from '../../wire/kafka/fetched-record.ts';
-import { type ConnectData, type ConnectSchema, Undecodable } from './connect-schema.ts';
+import { type ConnectData, type ConnectSchema, isTooDeep, Undecodable } from './connect-schema.ts';
 
 const SCHEMA = Buffer.from('{"schema":');
 const PAYLOAD = Buffer.from(',"payload":');
@@ -75,7 +75,7 @@ function valueEnd(bytes: Buffer, from: number): number {
 export function parseJson(text: string, exact: boolean): unknown {
   try {
     return exact ? (JSON.parse(text, exactNumber) as unknown) : (JSON.parse(text) as unknown);
-  } catch {
-    throw new Undecodable('it is no valid JSON');
+  } catch (error) {
+    throw new Undecodable(isTooDeep(error) ? 'its JSON is nested too deeply' : 'it is no valid JSON');
   }
 }

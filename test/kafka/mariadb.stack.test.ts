@@ -14,6 +14,7 @@ import { eventually } from '../support/eventually.ts';
 import { Random } from '../support/random.ts';
 import { KINDS, rowsOfKinds } from './mariadb-kinds.ts';
 import { stack, startConnector } from './support.ts';
+import { readTopic } from './topics.ts';
 
 const ROADS = ['json', 'avro'] as const;
 type Road = (typeof ROADS)[number];
@@ -102,6 +103,57 @@ test('what follows a MariaDB has its rows, but for what Debezium loses', async (
   const expected = Object.fromEntries(Object.entries(DIFFERENCES).map(([name, { on }]) => [name, on]));
   expect(found, `seed ${SEED}\n${samples.join('\n')}`).toEqual(expected);
 });
+
+/** Everything that the connector writes, into one topic. */
+const ONE_TOPIC = {
+  'provide.transaction.metadata': 'true',
+  'heartbeat.interval.ms': '100',
+  transforms: 'one',
+  'transforms.one.type': 'org.apache.kafka.connect.transforms.RegexRouter',
+  'transforms.one.regex': '(?:__debezium-heartbeat\\.)?([^.]+).*',
+  'transforms.one.replacement': '$1.beside.one',
+};
+const UNWRAP = { transforms: 'one,unwrap', 'transforms.unwrap.type': 'io.debezium.transforms.ExtractNewRecordState' };
+
+test.each(['json', 'avro', 'rows alone'] as const)(
+  'in %s, heartbeats, transactions and schema changes among the changes are nothing: the lane goes on behind them, and rows tell of the table',
+  async (form) => {
+    const isFlat = form === 'rows alone';
+    const format = form === 'avro' ? 'avro' : 'json';
+    await using target = await createDatabase(inject('targetServer'), 'beside');
+    await using lake = await PgConnection.connect({ url: target.url });
+    await shop.sql(
+      'drop database if exists beside; create database beside; create table beside.one (id int primary key, v int); insert into beside.one values (1, 1)',
+    );
+    await using connector = await startConnector(shop.url, ['beside.one'], format, { ...ONE_TOPIC, ...(isFlat ? UNWRAP : {}) });
+    const { prefix } = connector;
+    await using topic = await readTopic(stack.broker, `${prefix}.beside.one`);
+    const envelope = isFlat ? { envelope: 'unwrapped' } : format === 'avro' ? { registry: { url: stack.ccompatUrl } } : {};
+    using config = configFolder({
+      sources: { shop: { kind: 'kafka', brokers: [stack.broker], group: `g-${prefix}`, prefix, tables: ['beside.one'], ...envelope } },
+      targets: { lake: { kind: 'postgres', url: target.url, schema: 'lake' } },
+    });
+    await using running = await startService(config);
+    await untilReady(running.url, 60_000);
+    await shop.sql(
+      'insert into one values (2, 2); alter table one add column w bigint; update one set w = 7 where id = 1; create table two (id int primary key)',
+      'beside',
+    );
+    await shop.sql('delete from one where id = 2; drop table two; insert into one values (3, 3, 3)', 'beside');
+    const rows = async (): Promise<unknown> =>
+      (await lake.query('select id, v, w from lake.one order by id').catch(() => ({ rows: [] }))).rows;
+    await eventually(async () => JSON.stringify(await rows()) === '[["1","1","7"],["3","3","3"]]', 'the rows are there', 30_000);
+    const kinds = ['ServerNameKey', 'SchemaChangeKey', 'TransactionMetadataKey'];
+    if (format === 'json')
+      await eventually(
+        () => Promise.resolve(kinds.every((kind) => topic.records.some(({ key }) => key?.includes(kind)))),
+        'they are in the topic',
+        30_000,
+      );
+    expect((await lake.query('select key, findings from tidegate.quarantine')).rows).toEqual([]);
+    expect((await lake.query('select dataset from tidegate.schemas')).rows).toEqual([['shop.beside.one']]);
+  },
+);
 
 const CHANGED_KINDS = `
   update kinds set tx = null, d = '2000-02-29' where id % 3 = 0;
