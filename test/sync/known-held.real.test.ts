@@ -33,7 +33,9 @@ test.each([
       const key = `k"${batch} ${i}`;
       return itemOf(`${batch}/${i}`, key, random.chance(0.2) ? `${key} before` : null);
     });
+    const { revision } = known;
     known.remember(held);
+    expect(known.revision === revision, 'whoever looked before has to look again').toBe(held.length === 0);
     const prepared = held.flatMap(({ event: { key, movedFrom } }) => (movedFrom === null ? [key] : [key, movedFrom]));
     if (known.isDue) await known.read(sql);
     // As the batch before this one finds, which asks the target.
