@@ -14,7 +14,12 @@ const TRUNCATES_SQL = `
   where q.dataset = any($1::text[]) and q.key = '' and q.op = 'truncate'
     and q.status in ('held', 'waiting', 'staged', 'released') and q.version > coalesce(h.version, '')`;
 
-const WAITING_SQL = `select dataset, key, moved_from from tidegate.quarantine where dataset = any($1::text[]) and status = 'waiting'`;
+/** In the source's order, so that what is put in line page by page is in that order too. */
+const WAITING_SQL = `declare tidegate_waiting no scroll cursor for
+  select dataset, key, moved_from from tidegate.quarantine where dataset = any($1::text[]) and status = 'waiting' order by version, id`;
+
+/** As many rows as are in memory at once. */
+const PAGE = 1000;
 
 interface HeldTruncate {
   readonly version: string;
@@ -69,14 +74,25 @@ export class HeldTruncates {
   }
 }
 
-/** The keys of all that waits in tables of which a truncate is among `refs`: it may have waited for that. */
-export async function behindTruncates(sql: PgConnection, refs: ReadonlySet<string>): Promise<readonly string[]> {
+/**
+ * The keys of all that waits in tables of which a truncate is among `refs`, for it may have waited for that: page by page, as there may be as many as are held. Inside of a
+ * transaction.
+ */
+export async function* behindTruncates(sql: PgConnection, refs: ReadonlySet<string>): AsyncGenerator<ReadonlySet<string>> {
   const [datasets] = split([...refs].filter((ref) => ref.endsWith('\0')));
-  if (datasets.length === 0) return [];
-  const { rows } = await sql.query(WAITING_SQL, [textArrayParameter(datasets)]);
-  return rows.flatMap(([dataset, key, movedFrom]) =>
-    [key, movedFrom].flatMap((one) => (one === null || one === undefined ? [] : [refOf(dataset ?? '', one)])),
-  );
+  if (datasets.length === 0) return;
+  await sql.query(WAITING_SQL, [textArrayParameter(datasets)]);
+  for (;;) {
+    const { rows } = await sql.query(`fetch ${PAGE} from tidegate_waiting`);
+    if (rows.length > 0)
+      yield new Set(
+        rows.flatMap(([dataset, key, movedFrom]) =>
+          [key, movedFrom].flatMap((one) => (one === null || one === undefined ? [] : [refOf(dataset ?? '', one)])),
+        ),
+      );
+    if (rows.length < PAGE) break;
+  }
+  await sql.script('close tidegate_waiting');
 }
 
 /** The refs of the truncates of those tables of which one may be held. */

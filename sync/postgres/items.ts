@@ -218,9 +218,15 @@ const datasetOf = ({ refs: [ref = ''] }: OpenItem): string => ref.slice(0, ref.i
 
 /** Releases what waited for one of these keys and waits for nothing any more. */
 export async function releaseUnblocked(sql: PgConnection, refs: ReadonlySet<string>): Promise<void> {
+  await releaseFree(sql, refs);
+  for await (const page of behindTruncates(sql, refs)) await releaseFree(sql, page);
+}
+
+/** The same of these keys alone, with all that is tied to them. */
+async function releaseFree(sql: PgConnection, refs: Iterable<string>): Promise<void> {
   const blocked = new Set<string>();
   const free: string[] = [];
-  const items = await openItems(sql, [...refs, ...(await behindTruncates(sql, refs))]);
+  const items = await openItems(sql, refs);
   const waiting = items.filter(({ status }) => status === 'waiting');
   const truncates = await HeldTruncates.read(sql, new Set(waiting.map((item) => tableRefOf(datasetOf(item)))));
   for (const item of items) {

@@ -110,6 +110,35 @@ test('what comes behind a truncate that waits does so too, be it in an earlier l
   await replay.stop();
 }, 60_000);
 
+test('however much waits behind a truncate, all of it comes in the order of its keys', async () => {
+  await using at = await world(
+    'event',
+    contractOf(TWO_OR_MORE.replace('out_of_order: 0s', 'out_of_order: 5s').replace('min: 2', 'min: 1')),
+  );
+  await using desk = await at.sink();
+  const replay = replaying(at.sink, new Random(1));
+  const many = 1200;
+  // Every third key comes again at the end, far from its first row.
+  const waiting = Array.from({ length: many }, (_, i) => insert(10 + i, i, 16, 'read'));
+  const again = Array.from({ length: many / 3 }, (_, i) => ({
+    ...insert(10 + many + i, 3 * i, 17, 'read'),
+    after: insertOf(3 * i, -1, '').after,
+  })) as ChangeEvent[];
+  const first = batch(10, insert(1, 5000, 11), truncate(2, 12), insert(3, 5001, 12));
+  const second = batch(10_000, ...waiting, ...again);
+  await run(at, [first, second]);
+  expect(await at.statuses()).toEqual([
+    ['staged', '3'],
+    ['waiting', String(many + many / 3)],
+  ]);
+  await run(at, [first, second, batch(20_000, insert(11_000, 4, 26))]);
+  expect((await at.close([desk])).map(({ startMs, status }) => [startMs, status])).toEqual([[10_000, 'published']]);
+  await published(at);
+  const rows = (await at.rows()).map(([id, n]) => [Number(id), Number(n)]);
+  expect(rows).toEqual([...waiting.map((_, id) => [id, id % 3 === 0 ? -1 : id]), [5001, 5001]]);
+  await replay.stop();
+}, 60_000);
+
 test('a truncate that a rule holds takes nothing along that came after it', async () => {
   for (const after of [[insert(3, 2, 3)], []]) {
     await using at = await world('event', contractOf('checks: [{ row_count: { min: 1 } }]'));
