@@ -153,9 +153,12 @@ export class NumberCounts {
 
 const FIRST = 8;
 
+/** While a table has no more, it is cheaper to have room than to build it anew. */
+const FEW_MAX = 1 << 14;
+
 /** Entries for so many and a half more at least, and for three times as many while they are few; a power of two. */
 export function roomFor(size: number): number {
-  return size < FIRST ? FIRST : 2 ** Math.ceil(Math.log2((size < 4096 ? 3 : 1.5) * size));
+  return size < FIRST ? FIRST : 2 ** Math.ceil(Math.log2((size < FEW_MAX ? 3 : 1.5) * size));
 }
 
 export function grown<T extends Int16Array | Int32Array | Float64Array>(from: T, to: T): T {

@@ -8,6 +8,7 @@ const NO_PLACES = new Int32Array(1);
 const NO_NUMBERS = new Float64Array(0);
 const NO_HASHES = new Int32Array(0);
 const NO_BYTES = Buffer.alloc(0);
+const NO_VIEW = new DataView(new ArrayBuffer(0));
 /** Longer ones, in bytes, are not counted here: a copy would double what they take up. */
 export const TEXT_BYTES_MAX = 256;
 
@@ -19,6 +20,7 @@ export class TextCounts {
   #ends = NO_NUMBERS;
   #counts = NO_NUMBERS;
   #bytes = NO_BYTES;
+  #view: DataView = NO_VIEW;
   /** Entries, with those that have come to zero. */
   #used = 0;
   #size = 0;
@@ -49,7 +51,7 @@ export class TextCounts {
     const start = this.#end;
     if (start + length > this.#bytes.length) this.#reserve(start + length);
     // What is looked at is put behind the others meanwhile: where there are many texts, most are new.
-    this.#count(bytes, at, length, copiedHash(bytes, at, length, this.#bytes, start), times);
+    this.#count(bytes, at, length, copiedHash(viewOf(bytes), at, length, this.#view, start), times);
     return true;
   }
 
@@ -146,6 +148,7 @@ export class TextCounts {
     const larger = Buffer.alloc(Math.max(64, size, 2 * this.#bytes.length));
     larger.set(this.#bytes);
     this.#bytes = larger;
+    this.#view = makeView(larger);
   }
 
   /** Leaves out what has come to zero, and has room for some times what is left. */
@@ -188,7 +191,20 @@ export class TextCounts {
 
 const scratch = Buffer.alloc(TEXT_BYTES_MAX);
 /** Where a copy goes that nobody needs. */
-const scrap = Buffer.alloc(TEXT_BYTES_MAX);
+const scrap = new DataView(new ArrayBuffer(TEXT_BYTES_MAX));
+
+/** Cells lie beside each other in what was read at once: the view of the one before mostly is that of this one. */
+let viewed: Uint8Array = scratch;
+let view = makeView(scratch);
+
+function viewOf(bytes: Uint8Array): DataView {
+  if (bytes !== viewed) [viewed, view] = [bytes, makeView(bytes)];
+  return view;
+}
+
+function makeView({ buffer, byteOffset, byteLength }: Uint8Array): DataView {
+  return new DataView(buffer, byteOffset, byteLength);
+}
 
 /** Its bytes, in `scratch`: how many, or -1 where they are too many or none. */
 function written(text: string): number {
@@ -203,27 +219,21 @@ function written(text: string): number {
 }
 
 function hashOf(bytes: Uint8Array, at: number, length: number): number {
-  return copiedHash(bytes, at, length, scrap, 0);
+  return copiedHash(viewOf(bytes), at, length, scrap, 0);
 }
 
 /** Four bytes at a time, which are copied on the way. */
-function copiedHash(bytes: Uint8Array, at: number, length: number, to: Uint8Array, place: number): number {
+function copiedHash(bytes: DataView, at: number, length: number, to: DataView, place: number): number {
   let hash = length;
   const end = at + length;
   for (; at + 4 <= end; at += 4, place += 4) {
-    const first = bytes[at] ?? 0;
-    const second = bytes[at + 1] ?? 0;
-    const third = bytes[at + 2] ?? 0;
-    const fourth = bytes[at + 3] ?? 0;
-    to[place] = first;
-    to[place + 1] = second;
-    to[place + 2] = third;
-    to[place + 3] = fourth;
-    hash = mixed(hash, (first << 24) | (second << 16) | (third << 8) | fourth);
+    const word = bytes.getInt32(at);
+    to.setInt32(place, word);
+    hash = mixed(hash, word);
   }
-  for (; at < end; at++) {
-    const byte = bytes[at] ?? 0;
-    to[place++] = byte;
+  for (; at < end; at++, place++) {
+    const byte = bytes.getUint8(at);
+    to.setUint8(place, byte);
     hash = mixed(hash, byte);
   }
   hash ^= hash >>> 15;
