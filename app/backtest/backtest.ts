@@ -20,6 +20,7 @@ import { layoutOptions, openSink, tableTarget } from '../connect.ts';
 import { silentLogger } from '../logger.ts';
 import { type AskedCounts, countAsked } from './asked.ts';
 import { type Side, Sides } from './sides.ts';
+import { BacktestWindows, type WindowsTested } from './windows.ts';
 
 export interface BacktestOptions {
   readonly config: Config;
@@ -86,6 +87,8 @@ export interface Backtested {
   readonly asked: AskedCounts['counted'];
   /** Of these rules, those that can only be asked when rows are written: they are left out, and fail no row here. */
   readonly notAsked: readonly string[];
+  /** Rules over windows. */
+  readonly windows: WindowsTested;
   readonly examples: readonly Example[];
 }
 
@@ -200,12 +203,16 @@ class Tally {
   readonly #options: BacktestOptions;
   readonly #before: Sides;
   readonly #after: Sides;
+  readonly #windows: BacktestWindows;
   readonly #counts: Record<Place, { rows: number; sampled: boolean; freed: number; taken: number; out: number }>;
   readonly #failed = new Map<string, { readonly failed: Record<Place, number>; taken: number }>();
   readonly #examples: Example[] = [];
 
   constructor(options: BacktestOptions) {
     this.#options = options;
+    const layouts = partsOf(options.config, options.pipeline).target;
+    const layout = layouts.kind === 'kafka' ? undefined : layoutOptions(layouts).get(options.after.dataset);
+    this.#windows = new BacktestWindows(options.before, options.after, layout, options.clock.now());
     this.#before = new Sides(options.before);
     this.#after = new Sides(options.after);
     const none = () => ({ rows: 0, sampled: false, freed: 0, taken: 0, out: 0 });
@@ -214,10 +221,13 @@ class Tally {
 
   sampled(place: Place): void {
     this.#counts[place].sampled = true;
+    this.#windows.cut();
   }
 
   /** An item is out, whatever the rules of now say of it: they may be others than those that held it. */
-  item({ id, event }: QuarantineItem, isHeldElsewise: boolean): void {
+  item(item: QuarantineItem, isHeldElsewise: boolean): void {
+    const { id, event } = item;
+    this.#windows.item(item);
     const now = this.#after.judge(event);
     this.#counts.quarantine.rows++;
     this.#countRules('quarantine', now, false);
@@ -229,6 +239,7 @@ class Tally {
   }
 
   row(place: 'target' | 'history', row: Row, dataset: Dataset): void {
+    this.#windows.row(row, dataset);
     const event = readEvent(row, dataset);
     const [then, now] = [this.#before.judge(event), this.#after.judge(event)];
     const counts = this.#counts[place];
@@ -280,6 +291,7 @@ class Tally {
       unusable: [...[...this.#after.unusable].map(([rule, message]) => ({ rule, message })), ...unusable],
       asked: counted,
       notAsked: askedRules(after).filter((rule) => !told.has(rule)),
+      windows: this.#windows.tested(this.#options.examplesMax),
       examples: this.#examples,
     };
   }

@@ -6,13 +6,14 @@ import { isError } from '../../core/problems.ts';
 import { parseContract } from '../../quality/contract.ts';
 import { type Backtested, backtest as run, type Counted } from '../backtest/backtest.ts';
 import { datasetsOf, type LoadedConfig, mayBring, partsOf } from '../config.ts';
+import type { WindowSide } from '../backtest/windows.ts';
 import { nearest } from '../config-read.ts';
 import { readText } from '../judge/input.ts';
 import { loadRuleFiles } from '../rule-files.ts';
 import { ConfigProblems } from '../config-problems.ts';
 import { type Arguments, UsageError, wholeNumberOf } from './arguments.ts';
 import { type Command, configOf, pipelineNamed } from './command.ts';
-import { notAskedText, show, table } from './output.ts';
+import { notAskedText, show, table, timeText } from './output.ts';
 
 const ROWS = 100_000;
 const EXAMPLES = 5;
@@ -20,7 +21,7 @@ const EXAMPLES = 5;
 export const backtest: Command = {
   name: 'backtest',
   summary:
-    'Runs a changed rule file over the quarantine, rows of the target and the versions of rows that it keeps, and says which of them would change sides, with examples. Nothing is changed. Exit code 1 where one would.',
+    'Runs a changed rule file over the quarantine, rows of the target and the versions of rows that it keeps, and says which of them would change sides, and which windows, with examples. Nothing is changed. Exit code 1 where one would.',
   positionals: ['CONFIG'],
   flags: {
     rules: { type: 'string', value: 'FILE', help: 'The changed rule file. Required. What it says of shadow mode is left aside.' },
@@ -54,7 +55,8 @@ export const backtest: Command = {
       signal: io.stop,
     });
     show(io, args.is('json'), found, () => inWords(found));
-    return [found.quarantine, found.target, found.history].some((one) => one !== null && one.freed + one.taken > 0) ? 1 : 0;
+    const changes = [found.quarantine, found.target, found.history].some((one) => one !== null && one.freed + one.taken > 0);
+    return changes || found.windows.rules.some(({ changed }) => changed > 0) ? 1 : 0;
   },
 };
 
@@ -81,7 +83,19 @@ function pipelineFor(args: Arguments, { config }: LoadedConfig, dataset: Dataset
   return first;
 }
 
-function inWords({ dataset, revisions, quarantine, target, history, rules, unusable, asked, notAsked, examples }: Backtested): string {
+function inWords({
+  dataset,
+  revisions,
+  quarantine,
+  target,
+  history,
+  rules,
+  unusable,
+  asked,
+  notAsked,
+  windows,
+  examples,
+}: Backtested): string {
   const line = (what: string, counted: Counted | null) =>
     counted === null
       ? []
@@ -108,5 +122,24 @@ function inWords({ dataset, revisions, quarantine, target, history, rules, unusa
     quarantine.others === 0 ? '' : `${quarantine.others} items are held by something else as well, which rules do not change.\n`;
   const beside = asked.map(({ rule, failed }) => `${rule}: ${failed} rows of the target break it beside the others; they stay\n`).join('');
   const not = unusable.map(({ rule, message }) => `! ${rule} cannot be judged on all of it: ${message}\n`).join('');
-  return `${dataset}: ${revisions.before ?? 'no rules'} -> ${revisions.after}\n${counts}${others}${byRule}${not}${beside}${notAskedText(notAsked)}${shown.length === 0 ? '' : `\nFor example:\n${shown.join('')}`}`;
+  return `${dataset}: ${revisions.before ?? 'no rules'} -> ${revisions.after}\n${counts}${others}${byRule}${not}${beside}${notAskedText(notAsked)}${windowsInWords(windows)}${shown.length === 0 ? '' : `\nFor example:\n${shown.join('')}`}`;
 }
+
+function windowsInWords({ rules, examples, notJudged }: Backtested['windows']): string {
+  const counts =
+    rules.length === 0
+      ? ''
+      : `\n${table(
+          ['WINDOWS OF RULE', 'WINDOWS', 'FAIL NOW', 'WOULD FAIL', 'CHANGE SIDES'],
+          rules.map(({ rule, windows, failed, failedBefore, changed }) => [rule, windows, failedBefore, failed, changed].map(String)),
+        )}`;
+  const shown = examples.map(
+    ({ rule, startMs, group, rows, before, after }) =>
+      `  ${rule} ${timeText(startMs)}${group === '' ? '' : ` ${group}`} (${rows} rows): ${sideText(before)} -> ${sideText(after)}\n`,
+  );
+  const not = notJudged.map(({ rule, message }) => `! windows of ${rule} are left out: ${message}\n`).join('');
+  return `${counts}${shown.join('')}${not}`;
+}
+
+const sideText = (side: WindowSide | null): string =>
+  side === null ? 'no such window' : `${side.verdict}${side.observed === null ? '' : ` at ${side.observed}`}`;

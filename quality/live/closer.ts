@@ -234,6 +234,15 @@ function judgedOf(
   return { findings, memories: memory.encode(closing.finalMs - sizeMs + 1) };
 }
 
+/** What is said of windows whose rows are all there, as if they were closed one after the other to `toMs`. */
+export function judgedWhole(contract: Contract, plan: SetPlan, windows: readonly StoredWindow[], toMs: number): readonly WindowFinding[] {
+  const { spec } = plan;
+  const closedMs = lastEnd(spec, toMs);
+  const before = { closedMs: null, lanes: [], firstMs: Math.min(...windows.map(({ startMs }) => startMs)), hasSnapshot: false };
+  const ended = windows.filter(({ startMs }) => startMs + spec.sizeMs <= closedMs);
+  return judgedOf(ownedSet(contract, plan), ended, before, { closedMs, finalMs: closedMs - spec.latenessMs, snapshot: false }, []).findings;
+}
+
 interface WindowsOf {
   readonly startMs: number;
   /** Whether it ended since the set was last closed, and is to be judged even where it has no rows. */

@@ -145,6 +145,24 @@ test('of rules that the target is asked for, a backtest leaves out what it canno
   expect(taken.length).toBeGreaterThan(0);
 });
 
+test('windows that would change sides are named, with what was observed', async () => {
+  const text = `${rules(95, 'id: [{id: mean, mean: {max: 1}, window: {every: 1s}}]')}checks: [{id: scored, abstain_rate: {model: m, max: 0.5}}]\n`;
+  const path = write('windows.yaml', text);
+  const { code, json } = await cli('backtest', config.file, '--rules', path, '--json');
+  const { windows } = json as Backtested;
+  const [mean] = windows.rules;
+  expect(code).toBe(1);
+  expect(mean).toMatchObject({ rule: 'mean', failedBefore: 0 });
+  expect(mean?.failed).toBeGreaterThan(0);
+  expect(mean?.changed).toBe(mean?.failed);
+  expect(windows.examples[0]).toMatchObject({ rule: 'mean', before: null, after: { verdict: 'fail' } });
+  expect(Number(windows.examples[0]?.after?.observed)).toBeGreaterThan(1);
+  const words = (await cli('backtest', config.file, '--rules', path)).stdout;
+  expect(words).toMatch(/^mean +\d+ +0 +\d+ +\d+$/m);
+  expect(words).toMatch(/^ {2}mean \S.* \(\d+ rows\): no such window -> fail at [\d.]+$/m);
+  expect(words).toMatch(/^! windows of scored are left out: the target does not keep what models were asked$/m);
+});
+
 test('what cannot be tried is told', async () => {
   const unknown = write('other.yaml', rules(1).replace('orders', 'order'));
   for (const [args, words] of [
