@@ -1,7 +1,7 @@
 /** The keyword arguments of one expectation: read by name and kind, refused with the name and the fix. */
 import { wholeNumber } from '../../core/whole-numbers.ts';
 import { suggestion } from '../../core/expression/suggest.ts';
-import { type FileCell, kindOf, Moment, type Present, Unusable } from '../states/cell.ts';
+import { compareCells, type FileCell, kindOf, Moment, type Present, Unusable } from '../states/cell.ts';
 import type { Bounds } from '../windows/bounds.ts';
 import { parseDate } from './dates.ts';
 
@@ -116,9 +116,19 @@ export class Kwargs {
   bounds(): Bounds {
     const [min, max] = [this.#bound('min_value'), this.#bound('max_value')];
     const bounds = { min, max, strictMin: this.flag('strict_min'), strictMax: this.flag('strict_max') };
-    if (min !== null && max !== null && kindOf(min) === kindOf(max) && min > max)
+    if (min !== null && max !== null && this.#isAbove(min, max))
       return refuse('min_value', 'cannot be greater than max_value', 'Exchange them.');
     return bounds;
+  }
+
+  /** Texts are dates, however each is written. */
+  #isAbove(min: Present, max: Present): boolean {
+    const [low, high] = [this.#dated('min_value', min), this.#dated('max_value', max)];
+    return kindOf(low) === kindOf(high) && compareCells(low, high) > 0;
+  }
+
+  #dated(name: string, bound: Present): Present {
+    return typeof bound === 'string' ? this.date(name, bound) : bound;
   }
 
   #bound(name: string): Present | null {

@@ -42,7 +42,7 @@ class ConditionReader {
   }
 
   #refuse(what: string): never {
-    throw new Unusable(`the row_condition ${this.#text} ${what}. Write comparisons (==, !=, <, <=, >, >=) joined by and, or, not.`);
+    throw new Unusable(`the row_condition ${this.#text} ${what}. Write comparisons (==, !=, <, <=, >, >=, in) joined by and, or, not.`);
   }
 
   #next(): string {
@@ -88,6 +88,8 @@ class ConditionReader {
     }
     let left = this.#operand();
     if (this.#take('.')) return this.#presence(left);
+    const membership = this.#membership(left);
+    if (membership !== null) return membership;
     const parts: RowCondition[] = [];
     for (let operator = this.#operator(); operator !== null; operator = this.#operator()) {
       const right = this.#operand();
@@ -107,9 +109,31 @@ class ConditionReader {
       const token = this.#tokens[at] ?? '';
       if (token === '(') depth++;
       if (token === ')' && --depth === 0) return false;
-      if (COMPARISONS.some((comparison) => comparison === token) || ['and', 'or', 'not', '&', '|', '~', '.'].includes(token)) return true;
+      if (COMPARISONS.some((comparison) => comparison === token) || ['and', 'or', 'not', 'in', '&', '|', '~', '.'].includes(token)) return true;
     }
     return this.#refuse('lacks a closing bracket');
+  }
+
+  /** `x in [1, 2]`, `x not in (1, 2)`; null where something else follows. A null is among no values, and in SQL not among others either. */
+  #membership(value: Read): RowCondition | null {
+    const isNegated = this.#next() === 'not' && this.#tokens[this.#at + 1] === 'in';
+    if (!isNegated && this.#next() !== 'in') return null;
+    this.#at += isNegated ? 2 : 1;
+    const members = this.#list();
+    const equals = members.map((member) => comparing(value, '==', member, this.#nowMs, this.#nullsDiffer));
+    if (!isNegated) return (cells) => equals.some((equal) => equal(cells));
+    return (cells) => (value(cells) === null ? this.#nullsDiffer : !equals.some((equal) => equal(cells)));
+  }
+
+  #list(): readonly Read[] {
+    const end = this.#next() === '[' ? ']' : ')';
+    if (!this.#take('[', '(')) return this.#refuse('needs a list behind in');
+    const members: Read[] = [];
+    while (!this.#take(end)) {
+      members.push(this.#operand());
+      if (this.#next() !== end && !this.#take(',')) return this.#refuse('lacks the end of a list');
+    }
+    return members;
   }
 
   #operator(): Comparison | null {

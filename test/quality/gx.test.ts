@@ -6,7 +6,7 @@ import type { FileCell } from '../../quality/states/cell.ts';
 
 type Rows = Readonly<Record<string, readonly FileCell[]>>;
 
-const NULLS: Rows = { a: [1, null, 3], t: ['x', 'x', null] };
+const NULLS: Rows = { a: [1, null, 3], t: ['x', 'x', null], d: [parseDate('2020-03-01 12:00', 0), parseDate('2020-02-01', 0), null] };
 
 function judge(rows: Rows, type: string, kwargs: object) {
   const run = new SuiteRun([{ type: `expect_${type}`, kwargs: { result_format: 'COMPLETE', ...kwargs }, meta: {} }], {}, 0);
@@ -29,6 +29,9 @@ const REFUSED: readonly (readonly [string, object])[] = [
   ['column_to_exist', { column: 'a', row_condition: 'a > 1', condition_parser: 'pandas' }],
   ['column_max_to_be_between', { column: 't', min_value: 'a' }],
   ['column_values_to_be_between', { column: 't', min_value: 'a' }],
+  // As dates, whatever the order of their letters.
+  ['column_values_to_be_between', { column: 'd', min_value: 'Dec 31 2020', max_value: 'Jan 1 2020' }],
+  ['column_max_to_be_between', { column: 'd', min_value: '2020-01-02T13:00:00', max_value: '2020-01-02 12:00' }],
   ['column_quantile_values_to_be_between', { column: 'a', quantile_ranges: { quantiles: [0.5], value_ranges: [['low', null]] } }],
   ['column_distinct_values_to_equal_set', { column: 'a', value_set: null }],
   ['column_distinct_values_to_contain_set', { column: 'a' }],
@@ -38,6 +41,8 @@ const REFUSED: readonly (readonly [string, object])[] = [
 const JUDGED: readonly (readonly [string, object, boolean])[] = [
   ['column_values_to_be_between', { column: 'a', min_value: '1', max_value: ' 3.0 ' }, true],
   ['column_values_to_be_between', { column: 'a', min_value: true }, true],
+  ['column_values_to_be_between', { column: 'd', min_value: 'Jan 1 2020', max_value: 'Dec 31 2020' }, true],
+  ['column_max_to_be_between', { column: 'd', min_value: '2020-03-01T12:00:00', max_value: '2020-03-01 12:00' }, true],
   ['column_values_to_not_be_in_set', { column: 'a', value_set: null }, true],
   ['column_values_to_match_regex', { column: 't' }, true],
   ['table_columns_to_match_set', { column_set: ['a'] }, true],
@@ -95,6 +100,25 @@ test('a null is unequal to a value in the language of pandas, and in that of SQL
   const rowsWith = (condition: string, parser: string) =>
     judge(NULLS, 'table_row_count_to_be_between', { row_condition: condition, condition_parser: parser }).result['observed_value'];
   expect([rowsWith('a != 1', 'pandas'), rowsWith('col("a") != 1', 'great_expectations')]).toEqual([2, 1]);
+  expect([rowsWith('a not in [1]', 'pandas'), rowsWith('col("a") not in [1]', 'great_expectations')]).toEqual([2, 1]);
+});
+
+test.each([
+  ['a in [1, 2]', 1],
+  ['a in (3, 1) and t == "x"', 1],
+  ["t in ['x',]", 2],
+  ['a in []', 0],
+  ['not (a in [1])', 2],
+  ['(a not in [1]) and a > 0', 1],
+  ['1 in [1]', 3],
+])('rows where %s', (condition, rows) => {
+  const kwargs = { row_condition: condition, condition_parser: 'pandas' };
+  expect(judge(NULLS, 'table_row_count_to_be_between', kwargs)).toMatchObject({ error: null, result: { observed_value: rows } });
+});
+
+test.each(['a in', 'a in 1', 'a in [1', 'a in [1 2]', 'a not [1]'])('%s is no condition', (condition) => {
+  const { error } = judge(NULLS, 'table_row_count_to_be_between', { row_condition: condition, condition_parser: 'pandas' });
+  expect(error).toContain('the row_condition');
 });
 
 describe('texts that dateutil reads, and what it takes them for', () => {
