@@ -81,8 +81,8 @@ describe('numbers of many digits of a column that is declared numeric', () => {
   const NEAR = '0.10000000000000000001';
   const body = `columns:\n  price: [{ in_set: ['${EXACT}', '${NEAR}', 0.5, 12] }]\n`;
   const files = {
-    csv: `price,nested\n${EXACT},\n${NEAR},\n0.5,\n12345678901234567.000000000000000002,\n12.0,\n`,
-    ndjson: `{"price":${EXACT}}\n{"price":${NEAR}}\n{"price":0.5}\n{"nested":{"price":${NEAR}},"price":12345678901234567.000000000000000002}\n{"price":12.0}\n`,
+    csv: `price,nested\n${EXACT},\n${NEAR},\n0.5,\n12345678901234567.000000000000000002,\n12.0,\n0.5,\n`,
+    ndjson: `{"price":${EXACT}}\n{"price":${NEAR}}\n{"price":0.5}\n{"nested":{"price":${NEAR}},"price":12345678901234567.000000000000000002}\n{"price":12.0}\n{"nested":{"price":9.00000000000000000001},"price":0.5}\n`,
   };
   const types = write('types.json', '{"price": "numeric"}');
   const exact = write('exact.yaml', HEAD + body);

@@ -13,6 +13,7 @@ const RULES = `${HEAD}columns:
   share: [{ between: { max: 0.5 }, nulls: fail }, { in_set: [0.25, 0.5] }]
   t: [{ match_regex: '^[a-c]+$' }, { length: { max: 2 }, mostly: 0.5, on_fail: tag }]
   gone: [{ between: { min: 1 } }]
+  level: [{ between: { max: 0.5 } }]
 `;
 const MIXED = `${RULES}checks:
   - { id: pair, pair_equal: { column_A: n, column_B: share }, nulls: skip }
@@ -30,6 +31,7 @@ const columns = [
   fileColumn('share', 'double precision', null),
   fileColumn('gone', 'bigint', null),
   fileColumn('note', 'text', null),
+  fileColumn('level', 'double precision', null),
 ];
 const dataset = { name: 'shop.public.orders' as DatasetName, version: 1, columns, key: [] };
 const runOf = (contract: Contract) => new RuleRun(contract, dataset, [], {}, 0, null);
@@ -101,6 +103,8 @@ const pages = fc.array(
       fc.constant(noCells(rows)),
       // Declared to be texts, and some are numbers.
       cellsOf(rows, fc.oneof(text, fc.constant('x1')), [texts(rows, fc.constantFrom('x', 'y')), numbers(rows, whole)]),
+      // Mostly all of them pass.
+      numbers(rows, fc.oneof({ weight: 40, arbitrary: fc.constantFrom(0.25, 0.5, -1) }, share)),
     ),
   ),
   { maxLength: 3 },

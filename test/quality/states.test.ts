@@ -249,8 +249,9 @@ test('decimals that are counted and ranked by their digits are those that come a
   fc.assert(
     fc.property(puts, (cells) => {
       const [mixed, plain] = [valueCounts.create(), valueCounts.create()];
-      const [piled, ranked] = [ranks.create(), ranks.create()];
-      for (const [unscaled, scale, inPlace, isTaken] of cells) {
+      const [piled, ranked, first, second] = [ranks.create(), ranks.create(), ranks.create(), ranks.create()];
+      for (const [at, [unscaled, scale, inPlace, isTaken]] of cells.entries()) {
+        const half = 2 * at < cells.length ? first : second;
         const cell = new Decimal(unscaled, scale);
         for (const times of isTaken ? ([1, -1] as const) : ([1] as const)) {
           if (!inPlace || !mixed.putDigits(unscaled, scale, times)) mixed.put(cell, times);
@@ -258,12 +259,14 @@ test('decimals that are counted and ranked by their digits are those that come a
           if (inPlace) piled.putDigits(unscaled, scale, times);
           else if (times === 1) piled.add(cell);
           else piled.retract(cell);
-          if (times === 1) ranked.add(cell);
-          else ranked.retract(cell);
+          for (const state of [ranked, half])
+            if (times === 1) state.add(cell);
+            else state.retract(cell);
         }
       }
       expect(mixed.encode()).toEqual(plain.encode());
       expect(piled.encode()).toEqual(ranked.encode());
+      expect(ranks.merge(first, second).encode()).toEqual(ranked.encode());
       const left = cells.filter(([, , , isTaken]) => !isTaken).map(([unscaled, scale]) => new Decimal(unscaled, scale));
       const values = Array.from(piled.sorted());
       expect(values.map(keyOf)).toEqual(left.sort(compareCells).map(keyOf));
