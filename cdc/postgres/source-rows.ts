@@ -255,10 +255,10 @@ export class SourceRows implements AsyncDisposable {
   }
 }
 
-/** The tables, of those that the lane copies, whose copy is not done at this position. */
+/** The tables, of those that the lane has, whose rows are on their way at this position: not copied to their end, or with columns that are being read anew. */
 export function tablesBeingCopied(position: Position | null): ReadonlySet<string> {
-  const snapshot = position === null ? null : parsePlace(position).snapshot;
-  return new Set(snapshot?.tables.filter(isLeft).map(({ table }) => table));
+  const { tables = [], rereads = [] } = (position === null ? null : parsePlace(position).snapshot) ?? {};
+  return new Set([...tables.filter(isLeft), ...rereads.filter(({ reread }) => reread.columns !== undefined)].map(({ table }) => table));
 }
 
 /** A query whose cells come in binary, in `raw`. */

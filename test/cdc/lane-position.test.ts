@@ -21,6 +21,7 @@ import {
 } from '../../cdc/postgres/lane-position.ts';
 import { SeenTransactions } from '../../cdc/postgres/seen.ts';
 import { visibility } from '../../cdc/postgres/settle.ts';
+import { tablesBeingCopied } from '../../cdc/postgres/source-rows.ts';
 import { Random } from '../support/random.ts';
 
 const tables = (random: Random) =>
@@ -169,4 +170,13 @@ test('the next step of a snapshot sorts behind the one before, and says the same
     }
   }
   expect(placeText(lsn, nextStep(null)) > placeText(lsn, null)).toBe(true);
+});
+
+test('a table counts as being copied while columns of it are read anew, and not while people have rows of it read again', () => {
+  const copied = { table: 'public.t', rowsDone: 9, last: null, done: true };
+  const reread = { id: 'r', where: null, keys: null, rowsEstimated: null };
+  const at = (of: RereadProgress['reread']): ReadonlySet<string> =>
+    tablesBeingCopied(placeText('0'.repeat(16), snapshotMark(1, [copied], [{ ...copied, done: false, reread: of }])));
+  expect([...at({ ...reread, columns: [{ id: 3, name: 'd' }] })]).toEqual(['public.t']);
+  expect([...at(reread)]).toEqual([]);
 });
