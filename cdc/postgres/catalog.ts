@@ -315,9 +315,9 @@ export class Datasets {
   }
 }
 
-/** That there is no null is only said where the catalog speaks of the log's column as it was (see `columnFacts`). */
+/** That there is no null is only said where the column was as it is before the transaction that the log describes, which may have had nulls until it forbade them. */
 function declaredOf(declaration: Declared | undefined, now: ColumnFacts | undefined): Pick<Column, 'declared'> {
-  const declared: Declared = { ...(now !== undefined && now.notNull && now.id !== null ? { required: true } : {}), ...declaration };
+  const declared: Declared = { ...(now?.notNull === true && now.isOlder ? { required: true } : {}), ...declaration };
   return Object.keys(declared).length === 0 ? {} : { declared };
 }
 
@@ -339,6 +339,8 @@ interface ColumnFacts {
   readonly id: number | null;
   /** The value that rows older than the column have, as text; null where there is none. */
   readonly filled: string | null;
+  /** What the catalog says of the column is older than the transaction that the log describes. */
+  readonly isOlder: boolean;
 }
 
 /**
@@ -361,7 +363,7 @@ async function columnFacts(
     found.rows.map(([name, number, notNull, xmin, filled]) => {
       const age = xid === null ? -1 : (Number(xmin) - xid) | 0;
       const isSure = age < 0 || (age === 0 && isPresent);
-      return [name ?? '', { notNull: notNull === 't', id: isSure ? Number(number) : null, filled: filled ?? null }];
+      return [name ?? '', { notNull: notNull === 't', id: isSure ? Number(number) : null, filled: filled ?? null, isOlder: age < 0 }];
     }),
   );
 }

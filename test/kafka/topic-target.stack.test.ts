@@ -222,3 +222,49 @@ test.each(['json', 'avro'] as const)('Debezium’s JDBC sink makes of its topics
     await removeConnector(stack.connectUrl, prefix);
   }
 });
+
+test('a column that may be null, then not, then again, and an enum that grows: schemas follow, no row is held for its past', async () => {
+  const prefix = nameOfItsOwn();
+  await sql.script(
+    `create type mood as enum ('sad'); alter table orders add mood mood default 'sad'; insert into orders (id, status) values (1, 'new')`,
+  );
+  using config = configOf(prefix, {});
+  await using running = await startService(config);
+  await untilReady(running.url);
+  await using reader = await readTopic(stack.broker, `${prefix}.public.orders`);
+  await sql.script(
+    "insert into orders (id, status) values (6, 'new'); update orders set raw = ''; alter table orders alter raw set not null",
+  );
+  // All at once, so that the catalogue is ahead of the log.
+  for (const statement of [
+    "insert into orders (id, status, done, raw) values (2, 'new', null, '')",
+    'update orders set done = true',
+    'alter table orders alter done set not null, alter done set default false',
+    "insert into orders (id, status, raw) values (3, 'new', '')",
+    "alter type mood add value 'happy'",
+    'alter table orders alter done drop not null, alter status drop not null',
+    "insert into orders (id, status, done, mood, raw) values (4, null, null, 'happy', '')",
+    'delete from orders where id = 3',
+    "insert into orders (id, status, done, raw) values (5, 'new', true, '')",
+  ])
+    await sql.query(statement);
+  await eventually(() => Promise.resolve(reader.records.some((record) => told(record)[0] === 5)), 'all are there', 30_000);
+  expect((await kept.query('select key, findings from tidegate.quarantine')).rows).toEqual([]);
+  const columns = reader.records.flatMap(({ key, value }) => {
+    const { payload: row, schema } = JSON.parse(value ?? '{}') as { payload?: { op: string }; schema?: { fields: { fields: Column[] }[] } };
+    if (row === undefined) return [];
+    const of = (name: string): Column | undefined => schema?.fields[1]?.fields.find(({ field }) => field === name);
+    const id = (JSON.parse(key ?? '{}') as { payload: { id: number } }).payload.id;
+    return [[id, row.op, of('done')?.optional, of('done')?.default, of('status')?.optional, of('mood')?.parameters?.['allowed']]];
+  });
+  expect(columns.filter(([id]) => id === 1).at(0)).toEqual([1, 'r', true, undefined, false, 'sad']);
+  expect(columns.filter(([id]) => id === 4)).toEqual([[4, 'c', true, undefined, true, 'sad,happy']]);
+  expect(columns.filter(([id]) => id === 5)).toEqual([[5, 'c', true, undefined, true, 'sad,happy']]);
+});
+
+interface Column {
+  readonly field: string;
+  readonly optional: boolean;
+  readonly default?: unknown;
+  readonly parameters?: Readonly<Record<string, string>>;
+}
