@@ -109,7 +109,8 @@ class ConditionReader {
       const token = this.#tokens[at] ?? '';
       if (token === '(') depth++;
       if (token === ')' && --depth === 0) return false;
-      if (COMPARISONS.some((comparison) => comparison === token) || ['and', 'or', 'not', 'in', '&', '|', '~', '.'].includes(token)) return true;
+      if (COMPARISONS.some((comparison) => comparison === token) || ['and', 'or', 'not', 'in', '&', '|', '~', '.'].includes(token))
+        return true;
     }
     return this.#refuse('lacks a closing bracket');
   }
