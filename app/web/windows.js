@@ -44,6 +44,7 @@ function showWindow([name, observed, verdict, about], window, nowMs) {
   text(name, words);
   attribute(name, 'title', words);
   text(observed, observedText(window));
+  attribute(observed, 'title', typeof window.observed === 'object' && window.observed !== null ? JSON.stringify(window.observed) : null);
   const [kind, said] = VERDICTS[window.verdict];
   attribute(verdict, 'class', `chip ${kind}`);
   text(verdict, said);
