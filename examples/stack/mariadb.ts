@@ -99,6 +99,8 @@ const whereabouts = ({ base }: MariadbPrograms, folder: string): string[] => [
   '--no-defaults',
   ...(base === null ? [] : [`--basedir=${base}`]),
   `--datadir=${join(folder, 'data')}`,
+  // Of its own: a server that starts removes what looks like temporary tables there, those of others too.
+  `--tmpdir=${folder}`,
   ...identity(),
 ];
 
