@@ -62,7 +62,7 @@ const TRANSLATIONS: Readonly<Record<string, Translation>> = {
     parameters: list('like_pattern_list'),
   },
   expect_column_values_to_match_json_schema: { name: 'json_schema', takes: ['json_schema'], parameters: (kwargs) => kwargs['json_schema'] },
-  expect_column_values_to_be_json_parseable: { name: 'type', takes: [], parameters: () => 'json' },
+  expect_column_values_to_be_json_parseable: { name: 'json_parseable', takes: [], parameters: yes },
   expect_column_values_to_match_strftime_format: {
     name: 'match_strftime',
     takes: ['strftime_format'],

@@ -7,6 +7,7 @@ import { immutable, transitions } from './changes.ts';
 import { dateutilParseable } from './dateutil-parseable.ts';
 import { expr } from './expr.ts';
 import { format } from './format.ts';
+import { jsonParseable } from './json-parseable.ts';
 import { jsonSchema } from './json-schema.ts';
 import { length } from './length.ts';
 import { matchStrftime } from './match-strftime.ts';
@@ -50,6 +51,7 @@ const all: readonly Expectation[] = [
   matchStrftime,
   dateutilParseable,
   type,
+  jsonParseable,
   jsonSchema,
   pairEqual,
   pairGreater,

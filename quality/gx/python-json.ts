@@ -15,8 +15,25 @@ export function parsePythonJson(text: string): unknown {
   }
 }
 
+/** Python's json.loads: NaN and infinities too. Undefined where the text is none. */
+export function parseJson(text: string): unknown {
+  try {
+    return JSON.parse(text) as unknown;
+  } catch {
+    return /\b(NaN|Infinity)\b/.test(text) ? withoutNumbersThatJsonLacks(text) : undefined;
+  }
+}
+
+function withoutNumbersThatJsonLacks(text: string): unknown {
+  try {
+    return JSON.parse(outsideOfStrings(text, (part) => part.replace(/-?\b(NaN|Infinity)\b/g, '1e999'))) as unknown;
+  } catch {
+    return undefined;
+  }
+}
+
 /** A JSON text in which what is no string is replaced. */
-export function outsideOfStrings(text: string, replace: (part: string) => string): string {
+function outsideOfStrings(text: string, replace: (part: string) => string): string {
   const parts = text.split(/("(?:[^"\\]|\\[^])*")/);
   return parts.map((part, at) => (at % 2 === 1 ? part : replace(part))).join('');
 }

@@ -8,7 +8,7 @@ import { kindOf, Moment, type Present, Unusable } from '../states/cell.ts';
 import { parseDate, strptime } from './dates.ts';
 import { defineMap, type GxExpectation } from './expectation.ts';
 import { type Kwargs, refuse } from './kwargs.ts';
-import { outsideOfStrings } from './python-json.ts';
+import { parseJson } from './python-json.ts';
 
 type TextTest = (text: string) => boolean;
 
@@ -156,23 +156,6 @@ export const jsonParseable = defineMap({
   name: 'expect_column_values_to_be_json_parseable',
   bind: () => (cell) => typeof cell === 'string' && parseJson(cell) !== undefined,
 });
-
-/** Python's json.loads: NaN and infinities too. Undefined where the text is none. */
-function parseJson(text: string): unknown {
-  try {
-    return JSON.parse(text) as unknown;
-  } catch {
-    return /\b(NaN|Infinity)\b/.test(text) ? withoutNumbersThatJsonLacks(text) : undefined;
-  }
-}
-
-function withoutNumbersThatJsonLacks(text: string): unknown {
-  try {
-    return JSON.parse(outsideOfStrings(text, (part) => part.replace(/-?\b(NaN|Infinity)\b/g, '1e999'))) as unknown;
-  } catch {
-    return undefined;
-  }
-}
 
 export const jsonSchema = defineMap({
   name: 'expect_column_values_to_match_json_schema',

@@ -313,6 +313,7 @@ describe('types', () => {
     ['columns: { status: [{ match_strftime: "100%%" }] }', 'has no directive'],
     ['columns: { day: [{ match_strftime: "%Y-%m-%d" }] }', 'time formats are for texts'],
     ['columns: { items: [dateutil_parseable] }', 'dates to be read are for texts'],
+    ['columns: { items: [json_parseable] }', 'holds no JSON'],
     ['checks: [{ pair_in_set: { column_A: items, column_B: paid, pairs: [[1, true], [two, false]] } }]', 'is no value of'],
     [
       'checks: [{ pair_in_set: { column_A: items, column_B: paid, pairs: [[1, true], [2147483648, false]] } }]',

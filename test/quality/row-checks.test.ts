@@ -23,6 +23,7 @@ const CELL_CHECKS: readonly [keyof Cells, Record<string, unknown>, Value, Value]
   ['status', { not_match_like_list: ['o%', 'x%'] }, 'new', 'old'],
   ['email', { format: 'email' }, 'a@example.org', 'a@'],
   ['status', { type: 'integer' }, '12', '1.5'],
+  ['status', { json_parseable: true }, '[NaN]', '[1'],
   ['body', { json_schema: { type: 'object', required: ['a'] } }, '{"a":1}', '{}'],
 ];
 

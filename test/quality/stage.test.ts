@@ -135,6 +135,7 @@ const FAILING: Readonly<Record<string, readonly [check: string, ...cells: readon
   format: ['column: status, format: uuid', { status: SECRET }],
   match_strftime: ["column: status, match_strftime: '%Y'", { status: SECRET }],
   dateutil_parseable: ['column: status, dateutil_parseable: true', { status: SECRET }],
+  json_parseable: ['column: status, json_parseable: true', { status: SECRET }],
   type: ['column: status, type: integer', { status: SECRET }],
   json_schema: ['column: body, json_schema: { type: object }', { body: `"${SECRET}"` }],
   pair_equal: ['pair_equal: { column_A: status, column_B: email }', { status: SECRET, email: `${SECRET}2` }],
