@@ -320,7 +320,7 @@ function datasetCard(pipeline, first, { series, windowS, now }) {
   const last = h('span', { class: 'quiet last' });
   const chart = flowChart(`Rows of ${table} a second`);
   const idle = h('p', { class: 'idle quiet' });
-  const rules = rulesView(table, first.dataset);
+  const rules = rulesView(pipeline, table, first.dataset, now);
   const clean = h('p', { class: 'clean quiet' });
   const overWindows = windowsView(table, now);
   const levels = sloView(table);
@@ -364,7 +364,7 @@ function datasetCard(pipeline, first, { series, windowS, now }) {
       text(idle, totals.in === 0 ? 'No change of this table has come in yet.' : '');
       idle.hidden = totals.in > 0;
       chart.root.hidden = totals.in === 0;
-      rules.update(found, judged);
+      rules.update(found, judged, windows);
       overWindows.update(windows);
       levels.update(slo);
       clean.hidden = totals.in === 0 || found.length > 0 || hasFailed(windows);

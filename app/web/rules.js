@@ -1,25 +1,29 @@
-/** The rules of a table: what they found, minute by minute over the last hour. */
+/** The rules of a table: what they found, minute by minute over the last hour, and what those over windows said lately. */
 import { get } from './api.js';
 import { act, dialog } from './dialogs.js';
 import { attribute, h, s, text } from './dom.js';
 import { count } from './format.js';
+import { windowHistory } from './window-history.js';
 
 const SHOWN = 4;
 const VERDICTS = { quarantine: 'held', drop: 'dropped', warn: 'warned', tag: 'tagged' };
 const WIDTH = 240;
 const HEIGHT = 18;
 
-/** Those that found most, each with its last hour. */
-export function rulesView(table, dataset) {
+/** Those that found most, each with its last hour. `now()`: the service's clock. */
+export function rulesView(pipeline, table, dataset, now) {
+  let windows = [];
   const list = h('ol', { class: 'rules', 'aria-label': `Rules of ${table} that found something` });
   const all = h(
     'button',
-    { type: 'button', class: 'quiet all-rules', hidden: true, onclick: () => act(all, () => showAll(dataset)) },
+    { type: 'button', class: 'quiet all-rules', hidden: true, onclick: () => act(all, () => showAll(pipeline, dataset, windows, now())) },
     'All rules…',
   );
   return {
     roots: [list, all],
-    update(found, judged) {
+    /** `newest`: the newest window of each rule and group. */
+    update(found, judged, newest) {
+      windows = newest;
       const shown = found.slice(0, SHOWN);
       list.hidden = shown.length === 0;
       all.hidden = judged === false;
@@ -65,20 +69,20 @@ function showBars(svg, values, verdict, words) {
   attribute(svg.lastElementChild, 'd', path);
 }
 
-async function showAll(dataset) {
-  const { datasets } = await get(`api/rules?dataset=${encodeURIComponent(dataset)}`);
+async function showAll(pipeline, dataset, windows, nowMs) {
+  const [{ datasets }, history] = await Promise.all([
+    get(`api/rules?${new URLSearchParams({ pipeline, dataset })}`),
+    windowHistory(windows, nowMs),
+  ]);
   await dialog(`Rules of ${dataset}`, (close) => [
-    h(
-      'p',
-      { class: 'quiet' },
-      'What they found in the last hour, minute by minute, as far as this service has run. Rules over windows are on the card.',
-    ),
+    h('p', { class: 'quiet' }, 'What they found in the last hour, minute by minute, as far as this service has run.'),
     h(
       'table',
       { class: 'hour-table' },
       h('thead', {}, h('tr', {}, ...['Rule', 'Does', 'Found', 'Passed', 'Last hour'].map((name) => h('th', {}, name)))),
       h('tbody', {}, ...datasets.flatMap(({ rules }) => rules.map(ruleRow))),
     ),
+    history,
     h('div', { class: 'actions' }, h('button', { type: 'button', class: 'primary', onclick: () => close(null) }, 'Close')),
   ]);
 }

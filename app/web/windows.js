@@ -2,7 +2,7 @@
 import { attribute, h, text } from './dom.js';
 import { count, duration, when } from './format.js';
 
-const VERDICTS = {
+export const VERDICTS = {
   fail: ['bad', 'failed'],
   indeterminate: ['warn', 'not known'],
   pass: ['good', 'passed'],
@@ -17,6 +17,10 @@ const large = new Intl.NumberFormat('en', { maximumFractionDigits: 2 });
 /** Checks of the clock that observe how long nothing came. */
 const AGES = { freshness: 'newest row', heartbeat: 'last seen' };
 
+export const isOfClock = (type) => type in AGES;
+export const nameOf = ({ rule, group }) => (group === null ? rule : `${rule} · ${group}`);
+/** Those that failed, those that are not known, those that passed. */
+export const worstFirst = (windows) => windows.toSorted((a, b) => ORDER.indexOf(a.verdict) - ORDER.indexOf(b.verdict));
 export const hasFailed = (windows) => windows.some(({ verdict }) => verdict === 'fail');
 
 export function windowsView(table, now) {
@@ -27,10 +31,10 @@ export function windowsView(table, now) {
     root,
     update(windows) {
       root.hidden = windows.length === 0;
-      const sorted = windows.toSorted((a, b) => ORDER.indexOf(a.verdict) - ORDER.indexOf(b.verdict));
+      const sorted = worstFirst(windows);
       const shown = sorted.slice(0, SHOWN_MAX);
       while (list.children.length > shown.length) list.lastElementChild.remove();
-      while (list.children.length < shown.length) list.append(h('li', {}, h('code'), h('b'), h('span'), h('p', { class: 'quiet' })));
+      while (list.children.length < shown.length) list.append(emptyLine());
       for (const [i, window] of shown.entries()) showWindow(list.children[i].children, window, now());
       const hidden = windows.length - shown.length;
       more.hidden = hidden === 0;
@@ -39,8 +43,18 @@ export function windowsView(table, now) {
   };
 }
 
+const emptyLine = () => h('li', {}, h('code'), h('b'), h('span'), h('p', { class: 'quiet' }));
+
+/** A line of its own, with `more` beneath what is said of the window. */
+export function windowLine(window, nowMs, ...more) {
+  const line = emptyLine();
+  showWindow(line.children, window, nowMs);
+  line.append(...more);
+  return line;
+}
+
 function showWindow([name, observed, verdict, about], window, nowMs) {
-  const words = window.group === null ? window.rule : `${window.rule} · ${window.group}`;
+  const words = nameOf(window);
   text(name, words);
   attribute(name, 'title', words);
   text(observed, observedText(window));
@@ -51,17 +65,20 @@ function showWindow([name, observed, verdict, about], window, nowMs) {
   text(about, aboutText(window, nowMs));
 }
 
-function observedText({ observed, type }) {
+export function observedText({ observed, type }) {
   if (observed === null || observed === undefined) return '';
   if (typeof observed === 'number')
-    return type in AGES ? duration(observed * 1000) : (Math.abs(observed) < 1000 ? small : large).format(observed);
+    return isOfClock(type) ? duration(observed * 1000) : (Math.abs(observed) < 1000 ? small : large).format(observed);
   const words = typeof observed === 'string' ? observed : JSON.stringify(observed);
   return words.length > OBSERVED_MAX ? `${words.slice(0, OBSERVED_MAX)}…` : words;
 }
 
-function aboutText({ type, startMs, endMs, rows, revision, reason }, nowMs) {
-  const where = type in AGES ? `${AGES[type]} ${when(startMs, nowMs)}` : startMs === null ? 'the first copy' : span(startMs, endMs, nowMs);
-  const parts = [where, type in AGES ? '' : `${count(rows)} ${rows === 1 ? 'row' : 'rows'}`];
+export const whereText = ({ type, startMs, endMs }, nowMs) =>
+  isOfClock(type) ? `${AGES[type]} ${when(startMs, nowMs)}` : startMs === null ? 'the first copy' : span(startMs, endMs, nowMs);
+
+function aboutText(window, nowMs) {
+  const { type, rows, revision, reason } = window;
+  const parts = [whereText(window, nowMs), isOfClock(type) ? '' : `${count(rows)} ${rows === 1 ? 'row' : 'rows'}`];
   parts.push(revision > 1 ? `revision ${revision}` : '', reason ?? '');
   return parts.filter((part) => part !== '').join(' · ');
 }

@@ -237,6 +237,53 @@ test('a rule shows its last hour on the card, and all rules of the table what th
   expect(shown.errors).toEqual([]);
 });
 
+test('all rules of a table are shown with what those over windows said lately: each window once, with what was observed, oldest first', async () => {
+  await using shown = await open({ history: 5 });
+  const { page, service } = shown;
+  const MINUTE_MS = 60_000;
+  const minute = (rule: string, n: number, verdict: 'pass' | 'fail' | 'indeterminate', more: Parameters<typeof windowOf>[2] = {}) =>
+    windowOf(rule, verdict, { startMs: n * MINUTE_MS, endMs: (n + 1) * MINUTE_MS, atMs: (n + 2) * MINUTE_MS, ...more });
+  const volume = Array.from({ length: 40 }, (_, n) => minute('volume', n, n === 38 ? 'fail' : 'pass', { observed: n === 38 ? 0 : 100 }));
+  const late = minute('volume', 37, 'fail', { observed: 50, revision: 2, reason: 'late rows', atMs: 50 * MINUTE_MS });
+  const elsewhere = minute('volume', 39, 'fail', { pipeline: 'another' });
+  const kinds = minute('status.values', 3, 'indeterminate', { observed: ['new', 'paid'], group: '2' });
+  service.windows = [late, elsewhere, ...volume.toReversed(), kinds];
+  service.pipeline = { windows: [minute('volume', 39, 'pass', { observed: 100 }), kinds] };
+  await page.getByRole('list', { name: 'Windows of orders' }).waitFor();
+  const card = page.getByRole('article', { name: 'shop.public.orders' });
+  await card.getByRole('button', { name: 'All rules…' }).click();
+  const history = page.getByRole('list', { name: 'The last windows of each rule' });
+  const rows = history.locator('li');
+  await rows.first().waitFor();
+  expect(
+    await rows.evaluateAll((lines) =>
+      lines.map((line) => [...line.children].filter(({ tagName }) => tagName !== 'svg').map(({ textContent }) => textContent)),
+    ),
+  ).toEqual([
+    ['status.values · 2', '["new","paid"]', 'not known', expect.stringMatching(/ – .* · 1,200 rows$/), '0 of the last 1 windows failed'],
+    ['volume', '100', 'passed', expect.stringMatching(/ – .* · 1,200 rows$/), '2 of the last 30 windows failed'],
+  ]);
+  const strip = history.getByRole('img', { name: 'volume: 2 of the last 30 windows failed' });
+  const bars = await strip
+    .locator('rect')
+    .evaluateAll((rects) =>
+      rects.map((rect) => ({ kind: rect.getAttribute('class'), height: Number(rect.getAttribute('height')), title: rect.textContent })),
+    );
+  const most = Math.max(...bars.map(({ height }) => height));
+  expect(bars.map(({ kind }) => kind)).toEqual([...Array<string>(27).fill('good'), 'bad', 'bad', 'good']);
+  expect(bars[27]?.height).toBe(most / 2);
+  expect(bars[28]?.height).toBeGreaterThan(0);
+  expect(bars[28]?.height).toBeLessThan(most / 2);
+  expect(bars[27]?.title).toMatch(/ – .* · failed, 50 observed · late rows$/);
+  await page.getByRole('button', { name: 'Close' }).click();
+
+  service.windows = null;
+  await card.getByRole('button', { name: 'All rules…' }).click();
+  await page.getByText('What rules over windows said cannot be read: The target cannot be asked.').waitFor();
+  await page.getByRole('button', { name: 'Close' }).click();
+  expect(shown.errors.filter((error) => !error.includes('503'))).toEqual([]);
+});
+
 test('a card has the service levels of its table: what is left of the budget, and what is wrong with one', async () => {
   await using shown = await open({ history: 60 });
   const { page, service } = shown;

@@ -3,7 +3,7 @@ import { readFile } from 'node:fs/promises';
 import { createServer, type IncomingMessage, type ServerResponse } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { join, normalize } from 'node:path';
-import type { HeldByRuleView, PipelineStatus, Status } from '../../app/http/shapes.ts';
+import type { HeldByRuleView, PipelineStatus, Status, WindowView } from '../../app/http/shapes.ts';
 import { ruleSeries } from '../../app/rule-series.ts';
 import { type Finding, ScoreStatus, Verdict } from '../../core/batch.ts';
 import type { DatasetName } from '../../core/event.ts';
@@ -63,6 +63,8 @@ export interface StandIn extends AsyncDisposable {
   readonly items: StandInItem[];
   /** What the next status says beyond what is measured. */
   pipeline: Partial<PipelineStatus>;
+  /** What rules over windows said, newest first; null where the target cannot be asked. */
+  windows: readonly WindowView[] | null;
   /** When set, every request needs it. */
   token: string | null;
   readonly requests: string[];
@@ -161,7 +163,11 @@ export async function startStandIn(
   }
   let n = options.history ?? 0;
 
-  const state: { pipeline: Partial<PipelineStatus>; token: string | null } = { pipeline: {}, token: null };
+  const state: { pipeline: Partial<PipelineStatus>; token: string | null; windows: StandIn['windows'] } = {
+    pipeline: {},
+    token: null,
+    windows: [],
+  };
   const status = (): Status => {
     const of = metrics.snapshot().pipelines.find(({ pipeline }) => pipeline === PIPELINE);
     const counts = (dataset: DatasetName) => {
@@ -306,6 +312,12 @@ export async function startStandIn(
         ruleSeries(metrics.snapshot(), [desk], (_, name) => url.searchParams.get('dataset') === name),
       );
     }
+    if (request.method === 'GET' && url.pathname === '/api/windows') {
+      if (state.windows === null) return void json(503, { title: 'Unavailable', detail: 'The target cannot be asked.' });
+      const [dataset, rule] = [url.searchParams.get('dataset'), url.searchParams.get('rule')];
+      const windows = state.windows.filter((one) => one.dataset === dataset && one.rule === rule);
+      return void json(200, { windows: windows.slice(0, Number(url.searchParams.get('limit'))) });
+    }
     if (request.method === 'GET' && url.pathname === '/api/quarantine/rules') return void json(200, { rules: byRule(fitting({})) });
     if (request.method === 'GET') {
       const item = items.find(({ id }) => id === decodeURIComponent(url.pathname.slice('/api/quarantine/'.length)));
@@ -378,6 +390,12 @@ export async function startStandIn(
     set pipeline(pipeline) {
       state.pipeline = pipeline;
       told();
+    },
+    get windows() {
+      return state.windows;
+    },
+    set windows(windows) {
+      state.windows = windows;
     },
     get token() {
       return state.token;
