@@ -41,14 +41,15 @@ function firstBytes(path: string): Buffer {
 }
 
 /** The bytes that are in the file. */
-export async function* unpacked(path: string, { create }: Packing, chunkBytes: number): AsyncGenerator<Buffer> {
+export async function* unpacked(path: string, { name, create }: Packing, chunkBytes: number): AsyncGenerator<Buffer> {
   const unpacking = await create();
   // What becomes of one of the two becomes of the other.
   pipeline(createReadStream(path, { highWaterMark: chunkBytes }), unpacking, () => {});
   for await (const chunk of unpacking) yield chunk as Buffer;
-  // Of zstd Node reads what comes behind the end of a frame only where it comes by itself, and is silent of the rest.
-  if (unpacking.bytesWritten < statSync(path).size)
-    throw new UsageError(`${path} cannot be unpacked: it is packed in several pieces`, 'Unpack the file, or pack it anew in one piece.');
+  if (unpacking.bytesWritten >= statSync(path).size) return;
+  // Of zstd Node reads what comes behind the end of a frame only where it comes by itself, and is silent of the rest; of gzip it leaves out zeros, and all behind them.
+  const how = name === 'zstd' ? 'it is packed in several pieces' : 'there are zeros behind what is packed';
+  throw new UsageError(`${path} cannot be unpacked: ${how}`, 'Unpack the file, or pack it anew in one piece.');
 }
 
 /** What zlib says of bytes that are not packed as they should be; null where an error is another one. */

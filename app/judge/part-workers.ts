@@ -21,8 +21,16 @@ const MEMORY_MB_MAX = 2048;
 export async function partCount(path: string, partBytes = PART_BYTES_MIN): Promise<number> {
   const found = await stat(path).catch(() => null);
   // What is no file, or is packed, is read once, from its beginning.
-  const size = found?.isFile() === true && packingOf(path) === null ? found.size : 0;
+  const size = found?.isFile() === true && isPlain(path) ? found.size : 0;
   return Math.max(1, Math.min(PARTS_MAX, availableParallelism(), Math.floor((size * (isParquet({ path }) ? PACKED : 1)) / partBytes)));
+}
+
+function isPlain(path: string): boolean {
+  try {
+    return packingOf(path) === null;
+  } catch {
+    return false; // Whoever reads it says what is wrong with it.
+  }
 }
 
 /** How many workers they are for: the reader of Parquet needs bounds, and is never the thread that asks. */

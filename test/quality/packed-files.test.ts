@@ -1,5 +1,5 @@
 /** Files that are packed whole are judged and profiled as what is in them; numbers of declared numerics keep all their digits. */
-import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { mkdtempSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { gzipSync, zstdCompressSync } from 'node:zlib';
@@ -62,6 +62,7 @@ test.each([
   ['no.ndjson.zst', gzipSync('{"id":1}\n'), /no\.ndjson\.zst is not packed by zstd/],
   ['empty.csv.gz', '', /empty\.csv\.gz is not packed by gzip/],
   ['cut.csv.gz', whole.subarray(0, whole.length / 2), /cut\.csv\.gz cannot be unpacked: it ends too early/],
+  ['padded.csv.gz', Buffer.concat([whole, Buffer.alloc(512)]), /padded\.csv\.gz cannot be unpacked: there are zeros behind what is packed/],
   ['damaged.csv.gz', damaged, /damaged\.csv\.gz cannot be unpacked/],
   ['damaged.csv.zst', zstdCompressSync(TEXTS['csv'] ?? '').fill(7, 3000, 4000), /damaged\.csv\.zst cannot be unpacked/],
   [
@@ -74,6 +75,16 @@ test.each([
   const { code, out } = await judge('--rules', rules, '--input', write(name, content));
   expect(code).toBe(2);
   expect(out).toMatch(message);
+});
+
+test('a file that the system does not let be read is told as such, however it is named', async () => {
+  const memory = '/proc/self/mem';
+  const path = join(scratch, 'memory.csv');
+  symlinkSync(memory, path);
+  for (const input of [memory, path]) {
+    const { code, out } = await judge('--rules', rules, '--input', input);
+    expect([code, out]).toEqual([2, expect.stringContaining(`${input} cannot be read: EIO`)]);
+  }
 });
 
 describe('numbers of many digits of a column that is declared numeric', () => {
