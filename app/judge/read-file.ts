@@ -103,7 +103,7 @@ async function readPieces({ path, part, signal }: RowFile, pieces: Pieces): Prom
     let place = part?.from ?? 0;
     for (let count = 1; !pieces.isDone; count++) {
       signal.throwIfAborted();
-      const bytes = Math.min(PIECE_BYTES_MAX, Math.max(PIECE_BYTES, pieces.held));
+      const bytes = pieces.wanted;
       const read = readSync(file, pieces.room(bytes), 0, bytes, place);
       place += read;
       pieces.add(read, read === 0);
@@ -119,14 +119,18 @@ function plainStream({ path, stdin, part }: RowFile): Readable {
 }
 
 async function streamPieces({ signal }: RowFile, pieces: Pieces, stream: AsyncIterable<unknown>): Promise<void> {
+  let gathered = 0;
   for await (const chunk of stream) {
     signal.throwIfAborted();
     const { length } = chunk as Buffer;
-    pieces.room(length).set(chunk as Buffer);
-    pieces.add(length, false);
+    pieces.room(gathered + length).set(chunk as Buffer, gathered);
+    gathered += length;
+    if (gathered < pieces.wanted) continue;
+    pieces.add(gathered, false);
     if (pieces.isDone) return;
+    gathered = 0;
   }
-  pieces.add(0, true);
+  pieces.add(gathered, true);
 }
 
 class Pieces {
@@ -140,11 +144,16 @@ class Pieces {
     this.#take = take;
   }
 
-  /** Where so many bytes are put. */
+  /** How many bytes the next piece is to bring. */
+  get wanted(): number {
+    return Math.min(PIECE_BYTES_MAX, Math.max(PIECE_BYTES, this.held));
+  }
+
+  /** Where so many bytes are put; those that lie there already stay. */
   room(bytes: number): Buffer {
     if (this.#buffer.length - this.held < bytes) {
       const larger = Buffer.allocUnsafeSlow(2 * this.#buffer.length + bytes);
-      this.#buffer.copy(larger, 0, 0, this.held);
+      this.#buffer.copy(larger);
       this.#buffer = larger;
     }
     return this.#buffer.subarray(this.held, this.held + bytes);

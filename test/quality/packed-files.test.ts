@@ -5,6 +5,7 @@ import { join } from 'node:path';
 import { gzipSync, zstdCompressSync } from 'node:zlib';
 import { afterAll, describe, expect, test } from 'vitest';
 import { runCli } from '../../app/cli/cli.ts';
+import { eachPiece } from '../../app/judge/read-file.ts';
 import type { RuleResult } from '../../quality/file-run.ts';
 import { Random } from '../support/random.ts';
 import { judge } from './judge-cli.ts';
@@ -85,6 +86,19 @@ test('a file that the system does not let be read is told as such, however it is
     const { code, out } = await judge('--rules', rules, '--input', input);
     expect([code, out]).toEqual([2, expect.stringContaining(`${input} cannot be read: EIO`)]);
   }
+});
+
+test('a long line that is packed is not looked at from its beginning with every few bytes more', async () => {
+  const text = `{"note":"${'x'.repeat(1 << 23)}"}\n{}\n`;
+  let [looked, read] = [0, ''];
+  await eachPiece({ path: write('long.ndjson.gz', gzipSync(text)), signal: new AbortController().signal }, (bytes) => {
+    looked += bytes.length;
+    const used = bytes.lastIndexOf('\n') + 1;
+    read += bytes.toString('utf8', 0, used);
+    return used;
+  });
+  expect(read === text).toBe(true);
+  expect(looked).toBeLessThan(3 * text.length);
 });
 
 describe('numbers of many digits of a column that is declared numeric', () => {
