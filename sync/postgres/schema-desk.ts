@@ -226,7 +226,7 @@ export class SchemaDesk {
   rereads(): Promise<readonly WantedRows[]> {
     return this.#parts.turns.take('looking for rows to read anew', async (sql) => {
       const { rows } = await sql.query(
-        `select dataset, max(id), bool_or(reread = 'wanted'), case when bool_and(reread_columns is not null) then jsonb_agg(reread_columns) end
+        `select dataset, max(id), bool_or(reread = 'wanted'), case when bool_and(reread_columns is not null) then jsonb_agg(reread_columns order by id) end
          from tidegate.schema_changes
          where pipeline = $1 and reread in ('wanted', 'begun') and status in ('approved', 'accepted') group by 1`,
         [this.#parts.pipeline],

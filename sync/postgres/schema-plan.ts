@@ -50,11 +50,11 @@ export type Needs = readonly string[] | 'rows';
 
 export const needsBoth = (a: Needs, b: Needs): Needs => (a === 'rows' || b === 'rows' ? 'rows' : [...new Set([...a, ...b])]);
 
-/** As the source knows them; null where whole rows have to be read. */
-export function neededColumns(needs: Needs, { columns }: PlacedShape): readonly NumberedColumn[] | null {
+/** As the source knows them; null where whole rows have to be read: a part of one is told by its key from others. */
+export function neededColumns(needs: Needs, { columns, key }: PlacedShape): readonly NumberedColumn[] | null {
   if (needs === 'rows') return null;
   const found = needs.map((place) => columns.find((column) => column.place === place));
-  return found.every(isNumbered) ? found.map(({ id, name }) => ({ id, name })) : null;
+  return found.every(isNumbered) && !found.some(({ name }) => key.includes(name)) ? found.map(({ id, name }) => ({ id, name })) : null;
 }
 
 const isNumbered = (column: PlacedColumn | undefined): column is PlacedColumn & { readonly id: number } =>
@@ -128,7 +128,7 @@ export function planChange(
     } else if (change.kind === 'type' && place !== null) {
       const column = places[i] ?? place;
       actions.push({ do: 'retype', column, from: change.from, type: typeOf(i) });
-      if (isRewritten) needs = dataset.key.includes(i) ? 'rows' : needsBoth(needs, [column]);
+      if (isRewritten) needs = needsBoth(needs, [column]);
     } else if (change.kind === 'add' && name !== null) {
       makeRoom(name);
       const filled = relation?.types[i]?.filled ?? null;
