@@ -343,7 +343,17 @@ class Target implements PostgresSink {
     const markStatement = isMarked ? WRITTEN : null;
     const { claims: own, name: target } = this.#options;
     const claims =
-      own === undefined ? null : new TableClaims({ sql, pipeline, target, layouts, keepsVersions: rowVersions !== null, options: own });
+      own === undefined
+        ? null
+        : new TableClaims({
+            sql,
+            session: sessionName(pipeline, 'lane'),
+            pipeline,
+            target,
+            layouts,
+            keepsVersions: rowVersions !== null,
+            options: own,
+          });
     const common = new CommonRoad({ ...shared, writes, layouts, tables, schemas, claims, workers, writers, isMarked, besideRowsMin });
     const careful = new CarefulRoad({ ...shared, rows, markStatement });
     const forget = (): void => {

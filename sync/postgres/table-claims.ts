@@ -25,6 +25,8 @@ export interface ClaimOptions {
 
 export interface TableClaimsParts {
   readonly sql: PgConnection;
+  /** What the pipeline's sessions that write lanes are called. */
+  readonly session: string;
   readonly pipeline: string;
   /** The target's name. */
   readonly target: string;
@@ -43,11 +45,17 @@ interface Claim {
   readonly isLive: boolean;
 }
 
-/** A session whose beginning others may not see counts as there. */
-const CLAIMS_SQL = `select c.schema, c.name, c.pipeline, c.road, c.dataset, c.versions, to_char(c.at, 'YYYY-MM-DD'), exists (
-    select from tidegate.lanes l join pg_stat_activity a on a.pid = l.backend_pid and (a.backend_start is null or a.backend_start = l.backend_start)
-    where l.lane = c.road or starts_with(l.lane, c.road || '/'))
+/** Sessions that write lanes of the road `c.road`. One whose beginning we may not see goes by its name: a number alone is soon that of another process. */
+const SESSIONS_SQL = `select from tidegate.lanes l join pg_stat_activity a on a.pid = l.backend_pid
+      and (a.backend_start = l.backend_start or (a.backend_start is null and starts_with(a.application_name, 'tidegate ')))
+    where (l.lane = c.road or starts_with(l.lane, c.road || '/'))`;
+
+const CLAIMS_SQL = `select c.schema, c.name, c.pipeline, c.road, c.dataset, c.versions, to_char(c.at, 'YYYY-MM-DD'), exists (${SESSIONS_SQL})
   from tidegate.table_claims c join unnest($1::text[], $2::text[]) w(schema, name) using (schema, name)`;
+
+/** Claims keep a pipeline's name until their tables are written under another one, so what its sessions are called counts too. The server cuts long names off. */
+const NAMESAKE_SQL = `select c.road from tidegate.table_claims c
+  where c.pipeline = $1 and c.road <> $2 and exists (${SESSIONS_SQL} and a.application_name = $3::name::text) order by 1 limit 1`;
 
 export class TableClaims {
   readonly #parts: TableClaimsParts;
@@ -57,7 +65,7 @@ export class TableClaims {
     this.#parts = parts;
   }
 
-  /** What the road has claimed before; what it has left is free from here on. */
+  /** What the road has claimed before; what it has left is free from here on. Throws TARGET_BUSY where it would go on beside another one of its pipeline's name. */
   async load(): Promise<void> {
     const { sql, pipeline, layouts, keepsVersions, options } = this.#parts;
     const { rows } = await sql.query('select schema, name, pipeline, dataset, versions from tidegate.table_claims where road = $1', [
@@ -71,11 +79,13 @@ export class TableClaims {
       if (place?.schema !== schema || place?.table !== name) left.push([schema ?? '', name ?? '']);
       else if (by === pipeline && (versions === 't') === keepsVersions) this.#own.add(dataset);
     }
-    if (left.length === 0) return;
-    await sql.query(
-      'delete from tidegate.table_claims c using unnest($2::text[], $3::text[]) w(schema, name) where c.road = $1 and c.schema = w.schema and c.name = w.name',
-      [options.road, textArrayParameter(left.map(([schema]) => schema)), textArrayParameter(left.map(([, name]) => name))],
-    );
+    if (left.length > 0)
+      await sql.query(
+        'delete from tidegate.table_claims c using unnest($2::text[], $3::text[]) w(schema, name) where c.road = $1 and c.schema = w.schema and c.name = w.name',
+        [options.road, textArrayParameter(left.map(([schema]) => schema)), textArrayParameter(left.map(([, name]) => name))],
+      );
+    // One that has none yet is told when it takes its first, by what it knows of that table.
+    if (this.#own.size > 0) await this.#refuseBesideNamesake();
   }
 
   /** Whether all tables of a batch are the road's, without asking. */
@@ -84,8 +94,8 @@ export class TableClaims {
   }
 
   /**
-   * Claims the tables of a batch. Throws TARGET_TABLE_CLAIMED where one is another's, and TARGET_BUSY where it is that of an earlier road of this pipeline which has not
-   * ended yet. A transaction of its own.
+   * Claims the tables of a batch. Throws TARGET_TABLE_CLAIMED where one is another's, and TARGET_BUSY where another road of this pipeline's name has not ended yet, be
+   * it that of one of them or not. A transaction of its own.
    */
   async take(batch: Batch): Promise<void> {
     const missing = [...this.#missing(batch)];
@@ -102,6 +112,7 @@ export class TableClaims {
           own.table,
           claim.road,
         ]);
+      await this.#refuseBesideNamesake();
       await this.#write(tables);
       await sql.script('commit');
     } catch (error) {
@@ -109,6 +120,18 @@ export class TableClaims {
       throw error;
     }
     for (const dataset of missing) this.#own.add(dataset);
+  }
+
+  /** What is held and released goes by the pipeline's name: two services with one name would write each other's released rows, and pass over their own. */
+  async #refuseBesideNamesake(): Promise<void> {
+    const { sql, session, pipeline, target, options } = this.#parts;
+    const { rows } = await sql.query(NAMESAKE_SQL, [pipeline, options.road, session]);
+    const road = rows[0]?.[0] ?? null;
+    if (road === null) return;
+    throw new PipelineError(
+      'TARGET_BUSY',
+      `writing to ${target} by ${options.road}: a pipeline ${pipeline} does so by another lane, ${road}, which is not at its end; if that is another service's, give one of the two another name`,
+    );
   }
 
   async #write(tables: readonly OwnTable[]): Promise<void> {

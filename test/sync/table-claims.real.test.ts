@@ -20,7 +20,7 @@ beforeAll(async () => {
   sql = await PgConnection.connect({ url: database.url });
 });
 beforeEach(async () => {
-  await sql.script('drop schema if exists shop cascade; drop schema if exists tidegate cascade');
+  await sql.script('drop schema if exists shop, elsewhere, tidegate cascade');
 });
 afterAll(async () => {
   await sql?.close();
@@ -156,4 +156,27 @@ test('a table that a road has left is free', async () => {
   await left.sink.acquire('shop/a' as LaneId);
   await using second = await writer('copy', 'other/b');
   expect(await second.write()).toBe('written');
+});
+
+test('two roads of one name do not write one target at a time, whatever their tables, for what is released goes by that name', async () => {
+  const second = () => writer('main', 'shop/b', { schema: 'elsewhere' });
+  const refused = (by: string) => new RegExp(`^TARGET_BUSY .* a pipeline main does so by another lane, ${by}, which is not at its end`);
+  {
+    await using first = await writer('main', 'crm/a');
+    expect(await first.write()).toBe('written');
+    await using early = await second();
+    expect(await early.write()).toMatch(refused('crm/a'));
+    expect((await sql.query("select from tidegate.table_claims where road = 'shop/b'")).rows).toEqual([]);
+  }
+  await using other = await second();
+  expect(await other.write()).toBe('written');
+  // Neither by the lane of released rows, which comes to its own tables.
+  await using again = await writer('main', 'crm/a');
+  await expect(again.sink.acquire('replay:main' as LaneId)).rejects.toThrow(/by another lane, shop\/b,/);
+  expect(await again.write(rowOf(7))).toMatch(refused('shop/b'));
+  // Under another name both go on.
+  await using renamed = await writer('sales', 'crm/a');
+  expect([await renamed.write(rowOf(8)), await other.write(rowOf(9))]).toEqual(['written', 'written']);
+  await using restarted = await second();
+  expect(await restarted.write(rowOf(10))).toBe('written');
 });

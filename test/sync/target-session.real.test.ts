@@ -2,17 +2,24 @@
 import { randomBytes } from 'node:crypto';
 import { readFile } from 'node:fs/promises';
 import { expect, inject, test } from 'vitest';
-import { type ChangeEvent, type Dataset, type DatasetName, type Position, ValueRow, type Version } from '../../core/event.ts';
+import { Batch } from '../../core/batch.ts';
+import { type ChangeEvent, type Dataset, type DatasetName, type LaneId, type Position, ValueRow, type Version } from '../../core/event.ts';
 import { runPipeline } from '../../core/pipeline.ts';
 import { type PostgresSinkOptions, postgresSink, probePostgresTables, probePostgresTarget } from '../../sync/postgres/sink.ts';
 import { PgConnection } from '../../wire/postgres/connection.ts';
 import { createDatabase } from '../support/databases.ts';
 import { Random } from '../support/random.ts';
-import { batchOf, batchSource, DATASET, gate, Shop } from './shop.ts';
+import { batchOf, batchSource, DATASET, gate, insertOf, Shop } from './shop.ts';
 
 const server = inject('targetServer');
 const never = new AbortController().signal;
 const TABLE = 'create schema shop; create table shop.items (id bigint primary key, n integer, note text)';
+
+const claimsOf = (road: string): NonNullable<PostgresSinkOptions['claims']> => ({
+  road: road as LaneId,
+  hasDataset: () => true,
+  takesOver: [],
+});
 
 const optionsOf = (url: string, more: Partial<PostgresSinkOptions> = {}): PostgresSinkOptions => ({
   name: 'store',
@@ -22,6 +29,7 @@ const optionsOf = (url: string, more: Partial<PostgresSinkOptions> = {}): Postgr
   hold: () => 'key',
   scores: [],
   pipeline: 'p',
+  claims: claimsOf('shop/slot'),
   ...more,
 });
 
@@ -95,6 +103,21 @@ test.each(['insert', 'update', 'delete'])(
     });
   },
 );
+
+test('a process that has the number of a lane’s old session is not taken for it, where the role may not see when it began', async () => {
+  await withRole(async ({ url, admin }) => {
+    const run = async (road: string): Promise<void> => {
+      await using sink = await postgresSink(optionsOf(url, { claims: claimsOf(road) }));
+      const lease = await sink.acquire(road as LaneId);
+      const batch = new Batch([insertOf(1, 1, '1'.padStart(16, '0'))], { lane: road as LaneId, position: '1' as Position });
+      expect((await sink.apply(batch, [], lease, never)).kind).toBe('applied');
+    };
+    await run('shop/slot');
+    await admin.script(`update tidegate.lanes set backend_pid = pg_backend_pid() where lane = 'shop/slot'`);
+    await run('shop/next');
+    expect((await admin.query('select road from tidegate.table_claims')).rows).toEqual([['shop/next']]);
+  });
+});
 
 test('each privilege that is missing is named, with the statement that grants it', async () => {
   await withRole(async ({ url, role, admin, replica }) => {
