@@ -7,6 +7,7 @@ import { CopyMessages, Stretches } from '../../sync/postgres/new-rows.ts';
 import { FrontendWriter } from '../../wire/postgres/messages.ts';
 import type { PgRelation, PgRow } from '../../wire/postgres/row.ts';
 import { rawBytes } from '../../wire/postgres/types.ts';
+import { beginMessage, type Cell, changeMessage, int } from './pgoutput-messages.ts';
 
 const seed = 20261127;
 const OID = 4711;
@@ -23,8 +24,6 @@ const relation: PgRelation = {
   types: dataset.columns.map(() => ({ oid: 17, typmod: -1, format: 'binary', decode: rawBytes })),
 };
 
-/** `u`: not sent. */
-type Cell = Buffer | null | 'u';
 const bytes = fc.oneof({ weight: 9, arbitrary: fc.uint8Array({ maxLength: 20 }) }, fc.uint8Array({ minLength: 100, maxLength: 200 }));
 const cell = (also: readonly (null | 'u')[]): fc.Arbitrary<Cell> =>
   fc.oneof(
@@ -35,27 +34,11 @@ const row = fc.tuple(cell([]), ...Array.from({ length: COLUMNS - 1 }, () => cell
 const change = fc.record({ op: fc.constantFrom('I', 'U', 'D'), before: fc.option(row), after: row });
 type Change = typeof change extends fc.Arbitrary<infer T> ? T : never;
 
-const int = (value: number, size: 2 | 4): Buffer => {
-  const all = Buffer.alloc(size);
-  all.writeIntBE(value, 0, size);
-  return all;
-};
-
-function tuple(cells: readonly Cell[]): Buffer {
-  const parts = cells.map((one) => (Buffer.isBuffer(one) ? [Buffer.from('b'), int(one.length, 4), one] : [Buffer.from(one ?? 'n')]));
-  return Buffer.concat([int(cells.length, 2), ...parts.flat()]);
-}
-
 const copied = (cells: readonly Cell[]): Buffer =>
   Buffer.concat([int(cells.length, 2), ...cells.flatMap((one) => (Buffer.isBuffer(one) ? [int(one.length, 4), one] : [int(-1, 4)]))]);
 
-function message({ op, before, after }: Change): Buffer {
-  const head = [Buffer.from(op), int(OID, 4)];
-  if (op === 'I') return Buffer.concat([...head, Buffer.from('N'), tuple(after)]);
-  if (op === 'D') return Buffer.concat([...head, Buffer.from('O'), tuple(before ?? after)]);
-  const old = before === null ? [] : [Buffer.from('O'), tuple(before)];
-  return Buffer.concat([...head, ...old, Buffer.from('N'), tuple(after)]);
-}
+const message = ({ op, before, after }: Change): Buffer =>
+  changeMessage(OID, op === 'D' ? { op, before: before ?? after } : { op, before, after });
 
 /** All rows of the changes, old ones first, each with what it is made of. */
 function decoded(changes: readonly Change[], owned: boolean): { found: PgRow; cells: readonly Cell[] }[] {
@@ -122,6 +105,18 @@ test('rows that stand one behind the other, and those between others, come to on
       messages.end();
       const header = 5 + 19;
       expect(writer.bytes().subarray(header, -2)).toEqual(Buffer.concat(rows.map(({ cells }) => copied(cells))));
+    }),
+    { seed },
+  );
+});
+
+test('a place in the log is its 16 hex digits', () => {
+  fc.assert(
+    fc.property(fc.bigInt({ min: 0n, max: 2n ** 64n - 1n }), (lsn) => {
+      const decoder = new PgoutputDecoder();
+      const sent = Buffer.concat([Buffer.alloc(3), beginMessage(lsn)]);
+      expect(decoder.read(sent, 3, sent.length)).toBe(Read.Begin);
+      expect(decoder.commitLsn).toBe(lsn.toString(16).padStart(16, '0'));
     }),
     { seed },
   );
