@@ -42,9 +42,12 @@ export interface Table {
   readonly besideOids: ReadonlyMap<string, number>;
   /** New rows may go into it by a COPY of its own: it is a plain table, without rules and without policies that hold for us. */
   readonly takesCopy: boolean;
-  /** Two keys are the same if and only if they are written the same. */
+  /** Two keys of encoded rows are the same if and only if their bytes are, also beside rows of another shape of the dataset. */
   readonly hasPlainKey: boolean;
-  /** And nothing but their keys ties its rows to each other or to those of other tables: so rows of different keys may be written at the same time. */
+  /**
+   * Nothing but their keys ties its rows to each other or to those of other tables, and two keys are the same if and only if their texts are: so rows of
+   * different keys may be written at the same time.
+   */
   readonly standsAlone: boolean;
   readonly scores: readonly ScoreColumns[];
 }
@@ -148,7 +151,7 @@ export class Tables {
       return name === null || found === undefined || found.generated ? null : { name, type: found.type, base: found.base, oid: found.oid };
     });
     await schemas.opened(dataset, relation);
-    const hasPlainKey = dataset.key.every((i) => isPlainKey(dataset.columns[i], types?.[i]?.oid ?? null, columns[i]));
+    const hasPlainTexts = dataset.key.every((i) => isPlainKey(dataset.columns[i], types?.[i]?.oid ?? null, columns[i]));
     const table: Table = {
       dataset,
       qualified,
@@ -157,8 +160,8 @@ export class Tables {
       key: key.map(quoteIdent),
       besideOids: new Map(beside.map(({ name }) => [quoteIdent(name), present.get(name)?.oid ?? 0])),
       takesCopy: await this.#takesCopy(qualified),
-      hasPlainKey,
-      standsAlone: hasPlainKey && (await this.#standsAlone(qualified, key)),
+      hasPlainKey: hasPlainTexts && types !== null,
+      standsAlone: hasPlainTexts && (await this.#standsAlone(qualified, key)),
       scores,
     };
     this.#tables.set(dataset, table);

@@ -25,7 +25,9 @@ export function touchedBy(what: Pick<WrittenRows, 'groups'> | EventRun, tableOf:
     return table?.standsAlone === true ? { run: what, table: table.qualified } : null;
   }
   const { groups } = what;
-  const keys = new KeyHashes(groups.reduce((sum, group) => sum + ('last' in group ? group.last.size : group.entries.size), 0));
+  // Whole rows of all tables are in one.
+  const rows = new Set(groups.map((group) => ('last' in group ? group.last : group.entries)));
+  const keys = new KeyHashes([...rows].reduce((sum, { size }) => sum + size, 0));
   const tables = new Set<string>();
   const forms = new Set<KeyForm>();
   for (const group of groups) {
@@ -33,18 +35,19 @@ export function touchedBy(what: Pick<WrittenRows, 'groups'> | EventRun, tableOf:
     if (table?.standsAlone !== true || group.truncate !== null || group.move !== null) return null;
     tables.add(table.qualified);
     if ('last' in group) {
-      group.last.addKeysTo(keys);
+      if (rows.delete(group.last)) group.last.addKeysTo(keys);
       forms.add('encoded');
-    } else addKeys(keys, forms, group.entries, seedOf(table));
+    } else addKeys(keys, forms, group.entries, table);
   }
   const [form = 'encoded', ...others] = forms;
   return others.length === 0 ? { run: null, tables, keys, form } : null;
 }
 
-function addKeys(keys: KeyHashes, forms: Set<KeyForm>, entries: ReadonlyMap<string, Entry>, seed: number): void {
+function addKeys(keys: KeyHashes, forms: Set<KeyForm>, entries: ReadonlyMap<string, Entry>, table: Table): void {
+  const seed = seedOf(table);
   for (const [key, { event }] of entries) {
     const row = event.key === key ? (event.after ?? event.before) : event.before;
-    const hash = row instanceof PgRow ? hashOfKey(row, event.dataset.key, seed) : 0;
+    const hash = row instanceof PgRow && table.hasPlainKey ? hashOfKey(row, event.dataset.key, seed) : 0;
     forms.add(hash === 0 ? 'text' : 'encoded');
     keys.add(hash === 0 ? hashOfText(key, seed) : hash);
   }

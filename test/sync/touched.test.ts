@@ -105,6 +105,18 @@ test('of keys that are encoded and keys that are not, nobody knows', () => {
   expect(touchedBy(folded([change(DATASET, 1), change(DATASET, 2)], mixed), standing)).toBeNull();
 });
 
+test('keys of a table of which nobody has said how it is encoded are held against others by their texts', () => {
+  const unknown = (dataset: Dataset): Table => ({ ...standing(dataset), hasPlainKey: false });
+  fc.assert(
+    fc.property(changes, changes, (one, other) => {
+      const [a, b] = [touchedBy(folded(one, encoded), unknown), touchedBy(folded(other), unknown)];
+      if (a === null || b === null) throw new Error('both can be told by their keys');
+      expect(areDisjoint(a, b)).toBe(!haveCommon(one, other));
+    }),
+    { seed },
+  );
+});
+
 test('runs of one reading have no key in common; of others, or beside changes of the table, nobody knows', () => {
   const look = (): never => {
     throw new Error('nobody asks for a row');
