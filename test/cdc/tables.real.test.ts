@@ -1,5 +1,6 @@
 /** Tables as people make them: whatever their keys, names, partitions and privileges, the target ends equal to them, or the source says why not. */
 import { expect, inject, test } from 'vitest';
+import { Datasets, readTable, SESSION } from '../../cdc/postgres/catalog.ts';
 import { PgConnection } from '../../wire/postgres/connection.ts';
 import { eventually } from '../support/eventually.ts';
 import { catchUp, failureOf, isCopying, Model, run, sameAsTable, testDatabase, testRole } from './support.ts';
@@ -206,4 +207,22 @@ test('a transaction that locks one table after the other gets both, whatever is 
   });
   await locked;
   await sameAsTable(model, db, 'u');
+});
+
+test('a table with defaults, labels and domains is described while somebody is at work on it: the log goes on', async () => {
+  await using db = await testDatabase(
+    server,
+    `create type mood as enum ('sad'); create domain small as int;
+     create table t (id int primary key, n small not null default 7, m mood default 'sad', w int generated always as (id * 2) stored)`,
+  );
+  await using reader = await PgConnection.connect({ url: db.url, settings: { ...SESSION, lock_timeout: '1' } });
+  await using other = await PgConnection.connect({ url: db.url });
+  await other.script('begin; alter table t add column x int');
+  const table = await readTable(reader, 'public.t', null);
+  const described = table && (await new Datasets('shop').relationOf(reader, table.table, table.message, table));
+  expect(described?.dataset.columns.map(({ name, declared }) => [name, declared])).toEqual([
+    ['id', { required: true }],
+    ['n', { required: true, base: 'integer', default: '7' }],
+    ['m', { labels: ['sad'], default: "'sad'::public.mood" }],
+  ]);
 });
