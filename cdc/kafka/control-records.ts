@@ -9,15 +9,19 @@ const NAMES = /^io\.debezium\.connector\.\w+\.(?:Heartbeat|SchemaChangeValue|Tra
 /** By the name of its schema: no row of a table has that. */
 export const isNamedControl = ({ schema }: ConnectData): boolean => NAMES.test(schema?.name ?? '');
 
-/** By its fields, where every change has an envelope: these have none. */
-export function isControl(value: ConnectData): boolean {
+type Struct = Readonly<Record<string, unknown>>;
+
+/** By the only field of its key, what a record is known by: the columns of a row may well have the names of its fields, but hardly those of both. */
+const FORMS: Readonly<Record<string, (value: Struct) => boolean>> = {
+  serverName: (value) => 'ts_ms' in value && Object.keys(value).length === 1,
+  databaseName: (value) => 'ddl' in value && asStruct(value['source']) !== null,
+  id: ({ status, ...value }) => (status === 'BEGIN' || status === 'END') && 'event_count' in value && 'data_collections' in value,
+};
+
+/** Where every change has an envelope: these have none. A row without one is no control record, and is held. */
+export function isControl(value: ConnectData, key: ConnectData | null): boolean {
   const fields = asStruct(value.payload);
   if (fields === null || 'op' in fields) return false;
-  const names = Object.keys(fields);
-  return (
-    isNamedControl(value) ||
-    (names.length === 1 && names[0] === 'ts_ms') ||
-    ('ddl' in fields && 'source' in fields) ||
-    ('status' in fields && 'event_count' in fields && 'data_collections' in fields)
-  );
+  const [name = '', ...more] = Object.keys(asStruct(key?.payload) ?? {});
+  return isNamedControl(value) || (more.length === 0 && Object.hasOwn(FORMS, name) && FORMS[name]?.(fields) === true);
 }

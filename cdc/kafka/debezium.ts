@@ -148,13 +148,22 @@ export class TableDecoder {
   /** The target knows the table as it was; where it has none, the next row tells of it as it will be. */
   async #askForShape(waiting: readonly KafkaRecord[]): Promise<void> {
     this.#followed = (await this.#options.followed?.(this.#options.dataset)) ?? null;
-    const next = waiting.find(({ value }) => value !== null)?.value ?? null;
-    if (this.#followed !== null || next === null) return;
+    if (this.#followed === null) this.#lastRow = await this.#nextRow(waiting);
+  }
+
+  /** The schema of the first row among records; null where it cannot be read, which is told where it comes. */
+  async #nextRow(records: readonly KafkaRecord[]): Promise<ConnectSchema | null> {
     try {
-      if (AvroReader.matches(next)) await this.#avro.load(next.readInt32BE(1));
-      this.#lastRow = this.#read(next, false).schema;
+      for (const { value } of records) {
+        if (value === null) continue;
+        if (AvroReader.matches(value)) await this.#avro.load(value.readInt32BE(1));
+        const read = this.#read(value, false);
+        if (!isNamedControl(read)) return read.schema;
+      }
+      return null;
     } catch (error) {
-      if (!(error instanceof Undecodable || error instanceof Inexact || isTooDeep(error))) throw error; // It is told of where it comes.
+      if (error instanceof Undecodable || error instanceof Inexact || isTooDeep(error)) return null;
+      throw error;
     }
   }
 
@@ -267,7 +276,7 @@ export class TableDecoder {
   }
 
   #change({ headers }: KafkaRecord, value: ConnectData | null, key: ConnectData | null, partition: number): Decoded {
-    if (value !== null && isControl(value)) return NOTHING;
+    if (value !== null && isControl(value, key)) return NOTHING;
     const envelope = asStruct(value?.payload);
     const source = asStruct(envelope?.['source']);
     if (value === null || envelope === null || source === null || typeof envelope['op'] !== 'string')

@@ -284,6 +284,16 @@ test('rows alone that bring their schemas: where the target has no such table a 
     ['delete', '1', 3],
     ['update', '2', 3],
   ]);
+  const heartbeat = record(
+    1,
+    '{"schema":null,"payload":{"serverName":"s"}}',
+    '{"schema":{"type":"struct","name":"io.debezium.connector.common.Heartbeat","fields":[{"type":"int64","optional":false,"field":"ts_ms"}]},"payload":{"ts_ms":1}}',
+  );
+  const behind = await eventsOf(undeclared(nothing), [described(0, 1, null), heartbeat, described(2, 2, '"v":"x","raw":null')]);
+  expect(behind.map(({ op, key, dataset }) => [op, key, dataset.columns.length])).toEqual([
+    ['delete', '1', 3],
+    ['update', '2', 3],
+  ]);
   const otherKey = (): Promise<typeof FOLLOWED> => Promise.resolve({ ...FOLLOWED, key: ['v'] });
   for (const followed of [nothing, otherKey, undefined]) {
     const alone = undeclared(followed);

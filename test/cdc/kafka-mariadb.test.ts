@@ -93,12 +93,28 @@ test('what else the connector writes is no change of a row', () => {
   });
   for (const name of ['m_schema_change_alter', 'transaction_transaction_begin'])
     expect(decoder.decode(recorded(name, 0), 0).event).toBe(null);
-  const [heartbeat, other] = ['{"ts_ms":1795439041136}', '{"ts_ms":1795439041136,"id":1}'].map((text) => ({
-    ...recorded('m_schema_change_alter', 0),
-    value: Buffer.from(text),
-  }));
-  expect(heartbeat && decoder.decode(heartbeat, 0).event).toBe(null);
-  expect(other && decoder.decode(other, 0).event?.dataset.undecoded).toBe(true);
+  const beside = (key: string, value: string) =>
+    decoder.decode({ offset: 0n, timestampMs: 1, key: Buffer.from(key), value: Buffer.from(value), headers: {} }, 0).event;
+  expect(beside('{"serverName":"m"}', '{"ts_ms":1795439041136}')).toBe(null);
+  expect(beside('{"serverName":"m"}', '{"ts_ms":1795439041136,"id":1}')?.dataset.undecoded).toBe(true);
+});
+
+test('rows without an envelope whose columns have the names of what else the connector writes are held, and not taken for that', () => {
+  const options = { dataset: 'm.shop.items' as DatasetName, topic: 'm', envelope: 'debezium', unavailable: '-', registry: null } as const;
+  const decoder = new TableDecoder({ ...options, columns: null });
+  const held = (key: string, value: string) =>
+    decoder.decode({ offset: 0n, timestampMs: 1, key: Buffer.from(key), value: Buffer.from(value), headers: {} }, 0).event?.dataset
+      .undecoded;
+  for (const [key, value] of [
+    ['{"ts_ms":1}', '{"ts_ms":1}'],
+    ['{"id":1}', '{"ts_ms":1}'],
+    ['{"id":1,"serverName":"m"}', '{"ts_ms":1}'],
+    ['{"id":1}', '{"id":1,"ddl":"create table","source":"psql"}'],
+    ['{"databaseName":"a"}', '{"databaseName":"a","ddl":"create table","source":"psql"}'],
+    ['{"id":1}', '{"id":1,"status":"open","event_count":3,"data_collections":"x"}'],
+    ['{"constructor":1}', '{"constructor":1}'],
+  ] as const)
+    expect([key, value, held(key, value)]).toEqual([key, value, true]);
 });
 
 test('places in a binlog sort as they come, over files and rows of one event', () => {
