@@ -5,7 +5,7 @@
 import { type Batch, type Finding, type Scores, ScoreStatus, Verdict } from '../../core/batch.ts';
 import type { Clock } from '../../core/clock.ts';
 import { PipelineError } from '../../core/errors.ts';
-import { type ChangeEvent, type Dataset, UNCHANGED } from '../../core/event.ts';
+import { type ChangeEvent, type Column, type Dataset, UNCHANGED } from '../../core/event.ts';
 import type { KafkaClient, OutgoingRecord, TopicSettings } from '../../wire/kafka/client.ts';
 import type { RowWriter, Written } from '../postgres/careful.ts';
 import type { CellForms } from './connect-columns.ts';
@@ -100,7 +100,7 @@ export class TopicRows implements RowWriter {
       if (dataset.keyless !== true) this.#open.set(dataset, await this.#openTopic(dataset));
       return null;
     } catch (error) {
-      if (error instanceof PipelineError && error.code === 'TARGET_SCHEMA') return error.message;
+      if (isRefused(error)) return error.message;
       throw error;
     }
   }
@@ -183,8 +183,17 @@ export class TopicRows implements RowWriter {
     const topic = topicName(topics.topic, pipeline, dataset.name);
     const recordBytesMax = this.#topics.get(topic) ?? (await this.#findTopic(topic));
     this.#topics.set(topic, recordBytesMax);
-    const shape = shapeOf(dataset, topic, { ...topics, bits: 'bytes' }, topics.database);
-    return { topic, shape, encoder: await format(shape, topic), recordBytesMax };
+    const shaped = async (of: Dataset): Promise<Open> => {
+      const shape = shapeOf(of, topic, { ...topics, bits: 'bytes' }, topics.database);
+      return { topic, shape, encoder: await format(shape, topic), recordBytesMax };
+    };
+    try {
+      return await shaped(dataset);
+    } catch (error) {
+      const allowing = allowingNulls(dataset);
+      if (!isRefused(error) || allowing === dataset) throw error;
+      return shaped(allowing);
+    }
   }
 
   async #findTopic(topic: string): Promise<number> {
@@ -200,6 +209,23 @@ export class TopicRows implements RowWriter {
     if (options === null) throw new PipelineError('TARGET_TOPIC_MISSING', `writing to the topic ${topic}: there is none`);
     return Number(options.get('max.message.bytes') ?? RECORD_BYTES_MAX);
   }
+}
+
+const isRefused = (error: unknown): error is PipelineError => error instanceof PipelineError && error.code === 'TARGET_SCHEMA';
+
+/**
+ * The dataset as it would be if every column beside its key might be null; the same one where that is no other. A registry that has readers of a new schema read older records, too,
+ * refuses columns that become required, and new ones that are so without a constant default. Debezium's connector ends there; nothing is lost where such a column is called optional.
+ */
+function allowingNulls(dataset: Dataset): Dataset {
+  const isAllowed = ({ declared }: Column, i: number): boolean =>
+    declared?.required !== true || (dataset.key.includes(i) && dataset.keyless !== true);
+  if (dataset.columns.every(isAllowed)) return dataset;
+  return { ...dataset, columns: dataset.columns.map((column, i) => (isAllowed(column, i) ? column : optional(column))) };
+}
+
+function optional({ declared: { required: _required, ...declared } = {}, ...column }: Column): Column {
+  return { ...column, declared };
 }
 
 function encoded(

@@ -111,6 +111,45 @@ test.each([
   await untilReady(running.url);
 });
 
+test('columns that become required are optional to a registry that would have readers of older records lose them, and nothing waits', async () => {
+  await using at = await world({ bus: { format: 'avro', registry: { url: stack.ccompatUrl }, schemas: true } });
+  await using running = await startService(at.config);
+  await untilReady(running.url);
+  const permitted = await fetch(`${stack.ccompatUrl}/config/${at.prefix}.a-value`, {
+    method: 'PUT',
+    headers: { 'content-type': 'application/json' },
+    body: JSON.stringify({ compatibility: 'BACKWARD' }),
+  });
+  expect(permitted.status).toBe(200);
+  await using a = await readTopic(stack.broker, `${at.prefix}.a`);
+  await at.sql.script('alter table a alter v set not null');
+  await at.sql.script('insert into a values (3, 3)');
+  await at.sql.script('alter table a add column token uuid not null default gen_random_uuid()');
+  await at.sql.script('insert into a values (4, 4)');
+  await hasAll(a, 4, 'all rows are there');
+  await untilReady(running.url);
+  const [newest, first] = await Promise.all(
+    ['latest', '1'].map(async (version) => {
+      const answer = await fetch(`${stack.ccompatUrl}/subjects/${at.prefix}.a-value/versions/${version}`);
+      const { schema } = (await answer.json()) as { schema: string };
+      const row = (JSON.parse(schema) as { fields: { name: string; type: [string, { fields: { name: string; type: unknown }[] }] }[] })
+        .fields[0];
+      return row?.type[1].fields.map(({ name, type }) => [name, Array.isArray(type)]);
+    }),
+  );
+  expect(first).toEqual([
+    ['id', false],
+    ['v', true],
+    ['at', true],
+  ]);
+  expect(newest).toEqual([
+    ['id', false],
+    ['v', true],
+    ['at', true],
+    ['token', true],
+  ]);
+});
+
 const WINDOW = 'source: {event_time: after.at}, defaults: {window: {every: 1m, out_of_order: 0s, lateness: 0s, idle: 1h}}';
 const minute = (id: number, at: string): string => `insert into a values (${id}, ${id}, '2026-05-01 ${at}+00');`;
 
