@@ -126,14 +126,29 @@ async function look(sql: PgConnection, options: PostgresSinkOptions, place: stri
       [`tidegate ${pipeline} lane`],
     );
     if (lanes.length > 0)
-      problems.push({
-        severity: 'warning',
-        path: `pipelines.${pipeline}`,
-        message: 'the pipeline is running, here or elsewhere',
-        fix: 'Nothing to do if that is meant: a second instance would wait for the slot.',
-      });
+      problems.push(
+        running(
+          pipeline,
+          options.claims?.road,
+          lanes.map(([lane]) => lane ?? ''),
+        ),
+      );
   }
   return problems;
+}
+
+/** `lanes`: those that are there under the pipeline's name; that of released rows has no slash. */
+function running(pipeline: string, road: string | undefined, lanes: readonly string[]): Problem {
+  const other = road === undefined ? undefined : lanes.find((lane) => lane.includes('/') && lane !== road && !lane.startsWith(`${road}/`));
+  const isOurs = other === undefined;
+  return {
+    severity: 'warning',
+    path: `pipelines.${pipeline}`,
+    message: isOurs ? 'the pipeline is running, here or elsewhere' : `a pipeline of this name is running by another lane, ${other}`,
+    fix: isOurs
+      ? 'Nothing to do if that is meant: a second instance would wait for the slot.'
+      : 'This one would wait for its end. Where it is of another service, give one of the two another name.',
+  };
 }
 
 const NEEDED = ['select', 'insert', 'update', 'delete', 'truncate'] as const;

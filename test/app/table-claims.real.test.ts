@@ -34,6 +34,7 @@ test('the second service halts before it writes anything, and says whose the tab
     expect((await ask(other.url, '/api/status')).text).toContain('"code":"TARGET_TABLE_CLAIMED"');
     const checked = await cli('check', second.file, '--json');
     expect([checked.code, JSON.stringify(checked.json)]).toEqual([1, expect.stringContaining(`is taken: ${says}`) as unknown]);
+    expect(JSON.stringify(checked.json)).toContain(`a pipeline of this name is running by another lane, crm/${crm.name}`);
     expect(await count('shop')).toBe(10);
   }
   using mended = configOf('shop', shop, 'elsewhere');
