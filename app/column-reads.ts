@@ -40,8 +40,11 @@ type Reader = Pick<Contract['checks'][number], 'column' | 'parameters' | 'where'
 export function readsColumn({ column, parameters, where }: Reader, name: string): boolean {
   if (column === name) return true;
   const text = `${JSON.stringify(parameters)} ${where ?? ''}`;
-  return PLAIN.test(name) ? (text.match(WORDS)?.includes(name) ?? false) : text.includes(name);
+  // A quote in a name stands behind one backslash or several, for an expression may lie in JSON.
+  return PLAIN.test(name) ? (text.match(WORDS)?.includes(name) ?? false) : bare(text).includes(bare(name));
 }
+
+const bare = (text: string): string => text.replaceAll('\\', '');
 
 /** Names in an expression or in parameters, whatever stands around them. */
 const WORDS = /[\p{L}\p{N}_$]+/gu;
