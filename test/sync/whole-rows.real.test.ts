@@ -6,7 +6,7 @@ import { type Batch, HOLD_KEY_RULE, Verdict } from '../../core/batch.ts';
 import { type ChangeEvent, type Dataset, type DatasetName, eventId, type LaneId, type Position } from '../../core/event.ts';
 import { runPipeline } from '../../core/pipeline.ts';
 import { fold } from '../../sync/postgres/fold.ts';
-import { Layouts } from '../../sync/postgres/layout.ts';
+import { type DatasetOptions, Layouts } from '../../sync/postgres/layout.ts';
 import { type PostgresSink, type PostgresSinkOptions, postgresSink } from '../../sync/postgres/sink.ts';
 import { PgConnection } from '../../wire/postgres/connection.ts';
 import type { PgRelation } from '../../wire/postgres/row.ts';
@@ -14,13 +14,12 @@ import { beginMessage, type Cell, changeMessage, int, truncateMessage } from '..
 import { createDatabase } from '../support/databases.ts';
 import { eventually } from '../support/eventually.ts';
 import { Random } from '../support/random.ts';
-import { batchOf, batchSource, DATASET, gate, insertOf, LANE, RELATION } from './shop.ts';
+import { batchOf, batchSource, DATASET, gate, insertOf, LANE, PLAIN, RELATION } from './shop.ts';
 
 const seeds = process.env['SYNC_SEEDS']?.split(',').map(Number) ?? [1, 2];
 const never = new AbortController().signal;
 const OTHERS: Dataset = { ...DATASET, name: 'shop.public.others' as DatasetName };
 const OTHERS_RELATION: PgRelation = { ...RELATION, dataset: OTHERS };
-const layouts = new Layouts('shop', new Map());
 
 const open = (url: string, more: Partial<PostgresSinkOptions> = {}): Promise<PostgresSink> =>
   postgresSink({
@@ -124,53 +123,68 @@ function batchesOf(random: Random, count: number, oddChance: number): Batch[] {
   });
 }
 
-/** Of each table what a row after the other makes of it. */
-function modelOf(events: Iterable<ChangeEvent>): ReadonlyMap<DatasetName, unknown[]> {
+const COLUMNS = DATASET.columns.map(({ name }) => name);
+
+/** Of each table what a row after the other makes of it; `columns` of the first one. */
+function modelOf(events: Iterable<ChangeEvent>, columns: readonly string[] = COLUMNS): ReadonlyMap<DatasetName, unknown[]> {
   const tables = new Map([DATASET, OTHERS].map(({ name }) => [name, new Map<string, unknown[]>()]));
   for (const { op, dataset, key, movedFrom, after } of events) {
     const rows = tables.get(dataset.name);
     if (op === 'truncate') rows?.clear();
     rows?.delete(movedFrom ?? key);
-    if (after !== null)
-      rows?.set(
-        key,
-        [0, 1, 2].map((column) => after.value(column)).map((value) => (value === null ? null : String(value))),
-      );
+    if (after === null) continue;
+    const shown = (column: string): string | null => {
+      const value = column === 'op' ? op : after.value(COLUMNS.indexOf(column));
+      return value === null ? null : String(value);
+    };
+    rows?.set(key, (dataset === DATASET ? columns : COLUMNS).map(shown));
   }
   const sorted = (rows: Iterable<unknown[]>): unknown[] => [...rows].toSorted(([a], [b]) => Number(a) - Number(b));
   return new Map([...tables].map(([name, rows]) => [name, sorted(rows.values())]));
 }
 
-async function tablesAt(sql: PgConnection): Promise<ReadonlyMap<DatasetName, unknown[]>> {
-  const rowsOf = async (table: string): Promise<unknown[]> =>
-    (await sql.query(`select id, n, note from shop.${table} order by id`)).rows.map((row) => [...row]);
+async function tablesAt(sql: PgConnection, columns: readonly string[] = COLUMNS): Promise<ReadonlyMap<DatasetName, unknown[]>> {
+  const rowsOf = async (table: string, own: readonly string[]): Promise<unknown[]> =>
+    (await sql.query(`select ${own.join()} from shop.${table} order by id`)).rows.map((row) => [...row]);
   return new Map([
-    [DATASET.name, await rowsOf('items')],
-    [OTHERS.name, await rowsOf('others')],
+    [DATASET.name, await rowsOf('items', columns)],
+    [OTHERS.name, await rowsOf('others', COLUMNS)],
   ]);
 }
 
-test.each(seeds)('seed %i: tables end as row after row would have them, and the ledger is what folding counts', async (seed) => {
-  const random = new Random(seed);
-  await using database = await createDatabase(inject('targetServer'), 'wholerows');
-  const batches = batchesOf(random, 80, 0.1);
-  const events = batches.flatMap((batch) => batch.events);
-  const dropped = new Map(events.flatMap((event) => (random.chance(0.05) ? [[eventId(event), 'drop' as const]] : [])));
-  const counts = { upserts: 0n, deletes: 0n, truncates: 0n, folded: 0n };
-  const passes = (event: ChangeEvent | undefined): boolean => event !== undefined && !dropped.has(eventId(event));
-  for (const { events: own } of batches) {
-    const folded = fold(own, { layouts, takes: (i) => passes(own[i]), keepsRow: () => false });
-    for (const name of ['upserts', 'deletes', 'truncates', 'folded'] as const) counts[name] += BigInt(folded[name]);
-  }
-  {
-    await using sink = await open(database.url);
-    await runPipeline({ source: batchSource(batches), stages: [gate(dropped)], sink }, { drain: never, abort: never });
-    const [lane] = await sink.lanes();
-    expect(lane?.ledger).toEqual({ events: BigInt(events.length), dropped: BigInt(dropped.size), held: 0n, stale: 0n, ...counts });
-  }
-  await using sql = await PgConnection.connect({ url: database.url });
-  expect(await tablesAt(sql)).toEqual(modelOf(events.filter(passes)));
-});
+/** A row that is laid down as a COPY has it may be all of what is written, its beginning, or more than is written. */
+const LAYOUTS = [
+  [1, 'as it is', PLAIN, COLUMNS],
+  [2, 'with a column of its own', { ...PLAIN, write: { ...PLAIN.write, operation: 'op' } }, [...COLUMNS, 'op']],
+  [3, 'without one of its columns', { ...PLAIN, columns: ['id', 'n'] }, ['id', 'n']],
+] as const satisfies readonly (readonly [number, string, DatasetOptions, readonly string[]])[];
+
+test.each(LAYOUTS)(
+  'seed %i, a table %s: it ends as row after row would have it, and the ledger is what folding counts',
+  async (seed, _, layout, columns) => {
+    const datasets = new Map([[DATASET.name, layout]]);
+    const layouts = new Layouts('shop', datasets);
+    const random = new Random(seed);
+    await using database = await createDatabase(inject('targetServer'), 'wholerows');
+    const batches = batchesOf(random, 80, 0.1);
+    const events = batches.flatMap((batch) => batch.events);
+    const dropped = new Map(events.flatMap((event) => (random.chance(0.05) ? [[eventId(event), 'drop' as const]] : [])));
+    const counts = { upserts: 0n, deletes: 0n, truncates: 0n, folded: 0n };
+    const passes = (event: ChangeEvent | undefined): boolean => event !== undefined && !dropped.has(eventId(event));
+    for (const { events: own } of batches) {
+      const folded = fold(own, { layouts, takes: (i) => passes(own[i]), keepsRow: () => false });
+      for (const name of ['upserts', 'deletes', 'truncates', 'folded'] as const) counts[name] += BigInt(folded[name]);
+    }
+    {
+      await using sink = await open(database.url, { datasets });
+      await runPipeline({ source: batchSource(batches), stages: [gate(dropped)], sink }, { drain: never, abort: never });
+      const [lane] = await sink.lanes();
+      expect(lane?.ledger).toEqual({ events: BigInt(events.length), dropped: BigInt(dropped.size), held: 0n, stale: 0n, ...counts });
+    }
+    await using sql = await PgConnection.connect({ url: database.url });
+    expect(await tablesAt(sql, columns)).toEqual(modelOf(events.filter(passes), columns));
+  },
+);
 
 const CHECKED = 'create schema shop; create table shop.items (id bigint primary key, n integer constraint odd check (n <> 13), note text)';
 const REASON = { stage: 'sync', column: null, verdict: Verdict.Quarantine, severity: 'info', message: 'no', notify: false } as const;
