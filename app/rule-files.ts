@@ -148,12 +148,12 @@ export async function heldAgainstTables(
     refused.push(...problems);
     for (const problem of problems) refusedOf.set(problem, name);
   };
-  for (const [dataset, { contract }] of files)
-    for (const problem of await timerProblems(contract, config, pipeline, signal)) {
-      if (problem.severity === 'warning') noted.push(problem);
-      else refused.push(problem);
-      refusedOf.set(problem, dataset);
-    }
+  const contracts = [...files.values()].map(({ contract }) => contract);
+  for (const { dataset, problem } of await timerProblems(contracts, config, pipeline, signal)) {
+    if (problem.severity === 'warning') noted.push(problem);
+    else refused.push(problem);
+    refusedOf.set(problem, dataset);
+  }
   // Topics tell of a table's columns with each record, and not before.
   if (source.kind === 'kafka') return { datasets, refused, refusedOf, noted };
   const tables = await describeTables(source.url.reveal(), source.tables, pipeline.source, signal, {

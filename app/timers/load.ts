@@ -3,9 +3,10 @@ import type { DatasetName } from '../../core/event.ts';
 import type { Problem } from '../../core/problems.ts';
 import type { Contract } from '../../quality/contract.ts';
 import type { TimerCheck } from '../../quality/live/check.ts';
+import type { Side } from '../../quality/timers/check.ts';
 import type { Config, PipelineConfig } from '../config-schema.ts';
 import { nearest } from '../config-read.ts';
-import { askable, queryProblem } from './query.ts';
+import { type Askable, askable, queryProblems, type Wrong } from './query.ts';
 
 /** How long a database may take to say what it thinks of a query. */
 const ASK_MS = 5000;
@@ -52,32 +53,48 @@ export function unasked(contract: Contract, { config, name, pipeline, datasets, 
 
 /** What the databases say. One that cannot be asked now says nothing: that is told elsewhere, and the rule is not judged meanwhile. */
 export async function timerProblems(
-  contract: Contract,
+  contracts: readonly Contract[],
   config: Config,
   pipeline: PipelineConfig,
   signal?: AbortSignal,
-): Promise<readonly Problem[]> {
-  const found = await Promise.all(contract.live.timers.map((check) => problemOf(check, contract, config, pipeline, signal)));
-  return found.filter((problem) => problem !== null);
+): Promise<readonly TimerProblem[]> {
+  const sides: readonly Side[] = ['target', 'source'];
+  const found = await Promise.all(sides.map((side) => problemsAt(side, contracts, askable(config, pipeline, side), signal)));
+  return found.flat();
 }
 
-async function problemOf(
-  { timer: { question }, type, parameterKeys }: TimerCheck,
-  contract: Contract,
-  config: Config,
-  pipeline: PipelineConfig,
+export interface TimerProblem {
+  readonly dataset: DatasetName;
+  readonly problem: Problem;
+}
+
+async function problemsAt(
+  side: Side,
+  contracts: readonly Contract[],
+  of: Askable | null,
   signal: AbortSignal | undefined,
-): Promise<Problem | null> {
-  const of = question.kind === 'proof' ? null : askable(config, pipeline, question.side);
-  if (of === null || question.kind === 'proof') return null;
+): Promise<readonly TimerProblem[]> {
+  const asked = contracts.flatMap((contract) =>
+    contract.live.timers.flatMap((check) => {
+      const { question } = check.timer;
+      return question.kind === 'proof' || question.side !== side ? [] : [{ contract, check, question, dataset: contract.dataset }];
+    }),
+  );
+  if (of === null || asked.length === 0) return [];
   const ending = AbortSignal.any([AbortSignal.timeout(ASK_MS), ...(signal === undefined ? [] : [signal])]);
-  const wrong = await queryProblem(question, ASK_MS, contract.dataset, of, ending).catch(() => null); // As above.
-  if (wrong === null) return null;
-  const isLater = question.side === 'target' && wrong.code !== null && NOT_THERE.has(wrong.code);
+  const wrongs = await queryProblems(asked, ASK_MS, of, ending);
+  return asked.flatMap(({ contract, check, dataset }, i) => {
+    const wrong = wrongs[i] ?? null;
+    return wrong === null ? [] : [{ dataset, problem: problemOf(check, contract, side, wrong) }];
+  });
+}
+
+function problemOf({ type, parameterKeys }: TimerCheck, contract: Contract, side: Side, { message, code }: Wrong): Problem {
+  const isLater = side === 'target' && code !== null && NOT_THERE.has(code);
   return {
     severity: isLater ? 'warning' : 'error',
     path: contract.place(parameterKeys),
-    message: `${type}: ${wrong.message}`,
+    message: `${type}: ${message}`,
     fix: isLater ? 'It is asked again once the rule is due; nothing is said until then.' : 'Correct the query.',
   };
 }

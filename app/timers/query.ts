@@ -7,6 +7,7 @@ import { quoteIdent, quoteQualified } from '../../wire/postgres/ident.ts';
 import { partsOf } from '../config.ts';
 import type { Config, PipelineConfig } from '../config-schema.ts';
 import { layoutOptions } from '../connect.ts';
+import { errorFields, type LogFields } from '../logger.ts';
 
 /** What is shown of rows, where it may be. */
 const EXAMPLES = 3;
@@ -39,6 +40,8 @@ function sourceTable(dataset: DatasetName): string {
 }
 
 const DONE = /[\s;]+$/;
+/** What a server that is alive may take beyond its own limits, of two statements. */
+const GRACE_MS = 5000;
 
 /** The query as a table of another: so that it can write nothing, and is one statement. */
 function within(sql: string, dataset: DatasetName, { tableOf }: Askable): string {
@@ -51,12 +54,19 @@ async function reading<T>({ url }: Askable, timeoutMs: number, signal: AbortSign
     { url, applicationName: 'tidegate rules', settings: { default_transaction_read_only: 'on', statement_timeout: String(timeoutMs) } },
     signal,
   );
-  const stop = () => sql.destroy(new PgConnectionError('the query was given up'));
+  const stop = () => {
+    sql.cancel().catch(() => {}); // Not waited for: a server that does not hear it ends the query at its limit.
+    sql.destroy(new PgConnectionError('the query was given up'));
+  };
   signal.addEventListener('abort', stop, { once: true });
+  // A server that is gone without a word ends nothing.
+  const timer = setTimeout(stop, 2 * timeoutMs + GRACE_MS);
   try {
+    signal.throwIfAborted();
     await sql.script('begin read only');
     return await work(sql);
   } finally {
+    clearTimeout(timer);
     signal.removeEventListener('abort', stop);
   }
 }
@@ -66,8 +76,11 @@ export function askQuery(query: Query, dataset: DatasetName, of: Askable, exampl
   const from = within(query.sql, dataset, of);
   return reading(of, query.timeoutMs, signal, async (sql) => {
     if (query.returns !== 'rows') {
-      const { rows } = await sql.query(`select * from ${from} limit 2`);
-      return { rows: rows.length, examples: [], cell: rows[0]?.[0] ?? null };
+      const answer = await sql.query(`select * from ${from} limit 2`);
+      // A table that was not there when the rule was loaded.
+      const wrong = shapeProblem(query, answer);
+      if (wrong !== null) throw new WrongShape(wrong.message);
+      return { rows: answer.rows.length, examples: [], cell: answer.rows[0]?.[0] ?? null };
     }
     const counted = await sql.query(`select count(*) from ${from}`);
     const rows = Number(counted.rows[0]?.[0] ?? 0);
@@ -124,21 +137,44 @@ const BOOLEAN = 16;
 /** int8, int2, int4, oid, float4, float8, numeric. */
 const NUMBERS: ReadonlySet<number> = new Set([20, 21, 23, 26, 700, 701, 1700]);
 
-/** What keeps the query from being used, which the database says without running it; null where nothing does. Throws where it cannot be asked. */
-export async function queryProblem(
-  question: Statement,
+/** Nothing of the query: the server stops, is full, or was kept from looking at it. */
+const SAYS_NOTHING = /^(08|40|53|55|57|58|XX)/;
+
+/** What is asked of a table. */
+export interface Asked {
+  readonly question: Statement;
+  readonly dataset: DatasetName;
+}
+
+/**
+ * What keeps each from being used, which the database says without running it, on one connection; null where nothing does. Left out are those that
+ * it could not be asked about any more.
+ */
+export async function queryProblems(
+  asked: readonly Asked[],
   timeoutMs: number,
-  dataset: DatasetName,
   of: Askable,
   signal: AbortSignal,
-): Promise<Wrong | null> {
+): Promise<readonly (Wrong | null)[]> {
+  const found: (Wrong | null)[] = [];
+  const askAll = async (sql: PgConnection) => {
+    for (const one of asked) {
+      found.push(await problemOf(one, of, sql));
+      await sql.script('rollback; begin read only');
+    }
+  };
+  await reading(of, timeoutMs, signal, askAll).catch(() => {}); // Others say that it is away.
+  return found;
+}
+
+async function problemOf({ question, dataset }: Asked, of: Askable, sql: PgConnection): Promise<Wrong | null> {
   const from = question.kind === 'query' ? within(question.sql, dataset, of) : `(${comparisonSql(question, dataset, of)}) tidegate_query`;
   try {
-    const shape = await reading(of, timeoutMs, signal, (sql) => sql.query(`select * from ${from} limit 0`));
+    const shape = await sql.query(`select * from ${from} limit 0`);
     return question.kind === 'query' ? shapeProblem(question, shape) : null;
   } catch (error) {
     if (!(error instanceof PgError)) throw error;
-    return { message: `the ${question.side} refuses the query: ${error.message}`, code: error.code };
+    return SAYS_NOTHING.test(error.code) ? null : { message: `the ${question.side} refuses the query: ${error.message}`, code: error.code };
   }
 }
 
@@ -157,11 +193,24 @@ function shapeProblem({ returns }: Query, { columns }: PgResult): Wrong | null {
   return fits ? null : { message: `the query returns no ${returns}`, code: null };
 }
 
+/** What came is nothing that the rule could judge. */
+class WrongShape extends Error {
+  override readonly name = 'WrongShape';
+}
+
 /** Why there is no answer, without a value of any row: some errors quote one. */
 export function whyNot(error: unknown, { side, timeoutMs }: Statement): string {
+  if (error instanceof WrongShape) return error.message;
   if (error instanceof PgError) {
     if (error.code === '57014') return `the ${side} took longer than ${timeoutMs / 1000} s`;
     return `the ${side} refused the query (${error.code})${error.code.startsWith('42') ? `: ${error.message}` : ''}`;
   }
   return error instanceof PgConnectionError ? `the ${side} could not be asked` : 'it could not be asked';
+}
+
+/** For the log, without a value of any row either. */
+export function failureFields(error: unknown): LogFields {
+  if (error instanceof PgError) return { sqlstate: error.code };
+  if (error instanceof PgConnectionError || error instanceof WrongShape) return { error: error.message };
+  return errorFields(error);
 }

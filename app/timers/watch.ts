@@ -14,7 +14,7 @@ import type { Desk } from '../desk.ts';
 import { errorFields, type Logger } from '../logger.ts';
 import type { RuleFile } from '../rule-files.ts';
 import { prove, whyUnproved } from './prove.ts';
-import { type Askable, askable, askComparison, askQuery, whyNot } from './query.ts';
+import { type Askable, askable, askComparison, askQuery, failureFields, whyNot } from './query.ts';
 
 export interface TimerWatchParts {
   readonly config: Config;
@@ -89,6 +89,8 @@ export class TimerWatch {
   async #look(signal: AbortSignal): Promise<void> {
     const { turn, clock, live, desk } = this.#parts;
     const timers = this.#timers();
+    // What others judge meanwhile is not known here.
+    if (!turn.isOurs) this.#judgedMs.clear();
     if (!turn.isOurs || timers.length === 0) return;
     const nowMs = clock.now();
     const { isCopied } = live();
@@ -97,7 +99,9 @@ export class TimerWatch {
       await desk.withSink((sink) => sink.windows.ask(refs, []));
       this.#askedAtMs = nowMs;
     }
-    for (const timer of timers) {
+    // Those that waited longest come first, so that slow ones which are due again keep nobody waiting.
+    const lastMs = ({ ref }: Omit<Due, 'startMs'>) => this.#judgedMs.get(idOf(ref)) ?? -1;
+    for (const timer of timers.toSorted((a, b) => lastMs(a) - lastMs(b))) {
       const id = idOf(timer.ref);
       const { everyMs, kind } = timer.check.timer;
       const startMs = Math.floor(nowMs / everyMs) * everyMs;
@@ -113,14 +117,11 @@ export class TimerWatch {
   /** What it comes to is kept unless somebody was faster. */
   async #judge(due: Due, signal: AbortSignal): Promise<void> {
     const { desk, clock, logger, name, windows } = this.#parts;
-    const { contract, check, ref, startMs } = due;
+    const { check, ref, startMs } = due;
     const id = idOf(ref);
     try {
-      const [newest] = await desk.withSink((sink) =>
-        sink.windows.results({ dataset: contract.dataset, rule: check.id, newest: true, limit: 1 }),
-      );
-      if (newest?.set !== ref.set || newest.startMs < startMs) {
-        const said = await this.#ask(due, signal);
+      if (!(await this.#wasJudged(due))) {
+        const { said, error } = await this.#ask(due, signal);
         if (signal.aborted) return;
         const finding = findingOf(due, said, clock.now());
         const results = await desk.withSink((sink) =>
@@ -130,26 +131,31 @@ export class TimerWatch {
             () => ({ findings: [finding], memories: [] }),
           ),
         );
-        this.#note(due, said);
+        this.#note(due, said, error);
         if (results.length > 0) windows.add(results);
       }
       this.#judgedMs.set(id, startMs);
     } catch (error) {
-      // Nothing can be kept where the target is away: it is asked again once it is there.
+      // Nothing can be kept where the target is away: rules are judged again once it takes what is said of them.
+      this.#askedAtMs = Number.NEGATIVE_INFINITY;
       if (!signal.aborted) logger.warn('what a rule came to could not be kept', { pipeline: name, rule: check.id, ...errorFields(error) });
     }
   }
 
-  async #ask(due: Due, signal: AbortSignal): Promise<TimerSaid> {
+  /** By a process before this one, of which the newest result is what is left after a while. */
+  async #wasJudged({ contract, check, ref, startMs }: Due): Promise<boolean> {
+    if (this.#judgedMs.has(idOf(ref))) return false;
+    const filter = { dataset: contract.dataset, rule: check.id, newest: true, limit: 1 };
+    const [newest] = await this.#parts.desk.withSink((sink) => sink.windows.results(filter));
+    return newest?.set === ref.set && newest.startMs >= startMs;
+  }
+
+  async #ask(due: Due, signal: AbortSignal): Promise<{ readonly said: TimerSaid; readonly error: unknown }> {
     const { timer } = due.check;
     try {
-      return await this.#answerTo(due, signal);
+      return { said: await this.#answerTo(due, signal), error: null };
     } catch (error) {
-      const { logger, name: pipeline } = this.#parts;
-      const { check, contract } = due;
-      if (!signal.aborted)
-        logger.warn('a rule could not be judged', { pipeline, dataset: contract.dataset, rule: check.id, ...errorFields(error) });
-      return unknown(timer.kind === 'proof' ? whyUnproved(error) : whyNot(error, timer.question));
+      return { said: unknown(timer.kind === 'proof' ? whyUnproved(error) : whyNot(error, timer.question)), error };
     }
   }
 
@@ -170,9 +176,18 @@ export class TimerWatch {
     return of;
   }
 
-  #note({ contract, check, ref }: Due, { verdict, reason }: TimerSaid): void {
-    if (verdict !== 'indeterminate') this.#unanswered.delete(idOf(ref));
-    else this.#unanswered.set(idOf(ref), `the rule ${check.id} of ${contract.dataset} could not be judged: ${reason ?? ''}`);
+  /** The same is logged once. */
+  #note({ contract: { dataset }, check: { id: rule }, ref }: Due, { verdict, reason }: TimerSaid, error: unknown): void {
+    const id = idOf(ref);
+    if (verdict !== 'indeterminate') {
+      this.#unanswered.delete(id);
+      return;
+    }
+    const note = `the rule ${rule} of ${dataset} could not be judged: ${reason ?? ''}`;
+    const { logger, name: pipeline } = this.#parts;
+    if (this.#unanswered.get(id) !== note)
+      logger.warn('a rule could not be judged', { pipeline, dataset, rule, reason, ...(error === null ? {} : failureFields(error)) });
+    this.#unanswered.set(id, note);
   }
 }
 

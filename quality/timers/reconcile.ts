@@ -7,6 +7,7 @@ import { millis } from '../live/check.ts';
 import type { Comparison, ComparisonAnswer, Parameters, Proof, ProofAnswer, TimerExpectation, TimerRule, TimerSaid } from './check.ts';
 
 const EVERY_MIN_MS = 1000;
+const TIMEOUT_MAX_MS = 7 * 86_400_000;
 const OF_SOURCE = ['rate', 'max_rows'];
 const OF_DATASETS = ['rows', 'sums', 'checksum', 'tolerance', 'timeout'];
 const columns = { type: 'array', minItems: 1, maxItems: 32, uniqueItems: true, items: { type: 'string', minLength: 1 } } as const;
@@ -106,6 +107,7 @@ function withDataset(parameters: Parameters, everyMs: number, refuse: Refuse): T
   const { with: other, rows = true, sums = [], checksum = null, tolerance = 0, timeout = '30s' } = parameters;
   const timeoutMs = millis(timeout) ?? 0;
   if (timeoutMs < 1) return refuse('a query takes some time', 'Write timeout: 30s, or another time.', 'timeout');
+  if (timeoutMs > TIMEOUT_MAX_MS) return refuse('a query may take seven days at most', 'Write timeout: 7d or less.', 'timeout');
   const pairs = Array.isArray(sums)
     ? sums.map((name: string) => [name, name] as const)
     : Object.entries(sums as Readonly<Record<string, string>>);

@@ -7,6 +7,7 @@ import { boundsKwargs } from '../windows/words.ts';
 import type { Parameters, Query, QueryAnswer, TimerExpectation, TimerSaid } from './check.ts';
 
 const EVERY_MIN_MS = 1000;
+const TIMEOUT_MAX_MS = 7 * 86_400_000;
 const BOUNDS = ['between', 'min', 'max'] as const;
 const bound = { type: 'number' } as const;
 
@@ -65,6 +66,7 @@ export const sql: TimerExpectation = {
     const timeoutMs = millis(timeout) ?? 0;
     if (everyMs < EVERY_MIN_MS) return refuse('a query is asked every second at most', 'Write every: 1s or more.', 'every');
     if (timeoutMs < 1) return refuse('a query takes some time', 'Write timeout: 30s, or another time.', 'timeout');
+    if (timeoutMs > TIMEOUT_MAX_MS) return refuse('a query may take seven days at most', 'Write timeout: 7d or less.', 'timeout');
     const bounds = kind === 'number' ? numbersOf(parameters) : null;
     if (bounds !== null && bounds.min !== null && bounds.max !== null && bounds.min > bounds.max)
       return refuse('min is greater than max', 'Exchange them.', 'min');

@@ -18,6 +18,7 @@ test.each([
   ['sql: { query: select 1, returns: number }', 'sql.returns: a number is held against bounds', 'Write min, max or between'],
   ['sql: { query: select 1, every: 10ms }', 'sql.every: a query is asked every second at most', 'every: 1s'],
   ['sql: { query: select 1, timeout: 0s }', 'sql.timeout: a query takes some time', 'timeout: 30s'],
+  ['sql: { query: select 1, timeout: 8d }', 'sql.timeout: a query may take seven days at most', 'timeout: 7d'],
   ['sql: { query: select 1, min: 2, max: 1 }', 'sql.min: min is greater than max', 'Exchange them'],
   ['sql: { query: select 1, on: lake }', 'sql.on: ', 'target'],
   ['sql: { every: 1m }', 'sql: "query" is missing', ''],
