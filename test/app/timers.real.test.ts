@@ -125,6 +125,14 @@ test('each query is asked at its times, and what it comes to is a result like ot
   receiver.close();
 }, 120_000);
 
+test('rules that take longer than their time keep no other waiting', async () => {
+  const slow = (id: number) => `{ id: slow-${id}, sql: { query: "select 1 from pg_sleep(2)", min: 1, every: 1s } }`;
+  await using at = await world(`checks: [${[1, 2, 3, 4].map(slow).join(', ')}, { id: last, sql: { query: select 1, min: 1, every: 1s } }]`);
+  await using running = await startService(at.config);
+  await untilReady(running.url);
+  await eventually(async () => (await at.results('last')).length > 0, 'the last one is asked', 30_000);
+}, 60_000);
+
 test('a time is judged once, however often the service is killed, and another query is asked at once', async () => {
   const rule = (query: string) => `checks: [{ id: one, sql: { query: "${query}", every: 1d, min: 0 } }]`;
   await using at = await world(rule('select count(*) from {batch}'));
