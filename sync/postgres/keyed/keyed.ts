@@ -10,6 +10,7 @@ import type { PgConnection } from '../../../wire/postgres/connection.ts';
 import { keysOf } from '../held-keys.ts';
 import { type AskableTable, askedOf, hasIndex, indexSql, keyParts, type WantedIndex, wantedIndex } from './asked-table.ts';
 import { judgeBefore } from './before.ts';
+import { heldInOrder } from './in-order.ts';
 import type { Change } from './occupancy.ts';
 import { indexOf, type Parents } from './parents.ts';
 import { judgeReferences, mayStillCome } from './references.ts';
@@ -103,13 +104,16 @@ export class Keyed {
     if (this.#parts.takesTurns) await this.#takeTurns(judged);
     const told = this.#told.get(batch) ?? new Set<string>();
     this.#told.set(batch, told);
-    const findings: Finding[] = [];
-    for (const changes of holdingFirst(judged)) {
-      const found = (await this.#ask(changes)).filter(({ index, rule }) => !told.has(`${index} ${rule.id}`));
-      findings.push(...found.map((one) => findingOf(one, batch)));
-      // What one rule holds is not there for the next: that is asked when the batch comes again without it.
-      if (findings.some(({ verdict }) => verdict >= Verdict.Drop)) break;
-    }
+    const ask = async (changes: readonly Judged[]): Promise<Found[]> =>
+      (await this.#ask(changes)).filter(({ index, rule }) => !told.has(`${index} ${rule.id}`));
+    const holds = ([change]: readonly Judged[]): boolean => change?.rule.holds === true;
+    // First what goes by the stream alone: others holding more never lets it find more.
+    const inTurn = [...judged.values()].sort((a, b) => Number(isOfStream(b)) - Number(isOfStream(a)));
+    const found = await heldInOrder(inTurn.filter(holds), ask, this.#parts.waits);
+    // What only tells is asked once nothing more is held: what it says of a row goes by what came of those before it.
+    const telling = found.length > 0 ? [] : [...judged.values()].filter((changes) => !holds(changes));
+    for (const changes of telling) found.push(...(await ask(changes)));
+    const findings = found.map((one) => findingOf(one, batch));
     // Only what is answered is told: where a later question fails, all of them are asked again.
     for (const { index, rule } of findings) told.add(`${index} ${rule}`);
     return findings;
@@ -202,12 +206,7 @@ export class Keyed {
   }
 }
 
-/** What only tells is asked once nothing more is held: what it says of a row goes by what came of those before it. */
-function holdingFirst(judged: ReadonlyMap<string, readonly Judged[]>): readonly (readonly Judged[])[] {
-  const holds = ([change]: readonly Judged[]): boolean => change?.rule.holds === true;
-  const all = [...judged.values()];
-  return [...all.filter(holds), ...all.filter((changes) => !holds(changes))];
-}
+const isOfStream = ([change]: readonly Judged[]): boolean => change?.rule.question.kind === 'before';
 
 function fateOf(batch: Batch, index: number, written: ChangeEvent | null): Fate {
   if (written !== null) return 'written';

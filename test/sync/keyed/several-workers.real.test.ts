@@ -82,21 +82,22 @@ function invoices(random: Random, changes: number): LaneEvents {
   return topic.lanes;
 }
 
-const RULES = [
+/** `of`: what becomes of a row that `before_matches` fails. */
+const rulesHolding = (hold: 'event' | 'key', of: 'warn' | 'quarantine') => [
   contract(
     INVOICES.name,
-    `hold: event
+    `hold: ${hold}
 columns:
   code: [unique]
   number: [{ sequence_gap: { group_by: shop } }]
   shop: [immutable]
-checks: [{ before_matches: true, on_fail: warn }]`,
+checks: [{ before_matches: true, on_fail: ${of} }]`,
   ),
 ];
 
-async function judged(events: LaneEvents, scene: Scene, random: Random) {
-  await using at = await target(RULES);
-  const contracts = new Map(RULES.map((one) => [one.dataset, one]));
+async function judged(rules: ReturnType<typeof rulesHolding>, events: LaneEvents, scene: Scene, random: Random) {
+  await using at = await target(rules);
+  const contracts = new Map(rules.map((one) => [one.dataset, one]));
   const found = await work(events, scene, { open: () => at.sink(), stages: () => [qualityStage(contracts)] }, random);
   const { rows } = await at.sql.query('select id, shop, number, code from shop.invoices order by id');
   const { rows: held } = await at.sql.query(
@@ -109,14 +110,31 @@ test.each(SEEDS)(
   'seed %s: what rows of one partition are to each other is judged in their order',
   async (seed) => {
     const events = invoices(new Random(seed), 300);
-    const expected = await judged(events, PLAINEST, new Random(seed));
+    const contracts = rulesHolding('event', 'warn');
+    const expected = await judged(contracts, events, PLAINEST, new Random(seed));
     const rules = expected.found.flatMap(([, some]) => some);
     for (const rule of ['code.unique', 'number.sequence_gap', 'before_matches'])
       expect(rules.filter((one) => one === rule).length, `${rule} failed`).toBeGreaterThan(3);
     const outcomes = await Promise.all(
-      Object.entries(SCENES).map(async ([name, scene], at) => [name, await judged(events, scene, new Random(seed + at))] as const),
+      Object.entries(SCENES).map(
+        async ([name, scene], at) => [name, await judged(contracts, events, scene, new Random(seed + at))] as const,
+      ),
     );
     for (const [name, outcome] of outcomes) expect(outcome, `as ${name}`).toEqual(expected);
+  },
+  90_000,
+);
+
+test.each(SEEDS.map((seed, at) => [seed, at % 2 === 0 ? 'event' : 'key'] as const))(
+  'seed %s, hold: %s: which of two rules holds a row is decided in their order, however batches are cut',
+  async (seed, hold) => {
+    const events = invoices(new Random(seed), 300);
+    const contracts = rulesHolding(hold, 'quarantine');
+    const expected = await judged(contracts, events, PLAINEST, new Random(seed));
+    const heldBy = expected.held.flatMap(([, , some]) => some?.split(' ') ?? []);
+    for (const rule of ['code.unique', 'before_matches']) expect(heldBy.filter((one) => one === rule).length).toBeGreaterThan(3);
+    const long: Scene = { workers: 1, kills: 0, batchMax: 60 };
+    expect(await judged(contracts, events, long, new Random(seed))).toEqual(expected);
   },
   90_000,
 );
