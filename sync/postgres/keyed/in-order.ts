@@ -2,10 +2,10 @@
  * What several rules hold of one batch, as if its transactions came in batches of their own: what one rule holds is not there for the others from there on. Each
  * rule knows that of what it holds itself. So one of them is followed for as long as no other one holds anything, and the batch comes again without that.
  */
-import type { ChangeEvent, DatasetName } from '../../../core/event.ts';
 import { Verdict } from '../../../core/batch.ts';
+import type { ChangeEvent, DatasetName } from '../../../core/event.ts';
 import { keysOf } from '../held-keys.ts';
-import type { Fate, Found, Judged } from './rules.ts';
+import { type Fate, type Found, type Judged, waitOf } from './rules.ts';
 
 type Changes = readonly Judged[];
 type Ask = (changes: Changes) => Promise<readonly Found[]>;
@@ -20,16 +20,15 @@ export async function heldInOrder(holding: readonly Changes[], ask: Ask, waits: 
 async function heldOf(rules: readonly Changes[], ask: Ask, waits: (event: ChangeEvent) => boolean): Promise<readonly Found[]> {
   const answers: { readonly changes: Changes; readonly found: readonly Found[] }[] = [];
   for (const changes of rules) answers.push({ changes, found: await ask(changes) });
-  const leader = answers.reduce((first, one) => (isEarlier(one.found[0], first.found[0]) ? one : first), answers[0] ?? NONE);
-  let held = leader.found;
-  for (const { changes, found } of answers) if (changes !== leader.changes) held = until(held, found[0]);
+  const at = answers.reduce((first, { found }, one) => (isEarlier(found[0], answers[first]?.found[0]) ? one : first), 0);
+  let held = answers[at]?.found ?? [];
+  // Of rules that fail one row, the first holds it.
+  for (const { found } of answers.slice(0, at)) held = until(held, found[0]);
   if (held.at(-1)?.event.version === held[0]?.event.version) return held;
-  // Others may hold what passes unless these are held: a value that is not given up, a row that is not there.
-  for (const { changes } of answers) if (changes !== leader.changes) held = until(held, (await ask(without(changes, held, waits)))[0]);
+  // With these held, others may hold what passed, and pass what they held: a value is not given up, or not taken.
+  for (const [one, { changes }] of answers.entries()) if (one !== at) held = until(held, (await ask(without(changes, held, waits)))[0]);
   return held;
 }
-
-const NONE = { changes: [], found: [] };
 
 /** In an earlier transaction. */
 function isEarlier(one: Found | undefined, other: Found | undefined): boolean {
@@ -44,7 +43,8 @@ function until(held: readonly Found[], other: Found | undefined): readonly Found
 
 /** The events of a rule as it is asked of them once others are held. */
 function without(changes: Changes, held: readonly Found[], waits: (event: ChangeEvent) => boolean): Changes {
-  const fates = new Map(held.map(({ index, rule }): [number, Fate] => [index, rule.verdict === Verdict.Drop ? 'dropped' : 'held']));
+  const fateBy = ({ rule }: Found): Fate => (rule.verdict === Verdict.Drop && waitOf(rule) === 0 ? 'dropped' : 'held');
+  const fates = new Map(held.map((one) => [one.index, fateBy(one)]));
   const blocked = new Set<string>();
   return changes.flatMap((change) => {
     const { event, index, fate: known, rule } = change;

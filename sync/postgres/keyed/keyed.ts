@@ -14,7 +14,7 @@ import { heldInOrder } from './in-order.ts';
 import type { Change } from './occupancy.ts';
 import { indexOf, type Parents } from './parents.ts';
 import { judgeReferences, mayStillCome } from './references.ts';
-import type { Asked, Asking, Fate, Found, Judged } from './rules.ts';
+import { type Asked, type Asking, type Fate, type Found, type Judged, waitOf } from './rules.ts';
 import { judgeSequence } from './sequence.ts';
 import { judgeUnique } from './unique.ts';
 
@@ -232,9 +232,6 @@ function transactions<T extends Change>(changes: readonly T[]): readonly (readon
   }
   return groups;
 }
-
-/** What `rule` lets a row wait. */
-const waitOf = ({ question }: KeyedRule): number => (question.kind === 'reference' ? (question.waitMs ?? 0) : 0);
 
 function findingOf(found: Found, batch: Batch): Finding {
   const { index, event, rule, detail } = found;

@@ -42,3 +42,6 @@ export interface Asking {
   /** Neighbouring events of one transaction of the source. */
   readonly transactions: <T extends Change>(changes: readonly T[]) => readonly (readonly T[])[];
 }
+
+/** What `rule` lets a row wait. */
+export const waitOf = ({ question }: KeyedRule): number => (question.kind === 'reference' ? (question.waitMs ?? 0) : 0);
