@@ -20,7 +20,7 @@ import { noteWritten, type TopicWatch } from './topic-watch.ts';
 export interface ExactlyOnceParts {
   /** The target's, for messages. */
   readonly name: string;
-  readonly client: KafkaClient;
+  readonly client: Pick<KafkaClient, 'transact'>;
   readonly compression: Compression;
   readonly pipeline: string;
   /** The lanes' session at the store. */
@@ -35,6 +35,8 @@ const NOTE_FRESH_MS = 12 * 3_600_000;
 const LOCKED_MS = 2000;
 const TAKES = 5;
 const LOCK_NOT_AVAILABLE = '55P03';
+const UNDEFINED_OBJECT = '42704';
+const NOT_IN_STATE = '55000';
 
 interface Lane {
   readonly transactions: KafkaTransactions;
@@ -96,7 +98,8 @@ export class ExactlyOnce implements AsyncDisposable {
     watch?.ended('committed');
     noteWritten(watch, records, clock.monotonic() - started);
     known.notedAtMs = clock.now();
-    await this.#commitPrepared(gid);
+    if (!(await this.#commitPrepared(gid)))
+      throw new PipelineError('LEASE_LOST', `writing to ${this.#parts.name}: who took the lane ${lane} over has settled its last batch`);
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
@@ -119,15 +122,27 @@ export class ExactlyOnce implements AsyncDisposable {
           `taking over the lane ${lane} at ${name}: the prepared transaction ${gid} of its store`,
         );
       if (last.text === gid) await this.#commitPrepared(gid);
-      else await sql.script(`rollback prepared ${quoteLiteral(gid)}`);
+      else await this.#end(`rollback prepared ${quoteLiteral(gid)}`);
     }
   }
 
-  async #commitPrepared(gid: string): Promise<void> {
-    const { sql } = this.#parts;
-    await sql.script(`commit prepared ${quoteLiteral(gid)}`);
+  /** False where somebody else has settled it. */
+  async #commitPrepared(gid: string): Promise<boolean> {
+    if (!(await this.#end(`commit prepared ${quoteLiteral(gid)}`))) return false;
     // A transaction that is to be prepared may wake nobody itself.
-    await sql.script("select pg_notify('tidegate', ''), pg_notify('tidegate_news', '')");
+    await this.#parts.sql.script("select pg_notify('tidegate', ''), pg_notify('tidegate_news', '')");
+    return true;
+  }
+
+  /** Of a prepared transaction. False where it is none any more, or another session is ending it: two may take a lane over from a third that wakes up while they do. */
+  async #end(statement: string): Promise<boolean> {
+    try {
+      await this.#parts.sql.script(statement);
+      return true;
+    } catch (error) {
+      if (error instanceof PgError && (error.code === UNDEFINED_OBJECT || error.code === NOT_IN_STATE)) return false;
+      throw error;
+    }
   }
 
   /** So that a lane that was left undecided always finds a note: without any, nobody could tell what was not committed from what was forgotten. */

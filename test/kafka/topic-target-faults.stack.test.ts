@@ -1,9 +1,10 @@
 /** Topics as a target while what writes them is killed, stands still, and is taken over: what those see who read what is committed. */
 import { randomBytes } from 'node:crypto';
 import { expect, inject, test } from 'vitest';
+import { systemClock } from '../../core/clock.ts';
 import type { LaneId } from '../../core/event.ts';
-import { gidPrefix, transactionalId } from '../../sync/kafka/exactly-once.ts';
-import { kafkaClient } from '../../wire/kafka/client.ts';
+import { ExactlyOnce, gidPrefix, transactionalId } from '../../sync/kafka/exactly-once.ts';
+import { type KafkaClient, kafkaClient } from '../../wire/kafka/client.ts';
 import { PgConnection } from '../../wire/postgres/connection.ts';
 import { configFolder } from '../app/services.ts';
 import { ServiceProcess } from '../e2e/service-process.ts';
@@ -170,4 +171,39 @@ test('a batch that was cut off between the two commits is what the brokers say: 
   expect(ids.map((id) => versionsOf(reader.records, id))).toEqual(ids.map(() => [1, 2, 3]));
   expect((await at.kept.query('select dropped from tidegate.lanes where lane = $1', [at.lane])).rows).toEqual([['7']]);
   await eventually(async () => (await at.kept.query(PREPARED)).rows[0]?.[0] === '0', 'nothing is left undecided', 10_000);
+});
+
+test('who has a batch settled by somebody who takes the lane over has lost the lane, and does not halt', async () => {
+  await using store = await createDatabase(inject('targetServer'), 'fault');
+  await using sql = await PgConnection.connect({ url: store.url });
+  await using other = await PgConnection.connect({ url: store.url });
+  await using client = kafkaClient({ brokers: [stack.broker] }, 'TARGET');
+  const topic = `f${randomBytes(4).toString('hex')}.t`;
+  await client.makeTopic({ topic, partitions: 1, replication: 1, options: {} });
+  // Between the brokers' commit and the store's.
+  const overtaken: Pick<KafkaClient, 'transact'> = {
+    transact: async (id) => {
+      const own = await client.transact(id);
+      const commit = async (to: string, gid: string): Promise<void> => {
+        await own.commit(to, gid);
+        if (gid !== 'begun') await other.script(`commit prepared '${gid}'`);
+      };
+      return { last: own.last, send: (records) => own.send(records), commit, [Symbol.asyncDispose]: () => own[Symbol.asyncDispose]() };
+    },
+  };
+  const lane = `shop/${store.name}` as LaneId;
+  await using one = new ExactlyOnce({
+    name: 'bus',
+    client: overtaken,
+    compression: 'none',
+    pipeline: 'main',
+    sql,
+    clock: systemClock,
+    watch: null,
+  });
+  await one.acquire(lane, () => Promise.resolve({ lane, epoch: 1, checkpoint: null }));
+  await sql.script('create table marks (n int); begin; insert into marks values (1)');
+  const record = { topic, key: 'k', value: 'v', headers: {}, bytes: 100, room: 1000 };
+  await expect(one.commit(lane, [record])).rejects.toMatchObject({ code: 'LEASE_LOST' });
+  expect((await sql.query('select n from marks')).rows).toEqual([['1']]);
 });
