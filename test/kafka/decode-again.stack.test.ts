@@ -15,6 +15,7 @@ import { createDatabase } from '../support/databases.ts';
 import { eventually } from '../support/eventually.ts';
 import { ruleFile } from '../support/rules.ts';
 import { stack } from './support.ts';
+import { makeTopics } from './topics.ts';
 
 const { Kafka, logLevel } = kafkajs;
 const COLUMNS = { id: 'bigint', v: 'text' };
@@ -33,7 +34,7 @@ async function world(hold: 'event' | 'key') {
   cleanup.defer(() => admin.disconnect());
   cleanup.defer(() => producer.disconnect());
   await Promise.all([admin.connect(), producer.connect()]);
-  await admin.createTopics({ topics: [{ topic }], waitForLeaders: true });
+  await makeTopics(admin, [{ topic }]);
   const target = cleanup.use(await createDatabase(inject('targetServer'), 'undecoded'));
   const lake = cleanup.use(await PgConnection.connect({ url: target.url }));
   const source = { kind: 'kafka', brokers: [stack.broker], group: `g-${name}`, prefix: name, tables: ['public.t'] };

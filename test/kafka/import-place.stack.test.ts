@@ -21,6 +21,7 @@ import { eventually } from '../support/eventually.ts';
 import { gate } from '../sync/shop.ts';
 import { admin, lake, producer, type Run, road, running, sourceOptions } from './road.ts';
 import { brokers } from './support.ts';
+import { makeTopics } from './topics.ts';
 
 const never = new AbortController().signal;
 const COLUMNS = { id: 'bigint', v: 'integer' };
@@ -66,7 +67,7 @@ async function world(more: Partial<PostgresSinkOptions> = {}) {
     sourceOptions(name, topic, { tables: [{ table: 'public.t', topic, columns }] });
   const options = optionsOf(COLUMNS);
   const [queue, dataset] = [`${name}-dlq`, `${name}.public.t` as DatasetName];
-  await admin.createTopics({ topics: [{ topic: queue }], waitForLeaders: true });
+  await makeTopics(admin, [{ topic: queue }]);
   const sink = cleanup.use(await it.sink());
   const again = cleanup.use(
     new DecodeAgain({

@@ -8,6 +8,7 @@ import { configFolder, startService } from '../app/services.ts';
 import { createDatabase } from '../support/databases.ts';
 import { eventually } from '../support/eventually.ts';
 import { stack } from './support.ts';
+import { makeTopics } from './topics.ts';
 
 const { Kafka, logLevel } = kafkajs;
 
@@ -41,7 +42,7 @@ test('records of Connect’s and Spring’s queues are held once, however often 
   const kafka = new Kafka({ brokers: [stack.broker], logLevel: logLevel.NOTHING });
   const [admin, producer] = [kafka.admin(), kafka.producer()];
   await Promise.all([admin.connect(), producer.connect()]);
-  await admin.createTopics({ topics: [{ topic }, { topic: dlq, numPartitions: 2 }], waitForLeaders: true });
+  await makeTopics(admin, [{ topic }, { topic: dlq, numPartitions: 2 }]);
   await using target = await createDatabase(inject('targetServer'), 'import');
   await using lake = await PgConnection.connect({ url: target.url });
   using config = configFolder(

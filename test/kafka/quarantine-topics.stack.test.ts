@@ -14,7 +14,7 @@ import { createDatabase, type TestDatabase } from '../support/databases.ts';
 import { eventually } from '../support/eventually.ts';
 import { ruleFile } from '../support/rules.ts';
 import { stack } from './support.ts';
-import { readTopic, withoutRepeats } from './topics.ts';
+import { makeTopics, readTopic, withoutRepeats } from './topics.ts';
 
 const { Kafka, logLevel } = kafkajs;
 const RULES = ruleFile('orders', 'event', 'status: [{id: known-status, in_set: [new, paid]}]');
@@ -127,7 +127,7 @@ test('what came from a database is told as Debezium writes it, with the reasons;
   const [odd, odder] = [...reader.records].sort((a, b) => (a.key ?? '').localeCompare(b.key ?? '')).reverse();
   expect([odd?.key, odder?.key]).toEqual(['{"id":9007199254740993}', '{"id":2}']);
   expect(odd?.value).toMatch(
-    /^\{"before":null,"after":\{"id":9007199254740993,"status":"odd","total":"-0.01","at":"2026-11-24T12:00:00.123456Z"\},"source":\{.*"lsn":\d+.*\},"op":"c","ts_ms":\d+\}$/,
+    /^\{"before":null,"after":\{"id":9007199254740993,"status":"odd","total":"-0.01","at":"2026-11-24T12:00:00.123456Z"\},"source":\{.*"lsn":\d+.*\},"transaction":null,"op":"c","ts_ms":\d+,"ts_us":\d+,"ts_ns":\d+\}$/,
   );
   const { rows } = await lake.query("select id from tidegate.quarantine where key = '9007199254740993'");
   const id = rows[0]?.[0] ?? '';
@@ -170,13 +170,10 @@ test('what came from a topic is told as it came, byte for byte, to a topic that 
   const kafka = new Kafka({ brokers: [stack.broker], logLevel: logLevel.NOTHING });
   const [admin, producer] = [kafka.admin(), kafka.producer()];
   await Promise.all([admin.connect(), producer.connect()]);
-  await admin.createTopics({
-    topics: [
-      { topic: `${name}.public.orders`, numPartitions: 1 },
-      { topic: `${name}-dlq`, numPartitions: 1, configEntries: [{ name: 'max.message.bytes', value: '4000' }] },
-    ],
-    waitForLeaders: true,
-  });
+  await makeTopics(admin, [
+    { topic: `${name}.public.orders`, numPartitions: 1 },
+    { topic: `${name}-dlq`, numPartitions: 1, configEntries: [{ name: 'max.message.bytes', value: '4000' }] },
+  ]);
   const value = (id: number, status: string): string =>
     `{"before":null, "after":{"id":${id},"status":"${status}","total":"1.50","at":null}, "source":{"lsn":${id},"ts_ms":1},"op":"c"}`;
   const sent = [

@@ -9,6 +9,7 @@ import { createDatabase } from '../support/databases.ts';
 import { eventually } from '../support/eventually.ts';
 import { ruleFile } from '../support/rules.ts';
 import { stack, startConnector } from './support.ts';
+import { makeTopics } from './topics.ts';
 
 const { Kafka, logLevel } = kafkajs;
 const RULES = ruleFile('orders', 'event', 'status: [{id: known-status, in_set: [new, paid]}]');
@@ -94,7 +95,7 @@ test('a place that retention ate is recovered from: what was lost, deleted and h
   );
   await admin.deleteTopics({ topics: [topic] });
   await eventually(async () => !(await admin.listTopics()).includes(topic), 'the topic is gone');
-  await admin.createTopics({ topics: [{ topic }], waitForLeaders: true });
+  await makeTopics(admin, [{ topic }]);
   await lake.query('update shop.orders set total = -1 where id in (40, 41)'); // As if their records had been in the topic.
   await sql.query(`update orders set total = 99 where id = 32`);
   await cli('resume', config.file);

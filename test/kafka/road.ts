@@ -11,6 +11,7 @@ import { PgConnection } from '../../wire/postgres/connection.ts';
 import { createDatabase, type TestDatabase } from '../support/databases.ts';
 import { eventually } from '../support/eventually.ts';
 import { stack } from './support.ts';
+import { makeTopics } from './topics.ts';
 
 const { CompressionTypes, Kafka, logLevel } = kafkajs;
 const kafka = new Kafka({ brokers: [stack.broker], logLevel: logLevel.NOTHING });
@@ -37,10 +38,9 @@ export async function road(
 ) {
   const name = `s${randomBytes(4).toString('hex')}`;
   const topic = `${name}.public.t`;
-  await admin.createTopics({
-    topics: [{ topic, numPartitions: partitions, configEntries: Object.entries(settings).map(([key, value]) => ({ name: key, value })) }],
-    waitForLeaders: true,
-  });
+  await makeTopics(admin, [
+    { topic, numPartitions: partitions, configEntries: Object.entries(settings).map(([key, value]) => ({ name: key, value })) },
+  ]);
   const run = (signals: PipelineSignals, bufferBytes = 1 << 20): Promise<void> =>
     pipeline(name, topic, bufferBytes, signals, more, sinkMore);
   const rows = async (table = 't'): Promise<readonly string[]> => {

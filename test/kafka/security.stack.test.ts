@@ -25,6 +25,7 @@ import { createDatabase } from '../support/databases.ts';
 import { makeAuthority } from '../support/certificate.ts';
 import { eventually } from '../support/eventually.ts';
 import { stack } from './support.ts';
+import { makeTopics } from './topics.ts';
 
 const PASSWORD = 'hunter2-of-the-brokers';
 const CLIENT_SECRET = 'hunter2-of-the-client+/=';
@@ -313,7 +314,7 @@ test('topics are written by whoever has the rights that the docs name and no oth
     await using sql = await PgConnection.connect({ url: source.url });
     await sql.script('create table t (id int primary key); insert into t values (1)');
     // One that is there, and one that it has to make.
-    await admin.createTopics({ topics: [{ topic: 'written.least.t', numPartitions: 1 }], waitForLeaders: true });
+    await makeTopics(admin, [{ topic: 'written.least.t', numPartitions: 1 }]);
     const sasl = { mechanism: 'plain', username: 'writer', password: PASSWORD };
     const target = { kind: 'kafka', brokers: [secure], sasl, tls: { ca: authority.certificate }, store: store.url };
     for (const [exactlyOnce, rights] of [

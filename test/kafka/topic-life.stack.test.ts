@@ -8,6 +8,7 @@ import type { KafkaTable } from '../../cdc/kafka/topic-list.ts';
 import { eventually } from '../support/eventually.ts';
 import { admin, change, lake, producer, road, running } from './road.ts';
 import { brokers, stack } from './support.ts';
+import { makeTopics } from './topics.ts';
 
 const never = new AbortController().signal;
 const COLUMNS = { id: 'bigint', v: 'text' };
@@ -22,7 +23,7 @@ async function deleteTopic(topic: string): Promise<void> {
 const sum = <T>(all: readonly T[], size: (one: T) => number): number => all.reduce((total, one) => total + size(one), 0);
 
 async function makeTopic(topic: string, partitions = 1): Promise<void> {
-  await admin.createTopics({ topics: [{ topic, numPartitions: partitions }], waitForLeaders: true });
+  await makeTopics(admin, [{ topic, numPartitions: partitions }]);
 }
 
 test('partitions that are added while it runs are read from their first record on', async () => {

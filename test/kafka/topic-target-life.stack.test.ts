@@ -12,7 +12,7 @@ import { createDatabase } from '../support/databases.ts';
 import { eventually } from '../support/eventually.ts';
 import { admin, change, producer } from './road.ts';
 import { stack } from './support.ts';
-import { readTopic, type TopicReader } from './topics.ts';
+import { makeTopics, readTopic, type TopicReader } from './topics.ts';
 
 interface Told {
   readonly bus?: Readonly<Record<string, unknown>>;
@@ -231,7 +231,7 @@ test.each([false, true])(
       ['b', '600'],
     ] as const) {
       const configEntries = [{ name: 'max.message.bytes', value }];
-      await admin.createTopics({ topics: [{ topic: `${at.prefix}.${table}`, numPartitions: 1, configEntries }], waitForLeaders: true });
+      await makeTopics(admin, [{ topic: `${at.prefix}.${table}`, numPartitions: 1, configEntries }]);
     }
     await using running = await startService(at.config);
     await untilReady(running.url);
@@ -314,7 +314,7 @@ test.each(['gzip', 'snappy', 'lz4', 'zstd'])(
 test('from topics with several partitions to topics every lane keeps the order of its rows', async () => {
   const from = `s${randomBytes(4).toString('hex')}`;
   const topic = `${from}.public.t`;
-  await admin.createTopics({ topics: [{ topic, numPartitions: 4 }], waitForLeaders: true });
+  await makeTopics(admin, [{ topic, numPartitions: 4 }]);
   const source = {
     kind: 'kafka',
     brokers: [stack.broker],

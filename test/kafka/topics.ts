@@ -1,8 +1,30 @@
 /** Topics as anybody else reads them: by a client of the test's own, from the beginning on. */
 import { randomBytes } from 'node:crypto';
-import kafkajs from 'kafkajs';
+import kafkajs, { type Admin, type ITopicConfig } from 'kafkajs';
+import { eventually } from '../support/eventually.ts';
 
 const { Kafka, logLevel } = kafkajs;
+
+/** The client's own wait for leaders gives up where the broker that it asks has not heard of a topic yet. */
+export async function makeTopics(admin: Admin, topics: ITopicConfig[]): Promise<void> {
+  await admin.createTopics({ topics, waitForLeaders: false });
+  const names = topics.map(({ topic }) => topic);
+  const areLed = async (): Promise<boolean> => {
+    const found = await admin.fetchTopicMetadata({ topics: names });
+    return found.topics.every(({ partitions }) => partitions.length > 0 && partitions.every(({ leader }) => leader >= 0));
+  };
+  const isNotYet = (error: unknown): boolean =>
+    error instanceof Error && 'type' in error && (error.type === 'UNKNOWN_TOPIC_OR_PARTITION' || error.type === 'LEADER_NOT_AVAILABLE');
+  await eventually(
+    () =>
+      areLed().catch((error: unknown) => {
+        if (isNotYet(error)) return false;
+        throw error;
+      }),
+    `${names.join(', ')} can be written`,
+    30_000,
+  );
+}
 
 export interface SeenRecord {
   readonly partition: number;

@@ -10,6 +10,7 @@ import { eventually } from '../support/eventually.ts';
 import { untilShared } from './sharing.ts';
 import { stack } from './support.ts';
 import { COLUMNS, PARTITIONS, rounded, RULES, WindowStream } from './window-stream.ts';
+import { makeTopics } from './topics.ts';
 
 const SEED = Number(process.env['TIDEGATE_SEED'] ?? 20_261);
 const CHANGES = 600;
@@ -42,7 +43,7 @@ async function play(stream: WindowStream, { processes, kills }: Scene): Promise<
   await using lake = await PgConnection.connect({ url: target.url });
   const prefix = `w${randomBytes(4).toString('hex')}`;
   const topic = `${prefix}.public.orders`;
-  await admin.createTopics({ topics: [{ topic, numPartitions: PARTITIONS }], waitForLeaders: true });
+  await makeTopics(admin, [{ topic, numPartitions: PARTITIONS }]);
   using config = configFolder(
     {
       state: memory.url,
