@@ -195,7 +195,13 @@ export class Tables {
     if (namespace === null) await this.#make(`create schema if not exists ${quoteIdent(schema)}`);
     // Beside the key nothing is NOT NULL: what may be null is the contract's to say, and it can change.
     const where = layout.isHistory ? aliveSql(layout, '') : null;
-    await this.#make(creationSql(qualified, { columns: wanted(), key, where }).join('; '));
+    try {
+      await this.#make(creationSql(qualified, { columns: wanted(), key, where }).join('; '));
+    } catch (error) {
+      // The other one's table came after ours was looked for, and before its row type was: unless that name is another type's.
+      const isTypeThere = error instanceof PgError && error.code === '42710';
+      if (!isTypeThere || (await this.#sql.query('select to_regclass($1)', [qualified])).rows[0]?.[0] === null) throw error;
+    }
     return true;
   }
 
