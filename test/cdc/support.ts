@@ -73,7 +73,8 @@ export class Model {
     if (this.checkpoint !== null && batch.checkpoint.position <= this.checkpoint) {
       throw new Error(`position ${batch.checkpoint.position} does not sort after ${this.checkpoint}`);
     }
-    for (const event of batch.events) this.#event(event);
+    const held = new Set(batch.findings.map(({ index }) => index));
+    for (const [index, event] of batch.events.entries()) this.#event(event, held.has(index));
     this.checkpoint = batch.checkpoint.position;
     this.batches++;
     return batch.checkpoint;
@@ -89,7 +90,7 @@ export class Model {
     return [...rows].sort(([a], [b]) => (a < b ? -1 : 1)).map(([, row]) => row);
   }
 
-  #event(event: ChangeEvent): void {
+  #event(event: ChangeEvent, isHeld: boolean): void {
     this.events++;
     this.eventsByOp[event.op] = (this.eventsByOp[event.op] ?? 0) + 1;
     const name = event.dataset.name;
@@ -106,8 +107,8 @@ export class Model {
     } else {
       const base = rows.get(event.movedFrom ?? event.key);
       const isOfColumns = event.op === 'read' && event.dataset.columns.some((_, index) => event.after.value(index) === UNCHANGED);
-      // What is read of some columns alone changes rows that are there.
-      if (isOfColumns && base === undefined) return;
+      // What is read of some columns alone changes rows that are there; a row whose large cells were cut out is one all the same.
+      if (isOfColumns && base === undefined && !isHeld) return;
       const isUpdate = event.op === 'update' || isOfColumns;
       const sent = new Map(isUpdate ? cells.get(event.movedFrom ?? event.key) : undefined);
       const row: Record<string, Value> = { ...(isUpdate ? base : undefined) };

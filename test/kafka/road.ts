@@ -16,7 +16,13 @@ import { makeTopics } from './topics.ts';
 const { CompressionTypes, Kafka, logLevel } = kafkajs;
 const kafka = new Kafka({ brokers: [stack.broker], logLevel: logLevel.NOTHING });
 export const admin = kafka.admin();
-export const producer = kafka.producer({ createPartitioner: kafkajs.Partitioners.DefaultPartitioner, metadataMaxAge: 500 });
+/** Where one partition refuses, kafkajs sends what the others took once more: an idempotent producer's is known to be the same. */
+export const producer = kafka.producer({
+  createPartitioner: kafkajs.Partitioners.DefaultPartitioner,
+  metadataMaxAge: 500,
+  idempotent: true,
+  maxInFlightRequests: 1,
+});
 let target: TestDatabase;
 export let lake: PgConnection;
 
