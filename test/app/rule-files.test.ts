@@ -157,20 +157,14 @@ test('a draft may have checks that need the target’s rows', () => {
   expect(shop.problems).toEqual([]);
 });
 
+const TOPICS = { kind: 'kafka', brokers: ['k:9092'], group: 'g', prefix: 'p', tables: ['public.orders'] };
+
 test('over topics whose deletes bring keys alone, the windows that have to know old rows are named', () => {
   const text = rules(
     'shop.public.orders',
     'columns:\n  total: [{ mean: { min: 0 } }, { mean: { min: 0 }, id: changed, window: { of: changes } }]\nchecks: [{ row_count: { min: 1 } }]',
   );
-  const warned = (more: object) =>
-    load({ 'a.yaml': text }, 'a.yaml', {
-      kind: 'kafka',
-      brokers: ['k:9092'],
-      group: 'g',
-      prefix: 'p',
-      tables: ['public.orders'],
-      ...more,
-    }).of('main').problems;
+  const warned = (more: object) => load({ 'a.yaml': text }, 'a.yaml', { ...TOPICS, ...more }).of('main').problems;
   expect(warned({})).toEqual([
     'warning a.yaml:6:11: columns.total[0] total.mean: of a row that is deleted shop brings the key of shop.public.orders alone, and a window that may have lost one is indeterminate → Say oldRows: full under sources.shop where its tables have replica identity full, or are of MySQL or MariaDB; or write window: { of: changes }.',
   ]);
@@ -182,15 +176,7 @@ test('rules that a database is asked by need one on that side', () => {
     'shop.public.orders',
     'checks: [{ sql: { query: select 1, on: source } }, { reconcile: { with: source } }, { id: t, sql: select 1 }]',
   );
-  const problems = (more: object) =>
-    load({ 'a.yaml': text }, 'a.yaml', {
-      kind: 'kafka',
-      brokers: ['k:9092'],
-      group: 'g',
-      prefix: 'p',
-      tables: ['public.orders'],
-      ...more,
-    }).of('main').problems;
+  const problems = (more: object) => load({ 'a.yaml': text }, 'a.yaml', { ...TOPICS, ...more }).of('main').problems;
   const missing = 'the source shop reads topics, and no database behind them is known → Write sources.shop.database.';
   expect(problems({})).toEqual([
     `error a.yaml:5:12: checks[0].sql sql: ${missing}`,
