@@ -45,6 +45,7 @@ import type { Turn } from './turn.ts';
 import { formatDuration } from './units.ts';
 import { SlotWatch } from './slot-watch.ts';
 import { SnapshotDesk } from './snapshot-desk.ts';
+import { tableNews } from './table-news.ts';
 import { TargetWatch } from './target-watch.ts';
 import { TimerWatch } from './timers/watch.ts';
 import { VerifyWatch } from './verify/watch.ts';
@@ -127,26 +128,14 @@ export class Road implements AsyncDisposable {
     this.#breaker = this.#makeBreaker();
     const opened = openSource(config, pipeline, clock, {
       ...(source.kind === 'postgres' && { decideNewTables: newTablesDesk(this.desk, source.newTables, target.kind === 'postgres') }),
-      onLeftOut: (dataset) => {
-        parts.logger.warn('a table was dropped before it was copied to its end, and is left out', { pipeline: name, dataset });
-      },
+      ...tableNews(logger),
       onFound: (datasets) => {
         this.desk.found(datasets);
         parts.logger.info('tables were found that the patterns fit: they are followed', { pipeline: name, datasets: datasets.join(' ') });
       },
-      onRenamed: (dataset, table) => {
-        parts.logger.warn('a table has another name at the source now: it is not read until it has its own again', {
-          pipeline: name,
-          dataset,
-          table,
-        });
-      },
       endsReader: () => parts.turn.isTaken,
       namedBy: (dataset) => parentsOf(this.rules.files.get(dataset)?.contract),
       followed: this.desk.shapeOf,
-      onMissing: ({ table, topic }) => {
-        parts.logger.warn('there is no topic for a table yet; it is read once there is', { pipeline: name, table, topic });
-      },
     });
     this.#source = opened.source;
     this.#slot =

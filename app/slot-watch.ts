@@ -27,6 +27,8 @@ export interface SlotWatchParts {
   readonly onSafe: (data: AlertData['slot.safe']) => void;
 }
 
+const NOTHING_MISSING = { unpublished: [], absent: [], unsent: [] };
+
 const LOOK_MS = 10_000;
 /** Where tables are found by patterns, and while there is no slot yet. */
 const LOOK_SOON_MS = 3000;
@@ -42,7 +44,7 @@ export class SlotWatch {
   readonly #forecast: SlotForecast;
   readonly #teller = new SlotTeller();
   /** Tables that the publication, or the source, lacks. */
-  #missing: Pick<SlotRetention, 'unpublished' | 'absent'> = { unpublished: [], absent: [] };
+  #missing: Pick<SlotRetention, 'unpublished' | 'absent' | 'unsent'> = NOTHING_MISSING;
   /** Tables that patterns fit, and that are not followed. */
   #left: readonly LeftTable[] = [];
   #risk: (SlotRisk & { readonly atMs: number }) | null = null;
@@ -106,7 +108,10 @@ export class SlotWatch {
   /** What is no reason not to be ready, and worth to be known. */
   notes(): readonly string[] {
     const { source } = this.#parts.pipeline;
+    const { unsent } = this.#missing;
+    const operations = `the publication ${this.#parts.source.publication} leaves out ${unsent.join(', ')}: the target will not be what the source is`;
     return [
+      ...(unsent.length > 0 ? [operations] : []),
       ...this.#missing.absent.map((table) => `${source}.${table}: the source has no table of this name, and the target keeps what it has`),
       ...this.#left.map(({ table, why }) => `${source}.${table} is left out: ${why}`),
     ];
@@ -139,7 +144,7 @@ export class SlotWatch {
     const { clock, name: pipeline, onRisk, onSafe } = this.#parts;
     const seen = await this.#look.look(signal, this.#parts.reader?.tables);
     const atMs = clock.monotonic();
-    this.#missing = seen ?? { unpublished: [], absent: [] };
+    this.#missing = seen ?? NOTHING_MISSING;
     this.#risk = seen === null ? null : { ...this.#forecast.see({ atMs, ...seen }), atMs: clock.now() };
     this.#left = seen?.found === null || seen?.found === undefined ? [] : await this.#take(seen.found);
     if (this.#risk === null || this.#parts.turn?.isOurs === false) return;

@@ -41,6 +41,8 @@ export interface PrepareParts {
   readonly clock: Clock;
   /** Told of a table that was dropped before it was copied to its end. */
   readonly onLeftOut: (table: string) => void;
+  /** Told of a table that is copied again, for not all of its changes were sent while nobody read. */
+  readonly onMissed: (table: string) => void;
   readonly onEstimate: (table: string, rows: number | null) => void;
   /** Does what may wait for transactions of others. */
   readonly waiting: <T>(work: () => Promise<T>) => Promise<T>;
@@ -168,7 +170,7 @@ interface Present {
  * another table of that name; one that is gone is still known. Where a table is gone and the publication has one that nobody named, that is likely to be it;
  * where tables are found by patterns, it may be any of them.
  */
-function joining({ options }: PrepareParts, { wanted, known, published, gone, there }: Present): SnapshotMark | null {
+function joining({ options, onMissed }: PrepareParts, { wanted, known, published, gone, there }: Present): SnapshotMark | null {
   const copies = options.snapshot.mode === 'initial';
   if (known === null && !copies) return null;
   const hasOthers = (options.patterns ?? null) !== null || [...(published ?? [])].some((table) => !wanted.includes(table));
@@ -182,10 +184,15 @@ function joining({ options }: PrepareParts, { wanted, known, published, gone, th
     const again = anew({ ...notBegun(table), ...(entry === undefined ? {} : { entry }) });
     if (progress?.isAway === true) return [{ ...again, isAgain: true }];
     const wasPublished = progress?.done === true || progress?.entry !== undefined;
-    if (progress !== null && progress !== undefined && isAnother && wasPublished) return [notBegun(table)];
+    if (progress !== null && progress !== undefined && isAnother && wasPublished) {
+      onMissed(table);
+      return [notBegun(table)];
+    }
     // It was out of the publication for a while, or without all that it has there now.
-    if (copies && progress?.entry !== undefined && progress.entry !== entry)
+    if (copies && progress?.entry !== undefined && progress.entry !== entry) {
+      onMissed(table);
       return [{ ...again, isAgain: progress.done || progress.isAgain === true }];
+    }
     if (progress !== null && progress !== undefined) return [progress];
     // Where the place does not say, what is published has been read.
     if (progress === undefined && published?.has(table) === true) return [{ ...notBegun(table), done: true }];

@@ -9,6 +9,7 @@ import { connectSource } from './connect.ts';
 import { sourceFailure } from './failures.ts';
 import { allTables, findTables } from './found-tables.ts';
 import { STANDBY } from './prepare.ts';
+import { UNSENT_SQL } from './slot-look.ts';
 import { checkSlot, hasFailover, readPublication, readSlot } from './slot.ts';
 import type { PostgresSourceOptions } from './source.ts';
 
@@ -203,12 +204,7 @@ async function probePublication(connection: PgConnection, options: PostgresSourc
 
 /** Somebody may mean it so, for a table that only grows. */
 async function probeOperations(connection: PgConnection, { publication }: PostgresSourceOptions, path: string): Promise<Problem[]> {
-  const { rows } = await connection.query(
-    `select o.name from pg_catalog.pg_publication p,
-            lateral (values ('insert', pubinsert), ('update', pubupdate), ('delete', pubdelete), ('truncate', pubtruncate)) o(name, published)
-      where pubname = $1 and not published`,
-    [publication],
-  );
+  const { rows } = await connection.query(UNSENT_SQL, [publication]);
   if (rows.length === 0) return [];
   const operations = rows.map(([name]) => name).join(', ');
   return [

@@ -18,10 +18,12 @@ export interface SlotRetention {
   readonly keepBytes: number | null;
   /** What lies in the server's pg_wal; null where the role may not know. */
   readonly walBytes: number | null;
-  /** Tables of the config that are there, and not in the publication. */
+  /** Tables of the config that are there, and not in the publication, or not under their own names. */
   readonly unpublished: readonly string[];
   /** Those that are not there. */
   readonly absent: readonly string[];
+  /** Operations that the publication leaves out. */
+  readonly unsent: readonly string[];
   /** What the patterns of the config find; null where there are none. */
   readonly found: FoundTables | null;
 }
@@ -36,15 +38,33 @@ const SLOT_SQL = `
          (select setting::int8 * 1048576 from pg_catalog.pg_settings where name = 'max_slot_wal_keep_size')
     from pg_catalog.pg_replication_slots s where s.slot_name = $1`;
 
-/** Tables that are not there, or not in the publication. Not asked of pg_publication_tables, which locks all of them. `schemas` is known since PostgreSQL 15. */
-const missingSql = (schemas: boolean): string => `
+/**
+ * Tables that are not there, or not in the publication, or come under the name of another (the one that they are a partition of, or their partitions). Not asked of
+ * pg_publication_tables, which locks all of them. `schemas` is known since PostgreSQL 15.
+ */
+const missingSql = (schemas: boolean): string => {
+  const inSchema = (oids: string): string =>
+    schemas
+      ? `or exists (select from pg_catalog.pg_publication_namespace m join pg_catalog.pg_class s on s.relnamespace = m.pnnspid
+                     where m.pnpubid = p.oid and s.oid in (${oids}))`
+      : '';
+  const published = (oids: string): string =>
+    `(p.puballtables or exists (select from pg_catalog.pg_publication_rel r where r.prpubid = p.oid and r.prrelid in (${oids})) ${inSchema(oids)})`;
+  const ancestors = 'select a.relid from pg_catalog.pg_partition_ancestors(c.oid) a';
+  return `
   select w.s || '.' || w.t, c.oid is not null
     from unnest($2::text[], $3::text[]) with ordinality w(s, t, place) cross join pg_catalog.pg_publication p
     left join (pg_catalog.pg_class c join pg_catalog.pg_namespace n on n.oid = c.relnamespace) on n.nspname = w.s and c.relname = w.t
-   where p.pubname = $1 and (c.oid is null or not p.puballtables and not exists (select from pg_catalog.pg_publication_rel r
-           where r.prpubid = p.oid and r.prrelid in (select c.oid union all select a.relid from pg_catalog.pg_partition_ancestors(c.oid) a))
-     ${schemas ? 'and not exists (select from pg_catalog.pg_publication_namespace m where m.pnpubid = p.oid and m.pnnspid = n.oid)' : ''})
+   where p.pubname = $1 and (c.oid is null or not ${published(`select c.oid union all ${ancestors}`)} or c.relkind = 'p' and not p.pubviaroot
+         or c.relispartition and p.pubviaroot and ${published(`${ancestors} where a.relid <> c.oid`)})
    order by w.place`;
+};
+
+/** Operations that are not published. */
+export const UNSENT_SQL = `
+  select o.name from pg_catalog.pg_publication p,
+         lateral (values ('insert', pubinsert), ('update', pubupdate), ('delete', pubdelete), ('truncate', pubtruncate)) o(name, published)
+   where pubname = $1 and not published`;
 
 type SlotLookOptions = Pick<PostgresSourceOptions, 'name' | 'url' | 'slot' | 'publication' | 'tables' | 'patterns'>;
 
@@ -113,7 +133,7 @@ export class SlotLook implements AsyncDisposable {
     return findTables(connection, { publication, patterns, named: tables, known: (table) => known.has(table) });
   }
 
-  async #missing(connection: PgConnection, tables: readonly string[]): Promise<Pick<SlotRetention, 'unpublished' | 'absent'>> {
+  async #missing(connection: PgConnection, tables: readonly string[]): Promise<Pick<SlotRetention, 'unpublished' | 'absent' | 'unsent'>> {
     const { publication } = this.#options;
     const split = tables.map(splitTable);
     const { rows } = await connection.query(missingSql(connection.majorVersion >= 15), [
@@ -122,6 +142,7 @@ export class SlotLook implements AsyncDisposable {
       arrayLiteral(split.map(({ name }) => name)),
     ]);
     const named = (isThere: boolean): string[] => rows.flatMap(([table, there]) => (there === (isThere ? 't' : 'f') ? [table ?? ''] : []));
-    return { unpublished: named(true), absent: named(false) };
+    const unsent = await connection.query(UNSENT_SQL, [publication]);
+    return { unpublished: named(true), absent: named(false), unsent: unsent.rows.map(([name]) => name ?? '') };
   }
 }

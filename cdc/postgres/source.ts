@@ -69,6 +69,11 @@ export interface PostgresSourceOptions {
   /** Told of a table that has another name now: what changes there is not read until it has its own again. */
   readonly onRenamed?: (dataset: DatasetName, name: string) => void;
   /**
+   * Told of a table that was not published as the lane knew it for a while, or is another one of its name: all of its rows are read again. Those that were deleted
+   * meanwhile stay at the target.
+   */
+  readonly onMissed?: (dataset: DatasetName) => void;
+  /**
    * Asked when the slot has a reader: whether that is one of ours that had to give the slot up and may not know, so that its session is ended. Left out,
    * readers are left alone.
    */
@@ -204,6 +209,7 @@ class SlotSource implements PostgresSource {
       return connection;
     };
     const onLeftOut = (table: string): void => this.#options.onLeftOut?.(this.#datasets.nameOf(table));
+    const onMissed = (table: string): void => this.#options.onMissed?.(this.#datasets.nameOf(table));
     const catalog = await connect(false);
     // Another instance that is at work keeps its lease: the lane is only taken over where the slot is free.
     await freeSlot({ catalog, options: this.#options, clock: this.#clock }, null, signal);
@@ -220,6 +226,7 @@ class SlotSource implements PostgresSource {
       isFound: (table) => this.#followed.isFound(table),
       clock: this.#clock,
       onLeftOut,
+      onMissed,
       onEstimate: (table, rows) => this.#estimates.set(table, rows),
       waiting: (work) => this.#waiting(work),
     };
@@ -299,6 +306,7 @@ class SlotSource implements PostgresSource {
         readRows,
         there: prepared.there,
         onLeftOut,
+        onMissed,
         onRenamed: (table, name) => this.#options.onRenamed?.(this.#datasets.nameOf(table), name),
         isNewlyPublished: !prepared.isNewSlot,
         datasets: this.#datasets,

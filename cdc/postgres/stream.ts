@@ -115,14 +115,16 @@ export class SlotStream implements CopyBothHandler {
       stand: () => this.#stand(),
       entryOf: (table) => this.#entries.get(table) ?? null,
     });
-    this.#away = new AwayTables(parts, this.#beside, {
+    const away = {
       isStopped: () => this.#stopped.signal.aborted,
-      isBack: (table, entry) => {
+      entries: () => this.#entries,
+      isBack: (table: string, entry: string) => {
         this.#entries.set(table, entry);
         this.#beside.readAgain(table);
       },
-      failed: (error) => this.#fail(error),
-    });
+      failed: (error: unknown) => this.#fail(error),
+    };
+    this.#away = new AwayTables(parts, this.#beside, away, parts.clock.monotonic());
     this.#within = parts.within;
     this.#relations = new Map(parts.there.map(({ message, table }) => [table, message.oid]));
     this.#entries = new Map(parts.there.map(({ table, entry }) => [table, progressOf(parts.queue.snapshot, table)?.entry ?? entry]));
@@ -425,7 +427,10 @@ export class SlotStream implements CopyBothHandler {
     this.#decoder.follow(message.oid, { table, relation });
     const isAnother = this.#isAnother(table, message);
     const isAnotherEntry = this.#isAnotherEntry(table, present);
-    if (this.#beside.isAway(table) || isAnother || isAnotherEntry) this.#beside.readAgain(table);
+    const isAway = this.#beside.isAway(table);
+    if (!isAway && !isAnother && !isAnotherEntry) return;
+    if (!isAway) this.#parts.onMissed(table);
+    this.#beside.readAgain(table);
   }
 
   /** Whether another relation has taken the name: it may have had rows before, which the log did not send under this name. */

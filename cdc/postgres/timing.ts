@@ -2,6 +2,8 @@
 export interface StreamTiming {
   /** How often is looked for tables that were renamed, while there are any. */
   readonly awayMs: number;
+  /** How often is looked whether tables have left the publication and come back. */
+  readonly entriesMs: number;
   /** How often the server hears from us at least. */
   readonly statusMs: number;
   /** The server counts as gone when it says nothing for so long, asked or not. */
@@ -12,4 +14,11 @@ export interface StreamTiming {
   readonly idleBytes: number;
 }
 
-export const TIMING: StreamTiming = { awayMs: 2000, statusMs: 5000, silenceMs: 60_000, idleMs: 10_000, idleBytes: 65_536 };
+export const TIMING: StreamTiming = {
+  awayMs: 2000,
+  entriesMs: 10_000,
+  statusMs: 5000,
+  silenceMs: 60_000,
+  idleMs: 10_000,
+  idleBytes: 65_536,
+};

@@ -120,13 +120,20 @@ test('a table that is not in the publication is a reason not to be ready, and on
   expect(await warnings()).toEqual([
     'The publication tidegate_shop leaves out delete, truncate: the target will not be what the source is.',
   ]);
+  const unsent = 'the publication tidegate_shop leaves out delete, truncate: the target will not be what the source is';
+  expect([await problems(), watch.notes()]).toEqual([[], [unsent]]);
   await sql.script('drop table orders');
   expect([await problems(), watch.notes()]).toEqual([
     [],
-    ['shop.public.orders: the source has no table of this name, and the target keeps what it has'],
+    [unsent, 'shop.public.orders: the source has no table of this name, and the target keeps what it has'],
   ]);
   await sql.script(
     'create table orders (id bigint primary key); drop publication tidegate_shop; create publication tidegate_shop for all tables',
   );
   expect([await problems(), await warnings()]).toEqual([[], []]);
+  await sql.script('drop table orders; create table orders (id bigint primary key) partition by range (id)');
+  const otherNames = 'shop.public.orders is not in the publication tidegate_shop: what changes there is not read';
+  expect([await problems(), watch.notes()]).toEqual([[otherNames], []]);
+  await sql.script('alter publication tidegate_shop set (publish_via_partition_root = true)');
+  expect(await problems()).toEqual([]);
 });

@@ -1,0 +1,65 @@
+/** A publication that changes, or is without a table for a while: what was not sent is read again, whenever the lane comes to know of it. */
+import { expect, inject, test } from 'vitest';
+import { catchUp, Model, run, sameAsTable, testDatabase } from './support.ts';
+
+const server = inject('sourceServer');
+const options = { snapshot: { mode: 'initial' as const, chunkRows: 10, parallel: 1 }, tables: ['public.t', 'public.u'] };
+
+/** Makes `t` as it is at the source before and afterwards; what comes between is not sent. */
+const WAYS = [
+  ['out of a publication of tables', 'alter publication tidegate drop table t', 'alter publication tidegate add table t', ['t']],
+  [
+    'without updates',
+    "alter publication tidegate set (publish = 'insert, delete')",
+    "alter publication tidegate set (publish = 'insert, update, delete, truncate')",
+    ['t', 'u'],
+  ],
+  [
+    'under the names of its partitions',
+    'alter publication tidegate set (publish_via_partition_root = false)',
+    'alter publication tidegate set (publish_via_partition_root = true)',
+    ['t', 'u'],
+  ],
+] as const;
+
+const TABLES = [
+  'create table t (id int primary key, n int) partition by range (id)',
+  'create table t1 partition of t for values from (0) to (20); create table t2 partition of t default',
+  'create table u (id int primary key); insert into t select i, 0 from generate_series(1, 30) i; insert into u values (1)',
+];
+
+test.each(WAYS)('%s for a while in which nobody reads: it is told, and copied again, once', async (_, leave, back, missed) => {
+  await using db = await testDatabase(server, ...TABLES);
+  const told: string[] = [];
+  const telling = { ...options, onMissed: (dataset: string) => void told.push(dataset) };
+  const model = new Model();
+  await catchUp(db.source(telling), model, db.sql);
+  for (const statement of [leave, 'update t set n = 7 where id in (1, 25)', back]) await db.sql.script(statement);
+  const source = db.source(telling);
+  await run(source, model, () => model.rows('shop.public.t').filter(({ n }) => n === 7).length === 2);
+  await sameAsTable(model, db, 't');
+  expect(told).toEqual(missed.map((table) => `shop.public.${table}`));
+  await catchUp(db.source(telling), model, db.sql);
+  expect(told).toHaveLength(missed.length);
+});
+
+test.each(WAYS)('%s for a while, with no change since: the lane looks, and copies it again', async (_, leave, back, missed) => {
+  await using db = await testDatabase(server, ...TABLES);
+  const told: string[] = [];
+  const source = db.source({
+    ...options,
+    onMissed: (dataset: string) => void told.push(dataset),
+    timing: { entriesMs: 100, statusMs: 200, idleMs: 100, idleBytes: 1 },
+  });
+  const model = new Model();
+  let done = false;
+  await run(source, model, async () => {
+    if (!done && source.progress().every(({ state }) => state === 'done')) {
+      done = true;
+      for (const statement of [leave, 'update t set n = 7 where id in (1, 25)', back]) await db.sql.script(statement);
+    }
+    return model.rows('shop.public.t').filter(({ n }) => n === 7).length === 2;
+  });
+  await sameAsTable(model, db, 't');
+  expect(new Set(told)).toEqual(new Set(missed.map((table) => `shop.public.${table}`)));
+});
