@@ -1,14 +1,15 @@
 /**
  * references: the row that another one names is there at the end of its transaction: at the target, or among what the batch adds. One that a rule holds is
- * not there, and neither is one that the batch deletes or gives other values.
+ * not there, and neither is one that the batch deletes or gives other values. What waits for an earlier row of its key changes nothing, and is not judged.
  */
 import type { ChangeEvent, Dataset } from '../../../core/event.ts';
 import type { Match, Parent } from '../../../core/keyed.ts';
 import type { PgConnection } from '../../../wire/postgres/connection.ts';
 import { type AskedTable, cellText } from './asked-table.ts';
 import { castableOf } from './castable.ts';
-import { type Change, Occupancy, type Tuple } from './occupancy.ts';
+import { type Change, Occupancy, type Outcome, type Tuple } from './occupancy.ts';
 import type { Asking, Found, Judged } from './rules.ts';
+import { Waiting } from './waiting.ts';
 
 /** Both tables as the rule has them, the same one where rows name rows of their own table. */
 export interface Reference {
@@ -53,13 +54,16 @@ export async function judgeReferences(asking: Asking, changes: readonly Judged[]
 
 /** The indices of the events whose row names one that is not there. */
 export async function orphans(
-  asking: Pick<Asking, 'keysOf' | 'transactions'> & { readonly sql: PgConnection },
+  asking: Pick<Asking, 'keysOf' | 'transactions' | 'waits'> & { readonly sql: PgConnection },
   reference: Reference,
   changes: readonly Related[],
 ): Promise<number[]> {
-  const { columns, parent, table, key, match } = reference;
+  const { columns, parent, table, key } = reference;
+  const waiting = new Waiting(asking.waits);
   const named = new Map(changes.flatMap(({ index, event, isJudged }) => (isJudged ? [[index, tupleOf(event, columns)] as const] : [])));
-  if (table === null) return [...named].flatMap(([index, tuple]) => (tuple !== undefined && namesAny(tuple, match) ? [index] : []));
+  const judged = (occupancy: Occupancy | null): number[] =>
+    asking.transactions(changes).flatMap((transaction) => judge(occupancy, reference, named, transaction, waiting));
+  if (table === null) return judged(null);
   const parents = changes.filter(({ isParent }) => isParent).map(({ event }) => event);
   const placesOf = placesIn(parent);
   const had = new Map(parents.map((event) => [event, tupleOf(event, placesOf(event.dataset))]));
@@ -69,31 +73,44 @@ export async function orphans(
   const castable = judgedOf === undefined ? own : await castableOf(asking.sql, table, judgedOf, columns, own);
   const asked = [...castable, ...[...had.values()].filter((tuple) => tuple !== undefined)];
   const occupancy = await Occupancy.ask(asking.sql, table, asked, key, asking.keysOf(parents), (event) => had.get(event));
-  return asking.transactions(changes).flatMap((transaction) => judge(occupancy, reference, named, transaction));
+  return judged(occupancy);
 }
 
+/** `occupancy`: null where there is no table, and so nothing that could be named. */
 function judge(
-  occupancy: Occupancy,
-  { match, holds }: Reference,
+  occupancy: Occupancy | null,
+  { match, holds }: Pick<Reference, 'match' | 'holds'>,
   named: ReadonlyMap<number, Tuple | undefined>,
   transaction: readonly Related[],
+  waiting: Waiting,
 ): number[] {
   const failed = new Set<number>();
-  // What fails is not written: where rows name rows of their own table, others may have named it.
+  // What is held is not written: where rows name rows of their own table, others may have named it.
   for (;;) {
-    const outcome = occupancy.after(transaction.filter(({ index, isParent }) => isParent && !(holds && failed.has(index))));
-    const there = new Set([...outcome.rows.values()].map(({ value }) => value));
+    const left = waiting.left(transaction, ({ index }) => holds && failed.has(index));
+    const outcome = occupancy?.after(left.filter(({ isParent }) => isParent)) ?? null;
+    const isThere = occupancy === null || outcome === null ? none : presence(occupancy, outcome);
     const before = failed.size;
-    for (const { index } of transaction) {
+    for (const { index } of left) {
       const tuple = named.get(index);
-      if (tuple === undefined || !namesAny(tuple, match)) continue;
-      const value = tuple.includes(null) ? null : occupancy.numberOf(tuple);
-      if (value === null || !(there.has(value) || occupancy.isTaken(value, outcome))) failed.add(index);
+      if (tuple !== undefined && namesAny(tuple, match) && !isThere(tuple)) failed.add(index);
     }
     if (failed.size > before) continue;
-    occupancy.commit(outcome);
+    if (outcome !== null) occupancy?.commit(outcome);
+    waiting.commit();
     return [...failed].sort((a, b) => a - b);
   }
+}
+
+const none = (): boolean => false;
+
+/** Whether some row has these values once the transaction is done. */
+function presence(occupancy: Occupancy, outcome: Outcome): (tuple: Tuple) => boolean {
+  const there = new Set([...outcome.rows.values()].map(({ value }) => value));
+  return (tuple) => {
+    const value = tuple.includes(null) ? null : occupancy.numberOf(tuple);
+    return value !== null && (there.has(value) || occupancy.isTaken(value, outcome));
+  };
 }
 
 /** Whether there is something to be found: with a null among several columns nothing is named, or what cannot be found. */

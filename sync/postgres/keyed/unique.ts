@@ -32,7 +32,7 @@ function judge(occupancy: Occupancy, transaction: readonly Judged[], waiting: Wa
   const failed = new Map<number, Found>();
   // What fails is not written, so its row keeps what it had: that may be what another one took.
   for (;;) {
-    const outcome = occupancy.after(waiting.left(transaction, failed));
+    const outcome = occupancy.after(waiting.left(transaction, ({ index, rule }) => failed.has(index) && rule.holds));
     const before = failed.size;
     for (const by of secondOnes(occupancy, outcome, (index) => byIndex.get(index)?.isJudged === true)) {
       const change = byIndex.get(by);

@@ -1,7 +1,7 @@
 /** Events that wait for an earlier one of their key, which a rule holds: the next look at the batch says so, and by then other rows must not have failed for their sake. */
 import type { ChangeEvent } from '../../../core/event.ts';
-import { keysOf } from '../held-keys.ts';
-import type { Judged } from './rules.ts';
+import { keysOf, refOf } from '../held-keys.ts';
+import type { Change } from './occupancy.ts';
 
 export class Waiting {
   readonly #waits: (event: ChangeEvent) => boolean;
@@ -12,13 +12,14 @@ export class Waiting {
     this.#waits = waits;
   }
 
-  /** What is written of a transaction of which these fail. */
-  left(transaction: readonly Judged[], failed: ReadonlyMap<number, unknown>): Judged[] {
+  /** What is written of a transaction of which these are held. */
+  left<T extends Change>(transaction: readonly T[], isHeld: (change: T) => boolean): T[] {
     const blocked = new Set(this.#blocked);
     this.#next = blocked;
-    return transaction.filter(({ index, event, rule }) => {
-      const keys = keysOf(event);
-      const isLeft = !(failed.has(index) && rule.holds) && !(keys.some((key) => blocked.has(key)) && this.#waits(event));
+    return transaction.filter((change) => {
+      const { event } = change;
+      const keys = keysOf(event).map((key) => refOf(event.dataset.name, key));
+      const isLeft = !isHeld(change) && !(keys.some((key) => blocked.has(key)) && this.#waits(event));
       if (!isLeft) for (const key of keys) blocked.add(key);
       return isLeft;
     });

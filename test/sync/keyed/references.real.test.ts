@@ -88,6 +88,7 @@ test.each([1, 2, 3, 4, 5, 6])('seed %s: a row fails that names none of those tha
             new Map(
               events.flatMap(({ key, movedFrom }) => [key, movedFrom].flatMap((one) => (one === null ? [] : [[one, [one]] as const]))),
             ),
+          waits: () => false,
           transactions: (all) => [...Map.groupBy(all, (one) => one.event.version).values()],
         },
         {
