@@ -15,6 +15,28 @@ export const BOUNDS = ['min_value', 'max_value', 'strict_min', 'strict_max'];
 const WHOLE = /^\s*-?\d+\s*$/;
 const NUMBER = /^\s*[+-]?(\d+(\.\d*)?|\.\d+)([eE][+-]?\d+)?\s*$/;
 
+const YES = ['1', 'on', 't', 'true', 'y', 'yes'];
+const NO = ['0', 'off', 'f', 'false', 'n', 'no'];
+
+/** What pydantic, by which Great Expectations reads kwargs, takes for a text, a number and a boolean; null where it refuses. */
+function textOf(value: unknown): string | null {
+  if (typeof value === 'string') return value;
+  if (typeof value === 'boolean') return value ? 'True' : 'False';
+  return typeof value === 'number' || typeof value === 'bigint' ? String(value) : null;
+}
+
+export function numberOf(value: unknown): number | null {
+  if (typeof value === 'number') return value;
+  return typeof value === 'bigint' || typeof value === 'boolean' || (typeof value === 'string' && NUMBER.test(value))
+    ? Number(value)
+    : null;
+}
+
+function booleanOf(value: unknown): boolean | null {
+  const word = (textOf(value) ?? '').toLowerCase();
+  return YES.includes(word) ? true : NO.includes(word) ? false : null;
+}
+
 export class Kwargs {
   readonly #values: Readonly<Record<string, unknown>>;
   /** When the judging began: what now() is. */
@@ -40,8 +62,7 @@ export class Kwargs {
   }
 
   text(name: string): string {
-    const value = this.get(name);
-    return typeof value === 'string' ? value : refuse(name, this.has(name) ? 'is no text' : 'is missing', 'Write a text.');
+    return textOf(this.get(name)) ?? refuse(name, this.has(name) ? 'is no text' : 'is missing', 'Write a text.');
   }
 
   column(name = 'column'): string {
@@ -58,9 +79,10 @@ export class Kwargs {
 
   texts(name: string): readonly string[] {
     const value = this.get(name);
-    if (!Array.isArray(value) || value.length === 0 || !value.every((item) => typeof item === 'string'))
+    const texts = Array.isArray(value) ? value.map(textOf) : [];
+    if (texts.length === 0 || !texts.every((text) => text !== null))
       return refuse(name, 'is no list of texts, or an empty one', 'Give it one text at least.');
-    return value;
+    return texts;
   }
 
   /** Those of an object, read as these are. */
@@ -70,39 +92,47 @@ export class Kwargs {
     return new Kwargs(value as Readonly<Record<string, unknown>>, this.nowMs);
   }
 
+  /** Left out is the default; null is none, and is refused as Great Expectations does. */
   flag(name: string, byDefault = false): boolean {
-    const value = this.get(name);
-    if (value === null) return byDefault;
-    return typeof value === 'boolean' ? value : refuse(name, 'is neither true nor false', 'Write true or false.');
+    if (!this.has(name)) return byDefault;
+    return booleanOf(this.get(name)) ?? refuse(name, 'is neither true nor false', 'Write true or false.');
+  }
+
+  /** One that may be null, which is false. */
+  flagOrNull(name: string): boolean {
+    return this.get(name) !== null && this.flag(name);
   }
 
   oneOf<const T extends string>(name: string, choices: readonly T[], byDefault: T): T {
-    const value = this.get(name) ?? byDefault;
+    const value = this.has(name) ? this.get(name) : byDefault;
     const found = choices.find((choice) => choice === value);
     return found ?? refuse(name, `is not one of ${choices.join(', ')}`, `Write ${byDefault}.`);
   }
 
   number(name: string): number {
-    const value = this.get(name);
-    if (typeof value === 'bigint') return Number(value);
-    return typeof value === 'number' ? value : refuse(name, this.has(name) ? 'is no number' : 'is missing', 'Write a number.');
+    return numberOf(this.get(name)) ?? refuse(name, this.has(name) ? 'is no number' : 'is missing', 'Write a number.');
+  }
+
+  numberOrNull(name: string): number | null {
+    return this.get(name) === null ? null : this.number(name);
   }
 
   /** From 0 to 1. Left out is the default; null is none, and is refused as Great Expectations does. */
   share(name: string, byDefault: number): number {
     if (!this.has(name)) return byDefault;
-    const value = this.number(name);
+    const value = typeof this.get(name) === 'string' ? NaN : this.number(name);
     return value >= 0 && value <= 1
       ? value
       : refuse(name, 'is not between 0 and 1', 'Write a number greater than or equal to 0 and less than or equal to 1.');
   }
 
-  /** A whole number; null where it is left out. */
+  /** A whole number, without the fraction that is written; null where it is left out. */
   whole(name: string): number | null {
     const value = this.get(name);
     if (value === null) return null;
-    return typeof value === 'number' && Number.isInteger(value)
-      ? value
+    const number = typeof value === 'string' && !WHOLE.test(value) ? null : numberOf(value);
+    return number !== null && Number.isFinite(number)
+      ? Math.trunc(number)
       : refuse(name, 'is no whole number', 'Bounds of counts and lengths must be integers.');
   }
 
@@ -113,9 +143,16 @@ export class Kwargs {
     return Array.isArray(value) ? (value as FileCell[]) : refuse(name, 'is no list', 'Write the values in a list.');
   }
 
+  /** Of what is observed once: as in Great Expectations, bounds in the wrong order are bounds that nothing lies between. */
   bounds(): Bounds {
     const [min, max] = [this.#bound('min_value'), this.#bound('max_value')];
-    const bounds = { min, max, strictMin: this.flag('strict_min'), strictMax: this.flag('strict_max') };
+    return { min, max, strictMin: this.flag('strict_min'), strictMax: this.flag('strict_max') };
+  }
+
+  /** The same, refused where nothing can lie between them. */
+  orderedBounds(): Bounds {
+    const bounds = this.bounds();
+    const { min, max } = bounds;
     if (min !== null && max !== null && this.#isAbove(min, max))
       return refuse('min_value', 'cannot be greater than max_value', 'Exchange them.');
     return bounds;

@@ -8,7 +8,7 @@ import { compareCells, type FileCell, keyOf, keyOfCells, kindOf, type Present, U
 import { doubleOf, Sums } from '../states/sums.ts';
 import { defineAggregate } from '../windows/aggregate.ts';
 import { baselineProperties } from '../windows/memory.ts';
-import { centerOf, isUnder, zScoreBesideOthers, zScoresOf, zScoreWindow } from '../windows/z-score.ts';
+import { centerOf, isUnder, ownZScoresOf, zScoreBesideOthers, zScoreWindow } from '../windows/z-score.ts';
 import {
   defineMany,
   definePair,
@@ -44,7 +44,7 @@ export const pairGreater = definePair({
   name: 'expect_column_pair_values_a_to_be_greater_than_b',
   takes: ['or_equal'],
   bind: (kwargs) => {
-    const least = kwargs.flag('or_equal') ? 0 : 1;
+    const least = kwargs.flagOrNull('or_equal') ? 0 : 1;
     return (a, b) => {
       if (a === null || b === null) return false;
       if (kindOf(a) !== kindOf(b))
@@ -91,8 +91,8 @@ export const sumEquals = defineMany({
   takes: ['sum_total'],
   bind: (kwargs) => {
     const value = kwargs.get('sum_total');
-    const total = typeof value === 'number' || typeof value === 'bigint' ? decimalOf(value) : null;
-    if (total === null) return refuse('sum_total', kwargs.has('sum_total') ? 'is no number' : 'is missing', 'Write a number.');
+    const total = decimalOf(typeof value === 'bigint' ? value : kwargs.number('sum_total'));
+    if (total === null) return refuse('sum_total', 'is no finite number', 'Write a number.');
     return (values) => {
       let sum = ZERO;
       for (const cell of values) {
@@ -202,7 +202,7 @@ type Written = Readonly<Record<string, unknown>>;
 
 const ownKwargs = (parameters: unknown): Written => {
   const { baseline, ...own } = parameters as Written;
-  return baseline === 'this' ? own : (parameters as Written);
+  return { double_sided: true, ...(baseline === 'this' ? own : (parameters as Written)) };
 };
 
 const besideKwargs = (parameters: unknown): Written => {
@@ -256,7 +256,7 @@ export const zScores: GxExpectation = {
   window: zScoreWindow,
   prepare: (kwargs, slots, format) =>
     prepareColumn(kwargs, slots, format, (tally) => {
-      const scores = zScoresOf(kwargs);
+      const scores = ownZScoresOf(kwargs);
       const sums = new Sums();
       const kept: { readonly cell: Present; readonly place: unknown; readonly index: number }[] = [];
       return {

@@ -129,7 +129,19 @@ export class SuiteRun {
 /** What can be said against an expectation before any row is seen; null where nothing can. */
 export function problemOf(item: SuiteItem): string | null {
   // What a parameter stands for is known when the file is judged.
-  return hasParameter(item.kwargs) ? null : (new SuiteRun([item], {}, 0).problems[0] ?? null);
+  if (hasParameter(item.kwargs)) return null;
+  return new SuiteRun([item], {}, 0).problems[0] ?? orderProblemOf(item);
+}
+
+/** A rule that nothing can pass is a mistake in a rule file, where no other tool has to agree. */
+function orderProblemOf({ type, kwargs }: SuiteItem): string | null {
+  if (CATALOGUE.get(type)?.takes.includes('min_value') !== true) return null;
+  try {
+    new Kwargs(kwargs, 0).orderedBounds();
+    return null;
+  } catch (error) {
+    return reasonOf(error);
+  }
 }
 
 function hasParameter(value: unknown): boolean {

@@ -10,9 +10,10 @@ import { type Kwargs, refuse } from './kwargs.ts';
 
 const COUNTS = ['min_value', 'max_value'];
 
-function wholeBounds(kwargs: Kwargs): (count: number) => boolean {
-  const [min, max] = [kwargs.whole('min_value'), kwargs.whole('max_value')];
-  if (min !== null && max !== null && min > max) refuse('min_value', 'cannot be greater than max_value', 'Exchange them.');
+const wholeBounds = (kwargs: Kwargs) => within(kwargs.whole('min_value'), kwargs.whole('max_value'));
+const numberBounds = (kwargs: Kwargs) => within(kwargs.numberOrNull('min_value'), kwargs.numberOrNull('max_value'));
+
+function within(min: number | null, max: number | null): (count: number) => boolean {
   return (count) => count >= (min ?? -Infinity) && count <= (max ?? Infinity);
 }
 
@@ -109,7 +110,7 @@ const countOfColumns =
     return ({ length }) => ({ success: passes(length), observed: length });
   };
 
-export const columnCountBetween = defineColumns('expect_table_column_count_to_be_between', COUNTS, countOfColumns(wholeBounds), {
+export const columnCountBetween = defineColumns('expect_table_column_count_to_be_between', COUNTS, countOfColumns(numberBounds), {
   name: 'column_count',
   on: 'row',
   level: 'schema',
@@ -127,8 +128,8 @@ export const columnExists = defineColumns(
     const column = kwargs.column();
     const index = kwargs.whole('column_index');
     return (columns) => {
-      const found = columns.indexOf(column);
-      return { success: found >= 0 && (index === null || found === index), observed: null };
+      const isThere = index === null ? columns.includes(column) : columns.at(index) === column; // As in Python, -1 is the last.
+      return { success: isThere, observed: null };
     };
   },
   {
@@ -160,7 +161,7 @@ export const columnsMatch = defineColumns(
   (kwargs) => {
     const wanted = kwargs.get('column_set') === null ? [] : [...new Set(namesOf(kwargs, 'column_set'))];
     // Since 1.0 a set that says nothing of it allows more columns.
-    const exact = kwargs.flag('exact_match');
+    const exact = kwargs.flagOrNull('exact_match');
     return (columns) => {
       const unexpected = columns.filter((column) => !wanted.includes(column)).sort(compareAny);
       const missing = wanted.filter((column) => !columns.includes(column)).sort(compareAny);

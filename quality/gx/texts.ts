@@ -173,8 +173,9 @@ export const jsonSchema = defineMap({
 
 function schemaTest(kwargs: Kwargs): (value: unknown) => boolean {
   const schema = kwargs.get('json_schema');
-  if (typeof schema === 'boolean') return () => schema;
-  if (typeof schema === 'object' && schema !== null && Object.keys(schema).length === 0) return () => true;
+  if (typeof schema !== 'object' || schema === null)
+    return refuse('json_schema', kwargs.has('json_schema') ? 'is no object' : 'is missing', 'Write a JSON Schema.');
+  if (Object.keys(schema).length === 0) return () => true;
   const compiled = compileJsonSchema(schema);
   return 'refused' in compiled ? refuse('json_schema', compiled.refused, compiled.fix) : (value) => compiled.validate(value);
 }

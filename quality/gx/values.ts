@@ -41,7 +41,7 @@ export const between = defineMap({
   name: 'expect_column_values_to_be_between',
   takes: BOUNDS,
   bind: (kwargs) => {
-    const { min, max, strictMin, strictMax } = kwargs.bounds();
+    const { min, max, strictMin, strictMax } = kwargs.orderedBounds();
     if (min === null && max === null) refuse('min_value and max_value', 'cannot both be None', 'Give one of them.');
     const [low, high] = [comparison(min, 'min_value', kwargs), comparison(max, 'max_value', kwargs)];
     const [least, most] = [strictMin ? 1 : 0, strictMax ? -1 : 0];
@@ -86,8 +86,7 @@ export const lengthEquals = defineMap({
   name: 'expect_column_value_lengths_to_equal',
   takes: ['value'],
   bind: (kwargs) => {
-    const value = kwargs.whole('value');
-    if (value === null) return refuse('value', 'is missing', 'Write the length.');
+    const value = kwargs.number('value');
     return (cell) => lengthOf(cell) === value;
   },
 });
@@ -143,7 +142,7 @@ export const decreasing: GxExpectation = {
 
 /** Against the last value that was there; the first passes. */
 function inOrder(kwargs: Kwargs, direction: 1 | -1): (cell: Present) => boolean {
-  const least = kwargs.flag('strictly') ? 1 : 0;
+  const least = kwargs.flagOrNull('strictly') ? 1 : 0;
   let last: Present | null = null;
   return (cell) => {
     if (typeof cell === 'string') throw new Unusable('column holds texts, and only numbers and dates increase. Declare dates in --types.');

@@ -167,7 +167,7 @@ export const mostCommon = defineAggregate({
   },
   window: (kwargs) => {
     const isMember = membership(kwargs.valueSet(), kwargs);
-    const tiesOkay = kwargs.flag('ties_okay');
+    const tiesOkay = kwargs.flagOrNull('ties_okay');
     return windowCheck(
       valueCounts,
       (state) => {

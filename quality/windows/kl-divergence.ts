@@ -8,6 +8,7 @@ import { type Ranks, ranks } from '../states/ranks.ts';
 import { type ValueCounts, valueCounts } from '../states/value-counts.ts';
 import { type Kwargs, refuse } from '../gx/kwargs.ts';
 import { defineAggregate, onlyNumbers } from './aggregate.ts';
+import { quantileOf } from './ranks.ts';
 import { sketched, type Verdict, type WindowCheck, windowCheck } from './check.ts';
 import { rowsOf } from './words.ts';
 
@@ -73,10 +74,12 @@ export const klDivergence = defineAggregate({
     const holdouts = { tail: holdout(kwargs, 'tail_weight_holdout'), internal: holdout(kwargs, 'internal_weight_holdout') };
     const bucketize = kwargs.flag('bucketize_data', true);
     const partition = kwargs.get('partition_object');
-    if (partition === null) return bucketize ? againstOwnBins(threshold, holdouts) : againstOwnValues(threshold, holdouts);
-    const expected = readPartition(partition);
-    if (holdouts.tail !== 0 && 'tails' in expected && expected.tails !== null)
+    if (partition === null && !bucketize) return againstOwnValues(threshold, holdouts);
+    const expected = partition === null ? null : readPartition(partition);
+    // Bins of the data themselves have tails too.
+    if (holdouts.tail !== 0 && (expected === null || ('tails' in expected && expected.tails !== null)))
       return refuse('tail_weight_holdout', 'must be 0 where the partition has tail_weights', 'ValueError: use one of the two.');
+    if (expected === null) return againstOwnBins(threshold, holdouts);
     if ('values' in expected) return againstCategories(expected, threshold, holdouts);
     if (!bucketize) return refuse('bucketize_data', 'is false, and the partition has bins', 'Remove it.');
     checkEnds(expected, holdouts);
@@ -85,13 +88,12 @@ export const klDivergence = defineAggregate({
 });
 
 function holdout(kwargs: Kwargs, name: string): number {
-  return kwargs.get(name) === null ? 0 : kwargs.share(name, 0);
+  return kwargs.share(name, 0);
 }
 
 function thresholdOf(kwargs: Kwargs): number | null {
-  if (!kwargs.has('threshold')) return refuse('threshold', 'is missing', 'Write a number, or null.');
-  if (kwargs.get('threshold') === null) return null;
-  const threshold = kwargs.number('threshold');
+  const threshold = kwargs.numberOrNull('threshold');
+  if (threshold === null) return null;
   return threshold >= 0 ? threshold : refuse('threshold', 'is below zero', 'Write a number greater than or equal to zero.');
 }
 
@@ -204,19 +206,14 @@ function againstOwnBins(threshold: number | null, holdouts: Holdouts): WindowChe
   });
 }
 
-/** numpy's "auto": the narrower of the bins of Sturges and of Freedman and Diaconis. */
+/** As many as Sturges or as Freedman and Diaconis say, whoever says more. */
 function automaticEdges(sorted: Float64Array): readonly number[] {
   const [least, greatest] = [sorted[0] ?? 0, sorted.at(-1) ?? 0];
-  if (least === greatest) return [least - 0.5, greatest + 0.5];
-  const quartile = (share: number) => {
-    const place = share * (sorted.length - 1);
-    const low = sorted[Math.floor(place)] ?? 0;
-    return low + ((sorted[Math.ceil(place)] ?? 0) - low) * (place - Math.floor(place));
-  };
-  const sturges = (greatest - least) / (Math.log2(sorted.length) + 1);
-  const freedman = (2 * (quartile(0.75) - quartile(0.25))) / Math.cbrt(sorted.length);
-  const width = freedman > 0 ? Math.min(sturges, freedman) : sturges;
-  const count = Math.max(1, Math.ceil((greatest - least) / width));
+  if (least === greatest) refuse('partition_object', 'is missing, and one value alone makes no bins', 'Write bins and weights.');
+  const sturges = Math.ceil(Math.log2(sorted.length + 1));
+  const between = (quantileOf(sorted, 0.75, 'nearest') as number) - (quantileOf(sorted, 0.25, 'nearest') as number);
+  const freedman = between < 1e-10 ? 0 : Math.ceil((greatest - least) / ((2 * between) / Math.cbrt(sorted.length)));
+  const count = Math.max(sturges, freedman);
   return Array.from({ length: count + 1 }, (_, at) => (at === count ? greatest : least + ((greatest - least) * at) / count));
 }
 

@@ -4,7 +4,7 @@ import { course, type Course } from '../states/course.ts';
 import { type WindowCheck, windowCheck } from './check.ts';
 
 export function orderWindow(kwargs: Kwargs, direction: 1 | -1): WindowCheck {
-  const strictly = kwargs.flag('strictly');
+  const strictly = kwargs.flagOrNull('strictly');
   const mostly = kwargs.share('mostly', 1);
   const check = windowCheck(course, (state: Course) => {
     const { count, failed } = state.outOfOrder(direction, strictly);

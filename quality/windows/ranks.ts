@@ -147,7 +147,7 @@ function interpolationOf(kwargs: Kwargs): Interpolation {
   return kwargs.oneOf('allow_relative_error', INTERPOLATIONS, 'nearest');
 }
 
-function quantileOf(sorted: ArrayLike<Present>, level: number, interpolation: Interpolation): Present | null {
+export function quantileOf(sorted: ArrayLike<Present>, level: number, interpolation: Interpolation): Present | null {
   const place = level * (sorted.length - 1);
   const [low, high] = [sorted[Math.floor(place)], sorted[Math.ceil(place)]];
   if (low === undefined || high === undefined) return null;

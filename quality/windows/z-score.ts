@@ -2,7 +2,7 @@
  * z_score over a window: the share of values that lie within so many standard deviations of a mean. Both are of the values of the window itself (`baseline: this`), or of
  * all values of the windows before it.
  */
-import type { Kwargs } from '../gx/kwargs.ts';
+import { type Kwargs, refuse } from '../gx/kwargs.ts';
 import { Moment, type Present, Unusable } from '../states/cell.ts';
 import { type Ranks, ranks } from '../states/ranks.ts';
 import { spread, type Spread } from '../states/spread.ts';
@@ -17,7 +17,13 @@ export interface ZScores {
   readonly isDoubleSided: boolean;
 }
 
-export function zScoresOf(kwargs: Kwargs): ZScores {
+/** As Great Expectations has it: whether values below the mean count has to be said. */
+export function ownZScoresOf(kwargs: Kwargs): ZScores {
+  if (!kwargs.has('double_sided')) refuse('double_sided', 'is missing', 'Write true, or false where values below the mean always pass.');
+  return zScoresOf(kwargs);
+}
+
+function zScoresOf(kwargs: Kwargs): ZScores {
   return { threshold: kwargs.number('threshold'), isDoubleSided: kwargs.flag('double_sided', true) };
 }
 
@@ -41,7 +47,7 @@ export function centerOf({ mean, deviation }: Sums): Center {
 }
 
 export function zScoreWindow(kwargs: Kwargs): WindowCheck {
-  const scores = zScoresOf(kwargs);
+  const scores = ownZScoresOf(kwargs);
   const mostly = kwargs.share('mostly', 1);
   const judge = (sums: Sums, found: (center: Center) => Found): Verdict =>
     sums.count === 0 ? { success: true, observed: null } : judged(found, centerOf(sums), mostly);

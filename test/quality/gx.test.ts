@@ -31,7 +31,22 @@ const REFUSED: readonly (readonly [string, object])[] = [
   ['column_values_to_be_between', { column: 't', min_value: 'a' }],
   // As dates, whatever the order of their letters.
   ['column_values_to_be_between', { column: 'd', min_value: 'Dec 31 2020', max_value: 'Jan 1 2020' }],
-  ['column_max_to_be_between', { column: 'd', min_value: '2020-01-02T13:00:00', max_value: '2020-01-02 12:00' }],
+  ['column_values_to_be_between', { column: 'a', min_value: 1, strict_min: null }],
+  ['column_values_to_be_between', { column: 'a', min_value: 1, mostly: '0.5' }],
+  ['column_value_lengths_to_be_between', { column: 't', min_value: '1.5' }],
+  ['column_value_lengths_to_equal', { column: 't' }],
+  ['column_value_z_scores_to_be_less_than', { column: 'a', threshold: 3 }],
+  ['column_value_z_scores_to_be_less_than', { column: 'a', threshold: 3, double_sided: null }],
+  ['column_values_to_match_regex_list', { column: 't', regex_list: ['x', null] }],
+  ['column_values_to_match_regex_list', { column: 't', regex_list: ['x'], match_on: null }],
+  ['column_values_to_match_json_schema', { column: 't', json_schema: true }],
+  ['column_kl_divergence_to_be_less_than', { column: 'a', threshold: 1, tail_weight_holdout: null, bucketize_data: false }],
+  ['column_kl_divergence_to_be_less_than', { column: 'a', threshold: 1, tail_weight_holdout: 0.1 }],
+  // Of one value there are no bins.
+  ['column_kl_divergence_to_be_less_than', { column: 'a', threshold: 1, row_condition: 'a == 1', condition_parser: 'pandas' }],
+  ['multicolumn_sum_to_equal', { column_list: ['a', 'a'], sum_total: null }],
+  ['compound_columns_to_be_unique', { column_list: ['a', 't'], ignore_row_if: null }],
+  ['table_row_count_to_equal', { value: 'two' }],
   ['column_quantile_values_to_be_between', { column: 'a', quantile_ranges: { quantiles: [0.5], value_ranges: [['low', null]] } }],
   ['column_distinct_values_to_equal_set', { column: 'a', value_set: null }],
   ['column_distinct_values_to_contain_set', { column: 'a' }],
@@ -39,6 +54,32 @@ const REFUSED: readonly (readonly [string, object])[] = [
 ];
 
 const JUDGED: readonly (readonly [string, object, boolean])[] = [
+  // Nothing lies between bounds in the wrong order; of single rows alone they are refused.
+  ['column_max_to_be_between', { column: 'a', min_value: 5, max_value: 1 }, false],
+  ['column_max_to_be_between', { column: 'd', min_value: '2020-03-02T13:00:00', max_value: '2020-03-01 12:00' }, false],
+  ['column_mean_to_be_between', { column: 'a', min_value: 5, max_value: 1 }, false],
+  ['column_value_lengths_to_be_between', { column: 't', min_value: 5, max_value: 1 }, false],
+  ['table_row_count_to_be_between', { min_value: 5, max_value: 1 }, false],
+  ['table_column_count_to_be_between', { min_value: 5, max_value: 1 }, false],
+  // What pydantic makes of other types.
+  ['column_values_to_be_between', { column: 'a', min_value: 1, strict_min: 'no', strict_max: 0, mostly: true }, true],
+  ['column_values_to_be_increasing', { column: 'a', strictly: null }, true],
+  ['column_pair_values_a_to_be_greater_than_b', { column_A: 'a', column_B: 'a', or_equal: 1 }, true],
+  ['column_value_lengths_to_be_between', { column: 't', min_value: '1', max_value: 1.9 }, true],
+  ['column_value_lengths_to_be_between', { column: 't', max_value: 0.9 }, false],
+  ['column_value_lengths_to_equal', { column: 't', value: '1' }, true],
+  ['column_value_lengths_to_equal', { column: 't', value: 1.5 }, false],
+  ['column_values_to_match_regex', { column: 'a', regex: 1, mostly: 0.5 }, true],
+  ['column_values_to_match_regex_list', { column: 'a', regex_list: [1, '3'] }, true],
+  ['multicolumn_sum_to_equal', { column_list: ['a', 'a'], sum_total: '2', mostly: 0.5 }, true],
+  ['table_row_count_to_equal', { value: 3.9 }, true],
+  ['table_row_count_to_equal', { value: '3' }, true],
+  ['table_column_count_to_be_between', { min_value: 2.5, max_value: '3.5' }, true],
+  ['table_column_count_to_be_between', { min_value: 3.5 }, false],
+  ['column_to_exist', { column: 'd', column_index: -1 }, true],
+  ['column_to_exist', { column: 't', column_index: -1 }, false],
+  ['column_most_common_value_to_be_in_set', { column: 't', value_set: ['x'], ties_okay: null }, true],
+  ['column_kl_divergence_to_be_less_than', { column: 't', partition_object: { values: ['y'], weights: [1] } }, true],
   ['column_values_to_be_between', { column: 'a', min_value: '1', max_value: ' 3.0 ' }, true],
   ['column_values_to_be_between', { column: 'a', min_value: true }, true],
   ['column_values_to_be_between', { column: 'd', min_value: 'Jan 1 2020', max_value: 'Dec 31 2020' }, true],
@@ -83,6 +124,16 @@ describe('results', () => {
   test('the counts of rows are those of their values in a list', () => {
     const { result } = judge({ a: [1, 1], b: [2, 2] }, 'compound_columns_to_be_unique', { column_list: ['a', 'b'] });
     expect(result['partial_unexpected_counts']).toEqual([{ value: [1, 2], count: 2 }]);
+  });
+
+  test('bins of the data are as many as Sturges or Freedman and Diaconis say', () => {
+    const bins = (values: readonly number[]) => {
+      const { result } = judge({ a: values }, 'column_kl_divergence_to_be_less_than', { column: 'a', threshold: 1 });
+      return (result['details'] as { readonly observed_partition: { readonly bins: readonly number[] } }).observed_partition.bins;
+    };
+    expect(bins([-0.5, 0.5, 1.5, 2.5, 3.5])).toEqual([-0.5, 0.8333333333333333, 2.1666666666666665, 3.5]);
+    expect(bins([1, 1, 1, 2])).toEqual([1, 1.3333333333333333, 1.6666666666666665, 2]);
+    expect(bins([1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 100])).toHaveLength(20);
   });
 
   test('an empty column has weights of 0 in a distribution', () => {

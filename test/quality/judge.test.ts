@@ -227,6 +227,16 @@ test('what cannot be used is refused when a rule file is loaded, and told for ea
   );
 });
 
+test.each([
+  'columns: { a: [{ max: { between: [2, 1] } }] }',
+  'columns: { a: [{ expect: expect_column_mean_to_be_between, kwargs: { min_value: 2, max_value: 1 } }] }',
+  'checks: [{ expect: expect_column_max_to_be_between, kwargs: { column: a, min_value: 2026-02-01, max_value: Jan 1 2026 } }]',
+  'checks: [{ row_count: { min: 2, max: 1 } }]',
+])('bounds that nothing lies between are refused when a rule file is loaded: %s', async (rules) => {
+  const { code, out } = await judge('--rules', write(`${HEAD}${rules}\n`, 'yaml'), '--input', write(lines([{ a: 1 }])));
+  expect([code, out]).toEqual([2, expect.stringContaining('min_value cannot be greater than max_value')]);
+});
+
 test('rows from standard input leave no file behind, be they judged or cut off', async () => {
   const folder = mkdtempSync(join(scratch, 'tmp-'));
   vi.stubEnv('TMPDIR', folder);
