@@ -354,8 +354,9 @@ export class Service implements Operations, AsyncDisposable {
     return decided;
   }
 
-  windows(filter: Omit<WindowFilter, 'limit'>, limit: number): Promise<readonly WindowView[]> {
-    return listWindows(this.#desks(), filter, limit);
+  windows(pipeline: string | null, filter: Omit<WindowFilter, 'limit'>, limit: number): Promise<readonly WindowView[]> {
+    const desks = this.#desks().filter((desk) => pipeline === null || desk.pipeline === pipeline);
+    return listWindows(desks, filter, limit);
   }
 
   ruleSeries(pipeline: string | null, dataset: string | null): RuleSeriesView {

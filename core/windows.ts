@@ -14,6 +14,9 @@ export const FRESHNESS_SET = 'freshness';
 /** Sets of rules that databases are asked by begin so; each asking is a window of its own. Told is what is another verdict than the one before. */
 export const TIMER_SETS = 'timer ';
 
+/** What is known of a time that is further ahead than the clocks of processes differ was found by one that ran ahead, and says nothing. */
+export const CLOCKS_DIFFER_MS = 60_000;
+
 /** Stands in for the dataset in the mark by which a lane says that something came, of whichever table. */
 export const ANY_DATASET = '' as DatasetName;
 
@@ -174,7 +177,7 @@ export interface WindowFilter {
   readonly dataset?: DatasetName;
   readonly rule?: string;
   readonly verdict?: WindowVerdict;
-  /** The newest window of each rule and group alone. */
+  /** The newest window of each rule and group alone; of rules that databases are asked by, no time that has not come yet. */
   readonly newest?: boolean;
   readonly limit: number;
 }

@@ -4,7 +4,7 @@ import type { WindowVerdict } from '../../core/windows.ts';
 import type { WindowView } from '../http/shapes.ts';
 import { isAnyFailing, listWindows, windowText } from '../windows.ts';
 import { type Arguments, UsageError, wholeNumberOf } from './arguments.ts';
-import type { Command } from './command.ts';
+import { type Command, pipelineNamed } from './command.ts';
 import { withDesks } from './desks.ts';
 import { show, table } from './output.ts';
 
@@ -16,6 +16,7 @@ const list: Command = {
   summary: 'Lists what rules over windows said, newest first. Exit code 1 where the newest window of a rule failed.',
   positionals: ['CONFIG'],
   flags: {
+    pipeline: { type: 'string', value: 'NAME', help: 'Of this pipeline alone.' },
     dataset: { type: 'string', value: 'NAME', help: 'Of this dataset alone (source.schema.table).' },
     rule: { type: 'string', value: 'ID', help: 'Of this rule alone.' },
     verdict: { type: 'string', value: 'WORD', help: 'Of this verdict alone: pass, fail or indeterminate.' },
@@ -23,8 +24,11 @@ const list: Command = {
     limit: { type: 'string', value: 'N', help: `How many at most; ${LIMIT} if left out.` },
   },
   run: (args, io) =>
-    withDesks(args, io, async (desks) => {
-      const of = { ...named(args, 'dataset'), ...named(args, 'rule') };
+    withDesks(args, io, async (all, loaded) => {
+      const named = args.text('pipeline');
+      const only = named === null ? null : pipelineNamed(named, loaded);
+      const desks = all.filter(({ pipeline }) => only === null || pipeline === only);
+      const of = { ...filterBy(args, 'dataset'), ...filterBy(args, 'rule') };
       const verdict = verdictOf(args);
       const limit = wholeNumberOf(args, 'limit', { most: 1000, example: LIMIT }) ?? LIMIT;
       const windows = await listWindows(desks, { ...of, newest: args.is('newest'), ...(verdict !== null && { verdict }) }, limit);
@@ -54,7 +58,7 @@ function tableOf(windows: readonly WindowView[]): string {
 
 const short = (text: string): string => (text.length > 40 ? `${text.slice(0, 40)}…` : text);
 
-function named(args: Arguments, flag: 'dataset' | 'rule'): { readonly dataset?: DatasetName; readonly rule?: string } {
+function filterBy(args: Arguments, flag: 'dataset' | 'rule'): { readonly dataset?: DatasetName; readonly rule?: string } {
   const value = args.text(flag);
   if (value === null) return {};
   return flag === 'dataset' ? { dataset: value as DatasetName } : { rule: value }; // Compared with names, and nothing else.

@@ -59,7 +59,8 @@ export interface Operations {
   rejectSchema(id: string, by: string, why: string): Promise<Decided>;
 
   /** What rules over windows said, newest first. */
-  windows(filter: Omit<WindowFilter, 'limit'>, limit: number): Promise<readonly WindowView[]>;
+  /** Of one pipeline; null: of all. */
+  windows(pipeline: string | null, filter: Omit<WindowFilter, 'limit'>, limit: number): Promise<readonly WindowView[]>;
 
   /** What rules of rows found over the last hour; null: of every pipeline, of every dataset. */
   ruleSeries(pipeline: string | null, dataset: string | null): RuleSeriesView;

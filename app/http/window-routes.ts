@@ -8,6 +8,7 @@ import { problemSchema, windowsSchema } from './shapes.ts';
 const listQuery = {
   type: 'object',
   properties: {
+    pipeline: { type: 'string', description: 'Of this pipeline alone.' },
     dataset: { type: 'string', description: 'Of this dataset alone.' },
     rule: { type: 'string', description: 'Of the rule of this id alone.' },
     verdict: { enum: ['pass', 'fail', 'indeterminate'], description: 'Of this verdict alone.' },
@@ -18,7 +19,7 @@ const listQuery = {
 } as const;
 
 export function windowRoutes(app: FastifyInstance, operations: Operations): void {
-  app.get<{ Querystring: { dataset?: string; rule?: string; verdict?: WindowVerdict; newest: boolean; limit: number } }>(
+  app.get<{ Querystring: { pipeline?: string; dataset?: string; rule?: string; verdict?: WindowVerdict; newest: boolean; limit: number } }>(
     '/api/windows',
     {
       schema: {
@@ -29,14 +30,14 @@ export function windowRoutes(app: FastifyInstance, operations: Operations): void
       },
     },
     async (request) => {
-      const { dataset, rule, verdict, newest, limit } = request.query;
+      const { pipeline, dataset, rule, verdict, newest, limit } = request.query;
       const filter = {
         newest,
         ...(dataset !== undefined && { dataset: dataset as DatasetName }), // Compared with names, and nothing else.
         ...(rule !== undefined && { rule }),
         ...(verdict !== undefined && { verdict }),
       };
-      return { windows: await operations.windows(filter, limit) };
+      return { windows: await operations.windows(pipeline ?? null, filter, limit) };
     },
   );
 }

@@ -1,11 +1,12 @@
 /**
  * Asks databases what rules want to know of them, each rule at its times, and keeps what it came to as the result of a window. A time is judged once, whichever process
- * comes first; one that passed while nobody ran is not made up for, and what was asked when a process died is asked again by the next.
+ * comes first; one that passed while nobody ran is not made up for, and what was asked when a process died is asked again by the next. Times that a clock which ran ahead
+ * had judged are judged once they come.
  */
 import type { Clock } from '../../core/clock.ts';
 import { PipelineError } from '../../core/errors.ts';
 import type { DatasetName } from '../../core/event.ts';
-import type { WindowFinding, WindowResult, WindowSetRef } from '../../core/windows.ts';
+import { CLOCKS_DIFFER_MS, type WindowFinding, type WindowResult, type WindowSetRef } from '../../core/windows.ts';
 import type { Contract } from '../../quality/contract.ts';
 import type { TimerCheck } from '../../quality/live/check.ts';
 import { type Statement, type TimerSaid, timerSet } from '../../quality/timers/check.ts';
@@ -106,7 +107,7 @@ export class TimerWatch {
       const { everyMs, kind } = timer.check.timer;
       const startMs = Math.floor(nowMs / everyMs) * everyMs;
       if (this.#running.size >= AT_ONCE) return;
-      if (this.#running.has(id) || (this.#judgedMs.get(id) ?? -1) >= startMs || !isCopied(timer.contract.dataset)) continue;
+      if (this.#running.has(id) || isJudged(this.#judgedMs.get(id), startMs, nowMs) || !isCopied(timer.contract.dataset)) continue;
       // A walk through a table is work for both databases: one after the other.
       if (kind === 'proof' && [...this.#running.values()].some((other) => other.kind === kind)) continue;
       const ended = this.#judge({ ...timer, startMs }, signal).finally(() => this.#running.delete(id));
@@ -127,7 +128,7 @@ export class TimerWatch {
         const results = await desk.withSink((sink) =>
           sink.windows.close(
             ref,
-            ({ closedMs }) => (closedMs !== null && closedMs >= startMs ? null : { closedMs: startMs, finalMs: startMs, snapshot: false }),
+            ({ closedMs }) => (isJudged(closedMs, startMs, clock.now()) ? null : { closedMs: startMs, finalMs: startMs, snapshot: false }),
             () => ({ findings: [finding], memories: [] }),
           ),
         );
@@ -147,7 +148,7 @@ export class TimerWatch {
     if (this.#judgedMs.has(idOf(ref))) return false;
     const filter = { dataset: contract.dataset, rule: check.id, newest: true, limit: 1 };
     const [newest] = await this.#parts.desk.withSink((sink) => sink.windows.results(filter));
-    return newest?.set === ref.set && newest.startMs >= startMs;
+    return newest?.set === ref.set && isJudged(newest.startMs, startMs, this.#parts.clock.now());
   }
 
   async #ask(due: Due, signal: AbortSignal): Promise<{ readonly said: TimerSaid; readonly error: unknown }> {
@@ -192,6 +193,10 @@ export class TimerWatch {
 }
 
 const unknown = (reason: string): TimerSaid => ({ verdict: 'indeterminate', observed: null, reason, rows: 0 });
+
+/** Whether it was, where the last time that was judged is `lastMs`. */
+const isJudged = (lastMs: number | null | undefined, startMs: number, nowMs: number): boolean =>
+  lastMs !== null && lastMs !== undefined && lastMs >= startMs && lastMs <= nowMs + CLOCKS_DIFFER_MS;
 
 const idOf = ({ dataset, set }: WindowSetRef): string => `${dataset} ${set}`;
 

@@ -38,8 +38,8 @@ async function saidLately(newest) {
 async function saidBy(newest) {
   const [{ pipeline, dataset, rule }] = newest;
   const limit = Math.min(ASKED_MAX, ASKED * newest.length);
-  const { windows } = await get(`api/windows?${new URLSearchParams({ dataset, rule, limit })}`);
-  return windows.filter((one) => one.pipeline === pipeline);
+  const { windows } = await get(`api/windows?${new URLSearchParams({ pipeline, dataset, rule, limit })}`);
+  return windows;
 }
 
 function historyOf(newest, said, nowMs) {

@@ -28,8 +28,10 @@ export class ClockWatch {
     const findings: WindowFinding[] = [];
     for (const [i, contract] of watched.entries()) {
       const { dataset } = contract;
-      if (!this.#sinceMs.has(dataset)) this.#sinceMs.set(dataset, nowMs);
-      const pulse = { nowMs, newestMs: newest[i] ?? null, seenMs, sinceMs: this.#sinceMs.get(dataset) ?? nowMs };
+      // A clock that ran ahead is followed back.
+      const sinceMs = Math.min(this.#sinceMs.get(dataset) ?? nowMs, nowMs);
+      this.#sinceMs.set(dataset, sinceMs);
+      const pulse = { nowMs, newestMs: newest[i] ?? null, seenMs, sinceMs };
       for (const check of contract.live.clock) {
         const found = findingOf(contract, check, { ...pulse, counts: await countsOf(stores, dataset, check, nowMs) });
         if ((await this.#lastOf(windows, found)) !== wordOf(found)) findings.push(found);

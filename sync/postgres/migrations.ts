@@ -324,6 +324,9 @@ const MIGRATIONS: readonly string[] = [
      at timestamptz not null default clock_timestamp(),
      primary key (schema, name, road));
    create index on tidegate.table_claims (road);`,
+  // The newest window of each rule and group, and what a rule that databases are asked by said last, however many results are kept.
+  `create index window_results_newest on tidegate.window_results (pipeline, dataset, rule, grp, starts, revision);
+   create index window_results_said on tidegate.window_results (pipeline, dataset, rule, id) where win like 'timer %' and verdict <> 'indeterminate';`,
 ];
 
 /** Brings the schema up to date. Several processes may call it at once. */

@@ -8,6 +8,7 @@ import type { Clock } from '../../core/clock.ts';
 import type { DatasetName, LaneId } from '../../core/event.ts';
 import {
   ANY_DATASET,
+  CLOCKS_DIFFER_MS,
   FRESHNESS_SET,
   TIMER_SETS,
   type RowsLeftOut,
@@ -133,6 +134,27 @@ export interface PostgresWindowsParts {
 
 const RESULT_COLUMNS =
   'id, dataset, rule, type, column_name, win, starts, ends, grp, verdict, observed, reason, rows, missing, severity, on_fail, version, digest, revision, extract(epoch from at) * 1000';
+
+const ALL_SQL = '(select * from tidegate.window_results where pipeline = $1 and ($2::text is null or dataset = $2))';
+
+/**
+ * Rules and groups are found one after the other, and the newest result of each, by an index: there may be millions of results, and few of these. A time that a database
+ * was asked for and that has not come yet is that of a clock which ran ahead.
+ */
+export const NEWEST_SQL = `(
+    with recursive found as (
+      (select dataset, rule, grp from tidegate.window_results
+       where pipeline = $1 and ($2::text is null or dataset = $2) order by pipeline, dataset, rule, grp limit 1)
+      union all
+      select n.dataset, n.rule, n.grp from found f cross join lateral (
+        select dataset, rule, grp from tidegate.window_results w
+        where w.pipeline = $1 and ($2::text is null or w.dataset = $2) and (w.dataset, w.rule, w.grp) > (f.dataset, f.rule, f.grp)
+        order by w.pipeline, w.dataset, w.rule, w.grp limit 1) n)
+    select n.* from found f cross join lateral (
+      select * from tidegate.window_results w
+      where w.pipeline = $1 and w.dataset = f.dataset and w.rule = f.rule and w.grp = f.grp and (w.win not like '${TIMER_SETS}%' or w.starts <= $6::bigint)
+      order by w.starts desc, w.revision desc limit 1) n
+    where $3::text is null or f.rule = $3)`;
 
 const SET_SQL = `select s.closed_ms,
     (select coalesce(json_agg(json_build_object('dataset', l.dataset, 'lane', l.lane, 'timeMs', l.time_ms, 'rowMs', l.row_ms, 'seenMs', l.seen_ms)), '[]')
@@ -436,14 +458,18 @@ export class PostgresWindows implements WindowStore {
   }
 
   async results({ dataset, rule, verdict, newest = false, limit }: WindowFilter): Promise<readonly WindowResult[]> {
-    const where = `pipeline = $1 and ($2::text is null or dataset = $2) and ($3::text is null or rule = $3)`;
-    const from = newest
-      ? `(select distinct on (dataset, rule, grp) * from tidegate.window_results where ${where} order by dataset, rule, grp, starts desc, revision desc) r`
-      : `tidegate.window_results r`;
     const { rows } = await this.#parts.turns.query(
       'reading windows',
-      `select ${RESULT_COLUMNS} from ${from} where ${where} and ($4::text is null or verdict = $4) order by at desc, id desc limit $5::integer`,
-      [this.#parts.pipeline, dataset ?? null, rule ?? null, verdict ?? null, String(limit)],
+      `select ${RESULT_COLUMNS} from ${newest ? NEWEST_SQL : ALL_SQL} r where ($3::text is null or rule = $3) and ($4::text is null or verdict = $4)
+       order by at desc, id desc limit $5::integer`,
+      [
+        this.#parts.pipeline,
+        dataset ?? null,
+        rule ?? null,
+        verdict ?? null,
+        String(limit),
+        ...(newest ? [String(this.#parts.clock.now() + CLOCKS_DIFFER_MS)] : []),
+      ],
     );
     return rows.map(resultFrom);
   }

@@ -161,6 +161,30 @@ test('a time is judged once, however often the service is killed, and another qu
   await eventually(async () => (await at.results('one'))[0]?.observed === 7, 'the other query is asked', 30_000);
 }, 120_000);
 
+test('what was asked by a clock that ran ahead is asked anew once that is set, and until its time comes nobody takes it for the newest', async () => {
+  const DAY_MS = 86_400_000;
+  await using at = await world('checks: [{ id: one, sql: { query: "select count(*) from {batch}", every: 1s, min: 0 } }]');
+  const service = new ServiceProcess(at.config.file);
+  await using _ = service;
+  const ahead = async (): Promise<number> => {
+    const known = await at.lake.query("select to_regclass('tidegate.window_results')");
+    if (known.rows[0]?.[0] === null) return NaN;
+    const { rows } = await at.lake.query(
+      'select starts - extract(epoch from clock_timestamp()) * 1000 from tidegate.window_results order by id desc limit 1',
+    );
+    return Number(rows[0]?.[0] ?? NaN);
+  };
+  await eventually(async () => Math.abs(await ahead()) < 60_000, 'it is asked', 30_000);
+  service.setClock(DAY_MS);
+  await eventually(async () => (await ahead()) > DAY_MS / 2, 'it is asked by a clock that is ahead', 30_000);
+  service.setClock(0);
+  await eventually(async () => Math.abs(await ahead()) < 60_000, 'it is asked again', 30_000);
+  const { json } = await cli('windows', 'list', at.config.file, '--newest', '--json');
+  const [newest, ...others] = (json as { windows: readonly { startMs: number }[] }).windows;
+  expect(others).toEqual([]);
+  expect(newest?.startMs).toBeLessThan(Date.now() + 60_000);
+}, 120_000);
+
 test('what a database says of a query, and what would write, is refused when rules are loaded', async () => {
   await using at = await world('');
   const refused = async (parameters: string) => {

@@ -89,6 +89,15 @@ test('a warning is told, then that it is worse, then that it is over; and a proc
   ]);
 });
 
+test('before there is a row, its age counts from when it was watched first, though the clock ran ahead then', async () => {
+  const store = new MemoryStore();
+  const contract = contractOf('checks: [{ freshness: { max: 5m } }]');
+  const watch = new ClockWatch();
+  const look = (minutes: number) => watch.look({ windows: store, slo: { counts: async () => [] } }, [contract], NOW + minutes * 60_000);
+  for (const minutes of [600, 0, 4, 6]) await look(minutes);
+  expect(store.all.map(({ verdict, observed }) => `${verdict} ${observed}`)).toEqual(['fail 360']);
+});
+
 test(`late rows are those of a brute force over the whole stream, with crashes and without (seed ${SEED})`, async () => {
   const contract = contractOf(
     'source: { event_time: after.created_at }\nchecks: [{ id: late, late_ratio: { max: 0.1, by: 1m } }, { id: lag, event_lag: { max: 10m } }]',

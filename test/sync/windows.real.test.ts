@@ -1,15 +1,17 @@
 /** The windows at a real target: whoever closes them waits for no lane, and people are told of what has changed. */
 import { expect, inject, test } from 'vitest';
 import type { DatasetName } from '../../core/event.ts';
-import { FRESHNESS_SET, type WindowFinding, type WindowVerdict } from '../../core/windows.ts';
+import { FRESHNESS_SET, TIMER_SETS, type WindowFinding, type WindowVerdict } from '../../core/windows.ts';
 import { migrate } from '../../sync/postgres/migrations.ts';
 import { Turns } from '../../sync/postgres/turns.ts';
-import { PostgresWindows } from '../../sync/postgres/windows.ts';
+import { NEWEST_SQL, PostgresWindows } from '../../sync/postgres/windows.ts';
 import { PgConnection } from '../../wire/postgres/connection.ts';
 import { createDatabase } from '../support/databases.ts';
+import { Random } from '../support/random.ts';
 import { clockAt } from '../quality/live/support.ts';
 
 const dataset = 'shop.public.orders' as DatasetName;
+const SEED = 20_261_127;
 const REF = { dataset, set: '5m', sizeMs: 300_000 };
 
 async function target() {
@@ -17,6 +19,7 @@ async function target() {
   const [connection, lane] = [await PgConnection.connect({ url: database.url }), await PgConnection.connect({ url: database.url })];
   await migrate(connection);
   return {
+    connection,
     lane,
     store: new PostgresWindows({ pipeline: 'p', turns: new Turns(connection), clock: clockAt(Date.now) }),
     /** The beginnings of the windows that are kept. */
@@ -182,3 +185,101 @@ test('told is that a window failed, and that one that had failed did not, after 
   }
   expect(told).toEqual(['3 fail #3', '5 indeterminate #5', '7 fail #1', '8 pass #1']);
 }, 30_000);
+
+const finding = (rule: string, startMs: number, verdict: WindowVerdict, more: Partial<WindowFinding> = {}): WindowFinding => ({
+  dataset,
+  rule,
+  type: 'row_count',
+  column: null,
+  set: '5m',
+  startMs,
+  endMs: startMs + 300_000,
+  group: '',
+  verdict,
+  observed: '1',
+  reason: null,
+  rows: 1,
+  missing: 0,
+  severity: 'critical',
+  onFail: 'alert',
+  version: 1,
+  digest: 'd',
+  ...more,
+});
+
+test(`the newest of each rule and group are those of a plain search (seed ${SEED})`, async () => {
+  await using at = await target();
+  const { store, lane } = at;
+  const random = new Random(SEED);
+  const one = <T>(of: readonly T[]): T => of[random.below(of.length)] as T;
+  const NAMES = ['a', 'b.c', 'b', 'ä', ''];
+  for (let round = 0; round < 60; round++) {
+    const of = () =>
+      finding(one(['r', 'r.s', 'q']), random.below(4) * 300_000, one(['pass', 'fail', 'indeterminate']), {
+        dataset: one(NAMES) as DatasetName,
+        group: one(['', '["x"]', '["y"]']),
+        rows: random.below(1000),
+      });
+    await store.keep(Array.from({ length: random.below(4) }, of));
+  }
+  await lane.script(`insert into tidegate.window_results (pipeline, dataset, rule, type, win, starts, grp, revision, verdict, rows, missing, severity, on_fail, version, digest, at)
+    select 'other', dataset, rule, type, win, 1e12, grp, 1, 'fail', rows, missing, severity, on_fail, version, digest, at from tidegate.window_results where revision = 1 and starts = 0`);
+  const all = await store.results({ limit: 10_000 });
+  expect(all.length).toBeGreaterThan(50);
+  const newest = new Map<string, (typeof all)[number]>();
+  for (const result of all) {
+    const key = JSON.stringify([result.dataset, result.rule, result.group]);
+    const known = newest.get(key);
+    const isNewer = known === undefined || (result.startMs - known.startMs || result.revision - known.revision) > 0;
+    if (isNewer) newest.set(key, result);
+  }
+  const ids = (results: Iterable<(typeof all)[number]>) => [...results].map(({ id }) => Number(id)).sort((a, b) => a - b);
+  expect(ids(await store.results({ newest: true, limit: 1000 }))).toEqual(ids(newest.values()));
+  for (const name of NAMES as DatasetName[]) {
+    const own = [...newest.values()].filter((result) => result.dataset === name);
+    expect(ids(await store.results({ dataset: name, newest: true, limit: 1000 }))).toEqual(ids(own));
+    const failed = own.filter(({ rule, verdict }) => rule === 'r' && verdict === 'fail');
+    expect(ids(await store.results({ dataset: name, rule: 'r', verdict: 'fail', newest: true, limit: 1000 }))).toEqual(ids(failed));
+  }
+}, 30_000);
+
+test('of many results few are read to find the newest, and to keep another one', async () => {
+  await using at = await target();
+  const { store, connection } = at;
+  const every = TIMER_SETS + 'every second';
+  await connection.script(`alter table tidegate.window_results set (autovacuum_enabled = off);
+    insert into tidegate.window_results (pipeline, dataset, rule, type, win, starts, grp, revision, verdict, rows, missing, severity, on_fail, version, digest, at)
+    select 'p', '${dataset}', rule, 'sql', win, n * 1000, grp, 1, verdict, 0, 0, 'info', 'alert', 1, 'd', now() from generate_series(1, 20000) n,
+      (values ('asked', '${every}', '', 'pass'), ('broken', '${every}', '', 'indeterminate')) r(rule, win, grp, verdict)
+    union all
+    select 'p', '${dataset}', 'hourly', 'row_count', '1h', n * 3600000, grp, 1, 'pass', 0, 0, 'info', 'alert', 1, 'd', now() from generate_series(1, 20) n, unnest(array['["a"]', '["b"]']) grp;
+    analyze tidegate.window_results`);
+  /** Rows of the table that a statement of the store reads, as the server counts them. */
+  const read = async (work: () => Promise<unknown>): Promise<number> => {
+    const soFar = async () => {
+      const { rows } = await connection.query(
+        "select seq_tup_read + idx_tup_fetch from pg_stat_xact_user_tables where relname = 'window_results' and schemaname = 'tidegate'",
+      );
+      return Number(rows[0]?.[0]);
+    };
+    await connection.script('begin');
+    const before = await soFar();
+    await work();
+    const after = await soFar();
+    await connection.script('rollback');
+    return after - before;
+  };
+  const rules: string[] = [];
+  expect(
+    await read(async () =>
+      rules.push(...(await store.results({ newest: true, limit: 100 })).map(({ rule, startMs }) => `${rule} ${startMs}`)),
+    ),
+  ).toBeLessThan(50);
+  expect(rules.sort()).toEqual(['asked 20000000', 'broken 20000000', 'hourly 72000000', 'hourly 72000000']);
+  expect(await read(() => store.results({ dataset, rule: 'hourly', newest: true, limit: 1 }))).toBeLessThan(50);
+  for (const rule of ['asked', 'broken'])
+    expect(await read(() => store.keep([finding(rule, 60_000_000, 'fail', { set: every })]))).toBeLessThan(50);
+  const explain = `explain (analyze, costs off, timing off) select * from ${NEWEST_SQL} r where $4::text is null limit $5::integer`;
+  const { rows: plan } = await connection.query(explain, ['p', null, null, null, '100', String(Date.now())]);
+  expect(plan.flat().join('\n')).not.toMatch(/Seq Scan on window_results|Sort/);
+}, 60_000);

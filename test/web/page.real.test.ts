@@ -245,9 +245,9 @@ test('all rules of a table are shown with what those over windows said lately: e
     windowOf(rule, verdict, { startMs: n * MINUTE_MS, endMs: (n + 1) * MINUTE_MS, atMs: (n + 2) * MINUTE_MS, ...more });
   const volume = Array.from({ length: 40 }, (_, n) => minute('volume', n, n === 38 ? 'fail' : 'pass', { observed: n === 38 ? 0 : 100 }));
   const late = minute('volume', 37, 'fail', { observed: 50, revision: 2, reason: 'late rows', atMs: 50 * MINUTE_MS });
-  const elsewhere = minute('volume', 39, 'fail', { pipeline: 'another' });
+  const elsewhere = Array.from({ length: 100 }, () => minute('volume', 39, 'fail', { pipeline: 'another' }));
   const kinds = minute('status.values', 3, 'indeterminate', { observed: ['new', 'paid'], group: '2' });
-  service.windows = [late, elsewhere, ...volume.toReversed(), kinds];
+  service.windows = [late, ...elsewhere, ...volume.toReversed(), kinds];
   service.pipeline = { windows: [minute('volume', 39, 'pass', { observed: 100 }), kinds] };
   await page.getByRole('list', { name: 'Windows of orders' }).waitFor();
   const card = page.getByRole('article', { name: 'shop.public.orders' });

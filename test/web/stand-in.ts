@@ -314,8 +314,10 @@ export async function startStandIn(
     }
     if (request.method === 'GET' && url.pathname === '/api/windows') {
       if (state.windows === null) return void json(503, { title: 'Unavailable', detail: 'The target cannot be asked.' });
-      const [dataset, rule] = [url.searchParams.get('dataset'), url.searchParams.get('rule')];
-      const windows = state.windows.filter((one) => one.dataset === dataset && one.rule === rule);
+      const asked = (name: string) => url.searchParams.get(name);
+      const windows = state.windows.filter(
+        (one) => one.pipeline === asked('pipeline') && one.dataset === asked('dataset') && one.rule === asked('rule'),
+      );
       return void json(200, { windows: windows.slice(0, Number(url.searchParams.get('limit'))) });
     }
     if (request.method === 'GET' && url.pathname === '/api/quarantine/rules') return void json(200, { rules: byRule(fitting({})) });
