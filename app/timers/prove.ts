@@ -1,11 +1,11 @@
 /** Whether one table of a pipeline's target is its source, as `tidegate verify` proves it. */
 import type { Clock } from '../../core/clock.ts';
 import type { DatasetName } from '../../core/event.ts';
-import type { Proof, ProofAnswer } from '../../quality/timers/check.ts';
+import type { DifferingRow, Proof, ProofAnswer } from '../../quality/timers/check.ts';
 import { partsOf } from '../config.ts';
 import type { Config, PipelineConfig } from '../config-schema.ts';
 import type { RuleFile } from '../rule-files.ts';
-import { isExplained, REASONS } from '../verify/explain.ts';
+import { type Difference, isExplained, REASONS } from '../verify/explain.ts';
 import { NothingToVerify, waitMsOf } from '../verify/passage.ts';
 import { verifyPipeline } from '../verify/verify.ts';
 
@@ -19,6 +19,10 @@ export interface ProveParts {
 
 /** The walk ends where so many rows differ without an explanation. */
 const DIFFERENCES_MAX = 100;
+
+/** Rows that are named. */
+const EXAMPLES_MAX = 5;
+const KEY_CHARACTERS = 100;
 
 /** Throws where nothing can be compared. */
 export async function prove({ rate }: Proof, dataset: DatasetName, parts: ProveParts, signal: AbortSignal): Promise<ProofAnswer> {
@@ -34,7 +38,7 @@ export async function prove({ rate }: Proof, dataset: DatasetName, parts: ProveP
   });
   const [table] = tables;
   if (table === undefined) throw new NothingToVerify(`${dataset} is not followed`, '`tidegate status` tells which tables are.');
-  const { state, equal, rows, counts, lacking } = table;
+  const { state, equal, rows, counts, differences, lacking } = table;
   const unexplained = REASONS.filter((reason) => !isExplained(reason) && reason !== 'undecided');
   return {
     through,
@@ -43,10 +47,21 @@ export async function prove({ rate }: Proof, dataset: DatasetName, parts: ProveP
     laneStands,
     rows,
     differing: Object.fromEntries(unexplained.map((reason) => [reason, counts[reason]])),
+    examples: differences
+      .filter(({ reason }) => unexplained.includes(reason))
+      .sort((a, b) => (a.key < b.key ? -1 : 1))
+      .slice(0, EXAMPLES_MAX)
+      .map(named),
     undecided: counts.undecided,
     lacking,
   };
 }
+
+const named = ({ key, reason, columns }: Difference): DifferingRow => ({
+  key: key.length > KEY_CHARACTERS ? `${key.slice(0, KEY_CHARACTERS)}…` : key,
+  reason,
+  columns,
+});
 
 /** Why there is no answer. */
 export const whyUnproved = (error: unknown): string =>

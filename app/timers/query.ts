@@ -3,7 +3,7 @@ import type { DatasetName } from '../../core/event.ts';
 import type { Comparison, ComparisonAnswer, Query, QueryAnswer, Side, Statement } from '../../quality/timers/check.ts';
 import { Layouts, tableName } from '../../sync/postgres/layout.ts';
 import { PgConnection, PgConnectionError, PgError, type PgResult } from '../../wire/postgres/connection.ts';
-import { quoteIdent, quoteQualified } from '../../wire/postgres/ident.ts';
+import { quoteIdent, quoteLiteral, quoteQualified } from '../../wire/postgres/ident.ts';
 import { partsOf } from '../config.ts';
 import type { Config, PipelineConfig } from '../config-schema.ts';
 import { layoutOptions } from '../connect.ts';
@@ -123,14 +123,67 @@ function comparisonSql({ other, sums, checksum }: Comparison, dataset: DatasetNa
   return `select * from unnest(${own}, ${theirs}) measured(own, theirs)`;
 }
 
-/** What the two tables come to. */
-export function askComparison(question: Comparison, dataset: DatasetName, of: Askable, signal: AbortSignal): Promise<ComparisonAnswer> {
+/** What the two tables come to. `examples`: whether values of rows may be shown beside their keys. */
+export function askComparison(
+  question: Comparison,
+  dataset: DatasetName,
+  of: Askable,
+  examples: boolean,
+  signal: AbortSignal,
+): Promise<ComparisonAnswer> {
   return reading(of, question.timeoutMs, signal, async (sql) => {
     const { rows } = await sql.query(comparisonSql(question, dataset, of));
     const pairs = rows.map(([own, theirs]) => [own ?? '', theirs ?? ''] as const);
     const none = ['', ''] as const;
-    return { rows: pairs[0] ?? none, sums: pairs.slice(1, -1), checksums: pairs.at(-1) ?? none };
+    const checksums = pairs.at(-1) ?? none;
+    const only = checksums[0] === checksums[1] ? NO_ROWS : await onlyIn(sql, question, dataset, of, examples);
+    return { rows: pairs[0] ?? none, sums: pairs.slice(1, -1), checksums, ...only };
   });
+}
+
+const NO_ROWS: Pick<ComparisonAnswer, 'onlyOwn' | 'onlyTheirs'> = { onlyOwn: [], onlyTheirs: [] };
+
+/** Some of the rows that the one table has and the other has not, by their keys, where these are compared, or by all that is compared. */
+async function onlyIn(
+  sql: PgConnection,
+  { checksum, other }: Comparison,
+  dataset: DatasetName,
+  of: Askable,
+  examples: boolean,
+): Promise<Pick<ComparisonAnswer, 'onlyOwn' | 'onlyTheirs'>> {
+  const compared = checksum ?? [];
+  try {
+    const key = await keyOf(sql, of.tableOf(dataset));
+    const isKeyed = key.length > 0 && key.every((name) => compared.includes(name));
+    const shown = examples ? compared : isKeyed ? key : [];
+    if (shown.length === 0) return NO_ROWS;
+    const valuesOf = (name: DatasetName): string => {
+      const alive = of.aliveIn(name);
+      const columns = compared.map((column) => `${quoteIdent(column)}::text`).join(', ');
+      return `select ${columns} from ${of.tableOf(name)}${alive === null ? '' : ` where ${alive}`}`;
+    };
+    const json = `jsonb_build_object(${shown.flatMap((column) => [quoteLiteral(column), quoteIdent(column)]).join(', ')})::text`;
+    const without = (one: DatasetName, less: DatasetName): string =>
+      `select left(${json}, ${EXAMPLE_CHARACTERS}) from (${valuesOf(one)} except all ${valuesOf(less)}) differing limit ${EXAMPLES}`;
+    const theirs = other as DatasetName; // It was looked for among the pipeline's when the rule was loaded.
+    const { rows } = await sql.query(`select to_json(array(${without(dataset, theirs)})), to_json(array(${without(theirs, dataset)}))`);
+    const [onlyOwn, onlyTheirs] = (rows[0] ?? []).map((texts) => JSON.parse(texts ?? '[]') as readonly string[]); // Made by the query.
+    return { onlyOwn: onlyOwn ?? [], onlyTheirs: onlyTheirs ?? [] };
+  } catch (error) {
+    // They differ all the same: which rows do takes longer than the query may, or cannot be told.
+    if (error instanceof PgError) return NO_ROWS;
+    throw error;
+  }
+}
+
+/** The columns of the table's primary key. */
+async function keyOf(sql: PgConnection, table: string): Promise<readonly string[]> {
+  const { rows } = await sql.query(
+    `select a.attname from pg_index i join pg_attribute a on a.attrelid = i.indrelid and a.attnum = any(i.indkey)
+     where i.indrelid = $1::regclass and i.indisprimary`,
+    [table],
+  );
+  return rows.map(([name]) => name ?? '');
 }
 
 const BOOLEAN = 16;

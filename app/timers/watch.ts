@@ -165,7 +165,7 @@ export class TimerWatch {
       case 'query':
         return timer.say(await askQuery(timer.question, dataset, this.#databaseOf(timer.question), allowValues, signal));
       case 'comparison':
-        return timer.say(await askComparison(timer.question, dataset, this.#databaseOf(timer.question), signal));
+        return timer.say(await askComparison(timer.question, dataset, this.#databaseOf(timer.question), allowValues, signal));
       case 'proof':
         return timer.say(await prove(timer.question, dataset, this.#parts, signal));
     }

@@ -43,9 +43,18 @@ export interface ProofAnswer {
   readonly rows: number;
   /** Rows that differ without an explanation, by reason. */
   readonly differing: Readonly<Record<string, number>>;
+  /** The first of them. */
+  readonly examples: readonly DifferingRow[];
   readonly undecided: number;
   /** Columns that the target has not got. */
   readonly lacking: readonly string[];
+}
+
+/** A row by its key, as the quarantine shows it; of a changed one the columns that differ. */
+export interface DifferingRow {
+  readonly key: string;
+  readonly reason: string;
+  readonly columns: readonly string[];
 }
 
 /** What two tables of the target come to at one moment. */
@@ -67,6 +76,9 @@ export interface ComparisonAnswer {
   readonly sums: readonly Pair[];
   /** The same where none was asked for. */
   readonly checksums: Pair;
+  /** Where these differ: rows as JSON that only the one has, and only the other, by what may be shown of them. */
+  readonly onlyOwn: readonly string[];
+  readonly onlyTheirs: readonly string[];
 }
 
 export interface TimerSaid {

@@ -4,7 +4,17 @@ import { decimalOf } from '../../core/expression/decimal.ts';
 import { durationSchema as duration } from '../../core/duration.ts';
 import type { Refuse } from '../clock/check.ts';
 import { millis } from '../live/check.ts';
-import type { Comparison, ComparisonAnswer, Parameters, Proof, ProofAnswer, TimerExpectation, TimerRule, TimerSaid } from './check.ts';
+import type {
+  Comparison,
+  ComparisonAnswer,
+  DifferingRow,
+  Parameters,
+  Proof,
+  ProofAnswer,
+  TimerExpectation,
+  TimerRule,
+  TimerSaid,
+} from './check.ts';
 
 const EVERY_MIN_MS = 1000;
 const TIMEOUT_MAX_MS = 7 * 86_400_000;
@@ -89,11 +99,15 @@ function withSource(parameters: Parameters, everyMs: number): TimerRule {
 const unknown = (reason: string): TimerSaid => ({ verdict: 'indeterminate', observed: null, reason, rows: 0 });
 
 /** Held and given up rows are as they should be; those of which nothing could be found out are no pass. */
-function sayProof({ through, rows, state, isEqual, laneStands, differing, undecided, lacking }: ProofAnswer, most: number): TimerSaid {
+function sayProof(
+  { through, rows, state, isEqual, laneStands, differing, examples, undecided, lacking }: ProofAnswer,
+  most: number,
+): TimerSaid {
   if (state === 'copying') return unknown('the table is still being copied');
   const differ = Object.values(differing).reduce((sum, count) => sum + count, 0);
   const counts = Object.entries(differing).flatMap(([reason, count]) => (count === 0 ? [] : [`${count} ${reason}`]));
-  const text = `through ${through}, of ${rows} rows ${counts.length === 0 ? 'none differs' : counts.join(', ')}`;
+  const named = examples.length === 0 ? '' : `: ${examples.map(rowText).join('; ')}${differ > examples.length ? '; …' : ''}`;
+  const text = `through ${through}, of ${rows} rows ${counts.length === 0 ? 'none differs' : counts.join(', ')}${named}`;
   if (isEqual || (differ > 0 && differ <= most && state === 'verified' && undecided === 0 && lacking.length === 0))
     return { verdict: 'pass', observed: differ, reason: text, rows };
   // A lane that stands has not brought everything yet.
@@ -101,6 +115,14 @@ function sayProof({ through, rows, state, isEqual, laneStands, differing, undeci
   if (differ > most) return { verdict: 'fail', observed: differ, reason: text, rows };
   if (undecided > 0) return { ...unknown(`of ${undecided} rows it could not be found out whether they differ`), rows };
   return { verdict: 'fail', observed: differ, reason: `the target lacks the columns ${lacking.join(', ')}`, rows };
+}
+
+/** Columns of a table that are named. */
+const COLUMNS_MAX = 8;
+
+function rowText({ key, reason, columns }: DifferingRow): string {
+  const named = columns.length > COLUMNS_MAX ? [...columns.slice(0, COLUMNS_MAX), '…'] : columns;
+  return `${key} ${reason}${named.length === 0 ? '' : ` (${named.join(', ')})`}`;
 }
 
 function withDataset(parameters: Parameters, everyMs: number, refuse: Refuse): TimerRule | null {
@@ -134,13 +156,21 @@ function sayComparison({ other, sums, checksum }: Comparison, answer: Comparison
   ];
   const differing = measures.filter(({ pair: [own, theirs], within }) => !isNear(own, theirs, within));
   const text = ({ name, pair: [own, theirs] }: (typeof measures)[number]) =>
-    name === 'checksum' ? 'other values' : `${name === 'rows' ? 'rows' : `sum of ${name}`}: ${own}, and there ${theirs}`;
+    name === 'checksum'
+      ? `other values${onlyText(answer, other)}`
+      : `${name === 'rows' ? 'rows' : `sum of ${name}`}: ${own}, and there ${theirs}`;
   return {
     verdict: differing.length === 0 ? 'pass' : 'fail',
     observed: Object.fromEntries(measures.map(({ name, pair }) => [name, pair])),
     reason: differing.length === 0 ? null : `it differs from ${other}: ${differing.map(text).join('; ')}`,
     rows: Number(answer.rows[0]),
   };
+}
+
+function onlyText({ onlyOwn, onlyTheirs }: ComparisonAnswer, other: string): string {
+  const own = onlyOwn.length === 0 ? [] : [`only here ${onlyOwn.join(', ')}`];
+  const theirs = onlyTheirs.length === 0 ? [] : [`only in ${other} ${onlyTheirs.join(', ')}`];
+  return own.length + theirs.length === 0 ? '' : `, such as ${[...own, ...theirs].join(', and ')}`;
 }
 
 function isNear(own: string, theirs: string, tolerance: number): boolean {

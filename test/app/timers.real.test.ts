@@ -222,6 +222,7 @@ test('what a database says of a query, and what would write, is refused when rul
 const RECONCILED = `checks:
   - { id: proof, reconcile: { with: source, every: 1s } }
   - { id: copies, reconcile: { with: shop.public.copies, sums: { total: total }, checksum: [id, total], every: 1s } }
+  - { id: values, reconcile: { with: shop.public.copies, rows: false, checksum: [total, id], every: 1s }, allow_values: true }
   - { id: near, reconcile: { with: shop.public.copies, rows: false, sums: [total], tolerance: 0.5, every: 1s } }
 `;
 
@@ -241,14 +242,19 @@ test('the target is held against its source, and against another table, while bo
   await says('copies', 'pass');
   // The same number of rows, and the same sum, and other rows.
   await at.sql.script('update copies set total = 10 - total');
-  await says('copies', 'fail');
-  expect(await newest('copies')).toMatchObject({ reason: 'it differs from shop.public.copies: other values' });
+  for (const rule of ['copies', 'values']) await says(rule, 'fail');
+  expect(await newest('copies')).toMatchObject({
+    reason: expect.stringMatching(
+      /^it differs from shop.public.copies: other values, such as only here \{"id": "[12]"\}, \{"id": "[12]"\}, and only in shop.public.copies \{"id": "[12]"\}, \{"id": "[12]"\}$/,
+    ) as unknown,
+  });
+  expect((await newest('values')).reason).toMatch(/such as only here \{"id": "[12]", "total": "[46]\.00"\}/);
   await says('near', 'pass');
   // Somebody else writes the target.
   await at.lake.script('update shop.orders set total = 5 where id = 1; insert into shop.orders values (7, 7)');
   await says('proof', 'fail');
   expect(await newest('proof')).toMatchObject({ observed: 2 });
-  expect((await newest('proof')).reason).toMatch(/of 2 rows 1 lost, 1 surplus$/);
+  expect((await newest('proof')).reason).toMatch(/of 2 rows 1 lost, 1 surplus: 1 lost \(total\); 7 surplus$/);
   await at.sql.script('update orders set total = total + 1; insert into orders values (7, 7)');
   await says('proof', 'pass');
 }, 120_000);

@@ -104,7 +104,14 @@ test('what is no answer is never a pass', () => {
 const compared = (parameters: string, answer: Partial<ComparisonAnswer>) => {
   const timer = timerOf(`reconcile: { with: shop.public.copies${parameters} }`);
   if (timer.kind !== 'comparison') throw new Error('it compares two datasets');
-  const { verdict, observed, reason } = timer.say({ rows: ['2', '2'], sums: [], checksums: ['0', '0'], ...answer });
+  const { verdict, observed, reason } = timer.say({
+    rows: ['2', '2'],
+    sums: [],
+    checksums: ['0', '0'],
+    onlyOwn: [],
+    onlyTheirs: [],
+    ...answer,
+  });
   return [verdict, observed, reason];
 };
 
@@ -127,6 +134,16 @@ test('two tables come to as much, to the last digit or within a share', () => {
   expect(sum('NaN', '1')).toBe('fail');
 });
 
+test('rows that differ between two tables are named, as far as they may be', () => {
+  const reason = (answer: Partial<ComparisonAnswer>) => compared(', rows: false, checksum: [id]', { checksums: ['7', '8'], ...answer })[2];
+  const start = 'it differs from shop.public.copies: other values';
+  expect([reason({}), reason({ onlyOwn: ['{"id": "1"}'] }), reason({ onlyOwn: ['a', 'b'], onlyTheirs: ['c'] })]).toEqual([
+    start,
+    `${start}, such as only here {"id": "1"}`,
+    `${start}, such as only here a, b, and only in shop.public.copies c`,
+  ]);
+});
+
 const proved = (parameters: string, answer: Partial<ProofAnswer>) => {
   const timer = timerOf(`reconcile: { with: source${parameters} }`);
   if (timer.kind !== 'proof') throw new Error('it compares with the source');
@@ -138,12 +155,28 @@ const proved = (parameters: string, answer: Partial<ProofAnswer>) => {
     laneStands: false,
     rows: 9,
     differing,
+    examples: [],
     undecided: 0,
     lacking: [],
   } as const;
   const { verdict, observed, reason } = timer.say({ ...plain, ...answer });
   return [verdict, observed, reason];
 };
+
+test('rows that differ from the source are named by their keys, a few of them, with the columns that differ', () => {
+  const lost = (key: string, columns: readonly string[] = []) => ({ key, reason: 'lost', columns });
+  const many = Array.from({ length: 9 }, (_, n) => `c${n}`);
+  expect(proved('', { isEqual: false, differing: { lost: 3 }, examples: [lost('1'), lost('a/b', many)] })).toEqual([
+    'fail',
+    3,
+    'through 0/1, of 9 rows 3 lost: 1 lost; a/b lost (c0, c1, c2, c3, c4, c5, c6, c7, …); …',
+  ]);
+  expect(proved(', max_rows: 1', { isEqual: false, differing: { lost: 1 }, examples: [lost('1', ['total'])] })).toEqual([
+    'pass',
+    1,
+    'through 0/1, of 9 rows 1 lost: 1 lost (total)',
+  ]);
+});
 
 test('what could not be found out of a table is no pass, and no failure', () => {
   const differing = { partial: 0, lost: 2, surplus: 1 };
