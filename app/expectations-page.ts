@@ -2,6 +2,9 @@
 import type { ClockExpectation } from '../quality/clock/check.ts';
 import { CLOCK } from '../quality/clock/registry.ts';
 import type { GxExpectation, Word } from '../quality/gx/expectation.ts';
+import { EXPECTATIONS } from '../quality/expectations/registry.ts';
+import { checkOf } from '../quality/great-expectations.ts';
+import { NAME_EXAMPLES, type NameExample } from '../quality/gx/examples.ts';
 import { CATALOGUE, LEFT_OUT, WORDS } from '../quality/gx/registry.ts';
 import { Kwargs } from '../quality/gx/kwargs.ts';
 import type { TimerExpectation } from '../quality/timers/check.ts';
@@ -27,7 +30,7 @@ export function expectationsPage(): string {
 
 Made from the registry in quality/gx/registry.ts by \`npm run generate\`. These are checks that need more than one row: they stand in rule files beside the
 [checks of single rows](rules.md), and [\`tidegate judge\`](judge.md) judges a file by them. Those of "The rows as a whole" are judged over [windows of a live stream](windows.md) as well,
-and so are the others that say what a window keeps for them. \`unique\` and \`compound_unique\` are [asked of the target](keyed.md); the rest are refused there when the rule file is loaded. Every example is run by a test: over the rows behind \`passes\` the rule holds, over those behind \`fails\` it does not.
+and so are the others that say what a window keeps for them. \`unique\` and \`compound_unique\` are [asked of the target](keyed.md), and those of "Columns" are about the table that rows come out of. Every example is run by a test: over the rows behind \`passes\` the rule holds, over those behind \`fails\` it does not.
 Those with rows behind \`after\` are held against [the windows before](windows.md#windows-beside-those-before), and those \`by scores\` of what [a model made of rows](windows.md#what-models-make-of-rows): they are refused over a file.
 
 ${sections.join('\n')}
@@ -44,16 +47,51 @@ On a live stream alone, as items of \`checks\`: see [windows](windows.md#asking-
 ${[...TIMERS.values()].map(timerSection).join('\n')}
 ## Names of Great Expectations
 
-In a suite, or in a rule file as \`expect:\` with \`kwargs:\`, each with the kwargs it has there:
+In a suite, or in a rule file as \`expect:\` with \`kwargs:\`, each with the kwargs it has there. On a live stream \`row_condition\` is written as \`where\`, and what a check of a row does when it fails is said by \`on_fail\`.
 
-${names.map((name) => `\`${name}\``).join(', ')}.
+| name | check | on a live stream |
+|---|---|---|
+${names.map((name) => `| \`${name}\` | ${shortOf(name)} | ${judgedOf(name)} |`).join('\n')}
+${[...TIMERS_OF_GX].map(([name, { name: word }]) => `| \`${name}\` | [${word}](#${word}) | asked of databases; refused over a file |`).join('\n')}
 
-On a live stream alone: ${[...TIMERS_OF_GX.keys()].map((name) => `\`${name}\``).join(', ')}.
+Not judged:
 
-Not judged: ${[...LEFT_OUT.keys()]
-    .filter((name) => !TIMERS_OF_GX.has(name))
-    .map((name) => `\`${name}\``)
-    .join(', ')}.
+${[...LEFT_OUT]
+  .filter(([name]) => !TIMERS_OF_GX.has(name))
+  .map(([name, { reason, fix }]) => `- \`${name}\`: ${reason}. ${fix}`)
+  .join('\n')}
+
+Those whose check has no example above:
+
+${Object.entries(NAME_EXAMPLES).map(nameSection).join('\n')}`;
+}
+
+/** The word that means the same; row_count is the word of two names. */
+function shortOf(name: string): string {
+  const word = CATALOGUE.get(name)?.word?.name;
+  if (word !== undefined) return `[${word}](#${word})`;
+  const check = checkOf(name);
+  return check === undefined ? '' : `\`${check}\``;
+}
+
+function judgedOf(name: string): string {
+  if (CATALOGUE.get(name)?.window !== undefined) return 'over windows';
+  const expectation = EXPECTATIONS.get(checkOf(name) ?? '');
+  if (expectation === undefined) throw new Error(`${name} is judged over files alone`);
+  if (expectation.judgesTable) return 'the table, when rules are loaded and when it changes';
+  return expectation.asksTarget === null ? 'row by row' : 'row by row, beside those at the target';
+}
+
+function nameSection([name, { kwargs, passes, fails }]: readonly [string, NameExample]): string {
+  const rows = (list: readonly object[]) => list.map((row) => JSON.stringify(row)).join(' ');
+  return `#### ${name}
+
+\`\`\`yaml
+checks:
+  - { expect: ${name}, kwargs: ${JSON.stringify(kwargs)} }
+# passes ${rows(passes)}
+# fails ${rows(fails)}
+\`\`\`
 `;
 }
 

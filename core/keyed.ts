@@ -12,6 +12,8 @@ export type Question =
   | { readonly kind: 'unique'; readonly columns: readonly number[] }
   /** The row before the change is what the stream last said of its key. */
   | { readonly kind: 'before'; readonly columns: readonly number[]; readonly whenUnknown: Unknown }
+  /** The value is not less (1) or greater (-1) than the last one of the same row; with `strictly`, it is another as well. */
+  | { readonly kind: 'course'; readonly column: number; readonly direction: 1 | -1; readonly strictly: boolean }
   /** The number `outOfOrder` steps before the row's own is there, or in quarantine, unless there is none before it. */
   | {
       readonly kind: 'sequence';

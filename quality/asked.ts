@@ -4,7 +4,6 @@ import type { Problem } from '../core/problems.ts';
 import type { CheckItem } from './contract-schema.ts';
 import type { Check, Contract, Use } from './contract.ts';
 import { sequenceGap } from './expectations/sequence-gap.ts';
-import { WORDS } from './gx/registry.ts';
 import { isObject, type RuleText } from './rule-text.ts';
 
 const isAsked = ({ expectation }: Check): boolean => expectation.asksTarget !== null;
@@ -28,7 +27,7 @@ export function refuseUnasked(
     rules.refuse([...keys, 'where'], `${name} is about all rows of the table, and no where tells which of them count`, 'Remove where.');
   if (mostly < 1)
     rules.refuse([...keys, 'mostly'], `${name} judges each row beside those at the target, and no share of them`, 'Remove mostly.');
-  if (use === 'file' && !WORDS.has(name)) rules.refuse(keys, `${name} is judged on a live stream alone`, 'Remove the check here.');
+  if (use === 'file') rules.refuse(keys, `${name} is judged on a live stream alone`, 'Remove the check here.');
   if (expectation.onFail?.includes(onFail) === false)
     rules.refuse([...keys, 'on_fail'], `${name} cannot ${onFail} rows: ${WHY_NOT}`, `Write on_fail: ${expectation.onFail.join(' or ')}.`);
   if (onFail === 'halt' && waits(parameters))
@@ -39,6 +38,13 @@ export function refuseUnasked(
     );
   if (expectation.ops === null && item.ops !== undefined && ops.includes('delete'))
     rules.refuse([...keys, 'ops'], `${name} is about rows that come, and a delete brings none`, 'Name insert, update and read.');
+}
+
+/** Refuses what chooses rows, or counts them, beside a check that is about the table they came out of. */
+export function refuseRows(rules: RuleText, { expectation: { name }, keys }: Check, item: CheckItem): void {
+  for (const modifier of ['where', 'mostly', 'nulls', 'no_before'])
+    if (item[modifier] !== undefined)
+      rules.refuse([...keys, modifier], `${name} is about the columns of the table, and says the same of every row`, `Remove ${modifier}.`);
 }
 
 /** Partitions of a topic are read side by side: a number that stands before another may come behind it, and the row after no gap at all would be marked. */

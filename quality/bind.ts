@@ -4,6 +4,7 @@ import { suggestion } from '../core/expression/suggest.ts';
 import type { Problem } from '../core/problems.ts';
 import type { Check } from './contract.ts';
 import type { Bound, Site } from './expectation.ts';
+import { withMissing } from './missing.ts';
 import type { Keys } from './rule-text.ts';
 
 export interface BindContext {
@@ -60,5 +61,10 @@ export function bindCheck(check: Check, context: BindContext): Bound | null {
       return null;
     },
   };
-  return check.expectation.bind(check.parameters, site);
+  const bound = check.expectation.bind(check.parameters, site);
+  if (bound === null || check.missing.length === 0) return bound;
+  return withMissing(bound, check.missing, dataset, (message, fix) => {
+    problems.push({ severity: 'error', path: place([...check.keys, 'missing']), message, fix });
+    return null;
+  });
 }

@@ -6,6 +6,7 @@ import { CLOCK } from './clock/registry.ts';
 import { TIMERS } from './timers/registry.ts';
 import { EXPECTATIONS } from './expectations/registry.ts';
 import { WORDS } from './gx/registry.ts';
+import { missingSchema } from './missing.ts';
 import { publishSchema, windowDefaultsSchema, windowModifiers } from './live/schema.ts';
 import type { FromSchema, SchemaNode } from './schema-type.ts';
 import { sloSchema } from './slo/schema.ts';
@@ -96,6 +97,7 @@ const modifiers = {
     description:
       'The share of rows that has to pass. Less than 1: rows that fail are tagged (on_fail: tag or warn), and the window, or the file, fails.',
   },
+  missing: missingSchema,
   dimension: { type: 'string', title: 'Dimension', description: 'A word for people, such as completeness or consistency.' },
   description: { type: 'string', title: 'Description', description: 'What the check is for.' },
   ...windowModifiers,

@@ -9,21 +9,22 @@ import { suggestion } from '../core/expression/suggest.ts';
 import { REVISION_DIGITS } from '../core/lots.ts';
 import type { Problem } from '../core/problems.ts';
 import type { Objective } from '../core/slo.ts';
-import { refuseUnasked } from './asked.ts';
+import { refuseRows, refuseUnasked } from './asked.ts';
 import { type CheckItem, contractSchema, MODIFIERS, type RuleFile } from './contract-schema.ts';
 import { breakerRule, evolutionOf, expectedSchema } from './contract-sections.ts';
 import type { Expectation, Nulls } from './expectation.ts';
 import { EXPECTATIONS } from './expectations/registry.ts';
-import { GREAT_EXPECTATIONS, translateExpectation } from './great-expectations.ts';
+import { translateExpectation } from './great-expectations.ts';
 import type { Word } from './gx/expectation.ts';
 import { CATALOGUE, LEFT_OUT, WORDS } from './gx/registry.ts';
 import { problemOf } from './gx/suite.ts';
-import { LATER_CHECKS, LATER_MODIFIERS, LATER_PATHS } from './later.ts';
+import { LATER_MODIFIERS, LATER_PATHS } from './later.ts';
 import { type ClockCheck, judgesWindows, type LiveRules, type TimerCheck, unfitForFiles } from './live/check.ts';
 import { LiveReader } from './live/read.ts';
 import { lintCheck } from './lint.ts';
 import { CLOCK } from './clock/registry.ts';
 import { withReference } from './reference/in-rules.ts';
+import { readsCells, type Token } from './missing.ts';
 import { inFileOrder, isObject, type Keys, RuleText } from './rule-text.ts';
 import { SchemaFiles, type SchemaTexts } from './schema-files.ts';
 import { readObjectives } from './slo/read.ts';
@@ -50,6 +51,8 @@ export interface Check {
   readonly message: string | null;
   readonly allowValues: boolean;
   readonly noBefore: 'skip' | 'fail';
+  /** Values that stand for none. */
+  readonly missing: readonly Token[];
   /** The share of rows that has to pass: below 1 over a file alone. */
   readonly mostly: number;
   /** Where the check stands in the file, and where its parameters do. */
@@ -67,6 +70,8 @@ export interface FileCheck {
   readonly expectation: string;
   readonly kwargs: Readonly<Record<string, unknown>>;
   readonly where: string | null;
+  /** Values that stand for none. */
+  readonly missing: readonly Token[];
   readonly keys: Keys;
 }
 
@@ -236,38 +241,24 @@ class Reader {
   }
 
   #itemWithoutLater(item: unknown, keys: Keys): unknown {
-    const later = typeof item === 'string' && !this.#isOfFiles(item, true) ? LATER_CHECKS.get(item) : undefined;
-    if (later !== undefined) {
-      this.#rules.refuse(keys, later.message, later.fix);
-      return { description: LATER_MARK };
-    }
     if (!isObject(item)) return item;
     const kept: [string, unknown][] = [];
-    let isLater = false;
     for (const [name, value] of Object.entries(item)) {
       // A file is one window, however long the windows of a stream are.
       if (this.#use === 'file' && name === 'window') continue;
-      const reason = this.#isOfFiles(name, value) ? undefined : LATER_CHECKS.get(name);
-      const modifier = this.#isLive(item) ? undefined : LATER_MODIFIERS.get(name);
-      if (reason === undefined && modifier === undefined) {
-        kept.push([name, value]);
-        continue;
-      }
-      // The modifiers of a window check are told with the check.
-      if (reason !== undefined || !Object.keys(item).some((key) => LATER_CHECKS.has(key)))
-        this.#rules.refuse([...keys, name], (reason ?? modifier)?.message ?? '', (reason ?? modifier)?.fix ?? '');
-      isLater ||= reason !== undefined;
+      const later = this.#isLive(item) ? undefined : LATER_MODIFIERS.get(name);
+      if (later === undefined) kept.push([name, value]);
+      else this.#rules.refuse([...keys, name], later.message, later.fix);
     }
-    return isLater
-      ? { ...Object.fromEntries(kept.filter(([name]) => MODIFIERS.includes(name) || EXPECTATIONS.has(name))), description: LATER_MARK }
-      : Object.fromEntries(kept);
+    return Object.fromEntries(kept);
   }
 
   /** Judged over all rows: of a file, or of a window of the stream. */
   #isOfFiles(name: string, parameters: unknown): boolean {
     const found = WORDS.get(name);
     if (found === undefined) return false;
-    const { orNumber } = found.word;
+    const { orNumber, ofRows } = found.word;
+    if (ofRows !== undefined && isObject(parameters) && ofRows in parameters) return false;
     const meant = orNumber !== undefined && typeof parameters === 'number' ? orNumber.expectation : found;
     return this.#use === 'file' || judgesWindows(meant.name);
   }
@@ -347,7 +338,7 @@ class Reader {
       if (expectation?.bare !== true || column === null) return null;
       return this.#complete({ expectation, column, parameters: true, keys, parameterKeys: keys }, {} as CheckItem, settings);
     }
-    if (!isObject(item) || item['description'] === LATER_MARK) return null;
+    if (!isObject(item)) return null;
     const check = item as CheckItem;
     const names = Object.keys(item).filter(
       (name) => EXPECTATIONS.has(name) || this.#isOfFiles(name, item[name]) || name === 'expect' || CLOCK.has(name) || TIMERS.has(name),
@@ -436,14 +427,7 @@ class Reader {
     const { expect: name } = check;
     if (typeof name !== 'string') return null; // Told by the schema.
     const expectation = CATALOGUE.get(name);
-    if (expectation === undefined) {
-      const reason = LEFT_OUT.get(name);
-      return this.#rules.refuse(
-        [...keys, 'expect'],
-        reason === undefined ? `there is no expectation ${name}` : `${name} is not judged: ${reason}`,
-        reason === undefined ? suggestion(name, [...CATALOGUE.keys()], 'expectation') : 'Remove the check.',
-      );
-    }
+    if (expectation === undefined) return this.#noExpectation(name, [...keys, 'expect']);
     const own = isObject(check.kwargs) ? check.kwargs : {};
     const kwargs = {
       ...(column === null || 'column' in own ? {} : { column }),
@@ -455,7 +439,14 @@ class Reader {
     return this.#fileCheck({ type: name, level, column: on, expectation: name, kwargs, keys }, check);
   }
 
-  #fileCheck(written: Omit<FileCheck, 'id' | 'where'>, item: Readonly<Record<string, unknown>>): FileCheck | null {
+  #noExpectation(name: string, at: Keys): null {
+    const leftOut = LEFT_OUT.get(name);
+    if (leftOut !== undefined) return this.#rules.refuse(at, `${name} is not judged: ${leftOut.reason}`, leftOut.fix);
+    const known = [...CATALOGUE.keys(), ...TIMERS_OF_GX.keys()].filter((other) => other.includes('expect'));
+    return this.#rules.refuse(at, `there is no expectation ${name}`, suggestion(name, known, 'expectation'));
+  }
+
+  #fileCheck(written: Omit<FileCheck, 'id' | 'where' | 'missing'>, item: Readonly<Record<string, unknown>>): FileCheck | null {
     const { type, column, expectation, keys } = written;
     const kwargs = withReference(this.#rules, written, (path, at) => this.#schemas.read(path, at));
     if (kwargs === null) return null;
@@ -471,7 +462,11 @@ class Reader {
     const where = typeof item['where'] === 'string' ? item['where'] : null;
     const parsed = where === null ? null : parseExpression(where, this.#rules.place([...keys, 'where']));
     if (parsed?.kind === 'refused') this.#rules.problems.push(...parsed.problems);
-    const check = { ...found, id, where };
+    const missing = tokensOf(item['missing']);
+    // Of those of several columns each cell counts by itself; of what has no column there is none.
+    if (missing.length > 0 && !hasCells(found))
+      return this.#rules.refuse([...keys, 'missing'], `${type} judges no values of rows`, 'Remove missing.');
+    const check = { ...found, id, where, missing };
     return this.#use === 'file' ? check : this.#live.add(check, item);
   }
 
@@ -493,13 +488,7 @@ class Reader {
     const kwargs = isObject(check.kwargs) ? check.kwargs : {};
     const translated = translateExpectation(name, column === null ? kwargs : { column, ...kwargs });
     const at = [...keys, 'expect'];
-    if (translated === null) {
-      return this.#rules.refuse(
-        at,
-        `${name} is not among the checks of single rows that this version has`,
-        suggestion(name, GREAT_EXPECTATIONS, 'expectation'),
-      );
-    }
+    if (translated === null) return this.#noExpectation(name, at);
     if ('unknown' in translated) {
       for (const key of translated.unknown)
         this.#rules.refuse(
@@ -556,8 +545,11 @@ class Reader {
       message: item.message ?? null,
       allowValues: item.allow_values === true,
       noBefore: item.no_before ?? 'skip',
+      missing: readsCells(expectation) ? tokensOf(item.missing) : [],
       mostly: typeof item.mostly === 'number' ? item.mostly : 1,
     };
+    if (item.missing !== undefined && !readsCells(expectation))
+      this.#rules.refuse([...keys, 'missing'], `${expectation.name} does not judge the values of a row by themselves`, 'Remove missing.');
     if (expectation.ops !== null && own?.some((op) => expectation.ops?.includes(op) !== true) === true)
       this.#rules.refuse([...keys, 'ops'], `${expectation.name} is about ${expectation.ops.join(' and ')} alone`, 'Remove ops.');
     if (!expectation.needsBefore && item.no_before !== undefined)
@@ -572,7 +564,8 @@ class Reader {
     }
     if (typeof found.parameters === 'string' && expectation.name === 'json_schema')
       this.#schemas.read(found.parameters, found.parameterKeys);
-    if (expectation.asksTarget !== null) refuseUnasked(this.#rules, check, item, this.#use);
+    if (expectation.judgesTable) refuseRows(this.#rules, check, item);
+    else if (expectation.asksTarget !== null) refuseUnasked(this.#rules, check, item, this.#use);
     else if (check.mostly < 1 && this.#use === 'stream') this.#mostly(check, item);
     return check;
   }
@@ -587,12 +580,15 @@ class Reader {
   }
 }
 
+/** What is no list was told by the schema. */
+const tokensOf = (missing: unknown): readonly Token[] => (Array.isArray(missing) ? (missing as readonly Token[]) : []);
+
+const hasCells = ({ column, kwargs }: Pick<FileCheck, 'column' | 'kwargs'>): boolean =>
+  column !== null || ['column_A', 'column_list', 'columns'].some((name) => name in kwargs);
+
 interface Settings {
   readonly onFail: OnFail;
   readonly severity: Severity;
   readonly nulls: Nulls;
   readonly ops: readonly Operation[];
 }
-
-/** Stands in for a check of another version, which was told already. */
-const LATER_MARK = 'not of this version';

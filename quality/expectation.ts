@@ -64,6 +64,8 @@ export interface Bound extends Tests {
   readonly reason: string;
   /** The columns it reads, by index: what `allow_values` may show. */
   readonly columns: readonly number[];
+  /** Whether a cell of the row has no value, by tokens that stand for none; absent where only a null has none. */
+  readonly isMissing?: (row: Row, column: number) => boolean;
   /** What the target is asked; absent where the row says it all. */
   readonly question?: Question;
 }
@@ -84,6 +86,8 @@ export interface Expectation {
    * It needs other rows, which the target has (core/keyed.ts): `all rows`, where each counts whatever `where` says, or `some`. Null: the row says it all.
    */
   readonly asksTarget: 'all rows' | 'some' | null;
+  /** It is about the table, and says the same of every row: no rows of it are chosen. */
+  readonly judgesTable: boolean;
   /** What `on_fail` may be; null: anything. */
   readonly onFail: readonly OnFail[] | null;
   /** The operations that it is about, where these are not for the rule file to say. */
@@ -101,6 +105,7 @@ interface Definition<S extends SchemaNode> {
   readonly mixesKinds?: boolean;
   readonly needsBefore?: boolean;
   readonly asksTarget?: 'all rows' | 'some';
+  readonly judgesTable?: boolean;
   readonly onFail?: readonly OnFail[];
   readonly ops?: readonly Operation[];
   readonly schema: S;
@@ -117,6 +122,7 @@ export function defineExpectation<const S extends SchemaNode>(definition: Defini
     mixesKinds: false,
     needsBefore: false,
     asksTarget: null,
+    judgesTable: false,
     onFail: null,
     ops: definition.needsBefore === true ? ['update'] : null,
     ...definition,

@@ -117,7 +117,9 @@ export class RuleRun {
    * that are left; of the others nothing is: they are for `row`. `makers`: of the cells that checks over all rows ask for.
    */
   passing(row: PlacedRow, makers: readonly MakeCell[]): PassingRows {
-    const checks = this.#judging.filter((judging) => judging instanceof RowCheck).filter(({ where }) => where === null);
+    const checks = this.#judging
+      .filter((judging) => judging instanceof RowCheck)
+      .filter(({ where, countsNulls }) => where === null && countsNulls);
     this.#passed = new PassingRows(row, checks, this.#without(checks, makers), readEvent(row, this.#dataset, this.#nowMs));
     return this.#passed;
   }
@@ -126,7 +128,7 @@ export class RuleRun {
   passingColumns(): PassingColumns | null {
     const checks = this.#judging
       .filter((judging) => judging instanceof RowCheck)
-      .filter(({ where, columns }) => where === null && columns.length === 1);
+      .filter(({ where, columns, countsNulls }) => where === null && countsNulls && columns.length === 1);
     if (this.needsCells || checks.length === 0) return null;
     return new PassingColumns(checks, this.#without(checks, []), this.#dataset, this.#nowMs);
   }
@@ -230,8 +232,19 @@ class RowCheck implements Judging {
   row(values: readonly unknown[], _cells: readonly FileCell[], index: number): void {
     if (this.where?.isMet(this.#event) === false) return;
     this.#elements++;
-    if (this.column >= 0 && (values[this.column] ?? null) === null) this.#missing++;
+    if (this.column >= 0 && this.#isMissing(values)) this.#missing++;
     else if (outcomeOf(this.#bound, this.#event) !== Outcome.Pass) this.#fail(values, index);
+  }
+
+  #isMissing(values: readonly unknown[]): boolean {
+    if ((values[this.column] ?? null) === null) return true;
+    const { isMissing } = this.#bound;
+    return isMissing !== undefined && this.#event.after !== null && isMissing(this.#event.after, this.column);
+  }
+
+  /** Whether its nulls can be counted without it: no other value stands for none. */
+  get countsNulls(): boolean {
+    return this.#bound.isMissing === undefined;
   }
 
   /** Of a cell that has a value; null where a row is needed. */

@@ -1,4 +1,4 @@
-/** Great Expectations' names and kwargs for the checks of single rows, as the checks of this service. */
+/** Great Expectations' names and kwargs for the checks of single rows, and of the columns of a table, as the checks of this service. */
 
 export interface Translated {
   readonly name: string;
@@ -14,6 +14,8 @@ interface Translation {
   /** The kwargs that it takes beside column, mostly and those without meaning for a stream. */
   readonly takes: readonly string[];
   readonly parameters: (kwargs: Kwargs) => unknown;
+  /** It is about the table: `column` and `mostly` are none of its kwargs, unless it takes them. */
+  readonly isOfTable?: boolean;
 }
 
 const yes = () => true;
@@ -104,17 +106,48 @@ const TRANSLATIONS: Readonly<Record<string, Translation>> = {
     parameters: (kwargs) =>
       given({ column_list: kwargs['column_list'], sum_total: kwargs['sum_total'], ignore_row_if: kwargs['ignore_row_if'] }),
   },
+  expect_column_values_to_be_of_type: { name: 'of_type', takes: ['type_'], parameters: (kwargs) => kwargs['type_'] },
+  expect_column_values_to_be_in_type_list: { name: 'of_type', takes: ['type_list'], parameters: (kwargs) => kwargs['type_list'] },
+  expect_table_column_count_to_be_between: { name: 'column_count', takes: ['min_value', 'max_value'], parameters: bounds, isOfTable: true },
+  expect_table_column_count_to_equal: {
+    name: 'column_count',
+    takes: ['value'],
+    parameters: (kwargs) => kwargs['value'],
+    isOfTable: true,
+  },
+  expect_column_to_exist: {
+    name: 'column_exists',
+    takes: ['column', 'column_index'],
+    parameters: (kwargs) => given({ column: kwargs['column'], index: kwargs['column_index'] ?? undefined }),
+    isOfTable: true,
+  },
+  expect_table_columns_to_match_set: {
+    name: 'columns_match',
+    takes: ['column_set', 'exact_match'],
+    // A set that says nothing of it allows more columns there.
+    parameters: (kwargs) => ({ columns: kwargs['column_set'], exact_match: kwargs['exact_match'] ?? false }),
+    isOfTable: true,
+  },
+  expect_table_columns_to_match_ordered_list: {
+    name: 'columns_in_order',
+    takes: ['column_list'],
+    parameters: (kwargs) => kwargs['column_list'],
+    isOfTable: true,
+  },
   expect_select_column_values_to_be_unique_within_record: withinRecord,
   expect_multicolumn_values_to_be_unique: withinRecord,
 };
 
 export const GREAT_EXPECTATIONS: readonly string[] = Object.keys(TRANSLATIONS);
 
-/** Kwargs that Great Expectations takes everywhere and that say nothing about single rows. */
-const EVERYWHERE = ['mostly', 'result_format', 'catch_exceptions', 'meta'];
+/** The check that goes by that name here; undefined where it is none of single rows or of the table. */
+export const checkOf = (name: string): string | undefined => (Object.hasOwn(TRANSLATIONS, name) ? TRANSLATIONS[name]?.name : undefined);
+
+/** Kwargs that Great Expectations takes everywhere and that say nothing about rows. */
+const EVERYWHERE = ['result_format', 'catch_exceptions', 'include_config', 'meta', 'notes', 'batch_id'];
 
 /** Kwargs that may be left out, for which there is a default. */
-const OPTIONAL = [...BOUNDS, 'match_on', 'or_equal', 'ignore_row_if'];
+const OPTIONAL = [...BOUNDS, 'match_on', 'or_equal', 'ignore_row_if', 'column_index', 'exact_match'];
 
 /** Kwargs that are not understood, or that are needed and not there. */
 export interface WrongKwargs {
@@ -127,9 +160,9 @@ export interface WrongKwargs {
 export function translateExpectation(name: string, kwargs: Kwargs): Translated | WrongKwargs | null {
   const translation = Object.hasOwn(TRANSLATIONS, name) ? TRANSLATIONS[name] : undefined;
   if (translation === undefined) return null;
-  const { takes } = translation;
-  const hasColumn = !takes.includes('column_A') && !takes.includes('column_list');
-  const known = [...takes, ...(hasColumn ? ['column'] : []), ...EVERYWHERE];
+  const { takes, isOfTable = false } = translation;
+  const hasColumn = !isOfTable && !takes.includes('column_A') && !takes.includes('column_list');
+  const known = [...takes, ...(hasColumn ? ['column'] : []), ...(isOfTable ? [] : ['mostly']), ...EVERYWHERE];
   const unknown = Object.keys(kwargs).filter((key) => !known.includes(key));
   const missing = takes.filter((key) => !OPTIONAL.includes(key) && (kwargs[key] ?? null) === null);
   if (unknown.length > 0 || missing.length > 0) return { unknown, missing, takes: known };

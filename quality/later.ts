@@ -1,8 +1,5 @@
 /** Parts of rule files that other versions read and this one does not: each is said, none is silently ignored. */
 
-import { EXPECTATIONS } from './expectations/registry.ts';
-import { WORDS } from './gx/registry.ts';
-
 interface Later {
   /** `error` where leaving it out would leave something unjudged or unprotected. */
   readonly severity: 'error' | 'warning';
@@ -37,19 +34,6 @@ export const LATER_PATHS: Readonly<Record<string, Later>> = {
   replay: described('replay'),
   imports: needed('imports', 'Write the checks in this file.'),
 };
-
-/** Those that `tidegate judge` knows are refused on a live stream alone. */
-const OF_FILES: readonly [string, Later][] = [...WORDS.values()]
-  .filter(({ window, word: { name } }) => window === undefined && !EXPECTATIONS.has(name))
-  .map(({ word: { name } }) => [
-    name,
-    needed(
-      `${name}, a check over a whole file,`,
-      'Remove the check here: `tidegate judge` runs it on files, and no window of a stream can.',
-    ),
-  ]);
-
-export const LATER_CHECKS: ReadonlyMap<string, Later> = new Map(OF_FILES);
 
 /** Modifiers that only window checks use. */
 const OF_WINDOWS = ['window', 'group_by', 'max_groups', 'on_empty', 'min_rows'];

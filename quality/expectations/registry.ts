@@ -13,6 +13,8 @@ import { length } from './length.ts';
 import { matchStrftime } from './match-strftime.ts';
 import { noDelete } from './no-delete.ts';
 import { isNullCheck, notNull } from './nulls.ts';
+import { ofType } from './of-type.ts';
+import { decreasing, increasing } from './order.ts';
 import { pairInSet } from './pair-in-set.ts';
 import { pairEqual, pairGreater, sumEquals } from './pairs.ts';
 import {
@@ -28,6 +30,7 @@ import {
 import { references } from './references.ts';
 import { sequenceGap } from './sequence-gap.ts';
 import { inSet, notInSet } from './sets.ts';
+import { columnCount, columnExists, columnsInOrder, columnsMatch } from './table-columns.ts';
 import { type } from './type.ts';
 import { uniqueWithinRecord } from './unique-within-record.ts';
 import { compoundUnique, unique } from './unique.ts';
@@ -51,6 +54,7 @@ const all: readonly Expectation[] = [
   matchStrftime,
   dateutilParseable,
   type,
+  ofType,
   jsonParseable,
   jsonSchema,
   pairEqual,
@@ -68,6 +72,12 @@ const all: readonly Expectation[] = [
   references,
   beforeMatches,
   sequenceGap,
+  increasing,
+  decreasing,
+  columnCount,
+  columnExists,
+  columnsMatch,
+  columnsInOrder,
 ];
 
 export const EXPECTATIONS: ReadonlyMap<string, Expectation> = new Map(all.map((expectation) => [expectation.name, expectation]));

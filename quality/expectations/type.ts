@@ -44,7 +44,7 @@ function fits(actual: ColumnType, wanted: TypeName): boolean {
 }
 
 /** The values of a typed column are of its type, but for what a source in another encoding may bring. */
-function holdsType(actual: ColumnType): (cell: unknown) => boolean {
+export function holdsType(actual: ColumnType): (cell: unknown) => boolean {
   switch (actual) {
     case 'boolean':
       return (cell) => typeof cell === 'boolean';

@@ -68,6 +68,8 @@ export interface Word {
   readonly kwargs: (parameters: unknown) => Readonly<Record<string, unknown>>;
   /** What it is where its parameters have a key that says so; left out: always the same. */
   readonly or?: OtherMeaning;
+  /** Parameters with this key are those of a check of single rows, which is in the registry of these. */
+  readonly ofRows?: string;
   /** What it is where a number stands in the place of its parameters. */
   readonly orNumber?: Pick<OtherMeaning, 'expectation' | 'kwargs'>;
   /** Lines for the reference page, as YAML under the column or as an item of checks. */

@@ -104,14 +104,23 @@ export const WORDS: ReadonlyMap<string, GxExpectation & { readonly word: Word }>
   }),
 );
 
-const P_VALUE =
-  'tests by p-values, which Great Expectations itself runs nowhere any more, are not judged; use expect_column_kl_divergence_to_be_less_than';
+/** Why it is not judged, and what to do instead. */
+export interface LeftOut {
+  readonly reason: string;
+  readonly fix: string;
+}
 
-export const LEFT_OUT: ReadonlyMap<string, string> = new Map([
+const P_VALUE: LeftOut = {
+  reason: 'it tests by p-values, and Great Expectations itself runs it nowhere any more',
+  fix: 'Use expect_column_kl_divergence_to_be_less_than, or psi, js, ks or chi_square of rule files.',
+};
+const QUERY = 'it is a query in SQL, and a file has no database';
+
+export const LEFT_OUT: ReadonlyMap<string, LeftOut> = new Map([
   ['expect_column_bootstrapped_ks_test_p_value_to_be_greater_than', P_VALUE],
   ['expect_column_chisquare_test_p_value_to_be_greater_than', P_VALUE],
   ['expect_column_parameterized_distribution_ks_test_p_value_to_be_greater_than', P_VALUE],
   ['expect_column_pair_cramers_phi_value_to_be_less_than', P_VALUE],
-  ['unexpected_rows_expectation', 'it is a query in SQL, and a file has no database; write a row condition or an expr'],
-  ['expect_query_results_to_match_comparison', 'it is a query in SQL, and a file has no database'],
+  ['unexpected_rows_expectation', { reason: QUERY, fix: 'Write a row condition or an expr; on a live stream, sql.' }],
+  ['expect_query_results_to_match_comparison', { reason: QUERY, fix: 'On a live stream use sql, or reconcile.' }],
 ]);

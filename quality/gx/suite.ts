@@ -150,8 +150,8 @@ function hasParameter(value: unknown): boolean {
 }
 
 function unknownType(type: string): never {
-  const reason = LEFT_OUT.get(type);
-  if (reason !== undefined) throw new Unusable(`${type} is not judged: ${reason}.`);
+  const leftOut = LEFT_OUT.get(type);
+  if (leftOut !== undefined) throw new Unusable(`${type} is not judged: ${leftOut.reason}. ${leftOut.fix}`);
   throw new Unusable(`there is no expectation "${type}". ${suggestion(type, [...CATALOGUE.keys()], 'expectation')}`);
 }
 

@@ -2,6 +2,7 @@
 import { compareAny } from '../states/cell.ts';
 import type { Counts } from '../states/state.ts';
 import { nothing, type Verdict, type WindowCheck, windowCheck } from '../windows/check.ts';
+import { COLUMN_COUNT, COLUMN_EXISTS, COLUMNS_IN_ORDER, COLUMNS_MATCH } from '../expectations/table-columns.ts';
 import type { SchemaNode } from '../schema-type.ts';
 import { volumeAnomaly } from '../windows/volume-anomaly.ts';
 import { boundsKwargs, boundsSchema, given, rowsOf } from '../windows/words.ts';
@@ -110,16 +111,17 @@ const countOfColumns =
     return ({ length }) => ({ success: passes(length), observed: length });
   };
 
+export const columnCountEquals = defineColumns('expect_table_column_count_to_equal', ['value'], countOfColumns(equalTo));
+
 export const columnCountBetween = defineColumns('expect_table_column_count_to_be_between', COUNTS, countOfColumns(numberBounds), {
   name: 'column_count',
   on: 'row',
   level: 'schema',
-  schema: boundsSchema('Number of columns', 'The table has so many columns.'),
+  schema: COLUMN_COUNT,
   kwargs: countKwargs,
+  orNumber: { expectation: columnCountEquals, kwargs: (parameters) => ({ value: parameters }) },
   example: { rule: '- column_count: { max: 1 }', passes: [{ id: 1 }], fails: [{ id: 1, total: 2 }] },
 });
-
-export const columnCountEquals = defineColumns('expect_table_column_count_to_equal', ['value'], countOfColumns(equalTo));
 
 export const columnExists = defineColumns(
   'expect_column_to_exist',
@@ -136,24 +138,40 @@ export const columnExists = defineColumns(
     name: 'column_exists',
     on: 'row',
     level: 'schema',
-    schema: { title: 'Column', description: 'The table has this column.', type: 'string', minLength: 1 },
-    kwargs: (parameters) => ({ column: parameters }),
+    schema: COLUMN_EXISTS,
+    kwargs: (parameters) => {
+      if (typeof parameters === 'string') return { column: parameters };
+      const { column, index } = parameters as Readonly<Record<string, unknown>>;
+      return given({ column, column_index: index });
+    },
     example: { rule: '- column_exists: total', passes: [{ total: 1 }], fails: [{ id: 1 }] },
   },
 );
 
-export const columnsInOrder = defineColumns('expect_table_columns_to_match_ordered_list', ['column_list'], (kwargs) => {
-  const wanted = kwargs.get('column_list') === null ? null : namesOf(kwargs, 'column_list');
-  return (columns) => {
-    if (wanted === null) return { success: true, observed: columns };
-    const mismatched = Array.from({ length: Math.max(wanted.length, columns.length) }, (_, at) => ({
-      'Expected Column Position': at,
-      Expected: wanted[at] ?? null,
-      Found: columns[at] ?? null,
-    })).filter(({ Expected, Found }) => Expected !== Found);
-    return { success: mismatched.length === 0, observed: columns, ...(mismatched.length > 0 && { details: { mismatched } }) };
-  };
-});
+export const columnsInOrder = defineColumns(
+  'expect_table_columns_to_match_ordered_list',
+  ['column_list'],
+  (kwargs) => {
+    const wanted = kwargs.get('column_list') === null ? null : namesOf(kwargs, 'column_list');
+    return (columns) => {
+      if (wanted === null) return { success: true, observed: columns };
+      const mismatched = Array.from({ length: Math.max(wanted.length, columns.length) }, (_, at) => ({
+        'Expected Column Position': at,
+        Expected: wanted[at] ?? null,
+        Found: columns[at] ?? null,
+      })).filter(({ Expected, Found }) => Expected !== Found);
+      return { success: mismatched.length === 0, observed: columns, ...(mismatched.length > 0 && { details: { mismatched } }) };
+    };
+  },
+  {
+    name: 'columns_in_order',
+    on: 'row',
+    level: 'schema',
+    schema: COLUMNS_IN_ORDER,
+    kwargs: (parameters) => ({ column_list: parameters }),
+    example: { rule: '- columns_in_order: [id, total]', passes: [{ id: 2, total: 1 }], fails: [{ total: 1, id: 2 }] },
+  },
+);
 
 export const columnsMatch = defineColumns(
   'expect_table_columns_to_match_set',
@@ -174,22 +192,7 @@ export const columnsMatch = defineColumns(
     name: 'columns_match',
     on: 'row',
     level: 'schema',
-    schema: {
-      title: 'Columns',
-      description: 'The table has these columns, in any order, and no others unless exact_match is false.',
-      anyOf: [
-        { type: 'array', items: { type: 'string' } },
-        {
-          type: 'object',
-          additionalProperties: false,
-          required: ['columns'],
-          properties: {
-            columns: { type: 'array', items: { type: 'string' }, description: 'The columns.' },
-            exact_match: { type: 'boolean', default: true, description: 'No other columns.' },
-          },
-        },
-      ],
-    },
+    schema: COLUMNS_MATCH,
     kwargs: (parameters) => {
       if (Array.isArray(parameters)) return { column_set: parameters as unknown[], exact_match: true };
       const { columns, exact_match: exact = true } = parameters as Readonly<Record<string, unknown>>;

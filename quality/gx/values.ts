@@ -1,6 +1,9 @@
 /** Expectations of single cells by their value: sets, bounds, lengths, order. */
 import { codePoints } from '../../core/expression/calls.ts';
 import { compareCells, type FileCell, keyOf, kindOf, Moment, type Present, Unusable } from '../states/cell.ts';
+import { OF_TYPE } from '../expectations/of-type.ts';
+import { PER_KEY } from '../expectations/order.ts';
+import { kindOfWord, type WordKind } from '../type-words.ts';
 import { parseDate } from './dates.ts';
 import { defineMap, type GxExpectation, type Word } from './expectation.ts';
 import { orderWindow } from '../windows/order.ts';
@@ -105,16 +108,17 @@ function orderWord(name: string, than: string, passes: readonly number[], fails:
     bare: true,
     schema: {
       title: `${name[0]?.toUpperCase()}${name.slice(1)} values`,
-      description: `Every value is ${than} than the one in the row before that has one; with strictly: true, it is another as well. In a window rows come in the order of source.event_time, and those of one time in none.`,
+      description: `Every value is ${than} than the one in the row before that has one; with strictly: true, it is another as well. In a window rows come in the order of source.event_time, and those of one time in none. With per: key it is about the changes of each row, and [asked of the target](keyed.md#increasing-and-decreasing).`,
       anyOf: [
         { const: true },
         {
           type: 'object',
           additionalProperties: false,
-          properties: { strictly: { type: 'boolean', default: false, description: 'Equal values fail.' } },
+          properties: PER_KEY.properties,
         },
       ],
     },
+    ofRows: 'per',
     kwargs: (parameters) => (parameters === true ? {} : (parameters as Readonly<Record<string, unknown>>)),
     example: { rule: `id: [${name}]`, passes: rowsOf('id', ...passes), fails: rowsOf('id', ...fails) },
   };
@@ -152,8 +156,7 @@ function inOrder(kwargs: Kwargs, direction: 1 | -1): (cell: Present) => boolean 
   };
 }
 
-/** Type names as pandas, Spark and SQL databases have them. */
-const TYPES: Readonly<Record<string, (cell: Present) => boolean>> = {
+const TYPES: Readonly<Record<WordKind, (cell: Present) => boolean>> = {
   integer: (cell) => typeof cell === 'bigint' || (typeof cell === 'number' && Number.isInteger(cell)),
   float: (cell) => typeof cell === 'number',
   number: (cell) => kindOf(cell) === 'number',
@@ -162,15 +165,6 @@ const TYPES: Readonly<Record<string, (cell: Present) => boolean>> = {
   moment: (cell) => cell instanceof Moment,
   nested: (cell) => kindOf(cell) === 'nested',
 };
-const TYPE_WORDS: readonly (readonly [RegExp, keyof typeof TYPES])[] = [
-  [/^(u?int(eger)?\d*|u?int\d+dtype|(big|small|tiny|long|short)(int(eger)?)?(type)?|integertype|serial|int_)$/i, 'integer'],
-  [/^(float\d*|float_|double|double[ _]precision|real|floattype|doubletype)$/i, 'float'],
-  [/^(numeric|decimal|decimaltype|number)(\(.*\))?$/i, 'number'],
-  [/^(str\d*|string(type|dtype)?|(var)?char(acter)?( varying)?(\(.*\))?|text|nvarchar|citext|uuid)$/i, 'text'],
-  [/^(bool(ean)?_?|booleantype|booleandtype)$/i, 'boolean'],
-  [/^(datetime(64)?(\[.*\])?|timestamp(tz|type)?( with(out)? time zone)?|date|datetype)$/i, 'moment'],
-  [/^(object|json(b)?|dict|list|struct.*|array.*|map.*)$/i, 'nested'],
-];
 
 export const ofType = defineMap({
   name: 'expect_column_values_to_be_of_type',
@@ -180,6 +174,14 @@ export const ofType = defineMap({
 
 export const inTypeList = defineMap({
   name: 'expect_column_values_to_be_in_type_list',
+  word: {
+    name: 'of_type',
+    on: 'column',
+    level: 'row',
+    schema: OF_TYPE,
+    kwargs: (parameters) => ({ type_list: [parameters].flat() }),
+    example: { rule: 'status: [{ of_type: str }]', passes: rowsOf('status', 'new', null), fails: rowsOf('status', 'new', 1) },
+  },
   takes: ['type_list'],
   bind: (kwargs) => {
     if (kwargs.get('type_list') === null) return () => true;
@@ -189,7 +191,8 @@ export const inTypeList = defineMap({
 });
 
 function typeTest(name: string, kwarg: string): (cell: Present) => boolean {
-  const found = TYPE_WORDS.find(([words]) => words.test(name))?.[1];
-  const test = found === undefined ? undefined : TYPES[found];
-  return test ?? refuse(kwarg, `names the type ${name}, which is not known`, 'Write int, float, str, bool, datetime, or a type of SQL.');
+  const kind = kindOfWord(name);
+  if (kind === null)
+    return refuse(kwarg, `names the type ${name}, which is not known`, 'Write int, float, str, bool, datetime, or a type of SQL.');
+  return TYPES[kind];
 }

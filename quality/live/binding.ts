@@ -7,9 +7,11 @@ import type { Problem } from '../../core/problems.ts';
 import type { Contract } from '../contract.ts';
 import { comparableOf } from '../reference/form.ts';
 import type { Keys } from '../rule-text.ts';
-import { Unusable } from '../states/cell.ts';
+import { strayToken } from '../missing.ts';
+import { missingCells } from '../missing-cells.ts';
+import { type FileCell, Unusable } from '../states/cell.ts';
 import { Timed } from '../states/course.ts';
-import { cellReader, joinedReader, presenceReader, type ReadCell, SAMPLES, timedReader, unseen } from './cells.ts';
+import { cellReader, joinedReader, presenceReader, type ReadCell, SAMPLES, timedReader, UNSEEN, unseen } from './cells.ts';
 import { nothing } from '../windows/check.ts';
 import type { LiveCheck, LiveRules } from './check.ts';
 import type { SlotReader } from './fold.ts';
@@ -64,19 +66,27 @@ function readerOf(slot: Slot, dataset: Dataset, contract: Contract, sight: Score
 }
 
 /** null where rows alone are counted. */
-function readOf({ column, rows, reads, kind }: Slot, dataset: Dataset, contract: Contract): ReadCell | null {
-  const cellOf = (name: string): ReadCell => {
+function readOf({ column, rows, reads, kind, missing }: Slot, dataset: Dataset, contract: Contract): ReadCell | null {
+  const cellOf = (name: string, withoutTokens = missingCells(missing)): ReadCell => {
     const index = dataset.columns.findIndex((candidate) => candidate.name === name);
     const found = dataset.columns[index];
     if (found === undefined) return unseen;
+    if (withoutTokens !== null) return readWith(withoutTokens, cellReader(found, index));
     return kind === nothing ? presenceReader(found, index) : cellReader(found, index);
   };
   if (rows !== null) return column !== null && cellOf(column) === unseen ? unseen : shareReader(rows, contract, dataset);
-  if (reads?.kind === 'columns') return joinedReader(reads.columns.map(cellOf));
+  if (reads?.kind === 'columns') return joinedReader(reads.columns.map((name) => cellOf(name)));
   if (column === null) return null;
   const { eventTime } = contract.live;
   if (reads?.kind !== 'timed') return cellOf(column);
-  return eventTime.kind === 'column' ? timedReader(cellOf(column), cellOf(eventTime.column)) : unseen;
+  return eventTime.kind === 'column' ? timedReader(cellOf(column), cellOf(eventTime.column, null)) : unseen;
+}
+
+function readWith(withoutTokens: (cell: FileCell) => FileCell, read: ReadCell): ReadCell {
+  return (row, other, event) => {
+    const cell = read(row, other, event);
+    return cell === UNSEEN ? UNSEEN : withoutTokens(cell);
+  };
 }
 
 function fits(evaluate: (event: ChangeEvent) => unknown, event: ChangeEvent): boolean | undefined {
@@ -156,6 +166,9 @@ export function liveProblems({ live, place }: Contract, dataset: Dataset, oldRow
     whereProblems(check, dataset, place, problems, say);
     const reason = check.rows === null ? misfit(check, dataset) : null;
     if (reason !== null) say('error', check.keys, `${check.id}: ${reason}`, 'Correct the check, or remove it.');
+    const own = check.rows === null ? dataset.columns.find(({ name }) => name === check.column) : undefined;
+    const stray = own === undefined ? null : strayToken(own, check.missing);
+    if (stray !== null) say('error', [...check.keys, 'missing'], `${check.id}: ${stray.message}`, stray.fix);
     const { reads } = check.check;
     if (reads?.kind === 'columns') for (const name of reads.columns) needsColumn(check.keys, name);
     if (oldRows === 'key' && needsOldRows(check, live)) oldRowsProblem(check, eventTime.kind === 'column', dataset, say);

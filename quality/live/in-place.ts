@@ -16,10 +16,10 @@ export type PutInPlace = (state: State, row: EncodedRow, times: 1 | -1) => boole
 type PutBytes = (state: State, bytes: Uint8Array, at: number, length: number, times: 1 | -1) => boolean;
 
 /** null where it always takes a value. */
-export function putInPlace({ column, rows, reads, kind }: Slot, dataset: Dataset): PutInPlace | null {
+export function putInPlace({ column, rows, reads, kind, missing }: Slot, dataset: Dataset): PutInPlace | null {
   const index = dataset.columns.findIndex(({ name }) => name === column);
   const type = dataset.columns[index]?.type;
-  if (rows !== null || reads !== null) return null;
+  if (rows !== null || reads !== null || missing.length > 0) return null;
   if (type === 'text' && kind.name === 'value counts') return ofForm('text', index, putText);
   const putDigits = type === 'decimal' ? NUMERICS.get(kind.name) : undefined;
   return putDigits === undefined ? null : ofForm('numeric', index, numericPut(putDigits));

@@ -175,8 +175,8 @@ export class SetMemory {
 const lastOf = (all: readonly Remembered[]): number => all.at(-1)?.startMs ?? 0;
 
 /** What a trace is made of: of another column or condition it is no trace of this rule. */
-function formOf({ check, column, where }: LiveCheck): string {
-  return JSON.stringify([check.memory?.id ?? '', column, where]);
+function formOf({ check, column, where, missing }: LiveCheck): string {
+  return JSON.stringify([check.memory?.id ?? '', column, where, ...(missing.length === 0 ? [] : [missing])]);
 }
 
 /** The traces that later windows would be held against, with the form that they have and the column that they are of. */

@@ -156,7 +156,7 @@ export class LiveReader {
 
   /** The share of rows that pass a check of rows, whose `mostly` is below 1. */
   share(rows: Check, item: Fields): void {
-    const { id, expectation, column, where, keys, mostly } = rows;
+    const { id, expectation, column, where, missing, keys, mostly } = rows;
     const looksAtChange = expectation.name === 'expr' && /\b(before|op|changed)\b/.test(String(rows.parameters));
     if (expectation.ops !== null || looksAtChange) {
       this.#rules.refuse([...keys, 'mostly'], `${id} judges changes, and not the rows that a window holds`, 'Remove mostly.');
@@ -164,7 +164,17 @@ export class LiveReader {
     }
     const spec = this.#spec(item['window'], keys);
     if (spec === null) return;
-    const found = { id, type: expectation.name, level: 'window', column, expectation: expectation.name, kwargs: {}, where, keys } as const;
+    const found = {
+      id,
+      type: expectation.name,
+      level: 'window',
+      column,
+      expectation: expectation.name,
+      kwargs: {},
+      where,
+      missing,
+      keys,
+    } as const;
     this.#checks.push({ ...this.#common(found, item), check: shareCheck(mostly), rows, spec, onFail: 'alert', beside: null });
   }
 
@@ -221,7 +231,7 @@ export class LiveReader {
         'Write on_fail: alert (the default) or on_fail: halt.',
       );
     this.#refuseRowWords(item, keys);
-    for (const name of ['window', 'group_by', 'max_groups', 'on_empty', 'min_rows', 'where', 'column'])
+    for (const name of ['window', 'group_by', 'max_groups', 'on_empty', 'min_rows', 'where', 'missing', 'column'])
       if (item[name] !== undefined)
         this.#rules.refuse([...keys, name], `${type} is looked at by the clock, and not about rows that are chosen`, `Remove ${name}.`);
     return {

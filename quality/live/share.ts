@@ -79,7 +79,7 @@ export function shareReader(check: Check, { place, schemaFiles }: Pick<Contract,
   const bound = bindCheck(check, { dataset, place, schemaFiles, problems: [] });
   if (bound === null) return unseen;
   const skipsNulls = !check.expectation.judgesNulls && check.nulls === 'skip' && check.column !== null;
-  const { columns, test } = bound;
+  const { columns, test, isMissing } = bound;
   const encodedTest = byTypes(bound.encoded);
   const skipped = skipsNulls ? (columns[0] ?? -1) : -1;
   return (row: Row, _other: Row | null, event: ChangeEvent) => {
@@ -98,7 +98,7 @@ export function shareReader(check: Check, { place, schemaFiles }: Pick<Contract,
     try {
       for (const column of columns) {
         const value = row.value(column);
-        if (value === null && column === skipped) return null;
+        if (column === skipped && (value === null || isMissing?.(row, column) === true)) return null;
         // The stage that judges rows lets a cell pass that was not sent: here that would count as one that is right.
         if (value === UNCHANGED) return UNSEEN;
       }

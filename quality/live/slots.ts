@@ -3,6 +3,7 @@ import type { Sketch, SketchKind } from '../states/sketch.ts';
 import type { StateKind, State } from '../states/state.ts';
 import type { Reads } from '../windows/check.ts';
 import type { Check } from '../contract.ts';
+import type { Token } from '../missing.ts';
 import type { LiveCheck, WindowSpec } from './check.ts';
 import { setIdOf } from './check.ts';
 
@@ -12,6 +13,8 @@ export interface Slot {
   /** null: only the number of rows counts. */
   readonly column: string | null;
   readonly where: string | null;
+  /** Values that stand for none. */
+  readonly missing: readonly Token[];
   /** The check that rows pass or not; null where the cell itself is what counts. */
   readonly rows: Check | null;
   /** null: the cell of its column. */
@@ -33,12 +36,13 @@ export interface SetPlan {
 /** Kinds without parameters: whoever asks for one can do with that of another. */
 const SHARED: ReadonlySet<string> = new Set(['nothing', 'sums', 'extremes', 'value counts', 'ranks', 'course']);
 
-export function slotIdOf({ check: { kind, reads }, column, where, id, rows }: LiveCheck): string {
+export function slotIdOf({ check: { kind, reads }, column, where, missing, id, rows }: LiveCheck): string {
+  const without = missing.length === 0 ? '' : ` without ${JSON.stringify(missing)}`;
   // Other parameters count other rows.
-  if (rows !== null) return `${column ?? ''}|share#${id}${JSON.stringify(rows.parameters)}|${where ?? ''}`;
+  if (rows !== null) return `${column ?? ''}${without}|share#${id}${JSON.stringify(rows.parameters)}|${where ?? ''}`;
   const of = reads?.kind === 'columns' ? JSON.stringify(reads.columns) : reads?.kind === 'score' ? JSON.stringify(reads) : (column ?? '');
   const own = SHARED.has(kind.name) ? '' : `#${id}`;
-  return `${of}|${kind.name}${own}|${where ?? ''}`;
+  return `${of}${without}|${kind.name}${own}|${where ?? ''}`;
 }
 
 /** The sets of a contract's checks, each with its slots. */
@@ -57,7 +61,17 @@ function planSet(id: string, checks: readonly LiveCheck[]): SetPlan {
     const slotId = slotIdOf(check);
     const known = slots.findIndex((slot) => slot.id === slotId);
     const { kind, sketch, reads = null } = check.check;
-    if (known < 0) slots.push({ id: slotId, column: check.column, where: check.where, rows: check.rows, reads, kind, sketches: [] });
+    if (known < 0)
+      slots.push({
+        id: slotId,
+        column: check.column,
+        where: check.where,
+        missing: check.missing,
+        rows: check.rows,
+        reads,
+        kind,
+        sketches: [],
+      });
     const at = known < 0 ? slots.length - 1 : known;
     const { sketches = [] } = slots[at] ?? {};
     if (sketch !== null && !sketches.some(({ id: other }) => other === sketch.kind.id)) sketches.push(sketch.kind);

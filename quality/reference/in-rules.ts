@@ -10,7 +10,7 @@ export type ReadBeside = (path: string, keys: Keys) => unknown;
 /** The kwargs of the check with the reference in them; null where it is refused. */
 export function withReference(
   rules: RuleText,
-  { kwargs, keys, column, expectation }: Omit<FileCheck, 'id' | 'where'>,
+  { kwargs, keys, column, expectation }: Omit<FileCheck, 'id' | 'where' | 'missing'>,
   read: ReadBeside,
 ): FileCheck['kwargs'] | null {
   const path = pathOf(kwargs);

@@ -88,6 +88,11 @@ describe('cells that can be judged by their bytes, or that no rule reads, are ne
   test.each<[string, string, Record<string, number>]>([
     ['nothing for presence', 'columns: { id: [not_null], email: [not_null], shipped_at: [{ null: true }] }', {}],
     ['nothing for a set', 'columns: { status: [{ in_set: [new] }], paid: [{ in_set: [true] }], id: [{ not_in_set: [1, 2] }] }', {}],
+    [
+      'nothing where a text may stand for none',
+      'columns: { status: [{ in_set: [new], missing: ["", N/A] }, { not_null: true, missing: [""] }] }',
+      {},
+    ],
     ['nothing for bounds', 'columns: { total: [{ between: { min: 0, max: 200 } }], items: [{ between: { min: 1 } }] }', {}],
     [
       'nothing for patterns',
@@ -124,6 +129,8 @@ columns:
   email: [{ format: email }, { length: { max: 20 } }]
   paid: [{ in_set: [true] }]
 checks:
+  - { id: there, column: status, not_null: true, missing: ["", N/A] }
+  - { id: short, column: email, length: { max: 20 }, nulls: fail, missing: [x] }
   - { sum_equals: { column_list: [net, tax], sum_column: total } }
   - { pair_greater: { column_A: total, column_B: net } }
   - { expr: 'after.items * 2 < 10' }`);
@@ -131,6 +138,8 @@ checks:
     row,
     { ...row, total: '118.99' },
     { ...row, status: null, paid: false },
+    { ...row, status: 'N/A' },
+    { ...row, status: '' },
     { ...row, email: 'x', items: 5 },
     { ...row, id: -1, total: '1e3' },
     {},

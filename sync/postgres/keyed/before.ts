@@ -52,7 +52,7 @@ export async function judgeBefore(asking: Asking, changes: readonly Judged[]): P
 const keysIn = ({ key, movedFrom }: ChangeEvent): string[] => (movedFrom === null ? [key] : [key, movedFrom]);
 
 /** What comes behind one that is held is judged when the batch comes again without it. */
-function firstOfKeys(found: readonly Found[]): Found[] {
+export function firstOfKeys(found: readonly Found[]): Found[] {
   const seen = new Set<string>();
   return found.filter(({ event }) => {
     const isFirst = keysIn(event).every((key) => !seen.has(key));

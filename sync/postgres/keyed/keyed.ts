@@ -10,6 +10,7 @@ import type { PgConnection } from '../../../wire/postgres/connection.ts';
 import { keysOf } from '../held-keys.ts';
 import { type AskableTable, askedOf, hasIndex, indexSql, keyParts, type WantedIndex, wantedIndex } from './asked-table.ts';
 import { judgeBefore } from './before.ts';
+import { judgeCourse } from './course.ts';
 import { heldInOrder } from './in-order.ts';
 import type { Change } from './occupancy.ts';
 import { indexOf, type Parents } from './parents.ts';
@@ -190,6 +191,8 @@ export class Keyed {
         return judgeUnique(asking, changes);
       case 'before':
         return judgeBefore(asking, changes);
+      case 'course':
+        return judgeCourse(asking, changes);
       case 'sequence':
         return judgeSequence(asking, changes);
       case 'reference':

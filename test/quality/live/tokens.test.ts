@@ -18,6 +18,11 @@ const RULES = `columns:
   status: [{ null_rate: { max: 0.4, tokens: ["", n/a] } }]
   total: [{ non_null_rate: { min: 0.5, tokens: [-1, 9999.5] } }]
   day: [{ null_rate: { max: 0.4, tokens: ["1900-01-01"] } }]
+checks:
+  - { id: missing, column: status, null_rate: { max: 0.4 }, missing: ["", n/a] }
+  - { id: sum, column: total, sum: { min: 0 }, missing: [-1, 9999.5] }
+  - { id: different, column: day, distinct_count: { max: 1 }, missing: ["1900-01-01"] }
+  - { id: new, column: status, in_set: [new], missing: ["", n/a], mostly: 0.5, on_fail: tag }
 `;
 
 const isNone = {
@@ -51,10 +56,17 @@ test('a token counts as null, whatever rows are changed, deleted or read again a
 
       const left = [...rows.values()];
       const none = (name: keyof Cells) => left.filter((row) => isNone[name](row[name])).length / left.length;
+      const totals = left.flatMap(({ total }) => (isNone.total(total) ? [] : [Number(total)]));
+      const there = left.filter(({ status }) => !isNone.status(status));
+      const fresh = there.filter(({ status }) => status === 'new').length;
       const wanted = [
         `status.null_rate ${none('status') <= 0.4} ${none('status')}`,
         `total.non_null_rate ${1 - none('total') >= 0.5} ${(left.length - none('total') * left.length) / left.length}`,
         `day.null_rate ${none('day') <= 0.4} ${none('day')}`,
+        `missing ${none('status') <= 0.4} ${none('status')}`,
+        `sum ${totals.length > 0} ${totals.length === 0 ? null : totals.reduce((sum, total) => sum + total, 0)}`,
+        `different true ${new Set(left.map(({ day }) => day).filter((day) => !isNone.day(day))).size}`,
+        `new ${there.length === 0 || fresh / there.length >= 0.5} ${there.length === 0 ? null : fresh / there.length}`,
       ];
       const found = store.all.filter(({ startMs }) => startMs === NOON);
       const said = found.map(({ rule, verdict, observed }) => `${rule} ${verdict === 'pass'} ${observed}`);
