@@ -175,7 +175,7 @@ const EXAMPLE_KWARGS: Readonly<Record<string, Readonly<Record<string, unknown>>>
   drift: { metric: 'psi', reference: { rolling: { windows: 1 } }, max: 0 },
   chi_square: { values: [1], weights: [1], max: 0 },
   compound_duplicates: { columns: ['a', 'b'] },
-  z_score: { threshold: 1 },
+  z_score: { threshold: 1, double_sided: true },
   row_count_equals: { other_table_name: 'copy' },
   kl: { partition_object: { values: [1], weights: [1] }, threshold: 0 },
 };

@@ -153,7 +153,9 @@ const FAILING: Readonly<Record<string, readonly [check: string, ...cells: readon
 
 test('there is a failing example of every check', () => {
   // What asks the target passes here: test/quality/keyed-page.real.test.ts has those. Those of the table are in live/catalogue.test.ts.
-  const own = [...EXPECTATIONS.values()].filter(({ asksTarget, judgesTable }) => asksTarget === null && !judgesTable).map(({ name }) => name);
+  const own = [...EXPECTATIONS.values()]
+    .filter(({ asksTarget, judgesTable }) => asksTarget === null && !judgesTable)
+    .map(({ name }) => name);
   expect(Object.keys(FAILING).sort()).toEqual(own.sort());
 });
 

@@ -165,7 +165,7 @@ test('what cannot be judged is refused where it stands', () => {
     'checks: [{ row_count_equals: { dataset: shop.public.copies }, group_by: status }]',
     'checks: [{ row_count_equals: { dataset: shop.public.copies, factor: 0 } }]',
     'checks: [{ row_count_equals: { tolerance: 0.1 } }]',
-    'checks: [{ expect: expect_table_row_count_to_equal_other_table, kwargs: { other_table_name: 3 } }]',
+    'checks: [{ expect: expect_table_row_count_to_equal_other_table, kwargs: { other_table_name: [3] } }]',
   ].map((body) => problemsOf(body).map(({ message, fix }) => `${message} -> ${fix}`));
   expect(said).toMatchInlineSnapshot(`
     [

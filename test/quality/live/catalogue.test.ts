@@ -103,8 +103,12 @@ test('what is not judged is refused with a reason, and with what to do instead',
 });
 
 test('a name that is misspelt is told with the one that was meant', () => {
-  const said = problemsOf('checks: [{ expect: expect_column_median_to_be_betwen, kwargs: {} }]').map(({ message, fix }) => `${message}: ${fix}`);
-  expect(said).toEqual([expect.stringMatching(/^there is no expectation expect_column_median_to_be_betwen: .*expect_column_median_to_be_between/)]);
+  const said = problemsOf('checks: [{ expect: expect_column_median_to_be_betwen, kwargs: {} }]').map(
+    ({ message, fix }) => `${message}: ${fix}`,
+  );
+  expect(said).toEqual([
+    expect.stringMatching(/^there is no expectation expect_column_median_to_be_betwen: .*expect_column_median_to_be_between/),
+  ]);
 });
 
 test('every short word that judges rows of a file does so on a stream', () => {
