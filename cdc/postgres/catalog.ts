@@ -233,8 +233,9 @@ const TELLS_APART = `i.indisunique and i.indimmediate and i.indisvalid and i.ind
  */
 export class Datasets {
   readonly #source: string;
-  readonly #current = new Map<string, { readonly shape: string; readonly relation: PgRelation }>();
+  readonly #current = new Map<string, Shaped>();
   readonly #known = new Map<string, PgRelation>();
+  readonly #presents = new Map<string, Shaped & { readonly evidence: string; readonly present: CatalogTable }>();
 
   constructor(source: string) {
     this.#source = source;
@@ -242,6 +243,28 @@ export class Datasets {
 
   nameOf(table: string): DatasetName {
     return `${this.#source}.${qualifiedName(table)}` as DatasetName;
+  }
+
+  /**
+   * The table as the catalog has it and the relation of its rows, null where there is no such table. `evidence` is what `evidenceSql` found in this
+   * transaction, which holds a lock on the table: where it is as it was the last time, so is the table.
+   */
+  async presentOf(
+    connection: PgConnection,
+    table: string,
+    publication: string,
+    evidence: string | null,
+  ): Promise<{ readonly present: CatalogTable; readonly relation: PgRelation } | null> {
+    const last = this.#presents.get(table);
+    if (last !== undefined && last.evidence === evidence) {
+      this.#current.set(table, last);
+      return last;
+    }
+    const present = await readTable(connection, table, publication);
+    if (present === null) return null;
+    const shaped = await this.#describe(connection, table, present.message, present, null);
+    if (evidence !== null) this.#presents.set(table, { ...shaped, evidence, present });
+    return { present, relation: shaped.relation };
   }
 
   /**
@@ -255,6 +278,16 @@ export class Datasets {
     present: CatalogTable | null,
     xid: number | null = null,
   ): Promise<PgRelation> {
+    return (await this.#describe(connection, table, message, present, xid)).relation;
+  }
+
+  async #describe(
+    connection: PgConnection,
+    table: string,
+    message: RelationMessage,
+    present: CatalogTable | null,
+    xid: number | null,
+  ): Promise<Shaped> {
     const known = await columnFacts(connection, message.oid, xid, present !== null && sameColumns(present.message, message));
     const facts = await typeFacts(connection, message);
     const declarations = await declarationsOf(connection, message);
@@ -299,21 +332,27 @@ export class Datasets {
     found: readonly number[],
     types: readonly PgColumnType[],
     storage: string | null,
-  ): PgRelation {
+  ): Shaped {
     const keyless = found.length === 0;
     const key = keyless ? columns.map((_, index) => index) : found;
     const shape = JSON.stringify([columns, key, keyless, types.map(({ oid, typmod, format }) => [oid, typmod, format])]);
     const current = this.#current.get(table);
-    if (current?.shape === shape) return current.relation;
+    if (current?.shape === shape) return current;
     // A shape that comes back (a description of the past beside one of the present) is the Dataset it was.
     const known = this.#known.get(table + shape);
     const version = (current?.relation.dataset.version ?? 0) + 1;
     const dataset: Dataset = known?.dataset ?? { name: this.nameOf(table), version, columns, key, ...(keyless ? { keyless } : {}) };
     const relation: PgRelation = known ?? { dataset, types, ...(storage === null ? {} : { storage }) };
-    this.#current.set(table, { shape, relation });
+    const shaped: Shaped = { shape, relation };
+    this.#current.set(table, shaped);
     this.#known.set(table + shape, relation);
-    return relation;
+    return shaped;
   }
+}
+
+interface Shaped {
+  readonly shape: string;
+  readonly relation: PgRelation;
 }
 
 /** That there is no null is only said where the column was as it is before the transaction that the log describes, which may have had nulls until it forbade them. */

@@ -9,7 +9,8 @@ import type { PgRelation, PgRow } from '../../wire/postgres/row.ts';
 import { type CatalogTable, type Datasets, quotedTable, readTable } from './catalog.ts';
 import type { ColumnSight } from './column-rows.ts';
 import { cellOf, isMissing, rowOf } from './row-cells.ts';
-import { snapshotOf } from './settle.ts';
+import { evidenceSql } from './evidence.ts';
+import { SNAPSHOT_SQL } from './settle.ts';
 
 export interface Chunk {
   readonly table: string;
@@ -50,13 +51,13 @@ export async function betweenMarks<T>(
 ): Promise<T> {
   const mark = (which: string) =>
     `select pg_catalog.pg_logical_emit_message(true, ${quoteLiteral(prefix)}, ${quoteLiteral(`${which} ${id}`)})`;
+  const asking = await evidenceSql(connection, table, publication);
   await connection.script(mark('low'));
-  await connection.script(beginLocked(table));
-  const snapshot = await snapshotOf(connection);
-  const present = await readTable(connection, table, publication);
-  if (present === null) throw new PipelineError('SOURCE_TABLE_MISSING', `${doing}: the table is gone`);
-  const relation = await datasets.relationOf(connection, table, present.message, present);
-  const chunk = await read(present, relation, snapshot);
+  const answers = await connection.script(`${beginLocked(table)}; ${SNAPSHOT_SQL}; ${asking}`);
+  const [snapshot = null, evidence = null] = answers.slice(-2).map(({ rows }) => rows[0]?.[0]);
+  const found = await datasets.presentOf(connection, table, publication, evidence);
+  if (found === null) throw new PipelineError('SOURCE_TABLE_MISSING', `${doing}: the table is gone`);
+  const chunk = await read(found.present, found.relation, snapshot ?? '');
   await connection.script(`${mark('high')}; commit`);
   return chunk;
 }

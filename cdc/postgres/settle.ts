@@ -66,8 +66,10 @@ export class Settling {
 
 /** What the statements around it see, for `visibility`. */
 export async function snapshotOf(connection: PgConnection): Promise<string> {
-  return (await connection.query('select pg_catalog.pg_current_snapshot()::text')).rows[0]?.[0] ?? '';
+  return (await connection.query(SNAPSHOT_SQL)).rows[0]?.[0] ?? '';
 }
+
+export const SNAPSHOT_SQL = 'select pg_catalog.pg_current_snapshot()::text';
 
 /** Whether a transaction (its 32-bit id, as the log has it) had ended for those who hold this snapshot: `xmin:xmax:xip,xip…`. */
 export function visibility(snapshot: string): (xid: number) => boolean {

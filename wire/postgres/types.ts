@@ -205,6 +205,18 @@ function textBy(decode: Decode): DecodeText {
   };
 }
 
+/** The types that `select` finds and all that is inside them (elements, base types, fields), as `wanted (oid)` of the statement that follows. */
+export const withInnerTypes = (select: string): string => `with recursive wanted(oid) as (
+       ${select}
+       union
+       select inner_oid from wanted w join pg_catalog.pg_type t on t.oid = w.oid
+       left join pg_catalog.pg_range r on t.oid in (r.rngtypid, r.rngmultitypid)
+       cross join lateral (
+         select t.typelem where t.typelem <> 0 union all select t.typbasetype where t.typbasetype <> 0
+         union all select r.rngsubtype where t.typtype = 'r' union all select r.rngtypid where t.typtype = 'm'
+         union all select a.atttypid from pg_catalog.pg_attribute a where t.typtype = 'c' and a.attrelid = t.typrelid and a.attnum > 0 and not a.attisdropped
+       ) i(inner_oid))`;
+
 /**
  * Describes types by OID as one server's catalog has them now, with everything inside them (elements, base types, fields). An OID that
  * is gone is left out. At most two queries, whatever the number of types.
@@ -218,16 +230,7 @@ export async function describeTypes(connection: PgConnection, oids: Iterable<num
   });
   if (unknown.length === 0) return found;
   const { rows } = await connection.query(
-    `with recursive wanted(oid) as (
-       select unnest($1::oid[])
-       union
-       select inner_oid from wanted w join pg_type t on t.oid = w.oid
-       left join pg_range r on t.oid in (r.rngtypid, r.rngmultitypid)
-       cross join lateral (
-         select t.typelem where t.typelem <> 0 union all select t.typbasetype where t.typbasetype <> 0
-         union all select r.rngsubtype where t.typtype = 'r' union all select r.rngtypid where t.typtype = 'm'
-         union all select a.atttypid from pg_attribute a where t.typtype = 'c' and a.attrelid = t.typrelid and a.attnum > 0 and not a.attisdropped
-       ) i(inner_oid))
+    `${withInnerTypes('select unnest($1::oid[])')}
      select t.oid, n.nspname, t.typname, t.typtype,
        case when t.typtype = 'd' then t.typbasetype when t.typtype = 'r' then r.rngsubtype when t.typtype = 'm' then r.rngtypid else t.typelem end,
        exists (select from pg_type e where e.oid = t.typelem and e.typarray = t.oid), t.typdelim,
