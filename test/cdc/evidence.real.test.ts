@@ -7,7 +7,7 @@ import { Random } from '../support/random.ts';
 import { testDatabase } from './support.ts';
 
 const SEEDS = [1, 2, 3];
-const STEPS = 60;
+const STEPS = 250;
 
 /** What people do to a table, its types and its publication; some fail, for they come in any order. */
 const CHANGES: readonly ((random: Random, version: number) => string)[] = [
