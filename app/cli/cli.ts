@@ -24,6 +24,7 @@ const LOADERS: readonly (readonly [string, () => Promise<readonly Command[]>])[]
   ['backtest', async () => [(await import('./backtest.ts')).backtest]],
   ['quarantine', async () => (await import('./quarantine.ts')).quarantineCommands],
   ['schema', async () => (await import('./schema.ts')).schemaCommands],
+  ['schema', async () => [(await import('./schema-diff.ts')).schemaDiff]],
   ['windows', async () => (await import('./windows.ts')).windowCommands],
   ['windows', async () => (await import('./lots.ts')).lotCommands],
   ['slo', async () => [(await import('./slo.ts')).slo]],
