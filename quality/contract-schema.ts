@@ -3,6 +3,7 @@ import type { Operation } from '../core/event.ts';
 import type { Severity } from '../core/batch.ts';
 import { durationSchema as duration } from '../core/duration.ts';
 import { CLOCK } from './clock/registry.ts';
+import { COMPATIBILITY_LEVELS, COMPATIBILITY_POLICIES } from './compatibility/levels.ts';
 import { TIMERS } from './timers/registry.ts';
 import { EXPECTATIONS } from './expectations/registry.ts';
 import { WORDS } from './gx/registry.ts';
@@ -253,6 +254,24 @@ const parts = {
           key: { ...policy, title: 'Another key' },
           enum: { ...policy, title: 'A new value of an enum: accept adds it to the target’s type, all else holds rows that have it' },
         },
+      },
+      compatibility: {
+        enum: [...COMPATIBILITY_LEVELS],
+        title: 'Compatibility',
+        description:
+          'How the newest version of the schema at the registry has to go with those before it: the check schema_compatible, every five minutes.',
+      },
+      subject: {
+        type: 'string',
+        minLength: 1,
+        title: 'Subject',
+        description: 'The subject at the registry. Default: the topic of the dataset, with -value behind it.',
+      },
+      policy: {
+        enum: [...COMPATIBILITY_POLICIES],
+        default: 'strict',
+        title: 'Policy',
+        description: 'Of JSON Schema: whether a property that an open content model did not name may be named (lenient), or not (strict).',
       },
       record_schema: {
         type: ['string', 'object'],

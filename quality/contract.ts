@@ -312,6 +312,7 @@ class Reader {
       for (const [index, item] of value['checks'].entries()) add(this.#check(item as unknown, null, ['checks', index], settings));
     }
     add(this.#recordSchema(value, settings));
+    add(this.#live.compatibility(value['schema'], this.#use));
     for (const check of checks) lintCheck(check, value, this.#rules, this.#schemas.files);
     return checks;
   }

@@ -7,6 +7,7 @@ import type { Side } from '../../quality/timers/check.ts';
 import type { Config, PipelineConfig } from '../config-schema.ts';
 import { nearest } from '../config-read.ts';
 import { type Askable, askable, queryProblems, type Wrong } from './query.ts';
+import { registryOf } from './versions.ts';
 
 /** How long a database may take to say what it thinks of a query. */
 const ASK_MS = 5000;
@@ -28,6 +29,10 @@ export function unasked(contract: Contract, { config, name, pipeline, datasets, 
     const error = (message: string, fix: string, ...at: readonly string[]): Problem[] => [
       { severity: 'error', path: contract.place([...parameterKeys, ...at]), message: `${type}: ${message}`, fix },
     ];
+    if (question.kind === 'versions') {
+      const fix = `Write sources.${pipeline.source}.registry, or judge it in a pipeline that reads or writes topics with schemas of a registry.`;
+      return registryOf({ config, name, pipeline }) === null ? error('neither the source nor the target has a schema registry', fix) : [];
+    }
     const sides = question.kind === 'proof' ? (['target', 'source'] as const) : [question.side];
     const missing = sides.find((side) => askable(config, pipeline, side) === null);
     if (missing === 'target')
@@ -77,7 +82,9 @@ async function problemsAt(
   const asked = contracts.flatMap((contract) =>
     contract.live.timers.flatMap((check) => {
       const { question } = check.timer;
-      return question.kind === 'proof' || question.side !== side ? [] : [{ contract, check, question, dataset: contract.dataset }];
+      return question.kind === 'proof' || question.kind === 'versions' || question.side !== side
+        ? []
+        : [{ contract, check, question, dataset: contract.dataset }];
     }),
   );
   if (of === null || asked.length === 0) return [];

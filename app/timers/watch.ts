@@ -9,13 +9,14 @@ import type { DatasetName } from '../../core/event.ts';
 import { CLOCKS_DIFFER_MS, type WindowFinding, type WindowResult, type WindowSetRef } from '../../core/windows.ts';
 import type { Contract } from '../../quality/contract.ts';
 import type { TimerCheck } from '../../quality/live/check.ts';
-import { type Statement, type TimerSaid, timerSet } from '../../quality/timers/check.ts';
+import { type Statement, type TimerRule, type TimerSaid, timerSet } from '../../quality/timers/check.ts';
 import type { Config, PipelineConfig } from '../config-schema.ts';
 import type { Desk } from '../desk.ts';
 import { errorFields, type Logger } from '../logger.ts';
 import type { RuleFile } from '../rule-files.ts';
 import { prove, whyUnproved } from './prove.ts';
 import { type Askable, askable, askComparison, askQuery, failureFields, whyNot } from './query.ts';
+import { askVersions, whyNoVersions } from './versions.ts';
 
 export interface TimerWatchParts {
   readonly config: Config;
@@ -156,7 +157,7 @@ export class TimerWatch {
     try {
       return { said: await this.#answerTo(due, signal), error: null };
     } catch (error) {
-      return { said: unknown(timer.kind === 'proof' ? whyUnproved(error) : whyNot(error, timer.question)), error };
+      return { said: unknown(whyUnknown(timer, error)), error };
     }
   }
 
@@ -168,6 +169,8 @@ export class TimerWatch {
         return timer.say(await askComparison(timer.question, dataset, this.#databaseOf(timer.question), allowValues, signal));
       case 'proof':
         return timer.say(await prove(timer.question, dataset, this.#parts, signal));
+      case 'versions':
+        return timer.say(await askVersions(timer.question, dataset, this.#parts));
     }
   }
 
@@ -190,6 +193,11 @@ export class TimerWatch {
       logger.warn('a rule could not be judged', { pipeline, dataset, rule, reason, ...(error === null ? {} : failureFields(error)) });
     this.#unanswered.set(id, note);
   }
+}
+
+function whyUnknown(timer: TimerRule, error: unknown): string {
+  if (timer.kind === 'proof') return whyUnproved(error);
+  return timer.kind === 'versions' ? whyNoVersions(error) : whyNot(error, timer.question);
 }
 
 const unknown = (reason: string): TimerSaid => ({ verdict: 'indeterminate', observed: null, reason, rows: 0 });

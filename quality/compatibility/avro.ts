@@ -40,16 +40,21 @@ const PROMOTIONS: Readonly<Record<string, readonly string[]>> = {
 };
 const NAME = /^[A-Za-z_][A-Za-z0-9_]*$/;
 
-/** Throws InvalidSchema. */
-export function avroProblems(reader: string, writer: string): readonly ReadingProblem[] {
-  return new Resolution().compare(new Parser(reader).root, new Parser(writer).root);
+/** `references`: the schemas that each refers to, the ones that these refer to first. Throws InvalidSchema. */
+export function avroProblems(
+  reader: string,
+  writer: string,
+  [read, written]: readonly [reader: readonly string[], writer: readonly string[]] = [[], []],
+): readonly ReadingProblem[] {
+  return new Resolution().compare(new Parser(reader, read).root, new Parser(writer, written).root);
 }
 
 class Parser {
   readonly root: AvroType;
   readonly #named = new Map<string, AvroType>();
 
-  constructor(text: string) {
+  constructor(text: string, references: readonly string[]) {
+    for (const one of references) this.#type(parseText(one), '#', '');
     this.root = this.#type(parseText(text), '#', '');
   }
 

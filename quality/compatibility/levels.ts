@@ -57,7 +57,7 @@ export interface Compatibility {
 
 /** Compares a new version with earlier ones, the oldest first. Throws what `find` throws. */
 export function compareVersions<V>(find: FindProblems<V>, olds: readonly V[], next: V, level: CompatibilityLevel): Compatibility {
-  const changes: SchemaChange[] = [];
+  let changes: SchemaChange[] = [];
   const first = level.endsWith('_TRANSITIVE') ? 0 : olds.length - 1;
   for (const [against, old] of olds.entries()) {
     if (against < first) continue;
@@ -65,6 +65,12 @@ export function compareVersions<V>(find: FindProblems<V>, olds: readonly V[], ne
     const forward = find(old, next).map((problem) => changeOf(problem, 1, !asksForward(level), against));
     changes.push(...backward, ...forward);
   }
+  // What is used in two places is at one.
+  const met = new Set<string>();
+  changes = changes.filter((change) => {
+    const text = JSON.stringify(change);
+    return !met.has(text) && met.add(text);
+  });
   const ordered = [...changes.filter(({ compatible }) => !compatible), ...changes.filter(({ compatible }) => compatible)];
   return { compatible: ordered[0]?.compatible ?? true, changes: ordered };
 }

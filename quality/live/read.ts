@@ -192,13 +192,13 @@ export class LiveReader {
     return check;
   }
 
-  /** A check that databases are asked by, its parameters by its word, or as the kwargs of a name of Great Expectations. */
-  timer(type: string, item: Fields, keys: Keys, use: Use): TimerCheck | null {
+  /** A check that databases are asked by, its parameters by its word, or as the kwargs of a name of Great Expectations; `at`, where they stand elsewhere. */
+  timer(type: string, item: Fields, keys: Keys, use: Use, at: Keys | null = null): TimerCheck | null {
     const byName = TIMERS_OF_GX.get(type);
     const expectation = byName ?? TIMERS.get(type);
     const timed = this.#timed(type, item, keys, use);
     if (expectation === undefined || timed === null) return null;
-    const parameterKeys = [...keys, byName === undefined ? type : 'kwargs'];
+    const parameterKeys = at ?? [...keys, byName === undefined ? type : 'kwargs'];
     const parameters = byName === undefined ? item[type] : this.#ofKwargs(byName, item['kwargs'], parameterKeys);
     // What does not fit was told by the schema, but where kwargs are what was written.
     if (byName !== undefined && parameters !== null && !this.#rules.fits(byName.schema, parameters))
@@ -209,6 +209,15 @@ export class LiveReader {
     const check: TimerCheck = { ...timed, timer, parameterKeys, allowValues: item['allow_values'] === true };
     this.#timers.push(check);
     return check;
+  }
+
+  /** schema.compatibility is a check of the registry. Over a file it says nothing. */
+  compatibility(section: unknown, use: Use): TimerCheck | null {
+    if (!isObject(section) || use === 'file') return null;
+    const { compatibility: level, subject, policy } = section;
+    if (level === undefined || level === 'NONE') return null;
+    const parameters = { level, ...(subject === undefined ? {} : { subject }), ...(policy === undefined ? {} : { policy }) };
+    return this.timer('schema_compatible', { id: 'schema.compatibility', schema_compatible: parameters }, ['schema'], use, ['schema']);
   }
 
   #ofKwargs({ gx }: TimerExpectation, written: unknown, keys: Keys): Fields | null {

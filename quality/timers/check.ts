@@ -4,6 +4,8 @@
  */
 import { createHash } from 'node:crypto';
 import { TIMER_SETS, type WindowVerdict } from '../../core/windows.ts';
+import type { CompatibilityLevel, CompatibilityPolicy } from '../compatibility/levels.ts';
+import type { RegisteredVersion } from '../compatibility/registered.ts';
 import type { Refuse } from '../clock/check.ts';
 import type { SchemaNode } from '../schema-type.ts';
 
@@ -81,6 +83,21 @@ export interface ComparisonAnswer {
   readonly onlyTheirs: readonly string[];
 }
 
+/** The versions of a subject at a schema registry. */
+export interface Versions {
+  readonly kind: 'versions';
+  /** null: the one of the dataset's topic. */
+  readonly subject: string | null;
+  readonly level: CompatibilityLevel;
+  readonly policy: CompatibilityPolicy;
+}
+
+export interface VersionsAnswer {
+  readonly subject: string;
+  /** The oldest first; none where there is no such subject. */
+  readonly versions: readonly RegisteredVersion[];
+}
+
 export interface TimerSaid {
   readonly verdict: WindowVerdict;
   readonly observed: number | boolean | string | null | Readonly<Record<string, readonly string[]>>;
@@ -96,7 +113,8 @@ interface Asking<Question extends { readonly kind: string }, Answer> {
   readonly say: (answer: Answer) => TimerSaid;
 }
 
-export type TimerRule = Asking<Query, QueryAnswer> | Asking<Proof, ProofAnswer> | Asking<Comparison, ComparisonAnswer>;
+export type TimerRule =
+  Asking<Query, QueryAnswer> | Asking<Proof, ProofAnswer> | Asking<Comparison, ComparisonAnswer> | Asking<Versions, VersionsAnswer>;
 
 /** What is a statement at one of the databases. */
 export type Statement = Query | Comparison;
@@ -109,6 +127,8 @@ export interface TimerExample {
   readonly beside?: { readonly dataset: string; readonly rows: readonly Readonly<Record<string, unknown>>[] };
   readonly passes: readonly Readonly<Record<string, unknown>>[];
   readonly fails: readonly Readonly<Record<string, unknown>>[];
+  /** They are versions of a schema, and no rows. */
+  readonly areVersions?: boolean;
 }
 
 export interface TimerExpectation {

@@ -2,9 +2,10 @@
 import { readFileSync } from 'node:fs';
 import { expect, test } from 'vitest';
 import { parseContract } from '../../quality/contract.ts';
-import type { ComparisonAnswer, ProofAnswer, QueryAnswer, TimerRule } from '../../quality/timers/check.ts';
+import type { ComparisonAnswer, ProofAnswer, QueryAnswer, TimerRule, VersionsAnswer } from '../../quality/timers/check.ts';
 import { timerSet } from '../../quality/timers/check.ts';
 import { TIMERS } from '../../quality/timers/registry.ts';
+import { schemaCompatible } from '../../quality/timers/schema-compatible.ts';
 import { contractOf, FILE, HEAD, lines } from './support.ts';
 
 const timerOf = (item: string): TimerRule => {
@@ -197,4 +198,70 @@ test('a rule that asks something else, or at other times, begins anew', () => {
   );
   expect(new Set(sets).size).toBe(sets.length);
   expect(timerSet('one', timerOf('sql: select 1, severity: info'))).toBe(sets[0]);
+});
+
+const versionsSay = (item: string, versions: readonly Readonly<Record<string, unknown>>[]) => {
+  const timer = timerOf(item);
+  if (timer.kind !== 'versions') throw new Error(`${item} asks no registry`);
+  const all = versions.map((one, index) => ({ version: index + 1, type: 'AVRO', references: [], ...one }));
+  const { verdict, observed, reason } = timer.say({ subject: 'orders-value', versions: all as unknown as VersionsAnswer['versions'] });
+  return [verdict, observed, reason];
+};
+
+test('the newest version of a schema goes with the ones before it, or it is said what does not', () => {
+  const { rule, passes, fails } = schemaCompatible.example;
+  const item = rule.slice(2);
+  expect([versionsSay(item, passes)[0], versionsSay(item, fails)[0]]).toEqual(['pass', 'fail']);
+  const text = (type: string) => ({ schema: JSON.stringify(type) });
+  const backward = 'schema_compatible: {}';
+  expect(versionsSay(backward, [text('string'), text('long'), text('int')])).toEqual([
+    'fail',
+    1,
+    'version 3 of orders-value is not BACKWARD: # against version 2: The new version has int where the old one writes long. Keep long, or read both: a union of them.',
+  ]);
+  expect(versionsSay(backward, [text('string'), text('int'), text('long')])).toEqual(['pass', 0, null]);
+  expect(versionsSay('schema_compatible: { level: BACKWARD_TRANSITIVE }', [text('string'), text('int'), text('long')])[0]).toBe('fail');
+  expect(versionsSay(backward, [text('int')])).toEqual(['pass', 0, null]);
+  const [money, order] = [
+    '{"type": "fixed", "name": "Money", "size": 8}',
+    '{"type": "record", "name": "O", "fields": [{"name": "m", "type": "Money"}]}',
+  ];
+  expect(
+    versionsSay(
+      backward,
+      [1, 2].map(() => ({ schema: order, references: [money] })),
+    ),
+  ).toEqual(['pass', 0, null]);
+  const open = { type: 'JSON', schema: '{"type": "object"}' };
+  const named = { type: 'JSON', schema: '{"type": "object", "properties": {"a": {"type": "string"}}}' };
+  expect([versionsSay(backward, [open, named])[0], versionsSay('schema_compatible: { policy: lenient }', [open, named])[0]]).toEqual([
+    'fail',
+    'pass',
+  ]);
+  expect(versionsSay(backward, [text('int'), open])).toEqual([
+    'fail',
+    1,
+    expect.stringContaining('The new version is JSON, and the old one AVRO'),
+  ]);
+});
+
+test('versions that cannot be compared are never a pass', () => {
+  const backward = 'schema_compatible: {}';
+  expect(versionsSay(backward, [])).toEqual(['indeterminate', null, 'the registry has no subject orders-value']);
+  const proto = { type: 'PROTOBUF', schema: 'message M {}' };
+  expect(versionsSay(backward, [proto, proto])).toEqual([
+    'indeterminate',
+    null,
+    'the versions of orders-value could not be compared: schemas of the kind PROTOBUF are not compared',
+  ]);
+  expect(versionsSay(backward, [{ schema: '"int"' }, { schema: '{' }])[0]).toBe('indeterminate');
+});
+
+test('schema.compatibility is the same check', () => {
+  const ids = (section: string) =>
+    contractOf(`schema: { ${section} }`).live.timers.map(({ id, timer }) => [id, timer.kind === 'versions' ? timer.question : null]);
+  expect(ids('compatibility: FULL_TRANSITIVE, subject: o, policy: lenient')).toEqual([
+    ['schema.compatibility', { kind: 'versions', subject: 'o', level: 'FULL_TRANSITIVE', policy: 'lenient' }],
+  ]);
+  expect(ids('compatibility: NONE')).toEqual([]);
 });

@@ -21,7 +21,25 @@ export interface SchemaRegistryWriter {
   probe(): Promise<void>;
 }
 
+/** A version of a subject, as it was registered. */
+export interface SubjectVersion {
+  readonly version: number;
+  /** AVRO, JSON or PROTOBUF. */
+  readonly type: string;
+  readonly schema: string;
+  /** The texts of the schemas that it refers to, the ones that these refer to first. */
+  readonly references: readonly string[];
+}
+
+export interface SchemaRegistryReader {
+  /** The versions of a subject, the oldest first; none where there is no such subject. Throws SOURCE_* errors. */
+  versions(subject: string): Promise<readonly number[]>;
+  version(subject: string, version: number): Promise<SubjectVersion>;
+}
+
 const ANSWER_MS = 10_000;
+/** Schemas that one refers to, all of them together. */
+const REFERENCES_MAX = 100;
 const KIND = 'application/vnd.schemaregistry.v1+json';
 
 export function schemaRegistryWriter(address: RegistryAddress): SchemaRegistryWriter {
@@ -40,6 +58,44 @@ export function schemaRegistryWriter(address: RegistryAddress): SchemaRegistryWr
     probe: async () => {
       await ask(address, 'GET', '/subjects', null, 'asking the schema registry');
     },
+  };
+}
+
+export function schemaRegistryReader(address: RegistryAddress): SchemaRegistryReader {
+  const get = async (path: string, doing: string): Promise<{ readonly status: number; readonly answer: object }> => {
+    let status: number;
+    let text: string;
+    try {
+      ({ status, text } = await send(address, 'GET', path, ''));
+    } catch (error) {
+      throw new PipelineError('SOURCE_UNREACHABLE', `${doing}: the registry does not answer`, { cause: error });
+    }
+    if (status === 401 || status === 403) throw new PipelineError('SOURCE_AUTH', `${doing}: not authorized (${status})`);
+    if (status !== 200 && status !== 404) throw new PipelineError('SOURCE_UNREACHABLE', `${doing}: the registry answers ${status}`);
+    return { status, answer: parsed(text) };
+  };
+  const read = async (subject: string, version: number, met: Map<string, string>): Promise<SubjectVersion> => {
+    const doing = `asking for version ${version} of ${subject}`;
+    const { answer } = await get(`/subjects/${encodeURIComponent(subject)}/versions/${version}`, doing);
+    const { schema, schemaType = 'AVRO', references = [] } = answer as { schema?: unknown; schemaType?: unknown; references?: unknown };
+    if (typeof schema !== 'string') throw new PipelineError('SOURCE_UNREACHABLE', `${doing}: the registry answers without a schema`);
+    for (const one of Array.isArray(references) ? (references as readonly { subject?: unknown; version?: unknown }[]) : []) {
+      const name = `${String(one.subject)} ${String(one.version)}`;
+      if (typeof one.subject !== 'string' || typeof one.version !== 'number' || met.has(name)) continue;
+      if (met.size >= REFERENCES_MAX)
+        throw new PipelineError('SOURCE_UNREACHABLE', `${doing}: it refers to more than ${REFERENCES_MAX} others`);
+      const referred = await read(one.subject, one.version, met);
+      met.set(name, referred.schema);
+    }
+    return { version, type: String(schemaType), schema, references: [...met.values()] };
+  };
+  return {
+    versions: async (subject) => {
+      const { status, answer } = await get(`/subjects/${encodeURIComponent(subject)}/versions`, `asking for the versions of ${subject}`);
+      if (status === 404 || !Array.isArray(answer)) return [];
+      return answer.filter((one) => typeof one === 'number').sort((a, b) => a - b);
+    },
+    version: (subject, version) => read(subject, version, new Map()),
   };
 }
 
