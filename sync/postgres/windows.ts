@@ -215,12 +215,16 @@ export class PostgresWindows implements WindowStore {
     decide: Parameters<WindowStore['close']>[1],
     judge: Parameters<WindowStore['close']>[2],
   ): Promise<readonly WindowResult[]> {
-    return this.#parts.turns.take('closing windows', async (sql) => {
+    return this.#inOne('closing windows', (sql) => this.#closeIn(sql, ref, decide, judge));
+  }
+
+  #inOne<T>(doing: string, work: (sql: PgConnection) => Promise<T>): Promise<T> {
+    return this.#parts.turns.take(doing, async (sql) => {
       await sql.script('begin');
       try {
-        const results = await this.#closeIn(sql, ref, decide, judge);
+        const result = await work(sql);
         await sql.script('commit');
-        return results;
+        return result;
       } catch (error) {
         if (sql.open) await sql.script('rollback');
         throw error;
@@ -445,7 +449,11 @@ export class PostgresWindows implements WindowStore {
   }
 
   keep(findings: readonly WindowFinding[]): Promise<readonly WindowResult[]> {
-    return this.#parts.turns.take('keeping what was found', (sql) => this.#keep(sql, findings));
+    return this.#inOne('keeping what was found', async (sql) => {
+      // Two processes may find the same at once: the later one sees what the other has kept, and has a revision to add, or nothing.
+      await sql.query("select pg_advisory_xact_lock(hashtext('tidegate.findings'), hashtext($1::text))", [this.#parts.pipeline]);
+      return this.#keep(sql, findings);
+    });
   }
 
   async memoriesOf(dataset: DatasetName, rule: string): Promise<readonly WindowMemory[]> {

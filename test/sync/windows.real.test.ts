@@ -207,6 +207,18 @@ const finding = (rule: string, startMs: number, verdict: WindowVerdict, more: Pa
   ...more,
 });
 
+test('what two processes find at once is kept once, and what they find otherwise as one revision after the other', async () => {
+  await using at = await target();
+  const clock = clockAt(Date.now);
+  const stores = [at.store, new PostgresWindows({ pipeline: 'p', turns: new Turns(at.lane), clock })];
+  for (let round = 0; round < 40; round++) {
+    const same = finding(FRESHNESS_SET, round * 300_000, 'fail', { set: FRESHNESS_SET });
+    const kept = await Promise.all(stores.map((store, index) => store.keep([same, { ...same, rule: 'other', rows: index }])));
+    const all = kept.flat().map(({ rule, revision }) => `${rule} ${revision}`);
+    expect(all.toSorted()).toEqual([`${FRESHNESS_SET} 1`, 'other 1', 'other 2']);
+  }
+}, 30_000);
+
 test(`the newest of each rule and group are those of a plain search (seed ${SEED})`, async () => {
   await using at = await target();
   const { store, lane } = at;
