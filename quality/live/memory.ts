@@ -113,9 +113,46 @@ function pruned(all: readonly Remembered[], spec: PastSpec, oldestMs: number): r
   return kept.reverse();
 }
 
+/** Windows that began longer before the last one are none that it is held against. */
+function spanOf({ of, same }: PastSpec, everyMs: number): number {
+  if ('ms' in of) return of.ms;
+  if (same === null) return of.windows * everyMs;
+  const slotMs = (same === 'day_of_week' ? 24 : 1) * HOUR_MS;
+  const times = Math.ceil(of.windows / Math.max(1, Math.floor(slotMs / everyMs)));
+  return (times + 1) * SLOTS[same] * slotMs;
+}
+
+interface RuleMemory {
+  readonly check: LiveCheck;
+  readonly spec: PastSpec;
+  readonly groups: Map<string, Remembered[]>;
+}
+
+/**
+ * What is known of a group, up to the last window that one which begins at `startMs` is held against. Since it was there first it has had no rows in each window that nothing
+ * is known of: while it is too new for that to be told, nobody says so.
+ */
+function sinceThere({ check, spec, groups }: RuleMemory, group: string, startMs: number): readonly Remembered[] {
+  const known = groups.get(group) ?? [];
+  const absent = check.check.memory?.absent;
+  const [first] = known;
+  if (absent === undefined || first === undefined || check.groupBy.length === 0) return known;
+  const { everyMs } = check.spec;
+  const all: Remembered[] = [];
+  const latestMs = startMs - spec.gapMs;
+  const tooOld = Math.ceil(Math.max(0, latestMs - spanOf(spec, everyMs) - first.startMs) / everyMs);
+  let at = 0;
+  for (let ms = first.startMs + tooOld * everyMs; ms <= latestMs; ms += everyMs) {
+    while ((known[at]?.startMs ?? Infinity) < ms) at++;
+    const own = known[at];
+    all.push(own?.startMs === ms ? own : { startMs: ms, learns: true, trace: absent });
+  }
+  return all;
+}
+
 /** Rules are many and few remember: only those that do have an entry. */
 export class SetMemory {
-  readonly #rules = new Map<string, { readonly check: LiveCheck; readonly spec: PastSpec; readonly groups: Map<string, Remembered[]> }>();
+  readonly #rules = new Map<string, RuleMemory>();
 
   constructor(checks: readonly LiveCheck[], kept: readonly WindowMemory[]) {
     for (const check of checks) {
@@ -130,7 +167,7 @@ export class SetMemory {
   /** Traces of the windows that this one is held against. */
   before({ id }: LiveCheck, group: string, startMs: number): readonly Encoded[] {
     const rule = this.#rules.get(id);
-    return rule === undefined ? [] : pastOf(rule.groups.get(group) ?? [], rule.spec, startMs).map(({ trace }) => trace);
+    return rule === undefined ? [] : pastOf(sinceThere(rule, group, startMs), rule.spec, startMs).map(({ trace }) => trace);
   }
 
   /** What the window came to; it replaces what an earlier revision of it came to. `trace`: null where there is nothing to remember of it. */

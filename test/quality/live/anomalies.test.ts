@@ -346,6 +346,35 @@ test('a group that is gone is a window of no rows, until it has been none for lo
   expect(new Set(all.filter(({ group }) => group === '["new"]').map(({ verdict }) => verdict))).toEqual(new Set(['indeterminate', 'pass']));
 });
 
+test('a group has had no rows in each window without it since it was there first, however soon that was', async () => {
+  // Away for longer it is forgotten, and new when it comes back.
+  const runs = fc.array(fc.tuple(fc.nat({ max: 5 }), fc.constantFrom(4, 9)), { minLength: 2, maxLength: 8 });
+  const windowsOf = runs.map((all) => [...all.flatMap(([none, count]) => [...Array.from({ length: none }, () => 0), count]), 0, 0, 0]);
+  await fc.assert(
+    fc.asyncProperty(windowsOf, async (counts) => {
+      const windows = counts.map((count) => [{ status: 'new' }, ...Array.from({ length: count }, () => ({ status: 'paid' }))]);
+      const all = await said('checks: [{ volume_anomaly: { baseline: 20m, min_windows: 3, margin: 0.1 }, group_by: status }]', windows);
+      const wanted = counts.flatMap((count, at) => {
+        // Two windows are 10 minutes, and twenty more are four before these.
+        const past = counts.slice(0, Math.max(0, at - 1)).map((own, index) => ({ own, index }));
+        const first = past.findIndex(({ own }) => own > 0);
+        const before = first === -1 ? [] : past.slice(Math.max(first, at - 6));
+        if (count === 0 && !before.some(({ own }) => own > 0)) return [];
+        if (before.length < 3) return [`${at} ${count} indeterminate`];
+        const middle = medianOf(before.map(({ own }) => own));
+        const deviation = deviationOf(before.map(({ own }) => own), middle); // prettier-ignore
+        const isOff = Math.abs(count - middle) > Math.max(3 * deviation, 0.1 * middle);
+        return [`${at} ${count} ${isOff ? 'fail' : 'pass'}`];
+      });
+      const found = all
+        .filter(({ group }) => group === '["paid"]')
+        .map(({ startMs, rows, verdict }) => `${(startMs - NOON) / (5 * MINUTE)} ${rows} ${verdict}`);
+      expect(found).toEqual(wanted);
+    }),
+    { numRuns: 100 },
+  );
+});
+
 test.each([true, false])('a group whose rows come late has none at first, and then these (closed in between: %s)', async (isClosed) => {
   const contract = contractOf(`source: { event_time: after.created_at }
 defaults: { window: { every: 5m, out_of_order: 0s, lateness: 10m } }
