@@ -47,7 +47,7 @@ On a live stream alone, as items of \`checks\`: see [windows](windows.md#asking-
 ${[...TIMERS.values()].map(timerSection).join('\n')}
 ## Names of Great Expectations
 
-In a suite, or in a rule file as \`expect:\` with \`kwargs:\`, each with the kwargs it has there. On a live stream \`row_condition\` is written as \`where\`, and what a check of a row does when it fails is said by \`on_fail\`.
+In a suite, or in a rule file as \`expect:\` with \`kwargs:\`, each with the kwargs it has there. On a live stream \`row_condition\` is read as a \`where\`, and what a check of a row does when it fails is said by \`on_fail\`.
 
 | name | check | on a live stream |
 |---|---|---|

@@ -16,6 +16,7 @@ import type { Expectation, Nulls } from './expectation.ts';
 import { EXPECTATIONS } from './expectations/registry.ts';
 import { translateExpectation } from './great-expectations.ts';
 import type { Word } from './gx/expectation.ts';
+import { withRowsAsWhere } from './gx/asked-on-stream.ts';
 import { CATALOGUE, LEFT_OUT, WORDS } from './gx/registry.ts';
 import { problemOf } from './gx/suite.ts';
 import { LATER_MODIFIERS, LATER_PATHS } from './later.ts';
@@ -137,6 +138,7 @@ export function parseContract(text: string, file: string, use: Use = 'stream', s
   return { problems: [first, ...more] };
 }
 
+type AnyCheck = Check | FileCheck | ClockCheck | TimerCheck;
 type Worded = NonNullable<ReturnType<typeof WORDS.get>>;
 
 /** What a word means with its parameters. */
@@ -283,7 +285,7 @@ class Reader {
     };
     const checks: Check[] = [];
     const byId = new Map<string, Pick<Check, 'keys' | 'id'>>();
-    const add = (check: Check | FileCheck | ClockCheck | TimerCheck | null) => {
+    const add = (check: AnyCheck | null) => {
       if (check === null) return;
       if ('parameters' in check) checks.push(check);
       else if ('kwargs' in check && this.#use === 'file') this.#fileChecks.push(check);
@@ -331,7 +333,7 @@ class Reader {
     );
   }
 
-  #check(item: unknown, column: string | null, keys: Keys, settings: Settings): Check | FileCheck | ClockCheck | TimerCheck | null {
+  #check(item: unknown, column: string | null, keys: Keys, settings: Settings): AnyCheck | null {
     if (typeof item === 'string' && this.#isOfFiles(item, true)) return this.#word(item, { [item]: true }, column, keys);
     if (item === null || typeof item === 'string') {
       const expectation = EXPECTATIONS.get(item ?? 'null');
@@ -340,6 +342,12 @@ class Reader {
       return this.#complete({ expectation, column, parameters: true, keys, parameterKeys: keys }, {} as CheckItem, settings);
     }
     if (!isObject(item)) return null;
+    const asked = this.#use === 'stream' ? withRowsAsWhere(this.#rules, item, keys) : item;
+    return asked === null ? null : this.#named(asked, column, keys, settings);
+  }
+
+  /** The check that stands in an item, by its word or its name. */
+  #named(item: Readonly<Record<string, unknown>>, column: string | null, keys: Keys, settings: Settings): AnyCheck | null {
     const check = item as CheckItem;
     const names = Object.keys(item).filter(
       (name) => EXPECTATIONS.has(name) || this.#isOfFiles(name, item[name]) || name === 'expect' || CLOCK.has(name) || TIMERS.has(name),
@@ -492,13 +500,7 @@ class Reader {
     if (translated === null) return this.#noExpectation(name, at);
     if ('unknown' in translated) {
       for (const key of translated.unknown)
-        this.#rules.refuse(
-          [...keys, 'kwargs', key],
-          `${name} takes no "${key}"`,
-          key === 'row_condition' || key === 'condition_parser'
-            ? 'Write the condition in CEL, as where: beside expect.'
-            : suggestion(key, translated.takes, 'keyword'),
-        );
+        this.#rules.refuse([...keys, 'kwargs', key], `${name} takes no "${key}"`, suggestion(key, translated.takes, 'keyword'));
       for (const key of translated.missing)
         this.#rules.refuse([...keys, 'kwargs'], `${name} needs "${key}"`, `Add ${key}: … to the kwargs.`);
       return null;

@@ -3,9 +3,11 @@ import { exactNumber } from '../../core/whole-numbers.ts';
 
 const NAN = 'gx:NaN';
 
-/** Integers keep their digits. Undefined where the text is no such JSON. */
+/** Integers keep their digits, and a byte order mark at the beginning says nothing. Undefined where the text is no such JSON. */
 export function parsePythonJson(text: string): unknown {
-  const written = outsideOfStrings(text, (part) => part.replace(/(-?)\bInfinity\b/g, '$11e999').replace(/\bNaN\b/g, `"${NAN}"`));
+  const written = outsideOfStrings(text.replace(/^\uFEFF/, ''), (part) =>
+    part.replace(/(-?)\bInfinity\b/g, '$11e999').replace(/\bNaN\b/g, `"${NAN}"`),
+  );
   try {
     return JSON.parse(written, (key, value: unknown, context?: { readonly source?: string }) =>
       value === NAN ? NaN : exactNumber(key, value, context),

@@ -6,6 +6,8 @@ import { EVERYWHERE, Kwargs, refuse, ROWS } from './kwargs.ts';
 import { type Parameters, withParameters } from './parameters.ts';
 import { parsePythonJson } from './python-json.ts';
 import { CATALOGUE, LEFT_OUT } from './registry.ts';
+import { columnsOfCondition } from './condition-syntax.ts';
+import { askedRows } from './asked-rows.ts';
 import { compileRowCondition, type RowCondition } from './row-condition.ts';
 
 type Fields = Readonly<Record<string, unknown>>;
@@ -47,6 +49,8 @@ interface Prepared {
   readonly item: SuiteItem;
   readonly check: GxCheck | null;
   readonly condition: RowCondition | null;
+  /** The columns of the condition. */
+  readonly named: readonly string[];
   error: string | null;
 }
 
@@ -85,23 +89,21 @@ export class SuiteRun {
     return this.#prepared.map((prepared) => this.#end(prepared, facts));
   }
 
-  #end({ item, check, error }: Prepared, facts: FileFacts): SuiteResult {
+  #end({ item, check, named, error }: Prepared, facts: FileFacts): SuiteResult {
     const failed = (reason: string): SuiteResult => ({ item, error: reason, success: false, result: {} });
     if (error !== null || check === null) return failed(error ?? '');
     try {
-      this.#columnsOfConditionExist(item, facts);
+      this.#columnsOfConditionExist(item, named, facts);
       return { item, error: null, ...check.end(facts) };
     } catch (thrown) {
       return failed(reasonOf(thrown));
     }
   }
 
-  #columnsOfConditionExist({ kwargs }: SuiteItem, facts: FileFacts): void {
-    const named = new Slots();
-    const { row_condition: condition, result_format: format } = kwargs;
-    if (typeof condition === 'string') compileRowCondition(condition, named, 0, false);
+  #columnsOfConditionExist({ kwargs }: SuiteItem, named: readonly string[], facts: FileFacts): void {
+    const { result_format: format } = kwargs;
     const index = isFields(format) && Array.isArray(format['unexpected_index_column_names']) ? format['unexpected_index_column_names'] : [];
-    for (const column of [...named.columns, ...index.map(String)])
+    for (const column of [...named, ...index.map(String)])
       if (!facts.columns.includes(column))
         refuse(
           'row_condition or result_format',
@@ -117,11 +119,14 @@ export class SuiteRun {
       const expectation = CATALOGUE.get(item.type) ?? unknownType(item.type);
       kwargs.refuseUnknown([...expectation.takes, ...EVERYWHERE, ...(expectation.takesRows ? ROWS : [])]);
       const format = formatOf(kwargs, this.slots);
-      const condition = conditionOf(kwargs, this.slots, nowMs);
+      const asked = askedRows(kwargs);
+      const condition =
+        asked === null ? null : compileRowCondition(asked.condition, { slots: this.slots, nowMs, nullsDiffer: asked.nullsDiffer });
       const check = expectation.prepare(kwargs, this.slots, format);
-      return { item, check, condition, error: null };
+      const named = asked === null ? [] : [...columnsOfCondition(asked.condition)];
+      return { item, check, condition, named, error: null };
     } catch (error) {
-      return { item, check: null, condition: null, error: reasonOf(error) };
+      return { item, check: null, condition: null, named: [], error: reasonOf(error) };
     }
   }
 }
@@ -180,18 +185,6 @@ function formatOf(kwargs: Kwargs, slots: Slots): Format {
     partialCount: partial,
     hidesValues: fields['exclude_unexpected_values'] === true,
   };
-}
-
-const PARSERS = ['pandas', 'great_expectations', 'great_expectations__experimental__'];
-
-function conditionOf(kwargs: Kwargs, slots: Slots, nowMs: number): RowCondition | null {
-  const [condition, parser] = [kwargs.get('row_condition'), kwargs.get('condition_parser')];
-  if (parser !== null && !PARSERS.some((name) => name === parser))
-    return refuse('condition_parser', `is not a valid enumeration member: ${PARSERS.slice(0, 2).join(', ')}`, 'Write pandas.');
-  if (condition === null || condition === '') return null;
-  if (typeof condition !== 'string') return refuse('row_condition', 'is no text', 'Write a comparison, such as x > 5.');
-  if (parser === null) return refuse('condition_parser', 'is missing', 'Write pandas or great_expectations beside row_condition.');
-  return compileRowCondition(condition, slots, nowMs, parser === 'pandas');
 }
 
 /** The document that Great Expectations writes. */

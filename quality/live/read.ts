@@ -72,13 +72,6 @@ export class LiveReader {
   add(found: FileCheck, item: Fields): LiveCheck | null {
     const { keys, expectation, kwargs } = found;
     const before = this.#rules.problems.length;
-    for (const name of ['row_condition', 'condition_parser'])
-      if (kwargs[name] !== undefined)
-        this.#rules.refuse(
-          [...keys, 'kwargs', name],
-          'conditions of Great Expectations are judged over files alone',
-          'Write the condition in CEL, as where: beside expect.',
-        );
     if (JSON.stringify(kwargs).includes('"$PARAMETER"'))
       this.#rules.refuse([...keys, 'kwargs'], 'parameters are given to `tidegate judge` alone', 'Write the value.');
     if (this.#rules.problems.length > before) return null;

@@ -1,7 +1,7 @@
 /** Details of expectations in which Great Expectations 1.2 differs from what one would think: each answer is that tool's own, on pandas. */
 import { describe, expect, test } from 'vitest';
 import { parseDate } from '../../quality/gx/dates.ts';
-import { SuiteRun } from '../../quality/gx/suite.ts';
+import { readSuite, SuiteRun } from '../../quality/gx/suite.ts';
 import type { FileCell } from '../../quality/states/cell.ts';
 
 type Rows = Readonly<Record<string, readonly FileCell[]>>;
@@ -145,6 +145,10 @@ describe('results', () => {
     });
     expect([success, result['details']]).toMatchObject([false, { observed_partition: { weights: [0, 0] } }]);
   });
+});
+
+test('a byte order mark before a suite says nothing', () => {
+  expect(readSuite('\uFEFF{"name": "s", "expectations": []}')).toEqual({ name: 's', items: [] });
 });
 
 test('a null is unequal to a value in the language of pandas, and in that of SQL it is neither', () => {
