@@ -14,7 +14,7 @@ const HELP = `npm run bench -- postgres|kafka|topics|quality|scoring [--quick] [
   scoring    What scoring a row costs, from encoded cells and from decoded values.
   --quick    Fewer rows and runs: minutes instead of half an hour.
   --rows N   Rows a run.   --runs N   Runs of each side; the median counts.
-  --only T   Only the cells whose name contains T ("insert tx10", "sync on", "latency").
+  --only T   Only the cells whose name contains T ("insert tx10", "sync on", "latency"); of quality: rows, windows or files.
   --sides S  Only these sides, of: ${SIDES.join(' | ')} (separated by |);
              of kafka: ${KAFKA_SIDES.join(' | ')};
              of topics: ${TOPICS_SIDES.join(' | ')}.
