@@ -98,6 +98,18 @@ class Cell {
   }
 }
 
+/** What the windows of a dataset hold in other lanes of the process: all of them keep within one cap. */
+export interface HeldElsewhere {
+  /** How many they are. */
+  readonly lanes: number;
+  /** Of the values in states. */
+  readonly bytes: number;
+  /** Keys of rows. */
+  readonly keys: number;
+}
+
+const NOWHERE: HeldElsewhere = { lanes: 0, bytes: 0, keys: 0 };
+
 const LESSEN: readonly ((slot: SlotState) => void)[] = [(slot) => slot.condense(), (slot) => slot.giveUp()];
 const bytesOf = (fold: Fold): number => fold.slots.reduce((sum, slot) => sum + slot.bytes, 0);
 
@@ -133,6 +145,8 @@ export class DatasetWindows {
   #untimed = 0;
   #tooLate = 0;
   #keys = 0;
+  #bytes = 0;
+  #elsewhere = NOWHERE;
   #written: WindowMark | null = null;
   #writtenAtMs = 0;
   #lot: Lot | null = null;
@@ -193,6 +207,21 @@ export class DatasetWindows {
       untimed: this.#untimed,
       tooLate: this.#tooLate,
     };
+  }
+
+  /** Of the values in states, as of the last batch. */
+  get bytes(): number {
+    return this.#bytes;
+  }
+
+  /** Keys of rows that it knows. */
+  get keys(): number {
+    return this.#keys;
+  }
+
+  /** Told before a batch: room for its keys is what others leave, and for values it has its share at least, which others make room for with their next batch. */
+  beside(elsewhere: HeldElsewhere): void {
+    this.#elsewhere = elsewhere;
   }
 
   event(event: ChangeEvent, nowMs: number): void {
@@ -260,7 +289,9 @@ export class DatasetWindows {
       }
     }
     for (const set of this.#sets) set.last = null;
-    this.#keepWithin(this.#budget.valueBytes);
+    const { valueBytes } = this.#budget;
+    const { lanes, bytes } = this.#elsewhere;
+    this.#keepWithin(Math.max(valueBytes - bytes, valueBytes / (lanes + 1)));
     this.#mark(nowMs, wrote, marks);
   }
 
@@ -280,14 +311,14 @@ export class DatasetWindows {
   /** What holds most goes over to sketches, or is given up where there are none or these do not fit. The target may go on having all of it; never a part. */
   #keepWithin(bytesMax: number): void {
     const cells = this.#sets.flatMap((set) => [...set.cells.values()]).filter(({ bytes }) => bytes > 0);
-    let bytes = cells.reduce((sum, cell) => sum + cell.bytes, 0);
+    this.#bytes = cells.reduce((sum, cell) => sum + cell.bytes, 0);
     for (const lessen of LESSEN) {
-      if (bytes <= bytesMax) return;
+      if (this.#bytes <= bytesMax) return;
       for (const cell of cells.sort((a, b) => b.bytes - a.bytes)) {
-        if (bytes <= bytesMax) return;
-        bytes -= cell.bytes;
+        if (this.#bytes <= bytesMax) return;
+        this.#bytes -= cell.bytes;
         cell.lessen(lessen);
-        bytes += cell.bytes;
+        this.#bytes += cell.bytes;
       }
     }
   }
@@ -387,7 +418,7 @@ export class DatasetWindows {
     if (after === null) return;
     const cell = this.#cell(set, startMs, bound.groupOf(after, before), late);
     cell.now.add(bound.readers, event, after, before);
-    if (this.#keys >= this.#budget.keys) {
+    if (this.#keys >= this.#budget.keys - this.#elsewhere.keys) {
       cell.now.unkept++;
       set.overfull.add(startMs);
     } else if (cell.putKey(key)) this.#keys++;

@@ -13,7 +13,7 @@ import { addWindowWrites, type WindowMark, type WindowPart, type WindowStore } f
 import type { Contract } from '../contract.ts';
 import { countersOf } from './beside.ts';
 import { isWatched, type LiveCheck } from './check.ts';
-import { DatasetWindows } from './lane.ts';
+import { DatasetWindows, type HeldElsewhere } from './lane.ts';
 
 export interface WindowStageOptions {
   /** Asked with every batch: rule files may be replaced while the lane runs. */
@@ -72,11 +72,24 @@ class Windowing implements Stage {
     }
     const lane = await this.#laneOf(batch);
     const uses = new Map(judged.map((contract) => [contract.dataset, this.#use(lane, contract, counters.get(contract.dataset) ?? NONE)]));
+    for (const [dataset, windows] of uses) windows.beside(this.#heldElsewhere(lane, dataset));
     await this.#fill(batch, uses, nowMs, signal);
     const [parts, marks]: [WindowPart[], WindowMark[]] = [[], []];
     for (const windows of uses.values()) windows.flush(nowMs, parts, marks);
     if (parts.length > 0 || marks.length > 0) addWindowWrites(batch, { parts, marks });
     lane.at = batch.checkpoint.position;
+  }
+
+  #heldElsewhere(own: Lane, dataset: DatasetName): HeldElsewhere {
+    let [lanes, bytes, keys] = [0, 0, 0];
+    for (const lane of this.#lanes.values()) {
+      const windows = lane === own ? undefined : lane.datasets.get(dataset)?.windows;
+      if (windows === undefined) continue;
+      lanes++;
+      bytes += windows.bytes;
+      keys += windows.keys;
+    }
+    return { lanes, bytes, keys };
   }
 
   async #fill(batch: Batch, uses: ReadonlyMap<DatasetName, DatasetWindows>, nowMs: number, signal: AbortSignal): Promise<void> {

@@ -1,10 +1,15 @@
 /** Windows with more values than max_state has room for: judged by sketches, whatever was kept exactly where, over restarts and changes of the rules. */
 import { expect, test } from 'vitest';
+import { Batch } from '../../../core/batch.ts';
+import type { LaneId, Position } from '../../../core/event.ts';
+import { budgetOf } from '../../../quality/live/budget.ts';
 import { Fold } from '../../../quality/live/fold.ts';
+import { DatasetWindows } from '../../../quality/live/lane.ts';
 import { planSets } from '../../../quality/live/slots.ts';
+import { windowStage } from '../../../quality/live/stage.ts';
 import { Random } from '../../support/random.ts';
 import { columns, contractOf } from '../support.ts';
-import { type Change, clockAt, closes, eventOf, MemoryStore, MINUTE, NOON, TestLane } from './support.ts';
+import { type Change, clockAt, closes, eventOf, MemoryStore, MINUTE, NO_LOTS, NOON, TestLane } from './support.ts';
 
 const [EMAIL, ITEMS] = ['email', 'items'].map((column) => columns.findIndex(({ name }) => name === column)) as [number, number];
 const clock = clockAt(() => NOON);
@@ -153,4 +158,54 @@ test('folds that are exact and folds that are sketches come to the same in any o
   expect(said[1]).toEqual(said[0]);
   expect(said[2]).toEqual(said[0]);
   expect(said[0]).toContain(true);
+});
+
+test('the lanes of a process keep within one cap together: each has its share, and what others leave', () => {
+  const contract = contractOf(`${SMALL}columns: { email: [{ distinct_count: { min: 1 } }] }`);
+  const { valueBytes } = budgetOf(contract.live);
+  const lanes = Array.from({ length: 4 }, () => new DatasetWindows(contract));
+  const all = rows(10_500).map(eventOf);
+  let most = 0;
+  for (let from = 0; from < all.length; from += 300) {
+    for (const [at, event] of all.slice(from, from + 300).entries()) lanes[at % 4]?.event(event, NOON);
+    for (const lane of lanes) {
+      const others = lanes.filter((one) => one !== lane);
+      lane.beside({ lanes: 3, bytes: others.reduce((sum, { bytes }) => sum + bytes, 0), keys: 0 });
+      lane.flush(NOON, [], []);
+    }
+    most = Math.max(most, lanes.reduce((sum, { bytes }) => sum + bytes, 0)); // prettier-ignore
+  }
+  // A sketch is no smaller than it is, be its lane's share less: far from four times the cap all the same.
+  expect(most).toBeGreaterThan(valueBytes / 2);
+  expect(most).toBeLessThanOrEqual(valueBytes);
+});
+
+test.each([
+  ['one lane that has them all', 1, 'indeterminate'],
+  ['two lanes of a process', 2, 'indeterminate'],
+])('keys beyond what there is room for are not known: %s', async (_, count, verdict) => {
+  const body =
+    'defaults: { window: { every: 5m, out_of_order: 0s, lateness: 0s, max_state: 420kB } }\ncolumns: { total: [{ mean: { min: 0 } }] }';
+  const contract = contractOf(body);
+  const { keys } = budgetOf(contract.live);
+  const store = new MemoryStore();
+  const contracts = new Map([[contract.dataset, contract]]);
+  const stage = windowStage({ contracts: () => contracts, store, lots: NO_LOTS, clock });
+  const ends = new Map<string, string>();
+  const run = async (lane: string, changes: readonly Change[]) => {
+    const position = String(changes.length + Number(ends.get(lane) ?? 0)).padStart(8, '0') as Position;
+    const batch = new Batch(changes.map(eventOf), { lane: lane as LaneId, position });
+    batch.after = (ends.get(lane) as Position | undefined) ?? null;
+    await stage.run(batch, new AbortController().signal);
+    if (batch.windows !== null) store.write(lane as LaneId, batch.windows);
+    ends.set(lane, position);
+  };
+  const all = Array.from({ length: keys + 10 }, (_unused, id) => insert(id, { total: '1.00' }));
+  for (let lane = 0; lane < count; lane++) await run(`lane ${lane}`, all.filter((__, id) => id % count === lane)); // prettier-ignore
+  // The last rows change: those whose keys had no room may or may not be in the window.
+  const last = all.slice(-5 * count).filter(({ key }) => Number(key) % count === count - 1);
+  await run(`lane ${count - 1}`, last.map((one) => ({ ...one, op: 'update', before: one.after }))); // prettier-ignore
+  for (let lane = 0; lane < count; lane++) await run(`lane ${lane}`, [insert(1e6 + lane, { total: '1.00' }, 12)]);
+  await closes(store, contract);
+  expect(store.all.filter(({ startMs }) => startMs === NOON).map((result) => result.verdict)).toEqual([verdict]);
 });
