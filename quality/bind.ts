@@ -63,8 +63,9 @@ export function bindCheck(check: Check, context: BindContext): Bound | null {
   };
   const bound = check.expectation.bind(check.parameters, site);
   if (bound === null || check.missing.length === 0) return bound;
-  return withMissing(bound, check.missing, dataset, (message, fix) => {
+  const refuse = (message: string, fix: string) => {
     problems.push({ severity: 'error', path: place([...check.keys, 'missing']), message, fix });
     return null;
-  });
+  };
+  return withMissing(bound, check.missing, dataset, check.missingIsDefault ? null : refuse);
 }

@@ -289,6 +289,11 @@ const parts = {
       on_fail: { ...onFail, default: 'quarantine' },
       severity: { ...severity, default: 'critical' },
       nulls: { ...nulls, default: 'skip' },
+      missing: {
+        ...missingSchema,
+        description:
+          'Values that stand for none in every column of which they are values: checks of cells judge them as if they were null. A check that has missing itself has these alone.',
+      },
       window: windowDefaultsSchema,
     },
   },

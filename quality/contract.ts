@@ -19,7 +19,7 @@ import type { Word } from './gx/expectation.ts';
 import { withRowsAsWhere } from './gx/asked-on-stream.ts';
 import { CATALOGUE, LEFT_OUT, WORDS } from './gx/registry.ts';
 import { problemOf } from './gx/suite.ts';
-import { LATER_MODIFIERS, LATER_PATHS } from './later.ts';
+import { withoutLater } from './later.ts';
 import { type ClockCheck, judgesWindows, type LiveRules, type TimerCheck, unfitForFiles } from './live/check.ts';
 import { LiveReader } from './live/read.ts';
 import { lintCheck } from './lint.ts';
@@ -54,6 +54,8 @@ export interface Check {
   readonly noBefore: 'skip' | 'fail';
   /** Values that stand for none. */
   readonly missing: readonly Token[];
+  /** They are those of the file: each counts in the columns of which it is a value. */
+  readonly missingIsDefault: boolean;
   /** The share of rows that has to pass: below 1 over a file alone. */
   readonly mostly: number;
   /** Where the check stands in the file, and where its parameters do. */
@@ -73,6 +75,7 @@ export interface FileCheck {
   readonly where: string | null;
   /** Values that stand for none. */
   readonly missing: readonly Token[];
+  readonly missingIsDefault: boolean;
   readonly keys: Keys;
 }
 
@@ -155,13 +158,16 @@ class Reader {
   readonly #schemas: SchemaFiles;
   readonly #fileChecks: FileCheck[] = [];
   readonly #live: LiveReader;
+  readonly #missing: readonly Token[];
 
   constructor(rules: RuleText, text: string, use: Use, schemaTexts: SchemaTexts) {
     this.#rules = rules;
     this.#hash = createHash('sha256').update(text);
     this.#use = use;
     this.#schemas = new SchemaFiles(rules, schemaTexts, this.#hash);
-    this.#live = new LiveReader(rules, isObject(rules.value) ? rules.value : {});
+    const file = isObject(rules.value) ? rules.value : {};
+    this.#live = new LiveReader(rules, file);
+    this.#missing = tokensOf(isObject(file['defaults']) ? file['defaults']['missing'] : undefined);
   }
 
   read(): Contract | null {
@@ -173,7 +179,7 @@ class Reader {
         'Write apiVersion: quality/v1, kind: DatasetRules, dataset: <source>.<schema>.<table>, and columns with checks.',
       );
     }
-    const value = this.#withoutLater(rules.value);
+    const value = withoutLater(rules.value, rules, (item, name) => this.#passesModifier(item, name));
     const fits = rules.check(contractSchema, value);
     // The checks are read even so, as far as they can be: all problems are told at once.
     const checks = this.#checks(value);
@@ -206,55 +212,6 @@ class Reader {
     };
   }
 
-  /** The file without the parts that belong to other versions, each of which is told. */
-  #withoutLater(value: Readonly<Record<string, unknown>>): Record<string, unknown> {
-    const copy: Record<string, unknown> = { ...value };
-    for (const [path, later] of Object.entries(LATER_PATHS)) {
-      const [section = '', key] = path.split('.');
-      const part = copy[section];
-      if (key === undefined ? part === undefined : !isObject(part) || !(key in part)) continue;
-      const keys = key === undefined ? [section] : [section, key];
-      if (later.severity === 'error') this.#rules.refuse(keys, later.message, later.fix);
-      else this.#rules.warn(keys, later.message, later.fix);
-      if (key === undefined) delete copy[section];
-      else copy[section] = Object.fromEntries(Object.entries(part as object).filter(([name]) => name !== key));
-    }
-    if (isObject(copy['quarantine']) && Object.keys(copy['quarantine']).length === 0) delete copy['quarantine'];
-    const breaker = copy['breaker'];
-    if (isObject(breaker) && (breaker['while_open'] === 'divert' || breaker['while_open'] === 'pass')) {
-      this.#rules.refuse(
-        ['breaker', 'while_open'],
-        `while_open: ${breaker['while_open']} is not supported yet`,
-        'Write while_open: hold (the lane stops), or remove it.',
-      );
-      copy['breaker'] = { ...breaker, while_open: 'hold' };
-    }
-    if (isObject(copy['columns'])) {
-      copy['columns'] = Object.fromEntries(
-        Object.entries(copy['columns']).map(([column, items]) => [
-          column,
-          Array.isArray(items) ? items.map((item: unknown, index) => this.#itemWithoutLater(item, ['columns', column, index])) : items,
-        ]),
-      );
-    }
-    if (Array.isArray(copy['checks']))
-      copy['checks'] = copy['checks'].map((item: unknown, index) => this.#itemWithoutLater(item, ['checks', index]));
-    return copy;
-  }
-
-  #itemWithoutLater(item: unknown, keys: Keys): unknown {
-    if (!isObject(item)) return item;
-    const kept: [string, unknown][] = [];
-    for (const [name, value] of Object.entries(item)) {
-      // A file is one window, however long the windows of a stream are.
-      if (this.#use === 'file' && name === 'window') continue;
-      const later = this.#isLive(item) ? undefined : LATER_MODIFIERS.get(name);
-      if (later === undefined) kept.push([name, value]);
-      else this.#rules.refuse([...keys, name], later.message, later.fix);
-    }
-    return Object.fromEntries(kept);
-  }
-
   /** Judged over all rows: of a file, or of a window of the stream. */
   #isOfFiles(name: string, parameters: unknown): boolean {
     const found = WORDS.get(name);
@@ -263,6 +220,13 @@ class Reader {
     if (ofRows !== undefined && isObject(parameters) && ofRows in parameters) return false;
     const meant = orNumber !== undefined && typeof parameters === 'number' ? orNumber.expectation : found;
     return this.#use === 'file' || judgesWindows(meant.name);
+  }
+
+  /** Whether a modifier that other versions read is left to the schema; `drop`: it says nothing here. */
+  #passesModifier(item: Readonly<Record<string, unknown>>, name: string): boolean | 'drop' {
+    // A file is one window, however long the windows of a stream are.
+    if (this.#use === 'file' && name === 'window') return 'drop';
+    return this.#isLive(item);
   }
 
   /** A check over windows of a stream, by its word or its name. */
@@ -455,7 +419,10 @@ class Reader {
     return this.#rules.refuse(at, `there is no expectation ${name}`, suggestion(name, known, 'expectation'));
   }
 
-  #fileCheck(written: Omit<FileCheck, 'id' | 'where' | 'missing'>, item: Readonly<Record<string, unknown>>): FileCheck | null {
+  #fileCheck(
+    written: Omit<FileCheck, 'id' | 'where' | 'missing' | 'missingIsDefault'>,
+    item: Readonly<Record<string, unknown>>,
+  ): FileCheck | null {
     const { type, column, expectation, keys } = written;
     const kwargs = withReference(this.#rules, written, (path, at) => this.#schemas.read(path, at));
     if (kwargs === null) return null;
@@ -471,11 +438,12 @@ class Reader {
     const where = typeof item['where'] === 'string' ? item['where'] : null;
     const parsed = where === null ? null : parseExpression(where, this.#rules.place([...keys, 'where']));
     if (parsed?.kind === 'refused') this.#rules.problems.push(...parsed.problems);
-    const missing = tokensOf(item['missing']);
+    const own = tokensOf(item['missing']);
     // Of those of several columns each cell counts by itself; of what has no column there is none.
-    if (missing.length > 0 && !hasCells(found))
+    if (own.length > 0 && !hasCells(found))
       return this.#rules.refuse([...keys, 'missing'], `${type} judges no values of rows`, 'Remove missing.');
-    const check = { ...found, id, where, missing };
+    const missingIsDefault = item['missing'] === undefined;
+    const check = { ...found, id, where, missing: missingIsDefault && hasCells(found) ? this.#missing : own, missingIsDefault };
     return this.#use === 'file' ? check : this.#live.add(check, item);
   }
 
@@ -548,7 +516,8 @@ class Reader {
       message: item.message ?? null,
       allowValues: item.allow_values === true,
       noBefore: item.no_before ?? 'skip',
-      missing: readsCells(expectation) ? tokensOf(item.missing) : [],
+      missing: readsCells(expectation) ? (item.missing === undefined ? this.#missing : tokensOf(item.missing)) : [],
+      missingIsDefault: item.missing === undefined,
       mostly: typeof item.mostly === 'number' ? item.mostly : 1,
     };
     if (item.missing !== undefined && !readsCells(expectation))

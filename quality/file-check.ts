@@ -3,6 +3,7 @@ import type { ChangeEvent, Dataset } from '../core/event.ts';
 import type { FileCheck } from './contract.ts';
 import { type Judging, NOTHING, pathOf, type RuleResult, unusable, whereOf } from './file-run.ts';
 import { SuiteRun } from './gx/suite.ts';
+import { tokensOfColumn } from './missing.ts';
 import { missingCells } from './missing-cells.ts';
 import { type FileCell, Unusable } from './states/cell.ts';
 
@@ -22,14 +23,17 @@ export function fileCheck(
   const places = run.slots.columns.map((name) => dataset.columns.findIndex((column) => column.name === name));
   const columns = [...places.filter((place) => place >= 0), ...(where?.columns ?? [])];
   const own: FileCell[] = places.map(() => null);
-  const withoutTokens = missingCells(check.missing);
+  const withoutTokens = places.map((place) =>
+    missingCells(check.missingIsDefault ? tokensOfColumn(dataset.columns[place], check.missing) : check.missing),
+  );
   return {
     columns,
     row: (_values, cells, index) => {
       if (where?.isMet(event) === false) return;
       for (let at = 0; at < places.length; at++) {
         const cell = cells[places[at] ?? -1] ?? null;
-        own[at] = withoutTokens === null ? cell : withoutTokens(cell);
+        const without = withoutTokens[at] ?? null;
+        own[at] = without === null ? cell : without(cell);
       }
       run.row(own, index);
     },

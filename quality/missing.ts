@@ -30,17 +30,18 @@ export function readsCells({ name, asksTarget, needsBefore, judgesTable, on }: E
 
 type Refuse = (message: string, fix: string) => null;
 
-/** The check with such cells read as nulls; null, and a problem, where a token is a value of none of its columns. */
-export function withMissing(bound: Bound, tokens: readonly Token[], dataset: Dataset, refuse: Refuse): Bound | null {
+/** The check with such cells read as nulls; null, and a problem, where a token is a value of none of its columns. `refuse` null: such tokens are left out. */
+export function withMissing(bound: Bound, tokens: readonly Token[], dataset: Dataset, refuse: Refuse | null): Bound | null {
   const sets = new Map<number, TokenSet>();
   for (const index of bound.columns) {
     const column = dataset.columns[index];
     const set = column === undefined ? null : tokenSet(column, tokens);
-    if (set !== null) sets.set(index, set);
+    if (set !== null && (refuse !== null || set.written.size > 0)) sets.set(index, set);
   }
+  if (refuse === null && sets.size === 0) return bound;
   const known = [...sets.values()];
   const stray = tokens.find((token) => !known.some(({ written }) => written.has(token)));
-  if (stray !== undefined) {
+  if (stray !== undefined && refuse !== null) {
     const named = bound.columns.map((index) => dataset.columns[index]).filter((column) => column !== undefined);
     const kinds = named.map((column) => `${column.name}, which is ${typeOf(column)}`).join(', or of ');
     return refuse(`${JSON.stringify(stray)} is no value of ${kinds}`, known[0]?.fix ?? 'Remove missing.');
@@ -65,6 +66,11 @@ export function strayToken(column: Column, tokens: readonly Token[]): { readonly
     message: `${JSON.stringify(stray)} is no value of ${column.name}, which is ${typeOf(column)}`,
     fix: set?.fix ?? 'Remove missing.',
   };
+}
+
+/** Those of the tokens that are values of the column. */
+export function tokensOfColumn(column: Column | undefined, tokens: readonly Token[]): readonly Token[] {
+  return column === undefined || tokens.length === 0 ? [] : [...(tokenSet(column, tokens)?.written ?? [])];
 }
 
 interface TokenSet {

@@ -7,7 +7,7 @@ import type { Problem } from '../../core/problems.ts';
 import type { Contract } from '../contract.ts';
 import { comparableOf } from '../reference/form.ts';
 import type { Keys } from '../rule-text.ts';
-import { strayToken } from '../missing.ts';
+import { strayToken, tokensOfColumn } from '../missing.ts';
 import { missingCells } from '../missing-cells.ts';
 import { type FileCell, Unusable } from '../states/cell.ts';
 import { Timed } from '../states/course.ts';
@@ -66,11 +66,12 @@ function readerOf(slot: Slot, dataset: Dataset, contract: Contract, sight: Score
 }
 
 /** null where rows alone are counted. */
-function readOf({ column, rows, reads, kind, missing }: Slot, dataset: Dataset, contract: Contract): ReadCell | null {
-  const cellOf = (name: string, withoutTokens = missingCells(missing)): ReadCell => {
+function readOf({ column, rows, reads, kind, missing, missingIsDefault }: Slot, dataset: Dataset, contract: Contract): ReadCell | null {
+  const cellOf = (name: string, tokens = missing): ReadCell => {
     const index = dataset.columns.findIndex((candidate) => candidate.name === name);
     const found = dataset.columns[index];
     if (found === undefined) return unseen;
+    const withoutTokens = missingCells(missingIsDefault ? tokensOfColumn(found, tokens) : tokens);
     if (withoutTokens !== null) return readWith(withoutTokens, cellReader(found, index));
     return kind === nothing ? presenceReader(found, index) : cellReader(found, index);
   };
@@ -79,7 +80,7 @@ function readOf({ column, rows, reads, kind, missing }: Slot, dataset: Dataset, 
   if (column === null) return null;
   const { eventTime } = contract.live;
   if (reads?.kind !== 'timed') return cellOf(column);
-  return eventTime.kind === 'column' ? timedReader(cellOf(column), cellOf(eventTime.column, null)) : unseen;
+  return eventTime.kind === 'column' ? timedReader(cellOf(column), cellOf(eventTime.column, [])) : unseen;
 }
 
 function readWith(withoutTokens: (cell: FileCell) => FileCell, read: ReadCell): ReadCell {
@@ -167,7 +168,7 @@ export function liveProblems({ live, place }: Contract, dataset: Dataset, oldRow
     const reason = check.rows === null ? misfit(check, dataset) : null;
     if (reason !== null) say('error', check.keys, `${check.id}: ${reason}`, 'Correct the check, or remove it.');
     const own = check.rows === null ? dataset.columns.find(({ name }) => name === check.column) : undefined;
-    const stray = own === undefined ? null : strayToken(own, check.missing);
+    const stray = own === undefined || check.missingIsDefault ? null : strayToken(own, check.missing);
     if (stray !== null) say('error', [...check.keys, 'missing'], `${check.id}: ${stray.message}`, stray.fix);
     const { reads } = check.check;
     if (reads?.kind === 'columns') for (const name of reads.columns) needsColumn(check.keys, name);

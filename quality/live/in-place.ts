@@ -2,6 +2,7 @@
 import type { CellForm, Dataset, EncodedRow } from '../../core/event.ts';
 import { formOf, lengthOf, offsetOf, wordAt } from '../encoded/cells.ts';
 import { shortAt } from '../encoded/numeric.ts';
+import { tokensOfColumn } from '../missing.ts';
 import { Extremes } from '../states/extremes.ts';
 import { Ranks } from '../states/ranks.ts';
 import type { State } from '../states/state.ts';
@@ -16,10 +17,11 @@ export type PutInPlace = (state: State, row: EncodedRow, times: 1 | -1) => boole
 type PutBytes = (state: State, bytes: Uint8Array, at: number, length: number, times: 1 | -1) => boolean;
 
 /** null where it always takes a value. */
-export function putInPlace({ column, rows, reads, kind, missing }: Slot, dataset: Dataset): PutInPlace | null {
+export function putInPlace({ column, rows, reads, kind, missing, missingIsDefault }: Slot, dataset: Dataset): PutInPlace | null {
   const index = dataset.columns.findIndex(({ name }) => name === column);
   const type = dataset.columns[index]?.type;
-  if (rows !== null || reads !== null || missing.length > 0) return null;
+  const tokens = missingIsDefault ? tokensOfColumn(dataset.columns[index], missing) : missing;
+  if (rows !== null || reads !== null || tokens.length > 0) return null;
   if (type === 'text' && kind.name === 'value counts') return ofForm('text', index, putText);
   const putDigits = type === 'decimal' ? NUMERICS.get(kind.name) : undefined;
   return putDigits === undefined ? null : ofForm('numeric', index, numericPut(putDigits));

@@ -149,7 +149,7 @@ export class LiveReader {
 
   /** The share of rows that pass a check of rows, whose `mostly` is below 1. */
   share(rows: Check, item: Fields): void {
-    const { id, expectation, column, where, missing, keys, mostly } = rows;
+    const { id, expectation, column, where, missing, missingIsDefault, keys, mostly } = rows;
     const looksAtChange = expectation.name === 'expr' && /\b(before|op|changed)\b/.test(String(rows.parameters));
     if (expectation.ops !== null || looksAtChange) {
       this.#rules.refuse([...keys, 'mostly'], `${id} judges changes, and not the rows that a window holds`, 'Remove mostly.');
@@ -166,6 +166,7 @@ export class LiveReader {
       kwargs: {},
       where,
       missing,
+      missingIsDefault,
       keys,
     } as const;
     this.#checks.push({ ...this.#common(found, item), check: shareCheck(mostly), rows, spec, onFail: 'alert', beside: null });

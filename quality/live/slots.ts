@@ -15,6 +15,8 @@ export interface Slot {
   readonly where: string | null;
   /** Values that stand for none. */
   readonly missing: readonly Token[];
+  /** They are those of the file: each counts in the columns of which it is a value. */
+  readonly missingIsDefault: boolean;
   /** The check that rows pass or not; null where the cell itself is what counts. */
   readonly rows: Check | null;
   /** null: the cell of its column. */
@@ -67,6 +69,7 @@ function planSet(id: string, checks: readonly LiveCheck[]): SetPlan {
         column: check.column,
         where: check.where,
         missing: check.missing,
+        missingIsDefault: check.missingIsDefault,
         rows: check.rows,
         reads,
         kind,

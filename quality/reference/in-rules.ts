@@ -10,7 +10,7 @@ export type ReadBeside = (path: string, keys: Keys) => unknown;
 /** The kwargs of the check with the reference in them; null where it is refused. */
 export function withReference(
   rules: RuleText,
-  { kwargs, keys, column, expectation }: Omit<FileCheck, 'id' | 'where' | 'missing'>,
+  { kwargs, keys, column, expectation }: Omit<FileCheck, 'id' | 'where' | 'missing' | 'missingIsDefault'>,
   read: ReadBeside,
 ): FileCheck['kwargs'] | null {
   const path = pathOf(kwargs);

@@ -133,9 +133,16 @@ test('values that stand for none are missing to the check that says so, in rows 
   total:
     - { max: { max: 10 }, missing: [9999] }
 `;
-  for (const extension of ['ndjson', 'csv']) {
+  const once = `defaults: { missing: [N/A, '', 9999] }\n${body.replace(/, missing: \[[^\]]*\]/g, '')}`;
+  for (const [extension, rules] of ['ndjson', 'csv'].flatMap(
+    (name) =>
+      [
+        [name, body],
+        [name, once],
+      ] as const,
+  )) {
     const csv = `status,total\n${rows.map(({ status, total }) => `${status === '' ? '""' : (status ?? '')},${total}\n`).join('')}`;
-    const { judged } = await byRules(body, write(extension === 'csv' ? csv : lines(rows), extension));
+    const { judged } = await byRules(rules, write(extension === 'csv' ? csv : lines(rows), extension));
     const said = judged.rules.map(({ rule, success, unexpected_count: failed, missing_count: missing, observed }) => [
       rule,
       success,

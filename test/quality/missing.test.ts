@@ -2,7 +2,9 @@
 import fc from '../support/fast-check.ts';
 import { describe, expect, test } from 'vitest';
 import type { Value } from '../../core/event.ts';
-import { type Cells, insert, problemsOf, rule } from './support.ts';
+import { compileContract } from '../../quality/compile.ts';
+import { Outcome } from '../../quality/outcome.ts';
+import { type Cells, contractOf, insert, lines, orders, problemsOf, rule } from './support.ts';
 
 const SEED = 20261127;
 
@@ -57,6 +59,28 @@ test('of several columns each counts by itself', () => {
     listed(insert({ items: 0, status: '' })),
     listed(insert({ items: 2, status: '' })),
   ]).toEqual([true, true, false]);
+});
+
+test('of the whole file: in the columns of which it is a value, for checks that say nothing of it themselves', () => {
+  const found = compileContract(
+    contractOf(`defaults: { missing: ['', n/a, 9999, '1900-01-01'] }
+columns:
+  status: [not_null, { id: own, not_null: true, missing: [none] }, unique]
+  total: [not_null, { between: { max: 10 } }]
+  created_at: [not_null]
+checks: [{ pair_equal: { column_A: total, column_B: net } }, { expr: 'after.status != ""' }]`),
+    orders,
+  );
+  if (Array.isArray(found)) throw new Error(lines(found).join('\n'));
+  const failing = (cells: Cells) => found.rules.filter(({ test }) => test(insert(cells)) !== Outcome.Pass).map(({ id }) => id);
+  const good = { status: 'new', total: '1', net: '1', created_at: '2026-01-01 00:00:00+00' };
+  expect(failing(good)).toEqual([]);
+  expect(failing({ ...good, status: 'n/a' })).toEqual(['status.not_null']);
+  expect(failing({ ...good, status: '' })).toEqual(['status.not_null', 'expr']);
+  expect(failing({ ...good, status: 'none' })).toEqual(['own']);
+  expect(failing({ ...good, status: '9999' })).toEqual([]);
+  expect(failing({ ...good, total: '9999.00', net: '9999' })).toEqual(['total.not_null']);
+  expect(failing({ ...good, created_at: '1900-01-01 01:00:00+01' })).toEqual(['created_at.not_null']);
 });
 
 describe('is refused', () => {
