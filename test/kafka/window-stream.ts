@@ -9,6 +9,7 @@ export const PARTITIONS = 4;
 export const COLUMNS = { id: 'bigint', shop: 'text', total: 'bigint', at: 'timestamptz' };
 const END_MS = 1_200_000;
 const [OUT_OF_ORDER_MS, LATENESS_MS] = [10_000, 600_000];
+/** Those whose names begin with x are not worked out: they are to be the same whoever reads the stream. They share windows with the others, and are judged with them. */
 export const RULES = `
 apiVersion: quality/v1
 kind: DatasetRules
@@ -19,8 +20,18 @@ columns:
   total:
     - { id: mean, mean: { between: [40, 60] }, group_by: shop }
     - { id: sum, sum: { min: 300 }, window: { every: 30s, size: 2m } }
+    - { id: x-distinct, distinct_count: { max: 20 } }
+    - { id: x-median, median: { between: [30, 60] } }
+    - { id: x-most, max: { max: 250 } }
+    - { id: x-drift, drift: { metric: ks, reference: { rolling: { windows: 3, min_windows: 2 } }, max: 0.4 } }
+    - { id: x-mean, metric_anomaly: { metric: mean, baseline: 30m, min_windows: 3 } }
+    - { id: x-share, between: { max: 100 }, mostly: 0.9, on_fail: tag }
+  shop:
+    - { id: x-shops, distinct_equal: [a, b, c] }
+    - { id: x-each, dimension_anomaly: { baseline: 30m, min_windows: 3 } }
 checks:
   - { id: volume, row_count: { min: 12 } }
+  - { id: x-groups, volume_anomaly: { baseline: 30m, min_windows: 3 }, group_by: shop }
 `;
 
 interface Order {
