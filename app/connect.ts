@@ -81,6 +81,7 @@ export function sourceOptions(config: Config, pipeline: PipelineConfig, clock: C
     rowBytes: source.rowBytes,
     snapshot: source.snapshot,
     failover: source.failover,
+    decodingBytes: source.decodingMemory,
     walDiskBytes: source.wal.disk,
     batch: { rows: pipeline.batch.rows, bytes: pipeline.batch.bytes, ageMs: pipeline.batch.age },
     timing: { silenceMs: source.silence },

@@ -146,6 +146,14 @@ export const postgresSourceSchema = {
         'Whether you let standbys of the source keep a copy of the slot, so that a pipeline goes on when one of them takes over: PostgreSQL 17 and newer, with sync_replication_slots on the standby. Nothing changes where there is none.',
       default: true,
     },
+    decodingMemory: {
+      ...size(
+        'Decoding memory',
+        'How much memory the source may use for the changes of transactions that have not ended (its logical_decoding_work_mem, for this slot alone); what is beyond, it writes to files and reads again at the commit. Left out, what the server says, usually 64 MB: more is for large transactions.',
+        null,
+      ),
+      examples: ['512MB'],
+    },
     wal: {
       type: 'object',
       title: 'Log kept',

@@ -55,6 +55,8 @@ export interface PostgresSourceOptions {
   readonly batch: { readonly rows: number; readonly bytes: number; readonly ageMs: number };
   /** Whether standbys keep a copy of the slot (PostgreSQL 17 and newer); left out, they do. */
   readonly failover?: boolean;
+  /** Memory that the server may use for the changes of transactions before their end, in bytes; left out, as its own setting says. */
+  readonly decodingBytes?: number | null;
   /** How large the disk of the server's log is, where that is known. */
   readonly walDiskBytes?: number | null;
   readonly clock?: Clock;
@@ -486,8 +488,10 @@ class SlotSource implements PostgresSource {
   }
 
   async #connect(replication: boolean, settings: Readonly<Record<string, string>>, signal: AbortSignal): Promise<PgConnection> {
-    const { url, timing } = this.#options;
-    const connection = await connectSource(this.name, url, replication, settings, signal);
+    const { url, timing, decodingBytes = null } = this.#options;
+    const asked =
+      replication && decodingBytes !== null ? { logical_decoding_work_mem: `${Math.max(64, Math.ceil(decodingBytes / 1024))}kB` } : {};
+    const connection = await connectSource(this.name, url, replication, { ...settings, ...asked }, signal);
     const { silenceMs } = { ...TIMING, ...timing };
     if (!replication) endWhereItHangs(connection, { url, silenceMs, clock: this.#clock });
     return connection;

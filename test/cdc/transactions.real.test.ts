@@ -1,5 +1,6 @@
 /** Transactions as sources have them: of thousands of subtransactions, prepared, and with messages of others in between. */
 import { expect, inject, test } from 'vitest';
+import { eventually } from '../support/eventually.ts';
 import { Random } from '../support/random.ts';
 import { catchUp, Model, run, sameAsTable, testDatabase } from './support.ts';
 
@@ -163,4 +164,30 @@ test('messages of others are of no account: any prefix, any content, of any size
   await catchUp(db.source(), model, db.sql);
   await sameAsTable(model, db, 't');
   expect(model.events).toBe(id + 3);
+});
+
+test('what the source writes to files of a large transaction is less where it may use more memory', async () => {
+  const spilled = async (decodingBytes: number | null): Promise<number> => {
+    await using db = await testDatabase(
+      server,
+      'create table t (id int primary key, note text)',
+      'create publication tidegate for table t',
+    );
+    await db.sql.script(SPILLING(db.name));
+    const model = new Model();
+    await catchUp(db.source({ ...CUT, decodingBytes }), model, db.sql);
+    await db.sql.script("insert into t select n, repeat('x', 100) from generate_series(1, 5000) n");
+    await catchUp(db.source({ ...CUT, decodingBytes }), model, db.sql);
+    await sameAsTable(model, db, 't');
+    let found: readonly (string | null)[] = [];
+    // The slot's reader tells of it when it is done.
+    await eventually(async () => {
+      const { rows } = await db.sql.query('select spill_bytes, total_txns from pg_stat_replication_slots where slot_name = $1', [db.slot]);
+      found = rows[0] ?? [];
+      return Number(found[1]) > 0;
+    }, 'the server has counted');
+    return Number(found[0]);
+  };
+  expect(await spilled(null)).toBeGreaterThan(100_000);
+  expect(await spilled(64 << 20)).toBe(0);
 });
