@@ -8,6 +8,7 @@ import { type EncodedTest, Undecided } from './encoded/cells.ts';
 import type { Bound, Cell } from './expectation.ts';
 import { fileColumn, FileRow } from './file-columns.ts';
 import type { FileFacts } from './gx/expectation.ts';
+import { ignoredRows } from './ignored-rows.ts';
 import { Outcome } from './outcome.ts';
 import { PassingColumns } from './passing-columns.ts';
 import { PassingRows } from './passing-rows.ts';
@@ -197,6 +198,7 @@ class RowCheck implements Judging {
   readonly #check: Check;
   readonly #bound: Bound;
   readonly where: Where | null;
+  readonly #isIgnored: ReturnType<typeof ignoredRows>;
   readonly #event: ChangeEvent;
   /** The column whose nulls are not judged; -1 where there is none. */
   readonly column: number;
@@ -221,6 +223,7 @@ class RowCheck implements Judging {
     this.#check = check;
     this.#bound = bound;
     this.where = where;
+    this.#isIgnored = ignoredRows(check, bound);
     this.#event = event;
     const skipsNulls = !check.expectation.judgesNulls && check.nulls === 'skip';
     this.column = skipsNulls && check.column !== null ? (bound.columns[0] ?? -1) : -1;
@@ -233,6 +236,7 @@ class RowCheck implements Judging {
     if (this.where?.isMet(this.#event) === false) return;
     this.#elements++;
     if (this.column >= 0 && this.#isMissing(values)) this.#missing++;
+    else if (this.#isIgnored !== null && this.#event.after !== null && this.#isIgnored(this.#event.after)) this.#missing++;
     else if (outcomeOf(this.#bound, this.#event) !== Outcome.Pass) this.#fail(values, index);
   }
 
@@ -242,9 +246,9 @@ class RowCheck implements Judging {
     return isMissing !== undefined && this.#event.after !== null && isMissing(this.#event.after, this.column);
   }
 
-  /** Whether its nulls can be counted without it: no other value stands for none. */
+  /** Whether its nulls can be counted without it: no other value stands for none, and no rows are ignored. */
   get countsNulls(): boolean {
-    return this.#bound.isMissing === undefined;
+    return this.#bound.isMissing === undefined && this.#isIgnored === null;
   }
 
   /** Of a cell that has a value; null where a row is needed. */

@@ -5,6 +5,7 @@ import { Outcome } from '../outcome.ts';
 import { CELL_NULL, CELL_UNCHANGED, type ChangeEvent, type Dataset, type EncodedType, type Row, UNCHANGED } from '../../core/event.ts';
 import { type EncodedTest, lengthOf, Undecided } from '../encoded/cells.ts';
 import type { Bound } from '../expectation.ts';
+import { ignoredRows } from '../ignored-rows.ts';
 import type { Present } from '../states/cell.ts';
 import { type Encoded, listOf, type State, type StateKind } from '../states/state.ts';
 import { type WindowCheck, windowCheck } from '../windows/check.ts';
@@ -74,17 +75,18 @@ function byTypes(make: Bound['encoded']): (types: readonly EncodedType[]) => Enc
   };
 }
 
-/** Whether a row passes; null where it has no value and the check skips such. */
+/** Whether a row passes; null where it has no value and the check skips such, or ignores it. */
 export function shareReader(check: Check, { place, schemaFiles }: Pick<Contract, 'place' | 'schemaFiles'>, dataset: Dataset): ReadCell {
   const bound = bindCheck(check, { dataset, place, schemaFiles, problems: [] });
   if (bound === null) return unseen;
   const skipsNulls = !check.expectation.judgesNulls && check.nulls === 'skip' && check.column !== null;
   const { columns, test, isMissing } = bound;
   const encodedTest = byTypes(bound.encoded);
+  const isIgnored = ignoredRows(check, bound);
   const skipped = skipsNulls ? (columns[0] ?? -1) : -1;
   return (row: Row, _other: Row | null, event: ChangeEvent) => {
     const { encoded } = row;
-    if (encoded !== null) {
+    if (encoded !== null && isIgnored === null) {
       for (let at = 0; at < columns.length; at++) {
         const column = columns[at] ?? -1;
         const length = lengthOf(encoded, 2 * column);
@@ -102,6 +104,7 @@ export function shareReader(check: Check, { place, schemaFiles }: Pick<Contract,
         // The stage that judges rows lets a cell pass that was not sent: here that would count as one that is right.
         if (value === UNCHANGED) return UNSEEN;
       }
+      if (isIgnored?.(row) === true) return null;
       return test(row, event) === Outcome.Pass;
     } catch {
       return false;

@@ -122,6 +122,25 @@ test('a rule file judges rows, windows and columns, and says where', async () =>
   expect(judged.rules[0]?.missing_count).toBe(1);
 });
 
+test('rows that a check of several columns ignores are no part of the share that has to pass', async () => {
+  const rows = [
+    { a: 1, b: 1 },
+    { a: null, b: null },
+    { a: 1, b: 2 },
+    { a: 2, b: 1 },
+  ];
+  for (const check of [
+    'pair_equal: { column_A: a, column_B: b }',
+    'unique_within_record: [a, b]',
+    'sum_equals: { column_list: [a, b], sum_total: 2 }',
+  ]) {
+    const { judged } = await byRules(`checks: [{ ${check}, mostly: 0.4 }]\n`, write(lines(rows)));
+    const [rule] = judged.rules;
+    const failed = check.startsWith('unique') ? 1 : 2;
+    expect([check, rule?.missing_count, rule?.unexpected_count, rule?.success]).toEqual([check, 1, failed, failed === 1]);
+  }
+});
+
 test('values that stand for none are missing to the check that says so, in rows and in all of them', async () => {
   const rows = ['new', 'gone', 'N/A', '', null, 'new'].map((status, at) => ({ status, total: at === 0 ? 9999 : at }));
   const body = `columns:

@@ -1,6 +1,5 @@
 /** The whole catalogue: every name of Great Expectations is judged on a live stream and over a file, or refused with a reason; each has an example, and the examples are tried. */
 import { describe, expect, test } from 'vitest';
-import { parse } from 'yaml';
 import { compileContract } from '../../../quality/compile.ts';
 import { parseContract } from '../../../quality/contract.ts';
 import { EXPECTATIONS } from '../../../quality/expectations/registry.ts';
@@ -13,27 +12,13 @@ import type { FileCell } from '../../../quality/states/cell.ts';
 import { TIMERS_OF_GX } from '../../../quality/timers/registry.ts';
 import type { Dataset } from '../../../core/event.ts';
 import { type Cells, FILE, HEAD, insert, lines, orders, problemsOf } from '../support.ts';
+import { exampleKwargs, type Row as Kwargs } from './name-examples.ts';
 
 const NAMES = [...CATALOGUE.keys()].filter((name) => name.startsWith('expect_'));
 const STREAM = `${HEAD}source: { event_time: after.created_at }\n`;
 
 /** The target is asked for these, and no where tells which of its rows count. */
 const ABOUT_ALL_ROWS = ['expect_column_values_to_be_unique', 'expect_compound_columns_to_be_unique'];
-
-type Kwargs = Readonly<Record<string, unknown>>;
-
-/** The kwargs of an example: of the name itself, or of the short word for it. */
-function exampleKwargs(name: string): Kwargs | null {
-  const own = NAME_EXAMPLES[name];
-  if (own !== undefined) return own.kwargs;
-  const word = CATALOGUE.get(name)?.word;
-  if (word === undefined) return null;
-  const rule = parse(word.example.rule) as unknown;
-  const [column, items] = word.on === 'column' ? (Object.entries(rule as object)[0] as [string, unknown[]]) : [null, rule as unknown[]];
-  const [item] = items;
-  const parameters = typeof item === 'string' ? true : (item as Kwargs)[word.name];
-  return { ...(column === null ? {} : { column }), ...word.kwargs(parameters) };
-}
 
 const ruleOf = (name: string, kwargs: Kwargs) => `${STREAM}checks: ${JSON.stringify([{ expect: name, kwargs }])}`;
 
