@@ -304,6 +304,26 @@ const parts = {
     additionalProperties: { type: 'array', minItems: 1 },
   },
   checks: { type: 'array', title: 'Checks', description: 'Checks of whole rows, and the long form.', items: { type: 'object' } },
+  imports: {
+    type: 'array',
+    title: 'Imports',
+    description: 'Files with checks that count as if they stood here.',
+    items: {
+      type: 'object',
+      additionalProperties: false,
+      required: ['gx_suite'],
+      properties: {
+        gx_suite: {
+          type: 'string',
+          minLength: 1,
+          title: 'Suite',
+          description: 'The path of a suite that Great Expectations wrote, from the folder of the rule file.',
+        },
+        on_fail: { ...onFail, description: `${onFail.description} For its checks of rows; those with mostly below 1 tag.` },
+        severity,
+      },
+    },
+  },
   breaker: {
     type: 'object',
     title: 'Breaker',

@@ -15,6 +15,7 @@ import { breakerRule, evolutionOf, expectedSchema } from './contract-sections.ts
 import type { Expectation, Nulls } from './expectation.ts';
 import { EXPECTATIONS } from './expectations/registry.ts';
 import { translateExpectation } from './great-expectations.ts';
+import { importedChecks } from './imports.ts';
 import type { Word } from './gx/expectation.ts';
 import { withRowsAsWhere } from './gx/asked-on-stream.ts';
 import { CATALOGUE, LEFT_OUT, WORDS } from './gx/registry.ts';
@@ -277,6 +278,8 @@ class Reader {
     if (Array.isArray(value['checks'])) {
       for (const [index, item] of value['checks'].entries()) add(this.#check(item as unknown, null, ['checks', index], settings));
     }
+    for (const { item, keys } of importedChecks(this.#rules, value['imports'], (path, at) => this.#schemas.read(path, at)))
+      add(this.#check(item, null, keys, settings));
     add(this.#recordSchema(value, settings));
     add(this.#live.compatibility(value['schema'], this.#use));
     for (const check of checks) lintCheck(check, value, this.#rules, this.#schemas.files);

@@ -31,7 +31,6 @@ export const LATER_PATHS: Readonly<Record<string, Later>> = {
   'quarantine.key_fence': needed('key_fence', 'Write `hold: key` at the top of the file instead: later events of a held key wait.'),
   'quarantine.retention': described('retention'),
   replay: described('replay'),
-  imports: needed('imports', 'Write the checks in this file.'),
 };
 
 /** Modifiers that only window checks use. */

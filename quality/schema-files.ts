@@ -41,7 +41,8 @@ export class SchemaFiles {
       );
     }
     try {
-      this.files.set(path, JSON.parse(text));
+      // As editors of Windows begin a file.
+      this.files.set(path, JSON.parse(text.replace(/^\uFEFF/, '')));
     } catch {
       this.#rules.refuse(keys, `the file ${path} is no valid JSON`, 'Correct the file.');
     }

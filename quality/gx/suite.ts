@@ -27,11 +27,16 @@ export interface Suite {
 export function readSuite(text: string): Suite | { readonly problem: string; readonly fix: string } {
   const value = parsePythonJson(text);
   if (!isFields(value)) return { problem: 'the suite is no JSON object', fix: 'Give the file that Great Expectations wrote.' };
-  const { expectations } = value;
-  if (!Array.isArray(expectations)) return { problem: 'the suite has no list of expectations', fix: 'Write {"expectations": […]}.' };
+  const items = itemsOf(value);
+  if (items === null) return { problem: 'the suite has no list of expectations', fix: 'Write {"expectations": […]}.' };
   const name = value['name'] ?? value['expectation_suite_name'];
-  const items = expectations.map((item: unknown) => itemOf(item));
   return { name: typeof name === 'string' ? name : '', items };
+}
+
+/** The expectations of a suite that was read; null where it has no list of them. */
+export function itemsOf(suite: unknown): readonly SuiteItem[] | null {
+  const expectations = isFields(suite) ? suite['expectations'] : null;
+  return Array.isArray(expectations) ? expectations.map((item: unknown) => itemOf(item)) : null;
 }
 
 function itemOf(item: unknown): SuiteItem {
