@@ -109,6 +109,8 @@ export interface WindowFinding {
   /** Of the rule file. */
   readonly version: number;
   readonly digest: string;
+  /** It takes back what was said before, and is nothing where that was no fault. */
+  readonly takesBack?: boolean;
 }
 
 export interface WindowResult extends WindowFinding {

@@ -20,7 +20,7 @@ import type { Contract } from '../contract.ts';
 import { otherSideOf, type OtherSide, partedBy } from './beside.ts';
 import { budgetOf } from './budget.ts';
 import { judgesLots, type WindowSpec } from './check.ts';
-import { judgeWindow, merged } from './judge.ts';
+import { judgeWindow, merged, takenBack } from './judge.ts';
 import { SetMemory } from './memory.ts';
 import { planSets, type SetPlan } from './slots.ts';
 
@@ -230,6 +230,8 @@ function judgedOf(
       if (!judged && inTime.length > 0) say(startMs, group, inTime);
       if (judged || inTime.length < parts.length) say(startMs, group, parts);
     }
+    const isLate = startMs !== SNAPSHOT_WINDOW && own.some(({ parts }) => parts.some(({ late }) => late));
+    if (isLate && plan.groupBy.length > 0) findings.push(...takenBack(contract, plan, startMs));
   }
   return { findings, memories: memory.encode(closing.finalMs - sizeMs + 1) };
 }

@@ -85,6 +85,30 @@ export function judgeWindow(contract: Contract, plan: SetPlan, at: WindowAt, fol
   });
 }
 
+/** Of a window that had no rows, and got some late: they are those of their groups, and that it is empty, which was said of no group, is not so any more. */
+export function takenBack(contract: Contract, plan: SetPlan, startMs: number): WindowFinding[] {
+  return plan.checks.map(({ check }) => ({
+    dataset: contract.dataset,
+    rule: check.id,
+    type: check.type,
+    column: check.column,
+    set: plan.id,
+    startMs,
+    endMs: startMs + plan.spec.sizeMs,
+    group: '',
+    verdict: 'pass',
+    observed: null,
+    reason: 'rows came late: each group is judged by itself',
+    rows: 0,
+    missing: 0,
+    severity: check.severity,
+    onFail: contract.mode === 'shadow' ? 'alert' : check.onFail,
+    version: contract.version,
+    digest: contract.digest,
+    takesBack: true,
+  }));
+}
+
 interface Said {
   readonly verdict: WindowVerdict;
   readonly observed: unknown;

@@ -354,16 +354,16 @@ export class PostgresWindows implements WindowStore {
              when f.win like '${TIMER_SETS}%' then f.verdict = 'indeterminate' or (f.verdict = 'fail') = (p.verdict is not distinct from 'fail')
              else (f.verdict = 'fail') = (l.verdict is not distinct from 'fail') end
          from unnest($3::text[], $4::text[], $5::text[], $6::text[], $7::text[], $8::text[], $9::text[], $10::text[], $11::text[], $12::text[], $13::text[],
-           $14::text[], $15::text[], $16::text[], $17::text[], $18::text[], $19::text[]) with ordinality
-           f(dataset, rule, type, column_name, win, starts, ends, grp, verdict, observed, reason, rows, missing, severity, on_fail, version, digest, place)
+           $14::text[], $15::text[], $16::text[], $17::text[], $18::text[], $19::text[], $20::text[]) with ordinality
+           f(dataset, rule, type, column_name, win, starts, ends, grp, verdict, observed, reason, rows, missing, severity, on_fail, version, digest, takes_back, place)
          left join lateral (select revision, verdict, observed::text as observed, reason, rows, missing from tidegate.window_results r
            where r.pipeline = $1 and r.dataset = f.dataset and r.rule = f.rule and r.win = f.win and r.starts = f.starts::bigint and r.grp = f.grp
            order by revision desc limit 1) l on true
          left join lateral (select verdict from tidegate.window_results r
            where f.win like '${TIMER_SETS}%' and r.pipeline = $1 and r.dataset = f.dataset and r.rule = f.rule and r.win like '${TIMER_SETS}%' and r.verdict <> 'indeterminate'
            order by id desc limit 1) p on true
-         where l.revision is null or (l.verdict, l.observed, l.reason, l.rows, l.missing) is distinct from
-           (f.verdict, f.observed, f.reason, f.rows::bigint, f.missing::bigint)
+         where case when f.takes_back = 't' then l.verdict <> 'pass' else l.revision is null or (l.verdict, l.observed, l.reason, l.rows, l.missing) is distinct from
+           (f.verdict, f.observed, f.reason, f.rows::bigint, f.missing::bigint) end
          order by f.place
          returning ${RESULT_COLUMNS}`,
         [
@@ -386,6 +386,7 @@ export class PostgresWindows implements WindowStore {
           texts(({ onFail }) => onFail),
           texts(({ version }) => String(version)),
           texts(({ digest }) => digest),
+          texts(({ takesBack }) => (takesBack === true ? 't' : 'f')),
         ],
       );
       kept.push(...rows.map(resultFrom));

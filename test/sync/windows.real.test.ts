@@ -219,6 +219,19 @@ test('what two processes find at once is kept once, and what they find otherwise
   }
 }, 30_000);
 
+test('what is taken back is so where it was a fault, and otherwise nothing', async () => {
+  await using at = await target();
+  const back = (startMs: number) => finding('r', startMs, 'pass', { takesBack: true, rows: 0, reason: 'rows came late' });
+  await at.store.keep([finding('r', 0, 'fail'), finding('r', 300_000, 'pass')]);
+  const kept = await at.store.keep([back(0), back(300_000), back(600_000)]);
+  expect(kept.map(({ startMs, revision, verdict }) => [startMs, revision, verdict])).toEqual([[0, 2, 'pass']]);
+  expect(await at.store.keep([back(0)])).toEqual([]);
+  expect((await at.store.untold(10)).map(({ startMs, verdict }) => [startMs, verdict])).toEqual([
+    [0, 'fail'],
+    [0, 'pass'],
+  ]);
+}, 30_000);
+
 test(`the newest of each rule and group are those of a plain search (seed ${SEED})`, async () => {
   await using at = await target();
   const { store, lane } = at;

@@ -137,9 +137,11 @@ function said({ all }: MemoryStore, own: readonly Row[], isGrouped: boolean): st
   const last = new Map<string, string>();
   const times = new Set(own.map(({ atMs }) => windowOf(atMs)));
   for (const { startMs, group, verdict, observed, rows: count } of all) {
-    // Rows that came late to a window that had none are those of their groups: that it was empty at first, of no group, stays said.
-    if (startMs < from || startMs > to || (isGrouped && group === '' && times.has(startMs))) continue;
-    last.set(`${(startMs - NOON) / MINUTE} ${group}`, `${verdict} ${observed} ${count}`);
+    if (startMs < from || startMs > to) continue;
+    // Rows that came late to a window that had none are those of their groups: that it was empty at first, of no group, was taken back.
+    const key = `${(startMs - NOON) / MINUTE} ${group}`;
+    if (isGrouped && group === '' && times.has(startMs) && verdict === 'pass') last.delete(key);
+    else last.set(key, `${verdict} ${observed} ${count}`);
   }
   return [...last].map(([key, value]) => `${key} ${value}`).sort();
 }

@@ -121,12 +121,12 @@ export class MemoryStore implements WindowStore {
     return results;
   }
 
-  #keep(finding: WindowFinding): WindowResult[] {
+  #keep({ takesBack = false, ...finding }: WindowFinding): WindowResult[] {
     const { rule, startMs, group } = finding;
     const last = this.all.findLast((one) => one.rule === rule && one.startMs === startMs && one.group === group);
     const said = ({ verdict, observed, reason, rows, missing }: WindowFinding) =>
       JSON.stringify([verdict, observed, reason, rows, missing]);
-    if (last !== undefined && said(last) === said(finding)) return [];
+    if (takesBack ? last === undefined || last.verdict === 'pass' : last !== undefined && said(last) === said(finding)) return [];
     const result = { ...finding, id: String(this.all.length + 1), revision: (last?.revision ?? 0) + 1, atMs: 0 };
     this.all.push(result);
     return [result];
