@@ -366,6 +366,22 @@ describe('parts that other versions read', () => {
       ['error', `datasets/orders.yaml:4:35: columns.id[0].${name}`, message],
     ]);
   });
+  test.each([
+    ['columns: { a: [{ unique: { within: 24h } }] }', 'columns.a[0].unique.within', 'unique within a time is not supported yet'],
+    [
+      'columns: { a: [{ quantiles: { p50: [1, 2], error: 0.1 } }] }',
+      'columns.a[0].quantiles.error',
+      'an error of your own is not supported yet',
+    ],
+    [
+      'columns: { a: [{ drift: { metric: psi, reference: { rolling: { windows: 3 } }, max: 1, every: 1h } }] }',
+      'columns.a[0].drift.every',
+      'every, within drift, is not supported yet',
+    ],
+    ['checks: [{ reconcile: { with: source, every: 1h, by: hash } }]', 'checks[0].reconcile.by', 'by is not supported yet'],
+  ])('%s is refused in one line', (body, place, message) => {
+    expect(severities(body)).toEqual([['error', expect.stringMatching(new RegExp(`: ${place.replace(/[[\]]/g, '\\$&')}$`)), message]]);
+  });
   test('mostly below 1 is refused where rows that fail would be held', () => {
     expect(severities('columns: { id: [{ not_null: true, mostly: 0.9 }] }')).toMatchObject([
       ['error', expect.anything(), expect.stringContaining('windows')],
