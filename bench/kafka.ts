@@ -21,6 +21,7 @@ import { fetchJdbcSink, jdbcSink } from '../examples/stack/jdbc-sink.ts';
 import { type Stack, startStack } from '../examples/stack/stack.ts';
 import { kafkaClient } from '../wire/kafka/client.ts';
 import { PgConnection } from '../wire/postgres/connection.ts';
+import { ended } from './child.ts';
 import { cpuSeconds } from './cpu.ts';
 import type { KafkaTask } from './kafka-child.ts';
 
@@ -250,13 +251,6 @@ function sinkConfig(stack: Stack, target: EmbeddedServer, topic: string, table: 
     'consumer.override.max.partition.fetch.bytes': '33554432',
     'consumer.override.fetch.max.bytes': '134217728',
   };
-}
-
-export async function ended(child: ChildProcess): Promise<void> {
-  if (child.exitCode !== null || child.signalCode !== null) return;
-  const gone = new Promise<void>((resolve) => child.once('exit', () => resolve()));
-  child.kill('SIGTERM');
-  await gone;
 }
 
 export async function until(condition: () => Promise<boolean>): Promise<void> {

@@ -2,11 +2,11 @@
  * Tidegate beside CREATE SUBSCRIPTION: the same WAL (each run reads a copy of one slot), the same two servers, alternating runs,
  * medians and ratios. A run is timed from the moment its first change is visible at the target until its last one is.
  */
-import { type ChildProcess, spawn } from 'node:child_process';
+import type { ChildProcess } from 'node:child_process';
 import { fileURLToPath } from 'node:url';
-import { NODE_FLAGS } from '../app/node-flags.ts';
 import { type EmbeddedServer, startEmbeddedPostgres } from '../examples/embedded-postgres.ts';
 import { PgConnection } from '../wire/postgres/connection.ts';
+import { type Child, ended, startChild } from './child.ts';
 import { cpuSeconds, residentMiB } from './cpu.ts';
 
 export interface BenchOptions {
@@ -117,6 +117,8 @@ class Bench {
   #rows: number;
   #mark = 0;
   #copies = 0;
+  /** Throws if the process that is measured has ended. */
+  #check: () => void = () => {};
 
   private constructor(source: EmbeddedServer, target: EmbeddedServer, sourceSql: PgConnection, targetSql: PgConnection, rows: number) {
     this.#source = source;
@@ -303,6 +305,7 @@ class Bench {
     else child?.send('begin');
     try {
       await until(async () => {
+        this.#check();
         if (child?.pid !== undefined) peakMiB = Math.max(peakMiB, residentMiB(child.pid));
         return (await this.#targetSql.query('select 1 from orders where id = $1', [this.#rows])).rows.length > 0;
       });
@@ -323,16 +326,14 @@ class Bench {
     synchronousCommit: 'on' | 'off',
     work: Work,
   ): { up: () => Promise<ChildProcess>; start: () => Promise<ChildProcess>; stop: () => Promise<void> } {
-    let child: ChildProcess | null = null;
+    let child: Child | null = null;
     const task = { source: this.#source.url(), target: this.#target.url(), slot, synchronousCommit, work };
     const up = async (): Promise<ChildProcess> => {
       const script = fileURLToPath(new URL('./tidegate-child.ts', import.meta.url));
-      const started = spawn(process.execPath, [...NODE_FLAGS, script, JSON.stringify(task)], {
-        stdio: ['ignore', 'ignore', 'inherit', 'ipc'],
-      });
-      child = started;
-      await new Promise((resolve) => started.once('message', resolve));
-      return started;
+      child = startChild(script, JSON.stringify(task));
+      this.#check = child.check;
+      await child.up;
+      return child.process;
     };
     return {
       up,
@@ -342,11 +343,8 @@ class Bench {
         return started;
       },
       stop: async () => {
-        if (child === null) return;
-        const ended = new Promise<void>((resolve) => child?.once('exit', () => resolve()));
-        if (child.exitCode !== null) return;
-        child.kill('SIGTERM');
-        await ended;
+        this.#check = () => {};
+        if (child !== null) await ended(child.process);
       },
     };
   }
@@ -357,6 +355,7 @@ class Bench {
 
   async #seen(mark: number, meanwhile: () => void = () => {}): Promise<void> {
     await until(async () => {
+      this.#check();
       meanwhile();
       return (await this.#targetSql.query('select 1 from marks where id = $1', [mark])).rows.length > 0;
     });

@@ -14,7 +14,8 @@ import { type Stack, startStack } from '../examples/stack/stack.ts';
 import { type Compression, kafkaClient } from '../wire/kafka/client.ts';
 import { PgConnection } from '../wire/postgres/connection.ts';
 import { cpuSeconds } from './cpu.ts';
-import { ended, type KafkaBenchOptions, median, ORDERS, round, SETTINGS, until, VALUES } from './kafka.ts';
+import { ended } from './child.ts';
+import { type KafkaBenchOptions, median, ORDERS, round, SETTINGS, until, VALUES } from './kafka.ts';
 import type { TopicsTask } from './topics-child.ts';
 
 type Side = { readonly name: string } & (
