@@ -148,6 +148,10 @@ test('of rules that the target is asked for, a backtest leaves out what it canno
 test('windows that would change sides are named, with what was observed', async () => {
   const text = `${rules(95, 'id: [{id: mean, mean: {max: 1}, window: {every: 1s}}]')}checks: [{id: scored, abstain_rate: {model: m, max: 0.5}}]\n`;
   const path = write('windows.yaml', text);
+  // A window is judged once it has ended, and all changes may lie in the one of just now.
+  const now = async () => count('select extract(epoch from clock_timestamp())');
+  const changedAt = await now();
+  await eventually(async () => (await now()) > changedAt + 1, 'the window of the last change has ended');
   const { code, json } = await cli('backtest', config.file, '--rules', path, '--json');
   const { windows } = json as Backtested;
   const [mean] = windows.rules;
