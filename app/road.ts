@@ -411,7 +411,14 @@ export class Road implements AsyncDisposable {
     const source = this.#source;
     const { clock } = this.#parts;
     const contracts = () => this.desk.contracts();
-    const windows = windowStage({ contracts, store: sink.windows, lots: sink.lots, announce: () => this.#windows.announce(), clock });
+    const windows = windowStage({
+      contracts,
+      store: sink.windows,
+      lots: sink.lots,
+      announce: () => this.#windows.announce(),
+      clock,
+      lanes: () => source.lanes,
+    });
     const arrivals = arrivalStage({ contracts, store: sink.windows, clock });
     const { quality, inference } = this.#mainStages;
     const stages = [quality, this.#shadow.stage, ...(inference === null ? [] : [inference]), windows, arrivals, sloStage(contracts)];

@@ -23,6 +23,8 @@ export interface WindowStageOptions {
   /** Awaited before rows are staged by rules: others may publish what nobody has said to have in force. */
   readonly announce?: () => Promise<void>;
   readonly clock: Clock;
+  /** The lanes that the process reads now: what it knows of others, which another one reads, takes nobody's room. Left out, it reads all that have come. */
+  readonly lanes?: () => readonly LaneId[];
   /** Events put into windows before other work of the process gets its turn. Default 2000. */
   readonly sliceEvents?: number;
 }
@@ -72,7 +74,8 @@ class Windowing implements Stage {
     }
     const lane = await this.#laneOf(batch);
     const uses = new Map(judged.map((contract) => [contract.dataset, this.#use(lane, contract, counters.get(contract.dataset) ?? NONE)]));
-    for (const [dataset, windows] of uses) windows.beside(this.#heldElsewhere(lane, dataset));
+    const read = this.#options.lanes?.() ?? [...this.#lanes.keys()];
+    for (const [dataset, windows] of uses) windows.beside(this.#heldElsewhere(read, lane, dataset));
     await this.#fill(batch, uses, nowMs, signal);
     const [parts, marks]: [WindowPart[], WindowMark[]] = [[], []];
     for (const windows of uses.values()) windows.flush(nowMs, parts, marks);
@@ -80,10 +83,11 @@ class Windowing implements Stage {
     lane.at = batch.checkpoint.position;
   }
 
-  #heldElsewhere(own: Lane, dataset: DatasetName): HeldElsewhere {
+  #heldElsewhere(read: readonly LaneId[], own: Lane, dataset: DatasetName): HeldElsewhere {
     let [lanes, bytes, keys] = [0, 0, 0];
-    for (const lane of this.#lanes.values()) {
-      const windows = lane === own ? undefined : lane.datasets.get(dataset)?.windows;
+    for (const id of read) {
+      const lane = this.#lanes.get(id);
+      const windows = lane === own ? undefined : lane?.datasets.get(dataset)?.windows;
       if (windows === undefined) continue;
       lanes++;
       bytes += windows.bytes;
