@@ -3,6 +3,8 @@
  * each format by the problems that a reader of one version has with what a writer of the other may write.
  */
 
+import { escapeKey } from '../rule-text.ts';
+
 export const SCHEMA_FORMATS = ['json', 'avro', 'protobuf'] as const;
 export type SchemaFormat = (typeof SCHEMA_FORMATS)[number];
 
@@ -91,7 +93,7 @@ function changeOf(problem: ReadingProblem, side: 0 | 1, compatible: boolean, aga
 
 /** One step of a JSON pointer. */
 export const pointer = (at: string, ...steps: readonly (string | number)[]): string =>
-  [at, ...steps.map((step) => String(step).replaceAll('~', '~0').replaceAll('/', '~1'))].join('/');
+  [at, ...steps.map((step) => escapeKey(String(step)))].join('/');
 
 /** A schema that cannot be read: not JSON, a reference to nowhere, a keyword of the wrong kind. */
 export class InvalidSchema extends Error {

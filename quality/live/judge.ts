@@ -63,23 +63,13 @@ export function judgeWindow(contract: Contract, plan: SetPlan, at: WindowAt, fol
     if (said === null || state === undefined) return [];
     return [
       {
-        dataset: contract.dataset,
-        rule: check.id,
-        type: check.type,
-        column: check.column,
-        set: plan.id,
-        startMs,
-        endMs: startMs === SNAPSHOT_WINDOW ? null : startMs + plan.spec.sizeMs,
+        ...findingAbout(contract, plan, check, startMs),
         group,
         verdict: said.verdict,
         observed: observedText(check, said.observed),
         reason: (said.verdict === 'fail' ? check.message : null) ?? said.reason,
         rows: state.rows,
         missing: state.missing,
-        severity: check.severity,
-        onFail: contract.mode === 'shadow' ? 'alert' : check.onFail,
-        version: contract.version,
-        digest: contract.digest,
       },
     ];
   });
@@ -88,25 +78,34 @@ export function judgeWindow(contract: Contract, plan: SetPlan, at: WindowAt, fol
 /** Of a window that had no rows, and got some late: they are those of their groups, and that it is empty, which was said of no group, is not so any more. */
 export function takenBack(contract: Contract, plan: SetPlan, startMs: number): WindowFinding[] {
   return plan.checks.map(({ check }) => ({
-    dataset: contract.dataset,
-    rule: check.id,
-    type: check.type,
-    column: check.column,
-    set: plan.id,
-    startMs,
-    endMs: startMs + plan.spec.sizeMs,
+    ...findingAbout(contract, plan, check, startMs),
     group: '',
     verdict: 'pass',
     observed: null,
     reason: 'rows came late: each group is judged by itself',
     rows: 0,
     missing: 0,
+    takesBack: true,
+  }));
+}
+
+type About = 'dataset' | 'rule' | 'type' | 'column' | 'set' | 'startMs' | 'endMs' | 'severity' | 'onFail' | 'version' | 'digest';
+
+/** Which check it is of, and of which window. */
+function findingAbout(contract: Contract, plan: SetPlan, check: LiveCheck, startMs: number): Pick<WindowFinding, About> {
+  return {
+    dataset: contract.dataset,
+    rule: check.id,
+    type: check.type,
+    column: check.column,
+    set: plan.id,
+    startMs,
+    endMs: startMs === SNAPSHOT_WINDOW ? null : startMs + plan.spec.sizeMs,
     severity: check.severity,
     onFail: contract.mode === 'shadow' ? 'alert' : check.onFail,
     version: contract.version,
     digest: contract.digest,
-    takesBack: true,
-  }));
+  };
 }
 
 interface Said {

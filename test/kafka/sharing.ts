@@ -1,8 +1,9 @@
 /** Which of several workers of a group reads how many partitions. */
 import type { Status } from '../../app/http/shapes.ts';
-import { ask } from '../app/services.ts';
+import { ask, configFolder, type TestConfig } from '../app/services.ts';
 import type { ServiceProcess } from '../e2e/service-process.ts';
 import { eventually } from '../support/eventually.ts';
+import { stack } from './support.ts';
 
 /** 0 as well where it does not answer. */
 export async function lanesOf(worker: ServiceProcess): Promise<number> {
@@ -21,4 +22,32 @@ export const untilShared = (workers: readonly ServiceProcess[], partitions: numb
     },
     `${workers.length} workers share the partitions`,
     60_000,
+  );
+
+/** The config of workers that share a topic of orders and what they know of it, and have one rule file. */
+export const sharedConfig = (
+  { prefix, state, target }: { readonly prefix: string; readonly state: string; readonly target: string },
+  columns: Readonly<Record<string, string>>,
+  rules: string,
+): TestConfig =>
+  configFolder(
+    {
+      state,
+      lease: '2s',
+      sources: {
+        shop: {
+          kind: 'kafka',
+          brokers: [stack.broker],
+          group: `g-${prefix}`,
+          session: '6s',
+          prefix,
+          tables: ['public.orders'],
+          oldRows: 'full',
+          columns: { 'public.orders': columns },
+        },
+      },
+      pipelines: { main: { source: 'shop', target: 'lake', datasets: './*.rules.yaml', batch: { rows: 20, age: '20ms' } } },
+    },
+    { 'orders.rules.yaml': rules },
+    { source: target, target },
   );

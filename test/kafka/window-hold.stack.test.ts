@@ -4,11 +4,10 @@ import kafkajs from 'kafkajs';
 import { afterAll, beforeAll, expect, inject, test } from 'vitest';
 import { PgConnection } from '../../wire/postgres/connection.ts';
 import { cli } from '../app/cli.ts';
-import { configFolder } from '../app/services.ts';
 import { ServiceProcess } from '../e2e/service-process.ts';
 import { createDatabase } from '../support/databases.ts';
 import { eventually } from '../support/eventually.ts';
-import { untilShared } from './sharing.ts';
+import { sharedConfig, untilShared } from './sharing.ts';
 import { stack } from './support.ts';
 import { makeTopics } from './topics.ts';
 
@@ -36,20 +35,10 @@ test('it waits in both, and goes on in both', async () => {
   const prefix = `h${randomBytes(4).toString('hex')}`;
   const topic = `${prefix}.public.orders`;
   await makeTopics(admin, [{ topic, numPartitions: PARTITIONS }]);
-  const shop = {
-    kind: 'kafka',
-    brokers: [stack.broker],
-    group: `g-${prefix}`,
-    session: '6s',
-    prefix,
-    tables: ['public.orders'],
-    columns: { 'public.orders': { id: 'bigint', total: 'bigint', at: 'timestamptz' } },
-  };
-  const main = { source: 'shop', target: 'lake', datasets: './*.rules.yaml', batch: { rows: 20, age: '20ms' } };
-  using config = configFolder(
-    { state: memory.url, lease: '2s', sources: { shop }, pipelines: { main } },
-    { 'orders.rules.yaml': RULES },
-    { source: target.url, target: target.url },
+  using config = sharedConfig(
+    { prefix, state: memory.url, target: target.url },
+    { id: 'bigint', total: 'bigint', at: 'timestamptz' },
+    RULES,
   );
   await using workers = new AsyncDisposableStack();
   const begin = (): ServiceProcess => workers.use(new ServiceProcess(config.file));

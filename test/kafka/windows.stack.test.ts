@@ -3,11 +3,10 @@ import { randomBytes } from 'node:crypto';
 import kafkajs from 'kafkajs';
 import { afterAll, beforeAll, expect, inject, test } from 'vitest';
 import { PgConnection } from '../../wire/postgres/connection.ts';
-import { configFolder } from '../app/services.ts';
 import { ServiceProcess } from '../e2e/service-process.ts';
 import { createDatabase } from '../support/databases.ts';
 import { eventually } from '../support/eventually.ts';
-import { untilShared } from './sharing.ts';
+import { sharedConfig, untilShared } from './sharing.ts';
 import { stack } from './support.ts';
 import { COLUMNS, PARTITIONS, rounded, RULES, WindowStream } from './window-stream.ts';
 import { makeTopics } from './topics.ts';
@@ -57,27 +56,7 @@ async function play(stream: WindowStream, { processes, kills }: Scene): Promise<
   const prefix = `w${randomBytes(4).toString('hex')}`;
   const topic = `${prefix}.public.orders`;
   await makeTopics(admin, [{ topic, numPartitions: PARTITIONS }]);
-  using config = configFolder(
-    {
-      state: memory.url,
-      lease: '2s',
-      sources: {
-        shop: {
-          kind: 'kafka',
-          brokers: [stack.broker],
-          group: `g-${prefix}`,
-          session: '6s',
-          prefix,
-          tables: ['public.orders'],
-          oldRows: 'full',
-          columns: { 'public.orders': COLUMNS },
-        },
-      },
-      pipelines: { main: { source: 'shop', target: 'lake', datasets: './*.rules.yaml', batch: { rows: 20, age: '20ms' } } },
-    },
-    { 'orders.rules.yaml': RULES },
-    { source: target.url, target: target.url },
-  );
+  using config = sharedConfig({ prefix, state: memory.url, target: target.url }, COLUMNS, RULES);
   await using workers = new AsyncDisposableStack();
   const begin = (): ServiceProcess => workers.use(new ServiceProcess(config.file));
   const running = Array.from({ length: processes }, begin);

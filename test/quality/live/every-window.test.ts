@@ -7,7 +7,7 @@ import { parse } from 'yaml';
 import { WORDS } from '../../../quality/gx/registry.ts';
 import fc from '../../support/fast-check.ts';
 import { contractOf } from '../support.ts';
-import { type Change, clockAt, closes, MemoryStore, MINUTE, NOON, TestLane } from './support.ts';
+import { type Change, clockAt, type Course, type MemoryStore, MINUTE, NOON, play } from './support.ts';
 
 // Not shrunk: a failure is printed as it was found, at once.
 fc.configureGlobal({ seed: 20_261_127, endOnFailure: true });
@@ -96,40 +96,17 @@ const late = (all: readonly Row[]): Change[] =>
 const cuts = fc.array(fc.integer({ min: 1, max: 9 }), { minLength: 1, maxLength: 5 });
 const kills = fc.array(fc.nat({ max: 6 }));
 
-interface Course {
-  readonly cuts?: readonly number[];
-  readonly kills?: readonly number[];
-  readonly closesOften?: boolean;
-  readonly lanes?: number;
-}
+/** What comes last is much later, and closes everything. */
+const last = (atMs: number, lane: string): Change =>
+  insert({
+    key: `last of ${lane}`,
+    cells: { id: 1, total: '1.00', status: 'new', email: 'a@x', items: 1, created_at: text(atMs) },
+    atMs,
+    score: 0.1,
+  });
 
-async function run(
-  contract: ReturnType<typeof contractFor>,
-  changes: readonly Change[],
-  { cuts: sizes = [1], kills: dies = [], closesOften = true, lanes: count = 1 }: Course = {},
-): Promise<MemoryStore> {
-  const store = new MemoryStore();
-  const lanes = Array.from({ length: count }, (_, at) => new TestLane(store, contract, clock, `lane ${at}`));
-  const first = changes[0]?.atMs ?? NOON;
-  for (let at = 0, batch = 0; at < changes.length; batch++) {
-    const events = changes.slice(at, at + (sizes[batch % sizes.length] ?? 1));
-    for (const [i, lane] of lanes.entries()) {
-      const own = events.filter(({ key }) => Number(key) % count === i);
-      if (dies.includes(batch % 7)) await lane.batch(own, false);
-      await lane.batch(own);
-    }
-    at += events.length;
-    if (closesOften) await closes(store, contract);
-  }
-  // Something much later closes everything, on every lane.
-  const endMs = Math.max(first, ...changes.map(({ atMs }) => atMs)) + 60 * MINUTE;
-  for (const lane of lanes) {
-    const cells = { id: 1, total: '1.00', status: 'new', email: 'a@x', items: 1, created_at: text(endMs) };
-    await lane.batch([insert({ key: `last of ${lane.id}`, cells, atMs: endMs, score: 0.1 })]);
-  }
-  await closes(store, contract);
-  return store;
-}
+const run = (contract: ReturnType<typeof contractFor>, changes: readonly Change[], course: Course = {}): Promise<MemoryStore> =>
+  play(contract, clock, changes, last, course);
 
 /** The last verdict of each window and group, from the first row's window to the last one's. */
 function said({ all }: MemoryStore, own: readonly Row[], isGrouped: boolean): string[] {

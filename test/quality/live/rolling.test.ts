@@ -7,7 +7,7 @@ import { readReference } from '../../../quality/reference/read.ts';
 import { bins } from '../../../quality/states/bins.ts';
 import { CELLS_MAX, equalBins, sideBySide } from '../../../quality/windows/rolling.ts';
 import { contractOf, messages } from '../support.ts';
-import { type Change, clockAt, closes, MemoryStore, MINUTE, NOON, TestLane } from './support.ts';
+import { type Change, clockAt, closes, type Course, MemoryStore, MINUTE, NOON, play, TestLane } from './support.ts';
 
 // Not shrunk: a failure is printed as it was found, at once.
 fc.configureGlobal({ seed: 20_261_127, endOnFailure: true });
@@ -139,36 +139,8 @@ const results = ({ all }: MemoryStore) => {
     .sort();
 };
 
-interface Course {
-  readonly cuts?: readonly number[];
-  readonly kills?: readonly number[];
-  readonly closesOften?: boolean;
-  readonly lanes?: number;
-}
-
-async function run(
-  changes: readonly Change[],
-  learn: 'passed' | 'all',
-  { cuts: sizes = [1], kills: dies = [], closesOften = true, lanes: count = 1 }: Course = {},
-) {
-  const store = new MemoryStore();
-  const contract = contracts[learn];
-  const lanes = Array.from({ length: count }, (_, at) => new TestLane(store, contract, clock, `lane ${at}`));
-  for (let at = 0, batch = 0; at < changes.length; batch++) {
-    const events = changes.slice(at, at + (sizes[batch % sizes.length] ?? 1));
-    for (const [i, lane] of lanes.entries()) {
-      const own = events.filter(({ key }) => Number(key) % count === i);
-      if (dies.includes(batch % 7)) await lane.batch(own, false);
-      await lane.batch(own);
-    }
-    at += events.length;
-    if (closesOften) await closes(store, contract);
-  }
-  const endMs = Math.max(...changes.map(({ atMs }) => atMs)) + 60 * MINUTE;
-  for (const lane of lanes) await lane.batch([insert({ id: 1e6, total: 0, status: 'new', atMs: endMs })]);
-  await closes(store, contract);
-  return store;
-}
+const run = (changes: readonly Change[], learn: 'passed' | 'all', course: Course = {}): Promise<MemoryStore> =>
+  play(contracts[learn], clock, changes, (atMs) => insert({ id: 1e6, total: 0, status: 'new', atMs }), course);
 
 describe('a rolling reference', () => {
   test.each(['passed', 'all'] as const)('is the last windows that take no more rows (%s)', async (learn) => {

@@ -289,3 +289,37 @@ export function closes(store: MemoryStore, contracts: Contract | readonly Contra
     ...live,
   });
 }
+
+/** How a stream comes: in batches of these sizes, over so many lanes by its keys, with processes that die in some batches, and windows closed after each batch or in the end. */
+export interface Course {
+  readonly cuts?: readonly number[];
+  readonly kills?: readonly number[];
+  readonly closesOften?: boolean;
+  readonly lanes?: number;
+}
+
+/** The stream as it comes to the target. `last` makes what comes to each lane an hour behind it, and closes all of its windows. */
+export async function play(
+  contract: Contract,
+  clock: Clock,
+  changes: readonly Change[],
+  last: (atMs: number, lane: string) => Change,
+  { cuts: sizes = [1], kills: dies = [], closesOften = true, lanes: count = 1 }: Course = {},
+): Promise<MemoryStore> {
+  const store = new MemoryStore();
+  const lanes = Array.from({ length: count }, (_, at) => new TestLane(store, contract, clock, `lane ${at}`));
+  for (let at = 0, batch = 0; at < changes.length; batch++) {
+    const events = changes.slice(at, at + (sizes[batch % sizes.length] ?? 1));
+    for (const [i, lane] of lanes.entries()) {
+      const own = events.filter(({ key }) => Number(key) % count === i);
+      if (dies.includes(batch % 7)) await lane.batch(own, false);
+      await lane.batch(own);
+    }
+    at += events.length;
+    if (closesOften) await closes(store, contract);
+  }
+  const endMs = Math.max(...changes.map(({ atMs }) => atMs)) + 60 * MINUTE;
+  for (const lane of lanes) await lane.batch([last(endMs, lane.id)]);
+  await closes(store, contract);
+  return store;
+}
