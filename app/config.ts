@@ -7,7 +7,7 @@ import { isError, type Problem } from '../core/problems.ts';
 import { checkEndpoints, type WebhookEndpoint } from '../ops/alerts/webhook.ts';
 import { tableMatcher } from '../cdc/postgres/found-tables.ts';
 import { topicName } from '../sync/kafka/topic-name.ts';
-import { isPostgresUrl, splitHosts } from '../wire/postgres/ident.ts';
+import { isPostgresUrl, parsePgUrl, splitHosts } from '../wire/postgres/ident.ts';
 import { nearest, readNode, show } from './config-read.ts';
 import {
   type AlertConfig,
@@ -467,9 +467,9 @@ const placeOf = (target: TargetConfig): string =>
 
 function serverOf(url: string): string {
   const servers = splitHosts(url).map((one) => {
-    if (!URL.canParse(one)) return one;
-    const { hostname, port, pathname } = new URL(one);
-    return `${hostname}:${port || '5432'}${pathname}`;
+    if (!isPostgresUrl(one)) return one;
+    const { host, port, database } = parsePgUrl(one);
+    return `${host}:${port}/${database}`;
   });
   return servers.join(',');
 }

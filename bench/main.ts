@@ -19,6 +19,7 @@ const HELP = `npm run bench -- postgres|kafka|topics|quality|scoring [--quick] [
              of kafka: ${KAFKA_SIDES.join(' | ')};
              of topics: ${TOPICS_SIDES.join(' | ')}.
   --decoding-memory SIZE   logical_decoding_work_mem of the source, for both sides: large transactions are not spilled.
+  --socket   Over the servers' Unix sockets, for both sides, instead of TCP on the loopback interface.
   --json     One JSON document on stdout; progress goes to stderr.
 `;
 
@@ -32,6 +33,7 @@ const { values, positionals } = parseArgs({
     only: { type: 'string' },
     sides: { type: 'string' },
     'decoding-memory': { type: 'string' },
+    socket: { type: 'boolean', default: false },
     'file-rows': { type: 'string' },
     help: { type: 'boolean', default: false },
   },
@@ -67,6 +69,7 @@ if (positionals[0] === 'quality') {
     only: values.only ?? '',
     sides: values.sides?.split('|') ?? SIDES,
     decodingMemory: values['decoding-memory'] ?? null,
+    socket: values.socket,
     json: values.json,
     quick: values.quick,
   });

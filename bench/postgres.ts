@@ -22,6 +22,8 @@ export interface BenchOptions {
   readonly quick: boolean;
   /** logical_decoding_work_mem of the source, for both sides; null for the server's own. */
   readonly decodingMemory: string | null;
+  /** Whether both sides come by the servers' Unix sockets. */
+  readonly socket: boolean;
 }
 
 interface Cell {
@@ -77,9 +79,10 @@ const SETTINGS = {
 export async function benchPostgres(options: BenchOptions): Promise<void> {
   const say = (text: string): void => void process.stderr.write(`${text}\n`);
   const decoding = options.decodingMemory === null ? {} : { logical_decoding_work_mem: options.decodingMemory };
-  const [source, target] = await Promise.all([startEmbeddedPostgres({ ...SETTINGS, ...decoding }), startEmbeddedPostgres(SETTINGS)]);
+  const settings = { ...SETTINGS, ...(options.socket ? { unix_socket_directories: '.' } : {}) }; // Relative to the data folder.
+  const [source, target] = await Promise.all([startEmbeddedPostgres({ ...settings, ...decoding }), startEmbeddedPostgres(settings)]);
   try {
-    const bench = await Bench.open(source, target, options.rows);
+    const bench = await Bench.open(source, target, options);
     const cells: Record<string, unknown>[] = [];
     for (const operation of ['insert', 'update'] as const) {
       for (const perTransaction of [1, 10, 1000, ALL]) {
@@ -115,20 +118,28 @@ class Bench {
   readonly #targetSql: PgConnection;
   /** Rows of the workload that is recorded now. */
   #rows: number;
+  readonly #socket: boolean;
   #mark = 0;
   #copies = 0;
   /** Throws if the process that is measured has ended. */
   #check: () => void = () => {};
 
-  private constructor(source: EmbeddedServer, target: EmbeddedServer, sourceSql: PgConnection, targetSql: PgConnection, rows: number) {
+  private constructor(
+    source: EmbeddedServer,
+    target: EmbeddedServer,
+    sourceSql: PgConnection,
+    targetSql: PgConnection,
+    { rows, socket }: Pick<BenchOptions, 'rows' | 'socket'>,
+  ) {
     this.#source = source;
     this.#target = target;
     this.#sourceSql = sourceSql;
     this.#targetSql = targetSql;
     this.#rows = rows;
+    this.#socket = socket;
   }
 
-  static async open(source: EmbeddedServer, target: EmbeddedServer, rows: number): Promise<Bench> {
+  static async open(source: EmbeddedServer, target: EmbeddedServer, options: Pick<BenchOptions, 'rows' | 'socket'>): Promise<Bench> {
     const sourceSql = await PgConnection.connect({ url: source.url() });
     const targetSql = await PgConnection.connect({ url: target.url() });
     const tables = (extra: string): string =>
@@ -150,7 +161,7 @@ class Bench {
           update orders set status = (array['new','paid','shipped','cancelled'])[1 + (id + round) % 4], net = net + 1, total = total + 1, items = items % 9 + 1,
             note = 'left at the door, round ' || round, updated_at = clock_timestamp()
             where id = any (array(select 1 + (((n * size + i) * 7919) % amount) from generate_series(1, size) i)); commit; end loop; end $$;`);
-    return new Bench(source, target, sourceSql, targetSql, rows);
+    return new Bench(source, target, sourceSql, targetSql, options);
   }
 
   async close(): Promise<void> {
@@ -249,7 +260,7 @@ class Bench {
   }
 
   #subscription(slot: string, cell: Pick<Cell, 'synchronousCommit'>): { start: () => Promise<null>; stop: () => Promise<void> } {
-    const dsn = `host=127.0.0.1 port=${this.#source.port} user=postgres dbname=postgres`;
+    const dsn = this.#dsn();
     return {
       start: async () => {
         await this.#targetSql.script(
@@ -291,7 +302,7 @@ class Bench {
   async #copy(work: Work | null): Promise<Run> {
     await this.#targetSql.script('truncate orders, marks; checkpoint; drop schema if exists tidegate cascade');
     const slot = `run_${++this.#copies}`;
-    const dsn = `host=127.0.0.1 port=${this.#source.port} user=postgres dbname=postgres`;
+    const dsn = this.#dsn();
     const ours = work === null ? null : this.#tidegate(slot, 'off', { ...work, snapshot: true });
     // A server is there before it gets a subscription, and so are we.
     const child = (await ours?.up()) ?? null;
@@ -321,13 +332,23 @@ class Bench {
     }
   }
 
+  /** For the subscription. */
+  #dsn(): string {
+    return `host=${this.#socket ? this.#source.folder : '127.0.0.1'} port=${this.#source.port} user=postgres dbname=postgres`;
+  }
+
+  /** For us. */
+  #url({ folder, port, url }: EmbeddedServer): string {
+    return this.#socket ? `postgres://postgres@${encodeURIComponent(folder)}:${port}/postgres` : url();
+  }
+
   #tidegate(
     slot: string,
     synchronousCommit: 'on' | 'off',
     work: Work,
   ): { up: () => Promise<ChildProcess>; start: () => Promise<ChildProcess>; stop: () => Promise<void> } {
     let child: Child | null = null;
-    const task = { source: this.#source.url(), target: this.#target.url(), slot, synchronousCommit, work };
+    const task = { source: this.#url(this.#source), target: this.#url(this.#target), slot, synchronousCommit, work };
     const up = async (): Promise<ChildProcess> => {
       const script = fileURLToPath(new URL('./tidegate-child.ts', import.meta.url));
       child = startChild(script, JSON.stringify(task));

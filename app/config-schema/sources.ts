@@ -45,7 +45,7 @@ export const postgresSourceSchema = {
     kind: { const: 'postgres', title: 'Kind', description: 'What kind of source you read: a PostgreSQL server with wal_level = logical.' },
     url: secret(
       'Url',
-      'How you reach it: postgres://user:password@host:port/database. Of several hosts (host1:port,host2:port) you get the first that is no standby. Take it from the environment (${NAME}) or a file; it is never printed.',
+      'How you reach it: postgres://user:password@host:port/database. Of several hosts (host1:port,host2:port) you get the first that is no standby; a host that is a path, as %2Fvar%2Frun%2Fpostgresql, is the folder of a Unix socket. Take it from the environment (${NAME}) or a file; it is never printed.',
     ),
     slot: {
       type: 'string',
@@ -149,7 +149,7 @@ export const postgresSourceSchema = {
     decodingMemory: {
       ...size(
         'Decoding memory',
-        'How much memory the source may use for the changes of transactions that have not ended (its logical_decoding_work_mem, for this slot alone); what is beyond, it writes to files and reads again at the commit. Left out, what the server says, usually 64 MB: more is for large transactions.',
+        'How much memory the source may use for the changes of transactions that have not ended (its logical_decoding_work_mem, for this slot alone); what is beyond, it writes to files and reads again at the commit. Left out, half of its shared_buffers, at least 64 and at most 256 MB; or what was set for the server, the database or the role, where somebody did.',
         null,
       ),
       examples: ['512MB'],

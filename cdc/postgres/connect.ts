@@ -25,6 +25,26 @@ export async function connectSource(
   }
 }
 
+/** What a session may use for decoding where nobody said anything of it: half of what the server keeps of its tables in memory, within these. */
+const DECODING_KB = { min: 64 * 1024, max: 256 * 1024 };
+const DECODING_SQL = `select pg_catalog.set_config('logical_decoding_work_mem',
+    least(${DECODING_KB.max}, greatest(${DECODING_KB.min}, b.setting::bigint * (pg_catalog.current_setting('block_size')::bigint / 1024) / 2))::text || 'kB', false)
+  from pg_catalog.pg_settings m, pg_catalog.pg_settings b
+  where m.name = 'logical_decoding_work_mem' and m.source = 'default' and b.name = 'shared_buffers'`;
+
+/**
+ * Lets the session that reads a slot use as much memory for the changes of open transactions as a server of its size can spare. What anybody set for the
+ * server, the database, the role or this session stands.
+ */
+export async function useDecodingMemory(name: string, connection: PgConnection): Promise<void> {
+  try {
+    await connection.script(DECODING_SQL);
+  } catch (error) {
+    connection.destroy();
+    throw sourceFailure(error, 'connecting', `connecting to ${name}`);
+  }
+}
+
 /** A connection that the server does not close within a second is cut. */
 export async function closeSoon(connection: PgConnection): Promise<void> {
   const cut = setTimeout(() => connection.destroy(), 1000);

@@ -8,7 +8,7 @@ import type { PgConnection } from '../../wire/postgres/connection.ts';
 import { endWhereItHangs } from '../../wire/postgres/hanging.ts';
 import { BatchQueue } from './batches.ts';
 import { Datasets, SESSION } from './catalog.ts';
-import { closeSoon, connectSource } from './connect.ts';
+import { closeSoon, connectSource, useDecodingMemory } from './connect.ts';
 import { comesAfter } from './copy-order.ts';
 import { sourceFailure } from './failures.ts';
 import { type DecideNewTables, FollowedTables } from './followed-tables.ts';
@@ -55,7 +55,7 @@ export interface PostgresSourceOptions {
   readonly batch: { readonly rows: number; readonly bytes: number; readonly ageMs: number };
   /** Whether standbys keep a copy of the slot (PostgreSQL 17 and newer); left out, they do. */
   readonly failover?: boolean;
-  /** Memory that the server may use for the changes of transactions before their end, in bytes; left out, as its own setting says. */
+  /** Memory that the server may use for the changes of transactions before their end, in bytes; left out, what its size allows, or its own setting where it has one. */
   readonly decodingBytes?: number | null;
   /** How large the disk of the server's log is, where that is known. */
   readonly walDiskBytes?: number | null;
@@ -492,6 +492,7 @@ class SlotSource implements PostgresSource {
     const asked =
       replication && decodingBytes !== null ? { logical_decoding_work_mem: `${Math.max(64, Math.ceil(decodingBytes / 1024))}kB` } : {};
     const connection = await connectSource(this.name, url, replication, { ...settings, ...asked }, signal);
+    if (replication && decodingBytes === null) await useDecodingMemory(this.name, connection);
     const { silenceMs } = { ...TIMING, ...timing };
     if (!replication) endWhereItHangs(connection, { url, silenceMs, clock: this.#clock });
     return connection;

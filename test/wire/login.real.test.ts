@@ -46,7 +46,7 @@ async function useCertificate(names: readonly string[]): Promise<void> {
 }
 
 beforeAll(async () => {
-  [server, plain] = await Promise.all([startEmbeddedPostgres(), startEmbeddedPostgres()]);
+  [server, plain] = await Promise.all([startEmbeddedPostgres(), startEmbeddedPostgres({ unix_socket_directories: '.' })]);
   writeFileSync(authority, ours.certificate);
   writeFileSync(stranger, makeAuthority('another authority').certificate);
   await using sql = await login(server.url());
@@ -173,6 +173,32 @@ describe('sslmode', () => {
     expect(((told[0] ?? 0) - before) * 200).toBeGreaterThan(32_768);
     await eventually(() => rows === 10_000, 'all of it was read');
   });
+});
+
+test('a host that is a path is where the server has its Unix socket: statements, cancelling and replication go over it', async () => {
+  const over = (folder: string): string => `postgres://postgres@${encodeURIComponent(folder)}:${plain.port}/postgres?sslmode=require`;
+  await using sql = await login(over(plain.folder));
+  expect((await sql.query('select inet_client_addr()')).rows).toEqual([[null]]);
+  const slow = sql.query('select pg_sleep(30)').catch((e: unknown) => e);
+  await using other = await login(plain.url());
+  const running = "select 1 from pg_stat_activity where pid = $1 and wait_event = 'PgSleep'";
+  await eventually(async () => (await other.query(running, [sql.backendPid])).rows.length > 0, 'the statement runs');
+  await sql.cancel();
+  expect(await slow).toMatchObject({ code: '57014' });
+  await sql.script('create table socketed (n integer primary key); create publication q for table socketed');
+  await sql.query("select pg_create_logical_replication_slot('socketed', 'pgoutput')");
+  await sql.script('insert into socketed select generate_series(1, 10000)');
+  await using replication = await PgConnection.connect({ url: over(plain.folder), replication: 'database' });
+  let rows = 0;
+  await replication.copyBoth(`START_REPLICATION SLOT socketed LOGICAL 0/0 (proto_version '1', publication_names 'q')`, {
+    message: (bytes, from) => {
+      if (bytes[from] === 0x77 && bytes[from + 25] === 0x49) rows++;
+    },
+    isBehind: () => true,
+    drained: () => {},
+  });
+  await eventually(() => rows === 10_000, 'all rows came');
+  await expect(login(over(folder))).rejects.toThrow(`the Postgres server at ${folder}/.s.PGSQL.${plain.port} cannot be reached`);
 });
 
 test('what is said in the clear behind the offer of TLS is not taken for what the server says by TLS', async () => {

@@ -1,6 +1,6 @@
 /** Urls that name several servers. */
 import { expect, test } from 'vitest';
-import { parsePgServers } from '../../wire/postgres/ident.ts';
+import { isPostgresUrl, parsePgServers } from '../../wire/postgres/ident.ts';
 
 const shown = (url: string) => {
   const { addresses, session } = parsePgServers(url);
@@ -16,6 +16,15 @@ test('every host of a url is an address of its own, with everything else the sam
   expect(shown('postgresql://one,two/shop?target_session_attrs=any')[1]).toBe('any');
   expect(shown('postgres://u,v:a,b@one:1/shop')).toEqual([['u,v:a,b@one:1/shop'], 'any']);
   expect(shown('postgres://one/shop?target_session_attrs=read-write')[1]).toBe('primary');
+});
+
+test('a host that is a path is the folder of a Unix socket, as for libpq', () => {
+  expect(shown('postgres://u:p@%2Fvar%2Frun%2Fpostgresql:5433/shop')[0]).toEqual(['u:p@/var/run/postgresql:5433/shop']);
+  expect(shown('postgres:///shop?host=/var/run/postgresql&port=5433')[0]).toEqual(['postgres:@/var/run/postgresql:5433/shop']);
+  expect(shown('postgres://u@%2Frun%2Fa,two:1/shop')[0]).toEqual(['u:@/run/a:5432/shop', 'u:@two:1/shop']);
+  expect(parsePgServers('postgres://u@%2Frun%2Fa/shop?sslmode=require').addresses[0]?.sslmode).toBe('disable');
+  expect(isPostgresUrl('postgres:///shop?host=/run/a')).toBe(true);
+  expect(isPostgresUrl('postgres:///shop')).toBe(false);
 });
 
 test('what is none is refused without a word of it', () => {

@@ -76,7 +76,7 @@ export class PgConnection implements AsyncDisposable {
   private constructor({ socket, takeBytes }: OpenSocket, address: PgAddress) {
     this.#socket = socket;
     this.#takeBytes = takeBytes;
-    this.#reading = new Reading(socket);
+    this.#reading = new Reading(socket, address);
     this.#address = address;
     this.#loginState = new Login(address);
     this.closed = new Promise((resolve) => {

@@ -19,6 +19,7 @@ export function quoteLiteral(text: string): string {
 export type SslMode = 'disable' | 'prefer' | 'require' | 'verify-full';
 
 export interface PgAddress {
+  /** A name, an IP address, or the folder of a Unix socket: what begins with a slash. */
   readonly host: string;
   readonly port: number;
   readonly user: string;
@@ -57,7 +58,11 @@ export function splitHosts(url: string): string[] {
   return hosts.includes(',') ? hosts.split(',').map((host) => `${before}${host}${after}`) : [url];
 }
 
-/** Reads `postgres://user:password@host:port/database?sslmode=…`. Throws a TypeError that never repeats the url, since it holds a password. */
+/**
+ * Reads `postgres://user:password@host:port/database?sslmode=…`. As for libpq, a host that is a path is the folder of the server's Unix socket, written
+ * `%2Fvar%2Frun%2Fpostgresql` or, with no other host, `?host=/var/run/postgresql`; there is no TLS on it, whatever `sslmode` says. Throws a TypeError that
+ * never repeats the url, since it holds a password.
+ */
 export function parsePgUrl(url: string): PgAddress {
   let parsed: URL;
   try {
@@ -86,23 +91,33 @@ export function parsePgUrl(url: string): PgAddress {
     }
   };
   const user = decoded(parsed.username) || 'postgres';
-  const host = parsed.hostname.replace(/^\[(.*)\]$/, '$1');
+  const host = hostOf(parsed, decoded);
   return {
-    host: host === '' ? '127.0.0.1' : host,
-    port: parsed.port === '' ? 5432 : Number(parsed.port),
+    host,
+    port: parsed.port === '' ? Number(parsed.searchParams.get('port') ?? 5432) : Number(parsed.port),
     user,
     password: decoded(parsed.password),
     database: decoded(parsed.pathname.slice(1)) || user,
-    sslmode,
+    sslmode: isSocketFolder(host) ? 'disable' : sslmode,
     sslrootcert: parsed.searchParams.get('sslrootcert'),
   };
 }
 
+/** Whether a host is where a server's Unix socket lies. */
+export const isSocketFolder = (host: string): boolean => host.startsWith('/');
+
+function hostOf(url: URL, decoded: (text: string) => string): string {
+  const host = decoded(url.hostname.replace(/^\[(.*)\]$/, '$1'));
+  return host === '' ? (url.searchParams.get('host') ?? '127.0.0.1') : host;
+}
+
 /** Whether each server of a url is one of PostgreSQL's. */
 export function isPostgresUrl(url: string): boolean {
-  return splitHosts(url).every(
-    (one) => URL.canParse(one) && /^postgres(ql)?:$/.test(new URL(one).protocol) && new URL(one).hostname !== '',
-  );
+  return splitHosts(url).every((one) => {
+    if (!URL.canParse(one)) return false;
+    const { protocol, hostname, searchParams } = new URL(one);
+    return /^postgres(ql)?:$/.test(protocol) && (hostname !== '' || isSocketFolder(searchParams.get('host') ?? ''));
+  });
 }
 
 /** A text[] as a parameter. */

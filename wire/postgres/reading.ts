@@ -1,12 +1,14 @@
 /** When a socket is read: not while somebody holds it, nor while the reader of a replication stream rests. */
 import type { Socket } from 'node:net';
 import { TLSSocket } from 'node:tls';
+import { isSocketFolder, type PgAddress } from './ident.ts';
 import type { CopyBothHandler } from './payloads.ts';
 import { Rests } from './rests.ts';
 
 export class Reading {
   readonly #socket: Socket;
-  readonly #rests = new Rests(performance.now());
+  /** None over a Unix socket: it holds a few hundred messages, however small they are, and its sender would wait for a reader that rests. */
+  readonly #rests: Rests | null;
   #isHeld = false;
   #gather: NodeJS.Timeout | null = null;
   #isOver = false;
@@ -14,8 +16,9 @@ export class Reading {
   readonly #isInRecords: boolean;
   #recordBytes = 0;
 
-  constructor(socket: Socket) {
+  constructor(socket: Socket, address: PgAddress) {
     this.#socket = socket;
+    this.#rests = isSocketFolder(address.host) ? null : new Rests(performance.now());
     this.#isInRecords = socket instanceof TLSSocket;
   }
 
@@ -44,6 +47,7 @@ export class Reading {
 
   #after(read: number, stream: CopyBothHandler): void {
     stream.drained(Rests.isMuch(read));
+    if (this.#rests === null) return;
     const millis = this.#rests.after(read, performance.now(), () => stream.isBehind());
     if (millis === 0 || this.#gather !== null || this.#isHeld || this.#isOver) return;
     this.#socket.pause();

@@ -1,15 +1,19 @@
-/** Opens the socket that a connection lives on: TCP, then TLS as `sslmode` wants it. */
+/** Opens the socket that a connection lives on: the server's Unix socket, or TCP, then TLS as `sslmode` wants it. */
 import { readFileSync } from 'node:fs';
-import { connect as connectTcp, isIP, type Socket } from 'node:net';
+import { connect, isIP, type Socket } from 'node:net';
 import { connect as connectTls } from 'node:tls';
 import { PgConnectionError } from './errors.ts';
-import type { PgAddress } from './ident.ts';
+import { isSocketFolder, type PgAddress } from './ident.ts';
 import { Slab, type TakeBytes } from './slab.ts';
 
 const SSL_REQUEST = 80_877_103;
 
 /** For messages: never with user or password. */
-export const where = ({ host, port }: PgAddress): string => `the Postgres server at ${host}:${port}`;
+export const where = (address: PgAddress): string =>
+  `the Postgres server at ${isSocketFolder(address.host) ? unixSocket(address) : `${address.host}:${address.port}`}`;
+
+/** As the server names it. */
+const unixSocket = ({ host, port }: PgAddress): string => `${host.replace(/\/$/, '')}/.s.PGSQL.${port}`;
 
 /** A socket, and what is read from it. */
 export interface OpenSocket {
@@ -64,7 +68,8 @@ export async function withDeadline<T>(
 }
 
 function dial(address: PgAddress, slab: Slab, signal: AbortSignal): Promise<Socket> {
-  const socket = connectTcp({ host: address.host, port: address.port, onread: slab });
+  const { host, port } = address;
+  const socket = connect(isSocketFolder(host) ? { path: unixSocket(address), onread: slab } : { host, port, onread: slab });
   socket.setNoDelay(true);
   return settled(socket, signal, `${where(address)} cannot be reached`, (done) => socket.once('connect', () => done(socket)));
 }
