@@ -338,8 +338,9 @@ class Bench {
   }
 
   /** For us. */
-  #url({ folder, port, url }: EmbeddedServer): string {
-    return this.#socket ? `postgres://postgres@${encodeURIComponent(folder)}:${port}/postgres` : url();
+  #url(server: EmbeddedServer): string {
+    const { folder, port } = server;
+    return this.#socket ? `postgres://postgres@${encodeURIComponent(folder)}:${port}/postgres` : server.url();
   }
 
   #tidegate(

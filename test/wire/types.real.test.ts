@@ -104,3 +104,32 @@ test('random timestamps of ten thousand years are read as the server writes them
   const ours = result?.raw.map((row) => decode?.(row[0] ?? Buffer.alloc(0), 0, 8));
   expect(ours).toEqual(rows.map((row) => row[0]));
 });
+
+test('a composite that has other attributes than when it was described is read by those that it has', async () => {
+  await sql.script(`create type shade as enum ('dark'); create type changing as (a int, b text, c numeric)`);
+  const cell = async (): Promise<{ readonly oid: number; readonly bytes: Buffer; readonly text: string | null | undefined }> => {
+    const writer = new FrontendWriter();
+    writer.parse('', 'select v from changed').bind('', '', [], Format.Text, Format.Binary).describe('P', '').execute().sync();
+    const [result] = await sql.exchange(writer.bytes(), 1, true);
+    const text = (await sql.query('select v::text from changed')).rows[0]?.[0];
+    return { oid: result?.columns[0]?.oid ?? 0, bytes: result?.raw[0]?.[0] ?? Buffer.alloc(0), text };
+  };
+  await sql.script(`create table changed as select (1, 'x, y', 2.50)::changing as v`);
+  const { oid } = await cell();
+  const former = (await describeTypes(sql, [oid])).get(oid);
+  const read = (bytes: Buffer): unknown => former?.decode(bytes, 0, bytes.length);
+  for (const change of [
+    'alter type changing add attribute d timestamptz',
+    `update changed set v.d = '2026-01-02T03:04:05Z'`,
+    'alter type changing drop attribute b',
+    'alter type changing drop attribute a, add attribute e int[]',
+  ]) {
+    await sql.script(`set timezone to utc; ${change}`);
+    const { bytes, text } = await cell();
+    expect(read(bytes), change).toBe(text);
+  }
+  await sql.script(`alter type changing add attribute f shade; update changed set v.f = 'dark'`);
+  expect(read((await cell()).bytes)).toBe(`(2.50,"2026-01-02 03:04:05+00",,"\\\\x6461726b")`);
+  const { bytes, text } = await cell();
+  expect((await describeTypes(sql, [oid])).get(oid)?.decode(bytes, 0, bytes.length)).toBe(text);
+});

@@ -91,15 +91,22 @@ export function multirangeDecoder(range: PgType): DecodeText {
   };
 }
 
-/** Field count, then per field its OID, length and bytes. */
-export function compositeDecoder(fields: readonly PgType[]): DecodeText {
+/**
+ * Field count, then per field its OID, length and bytes. The fields are those of the cell, by their OIDs: its type may have had others when it was described. `known` are
+ * those that it had then; `builtin` finds types that every server has. What is of neither is shown as bytes.
+ */
+export function compositeDecoder(known: readonly PgType[], builtin: (oid: number) => PgType | undefined): DecodeText {
+  const types = new Map(known.map((type) => [type.oid, type]));
   return (bytes, start) => {
     const parts: string[] = [];
     let at = start + 4;
-    for (const field of fields) {
+    for (let i = bytes.readInt32BE(start); i > 0; i--) {
+      const oid = bytes.readUInt32BE(at);
       const length = bytes.readInt32BE(at + 4);
       at += 8;
-      parts.push(length < 0 ? '' : quoteField(field.text(bytes, at, length)));
+      const type = types.get(oid) ?? builtin(oid);
+      const text = (): string => (type === undefined ? `\\x${bytes.toString('hex', at, at + length)}` : type.text(bytes, at, length));
+      parts.push(length < 0 ? '' : quoteField(text()));
       at += Math.max(0, length);
     }
     return `(${parts.join(',')})`;

@@ -304,7 +304,13 @@ function derive(shape: Shape, isSendable: boolean, whole: boolean): PgType {
     if (shape.kind === 'm') return readable('other', multirangeDecoder(inner));
   }
   if (shape.kind === 'c' && whole && fields.every(({ type }) => type.readable)) {
-    return readable('other', compositeDecoder(fields.map(({ type }) => type)));
+    return readable(
+      'other',
+      compositeDecoder(
+        fields.map(({ type }) => type),
+        builtinType,
+      ),
+    );
   }
   const known = shape.kind === 'b' ? EXTENSION_TYPES[shape.name] : undefined;
   if (known !== undefined) return readable(known.columnType, known.decode, known.decode);
