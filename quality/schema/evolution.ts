@@ -19,20 +19,21 @@ export function evolve(contract: Contract | undefined, dataset: Dataset, before:
   }
   return shapeChanges(before, dataset).map((change) => {
     const kind = kindOf(change);
-    const policy = contract === undefined || isShadow ? 'accept' : policyOf(contract, kind);
+    const policy = contract === undefined || isShadow ? 'accept' : policyOf(contract, kind, dataset);
     return { change, kind, policy, message: messageOf(change) };
   });
 }
 
 /**
- * Where the columns are written down, the quality stage has already held or halted at what differs from them: what gets here of such kinds
- * has been allowed since.
+ * Where the columns are written down, the quality stage halts at what differs from them, or holds its rows: what gets here of such kinds has been allowed since,
+ * unless the table still differs, and its rows are held.
  */
-function policyOf({ evolution, schema }: Contract, kind: DriftKind): ChangePolicy {
+function policyOf({ evolution, schema }: Contract, kind: DriftKind, dataset: Dataset): ChangePolicy {
   const policy = evolution[kind];
   if (policy === 'warn') return 'accept';
-  if (schema !== null && kind !== 'key' && (policy === 'quarantine' || policy === 'halt')) return 'accept';
-  return policy;
+  if (schema === null || kind === 'key') return policy;
+  if (policy === 'quarantine') return schemaDrift(schema, dataset).some((drift) => drift.policy === 'quarantine') ? policy : 'accept';
+  return policy === 'halt' ? 'accept' : policy;
 }
 
 function kindOf(change: ShapeChange): DriftKind {

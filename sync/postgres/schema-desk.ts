@@ -10,7 +10,7 @@ import { inTurn } from './held-keys.ts';
 import { aliveSql, type Layouts } from './layout.ts';
 import { creationLeft, creationOf, decideNewTables, type LeftOut, type NewTablesQuestion } from './new-tables.ts';
 import { type Action, isOfTheChange, type Needs, needsBoth, type PlacedShape, runActions, statementsLeft } from './schema-plan.ts';
-import { columnsText, keepShape } from './schemas.ts';
+import { columnsText, keepShape, SCHEMA_KEY_RULE } from './schemas.ts';
 import type { PostgresSinkOptions } from './sink.ts';
 import { besideColumns } from './tables.ts';
 import type { Turns } from './turns.ts';
@@ -286,7 +286,7 @@ async function releaseParked(sql: PgConnection, pipeline: string, dataset: strin
        select id from tidegate.quarantine
        where pipeline = $1 and dataset = $2 and status = 'held' and ($3::text is null or version < $3)
          and exists (select from jsonb_array_elements(findings) f
-           where f ->> 'stage' = 'sync' and f ->> 'rule' like 'schema.%' and f ->> 'rule' <> 'schema.key')
+           where f ->> 'stage' = 'sync' and f ->> 'rule' like 'schema.%' and f ->> 'rule' <> '${SCHEMA_KEY_RULE}')
        order by version) o) w
      where q.id = w.id`,
     [pipeline, dataset, next, by],

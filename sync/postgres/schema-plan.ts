@@ -3,7 +3,15 @@
  * column that is gone at the source stays and takes nulls, one that has to make room is renamed.
  */
 import type { Dataset } from '../../core/event.ts';
-import { formerColumns, type JudgedChange, keyNames, type NumberedColumn, type Shape, type ShapeColumn } from '../../core/shape.ts';
+import {
+  formerColumns,
+  type JudgedChange,
+  keyNames,
+  type NumberedColumn,
+  type Shape,
+  type ShapeChange,
+  type ShapeColumn,
+} from '../../core/shape.ts';
 import { PgError, type PgConnection } from '../../wire/postgres/connection.ts';
 import { quoteIdent, quoteLiteral } from '../../wire/postgres/ident.ts';
 import type { PgRelation } from '../../wire/postgres/row.ts';
@@ -88,7 +96,10 @@ export function planChange(
   const actions: Action[] = [];
   const formers = formerColumns(before, dataset);
   const dropped: PlacedColumn[] = [...before.dropped];
-  const ignored = new Set(judged.flatMap(({ change, policy }) => (policy === 'ignore' ? [change] : [])));
+  // Another key waits for a person whatever the policy: rows are written by it.
+  const ignored = new Set<ShapeChange>(
+    judged.flatMap(({ change, policy }) => (policy === 'ignore' && change.kind !== 'key' ? [change] : [])),
+  );
   const storage = relation?.storage ?? null;
   /** Whether the source may have written all rows anew, with values that no event told of. */
   const isRewritten = storage === null || storage !== before.storage;

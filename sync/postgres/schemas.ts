@@ -26,7 +26,7 @@ import {
 } from './schema-plan.ts';
 
 /** The finding of an event that was made when the table had another key: nobody can say which row it is of. */
-export const SCHEMA_KEY_RULE = 'schema.key';
+export const SCHEMA_KEY_RULE = 'schema.former_key';
 
 /** What the contract says of a dataset's changes: since `before`, or, where there is nothing to compare with yet, of the table as it is. */
 export type Evolve = (dataset: Dataset, before: Shape | null) => readonly JudgedChange[];
