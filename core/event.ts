@@ -6,6 +6,12 @@ type Named<Name extends string> = string & { readonly [brand]: { readonly [N in 
 
 /** `database.schema.table`. The first part is the name of the source in the config, not the database's own. */
 export type DatasetName = Named<'dataset'>;
+
+/** The parts of a name, `source.schema.table`: that of the table itself may hold dots. */
+export function partsOfName(dataset: DatasetName): { readonly source: string; readonly schema: string; readonly table: string } {
+  const [source = '', schema = '', ...table] = dataset.split('.');
+  return { source, schema, table: table.join('.') };
+}
 /** One totally ordered stream: a topic partition or a replication slot. Order is promised within a lane, never across lanes. */
 export type LaneId = Named<'lane'>;
 /** A place in a lane, written so that comparing two as strings compares the places (see position.ts). */

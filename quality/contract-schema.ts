@@ -173,7 +173,7 @@ const parts = {
   kind: { const: 'DatasetRules', title: 'Kind of file' },
   dataset: {
     type: 'string',
-    pattern: '^[^.\\s]+\\.[^.\\s]([^.]*[^.\\s])?\\.[^.\\s]([^.]*[^.\\s])?$',
+    pattern: '^[^.\\s]+\\.[^.\\s]([^.]*[^.\\s])?\\.[^.\\s]([\\s\\S]*[^.\\s])?$',
     title: 'Dataset',
     description: '<source name in the config>.<schema>.<table>. One file per dataset.',
   },

@@ -98,9 +98,9 @@ function nameOf(text: string, otherwise: string): string {
 }
 
 /** Why a table cannot be read; null where it can. */
-function whyNot({ schema, name, key }: ProbedTable): string | null {
+function whyNot({ schema, key }: ProbedTable): string | null {
   if (key.length === 0) return 'it has no primary key';
-  return `${schema}${name}`.includes('.') ? 'there is a dot in its name' : null;
+  return schema.includes('.') ? 'there is a dot in the name of its schema' : null;
 }
 
 /** For each the first of its names that nobody before it has; where all are taken, the last with a number. */

@@ -4,10 +4,11 @@ import { DURATION_PATTERN, SIZE_PATTERN } from '../units.ts';
 
 /** Names of sources, targets, pipelines, models and alerts: they turn up in lanes, metrics and urls. */
 export const NAME_PATTERN = '^[a-z][a-z0-9_-]{0,62}$';
-/** A name may hold anything but a dot, and no space at its ends: what stands between the dots is the name as PostgreSQL keeps it, without quotes. */
-const TABLE_NAME = '[^.\\s]([^.]*[^.\\s])?';
-export const TABLE_PATTERN = `^${TABLE_NAME}\\.${TABLE_NAME}$`;
-export const DATASET_PATTERN = `^[^.\\s]+\\.${TABLE_NAME}\\.${TABLE_NAME}$`;
+/** What stands before and behind the first dot are names as PostgreSQL keeps them, without quotes and with no space at their ends. That of a table may hold dots. */
+const SCHEMA_NAME = '[^.\\s]([^.]*[^.\\s])?';
+const TABLE_NAME = '[^.\\s]([\\s\\S]*[^.\\s])?';
+export const TABLE_PATTERN = `^${SCHEMA_NAME}\\.${TABLE_NAME}$`;
+export const DATASET_PATTERN = `^[^.\\s]+\\.${SCHEMA_NAME}\\.${TABLE_NAME}$`;
 export const COLUMN_PATTERN = '^[^\\x00]{1,63}$';
 
 export const secret = (title: string, description: string) =>

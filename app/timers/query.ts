@@ -1,7 +1,7 @@
 /** Queries of rules, as a database is asked them: in a transaction that only reads, for no longer than they may take, on a connection that is opened for it. */
-import type { DatasetName } from '../../core/event.ts';
+import { type DatasetName, partsOfName } from '../../core/event.ts';
 import type { Comparison, ComparisonAnswer, Query, QueryAnswer, Side, Statement } from '../../quality/timers/check.ts';
-import { Layouts, tableName } from '../../sync/postgres/layout.ts';
+import { Layouts } from '../../sync/postgres/layout.ts';
 import { PgConnection, PgConnectionError, PgError, type PgResult } from '../../wire/postgres/connection.ts';
 import { quoteIdent, quoteLiteral, quoteQualified } from '../../wire/postgres/ident.ts';
 import { partsOf } from '../config.ts';
@@ -35,8 +35,8 @@ export function askable(config: Config, pipeline: PipelineConfig, side: Side): A
 
 /** Of `source.schema.table`. */
 function sourceTable(dataset: DatasetName): string {
-  const [, schema = ''] = dataset.split('.');
-  return quoteQualified(schema, tableName(dataset));
+  const { schema, table } = partsOfName(dataset);
+  return quoteQualified(schema, table);
 }
 
 const DONE = /[\s;]+$/;

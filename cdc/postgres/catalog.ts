@@ -54,7 +54,7 @@ export async function nameOfRelation(connection: PgConnection, oid: number): Pro
   return rows[0]?.[0] ?? null;
 }
 
-/** Splits `schema.table` as the config has it. A dot inside a name is not supported there. */
+/** Splits `schema.table` as the config has it: a table's name may hold dots, its schema's may not. */
 export function splitTable(table: string): { readonly schema: string; readonly name: string } {
   const dot = table.indexOf('.');
   return dot < 0 ? { schema: 'public', name: table } : { schema: table.slice(0, dot), name: table.slice(dot + 1) };

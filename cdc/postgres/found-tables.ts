@@ -111,7 +111,7 @@ const GONE = 'gone';
  * partitioned table does not where it isn't. Not asked of pg_publication_tables, which locks all of them. `schemas` is known since PostgreSQL 15.
  */
 const candidatesSql = (schemas: boolean): string => `
-  select n.nspname || '.' || c.relname, pg_catalog.strpos(n.nspname || c.relname, '.') > 0,
+  select n.nspname || '.' || c.relname, pg_catalog.strpos(n.nspname, '.') > 0,
          pg_catalog.has_table_privilege(c.oid, 'select') and pg_catalog.has_schema_privilege(n.oid, 'usage'),
          p.oid is null or p.puballtables
            or exists (select from pg_catalog.pg_publication_rel r where r.prpubid = p.oid
@@ -131,7 +131,7 @@ async function candidateTables(connection: PgConnection, { publication, only = '
     table: table ?? '',
     why:
       hasDot === 't'
-        ? 'there is a dot in its name'
+        ? 'there is a dot in the name of its schema'
         : mayRead !== 't'
           ? `the role may not read it: grant select on it (and usage on its schema)`
           : isPublished !== 't' && mayAdd !== 't'

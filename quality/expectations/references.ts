@@ -19,7 +19,7 @@ const schema = {
   properties: {
     dataset: {
       type: 'string',
-      pattern: '^[^.\\s]+\\.[^.\\s]([^.]*[^.\\s])?\\.[^.\\s]([^.]*[^.\\s])?$',
+      pattern: '^[^.\\s]+\\.[^.\\s]([^.]*[^.\\s])?\\.[^.\\s]([\\s\\S]*[^.\\s])?$',
       description: 'source.schema.table of the rows that are named: of the same pipeline.',
     },
     column: { ...name, description: 'Of the check at a column: the column of that dataset.' },

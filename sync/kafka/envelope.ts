@@ -2,7 +2,7 @@
  * Changes as Debezium writes them: the envelope with what was before and after, keyed by the row's key. A key move is a delete of the old key, a
  * tombstone, and an insert of the new one, as Debezium has it.
  */
-import { type ChangeEvent, type Dataset, type Row, UNCHANGED } from '../../core/event.ts';
+import { type ChangeEvent, type Dataset, partsOfName, type Row, UNCHANGED } from '../../core/event.ts';
 import { placeDigits } from '../../core/position.ts';
 import { type CellForms, type ConnectColumn, connectColumn } from './connect-columns.ts';
 import { type ConnectSchema, type ConnectValue, Unwritable } from './connect-schema.ts';
@@ -45,7 +45,7 @@ export function shapeOf(dataset: Dataset, name: string, forms: CellForms, databa
     return { ...schema, optional: schema.optional && !isKey(i), field: column.name };
   });
   const row: ConnectSchema = { type: 'struct', optional: true, name: `${name}.Value`, fields };
-  const [source = '', schema = '', table = ''] = dataset.name.split('.');
+  const { source, schema, table } = partsOfName(dataset.name);
   return {
     columns,
     place: { source, db: database ?? source, schema, table },

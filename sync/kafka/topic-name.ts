@@ -1,9 +1,9 @@
 /** How topics are named after what goes to them. */
-import type { DatasetName } from '../../core/event.ts';
+import { type DatasetName, partsOfName } from '../../core/event.ts';
 
 /** `cdc.{schema}.{table}` with the names filled in; what topics may not be named by becomes an underscore. */
 export function topicName(template: string, pipeline: string, dataset: DatasetName): string {
-  const [source = '', schema = '', table = ''] = dataset.split('.');
+  const { source, schema, table } = partsOfName(dataset);
   return template
     .replaceAll('{dataset}', dataset)
     .replaceAll('{source}', source)

@@ -3,7 +3,7 @@
  * a delete becomes there. Without options it is the source's table as it is.
  */
 import type { ScoreColumns } from '../../core/batch.ts';
-import type { Dataset, DatasetName } from '../../core/event.ts';
+import { type Dataset, type DatasetName, partsOfName } from '../../core/event.ts';
 import type { Problem } from '../../core/problems.ts';
 import { quoteIdent, quoteQualified } from '../../wire/postgres/ident.ts';
 
@@ -85,7 +85,7 @@ export class Layouts {
   /** Where the table of a dataset is, whatever its shape. */
   tableOf(name: DatasetName): { readonly schema: string; readonly table: string } {
     const options = this.#options.get(name);
-    return { schema: options?.schema ?? this.#schema, table: options?.table ?? tableName(name) };
+    return { schema: options?.schema ?? this.#schema, table: options?.table ?? partsOfName(name).table };
   }
 
   /** The same as SQL names it. */
@@ -112,7 +112,7 @@ export class Layouts {
 const isHistory = ({ from, to }: DatasetOptions['history']): boolean => from !== null && to !== null;
 
 function layoutOf(dataset: Dataset, schema: string, options: DatasetOptions | undefined): Layout {
-  const name = tableName(dataset.name);
+  const name = partsOfName(dataset.name).table;
   if (options === undefined) {
     return {
       schema,
@@ -217,8 +217,3 @@ export function layoutFaults(dataset: Dataset, options: DatasetOptions, scores: 
 }
 
 const renamed = ({ rename }: DatasetOptions, name: string): string | undefined => (Object.hasOwn(rename, name) ? rename[name] : undefined);
-
-/** The table's name is the dataset's last part; a name may itself hold dots only in quoted form, which datasets keep. */
-export function tableName(dataset: DatasetName): string {
-  return dataset.split('.').slice(2).join('.');
-}

@@ -10,7 +10,7 @@ import { createDatabase } from '../support/databases.ts';
 import { cli, cliIn } from './cli.ts';
 
 const TABLES = `
-  create schema crm; create schema "Sales EU";
+  create schema crm; create schema "Sales EU"; create schema "a.b"; create table "a.b".c (id int primary key);
   create type mood as enum ('so, so', 'it''s', 'x: y', '#no', '', 'null', '1');
   create domain positive as int check (value > 0);
   create table orders (id bigint primary key, email text, total numeric(12,2) not null, m mood not null, tags text[], d positive, at timestamptz);
@@ -43,9 +43,9 @@ test('every table that can be read gets a file, under a name that nothing else h
     const words = await cli('init', ...args);
     expect([words.code, words.stderr]).toEqual([0, '']);
     expect(words.stdout).toMatch(
-      /! public\.no_key is left out: it has no primary key\.\n! public\.with\.dot is left out: there is a dot in its name\./,
+      /! a\.b\.c is left out: there is a dot in the name of its schema\.\n! public\.no_key is left out: it has no primary key\./,
     );
-    expect(readdirSync(join(out, 'datasets'))).toHaveLength(8);
+    expect(readdirSync(join(out, 'datasets'))).toHaveLength(9);
     const config = parse(readFileSync(join(out, 'tidegate.yaml'), 'utf8')) as { targets: Record<string, { layouts: unknown }> };
     expect(Object.values(config.targets)[0]?.layouts).toEqual([{ dataset: 'shop.crm.orders', table: 'crm_orders' }]);
     const urls = { SOURCE_URL: source.url, TARGET_URL: target.url };

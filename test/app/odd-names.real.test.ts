@@ -10,7 +10,7 @@ import { configFolder, post, startService, untilReady } from './services.ts';
 /** As long as names may be: 63 bytes. */
 const LONG = 'n'.repeat(63);
 const LONG_BYTES = `${'é'.repeat(31)}x`;
-const NAMES = ['Order "x"', 'Ünï Code 🐘', 'select', "it's", '$1', 'a,b{c}\\', LONG, LONG_BYTES, 'tidegate_k0'];
+const NAMES = ['Order "x"', 'Ünï Code 🐘', 'select', "it's", '$1', 'a,b{c}\\', 'with.dots. in', LONG, LONG_BYTES, 'tidegate_k0'];
 const SCHEMAS = ['public', 'Ünï "Schema"'];
 
 test('they are what they are everywhere', async () => {

@@ -28,20 +28,24 @@ test('patterns fit by schema and by name, and never what is of the system or of 
 
 const TABLES = `create table a (id int primary key); create table nokey (id int); create table full_id (id int not null unique); alter table full_id replica identity full;
   create table p (id int primary key) partition by range (id); create table p1 partition of p for values from (0) to (9);
-  create schema "Other"; create table "Other".b (id int primary key); create table "Other"."b.c" (id int primary key); create view seen as select 1`;
+  create schema "Other"; create table "Other".b (id int primary key); create table "Other"."b.c" (id int primary key); create schema "Ot.her"; create table "Ot.her".d (id int primary key); create view seen as select 1`;
 
 describe.each([
-  ['none yet', '', ['Other.b', 'public.a', 'public.full_id', 'public.p']],
+  ['none yet', '', ['Other.b', 'Other.b.c', 'public.a', 'public.full_id', 'public.p']],
   [
     'of all tables',
     'create publication pub for all tables with (publish_via_partition_root)',
-    ['Other.b', 'public.a', 'public.full_id', 'public.p'],
+    ['Other.b', 'Other.b.c', 'public.a', 'public.full_id', 'public.p'],
   ],
-  ['of all tables, by their partitions', 'create publication pub for all tables', ['Other.b', 'public.a', 'public.full_id', 'public.p1']],
+  [
+    'of all tables, by their partitions',
+    'create publication pub for all tables',
+    ['Other.b', 'Other.b.c', 'public.a', 'public.full_id', 'public.p1'],
+  ],
   [
     'of one table',
     'create publication pub for table a with (publish_via_partition_root)',
-    ['Other.b', 'public.a', 'public.full_id', 'public.p'],
+    ['Other.b', 'Other.b.c', 'public.a', 'public.full_id', 'public.p'],
   ],
 ])('a publication %s', (_form, publication, tables) => {
   test('finds what comes under its own name, and says why others do not', async () => {
@@ -51,7 +55,7 @@ describe.each([
     expect(await findTables(db.sql, search)).toEqual({
       tables,
       left: [
-        { table: 'Other.b.c', why: 'there is a dot in its name' },
+        { table: 'Ot.her.d', why: 'there is a dot in the name of its schema' },
         { table: 'public.nokey', why: 'it has no primary key' },
       ],
     });

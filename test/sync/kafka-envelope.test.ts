@@ -17,6 +17,7 @@ import {
 import { type CellForms, connectColumn } from '../../sync/kafka/connect-columns.ts';
 import { Unwritable } from '../../sync/kafka/connect-schema.ts';
 import { jsonOf, recordsOf, shapeOf, UnwritableCell } from '../../sync/kafka/envelope.ts';
+import { topicName } from '../../sync/kafka/topic-name.ts';
 import { quoteElement } from '../../wire/postgres/types-nested.ts';
 import { dateText, intervalText, timestampText, timeText } from '../../wire/postgres/types-time.ts';
 import fc from '../support/fast-check.ts';
@@ -267,4 +268,8 @@ test('a null of a column that cannot be null by its schema is refused, and one t
   expect(declared('text', 'text', { required: true }).unknown).toBe('');
   expect(declared('text', 'text', { required: true, default: "'x'::text" }).unknown).toBe('x');
   expect(declared('text', 'text', {}).unknown).toBe(null);
+});
+
+test('a table keeps the dots of its name in that of its topic', () => {
+  expect(topicName('cdc.{schema}.{table}', 'main', 'shop.public.orders.2026 q1' as DatasetName)).toBe('cdc.public.orders.2026_q1');
 });
