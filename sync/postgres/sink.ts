@@ -384,6 +384,9 @@ class Target implements PostgresSink {
       // The planner knows nothing of staged rows: without these it may read a whole table for a few of them.
       enable_hashjoin: 'off',
       enable_mergejoin: 'off',
+      // Rows are looked for by their keys. A plan that was kept from when a table was one page long would read all of it for each.
+      enable_seqscan: 'off',
+      jit: 'off',
       ...(synchronousCommit === undefined || synchronousCommit === null ? {} : { synchronous_commit: synchronousCommit }),
       ...(replicationRole === 'replica' ? { session_replication_role: 'replica' } : {}),
     };

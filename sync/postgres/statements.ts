@@ -5,7 +5,7 @@
 import type { ScoreColumns } from '../../core/batch.ts';
 import type { PgConnection } from '../../wire/postgres/connection.ts';
 import { quoteIdent } from '../../wire/postgres/ident.ts';
-import { FrontendWriter } from '../../wire/postgres/messages.ts';
+import { Format, FrontendWriter } from '../../wire/postgres/messages.ts';
 import type { PgColumnType } from '../../wire/postgres/row.ts';
 import { historyStatements } from './history-sql.ts';
 import { aliveSql, type Stamp, STAMP_TYPES } from './layout.ts';
@@ -48,10 +48,25 @@ export interface Prepared {
   readonly plain: Int32Array | null;
   /** Rows go by COPY into the table itself, with nothing to do behind it. */
   readonly isDirect: boolean;
-  /** Names of prepared statements, for the n-th use of the form in one transaction. */
-  readonly bulk: { readonly copy: string; readonly writes: readonly string[] }[];
+  /** For the n-th use of the form in one transaction. */
+  readonly bulk: Staging[];
+  /** Names of prepared statements. */
   readonly row: readonly string[];
 }
+
+/** Rows in bulk: the name of the prepared COPY, and what is done with them behind it. */
+export interface Staging {
+  readonly copy: string;
+  readonly writes: readonly StagedWrite[];
+  /** In their place for many rows; null where there is no other way. */
+  readonly merge: StagedWrite | null;
+}
+
+/**
+ * By the name of a prepared statement, or as SQL that is planned each time: what joins staged rows with those of the table. A plan from when the table was small (and somebody
+ * had counted its rows) would read all of it for each staged row, however large it is by now.
+ */
+type StagedWrite = { readonly name: string } | { readonly sql: string };
 
 export interface StagedColumn {
   readonly cell: StagedCell;
@@ -63,6 +78,13 @@ export interface StagedColumn {
   /** The target's type, where the staged one has to be read from its text. */
   readonly cast: string | null;
 }
+
+/** From so many on it is worth while to plan a MERGE, which takes no lock of each row before it writes it. */
+const MERGE_ROWS_MIN = 200;
+/** SMALLINT, INTEGER, BIGINT, DATE, TIMESTAMP, TIMESTAMPTZ, UUID: rows are sorted by them in less time than it takes to look for them out of order. */
+const SORTED_KEYS: ReadonlySet<number> = new Set([20, 21, 23, 1082, 1114, 1184, 2950]);
+/** PostgreSQL's own since. */
+const MERGE_SINCE = 15;
 
 /** How often one transaction stages one form in bulk; beyond it goes row by row. */
 const STAGES_MAX = 3;
@@ -126,20 +148,25 @@ export class Statements {
       await this.#sql.exchange(
         new FrontendWriter().parse(copy, `copy ${form.table.qualified} (${list}) from stdin (format binary)`).sync().bytes(),
       );
-      bulk.push({ copy, writes: [] });
+      bulk.push({ copy, writes: [], merge: null });
       return;
     }
     for (let use = bulk.length; use < Math.min(uses, STAGES_MAX); use++) {
       const stage = `tidegate_${number}_${use}`;
       const list = columns.map(({ name, staged }) => `${name} ${staged}`).join(', ');
       await this.#sql.script(`create temp table ${stage} (${list}) on commit delete rows`);
-      const writes = bulkStatements(form, columns, `pg_temp.${stage}`);
-      const names = { copy: `tg${number}_c${use}`, writes: writes.map((_, i) => `tg${number}_w${use}_${i}`) };
+      const copy = `tg${number}_c${use}`;
       const writer = new FrontendWriter();
-      writer.parse(names.copy, `copy pg_temp.${stage} from stdin (format ${form.types === null ? 'text' : 'binary'})`);
-      for (const [i, sql] of writes.entries()) writer.parse(names.writes[i] ?? '', sql);
+      writer.parse(copy, `copy pg_temp.${stage} from stdin (format ${form.types === null ? 'text' : 'binary'})`);
+      const writes = bulkStatements(form, columns, `pg_temp.${stage}`).map(({ sql, joins }, i): StagedWrite => {
+        if (joins) return { sql };
+        const name = `tg${number}_w${use}_${i}`;
+        writer.parse(name, sql);
+        return { name };
+      });
       await this.#sql.exchange(writer.sync().bytes());
-      bulk.push(names);
+      const merge = this.#sql.majorVersion < MERGE_SINCE ? null : mergeStatement(form, columns, `pg_temp.${stage}`);
+      bulk.push({ copy, writes, merge: merge === null ? null : { sql: merge } });
     }
   }
 
@@ -235,11 +262,41 @@ const assignments = (columns: readonly StagedColumn[], value: (column: StagedCol
 const matches = (columns: readonly StagedColumn[], value: (column: StagedColumn, index: number) => string, alias = 't'): string =>
   columns.flatMap((column, index) => (isKeyCell(column) ? [`${alias}.${column.target} = ${value(column, index)}`] : [])).join(' and ');
 
-function bulkStatements(form: Form, columns: readonly StagedColumn[], stage: string): string[] {
-  const staged = (column: StagedColumn): string => cast(`s.${column.name}`, column);
-  return form.table.layout.isHistory
-    ? historyStatements(form, columns, staged, ` from ${stage} s`)
-    : [bulkStatement(form, columns, stage, staged)];
+const stagedValue = (column: StagedColumn): string => cast(`s.${column.name}`, column);
+
+/** `joins`: it finds rows of the table by the staged ones. */
+function bulkStatements(form: Form, columns: readonly StagedColumn[], stage: string): { readonly sql: string; readonly joins: boolean }[] {
+  if (form.table.layout.isHistory)
+    return historyStatements(form, columns, stagedValue, ` from ${stage} s`).map((sql) => ({ sql, joins: true }));
+  return [{ sql: bulkStatement(form, columns, stage, stagedValue), joins: form.kind !== 'upsert' && form.kind !== 'append' }];
+}
+
+/**
+ * Whole rows in the order of their keys, which is that of the index. Null where they have to be written in the order of their events, for something else than the key ties them to each
+ * other. Where somebody else adds a row of one of the keys meanwhile it fails, and they are written row by row.
+ */
+function mergeStatement(form: Form, columns: readonly StagedColumn[], stage: string): string | null {
+  const { kind, table } = form;
+  if (kind !== 'upsert' || !table.standsAlone || table.layout.isHistory) return null;
+  const key = columns.filter(({ cell }) => cell.from === 'after' && table.dataset.key.includes(cell.column));
+  if (key.length !== table.dataset.key.length || !key.every(({ oid, cast: castTo }) => castTo === null && SORTED_KEYS.has(oid)))
+    return null;
+  const set = columns.filter((column) => !key.includes(column)).map((column) => `${column.target} = ${stagedValue(column)}`);
+  set.push(...scoresOfTheLiving(form, columns));
+  return `merge into ${table.qualified} t using (select * from ${stage} order by ${key.map(({ name }) => name).join(', ')}) s
+    on ${key.map((column) => `t.${column.target} = ${stagedValue(column)}`).join(' and ')}
+    when matched then ${set.length === 0 ? 'do nothing' : `update set ${set.join(', ')}`}
+    when not matched then insert (${columns.map(({ target }) => target).join(', ')}) values (${columns.map(stagedValue).join(', ')})`;
+}
+
+/** Sends what is done with so many staged rows; answers how many results there are of it. */
+export function writeStaged(writer: FrontendWriter, { writes, merge }: Staging, rows: number): number {
+  const statements = merge !== null && rows >= MERGE_ROWS_MIN ? [merge] : writes;
+  for (const statement of statements) {
+    if ('sql' in statement) writer.parse('', statement.sql);
+    writer.bind('', 'name' in statement ? statement.name : '', [], Format.Text).execute();
+  }
+  return statements.length;
 }
 
 function bulkStatement(form: Form, columns: readonly StagedColumn[], stage: string, staged: (column: StagedColumn) => string): string {

@@ -12,7 +12,7 @@ import { type Entry, type Group, isPartial, isUnchanged, MergedRow } from './fol
 import { aliveSql, type Layout, STAMP_TYPES } from './layout.ts';
 import { stampBytes, stampText, timeBytes } from './stamps.ts';
 import { allOf, copyBytes, CopyMessages, emitNewRows, emitRun, type NewRowsPart, passes, type RunPart, Stretches } from './new-rows.ts';
-import type { Form, Prepared, StagedCell, Statements, WriteKind } from './statements.ts';
+import { type Form, type Prepared, type StagedCell, type Statements, type WriteKind, writeStaged } from './statements.ts';
 import type { Table, Tables } from './tables.ts';
 import { WholeEntries, type WholeGroup, type WrittenRows, WrittenAs } from './whole-rows.ts';
 
@@ -227,10 +227,8 @@ export class Writes {
         else copyBinary(writer, prepared, entries, own, verdicts);
         writer.copyDone();
         expected.push(-1);
-        for (const [i, name] of bulk.writes.entries()) {
-          writer.bind('', name, [], Format.Text).execute();
-          expected.push(isPartial && i === bulk.writes.length - 1 ? entries.length : -1);
-        }
+        const results = writeStaged(writer, bulk, entries.length);
+        for (let i = 1; i <= results; i++) expected.push(isPartial && i === results ? entries.length : -1);
         continue;
       }
       for (let place = 0; place < entries.length; place++) {
