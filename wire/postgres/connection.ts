@@ -446,8 +446,10 @@ export class PgConnection implements AsyncDisposable {
         if (bytes[at] === 0x64 && this.#takes(length - 4)) at = this.#takePiece(bytes, at + 5);
         break;
       }
-      if (bytes[at] === 0x64 && this.#copyBoth !== null) this.#copyBoth.message(bytes, at + 5, end, false);
-      else this.#message(bytes[at] ?? 0, bytes, at + 5, end);
+      if (bytes[at] === 0x64 && this.#copyBoth !== null) {
+        this.#reading.payload(bytes, at + 5);
+        this.#copyBoth.message(bytes, at + 5, end, false);
+      } else this.#message(bytes[at] ?? 0, bytes, at + 5, end);
       if (this.#failure !== null) return bytes.length;
       at = end;
     }

@@ -4,11 +4,16 @@ import { TLSSocket } from 'node:tls';
 import { isSocketFolder, type PgAddress } from './ident.ts';
 import type { CopyBothHandler } from './payloads.ts';
 import { Rests } from './rests.ts';
+import { SendTimes } from './send-times.ts';
+
+/** The letter w. */
+const DATA = 0x77;
 
 export class Reading {
   readonly #socket: Socket;
   /** None over a Unix socket: it holds a few hundred messages, however small they are, and its sender would wait for a reader that rests. */
   readonly #rests: Rests | null;
+  readonly #sent = new SendTimes();
   #isHeld = false;
   #gather: NodeJS.Timeout | null = null;
   #isOver = false;
@@ -27,9 +32,15 @@ export class Reading {
   }
 
   hold(hold: boolean): void {
+    if (this.#isHeld !== hold) this.#rests?.held(performance.now());
     this.#isHeld = hold;
     if (hold) this.#socket.pause();
     else if (this.#gather === null) this.#socket.resume();
+  }
+
+  /** A payload of a replication stream begins at `at`: one of data tells when it was sent, behind where the data starts and where the log ends. */
+  payload(bytes: Buffer, at: number): void {
+    if (bytes[at] === DATA) this.#sent.take(bytes, at + 17);
   }
 
   /** A replication stream brought so many bytes, which were handed over. */
@@ -48,7 +59,7 @@ export class Reading {
   #after(read: number, stream: CopyBothHandler): void {
     stream.drained(Rests.isMuch(read));
     if (this.#rests === null) return;
-    const millis = this.#rests.after(read, performance.now(), () => stream.isBehind());
+    const millis = this.#rests.after(read, performance.now(), () => stream.isBehind(), this.#sent);
     if (millis === 0 || this.#gather !== null || this.#isHeld || this.#isOver) return;
     this.#socket.pause();
     this.#gather = setTimeout(() => {

@@ -3,6 +3,7 @@
  * read than for the row. What is sent to one that rests is only put behind what lies there already.
  */
 import { FLOOD_BYTES, Pace, READ_FULL } from './pace.ts';
+import type { Sent } from './send-times.ts';
 
 export { FLOOD_BYTES, READ_FULL };
 
@@ -14,6 +15,8 @@ const REST_MS = 1;
 const FLOOD_REST_MS = 8;
 /** Over which it is measured how much comes. */
 const RATE_MS = 20;
+/** For so long what is read may have waited because nobody wanted to have it. */
+const HELD_MS = 500;
 
 export class Rests {
   /** Since `since`: when the last rest began, or the last small read was. */
@@ -21,6 +24,7 @@ export class Rests {
   #since: number;
   readonly #rate: Rate;
   #pace: Pace | null = null;
+  #heldAt = Number.NEGATIVE_INFINITY;
 
   /** `now` in milliseconds, here and below. */
   constructor(now: number) {
@@ -33,19 +37,24 @@ export class Rests {
     return read > READ_SMALL;
   }
 
-  /**
-   * For how many milliseconds to rest after a read of so many bytes; 0: not at all. `isBehind` tells whether what is read was written a while ago: then more
-   * of it is there than is read, and all of it is here sooner if some of it comes a little later.
-   */
-  after(read: number, now: number, isBehind: () => boolean): number {
-    const rate = this.#rate.after(read, now);
-    if (rate !== null) this.#setPace(rate, now, isBehind());
-    return this.#pace?.after(read, now) ?? this.#unpaced(read, now);
+  /** Until `now` nobody wanted to have more, or from then on. */
+  held(now: number): void {
+    this.#heldAt = now;
   }
 
-  #setPace(rate: number, now: number, isBehind: boolean): void {
+  /**
+   * For how many milliseconds to rest after a read of so many bytes; 0: not at all. `isBehind` tells whether what is read was written a while ago: then more
+   * of it is there than is read, and all of it is here sooner if some of it comes a little later. `sent`: of what was read.
+   */
+  after(read: number, now: number, isBehind: () => boolean, sent: Sent): number {
+    const rate = this.#rate.after(read, now);
+    if (rate !== null) this.#setPace(rate, isBehind());
+    return this.#pace?.after(read, now, sent, now - this.#heldAt < HELD_MS) ?? this.#unpaced(read, now);
+  }
+
+  #setPace(rate: number, isBehind: boolean): void {
     if (!isBehind || rate < QUIET_BYTES) this.#pace = null;
-    else if (rate >= FLOOD_BYTES) this.#pace ??= new Pace(rate, now);
+    else if (rate >= FLOOD_BYTES) this.#pace ??= new Pace(rate);
   }
 
   #unpaced(read: number, now: number): number {
