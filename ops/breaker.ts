@@ -1,5 +1,5 @@
 /** The breaker that protects a target from a flood of bad rows: too large a share in quarantine stops the pipeline. */
-import { HOLD_KEY_RULE, SCHEMA_HELD_RULE, Verdict } from '../core/batch.ts';
+import { HOLD_KEY_RULE, isOfSchema, Verdict } from '../core/batch.ts';
 import { type Clock, systemClock } from '../core/clock.ts';
 import type { BatchReport, Observer } from '../core/contracts.ts';
 import { PipelineError } from '../core/errors.ts';
@@ -136,9 +136,10 @@ function count(
   }
   if (!batch.verdicts.includes(Verdict.Quarantine)) return touched;
   const counted = new Set<number>();
-  for (const { index, rule, verdict, waitMs = 0 } of batch.findings) {
+  for (const finding of batch.findings) {
+    const { index, rule, verdict, waitMs = 0 } = finding;
     // What waits for its key or for the row that it names, or with its whole dataset for a person, says nothing of how good rows are.
-    if (verdict !== Verdict.Quarantine || rule === HOLD_KEY_RULE || rule === SCHEMA_HELD_RULE || waitMs > 0) continue;
+    if (verdict !== Verdict.Quarantine || rule === HOLD_KEY_RULE || isOfSchema(finding) || waitMs > 0) continue;
     const dataset = batch.datasetOf(index);
     const window = dataset === undefined ? undefined : touched.get(dataset.name);
     if (window === undefined) continue;

@@ -192,8 +192,8 @@ interface Present {
   readonly exists: boolean;
   readonly columns: Map<string, PresentColumn>;
   readonly primaryKey: { readonly name: string; readonly columns: readonly string[] } | null;
-  /** Columns of its unique indexes, sorted. */
-  readonly unique: readonly string[];
+  /** Columns of its unique indexes. */
+  readonly unique: readonly (readonly string[])[];
   /** The target's own number of types of the source by their names. */
   readonly types: ReadonlyMap<string, number | null>;
 }
@@ -221,11 +221,16 @@ export async function statementsLeft(
     statements.push(`alter table ${qualified} ${what}`);
   };
   const { columns } = present;
+  let { primaryKey, unique } = present;
   const move = (from: string, to: string): void => {
     const column = columns.get(from);
     if (column === undefined) return;
     columns.delete(from);
     columns.set(to, column);
+    // Indexes stay on the column, whatever it is called.
+    const moved = (names: readonly string[]): readonly string[] => names.map((name) => (name === from ? to : name));
+    if (primaryKey !== null) primaryKey = { ...primaryKey, columns: moved(primaryKey.columns) };
+    unique = unique.map(moved);
     alter(`rename column ${quoteIdent(from)} to ${quoteIdent(to)}`);
   };
   const add = (name: string, type: string, filled: string | null): void => {
@@ -233,7 +238,7 @@ export async function statementsLeft(
     alter(`add column ${quoteIdent(name)} ${type}${filled === null ? '' : ` default ${quoteLiteral(filled)}::${type}`}`);
   };
   const relax = (name: string): void => {
-    if (columns.get(name)?.notNull === true && present.primaryKey?.columns.includes(name) !== true)
+    if (columns.get(name)?.notNull === true && primaryKey?.columns.includes(name) !== true)
       alter(`alter column ${quoteIdent(name)} drop not null`);
   };
   const renames = actions.filter((action) => action.do === 'rename');
@@ -249,15 +254,17 @@ export async function statementsLeft(
         // What somebody made otherwise on purpose stays, and takes what can be cast to it.
         const isOurs = column !== undefined && (present.types.get(action.from) ?? TEXT) === column.oid;
         if (!isOurs || column.type === action.type) break;
-        if (how === 'anew') {
+        // A row is found by its key: without its value nobody could tell which it is.
+        if (how === 'anew' && !unique.some((names) => names.includes(action.column))) {
           move(action.column, freeColumn(action.column, columns));
           add(action.column, action.type, null);
           needs = needsBoth(needs, [action.column]);
           break;
         }
         const name = quoteIdent(action.column);
-        const unset = how === 'text' && column.hasDefault ? `alter column ${name} drop default, ` : '';
-        alter(`${unset}alter column ${name} type ${action.type} using ${name}${how === 'text' ? '::text' : ''}::${action.type}`);
+        const byText = how !== 'cast';
+        const unset = byText && column.hasDefault ? `alter column ${name} drop default, ` : '';
+        alter(`${unset}alter column ${name} type ${action.type} using ${name}${byText ? '::text' : ''}::${action.type}`);
         break;
       }
       case 'add':
@@ -265,10 +272,10 @@ export async function statementsLeft(
         else add(action.column, action.type, action.filled);
         break;
       case 'key': {
-        if (present.unique.includes(sorted(action.columns))) break;
-        const drop = present.primaryKey === null ? '' : `drop constraint ${quoteIdent(present.primaryKey.name)}, `;
+        if (unique.some((names) => sorted(names) === sorted(action.columns))) break;
+        const drop = primaryKey === null ? '' : `drop constraint ${quoteIdent(primaryKey.name)}, `;
         alter(`${drop}add primary key (${action.columns.map(quoteIdent).join(', ')})`);
-        for (const column of present.primaryKey?.columns ?? [])
+        for (const column of primaryKey?.columns ?? [])
           if (!action.columns.includes(column)) alter(`alter column ${quoteIdent(column)} drop not null`);
         break;
       }
@@ -343,7 +350,7 @@ async function presentTable(sql: PgConnection, qualified: string, actions: reado
       ]),
     ),
     primaryKey: primary === undefined || primary.name === null ? null : { name: primary.name, columns: primary.columns },
-    unique: indexes.map((index) => sorted(index.columns)),
+    unique: indexes.map((index) => index.columns),
     types: new Map(types.rows.map(([name, number]) => [name ?? '', number === null || number === undefined ? null : Number(number)])),
   };
 }
@@ -363,12 +370,15 @@ export async function runActions(sql: PgConnection, qualified: string, actions: 
       await sql.script('release savepoint tidegate_change');
       return needs;
     } catch (error) {
-      if (!(error instanceof PgError) || i === ways.length - 1 || !isOfTheChange(error)) throw error;
+      if (!(error instanceof PgError) || i === ways.length - 1 || !isOfTheCast(error)) throw error;
       await sql.script('rollback to savepoint tidegate_change; release savepoint tidegate_change');
     }
   }
   return [];
 }
+
+/** Whether values have no such cast, or some of them cannot be cast: another way may do. What stands on the column, or whose it is, is in the way of any. */
+const isOfTheCast = ({ code }: PgError): boolean => code.startsWith('22') || code === '42804' || code === '42846' || code === '42883';
 
 /** Whether the target cannot take the change as it is, rather than being busy, away or full. */
 export function isOfTheChange({ code }: PgError): boolean {
