@@ -103,6 +103,9 @@ export function planChange(
   const storage = relation?.storage ?? null;
   /** Whether the source may have written all rows anew, with values that no event told of. */
   const isRewritten = storage === null || storage !== before.storage;
+  const newest = Math.max(0, ...[...before.columns, ...before.dropped].map(({ id }) => id ?? 0));
+  /** Numbers only grow: what was generated is sent once it is a column like others, and rows have had values in it. */
+  const wasThere = (id: number): boolean => id <= newest;
   /** What looks like a column that is gone and another one made may be a rename. */
   const isUnsure = before.columns.some((column) => column.id === null && !formers.includes(column));
   let needs: Needs = [];
@@ -147,7 +150,7 @@ export function planChange(
       places[i] = name;
       if (filled !== null) continue;
       if (isUnsure || dataset.columns[i]?.id === undefined || dataset.key.includes(i)) needs = 'rows';
-      else if (isRewritten) needs = needsBoth(needs, [name]);
+      else if (isRewritten || wasThere(dataset.columns[i]?.id ?? 0)) needs = needsBoth(needs, [name]);
     } else if (change.kind === 'key' && !change.keyless) {
       actions.push({ do: 'key', columns: dataset.key.map((column) => places[column] ?? dataset.columns[column]?.name ?? '') });
     }
