@@ -48,6 +48,8 @@ export interface ChangePlan {
   readonly actions: readonly Action[];
   readonly after: PlacedShape;
   readonly needs: Needs;
+  /** Why somebody has to look, whatever the policy: a column would not be written any more, or has nowhere to go. Null where nobody has. */
+  readonly problem: string | null;
 }
 
 /**
@@ -109,6 +111,7 @@ export function planChange(
   /** What looks like a column that is gone and another one made may be a rename. */
   const isUnsure = before.columns.some((column) => column.id === null && !formers.includes(column));
   let needs: Needs = [];
+  let problem: string | null = null;
   const places = formers.map((former) => former?.place ?? null);
   for (const { change } of judged) {
     if (change.kind === 'drop') {
@@ -135,14 +138,19 @@ export function planChange(
     if ((change.kind === 'rename' || change.kind === 'add') && before.columns.some(({ name }) => name === change.column)) needs = 'rows';
     const name = layout.names[i] ?? null;
     if (change.kind === 'rename' && place !== null && place !== name) {
+      if (name === null) {
+        problem ??= `its layout writes ${change.former}, and not ${change.column}, as that is called now: name it there`;
+        continue;
+      }
       places[i] = name;
-      if (name === null) continue;
       makeRoom(name);
       actions.push({ do: 'rename', column: place, to: name });
     } else if (change.kind === 'type' && place !== null) {
       const column = places[i] ?? place;
       actions.push({ do: 'retype', column, from: change.from, type: typeOf(i) });
       if (isRewritten) needs = needsBoth(needs, [column]);
+    } else if (change.kind === 'add' && name !== null && places.includes(name)) {
+      problem ??= `${change.column} has nowhere to go: another column of the source is written to ${name}`;
     } else if (change.kind === 'add' && name !== null) {
       makeRoom(name);
       const filled = relation?.types[i]?.filled ?? null;
@@ -171,6 +179,7 @@ export function planChange(
       storage: rewrites ? storage : before.storage,
     },
     needs,
+    problem,
   };
 }
 

@@ -319,7 +319,7 @@ export class Schemas {
     const waits = judged.find(({ policy }) => policy === 'hold');
     if (waits === undefined && dataset.keyless !== true) return;
     const after = placedAsIs(dataset, this.#options.layouts.of(dataset), relation);
-    const plan: ChangePlan = { actions: [], after, needs: [] };
+    const plan: ChangePlan = { actions: [], after, needs: [], problem: null };
     await this.#park(dataset, version, judged, plan, null, SCHEMA_HELD_RULE, null);
     throw await this.#held(dataset);
   }
@@ -347,6 +347,10 @@ export class Schemas {
     if (waits || single !== undefined) {
       const rule = waits || single === undefined ? SCHEMA_HELD_RULE : `schema.${single.kind}`;
       await this.#park(dataset, version, judged, plan, shape, rule, null);
+      throw await this.#held(dataset);
+    }
+    if (plan.problem !== null) {
+      await this.#park(dataset, version, judged, plan, shape, SCHEMA_HELD_RULE, plan.problem);
       throw await this.#held(dataset);
     }
     if (layout.isHistory && plan.actions.some((action) => action.do === 'key')) {

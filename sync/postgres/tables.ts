@@ -116,7 +116,8 @@ export class Tables {
       const column = dataset.columns[i];
       return column === undefined ? 'text' : this.#types.columnType(column, types?.[i]?.type);
     };
-    const names = await schemas.place(dataset, relation, qualified, typeOf);
+    const places = await schemas.place(dataset, relation, qualified, typeOf);
+    const names = places.map((place, i) => (layout.names[i] === null ? null : place));
     const beside = besideColumns(layout, scores);
     const wanted = (): { name: string; type: string }[] => [
       ...names.flatMap((name, i) => (name === null ? [] : [{ name, type: typeOf(i) }])),
