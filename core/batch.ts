@@ -43,9 +43,8 @@ export const ROW_BYTES_RULE = 'source.row_bytes';
 
 /** The finding by which the target holds every event of a dataset whose table changed in a way that waits for a person. */
 export const SCHEMA_HELD_RULE = 'schema.held';
-/** What the findings of all events begin with that are held because their table changed, by what changed: they tell of the table, and nothing of its rows. */
-const OF_SCHEMA = 'schema.';
-export const isOfSchema = ({ rule }: Pick<Finding, 'rule'>): boolean => rule.startsWith(OF_SCHEMA);
+/** Whether an event is held because its table changed (`schema.held`, or `schema.` and what changed): that tells of the table, and nothing of its rows. */
+export const isOfSchema = ({ rule }: Pick<Finding, 'rule'>): boolean => rule.startsWith('schema.');
 
 /** FeatureMissing: the mapping rejected the row before the model saw it. Unavailable: any other reason that there is no score. */
 export const ScoreStatus = { NotAsked: 0, Scored: 1, Unavailable: 2, FeatureMissing: 3 } as const;

@@ -3,7 +3,7 @@
  * transaction with the note that it was; a change that has to wait for a person parks its dataset, and only that. What is parked is refused to the
  * lane, which holds it in quarantine in order, as it does with an event whose key waits.
  */
-import { type Batch, type Finding, SCHEMA_HELD_RULE, Verdict } from '../../core/batch.ts';
+import { type Batch, type Finding, isOfSchema, SCHEMA_HELD_RULE, Verdict } from '../../core/batch.ts';
 import type { Quarantined } from '../../core/contracts.ts';
 import { PipelineError } from '../../core/errors.ts';
 import { type ChangeEvent, type Dataset, type DatasetName, versionOf } from '../../core/event.ts';
@@ -510,7 +510,7 @@ function heldFinding(index: number, rule: string, message: string): Finding {
 
 /** Whether an item is held for its dataset's sake. */
 export const isParkedItem = (findings: readonly Finding[]): boolean =>
-  findings.some(({ stage, rule }) => stage === 'sync' && rule.startsWith('schema.') && rule !== SCHEMA_KEY_RULE);
+  findings.some((finding) => finding.stage === 'sync' && isOfSchema(finding) && finding.rule !== SCHEMA_KEY_RULE);
 
 /**
  * Counts items that were just held onto the change they wait for. Answers those that wait for none any more: it was approved after they were judged. In

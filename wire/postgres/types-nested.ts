@@ -105,8 +105,9 @@ export function compositeDecoder(known: readonly PgType[], builtin: (oid: number
       const length = bytes.readInt32BE(at + 4);
       at += 8;
       const type = types.get(oid) ?? builtin(oid);
-      const text = (): string => (type === undefined ? `\\x${bytes.toString('hex', at, at + length)}` : type.text(bytes, at, length));
-      parts.push(length < 0 ? '' : quoteField(text()));
+      if (length < 0) parts.push('');
+      else if (type === undefined) parts.push(quoteField(`\\x${bytes.toString('hex', at, at + length)}`));
+      else parts.push(quoteField(type.text(bytes, at, length)));
       at += Math.max(0, length);
     }
     return `(${parts.join(',')})`;
