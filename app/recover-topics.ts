@@ -46,7 +46,7 @@ export async function recoverTopics(options: RecoverOptions, of: KafkaSourceConf
 
   const { schema, url } = tableTarget(config, pipeline);
   await using target = await TargetRows.open(
-    { name: pipeline.target, url: url.reveal(), schema, datasets: layoutOptions(tableTarget(config, pipeline)) },
+    { name: pipeline.target, pipeline: name, url: url.reveal(), schema, datasets: layoutOptions(tableTarget(config, pipeline)) },
     signal,
   );
   await using cleanup = new AsyncDisposableStack();

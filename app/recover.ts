@@ -86,7 +86,7 @@ export async function recoverPipeline(options: RecoverOptions): Promise<Recovere
   await using source = await SourceRows.open(sourceOptions(config, pipeline, clock), options.signal);
   const { schema, url } = targetConfig;
   await using target = await TargetRows.open(
-    { name: pipeline.target, url: url.reveal(), schema, datasets: layoutOptions(targetConfig) },
+    { name: pipeline.target, pipeline: name, url: url.reveal(), schema, datasets: layoutOptions(targetConfig) },
     options.signal,
   );
   if (!(await begins(source, target, lane, options))) return unfinished;

@@ -131,6 +131,8 @@ export interface Dataset {
   readonly key: readonly number[];
   /** Nothing tells rows apart any more: `key` names every column, which is only good enough to hold them. */
   readonly keyless?: true;
+  /** Tells the table from others that have had its name, or will: `Column.id` is of one table. Left out where the source has no such number. */
+  readonly table?: number;
   /**
    * What the source could not read, as it came: records under the table's name that have none of its columns. They are held, by whoever judges, and
    * never touch the target's table; the column `problem` says why.

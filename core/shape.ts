@@ -20,6 +20,8 @@ export interface Shape {
   readonly columns: readonly ShapeColumn[];
   /** Names of the key's columns, in its order. */
   readonly key: readonly string[];
+  /** See `Dataset.table`; left out where it was not known. */
+  readonly table?: number;
 }
 
 export type ShapeChange =
@@ -35,11 +37,20 @@ export type ShapeChange =
       readonly keyless: boolean;
     };
 
+/** Whether it is another table under the same name: it was dropped and made anew, or its server was restored from a dump. */
+export const isRemade = ({ table }: Pick<Shape, 'table'>, dataset: Dataset): boolean =>
+  table !== undefined && dataset.table !== undefined && table !== dataset.table;
+
 /**
  * The column of `shape` that each of the dataset's columns is; null for one that is new. Ids decide where both sides have them, so that a rename is
- * told from a column that is dropped and another made; names do elsewhere.
+ * told from a column that is dropped and another made; names do elsewhere, and between two tables.
  */
-export function formerColumns<C extends ShapeColumn>(shape: { readonly columns: readonly C[] }, { columns }: Dataset): (C | null)[] {
+export function formerColumns<C extends ShapeColumn>(
+  shape: { readonly columns: readonly C[]; readonly table?: number },
+  dataset: Dataset,
+): (C | null)[] {
+  const { columns } = dataset;
+  if (isRemade(shape, dataset)) return columns.map(({ name }) => shape.columns.find((column) => column.name === name) ?? null);
   const taken = new Set<C>();
   const byId = new Map(shape.columns.flatMap((column) => (column.id === null ? [] : [[column.id, column] as const])));
   const found = columns.map(({ id }) => {

@@ -110,7 +110,7 @@ export async function verifyPipeline(options: VerifyOptions): Promise<PipelineRe
   await using cleanup = new AsyncDisposableStack();
   const bringer = options.repair ? await openBringer(source, options, cleanup) : null;
   await using target = await TargetRows.open(
-    { name: pipeline.target, url: url.reveal(), schema, datasets: layoutOptions(parts.target) },
+    { name: pipeline.target, pipeline: name, url: url.reveal(), schema, datasets: layoutOptions(parts.target) },
     signal,
   );
   const lane = laneOf(pipeline.source, parts.source);

@@ -322,12 +322,13 @@ export class Datasets {
         ...(now?.id === undefined || now.id === null || now.filled === null ? {} : { filled: now.filled }),
       });
     }
-    return this.#keep(table, columns, keyColumns(message, present), columnTypes, await storageOf(connection, message.oid));
+    return this.#keep(table, message.oid, columns, keyColumns(message, present), columnTypes, await storageOf(connection, message.oid));
   }
 
   /** A table that lost its key goes on with all of its columns for one: its rows are held, and the others of the lane go on. */
   #keep(
     table: string,
+    oid: number,
     columns: readonly Column[],
     found: readonly number[],
     types: readonly PgColumnType[],
@@ -335,13 +336,20 @@ export class Datasets {
   ): Shaped {
     const keyless = found.length === 0;
     const key = keyless ? columns.map((_, index) => index) : found;
-    const shape = JSON.stringify([columns, key, keyless, types.map(({ oid, typmod, format }) => [oid, typmod, format])]);
+    const shape = JSON.stringify([oid, columns, key, keyless, types.map((type) => [type.oid, type.typmod, type.format])]);
     const current = this.#current.get(table);
     if (current?.shape === shape) return current;
     // A shape that comes back (a description of the past beside one of the present) is the Dataset it was.
     const known = this.#known.get(table + shape);
     const version = (current?.relation.dataset.version ?? 0) + 1;
-    const dataset: Dataset = known?.dataset ?? { name: this.nameOf(table), version, columns, key, ...(keyless ? { keyless } : {}) };
+    const dataset: Dataset = known?.dataset ?? {
+      name: this.nameOf(table),
+      version,
+      columns,
+      key,
+      ...(keyless ? { keyless } : {}),
+      table: oid,
+    };
     const relation: PgRelation = known ?? { dataset, types, ...(storage === null ? {} : { storage }) };
     const shaped: Shaped = { shape, relation };
     this.#current.set(table, shaped);

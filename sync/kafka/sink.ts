@@ -21,7 +21,7 @@ import { type HoldMode, prepareHold } from '../postgres/items.ts';
 import { KnownHeld } from '../postgres/known-held.ts';
 import { acquireLane, type LaneState, prepareAdvance } from '../postgres/lanes.ts';
 import { Layouts } from '../postgres/layout.ts';
-import { acceptAll, type Evolve, SchemaHeld, Schemas } from '../postgres/schemas.ts';
+import { acceptAll, type Evolve, SchemaHeld, Schemas, type TypesHere } from '../postgres/schemas.ts';
 import { datasetsIn } from '../postgres/common-road.ts';
 import { type PostgresSink, postgresSink, SESSION } from '../postgres/sink.ts';
 import { prepareWindows } from '../postgres/windows.ts';
@@ -182,7 +182,7 @@ class Topics implements PostgresSink {
   async #apply(session: LaneSession, batch: Batch, held: readonly Quarantined[], lease: Lease): Promise<Applied | Refused> {
     const { schemas, heldKeys, careful, sql } = session;
     if (heldKeys.isDue) await heldKeys.read(sql);
-    const [parked, ...more] = await schemas.parkedIn(batch);
+    const [parked, ...more] = await schemas.parkedIn(batch, nativeTypes);
     if (parked !== undefined) return { kind: 'refused', findings: [parked, ...more] };
     try {
       await this.#followShapes(session, batch);
@@ -205,7 +205,7 @@ class Topics implements PostgresSink {
       if (placed.has(dataset)) continue;
       // Also where no event of a new shape passes: that may be for its sake.
       if (!passing.has(dataset) && (schemas.isParked(dataset.name) || !schemas.hasChanged(dataset))) continue;
-      await schemas.place(dataset, null, NO_SCHEMA, (i) => dataset.columns[i]?.native ?? 'text');
+      await schemas.place(dataset, null, NO_SCHEMA, nativeTypes);
       await schemas.opened(dataset, null);
       placed.add(dataset);
     }
@@ -281,3 +281,6 @@ interface LaneSession {
   /** Shapes that were followed already. */
   placed: WeakSet<Dataset>;
 }
+
+/** Topics have no tables: nothing is made of the types. */
+const nativeTypes: TypesHere = ({ columns }) => Promise.resolve(columns.map(({ native }) => native));

@@ -53,6 +53,8 @@ export interface Layout {
   readonly table: string;
   /** The target's names by the dataset's columns; null where one is not written. */
   readonly names: readonly (string | null)[];
+  /** The source's names of all that are written, by the config; null where that does not choose. */
+  readonly chosen: readonly string[] | null;
   /** 1 for each of the dataset's columns that is not written; null where all are. */
   readonly skipped: Uint8Array | null;
   readonly stamps: readonly StampColumn[];
@@ -62,11 +64,16 @@ export interface Layout {
   readonly isHistory: boolean;
 }
 
+/** Where the target has the columns of a dataset, by what it has followed; undefined for a column that it does not know. */
+type PlacesAtTarget = (dataset: Dataset) => readonly (string | null | undefined)[];
+
 /** The layouts of one target, each made once per dataset. */
 export class Layouts {
   readonly #schema: string;
   readonly #options: DatasetsOptions;
-  readonly #made = new WeakMap<Dataset, Layout>();
+  readonly #wanted = new WeakMap<Dataset, Layout>();
+  readonly #followed = new Map<DatasetName, PlacesAtTarget>();
+  #made = new WeakMap<Dataset, Layout>();
 
   constructor(schema: string, options: DatasetsOptions = new Map()) {
     this.#schema = schema;
@@ -100,14 +107,41 @@ export class Layouts {
     return options === undefined ? null : aliveSql({ stamps: stampsOf(options) }, '');
   }
 
+  /** As the config has it. */
+  wanted(dataset: Dataset): Layout {
+    const known = this.#wanted.get(dataset);
+    if (known !== undefined) return known;
+    const made = layoutOf(dataset, this.#schema, this.#options.get(dataset.name));
+    this.#wanted.set(dataset, made);
+    return made;
+  }
+
+  /** From now on `of` answers where the columns of a dataset are. */
+  follow(dataset: DatasetName, places: PlacesAtTarget): void {
+    this.#followed.set(dataset, places);
+    this.#made = new WeakMap();
+  }
+
+  /** As the target has it: a column may still be under a former name, or never have been taken up. As the config has it where nothing is followed. */
   of(dataset: Dataset): Layout {
     const known = this.#made.get(dataset);
     if (known !== undefined) return known;
-    const made = layoutOf(dataset, this.#schema, this.#options.get(dataset.name));
+    const wanted = this.wanted(dataset);
+    const places = this.#followed.get(dataset.name)?.(dataset);
+    const made = places === undefined ? wanted : placedLayout(wanted, places);
     this.#made.set(dataset, made);
     return made;
   }
 }
+
+/** The layout with its columns elsewhere. */
+export function placedLayout(layout: Layout, places: readonly (string | null | undefined)[]): Layout {
+  const names = layout.names.map((name, i) => (places[i] === undefined ? name : places[i]));
+  return { ...layout, names, skipped: skippedOf(names) };
+}
+
+const skippedOf = (names: readonly (string | null)[]): Uint8Array | null =>
+  names.includes(null) ? Uint8Array.from(names, (one) => (one === null ? 1 : 0)) : null;
 
 const isHistory = ({ from, to }: DatasetOptions['history']): boolean => from !== null && to !== null;
 
@@ -118,6 +152,7 @@ function layoutOf(dataset: Dataset, schema: string, options: DatasetOptions | un
       schema,
       table: name,
       names: dataset.columns.map((column) => column.name),
+      chosen: null,
       skipped: null,
       stamps: [],
       isSoft: false,
@@ -133,7 +168,8 @@ function layoutOf(dataset: Dataset, schema: string, options: DatasetOptions | un
     schema: options.schema ?? schema,
     table: options.table ?? name,
     names,
-    skipped: names.includes(null) ? Uint8Array.from(names, (one) => (one === null ? 1 : 0)) : null,
+    chosen: columns,
+    skipped: skippedOf(names),
     stamps: stampsOf(options),
     isSoft: softDelete.at !== null || softDelete.flag !== null || keepsVersions,
     isHistory: keepsVersions,
@@ -188,9 +224,20 @@ export function layoutProblems(dataset: Dataset, options: DatasetOptions, scores
 
 /** What cannot be written at all: rows without their key, two values for one column. */
 export function layoutFaults(dataset: Dataset, options: DatasetOptions, scores: readonly ScoreColumns[]): Problem[] {
-  const problems: Problem[] = [];
   const { names, stamps } = layoutOf(dataset, '', options);
-  const lacking = dataset.key.filter((i) => names[i] === null).map((i) => dataset.columns[i]?.name ?? '');
+  return placesFaults(dataset, names, besideNames(stamps, scores));
+}
+
+/** The names of what is written beside the dataset's own columns. */
+export const besideNames = (stamps: readonly StampColumn[], scores: readonly ScoreColumns[]): string[] => [
+  ...stamps.map(({ name }) => name),
+  ...scores.flatMap(({ score, model, at }) => [score, model, at].filter((name) => name !== null)),
+];
+
+/** The same of columns that are where `names` say, with `beside` them. */
+export function placesFaults(dataset: Dataset, names: readonly (string | null)[], beside: readonly string[]): Problem[] {
+  const problems: Problem[] = [];
+  const lacking = dataset.key.filter((i) => (names[i] ?? null) === null).map((i) => dataset.columns[i]?.name ?? '');
   if (lacking.length > 0) {
     problems.push({
       severity: 'error',
@@ -200,8 +247,7 @@ export function layoutFaults(dataset: Dataset, options: DatasetOptions, scores: 
     });
   }
   const seen = new Set<string>();
-  const scored = scores.flatMap(({ score, model, at }) => [score, model, at]);
-  for (const name of [...names, ...stamps.map((stamp) => stamp.name), ...scored]) {
+  for (const name of [...names, ...beside]) {
     if (name === null) continue;
     if (seen.has(name)) {
       problems.push({

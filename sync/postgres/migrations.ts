@@ -327,6 +327,8 @@ const MIGRATIONS: readonly string[] = [
   // The newest window of each rule and group, and what a rule that databases are asked by said last, however many results are kept.
   `create index window_results_newest on tidegate.window_results (pipeline, dataset, rule, grp, starts, revision);
    create index window_results_said on tidegate.window_results (pipeline, dataset, rule, id) where win like 'timer %' and verdict <> 'indeterminate';`,
+  // What a change that waits is planned anew from when it is approved.
+  'alter table tidegate.schema_changes add column arrival jsonb;',
 ];
 
 /** Brings the schema up to date. Several processes may call it at once. */

@@ -7,10 +7,11 @@ import { PgConnection, PgError } from '../../wire/postgres/connection.ts';
 import { quoteQualified } from '../../wire/postgres/ident.ts';
 import { targetFailure } from './failures.ts';
 import { inTurn } from './held-keys.ts';
+import { columnsText, keepShape, type KeptArrival, planOf, readFollowed, wantedOf } from './kept-shapes.ts';
 import { aliveSql, type Layouts } from './layout.ts';
 import { creationLeft, creationOf, decideNewTables, type LeftOut, type NewTablesQuestion } from './new-tables.ts';
 import { type Action, isOfTheChange, type Needs, needsBoth, type PlacedShape, runActions, statementsLeft } from './schema-plan.ts';
-import { columnsText, keepShape, SCHEMA_KEY_RULE } from './schemas.ts';
+import { SCHEMA_KEY_RULE } from './schemas.ts';
 import type { PostgresSinkOptions } from './sink.ts';
 import { besideColumns } from './tables.ts';
 import type { Turns } from './turns.ts';
@@ -94,12 +95,7 @@ export class SchemaDesk {
   /** The shape that the target follows; null for a dataset of which nothing came yet. */
   shapeOf(dataset: DatasetName): Promise<PlacedShape | null> {
     return this.#parts.turns.take('looking at the shape of a dataset', async (sql) => {
-      const { rows } = await sql.query('select shape from tidegate.schemas where pipeline = $1 and dataset = $2', [
-        this.#parts.pipeline,
-        dataset,
-      ]);
-      const shape = rows[0]?.[0] ?? null;
-      return shape === null ? null : (JSON.parse(shape) as PlacedShape); // Our own.
+      return (await readFollowed(sql, this.#parts.pipeline, dataset))?.shape ?? null;
     });
   }
 
@@ -113,11 +109,34 @@ export class SchemaDesk {
       if (row === undefined) return null;
       const item = itemFrom(row);
       const qualified = this.#qualified(item.dataset);
-      const actions = JSON.parse(row.at(-1) ?? '[]') as Action[]; // Written by us.
+      const planned = (await this.#openPlans(sql, item.dataset)).find((plan) => plan.id === id);
+      const actions = planned?.actions ?? (JSON.parse(row.at(-1) ?? '[]') as Action[]); // Written by us.
       const created = actions.find((action) => action.do === 'create');
       if (created !== undefined) return { ...item, statements: await creationLeft(sql, qualified, created) };
       const { statements } = await statementsLeft(sql, qualified, actions);
-      return { ...item, statements };
+      return { ...item, problem: planned?.problem ?? item.problem, statements };
+    });
+  }
+
+  /** The changes of a dataset that are open, in their order, as they come to by the layout of now. */
+  async #openPlans(sql: PgConnection, dataset: DatasetName, lock = ''): Promise<readonly OpenPlan[]> {
+    const { pipeline } = this.#parts;
+    const { rows } = await sql.query(
+      `select id, version, keyless, actions, after, reread, reread_columns, arrival from tidegate.schema_changes
+       where pipeline = $1 and dataset = $2 and status in ('held', 'rejected') order by version, id ${lock}`,
+      [pipeline, dataset],
+    );
+    let before = (await readFollowed(sql, pipeline, dataset))?.shape ?? null;
+    // All of it was written by us.
+    return rows.map(([id, version, keyless, actions, after, reread, columns, arrival]) => {
+      const kept = parsed(arrival) as KeptArrival | null;
+      const known = parsed(after) as PlacedShape | null;
+      const plan =
+        kept === null
+          ? { actions: (parsed(actions) ?? []) as Action[], after: known, needs: neededBefore(reread, columns, known), problem: null }
+          : planOf(before, kept, wantedOf(this.#parts, kept.arrival.dataset));
+      before = plan.after ?? before;
+      return { id: id ?? '', version: version ?? '', isKeyless: keyless === 't', ...plan };
     });
   }
 
@@ -156,50 +175,52 @@ export class SchemaDesk {
           message: `the change ${id} is ${status ?? ''} already`,
           fix: 'See `tidegate schema list` for those that wait.',
         };
-      const { rows } = await sql.query(
-        `select id, version, actions, after, keyless, reread, reread_columns from tidegate.schema_changes
-         where pipeline = $1 and dataset = $2 and status in ('held', 'rejected') order by version, id for update`,
-        [pipeline, dataset],
-      );
-      const until = rows.findIndex(([one]) => one === id);
-      const chosen = rows.slice(0, until + 1);
-      if (chosen.at(-1)?.[4] === 't')
+      const open = await this.#openPlans(sql, dataset as DatasetName, 'for update');
+      const until = open.findIndex((plan) => plan.id === id);
+      const chosen = open.slice(0, until + 1);
+      if (chosen.at(-1)?.isKeyless === true)
         return {
           kind: 'refused',
           message: `${dataset} has no key at the source that tells its rows apart`,
           fix: 'Give the table a primary key again; approve the change that this becomes.',
         };
-      for (const [one, version, actions, after, keyless, reread, columns] of chosen) {
-        if (keyless === 't' || after === null || after === undefined) continue;
-        const shape = JSON.parse(after) as PlacedShape; // Written by us, as the actions are.
+      for (const plan of chosen) {
+        const { after } = plan;
+        if (after === null) continue;
+        if (plan.problem !== null)
+          return {
+            kind: 'refused',
+            message: `the layout of ${dataset} does not fit the change ${plan.id}: ${plan.problem}`,
+            fix: 'Mend the layout in the config, restart the service, and approve again.',
+          };
         try {
-          const needs = await runActions(sql, this.#qualified(dataset as DatasetName), JSON.parse(actions ?? '[]') as Action[]);
-          if (needs.length > 0)
-            await sql.query("update tidegate.schema_changes set reread = 'after', reread_columns = $2::jsonb where id = $1", [
-              one ?? '',
-              columnsText(needsBoth(needs, neededBefore(reread, columns, shape)), shape),
-            ]);
+          const needs = needsBoth(plan.needs, await runActions(sql, this.#qualified(dataset as DatasetName), plan.actions));
+          await sql.query(
+            `update tidegate.schema_changes set actions = $2::jsonb, after = $3::jsonb, problem = null, reread = $4, reread_columns = $5::jsonb
+             where id = $1`,
+            [plan.id, JSON.stringify(plan.actions), JSON.stringify(after), needs.length > 0 ? 'after' : null, columnsText(needs, after)],
+          );
         } catch (error) {
           if (!(error instanceof PgError) || !isOfTheChange(error)) throw error;
           await sql.script('rollback; begin');
           const problem = `${error.message} (${error.code})`;
-          await sql.query('update tidegate.schema_changes set problem = $2 where id = $1', [one ?? '', problem]);
+          await sql.query('update tidegate.schema_changes set problem = $2 where id = $1', [plan.id, problem]);
           return {
             kind: 'refused',
-            message: `the target does not take the change ${one ?? ''} of ${dataset}: ${problem}`,
+            message: `the target does not take the change ${plan.id} of ${dataset}: ${problem}`,
             fix: 'Change the table of the target so that it can, and approve again: what is done already is left alone.',
           };
         }
-        await keepShape(sql, pipeline, dataset, version ?? '', shape);
+        await keepShape(sql, pipeline, dataset, plan.version, after);
       }
       await sql.query(
-        `update tidegate.schema_changes set status = 'approved', settled_at = clock_timestamp(), by_whom = $2, why = null,
+        `update tidegate.schema_changes set status = 'approved', settled_at = clock_timestamp(), by_whom = $2, why = null, arrival = null,
            reread = case when reread = 'after' or keyless then 'wanted' else reread end where id = any(string_to_array($1, ',')::bigint[])`,
-        [chosen.map(([one]) => one).join(','), by],
+        [chosen.map((plan) => plan.id).join(','), by],
       );
-      const next = rows[until + 1]?.[1] ?? null;
+      const next = open[until + 1]?.version ?? null;
       const released = await releaseParked(sql, pipeline, dataset, next, by);
-      return { kind: 'approved', changes: chosen.map(([one]) => one ?? ''), released };
+      return { kind: 'approved', changes: chosen.map((plan) => plan.id), released };
     });
   }
 
@@ -295,10 +316,24 @@ async function releaseParked(sql: PgConnection, pipeline: string, dataset: strin
   return affected;
 }
 
+/** A change that is open, and what approving it comes to. */
+interface OpenPlan {
+  readonly id: string;
+  readonly version: string;
+  readonly isKeyless: boolean;
+  readonly actions: readonly Action[];
+  /** Null of a table that is new, before its first event. */
+  readonly after: PlacedShape | null;
+  readonly needs: Needs;
+  readonly problem: string | null;
+}
+
+const parsed = (text: string | null | undefined): unknown => (text === null || text === undefined ? null : JSON.parse(text));
+
 /** What a change that waits asks for already: nothing where it needed no rows. */
-function neededBefore(reread: string | null | undefined, columns: string | null | undefined, shape: PlacedShape): Needs {
+function neededBefore(reread: string | null | undefined, columns: string | null | undefined, shape: PlacedShape | null): Needs {
   if (reread === null || reread === undefined) return [];
-  if (columns === null || columns === undefined) return 'rows';
+  if (columns === null || columns === undefined || shape === null) return 'rows';
   const ids = new Set((JSON.parse(columns) as NumberedColumn[]).map(({ id }) => id)); // Written by us.
   return shape.columns.flatMap(({ id, place }) => (id !== null && ids.has(id) && place !== null ? [place] : []));
 }

@@ -5,6 +5,7 @@
 import type { Dataset } from '../../core/event.ts';
 import {
   formerColumns,
+  isRemade,
   type JudgedChange,
   keyNames,
   type NumberedColumn,
@@ -16,12 +17,14 @@ import { PgError, type PgConnection } from '../../wire/postgres/connection.ts';
 import { quoteIdent, quoteLiteral } from '../../wire/postgres/ident.ts';
 import type { PgRelation } from '../../wire/postgres/row.ts';
 import { textArrayParameter } from './arrays.ts';
-import type { Layout } from './layout.ts';
+import { type Layout, placesFaults } from './layout.ts';
 import type { Creation } from './new-tables.ts';
 
 /** A column of the source, and what it is called in the target's table; null where it is not written there. */
 export interface PlacedColumn extends ShapeColumn {
   readonly place: string | null;
+  /** What the target goes on taking it for, where a change of it is ignored: null for a column that is not there. Left out where none is. */
+  readonly ignored?: Pick<ShapeColumn, 'name' | 'native'> | null;
 }
 
 /** A shape of the source as the target has taken it up. */
@@ -70,46 +73,106 @@ export function neededColumns(needs: Needs, { columns, key }: PlacedShape): read
 const isNumbered = (column: PlacedColumn | undefined): column is PlacedColumn & { readonly id: number } =>
   column !== undefined && column.id !== null;
 
+/** A shape of the source that the target is to take up, with all that a plan asks of it: what is kept of it may be planned again by another layout. */
+export interface Arrival {
+  readonly dataset: Dataset;
+  /** See `PgRelation.storage`; null where it is not known. */
+  readonly storage: string | null;
+  /** By column: see `PgColumnType.filled`. */
+  readonly filled: readonly (string | null)[];
+  /** By column: its type at the target, as SQL. */
+  readonly types: readonly string[];
+}
+
+export const arrivalOf = (dataset: Dataset, relation: PgRelation | null, types: readonly string[]): Arrival => ({
+  dataset,
+  storage: relation?.storage ?? null,
+  filled: dataset.columns.map((_, i) => relation?.types[i]?.filled ?? null),
+  types,
+});
+
+/** How the target is to have a table: `beside` are the names of what is written there beside the dataset's columns. */
+export interface Wanted {
+  readonly layout: Layout;
+  readonly beside: readonly string[];
+}
+
 /** The shape of a dataset that the target takes as its layout has it. */
-export function placedAsIs(dataset: Dataset, layout: Layout, relation: PgRelation | null): PlacedShape {
+export function placedAsIs(dataset: Dataset, layout: Layout, storage: string | null): PlacedShape {
   return {
     columns: dataset.columns.map(({ name, native, id }, i) => ({ name, native, id: id ?? null, place: layout.names[i] ?? null })),
     dropped: [],
     key: keyNames(dataset),
-    storage: relation?.storage ?? null,
+    storage,
+    ...tableOf(dataset),
   };
 }
 
+const tableOf = ({ table }: Dataset): Pick<PlacedShape, 'table'> => (table === undefined ? {} : { table });
+
 /** Where each of the dataset's columns is at the target; null where it is not written. Of an older shape: what has become of its columns since. */
 export function placesOf(shape: PlacedShape, dataset: Dataset): (string | null)[] {
-  const current = formerColumns(shape, dataset);
-  const dropped = formerColumns({ columns: shape.dropped }, dataset);
-  return dataset.columns.map((_, i) => (current[i] ?? dropped[i] ?? null)?.place ?? null);
+  return placedColumns(shape, dataset).map((column) => column?.place ?? null);
 }
 
+/** What the target has each of the dataset's columns for; null for one that it does not know. */
+export function placedColumns(shape: PlacedShape, dataset: Dataset): (PlacedColumn | null)[] {
+  const current = formerColumns(shape, dataset);
+  const dropped = formerColumns({ ...shape, columns: shape.dropped }, dataset);
+  return dataset.columns.map((_, i) => current[i] ?? dropped[i] ?? null);
+}
+
+/** The shape as it would be had the source not made the changes that are ignored. */
+export function asTaken(shape: PlacedShape): PlacedShape {
+  if (shape.columns.every(({ ignored }) => ignored === undefined)) return shape;
+  const taken = new Map(shape.columns.map((column) => [column.name, takenAs(column)]));
+  return {
+    ...shape,
+    columns: [...taken.values()].filter((column) => column !== null),
+    key: shape.key.map((name) => taken.get(name)?.name ?? name),
+  };
+}
+
+function takenAs({ ignored, ...column }: PlacedColumn): PlacedColumn | null {
+  return ignored === undefined ? column : ignored === null ? null : { ...column, ...ignored };
+}
+
+/** Whether the target has every column where the layout wants it, but for those whose changes are ignored. */
+export function isAsWanted(shape: PlacedShape, dataset: Dataset, { names }: Layout): boolean {
+  return formerColumns(shape, dataset).every((column, i) => column === null || column.ignored !== undefined || column.place === names[i]);
+}
+
+/** `shape`: as the target follows it. `judged`: all that is different from what it has taken of that (`asTaken`). */
 export function planChange(
-  before: PlacedShape,
+  shape: PlacedShape,
   judged: readonly JudgedChange[],
-  dataset: Dataset,
-  layout: Layout,
-  relation: PgRelation | null,
-  typeOf: (index: number) => string,
+  { dataset, storage, filled, types }: Arrival,
+  { layout, beside }: Wanted,
 ): ChangePlan {
   const actions: Action[] = [];
+  const before = asTaken(shape);
   const formers = formerColumns(before, dataset);
-  const dropped: PlacedColumn[] = [...before.dropped];
-  // Another key waits for a person whatever the policy: rows are written by it.
+  /** A column that is there already and was ignored so far: nobody read it. */
+  const wasIgnored = formerColumns(shape, dataset).map((former, i) => former !== null && formers[i] === null);
+  const hasOtherTable = isRemade(before, dataset);
+  const unnumbered = (column: PlacedColumn): PlacedColumn => (hasOtherTable ? { ...column, id: null } : column);
+  const dropped: PlacedColumn[] = before.dropped.map(unnumbered);
+  const hasOtherKey = judged.some(({ change }) => change.kind === 'key');
+  const indexOf = ({ column }: ShapeChange): number => dataset.columns.findIndex(({ name }) => name === column);
+  // Another key waits for a person whatever the policy: rows are written by it, and so its columns are.
   const ignored = new Set<ShapeChange>(
-    judged.flatMap(({ change, policy }) => (policy === 'ignore' && change.kind !== 'key' ? [change] : [])),
+    judged.flatMap(({ change, policy }) =>
+      policy === 'ignore' && change.kind !== 'key' && !(hasOtherKey && dataset.key.includes(indexOf(change))) ? [change] : [],
+    ),
   );
-  const storage = relation?.storage ?? null;
+  const isIgnored = (i: number): boolean => [...ignored].some((change) => change.kind !== 'drop' && indexOf(change) === i);
   /** Whether the source may have written all rows anew, with values that no event told of. */
   const isRewritten = storage === null || storage !== before.storage;
   const newest = Math.max(0, ...[...before.columns, ...before.dropped].map(({ id }) => id ?? 0));
   /** Numbers only grow: what was generated is sent once it is a column like others, and rows have had values in it. */
   const wasThere = (id: number): boolean => id <= newest;
   /** What looks like a column that is gone and another one made may be a rename. */
-  const isUnsure = before.columns.some((column) => column.id === null && !formers.includes(column));
+  const isUnsure = hasOtherTable || before.columns.some((column) => column.id === null && !formers.includes(column));
   let needs: Needs = [];
   let problem: string | null = null;
   const places = formers.map((former) => former?.place ?? null);
@@ -117,66 +180,87 @@ export function planChange(
     if (change.kind === 'drop') {
       const column = before.columns.find(({ name }) => name === change.column);
       if (column === undefined) continue;
-      dropped.push(column);
+      dropped.push(unnumbered(column));
       if (!ignored.has(change) && column.place !== null) actions.push({ do: 'relax', column: column.place });
     }
   }
-  const taken = (name: string): number => dropped.findIndex(({ place }) => place === name);
   const makeRoom = (name: string): void => {
-    const at = taken(name);
+    const at = dropped.findIndex(({ place }) => place === name);
     const old = dropped[at];
     if (old === undefined) return;
     const to = freeName(name, [...before.columns, ...dropped]);
     actions.push({ do: 'aside', column: name, to });
     dropped[at] = { ...old, place: to };
   };
+  const move = (i: number, place: string, to: string): void => {
+    places[i] = to;
+    makeRoom(to);
+    actions.push({ do: 'rename', column: place, to });
+  };
+  // Where the columns go that stay what they are: by their layout, which may be another since, or by their names, which may.
+  for (const [i, former] of formers.entries()) {
+    const [place = null, name = null] = [places[i], layout.names[i]];
+    if (former === null || place === name || isIgnored(i)) continue;
+    if (place !== null && name !== null) move(i, place, name);
+    else if (name !== null) {
+      makeRoom(name);
+      actions.push({ do: 'add', column: name, type: types[i] ?? 'text', filled: null });
+      places[i] = name;
+      needs = needsBoth(needs, [name]);
+    } else if (layout.chosen?.includes(former.name) === true)
+      problem ??= `its layout writes ${former.name}, and not ${dataset.columns[i]?.name ?? ''}, as that is called now`;
+    else if (place !== null) {
+      places[i] = null;
+      actions.push({ do: 'relax', column: place });
+    }
+  }
   for (const { change } of judged) {
-    const i = dataset.columns.findIndex(({ name }) => name === change.column);
-    const place = places[i] ?? null;
     if (ignored.has(change)) continue;
+    const i = indexOf(change);
     // Under a name that was another column's, its rows may have been taken for that one's before the source told them apart.
     if ((change.kind === 'rename' || change.kind === 'add') && before.columns.some(({ name }) => name === change.column)) needs = 'rows';
     const name = layout.names[i] ?? null;
-    if (change.kind === 'rename' && place !== null && place !== name) {
-      if (name === null) {
-        problem ??= `its layout writes ${change.former}, and not ${change.column}, as that is called now: name it there`;
+    const place = places[i] ?? null;
+    if (change.kind === 'type' && place !== null) {
+      actions.push({ do: 'retype', column: place, from: change.from, type: types[i] ?? 'text' });
+      if (isRewritten) needs = needsBoth(needs, [place]);
+    } else if (change.kind === 'add' && name !== null) {
+      if (places.includes(name)) {
+        problem ??= `${change.column} has nowhere to go: another column of the source is written to ${name}`;
         continue;
       }
-      places[i] = name;
       makeRoom(name);
-      actions.push({ do: 'rename', column: place, to: name });
-    } else if (change.kind === 'type' && place !== null) {
-      const column = places[i] ?? place;
-      actions.push({ do: 'retype', column, from: change.from, type: typeOf(i) });
-      if (isRewritten) needs = needsBoth(needs, [column]);
-    } else if (change.kind === 'add' && name !== null && places.includes(name)) {
-      problem ??= `${change.column} has nowhere to go: another column of the source is written to ${name}`;
-    } else if (change.kind === 'add' && name !== null) {
-      makeRoom(name);
-      const filled = relation?.types[i]?.filled ?? null;
-      actions.push({ do: 'add', column: name, type: typeOf(i), filled });
+      actions.push({ do: 'add', column: name, type: types[i] ?? 'text', filled: filled[i] ?? null });
       places[i] = name;
-      if (filled !== null) continue;
+      if ((filled[i] ?? null) !== null && wasIgnored[i] !== true) continue;
       if (isUnsure || dataset.columns[i]?.id === undefined || dataset.key.includes(i)) needs = 'rows';
-      else if (isRewritten || wasThere(dataset.columns[i]?.id ?? 0)) needs = needsBoth(needs, [name]);
+      else if (isRewritten || wasIgnored[i] === true || wasThere(dataset.columns[i]?.id ?? 0)) needs = needsBoth(needs, [name]);
     } else if (change.kind === 'key' && !change.keyless) {
       actions.push({ do: 'key', columns: dataset.key.map((column) => places[column] ?? dataset.columns[column]?.name ?? '') });
     }
   }
+  const [fault] = placesFaults(dataset, places, beside);
+  problem ??= fault?.message ?? null;
   const rewrites = judged.some(({ change }) => change.kind === 'add' || change.kind === 'type');
   return {
     actions: ORDER.flatMap((kind) => actions.filter((action) => action.do === kind)),
     after: {
-      columns: dataset.columns.map(({ name, native, id }, i) => ({
-        name,
-        native,
-        id: id ?? formers[i]?.id ?? null,
-        place: places[i] ?? null,
-      })),
+      columns: dataset.columns.map(({ name, native, id }, i) => {
+        const former = formers[i] ?? null;
+        const taken = former === null ? null : { name: former.name, native: former.native };
+        return {
+          name,
+          native,
+          id: id ?? (hasOtherTable ? null : (former?.id ?? null)),
+          place: places[i] ?? null,
+          ...(isIgnored(i) ? { ignored: taken } : {}),
+        };
+      }),
       dropped,
       key: keyNames(dataset),
       // What was rewritten for another reason (or later than this change) is not forgotten before rows were compared with it.
       storage: rewrites ? storage : before.storage,
+      ...tableOf(dataset),
     },
     needs,
     problem,

@@ -3,24 +3,35 @@
  * transaction with the note that it was; a change that has to wait for a person parks its dataset, and only that. What is parked is refused to the
  * lane, which holds it in quarantine in order, as it does with an event whose key waits.
  */
-import { type Batch, type Finding, isOfSchema, SCHEMA_HELD_RULE, Verdict } from '../../core/batch.ts';
+import { type Batch, type Finding, isOfSchema, SCHEMA_HELD_RULE, type ScoreColumns, Verdict } from '../../core/batch.ts';
 import type { Quarantined } from '../../core/contracts.ts';
 import { PipelineError } from '../../core/errors.ts';
 import { type ChangeEvent, type Dataset, type DatasetName, versionOf } from '../../core/event.ts';
-import { type JudgedChange, type Shape, shapeChanges } from '../../core/shape.ts';
+import { isRemade, type JudgedChange, type Shape, shapeChanges } from '../../core/shape.ts';
 import { type PgConnection, PgError } from '../../wire/postgres/connection.ts';
 import type { PgRelation } from '../../wire/postgres/row.ts';
+import {
+  columnsText,
+  type Followed,
+  keepShape,
+  type KeptArrival,
+  placesAtTarget,
+  planOf,
+  readAllFollowed,
+  wantedOf,
+} from './kept-shapes.ts';
 import type { Layouts } from './layout.ts';
 import {
-  isOfTheChange,
-  placedAsIs,
-  placesOf,
-  type Needs,
-  needsBoth,
-  neededColumns,
-  planChange,
+  type Arrival,
+  arrivalOf,
+  asTaken,
   type ChangePlan,
+  isAsWanted,
+  isOfTheChange,
+  needsBoth,
+  placedAsIs,
   type PlacedShape,
+  placesOf,
   runActions,
   statementsLeft,
 } from './schema-plan.ts';
@@ -45,6 +56,8 @@ export interface SchemasOptions {
   readonly sql: PgConnection;
   readonly pipeline: string;
   readonly layouts: Layouts;
+  /** What is written beside the columns of a dataset for its scores; none where that is left out. */
+  readonly scores?: ReadonlyMap<DatasetName, readonly ScoreColumns[]>;
   readonly evolve: Evolve;
   /** Whether tables may be changed without asking. */
   readonly widen: boolean;
@@ -71,11 +84,8 @@ interface OpenChange {
   readonly held: number;
 }
 
-interface Followed {
-  readonly shape: PlacedShape;
-  /** The first event of this shape (`versionOf`). */
-  readonly since: string;
-}
+/** The types that the columns of a dataset have at the target, as SQL. */
+export type TypesHere = (dataset: Dataset, relation: PgRelation | null) => Promise<readonly string[]>;
 
 /** Events that the target will not take as long as their dataset is as it is. Caught by the sink, and answered as a refusal. */
 export class SchemaHeld extends Error {
@@ -94,7 +104,10 @@ export class SchemaHeld extends Error {
 
 export class Schemas {
   readonly #options: SchemasOptions;
-  #followed = new Map<string, Followed>();
+  #followed = new Map<DatasetName, Followed>();
+  /** Datasets whose table another session has changed since this one began: by a config that may be newer than ours. */
+  readonly #changedElsewhere = new Set<DatasetName>();
+  #hasLoaded = false;
   #parked = new Map<string, OpenChange[]>();
   #isLoaded = false;
   /** The one that is being applied. */
@@ -133,14 +146,19 @@ export class Schemas {
   async load(): Promise<void> {
     const { sql, pipeline } = this.#options;
     await this.#loadOpen();
-    const { rows } = await sql.query('select dataset, since, shape from tidegate.schemas where pipeline = $1', [pipeline]);
-    const before = this.#followed;
-    this.#followed = new Map(
-      rows.map(([dataset, since, shape]) => [dataset ?? '', { since: since ?? '', shape: JSON.parse(shape ?? '') as PlacedShape }]), // Our own.
-    );
-    for (const [dataset, { since }] of this.#followed)
-      if ((before.get(dataset)?.since ?? since) !== since) this.onChange(dataset as DatasetName);
-    this.#isLoaded = true;
+    for (const [dataset, followed] of await readAllFollowed(sql, pipeline)) {
+      const known = this.#followed.get(dataset);
+      if (known?.text === followed.text && known.since === followed.since) continue;
+      this.#follow(dataset, followed);
+      if (this.#hasLoaded) this.#changedElsewhere.add(dataset);
+      if (known !== undefined) this.onChange(dataset);
+    }
+    this.#isLoaded = this.#hasLoaded = true;
+  }
+
+  #follow(dataset: DatasetName, followed: Followed): void {
+    this.#followed.set(dataset, followed);
+    this.#options.layouts.follow(dataset, placesAtTarget(followed));
   }
 
   /** A change without a rule holds nothing: its table is not read. */
@@ -172,7 +190,7 @@ export class Schemas {
    * The findings of the batch's events that are parked; empty where none is. People approve meanwhile, and other sessions park: what is decided on is
    * read anew wherever something is parked, and for released events always.
    */
-  async parkedIn(batch: Batch): Promise<Finding[]> {
+  async parkedIn(batch: Batch, typesHere: TypesHere): Promise<Finding[]> {
     this.#batch = batch;
     const isReplay = batch.origin === 'replay';
     if (!this.#isLoaded || isReplay || (this.#parked.size > 0 && batch.spans().some(({ dataset }) => this.#parked.has(dataset.name))))
@@ -189,7 +207,7 @@ export class Schemas {
       if (first === undefined) continue;
       if (!isReplay && !newest.has(event.dataset)) {
         newest.add(event.dataset);
-        await this.#followParked(open, event);
+        await this.#followParked(open, event, typesHere);
       }
       const last = open.findLast((change) => change.version <= version) ?? first;
       findings.push(heldFinding(index, last.rule, last.message));
@@ -214,7 +232,16 @@ export class Schemas {
   /** Whether the table is followed, and has changed since. Says so of the batch at hand. */
   hasChanged(dataset: Dataset): boolean {
     const followed = this.#followed.get(dataset.name);
-    return followed !== undefined && this.#firstOf(dataset) >= followed.since && shapeChanges(followed.shape, dataset).length > 0;
+    return followed !== undefined && this.#firstOf(dataset) >= followed.since && this.#isNew(followed, dataset);
+  }
+
+  /** Whether the target has to do something for a dataset of which it follows an earlier shape, or has done so by another layout or other policies. */
+  #isNew({ shape }: Followed, dataset: Dataset): boolean {
+    if (shapeChanges(shape, dataset).length > 0) return true;
+    if (this.#changedElsewhere.has(dataset.name)) return false;
+    if (!isAsWanted(shape, dataset, this.#options.layouts.wanted(dataset))) return true;
+    const taken = asTaken(shape);
+    return taken !== shape && this.#options.evolve(dataset, taken).some(({ policy }) => policy !== 'ignore');
   }
 
   /** Invariant 7, on the target's disk: whoever leaves a dataset parked is told before it holds too much. */
@@ -229,26 +256,26 @@ export class Schemas {
   }
 
   /** A dataset that waits may change again: each change is one of its own, and they are made in their order. */
-  async #followParked(open: OpenChange[], event: ChangeEvent): Promise<void> {
+  async #followParked(open: OpenChange[], event: ChangeEvent, typesHere: TypesHere): Promise<void> {
     const last = open.at(-1);
     const version = versionOf(event);
     if (last === undefined || version <= last.version) return;
+    const { dataset } = event;
+    if (last.after !== null && shapeChanges(last.after, dataset).length === 0) return;
     const relation = relationOf(event);
-    const layout = this.#options.layouts.of(event.dataset);
+    const arrival = arrivalOf(dataset, relation, await typesHere(dataset, relation));
     if (last.after === null) {
-      const shape = placedAsIs(event.dataset, layout, relation);
-      await this.#options.sql.query('update tidegate.schema_changes set after = $2::jsonb where id = $1 and after is null', [
-        last.id,
-        JSON.stringify(shape),
-      ]);
-      return this.#readParked(open, event.dataset);
+      const shape = placedAsIs(dataset, this.#options.layouts.wanted(dataset), arrival.storage);
+      await this.#options.sql.query(
+        'update tidegate.schema_changes set after = $2::jsonb, arrival = $3::jsonb where id = $1 and after is null',
+        [last.id, JSON.stringify(shape), JSON.stringify(this.#met(arrival, []))],
+      );
+      return this.#readParked(open, dataset);
     }
-    if (shapeChanges(last.after, event.dataset).length === 0) return;
-    const judged = this.#options.evolve(event.dataset, last.after);
-    const typeOf = (i: number): string => event.dataset.columns[i]?.native ?? 'text';
-    const plan = this.#toDo(planChange(last.after, judged, event.dataset, layout, relation, typeOf));
-    await this.#park(event.dataset, version, judged, plan, last.after, last.rule, null);
-    await this.#readParked(open, event.dataset);
+    const met = this.#met(arrival, this.#options.evolve(dataset, asTaken(last.after)));
+    const plan = planOf(last.after, met, wantedOf(this.#options, dataset));
+    await this.#park(met, version, plan, last.after, last.rule, plan.problem);
+    await this.#readParked(open, dataset);
   }
 
   async #readParked(open: OpenChange[], { name }: Dataset): Promise<void> {
@@ -260,26 +287,38 @@ export class Schemas {
    * Where the columns of a dataset are at the target. A shape that is new changes the table first, outside of any transaction of the caller's; throws
    * SchemaHeld where that has to wait.
    */
-  async place(
-    dataset: Dataset,
-    relation: PgRelation | null,
-    qualified: string,
-    typeOf: (index: number) => string,
-  ): Promise<readonly (string | null)[]> {
+  async place(dataset: Dataset, relation: PgRelation | null, qualified: string, typesHere: TypesHere): Promise<readonly (string | null)[]> {
     if (!this.#isLoaded) await this.load();
     const version = this.#firstOf(dataset);
     const followed = this.#followed.get(dataset.name);
     if (followed === undefined) {
-      await this.#first(dataset, relation, version);
-      return this.#options.layouts.of(dataset).names;
+      await this.#first(dataset, relation, version, typesHere);
+      return this.#options.layouts.wanted(dataset).names;
     }
     const { shape, since } = followed;
-    if (version < since || shapeChanges(shape, dataset).length === 0) {
+    if (version < since || !this.#isNew(followed, dataset)) {
       if (!sameKey(shape, dataset))
         throw new SchemaHeld(SCHEMA_KEY_RULE, 'the table has another key since', (event) => event.dataset === dataset);
+      if (version >= since && shape.table !== dataset.table) await this.#isAnother(followed, dataset, relation, version);
       return placesOf(shape, dataset);
     }
-    return this.#change(followed, dataset, relation, version, qualified, typeOf);
+    return this.#change(followed, arrivalOf(dataset, relation, await typesHere(dataset, relation)), version, qualified);
+  }
+
+  /** The table was made anew, as it was: from now on its columns go by their numbers there. */
+  async #isAnother({ shape, since }: Followed, dataset: Dataset, relation: PgRelation | null, version: string): Promise<void> {
+    if (dataset.table === undefined || shapeChanges(shape, dataset).length > 0) return;
+    const { sql, pipeline } = this.#options;
+    const columns = shape.columns.map((column) => ({
+      ...column,
+      id: dataset.columns.find(({ name }) => name === column.name)?.id ?? null,
+    }));
+    const dropped = isRemade(shape, dataset) ? shape.dropped.map((column) => ({ ...column, id: null })) : shape.dropped;
+    const storage = isRemade(shape, dataset) ? (relation?.storage ?? null) : shape.storage;
+    const after: PlacedShape = { ...shape, columns, dropped, storage, table: dataset.table };
+    const from = isRemade(shape, dataset) ? version : since;
+    await keepShape(sql, pipeline, dataset.name, from, after);
+    this.#follow(dataset.name, { shape: after, since: from, text: JSON.stringify(after) });
   }
 
   /** The version of the first event of this shape in the batch at hand, whatever becomes of it: released ones need not be in order. */
@@ -298,97 +337,80 @@ export class Schemas {
   /** Once a table is open, its shape is what later ones are compared with. */
   async opened(dataset: Dataset, relation: PgRelation | null): Promise<void> {
     if (this.#followed.has(dataset.name)) return;
-    const version = this.#firstOf(dataset);
-    const shape = placedAsIs(dataset, this.#options.layouts.of(dataset), relation);
+    const since = this.#firstOf(dataset);
+    const shape = placedAsIs(dataset, this.#options.layouts.wanted(dataset), relation?.storage ?? null);
     const { sql, pipeline } = this.#options;
+    const text = JSON.stringify(shape);
     await sql.query('insert into tidegate.schemas (pipeline, dataset, since, shape) values ($1, $2, $3, $4) on conflict do nothing', [
       pipeline,
       dataset.name,
-      version,
-      JSON.stringify(shape),
+      since,
+      text,
     ]);
-    this.#followed.set(dataset.name, { shape, since: version });
+    this.#follow(dataset.name, { shape, since, text });
   }
 
   /** A table that is not as its contract has it from the first event on, or that somebody has to agree with. */
-  async #first(dataset: Dataset, relation: PgRelation | null, version: string): Promise<void> {
+  async #first(dataset: Dataset, relation: PgRelation | null, version: string, typesHere: TypesHere): Promise<void> {
     await this.#loadOpen();
     const [open] = this.#parked.get(dataset.name) ?? [];
     if (open !== undefined && open.version <= version) throw await this.#held(dataset);
     const judged = this.#options.evolve(dataset, null);
     const waits = judged.find(({ policy }) => policy === 'hold');
     if (waits === undefined && dataset.keyless !== true) return;
-    const after = placedAsIs(dataset, this.#options.layouts.of(dataset), relation);
-    const plan: ChangePlan = { actions: [], after, needs: [], problem: null };
-    await this.#park(dataset, version, judged, plan, null, SCHEMA_HELD_RULE, null);
+    const met = this.#met(arrivalOf(dataset, relation, await typesHere(dataset, relation)), judged);
+    await this.#park(met, version, planOf(null, met, wantedOf(this.#options, dataset)), null, SCHEMA_HELD_RULE, null);
     throw await this.#held(dataset);
   }
 
-  async #change(
-    { shape }: Followed,
-    dataset: Dataset,
-    relation: PgRelation | null,
-    version: string,
-    qualified: string,
-    typeOf: (index: number) => string,
-  ): Promise<readonly (string | null)[]> {
+  async #change({ shape, since }: Followed, arrival: Arrival, first: string, qualified: string): Promise<readonly (string | null)[]> {
     const isReplay = this.#batch?.origin === 'replay';
-    const { sql, widen } = this.#options;
-    const judged = this.#options.evolve(dataset, shape);
-    const layout = this.#options.layouts.of(dataset);
-    const plan = this.#toDo(planChange(shape, judged, dataset, layout, relation, typeOf));
+    const { sql, widen, layouts } = this.#options;
+    const { dataset } = arrival;
+    const judged = this.#options.evolve(dataset, asTaken(shape));
+    const met = this.#met(arrival, judged);
+    const plan = planOf(shape, met, wantedOf(this.#options, dataset));
+    // What is otherwise in the config alone concerns events from before as well.
+    const isOfTheSource = shapeChanges(shape, dataset).length > 0;
+    const version = isOfTheSource ? first : since;
+    if (!isOfTheSource && plan.problem !== null)
+      throw new PipelineError('CONFIG_INVALID', `the layout of ${dataset.name}: ${plan.problem}`);
     const halting = judged.find(({ policy }) => policy === 'halt');
     if (halting !== undefined && !isReplay)
       throw new PipelineError('SCHEMA_DRIFT', `following ${dataset.name}: ${halting.message} (schema.${halting.kind})`);
+    const park = async (rule: string, problem: string | null): Promise<SchemaHeld> => {
+      await this.#park(met, version, plan, shape, rule, problem);
+      return this.#held(dataset);
+    };
     const single = judged.find(({ policy }) => policy === 'quarantine');
     const waits =
       dataset.keyless === true ||
       judged.some(({ policy, change }) => policy === 'hold' || policy === 'halt' || (policy === 'ignore' && change.kind === 'key'));
-    if (waits || single !== undefined) {
-      const rule = waits || single === undefined ? SCHEMA_HELD_RULE : `schema.${single.kind}`;
-      await this.#park(dataset, version, judged, plan, shape, rule, null);
-      throw await this.#held(dataset);
-    }
-    if (plan.problem !== null) {
-      await this.#park(dataset, version, judged, plan, shape, SCHEMA_HELD_RULE, plan.problem);
-      throw await this.#held(dataset);
-    }
-    if (layout.isHistory && plan.actions.some((action) => action.do === 'key')) {
-      await this.#park(dataset, version, judged, plan, shape, SCHEMA_HELD_RULE, 'the table keeps versions of rows by their key');
-      throw await this.#held(dataset);
-    }
-    if (!widen && (await statementsLeft(sql, qualified, plan.actions)).statements.length > 0) {
-      await this.#park(dataset, version, judged, plan, shape, SCHEMA_HELD_RULE, 'tables.widen is off');
-      throw await this.#held(dataset);
-    }
+    if (waits || single !== undefined)
+      throw await park(waits || single === undefined ? SCHEMA_HELD_RULE : `schema.${single.kind}`, plan.problem);
+    if (plan.problem !== null) throw await park(SCHEMA_HELD_RULE, plan.problem);
+    if (layouts.wanted(dataset).isHistory && plan.actions.some((action) => action.do === 'key'))
+      throw await park(SCHEMA_HELD_RULE, 'the table keeps versions of rows by their key');
+    if (!widen && (await statementsLeft(sql, qualified, plan.actions)).statements.length > 0)
+      throw await park(SCHEMA_HELD_RULE, 'tables.widen is off');
     const { alone = now, whyRefused } = this.#options;
     const refused = (await whyRefused?.(dataset)) ?? null;
-    if (refused !== null) {
-      await this.#park(dataset, version, judged, plan, shape, SCHEMA_HELD_RULE, refused);
-      throw await this.#held(dataset);
-    }
+    if (refused !== null) throw await park(SCHEMA_HELD_RULE, refused);
     try {
-      await alone(() => this.#make(dataset, version, judged, plan, shape, qualified));
+      await alone(() => this.#make(met, version, plan, shape, qualified));
     } catch (error) {
       if (!(error instanceof PgError) || !isOfTheChange(error)) throw error;
-      await this.#park(dataset, version, judged, plan, shape, SCHEMA_HELD_RULE, `${error.message} (${error.code})`);
-      throw await this.#held(dataset);
+      throw await park(SCHEMA_HELD_RULE, `${error.message} (${error.code})`);
     }
-    this.#followed.set(dataset.name, { shape: plan.after, since: version });
+    this.#follow(dataset.name, { shape: plan.after, since: version, text: JSON.stringify(plan.after) });
     this.onChange(dataset.name);
     return placesOf(plan.after, dataset);
   }
 
   /** The table, its shape and the note of it, all at once. */
-  async #make(
-    dataset: Dataset,
-    version: string,
-    judged: readonly JudgedChange[],
-    plan: ChangePlan,
-    before: PlacedShape,
-    qualified: string,
-  ): Promise<void> {
+  async #make(met: KeptArrival, version: string, plan: ChangePlan, before: PlacedShape, qualified: string): Promise<void> {
     const { sql, pipeline } = this.#options;
+    const { dataset } = met.arrival;
     await sql.script('begin');
     try {
       // Another session may have made the very change.
@@ -396,7 +418,7 @@ export class Schemas {
       const needs = needsBoth(plan.needs, await runActions(sql, qualified, plan.actions));
       await keepShape(sql, pipeline, dataset.name, version, plan.after);
       const reread = needs.length > 0 ? 'wanted' : null;
-      await this.#note(dataset, version, judged, { ...plan, needs }, before, { rule: '', status: 'accepted', problem: null, reread });
+      await this.#note(met, version, { ...plan, needs }, before, { rule: '', status: 'accepted', problem: null, reread });
       await sql.script('commit');
     } catch (error) {
       if (sql.open) await sql.script('rollback');
@@ -404,21 +426,19 @@ export class Schemas {
     }
   }
 
-  /** What is left of a plan to do: nothing where there are no tables. */
-  #toDo(plan: ChangePlan): ChangePlan {
-    return this.#options.hasTables === false ? { ...plan, actions: [], needs: [] } : plan;
+  #met(arrival: Arrival, judged: readonly JudgedChange[]): KeptArrival {
+    return { arrival, judged, hasTables: this.#options.hasTables !== false };
   }
 
   async #park(
-    dataset: Dataset,
+    met: KeptArrival,
     version: string,
-    judged: readonly JudgedChange[],
     plan: ChangePlan,
     before: PlacedShape | null,
     rule: string,
     problem: string | null,
   ): Promise<void> {
-    await this.#note(dataset, version, judged, plan, before, {
+    await this.#note(met, version, plan, before, {
       rule,
       status: 'held',
       problem,
@@ -427,24 +447,23 @@ export class Schemas {
   }
 
   async #note(
-    dataset: Dataset,
+    met: KeptArrival,
     version: string,
-    judged: readonly JudgedChange[],
     plan: ChangePlan,
     before: PlacedShape | null,
     { rule, status, problem, reread }: { rule: string; status: 'held' | 'accepted'; problem: string | null; reread: string | null },
   ): Promise<void> {
-    const message =
-      dataset.keyless === true ? 'the source has no key that tells its rows apart' : judged.map((change) => change.message).join('; ');
+    const { judged } = met;
+    const { dataset } = met.arrival;
     await this.#options.sql.query(
-      `insert into tidegate.schema_changes (pipeline, dataset, version, kinds, message, actions, before, after, keyless, rule, status, problem, reread, reread_columns, settled_at)
-       values ($1, $2, $3, $4::jsonb, $5, $6::jsonb, $7::jsonb, $8::jsonb, $9, $10, $11, $12, $13, $14::jsonb, case when $11 = 'accepted' then clock_timestamp() end)`,
+      `insert into tidegate.schema_changes (pipeline, dataset, version, kinds, message, actions, before, after, keyless, rule, status, problem, reread, reread_columns, arrival, settled_at)
+       values ($1, $2, $3, $4::jsonb, $5, $6::jsonb, $7::jsonb, $8::jsonb, $9, $10, $11, $12, $13, $14::jsonb, $15::jsonb, case when $11 = 'accepted' then clock_timestamp() end)`,
       [
         this.#options.pipeline,
         dataset.name,
         version,
-        JSON.stringify(judged.map(({ kind, policy, message: text, change }) => ({ kind, policy, column: change.column, message: text }))),
-        message,
+        JSON.stringify(judged.map(({ kind, policy, message, change }) => ({ kind, policy, column: change.column, message }))),
+        messageOf(dataset, judged),
         JSON.stringify(plan.actions),
         before === null ? null : JSON.stringify(before),
         JSON.stringify(plan.after),
@@ -454,6 +473,7 @@ export class Schemas {
         problem,
         reread,
         columnsText(plan.needs, plan.after),
+        status === 'held' ? JSON.stringify(met) : null,
       ],
     );
   }
@@ -474,26 +494,19 @@ export class Schemas {
 
 const now = <T>(transaction: () => Promise<T>): Promise<T> => transaction();
 
+function messageOf({ keyless }: Dataset, judged: readonly JudgedChange[]): string {
+  if (keyless === true) return 'the source has no key that tells its rows apart';
+  const told = judged.filter(({ policy }) => policy !== 'ignore');
+  const messages = (told.length === 0 ? judged : told).map(({ message }) => message);
+  return messages.length === 0 ? 'its layout at the target is another' : messages.join('; ');
+}
+
 const sameKey = (shape: PlacedShape, dataset: Dataset): boolean => {
   const places = placesOf(shape, dataset);
   const own = dataset.key.map((i) => places[i] ?? '').toSorted();
   const theirs = shape.key.map((name) => shape.columns.find((column) => column.name === name)?.place ?? '').toSorted();
   return dataset.keyless !== true && own.join('\0') === theirs.join('\0');
 };
-
-/** As `schema_changes.reread_columns` has them: null for whole rows, and where nothing has to be read. */
-export function columnsText(needs: Needs, after: PlacedShape): string | null {
-  const columns = needs.length === 0 ? null : neededColumns(needs, after);
-  return columns === null ? null : JSON.stringify(columns);
-}
-
-export async function keepShape(sql: PgConnection, pipeline: string, dataset: string, since: string, shape: PlacedShape): Promise<void> {
-  await sql.query(
-    `insert into tidegate.schemas (pipeline, dataset, since, shape) values ($1, $2, $3, $4::jsonb)
-     on conflict (pipeline, dataset) do update set since = excluded.since, shape = excluded.shape, updated_at = clock_timestamp()`,
-    [pipeline, dataset, since, JSON.stringify(shape)],
-  );
-}
 
 export function relationOf({ after, before }: ChangeEvent): PgRelation | null {
   const row = after ?? before;

@@ -247,7 +247,7 @@ class Target implements PostgresSink {
   async #apply(session: LaneSession, batch: Batch, held: readonly Quarantined[], lease: Lease): Promise<Applied | Refused> {
     const { tables, schemas, claims, common } = session;
     if (claims?.has(batch) === false) await common.standAside(() => claims.take(batch));
-    const [first, ...more] = await schemas.parkedIn(batch);
+    const [first, ...more] = await schemas.parkedIn(batch, tables.typesHere);
     if (first !== undefined) return { kind: 'refused', findings: [first, ...more] };
     await this.#openFound(session, batch);
     try {
@@ -312,6 +312,7 @@ class Target implements PostgresSink {
       sql,
       pipeline,
       layouts,
+      scores: this.#scores,
       evolve,
       widen: table.widen,
       parkedRowsMax,

@@ -6,7 +6,7 @@ import { type PgConnection, PgError } from '../../wire/postgres/connection.ts';
 import { arrayLiteral, quoteIdent, quoteQualified } from '../../wire/postgres/ident.ts';
 import type { PgColumnType, PgRelation } from '../../wire/postgres/row.ts';
 import { OBJECT_TYPES } from '../../wire/postgres/types.ts';
-import { aliveSql, type Layout, layoutFaults, type Layouts, STAMP_TYPES } from './layout.ts';
+import { aliveSql, type Layout, layoutFaults, type Layouts, placedLayout, STAMP_TYPES } from './layout.ts';
 import { creationSql } from './new-tables.ts';
 import type { Schemas } from './schemas.ts';
 import { type Passage, TargetTypes } from './target-types.ts';
@@ -105,19 +105,19 @@ export class Tables {
     const known = this.#tables.get(dataset);
     if (known !== undefined) return known;
     const types = relation?.types ?? null;
-    const { schemas } = this.#options;
-    const layout = this.#options.layouts.of(dataset);
+    const { schemas, layouts } = this.#options;
+    const wantedLayout = layouts.wanted(dataset);
     const scores = this.#options.scores.get(dataset.name) ?? [];
-    this.#checkLayout(dataset, scores);
-    const written = types?.filter((_, i) => layout.names[i] !== null) ?? [];
+    if (this.isNew(dataset)) this.#checkLayout(dataset, scores);
+    const qualified = quoteQualified(wantedLayout.schema, wantedLayout.table);
+    const names = await schemas.place(dataset, relation, qualified, this.typesHere);
+    const layout = placedLayout(wantedLayout, names);
+    const written = types?.filter((_, i) => names[i] !== null) ?? [];
     await this.#types.lookUp(written);
-    const qualified = quoteQualified(layout.schema, layout.table);
     const typeOf = (i: number): string => {
       const column = dataset.columns[i];
       return column === undefined ? 'text' : this.#types.columnType(column, types?.[i]?.type);
     };
-    const places = await schemas.place(dataset, relation, qualified, typeOf);
-    const names = places.map((place, i) => (layout.names[i] === null ? null : place));
     const beside = besideColumns(layout, scores);
     const wanted = (): { name: string; type: string }[] => [
       ...names.flatMap((name, i) => (name === null ? [] : [{ name, type: typeOf(i) }])),
@@ -168,6 +168,21 @@ export class Tables {
     this.#tables.set(dataset, table);
     return table;
   }
+
+  /** Those of columns that are not written, or that the target has no type for, are the source's own. */
+  readonly typesHere = async (dataset: Dataset, relation: PgRelation | null): Promise<readonly string[]> => {
+    const { names } = this.#options.layouts.wanted(dataset);
+    const types = relation?.types ?? [];
+    await this.#types.lookUp(types.filter((_, i) => names[i] !== null));
+    return dataset.columns.map((column, i) => {
+      try {
+        return names[i] === null ? column.native : this.#types.columnType(column, types[i]?.type);
+      } catch (error) {
+        if (!(error instanceof PipelineError)) throw error;
+        return column.native; // Whoever uses it is told by the server.
+      }
+    });
+  };
 
   /** How cells of a source column are staged here, and what has to be translated in them. */
   passage(type: PgColumnType): Passage {

@@ -22,6 +22,7 @@ import {
 } from '../../wire/postgres/row-sums.ts';
 import { targetFailure } from './failures.ts';
 import { OPEN_SQL } from './items.ts';
+import { placesAtTarget, readFollowed } from './kept-shapes.ts';
 import { aliveSql, type DatasetsOptions, Layouts } from './layout.ts';
 
 export interface TargetTable {
@@ -69,25 +70,34 @@ export const EVERY_KEY = '\0';
 export class TargetRows implements AsyncDisposable {
   readonly sql: PgConnection;
   readonly #name: string;
+  readonly #pipeline: string;
   readonly #layouts: Layouts;
   readonly #families: EventFamilies = new Map();
 
-  private constructor(sql: PgConnection, name: string, layouts: Layouts) {
+  private constructor(sql: PgConnection, name: string, pipeline: string, layouts: Layouts) {
     this.sql = sql;
     this.#name = name;
+    this.#pipeline = pipeline;
     this.#layouts = layouts;
   }
 
+  /** `name`: the target's, as the config has it; `pipeline`: the one that writes it. */
   static async open(
-    options: { readonly name: string; readonly url: string; readonly schema: string; readonly datasets?: DatasetsOptions },
+    options: {
+      readonly name: string;
+      readonly pipeline: string;
+      readonly url: string;
+      readonly schema: string;
+      readonly datasets?: DatasetsOptions;
+    },
     signal: AbortSignal,
   ): Promise<TargetRows> {
     try {
-      const { name, url, schema, datasets } = options;
+      const { name, pipeline, url, schema, datasets } = options;
       const settings = { ...COMPARING, default_transaction_read_only: 'on' };
       const sql = await PgConnection.connect({ url, applicationName: 'tidegate verify', settings }, signal);
       signal.addEventListener('abort', () => sql.destroy(), { once: true });
-      return new TargetRows(sql, name, new Layouts(schema, datasets));
+      return new TargetRows(sql, name, pipeline, new Layouts(schema, datasets));
     } catch (error) {
       throw targetFailure(error, `opening the target ${options.name}`);
     }
@@ -118,6 +128,8 @@ export class TargetRows implements AsyncDisposable {
   async table(dataset: Dataset): Promise<TargetTable> {
     return this.#asked(`looking at the table of ${dataset.name}`, async () => {
       await this.sql.script('set search_path = pg_catalog');
+      const followed = await readFollowed(this.sql, this.#pipeline, dataset.name);
+      if (followed !== null) this.#layouts.follow(dataset.name, placesAtTarget(followed));
       const layout = this.#layouts.of(dataset);
       const { schema, table, names } = layout;
       const qualified = quoteQualified(schema, table);
