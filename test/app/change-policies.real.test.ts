@@ -1,12 +1,8 @@
 /** Every kind of change of a table under every policy that does not simply follow it, with rows before, in and after the transaction that makes it. */
-import { writeFileSync } from 'node:fs';
-import { join } from 'node:path';
-import { afterAll, beforeAll, describe, expect, inject, test } from 'vitest';
-import { PgConnection } from '../../wire/postgres/connection.ts';
-import { createDatabase, type TestDatabase } from '../support/databases.ts';
+import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import type { PgConnection } from '../../wire/postgres/connection.ts';
 import { eventually } from '../support/eventually.ts';
-import { cli } from './cli.ts';
-import { configFolder, startService, type TestConfig, untilReady } from './services.ts';
+import { BothEnds, evolutionRules, Following } from './changed-tables.ts';
 
 interface Change {
   /** What is done at the source; `t` stands for the table. */
@@ -62,40 +58,26 @@ type Policy = (typeof POLICIES)[number];
 const COLUMNS = '{id: bigint, a: integer, b: character varying(20), c: "numeric(12,4)"}';
 
 describe.each([false, true])('columns written down: %s', (isWritten) => {
-  let source: TestDatabase;
-  let target: TestDatabase;
-  let sql: PgConnection;
-  let lake: PgConnection;
-  let config: TestConfig;
-  let running: Awaited<ReturnType<typeof startService>>;
+  let ends: BothEnds;
+  let it: Following;
 
-  const rules = (table: string, policy: Policy, hasColumns = isWritten): string => `
-apiVersion: quality/v1
-kind: DatasetRules
-dataset: shop.public.${table}
-hold: key
-schema: {${hasColumns ? `columns: ${COLUMNS}, ` : ''}evolution: {add: ${policy}, drop: ${policy}, rename: ${policy}, widen: ${policy}, narrow: ${policy}, retype: ${policy}, key: ${policy}}}
-columns:
-  id: [{id: positive, between: {min: 0}}]
-`;
+  const rules = (table: string, policy: Policy, hasColumns = isWritten): string =>
+    evolutionRules(table, policy, hasColumns ? { columns: COLUMNS } : {});
   const tables = POLICIES.flatMap((policy) => KINDS.map((kind) => ({ policy, kind, table: `${policy}_${kind}` })));
 
   beforeAll(async () => {
-    [source, target] = await Promise.all([createDatabase(inject('sourceServer'), 'cp'), createDatabase(inject('targetServer'), 'cp')]);
-    sql = await PgConnection.connect({ url: source.url });
-    lake = await PgConnection.connect({ url: target.url });
+    ends = await BothEnds.make('cp');
+    const { sql } = ends;
     for (const table of ['free', ...tables.map(({ table }) => table)])
       await sql.script(`
         create table ${table} (id bigint, a int not null, b varchar(20), c numeric(12,4), constraint ${table}_pk primary key (id));
         insert into ${table} select n, n, 'row ' || n, n / 8.0 from generate_series(1, 20) n`);
-    const shop = { kind: 'postgres', url: source.url, slot: source.name, publication: 'changes', patterns: ['public.*'] };
-    config = configFolder(
-      { sources: { shop }, pipelines: { main: { source: 'shop', target: 'lake', datasets: './*.rules.yaml' } } },
+    const config = ends.config(
+      { patterns: ['public.*'] },
+      {},
       Object.fromEntries(tables.map(({ table, policy }) => [`${table}.rules.yaml`, rules(table, policy)])),
-      { source: source.url, target: target.url },
     );
-    running = await startService(config);
-    await untilReady(running.url, 60_000);
+    it = await Following.start(ends, config);
     for (const { table, kind } of tables) {
       const { sql: change, row } = CHANGES[kind] as Change;
       const own = (text: string): string => text.replaceAll('t_pk', `${table}_pk`).replaceAll(/\bt\b/g, table);
@@ -106,93 +88,55 @@ columns:
   }, 120_000);
 
   afterAll(async () => {
-    await running?.[Symbol.asyncDispose]();
-    config?.[Symbol.dispose]();
-    await Promise.all([sql?.close(), lake?.close()]);
-    await Promise.all([source?.[Symbol.asyncDispose](), target?.[Symbol.asyncDispose]()]);
+    await it?.[Symbol.asyncDispose]();
+    await ends?.[Symbol.asyncDispose]();
   });
 
   const rowsOf = async (connection: PgConnection, table: string, columns: string): Promise<readonly string[]> => {
     const { rows } = await connection.query(`select jsonb_build_array(${columns})::text from ${table} order by id`);
     return rows.map(([row]) => row ?? '');
   };
-  const columnsOf = async (connection: PgConnection, table: string): Promise<string> => {
-    const { rows } = await connection.query(
-      `select string_agg(quote_ident(attname) || ' ' || format_type(atttypid, atttypmod), ', ' order by attname) from pg_attribute
-        where attrelid = $1::text::regclass and attnum > 0 and not attisdropped`,
-      [table],
-    );
-    return rows[0]?.[0] ?? '';
-  };
-  const changeOf = async (table: string) => {
-    const { json } = await cli('schema', 'list', config.file, '--json');
-    const { changes } = json as { changes: readonly { readonly id: string; readonly dataset: string; readonly status: string }[] };
-    return changes.filter(({ dataset }) => dataset === `shop.public.${table}`);
-  };
-  const heldRules = async (table: string): Promise<string> => {
-    const { rows } = await lake.query(
-      `select string_agg(distinct array_to_string(rules, ' '), '|') from tidegate.quarantine where dataset = $1 and status in ('held', 'waiting')`,
-      [`shop.public.${table}`],
-    );
-    return rows[0]?.[0] ?? '';
-  };
-  const namesOf = async (table: string): Promise<string> => {
-    const { rows } = await sql.query(
-      'select string_agg(quote_ident(attname), $$, $$) from pg_attribute where attrelid = $1::text::regclass and attnum > 0 and not attisdropped',
-      [table],
-    );
-    return rows[0]?.[0] ?? '';
-  };
-  const approved = async (table: string, id: string): Promise<void> => {
-    expect((await cli('schema', 'approve', config.file, id)).code).toBe(0);
-    const names = await namesOf(table);
-    const rows = (connection: PgConnection, name: string): Promise<string> =>
-      rowsOf(connection, name, names).then((found) => JSON.stringify(found));
-    await eventually(async () => (await rows(lake, `shop.${table}`)) === (await rows(sql, table)), `${table} is as at the source`);
-    expect(await heldRules(table)).toBe('');
-  };
-  const BEFORE = 'a integer, b character varying(20), c numeric(12,4), id bigint';
+  const columnsOf = async (table: string): Promise<unknown> => Object.fromEntries(await ends.columnsOf(ends.lake, `shop.${table}`));
+  const BEFORE = { a: 'integer', b: 'character varying(20)', c: 'numeric(12,4)', id: 'bigint' };
 
   test.each(tables)('$policy $kind', async ({ policy, kind, table }) => {
     await eventually(
-      async () => (await lake.query(`select 1 from shop.${table} where id = 100`)).rows.length === 1,
+      async () => (await ends.lake.query(`select 1 from shop.${table} where id = 100`)).rows.length === 1,
       'what came before is there',
     );
     const isParked = policy !== 'ignore' || kind === 'key';
     if (isParked) {
-      await eventually(async () => (await changeOf(table)).some(({ status }) => status === 'held'), 'it waits');
-      const [change, ...others] = await changeOf(table);
+      await eventually(async () => (await it.changesOf(table)).some(({ status }) => status === 'held'), 'it waits');
+      const [change, ...others] = await it.changesOf(table);
       expect(others).toEqual([]);
       await eventually(
-        async () => (await heldRules(table)) === (policy === 'quarantine' ? `schema.${kind}` : 'schema.held'),
+        async () => (await ends.heldRules(table)) === (policy === 'quarantine' ? `schema.${kind}` : 'schema.held'),
         'rows are held',
       );
-      expect(await columnsOf(lake, `shop.${table}`)).toBe(BEFORE);
-      const before = await rowsOf(lake, `shop.${table}`, 'id, b, c');
+      expect(await columnsOf(table)).toEqual(BEFORE);
+      const before = await rowsOf(ends.lake, `shop.${table}`, 'id, b, c');
       expect([before.length, before.slice(1, 3)]).toEqual([21, ['[2, "row 2", 1.2500]', '[3, "row 3", 1.3750]']]);
       if (isWritten) return; // Approved, its rows would be held again by the columns that are written down.
-      await approved(table, change?.id ?? '');
+      await it.approved(table, change?.id ?? '');
       return;
     }
-    await eventually(async () => (await rowsOf(lake, `shop.${table}`, 'id')).includes('[101]'), 'rows pass');
-    await eventually(async () => !(await rowsOf(lake, `shop.${table}`, 'id')).includes('[3]'), 'deletes pass');
-    const rows = await rowsOf(lake, `shop.${table}`, 'id, a, b, c');
+    await eventually(async () => (await rowsOf(ends.lake, `shop.${table}`, 'id')).includes('[101]'), 'rows pass');
+    await eventually(async () => !(await rowsOf(ends.lake, `shop.${table}`, 'id')).includes('[3]'), 'deletes pass');
+    const rows = await rowsOf(ends.lake, `shop.${table}`, 'id, a, b, c');
     expect(rows.at(-1)).toBe(CHANGES[kind]?.ignored);
     expect(rows[1]).toBe(`[2, ${kind === 'retype' ? 4 : 2}, "row 2", 9.0000]`);
-    expect(await columnsOf(lake, `shop.${table}`)).toBe(BEFORE);
-    expect(await heldRules(table)).toBe('');
+    expect(await columnsOf(table)).toEqual(BEFORE);
+    expect(await ends.heldRules(table)).toBe('');
   });
 
   test.runIf(isWritten)(
     'once the rule files say no more what the columns are, all that waits can be approved',
     async () => {
-      await running[Symbol.asyncDispose]();
-      for (const { table, policy } of tables) writeFileSync(join(config.folder, `${table}.rules.yaml`), rules(table, policy, false));
-      running = await startService(config);
+      await it.restart(Object.fromEntries(tables.map(({ table, policy }) => [table, rules(table, policy, false)])));
       const parked = tables.filter(({ policy, kind }) => policy !== 'ignore' || kind === 'key');
       for (const { table } of parked) {
-        const [change] = await changeOf(table);
-        await approved(table, change?.id ?? '');
+        const [change] = await it.changesOf(table);
+        await it.approved(table, change?.id ?? '');
       }
     },
     60_000,

@@ -1,10 +1,8 @@
 /** Changes of tables that the target cannot follow by itself, or only in the right order: they concern their own table, and nobody else waits. */
-import { afterAll, beforeAll, expect, inject, test } from 'vitest';
-import { PgConnection } from '../../wire/postgres/connection.ts';
-import { createDatabase, type TestDatabase } from '../support/databases.ts';
+import { afterAll, beforeAll, expect, test } from 'vitest';
+import type { PgConnection } from '../../wire/postgres/connection.ts';
 import { eventually } from '../support/eventually.ts';
-import { cli } from './cli.ts';
-import { ask, configFolder, startService, type TestConfig, untilReady } from './services.ts';
+import { BothEnds, Following } from './changed-tables.ts';
 
 const TABLES = ['retyped', 'paired', 'exchanged', 'busy', 'seen', 'made', 'chosen', 'ignored', 'free'];
 const QUARANTINED = `
@@ -23,136 +21,87 @@ schema: {evolution: {rename: ignore, add: accept}}
 columns: {id: [{id: positive, between: {min: 0}}]}
 `;
 
-let source: TestDatabase;
-let target: TestDatabase;
+let ends: BothEnds;
+let it: Following;
 let sql: PgConnection;
 let lake: PgConnection;
-let config: TestConfig;
-let running: Awaited<ReturnType<typeof startService>>;
 
 beforeAll(async () => {
-  [source, target] = await Promise.all([createDatabase(inject('sourceServer'), 'hc'), createDatabase(inject('targetServer'), 'hc')]);
-  sql = await PgConnection.connect({ url: source.url });
-  lake = await PgConnection.connect({ url: target.url });
+  ends = await BothEnds.make('hc');
+  ({ sql, lake } = ends);
   for (const table of TABLES)
     await sql.script(`create table ${table} (id int, k int, ${table === 'made' ? 'g int generated always as (k * 2) stored, ' : ''}a int, b text, constraint ${table}_pk primary key (${table === 'paired' ? 'id, k' : 'id'}));
       insert into ${table} (id, k, a, b) select n, n, n, 'r' || n from generate_series(1, 10) n`);
-  const shop = {
-    kind: 'postgres',
-    url: source.url,
-    slot: source.name,
-    publication: 'hard',
-    tables: TABLES.map((table) => `public.${table}`),
-  };
   const layouts = [{ dataset: 'shop.public.chosen', columns: ['id', 'b'] }];
-  const targets = { lake: { kind: 'postgres', url: target.url, schema: 'shop', layouts } };
-  config = configFolder(
-    { sources: { shop }, targets, pipelines: { main: { source: 'shop', target: 'lake', datasets: './*.rules.yaml' } } },
-    { 'busy.rules.yaml': QUARANTINED, 'ignored.rules.yaml': IGNORED },
-    { source: source.url, target: target.url },
-  );
-  running = await startService(config);
-  await untilReady(running.url);
+  const targets = { lake: { kind: 'postgres', url: ends.target.url, schema: 'shop', layouts } };
+  const files = { 'busy.rules.yaml': QUARANTINED, 'ignored.rules.yaml': IGNORED };
+  it = await Following.start(ends, ends.config({ tables: TABLES.map((table) => `public.${table}`) }, { targets }, files));
 });
 
 afterAll(async () => {
-  await running?.[Symbol.asyncDispose]();
-  config?.[Symbol.dispose]();
-  await Promise.all([sql?.close(), lake?.close()]);
-  await Promise.all([source?.[Symbol.asyncDispose](), target?.[Symbol.asyncDispose]()]);
+  await it?.[Symbol.asyncDispose]();
+  await ends?.[Symbol.asyncDispose]();
 });
-
-/** All rows, by the columns that the source has. */
-async function equal(table: string): Promise<void> {
-  const names = await sql.query(
-    'select quote_ident(attname) from pg_attribute where attrelid = $1::text::regclass and attnum > 0 and not attisdropped',
-    [table],
-  );
-  const columns = names.rows.map(([name]) => `${name}::text`).join(', ');
-  const rows = async (connection: PgConnection, name: string): Promise<string> => {
-    const found = await connection.query(`select jsonb_build_array(${columns})::text as r from ${name} order by 1`).catch(() => null);
-    return JSON.stringify(found?.rows);
-  };
-  await eventually(async () => (await rows(lake, `shop.${table}`)) === (await rows(sql, table)), `${table} is as at the source`);
-}
-
-async function flows(): Promise<void> {
-  await sql.script('insert into free (id) select max(id) + 1 from free');
-  await equal('free');
-}
-
-/** The change of a table that waits, once there is one. */
-async function waiting(table: string): Promise<{ readonly id: string; readonly problem: string | null }> {
-  const find = async () => {
-    const { json } = await ask(running.url, '/api/schema/changes');
-    const { changes } = json as { changes: readonly { id: string; dataset: string; status: string; problem: string | null }[] };
-    return changes.find(({ dataset, status }) => dataset === `shop.public.${table}` && status === 'held');
-  };
-  await eventually(async () => (await find()) !== undefined, `${table} waits`);
-  return (await find()) ?? { id: '', problem: null };
-}
-
-const approve = async (id: string): Promise<number> => (await cli('schema', 'approve', config.file, id)).code;
 
 test.each([
   ['retyped', 'alter table retyped alter id type uuid using md5(id::text)::uuid', `(id, b) values (md5('11')::uuid, 'new')`, 'id'],
   ['paired', `alter table paired alter k type date using '2026-01-01'::date + k`, `(id, k, b) values (11, '2026-03-01', 'new')`, 'k'],
 ])('%s: a column of the key whose values have no cast waits for somebody', async (table, change, row, column) => {
   await sql.script(`begin; ${change}; insert into ${table} ${row}; commit; update ${table} set a = 5 where b = 'r2'`);
-  const { id, problem } = await waiting(table);
+  const { id, problem } = await it.parked(table);
   expect(problem).toMatch(/22P02|42846|22007/);
-  await flows();
-  expect(await approve(id)).toBe(1);
-  await flows();
+  await it.flows();
+  expect(await it.approve(id)).toBe(1);
+  await it.flows();
   // By hand, as the source did it.
   await lake.script(change.replace(`alter table ${table} alter ${column}`, `alter table shop.${table} alter ${column}`));
-  expect(await approve(id)).toBe(0);
-  await equal(table);
+  expect(await it.approve(id)).toBe(0);
+  await ends.equal(table);
 });
 
 test('a key that another column takes over, names and all, in one transaction', async () => {
   await sql.script(`alter table exchanged add id_new bigint; update exchanged set id_new = id + 100`);
-  await equal('exchanged');
+  await ends.equal('exchanged');
   await sql.script(`begin; alter table exchanged alter id_new set not null; alter table exchanged drop constraint exchanged_pk;
     alter table exchanged rename id to id_old; alter table exchanged rename id_new to id; alter table exchanged add primary key (id);
     alter table exchanged alter id_old drop not null; insert into exchanged (id, b) values (300, 'new'); commit;
     update exchanged set b = 'changed' where id = 105; delete from exchanged where id = 104`);
-  await equal('exchanged');
-  await flows();
+  await ends.equal('exchanged');
+  await it.flows();
 });
 
 test('thousands of rows that are held because their table changed tell nothing of how good rows are: the pipeline goes on', async () => {
   await sql.script(`alter table busy add d int; insert into busy (id, d) select n, n from generate_series(101, 3000) n`);
-  const { id } = await waiting('busy');
+  const { id } = await it.parked('busy');
   const held = 'select count(*) from tidegate.quarantine where dataset = $1';
   await eventually(async () => Number((await lake.query(held, ['shop.public.busy'])).rows[0]?.[0]) === 2900, 'all of them are held');
-  await flows();
-  expect(await approve(id)).toBe(0);
-  await equal('busy');
+  await it.flows();
+  expect(await it.approve(id)).toBe(0);
+  await ends.equal('busy');
 });
 
 test('a view that stands on the column at the target: the change waits, and what the view shows stays true', async () => {
   await lake.script('create view shop.seeing as select id, a from shop.seen');
   await sql.script(`begin; alter table seen alter a type bigint; update seen set a = 9 where id = 1; commit`);
-  const { id, problem } = await waiting('seen');
+  const { id, problem } = await it.parked('seen');
   expect(problem).toContain('view');
-  await flows();
+  await it.flows();
   expect((await lake.query('select a from shop.seeing where id = 1')).rows).toEqual([['1']]);
   await lake.script('drop view shop.seeing');
-  expect(await approve(id)).toBe(0);
-  await equal('seen');
+  expect(await it.approve(id)).toBe(0);
+  await ends.equal('seen');
 });
 
 test('a generated column that is one like others from now on: rows have had values in it', async () => {
   await sql.script('alter table made alter g drop expression; insert into made (id, g) values (11, 1); update made set g = 7 where id = 2');
-  await equal('made');
+  await ends.equal('made');
 });
 
 test('a column that the layout names and that is called otherwise now is not left behind in silence', async () => {
   await sql.script(`alter table chosen rename b to bb; update chosen set bb = 'changed' where id = 2`);
-  const { problem } = await waiting('chosen');
+  const { problem } = await it.parked('chosen');
   expect(problem).toContain('its layout writes b, and not bb');
-  await flows();
+  await it.flows();
   expect((await lake.query('select b from shop.chosen where id = 2')).rows).toEqual([['r2']]);
 });
 
@@ -161,8 +110,8 @@ test('a column that is added under the name of one whose renaming is ignored has
   const there = async (): Promise<boolean> => (await lake.query('select from shop.ignored where id = 11')).rows.length > 0;
   await eventually(there, 'the row is there'); // The source can tell a renamed column from another one while it is the last change.
   await sql.script(`alter table ignored add b text; insert into ignored (id, bb, b) values (12, 'new', 'other')`);
-  const { problem } = await waiting('ignored');
+  const { problem } = await it.parked('ignored');
   expect(problem).toContain('b has nowhere to go');
-  await flows();
+  await it.flows();
   expect((await lake.query('select id, b from shop.ignored where id > 10')).rows).toEqual([['11', 'new']]);
 });

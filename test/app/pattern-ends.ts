@@ -1,9 +1,8 @@
 /** A source whose tables are found by patterns, and its target: two databases, a config between them, and what is in both. */
-import { inject } from 'vitest';
-import { PgConnection } from '../../wire/postgres/connection.ts';
-import { createDatabase } from '../support/databases.ts';
+import type { PgConnection } from '../../wire/postgres/connection.ts';
 import { eventually } from '../support/eventually.ts';
-import { ask, configFolder, type TestConfig } from './services.ts';
+import { BothEnds } from './changed-tables.ts';
+import { ask, type TestConfig } from './services.ts';
 
 export interface Ends extends AsyncDisposable {
   readonly sql: PgConnection;
@@ -15,14 +14,10 @@ export interface Ends extends AsyncDisposable {
 }
 
 export async function ends(sourceSql: string, source: Readonly<Record<string, unknown>>): Promise<Ends> {
-  const stack = new AsyncDisposableStack();
-  const from = stack.use(await createDatabase(inject('sourceServer'), 'patterns'));
-  const to = stack.use(await createDatabase(inject('targetServer'), 'patterns'));
-  const sql = stack.use(await PgConnection.connect({ url: from.url }));
-  const lake = stack.use(await PgConnection.connect({ url: to.url }));
+  const both = await BothEnds.make('patterns');
+  const { sql, lake } = both;
   await sql.script(sourceSql);
-  const shop = { kind: 'postgres', url: from.url, slot: from.name, publication: 'found', ...source };
-  const config = stack.use(configFolder({ sources: { shop } }, {}, { source: from.url, target: to.url }));
+  const config = both.config({ publication: 'found', ...source });
   const rows: Ends['rows'] = async (side, table) => {
     const found =
       side === 'source' ? sql.query(`select * from public.${table} order by id`) : lake.query(`select * from shop.${table} order by id`);
@@ -34,7 +29,7 @@ export async function ends(sourceSql: string, source: Readonly<Record<string, un
       `${table} is the same at both ends`,
       60_000,
     );
-  return { sql, lake, config, rows, equal, [Symbol.asyncDispose]: () => stack.disposeAsync() };
+  return { sql, lake, config, rows, equal, [Symbol.asyncDispose]: () => both[Symbol.asyncDispose]() };
 }
 
 export async function notes(url: string): Promise<readonly string[]> {
