@@ -3,10 +3,11 @@ import type { ScoreColumns } from '../../core/batch.ts';
 import type { Dataset, DatasetName } from '../../core/event.ts';
 import type { JudgedChange } from '../../core/shape.ts';
 import type { PgConnection } from '../../wire/postgres/connection.ts';
-import { besideNames, type Layouts } from './layout.ts';
+import { besideNames, type Layouts, placesFaults } from './layout.ts';
 import {
   type Arrival,
   type ChangePlan,
+  isElsewhere,
   neededColumns,
   type Needs,
   placedAsIs,
@@ -20,8 +21,6 @@ export interface Followed {
   readonly shape: PlacedShape;
   /** The first event of this shape (`versionOf`). */
   readonly since: string;
-  /** As it is kept. */
-  readonly text: string;
 }
 
 /** The shapes that a pipeline's target follows. */
@@ -40,7 +39,7 @@ export async function readFollowed(sql: PgConnection, pipeline: string, dataset:
 }
 
 function followedFrom(since: string | null | undefined, shape: string | null | undefined): Followed {
-  return { shape: JSON.parse(shape ?? '') as PlacedShape, since: since ?? '', text: shape ?? '' }; // Written by us.
+  return { shape: JSON.parse(shape ?? '') as PlacedShape, since: since ?? '' }; // Written by us.
 }
 
 /** For `Layouts.follow`. */
@@ -73,9 +72,12 @@ export interface KeptArrival {
 
 /** What there is to do for a dataset of which the target follows `before`; null where it follows nothing yet. */
 export function planOf(before: PlacedShape | null, { arrival, judged, hasTables }: KeptArrival, wanted: Wanted): ChangePlan {
-  if (before === null) {
-    const after = placedAsIs(arrival.dataset, wanted.layout, arrival.storage);
-    return { actions: [], after, needs: [], problem: null };
+  const { dataset, storage } = arrival;
+  // Another table is made, or taken, as every first one is; what the former has stays there.
+  if (before === null || isElsewhere(before, wanted.layout)) {
+    const [fault] = placesFaults(dataset, wanted.layout.names, wanted.beside);
+    const needs = before === null || !hasTables ? [] : 'rows';
+    return { actions: [], after: placedAsIs(dataset, wanted.layout, storage), needs, problem: fault?.message ?? null };
   }
   const plan = planChange(before, judged, arrival, wanted);
   return hasTables ? plan : { ...plan, actions: [], needs: [] };

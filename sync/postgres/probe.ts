@@ -10,7 +10,7 @@ import { indexOf, Parents } from './keyed/parents.ts';
 import { aliveSql, layoutProblems, Layouts, STAMP_TYPES } from './layout.ts';
 import type { PostgresSinkOptions } from './sink.ts';
 import { claimProblems } from './table-claims.ts';
-import { KEY_INDEX_SQL, scoreColumns } from './tables.ts';
+import { KEY_INDEX_SQL, scoreColumns, takesValuesSql } from './tables.ts';
 
 /** Paths are `targets.<name>.…`. */
 export function probePostgresTarget(options: PostgresSinkOptions): Promise<Problem[]> {
@@ -191,7 +191,7 @@ async function lookAtTable(sql: PgConnection, options: PostgresSinkOptions, data
     ...layout.stamps.map(({ stamp, name }) => ({ name, type: STAMP_TYPES[stamp].type })),
   ];
   const { rows: present } = await sql.query(
-    `select a.attname from pg_attribute a join pg_class c on c.oid = a.attrelid join pg_namespace n on n.oid = c.relnamespace
+    `select a.attname, a.attidentity = 'a' from pg_attribute a join pg_class c on c.oid = a.attrelid join pg_namespace n on n.oid = c.relnamespace
       where n.nspname = $1 and c.relname = $2 and a.attnum > 0 and not a.attisdropped`,
     [layout.schema, layout.table],
   );
@@ -204,6 +204,12 @@ async function lookAtTable(sql: PgConnection, options: PostgresSinkOptions, data
       `Run on the target, as the owner: alter table ${table} ${adding};`,
     );
   }
+  const made = present.flatMap(([name, isIdentity]) => (isIdentity === 't' && layout.names.includes(name ?? '') ? [name ?? ''] : []));
+  if (made.length > 0)
+    error(
+      `${table} makes the values of ${made.join(', ')} itself`,
+      `Run on the target: ${made.map((name) => `${takesValuesSql(table, name)};`).join(' ')}`,
+    );
   const key = dataset.key.map((i) => layout.names[i] ?? '');
   if (key.every((name) => present.some(([found]) => found === name))) {
     const { rows: indexed } = await sql.query(KEY_INDEX_SQL, [table, arrayLiteral(key), layout.isHistory]);

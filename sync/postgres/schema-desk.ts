@@ -72,6 +72,8 @@ export type AskAboutTables = Omit<NewTablesQuestion, 'tables'> & {
   readonly tables: readonly { readonly dataset: DatasetName; readonly shape: Dataset | null }[];
 };
 
+const NOT_NULL_VIOLATION = '23502';
+
 const COLUMNS = `id, dataset, status, version, kinds, message, problem, held, reread, extract(epoch from at) * 1000, extract(epoch from settled_at) * 1000, by_whom, why`;
 
 export class SchemaDesk {
@@ -208,7 +210,10 @@ export class SchemaDesk {
           return {
             kind: 'refused',
             message: `the target does not take the change ${plan.id} of ${dataset}: ${problem}`,
-            fix: 'Change the table of the target so that it can, and approve again: what is done already is left alone.',
+            fix:
+              error.code === NOT_NULL_VIOLATION
+                ? 'Its rows have no values of the new key: fill them in, or empty the table, for its rows are read again; then approve again.'
+                : 'Change the table of the target so that it can, and approve again: what is done already is left alone.',
           };
         }
         await keepShape(sql, pipeline, dataset, plan.version, after);

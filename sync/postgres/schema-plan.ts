@@ -34,6 +34,8 @@ export interface PlacedShape extends Shape {
   readonly dropped: readonly PlacedColumn[];
   /** See `PgRelation.storage`; null where it is not known. */
   readonly storage: string | null;
+  /** The target's table; left out by versions that did not write it down. */
+  readonly at?: { readonly schema: string; readonly table: string };
 }
 
 export type Action =
@@ -104,11 +106,18 @@ export function placedAsIs(dataset: Dataset, layout: Layout, storage: string | n
     dropped: [],
     key: keyNames(dataset),
     storage,
-    ...tableOf(dataset),
+    ...identityOf(dataset, layout),
   };
 }
 
-const tableOf = ({ table }: Dataset): Pick<PlacedShape, 'table'> => (table === undefined ? {} : { table });
+/** Whether the config has the rows elsewhere by now. */
+export const isElsewhere = ({ at }: PlacedShape, { schema, table }: Layout): boolean =>
+  at !== undefined && (at.schema !== schema || at.table !== table);
+
+const identityOf = (dataset: Dataset, { schema, table }: Layout): Pick<PlacedShape, 'table' | 'at'> => ({
+  at: { schema, table },
+  ...(dataset.table === undefined ? {} : { table: dataset.table }),
+});
 
 /** Where each of the dataset's columns is at the target; null where it is not written. Of an older shape: what has become of its columns since. */
 export function placesOf(shape: PlacedShape, dataset: Dataset): (string | null)[] {
@@ -138,8 +147,10 @@ function takenAs({ ignored, ...column }: PlacedColumn): PlacedColumn | null {
 }
 
 /** Whether the target has every column where the layout wants it, but for those whose changes are ignored. */
-export function isAsWanted(shape: PlacedShape, dataset: Dataset, { names }: Layout): boolean {
-  return formerColumns(shape, dataset).every((column, i) => column === null || column.ignored !== undefined || column.place === names[i]);
+export function isAsWanted(shape: PlacedShape, dataset: Dataset, layout: Layout): boolean {
+  if (isElsewhere(shape, layout)) return false;
+  const columns = formerColumns(shape, dataset);
+  return columns.every((column, i) => column === null || column.ignored !== undefined || column.place === layout.names[i]);
 }
 
 /** `shape`: as the target follows it. `judged`: all that is different from what it has taken of that (`asTaken`). */
@@ -260,7 +271,7 @@ export function planChange(
       key: keyNames(dataset),
       // What was rewritten for another reason (or later than this change) is not forgotten before rows were compared with it.
       storage: rewrites ? storage : before.storage,
-      ...tableOf(dataset),
+      ...identityOf(dataset, layout),
     },
     needs,
     problem,

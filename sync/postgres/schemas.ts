@@ -3,6 +3,7 @@
  * transaction with the note that it was; a change that has to wait for a person parks its dataset, and only that. What is parked is refused to the
  * lane, which holds it in quarantine in order, as it does with an event whose key waits.
  */
+import { isDeepStrictEqual } from 'node:util';
 import { type Batch, type Finding, isOfSchema, SCHEMA_HELD_RULE, type ScoreColumns, Verdict } from '../../core/batch.ts';
 import type { Quarantined } from '../../core/contracts.ts';
 import { PipelineError } from '../../core/errors.ts';
@@ -148,7 +149,7 @@ export class Schemas {
     await this.#loadOpen();
     for (const [dataset, followed] of await readAllFollowed(sql, pipeline)) {
       const known = this.#followed.get(dataset);
-      if (known?.text === followed.text && known.since === followed.since) continue;
+      if (isDeepStrictEqual(known, followed)) continue;
       this.#follow(dataset, followed);
       if (this.#hasLoaded) this.#changedElsewhere.add(dataset);
       if (known !== undefined) this.onChange(dataset);
@@ -318,7 +319,7 @@ export class Schemas {
     const after: PlacedShape = { ...shape, columns, dropped, storage, table: dataset.table };
     const from = isRemade(shape, dataset) ? version : since;
     await keepShape(sql, pipeline, dataset.name, from, after);
-    this.#follow(dataset.name, { shape: after, since: from, text: JSON.stringify(after) });
+    this.#follow(dataset.name, { shape: after, since: from });
   }
 
   /** The version of the first event of this shape in the batch at hand, whatever becomes of it: released ones need not be in order. */
@@ -340,14 +341,13 @@ export class Schemas {
     const since = this.#firstOf(dataset);
     const shape = placedAsIs(dataset, this.#options.layouts.wanted(dataset), relation?.storage ?? null);
     const { sql, pipeline } = this.#options;
-    const text = JSON.stringify(shape);
     await sql.query('insert into tidegate.schemas (pipeline, dataset, since, shape) values ($1, $2, $3, $4) on conflict do nothing', [
       pipeline,
       dataset.name,
       since,
-      text,
+      JSON.stringify(shape),
     ]);
-    this.#follow(dataset.name, { shape, since, text });
+    this.#follow(dataset.name, { shape, since });
   }
 
   /** A table that is not as its contract has it from the first event on, or that somebody has to agree with. */
@@ -402,7 +402,7 @@ export class Schemas {
       if (!(error instanceof PgError) || !isOfTheChange(error)) throw error;
       throw await park(SCHEMA_HELD_RULE, `${error.message} (${error.code})`);
     }
-    this.#follow(dataset.name, { shape: plan.after, since: version, text: JSON.stringify(plan.after) });
+    this.#follow(dataset.name, { shape: plan.after, since: version });
     this.onChange(dataset.name);
     return placesOf(plan.after, dataset);
   }

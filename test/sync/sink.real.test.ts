@@ -2,10 +2,16 @@
 import { expect, inject, test } from 'vitest';
 import { Batch, ScoreStatus, Verdict } from '../../core/batch.ts';
 import { PipelineError } from '../../core/errors.ts';
-import { type ChangeEvent, type Dataset, eventId, type LaneId, type Position, UNCHANGED, type Value, ValueRow } from '../../core/event.ts';
+import { type ChangeEvent, eventId, type LaneId, type Position, UNCHANGED, type Value, ValueRow } from '../../core/event.ts';
 import { runPipeline } from '../../core/pipeline.ts';
 import { replaySource } from '../../cdc/replay.ts';
-import { type PostgresSink, postgresSink, type PostgresSinkOptions, probePostgresTarget } from '../../sync/postgres/sink.ts';
+import {
+  type PostgresSink,
+  postgresSink,
+  type PostgresSinkOptions,
+  probePostgresTables,
+  probePostgresTarget,
+} from '../../sync/postgres/sink.ts';
 import { PgConnection } from '../../wire/postgres/connection.ts';
 import { createDatabase } from '../support/databases.ts';
 import { eventually } from '../support/eventually.ts';
@@ -19,6 +25,7 @@ const REPLAY = 'replay:p' as LaneId;
 
 interface Fixture extends AsyncDisposable {
   readonly url: string;
+  readonly options: PostgresSinkOptions;
   readonly sql: PgConnection;
   sink(options?: Partial<PostgresSinkOptions>): Promise<PostgresSink>;
   rows(): Promise<unknown[]>;
@@ -28,21 +35,21 @@ async function fixture(...setup: readonly string[]): Promise<Fixture> {
   const database = await createDatabase(server, 'sync');
   const sql = await PgConnection.connect({ url: database.url });
   for (const script of setup) await sql.script(script);
+  const options: PostgresSinkOptions = {
+    name: 'store',
+    url: database.url,
+    schema: 'shop',
+    besideRowsMin: 1,
+    tables: { create: true, widen: true },
+    hold: () => 'key',
+    scores: [],
+    pipeline: 'p',
+  };
   return {
     url: database.url,
+    options,
     sql,
-    sink: (options) =>
-      postgresSink({
-        name: 'store',
-        url: database.url,
-        schema: 'shop',
-        besideRowsMin: 1,
-        tables: { create: true, widen: true },
-        hold: () => 'key',
-        scores: [],
-        pipeline: 'p',
-        ...options,
-      }),
+    sink: (other) => postgresSink({ ...options, ...other }),
     rows: async () => (await sql.query('select id, n, note from shop.items order by id')).rows.map(([id, n, note]) => [id, n, note]),
     async [Symbol.asyncDispose]() {
       await sql.close();
@@ -524,7 +531,19 @@ test('a target table of other types, with columns of its own and generated ones,
 
 test('a column that the source got is added where that is allowed, and asked for where it is not', async () => {
   await using db = await fixture('create schema shop; create table shop.items (id bigint primary key, n integer)');
-  const batch = batchOf(
+  const batch = oneRow();
+  await using narrow = await db.sink({ tables: { create: false, widen: false } });
+  const refused = narrow.apply(batch, [], await narrow.acquire(LANE), never);
+  await expect(refused).rejects.toSatisfy(
+    (error) => error instanceof PipelineError && error.code === 'TARGET_SCHEMA' && error.message.includes('note'),
+  );
+  await using wide = await db.sink();
+  await wide.apply(batch, [], await wide.acquire(LANE), never);
+  expect(await db.rows()).toEqual([['1', '1', 'x']]);
+});
+
+const oneRow = (): Batch =>
+  new Batch(
     [
       {
         op: 'insert',
@@ -538,40 +557,42 @@ test('a column that the source got is added where that is allowed, and asked for
         committedAtMs: 0,
       } as unknown as ChangeEvent,
     ],
-    '01' as Position,
+    { lane: LANE, position: '01' as Position },
   );
-  await using narrow = await db.sink({ tables: { create: false, widen: false } });
-  const refused = narrow.apply(batch, [], await narrow.acquire(LANE), never);
-  await expect(refused).rejects.toSatisfy(
-    (error) => error instanceof PipelineError && error.code === 'TARGET_SCHEMA' && error.message.includes('note'),
-  );
-  await using wide = await db.sink();
-  await wide.apply(batch, [], await wide.acquire(LANE), never);
-  expect(await db.rows()).toEqual([['1', '1', 'x']]);
-});
 
 test("a table without a unique key on the dataset's key is refused with the fix", async () => {
   await using db = await fixture('create schema shop; create table shop.items (id bigint, n integer, note text)');
   await using sink = await db.sink();
-  const dataset: Dataset = DATASET;
-  const batch = new Batch(
-    [
-      {
-        op: 'insert',
-        dataset,
-        before: null,
-        after: encoded(1, 1, 'x'),
-        key: '1',
-        movedFrom: null,
-        version: '01',
-        ordinal: 0,
-        committedAtMs: 0,
-      } as unknown as ChangeEvent,
-    ],
-    { lane: LANE, position: '01' as Position },
-  );
+  const batch = oneRow();
   expect(batch.verdicts[0]).toBe(Verdict.Pass);
   await expect(sink.apply(batch, [], await sink.acquire(LANE), never)).rejects.toThrow(/no primary key or unique index on id/);
+});
+
+test.each([
+  ['id', 'id bigint primary key generated always as identity, n integer, note text'],
+  ['n', 'id bigint primary key, n integer generated always as identity, note text'],
+])(
+  'a table that would make the values of %s itself, as a dump of the source has it, is refused with the fix, which works',
+  async (name, columns) => {
+    await using db = await fixture(`create schema shop; create table shop.items (${columns})`);
+    await using sink = await db.sink();
+    const fix = `alter table "shop"."items" alter column "${name}" set generated by default`;
+    await expect(sink.apply(oneRow(), [], await sink.acquire(LANE), never)).rejects.toThrow(fix);
+    expect(await db.rows()).toEqual([]);
+    const [problem] = await probePostgresTables(db.options, [DATASET]);
+    expect(problem?.fix).toContain(fix);
+    await db.sql.script(fix);
+    await sink.apply(oneRow(), [], await sink.acquire(LANE), never);
+    expect(await db.rows()).toEqual([['1', '1', 'x']]);
+  },
+);
+
+test('a key that the target computes itself is refused', async () => {
+  await using db = await fixture(
+    'create schema shop; create table shop.items (id bigint primary key generated always as (n + 1) stored, n integer, note text)',
+  );
+  await using sink = await db.sink();
+  await expect(sink.apply(oneRow(), [], await sink.acquire(LANE), never)).rejects.toThrow(/makes the values of "id" itself/);
 });
 
 test('probing a target changes nothing and names what is missing', async () => {
