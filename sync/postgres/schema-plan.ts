@@ -17,7 +17,7 @@ import { PgError, type PgConnection } from '../../wire/postgres/connection.ts';
 import { quoteIdent, quoteLiteral } from '../../wire/postgres/ident.ts';
 import type { PgRelation } from '../../wire/postgres/row.ts';
 import { textArrayParameter } from './arrays.ts';
-import { type Layout, placesFaults } from './layout.ts';
+import { aliveSql, type Layout, placesFaults } from './layout.ts';
 import type { Creation } from './new-tables.ts';
 
 /** A column of the source, and what it is called in the target's table; null where it is not written there. */
@@ -34,8 +34,8 @@ export interface PlacedShape extends Shape {
   readonly dropped: readonly PlacedColumn[];
   /** See `PgRelation.storage`; null where it is not known. */
   readonly storage: string | null;
-  /** The target's table; left out by versions that did not write it down. */
-  readonly at?: { readonly schema: string; readonly table: string };
+  /** The target's table, and which of its rows are there (`aliveSql`); left out by versions that did not write it down. */
+  readonly at?: { readonly schema: string; readonly table: string; readonly alive: string | null };
 }
 
 export type Action =
@@ -114,10 +114,10 @@ export function placedAsIs(dataset: Dataset, layout: Layout, storage: string | n
 export const isElsewhere = ({ at }: PlacedShape, { schema, table }: Layout): boolean =>
   at !== undefined && (at.schema !== schema || at.table !== table);
 
-const identityOf = (dataset: Dataset, { schema, table }: Layout): Pick<PlacedShape, 'table' | 'at'> => ({
-  at: { schema, table },
-  ...(dataset.table === undefined ? {} : { table: dataset.table }),
-});
+function identityOf(dataset: Dataset, layout: Layout): Pick<PlacedShape, 'table' | 'at'> {
+  const { schema, table } = layout;
+  return { at: { schema, table, alive: aliveSql(layout, '') }, ...(dataset.table === undefined ? {} : { table: dataset.table }) };
+}
 
 /** Where each of the dataset's columns is at the target; null where it is not written. Of an older shape: what has become of its columns since. */
 export function placesOf(shape: PlacedShape, dataset: Dataset): (string | null)[] {
@@ -148,7 +148,7 @@ function takenAs({ ignored, ...column }: PlacedColumn): PlacedColumn | null {
 
 /** Whether the target has every column where the layout wants it, but for those whose changes are ignored. */
 export function isAsWanted(shape: PlacedShape, dataset: Dataset, layout: Layout): boolean {
-  if (isElsewhere(shape, layout)) return false;
+  if (isElsewhere(shape, layout) || (shape.at !== undefined && shape.at.alive !== aliveSql(layout, ''))) return false;
   const columns = formerColumns(shape, dataset);
   return columns.every((column, i) => column === null || column.ignored !== undefined || column.place === layout.names[i]);
 }

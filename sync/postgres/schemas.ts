@@ -21,7 +21,7 @@ import {
   readAllFollowed,
   wantedOf,
 } from './kept-shapes.ts';
-import type { Layouts } from './layout.ts';
+import { aliveSql, type Layouts } from './layout.ts';
 import {
   type Arrival,
   arrivalOf,
@@ -375,6 +375,7 @@ export class Schemas {
     const version = isOfTheSource ? first : since;
     if (!isOfTheSource && plan.problem !== null)
       throw new PipelineError('CONFIG_INVALID', `the layout of ${dataset.name}: ${plan.problem}`);
+    await this.#checkMarks(shape, dataset, qualified);
     const halting = judged.find(({ policy }) => policy === 'halt');
     if (halting !== undefined && !isReplay)
       throw new PipelineError('SCHEMA_DRIFT', `following ${dataset.name}: ${halting.message} (schema.${halting.kind})`);
@@ -405,6 +406,20 @@ export class Schemas {
     this.#follow(dataset.name, { shape: plan.after, since: version });
     this.onChange(dataset.name);
     return placesOf(plan.after, dataset);
+  }
+
+  /** Rows that were marked as deleted by a former layout would be taken for ones that are there. */
+  async #checkMarks({ at }: PlacedShape, dataset: Dataset, qualified: string): Promise<void> {
+    const layout = this.#options.layouts.wanted(dataset);
+    const alive = at?.alive ?? null;
+    if (alive === null || alive === aliveSql(layout, '') || layout.schema !== at?.schema || layout.table !== at.table) return;
+    const gone = `from ${qualified} where not (${alive})`;
+    const { rows } = await this.#options.sql.query(`select 1 ${gone} limit 1`);
+    if (rows.length > 0)
+      throw new PipelineError(
+        'CONFIG_INVALID',
+        `the layout of ${dataset.name} does not mark deleted rows as it did, and the table has such: have it as it was, or run \`delete ${gone}\``,
+      );
   }
 
   /** The table, its shape and the note of it, all at once. */

@@ -4,12 +4,20 @@ import type { PgConnection } from '../../wire/postgres/connection.ts';
 import { eventually } from '../support/eventually.ts';
 import { BothEnds, Following } from './changed-tables.ts';
 
-const TABLES = ['retyped', 'paired', 'exchanged', 'busy', 'seen', 'made', 'chosen', 'ignored', 'free'];
+const TABLES = ['retyped', 'paired', 'exchanged', 'busy', 'seen', 'made', 'chosen', 'ignored', 'typed', 'composed', 'rekeyed', 'free'];
 const QUARANTINED = `
 apiVersion: quality/v1
 kind: DatasetRules
 dataset: shop.public.busy
 schema: {evolution: {add: quarantine}}
+columns: {id: [{id: positive, between: {min: 0}}]}
+`;
+
+const HELD = `
+apiVersion: quality/v1
+kind: DatasetRules
+dataset: shop.public.typed
+schema: {evolution: {add: hold}}
 columns: {id: [{id: positive, between: {min: 0}}]}
 `;
 
@@ -34,7 +42,7 @@ beforeAll(async () => {
       insert into ${table} (id, k, a, b) select n, n, n, 'r' || n from generate_series(1, 10) n`);
   const layouts = [{ dataset: 'shop.public.chosen', columns: ['id', 'b'] }];
   const targets = { lake: { kind: 'postgres', url: ends.target.url, schema: 'shop', layouts } };
-  const files = { 'busy.rules.yaml': QUARANTINED, 'ignored.rules.yaml': IGNORED };
+  const files = { 'busy.rules.yaml': QUARANTINED, 'ignored.rules.yaml': IGNORED, 'typed.rules.yaml': HELD };
   it = await Following.start(ends, ends.config({ tables: TABLES.map((table) => `public.${table}`) }, { targets }, files));
 });
 
@@ -114,4 +122,38 @@ test('a column that is added under the name of one whose renaming is ignored has
   expect(problem).toContain('b has nowhere to go');
   await it.flows();
   expect((await lake.query('select id, b from shop.ignored where id > 10')).rows).toEqual([['11', 'new']]);
+});
+
+test('columns of enums that the target lacks, added one after the other while the table is parked, can all be approved', async () => {
+  await sql.script(`create type mood as enum ('sad', 'glad'); alter table typed add m mood; insert into typed (id, m) values (11, 'sad')`);
+  await it.parked('typed');
+  await sql.script(
+    `create type tone as enum ('low', 'high'); alter table typed add t tone; insert into typed (id, m, t) values (12, 'glad', 'low')`,
+  );
+  const { id } = await it.parked('typed', 2);
+  await sql.script(`update typed set t = 'high' where id = 12`);
+  await it.approved('typed', id);
+});
+
+test('a column of a type that the target lacks and that nothing stands for concerns its own table, until the type is there', async () => {
+  const type = 'create type public.pair as (n int, s text)';
+  await sql.script(`begin; ${type}; alter table composed add p pair; insert into composed (id, p) values (11, (7, 'seven')); commit`);
+  const { id, problem } = await it.parked('composed');
+  expect(problem).toContain('pair');
+  await it.flows();
+  expect(await it.approve(id)).toBe(1);
+  await lake.script(type);
+  await it.approved('composed', id);
+  await sql.script(`update composed set p = (8, 'eight') where id = 3`);
+  await ends.equal('composed');
+});
+
+test('a key over a column that is filled in the same transaction: the reason says what to do, and that works', async () => {
+  await sql.script(`begin; alter table rekeyed add uid uuid not null default gen_random_uuid(); alter table rekeyed drop constraint rekeyed_pk,
+    add primary key (uid); insert into rekeyed (id) values (11); commit`);
+  const { id, problem } = await it.parked('rekeyed');
+  expect(problem).toContain('23502');
+  await it.flows();
+  await lake.script('truncate shop.rekeyed');
+  await it.approved('rekeyed', id);
 });

@@ -7,6 +7,7 @@ import type { PgConnection } from '../../wire/postgres/connection.ts';
 import { eventually } from '../support/eventually.ts';
 import { BothEnds, evolutionRules, Following, type Seen } from './changed-tables.ts';
 import { cli } from './cli.ts';
+import { ask } from './services.ts';
 
 type Layout = Readonly<Record<string, unknown>>;
 
@@ -34,8 +35,8 @@ let sql: PgConnection;
 let lake: PgConnection;
 let it: Following;
 
-function config(stage: 0 | 1): ReturnType<BothEnds['config']> {
-  const layouts = Object.entries(LAYOUTS).flatMap(([table, both]) => {
+function config(stage: 0 | 1, of = LAYOUTS): ReturnType<BothEnds['config']> {
+  const layouts = Object.entries(of).flatMap(([table, both]) => {
     const layout = both[stage];
     return layout === null ? [] : [{ dataset: `shop.public.${table}`, ...layout }];
   });
@@ -170,4 +171,18 @@ test('a change that was ignored is made once the policy is to accept it', async 
   await ends.equal('ignored');
   await eventually(async () => (await it.changesOf('ignored')).every(({ status }) => status === 'accepted'), 'nothing waits');
   await verified('ignored');
+});
+
+test('rows that are marked as deleted by a layout of before are not taken for ones that are there', async () => {
+  await it.stop();
+  const { soft: _, ...others } = LAYOUTS;
+  it = new Following(ends, config(1, others));
+  await it.restart();
+  await sql.script(`insert into soft (id, c) values (9, 'again')`);
+  const fix = 'delete from "shop"."soft" where not ("gone_at" is null)';
+  const ready = async (): Promise<{ pipelines: readonly { reasons: readonly string[] }[] }> => (await ask(it.url, '/readyz')).json as never;
+  await eventually(async () => (await ready()).pipelines.some(({ reasons }) => reasons.join().includes(fix)), 'the service says what to do');
+  await lake.script(fix);
+  await it.restart();
+  await ends.equal('soft');
 });
