@@ -6,10 +6,8 @@ import { eventually } from '../support/eventually.ts';
 import { configFolder, startService, untilReady } from './services.ts';
 
 /** SQLSTATEs that somebody may choose: of nobody, of other languages, of the standard's classes, and such as mean that a server is away, full or busy. */
-const RAISED = [
-  ...['P0001', 'U0001', '45000', 'F0000', '23514', '22003', '20000', '21000', '2F002', '38000', '39004'],
-  ...['0A000', '25006', '28000', '42501', '42P01', '53100', '55000', '55P03', '57014', '57P01', '58030', '08006', 'XX001'],
-];
+const RAISED = `P0001 U0001 45000 F0000 23514 22003 20000 21000 2F002 38000 39004
+  0A000 25006 28000 42501 42P01 53100 55000 55P03 57014 57P01 58030 08006 XX001`.split(/\s+/);
 
 /** By the row's `code`: what the trigger does beside raising that. */
 const OTHER: Readonly<Record<string, string>> = {
