@@ -147,7 +147,7 @@ async function publishedColumns(connection: PgConnection, oid: string, publicati
 }
 
 /**
- * What a table has in the publication `p`: the number of its own entry, or of that of the table that it is a partition of; of its schema's (which there are since
+ * What a table has in the publication `p`, another while it is unlogged, for then nothing of it is sent: the number of its own entry, or of that of the table that it is a partition of; of its schema's (which there are since
  * PostgreSQL 15) together with its own; its own alone where all tables are published. Together with the transaction that last changed what the publication has of
  * all its tables: which operations, and whether partitions come as their table.
  */
@@ -155,7 +155,8 @@ const entrySql = (version: number, table: string): string => `(coalesce(
     (select pg_catalog.max(e.oid) from pg_catalog.pg_publication_rel e where e.prpubid = p.oid
         and e.prrelid in (select ${table} union all select a.relid from pg_catalog.pg_partition_ancestors(${table}) a)),
     ${version < 15 ? '' : schemaEntrySql(table)}
-    case when p.puballtables then ${table} end)::pg_catalog.int8 operator(pg_catalog.#) p.xmin::text::pg_catalog.int8)::pg_catalog.oid`;
+    case when p.puballtables then ${table} end)::pg_catalog.int8 operator(pg_catalog.#) p.xmin::text::pg_catalog.int8 operator(pg_catalog.#)
+    coalesce((select 2147483648 from pg_catalog.pg_class u where u.oid = ${table} and u.relpersistence = 'u'), 0))::pg_catalog.oid`;
 
 const schemaEntrySql = (table: string): string =>
   `(select (m.oid::pg_catalog.int8 operator(pg_catalog.#) s.oid::pg_catalog.int8)::pg_catalog.oid

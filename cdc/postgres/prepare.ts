@@ -78,7 +78,7 @@ export async function prepareLane(parts: PrepareParts, resumed: LanePlace | null
   }
   const { gone, there, neverHad } = await lookAtTables(parts, from);
   const tables = parts.tables.filter((table) => !neverHad.has(table));
-  const published = await readPublication(catalog, publication);
+  const published = await publishedAmong(parts, there);
   const state = await freeSlot(parts, from, signal);
   if (published === null) {
     if (from !== null)
@@ -122,6 +122,13 @@ export async function prepareLane(parts: PrepareParts, resumed: LanePlace | null
   return { place: from, mark, added: missing, isNewSlot: false, there, isWaitedFor: false, statusMsMax };
 }
 
+/** The tables of the publication, with those that it has and does not send while they are unlogged; null where there is none. */
+async function publishedAmong({ catalog, options }: PrepareParts, there: readonly CatalogTable[]): Promise<ReadonlySet<string> | null> {
+  const published = await readPublication(catalog, options.publication);
+  if (published === null) return null;
+  return new Set([...published, ...there.flatMap(({ table, isLogged, entry }) => (isLogged || entry === null ? [] : [table]))]);
+}
+
 /** Answers those that are gone, and that the lane goes on without, and those that are there. */
 async function lookAtTables(
   { catalog, tables, isFound, options, onLeftOut, onEstimate }: PrepareParts,
@@ -147,7 +154,7 @@ async function lookAtTables(
     }
     if (found.keyNames.length === 0 && !isFollowed)
       throw new PipelineError('SOURCE_NO_KEY', `reading ${table}: ${await keylessText(catalog, found)}`);
-    if (!found.isLogged)
+    if (!found.isLogged && progress === null)
       throw new PipelineError('CONFIG_INVALID', `tables: the changes of ${table} are not in the log, for it is unlogged`);
     onEstimate(table, found.rowsEstimated);
     there.push(found);

@@ -18,7 +18,7 @@ export interface SlotRetention {
   readonly keepBytes: number | null;
   /** What lies in the server's pg_wal; null where the role may not know. */
   readonly walBytes: number | null;
-  /** Tables of the config that are there, and not in the publication, or not under their own names. */
+  /** Tables of the config that are there, and not in the publication, or not under their own names, or unlogged. */
   readonly unpublished: readonly string[];
   /** Those that are not there. */
   readonly absent: readonly string[];
@@ -39,7 +39,7 @@ const SLOT_SQL = `
     from pg_catalog.pg_replication_slots s where s.slot_name = $1`;
 
 /**
- * Tables that are not there, or not in the publication, or come under the name of another (the one that they are a partition of, or their partitions). Not asked of
+ * Tables that are not there, or unlogged, or not in the publication, or come under the name of another (the one that they are a partition of, or their partitions). Not asked of
  * pg_publication_tables, which locks all of them. `schemas` is known since PostgreSQL 15.
  */
 const missingSql = (schemas: boolean): string => {
@@ -55,7 +55,7 @@ const missingSql = (schemas: boolean): string => {
   select w.s || '.' || w.t, c.oid is not null
     from unnest($2::text[], $3::text[]) with ordinality w(s, t, place) cross join pg_catalog.pg_publication p
     left join (pg_catalog.pg_class c join pg_catalog.pg_namespace n on n.oid = c.relnamespace) on n.nspname = w.s and c.relname = w.t
-   where p.pubname = $1 and (c.oid is null or not ${published(`select c.oid union all ${ancestors}`)} or c.relkind = 'p' and not p.pubviaroot
+   where p.pubname = $1 and (c.oid is null or c.relpersistence = 'u' or not ${published(`select c.oid union all ${ancestors}`)} or c.relkind = 'p' and not p.pubviaroot
          or c.relispartition and p.pubviaroot and ${published(`${ancestors} where a.relid <> c.oid`)})
    order by w.place`;
 };

@@ -4,25 +4,32 @@ import { PgConnectionError, PgError } from '../../wire/postgres/connection.ts';
 import { FENCED, OUT_OF_TURN } from './migrations.ts';
 
 /**
- * Whether an error can be a row's own fault: data exceptions (22), integrity constraints (23), a view's check option (44), errors that a trigger raised (P0, and
- * whatever code of its own it chose), and limits of a row (54). Only then is it worth looking for the row.
+ * Whether an error can be a row's own fault: data exceptions (22), a query of a trigger or a policy that finds too much (21) or a trigger's own way that ends nowhere
+ * (20, 2F005), integrity constraints (23), a view's check option (44), functions in other languages (38, 39), limits of a row (54), a policy that does not take it, and
+ * errors that a trigger raised (P0, and whatever code of its own it chose). Only then is it worth looking for the row.
  */
 export function isRefusal(error: unknown): error is PgError {
   if (!(error instanceof PgError)) return false;
-  const kind = error.code.slice(0, 2);
   return (
-    kind === '22' ||
-    kind === '23' ||
-    kind === '44' ||
-    kind === 'P0' ||
-    kind === '54' ||
+    ROWS_OWN.has(error.code.slice(0, 2)) ||
+    error.code === '2F005' ||
     error.code === '42804' ||
     error.code === '428C9' ||
     // What a type's own input says of bytes that it cannot read.
     error.code === '08P01' ||
-    (error.code === 'XX000' && !isOfTheServer(error))
+    (error.code === '42501' && error.routine === 'ExecWithCheckOptions') ||
+    (error.code === 'XX000' && !isOfTheServer(error)) ||
+    (isRaised(error) && !isMeantForUs(error))
   );
 }
+
+const ROWS_OWN: ReadonlySet<string> = new Set(['20', '21', '22', '23', '38', '39', '44', '54', 'P0']);
+
+/** Whether somebody's PL/pgSQL said so, and not the server: under any code, and in words that may hold values. */
+const isRaised = ({ routine }: PgError): boolean => routine === 'exec_stmt_raise';
+
+/** Raised by what we made ourselves, or by who wants to have it tried again (40). */
+const isMeantForUs = ({ code }: PgError): boolean => code === FENCED || code === OUT_OF_TURN || code.startsWith('40');
 
 /**
  * Whether an internal error is about the server's files, buffers, log or locks, and not about a value: a disk whose quota is reached says so (only a full
@@ -67,9 +74,11 @@ function codeOf(state: string): ErrorCode {
  * Why the target refused a row. The database's own words where they name columns and constraints and never a value (it keeps values for
  * the detail), else words of ours.
  */
-export function refusalText({ code, message, column, constraint, table }: PgError): string {
-  if (code.startsWith('23') || code === '22001' || code === '22003') return `the target refused the row: ${message} (${code})`;
-  const why = REFUSALS[code] ?? (code.startsWith('P0') ? 'a trigger raised an exception' : 'the row does not fit');
+export function refusalText(error: PgError): string {
+  const { code, message, column, constraint, table } = error;
+  const isServers = !isRaised(error);
+  if (isServers && (code.startsWith('23') || code === '22001')) return `the target refused the row: ${message} (${code})`;
+  const why = !isServers || code.startsWith('P0') ? 'a trigger raised an exception' : (REFUSALS[code] ?? 'the row does not fit');
   const of = [
     column === null ? '' : `column ${column}`,
     constraint === null ? '' : `constraint ${constraint}`,
@@ -79,10 +88,13 @@ export function refusalText({ code, message, column, constraint, table }: PgErro
 }
 
 const REFUSALS: Readonly<Record<string, string>> = {
+  '21000': 'a query of a trigger, a rule or a policy finds more than one row',
+  '22003': 'a number is out of the range of its column’s type',
   '22007': 'a date or time cannot be read as the type of its column',
   '22008': 'a date or time is out of range',
   '22021': 'a text has characters that the encoding of the target lacks',
   '22P02': 'a value cannot be read as the type of its column',
   '22P03': 'a value cannot be read as the type of its column',
+  '42501': 'a policy does not take it',
   '44000': 'the view does not take it',
 };

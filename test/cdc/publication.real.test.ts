@@ -63,3 +63,34 @@ test.each(WAYS)('%s for a while, with no change since: the lane looks, and copie
   await sameAsTable(model, db, 't');
   expect(new Set(told)).toEqual(new Set(missed.map((table) => `shop.public.${table}`)));
 });
+
+test('unlogged for a while, among all tables: it is read again when it is, and once it is not, also where nobody read meanwhile, and others go on', async () => {
+  await using db = await testDatabase(server, 'create table t (id int primary key, n int)', 'create table u (id int primary key)');
+  await db.sql.script('insert into t select i, 0 from generate_series(1, 30) i; create publication tidegate for all tables');
+  const told: string[] = [];
+  const timing = { entriesMs: 100, statusMs: 200, idleMs: 100, idleBytes: 1 };
+  const following = { ...options, onMissed: (dataset: string) => void told.push(dataset), timing };
+  const model = new Model();
+  const hasAll = (n: number) => model.rows('shop.public.t').filter((row) => row['n'] === n).length === 30;
+  await catchUp(db.source(following), model, db.sql);
+
+  await db.sql.script('alter table t set unlogged; update t set n = 1; insert into u values (1)');
+  await run(db.source(following), model, () => hasAll(1) && model.rows('shop.public.u').length === 1);
+  await db.sql.script('update t set n = 2; alter table t set logged; insert into u values (2)');
+  await run(db.source(following), model, () => hasAll(2) && model.rows('shop.public.u').length === 2);
+  expect(told).toEqual(['shop.public.t', 'shop.public.t']);
+
+  const source = db.source(following);
+  const steps = [
+    'alter table t set unlogged; update t set n = 3',
+    'update t set n = 4; alter table t set logged',
+    'update t set n = 5 where id = 5',
+  ];
+  let step = 0;
+  await run(source, model, async () => {
+    const isDone = source.progress().every(({ state }) => state === 'done');
+    if (isDone && hasAll([2, 3, 4][step] ?? -1)) await db.sql.script(steps[step++] ?? '');
+    return step === 3 && model.rows('shop.public.t').some((row) => row['n'] === 5);
+  });
+  await sameAsTable(model, db, 't');
+});

@@ -4,7 +4,8 @@ import { PipelineError } from '../../core/errors.ts';
 import { isRefusal, targetFailure } from '../../sync/postgres/failures.ts';
 import { PgError } from '../../wire/postgres/errors.ts';
 
-const error = (code: string, file: string): PgError => new PgError(new Map(Object.entries({ C: code, F: file, M: 'could not' })));
+const error = (code: string, file: string, routine = 'somewhere'): PgError =>
+  new PgError(new Map(Object.entries({ C: code, F: file, R: routine, M: 'could not' })));
 
 test.each([
   ['what a type says of bytes that it cannot read', error('XX000', 'hstore_io.c'), true],
@@ -12,6 +13,11 @@ test.each([
   ['an index that cannot be read', error('XX000', 'nbtpage.c'), false],
   ['a lock table that is full', error('53200', 'lock.c'), false],
   ['a value that is out of range', error('22003', 'numeric.c'), true],
+  ['a policy that does not take the row', error('42501', 'execMain.c', 'ExecWithCheckOptions'), true],
+  ['a table that may not be written', error('42501', 'aclchk.c', 'aclcheck_error'), false],
+  ['a trigger that asks to be tried again', error('40001', 'pl_exec.c', 'exec_stmt_raise'), false],
+  ['a lane that belongs to another', error('TG001', 'pl_exec.c', 'exec_stmt_raise'), false],
+  ['a batch that was sent ahead', error('TG002', 'pl_exec.c', 'exec_stmt_raise'), false],
 ])('%s', (_what, thrown, isRow) => {
   expect(isRefusal(thrown)).toBe(isRow);
 });
