@@ -2,7 +2,7 @@
 import type { Clock } from '../../core/clock.ts';
 import { PipelineError } from '../../core/errors.ts';
 import { fromLsn } from '../../core/position.ts';
-import { type PgConnection, PgError } from '../../wire/postgres/connection.ts';
+import type { PgConnection } from '../../wire/postgres/connection.ts';
 import { type CatalogTable, entriesOf, keylessText, readTable } from './catalog.ts';
 import {
   anew,
@@ -16,16 +16,8 @@ import {
   type TableProgress,
   withEntries,
 } from './lane-position.ts';
-import {
-  addToPublication,
-  alterFailover,
-  checkSlot,
-  createPublication,
-  createSlot,
-  readPublication,
-  readSlot,
-  type SlotState,
-} from './slot.ts';
+import { addToPublication, alterFailover, createPublication, createSlot, readPublication, readSlot } from './slot.ts';
+import { freeSlot, type ReaderSession } from './slot-reader.ts';
 import type { PostgresSourceOptions } from './source.ts';
 import { placeOnTimeline, timelineOf } from './timeline.ts';
 
@@ -34,6 +26,8 @@ export interface PrepareParts {
   /** Opens one. */
   readonly walsender: () => Promise<PgConnection>;
   readonly options: PostgresSourceOptions;
+  /** What this source read the slot with before. */
+  readonly former: ReaderSession | null;
   /** `schema.table`, each once. */
   readonly tables: readonly string[];
   /** Whether a table was found by a pattern, and is not named by the config. */
@@ -272,36 +266,4 @@ export async function matchFailover(
 ): Promise<void> {
   const state = await readSlot(catalog, slot);
   if (state !== null && state.failover !== null && state.failover !== failover) await alterFailover(replication, slot, failover);
-}
-
-/** A slot stays active for a moment after its reader is gone: give it two seconds. */
-export async function freeSlot(
-  { catalog, options: { slot, endsReader }, clock }: Pick<PrepareParts, 'catalog' | 'options' | 'clock'>,
-  from: LanePlace | null,
-  signal: AbortSignal,
-): Promise<SlotState | null> {
-  for (let round = 0; ; round++) {
-    const state = await readSlot(catalog, slot);
-    checkSlot(state, slot, from === null ? null : (from.readOn ?? from.lsn));
-    if (state?.active !== true || signal.aborted) return state;
-    if (endsReader?.() === true) await endReader(catalog, slot);
-    if (round === 20) throw new PipelineError('SOURCE_SLOT_ACTIVE', `reading the replication slot ${slot}: another process reads it`);
-    await clock.sleep(100, signal);
-  }
-}
-
-/**
- * Ends the slot's reader where it is a Tidegate's of this source: a session of the same name as this one, as the server has it, which cuts long names off and writes
- * some characters in its own way. Without the right to, the server ends it once it is silent for long enough.
- */
-async function endReader(catalog: PgConnection, slot: string): Promise<void> {
-  try {
-    await catalog.query(
-      `select pg_catalog.pg_terminate_backend(r.pid) from pg_catalog.pg_replication_slots s join pg_catalog.pg_stat_replication r on r.pid = s.active_pid
-        where s.slot_name = $1 and r.application_name = (select application_name from pg_catalog.pg_stat_activity where pid = pg_catalog.pg_backend_pid())`,
-      [slot],
-    );
-  } catch (error) {
-    if (!(error instanceof PgError) || error.code !== '42501') throw error;
-  }
 }

@@ -17,10 +17,11 @@ import { KeyReader } from './key-reader.ts';
 import { isLeft, notBegun, parsePlace, progressOf, reachedLsn } from './lane-position.ts';
 import { ROW_BYTES } from './large-rows.ts';
 import { Pace, type SnapshotWait } from './pace.ts';
-import { freeSlot, learnEntries, matchFailover, type PrepareParts, prepareLane } from './prepare.ts';
+import { learnEntries, matchFailover, type PrepareParts, prepareLane } from './prepare.ts';
 import { checkReread, COLUMN_PARTS_MAX, REREADS_MAX, RereadRefused, type RereadRequest, type RereadStatus } from './reread.ts';
 import { Rereads } from './rereads.ts';
 import { addToPublication, dropSlotAndPublication } from './slot.ts';
+import { answeredWithin, freeSlot, type ReaderSession, sessionOf } from './slot-reader.ts';
 import { SnapshotReader } from './snapshot.ts';
 import { SlotStream } from './stream.ts';
 import { type StreamTiming, TIMING } from './timing.ts';
@@ -137,6 +138,8 @@ class SlotSource implements PostgresSource {
   /** Kept from run to run, so that what is compiled for a Dataset stays good. */
   readonly #datasets: Datasets;
   readonly #estimates = new Map<string, number | null>();
+  /** The session that the slot was read with last. */
+  #reader: ReaderSession | null = null;
   #stream: SlotStream | null = null;
   #queue: BatchQueue | null = null;
   #state: SlotStatus['state'] = 'stopped';
@@ -214,7 +217,8 @@ class SlotSource implements PostgresSource {
     const onMissed = (table: string): void => this.#options.onMissed?.(this.#datasets.nameOf(table));
     const catalog = await connect(false);
     // Another instance that is at work keeps its lease: the lane is only taken over where the slot is free.
-    await freeSlot({ catalog, options: this.#options, clock: this.#clock }, null, signal);
+    const former = this.#reader;
+    await freeSlot({ catalog, options: this.#options, former, clock: this.#clock }, null, signal);
     const lease = await resume(this.lane);
     const checkpoint = lease.checkpoint?.position ?? null;
     const from = checkpoint === null ? null : parsePlace(checkpoint);
@@ -224,6 +228,7 @@ class SlotSource implements PostgresSource {
       catalog,
       walsender: () => this.#connect(true, SESSION, signal),
       options: this.#options,
+      former,
       tables: this.tables,
       isFound: (table) => this.#followed.isFound(table),
       clock: this.#clock,
@@ -257,8 +262,11 @@ class SlotSource implements PostgresSource {
     }
 
     const replication = await connect(true);
-    await matchFailover(catalog, replication, this.#options);
     const timing = { ...TIMING, ...this.#options.timing };
+    await answeredWithin(replication, timing.silenceMs, this.#clock, async () => {
+      await matchFailover(catalog, replication, this.#options);
+      this.#reader = await sessionOf(replication); // Before it reads the slot: from there on it may hang with it.
+    });
     const prefix = `tidegate.${slot}`;
     const reading = {
       datasets: this.#datasets,
@@ -492,8 +500,9 @@ class SlotSource implements PostgresSource {
     const asked =
       replication && decodingBytes !== null ? { logical_decoding_work_mem: `${Math.max(64, Math.ceil(decodingBytes / 1024))}kB` } : {};
     const connection = await connectSource(this.name, url, replication, { ...settings, ...asked }, signal);
-    if (replication && decodingBytes === null) await useDecodingMemory(this.name, connection);
     const { silenceMs } = { ...TIMING, ...timing };
+    if (replication && decodingBytes === null)
+      await answeredWithin(connection, silenceMs, this.#clock, () => useDecodingMemory(this.name, connection));
     if (!replication) endWhereItHangs(connection, { url, silenceMs, clock: this.#clock });
     return connection;
   }

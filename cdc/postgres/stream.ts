@@ -11,13 +11,7 @@ import { PipelineError } from '../../core/errors.ts';
 import type { Dataset, Position } from '../../core/event.ts';
 import { toLsn } from '../../core/position.ts';
 import { WRITTEN_PREFIX } from '../../wire/postgres/written.ts';
-import {
-  type CopyBoth,
-  type CopyBothHandler,
-  type LargePayloads,
-  type PgConnection,
-  PgConnectionError,
-} from '../../wire/postgres/connection.ts';
+import { type CopyBoth, type CopyBothHandler, type LargePayloads, type PgConnection } from '../../wire/postgres/connection.ts';
 import { quoteIdent, quoteLiteral } from '../../wire/postgres/ident.ts';
 import type { PgRow } from '../../wire/postgres/row.ts';
 import { type AwayParts, AwayTables } from './away-tables.ts';
@@ -32,6 +26,7 @@ import { EVENT_OVERHEAD_BYTES, PgEvent } from './pg-event.ts';
 import { type FollowedTable, PgoutputDecoder, Read, type RelationMessage } from './pgoutput.ts';
 import { isPartial, laidOver } from './row-cells.ts';
 import { snapshotOf, visibility } from './settle.ts';
+import { answeredWithin } from './slot-reader.ts';
 import type { StreamTiming } from './timing.ts';
 
 export interface StreamParts extends BesideParts, AwayParts {
@@ -154,17 +149,12 @@ export class SlotStream implements CopyBothHandler {
       const message = `the publication ${publication} was not there when changes were made, so they cannot be had`;
       this.#fail(new PipelineError('SOURCE_POSITION_LOST', message));
     });
-    const answered = new AbortController();
     const { clock, timing } = this.#parts;
-    void clock.sleep(timing.silenceMs, answered.signal).then(() => {
-      if (!answered.signal.aborted) replication.destroy(new PgConnectionError(`no answer for ${timing.silenceMs} ms`));
-    });
+    const begin = `START_REPLICATION SLOT ${quoteIdent(slot)} LOGICAL ${toLsn(queue.lsn)} (${options})`;
     try {
-      this.#copy = await replication.copyBoth(`START_REPLICATION SLOT ${quoteIdent(slot)} LOGICAL ${toLsn(queue.lsn)} (${options})`, this);
+      this.#copy = await answeredWithin(replication, timing.silenceMs, clock, () => replication.copyBoth(begin, this));
     } catch (error) {
       throw sourceFailure(error, 'streaming', `reading the replication slot ${slot}`);
-    } finally {
-      answered.abort();
     }
     void replication.closed.then((reason) => {
       if (!this.#stopped.signal.aborted) this.#fail(reason ?? new PipelineError('SOURCE_UNREACHABLE', `the stream of ${slot} ended`));

@@ -15,7 +15,7 @@ export class CutProxy implements AsyncDisposable {
 
   private constructor(upstreamPort: number | null) {
     this.#upstreamPort = upstreamPort;
-    this.#server = createServer((client) => this.#take(client));
+    this.#server = createServer({ noDelay: true }, (client) => this.#take(client));
   }
 
   /** Forwards a free loopback port to `port`; with null it refuses everybody, until it is led somewhere. */
@@ -78,7 +78,7 @@ export class CutProxy implements AsyncDisposable {
       client.resetAndDestroy();
       return;
     }
-    const upstream = connect(this.#upstreamPort, '127.0.0.1');
+    const upstream = connect({ port: this.#upstreamPort, host: '127.0.0.1', noDelay: true });
     this.#upstreams.push(upstream);
     for (const [from, to] of [
       [client, upstream],
