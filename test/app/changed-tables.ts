@@ -199,8 +199,19 @@ export class Following implements AsyncDisposable {
   /** Approves the change, and all that waits before it: the table is then as at the source, and nothing of it is held. */
   async approved(table: string, id: string, seen: Seen = {}): Promise<void> {
     expect(await this.approve(id)).toBe(0);
+    await this.followed(table, seen);
+  }
+
+  async followed(table: string, seen: Seen = {}): Promise<void> {
     await this.ends.equal(table, seen);
     await eventually(async () => (await this.ends.heldRules(table)) === '', `nothing of ${table} is held`);
+  }
+
+  /** What `tidegate verify` finds otherwise. */
+  async unequal(): Promise<readonly string[]> {
+    const { json } = await cli('verify', this.config.file, '--json');
+    const { pipelines } = json as { pipelines: readonly { tables: readonly { dataset: string; equal: boolean }[] }[] };
+    return pipelines.flatMap(({ tables }) => tables.flatMap(({ dataset, equal }) => (equal ? [] : [dataset])));
   }
 
   /** Another table is followed all the same: one with an id, that is free for it. */
@@ -220,7 +231,7 @@ export function evolutionRules(
   policy: string,
   { columns = '', check = 'id: [{id: positive, between: {min: 0}}]' } = {},
 ): string {
-  const evolution = ['add', 'drop', 'rename', 'widen', 'narrow', 'retype', 'key'].map((kind) => `${kind}: ${policy}`).join(', ');
+  const evolution = ['add', 'drop', 'rename', 'widen', 'narrow', 'retype', 'key', 'enum'].map((kind) => `${kind}: ${policy}`).join(', ');
   return `
 apiVersion: quality/v1
 kind: DatasetRules

@@ -186,3 +186,34 @@ test.concurrent('with quarantine its rows are held under schema.table, and relea
   await sql.script(`insert into b values (5, 'new', 5)`);
   await it.equal('b');
 });
+
+test.concurrent(
+  'with quarantine nothing of a table is lost that is written to by thousands of rows while it is copied, held and approved',
+  async () => {
+    await using it = await ends(`${table('a')}`, { patterns: ['public.*'], newTables: 'quarantine' });
+    const { sql, lake, config } = it;
+    const random = new Random(SEED);
+    await using running = await startService(config);
+    await untilReady(running.url);
+    await sql.script(`${table('b')}; insert into b select n, 'old' from generate_series(1, 5000) n`);
+    let next = 5001;
+    const write = async (): Promise<void> => {
+      const id = 1 + random.below(next);
+      await sql.script(`begin; insert into b select n, 'new' from generate_series(${next}, ${(next += 1000) - 1}) n; update b set v = v || '+' where id between ${id} and ${id + 99};
+      delete from b where id between ${id + 50} and ${id + 60}; update b set id = -id where id = ${id}; commit`);
+    };
+    for (let i = 0; i < 8; i++) await write();
+    const { id } = await waiting(it, 'b');
+    for (let i = 0; i < 6; i++) await write();
+    const there = async (where: string): Promise<number> =>
+      Number((await lake.query(`select count(*) from tidegate.quarantine where dataset = 'shop.public.b' and ${where}`)).rows[0]?.[0]);
+    await eventually(async () => (await there(`key = '${next - 1}'`)) > 0, 'all of it is held', 60_000);
+    expect((await it.rows('target', 'b'))[0]).toEqual(['no such table']);
+    const approved = cli('schema', 'approve', config.file, id);
+    for (let i = 0; i < 6; i++) await write();
+    expect((await approved).code).toBe(0);
+    await it.equal('b');
+    await eventually(async () => (await there(`status in ('held', 'waiting', 'released')`)) === 0, 'nothing of it is held');
+    expect((await cli('verify', config.file, '--json')).code).toBe(0);
+  },
+);
