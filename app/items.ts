@@ -2,6 +2,7 @@
 import { type Finding, Verdict } from '../core/batch.ts';
 import type { QuarantineItem } from '../core/contracts.ts';
 import { type Row, UNCHANGED, type Value } from '../core/event.ts';
+import { cutText } from '../core/text.ts';
 import type { FindingView, ItemDetail, ItemView } from './http/shapes.ts';
 
 const VERDICTS = { [Verdict.Tag]: 'tag', [Verdict.Warn]: 'warn', [Verdict.Drop]: 'drop', [Verdict.Quarantine]: 'quarantine' } as const;
@@ -58,5 +59,5 @@ function cellText(row: Row | null, index: number): string | null {
       : Object.is(value, -0)
         ? '-0'
         : String(value);
-  return text.length > CELL_CHARACTERS_MAX ? `${text.slice(0, CELL_CHARACTERS_MAX)}…` : text;
+  return cutText(text, CELL_CHARACTERS_MAX);
 }

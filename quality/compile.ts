@@ -5,6 +5,7 @@ import { compileExpression } from '../core/expression.ts';
 import { type ChangeEvent, type Dataset, type EncodedType, type Operation, type Row, UNCHANGED, type Value } from '../core/event.ts';
 import type { Question } from '../core/keyed.ts';
 import type { Problem } from '../core/problems.ts';
+import { cutText } from '../core/text.ts';
 import { bindCheck } from './bind.ts';
 import type { Check, Contract, OnFail } from './contract.ts';
 import { allPass, type AllPass } from './encoded/all.ts';
@@ -287,5 +288,5 @@ function shown(row: Row, column: number): string {
   if (value === UNCHANGED) return '(not sent)';
   if (value instanceof Uint8Array) return `(${value.length} bytes)`;
   const text = typeof value === 'string' ? JSON.stringify(value) : String(value);
-  return text.length > SHOWN_MAX ? `${text.slice(0, SHOWN_MAX)}…` : text;
+  return cutText(text, SHOWN_MAX);
 }

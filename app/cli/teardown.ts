@@ -1,6 +1,7 @@
 /** tidegate teardown: removes what was made on the sources. */
 import { systemClock } from '../../core/clock.ts';
 import { teardownKafkaSource } from '../../cdc/kafka/probe.ts';
+import type { LeftPublication } from '../../cdc/postgres/slot.ts';
 import { teardownPostgresSource } from '../../cdc/postgres/source.ts';
 import { partsOf } from '../config.ts';
 import { kafkaOptions, sourceOptions } from '../connect.ts';
@@ -11,7 +12,7 @@ import { show } from './output.ts';
 export const teardown: Command = {
   name: 'teardown',
   summary:
-    'Drops the replication slots and publications of the config’s sources, so that they keep no log for us any more, and forgets the offsets of consumer groups. Tables on the targets stay. To start again afterwards means a new snapshot.',
+    'Drops the replication slots and publications of the config’s sources, so that they keep no log for us any more, and forgets the offsets of consumer groups. A publication of another role stays, and what its owner runs is told. Tables on the targets stay. To start again afterwards means a new snapshot.',
   positionals: ['CONFIG'],
   flags: {
     pipeline: { type: 'string', value: 'NAME', help: 'Only the source of this pipeline.' },
@@ -34,18 +35,38 @@ export const teardown: Command = {
       const answer = await io.ask(`Drop ${names}? Write yes: `);
       if (answer?.trim() !== 'yes') throw new UsageError('nothing was dropped', 'Answer yes, or give --yes.');
     }
+    const left: Left[] = [];
     for (const [, pipeline] of chosen) {
       const { source } = partsOf(config, pipeline);
       if (source.kind === 'kafka') await teardownKafkaSource(kafkaOptions(pipeline, source, systemClock));
-      else await teardownPostgresSource(sourceOptions(config, pipeline, systemClock));
+      else {
+        const another = await teardownPostgresSource(sourceOptions(config, pipeline, systemClock));
+        if (another !== null) left.push({ source: pipeline.source, ...another });
+      }
     }
-    show(io, args.is('json'), { dropped: what }, () =>
-      what.map((one) => `${one.source}: ${namesOf(one)} ${'group' in one ? 'is' : 'are'} gone.\n`).join(''),
-    );
+    const stays = new Set(left.map(({ source }) => source));
+    const dropped = what.map((one) => ('slot' in one && stays.has(one.source) ? { ...one, publication: null } : one));
+    show(io, args.is('json'), { dropped, left }, () => [...dropped.map(goneText), ...left.map(leftText)].join(''));
+    // What stays keeps no log and costs nothing: what was asked for is done.
     return 0;
   },
 };
 
-function namesOf(one: { readonly group: string } | { readonly slot: string; readonly publication: string }): string {
-  return 'group' in one ? `group ${one.group}` : `slot ${one.slot} and publication ${one.publication}`;
+interface Left extends LeftPublication {
+  readonly source: string;
+}
+
+type Parts = { readonly group: string } | { readonly slot: string; readonly publication: string | null };
+
+function goneText(one: Parts & { readonly source: string }): string {
+  return `${one.source}: ${namesOf(one)} ${'group' in one || one.publication === null ? 'is' : 'are'} gone.\n`;
+}
+
+function leftText({ source, publication, owner, statement }: Left): string {
+  return `${source}: publication ${publication} stays, for it belongs to ${owner}. It keeps no log. To be rid of it, ${owner} runs:\n    ${statement}\n`;
+}
+
+function namesOf(one: Parts): string {
+  if ('group' in one) return `group ${one.group}`;
+  return one.publication === null ? `slot ${one.slot}` : `slot ${one.slot} and publication ${one.publication}`;
 }

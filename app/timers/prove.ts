@@ -1,6 +1,7 @@
 /** Whether one table of a pipeline's target is its source, as `tidegate verify` proves it. */
 import type { Clock } from '../../core/clock.ts';
 import type { DatasetName } from '../../core/event.ts';
+import { cutText } from '../../core/text.ts';
 import type { DifferingRow, Proof, ProofAnswer } from '../../quality/timers/check.ts';
 import { partsOf } from '../config.ts';
 import type { Config, PipelineConfig } from '../config-schema.ts';
@@ -58,7 +59,7 @@ export async function prove({ rate }: Proof, dataset: DatasetName, parts: ProveP
 }
 
 const named = ({ key, reason, columns }: Difference): DifferingRow => ({
-  key: key.length > KEY_CHARACTERS ? `${key.slice(0, KEY_CHARACTERS)}…` : key,
+  key: cutText(key, KEY_CHARACTERS),
   reason,
   columns,
 });

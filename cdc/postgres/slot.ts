@@ -104,13 +104,40 @@ async function checkPublication(connection: PgConnection, publication: string, t
   );
 }
 
-/** Removes slot and publication; either may be gone already. Throws SOURCE_SLOT_ACTIVE while somebody reads the slot. */
-export async function dropSlotAndPublication(connection: PgConnection, slot: string, publication: string): Promise<void> {
+/** A publication that is another role's to drop. */
+export interface LeftPublication {
+  readonly publication: string;
+  readonly owner: string;
+  /** What its owner runs to be rid of it. */
+  readonly statement: string;
+}
+
+/**
+ * Removes slot and publication; either may be gone already. Answers what is left where the publication belongs to another role: it keeps no log, as
+ * the slot does. Throws SOURCE_SLOT_ACTIVE while somebody reads the slot.
+ */
+export async function dropSlotAndPublication(connection: PgConnection, slot: string, publication: string): Promise<LeftPublication | null> {
   try {
     await dropSlot(connection, slot);
-    await connection.query(`drop publication if exists ${quoteIdent(publication)}`);
+    return await dropPublication(connection, publication);
   } catch (error) {
     throw sourceFailure(error, 'dropping', `removing the slot ${slot} and the publication ${publication}`);
+  }
+}
+
+async function dropPublication(connection: PgConnection, publication: string): Promise<LeftPublication | null> {
+  const statement = `drop publication if exists ${quoteIdent(publication)}`;
+  try {
+    await connection.query(statement);
+    return null;
+  } catch (error) {
+    if (!(error instanceof PgError && error.code === '42501')) throw error;
+    const { rows } = await connection.query(
+      'select pg_catalog.pg_get_userbyid(pubowner) from pg_catalog.pg_publication where pubname = $1',
+      [publication],
+    );
+    const owner = rows[0]?.[0];
+    return typeof owner === 'string' ? { publication, owner, statement: `${statement};` } : null; // Its owner was quicker.
   }
 }
 

@@ -20,7 +20,7 @@ import { Pace, type SnapshotWait } from './pace.ts';
 import { learnEntries, matchFailover, type PrepareParts, prepareLane } from './prepare.ts';
 import { checkReread, COLUMN_PARTS_MAX, REREADS_MAX, RereadRefused, type RereadRequest, type RereadStatus } from './reread.ts';
 import { Rereads } from './rereads.ts';
-import { addToPublication, dropSlotAndPublication } from './slot.ts';
+import { addToPublication, dropSlotAndPublication, type LeftPublication } from './slot.ts';
 import { answeredWithin, freeSlot, type ReaderSession, sessionOf } from './slot-reader.ts';
 import { SnapshotReader } from './snapshot.ts';
 import { SlotStream } from './stream.ts';
@@ -524,11 +524,13 @@ class SlotSource implements PostgresSource {
   }
 }
 
-/** Removes the slot and the publication. The lane's checkpoint in the target is then worth nothing. */
-export async function teardownPostgresSource(options: Pick<PostgresSourceOptions, 'name' | 'url' | 'slot' | 'publication'>): Promise<void> {
+/** Removes the slot and the publication; answers what is another role's to remove. The lane's checkpoint in the target is then worth nothing. */
+export async function teardownPostgresSource(
+  options: Pick<PostgresSourceOptions, 'name' | 'url' | 'slot' | 'publication'>,
+): Promise<LeftPublication | null> {
   const connection = await connectSource(options.name, options.url, false, SESSION);
   try {
-    await dropSlotAndPublication(connection, options.slot, options.publication);
+    return await dropSlotAndPublication(connection, options.slot, options.publication);
   } finally {
     await closeSoon(connection);
   }

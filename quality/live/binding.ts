@@ -4,6 +4,7 @@ import { microsOf } from '../../core/expression/timestamp.ts';
 import { type ChangeEvent, type Dataset, type Row, UNCHANGED, type Value } from '../../core/event.ts';
 import { suggestion } from '../../core/expression/suggest.ts';
 import type { Problem } from '../../core/problems.ts';
+import { cutText } from '../../core/text.ts';
 import type { Contract } from '../contract.ts';
 import { comparableOf } from '../reference/form.ts';
 import type { Keys } from '../rule-text.ts';
@@ -147,7 +148,7 @@ function groupReader(indexes: readonly number[]): SetBinding['groupOf'] {
 function shown(value: Value): string | number | boolean | null {
   if (typeof value === 'number' || typeof value === 'boolean' || value === null) return value;
   const text = value instanceof Uint8Array ? Buffer.from(value).toString('hex') : String(value);
-  return text.length > TEXT_MAX ? `${text.slice(0, TEXT_MAX)}…` : text;
+  return cutText(text, TEXT_MAX);
 }
 
 /** What keeps the contract's window checks from being used over this table, and what its old rows do to them. */

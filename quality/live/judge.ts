@@ -1,4 +1,5 @@
 /** What the checks of a set say of one window: of what all lanes kept of it, put together. */
+import { cutText } from '../../core/text.ts';
 import type { WindowFinding, WindowVerdict } from '../../core/windows.ts';
 import { SNAPSHOT_WINDOW } from '../../core/windows.ts';
 import type { Contract } from '../contract.ts';
@@ -248,5 +249,5 @@ function observedText({ expectation, allowValues, check }: LiveCheck, observed: 
   const showsValues = SHOWS_VALUES.has(expectation) || check.showsValues === true;
   if (observed === null || observed === undefined || (showsValues && !allowValues)) return null;
   const text = JSON.stringify(observed, (_, value: unknown) => (typeof value === 'bigint' ? String(value) : value));
-  return text.length > OBSERVED_MAX ? JSON.stringify(`${text.slice(0, OBSERVED_MAX)}…`) : text;
+  return text.length > OBSERVED_MAX ? JSON.stringify(cutText(text, OBSERVED_MAX)) : text;
 }

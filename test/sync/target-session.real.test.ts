@@ -1,6 +1,5 @@
 /** As whom the target is written: with the least privileges, among triggers and foreign keys, as a client or as a replica. */
 import { randomBytes } from 'node:crypto';
-import { readFile } from 'node:fs/promises';
 import { expect, inject, test } from 'vitest';
 import { Batch } from '../../core/batch.ts';
 import { type ChangeEvent, type Dataset, type DatasetName, type LaneId, type Position, ValueRow, type Version } from '../../core/event.ts';
@@ -8,6 +7,7 @@ import { runPipeline } from '../../core/pipeline.ts';
 import { type PostgresSinkOptions, postgresSink, probePostgresTables, probePostgresTarget } from '../../sync/postgres/sink.ts';
 import { PgConnection } from '../../wire/postgres/connection.ts';
 import { createDatabase } from '../support/databases.ts';
+import { LEAST, sqlOfDocs } from '../support/grants.ts';
 import { Random } from '../support/random.ts';
 import { batchOf, batchSource, DATASET, gate, insertOf, Shop } from './shop.ts';
 
@@ -33,21 +33,16 @@ const optionsOf = (url: string, more: Partial<PostgresSinkOptions> = {}): Postgr
   ...more,
 });
 
-/** The blocks of SQL in the docs, for this database and this role. */
-async function grants(database: string, role: string): Promise<readonly string[]> {
-  const page = await readFile(new URL('../../docs/postgres-target.md', import.meta.url), 'utf8');
-  return [...page.matchAll(/```sql\n(.*?)```/gs)].map(([, sql = '']) =>
-    sql.replaceAll('tidegate_writer', role).replaceAll('warehouse', `"${database}"`),
-  );
-}
-
 async function withRole(
   work: (parts: { url: string; role: string; admin: PgConnection; replica: string }) => Promise<void>,
 ): Promise<void> {
   await using database = await createDatabase(server, 'least');
   await using admin = await PgConnection.connect({ url: database.url });
   const role = `least_${randomBytes(5).toString('hex')}`;
-  const [least = '', replica = ''] = await grants(database.name, role);
+  const [least = '', replica = ''] = await sqlOfDocs('postgres-target.md', LEAST, {
+    tidegate_writer: role,
+    warehouse: `"${database.name}"`,
+  });
   await admin.script(`revoke all on database "${database.name}" from public; revoke all on schema public from public; ${TABLE}; ${least}`);
   const password = new URL(server).password;
   if (password !== '') await admin.script(`alter role ${role} password '${password}'`);

@@ -6,7 +6,7 @@ import { numericBytes, numericText } from '../../wire/postgres/types-numeric.ts'
 import { describeTypes } from '../../wire/postgres/types.ts';
 import { createDatabase, type TestDatabase } from '../support/databases.ts';
 import { Random } from '../support/random.ts';
-import { COMPARED_AS, TYPES_SQL, VALUES, valuesOf } from '../support/types.ts';
+import { COMPARED_AS, LARGE_VALUES, TYPES_SQL, VALUES, valuesOf } from '../support/types.ts';
 
 let database: TestDatabase;
 let sql: PgConnection;
@@ -37,7 +37,7 @@ async function decoded(type: string, literal: string): Promise<{ ours: unknown; 
 }
 
 test.each(Object.keys(VALUES))('%s is read as the server writes it', async (type) => {
-  for (const literal of valuesOf(type, version)) {
+  for (const literal of [...valuesOf(type, version), ...(LARGE_VALUES[type] ?? [])]) {
     const { ours, server } = await decoded(type, literal);
     const shown =
       typeof ours === 'boolean'
@@ -62,6 +62,17 @@ test('random decimals survive the way through numeric and back', async () => {
       /^-0*(\.0*)?$/.test(literal) ? server?.replace('-', '') : server,
     );
   }
+});
+
+test('decimals of as many digits as numeric holds are the same bytes as the server makes of them, and one more is refused', async () => {
+  for (const literal of [...(LARGE_VALUES['numeric'] ?? []), `-1.${'0'.repeat(16_383)}`, `0.${'0'.repeat(16_382)}1`, '9e131071']) {
+    const bytes = numericBytes(literal);
+    const { rows } = await sql.query("select encode(numeric_send($1::text::numeric), 'hex')", [literal]);
+    expect(bytes.toString('hex')).toBe(rows[0]?.[0]);
+    expect(numericText(bytes, 0)).toBe((await decoded('numeric', literal)).server);
+  }
+  for (const beyond of ['1e131072', `1${'0'.repeat(131_072)}`, '1e-16384', `0.${'0'.repeat(16_384)}`])
+    expect(() => numericBytes(beyond)).toThrow(RangeError);
 });
 
 test('random floats, alone and in arrays, are read as the server writes them', async () => {

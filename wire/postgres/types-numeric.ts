@@ -1,8 +1,12 @@
 /** numeric: base-10000 digits with a weight, a sign and a display scale; the decimal text loses nothing. */
 
+/** The most decimal digits that it holds before the point, and behind. Of groups of four it has so up to 36,864: the count of them is unsigned. */
+const WHOLE_MAX = 131_072;
+const SCALE_MAX = 16_383;
+
 /** `numeric_send`: ndigits, weight, sign (0x4000 negative, 0xC000 NaN, 0xD000 Infinity, 0xF000 -Infinity), dscale, digits. */
 export function numericText(bytes: Buffer, offset: number): string {
-  const count = bytes.readInt16BE(offset);
+  const count = bytes.readUInt16BE(offset);
   const weight = bytes.readInt16BE(offset + 2);
   const sign = bytes.readUInt16BE(offset + 4);
   const scale = bytes.readUInt16BE(offset + 6);
@@ -50,7 +54,7 @@ export function numericBytes(decimal: string): Buffer {
   let whole = match[2] ?? '';
   let fraction = match[3] ?? '';
   const exponent = Number(match[4] ?? 0);
-  if (Math.abs(exponent) > 16_383) throw new RangeError('a decimal exponent beyond what numeric holds');
+  if (exponent > WHOLE_MAX || exponent < -SCALE_MAX) throw new RangeError('a decimal exponent beyond what numeric holds');
   if (exponent > 0) {
     whole += fraction.slice(0, exponent).padEnd(exponent, '0');
     fraction = fraction.slice(exponent);
@@ -60,13 +64,15 @@ export function numericBytes(decimal: string): Buffer {
   }
   const scale = fraction.length;
   whole = whole.replace(/^0+/, '');
+  if (whole.length > WHOLE_MAX || scale > SCALE_MAX) throw new RangeError('a decimal of more digits than numeric holds');
   whole = whole.padStart(Math.ceil(whole.length / 4) * 4, '0');
   fraction = fraction.padEnd(Math.ceil(fraction.length / 4) * 4, '0');
   const digits = ((whole + fraction).match(/.{4}/g) ?? []).map(Number);
   let weight = whole.length / 4 - 1;
-  while (digits[0] === 0) {
-    digits.shift();
-    weight--;
+  const zeros = digits.findIndex((digit) => digit !== 0);
+  if (zeros > 0) {
+    digits.splice(0, zeros);
+    weight -= zeros;
   }
   while (digits.at(-1) === 0) digits.pop();
   if (digits.length === 0) return header(0, 0, 0, scale, []);
@@ -75,7 +81,7 @@ export function numericBytes(decimal: string): Buffer {
 
 function header(count: number, weight: number, sign: number, scale: number, digits: readonly number[]): Buffer {
   const bytes = Buffer.alloc(8 + 2 * digits.length);
-  bytes.writeInt16BE(count, 0);
+  bytes.writeUInt16BE(count, 0);
   bytes.writeInt16BE(weight, 2);
   bytes.writeUInt16BE(sign, 4);
   bytes.writeUInt16BE(scale, 6);
