@@ -56,6 +56,8 @@ export interface Prepared {
   readonly statusMsMax: number;
 }
 
+const TABLES_AT_ONCE = 64;
+
 /** Makes what is missing on the server and says where the lane begins. */
 export async function prepareLane(parts: PrepareParts, resumed: LanePlace | null, signal: AbortSignal): Promise<Prepared> {
   const { catalog, options } = parts;
@@ -131,8 +133,7 @@ async function lookAtTables(
   const gone = new Set<string>();
   const neverHad = new Set<string>();
   const there: CatalogTable[] = [];
-  for (const table of tables) {
-    const found = await readTable(catalog, table, options.publication);
+  for await (const [table, found] of readTables(catalog, tables, options.publication)) {
     // A lane that has a table goes on without it, and without its key: the log may still have its rows, and other tables have theirs.
     const progress = from === null ? null : progressOf(from.snapshot, table);
     const isFollowed = progress === undefined || progress?.done === true || progress?.isAway === true;
@@ -154,6 +155,19 @@ async function lookAtTables(
     there.push(found);
   }
   return { gone, there, neverHad };
+}
+
+/** Asks for several at once: with thousands of tables, each question by itself would wait for as many answers to come back. */
+async function* readTables(
+  catalog: PgConnection,
+  tables: readonly string[],
+  publication: string,
+): AsyncGenerator<readonly [table: string, found: CatalogTable | null]> {
+  for (let from = 0; from < tables.length; from += TABLES_AT_ONCE) {
+    const some = tables.slice(from, from + TABLES_AT_ONCE);
+    const found = await Promise.all(some.map((table) => readTable(catalog, table, publication)));
+    for (const [i, table] of some.entries()) yield [table, found[i] ?? null];
+  }
 }
 
 /** What the lane is to have, and what there is. */

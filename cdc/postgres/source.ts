@@ -14,7 +14,7 @@ import { sourceFailure } from './failures.ts';
 import { type DecideNewTables, FollowedTables } from './followed-tables.ts';
 import type { LeftTable, TablePatterns } from './found-tables.ts';
 import { KeyReader } from './key-reader.ts';
-import { isLeft, notBegun, parsePlace, progressOf, reachedLsn } from './lane-position.ts';
+import { isLeft, notBegun, parsePlace, progressOf, reachedLsn, type TableProgress } from './lane-position.ts';
 import { ROW_BYTES } from './large-rows.ts';
 import { Pace, type SnapshotWait } from './pace.ts';
 import { learnEntries, matchFailover, type PrepareParts, prepareLane } from './prepare.ts';
@@ -442,15 +442,22 @@ class SlotSource implements PostgresSource {
   progress(): readonly SnapshotProgress[] {
     const tables = this.#queue?.snapshot?.tables ?? [];
     const committed = this.#acknowledged === null ? null : (parsePlace(this.#acknowledged).snapshot?.tables ?? []);
+    // Asked often, also where there are thousands of tables.
+    const byName = new Map(tables.map((one) => [one.table, one]));
+    const onTheirWay = new Set(committed?.filter(isLeft).map(({ table }) => table));
     // The connections read the first ones that are left, but for those that come after others.
     const left = tables.filter(isLeft);
     const names = left.map(({ table }) => table);
-    const reading = left.filter(({ table }) => !this.#comesAfter(table, names)).slice(0, this.#options.snapshot.parallel);
+    const reading = new Set<TableProgress>();
+    for (const one of left) {
+      if (reading.size === this.#options.snapshot.parallel) break;
+      if (!this.#comesAfter(one.table, names)) reading.add(one);
+    }
     return this.tables.map((table) => {
-      const known = tables.find((one) => one.table === table);
+      const known = byName.get(table);
       const rowsEstimated = this.#estimates.get(table) ?? null;
       const dataset = this.#datasets.nameOf(table);
-      const isOnItsWay = committed?.some((one) => one.table === table && isLeft(one)) === true;
+      const isOnItsWay = onTheirWay.has(table);
       if (known === undefined) {
         if (this.#again.has(table)) return { dataset, rowsDone: 0, rowsEstimated, state: 'waiting' };
         const waits = committed === null && this.#options.snapshot.mode === 'initial';
@@ -459,7 +466,7 @@ class SlotSource implements PostgresSource {
       }
       if (known.isAway === true) return { dataset, rowsDone: 0, rowsEstimated, state: 'away' };
       const isDone = known.done && !isOnItsWay;
-      const isRead = reading.includes(known);
+      const isRead = reading.has(known);
       const rowsDone = known.done ? Math.max(known.rowsDone, this.#done.get(table) ?? 0) : known.rowsDone;
       return { dataset, rowsDone, rowsEstimated, state: isDone ? 'done' : known.done || isRead ? 'copying' : 'waiting' };
     });
@@ -467,8 +474,12 @@ class SlotSource implements PostgresSource {
 
   #comesAfter(table: string, left: readonly string[]): boolean {
     const { namedBy } = this.#options;
-    const nameOf = (one: string): DatasetName => this.#datasets.nameOf(one);
-    return namedBy !== undefined && comesAfter(nameOf(table), left.map(nameOf), (dataset) => namedBy(dataset as DatasetName)); // All are such.
+    if (namedBy === undefined) return false;
+    const dataset = this.#datasets.nameOf(table);
+    // Most name none, and thousands may be left.
+    if (namedBy(dataset).length === 0) return false;
+    const others = left.map((one) => this.#datasets.nameOf(one));
+    return comesAfter(dataset, others, (one) => namedBy(one as DatasetName)); // All are such.
   }
 
   status(): SlotStatus {
