@@ -131,10 +131,11 @@ export function placedColumns(shape: PlacedShape, dataset: Dataset): (PlacedColu
   return dataset.columns.map((_, i) => current[i] ?? dropped[i] ?? null);
 }
 
-/** The shape as it would be had the source not made the changes that are ignored. */
-export function asTaken(shape: PlacedShape): PlacedShape {
+/** The shape as it would be had the source not made the changes that are ignored. Those of a former table of the name are over with it: its columns are told by their names of last. */
+export function asTaken(shape: PlacedShape, dataset: Dataset): PlacedShape {
   if (shape.columns.every(({ ignored }) => ignored === undefined)) return shape;
-  const taken = new Map(shape.columns.map((column) => [column.name, takenAs(column)]));
+  const isOver = isRemade(shape, dataset);
+  const taken = new Map(shape.columns.map((column) => [column.name, takenAs(column, isOver)]));
   return {
     ...shape,
     columns: [...taken.values()].filter((column) => column !== null),
@@ -142,16 +143,20 @@ export function asTaken(shape: PlacedShape): PlacedShape {
   };
 }
 
-function takenAs({ ignored, ...column }: PlacedColumn): PlacedColumn | null {
-  return ignored === undefined ? column : ignored === null ? null : { ...column, ...ignored };
+function takenAs({ ignored, ...column }: PlacedColumn, isOver: boolean): PlacedColumn | null {
+  if (ignored === null) return null;
+  return ignored === undefined || isOver ? column : { ...column, ...ignored };
 }
 
 /** Whether the target has every column where the layout wants it, but for those whose changes are ignored. */
 export function isAsWanted(shape: PlacedShape, dataset: Dataset, layout: Layout): boolean {
   if (isElsewhere(shape, layout) || (shape.at !== undefined && shape.at.alive !== aliveSql(layout, ''))) return false;
   const columns = formerColumns(shape, dataset);
-  return columns.every((column, i) => column === null || column.ignored !== undefined || column.place === layout.names[i]);
+  return columns.every((column, i) => column === null || isPlaceIgnored(column) || column.place === layout.names[i]);
 }
+
+/** Whether it is where it is because its name, or all of it, is ignored. */
+const isPlaceIgnored = ({ ignored, name }: PlacedColumn): boolean => ignored !== undefined && ignored?.name !== name;
 
 /** `shape`: as the target follows it. `judged`: all that is different from what it has taken of that (`asTaken`). */
 export function planChange(
@@ -161,7 +166,7 @@ export function planChange(
   { layout, beside }: Wanted,
 ): ChangePlan {
   const actions: Action[] = [];
-  const before = asTaken(shape);
+  const before = asTaken(shape, dataset);
   const formers = formerColumns(before, dataset);
   /** A column that is there already and was ignored so far: nobody read it. */
   const wasIgnored = formerColumns(shape, dataset).map((former, i) => former !== null && formers[i] === null);
@@ -176,7 +181,8 @@ export function planChange(
       policy === 'ignore' && change.kind !== 'key' && !(hasOtherKey && dataset.key.includes(indexOf(change))) ? [change] : [],
     ),
   );
-  const isIgnored = (i: number): boolean => [...ignored].some((change) => change.kind !== 'drop' && indexOf(change) === i);
+  const isIgnored = (i: number, kind: ShapeChange['kind']): boolean =>
+    [...ignored].some((change) => change.kind === kind && indexOf(change) === i);
   /** Whether the source may have written all rows anew, with values that no event told of. */
   const isRewritten = storage === null || storage !== before.storage;
   const newest = Math.max(0, ...[...before.columns, ...before.dropped].map(({ id }) => id ?? 0));
@@ -203,27 +209,41 @@ export function planChange(
     actions.push({ do: 'aside', column: name, to });
     dropped[at] = { ...old, place: to };
   };
-  const move = (i: number, place: string, to: string): void => {
-    places[i] = to;
-    makeRoom(to);
-    actions.push({ do: 'rename', column: place, to });
-  };
-  // Where the columns go that stay what they are: by their layout, which may be another since, or by their names, which may.
-  for (const [i, former] of formers.entries()) {
-    const [place = null, name = null] = [places[i], layout.names[i]];
-    if (former === null || place === name || isIgnored(i)) continue;
-    if (place !== null && name !== null) move(i, place, name);
-    else if (name !== null) {
-      makeRoom(name);
-      actions.push({ do: 'add', column: name, type: types[i] ?? 'text', filled: null });
-      places[i] = name;
-      needs = needsBoth(needs, [name]);
-    } else if (layout.chosen?.includes(former.name) === true)
+  // Where the columns go that stay what they are: by their layout, which may be another since, or by their names, which may. First those that are left out from now on.
+  const moved = formers.flatMap((former, i) =>
+    former === null || former.place === (layout.names[i] ?? null) || isIgnored(i, 'rename')
+      ? []
+      : [{ i, former, name: layout.names[i] ?? null }],
+  );
+  for (const { i, former, name } of moved) {
+    if (name !== null) continue;
+    if (layout.chosen?.includes(former.name) === true)
       problem ??= `its layout writes ${former.name}, and not ${dataset.columns[i]?.name ?? ''}, as that is called now`;
-    else if (place !== null) {
-      places[i] = null;
-      actions.push({ do: 'relax', column: place });
+    if (former.place === null) continue;
+    places[i] = null;
+    dropped.push(unnumbered(former));
+    actions.push({ do: 'relax', column: former.place });
+  }
+  for (const { i, former, name } of moved) {
+    if (name === null) continue;
+    let { place } = former;
+    if (place === null) {
+      needs = needsBoth(needs, [name]);
+      const at = dropped.findIndex((column) => column.id !== null && column.id === former.id && column.place !== null);
+      const left = dropped[at];
+      if (left !== undefined) {
+        dropped.splice(at, 1);
+        place = left.place;
+        if (left.native !== dataset.columns[i]?.native)
+          actions.push({ do: 'retype', column: name, from: left.native, type: types[i] ?? 'text' });
+      }
     }
+    places[i] = name;
+    if (place === name) continue;
+    makeRoom(name);
+    actions.push(
+      place === null ? { do: 'add', column: name, type: types[i] ?? 'text', filled: null } : { do: 'rename', column: place, to: name },
+    );
   }
   for (const { change } of judged) {
     if (ignored.has(change)) continue;
@@ -258,13 +278,17 @@ export function planChange(
     after: {
       columns: dataset.columns.map(({ name, native, id }, i) => {
         const former = formers[i] ?? null;
-        const taken = former === null ? null : { name: former.name, native: former.native };
+        const taken = {
+          name: former !== null && isIgnored(i, 'rename') ? former.name : name,
+          native: former !== null && isIgnored(i, 'type') ? former.native : native,
+        };
+        const isTakenAsIs = taken.name === name && taken.native === native;
         return {
           name,
           native,
           id: id ?? (hasOtherTable ? null : (former?.id ?? null)),
           place: places[i] ?? null,
-          ...(isIgnored(i) ? { ignored: taken } : {}),
+          ...(isIgnored(i, 'add') ? { ignored: null } : isTakenAsIs ? {} : { ignored: taken }),
         };
       }),
       dropped,

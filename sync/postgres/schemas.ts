@@ -241,7 +241,7 @@ export class Schemas {
     if (shapeChanges(shape, dataset).length > 0) return true;
     if (this.#changedElsewhere.has(dataset.name)) return false;
     if (!isAsWanted(shape, dataset, this.#options.layouts.wanted(dataset))) return true;
-    const taken = asTaken(shape);
+    const taken = asTaken(shape, dataset);
     return taken !== shape && this.#options.evolve(dataset, taken).some(({ policy }) => policy !== 'ignore');
   }
 
@@ -273,7 +273,7 @@ export class Schemas {
       );
       return this.#readParked(open, dataset);
     }
-    const met = this.#met(arrival, this.#options.evolve(dataset, asTaken(last.after)));
+    const met = this.#met(arrival, this.#options.evolve(dataset, asTaken(last.after, dataset)));
     const plan = planOf(last.after, met, wantedOf(this.#options, dataset));
     await this.#park(met, version, plan, last.after, last.rule, plan.problem);
     await this.#readParked(open, dataset);
@@ -367,7 +367,7 @@ export class Schemas {
     const isReplay = this.#batch?.origin === 'replay';
     const { sql, widen, layouts } = this.#options;
     const { dataset } = arrival;
-    const judged = this.#options.evolve(dataset, asTaken(shape));
+    const judged = this.#options.evolve(dataset, asTaken(shape, dataset));
     const met = this.#met(arrival, judged);
     const plan = planOf(shape, met, wantedOf(this.#options, dataset));
     // What is otherwise in the config alone concerns events from before as well.
