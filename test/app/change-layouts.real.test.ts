@@ -84,10 +84,8 @@ beforeAll(async () => {
       insert into ${table} select n, 'x', n, 'row ' || n, n from generate_series(1, 30) n`);
   const layouts = tables.map(({ look, table }) => ({ dataset: `shop.public.${table}`, ...LOOKS[look]?.options }));
   const targets = { lake: { kind: 'postgres', url: ends.target.url, schema: 'shop', layouts } };
-  const rules = tables.map(({ table, policy }) => [
-    `${table}.rules.yaml`,
-    evolutionRules(table, policy, { check: 'c: [{id: positive, between: {min: 0}}]' }),
-  ]);
+  const check = 'c: [{id: positive, between: {min: 0}}]';
+  const rules = tables.map(({ table, policy }) => [`${table}.rules.yaml`, evolutionRules(table, policy, { check })] as const);
   it = await Following.start(ends, ends.config({ patterns: ['public.*'] }, { targets }, Object.fromEntries(rules)));
   for (const { table, kind } of tables) {
     await ends.sql.script(traffic(random, table));

@@ -190,7 +190,7 @@ test.concurrent('with quarantine its rows are held under schema.table, and relea
 test.concurrent(
   'with quarantine nothing of a table is lost that is written to by thousands of rows while it is copied, held and approved',
   async () => {
-    await using it = await ends(`${table('a')}`, { patterns: ['public.*'], newTables: 'quarantine' });
+    await using it = await ends(table('a'), { patterns: ['public.*'], newTables: 'quarantine' });
     const { sql, lake, config } = it;
     const random = new Random(SEED);
     await using running = await startService(config);

@@ -181,7 +181,10 @@ test('rows that are marked as deleted by a layout of before are not taken for on
   await sql.script(`insert into soft (id, c) values (9, 'again')`);
   const fix = 'delete from "shop"."soft" where not ("gone_at" is null)';
   const ready = async (): Promise<{ pipelines: readonly { reasons: readonly string[] }[] }> => (await ask(it.url, '/readyz')).json as never;
-  await eventually(async () => (await ready()).pipelines.some(({ reasons }) => reasons.join().includes(fix)), 'the service says what to do');
+  await eventually(
+    async () => (await ready()).pipelines.some(({ reasons }) => reasons.join().includes(fix)),
+    'the service says what to do',
+  );
   await lake.script(fix);
   expect((await post(it.url, '/api/pipelines/main/resume', {})).status).toBe(202);
   await ends.equal('soft');
