@@ -407,7 +407,9 @@ export class Road implements AsyncDisposable {
   }
 
   async #openMain(signal: AbortSignal): Promise<Run> {
-    const sink = await this.#openSink(signal, this.#shadow.asked);
+    await using opened = new AsyncDisposableStack();
+    const sink = opened.use(await this.#openSink(signal, this.#shadow.asked));
+    this.snapshot.recall(await sink.lanes());
     const source = this.#source;
     const { clock } = this.#parts;
     const contracts = () => this.desk.contracts();
@@ -422,10 +424,11 @@ export class Road implements AsyncDisposable {
     const arrivals = arrivalStage({ contracts, store: sink.windows, clock });
     const { quality, inference } = this.#mainStages;
     const stages = [quality, this.#shadow.stage, ...(inference === null ? [] : [inference]), windows, arrivals, sloStage(contracts)];
+    const run = opened.move();
     return {
       parts: { source, stages, sink },
       isWorking: () => source.status().state === 'streaming' || source.status().state === 'snapshot',
-      [Symbol.asyncDispose]: () => sink[Symbol.asyncDispose](),
+      [Symbol.asyncDispose]: () => run.disposeAsync(),
     };
   }
 

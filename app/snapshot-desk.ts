@@ -2,6 +2,7 @@
 import type { Clock } from '../core/clock.ts';
 import type { LiveSource } from '../core/contracts.ts';
 import { PipelineError } from '../core/errors.ts';
+import type { LaneId, Position } from '../core/event.ts';
 import { RereadRefused, type RereadRequest } from '../cdc/postgres/reread.ts';
 import type { PostgresSource } from '../cdc/postgres/source.ts';
 import type { SnapshotView } from './http/shapes.ts';
@@ -33,6 +34,12 @@ export class SnapshotDesk {
     const { source, database } = this.#parts;
     const waits = database?.snapshotWait() ?? null;
     return { waits, paused: this.#pause(), tables: source.progress(), rereads: database?.rereads() ?? [] };
+  }
+
+  /** Lanes as the target has them, before a run begins: how far the copies are is known from them until the source has taken its lane up. */
+  recall(lanes: readonly { readonly lane: LaneId; readonly position: Position | null }[]): void {
+    const { source, database } = this.#parts;
+    for (const { lane, position } of lanes) if (position !== null && source.lanes.includes(lane)) database?.recall(position);
   }
 
   /** Remembered before it returns, and until `resume`. */

@@ -207,6 +207,14 @@ export function progressOf(mark: SnapshotMark | null, table: string): TableProgr
   return null;
 }
 
+/** Tells the tables that the lane has wholly, where its snapshot is done; none where it is not, or where that is not known. */
+export function tablesCopied(mark: SnapshotMark | null): (table: string) => boolean {
+  const hashes = new Set<string>();
+  const had = mark?.had ?? '';
+  for (let at = 1; at < had.length; at += widthOf(had)) hashes.add(had.slice(at, at + HASH_CHARACTERS));
+  return (table) => hashes.size > 0 && hashes.has(hashOf(table));
+}
+
 export const notBegun = (table: string): TableProgress => ({ table, rowsDone: 0, last: null, done: false });
 
 /** The same with what is known of its entry. */

@@ -14,7 +14,16 @@ import { sourceFailure } from './failures.ts';
 import { type DecideNewTables, FollowedTables } from './followed-tables.ts';
 import type { LeftTable, TablePatterns } from './found-tables.ts';
 import { KeyReader } from './key-reader.ts';
-import { isLeft, notBegun, parsePlace, progressOf, reachedLsn, type TableProgress } from './lane-position.ts';
+import {
+  isLeft,
+  notBegun,
+  parsePlace,
+  progressOf,
+  reachedLsn,
+  type SnapshotMark,
+  tablesCopied,
+  type TableProgress,
+} from './lane-position.ts';
 import { ROW_BYTES } from './large-rows.ts';
 import { Pace, type SnapshotWait } from './pace.ts';
 import { learnEntries, matchFailover, type PrepareParts, prepareLane } from './prepare.ts';
@@ -113,6 +122,8 @@ export interface PostgresSource extends LiveSource {
   columnsRead(id: string): ColumnsRead | null;
   /** What is being read again, and the last ones that were. */
   rereads(): readonly RereadStatus[];
+  /** Where the target has the lane: until it is taken up, which takes the source and a free slot, that says how far its copies are. */
+  recall(kept: Position): void;
   /** Nothing more is read beside the log until `resumeSnapshot`, in this run and those to come; what was read is emitted. */
   pauseSnapshot(): void;
   resumeSnapshot(): void;
@@ -145,6 +156,9 @@ class SlotSource implements PostgresSource {
   #state: SlotStatus['state'] = 'stopped';
   #failure: SlotStatus['failure'] = null;
   #acknowledged: Position | null = null;
+  /** Of a run before this process, while none of this one has begun. */
+  #recalled: SnapshotMark | null = null;
+  #isKept: (table: string) => boolean = () => false;
   /** Tables to be read anew of which no checkpoint knows yet, with the step of the snapshot that they are part of. */
   readonly #again = new Map<string, number | null>();
   /** How many rows were copied of each table. */
@@ -423,7 +437,12 @@ class SlotSource implements PostgresSource {
   }
 
   rereads(): readonly RereadStatus[] {
-    return this.#rereads.list(this.#queue?.snapshot ?? null);
+    return this.#rereads.list(this.#mark);
+  }
+
+  recall(kept: Position): void {
+    this.#recalled = parsePlace(kept).snapshot;
+    this.#isKept = tablesCopied(this.#recalled);
   }
 
   pauseSnapshot(): void {
@@ -440,7 +459,7 @@ class SlotSource implements PostgresSource {
 
   /** A table is done once the target has committed its last chunk: what was only read is still on its way. */
   progress(): readonly SnapshotProgress[] {
-    const tables = this.#queue?.snapshot?.tables ?? [];
+    const tables = this.#mark?.tables ?? [];
     const committed = this.#acknowledged === null ? null : (parsePlace(this.#acknowledged).snapshot?.tables ?? []);
     // Asked often, also where there are thousands of tables.
     const byName = new Map(tables.map((one) => [one.table, one]));
@@ -449,7 +468,7 @@ class SlotSource implements PostgresSource {
     const left = tables.filter(isLeft);
     const names = left.map(({ table }) => table);
     const reading = new Set<TableProgress>();
-    for (const one of left) {
+    for (const one of this.#queue === null ? [] : left) {
       if (reading.size === this.#options.snapshot.parallel) break;
       if (!this.#comesAfter(one.table, names)) reading.add(one);
     }
@@ -460,7 +479,7 @@ class SlotSource implements PostgresSource {
       const isOnItsWay = onTheirWay.has(table);
       if (known === undefined) {
         if (this.#again.has(table)) return { dataset, rowsDone: 0, rowsEstimated, state: 'waiting' };
-        const waits = committed === null && this.#options.snapshot.mode === 'initial';
+        const waits = committed === null && this.#options.snapshot.mode === 'initial' && !this.#isKept(table);
         const rowsDone = waits ? 0 : (this.#done.get(table) ?? 0);
         return { dataset, rowsDone, rowsEstimated, state: waits ? 'waiting' : isOnItsWay ? 'copying' : 'done' };
       }
@@ -470,6 +489,11 @@ class SlotSource implements PostgresSource {
       const rowsDone = known.done ? Math.max(known.rowsDone, this.#done.get(table) ?? 0) : known.rowsDone;
       return { dataset, rowsDone, rowsEstimated, state: isDone ? 'done' : known.done || isRead ? 'copying' : 'waiting' };
     });
+  }
+
+  /** How far the lane is with what is read beside the log. */
+  get #mark(): SnapshotMark | null {
+    return this.#queue === null ? this.#recalled : this.#queue.snapshot;
   }
 
   #comesAfter(table: string, left: readonly string[]): boolean {

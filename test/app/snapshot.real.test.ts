@@ -126,6 +126,59 @@ test('a pause outlives the service, killed or not, while changes pass; resumed, 
   expect(await rows(lake, 'select * from shop.sums order by id')).toEqual(await rows(sql, 'select * from sums order by id'));
 });
 
+test('killed while it copies, a service says how far the copies are before it may read the slot again, and goes on from there', async () => {
+  await sql.script(`create table few (id int primary key); create table many (id int primary key); create table more (id int primary key);
+    insert into few select generate_series(1, 40); insert into many select generate_series(1, 20000); insert into more select generate_series(1, 20000)`);
+  const [slot, tables] = [`${source.name}_killed`, ['public.few', 'public.many', 'public.more']];
+  const snapshot = { rate: 2000, chunkRows: 200, parallel: 2 };
+  using config = configFolder(
+    {
+      sources: { shop: { kind: 'postgres', url: source.url, slot, publication: 'killed', tables, snapshot } },
+      pipelines: { killed: { source: 'shop', target: 'lake' } },
+      http: { port: await freePort() },
+    },
+    {},
+    { source: source.url, target: target.url },
+  );
+  const state = async () => ((await cli('snapshot', config.file, 'status', '--json')).json as Partial<SnapshotView>).tables ?? [];
+  const copied = async () => (await rows(lake, 'select count(*) from shop.many union all select count(*) from shop.more')).map(Number);
+  {
+    await using service = new ServiceProcess(config.file);
+    await eventually(
+      async () => (await rows(lake, `select to_regclass('shop.more')`))[0] !== '' && Math.min(...(await copied())) >= 400,
+      `rows come: ${service.lastWords}`,
+    );
+    await service.kill();
+  }
+  const [many = 0, more = 0] = await copied();
+  const kept = [
+    { dataset: 'shop.public.few', rowsDone: 40, state: 'done' },
+    { dataset: 'shop.public.many', rowsDone: many, state: 'waiting' },
+    { dataset: 'shop.public.more', rowsDone: more, state: 'waiting' },
+  ];
+  // The server has not noticed yet that the process is gone.
+  const reader = await PgConnection.connect({ url: source.url, replication: 'database' });
+  await eventually(
+    async () => (await rows(sql, `select active from pg_replication_slots where slot_name = '${slot}'`))[0] === 'f',
+    'it is free',
+  );
+  await reader.copyBoth(`START_REPLICATION SLOT ${slot} LOGICAL 0/0 (proto_version '1', publication_names 'killed')`, {
+    message: () => {},
+    isBehind: () => false,
+    drained: () => {},
+  });
+  await using service = new ServiceProcess(config.file);
+  await eventually(async () => (await state()).some(({ rowsDone }) => rowsDone > 0), `something is known: ${service.lastWords}`);
+  expect(await state()).toMatchObject(kept);
+  await reader.close();
+  // From there on, and never from less.
+  await eventually(async () => {
+    const now = await state();
+    expect(now.every(({ rowsDone }, at) => rowsDone >= (kept[at]?.rowsDone ?? 0))).toBe(true);
+    return now.slice(1).every(({ rowsDone }, at) => rowsDone > ([many, more][at] ?? 0));
+  }, 'it goes on');
+});
+
 const BILLS = ruleFile('bills', 'key', 'n: [{id: not-negative, between: {min: 0}}]');
 
 test('people have rows read again, by a condition, by keys and all of them: rules judge them, held keys wait, and a pause lets changes pass', async () => {
