@@ -251,8 +251,9 @@ class SlotSource implements PostgresSource {
       onEstimate: (table, rows) => this.#estimates.set(table, rows),
       waiting: (work) => this.#waiting(work),
     };
-    const prepared = await prepareLane(parts, from, signal);
+    // Known also where the lane cannot go on: what was copied is not told to be waited for.
     this.#acknowledged = checkpoint;
+    const prepared = await prepareLane(parts, from, signal);
     this.#rereads.resume(from?.snapshot ?? null);
     const queue = new BatchQueue(this.lane, prepared.place, from !== null, batch, this.#clock);
     this.#queue = queue;

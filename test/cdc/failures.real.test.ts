@@ -86,6 +86,17 @@ describe('the slot', () => {
     expect(model.events).toBe(0);
   });
 
+  test('gone, when all was copied: that is not told to be waited for', async () => {
+    await using db = await testDatabase(server, `${T}; insert into t values (1), (2)`);
+    const options = { snapshot: { mode: 'initial' as const, chunkRows: 10, parallel: 1 } };
+    const model = new Model();
+    await catchUp(db.source(options), model, db.sql);
+    await db.sql.query('select pg_drop_replication_slot($1)', [db.slot]);
+    const source = db.source(options);
+    expect(await failureOf(source, model)).toEqual(code('SOURCE_POSITION_LOST', /is gone/));
+    expect(source.progress().map(({ state }) => state)).toEqual(['done']);
+  });
+
   test('of another kind: it is named, and stays', async () => {
     await using db = await testDatabase(server, T);
     await db.sql.query('select pg_create_physical_replication_slot($1)', [db.slot]);
