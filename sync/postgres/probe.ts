@@ -191,7 +191,7 @@ async function lookAtTable(sql: PgConnection, options: PostgresSinkOptions, data
     ...layout.stamps.map(({ stamp, name }) => ({ name, type: STAMP_TYPES[stamp].type })),
   ];
   const { rows: present } = await sql.query(
-    `select a.attname, a.attidentity = 'a' from pg_attribute a join pg_class c on c.oid = a.attrelid join pg_namespace n on n.oid = c.relnamespace
+    `select a.attname, a.attidentity = 'a', a.attnotnull and not a.atthasdef and a.attidentity = '' and a.attgenerated = '' from pg_attribute a join pg_class c on c.oid = a.attrelid join pg_namespace n on n.oid = c.relnamespace
       where n.nspname = $1 and c.relname = $2 and a.attnum > 0 and not a.attisdropped`,
     [layout.schema, layout.table],
   );
@@ -209,6 +209,14 @@ async function lookAtTable(sql: PgConnection, options: PostgresSinkOptions, data
     error(
       `${table} makes the values of ${made.join(', ')} itself`,
       `Run on the target: ${made.map((name) => `${takesValuesSql(table, name)};`).join(' ')}`,
+    );
+  const unwritten = present.flatMap(([name, , needsValue]) =>
+    needsValue === 't' && !wanted.some((column) => column.name === name) ? [name ?? ''] : [],
+  );
+  if (unwritten.length > 0)
+    error(
+      `${table} wants a value of ${unwritten.join(', ')}, which nothing writes: every row would be held`,
+      `Run on the target: alter table ${table} ${unwritten.map((name) => `alter column ${quoteIdent(name)} drop not null`).join(', ')}; or give it a default.`,
     );
   const key = dataset.key.map((i) => layout.names[i] ?? '');
   if (key.every((name) => present.some(([found]) => found === name))) {

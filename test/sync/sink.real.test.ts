@@ -1,62 +1,20 @@
 /** The target against the plainest model of it: whatever is held, released and settled meanwhile, it ends as the source is. */
-import { expect, inject, test } from 'vitest';
+import { expect, test } from 'vitest';
 import { Batch, ScoreStatus, Verdict } from '../../core/batch.ts';
 import { PipelineError } from '../../core/errors.ts';
 import { type ChangeEvent, eventId, type LaneId, type Position, UNCHANGED, type Value, ValueRow } from '../../core/event.ts';
 import { runPipeline } from '../../core/pipeline.ts';
 import { replaySource } from '../../cdc/replay.ts';
-import {
-  type PostgresSink,
-  postgresSink,
-  type PostgresSinkOptions,
-  probePostgresTables,
-  probePostgresTarget,
-} from '../../sync/postgres/sink.ts';
+import type { PostgresSink } from '../../sync/postgres/sink.ts';
 import { PgConnection } from '../../wire/postgres/connection.ts';
-import { createDatabase } from '../support/databases.ts';
 import { eventually } from '../support/eventually.ts';
 import { Random } from '../support/random.ts';
 import { batchOf, batchSource, DATASET, encoded, gate, insertOf, LANE, rowForm, Shop } from './shop.ts';
+import { fixture } from './store.ts';
 
-const server = inject('targetServer');
 const seeds = process.env['SYNC_SEEDS']?.split(',').map(Number) ?? [1, 2, 3, 4, 5, 6];
 const never = new AbortController().signal;
 const REPLAY = 'replay:p' as LaneId;
-
-interface Fixture extends AsyncDisposable {
-  readonly url: string;
-  readonly options: PostgresSinkOptions;
-  readonly sql: PgConnection;
-  sink(options?: Partial<PostgresSinkOptions>): Promise<PostgresSink>;
-  rows(): Promise<unknown[]>;
-}
-
-async function fixture(...setup: readonly string[]): Promise<Fixture> {
-  const database = await createDatabase(server, 'sync');
-  const sql = await PgConnection.connect({ url: database.url });
-  for (const script of setup) await sql.script(script);
-  const options: PostgresSinkOptions = {
-    name: 'store',
-    url: database.url,
-    schema: 'shop',
-    besideRowsMin: 1,
-    tables: { create: true, widen: true },
-    hold: () => 'key',
-    scores: [],
-    pipeline: 'p',
-  };
-  return {
-    url: database.url,
-    options,
-    sql,
-    sink: (other) => postgresSink({ ...options, ...other }),
-    rows: async () => (await sql.query('select id, n, note from shop.items order by id')).rows.map(([id, n, note]) => [id, n, note]),
-    async [Symbol.asyncDispose]() {
-      await sql.close();
-      await database[Symbol.asyncDispose]();
-    },
-  };
-}
 
 const shown = (shop: Shop): unknown[] =>
   [...shop.rows.values()].sort(([a], [b]) => a - b).map(([id, n, note]) => [String(id), n === null ? null : String(n), note]);
@@ -495,126 +453,4 @@ test('scores have columns of their own, and keep with their row until it is scor
     '60',
     String((59 * 60) / 2 / 64),
   ]);
-});
-
-test('a target table of other types, with columns of its own and generated ones, takes rows by their text', async () => {
-  await using db = await fixture(`create schema shop; create table shop.items (id integer primary key, n numeric(10,2), note varchar(40),
-    twice numeric generated always as (n * 2) stored, mine text default 'mine')`);
-  await using sink = await db.sink({ tables: { create: false, widen: false } });
-  const lease = await sink.acquire(LANE);
-  for (const [place, count] of [
-    [1, 3],
-    [2, 100],
-  ] as const) {
-    const events = Array.from(
-      { length: count },
-      (_, i) =>
-        ({
-          op: 'insert',
-          dataset: DATASET,
-          before: null,
-          after: encoded(i, i, 'é'),
-          key: String(i),
-          movedFrom: null,
-          version: String(place),
-          ordinal: i,
-          committedAtMs: 0,
-        }) as unknown as ChangeEvent,
-    );
-    const after = place === 1 ? null : (String(place - 1) as Position);
-    await sink.apply(batchOf(events, String(place) as Position, after), [], lease, never);
-  }
-  expect((await db.sql.query('select count(*), sum(n), sum(twice), min(mine), max(note) from shop.items')).rows).toEqual([
-    ['100', '4950.00', '9900.00', 'mine', 'é'],
-  ]);
-});
-
-test('a column that the source got is added where that is allowed, and asked for where it is not', async () => {
-  await using db = await fixture('create schema shop; create table shop.items (id bigint primary key, n integer)');
-  const batch = oneRow();
-  await using narrow = await db.sink({ tables: { create: false, widen: false } });
-  const refused = narrow.apply(batch, [], await narrow.acquire(LANE), never);
-  await expect(refused).rejects.toSatisfy(
-    (error) => error instanceof PipelineError && error.code === 'TARGET_SCHEMA' && error.message.includes('note'),
-  );
-  await using wide = await db.sink();
-  await wide.apply(batch, [], await wide.acquire(LANE), never);
-  expect(await db.rows()).toEqual([['1', '1', 'x']]);
-});
-
-const oneRow = (): Batch =>
-  new Batch(
-    [
-      {
-        op: 'insert',
-        dataset: DATASET,
-        before: null,
-        after: encoded(1, 1, 'x'),
-        key: '1',
-        movedFrom: null,
-        version: '01',
-        ordinal: 0,
-        committedAtMs: 0,
-      } as unknown as ChangeEvent,
-    ],
-    { lane: LANE, position: '01' as Position },
-  );
-
-test("a table without a unique key on the dataset's key is refused with the fix", async () => {
-  await using db = await fixture('create schema shop; create table shop.items (id bigint, n integer, note text)');
-  await using sink = await db.sink();
-  const batch = oneRow();
-  expect(batch.verdicts[0]).toBe(Verdict.Pass);
-  await expect(sink.apply(batch, [], await sink.acquire(LANE), never)).rejects.toThrow(/no primary key or unique index on id/);
-});
-
-test.each([
-  ['id', 'id bigint primary key generated always as identity, n integer, note text'],
-  ['n', 'id bigint primary key, n integer generated always as identity, note text'],
-])(
-  'a table that would make the values of %s itself, as a dump of the source has it, is refused with the fix, which works',
-  async (name, columns) => {
-    await using db = await fixture(`create schema shop; create table shop.items (${columns})`);
-    await using sink = await db.sink();
-    const fix = `alter table "shop"."items" alter column "${name}" set generated by default`;
-    await expect(sink.apply(oneRow(), [], await sink.acquire(LANE), never)).rejects.toThrow(fix);
-    expect(await db.rows()).toEqual([]);
-    const [problem] = await probePostgresTables(db.options, [DATASET]);
-    expect(problem?.fix).toContain(fix);
-    await db.sql.script(fix);
-    await sink.apply(oneRow(), [], await sink.acquire(LANE), never);
-    expect(await db.rows()).toEqual([['1', '1', 'x']]);
-  },
-);
-
-test('a key that the target computes itself is refused', async () => {
-  await using db = await fixture(
-    'create schema shop; create table shop.items (id bigint primary key generated always as (n + 1) stored, n integer, note text)',
-  );
-  await using sink = await db.sink();
-  await expect(sink.apply(oneRow(), [], await sink.acquire(LANE), never)).rejects.toThrow(/makes the values of "id" itself/);
-});
-
-test('probing a target changes nothing and names what is missing', async () => {
-  await using db = await fixture(
-    `do $$ begin if not exists (select from pg_roles where rolname = 'sync_probe') then create role sync_probe login; end if; end $$`,
-  );
-  await using sink = await db.sink();
-  expect((await sink.lanes()).length).toBe(0);
-  const url = new URL(db.url);
-  url.username = 'sync_probe';
-  const options = {
-    name: 'store',
-    schema: 'nowhere',
-    tables: { create: false, widen: false },
-    hold: () => null,
-    scores: [],
-    pipeline: 'p',
-  };
-  const problems = await probePostgresTarget({ ...options, url: url.href });
-  expect(problems.map(({ path }) => path).sort()).toEqual(['targets.store', 'targets.store.schema']);
-  expect(await probePostgresTarget({ ...options, tables: { create: true, widen: true }, url: db.url })).toEqual([]);
-  url.port = '1';
-  const [unreachable] = await probePostgresTarget({ ...options, url: url.href });
-  expect(unreachable).toMatchObject({ severity: 'error', path: 'targets.store.url' });
 });
