@@ -12,6 +12,8 @@ export interface EmbeddedServer {
   readonly port: number;
   /** The data folder, inside a temporary folder that `stop` removes. */
   readonly folder: string;
+  /** Its parameters, beside those that every server here has. */
+  readonly settings: Readonly<Record<string, string>>;
   /** `postgres://postgres@127.0.0.1:<port>/<database>` (authentication is `trust`, on loopback only). */
   url(database?: string): string;
   /** Process id of the postmaster while it runs. */
@@ -156,6 +158,7 @@ async function startIn(
   return {
     port,
     folder,
+    settings,
     log,
     url: (database = 'postgres') => `postgres://postgres@127.0.0.1:${port}/${encodeURIComponent(database)}`,
     get pid() {

@@ -9,6 +9,7 @@ export const STANDBY_SLOT = 'standby';
 /** What a standby makes of its own, or gets from the primary; of a primary at work, also what may be gone before it is copied. */
 const LEFT_OUT = /^(postmaster\.(pid|opts)|(pg_wal|pg_replslot|pg_logical\/snapshots)\/.+|.*pgsql_tmp.*)$/;
 
+/** With the settings of its primary, beside those that it follows it by. */
 export async function startStandby(primary: EmbeddedServer, settings: Readonly<Record<string, string>> = {}): Promise<EmbeddedServer> {
   await using sql = await PgConnection.connect({ url: primary.url() });
   await sql.query('select pg_create_physical_replication_slot($1, true)', [STANDBY_SLOT]);
@@ -20,7 +21,9 @@ export async function startStandby(primary: EmbeddedServer, settings: Readonly<R
     wal_receiver_status_interval: '1s',
     wal_retrieve_retry_interval: '200ms',
   };
-  return await startEmbeddedPostgres({ ...following, ...settings }, undefined, undefined, async (folder) => {
+  // Of whom the primary waits for is none of the standby's, which would wait for itself once it is promoted.
+  const { synchronized_standby_slots: _, ...inherited } = primary.settings;
+  return await startEmbeddedPostgres({ ...inherited, ...following, ...settings }, undefined, undefined, async (folder) => {
     await sql.query("select pg_backup_start('standby', true)");
     cpSync(primary.folder, folder, { recursive: true, filter: (path) => !LEFT_OUT.test(relative(primary.folder, path)) });
     const label = (await sql.query('select labelfile from pg_backup_stop(false)')).rows[0]?.[0] ?? '';
