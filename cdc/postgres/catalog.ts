@@ -6,6 +6,7 @@ import { arrayLiteral, quoteQualified } from '../../wire/postgres/ident.ts';
 import type { PgColumnType, PgRelation } from '../../wire/postgres/row.ts';
 import { describeTypes, rawBytes } from '../../wire/postgres/types.ts';
 import { declarationsOf } from './declarations.ts';
+import { arePartly, partitionWithout } from './partition-identity.ts';
 import type { RelationMessage } from './pgoutput.ts';
 
 /** Settings of a session at the source, whatever its role's own are: names of types come out qualified, and nothing is given up half way. */
@@ -35,6 +36,10 @@ export interface CatalogTable {
   readonly message: RelationMessage;
   /** Columns of the key in the order of the index behind it: primary key, replica identity index or another unique index; empty without one. */
   readonly keyNames: readonly string[];
+  /** The log marks other columns than the key's, for its partitions have other identities than the table: see partition-identity.ts. */
+  readonly isKeyOfPartitions: boolean;
+  /** Old rows that the log has come whole: with identity `full`, which a partitioned table's partitions have to have as well. */
+  readonly sendsOldRows: boolean;
   readonly comment: string | null;
   readonly columnComments: ReadonlyMap<string, string>;
   /** From the planner's statistics; null where there are none yet. */
@@ -93,14 +98,17 @@ export async function readTable(connection: PgConnection, table: string, publica
   const kept = columns.rows.filter(([, , , , generated, number]) =>
     published.columns === null ? generated === '' || (published.generated && generated === 's') : published.columns.has(number ?? ''),
   );
-  const keyNames = await readKey(connection, Number(oid), identityOf(identity));
+  const isPartitioned = kind === 'p';
+  const { keyNames, isKeyOfPartitions } = await readKey(connection, Number(oid), identityOf(identity), isPartitioned);
   return {
     table,
     schema,
     name,
-    isPartitioned: kind === 'p',
+    isPartitioned,
     isLogged: persistence === 'p',
     keyNames,
+    isKeyOfPartitions,
+    sendsOldRows: identity === 'f' && !(isPartitioned && (await arePartly(connection, Number(oid)))),
     comment: comment ?? null,
     columnComments: new Map(kept.flatMap(([column, , , text]) => (typeof text === 'string' ? [[column ?? '', text]] : []))),
     rowsEstimated: tuples === undefined || tuples === null || Number(tuples) < 0 ? null : Number(tuples),
@@ -189,11 +197,27 @@ const EVERYTHING: Published = { columns: null, generated: false, rowFilter: null
 
 /**
  * The columns that tell rows apart, in the order of their index. What the log sends of an old row are the columns of the replica identity, so
- * an identity index comes before the primary key. With identity `full` any unique index will do that can't hold nulls or parts of the table.
+ * an identity index comes before the primary key. With identity `full` any unique index will do that can't hold nulls or parts of the table. Of a partitioned table
+ * it is one whose columns all of its partitions send.
  */
-async function readKey(connection: PgConnection, oid: number, identity: RelationMessage['identity']): Promise<readonly string[]> {
-  if (identity === 'n') return [];
+async function readKey(
+  connection: PgConnection,
+  oid: number,
+  identity: RelationMessage['identity'],
+  isPartitioned: boolean,
+): Promise<Pick<CatalogTable, 'keyNames' | 'isKeyOfPartitions'>> {
+  if (identity === 'n') return { keyNames: [], isKeyOfPartitions: false };
+  const isSent = async (key: readonly string[]): Promise<boolean> =>
+    !isPartitioned || (await partitionWithout(connection, oid, key)) === null;
   const fits = identity === 'i' ? 'i.indisreplident' : identity === 'd' ? 'i.indisprimary' : 'true';
+  const [marked] = await keysOf(connection, oid, fits);
+  if (marked === undefined || (await isSent(marked))) return { keyNames: marked ?? [], isKeyOfPartitions: false };
+  for (const key of await keysOf(connection, oid, 'true')) if (await isSent(key)) return { keyNames: key, isKeyOfPartitions: true };
+  return { keyNames: [], isKeyOfPartitions: true };
+}
+
+/** Columns of the indices that tell rows apart, the primary key first. */
+async function keysOf(connection: PgConnection, oid: number, fits: string): Promise<readonly (readonly string[])[]> {
   const found = await connection.query(
     `select pg_catalog.array_to_json(array(
               select a.attname from pg_catalog.unnest(i.indkey::pg_catalog.int2[]) with ordinality k(attnum, n)
@@ -201,16 +225,23 @@ async function readKey(connection: PgConnection, oid: number, identity: Relation
                where k.n <= i.indnkeyatts order by k.n))
        from pg_catalog.pg_index i
       where i.indrelid = $1::pg_catalog.oid and ${TELLS_APART} and ${fits}
-      order by i.indisprimary desc, i.indexrelid limit 1`,
+      order by i.indisprimary desc, i.indexrelid`,
     [String(oid)],
   );
-  const names = found.rows[0]?.[0];
-  return typeof names === 'string' ? (JSON.parse(names) as string[]) : [];
+  return found.rows.flatMap(([names]) => (typeof names === 'string' ? [JSON.parse(names) as string[]] : []));
 }
 
 /** Why a table that was found without a key has none, and what else of it would do. */
-export async function keylessText(connection: PgConnection, { table, message: { oid, identity } }: CatalogTable): Promise<string> {
+export async function keylessText(
+  connection: PgConnection,
+  { table, isKeyOfPartitions, message: { oid, identity } }: CatalogTable,
+): Promise<string> {
   if (identity === 'n') return 'its replica identity is nothing';
+  if (isKeyOfPartitions) {
+    const [key = []] = await keysOf(connection, oid, 'true');
+    const partition = await partitionWithout(connection, oid, key);
+    return `its partition ${partition ?? ''} has another replica identity, so the log has old rows without ${key.join(', ')}: give it one that has them`;
+  }
   const found = await connection.query(
     `select pg_catalog.quote_ident(c.relname) from pg_catalog.pg_index i join pg_catalog.pg_class c on c.oid = i.indexrelid
       where i.indrelid = $1::pg_catalog.oid and ${TELLS_APART} order by i.indexrelid limit 1`,
@@ -377,6 +408,8 @@ function keyColumns(message: RelationMessage, present: CatalogTable | null): rea
   const marked = message.columns.flatMap((column, index) => (column.inKey ? [index] : []));
   const ordered = (present?.keyNames ?? []).map((name) => message.columns.findIndex((column) => column.name === name));
   const usable = ordered.length > 0 && !ordered.includes(-1);
+  // Of its partitions the catalog alone knows.
+  if (present?.isKeyOfPartitions === true) return usable ? ordered : [];
   // Without a key in the log there were inserts alone; a key that the table has been given since tells its rows apart.
   if (message.identity === 'f' || marked.length === 0) return usable ? ordered : [];
   return usable && ordered.length === marked.length && ordered.every((column) => marked.includes(column)) ? ordered : marked;

@@ -42,6 +42,9 @@ function evidence(majorVersion: number): string {
       'r.prpubid = p.oid and r.prrelid in (select c.oid union all select a.relid from pg_catalog.pg_partition_ancestors(c.oid) a)',
     ),
     ...(majorVersion < 15 ? [] : [writersOf('pg_publication_namespace', 'oid', 'r.pnpubid = p.oid')]),
+    // Their replica identities.
+    `(select pg_catalog.string_agg(l.oid || ':' || l.xmin || l.relreplident::text, ',' order by l.oid)
+        from pg_catalog.pg_partition_tree(case c.relkind when 'p' then c.oid end) t join pg_catalog.pg_class l on l.oid = t.relid where t.isleaf)`,
     `(${types})`,
   ];
   return `select pg_catalog.json_build_array(${parts.join(', ')})::text

@@ -29,6 +29,8 @@ export interface RelationColumn {
 export interface FollowedTable {
   readonly table: string;
   readonly relation: PgRelation;
+  /** Old rows that are sent for whole ones have their key alone. */
+  readonly hasKeysAlone?: boolean;
 }
 
 /** What a message came to. `Ignored`: of a table that is not followed, or of no interest. */
@@ -169,7 +171,7 @@ export class PgoutputDecoder {
       this.#emit('update', null, after, followed, ordinal, false);
       return Read.Event;
     }
-    const before = this.#tuple(relation, kind === KEY);
+    const before = this.#tuple(relation, kind === KEY || followed.hasKeysAlone === true);
     if (bytes[this.#at++] !== NEW) throw new PipelineError('BUG', 'an update without its new row');
     const after = this.#tuple(relation, false);
     this.#ended();
@@ -183,7 +185,7 @@ export class PgoutputDecoder {
     const followed = this.#find(bytes.readUInt32BE(at + 1));
     if (followed === null) return Read.Ignored;
     this.#open(bytes, at + 6, end, followed.relation);
-    const before = this.#tuple(followed.relation, bytes[at + 5] === KEY);
+    const before = this.#tuple(followed.relation, bytes[at + 5] === KEY || followed.hasKeysAlone === true);
     this.#ended();
     this.#emit('delete', before, null, followed, ordinal, false);
     return Read.Event;
@@ -358,7 +360,8 @@ function onlyKey(row: PgRow, columns: number, key: readonly number[]): void {
 
 /**
  * A large value that an update left alone is not in the new row; but where the old row was sent with it (REPLICA IDENTITY FULL, or a key so
- * large that it is stored apart) it is there. Both rows lie in one message, so the cell can be shared.
+ * large that it is stored apart) it is there. Both rows lie in one message, so the cell can be shared. What was left alone was no null: where the old row has one, it is
+ * of a partition that sends its key alone.
  */
 function fillUnchanged(before: PgRow, after: PgRow): void {
   const from = before.cells;
@@ -368,6 +371,7 @@ function fillUnchanged(before: PgRow, after: PgRow): void {
     const target = after.at + 2 * column;
     if (to[target + 1] !== CELL_UNCHANGED) continue;
     const source = before.at + 2 * column;
+    if (from[source + 1] === CELL_NULL) continue;
     to[target] = from[source] ?? 0;
     to[target + 1] = from[source + 1] ?? CELL_UNCHANGED;
   }

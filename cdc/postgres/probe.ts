@@ -43,9 +43,9 @@ export async function describeTables(
       const found = await readTable(connection, name, null);
       if (found === null && !named.includes(name)) continue; // Dropped since it was found.
       if (found === null) throw new PipelineError('SOURCE_TABLE_MISSING', `describing ${name}: there is no such table`);
-      const { comment, columnComments, rowsEstimated, keyNames, message } = found;
+      const { comment, columnComments, rowsEstimated, keyNames, message, sendsOldRows } = found;
       const dataset = keyNames.length === 0 ? null : (await datasets.relationOf(connection, name, message, found)).dataset;
-      const oldRows = message.identity === 'f' ? 'full' : 'key';
+      const oldRows = sendsOldRows ? 'full' : 'key';
       described.push({ table: `${found.schema}.${found.name}`, dataset, comment, columnComments, oldRows, rowsEstimated });
     }
     return described;

@@ -414,7 +414,8 @@ export class SlotStream implements CopyBothHandler {
     // No batch has two shapes of one table: the target changes its own between two.
     if ((this.#shapes.get(table) ?? relation.dataset) !== relation.dataset && this.#within === null) this.#queue.cut(this.#decoder.changes);
     this.#shapes.set(table, relation.dataset);
-    this.#decoder.follow(message.oid, { table, relation });
+    const hasKeysAlone = present?.isPartitioned === true && !present.sendsOldRows;
+    this.#decoder.follow(message.oid, { table, relation, hasKeysAlone });
     const isAnother = this.#isAnother(table, message);
     const isAnotherEntry = this.#isAnotherEntry(table, present);
     const isAway = this.#beside.isAway(table);

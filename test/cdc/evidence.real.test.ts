@@ -20,6 +20,7 @@ const CHANGES: readonly ((random: Random, version: number) => string)[] = [
   (random) => `comment on column t.${columnOf(random)} is 'step ${random.below(9)}'`,
   (random) => `comment on table t is 'step ${random.below(9)}'`,
   (random) => `alter table t replica identity ${['default', 'full', 'nothing'][random.below(3)]}`,
+  (random) => `alter table p1 replica identity ${['default', 'full', 'nothing'][random.below(3)]}`,
   (random) => `create unique index u${random.below(3)} on t (id, other); alter table t replica identity using index u${random.below(3)}`,
   (random) => `drop index u${random.below(3)}`,
   () => 'alter table t drop constraint t_pkey',

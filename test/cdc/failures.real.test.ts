@@ -175,6 +175,12 @@ describe('tables', () => {
     ['no key', 'create table t (id int)', 'SOURCE_NO_KEY'],
     ['a replica identity of nothing', `${T}; alter table t replica identity nothing`, 'SOURCE_NO_KEY'],
     ['identity full without any key', 'create table t (id int unique); alter table t replica identity full', 'SOURCE_NO_KEY'],
+    [
+      'a partition whose old rows come without the key of its table',
+      `create table t (id int primary key, n int not null) partition by range (id); create table t1 partition of t default;
+       create unique index by_n on t1 (n); alter table t1 replica identity using index by_n`,
+      'SOURCE_NO_KEY',
+    ],
     ['not in the log', 'create unlogged table t (id int primary key)', 'CONFIG_INVALID'],
     [
       'a partition beside its root',

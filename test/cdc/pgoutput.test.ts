@@ -54,8 +54,8 @@ function decoded(changes: readonly Change[], owned: boolean): { found: PgRow; ce
     expect(read).toBe(Read.Event);
     const { before, after } = decoder.event ?? { before: null, after: null };
     const old = one.op === 'D' ? (one.before ?? one.after) : one.op === 'U' ? one.before : null;
-    // A cell that an update left alone is the one of the row before.
-    const filled = one.after.map((own, i) => (own === 'u' && old !== null ? (old[i] ?? null) : own));
+    // A cell that an update left alone is the one of the row before; where that has none there, it was not sent, for a null would have been.
+    const filled = one.after.map((own, i) => (own === 'u' ? (old?.[i] ?? 'u') : own));
     if (before !== null && old !== null) rows.push({ found: before as PgRow, cells: old });
     if (after !== null) rows.push({ found: after as PgRow, cells: one.op === 'D' ? one.after : filled });
   }

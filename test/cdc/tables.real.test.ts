@@ -152,6 +152,47 @@ test('a partitioned table is one table: its rows are copied, move between partit
   await sameAsTable(model, db, 't');
 });
 
+test('partitions whose replica identity is not their table’s: each change finds its row, and large values go along where keys change', async () => {
+  const big = 'big text) partition by range (id)';
+  await using db = await testDatabase(
+    server,
+    `create table by_index (id int primary key, code text not null, n int, ${big}; create unique index by_code on by_index (code, id);
+     create table by_index_1 partition of by_index for values from (0) to (15); create table by_index_2 partition of by_index default;
+     alter table by_index replica identity using index by_code`,
+    `create table whole (id int primary key, code text, n int, ${big}; create table whole_1 partition of whole for values from (0) to (15);
+     create table whole_2 partition of whole default; alter table whole replica identity full; alter table whole_2 replica identity full`,
+    `create table in_part (id int primary key, code text not null, n int, ${big}; create table in_part_1 partition of in_part default;
+     alter table in_part_1 replica identity full`,
+    `insert into by_index select i, 'c' || i, i, repeat('y', 3000) from generate_series(1, 30) i`,
+    'insert into whole select * from by_index; insert into in_part select * from by_index',
+  );
+  const names = ['by_index', 'whole', 'in_part'];
+  await db.sql.script(
+    ['by_index_1', 'by_index_2', 'whole_1', 'whole_2', 'in_part_1']
+      .map((part) => `alter table ${part} alter big set storage external`)
+      .join('; '),
+  );
+  for (const name of names) await db.sql.script(`update ${name} set big = repeat('z', 3000)`);
+  const options = { ...initial, tables: names.map((name) => `public.${name}`) };
+  const model = new Model();
+  const change = async (n: number): Promise<void> => {
+    for (const name of names)
+      await db.sql
+        .script(`update ${name} set code = code || 'x${n}' where id % 3 = 0; update ${name} set id = id + 100 where id % 7 = ${n}; update ${name} set n = n + 1;
+        delete from ${name} where id % 11 = ${n}`);
+  };
+  let changed = 0;
+  await run(db.source(options), model, async () => {
+    if (changed < 3) await change(changed++);
+    return !isCopying(model);
+  });
+  await change(3);
+  await db.sql.script('alter table whole_1 replica identity full; alter table in_part_1 replica identity default');
+  await change(4);
+  await catchUp(db.source(options), model, db.sql);
+  for (const name of names) await sameAsTable(model, db, name);
+});
+
 test('tables told apart by another index than their primary key, by identity columns, and whole: each change finds its row', async () => {
   await using db = await testDatabase(
     server,
