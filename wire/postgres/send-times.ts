@@ -1,6 +1,9 @@
 /** When messages of a replication stream were sent, as they say themselves: how old what is read is, and how long their sender had to wait. */
 
-/** A sender of a flood that sends nothing for so long waits for room. Shorter ones are those of a machine that has other work. */
+/**
+ * A sender of a flood that sends nothing for so long waits for room: a socket lets it go on once a third of what it holds has gone. In less time it decodes what it
+ * sends next, or the machine has other work.
+ */
 const WAITS_US = 1000;
 
 export interface Sent {
