@@ -3,13 +3,13 @@ import { type Batch, type EventRun, type Scores, ScoreStatus, type ScoreColumns 
 import type { ChangeEvent, Dataset, Row } from '../../core/event.ts';
 import { PipelineError } from '../../core/errors.ts';
 import type { PgResult } from '../../wire/postgres/connection.ts';
-import { quoteIdent } from '../../wire/postgres/ident.ts';
 import { Format, type FrontendWriter, type ParameterBytes } from '../../wire/postgres/messages.ts';
 import { CopiedRows } from '../../wire/postgres/copied-rows.ts';
 import { type PgColumnType, type PgRelation, PgRow } from '../../wire/postgres/row.ts';
 import { copyText, isEncoded, valueText, writeEncoded } from './cells.ts';
+import { emitEmptying, EmptiedTables, type Emptying } from './emptying.ts';
 import { type Entry, type Group, isPartial, isUnchanged, MergedRow } from './fold.ts';
-import { aliveSql, type Layout, STAMP_TYPES } from './layout.ts';
+import type { Layout } from './layout.ts';
 import { stampBytes, stampText, timeBytes } from './stamps.ts';
 import { allOf, copyBytes, CopyMessages, emitNewRows, emitRun, type NewRowsPart, passes, type RunPart, Stretches } from './new-rows.ts';
 import { type Form, type Prepared, type StagedCell, type Statements, type WriteKind, writeStaged } from './statements.ts';
@@ -28,13 +28,6 @@ interface Part {
   readonly form: Form;
   readonly prepared: Prepared;
   readonly entries: Entries;
-}
-
-/** A table to be emptied, and by what. */
-interface Emptying {
-  readonly truncate: Pick<Table, 'qualified' | 'layout'>;
-  readonly index: number;
-  readonly event: ChangeEvent;
 }
 
 /** What of a batch is written beside its rows. */
@@ -81,8 +74,13 @@ export class Writes {
     const steps: (Emptying | Part)[] = [];
     let isUncertain = false;
     let appends = false;
+    const emptying = new EmptiedTables();
     for (const group of groups) {
-      if (group.truncate !== null) steps.push({ truncate: this.#tables.emptied(group.dataset), ...group.truncate });
+      if (group.truncate !== null) {
+        const step = emptying.add(group.dataset.name, { truncate: this.#tables.emptied(group.dataset), ...group.truncate });
+        if (step !== null) steps.push(step);
+      }
+      emptying.begun(group.dataset.name);
       if (isEmpty(group) && !this.#tables.isNew(group.dataset)) continue;
       const table = this.#tables.known(group.dataset);
       if (table === undefined) return null;
@@ -201,7 +199,7 @@ export class Writes {
     const expected: number[] = [];
     for (const step of plan.steps) {
       if ('truncate' in step) {
-        empty(writer, step, verdicts);
+        emitEmptying(writer, step, verdicts);
         expected.push(-1);
         continue;
       }
@@ -246,20 +244,6 @@ export class Writes {
       return missing;
     };
   }
-}
-
-function empty(writer: FrontendWriter, { truncate: table, index, event }: Emptying, verdicts: Uint8Array): void {
-  const alive = aliveSql(table.layout, 't');
-  if (alive === null) {
-    writer.parse('', `truncate ${table.qualified}`).bind('', '', [], Format.Text).execute();
-    return;
-  }
-  const { isHistory } = table.layout;
-  const stamps = table.layout.stamps.filter(({ stamp }) => !isHistory || stamp === 'validTo');
-  const set = stamps.map(({ name }, i) => `${quoteIdent(name)} = $${i + 1}`).join(', ');
-  const oids = stamps.map(({ stamp }) => STAMP_TYPES[stamp].oid);
-  const values = stamps.map(({ stamp }) => stampText(isHistory ? 'validFrom' : stamp, event, verdicts[index]));
-  writer.parse('', `update ${table.qualified} t set ${set} where ${alive}`, oids).bind('', '', values, Format.Text).execute();
 }
 
 /** Whether rows can be copied as they came: all of their cells, with nothing beside them that each has of its own. */

@@ -145,3 +145,38 @@ test('what is named is copied first, so that nothing of a first copy is held; la
     ['3001', 'superseded'],
   ]);
 });
+
+test.each([
+  ['both at once', 'truncate customers, orders'],
+  ['with what refers to it', 'truncate customers cascade'],
+  [
+    'with rows before and after, and a third table between',
+    `begin; insert into orders values (9, 1); update customers set name = 'x' where id = 1; truncate orders; truncate customers cascade;
+    insert into notes values (5); truncate notes; insert into notes values (6); commit`,
+  ],
+])('tables that refer to each other at the target as well are emptied: %s', async (_, truncate) => {
+  await using here = await createDatabase(inject('sourceServer'), 'emptied');
+  await using there = await createDatabase(inject('targetServer'), 'emptied');
+  await using sql = await PgConnection.connect({ url: here.url });
+  await using lake = await PgConnection.connect({ url: there.url });
+  const tables = (schema: string): string => `create table ${schema}.customers (id int primary key, name text);
+    create table ${schema}.orders (id int primary key, customer int references ${schema}.customers); create table ${schema}.notes (id int primary key)`;
+  await sql.script(tables('public'));
+  await lake.script(`create schema shop; ${tables('shop')}`);
+  const shop = {
+    kind: 'postgres',
+    url: here.url,
+    slot: here.name,
+    publication: 'emptied',
+    tables: ['public.customers', 'public.orders', 'public.notes'],
+  };
+  using service = configFolder({ sources: { shop } }, {}, { source: here.url, target: there.url });
+  await using running = await startService(service);
+  await untilReady(running.url);
+  await sql.script('insert into customers values (1), (2); insert into orders values (1, 1)');
+  await eventually(async () => (await lake.query('select from shop.orders')).rows.length === 1, 'the first rows are there');
+  await sql.script(`${truncate}; insert into customers values (7); insert into orders values (7, 7)`);
+  await eventually(async () => (await lake.query('select from shop.orders where id = 7')).rows.length === 1, 'the last row is there');
+  for (const table of ['customers', 'orders', 'notes'])
+    expect((await lake.query(`select * from shop.${table}`)).rows).toEqual((await sql.query(`select * from ${table}`)).rows);
+});
