@@ -62,7 +62,7 @@ test.each(['file', 'database'])(
     await service.kill();
     service = begin();
     // One that was killed says nothing: after a while it is known to be gone.
-    service.setClock(60_000);
+    await service.setClock(60_000);
     await finds(service, '3 of 4');
   },
   90_000,

@@ -132,7 +132,7 @@ test(`killed again and again it counts each row once; what burns is told, and th
     expect((await cli('slo', at.config.file, '--dataset', 'shop.public.others')).code).toBe(0);
 
     // Three hours on nothing burns any more, and nothing has come for as long: of the minutes since the row was too old, none was fresh.
-    service.setClock(3 * HOUR);
+    await service.setClock(3 * HOUR);
     await eventually(() => isTold('slo.resolved', 'rows', 'burn'), 'it is over', 30_000);
     expect(isTold('slo.resolved', 'rows', 'budget')).toBe(false);
     await eventually(() => isTold('slo.opened', 'minutes', 'budget'), 'the table is not fresh for too long', 30_000);

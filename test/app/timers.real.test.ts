@@ -175,9 +175,9 @@ test('what was asked by a clock that ran ahead is asked anew once that is set, a
     return Number(rows[0]?.[0] ?? NaN);
   };
   await eventually(async () => Math.abs(await ahead()) < 60_000, 'it is asked', 30_000);
-  service.setClock(DAY_MS);
+  await service.setClock(DAY_MS);
   await eventually(async () => (await ahead()) > DAY_MS / 2, 'it is asked by a clock that is ahead', 30_000);
-  service.setClock(0);
+  await service.setClock(0);
   await eventually(async () => Math.abs(await ahead()) < 60_000, 'it is asked again', 30_000);
   const { json } = await cli('windows', 'list', at.config.file, '--newest', '--json');
   const [newest, ...others] = (json as { windows: readonly { startMs: number }[] }).windows;

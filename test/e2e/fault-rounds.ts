@@ -1,19 +1,24 @@
 /**
  * Rounds of faults from seeds. A round writes to the source, has one fault strike, or two at once, and waits until the lane moves again, once or in several
  * steps; then it stops writing and holds the target against the oracle. Round after round takes the next seed: it says which faults, when, and what is written; only the machine's
- * own timing is not in it. A world serves some rounds and is then ended in order; a failed round ends the run.
+ * own timing is not in it. A fault that had no effect strikes again; where it never has one, the round fails. A world serves some rounds and is then ended
+ * in order; a failed round ends the run.
  */
 import { Random } from '../support/random.ts';
 import { type Fault, FAULTS } from './faults.ts';
-import { FaultWorld } from './fault-world.ts';
+import { FaultWorld, pause } from './fault-world.ts';
 
 export interface Round {
   readonly round: number;
   readonly seed: number;
   /** What struck, in order; with a + between what struck at once. */
   readonly faults: readonly string[];
-  /** Of those, what is known to have had no effect, or cannot be had here. */
+  /** What showed that each of them had an effect, in the same way. */
+  readonly effects: readonly string[];
+  /** Those that struck without an effect, once for each time, and struck again. */
   readonly idle: readonly string[];
+  /** Those that cannot be had here, with the reason. */
+  readonly lacking: readonly string[];
   /** Changes at the source in this round, and those of them that are held. */
   readonly changes: number;
   readonly held: number;
@@ -36,6 +41,8 @@ export interface RoundsOptions {
 
 /** A world's quarantine grows with its rounds, and keys that wait are no use for more. */
 const ROUNDS_A_WORLD = 12;
+/** A fault that shows no effect in so many strikes has none: what it does, or how that is looked for, is wrong. */
+const STRIKES_MAX = 4;
 
 export async function* faultRounds(options: RoundsOptions): AsyncGenerator<Round> {
   for (let first = 0; first < options.rounds; first += ROUNDS_A_WORLD) {
@@ -66,9 +73,9 @@ async function oneRound(world: FaultWorld, round: number, options: RoundsOptions
   const random = new Random(seed);
   const { steps = 1 } = options;
   const struck: string[] = [];
+  const marks: Marks = { effects: [], idle: [], lacking: [] };
   const startedMs = performance.now();
   const [changes, held] = [world.changes, world.held];
-  const idle: string[] = [];
   let failure: string | null = null;
   try {
     await underWrites(world, seed, async () => {
@@ -77,7 +84,8 @@ async function oneRound(world: FaultWorld, round: number, options: RoundsOptions
         const faults = choose((seed - 1) * steps + step, random, options);
         struck.push(faults.map(({ name }) => name).join(' + '));
         const seeds = faults.map(() => random.below(2 ** 31));
-        await Promise.all(faults.map((fault, i) => strike(world, fault, new Random(seeds[i] ?? 0), idle)));
+        const effects = await Promise.all(faults.map((fault, i) => strike(world, fault, new Random(seeds[i] ?? 0), marks)));
+        marks.effects.push(effects.filter((effect) => effect !== null).join(' + '));
       }
       await world.progress(1 + random.below(100), 'after the fault');
     });
@@ -86,14 +94,30 @@ async function oneRound(world: FaultWorld, round: number, options: RoundsOptions
     failure = error instanceof Error ? error.message : String(error);
   }
   const seconds = (performance.now() - startedMs) / 1000;
-  return { round, seed, faults: struck, idle, changes: world.changes - changes, held: world.held - held, seconds, failure };
+  return { round, seed, faults: struck, ...marks, changes: world.changes - changes, held: world.held - held, seconds, failure };
 }
 
-async function strike(world: FaultWorld, fault: Fault, random: Random, idle: string[]): Promise<void> {
+interface Marks {
+  readonly effects: string[];
+  readonly idle: string[];
+  readonly lacking: string[];
+}
+
+/** Answers the effect; null where the fault cannot be had here. */
+async function strike(world: FaultWorld, fault: Fault, random: Random, marks: Marks): Promise<string | null> {
   const lacks = fault.lacks?.(world) ?? null;
-  if (lacks !== null) return void idle.push(`${fault.name}: ${lacks}`);
-  await new Promise((resolve) => setTimeout(resolve, random.below(30))); // The moment within a batch.
-  if ((await fault.strike(world, random)) === false) idle.push(fault.name);
+  if (lacks !== null) {
+    marks.lacking.push(`${fault.name}: ${lacks}`);
+    return null;
+  }
+  for (let strikes = 1; ; strikes++) {
+    await pause(random.below(30)); // The moment within a batch.
+    const effect = await fault.strike(world, random);
+    if (effect !== null) return effect;
+    marks.idle.push(fault.name);
+    if (strikes === STRIKES_MAX) throw new Error(`${fault.name}: no effect was seen of ${strikes} strikes`);
+    await world.progress(1, 'to be struck again');
+  }
 }
 
 async function underWrites(world: FaultWorld, seed: number, work: () => Promise<void>): Promise<void> {

@@ -21,6 +21,8 @@ import { SmallDisk } from './small-disk.ts';
 
 const IDS = 3000;
 const DISK_MEGABYTES = 320;
+/** Longer than the service waits (`silence` below): who frees a slot that a hung connection holds is the service, unless it was killed since. */
+const WALSENDER_TIMEOUT = '8s';
 /** After a fault the lane moves again within this, waits between attempts included. */
 const RECOVERY_MS = 90_000;
 
@@ -41,24 +43,26 @@ export const SOURCE_SQL = `
   create trigger remember after insert or update or delete on marks for each row execute function remember();`;
 
 /**
- * The service has a role of its own, whose settings a fault can change. The items begin behind 20 MB of rows that are gone: so there is a size of files that is
- * above that of the log's, and below that of the next page of theirs, which is soon wanted.
+ * The service has a role of its own, whose settings a fault can change. Each write adds to `growth`, which begins with 20 MB of rows of the same size: so there
+ * is a size of files that is above that of the log's, and below that of the next page of this table, which is soon wanted. Nothing in it ever makes room, and no
+ * page of it has any left: a table whose free pages are known, as they are after a crash, needs no others for long.
  */
 export const TARGET_SQL = `
   create role tidegate login;
   grant create on database postgres to tidegate;
   create schema shop;
   grant usage on schema shop to tidegate;
-  create table shop.items (id bigint primary key, seq bigint, amount integer, note text, risk double precision) with (autovacuum_enabled = off, fillfactor = 10);
-  insert into shop.items select n, 0, 0, repeat('x', 1800) from generate_series(1, 2500) n;
-  delete from shop.items;
+  create table shop.items (id bigint primary key, seq bigint, amount integer, note text, risk double precision);
   create table shop.marks (id bigint primary key, seq bigint, amount integer);
   create table history (n bigserial primary key, tab text not null, id bigint not null, seq bigint not null);
+  create table growth (filler text);
+  insert into growth select repeat('x', 200) from generate_series(1, 90000);
   create index on history (tab, seq);
   create index on history (tab, id, n);
   grant select, insert, update, delete, truncate on all tables in schema shop to tidegate;
   create function remember() returns trigger security definer language plpgsql as $$ begin
-    insert into public.history (tab, id, seq) values (tg_table_name, new.id, new.seq); return null; end $$;
+    insert into public.history (tab, id, seq) values (tg_table_name, new.id, new.seq);
+    insert into public.growth values (repeat('x', 200)); return null; end $$;
   create trigger remember after insert or update on shop.items for each row execute function remember();
   create trigger remember after insert or update on shop.marks for each row execute function remember();`;
 
@@ -133,7 +137,7 @@ export class FaultWorld implements AsyncDisposable {
     const disk = SmallDisk.mount(DISK_MEGABYTES);
     if (disk !== null) cleanup.use(disk);
     const starting = [
-      startEmbeddedPostgres({ wal_sender_timeout: '2s' }),
+      startEmbeddedPostgres({ wal_sender_timeout: WALSENDER_TIMEOUT }),
       startEmbeddedPostgres({ max_wal_size: '64MB', log_lock_waits: 'on' }, undefined, disk?.folder),
     ] as const;
     for (const one of starting) cleanup.defer(async () => (await one.catch(() => null))?.stop());
@@ -189,15 +193,16 @@ export class FaultWorld implements AsyncDisposable {
     return standby;
   }
 
-  /** The standby is the source from now on, and the server that was it is gone. */
-  async failOver(standby: EmbeddedServer): Promise<void> {
+  /** The standby is the source from now on, and the server that was it is gone. Answers whether it was promoted. */
+  async failOver(standby: EmbeddedServer): Promise<boolean> {
     const old = this.#source;
     await old.kill();
-    await run(standby, 'select pg_promote()');
+    const [promoted] = await run(standby, 'select pg_promote()');
     this.#source = standby;
     [this.#toSource, this.#toStandby] = [this.#toStandby, this.#toSource];
     this.#toStandby.lead(null);
     await old.stop();
+    return promoted?.rows[0]?.[0] === 't';
   }
 
   /** Starts another instance, with a state file other than that of the one before. */

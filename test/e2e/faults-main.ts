@@ -69,16 +69,23 @@ function replayOf(seed: number, { steps, both, only }: { readonly steps: number;
   return `npm run test:faults -- --rounds 1 --seed ${seed}${flags.join('')}`;
 }
 
-function line({ round, seed, faults, idle, changes, held, seconds, failure }: Round): string {
-  const what = faults.join(', ') + (idle.length === 0 ? '' : ` (no effect: ${idle.join(', ')})`);
+function line({ round, seed, faults, effects, idle, lacking, changes, held, seconds, failure }: Round): string {
+  const marks = [
+    ...(effects.length === 0 ? [] : [`seen: ${effects.join(', ')}`]),
+    ...(idle.length === 0 ? [] : [`struck again, for want of an effect: ${idle.join(', ')}`]),
+    ...(lacking.length === 0 ? [] : [`not to be had here: ${lacking.join(', ')}`]),
+  ];
+  const what = `${faults.join(', ')} (${marks.join('; ')})`;
   const outcome = failure === null ? 'ok' : `FAILED\n${failure}`;
   return `round ${round}, seed ${seed}: ${what}; ${changes} changes, ${held} held, ${seconds.toFixed(1)} s: ${outcome}`;
 }
 
 function summary(rounds: readonly Round[]): string {
   const changes = rounds.reduce((sum, round) => sum + round.changes, 0);
+  const lacking = rounds.flatMap((round) => round.lacking.map((text) => text.replace(/:.*/, '')));
   const kinds = new Set(rounds.flatMap(({ faults }) => faults.flatMap((struck) => struck.split(' + '))));
-  return `${rounds.length} rounds, ${kinds.size} kinds of faults, ${changes} changes: nothing lost, doubled or out of order; ledger closed, verified.`;
+  for (const kind of lacking) kinds.delete(kind);
+  return `${rounds.length} rounds, ${kinds.size} kinds of faults with an effect, ${changes} changes: nothing lost, doubled or out of order; ledger closed, verified.`;
 }
 
 process.exitCode = await main();

@@ -18,7 +18,7 @@ test(`nothing is lost, doubled or out of order through every fault (seed ${SEED}
   const failed = rounds.filter(({ failure }) => failure !== null);
   expect(failed, 'npm run test:faults -- --rounds 1 --seed <seed> --both replays a round').toEqual([]);
   expect(rounds).toHaveLength(ROUNDS);
-  // Whatever a fault lacks here (a disk of its own, say) is told as idle; none is left out.
+  // Whatever a fault lacks here (a disk of its own, say) is told; none is left out, and a round in which one had no effect has failed.
   const struck = new Set(rounds.flatMap(({ faults }) => faults.flatMap((pair) => pair.split(' + '))));
   expect(FAULTS.map(({ name }) => name).filter((name) => !struck.has(name))).toEqual([]);
 });

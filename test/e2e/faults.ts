@@ -16,8 +16,8 @@ export interface Fault {
   readonly strikes: 'service' | 'source' | 'target';
   /** Why it cannot be had here; null where it can. */
   readonly lacks?: (world: FaultWorld) => string | null;
-  /** Ends with everything mended by whom it is not the service's to mend. False where it is known to have had no effect. */
-  readonly strike: (world: FaultWorld, random: Random) => Promise<boolean | void>;
+  /** Ends with everything mended by whom it is not the service's to mend. Answers what showed that it had an effect; null where nothing did. */
+  readonly strike: (world: FaultWorld, random: Random) => Promise<string | null>;
 }
 
 /** What a session of the service's at either server is called. */
@@ -33,8 +33,10 @@ export const FAULTS: readonly Fault[] = [
     name: 'the kernel kills the service',
     strikes: 'service',
     strike: async (world) => {
-      await world.service.kill();
+      const { service } = world;
+      await service.kill();
       world.startService();
+      return seen(service.child.signalCode === 'SIGKILL', 'ended by SIGKILL');
     },
   },
   { name: 'the kernel kills the scorer', strikes: 'service', strike: killScorer },
@@ -43,9 +45,13 @@ export const FAULTS: readonly Fault[] = [
 
   { name: 'the target is killed', strikes: 'target', strike: ({ target }, random) => killServer(target, random) },
   { name: 'the target recovers from a crash', strikes: 'target', strike: (world) => crash(world.target, world.askTarget.bind(world)) },
-  { name: 'connections to the target are cut', strikes: 'target', strike: ({ toTarget }) => Promise.resolve(toTarget.cut()) },
+  {
+    name: 'connections to the target are cut',
+    strikes: 'target',
+    strike: ({ toTarget }) => Promise.resolve(counted(toTarget.cut(), 'connections cut')),
+  },
   { name: 'the target is silent', strikes: 'target', strike: ({ toTarget }, random) => silence(toTarget, random) },
-  { name: 'connections to the target hang', strikes: 'target', strike: hang },
+  { name: 'connections to the target hang', strikes: 'target', strike: ({ toTarget }) => hang(toTarget) },
   { name: 'sessions at the target are ended', strikes: 'target', strike: ({ target }) => endSessions(target) },
   { name: 'statements at the target are cancelled', strikes: 'target', strike: cancelStatements },
   { name: 'the target takes no writes', strikes: 'target', strike: makeReadOnly },
@@ -57,17 +63,36 @@ export const FAULTS: readonly Fault[] = [
 
   { name: 'the source is killed', strikes: 'source', strike: ({ source }, random) => killServer(source, random) },
   { name: 'the source recovers from a crash', strikes: 'source', strike: (world) => crash(world.source, world.askSource.bind(world)) },
-  { name: 'connections to the source are cut', strikes: 'source', strike: ({ toSource }) => Promise.resolve(toSource.cut()) },
+  {
+    name: 'connections to the source are cut',
+    strikes: 'source',
+    strike: ({ toSource }) => Promise.resolve(counted(toSource.cut(), 'connections cut')),
+  },
   { name: 'the source is silent', strikes: 'source', strike: ({ toSource }, random) => silence(toSource, random) },
-  { name: 'connections to the source hang', strikes: 'source', strike: ({ toSource }) => Promise.resolve(toSource.forget()) },
+  { name: 'connections to the source hang', strikes: 'source', strike: ({ toSource }) => hang(toSource) },
   { name: 'sessions at the source are ended', strikes: 'source', strike: ({ source }) => endSessions(source) },
   { name: 'the source fails over to a standby', strikes: 'source', strike: failOver },
 ];
 
-async function killScorer(world: FaultWorld): Promise<boolean> {
+function seen(isSeen: boolean, what: string): string | null {
+  return isSeen ? what : null;
+}
+
+function counted(count: number, what: string): string | null {
+  return seen(count > 0, `${count} ${what}`);
+}
+
+/** Answers whether a line with this text was logged since. */
+function logWatch(log: () => readonly string[]): (text: string) => boolean {
+  const before = new Set(log());
+  return (text) => log().some((line) => line.includes(text) && !before.has(line));
+}
+
+async function killScorer({ service }: FaultWorld): Promise<string | null> {
   let pid: number | null = null;
-  await shows(() => Promise.resolve((pid = world.service.scorerPid) !== null));
-  return pid !== null && killed(pid);
+  await shows(() => Promise.resolve((pid = service.scorerPid) !== null));
+  if (pid === null || !killed(pid)) return null;
+  return seen(await shows(() => Promise.resolve(service.scorerPid !== pid)), 'its process is gone');
 }
 
 /** False where there is no such process any more: it may end between a look and this. */
@@ -81,104 +106,116 @@ function killed(pid: number): boolean {
   }
 }
 
-async function standStill(world: FaultWorld): Promise<void> {
+async function standStill(world: FaultWorld): Promise<string | null> {
   const old = world.service;
   old.signal('SIGSTOP');
-  world.startService();
+  const second = world.startService();
   await world.progress(1, 'with a second instance, while the first stands still');
+  await world.until(() => Promise.resolve(second.log.some((line) => line.includes('"msg":"running"'))), 'the second instance reads');
   old.signal('SIGCONT');
   await world.progress(50, 'with a first instance that woke up');
   await old.kill();
+  return 'the second took over';
 }
 
-async function jumpClock(world: FaultWorld, random: Random): Promise<void> {
+async function jumpClock(world: FaultWorld, random: Random): Promise<string | null> {
   const { service } = world;
   const hours = 1 + random.below(48);
+  let jumps = 0;
   for (const aheadMs of [hours * HOUR_MS, -hours * HOUR_MS, 0]) {
-    service.setClock(aheadMs);
+    const setMs = await service.setClock(aheadMs);
+    if (setMs !== null && Math.abs(setMs - aheadMs) <= 1) jumps++;
     await world.progress(1 + random.below(100), `with a clock that is ${aheadMs / HOUR_MS} hours ahead`);
   }
+  return seen(jumps === 3, `${hours} hours ahead and behind`);
 }
 
-async function killServer(server: EmbeddedServer, random: Random): Promise<void> {
+/** Of the servers of either road. */
+export async function killServer(server: EmbeddedServer, random: Random): Promise<string | null> {
+  const { pid } = server;
   await server.kill();
   await pause(random.below(300));
   await server.start();
+  return seen(pid !== undefined && server.pid !== pid, 'started again');
 }
 
 /** One session is killed, so the server ends all others and recovers: meanwhile it refuses connections with 57P03. */
-async function crash(server: EmbeddedServer, ask: (query: string) => Promise<string | null>): Promise<boolean> {
-  const { length } = server.log;
+async function crash(server: EmbeddedServer, ask: (query: string) => Promise<string | null>): Promise<string | null> {
+  const isLogged = logWatch(() => server.log);
   const isStruck = await shows(async () => killed(Number((await ask(`select pid ${OURS} order by random() limit 1`)) ?? 0)));
-  if (!isStruck) return false;
-  await shows(() => Promise.resolve(server.log.length > length));
+  if (!isStruck) return null;
+  const hasCrashed = await shows(() => Promise.resolve(isLogged('reinitializing')));
   await eventually(async () => (await ask('select 1')) === '1', 'the server has recovered', 30_000);
-  return true;
+  return seen(hasCrashed, 'reinitialized');
 }
 
 /** Killed at any moment once the standby is ready: what was committed and did not get there was never there, for the lane and for the judge. */
-async function failOver(world: FaultWorld, random: Random): Promise<void> {
+async function failOver(world: FaultWorld, random: Random): Promise<string | null> {
   const standby = await world.startStandby();
   await pause(random.below(300));
-  await world.failOver(standby);
+  return seen(await world.failOver(standby), 'promoted');
 }
 
-async function silence(proxy: CutProxy, random: Random): Promise<void> {
+async function silence(proxy: CutProxy, random: Random): Promise<string | null> {
   proxy.silence();
   await pause(200 + random.below(1500));
-  proxy.open();
+  return counted(proxy.open(), 'connections silent');
 }
 
 /** Nobody tells the service: it has to find out by itself. */
-function hang({ toTarget }: FaultWorld): Promise<void> {
-  return Promise.resolve(toTarget.forget());
+function hang(proxy: CutProxy): Promise<string | null> {
+  return Promise.resolve(counted(proxy.forget(), 'connections hang'));
 }
 
-async function endSessions(server: EmbeddedServer): Promise<void> {
-  await run(server, `select pg_terminate_backend(pid) ${OURS}`);
+async function endSessions(server: EmbeddedServer): Promise<string | null> {
+  const [ended] = await run(server, `select count(*) filter (where pg_terminate_backend(pid)) ${OURS}`, MENDING);
+  return counted(Number(ended?.rows[0]?.[0] ?? 0), 'sessions ended');
 }
 
-async function cancelStatements({ target }: FaultWorld, random: Random): Promise<boolean> {
+async function cancelStatements({ target }: FaultWorld, random: Random): Promise<string | null> {
   await using sql = await PgConnection.connect({ url: target.url() });
   let cancelled = 0;
   for (const end = performance.now() + 300 + random.below(1000); performance.now() < end; await pause(random.below(20))) {
     const { rows } = await sql.query(`select count(pg_cancel_backend(pid)) ${OURS} and state = 'active'`);
     cancelled += Number(rows[0]?.[0] ?? 0);
   }
-  return cancelled > 0;
+  return counted(cancelled, 'statements cancelled');
 }
 
 /** In the middle of sessions, as it is done before a switchover. */
-async function makeReadOnly(world: FaultWorld, random: Random): Promise<boolean> {
-  const { target, service } = world;
+async function makeReadOnly(world: FaultWorld, random: Random): Promise<string | null> {
+  const { target } = world;
+  const isLogged = logWatch(() => world.service.log);
   await run(target, `alter system set default_transaction_read_only = on`);
   await run(target, 'select pg_reload_conf()');
-  const isSeen = await shows(() => Promise.resolve(service.log.some((line) => line.includes('TARGET_READ_ONLY'))));
+  const isSeen = await shows(() => Promise.resolve(isLogged('TARGET_READ_ONLY')));
   await pause(random.below(1000));
   await run(target, 'alter system reset default_transaction_read_only', MENDING);
   await run(target, 'select pg_reload_conf()', MENDING);
-  return isSeen;
+  return seen(isSeen, 'TARGET_READ_ONLY');
 }
 
 /**
- * The largest table may not get longer than it is (RLIMIT_FSIZE, for the sessions that are there): rows that need room fail with EFBIG, which PostgreSQL tells as
+ * The largest table (`growth`) may not get longer than it is (RLIMIT_FSIZE, for the sessions that are there): rows that need room fail with EFBIG, which PostgreSQL tells as
  * an internal error, of no row in particular.
  */
-async function limitFiles(world: FaultWorld): Promise<boolean> {
+async function limitFiles(world: FaultWorld): Promise<string | null> {
   const { target } = world;
-  const [sizes] = await run(target, `select pg_relation_size('shop.items')`);
+  const [sizes] = await run(target, `select pg_relation_size('growth')`);
   const [sessions] = await run(target, `select pid ${OURS}`);
-  const before = new Set(target.log);
+  const isLogged = logWatch(() => target.log);
   for (const [pid] of sessions?.rows ?? []) limitFileSize(Number(pid), Number(sizes?.rows[0]?.[0] ?? 0));
-  const isSeen = await shows(() => Promise.resolve(target.log.some((line) => line.includes('File too large') && !before.has(line))));
+  const isSeen = await shows(() => Promise.resolve(isLogged('File too large')));
   await eventually(async () => (await world.askTarget('select 1')) === '1', 'the target has recovered', 30_000);
   await endSessions(target);
-  return isSeen;
+  return seen(isSeen, 'File too large');
 }
 
 /** As the user that the process has: root in a container may not. */
 function limitFileSize(pid: number, bytes: number): void {
-  const { uid, gid } = statSync(`/proc/${pid}`);
+  const owner = statSync(`/proc/${pid}`, { throwIfNoEntry: false });
+  if (owner === undefined) return; // It has just ended.
+  const { uid, gid } = owner;
   spawnSync('prlimit', ['--pid', String(pid), `--fsize=${bytes}:unlimited`], { stdio: 'ignore', uid, gid });
 }
 
@@ -191,11 +228,11 @@ function lacksDisk({ disk }: FaultWorld): string | null {
 }
 
 /** Rows and log have no room: statements fail with 53100, and where the log cannot go on the whole server falls, and does not come up by itself. */
-async function fillDisk({ target, disk }: FaultWorld, random: Random): Promise<boolean> {
-  if (disk === null) return false;
-  const before = [...target.log];
+async function fillDisk({ target, disk }: FaultWorld, random: Random): Promise<string | null> {
+  if (disk === null) return null;
+  const isLogged = logWatch(() => target.log);
   disk.fill();
-  const isFull = await shows(() => Promise.resolve(target.log.some((line) => line.includes('No space left') && !before.includes(line))));
+  const isFull = await shows(() => Promise.resolve(isLogged('No space left')));
   await pause(random.below(1000));
   disk.free();
   // A server that fell and cannot recover ends; its people start it again.
@@ -207,43 +244,43 @@ async function fillDisk({ target, disk }: FaultWorld, random: Random): Promise<b
     'the target has recovered from its full disk',
     30_000,
   );
-  return isFull;
+  return seen(isFull, 'No space left');
 }
 
 /** A limit of the role that no batch keeps: the lane goes on all the same, also while its rows are locked. */
-async function timeOut(world: FaultWorld, random: Random): Promise<boolean> {
+async function timeOut(world: FaultWorld, random: Random): Promise<string | null> {
   const { target } = world;
   const limits = ['statement_timeout', 'lock_timeout', ...(random.chance(0.5) ? ['transaction_timeout'] : [])];
   for (const limit of limits) await run(target, `alter role tidegate set ${limit} = '2ms'`, MENDING);
-  await run(target, `select pg_terminate_backend(pid) ${OURS}`, MENDING);
-  const isBlocked = await keepLocked(world, random);
+  await endSessions(target);
+  const blocked = await keepLocked(world, random);
   await world.progress(50, 'though the role of the target has limits of time');
   await run(target, 'alter role tidegate reset all', MENDING);
-  return isBlocked;
+  return blocked;
 }
 
 /** A transaction that locks rows, or a whole table, and then does nothing for a while. */
-async function keepLocked({ target }: FaultWorld, random: Random): Promise<boolean> {
+async function keepLocked({ target }: FaultWorld, random: Random): Promise<string | null> {
   await using other = await PgConnection.connect({ url: target.url(), settings: MENDING });
   const lock = random.chance(0.5) ? 'lock table shop.marks in access exclusive mode' : 'select id from shop.items for update';
   await other.script(`begin; ${lock}`);
   const isBlocked = await shows(() => isWaiting(target));
   await pause(random.below(1500));
   await other.script('rollback');
-  return isBlocked;
+  return seen(isBlocked, 'a lock waited for');
 }
 
 /**
  * Another client has rows that the lane wants, and then wants what the lane has. The lane is the one that gives way: its own look for deadlocks comes
  * first. Nothing is written by the other one.
  */
-async function deadlock({ target }: FaultWorld): Promise<boolean> {
-  const before = new Set(target.log);
+async function deadlock({ target }: FaultWorld): Promise<string | null> {
+  const isLogged = logWatch(() => target.log);
   await using other = await PgConnection.connect({ url: target.url(), settings: { ...MENDING, deadlock_timeout: '1min' } });
   await other.script('begin; select id from shop.items order by id desc for update; select id from shop.marks order by id desc for update');
   if (await shows(() => isWaiting(target))) await other.script('select lane from tidegate.lanes for update');
   await other.script('rollback');
-  return target.log.some((line) => line.includes('deadlock detected') && !before.has(line));
+  return seen(isLogged('deadlock detected'), 'deadlock detected');
 }
 
 async function isWaiting(target: EmbeddedServer): Promise<boolean> {

@@ -1,6 +1,6 @@
 /**
  * Preloaded into a service under test (`node --import`): whoever started it may set its wall clock while it runs, by a message with the
- * milliseconds that it is ahead. Timers and durations go on, as they do on a machine whose clock is set.
+ * milliseconds that it is ahead, and is told once that is so. Timers and durations go on, as they do on a machine whose clock is set.
  */
 const now = Date.now;
 let aheadMs = 0;
@@ -11,5 +11,6 @@ globalThis.Date = new Proxy(Date, {
 });
 process.on('message', (message) => {
   aheadMs = Number(message);
+  process.send?.(Date.now() - now());
 });
 process.channel?.unref();

@@ -10,6 +10,8 @@ export class CutProxy implements AsyncDisposable {
   readonly #server: Server;
   #upstreamPort: number | null;
   readonly #sockets = new Set<Socket>();
+  /** Of those, what is open at both ends and will never hear of anything again. */
+  readonly #forgotten = new WeakSet<Socket>();
   readonly #upstreams: Socket[] = [];
   #state: 'open' | 'closed' | 'silent' = 'open';
 
@@ -39,9 +41,11 @@ export class CutProxy implements AsyncDisposable {
     return this.#upstreams.reduce((sum, upstream) => sum + upstream.bytesRead, 0);
   }
 
-  /** Connections end without a goodbye; new ones are taken. */
-  cut(): void {
+  /** Connections end without a goodbye; new ones are taken. Answers how many ended that nothing had happened to before. */
+  cut(): number {
+    const count = this.#alive;
     for (const socket of this.#sockets) socket.resetAndDestroy();
+    return count;
   }
 
   /** Connections end without a goodbye, and so do new ones, until `open`. */
@@ -56,15 +60,24 @@ export class CutProxy implements AsyncDisposable {
     for (const socket of this.#sockets) socket.unpipe().pause();
   }
 
-  /** Nothing comes through the connections that are there, ever again, and nobody is told; new ones are taken. */
-  forget(): void {
-    for (const socket of this.#sockets) socket.unpipe().pause();
+  /** Nothing comes through the connections that are there, ever again, and nobody is told; new ones are taken. Answers how many that are. */
+  forget(): number {
+    const count = this.#alive;
+    for (const socket of this.#sockets) {
+      socket.unpipe().pause();
+      this.#forgotten.add(socket);
+    }
+    return count;
   }
 
-  /** What was there before does not come back to life. */
-  open(): void {
+  /** What was there before does not come back to life. Answers as `cut` does. */
+  open(): number {
     this.#state = 'open';
-    this.cut();
+    return this.cut();
+  }
+
+  get #alive(): number {
+    return this.#upstreams.filter((socket) => this.#sockets.has(socket) && !this.#forgotten.has(socket)).length;
   }
 
   async [Symbol.asyncDispose](): Promise<void> {

@@ -42,8 +42,12 @@ export class ServiceProcess implements AsyncDisposable {
     return listed?.pid ?? null;
   }
 
-  setClock(aheadMs: number): void {
-    if (this.child.connected) this.child.send(aheadMs);
+  /** Answers by how much its clock is ahead then, give or take a millisecond; null where the process is none any more. */
+  setClock(aheadMs: number): Promise<number | null> {
+    if (!this.child.connected) return Promise.resolve(null);
+    const answered = new Promise<number>((resolve) => this.child.once('message', (setMs) => resolve(Number(setMs))));
+    this.child.send(aheadMs);
+    return Promise.race([answered, this.ended.then(() => null)]);
   }
 
   signal(name: NodeJS.Signals): void {
@@ -67,10 +71,15 @@ export class ServiceProcess implements AsyncDisposable {
   }
 }
 
-function processes(): { pid: number; parent: number; command: string }[] {
-  return execFileSync('ps', ['-eo', 'pid=,ppid=,args='], { encoding: 'utf8' })
+/** Whether the process is there, and does nothing until it is told to go on. */
+export function isStopped(pid: number): boolean {
+  return processes().some((one) => one.pid === pid && one.state.startsWith('T'));
+}
+
+function processes(): { pid: number; parent: number; state: string; command: string }[] {
+  return execFileSync('ps', ['-eo', 'pid=,ppid=,stat=,args='], { encoding: 'utf8' })
     .split('\n')
-    .map((line) => /^\s*(\d+)\s+(\d+)\s+(.*)$/.exec(line))
+    .map((line) => /^\s*(\d+)\s+(\d+)\s+(\S+)\s+(.*)$/.exec(line))
     .filter((match) => match !== null)
-    .map(([, pid, parent, command = '']) => ({ pid: Number(pid), parent: Number(parent), command }));
+    .map(([, pid, parent, state = '', command = '']) => ({ pid: Number(pid), parent: Number(parent), state, command }));
 }
