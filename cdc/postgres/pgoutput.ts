@@ -29,6 +29,8 @@ export interface RelationColumn {
 export interface FollowedTable {
   readonly table: string;
   readonly relation: PgRelation;
+  /** Whether the publication has only rows of a condition. Then an insert may be what the server made of an update, and lack the large values that did not change. */
+  readonly isFiltered: boolean;
 }
 
 /** What a message came to. `Ignored`: of a table that is not followed, or of no interest. */
