@@ -31,6 +31,8 @@ export interface FollowedTable {
   readonly relation: PgRelation;
   /** Old rows that are sent for whole ones have their key alone. */
   readonly hasKeysAlone?: boolean;
+  /** Whether the publication has only rows of a condition. Then an insert may be what the server made of an update, and lack the large values that did not change. */
+  readonly isFiltered: boolean;
 }
 
 /** What a message came to. `Ignored`: of a table that is not followed, or of no interest. */

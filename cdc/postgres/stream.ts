@@ -336,9 +336,11 @@ export class SlotStream implements CopyBothHandler {
     // Of a chunk it takes its rows all the same: where it came from they are newer.
     if (this.#isLeftOut) return this.#beside.see(event, followed.table);
     if (this.#cutBytes > 0) return this.#tooLarge(event, followed, bytes);
+    if (followed.isFiltered && (event.op === 'insert' || event.movedFrom !== null) && isPartial(event.after as PgRow))
+      return this.#complete(event, followed, bytes);
     if (this.#beside.isReading) {
       if (event.movedFrom !== null && this.#beside.isBeingCopied(followed.table) && isPartial(event.after as PgRow))
-        return this.#completeMove(event, followed, bytes);
+        return this.#complete(event, followed, bytes);
       this.#beside.see(event, followed.table);
     }
     this.#queue.append(event, bytes + EVENT_OVERHEAD_BYTES);
@@ -415,7 +417,7 @@ export class SlotStream implements CopyBothHandler {
     if ((this.#shapes.get(table) ?? relation.dataset) !== relation.dataset && this.#within === null) this.#queue.cut(this.#decoder.changes);
     this.#shapes.set(table, relation.dataset);
     const hasKeysAlone = present?.isPartitioned === true && !present.sendsOldRows;
-    this.#decoder.follow(message.oid, { table, relation, hasKeysAlone });
+    this.#decoder.follow(message.oid, { table, relation, isFiltered: (present?.rowFilter ?? null) !== null, hasKeysAlone });
     const isAnother = this.#isAnother(table, message);
     const isAnotherEntry = this.#isAnotherEntry(table, present);
     const isAway = this.#beside.isAway(table);
@@ -451,20 +453,26 @@ export class SlotStream implements CopyBothHandler {
   }
 
   /**
-   * A key move that did not send all cells, while its row may not be in the target yet: the cells are read from the table. Should they have
-   * changed again since, the log has that too, further on; should the row be gone, the log has that. Where the table has other columns by now
-   * they can't be had, and its snapshot begins again: the place says so from this event on.
+   * A key move that did not send all cells, while its row may not be in the target yet, or an update that came as an insert, for it moved the row into the
+   * publication's condition: the cells are read from the table. Should they have changed again since, the log has that too, further on; should the row be gone,
+   * the log has that, or the move that took it away, which is completed as well. Where the table has other columns by now they can't be had, and it is read again,
+   * or its snapshot begins again: the place says so from this event on.
    */
-  #completeMove(event: PgEvent, followed: FollowedTable, bytes: number): void {
+  #complete(event: PgEvent, followed: FollowedTable, bytes: number): void {
     const { catalog, publication } = this.#parts;
     const { relation, table } = followed;
     const after = event.after as PgRow; // A move has one, of the class that the decoder makes.
     this.#block(
       readRow(catalog, publication, table, after).then((base) => {
-        if (base === 'reshaped') this.#beside.copyAgain(table);
+        if (base === 'reshaped') {
+          if (this.#beside.isBeingCopied(table)) this.#beside.copyAgain(table);
+          else this.#beside.readAgain(table);
+        }
         const row = base === null || base === 'reshaped' ? after : laidOver(relation, base, [after]);
         const { dataset, version, ordinal, committedAtMs } = event;
-        const whole = new PgEvent('update', event.before, row, dataset, version, ordinal, committedAtMs, true);
+        // What is still not whole is no new row.
+        const op = event.op === 'insert' && !isPartial(row) ? 'insert' : 'update';
+        const whole = new PgEvent(op, event.before, row, dataset, version, ordinal, committedAtMs, event.movedFrom !== null);
         this.#beside.see(whole, table);
         this.#queue.append(whole, bytes + EVENT_OVERHEAD_BYTES);
       }),

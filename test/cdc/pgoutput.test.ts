@@ -43,7 +43,7 @@ const message = ({ op, before, after }: Change): Buffer =>
 /** All rows of the changes, old ones first, each with what it is made of. */
 function decoded(changes: readonly Change[], owned: boolean): { found: PgRow; cells: readonly Cell[] }[] {
   const decoder = new PgoutputDecoder();
-  decoder.follow(OID, { table: 'public.t', relation });
+  decoder.follow(OID, { table: 'public.t', relation, isFiltered: false });
   const memory = Buffer.alloc(4096);
   const rows: { found: PgRow; cells: readonly Cell[] }[] = [];
   for (const one of changes) {

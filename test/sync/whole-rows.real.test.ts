@@ -101,7 +101,7 @@ class Table {
 function batchesOf(random: Random, count: number, oddChance: number): Batch[] {
   const decoder = new PgoutputDecoder();
   const tables = [new Table(1, RELATION, 'K', random), new Table(2, OTHERS_RELATION, 'O', random)] as const;
-  for (const { oid, relation } of tables) decoder.follow(oid, { table: relation.dataset.name, relation });
+  for (const { oid, relation } of tables) decoder.follow(oid, { table: relation.dataset.name, relation, isFiltered: false });
   const memory = Buffer.alloc(1 << 16);
   const read = (message: Buffer): readonly ChangeEvent[] => {
     message.copy(memory.fill(0), 3);
