@@ -201,10 +201,8 @@ beforeAll(async () => {
     return options === null ? [] : [{ dataset: `shop.public.${table}`, ...options }];
   });
   const targets = { lake: { kind: 'postgres', url: ends.target.url, schema: 'shop', layouts } };
-  const rules = tables.map(({ table, policy }) => [
-    `${table}.rules.yaml`,
-    evolutionRules(table, policy, { check: 'key: [{id: positive, between: {min: 0}}]' }),
-  ]);
+  const check = 'key: [{id: positive, between: {min: 0}}]';
+  const rules = tables.map(({ table, policy }) => [`${table}.rules.yaml`, evolutionRules(table, policy, { check })] as const);
   it = await Following.start(ends, ends.config({ patterns: ['public.*'] }, { targets }, Object.fromEntries(rules)));
   for (let n = 0; n < CHANGES; n++) {
     for (const [name, table] of made) {
