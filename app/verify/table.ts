@@ -9,11 +9,14 @@ import type { Clock } from '../../core/clock.ts';
 import type { KeyRange, KeyTexts, RangeSum, RowHash, RowSums } from '../../wire/postgres/row-sums.ts';
 import type { Differing, Suspects } from './suspects.ts';
 
+/** A table as it is on one side. */
+type Side = Pick<RowSums, 'boundary' | 'sum' | 'list' | 'listOf'>;
+
 export interface TableWalkParts {
-  readonly source: RowSums;
-  readonly target: RowSums;
+  readonly source: Side;
+  readonly target: Side;
   readonly isRanged: boolean;
-  readonly suspects: Suspects;
+  readonly suspects: Pick<Suspects, 'add' | 'size' | 'decide'>;
   /** How many rows may be suspects at once. */
   readonly suspectsMax: number;
   /** What is known to differ; answers whether to go on. */
@@ -37,13 +40,16 @@ const EVERYTHING: KeyRange = { after: null, to: null };
 
 export class TableWalk {
   readonly #parts: TableWalkParts;
-  readonly #startedMs: number;
+  /** When what is looked at now was begun, and until when what was looked at before takes, at the rate: time that went by otherwise is not made up for. */
+  #begunMs: number;
+  #paidMs: number;
   #rows = 0;
   #isStopped = false;
 
   constructor(parts: TableWalkParts) {
     this.#parts = parts;
-    this.#startedMs = parts.clock.monotonic();
+    this.#begunMs = parts.clock.monotonic();
+    this.#paidMs = this.#begunMs;
   }
 
   /** Rows of the source that were looked at. */
@@ -63,7 +69,7 @@ export class TableWalk {
 
   async #byRanges(): Promise<void> {
     const { source, clock } = this.#parts;
-    let rows = RANGE_ROWS_FIRST;
+    let rows = Math.min(RANGE_ROWS_FIRST, this.#rowsAtOnce);
     let after: KeyTexts | null = null;
     let to = await source.boundary(EVERYTHING, rows);
     while (!this.#isStopped) {
@@ -71,7 +77,7 @@ export class TableWalk {
       const startedMs = clock.monotonic();
       const next = to === null ? null : source.boundary({ after: to, to: null }, rows);
       const [here, there, bound] = await Promise.all([...this.#sums(range), next]);
-      rows = nextRows(rows, clock.monotonic() - startedMs);
+      rows = Math.min(nextRows(rows, clock.monotonic() - startedMs), this.#rowsAtOnce);
       await this.#narrow(range, here, there);
       await this.#done(here.rows);
       if (to === null) return;
@@ -107,14 +113,15 @@ export class TableWalk {
   }
 
   /** The rows that `from` has, held against what `other` has of their keys. With `hashes`, what both have is compared as well. */
-  async #bySets(from: RowSums, other: RowSums, hashes: boolean): Promise<void> {
+  async #bySets(from: Side, other: Side, hashes: boolean): Promise<void> {
     let after: KeyTexts | null = null;
     while (!this.#isStopped) {
-      const here: readonly RowHash[] = await from.list({ after, to: null }, SET_ROWS);
+      const most = Math.min(SET_ROWS, this.#rowsAtOnce);
+      const here: readonly RowHash[] = await from.list({ after, to: null }, most);
       await this.#suspect(differingKeys(here, await other.listOf(here.map(({ key }) => key)), hashes));
-      if (hashes) await this.#done(here.length);
+      await (hashes ? this.#done(here.length) : this.#paced(here.length));
       const last = here.at(-1);
-      if (last === undefined || here.length < SET_ROWS) return;
+      if (last === undefined || here.length < most) return;
       after = last.key;
     }
   }
@@ -137,13 +144,26 @@ export class TableWalk {
   }
 
   async #done(rows: number): Promise<void> {
-    const { rowsPerSecond, clock, signal, onRows } = this.#parts;
     this.#rows += rows;
-    onRows(this.#rows);
+    this.#parts.onRows(this.#rows);
+    await this.#paced(rows);
+  }
+
+  /** So many were looked at, on one side or both. */
+  async #paced(rows: number): Promise<void> {
+    const { rowsPerSecond, clock, signal } = this.#parts;
     signal.throwIfAborted();
     if (rowsPerSecond === null) return;
-    const dueMs = this.#startedMs + (this.#rows / rowsPerSecond) * 1000;
-    if (dueMs > clock.monotonic()) await clock.sleep(dueMs - clock.monotonic(), signal);
+    this.#paidMs = Math.max(this.#paidMs, this.#begunMs) + (rows / rowsPerSecond) * 1000;
+    const left = this.#paidMs - clock.monotonic();
+    if (left > 0) await clock.sleep(left, signal);
+    this.#begunMs = clock.monotonic();
+  }
+
+  /** No more than a rate allows in the time of a range: a second is not read in a burst. */
+  get #rowsAtOnce(): number {
+    const { rowsPerSecond } = this.#parts;
+    return rowsPerSecond === null ? RANGE_ROWS_MAX : Math.max(1, Math.ceil((rowsPerSecond * RANGE_MS) / 1000));
   }
 }
 
