@@ -10,7 +10,7 @@ import { inTurn } from './held-keys.ts';
 import { columnsText, keepShape, type KeptArrival, planOf, readFollowed, wantedOf } from './kept-shapes.ts';
 import { aliveSql, type Layouts } from './layout.ts';
 import { creationLeft, creationOf, decideNewTables, type LeftOut, type NewTablesQuestion } from './new-tables.ts';
-import { type Action, isOfTheChange, type Needs, needsBoth, type PlacedShape, runActions, statementsLeft } from './schema-plan.ts';
+import { type Action, type ChangePlan, isOfTheChange, type Needs, type PlacedShape, runPlan, statementsLeft } from './schema-plan.ts';
 import { SCHEMA_KEY_RULE } from './schemas.ts';
 import type { PostgresSinkOptions } from './sink.ts';
 import { besideColumns } from './tables.ts';
@@ -111,7 +111,7 @@ export class SchemaDesk {
       if (row === undefined) return null;
       const item = itemFrom(row);
       const qualified = this.#qualified(item.dataset);
-      const planned = (await this.#openPlans(sql, item.dataset)).find((plan) => plan.id === id);
+      const planned = await this.#planOf(sql, item.dataset, id);
       const actions = planned?.actions ?? (JSON.parse(row.at(-1) ?? '[]') as Action[]); // Written by us.
       const created = actions.find((action) => action.do === 'create');
       if (created !== undefined) return { ...item, statements: await creationLeft(sql, qualified, created) };
@@ -120,26 +120,39 @@ export class SchemaDesk {
     });
   }
 
-  /** The changes of a dataset that are open, in their order, as they come to by the layout of now. */
-  async #openPlans(sql: PgConnection, dataset: DatasetName, lock = ''): Promise<readonly OpenPlan[]> {
-    const { pipeline } = this.#parts;
+  /** The changes of a dataset that are open, in their order. */
+  async #openChanges(sql: PgConnection, dataset: DatasetName, lock = ''): Promise<readonly OpenChange[]> {
     const { rows } = await sql.query(
       `select id, version, keyless, actions, after, reread, reread_columns, arrival from tidegate.schema_changes
        where pipeline = $1 and dataset = $2 and status in ('held', 'rejected') order by version, id ${lock}`,
-      [pipeline, dataset],
+      [this.#parts.pipeline, dataset],
     );
-    let before = (await readFollowed(sql, pipeline, dataset))?.shape ?? null;
     // All of it was written by us.
     return rows.map(([id, version, keyless, actions, after, reread, columns, arrival]) => {
       const kept = parsed(arrival) as KeptArrival | null;
       const known = parsed(after) as PlacedShape | null;
-      const plan =
-        kept === null
-          ? { actions: (parsed(actions) ?? []) as Action[], after: known, needs: neededBefore(reread, columns, known), problem: null }
-          : planOf(before, kept, wantedOf(this.#parts, kept.arrival.dataset));
-      before = plan.after ?? before;
-      return { id: id ?? '', version: version ?? '', isKeyless: keyless === 't', ...plan };
+      const before = known === null ? null : { after: known, needs: neededBefore(reread, columns, known), problem: null };
+      return {
+        id: id ?? '',
+        version: version ?? '',
+        isKeyless: keyless === 't',
+        planFrom: (shape) =>
+          kept !== null
+            ? planOf(shape, kept, wantedOf(this.#parts, kept.arrival.dataset))
+            : before && { ...before, actions: (parsed(actions) ?? []) as Action[] },
+      };
     });
+  }
+
+  /** What an open change comes to by the layout of now, after all before it; null for one that is not open, or of a new table before its first event. */
+  async #planOf(sql: PgConnection, dataset: DatasetName, id: string): Promise<ChangePlan | null> {
+    let shape = (await readFollowed(sql, this.#parts.pipeline, dataset))?.shape ?? null;
+    for (const change of await this.#openChanges(sql, dataset)) {
+      const plan = change.planFrom(shape);
+      if (change.id === id) return plan;
+      shape = plan?.after ?? shape;
+    }
+    return null;
   }
 
   /** Has new tables wait where somebody has to agree with them. Answers those that are not to be followed. */
@@ -177,8 +190,8 @@ export class SchemaDesk {
           message: `the change ${id} is ${status ?? ''} already`,
           fix: 'See `tidegate schema list` for those that wait.',
         };
-      const open = await this.#openPlans(sql, dataset as DatasetName, 'for update');
-      const until = open.findIndex((plan) => plan.id === id);
+      const open = await this.#openChanges(sql, dataset as DatasetName, 'for update');
+      const until = open.findIndex((change) => change.id === id);
       const chosen = open.slice(0, until + 1);
       if (chosen.at(-1)?.isKeyless === true)
         return {
@@ -186,46 +199,50 @@ export class SchemaDesk {
           message: `${dataset} has no key at the source that tells its rows apart`,
           fix: 'Give the table a primary key again; approve the change that this becomes.',
         };
-      for (const plan of chosen) {
-        const { after } = plan;
-        if (after === null) continue;
-        if (plan.problem !== null)
+      let shape = (await readFollowed(sql, pipeline, dataset as DatasetName))?.shape ?? null;
+      for (const change of chosen) {
+        const plan = change.planFrom(shape);
+        if (plan === null) continue;
+        if (plan.problem !== null) {
+          await sql.script('rollback; begin');
           return {
             kind: 'refused',
-            message: `the layout of ${dataset} does not fit the change ${plan.id}: ${plan.problem}`,
+            message: `the layout of ${dataset} does not fit the change ${change.id}: ${plan.problem}`,
             fix: 'Mend the layout in the config, restart the service, and approve again.',
           };
+        }
         try {
-          const needs = needsBoth(plan.needs, await runActions(sql, this.#qualified(dataset as DatasetName), plan.actions));
+          const { after, needs } = await runPlan(sql, this.#qualified(dataset as DatasetName), plan);
           await sql.query(
             `update tidegate.schema_changes set actions = $2::jsonb, after = $3::jsonb, problem = null, reread = $4, reread_columns = $5::jsonb
              where id = $1`,
-            [plan.id, JSON.stringify(plan.actions), JSON.stringify(after), needs.length > 0 ? 'after' : null, columnsText(needs, after)],
+            [change.id, JSON.stringify(plan.actions), JSON.stringify(after), needs.length > 0 ? 'after' : null, columnsText(needs, after)],
           );
+          shape = after;
         } catch (error) {
           if (!(error instanceof PgError) || !isOfTheChange(error)) throw error;
           await sql.script('rollback; begin');
           const problem = `${error.message} (${error.code})`;
-          await sql.query('update tidegate.schema_changes set problem = $2 where id = $1', [plan.id, problem]);
+          await sql.query('update tidegate.schema_changes set problem = $2 where id = $1', [change.id, problem]);
           return {
             kind: 'refused',
-            message: `the target does not take the change ${plan.id} of ${dataset}: ${problem}`,
+            message: `the target does not take the change ${change.id} of ${dataset}: ${problem}`,
             fix:
               error.code === NOT_NULL_VIOLATION
                 ? 'Its rows have no values of the new key: fill them in, or empty the table, for its rows are read again; then approve again.'
                 : 'Change the table of the target so that it can, and approve again: what is done already is left alone.',
           };
         }
-        await keepShape(sql, pipeline, dataset, plan.version, after);
+        await keepShape(sql, pipeline, dataset, change.version, shape);
       }
       await sql.query(
         `update tidegate.schema_changes set status = 'approved', settled_at = clock_timestamp(), by_whom = $2, why = null, arrival = null,
            reread = case when reread = 'after' or keyless then 'wanted' else reread end where id = any(string_to_array($1, ',')::bigint[])`,
-        [chosen.map((plan) => plan.id).join(','), by],
+        [chosen.map((change) => change.id).join(','), by],
       );
       const next = open[until + 1]?.version ?? null;
       const released = await releaseParked(sql, pipeline, dataset, next, by);
-      return { kind: 'approved', changes: chosen.map((plan) => plan.id), released };
+      return { kind: 'approved', changes: chosen.map((change) => change.id), released };
     });
   }
 
@@ -321,16 +338,13 @@ async function releaseParked(sql: PgConnection, pipeline: string, dataset: strin
   return affected;
 }
 
-/** A change that is open, and what approving it comes to. */
-interface OpenPlan {
+/** A change that is open. */
+interface OpenChange {
   readonly id: string;
   readonly version: string;
   readonly isKeyless: boolean;
-  readonly actions: readonly Action[];
-  /** Null of a table that is new, before its first event. */
-  readonly after: PlacedShape | null;
-  readonly needs: Needs;
-  readonly problem: string | null;
+  /** What approving it comes to where the target follows `shape`; null for a table that is new, before its first event. */
+  readonly planFrom: (shape: PlacedShape | null) => ChangePlan | null;
 }
 
 const parsed = (text: string | null | undefined): unknown => (text === null || text === undefined ? null : JSON.parse(text));

@@ -188,8 +188,12 @@ export function planChange(
   const newest = Math.max(0, ...[...before.columns, ...before.dropped].map(({ id }) => id ?? 0));
   /** Numbers only grow: what was generated is sent once it is a column like others, and rows have had values in it. */
   const wasThere = (id: number): boolean => id <= newest;
+  /** A column has come and gone, unseen: events that had it may be taken for ones of a later column of its name. */
+  const hasSkipped = dataset.columns.some(
+    ({ id }) => id !== undefined && id > newest + 1 && !dataset.columns.some((one) => one.id === id - 1),
+  );
   /** What looks like a column that is gone and another one made may be a rename. */
-  const isUnsure = hasOtherTable || before.columns.some((column) => column.id === null && !formers.includes(column));
+  const isUnsure = hasOtherTable || hasSkipped || before.columns.some((column) => column.id === null && !formers.includes(column));
   let needs: Needs = [];
   let problem: string | null = null;
   const places = formers.map((former) => former?.place ?? null);
@@ -272,7 +276,6 @@ export function planChange(
   }
   const [fault] = placesFaults(dataset, places, beside);
   problem ??= fault?.message ?? null;
-  const rewrites = judged.some(({ change }) => change.kind === 'add' || change.kind === 'type');
   return {
     actions: ORDER.flatMap((kind) => actions.filter((action) => action.do === kind)),
     after: {
@@ -293,8 +296,8 @@ export function planChange(
       }),
       dropped,
       key: keyNames(dataset),
-      // What was rewritten for another reason (or later than this change) is not forgotten before rows were compared with it.
-      storage: rewrites ? storage : before.storage,
+      // What was rewritten for another reason (or later than this change) is not forgotten before rows were read for it.
+      storage: needs.length > 0 ? storage : before.storage,
       ...identityOf(dataset, layout),
     },
     needs,
@@ -333,20 +336,22 @@ interface Present {
 export const CASTS = ['cast', 'text', 'anew'] as const;
 export type Cast = (typeof CASTS)[number];
 
-/**
- * The statements that are left to run, in order; none where the table is as it should be. `needs`: a column was there already, and nobody knows
- * what with.
- */
-export async function statementsLeft(
-  sql: PgConnection,
-  qualified: string,
-  actions: readonly Action[],
-  how: Cast = 'cast',
-): Promise<{ readonly statements: readonly string[]; readonly needs: Needs }> {
+export interface Left {
+  /** In order; none where the table is as it should be. */
+  readonly statements: readonly string[];
+  /** A column was there already, and nobody knows what with. */
+  readonly needs: Needs;
+  /** Columns that keep what could not be cast, by their names from then on. */
+  readonly kept: readonly string[];
+}
+
+/** What is left to do of the actions. */
+export async function statementsLeft(sql: PgConnection, qualified: string, actions: readonly Action[], how: Cast = 'cast'): Promise<Left> {
   const present = await presentTable(sql, qualified, actions);
   // It is made as it should be when the first row comes.
-  if (!present.exists) return { statements: [], needs: [] };
+  if (!present.exists) return { statements: [], needs: [], kept: [] };
   const statements: string[] = [];
+  const kept: string[] = [];
   let needs: Needs = [];
   const alter = (what: string): void => {
     statements.push(`alter table ${qualified} ${what}`);
@@ -387,7 +392,9 @@ export async function statementsLeft(
         if (!isOurs || column.type === action.type) break;
         // A row is found by its key: without its value nobody could tell which it is.
         if (how === 'anew' && !unique.some((names) => names.includes(action.column))) {
-          move(action.column, freeColumn(action.column, columns));
+          const name = freeColumn(action.column, columns);
+          kept.push(name);
+          move(action.column, name);
           add(action.column, action.type, null);
           needs = needsBoth(needs, [action.column]);
           break;
@@ -440,7 +447,7 @@ export async function statementsLeft(
       waiting = rest;
     }
   }
-  return { statements, needs };
+  return { statements, needs, kept };
 }
 
 const TEXT = 25;
@@ -488,25 +495,30 @@ async function presentTable(sql: PgConnection, qualified: string, actions: reado
 
 /**
  * Runs what is left of the actions, inside the caller's transaction: each way to cast in turn, until one works. Throws the error of the last. Answers
- * what has to be read anew for it.
+ * the shape that the table has then, and what has to be read anew for it.
  */
-export async function runActions(sql: PgConnection, qualified: string, actions: readonly Action[]): Promise<Needs> {
+export async function runPlan(sql: PgConnection, qualified: string, plan: ChangePlan): Promise<Pick<ChangePlan, 'after' | 'needs'>> {
+  const { actions, after } = plan;
   const keyed = actions.some((action) => action.do === 'key');
   const ways = actions.some((action) => action.do === 'retype') ? CASTS.filter((cast) => cast !== 'anew' || !keyed) : CASTS.slice(0, 1);
   for (const [i, how] of ways.entries()) {
     await sql.script('savepoint tidegate_change');
     try {
-      const { statements, needs } = await statementsLeft(sql, qualified, actions, how);
+      const { statements, needs, kept } = await statementsLeft(sql, qualified, actions, how);
       for (const statement of statements) await sql.script(statement);
       await sql.script('release savepoint tidegate_change');
-      return needs;
+      const dropped = [...after.dropped, ...kept.map((place) => ({ ...NOBODYS, place }))];
+      return { after: kept.length === 0 ? after : { ...after, dropped }, needs: needsBoth(plan.needs, needs) };
     } catch (error) {
       if (!(error instanceof PgError) || i === ways.length - 1 || !isOfTheCast(error)) throw error;
       await sql.script('rollback to savepoint tidegate_change; release savepoint tidegate_change');
     }
   }
-  return [];
+  return plan;
 }
+
+/** A column of the target that is none of the source's any more: no column has this name. */
+const NOBODYS: Omit<PlacedColumn, 'place'> = { name: '', native: '', id: null };
 
 /** Whether values have no such cast, or some of them cannot be cast: another way may do. What stands on the column, or whose it is, is in the way of any. */
 const isOfTheCast = ({ code }: PgError): boolean => code.startsWith('22') || code === '42804' || code === '42846' || code === '42883';

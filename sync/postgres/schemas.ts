@@ -29,11 +29,10 @@ import {
   type ChangePlan,
   isAsWanted,
   isOfTheChange,
-  needsBoth,
   placedAsIs,
   type PlacedShape,
   placesOf,
-  runActions,
+  runPlan,
   statementsLeft,
 } from './schema-plan.ts';
 
@@ -397,15 +396,16 @@ export class Schemas {
     const { alone = now, whyRefused } = this.#options;
     const refused = (await whyRefused?.(dataset)) ?? null;
     if (refused !== null) throw await park(SCHEMA_HELD_RULE, refused);
+    let after: PlacedShape;
     try {
-      await alone(() => this.#make(met, version, plan, shape, qualified));
+      after = await alone(() => this.#make(met, version, plan, shape, qualified));
     } catch (error) {
       if (!(error instanceof PgError) || !isOfTheChange(error)) throw error;
       throw await park(SCHEMA_HELD_RULE, `${error.message} (${error.code})`);
     }
-    this.#follow(dataset.name, { shape: plan.after, since: version });
+    this.#follow(dataset.name, { shape: after, since: version });
     this.onChange(dataset.name);
-    return placesOf(plan.after, dataset);
+    return placesOf(after, dataset);
   }
 
   /** Rows that were marked as deleted by a former layout would be taken for ones that are there. */
@@ -423,18 +423,19 @@ export class Schemas {
   }
 
   /** The table, its shape and the note of it, all at once. */
-  async #make(met: KeptArrival, version: string, plan: ChangePlan, before: PlacedShape, qualified: string): Promise<void> {
+  async #make(met: KeptArrival, version: string, plan: ChangePlan, before: PlacedShape, qualified: string): Promise<PlacedShape> {
     const { sql, pipeline } = this.#options;
     const { dataset } = met.arrival;
     await sql.script('begin');
     try {
       // Another session may have made the very change.
       await sql.query('select 1 from tidegate.schemas where pipeline = $1 and dataset = $2 for update', [pipeline, dataset.name]);
-      const needs = needsBoth(plan.needs, await runActions(sql, qualified, plan.actions));
-      await keepShape(sql, pipeline, dataset.name, version, plan.after);
+      const { after, needs } = await runPlan(sql, qualified, plan);
+      await keepShape(sql, pipeline, dataset.name, version, after);
       const reread = needs.length > 0 ? 'wanted' : null;
-      await this.#note(met, version, { ...plan, needs }, before, { rule: '', status: 'accepted', problem: null, reread });
+      await this.#note(met, version, { ...plan, after, needs }, before, { rule: '', status: 'accepted', problem: null, reread });
       await sql.script('commit');
+      return after;
     } catch (error) {
       if (sql.open) await sql.script('rollback');
       throw error;
