@@ -8,6 +8,7 @@ import { systemClock } from '../../core/clock.ts';
 import { Exposition } from '../../ops/prometheus.ts';
 import type { PipelineConfig } from '../../app/config-schema.ts';
 import { silentLogger } from '../../app/logger.ts';
+import { loadRuleFiles } from '../../app/rule-files.ts';
 import { VerifyWatch } from '../../app/verify/watch.ts';
 import { createDatabase, type TestDatabase } from '../support/databases.ts';
 import { eventually } from '../support/eventually.ts';
@@ -479,6 +480,41 @@ test(`among live traffic exactly what was planted is found, and nothing else (se
     stop.abort();
   }
   for (const transactions of await Promise.all(writing)) expect(transactions).toBeGreaterThan(20);
+});
+
+test(`with repair: true, what somebody makes different is mended again and again while both go on (seed ${SEED})`, async () => {
+  const random = new Random(SEED + 10);
+  const loaded = config.load();
+  const pipeline = { ...loaded.config.pipelines['main'], verify: { every: 10, rate: 1_000_000, repair: true } } as PipelineConfig;
+  const rules = loadRuleFiles(loaded, 'main', pipeline).files;
+  const watch = new VerifyWatch({ config: loaded.config, name: 'main', pipeline, rules, clock: systemClock, logger: silentLogger });
+  const stop = new AbortController();
+  const stopWriting = new AbortController();
+  const verifying = watch.run(stop.signal);
+  const writing = traffic(new Random(SEED + 11), stopWriting.signal);
+  try {
+    for (let round = 0; round < 3; round++) {
+      // Others each time: one that is made different again before it was seen to be mended is only mended the next time.
+      const ids = new Set(Array.from({ length: 8 }, () => 1000 + 7 * (130 * round + random.below(130)) + 3));
+      const surplus = 99_000 + round;
+      const keys = [...ids].join(', ');
+      const rowsOf = async (connection: PgConnection, table: string): Promise<unknown> =>
+        (await connection.query(`select id, amount, note from ${table} where id in (${keys}, ${surplus}) order by id`)).rows;
+      const wanted = await rowsOf(sql, 'orders');
+      await lake.script(`delete from shop.orders where id in (${keys}) and id % 2 = 0; update shop.orders set amount = 8999, note = 'other' where id in (${keys});
+        insert into shop.orders (id, amount) values (${surplus}, 1)`);
+      await eventually(
+        async () => JSON.stringify(await rowsOf(lake, 'shop.orders')) === JSON.stringify(wanted),
+        `round ${round}: what was made different is mended`,
+      );
+    }
+  } finally {
+    stopWriting.abort();
+    await writing;
+    stop.abort();
+    await verifying;
+  }
+  expect((await verify()).result.equal).toBe(true);
 });
 
 test('a table takes no more memory for having many rows', async () => {
