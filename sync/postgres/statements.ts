@@ -57,6 +57,8 @@ export interface Prepared {
 /** Rows in bulk: the name of the prepared COPY, and what is done with them behind it. */
 export interface Staging {
   readonly copy: string;
+  /** Empties it of what was staged before in the same transaction; null where nothing is staged. */
+  readonly clear: string | null;
   readonly writes: readonly StagedWrite[];
   /** In their place for many rows; null where there is no other way. */
   readonly merge: StagedWrite | null;
@@ -148,7 +150,7 @@ export class Statements {
       await this.#sql.exchange(
         new FrontendWriter().parse(copy, `copy ${form.table.qualified} (${list}) from stdin (format binary)`).sync().bytes(),
       );
-      bulk.push({ copy, writes: [], merge: null });
+      bulk.push({ copy, clear: null, writes: [], merge: null });
       return;
     }
     for (let use = bulk.length; use < Math.min(uses, STAGES_MAX); use++) {
@@ -166,7 +168,7 @@ export class Statements {
       });
       await this.#sql.exchange(writer.sync().bytes());
       const merge = this.#sql.majorVersion < MERGE_SINCE ? null : mergeStatement(form, columns, `pg_temp.${stage}`);
-      bulk.push({ copy, writes, merge: merge === null ? null : { sql: merge } });
+      bulk.push({ copy, clear: `delete from pg_temp.${stage}`, writes, merge: merge === null ? null : { sql: merge } });
     }
   }
 

@@ -37,7 +37,7 @@ export class TableRows implements RowWriter {
   async #send(batch: Batch, plan: Plan): Promise<number> {
     const writer = this.#writers.take();
     try {
-      const read = this.#writes.emit(plan, batch, writer);
+      const read = this.#writes.emit(plan, batch, writer, 'inside');
       return read(await this.#sql.exchange(writer.sync().bytes()));
     } finally {
       this.#writers.release(writer); // The server has answered all of it, or the session is over.

@@ -190,9 +190,9 @@ export class Writes {
 
   /**
    * Writes the messages of a plan, and answers a reader of their results: how many partial updates (and moves with cells missing) found
-   * no row at the target.
+   * no row at the target. `inside`: what another plan staged in the same transaction is not written once more.
    */
-  emit(plan: Plan, { scores, verdicts }: Judged, writer: FrontendWriter): (results: readonly PgResult[]) => number {
+  emit(plan: Plan, { scores, verdicts }: Judged, writer: FrontendWriter, how: How = 'common'): (results: readonly PgResult[]) => number {
     this.#emitted++;
     const uses = new Map<Prepared, number>();
     /** Per statement how many rows it has to touch; -1 where it does not matter. */
@@ -220,6 +220,10 @@ export class Writes {
       const bulk = prepared.bulk[prepared.isDirect ? 0 : use];
       if (entries.length >= BULK_ROWS_MIN && bulk !== undefined) {
         uses.set(prepared, use + 1);
+        if (how === 'inside' && bulk.clear !== null) {
+          writer.parse('', bulk.clear).bind('', '', [], Format.Text).execute();
+          expected.push(-1);
+        }
         writer.bind('', bulk.copy, [], Format.Text).execute();
         if (form.types === null) copyAsText(writer, prepared, entries, own, verdicts);
         else copyBinary(writer, prepared, entries, own, verdicts);
@@ -357,7 +361,6 @@ function askedOf(entry: Entry, scores: readonly Scores[]): number {
   return asked;
 }
 
-/** What tells forms of one table apart: kind, encoding, cells that are brought, scores that are written. */
 /** Whether all cells of an entry are encoded. Those of its key may be in the row before, which a source may have made otherwise. */
 function goesEncoded(kind: WriteKind, entry: Entry, columns: number): boolean {
   const row = entry.row ?? entry.event.before;
@@ -365,6 +368,7 @@ function goesEncoded(kind: WriteKind, entry: Entry, columns: number): boolean {
   return kind === 'upsert' || kind === 'append' || isEncoded(keyRow(entry, kind), columns);
 }
 
+/** What tells forms of one table apart: kind, encoding, cells that are brought, scores that are written. */
 function keyOfForm(kind: WriteKind, entry: Entry, columns: number, scores: readonly Scores[]): string {
   const row = entry.row ?? entry.event.before;
   const encoding = goesEncoded(kind, entry, columns) ? 'b' : 't';
