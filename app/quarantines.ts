@@ -127,9 +127,9 @@ async function choose(desks: readonly Desk[], { ids, filter }: ItemChoice, reads
   const found = await Promise.all(
     desksOf(desks, filter ?? {}).map(async (desk) => {
       const open = { ...wanted, status: wanted.status ?? OPEN };
-      // A lot goes as a whole.
-      if (wanted.lotStartMs !== undefined && !reads)
-        return { desk, ids: await desk.withSink((sink) => sink.quarantine.ids({ ...open, limit: STAGED_ROWS_MAX })), items: [] };
+      // What goes its way without being looked at is not read, and a lot goes as a whole.
+      const limit = wanted.lotStartMs === undefined ? CHOICE_MAX : STAGED_ROWS_MAX;
+      if (!reads) return { desk, ids: (await desk.withSink((sink) => sink.quarantine.ids({ ...open, limit }))).toReversed(), items: [] };
       const items = await desk.withSink((sink) => allOf(sink.quarantine, open));
       return { desk, ids: items.map(({ id }) => id), items };
     }),

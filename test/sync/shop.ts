@@ -202,6 +202,17 @@ export function gate(bad: ReadonlyMap<string, 'quarantine' | 'drop'>): Stage {
   };
 }
 
+/** Holds these whenever they come, released or not. */
+export function failing(isBad: (event: ChangeEvent) => boolean): Stage {
+  return {
+    name: 'quality',
+    run: (batch) => {
+      for (const [index, event] of batch.events.entries()) if (isBad(event)) batch.mark(finding(index, Verdict.Quarantine));
+      return Promise.resolve();
+    },
+  };
+}
+
 function finding(index: number, verdict: Finding['verdict']): Finding {
   return { index, stage: 'quality', rule: 'bad', column: null, verdict, severity: 'warning', message: 'it is bad', notify: false };
 }
