@@ -12,12 +12,14 @@ import { textArrayParameter } from './arrays.ts';
 import { isRefusal, refusalText } from './failures.ts';
 import { type HeldKey, keysOf, lockKeys, raiseAllVersions, raiseVersions, refOf, settleKeys, tableRefOf, TURN_SQL } from './held-keys.ts';
 import { HeldTruncates, tablesHeld } from './held-truncates.ts';
-import { emitHold, findingsJson, heldStatus, type HoldMode, openItems, putInLine, releaseUnblocked, waitMsOf } from './items.ts';
+import { emitHold, findingsJson, heldStatus, type HoldMode, putInLine, waitMsOf } from './items.ts';
 import { emitAdvance } from './lanes.ts';
 import type { KnownHeld } from './known-held.ts';
+import { OpenBefore, refsOf } from './open-items.ts';
 import { withoutOutrun } from './outrun.ts';
 import type { RowVersions } from './row-versions.ts';
 import { noteParked } from './schemas.ts';
+import { releaseUnblocked } from './unblocked.ts';
 import { emitWindows } from './windows.ts';
 import type { AskedDrafts } from './keyed/drafts.ts';
 import type { Keyed } from './keyed/keyed.ts';
@@ -252,19 +254,18 @@ export class CarefulRoad {
     const decision = newDecision(batch);
     const tables = new Set(batch.events.map(({ dataset }) => tableRefOf(dataset.name)));
     const refs = new Set([...batch.events.flatMap(refsOf), ...tables]);
-    const open = await openItems(sql, refs);
     const locked = await lockKeys(sql, refs);
+    const mayWait = (event: ChangeEvent): boolean => event.op !== 'truncate' && (modeOf(event) === 'key' || rows.isPartial(event));
+    const open = await OpenBefore.read(sql, batch.events, mayWait);
     const truncates = await HeldTruncates.read(sql, tables);
-    const status = new Map(open.map((item) => [item.id, item.status]));
     const heldAgain = new Set(held.map(({ id }) => id));
     const settled = new Set<string>();
     const newest = (ref: string): string => decision.versions.get(ref) ?? locked.get(ref)?.version ?? '';
     for (const [index, event] of batch.events.entries()) {
       const id = eventId(event);
-      const own = refsOf(event);
       const version = versionOf(event);
       const { name } = event.dataset;
-      if (status.get(id) !== 'released') {
+      if (!open.isInLine(id)) {
         decision.stale++; // Settled by somebody since it was read.
         decision.events[index] = null;
       } else if (heldAgain.has(id)) {
@@ -278,11 +279,7 @@ export class CarefulRoad {
         truncates.settled(name, id);
       } else if (event.op !== 'truncate' && truncates.holdsBack(name, version)) {
         decision.findings.push(waiting(index, BEHIND_TRUNCATE));
-      } else if (
-        event.op !== 'truncate' &&
-        (modeOf(event) === 'key' || rows.isPartial(event)) &&
-        open.some((item) => item.version < version && !settled.has(item.id) && item.refs.some((ref) => own.includes(ref)))
-      ) {
+      } else if (mayWait(event) && open.isAnyBefore(event, settled)) {
         decision.findings.push(waiting(index));
       } else {
         const left = withoutOutrun(
@@ -422,8 +419,6 @@ function heldRefsOf({ dataset, key, movedFrom }: ChangeEvent, known: Pick<KnownH
   if (keys === null || (movedFrom === null && !keys.has(key))) return [];
   return [key, movedFrom].flatMap((one) => (one !== null && keys.has(one) ? [refOf(dataset.name, one)] : []));
 }
-
-const refsOf = (event: ChangeEvent): string[] => keysOf(event).map((key) => refOf(event.dataset.name, key));
 
 function countsOf(decision: Decision, { upserts, deletes, truncates, folded, missing }: Written): Counts {
   return {

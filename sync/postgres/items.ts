@@ -1,4 +1,4 @@
-/** Items of the quarantine as rows of `tidegate.quarantine`: written, read, and put in line again when nothing holds them back any more. */
+/** Items of the quarantine as rows of `tidegate.quarantine`: written, read, and put in line again. */
 import { type Finding, HOLD_KEY_RULE, Verdict } from '../../core/batch.ts';
 import type { ItemStatus, Quarantined, QuarantineItem } from '../../core/contracts.ts';
 import { type ChangeEvent, type LaneId, type Row, UNCHANGED, type Value, versionOf } from '../../core/event.ts';
@@ -7,8 +7,6 @@ import { type EventFamilies, packEvent, unpackEvent } from '../../wire/postgres/
 import { packRecord } from '../../wire/kafka/record-bytes.ts';
 import { Format, type FrontendWriter, type ParameterBytes } from '../../wire/postgres/messages.ts';
 import { byteaArrayParameter, textArrayParameter } from './arrays.ts';
-import { lockKeys, refOf, split, tableRefOf } from './held-keys.ts';
-import { behindTruncates, HeldTruncates } from './held-truncates.ts';
 
 export type HoldMode = 'event' | 'key';
 
@@ -150,57 +148,6 @@ export function itemFrom(row: readonly (string | null)[], families: EventFamilie
   };
 }
 
-/** As the indices of the open items have it. */
-export const OPEN_SQL = "('held', 'waiting', 'staged', 'released')";
-
-/** An open item as decisions about its key need it. */
-export interface OpenItem {
-  readonly id: string;
-  readonly refs: readonly string[];
-  readonly version: string;
-  readonly status: 'held' | 'waiting' | 'staged' | 'released';
-  readonly hold: HoldMode;
-  /** Staged, or diverted: it goes with its lot. */
-  readonly waitsForLot: boolean;
-}
-
-/**
- * All open items that share a key with one of `refs`, directly or through a move, in the source's order, with all their keys locked. Whoever
- * holds an item meanwhile waits for this transaction.
- */
-export async function openItems(sql: PgConnection, refs: Iterable<string>): Promise<OpenItem[]> {
-  const known = new Set<string>();
-  const items = new Map<string, OpenItem>();
-  let next = new Set(refs);
-  while (next.size > 0) {
-    await lockKeys(sql, next);
-    const [datasets, keys] = split(next);
-    const parameters = [textArrayParameter(datasets), textArrayParameter(keys)];
-    const { rows } = await sql.query(
-      `select q.id, q.dataset, q.key, q.moved_from, q.version, q.status, q.hold, q.lot_starts is not null from tidegate.quarantine q
-       join unnest($1::text[], $2::text[]) w(dataset, key) on q.dataset = w.dataset and q.key = w.key where q.status in ${OPEN_SQL}
-       union select q.id, q.dataset, q.key, q.moved_from, q.version, q.status, q.hold, q.lot_starts is not null from tidegate.quarantine q
-       join unnest($1::text[], $2::text[]) w(dataset, key) on q.dataset = w.dataset and q.moved_from = w.key where q.status in ${OPEN_SQL}`,
-      parameters,
-    );
-    for (const ref of next) known.add(ref);
-    next = new Set();
-    for (const [id, dataset, key, movedFrom, version, status, hold, isOfLot] of rows) {
-      const own = [key, movedFrom].flatMap((one) => (one === null || one === undefined ? [] : [refOf(dataset ?? '', one)]));
-      items.set(id ?? '', {
-        id: id ?? '',
-        refs: own,
-        version: version ?? '',
-        status: status as OpenItem['status'], // As the query asks.
-        hold: hold as HoldMode, // A check constraint holds it.
-        waitsForLot: isOfLot === 't' && status !== 'waiting',
-      });
-      for (const ref of own) if (!known.has(ref)) next.add(ref);
-    }
-  }
-  return [...items.values()].sort((a, b) => (a.version < b.version ? -1 : a.version > b.version ? 1 : 0));
-}
-
 /** Puts items in line for the replay source, in this order. Their numbers become visible in order, for the transaction holds the pipeline's turn. */
 export async function putInLine(sql: PgConnection, ids: readonly string[], by: string | null): Promise<void> {
   if (ids.length === 0) return;
@@ -212,32 +159,4 @@ export async function putInLine(sql: PgConnection, ids: readonly string[], by: s
   );
   // What is to be prepared may not notify: whoever commits it does.
   await sql.query("select pg_notify('tidegate', '') where current_setting('tidegate.prepares', true) is distinct from 'on'");
-}
-
-const datasetOf = ({ refs: [ref = ''] }: OpenItem): string => ref.slice(0, ref.indexOf('\0'));
-
-/** Releases what waited for one of these keys and waits for nothing any more. */
-export async function releaseUnblocked(sql: PgConnection, refs: ReadonlySet<string>): Promise<void> {
-  await releaseFree(sql, refs);
-  for await (const page of behindTruncates(sql, refs)) await releaseFree(sql, page);
-}
-
-/** The same of these keys alone, with all that is tied to them. */
-async function releaseFree(sql: PgConnection, refs: Iterable<string>): Promise<void> {
-  const blocked = new Set<string>();
-  const free: string[] = [];
-  const items = await openItems(sql, refs);
-  const waiting = items.filter(({ status }) => status === 'waiting');
-  const truncates = await HeldTruncates.read(sql, new Set(waiting.map((item) => tableRefOf(datasetOf(item)))));
-  for (const item of items) {
-    const isBlocked =
-      item.status === 'held' ||
-      item.status === 'staged' ||
-      item.refs.some((ref) => blocked.has(ref)) ||
-      truncates.holdsBack(datasetOf(item), item.version);
-    // Whatever the policy: what is `waiting` under `hold: event` leaves cells out, and those are of the row that is held.
-    if (isBlocked) for (const ref of item.refs) blocked.add(ref);
-    else if (item.status === 'waiting' && !isBlocked) free.push(item.id);
-  }
-  await putInLine(sql, free, null);
 }

@@ -329,6 +329,15 @@ const MIGRATIONS: readonly string[] = [
    create index window_results_said on tidegate.window_results (pipeline, dataset, rule, id) where win like 'timer %' and verdict <> 'indeterminate';`,
   // What a change that waits is planned anew from when it is approved.
   'alter table tidegate.schema_changes add column arrival jsonb;',
+  // The open items of a key in the source's order, those that are in line apart: one looks at the first of them, however many there are. The condition is that of open-items.ts.
+  `drop index tidegate.quarantine_dataset_key_idx;
+   drop index tidegate.quarantine_dataset_moved_from_idx;
+   create index quarantine_of_key on tidegate.quarantine (dataset, key, (case when status = 'released' then 1 else 0 end), version)
+     where status in ('held', 'waiting', 'staged', 'released');
+   create index quarantine_of_old_key on tidegate.quarantine (dataset, moved_from, (case when status = 'released' then 1 else 0 end), version)
+     where status in ('held', 'waiting', 'staged', 'released') and moved_from is not null;`,
+  // A session keeps the plan that it made when few items were changed at once: with all of many it must not compare each with each.
+  'alter function tidegate.note_news() set enable_nestloop = off set enable_hashjoin = on;',
 ];
 
 /** Brings the schema up to date. Several processes may call it at once. */

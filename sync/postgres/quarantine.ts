@@ -16,20 +16,11 @@ import type { PgConnection, PgParam } from '../../wire/postgres/connection.ts';
 import type { EventFamilies } from '../../wire/postgres/event-bytes.ts';
 import { textArrayParameter } from './arrays.ts';
 import { become, type RowKept } from './become.ts';
-import { inTurn, refOf, settleKeys } from './held-keys.ts';
-import {
-  type HoldMode,
-  HOLD_QUIETLY_SQL,
-  HOLD_SQL,
-  holdParameters,
-  ITEM_COLUMNS,
-  itemFrom,
-  OPEN_SQL,
-  openItems,
-  putInLine,
-  releaseUnblocked,
-} from './items.ts';
+import { inTurn, lockKeys, refOf, settleKeys } from './held-keys.ts';
+import { type HoldMode, HOLD_QUIETLY_SQL, HOLD_SQL, holdParameters, ITEM_COLUMNS, itemFrom, putInLine } from './items.ts';
+import { OPEN_SQL, tiedItems } from './open-items.ts';
 import type { Turns } from './turns.ts';
+import { releaseUnblocked } from './unblocked.ts';
 
 /** How long the replay source sleeps at most where a notification got lost. */
 const CHANGED_MS = 2000;
@@ -129,7 +120,9 @@ export class PostgresQuarantine implements Quarantine, ReleaseLog {
   /** How many of these are in line, and nothing has become of them yet. */
   async inLine(ids: readonly string[]): Promise<number> {
     const { rows } = await this.#parts.turns.take('looking into the quarantine', (sql) =>
-      sql.query(`select count(*) from tidegate.quarantine where id = any($1::text[]) and status = 'released'`, [textArrayParameter(ids)]),
+      sql.query(`select count(*) filter (where status = 'released') from tidegate.quarantine where id = any($1::text[])`, [
+        textArrayParameter(ids),
+      ]),
     );
     return Number(rows[0]?.[0]);
   }
@@ -222,20 +215,7 @@ export class PostgresQuarantine implements Quarantine, ReleaseLog {
 
   release(given: readonly string[], by: string): Promise<readonly string[]> {
     return this.#transaction('releasing', async (sql) => {
-      const ids = await this.#namesOf(sql, given);
-      const chosen = new Set(ids);
-      const open = await openItems(sql, await this.#refsOf(sql, ids));
-      const refs = new Set<string>();
-      // What shares a key with a chosen item goes along where the key is held; so do those that share one with these. What is of another lot goes with that.
-      for (let before = -1; before < chosen.size + refs.size;) {
-        before = chosen.size + refs.size;
-        for (const { id, refs: own, hold, waitsForLot } of open) {
-          if (hold !== 'key' || (waitsForLot && !chosen.has(id))) continue;
-          if (own.some((ref) => refs.has(ref))) chosen.add(id);
-          if (chosen.has(id)) for (const ref of own) refs.add(ref);
-        }
-      }
-      const inLine = open.filter(({ id, status }) => chosen.has(id) && status !== 'released').map(({ id }) => id);
+      const inLine = await tiedItems(sql, await this.#namesOf(sql, given), this.#parts.pipeline);
       await putInLine(sql, inLine, by);
       return inLine;
     });
@@ -245,7 +225,7 @@ export class PostgresQuarantine implements Quarantine, ReleaseLog {
     return this.#transaction('discarding', async (sql) => {
       const ids = await this.#namesOf(sql, given);
       const refs = await this.#refsOf(sql, ids);
-      await openItems(sql, refs); // Locks their keys.
+      await lockKeys(sql, refs);
       const { rows } = await sql.query(
         `update tidegate.quarantine set status = 'discarded', settled_at = clock_timestamp(), by_whom = $2, why = $3
          where id = any($1::text[]) and pipeline = $4 and status in ${OPEN_SQL} returning id, dataset, key, moved_from`,
@@ -277,13 +257,19 @@ export class PostgresQuarantine implements Quarantine, ReleaseLog {
   }
 
   async releasedAfter(after: bigint, limit: number): Promise<readonly { readonly seq: bigint; readonly item: Quarantined }[]> {
-    const { rows } = await this.#parts.turns.take('reading released events', (sql) =>
-      sql.query(
-        `select ${ITEM_COLUMNS}, released_seq from tidegate.quarantine
-         where status = 'released' and released_seq > $1 and pipeline = $2 order by released_seq limit $3`,
-        [after, this.#parts.pipeline, limit],
-      ),
-    );
+    const { rows } = await this.#parts.turns.take('reading released events', async (sql) => {
+      // By the index that has them in this order: the planner, which takes them for few, would read all that are in line and sort them, for each batch.
+      await sql.script('begin; set local enable_bitmapscan = off; set local enable_seqscan = off');
+      try {
+        return await sql.query(
+          `select ${ITEM_COLUMNS}, released_seq from tidegate.quarantine
+           where status = 'released' and released_seq > $1 and pipeline = $2 order by released_seq limit $3`,
+          [after, this.#parts.pipeline, limit],
+        );
+      } finally {
+        if (sql.open) await sql.script('commit'); // Of a failed one it is a rollback.
+      }
+    });
     const released = rows.map((row) => ({ seq: BigInt(row.at(-1) ?? '0'), item: itemFrom(row, this.#families) }));
     const last = released.at(-1);
     return last?.item.lot && released.length >= limit ? [...released, ...(await this.#restOfLot(last.seq, last.item))] : released;

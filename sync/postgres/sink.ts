@@ -135,7 +135,7 @@ export async function postgresSink(options: PostgresSinkOptions): Promise<Postgr
     const desk = await PgConnection.connect({
       url: options.url,
       applicationName: `tidegate ${options.pipeline}`,
-      settings: SESSION,
+      settings: { ...SESSION, jit: 'off' },
     });
     endWhereItHangs(desk, hangOptions(options));
     try {

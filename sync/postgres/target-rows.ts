@@ -21,7 +21,7 @@ import {
   type SideColumn,
 } from '../../wire/postgres/row-sums.ts';
 import { targetFailure } from './failures.ts';
-import { OPEN_SQL } from './items.ts';
+import { OPEN_SQL } from './open-items.ts';
 import { placesAtTarget, readFollowed } from './kept-shapes.ts';
 import { aliveSql, type DatasetsOptions, Layouts } from './layout.ts';
 

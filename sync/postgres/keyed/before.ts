@@ -6,7 +6,7 @@ import { type ChangeEvent, type Row, UNCHANGED } from '../../../core/event.ts';
 import type { Unknown } from '../../../core/keyed.ts';
 import type { PgConnection } from '../../../wire/postgres/connection.ts';
 import { textArrayParameter } from '../arrays.ts';
-import { OPEN_SQL } from '../items.ts';
+import { OPEN_SQL } from '../open-items.ts';
 import { type AskedTable, cellText, keyParts } from './asked-table.ts';
 import type { Asking, Found, Judged } from './rules.ts';
 

@@ -4,7 +4,7 @@
  */
 import type { PgConnection } from '../../../wire/postgres/connection.ts';
 import { textArrayParameter } from '../arrays.ts';
-import { OPEN_SQL } from '../items.ts';
+import { OPEN_SQL } from '../open-items.ts';
 import { type AskedTable, cellText } from './asked-table.ts';
 import { BatchNumbers, type GroupNumber } from './batch-numbers.ts';
 import { HOLDERS_MAX, placesOf } from './occupancy.ts';

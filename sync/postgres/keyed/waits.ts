@@ -11,9 +11,10 @@ import { unpackEvent } from '../../../wire/postgres/event-bytes.ts';
 import { textArrayParameter } from '../arrays.ts';
 import { isRefusal } from '../failures.ts';
 import { inTurn, refOf, settleKeys } from '../held-keys.ts';
-import { findingsJson, putInLine, releaseUnblocked } from '../items.ts';
+import { findingsJson, putInLine } from '../items.ts';
 import { recountFailed } from '../slo.ts';
 import type { Turns } from '../turns.ts';
+import { releaseUnblocked } from '../unblocked.ts';
 import { castableSql, prepareCastable } from './castable.ts';
 import type { Parents, ParentTable } from './parents.ts';
 
