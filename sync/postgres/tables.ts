@@ -215,6 +215,7 @@ export class Tables {
     const [table = null, namespace = null] = rows[0] ?? [];
     if (table !== null) return false;
     if (!this.#options.create) throw new PipelineError('TARGET_SCHEMA', `the target has no table ${qualified} for ${dataset.name}`);
+    await this.#options.schemas.makeAgain(dataset);
     // Even where the schema is there, `if not exists` asks for the privilege to make one.
     if (namespace === null) await this.#make(`create schema if not exists ${quoteIdent(schema)}`);
     // Beside the key nothing is NOT NULL: what may be null is the contract's to say, and it can change.
