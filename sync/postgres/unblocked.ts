@@ -15,39 +15,37 @@ const STEPS = 100;
 
 const COLUMNS = 'q.id, q.dataset, q.key, q.moved_from, q.version, q.status';
 
+/** By the version alone, as the index has it: with another column to sort by, all of the line may be read. Of one version there are more only where they came by several lanes. */
+const NEXT = 'order by q.version fetch first 1 rows with ties';
+const LAST = 'order by q.version desc fetch first 1 rows with ties';
+
 /** What stands next in a line, if it waits; and what stands directly before that in each of its lines. */
 const nextSql = (at: string, key: string): string => `
   select n.id, n.dataset, n.key, n.moved_from, n.version, b.before, b.is_blocked from (
-    select * from (${ofKeySql(COLUMNS, `${at}.dataset`, key, 'standing', `and (q.version, q.id collate "C") > (${at}.version, ${at}.id) order by q.version, q.id collate "C" limit 1`)}) o
-    order by version, id collate "C" limit 1) n
+    select * from (${ofKeySql(COLUMNS, `${at}.dataset`, key, 'standing', `and q.version > ${at}.version ${NEXT}`)}) q ${NEXT}) n
   cross join lateral (
     select coalesce(array_agg(p.id), '{}') as before, coalesce(bool_or(p.status <> 'waiting'), false) as is_blocked
     from (values (n.key), (n.moved_from)) r(key)
-    cross join lateral (${ofKeySql('q.id, q.status', 'n.dataset', 'r.key', 'standing', 'and (q.version, q.id collate "C") < (n.version, n.id) order by q.version desc, q.id collate "C" desc limit 1')}) p) b
+    cross join lateral (${ofKeySql('q.id, q.status', 'n.dataset', 'r.key', 'standing', `and q.version < n.version ${LAST}`)}) p) b
   where n.status = 'waiting'`;
 
 /** Goes on from each item as if it were free: whoever asks knows better, and says how far. The first of each line come first. */
 const WALK_SQL = `
   with recursive walk as (
-    select n.* from unnest($1::text[], $2::text[], $3::text[], $4::text[]) f(dataset, key, version, id) cross join lateral (${nextSql('f', 'f.key')}) n
+    select n.* from unnest($1::text[], $2::text[], $3::text[]) f(dataset, key, version) cross join lateral (${nextSql('f', 'f.key')}) n
     union
     select n.* from walk w cross join lateral (values (w.key), (w.moved_from)) r(key) cross join lateral (${nextSql('w', 'r.key')}) n where not w.is_blocked)
-  select id, dataset, key, moved_from, version, to_json(before) from walk limit $5`;
-
-interface Place {
-  readonly version: string;
-  readonly id: string;
-}
+  select id, dataset, key, moved_from, version, to_json(before) from walk limit $4`;
 
 /** An item that waits. */
-interface Waiting extends Place {
+interface Waiting {
+  readonly id: string;
+  readonly version: string;
   readonly dataset: string;
   readonly refs: readonly string[];
   /** What it waits for, unless that is free. */
   readonly before: readonly string[];
 }
-
-const START: Place = { version: '', id: '' };
 
 /** Releases what waited for one of these keys and waits for nothing any more. In a transaction that has the pipeline's turn. */
 export async function releaseUnblocked(sql: PgConnection, refs: ReadonlySet<string>): Promise<void> {
@@ -68,9 +66,9 @@ async function releaseFree(sql: PgConnection, refs: ReadonlySet<string>): Promis
 
 class Walker {
   readonly #sql: PgConnection;
-  /** Lines that are to be walked from where they are free up to, and that place. */
+  /** Lines that are to be walked from the version that they are free up to, and that. */
   readonly #lines: Set<string>;
-  readonly #freeUpTo = new Map<string, Place>();
+  readonly #freeUpTo = new Map<string, string>();
   readonly #locked = new Set<string>();
   readonly #free = new Map<string, Waiting>();
   #truncates: HeldTruncates | null = null;
@@ -90,7 +88,7 @@ class Walker {
         if (!(await this.#isFree(item))) continue;
         this.#free.set(item.id, item);
         for (const ref of item.refs) {
-          this.#freeUpTo.set(ref, item);
+          this.#freeUpTo.set(ref, item.version);
           if (found.isCut) this.#lines.add(ref);
         }
       }
@@ -100,12 +98,10 @@ class Walker {
 
   /** With all their keys locked, before they are read: whoever holds an item meanwhile waits for this transaction. */
   async #walk(lines: readonly string[]): Promise<{ readonly items: Waiting[]; readonly isCut: boolean }> {
-    const places = lines.map((ref) => this.#freeUpTo.get(ref) ?? START);
     const steps = 2 * lines.length + STEPS;
     const parameters = [
       ...split(lines).map(textArrayParameter),
-      textArrayParameter(places.map(({ version }) => version)),
-      textArrayParameter(places.map(({ id }) => id)),
+      textArrayParameter(lines.map((ref) => this.#freeUpTo.get(ref) ?? '')),
       String(steps),
     ];
     for (let refs = lines; ;) {
@@ -143,5 +139,5 @@ function waitingFrom([id, dataset, key, movedFrom, version, before]: readonly (s
   };
 }
 
-const inOrder = (a: Place, b: Place): number =>
+const inOrder = (a: Waiting, b: Waiting): number =>
   a.version < b.version ? -1 : a.version > b.version ? 1 : a.id < b.id ? -1 : a.id > b.id ? 1 : 0;

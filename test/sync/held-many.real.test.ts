@@ -52,6 +52,7 @@ async function world(): Promise<World> {
   const database = await createDatabase(inject('targetServer'), 'many');
   const { url } = database;
   const sql = await PgConnection.connect({ url });
+  await sql.script('create table heard ()');
   const sinkOf = (): Promise<PostgresSink> =>
     postgresSink({
       name: 'store',
@@ -63,25 +64,32 @@ async function world(): Promise<World> {
       pipeline: 'p',
     });
   const reads = async (): Promise<number> => {
-    // Its sessions have told of all that they read when they are gone.
+    // Its sessions have told of all that they read when they are gone; servers before PostgreSQL 15 have heard it when they hear of what was read after that.
     const gone = 'select 1 from pg_stat_activity where datname = current_database() and pid <> pg_backend_pid()';
     await eventually(async () => (await sql.query(gone)).rows.length === 0, 'the sessions have ended');
+    const heard = async (): Promise<number> =>
+      Number((await sql.query("select seq_scan from pg_stat_user_tables where relname = 'heard'")).rows[0]?.[0] ?? 0);
+    const before = await heard();
+    {
+      await using session = await PgConnection.connect({ url });
+      await session.query('select from heard');
+    }
+    await eventually(async () => (await heard()) > before, 'what was read is known');
     const { rows } = await sql.query(
       `select (select coalesce(sum(seq_tup_read), 0) from pg_stat_user_tables where relid = 'tidegate.quarantine'::regclass)
          + (select coalesce(sum(idx_tup_read), 0) from pg_stat_user_indexes where relid = 'tidegate.quarantine'::regclass)`,
     );
     return Number(rows[0]?.[0]);
   };
+  let known = 0;
   const read = async (work: (sink: PostgresSink) => Promise<unknown>): Promise<number> => {
-    {
-      await using _ = await sinkOf();
-    }
-    const before = await reads();
     {
       await using sink = await sinkOf();
       await work(sink);
     }
-    return (await reads()) - before;
+    const before = known;
+    known = await reads();
+    return known - before;
   };
   return {
     url,

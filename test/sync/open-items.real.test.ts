@@ -10,7 +10,7 @@ import { PgConnection } from '../../wire/postgres/connection.ts';
 import { createDatabase } from '../support/databases.ts';
 import { Random } from '../support/random.ts';
 
-const seeds = process.env['OPEN_SEEDS']?.split(',').map(Number) ?? [1, 2, 3, 4, 5, 6];
+const seeds = process.env['OPEN_SEEDS']?.split(',').map(Number) ?? [1, 2, 3, 4, 5, 6, 9, 12];
 const DATASETS = ['shop.public.a', 'shop.public.b'] as const;
 
 interface Item {
@@ -78,6 +78,8 @@ test.each(seeds)('seed %i: what is tied and what is free is what it is among all
   // Long lines of a few keys, or many that hang together by moves.
   const keys = 1 + random.below(60);
   const moves = random.next();
+  // Several lanes may bring changes of one version.
+  const hasTies = seed % 3 === 0;
   const pick = <T>(list: readonly T[]): T => list[random.below(list.length)] as T; // There are some.
 
   const make = (): Item => {
@@ -85,7 +87,7 @@ test.each(seeds)('seed %i: what is tied and what is free is what it is among all
     const lot = random.chance(0.1) ? random.below(3) : null;
     const key = isTruncate ? '' : String(random.below(keys));
     const from = String(random.below(keys));
-    const version = items.length.toString(16).padStart(16, '0');
+    const version = (hasTies ? items.length >> 4 : items.length).toString(16).padStart(16, '0');
     const dataset = pick(DATASETS);
     return {
       id: `${dataset}/${key}@${version}#0`,
@@ -139,7 +141,7 @@ test.each(seeds)('seed %i: what is tied and what is free is what it is among all
     const said = `${items.length} items, after ${after}`;
     expect(inOrder, `seed ${seed}, ${said}`).toEqual(expected);
     // All that waited behind a truncate comes page by page, and each with what is tied to it.
-    if (refs.has(refOf(DATASETS[0], '')) || refs.has(refOf(DATASETS[1], '')))
+    if (hasTies || refs.has(refOf(DATASETS[0], '')) || refs.has(refOf(DATASETS[1], '')))
       expect(pairs.filter(isWrong), `seed ${seed}, ${said}`).toEqual([]);
     else expect(found, `seed ${seed}, ${said}`).toEqual(expected);
     for (const item of items) if (expected.includes(item.id)) item.status = 'released';
@@ -163,12 +165,13 @@ test.each(seeds)('seed %i: what is tied and what is free is what it is among all
     const made: Item[] = [];
     for (let count = random.below(20); count > 0; count--) {
       const item = make();
+      if (items.some(({ id }) => id === item.id)) continue;
       made.push(item);
       await hold([item]);
     }
     await release(new Set(made.filter(({ status }) => status === 'waiting').flatMap(refsOf)), 'holding');
     const ids = Array.from({ length: 1 + random.below(3) }, () => pick([...items, ...(items.length === 0 ? [make()] : [])]).id);
-    expect(await tiedItems(sql, ids, 'p'), `seed ${seed}, tied to ${ids.join()}`).toEqual(tiedOf(items, ids));
+    expect((await tiedItems(sql, ids, 'p')).toSorted(), `seed ${seed}, tied to ${ids.join()}`).toEqual(tiedOf(items, ids).toSorted());
     await before();
     const gone = items.filter((item) => isOpen(item) && item.status !== 'waiting' && random.chance(0.1));
     await sql.query(`update tidegate.quarantine set status = 'discarded' where id = any($1::text[])`, [
