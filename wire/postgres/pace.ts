@@ -9,10 +9,16 @@ import type { Sent } from './send-times.ts';
 export const READ_FULL = 65_536;
 /** In a millisecond. Who is sent as much, some 25,000 rows a second, has more use for a cheap row than for an early one. */
 export const FLOOD_BYTES = 8192;
-/** For how long messages are to lie on the way: at first, at least and at most. It is no longer than at first on account of a time in which nobody wanted to have more. */
+/** For how long messages are to lie on the way: at first, … */
 export const WAY_MS = 60;
+/** … at least, and at most. */
 const WAY_MIN_MS = 4;
-const WAY_MAX_MS = 240;
+export const WAY_MAX_MS = 400;
+/**
+ * While nobody wants to have more the sender waits whatever lies there, so that tells nothing, and no more is needed than keeps it fast. In between less is taken than could be,
+ * for how old that is does not tell how much it is: who took all that is old would take all there is, and each send would go the whole way again.
+ */
+const WAY_HELD_MS = 150;
 /** Of the sender's time over which it is measured how much it sends, and for how long it waits. */
 const MEASURE_MS = 50;
 /** Of that, what it waits where too much lies on the way, and where there is room for more; and what the way is to be times then. */
@@ -75,31 +81,22 @@ export class Pace {
   }
 
   #measure(read: number, took: number, sent: Sent, isHeld: boolean): void {
-    if (this.#measured === null) {
-      this.#measured = sent;
-      return;
-    }
     this.#bytes += read;
+    this.#measured ??= sent;
     const millis = sent.lastMs - this.#measured.lastMs;
     if (millis >= 0 && millis < MEASURE_MS) return;
     const waited = sent.waitedMs - this.#measured.waitedMs;
     if (millis > 0 && millis < CLOCK_SET_MS) {
-      const rate = this.#bytes / Math.max(1, millis - waited);
-      this.#rate = Math.max(FLOOD_BYTES, (this.#rate + rate) / 2);
-      // Of less, any amount finds room.
-      if (rate >= FLOOD_BYTES) this.#adapt(waited / millis, took, isHeld);
+      this.#rate = Math.max(FLOOD_BYTES, (this.#rate + this.#bytes / Math.max(1, millis - waited)) / 2);
+      this.#adapt(waited / millis, took, isHeld);
     }
     this.#measured = sent;
     this.#bytes = 0;
   }
 
-  /**
-   * While nobody wants to have more the sender waits whatever lies there, and how old that is does not tell how much it is. So in between less is taken than
-   * could be: who took all that is old would take all there is, and each send would go the whole way again.
-   */
   #adapt(waits: number, took: number, isHeld: boolean): void {
     if (isHeld || waits < WAITS_LITTLE) {
-      const most = isHeld ? Math.max(WAY_MS, this.#wayMs) : WAY_MAX_MS;
+      const most = isHeld ? Math.max(WAY_HELD_MS, this.#wayMs) : WAY_MAX_MS;
       this.#wayMs = Math.min(most, (1 + this.#longer) * this.#wayMs);
       this.#longer = Math.min(LONGER.most, this.#longer + LONGER.more);
     } else if (waits > WAITS_LONG) {
