@@ -2,11 +2,11 @@
 import { expect, inject, test } from 'vitest';
 import { type ChangeEvent, type Position, UNCHANGED, type Version } from '../../core/event.ts';
 import { runPipeline } from '../../core/pipeline.ts';
-import { postgresSink } from '../../sync/postgres/sink.ts';
 import { PgConnection } from '../../wire/postgres/connection.ts';
 import { createDatabase } from '../support/databases.ts';
 import { Random } from '../support/random.ts';
 import { batchOf, batchSource, DATASET, encoded, type Values } from './shop.ts';
+import { sinkOf } from './store.ts';
 
 const seeds = process.env['SYNC_SEEDS']?.split(',').map(Number) ?? [1, 2, 3];
 const never = new AbortController().signal;
@@ -87,15 +87,7 @@ test.each(seeds)('seed %i: what is written of one part is not written again with
   const { url } = database;
   await using sql = await PgConnection.connect({ url });
   await sql.script('create schema shop; create table shop.items (id bigint primary key, n integer unique, note text)');
-  await using sink = await postgresSink({
-    name: 'store',
-    url,
-    schema: 'shop',
-    tables: { create: false, widen: false },
-    hold: () => 'event',
-    scores: [],
-    pipeline: 'p',
-  });
+  await using sink = await sinkOf(url);
   await runPipeline({ source: batchSource(batches), stages: [], sink }, { drain: never, abort: never });
   const { rows } = await sql.query('select id, n, note from shop.items order by id');
   const expected = [...shop.rows]

@@ -3,7 +3,6 @@ import { expect, inject, test } from 'vitest';
 import type { Batch } from '../../core/batch.ts';
 import type { ChangeEvent, Column, Dataset, DatasetName, Position, Version } from '../../core/event.ts';
 import { runPipeline } from '../../core/pipeline.ts';
-import { postgresSink } from '../../sync/postgres/sink.ts';
 import { PgConnection } from '../../wire/postgres/connection.ts';
 import { type PgRelation, PgRow } from '../../wire/postgres/row.ts';
 import { builtinType, rawBytes } from '../../wire/postgres/types.ts';
@@ -11,6 +10,7 @@ import { createDatabase } from '../support/databases.ts';
 import { eventually } from '../support/eventually.ts';
 import { Random } from '../support/random.ts';
 import { batchOf, batchSource } from './shop.ts';
+import { sinkOf } from './store.ts';
 
 const seeds = process.env['SYNC_SEEDS']?.split(',').map(Number) ?? [1, 2];
 const never = new AbortController().signal;
@@ -134,15 +134,7 @@ class Items {
   }
 
   async write(url: string, batches: readonly Batch[]): Promise<void> {
-    await using sink = await postgresSink({
-      name: 'store',
-      url,
-      schema: 'shop',
-      tables: { create: false, widen: false },
-      hold: () => 'event',
-      scores: [],
-      pipeline: 'p',
-    });
+    await using sink = await sinkOf(url);
     await runPipeline({ source: batchSource(batches), stages: [], sink }, { drain: never, abort: never });
   }
 }
@@ -176,7 +168,8 @@ test.each(cases)('seed $seed, key of $names: merged rows are those that would be
   const more = Array.from({ length: 8 }, (_, i) => items.batch(`1${i}`, 100 + random.below(500), 0.2));
   await items.write(merged.url, first);
   await items.write(one.url, first);
-  expect([await inOrder(sql, items), await inOrder(other, items)]).toEqual([true, false]);
+  // Servers that do not merge write both in the order of their events.
+  expect([await inOrder(sql, items), await inOrder(other, items)]).toEqual([sql.majorVersion >= 15, false]);
   await items.write(merged.url, more);
   await items.write(one.url, more);
   const all = `select * from shop.items order by ${items.keySql}`;

@@ -10,6 +10,7 @@ import { PgRow } from '../../wire/postgres/row.ts';
 import { createDatabase } from '../support/databases.ts';
 import { Random } from '../support/random.ts';
 import { batchOf, batchSource, DATASET, encoded, gate, insertOf, PLAIN, RELATION, type Values } from './shop.ts';
+import { sinkOf } from './store.ts';
 
 const SEED = Number(process.env['NEW_ROWS_SEED'] ?? 1);
 const never = new AbortController().signal;
@@ -32,15 +33,7 @@ async function written(batches: readonly Batch[], verdicts: ReadonlyMap<string, 
   const { url } = database;
   await using sql = await PgConnection.connect({ url });
   await sql.script('create schema shop; create table shop.items (id bigint primary key, n integer, note text)');
-  await using sink = await postgresSink({
-    name: 'store',
-    url,
-    schema: 'shop',
-    tables: { create: false, widen: false },
-    hold: () => 'event',
-    scores: [],
-    pipeline: 'p',
-  });
+  await using sink = await sinkOf(url);
   await runPipeline(
     { source: batchSource(batches), stages: verdicts.size === 0 ? [] : [gate(verdicts)], sink },
     { drain: never, abort: never },

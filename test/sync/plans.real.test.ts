@@ -2,11 +2,11 @@
 import { expect, inject, test } from 'vitest';
 import { type ChangeEvent, type Position, UNCHANGED, type Version } from '../../core/event.ts';
 import { runPipeline } from '../../core/pipeline.ts';
-import { postgresSink } from '../../sync/postgres/sink.ts';
 import { PgConnection } from '../../wire/postgres/connection.ts';
 import { createDatabase } from '../support/databases.ts';
 import { eventually } from '../support/eventually.ts';
 import { batchOf, batchSource, DATASET, encoded } from './shop.ts';
+import { sinkOf } from './store.ts';
 
 const never = new AbortController().signal;
 type Change = 'update' | 'delete' | 'partial';
@@ -52,15 +52,7 @@ test('of a table that has grown since, no more rows are read than are written', 
     batchAt('08', 10_001, 5, ['update', 'delete', 'partial']),
   ];
   {
-    await using sink = await postgresSink({
-      name: 'store',
-      url,
-      schema: 'shop',
-      tables: { create: false, widen: false },
-      hold: () => 'event',
-      scores: [],
-      pipeline: 'p',
-    });
+    await using sink = await sinkOf(url);
     let at = 0;
     const between = async (): Promise<void> => void (at++ === 6 && (await grow()));
     await runPipeline({ source: batchSource(batches, between), stages: [], sink }, { drain: never, abort: never });

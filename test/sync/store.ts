@@ -12,6 +12,19 @@ export interface Fixture extends AsyncDisposable {
   rows(): Promise<unknown[]>;
 }
 
+/** A sink of the table `shop.items` as it is, which holds events one by one, unless `other` says otherwise. */
+export const sinkOf = (url: string, other: Partial<PostgresSinkOptions> = {}): Promise<PostgresSink> =>
+  postgresSink({
+    name: 'store',
+    url,
+    schema: 'shop',
+    tables: { create: false, widen: false },
+    hold: () => 'event',
+    scores: [],
+    pipeline: 'p',
+    ...other,
+  });
+
 /** A database of a test's own with what `setup` makes there, and sinks that write it. */
 export async function fixture(...setup: readonly string[]): Promise<Fixture> {
   const database = await createDatabase(inject('targetServer'), 'sync');
