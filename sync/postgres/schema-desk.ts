@@ -131,15 +131,16 @@ export class SchemaDesk {
     return rows.map(([id, version, keyless, actions, after, reread, columns, arrival]) => {
       const kept = parsed(arrival) as KeptArrival | null;
       const known = parsed(after) as PlacedShape | null;
-      const before = known === null ? null : { after: known, needs: neededBefore(reread, columns, known), problem: null };
+      // Of a version that did not keep what it is made from, or of a new table.
+      const planned =
+        known === null
+          ? null
+          : { actions: (parsed(actions) ?? []) as Action[], after: known, needs: neededBefore(reread, columns, known), problem: null };
       return {
         id: id ?? '',
         version: version ?? '',
         isKeyless: keyless === 't',
-        planFrom: (shape) =>
-          kept !== null
-            ? planOf(shape, kept, wantedOf(this.#parts, kept.arrival.dataset))
-            : before && { ...before, actions: (parsed(actions) ?? []) as Action[] },
+        planFrom: (shape) => (kept === null ? planned : planOf(shape, kept, wantedOf(this.#parts, kept.arrival.dataset))),
       };
     });
   }

@@ -209,7 +209,7 @@ export function planChange(
     const at = dropped.findIndex(({ place }) => place === name);
     const old = dropped[at];
     if (old === undefined) return;
-    const to = freeName(name, [...before.columns, ...dropped]);
+    const to = freeName(name, (one) => [...before.columns, ...dropped].some((column) => column.place === one));
     actions.push({ do: 'aside', column: name, to });
     dropped[at] = { ...old, place: to };
   };
@@ -307,11 +307,12 @@ export function planChange(
 
 const ORDER: readonly Action['do'][] = ['aside', 'rename', 'retype', 'add', 'key', 'relax'];
 
-function freeName(name: string, columns: readonly PlacedColumn[]): string {
+/** A name for a column that makes room, within what a name may have. */
+function freeName(name: string, isTaken: (name: string) => boolean): string {
   const stem = Buffer.from(name).subarray(0, 52).toString().replace(/�$/, '');
   for (let n = 1; ; n++) {
     const free = `${stem}_old${n === 1 ? '' : n}`;
-    if (!columns.some(({ place }) => place === free)) return free;
+    if (!isTaken(free)) return free;
   }
 }
 
@@ -392,7 +393,7 @@ export async function statementsLeft(sql: PgConnection, qualified: string, actio
         if (!isOurs || column.type === action.type) break;
         // A row is found by its key: without its value nobody could tell which it is.
         if (how === 'anew' && !unique.some((names) => names.includes(action.column))) {
-          const name = freeColumn(action.column, columns);
+          const name = freeName(action.column, (one) => columns.has(one));
           kept.push(name);
           move(action.column, name);
           add(action.column, action.type, null);
@@ -433,7 +434,7 @@ export async function statementsLeft(sql: PgConnection, qualified: string, actio
       const next = rest[0];
       if (free === undefined && next !== undefined) {
         if (rest.some(({ column }) => column === next.to)) {
-          const passing = freeColumn(next.to, columns);
+          const passing = freeName(next.to, (one) => columns.has(one));
           move(next.to, passing);
           waiting = rest.map((one) => (one.column === next.to ? { ...one, column: passing } : one));
           continue;
@@ -452,14 +453,6 @@ export async function statementsLeft(sql: PgConnection, qualified: string, actio
 
 const TEXT = 25;
 const sorted = (names: readonly string[]): string => JSON.stringify(names.toSorted());
-
-function freeColumn(name: string, columns: ReadonlyMap<string, unknown>): string {
-  const stem = Buffer.from(name).subarray(0, 52).toString().replace(/�$/, '');
-  for (let n = 1; ; n++) {
-    const free = `${stem}_old${n === 1 ? '' : n}`;
-    if (!columns.has(free)) return free;
-  }
-}
 
 async function presentTable(sql: PgConnection, qualified: string, actions: readonly Action[]): Promise<Present> {
   const found = await sql.query('select to_regclass($1)::oid', [qualified]);

@@ -2,15 +2,15 @@
  * Publications that have only rows of a condition: an update that moves a row into it comes as an insert, one that moves it out as a delete. Random changes while the
  * rows are copied and after, and differences at the target, against what `select … where` says.
  */
-import { afterAll, beforeAll, describe, expect, inject, test } from 'vitest';
+import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { freePort } from '../../examples/embedded-postgres.ts';
-import { PgConnection } from '../../wire/postgres/connection.ts';
-import { createDatabase, type TestDatabase } from '../support/databases.ts';
+import type { PgConnection } from '../../wire/postgres/connection.ts';
 import { eventually } from '../support/eventually.ts';
 import { sharedVersion } from '../support/postgres-versions.ts';
 import { Random } from '../support/random.ts';
+import { BothEnds } from './changed-tables.ts';
 import { cli } from './cli.ts';
-import { configFolder, startService, type TestConfig, untilReady } from './services.ts';
+import { startService, type TestConfig, untilReady } from './services.ts';
 
 const SEED = Number(process.env['FILTERS_SEED'] ?? 1);
 const KEYS = 60;
@@ -32,8 +32,7 @@ const NAMES = Object.keys(TABLES);
 
 describe.runIf(sharedVersion() >= 15)(`seed ${SEED}`, () => {
   const random = new Random(SEED);
-  let source: TestDatabase;
-  let target: TestDatabase;
+  let ends: BothEnds;
   let sql: PgConnection;
   let lake: PgConnection;
   let config: TestConfig;
@@ -41,9 +40,8 @@ describe.runIf(sharedVersion() >= 15)(`seed ${SEED}`, () => {
   let marks = 0;
 
   beforeAll(async () => {
-    [source, target] = await Promise.all([createDatabase(inject('sourceServer'), 'rf'), createDatabase(inject('targetServer'), 'rf')]);
-    sql = await PgConnection.connect({ url: source.url });
-    lake = await PgConnection.connect({ url: target.url });
+    ends = await BothEnds.make('rf');
+    ({ sql, lake } = ends);
     // Large values are stored apart, and left out of updates that do not change them.
     for (const [table, { key }] of Object.entries(TABLES))
       await sql.script(`create table ${table} (id int, n int not null, tag text, big text, secret text default 'secret', primary key (${key}));
@@ -53,22 +51,13 @@ describe.runIf(sharedVersion() >= 15)(`seed ${SEED}`, () => {
       create publication filtered for table marks, whole where (${TABLES['whole']?.where}), keyed (${TABLES['keyed']?.columns}) where (${TABLES['keyed']?.where})`);
     const tables = ['marks', ...NAMES].map((name) => `public.${name}`);
     const snapshot = { chunkRows: 7, rate: 400 };
-    config = configFolder(
-      {
-        sources: { shop: { kind: 'postgres', url: source.url, slot: source.name, publication: 'filtered', tables, snapshot } },
-        http: { port: await freePort() },
-      },
-      {},
-      { source: source.url, target: target.url },
-    );
+    config = ends.config({ publication: 'filtered', tables, snapshot }, { http: { port: await freePort() } });
     running = await startService(config);
   });
 
   afterAll(async () => {
     await running?.[Symbol.asyncDispose]();
-    config?.[Symbol.dispose]();
-    await Promise.all([sql?.close(), lake?.close()]);
-    await Promise.all([source?.[Symbol.asyncDispose](), target?.[Symbol.asyncDispose]()]);
+    await ends?.[Symbol.asyncDispose]();
   });
 
   /** Rows of these keys, where there are none. */

@@ -268,3 +268,10 @@ export async function slowWay(port: number, bytesPerSecond: number): Promise<Asy
     },
   };
 }
+
+/** A failure with this code, and this message where one is asked for. */
+export const code = (expected: PipelineError['code'], message?: RegExp) =>
+  expect.objectContaining({
+    code: expected,
+    ...(message === undefined ? {} : { message: expect.stringMatching(message) as string }),
+  }) as PipelineError;

@@ -3,12 +3,13 @@ import { expect, inject, test } from 'vitest';
 import type { Batch } from '../../core/batch.ts';
 import { type ChangeEvent, eventId, type LaneId, type Position, type Version } from '../../core/event.ts';
 import { runPipeline } from '../../core/pipeline.ts';
-import { type PostgresSink, postgresSink } from '../../sync/postgres/sink.ts';
+import type { PostgresSink } from '../../sync/postgres/sink.ts';
 import { PgConnection } from '../../wire/postgres/connection.ts';
 import { createDatabase } from '../support/databases.ts';
 import { eventually } from '../support/eventually.ts';
 import { replayReleased } from '../support/replay.ts';
 import { batchOf, batchSource, DATASET, encoded, failing, insertOf } from './shop.ts';
+import { sinkOf } from './store.ts';
 
 const REPLAY = 'replay:p' as LaneId;
 const never = new AbortController().signal;
@@ -53,16 +54,7 @@ async function world(): Promise<World> {
   const { url } = database;
   const sql = await PgConnection.connect({ url });
   await sql.script('create table heard ()');
-  const sinkOf = (): Promise<PostgresSink> =>
-    postgresSink({
-      name: 'store',
-      url,
-      schema: 'shop',
-      tables: { create: true, widen: false },
-      hold: () => 'key',
-      scores: [],
-      pipeline: 'p',
-    });
+  const open = (): Promise<PostgresSink> => sinkOf(url, { tables: { create: true, widen: false }, hold: () => 'key' });
   const reads = async (): Promise<number> => {
     // Its sessions have told of all that they read when they are gone; servers before PostgreSQL 15 have heard it when they hear of what was read after that.
     const gone = 'select 1 from pg_stat_activity where datname = current_database() and pid <> pg_backend_pid()';
@@ -84,7 +76,7 @@ async function world(): Promise<World> {
   let known = 0;
   const read = async (work: (sink: PostgresSink) => Promise<unknown>): Promise<number> => {
     {
-      await using sink = await sinkOf();
+      await using sink = await open();
       await work(sink);
     }
     const before = known;

@@ -7,7 +7,7 @@ import { type ChangeEvent, type Dataset, type DatasetName, eventId, type LaneId,
 import { runPipeline } from '../../core/pipeline.ts';
 import { fold } from '../../sync/postgres/fold.ts';
 import { type DatasetOptions, Layouts } from '../../sync/postgres/layout.ts';
-import { type PostgresSink, type PostgresSinkOptions, postgresSink } from '../../sync/postgres/sink.ts';
+import type { PostgresSink, PostgresSinkOptions } from '../../sync/postgres/sink.ts';
 import { PgConnection } from '../../wire/postgres/connection.ts';
 import type { PgRelation } from '../../wire/postgres/row.ts';
 import { beginMessage, type Cell, changeMessage, int, truncateMessage } from '../cdc/pgoutput-messages.ts';
@@ -15,6 +15,7 @@ import { createDatabase } from '../support/databases.ts';
 import { eventually } from '../support/eventually.ts';
 import { Random } from '../support/random.ts';
 import { batchOf, batchSource, DATASET, gate, insertOf, LANE, PLAIN, RELATION } from './shop.ts';
+import { sinkOf } from './store.ts';
 
 const seeds = process.env['SYNC_SEEDS']?.split(',').map(Number) ?? [1, 2];
 const never = new AbortController().signal;
@@ -22,17 +23,7 @@ const OTHERS: Dataset = { ...DATASET, name: 'shop.public.others' as DatasetName 
 const OTHERS_RELATION: PgRelation = { ...RELATION, dataset: OTHERS };
 
 const open = (url: string, more: Partial<PostgresSinkOptions> = {}): Promise<PostgresSink> =>
-  postgresSink({
-    name: 'store',
-    url,
-    schema: 'shop',
-    tables: { create: true, widen: false },
-    hold: () => 'event',
-    scores: [],
-    pipeline: 'p',
-    besideRowsMin: 1,
-    ...more,
-  });
+  sinkOf(url, { tables: { create: true, widen: false }, besideRowsMin: 1, ...more });
 
 type Values = readonly [id: number, n: number | null, note: string | null];
 type Rows = Map<number, Values>;

@@ -4,12 +4,13 @@ import type { Batch } from '../../core/batch.ts';
 import { PipelineError } from '../../core/errors.ts';
 import type { ChangeEvent } from '../../core/event.ts';
 import { runPipeline } from '../../core/pipeline.ts';
-import { type PostgresSink, type PostgresSinkOptions, postgresSink } from '../../sync/postgres/sink.ts';
+import type { PostgresSink, PostgresSinkOptions } from '../../sync/postgres/sink.ts';
 import { PgConnection } from '../../wire/postgres/connection.ts';
 import { createDatabase } from '../support/databases.ts';
 import { eventually } from '../support/eventually.ts';
 import { Random } from '../support/random.ts';
 import { batchOf, batchSource, gate, insertOf, LANE, Shop } from './shop.ts';
+import { sinkOf } from './store.ts';
 
 const server = inject('targetServer');
 const never = new AbortController().signal;
@@ -18,18 +19,7 @@ const TABLE = 'create schema shop; create table shop.items (id bigint primary ke
 const WORKERS = `from pg_stat_activity where datname = current_database() and application_name = 'tidegate p worker'`;
 const PARKED = `select pid ${WORKERS} and state = 'idle in transaction'`;
 
-const open = (url: string, more: Partial<PostgresSinkOptions> = {}): Promise<PostgresSink> =>
-  postgresSink({
-    name: 'store',
-    url,
-    schema: 'shop',
-    tables: { create: false, widen: false },
-    hold: () => 'event',
-    scores: [],
-    pipeline: 'p',
-    besideRowsMin: 1,
-    ...more,
-  });
+const open = (url: string, more: Partial<PostgresSinkOptions> = {}): Promise<PostgresSink> => sinkOf(url, { besideRowsMin: 1, ...more });
 
 const run = (sink: PostgresSink, batches: readonly Batch[]): Promise<void> =>
   runPipeline({ source: batchSource(batches), stages: [gate(new Map())], sink }, { drain: never, abort: never });
