@@ -49,14 +49,16 @@ test('a column without a default that comes is told of, and one with is not', as
   await says('reads', { verdict: 'pass' });
   await says('gone', { verdict: 'indeterminate', reason: 'the registry has no subject nobody-value' });
 
-  await sql.script('alter table orders add note text; insert into orders values (2)');
-  await sql.script("update orders set note = ''; alter table orders alter note set not null; insert into orders values (3, 'x')");
+  // In one transaction: Debezium asks the catalog when it meets the change, and so finds the column as it is in the end, never in between.
+  await sql.script(
+    "begin; alter table orders add note text; update orders set note = ''; alter table orders alter note set not null; insert into orders values (2, 'x'); commit",
+  );
   const topic = `${prefix}.public.orders-value`.replaceAll('.', '\\.');
   const reason = expect.stringMatching(
     new RegExp(`^version \\d+ of ${topic} is not BACKWARD: #[^#]* against version \\d+: [^#]*note[^#]*$`),
   ) as unknown;
   await says('reads', { verdict: 'fail', reason });
 
-  await sql.script('alter table orders alter note drop not null; insert into orders values (4)');
+  await sql.script('alter table orders alter note drop not null; insert into orders values (3)');
   await says('reads', { verdict: 'pass' });
 }, 120_000);
