@@ -271,14 +271,14 @@ async function keepLocked({ target }: FaultWorld, random: Random): Promise<strin
 }
 
 /**
- * Another client has rows that the lane wants, and then wants what the lane has. The lane is the one that gives way: its own look for deadlocks comes
- * first. Nothing is written by the other one.
+ * Another client has rows that the lane wants, and then wants the tables, of which whoever waits for a row of them has a lock. The lane is the one that gives
+ * way: its own look for deadlocks comes first. Nothing is written by the other one.
  */
 async function deadlock({ target }: FaultWorld): Promise<string | null> {
   const isLogged = logWatch(() => target.log);
   await using other = await PgConnection.connect({ url: target.url(), settings: { ...MENDING, deadlock_timeout: '1min' } });
   await other.script('begin; select id from shop.items order by id desc for update; select id from shop.marks order by id desc for update');
-  if (await shows(() => isWaiting(target))) await other.script('select lane from tidegate.lanes for update');
+  if (await shows(() => isWaiting(target))) await other.script('lock table shop.items, shop.marks in share mode');
   await other.script('rollback');
   return seen(isLogged('deadlock detected'), 'deadlock detected');
 }
