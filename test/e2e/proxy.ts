@@ -44,7 +44,7 @@ export class CutProxy implements AsyncDisposable {
   /** Connections end without a goodbye; new ones are taken. Answers how many ended that nothing had happened to before. */
   cut(): number {
     const count = this.#alive;
-    for (const socket of this.#sockets) socket.resetAndDestroy();
+    for (const socket of this.#sockets) reset(socket);
     return count;
   }
 
@@ -88,7 +88,7 @@ export class CutProxy implements AsyncDisposable {
   #take(client: Socket): void {
     if (this.#state === 'closed' || this.#upstreamPort === null) {
       client.on('error', () => {});
-      client.resetAndDestroy();
+      reset(client);
       return;
     }
     const upstream = connect({ port: this.#upstreamPort, host: '127.0.0.1', noDelay: true });
@@ -106,4 +106,10 @@ export class CutProxy implements AsyncDisposable {
       });
     }
   }
+}
+
+/** A socket that was shut down before cannot be reset any more: Node then takes it for closed, never closes it, and waits for that without end when it exits. */
+function reset(socket: Socket): void {
+  if (socket.writableEnded) socket.destroy();
+  else socket.resetAndDestroy();
 }
