@@ -18,7 +18,7 @@ import type { KnownHeld } from './known-held.ts';
 import { OpenBefore, refsOf } from './open-items.ts';
 import { withoutOutrun } from './outrun.ts';
 import type { RowVersions } from './row-versions.ts';
-import { noteParked } from './schemas.ts';
+import { noteParked } from './parked-items.ts';
 import { releaseUnblocked } from './unblocked.ts';
 import { emitWindows } from './windows.ts';
 import type { AskedDrafts } from './keyed/drafts.ts';
