@@ -7,7 +7,7 @@ import { partsOf } from '../config.ts';
 import { kafkaOptions, sourceOptions } from '../connect.ts';
 import { UsageError } from './arguments.ts';
 import { type Command, configOf } from './command.ts';
-import { show } from './output.ts';
+import { errorText, show } from './output.ts';
 
 export const teardown: Command = {
   name: 'teardown',
@@ -36,24 +36,41 @@ export const teardown: Command = {
       if (answer?.trim() !== 'yes') throw new UsageError('nothing was dropped', 'Answer yes, or give --yes.');
     }
     const left: Left[] = [];
+    const failed: Failed[] = [];
     for (const [, pipeline] of chosen) {
       const { source } = partsOf(config, pipeline);
-      if (source.kind === 'kafka') await teardownKafkaSource(kafkaOptions(pipeline, source, systemClock));
-      else {
-        const another = await teardownPostgresSource(sourceOptions(config, pipeline, systemClock));
-        if (another !== null) left.push({ source: pipeline.source, ...another });
+      // A slot that is left keeps log, and that of one source is no reason to leave those of the others.
+      try {
+        if (source.kind === 'kafka') await teardownKafkaSource(kafkaOptions(pipeline, source, systemClock));
+        else {
+          const another = await teardownPostgresSource(sourceOptions(config, pipeline, systemClock));
+          if (another !== null) left.push({ source: pipeline.source, ...another });
+        }
+      } catch (error) {
+        if (chosen.length === 1) throw error;
+        failed.push({ source: pipeline.source, ...errorText(error) });
       }
     }
-    const stays = new Set(left.map(({ source }) => source));
-    const dropped = what.map((one) => ('slot' in one && stays.has(one.source) ? { ...one, publication: null } : one));
-    show(io, args.is('json'), { dropped, left }, () => [...dropped.map(goneText), ...left.map(leftText)].join(''));
-    // What stays keeps no log and costs nothing: what was asked for is done.
-    return 0;
+    const isOf = (parts: readonly { readonly source: string }[], source: string) => parts.some((one) => one.source === source);
+    const dropped = what
+      .filter(({ source }) => !isOf(failed, source))
+      .map((one) => ('slot' in one && isOf(left, one.source) ? { ...one, publication: null } : one));
+    show(io, args.is('json'), { dropped, left, failed }, () => [...dropped.map(goneText), ...left.map(leftText)].join(''));
+    if (!args.is('json')) for (const one of failed) io.stderr(failedText(one));
+    // What stays of another role keeps no log and costs nothing: what was asked for is done.
+    return failed.length === 0 ? 0 : 1;
   },
 };
 
 interface Left extends LeftPublication {
   readonly source: string;
+}
+
+interface Failed {
+  readonly source: string;
+  readonly code: string;
+  readonly message: string;
+  readonly fix: string | null;
 }
 
 type Parts = { readonly group: string } | { readonly slot: string; readonly publication: string | null };
@@ -65,6 +82,9 @@ function goneText(one: Parts & { readonly source: string }): string {
 function leftText({ source, publication, owner, statement }: Left): string {
   return `${source}: publication ${publication} stays, for it belongs to ${owner}. It keeps no log. To be rid of it, ${owner} runs:\n    ${statement}\n`;
 }
+
+const failedText = ({ source, code, message, fix }: Failed): string =>
+  `✗ ${source}: ${code}: ${message}\n${fix === null ? '' : `    ${fix}\n`}`;
 
 function namesOf(one: Parts): string {
   if ('group' in one) return `group ${one.group}`;

@@ -147,6 +147,10 @@ function progressText(progress: VerifyProgress): string {
     const { lane, behindBytes } = progress;
     return behindBytes === null ? `waiting for ${lane}` : `${lane} is ${behindBytes} bytes behind; waiting for it`;
   }
+  if (progress.kind === 'repairing') {
+    const { dataset, rows, times } = progress;
+    return `${dataset}: waiting for ${rows} rows that the lane is to bring again, asked for ${times === 1 ? 'once' : `${times} times`}`;
+  }
   const { dataset, rows, rowsEstimated, differing } = progress;
   return `${dataset}: ${rows}${rowsEstimated === null ? '' : ` of about ${rowsEstimated}`} rows, ${differing} differ`;
 }

@@ -98,7 +98,8 @@ export const postgresSourceSchema = {
         mode: {
           enum: ['initial', 'never'],
           title: 'Mode',
-          description: 'Whether you copy the rows of each table first (initial) or only follow changes from now on (never).',
+          description:
+            'Whether you copy the rows of each table first (initial) or only follow changes from now on (never). Should you change never to initial, the tables that were never copied are, from the next start on.',
           default: 'initial',
         },
         chunkRows: count(

@@ -16,6 +16,7 @@ import type { Stage } from '../../core/contracts.ts';
 import { readEvent } from '../../quality/read-event.ts';
 import type { SourceRows, SourceTable } from '../../cdc/postgres/source-rows.ts';
 import type { SettledItem, TargetRows } from '../../sync/postgres/target-rows.ts';
+import { isUnchanged } from '../../sync/postgres/fold.ts';
 import { PgRow } from '../../wire/postgres/row.ts';
 import { differingCells } from '../../wire/postgres/row-sums.ts';
 import type { Differing } from './suspects.ts';
@@ -75,9 +76,11 @@ export async function explain(rows: readonly Differing[], parts: ExplainParts): 
     differences.push({ row, difference: differenceOf(row, reason, item, parts) });
   };
   const changed: Differing[] = [];
+  const newest = await newestOpen(rows, parts);
   const open: Differing[] = [];
   for (const row of rows) {
-    if (row.isHeld) tell(row, 'held');
+    // A truncate that is held concerns every row; what had something open may have nothing by now.
+    if (row.isHeld && !newest.has(row.eventKey)) tell(row, 'held');
     else open.push(row);
   }
   if (open.length === 0) return { differences, changed };
@@ -91,6 +94,12 @@ export async function explain(rows: readonly Differing[], parts: ExplainParts): 
     const row = open[next++];
     if (row === undefined) break;
     const item = settled.get(row.eventKey) ?? null;
+    const waiting = newest.get(row.eventKey);
+    // Where the row at the source is another since, that has passed, and what is open explains nothing of it.
+    if (waiting !== undefined && isOf({ event: waiting }, row, present.row, parts, true)) {
+      tell(row, 'held');
+      continue;
+    }
     // What explains it is held against the row as it was when it differed.
     if (present.version !== row.source.version && !parts.isLate(row)) changed.push(row);
     else if (item !== null && item.status !== 'applied' && isOf(item, row, present.row, parts))
@@ -98,6 +107,12 @@ export async function explain(rows: readonly Differing[], parts: ExplainParts): 
     else tell(row, await reasonOf(row, present.row, item, parts));
   }
   return { differences, changed };
+}
+
+/** Of rows whose key has something open the newest event of that. */
+async function newestOpen(rows: readonly Differing[], { target, dataset }: ExplainParts): Promise<ReadonlyMap<string, ChangeEvent>> {
+  const held = rows.filter(({ isHeld }) => isHeld).map(({ eventKey }) => eventKey);
+  return new Map(held.length === 0 ? [] : (await target.openAmong(dataset.name, held)).map(({ key, event }) => [key, event]));
 }
 
 async function reasonOf(row: Differing, present: PgRow | null, item: SettledItem | null, parts: ExplainParts): Promise<DifferenceReason> {
@@ -117,10 +132,21 @@ function differenceOf(row: Differing, reason: DifferenceReason, item: string | n
 const differingColumns = (source: string, target: string, compared: readonly string[]): string[] =>
   differingCells(source, target).flatMap((i) => compared[i] ?? []);
 
-/** Whether the row is at the source what an item, which was never written, would have made of it: in all that differs. */
-function isOf({ event }: SettledItem, row: Differing, present: PgRow | null, { compared, dataset }: ExplainParts): boolean {
+/**
+ * Whether the row is at the source what an item, which was never written, would have made of it: in all that differs; of `known` cells only, where others may be those of an
+ * item before it, or of a column that has come or changed its name since.
+ */
+function isOf(
+  { event }: Pick<SettledItem, 'event'>,
+  row: Differing,
+  present: PgRow | null,
+  { compared, dataset }: ExplainParts,
+  known = false,
+): boolean {
   const { source, target, eventKey } = row;
-  const names = source.cells === null || target.cells === null ? compared : differingColumns(source.cells, target.cells, compared);
+  const differing = source.cells === null || target.cells === null ? compared : differingColumns(source.cells, target.cells, compared);
+  const { after } = event;
+  const names = !known || after === null ? differing : differing.filter((name) => isKnown(after, columnOf(event, name)));
   return makesRow(event, eventKey, present, dataset, names);
 }
 
@@ -135,6 +161,8 @@ export function makesRow(event: ChangeEvent, key: string, present: PgRow | null,
     return there >= 0 && here >= 0 && isSameCell(after, there, present, here);
   });
 }
+
+const isKnown = (row: Row, column: number): boolean => column >= 0 && !isUnchanged(row, column);
 
 const columnOf = ({ dataset }: ChangeEvent, name: string): number => dataset.columns.findIndex((column) => column.name === name);
 

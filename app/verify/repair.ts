@@ -1,35 +1,69 @@
 /** Has the running lane bring rows that differ, as they are at the source, through all its stages, and looks whether it did. */
+import { versionOf } from '../../core/event.ts';
 import type { Bringer } from './bring.ts';
 import { type Differing, Suspects, type SuspectsParts } from './suspects.ts';
 
 /** Between two looks at what was asked for. */
 const POLL_MS = 100;
+/** Rows that did not come are asked for again after this time, and then after twice as long each time: somebody may have made them different again, or the request was not heard. */
+const AGAIN_MS = 2000;
+
+export interface RepairParts extends SuspectsParts {
+  readonly bringer: Bringer;
+  readonly passed: string;
+  /** Told while rows are waited for: how many, and how often they were asked for. */
+  readonly onWaiting: (rows: number, times: number) => void;
+}
 
 /**
- * Asks once for these rows, and answers those that still differ when the time is up, or are held by then. How many it may wait for is the
+ * Asks for these rows, again for those that do not come, and answers those that still differ when the time is up, or are held by then. How many it may wait for is the
  * caller's to say: they are looked at together.
  */
-export async function repairRows(
-  table: string,
-  rows: readonly Differing[],
-  parts: SuspectsParts & { readonly bringer: Bringer; readonly passed: string },
-): Promise<readonly Differing[]> {
-  const { bringer, passed, waitMs, clock, signal } = parts;
-  await bringer.bring(
-    table,
-    rows.map(({ key }) => key),
-    passed,
-  );
+export async function repairRows(table: string, rows: readonly Differing[], parts: RepairParts): Promise<readonly Differing[]> {
+  const { bringer, waitMs, clock, signal } = parts;
+  let { passed } = parts;
+  const ask = (some: readonly Differing[]): Promise<string> =>
+    bringer.bring(
+      table,
+      some.map(({ key }) => key),
+      passed,
+    );
   const deadline = clock.monotonic() + waitMs;
+  const asked = await ask(rows);
+  let [times, pauseMs] = [1, AGAIN_MS];
+  let againAtMs = clock.monotonic() + pauseMs;
   const held: Differing[] = [];
   let left = rows;
   while (left.length > 0 && clock.monotonic() < deadline) {
+    parts.onWaiting(left.length, times);
     await clock.sleep(POLL_MS, signal);
-    const again = new Suspects(parts);
+    const again = new Suspects({ ...parts, waitMs: Math.max(0, Math.min(pauseMs, deadline - clock.monotonic())) });
     for (const { key } of left) again.add(key);
     const differing = await again.decide();
-    held.push(...differing.filter(({ isHeld }) => isHeld));
-    left = differing.filter(({ isHeld }) => !isHeld);
+    if (again.passed !== '') passed = again.passed;
+    const isOver = await heldSince(differing, asked, parts);
+    held.push(...differing.filter(isOver));
+    left = differing.filter((row) => !isOver(row));
+    if (left.length === 0 || clock.monotonic() < againAtMs) continue;
+    await ask(left);
+    times++;
+    pauseMs *= 2;
+    againAtMs = clock.monotonic() + pauseMs;
   }
   return [...held, ...left];
+}
+
+/** Tells rows that have come and are held: what was open of their keys before is not what was asked for. */
+async function heldSince(
+  rows: readonly Differing[],
+  asked: string,
+  { target, dataset }: RepairParts,
+): Promise<(row: Differing) => boolean> {
+  const keys = rows.filter(({ isHeld }) => isHeld).map(({ eventKey }) => eventKey);
+  if (keys.length === 0) return () => false;
+  const open = new Map((await target.openAmong(dataset.name, keys)).map((one) => [one.key, one]));
+  return ({ isHeld, eventKey }) => {
+    const newest = open.get(eventKey);
+    return isHeld && (newest === undefined || versionOf(newest.event) >= asked || (newest.taken ?? '') >= asked);
+  };
 }

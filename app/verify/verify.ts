@@ -56,6 +56,14 @@ export type VerifyProgress =
       readonly rows: number;
       readonly rowsEstimated: number | null;
       readonly differing: number;
+    }
+  | {
+      /** For rows that the lane was asked to bring again. */
+      readonly kind: 'repairing';
+      readonly dataset: DatasetName;
+      readonly rows: number;
+      /** How often it was asked. */
+      readonly times: number;
     };
 
 export interface TableResult {
@@ -130,6 +138,7 @@ export async function verifyPipeline(options: VerifyOptions): Promise<PipelineRe
       `${missing} is not followed (yet)`,
       '`tidegate status` tells which tables are, and which are left out and why.',
     );
+  const passed = followed.passage.passed(caughtUp.lanes);
   const tables: TableResult[] = [];
   for (const table of followedTables) {
     const dataset = `${pipeline.source}.${table}` as DatasetName;
@@ -138,7 +147,9 @@ export async function verifyPipeline(options: VerifyOptions): Promise<PipelineRe
     tables.push(
       notCopied.has(table)
         ? copying(name, dataset)
-        : await again(() => verifyTable({ ...options, waitMs }, { ...followed, bringer, target, lane, hash, quality, table, dataset })),
+        : await again(() =>
+            verifyTable({ ...options, waitMs }, { ...followed, bringer, passed, target, lane, hash, quality, table, dataset }),
+          ),
     );
   }
   return { pipeline: name, through: toLsn(through), laneStands: caughtUp.laneStands, tables };
@@ -220,6 +231,8 @@ interface TableParts extends Pick<Followed, 'source' | 'passage'> {
   readonly hash: HashKind;
   /** Null where nothing is to be repaired. */
   readonly bringer: Bringer | null;
+  /** A place that all lanes have passed. */
+  readonly passed: string;
   readonly quality: ReturnType<typeof qualityStage>;
   readonly table: string;
   readonly dataset: DatasetName;
@@ -230,7 +243,7 @@ async function verifyTable(options: VerifyOptions, parts: TableParts): Promise<T
   const { source, target, lane, passage, quality, bringer } = parts;
   const table = await source.table(parts.table);
   const { dataset } = table.relation;
-  const sides = sidesOf(table, await target.table(dataset), parts);
+  const sides = await widenedSides(table, options, parts);
   const [sourceSums, targetSums] = [source.sums(sides.source), target.sums(sides.target)];
   const looking = { source, target, table, dataset, lane, passage, sourceSums, targetSums, waitMs, clock, signal };
   const suspects = new Suspects(looking);
@@ -254,10 +267,10 @@ async function verifyTable(options: VerifyOptions, parts: TableParts): Promise<T
       for (const one of differences) if (!wrong.includes(one)) tally.add(one.difference);
       if (bringer !== null && wrong.length > 0) {
         const asked = wrong.map(({ row }) => row);
-        const left = await explain(await repairRows(parts.table, asked, { ...looking, bringer, passed: suspects.passed }), {
-          ...explaining,
-          isLate: () => true,
-        });
+        const onWaiting = (waiting: number, times: number) =>
+          onProgress({ kind: 'repairing', dataset: dataset.name, rows: waiting, times });
+        const stays = await repairRows(parts.table, asked, { ...looking, bringer, passed: suspects.passed, onWaiting });
+        const left = await explain(stays, { ...explaining, isLate: () => true });
         repaired += wrong.length - left.differences.length;
         for (const { difference } of left.differences) tally.add(difference);
       }
@@ -281,6 +294,23 @@ async function verifyTable(options: VerifyOptions, parts: TableParts): Promise<T
     leftOut: sides.leftOut,
     lacking: sides.lacking,
   };
+}
+
+/** Where the target lacks columns that it is to have, and is to be repaired, the lane makes them with the first row that it brings. */
+async function widenedSides(table: SourceTable, { waitMs, clock, signal }: VerifyOptions, parts: TableParts): Promise<Sides> {
+  const { source, target, bringer } = parts;
+  const look = async (): Promise<Sides> => sidesOf(table, await target.table(table.relation.dataset), parts);
+  let sides = await look();
+  if (bringer === null || sides.lacking.length === 0) return sides;
+  const [first] = await source.sums(sides.source).list({ after: null, to: null }, 1);
+  if (first === undefined) return sides;
+  await bringer.bring(parts.table, [first.key], parts.passed);
+  const deadline = clock.monotonic() + waitMs;
+  while (sides.lacking.length > 0 && clock.monotonic() < deadline) {
+    await clock.sleep(POLL_MS, signal);
+    sides = await look();
+  }
+  return sides;
 }
 
 interface Sides {

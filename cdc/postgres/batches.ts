@@ -105,12 +105,16 @@ export class BatchQueue {
     this.#openFromBytes = this.#bytes;
   }
 
-  /** `bytes` is what the event takes in memory, roughly; `cutBytes` what its row had, where cells were left out of it. */
-  append(event: PgEvent, bytes: number, cutBytes = 0): void {
+  /**
+   * `bytes` is what the event takes in memory, roughly; `cutBytes` what its row had, where cells were left out of it. `goesOn`: the next one is of the same statement, and
+   * has to be in the same batch.
+   */
+  append(event: PgEvent, bytes: number, { cutBytes = 0, goesOn = false }: { cutBytes?: number; goesOn?: boolean } = {}): void {
     if (cutBytes > 0) this.#tooLarge.set(asChangeEvent(event), cutBytes);
     if (this.#events.length === 0) this.#firstAtMs = this.#clock.monotonic();
     this.#events.push(asChangeEvent(event));
     this.#bytes += bytes;
+    if (goesOn) return;
     if (this.#events.length >= this.#limits.rows || this.#bytes >= this.#limits.bytes) this.#closeInTransaction(event.ordinal + 1);
   }
 

@@ -45,6 +45,8 @@ export interface BesideParts {
   readonly catalog: PgConnection;
   readonly queue: BatchQueue;
   readonly limits: BatchLimits;
+  /** False for a lane that is to follow changes alone: of tables that its places do not name it has no more than these. */
+  readonly copies: boolean;
   /** Reads rows of tables in chunks, beside the log. */
   readonly readRows: () => SnapshotReader;
   /** Whether transactions that began before the tables still to be copied were published may still write to them. */
@@ -124,7 +126,17 @@ export class BesideLog {
 
   readAgain(table: string): void {
     this.#again.add(table);
-    this.#beginAgain();
+    if (this.#log.isBetween()) this.#beginAgain();
+    else this.#sayAgain(table);
+  }
+
+  /** The positions say so from here on, inside a transaction too, though it begins after that: who goes on from the commit has to know. */
+  #sayAgain(table: string): void {
+    const mark = this.#queue.snapshot;
+    const tables = this.#known(mark, this.#again).map((one) =>
+      one.table === table ? { ...this.#anew(one), isAgain: hasBeenThere(progressOf(mark, table)) } : one,
+    );
+    this.#queue.beginAgain(snapshotMark((mark?.seq ?? 0) + 1, tables, mark?.rereads));
   }
 
   isAway(table: string): boolean {
@@ -140,7 +152,7 @@ export class BesideLog {
   goAway(table: string): void {
     if (this.isAway(table)) return void this.#again.delete(table); // It had its own for a moment.
     const mark = this.#queue.snapshot;
-    const tables = this.#known(mark).map((one) => (one.table === table ? awayTable(one) : one));
+    const tables = this.#known(mark, new Set([table])).map((one) => (one.table === table ? awayTable(one) : one));
     this.#again.delete(table);
     this.#queue.beginAgain(snapshotMark((mark?.seq ?? 0) + 1, tables, mark?.rereads));
     this.#snapshot?.drop(table);
@@ -239,7 +251,7 @@ export class BesideLog {
     const again = [...this.#again];
     const begun = this.#rereads.filter(({ reread }) => !this.#dropped.has(reread.id));
     const mark = this.#queue.snapshot;
-    const tables = this.#known(mark).map((one) =>
+    const tables = this.#known(mark, this.#again).map((one) =>
       this.#again.has(one.table) ? { ...this.#anew(one), isAgain: hasBeenThere(progressOf(mark, one.table)) } : one,
     );
     const rereads = [...(mark?.rereads ?? []), ...begun].filter(({ reread }) => !this.#dropped.has(reread.id));
@@ -271,12 +283,13 @@ export class BesideLog {
     return anew(entry === null ? progress : { ...progress, entry });
   }
 
-  /** The positions say which tables the lane has, and go on saying it. */
-  #known(mark: SnapshotMark | null): readonly TableProgress[] {
+  /** The positions say which tables the lane has, and go on saying it; of those that are `changed` in any case. */
+  #known(mark: SnapshotMark | null, changed: ReadonlySet<string>): readonly TableProgress[] {
     return [...this.#parts.tables].flatMap((table): TableProgress[] => {
       const progress = progressOf(mark, table);
-      if (progress === null) return this.#again.has(table) ? [notBegun(table)] : [];
-      return [progress ?? { ...notBegun(table), done: true }];
+      if (progress !== null && progress !== undefined) return [progress];
+      if (progress === null) return changed.has(table) ? [notBegun(table)] : [];
+      return this.#parts.copies || changed.has(table) ? [{ ...notBegun(table), done: true }] : [];
     });
   }
 

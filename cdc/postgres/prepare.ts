@@ -135,7 +135,8 @@ async function lookAtTables(
   const there: CatalogTable[] = [];
   for await (const [table, found] of readTables(catalog, tables, options.publication)) {
     // A lane that has a table goes on without it, and without its key: the log may still have its rows, and other tables have theirs.
-    const progress = from === null ? null : progressOf(from.snapshot, table);
+    const known = from === null ? null : progressOf(from.snapshot, table);
+    const progress = from !== null && options.snapshot.mode === 'never' ? (known ?? undefined) : known;
     const isFollowed = progress === undefined || progress?.done === true || progress?.isAway === true;
     if (found === null && progress === null && isFound(table)) {
       neverHad.add(table); // Dropped since it was found.
@@ -209,8 +210,7 @@ function joining({ options, onMissed }: PrepareParts, { wanted, known, published
       return [{ ...again, isAgain: progress.done || progress.isAgain === true }];
     }
     if (progress !== null && progress !== undefined) return [progress];
-    // Where the place does not say, what is published has been read.
-    if (progress === undefined && published?.has(table) === true) return [{ ...notBegun(table), done: true }];
+    // Also where the place does not say: that of a lane that was to follow changes alone. As long as it is, it goes on saying nothing.
     return copies ? [notBegun(table)] : [];
   });
   const isSame =

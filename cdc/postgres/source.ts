@@ -320,9 +320,12 @@ class SlotSource implements PostgresSource {
         slot,
         publication,
         prefix,
+        copies: snapshot.mode === 'initial',
         // What is to join has no event before the lane says so: all of it is copied then.
         tables: new Set(
-          prepared.isWaitedFor ? this.tables.filter((table) => progressOf(from?.snapshot ?? null, table) !== null) : this.tables,
+          prepared.isWaitedFor && snapshot.mode === 'initial'
+            ? this.tables.filter((table) => progressOf(from?.snapshot ?? null, table) !== null)
+            : this.tables,
         ),
         mayBeWanted: (table) => !prepared.isWaitedFor && this.#followed.mayBeWanted(table),
         isWanted: (table) => this.#followed.isWanted(table),

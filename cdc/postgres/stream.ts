@@ -290,7 +290,9 @@ export class SlotStream implements CopyBothHandler {
         if (decoder.relation !== null) this.#relation(decoder.relation);
         return;
       case Read.Truncate:
-        for (const { followed, event } of decoder.truncates) this.#event(event, followed, EVENT_OVERHEAD_BYTES);
+        // Tables that refer to each other cannot be emptied one by one.
+        for (const [i, { followed, event }] of decoder.truncates.entries())
+          this.#event(event, followed, EVENT_OVERHEAD_BYTES, i < decoder.truncates.length - 1);
         return;
       case Read.Message:
         this.#mark();
@@ -331,7 +333,7 @@ export class SlotStream implements CopyBothHandler {
     this.#beside.begin(xid);
   }
 
-  #event(event: PgEvent, followed: FollowedTable, bytes: number): void {
+  #event(event: PgEvent, followed: FollowedTable, bytes: number, goesOn = false): void {
     if (event.ordinal < this.#skip) return;
     // Of a chunk it takes its rows all the same: where it came from they are newer.
     if (this.#isLeftOut) return this.#beside.see(event, followed.table);
@@ -343,14 +345,14 @@ export class SlotStream implements CopyBothHandler {
         return this.#complete(event, followed, bytes);
       this.#beside.see(event, followed.table);
     }
-    this.#queue.append(event, bytes + EVENT_OVERHEAD_BYTES);
+    this.#queue.append(event, bytes + EVENT_OVERHEAD_BYTES, { goesOn });
   }
 
   /** What was left out is nowhere any more, and nothing may be laid over it: a chunk has no use for it either. */
   #tooLarge(event: PgEvent, followed: FollowedTable, bytes: number): void {
     checkKey(event, followed.table);
     this.#beside.leave(event, followed.table);
-    this.#queue.append(event, bytes + EVENT_OVERHEAD_BYTES, this.#cutBytes);
+    this.#queue.append(event, bytes + EVENT_OVERHEAD_BYTES, { cutBytes: this.#cutBytes });
   }
 
   #commit(): void {

@@ -18,7 +18,7 @@ import type { KnownHeld } from './known-held.ts';
 import { OpenBefore, refsOf } from './open-items.ts';
 import { withoutOutrun } from './outrun.ts';
 import type { RowVersions } from './row-versions.ts';
-import { noteParked } from './schemas.ts';
+import { noteParked } from './parked-items.ts';
 import { releaseUnblocked } from './unblocked.ts';
 import { emitWindows } from './windows.ts';
 import type { AskedDrafts } from './keyed/drafts.ts';
@@ -314,28 +314,42 @@ export class CarefulRoad {
   async #writeHalving(batch: Batch, decision: Decision): Promise<Written> {
     const total = { folded: 0, truncates: 0, upserts: 0, deletes: 0, missing: 0 };
     const { sql, rows } = this.#parts;
-    const range = async (from: number, to: number): Promise<void> => {
+    const attempt = async (from: number, to: number): Promise<PgError | null> => {
       await sql.script('savepoint tidegate_range');
-      let error: PgError;
       try {
         const written = await this.#write(batch, decision, from, to);
         // Deferred constraints would only speak at the commit, and not of a row.
         await sql.script('set constraints all immediate; set constraints all deferred; release savepoint tidegate_range');
         for (const name of ['folded', 'truncates', 'upserts', 'deletes', 'missing'] as const) total[name] += written[name];
-        return;
-      } catch (thrown) {
-        if (!isRefusal(thrown)) throw thrown;
-        error = thrown;
+        return null;
+      } catch (error) {
+        if (!isRefusal(error)) throw error;
+        await sql.script('rollback to savepoint tidegate_range; release savepoint tidegate_range');
+        return error;
       }
-      await sql.script('rollback to savepoint tidegate_range; release savepoint tidegate_range');
-      if (to - from === 1) {
-        const event = batch.events[from];
-        const column = event === undefined || error.column === null ? error.column : rows.columnOf(event, error.column);
-        decision.findings.push(refusal(from, error, column));
-        decision.events[from] = null;
-        return;
+    };
+    const refuse = (index: number, error: PgError): void => {
+      const event = batch.events[index];
+      const column = event === undefined || error.column === null ? error.column : rows.columnOf(event, error.column);
+      decision.findings.push(refusal(index, error, column));
+      decision.events[index] = null;
+    };
+    /** One by one, and once more those that another was in the way of. */
+    const singly = async (indices: readonly number[]): Promise<void> => {
+      const refused: { readonly index: number; readonly error: PgError }[] = [];
+      for (const index of indices) {
+        const error = await attempt(index, index + 1);
+        if (error !== null) refused.push({ index, error });
       }
-      const middle = (from + to) >> 1;
+      if (refused.length === indices.length) for (const { index, error } of refused) refuse(index, error);
+      else if (refused.length > 0) await singly(refused.map(({ index }) => index));
+    };
+    const range = async (from: number, to: number): Promise<void> => {
+      const error = await attempt(from, to);
+      if (error === null) return;
+      if (to - from === 1) return refuse(from, error);
+      const middle = middleOf(batch.events, from, to);
+      if (middle === null) return singly(Array.from({ length: to - from }, (_, i) => from + i));
       await range(from, middle);
       await range(middle, to);
     };
@@ -395,6 +409,17 @@ export class CarefulRoad {
     }
     await releaseUnblocked(sql, new Set(batch.events.flatMap(refsOf)));
   }
+}
+
+/** Where to part `events[from, to)`: tables that are emptied one behind the other may refer to each other. Null where there is nothing else. */
+function middleOf(events: readonly ChangeEvent[], from: number, to: number): number | null {
+  const isWithin = (at: number): boolean => events[at - 1]?.op === 'truncate' && events[at]?.op === 'truncate';
+  const half = (from + to) >> 1;
+  let [before, after] = [half, half];
+  while (before > from && isWithin(before)) before--;
+  while (after < to && isWithin(after)) after++;
+  if (before > from) return before;
+  return after < to ? after : null;
 }
 
 function newDecision(batch: Batch): Decision {

@@ -1,6 +1,10 @@
-/** Tables are emptied where the source emptied its own: several in one statement, for tables that refer to each other cannot be emptied one by one. */
+/**
+ * Tables are emptied where the source emptied its own: several in one statement, for tables that refer to each other cannot be emptied one by one. Where another
+ * table of the target refers to one, PostgreSQL refuses to truncate it, whatever its rows: its rows are deleted then, as one by one they would be, and the foreign
+ * key does what it is there for.
+ */
 import type { ChangeEvent, DatasetName } from '../../core/event.ts';
-import { quoteIdent } from '../../wire/postgres/ident.ts';
+import { quoteIdent, quoteLiteral } from '../../wire/postgres/ident.ts';
 import { Format, type FrontendWriter } from '../../wire/postgres/messages.ts';
 import { aliveSql, STAMP_TYPES } from './layout.ts';
 import { stampText } from './stamps.ts';
@@ -47,7 +51,7 @@ export function emitEmptying(writer: FrontendWriter, { truncate: table, along, i
   const alive = aliveSql(table.layout, 't');
   if (alive === null) {
     writer
-      .parse('', `truncate ${[table.qualified, ...along].join(', ')}`)
+      .parse('', emptySql([table.qualified, ...along]))
       .bind('', '', [], Format.Text)
       .execute();
     return;
@@ -58,4 +62,21 @@ export function emitEmptying(writer: FrontendWriter, { truncate: table, along, i
   const oids = stamps.map(({ stamp }) => STAMP_TYPES[stamp].oid);
   const values = stamps.map(({ stamp }) => stampText(isHistory ? 'validFrom' : stamp, event, verdicts[index]));
   writer.parse('', `update ${table.qualified} t set ${set} where ${alive}`, oids).bind('', '', values, Format.Text).execute();
+}
+
+/** Which way it goes is for the server to see in the statement itself: foreign keys come and go. All are deleted from at once, so that only what refers to them from elsewhere is in the way. */
+function emptySql(tables: readonly string[]): string {
+  const others = tables.slice(1).map((table, i) => `e${i} as (delete from ${table})`);
+  const deletes = `${others.length === 0 ? '' : `with ${others.join(', ')} `}delete from ${tables[0] ?? ''}`;
+  return `do ${quoteLiteral(`begin
+    if exists (
+      with recursive emptied (oid) as (
+        select unnest(array[${tables.map(quoteLiteral).join(', ')}]::regclass[])::oid
+        union select i.inhrelid from pg_catalog.pg_inherits i join emptied e on i.inhparent = e.oid)
+      select from pg_catalog.pg_constraint c
+      where c.contype = 'f' and c.confrelid in (select oid from emptied) and c.conrelid not in (select oid from emptied))
+    then ${deletes};
+    else truncate ${tables.join(', ')};
+    end if;
+  end`)}`;
 }

@@ -1,6 +1,7 @@
 /** What an error of the target means: a row it will never take, or a reason to wait, or to ask. */
 import { type ErrorCode, PipelineError } from '../../core/errors.ts';
 import { PgConnectionError, PgError } from '../../wire/postgres/connection.ts';
+import { isOfServersFiles, VALUE_WORDS } from '../../wire/postgres/errors.ts';
 import { FENCED, OUT_OF_TURN } from './migrations.ts';
 
 /**
@@ -18,29 +19,15 @@ export function isRefusal(error: unknown): error is PgError {
     // What a type's own input says of bytes that it cannot read.
     error.code === '08P01' ||
     (error.code === '42501' && error.routine === 'ExecWithCheckOptions') ||
-    (error.code === 'XX000' && !isOfTheServer(error)) ||
-    (isRaised(error) && !isMeantForUs(error))
+    (error.code === 'XX000' && !isOfServersFiles(error.file)) ||
+    (error.isRaised && !isMeantForUs(error))
   );
 }
 
 const ROWS_OWN: ReadonlySet<string> = new Set(['20', '21', '22', '23', '38', '39', '44', '54', 'P0']);
 
-/** Whether somebody's PL/pgSQL said so, and not the server: under any code, and in words that may hold values. */
-const isRaised = ({ routine }: PgError): boolean => routine === 'exec_stmt_raise';
-
 /** Raised by what we made ourselves, or by who wants to have it tried again (40). */
 const isMeantForUs = ({ code }: PgError): boolean => code === FENCED || code === OUT_OF_TURN || code.startsWith('40');
-
-/**
- * Whether an internal error is about the server's files, buffers, log or locks, and not about a value: a disk whose quota is reached says so (only a full
- * one has a code of its own), and then no row is at fault.
- */
-function isOfTheServer({ file }: PgError): boolean {
-  return file !== null && SERVER_FILES.test(file);
-}
-
-const SERVER_FILES =
-  /^(?:md|smgr|bulk_write|fd|aio\w*|bufmgr|localbuf|buffile|freespace|hio|heapam\w*|indexam|genam|nbt\w+|xlog\w*|xact|slru|clog|multixact|varsup|relmapper|relcache|catcache|syscache|inval|lock|lmgr|lwlock|proc|procarray|tuplestore|logtape)\.c$/;
 
 /** The batch was sent ahead, and the one before it is not in: nothing of it took effect. */
 export const isOutOfTurn = (error: unknown): boolean => error instanceof PgError && error.code === OUT_OF_TURN;
@@ -76,7 +63,7 @@ function codeOf(state: string): ErrorCode {
  */
 export function refusalText(error: PgError): string {
   const { code, message, column, constraint, table } = error;
-  const isServers = !isRaised(error);
+  const isServers = !error.isRaised;
   if (isServers && (code.startsWith('23') || code === '22001')) return `the target refused the row: ${message} (${code})`;
   const why = !isServers || code.startsWith('P0') ? 'a trigger raised an exception' : (REFUSALS[code] ?? 'the row does not fit');
   const of = [
@@ -88,13 +75,8 @@ export function refusalText(error: PgError): string {
 }
 
 const REFUSALS: Readonly<Record<string, string>> = {
+  ...VALUE_WORDS,
   '21000': 'a query of a trigger, a rule or a policy finds more than one row',
-  '22003': 'a number is out of the range of its column’s type',
-  '22007': 'a date or time cannot be read as the type of its column',
-  '22008': 'a date or time is out of range',
-  '22021': 'a text has characters that the encoding of the target lacks',
-  '22P02': 'a value cannot be read as the type of its column',
-  '22P03': 'a value cannot be read as the type of its column',
   '42501': 'a policy does not take it',
   '44000': 'the view does not take it',
 };

@@ -10,10 +10,20 @@ import { inTurn } from './held-keys.ts';
 import { columnsText, keepShape, type KeptArrival, planOf, readFollowed, wantedOf } from './kept-shapes.ts';
 import { aliveSql, type Layouts } from './layout.ts';
 import { creationLeft, creationOf, decideNewTables, type LeftOut, type NewTablesQuestion } from './new-tables.ts';
-import { type Action, type ChangePlan, isOfTheChange, type Needs, type PlacedShape, runPlan, statementsLeft } from './schema-plan.ts';
-import { SCHEMA_KEY_RULE } from './schemas.ts';
+import {
+  type Action,
+  type Arrival,
+  type ChangePlan,
+  isOfTheChange,
+  type Needs,
+  type PlacedShape,
+  runPlan,
+  statementsLeft,
+} from './schema-plan.ts';
+import { SCHEMA_KEY_RULE } from './parked-items.ts';
 import type { PostgresSinkOptions } from './sink.ts';
 import { besideColumns } from './tables.ts';
+import { type LackingType, lackingText, stillLacking } from './target-types.ts';
 import type { Turns } from './turns.ts';
 
 export type ChangeStatus = 'held' | 'rejected' | 'approved' | 'accepted';
@@ -127,8 +137,9 @@ export class SchemaDesk {
        where pipeline = $1 and dataset = $2 and status in ('held', 'rejected') order by version, id ${lock}`,
       [this.#parts.pipeline, dataset],
     );
-    // All of it was written by us.
-    return rows.map(([id, version, keyless, actions, after, reread, columns, arrival]) => {
+    const open: OpenChange[] = [];
+    for (const [id, version, keyless, actions, after, reread, columns, arrival] of rows) {
+      // All of it was written by us.
       const kept = parsed(arrival) as KeptArrival | null;
       const known = parsed(after) as PlacedShape | null;
       // Of a version that did not keep what it is made from, or of a new table.
@@ -136,13 +147,24 @@ export class SchemaDesk {
         known === null
           ? null
           : { actions: (parsed(actions) ?? []) as Action[], after: known, needs: neededBefore(reread, columns, known), problem: null };
-      return {
+      open.push({
         id: id ?? '',
         version: version ?? '',
         isKeyless: keyless === 't',
+        lacking: kept === null ? [] : await this.#lacking(sql, kept.arrival),
         planFrom: (shape) => (kept === null ? planned : planOf(shape, kept, wantedOf(this.#parts, kept.arrival.dataset))),
-      };
-    });
+      });
+    }
+    return open;
+  }
+
+  /** Types of columns that are written by the layout of now, and that the target still lacks. */
+  #lacking(sql: PgConnection, { dataset, lacking = [] }: Arrival): Promise<readonly LackingType[]> {
+    const { names } = this.#parts.layouts.wanted(dataset);
+    return stillLacking(
+      sql,
+      lacking.filter((type, i) => type !== null && (names[i] ?? null) !== null).filter((type) => type !== null),
+    );
   }
 
   /** What an open change comes to by the layout of now, after all before it; null for one that is not open, or of a new table before its first event. */
@@ -202,6 +224,16 @@ export class SchemaDesk {
         };
       let shape = (await readFollowed(sql, pipeline, dataset as DatasetName))?.shape ?? null;
       for (const change of chosen) {
+        const [lacking] = change.lacking;
+        if (lacking !== undefined) {
+          await sql.script('rollback; begin');
+          await sql.query('update tidegate.schema_changes set problem = $2 where id = $1', [change.id, lackingText(lacking)]);
+          return {
+            kind: 'refused',
+            message: `the change ${change.id} of ${dataset} waits for a type: ${lackingText(lacking)}`,
+            fix: 'Create the type, and approve again; or leave the column out by `layouts` of the target, restart the service, and approve.',
+          };
+        }
         const plan = change.planFrom(shape);
         if (plan === null) continue;
         if (plan.problem !== null) {
@@ -344,6 +376,7 @@ interface OpenChange {
   readonly id: string;
   readonly version: string;
   readonly isKeyless: boolean;
+  readonly lacking: readonly LackingType[];
   /** What approving it comes to where the target follows `shape`; null for a table that is new, before its first event. */
   readonly planFrom: (shape: PlacedShape | null) => ChangePlan | null;
 }

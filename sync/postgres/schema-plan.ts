@@ -19,6 +19,7 @@ import type { PgRelation } from '../../wire/postgres/row.ts';
 import { textArrayParameter } from './arrays.ts';
 import { aliveSql, type Layout, placesFaults } from './layout.ts';
 import type { Creation } from './new-tables.ts';
+import type { LackingType } from './target-types.ts';
 
 /** A column of the source, and what it is called in the target's table; null where it is not written there. */
 export interface PlacedColumn extends ShapeColumn {
@@ -84,6 +85,8 @@ export interface Arrival {
   readonly filled: readonly (string | null)[];
   /** By column: its type at the target, as SQL. */
   readonly types: readonly string[];
+  /** By column: the type that the target lacks for it, with nothing to stand for it; left out where it has all. */
+  readonly lacking?: readonly (LackingType | null)[];
 }
 
 export const arrivalOf = (dataset: Dataset, relation: PgRelation | null, types: readonly string[]): Arrival => ({

@@ -4,8 +4,7 @@
  * lane, which holds it in quarantine in order, as it does with an event whose key waits.
  */
 import { isDeepStrictEqual } from 'node:util';
-import { type Batch, type Finding, isOfSchema, SCHEMA_HELD_RULE, type ScoreColumns, Verdict } from '../../core/batch.ts';
-import type { Quarantined } from '../../core/contracts.ts';
+import { type Batch, type Finding, SCHEMA_HELD_RULE, type ScoreColumns, Verdict } from '../../core/batch.ts';
 import { PipelineError } from '../../core/errors.ts';
 import { type ChangeEvent, type Dataset, type DatasetName, versionOf } from '../../core/event.ts';
 import { isRemade, type JudgedChange, type Shape, shapeChanges } from '../../core/shape.ts';
@@ -22,6 +21,7 @@ import {
   wantedOf,
 } from './kept-shapes.ts';
 import { aliveSql, type Layouts } from './layout.ts';
+import { isParkedItem, SCHEMA_KEY_RULE } from './parked-items.ts';
 import {
   type Arrival,
   arrivalOf,
@@ -35,9 +35,7 @@ import {
   runPlan,
   statementsLeft,
 } from './schema-plan.ts';
-
-/** The finding of an event that was made when the table had another key: nobody can say which row it is of. */
-export const SCHEMA_KEY_RULE = 'schema.former_key';
+import { type LackingType, lackingText } from './target-types.ts';
 
 /** What the contract says of a dataset's changes: since `before`, or, where there is nothing to compare with yet, of the table as it is. */
 export type Evolve = (dataset: Dataset, before: Shape | null) => readonly JudgedChange[];
@@ -385,6 +383,22 @@ export class Schemas {
     throw await this.#held(dataset);
   }
 
+  /** The target lacks types for columns that are written, and nothing stands for them: the dataset waits until somebody has made them. Answers what holds it. */
+  async lacks(
+    dataset: Dataset,
+    relation: PgRelation | null,
+    lacking: readonly (LackingType | null)[],
+    typesHere: TypesHere,
+  ): Promise<SchemaHeld> {
+    const arrival = { ...arrivalOf(dataset, relation, await typesHere(dataset, relation)), lacking };
+    const [first] = lacking.filter((type) => type !== null);
+    const before = this.#followed.get(dataset.name)?.shape ?? null;
+    const met = this.#met(arrival, []);
+    const plan = planOf(before, met, wantedOf(this.#options, dataset));
+    await this.#park(met, this.#firstOf(dataset), plan, before, SCHEMA_HELD_RULE, first === undefined ? null : lackingText(first));
+    return this.#held(dataset);
+  }
+
   async #change({ shape, since }: Followed, arrival: Arrival, first: string, qualified: string): Promise<readonly (string | null)[]> {
     const isReplay = this.#batch?.origin === 'replay';
     const { sql, widen, layouts } = this.#options;
@@ -502,7 +516,7 @@ export class Schemas {
         dataset.name,
         version,
         JSON.stringify(judged.map(({ kind, policy, message, change }) => ({ kind, policy, column: change.column, message }))),
-        messageOf(dataset, judged),
+        messageOf(met, problem),
         JSON.stringify(plan.actions),
         before === null ? null : JSON.stringify(before),
         JSON.stringify(plan.after),
@@ -533,8 +547,9 @@ export class Schemas {
 
 const now = <T>(transaction: () => Promise<T>): Promise<T> => transaction();
 
-function messageOf({ keyless }: Dataset, judged: readonly JudgedChange[]): string {
-  if (keyless === true) return 'the source has no key that tells its rows apart';
+function messageOf({ arrival: { dataset, lacking }, judged }: KeptArrival, problem: string | null): string {
+  if (lacking !== undefined && problem !== null) return problem;
+  if (dataset.keyless === true) return 'the source has no key that tells its rows apart';
   const told = judged.filter(({ policy }) => policy !== 'ignore');
   const messages = (told.length === 0 ? judged : told).map(({ message }) => message);
   return messages.length === 0 ? 'its layout at the target is another' : messages.join('; ');
@@ -558,31 +573,4 @@ function parkedEvents({ findings }: Batch): ReadonlySet<number> {
 
 function heldFinding(index: number, rule: string, message: string): Finding {
   return { index, stage: 'sync', rule, column: null, verdict: Verdict.Quarantine, severity: 'warning', message, notify: false };
-}
-
-/** Whether an item is held for its dataset's sake. */
-export const isParkedItem = (findings: readonly Finding[]): boolean =>
-  findings.some((finding) => finding.stage === 'sync' && isOfSchema(finding) && finding.rule !== SCHEMA_KEY_RULE);
-
-/**
- * Counts items that were just held onto the change they wait for. Answers those that wait for none any more: it was approved after they were judged. In
- * a transaction that has the pipeline's turn.
- */
-export async function noteParked(sql: PgConnection, pipeline: string, items: readonly Quarantined[]): Promise<readonly string[]> {
-  const parked = items.filter(({ findings }) => isParkedItem(findings));
-  if (parked.length === 0) return [];
-  const { rows } = await sql.query(
-    `select dataset, min(id), min(version) from tidegate.schema_changes where pipeline = $1 and status in ('held', 'rejected') and rule <> '' group by 1`,
-    [pipeline],
-  );
-  const open = new Map(rows.map(([dataset, id, version]) => [dataset, { id: id ?? '', version: version ?? '', count: 0 }]));
-  const free: string[] = [];
-  for (const { id, event } of parked) {
-    const change = open.get(event.dataset.name);
-    if (change === undefined || versionOf(event) < change.version) free.push(id);
-    else change.count++;
-  }
-  for (const { id, count } of open.values())
-    if (count > 0) await sql.query('update tidegate.schema_changes set held = held + $2 where id = $1', [id, count]);
-  return free;
 }

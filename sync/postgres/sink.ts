@@ -271,7 +271,14 @@ class Target implements PostgresSink {
   /** A table without rows is made at once, where nobody has to be asked first. */
   async #openFound({ tables, schemas }: LaneSession, { found }: Batch): Promise<void> {
     if (!this.#options.tables.create) return;
-    for (const one of found) if (await schemas.isWelcome(one.dataset)) await tables.open(one.dataset, asRelation(one));
+    for (const one of found) {
+      if (!(await schemas.isWelcome(one.dataset))) continue;
+      try {
+        await tables.open(one.dataset, asRelation(one));
+      } catch (error) {
+        if (!(error instanceof SchemaHeld)) throw error; // It waits, and has no rows that could.
+      }
+    }
   }
 
   lanes(): Promise<readonly LaneState[]> {

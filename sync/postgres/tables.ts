@@ -9,7 +9,7 @@ import { OBJECT_TYPES } from '../../wire/postgres/types.ts';
 import { aliveSql, type Layout, layoutFaults, type Layouts, placedLayout, STAMP_TYPES } from './layout.ts';
 import { creationSql } from './new-tables.ts';
 import type { Schemas } from './schemas.ts';
-import { type Passage, TargetTypes } from './target-types.ts';
+import { isOwn, type LackingType, type Passage, TargetTypes } from './target-types.ts';
 
 export interface TableOptions {
   readonly layouts: Layouts;
@@ -124,6 +124,8 @@ export class Tables {
       ...beside,
     ];
     const key = dataset.key.map((i) => names[i] ?? '');
+    const lacking = await this.#lacking(dataset, types, names, qualified);
+    if (lacking !== null) throw await schemas.lacks(dataset, relation, lacking, this.typesHere);
     if (await this.#create(dataset, layout, qualified, wanted, key)) await this.#types.lookUp(written);
     let present = await this.#columns(qualified);
     const missing = wanted().filter((column) => !present.has(column.name));
@@ -197,6 +199,22 @@ export class Tables {
     return this.#types.passage(type);
   }
 
+  /** By column: the type that is missing for it here; null where none is. */
+  async #lacking(
+    { columns }: Dataset,
+    types: readonly PgColumnType[] | null,
+    names: readonly (string | null)[],
+    qualified: string,
+  ): Promise<readonly (LackingType | null)[] | null> {
+    if (types === null || !types.some(({ type }) => type !== undefined && isOwn(type))) return null;
+    const present = await this.#columns(qualified);
+    const lacking = columns.map((column, i) => {
+      const [name, type] = [names[i] ?? null, types[i]];
+      return name === null || type === undefined ? null : this.#types.lacking(column, type, !present.has(name));
+    });
+    return lacking.every((type) => type === null) ? null : lacking;
+  }
+
   #checkLayout(dataset: Dataset, scores: readonly ScoreColumns[]): void {
     const options = this.#options.layouts.optionsOf(dataset.name);
     const [fault] = options === undefined ? [] : layoutFaults(dataset, options, scores);
@@ -242,7 +260,7 @@ export class Tables {
   async #columns(qualified: string): Promise<Map<string, PresentColumn>> {
     const { rows } = await this.#sql.query(
       `select attname, format_type(atttypid, atttypmod), format_type(atttypid, -1), atttypid, attgenerated <> '', attidentity = 'a'
-       from pg_attribute where attrelid = $1::text::regclass and attnum > 0 and not attisdropped`,
+       from pg_attribute where attrelid = to_regclass($1) and attnum > 0 and not attisdropped`,
       [qualified],
     );
     return new Map(

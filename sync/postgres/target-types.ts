@@ -42,6 +42,13 @@ const UNREADABLE_WHEN_EMPTY: ReadonlySet<number> = new Set([22, 30, 3615]);
 /** From here on intervals may be infinite; what that looks like in binary means something else to an older server. */
 const INFINITE_INTERVALS = 17;
 
+/** A type of the source that the target lacks, with nothing to stand for it. */
+export interface LackingType {
+  readonly schema: string;
+  readonly name: string;
+  readonly kind: PgType['kind'];
+}
+
 export class TargetTypes {
   readonly #sql: PgConnection;
   /** By the source's qualified name; null where there is none. */
@@ -74,19 +81,7 @@ export class TargetTypes {
     for (const { type } of types) if (type !== undefined) collect(type);
     if (money.size > 0) await this.#checkMoney(money);
     if (own.size === 0) return;
-    // An extension's types may be in another schema here.
-    const { rows } = await this.#sql.query(
-      `select w.s, w.n, f.oid, f.typarray, f.nspname, f.typname from unnest($1::text[], $2::text[], $3::text[]) w(s, n, k)
-       left join lateral (
-         select t.oid, t.typarray, n.nspname, t.typname from pg_type t join pg_namespace n on n.oid = t.typnamespace
-         where t.typname = w.n and (n.nspname = w.s or (w.k = 'b' and exists (
-           select from pg_depend d where d.classid = 'pg_type'::regclass and d.objid = t.oid and d.deptype = 'e')))
-         order by n.nspname = w.s desc limit 1) f on true`,
-      [({ schema }: PgType) => schema, ({ name }: PgType) => name, ({ kind }: PgType) => kind].map((part) =>
-        textArrayParameter([...own.values()].map(part)),
-      ),
-    );
-    for (const [schema, name, oid, array, schemaHere, nameHere] of rows) {
+    for (const [schema, name, oid, array, schemaHere, nameHere] of await typesByName(this.#sql, [...own.values()])) {
       const here = { oid: Number(oid), array: Number(array), schema: schemaHere ?? '', name: nameHere ?? '' };
       this.#here.set(`${schema}.${name}`, oid === null || oid === undefined ? null : here);
     }
@@ -102,6 +97,18 @@ export class TargetTypes {
     const made = this.#makePassage(type);
     this.#passages.set(type, made);
     return made;
+  }
+
+  /** Why cells of a column cannot travel here, or why it cannot be made where `isMade`; null where they can. After `lookUp`. */
+  lacking(column: Column, type: PgColumnType, isMade: boolean): LackingType | null {
+    try {
+      this.passage(type);
+      if (isMade) this.columnType(column, type.type);
+      return null;
+    } catch (error) {
+      if (!(error instanceof TypeLacking)) throw error;
+      return error.type;
+    }
   }
 
   /** What a column is created as: the source's own type where the target has it. */
@@ -122,7 +129,7 @@ export class TargetTypes {
       return { staged: 'text', oid: TEXT, translate: (bytes, offset, length) => Buffer.from(type.text(bytes, offset, length)) };
     }
     const oid = this.#oid(type);
-    if (oid === undefined) throw missing(nameOf(type));
+    if (oid === undefined) throw new TypeLacking(type);
     return { staged: this.#sqlType(type), oid, translate: isObjects(type) ? oidArray : null };
   }
 
@@ -141,7 +148,7 @@ export class TargetTypes {
     if (here !== null && here !== undefined) return quoteQualified(here.schema, here.name);
     if (type.kind === 'd' && type.inner !== null) return this.#sqlType(type.inner);
     if (type.kind === 'e') return 'text';
-    throw missing(nameOf(type));
+    throw new TypeLacking(type);
   }
 
   /** Its OID here; undefined where there is no such type, and nothing to stand for it. */
@@ -178,17 +185,50 @@ export class TargetTypes {
   }
 }
 
+/** An extension's types may be in another schema here. Of each its schema and name, and where the target has it: its number, that of its array type, its schema and name there; else nulls. */
+async function typesByName(sql: PgConnection, types: readonly LackingType[]): Promise<readonly (readonly (string | null)[])[]> {
+  const { rows } = await sql.query(
+    `select w.s, w.n, f.oid, f.typarray, f.nspname, f.typname from unnest($1::text[], $2::text[], $3::text[]) w(s, n, k)
+     left join lateral (
+       select t.oid, t.typarray, n.nspname, t.typname from pg_type t join pg_namespace n on n.oid = t.typnamespace
+       where t.typname = w.n and (n.nspname = w.s or (w.k = 'b' and exists (
+         select from pg_depend d where d.classid = 'pg_type'::regclass and d.objid = t.oid and d.deptype = 'e')))
+       order by n.nspname = w.s desc limit 1) f on true`,
+    [({ schema }: LackingType) => schema, ({ name }: LackingType) => name, ({ kind }: LackingType) => kind].map((part) =>
+      textArrayParameter(types.map(part)),
+    ),
+  );
+  return rows;
+}
+
+/** Those that it still lacks. */
+export async function stillLacking(sql: PgConnection, types: readonly LackingType[]): Promise<readonly LackingType[]> {
+  if (types.length === 0) return types;
+  const rows = await typesByName(sql, types);
+  return types.filter(({ schema, name }) => rows.some(([s, n, oid]) => s === schema && n === name && oid === null));
+}
+
 const nameOf = ({ schema, name }: PgType): string => `${schema}.${name}`;
 
-function missing(type: string): PipelineError {
-  return new PipelineError(
-    'TARGET_SCHEMA',
-    `the target has no type ${type}: create it there as the source has it (or the extension that brings it)`,
-  );
+class TypeLacking extends PipelineError {
+  readonly type: LackingType;
+
+  constructor(type: PgType) {
+    const { schema, name, kind } = type.isArray && type.inner !== null ? type.inner : type;
+    super('TARGET_SCHEMA', lackingText({ schema, name }));
+    this.type = { schema, name, kind };
+  }
 }
+
+export const lackingText = ({ schema, name }: Pick<LackingType, 'schema' | 'name'>): string =>
+  `the target has no type ${schema}.${name}: create it there as the source has it (or the extension that brings it)`;
 
 /** Whether every server has the type under its OID (below FirstGenbkiObjectId in PostgreSQL's transam.h). */
 const isFixed = ({ oid }: PgType): boolean => oid < 10_000;
+
+/** Whether another server may lack the type, or one inside it. */
+export const isOwn = (type: PgType): boolean =>
+  !isFixed(type) || (type.inner !== null && isOwn(type.inner)) || type.fields.some((field) => isOwn(field.type));
 
 const isObjects = ({ isArray, inner }: PgType): boolean => isArray && inner !== null && OBJECT_TYPES.has(inner.oid);
 

@@ -223,7 +223,7 @@ test('teardown drops the slot, and says what the owner of the publication runs',
   const statement = `drop publication if exists "${publication}";`;
   const left = [{ source: 'shop', publication, owner, statement }];
   const { json } = await says(0, 'teardown', '--yes');
-  expect(json).toEqual({ dropped: [{ source: 'shop', slot: source.name, publication: null }], left });
+  expect(json).toEqual({ dropped: [{ source: 'shop', slot: source.name, publication: null }], left, failed: [] });
   expect((await sql.query('select from pg_replication_slots where slot_name = $1', [source.name])).rows).toEqual([]);
   const words = await cli('teardown', config.file, '--yes');
   expect([words.code, words.stdout]).toEqual([
@@ -231,7 +231,11 @@ test('teardown drops the slot, and says what the owner of the publication runs',
     `shop: slot ${source.name} is gone.\nshop: publication ${publication} stays, for it belongs to ${owner}. It keeps no log. To be rid of it, ${owner} runs:\n    ${statement}\n`,
   ]);
   await sql.script(statement);
-  expect((await says(0, 'teardown', '--yes')).json).toEqual({ dropped: [{ source: 'shop', slot: source.name, publication }], left: [] });
+  expect((await says(0, 'teardown', '--yes')).json).toEqual({
+    dropped: [{ source: 'shop', slot: source.name, publication }],
+    left: [],
+    failed: [],
+  });
 });
 
 test('commands that ask no database work as ever, and each command was run', async () => {
