@@ -2,6 +2,7 @@
  * A lane whose place in the log is lost (its slot is gone, was invalidated or moved on by somebody else, or the server has another history by now) gets a
  * place from which the log is whole again. What changed in between is in no log: whoever calls this has those rows compared and read again.
  */
+import { systemClock } from '../../core/clock.ts';
 import { PipelineError } from '../../core/errors.ts';
 import type { Position } from '../../core/event.ts';
 import { fromLsn } from '../../core/position.ts';
@@ -9,10 +10,11 @@ import type { PgConnection } from '../../wire/postgres/connection.ts';
 import { qualifiedName, SESSION } from './catalog.ts';
 import { closeSoon, connectSource } from './connect.ts';
 import { sourceFailure } from './failures.ts';
-import { onTimeline, parsePlace, placeText, withoutEntries } from './lane-position.ts';
+import { doneLsn, inLog, parsePlace, placeText, withoutEntries } from './lane-position.ts';
+import { findPlace } from './server-log.ts';
 import { checkSlot, createPublication, createSlot, dropSlot, readPublication, readSlot } from './slot.ts';
 import type { PostgresSourceOptions } from './source.ts';
-import { placeOnTimeline, timelineOf } from './timeline.ts';
+import { TIMING } from './timing.ts';
 
 export interface RecoveredPlace {
   /** Why the lane could not go on from where it stood. */
@@ -41,13 +43,20 @@ export async function recoverPlace(
   const connection = await connectSource(name, url, false, SESSION);
   try {
     const state = await readSlot(connection, slot);
-    const timeline = await timelineOf(connection);
-    const found = await placeOnTimeline(stood, timeline, () => connectSource(name, url, true, SESSION));
-    const [from, forked] = 'lost' in found ? [stood, found.lost] : [found, null];
-    const done = from.readOn ?? from.lsn;
+    const {
+      log,
+      place,
+      lost: elsewhere,
+    } = await findPlace(stood, {
+      connect: () => connectSource(name, url, true, SESSION),
+      silenceMs: options.timing?.silenceMs ?? TIMING.silenceMs,
+      clock: options.clock ?? systemClock,
+    });
+    const from = place ?? stood;
+    const done = doneLsn(from);
     const lost =
+      elsewhere ??
       lossOf(() => checkSlot(state, slot, done)) ??
-      forked ??
       ((await endOfLog(connection)) < done ? "the lane's checkpoint is beyond the end of the server's log" : null) ??
       halted;
     if (lost === null) return null;
@@ -59,7 +68,7 @@ export async function recoverPlace(
     const lsn = serves ? state.confirmed : await createSlot(connection, slot, options.failover ?? true);
     // The publication may be another; whatever changed meanwhile is found by comparing.
     const snapshot = from.snapshot === null ? null : withoutEntries(from.snapshot);
-    return { why: lost, position: onTimeline(placeText(lsn, snapshot), timeline), isNewSlot: !serves };
+    return { why: lost, position: inLog(placeText(lsn, snapshot), { ...log, last: null }), isNewSlot: !serves };
   } catch (error) {
     throw sourceFailure(error, 'creating the slot', `recovering the slot ${slot}`);
   } finally {
