@@ -54,9 +54,10 @@ export async function recoverPlace(
     });
     const from = place ?? stood;
     const done = doneLsn(from);
+    const slotLoss = lossOf(() => checkSlot(state, slot, done)); // Also says where the slot is no such one at all.
     const lost =
       elsewhere ??
-      lossOf(() => checkSlot(state, slot, done)) ??
+      slotLoss ??
       ((await endOfLog(connection)) < done ? "the lane's checkpoint is beyond the end of the server's log" : null) ??
       halted;
     if (lost === null) return null;
@@ -98,7 +99,7 @@ async function fillLog(connection: PgConnection, beyond: string): Promise<void> 
   if (missing > BigInt(FILLER_BYTES_MAX)) {
     throw new PipelineError(
       'CONFIG_INVALID',
-      `the server's log ends ${missing} bytes before the lane's checkpoint: it is another server, or a backup of long ago. Run tidegate teardown, empty the tables at the target and drop its schema tidegate, and start anew`,
+      `the server's log ends ${missing} bytes before the lane's checkpoint: that is more than is filled up, for places have to go on growing. Begin anew, with another slot or with empty tables at the target: docs/slots.md says which, under "Another server"`,
     );
   }
   while ((await endOfLog(connection)) <= beyond)

@@ -3,6 +3,7 @@ import { describe, expect, test } from 'vitest';
 import type { Position } from '../../core/event.ts';
 import { fromLsnNumber } from '../../core/position.ts';
 import {
+  doneLsn,
   inLog,
   nextStep,
   type LastCommit,
@@ -112,6 +113,14 @@ test.each([1, 2, 3, 4, 5])('each place of a lane sorts behind the one before, an
       last,
     });
   }
+});
+
+test('inside a transaction that was not there when the log was read on, no more is done than what came before it', () => {
+  const readOn = readOnText(placeText(fromLsnNumber(10n), null), 1, fromLsnNumber(90n));
+  const inside = withinText(readOn, fromLsnNumber(40n), 3);
+  expect(inside > readOn).toBe(true);
+  expect([readOn, inside].map(reachedLsn)).toEqual([fromLsnNumber(90n), fromLsnNumber(40n)]);
+  expect([readOn, inside].map((position) => doneLsn(parsePlace(position)))).toEqual([fromLsnNumber(90n), fromLsnNumber(40n)]);
 });
 
 describe('a place says which tables the lane has', () => {
