@@ -6,7 +6,16 @@
 import { Batch, type EventRun, type FoundTable, type Origin, ROW_BYTES_RULE, Verdict } from '../../core/batch.ts';
 import type { Clock } from '../../core/clock.ts';
 import type { ChangeEvent, LaneId, Position } from '../../core/event.ts';
-import { type LanePlace, onTimeline, placeText, reachedLsn, readOnText, type SnapshotMark, withinText } from './lane-position.ts';
+import {
+  inLog,
+  type LanePlace,
+  type LastCommit,
+  placeText,
+  reachedLsn,
+  readOnText,
+  type SnapshotMark,
+  withinText,
+} from './lane-position.ts';
 import { asChangeEvent, type PgEvent } from './pg-event.ts';
 
 export interface BatchLimits {
@@ -39,6 +48,8 @@ export class BatchQueue {
   #readOn: string | null;
   #snapshot: SnapshotMark | null = null;
   readonly #timeline: number;
+  readonly #system: string | null;
+  #last: LastCommit | null;
   /** Of the transaction being appended: its commit LSN, its first event in `#events`, and the bytes before that. */
   #commit: string | null = null;
   #openFrom = 0;
@@ -53,8 +64,8 @@ export class BatchQueue {
   #failure: { readonly error: unknown } | null = null;
   #ended = false;
 
-  /** `from` is where the lane stands; `emitted` says whether the target has that already. */
-  constructor(lane: LaneId, from: LanePlace, emitted: boolean, limits: BatchLimits, clock: Clock) {
+  /** `from` is where the lane stands; `emitted` is what the target has of that already, null for nothing. */
+  constructor(lane: LaneId, from: LanePlace, emitted: Position | null, limits: BatchLimits, clock: Clock) {
     this.#lane = lane;
     this.#limits = limits;
     this.#clock = clock;
@@ -62,7 +73,10 @@ export class BatchQueue {
     this.#readOn = from.readOn;
     this.#snapshot = from.snapshot;
     this.#timeline = from.timeline;
-    this.#emitted = emitted ? this.#place() : null;
+    this.#system = from.system;
+    this.#last = from.last;
+    // From inside a transaction nothing without events leads on.
+    this.#emitted = emitted === null || from.within === null ? emitted : this.#place();
     this.#emittedAtMs = clock.monotonic();
   }
 
@@ -119,9 +133,10 @@ export class BatchQueue {
   }
 
   /** The transaction is complete, and ends at `lsn`. */
-  commit(lsn: string): void {
+  commit(lsn: string, last: LastCommit): void {
     this.#commit = null;
     this.#lsn = lsn;
+    this.#last = last;
     this.#readOn = null;
     this.#openFrom = this.#events.length;
     this.#openFromBytes = this.#bytes;
@@ -244,7 +259,7 @@ export class BatchQueue {
     this.#bytes = 0;
     this.#openFrom = 0;
     this.#openFromBytes = 0;
-    this.#close(events, onTimeline(withinText(this.#outside(), this.#commit, eventsDone), this.#timeline));
+    this.#close(events, this.#inLog(withinText(this.#outside(), this.#commit, eventsDone)));
     this.#wake();
   }
 
@@ -295,7 +310,11 @@ export class BatchQueue {
   }
 
   #place(): Position {
-    return onTimeline(this.#outside(), this.#timeline);
+    return this.#inLog(this.#outside());
+  }
+
+  #inLog(position: Position): Position {
+    return inLog(position, { timeline: this.#timeline, system: this.#system, last: this.#last });
   }
 
   #outside(): Position {

@@ -8,9 +8,11 @@
  *     <end lsn>@<seq>.=<tables>                   the same, with the entry of each in the publication
  *     …%<timeline>.<lsn>                          any of these, and the log was read on to that LSN, in which nothing more was committed
  *     …#<commit lsn>:<events>                     the second of all these
- *     …!<timeline>                                any of all, where the server's log is not on its first timeline
+ *     …!<timeline>.<system>                       any of all: the server's timeline, and its system identifier
+ *     …!<timeline>.<system>.<commit lsn>.<xid>.<time>   the same, with the last transaction that is wholly done
+ *     …!<timeline>                                what earlier versions wrote, where the timeline was not the first; on that, nothing
  *
- * LSNs are 16 hex digits, `seq`, `events` and `timeline` 8. `tables` are hashes of 8 characters each: a table that the config has left out for a while (and
+ * LSNs, `system` and `time` are 16 hex digits, `seq`, `events`, `timeline` and `xid` 8. `tables` are hashes of 8 characters each: a table that the config has left out for a while (and
  * whose changes are lost to the lane) must not pass for one that it has. Behind each are 6 characters for its entry: a table that has left the publication and come back
  * while nobody looked has another. Commits arrive in the order of their end LSNs. Several places may share an end LSN (a chunk
  * larger than a batch); `seq` counts the steps of the snapshot, so that they sort. `%`, `#` and what follows only ever extend a place. How far the log was read
@@ -82,8 +84,34 @@ export interface LanePlace {
   readonly snapshot: SnapshotMark | null;
   /** The transaction that is done in part: its commit LSN and how many of its events. */
   readonly within: { readonly commit: string; readonly events: number } | null;
-  /** Of the server's log: see timeline.ts. */
+  /** Of the server's log: see server-log.ts. */
   readonly timeline: number;
+  /** The server's system identifier as 16 hex digits; null where the place does not say. */
+  readonly system: string | null;
+  /** The transaction that ends at `lsn`; null where none was read yet, or the place does not say. */
+  readonly last: LastCommit | null;
+}
+
+/** A transaction as the log has it. Another history of the server may have one that commits at the same place, but hardly this one. */
+export interface LastCommit {
+  /** Where its commit begins in the log: 16 hex digits. */
+  readonly commit: string;
+  /** The lower 32 bits of its number. */
+  readonly xid: number;
+  /** Unix time in ms. */
+  readonly atMs: number;
+}
+
+/** Which log a place is in. */
+export type PlaceLog = Pick<LanePlace, 'timeline' | 'system' | 'last'>;
+
+/**
+ * Up to where a place has all that the server committed: 16 hex digits. Where the log has a transaction that was not there when it was read on (it is another history
+ * then), no further than that.
+ */
+export function doneLsn({ lsn, readOn, within }: Pick<LanePlace, 'lsn' | 'readOn' | 'within'>): string {
+  if (readOn === null) return lsn;
+  return within !== null && within.commit < readOn ? within.commit : readOn;
 }
 
 /** A snapshot's progress, ready to be written into positions. */
@@ -276,10 +304,14 @@ export function readOnText(place: Position, timeline: number, lsn: string): Posi
   return `${place}%${hex8(timeline)}.${lsn}` as Position;
 }
 
-/** Up to where the log is done with: 16 hex digits. */
+/** The same as `doneLsn`, of a position. */
 export function reachedLsn(position: Position): string {
   const from = position.indexOf('%');
-  return from === -1 ? position.slice(0, 16) : position.slice(from + 10, from + 26);
+  if (from === -1) return position.slice(0, 16);
+  const readOn = position.slice(from + 10, from + 26);
+  if (position[from + 26] !== '#') return readOn;
+  const commit = position.slice(from + 27, from + 43);
+  return commit < readOn ? commit : readOn;
 }
 
 /** The position inside the transaction that follows `place` and commits at `commit`, after `events` of its events. */
@@ -287,24 +319,28 @@ export function withinText(place: Position, commit: string, events: number): Pos
   return `${place}#${commit}:${hex8(events)}` as Position;
 }
 
-/** A position made by those above, as one of a timeline. It is said last, so that positions sort as they do without. */
-export function onTimeline(position: Position, timeline: number): Position {
-  return timeline === 1 ? position : (`${position}!${hex8(timeline)}` as Position);
+/** A position made by those above, as one of a log. It is said last, so that positions sort as they do without. */
+export function inLog(position: Position, { timeline, system, last }: PlaceLog): Position {
+  if (system === null) return timeline === 1 ? position : (`${position}!${hex8(timeline)}` as Position);
+  const log = `${position}!${hex8(timeline)}.${system}`;
+  return (last === null ? log : `${log}.${last.commit}.${hex8(last.xid)}.${last.atMs.toString(16).padStart(16, '0')}`) as Position;
 }
 
 export function parsePlace(position: Position): LanePlace {
   const match =
-    /^([0-9a-f]{16})(?:@([0-9a-f]{8})\.([~=]?[A-Za-z0-9_-]*))?(?:%[0-9a-f]{8}\.([0-9a-f]{16}))?(?:#([0-9a-f]{16}):([0-9a-f]{8}))?(?:!([0-9a-f]{8}))?$/.exec(
+    /^([0-9a-f]{16})(?:@([0-9a-f]{8})\.([~=]?[A-Za-z0-9_-]*))?(?:%[0-9a-f]{8}\.([0-9a-f]{16}))?(?:#([0-9a-f]{16}):([0-9a-f]{8}))?(?:!([0-9a-f]{8})(?:\.([0-9a-f]{16})(?:\.([0-9a-f]{16})\.([0-9a-f]{8})\.([0-9a-f]{16}))?)?)?$/.exec(
       position,
     );
   if (match === null) throw new PipelineError('BUG', 'a position of a replication slot that no version of this source wrote');
-  const [, lsn = '', seq, progress = '', readOn = null, commit, events, timeline = '1'] = match;
+  const [, lsn = '', seq, progress = '', readOn = null, commit, events, timeline = '1', system = null, last, xid = '', at = ''] = match;
   return {
     lsn,
     readOn,
     snapshot: seq === undefined ? null : parseMark(seq, progress),
     within: commit === undefined || events === undefined ? null : { commit, events: Number.parseInt(events, 16) },
     timeline: Number.parseInt(timeline, 16),
+    system,
+    last: last === undefined ? null : { commit: last, xid: Number.parseInt(xid, 16), atMs: Number.parseInt(at, 16) },
   };
 }
 

@@ -7,6 +7,7 @@ import { type CatalogTable, entriesOf, keylessText, readTable } from './catalog.
 import {
   anew,
   awayTable,
+  doneLsn,
   type LanePlace,
   notBegun,
   progressOf,
@@ -17,9 +18,10 @@ import {
   withEntries,
 } from './lane-position.ts';
 import { addToPublication, alterFailover, createPublication, createSlot, readPublication, readSlot } from './slot.ts';
+import { type Beginning, beginning } from './done-log.ts';
+import { findPlace } from './server-log.ts';
 import { freeSlot, type ReaderSession } from './slot-reader.ts';
 import type { PostgresSourceOptions } from './source.ts';
-import { placeOnTimeline, timelineOf } from './timeline.ts';
 
 export interface PrepareParts {
   readonly catalog: PgConnection;
@@ -33,6 +35,8 @@ export interface PrepareParts {
   /** Whether a table was found by a pattern, and is not named by the config. */
   readonly isFound: (table: string) => boolean;
   readonly clock: Clock;
+  /** What is asked of a walsender is given up after so long. */
+  readonly silenceMs: number;
   /** Told of a table that was dropped before it was copied to its end. */
   readonly onLeftOut: (table: string) => void;
   /** Told of a table that is copied again, for not all of its changes were sent while nobody read. */
@@ -42,7 +46,7 @@ export interface PrepareParts {
   readonly waiting: <T>(work: () => Promise<T>) => Promise<T>;
 }
 
-export interface Prepared {
+export interface Prepared extends Beginning {
   readonly place: LanePlace;
   /** To be said before anything else, null where the place says it. */
   readonly mark: SnapshotMark | null;
@@ -63,10 +67,9 @@ export async function prepareLane(parts: PrepareParts, resumed: LanePlace | null
   const { catalog, options } = parts;
   const { publication, slot, snapshot } = options;
   const { statusMsMax, end } = await checkServer(catalog, options);
-  const timeline = await timelineOf(catalog);
-  const from = resumed === null ? null : await placeOnTimeline(resumed, timeline, parts.walsender);
-  if (from !== null && 'lost' in from) throw new PipelineError('SOURCE_POSITION_LOST', `reading ${options.name}: ${from.lost}`);
-  if (from !== null && end < (from.readOn ?? from.lsn)) {
+  const { log, place: from, lost } = await findPlace(resumed, { ...parts, connect: parts.walsender });
+  if (lost !== null) throw new PipelineError('SOURCE_POSITION_LOST', `reading ${options.name}: ${lost}`);
+  if (from !== null && end < doneLsn(from)) {
     throw new PipelineError(
       'SOURCE_POSITION_LOST',
       `reading ${options.name}: the lane's checkpoint is beyond the end of the server's log; was it restored from a backup?`,
@@ -94,7 +97,9 @@ export async function prepareLane(parts: PrepareParts, resumed: LanePlace | null
     const lsn = state?.confirmed ?? (await parts.waiting(() => createSlot(catalog, slot, options.failover ?? true)));
     const mark = snapshot.mode === 'initial' ? snapshotMark(1, await begun(parts, tables)) : null;
     return {
-      place: { lsn, readOn: null, snapshot: mark, within: null, timeline },
+      place: { lsn, readOn: null, snapshot: mark, within: null, ...log, last: null },
+      from: lsn,
+      expected: null,
       mark: null,
       added: [],
       isNewSlot: state === null,
@@ -103,11 +108,13 @@ export async function prepareLane(parts: PrepareParts, resumed: LanePlace | null
       statusMsMax,
     };
   }
+  const begin = beginning(from, state?.confirmed ?? '');
   const mark = joining(parts, { wanted: tables, known: from.snapshot, published, gone, there });
   // A place inside a transaction must stay one: what joins waits until the lane is out of it.
   if (from.within !== null)
     return {
       place: from,
+      ...begin,
       mark: null,
       added: [],
       isNewSlot: false,
@@ -115,7 +122,7 @@ export async function prepareLane(parts: PrepareParts, resumed: LanePlace | null
       isWaitedFor: mark !== null || missing.length > 0,
       statusMsMax,
     };
-  return { place: from, mark, added: missing, isNewSlot: false, there, isWaitedFor: false, statusMsMax };
+  return { place: from, ...begin, mark, added: missing, isNewSlot: false, there, isWaitedFor: false, statusMsMax };
 }
 
 /** The tables of the publication, with those that it has and does not send while they are unlogged; null where there is none. */

@@ -5,7 +5,7 @@
 import type { Clock } from '../../core/clock.ts';
 import { PipelineError } from '../../core/errors.ts';
 import { type PgConnection, PgConnectionError, PgError } from '../../wire/postgres/connection.ts';
-import type { LanePlace } from './lane-position.ts';
+import { doneLsn, type LanePlace } from './lane-position.ts';
 import { checkSlot, readSlot, type SlotState } from './slot.ts';
 
 /** A session as its server knows it: a number is given to another one later, but not with the same beginning. */
@@ -66,7 +66,7 @@ export async function freeSlot(
 ): Promise<SlotState | null> {
   for (let look = 0; ; look++) {
     const state = await readSlot(catalog, slot);
-    checkSlot(state, slot, from === null ? null : (from.readOn ?? from.lsn));
+    checkSlot(state, slot, from === null ? null : doneLsn(from));
     if (state?.active !== true || signal.aborted) return state;
     if (former !== null && look >= LOOKS_BEFORE_END) await endFormer(catalog, slot, former);
     if (endsReader?.() === true) await endNamesake(catalog, slot);

@@ -2,6 +2,7 @@
  * A lane whose place in the log is lost (its slot is gone, was invalidated or moved on by somebody else, or the server has another history by now) gets a
  * place from which the log is whole again. What changed in between is in no log: whoever calls this has those rows compared and read again.
  */
+import { systemClock } from '../../core/clock.ts';
 import { PipelineError } from '../../core/errors.ts';
 import type { Position } from '../../core/event.ts';
 import { fromLsn } from '../../core/position.ts';
@@ -9,10 +10,11 @@ import type { PgConnection } from '../../wire/postgres/connection.ts';
 import { qualifiedName, SESSION } from './catalog.ts';
 import { closeSoon, connectSource } from './connect.ts';
 import { sourceFailure } from './failures.ts';
-import { onTimeline, parsePlace, placeText, withoutEntries } from './lane-position.ts';
+import { doneLsn, inLog, parsePlace, placeText, withoutEntries } from './lane-position.ts';
+import { findPlace } from './server-log.ts';
 import { checkSlot, createPublication, createSlot, dropSlot, readPublication, readSlot } from './slot.ts';
 import type { PostgresSourceOptions } from './source.ts';
-import { placeOnTimeline, timelineOf } from './timeline.ts';
+import { TIMING } from './timing.ts';
 
 export interface RecoveredPlace {
   /** Why the lane could not go on from where it stood. */
@@ -41,13 +43,21 @@ export async function recoverPlace(
   const connection = await connectSource(name, url, false, SESSION);
   try {
     const state = await readSlot(connection, slot);
-    const timeline = await timelineOf(connection);
-    const found = await placeOnTimeline(stood, timeline, () => connectSource(name, url, true, SESSION));
-    const [from, forked] = 'lost' in found ? [stood, found.lost] : [found, null];
-    const done = from.readOn ?? from.lsn;
+    const {
+      log,
+      place,
+      lost: elsewhere,
+    } = await findPlace(stood, {
+      connect: () => connectSource(name, url, true, SESSION),
+      silenceMs: options.timing?.silenceMs ?? TIMING.silenceMs,
+      clock: options.clock ?? systemClock,
+    });
+    const from = place ?? stood;
+    const done = doneLsn(from);
+    const slotLoss = lossOf(() => checkSlot(state, slot, done)); // Also says where the slot is no such one at all.
     const lost =
-      lossOf(() => checkSlot(state, slot, done)) ??
-      forked ??
+      elsewhere ??
+      slotLoss ??
       ((await endOfLog(connection)) < done ? "the lane's checkpoint is beyond the end of the server's log" : null) ??
       halted;
     if (lost === null) return null;
@@ -59,7 +69,7 @@ export async function recoverPlace(
     const lsn = serves ? state.confirmed : await createSlot(connection, slot, options.failover ?? true);
     // The publication may be another; whatever changed meanwhile is found by comparing.
     const snapshot = from.snapshot === null ? null : withoutEntries(from.snapshot);
-    return { why: lost, position: onTimeline(placeText(lsn, snapshot), timeline), isNewSlot: !serves };
+    return { why: lost, position: inLog(placeText(lsn, snapshot), { ...log, last: null }), isNewSlot: !serves };
   } catch (error) {
     throw sourceFailure(error, 'creating the slot', `recovering the slot ${slot}`);
   } finally {
@@ -89,7 +99,7 @@ async function fillLog(connection: PgConnection, beyond: string): Promise<void> 
   if (missing > BigInt(FILLER_BYTES_MAX)) {
     throw new PipelineError(
       'CONFIG_INVALID',
-      `the server's log ends ${missing} bytes before the lane's checkpoint: it is another server, or a backup of long ago. Run tidegate teardown, empty the tables at the target and drop its schema tidegate, and start anew`,
+      `the server's log ends ${missing} bytes before the lane's checkpoint: that is more than is filled up, for places have to go on growing. Begin anew, with another slot or with empty tables at the target: docs/slots.md says which, under "Another server"`,
     );
   }
   while ((await endOfLog(connection)) <= beyond)

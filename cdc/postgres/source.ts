@@ -2,6 +2,7 @@
 import type { Batch } from '../../core/batch.ts';
 import { type Clock, systemClock } from '../../core/clock.ts';
 import type { ColumnsRead, LiveSource, Resume, SnapshotProgress, SourceStatus } from '../../core/contracts.ts';
+import { PipelineError } from '../../core/errors.ts';
 import type { Checkpoint, DatasetName, LaneId, Position } from '../../core/event.ts';
 import type { NumberedColumn } from '../../core/shape.ts';
 import type { PgConnection } from '../../wire/postgres/connection.ts';
@@ -15,6 +16,7 @@ import { type DecideNewTables, FollowedTables } from './followed-tables.ts';
 import type { LeftTable, TablePatterns } from './found-tables.ts';
 import { KeyReader } from './key-reader.ts';
 import {
+  doneLsn,
   isLeft,
   notBegun,
   parsePlace,
@@ -31,6 +33,7 @@ import { checkReread, COLUMN_PARTS_MAX, REREADS_MAX, RereadRefused, type RereadR
 import { Rereads } from './rereads.ts';
 import { addToPublication, dropSlotAndPublication, type LeftPublication } from './slot.ts';
 import { answeredWithin, freeSlot, type ReaderSession, sessionOf } from './slot-reader.ts';
+import { logOf } from './server-log.ts';
 import { SnapshotReader } from './snapshot.ts';
 import { SlotStream } from './stream.ts';
 import { type StreamTiming, TIMING } from './timing.ts';
@@ -238,6 +241,7 @@ class SlotSource implements PostgresSource {
     const from = checkpoint === null ? null : parsePlace(checkpoint);
     await this.#followed.begin(catalog, from, signal, (work) => this.#waiting(work));
     if (signal.aborted) return;
+    const timing = { ...TIMING, ...this.#options.timing };
     const parts: PrepareParts = {
       catalog,
       walsender: () => this.#connect(true, SESSION, signal),
@@ -246,6 +250,7 @@ class SlotSource implements PostgresSource {
       tables: this.tables,
       isFound: (table) => this.#followed.isFound(table),
       clock: this.#clock,
+      silenceMs: timing.silenceMs,
       onLeftOut,
       onMissed,
       onEstimate: (table, rows) => this.#estimates.set(table, rows),
@@ -255,7 +260,7 @@ class SlotSource implements PostgresSource {
     this.#acknowledged = checkpoint;
     const prepared = await prepareLane(parts, from, signal);
     this.#rereads.resume(from?.snapshot ?? null);
-    const queue = new BatchQueue(this.lane, prepared.place, from !== null, batch, this.#clock);
+    const queue = new BatchQueue(this.lane, prepared.place, checkpoint, batch, this.#clock);
     this.#queue = queue;
     if (prepared.mark !== null) queue.markSnapshot(prepared.mark);
     if (from === null || prepared.mark !== null) {
@@ -273,12 +278,16 @@ class SlotSource implements PostgresSource {
     const learned = prepared.place.within === null ? await learnEntries(parts, queue.snapshot) : null;
     if (learned !== null) {
       queue.markSnapshot(learned);
-      queue.closeEmpty();
     }
+    // Also where the checkpoint says less of the server's log, or is of another timeline.
+    queue.closeEmpty();
 
     const replication = await connect(true);
-    const timing = { ...TIMING, ...this.#options.timing };
     await answeredWithin(replication, timing.silenceMs, this.#clock, async () => {
+      // Of the session that is going to be read: with several hosts it may be another server's than those before.
+      const { system, timeline } = await logOf(replication);
+      if (system !== prepared.place.system || timeline !== prepared.place.timeline)
+        throw new PipelineError('SOURCE_UNREACHABLE', `reading ${this.name}: another server took over just now`);
       await matchFailover(catalog, replication, this.#options);
       this.#reader = await sessionOf(replication); // Before it reads the slot: from there on it may hang with it.
     });
@@ -343,6 +352,7 @@ class SlotSource implements PostgresSource {
         rowBytesMax,
         ownOnly: this.#options.changes === 'own',
         within: prepared.place.within,
+        beginning: prepared,
         clock: this.#clock,
         timing: { ...timing, statusMs: Math.min(timing.statusMs, prepared.statusMsMax) },
         onAgain: (tables, seq) => {
@@ -359,7 +369,7 @@ class SlotSource implements PostgresSource {
         readKeys: (request, onEnd) =>
           new KeyReader({ ...reading, connect: () => this.#connect(false, BY_KEY, signal), run: `${run}.k${requests++}` }, request, onEnd),
       },
-      prepared.place.readOn ?? prepared.place.lsn,
+      doneLsn(prepared.place),
     );
     this.#stream = stream;
     try {

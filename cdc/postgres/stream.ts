@@ -19,6 +19,7 @@ import type { BatchQueue } from './batches.ts';
 import { BesideLog, type BesideParts } from './beside-log.ts';
 import { type CatalogTable, type Datasets, readTable } from './catalog.ts';
 import { readRow } from './chunk.ts';
+import { type Beginning, DoneLog } from './done-log.ts';
 import { sourceFailure } from './failures.ts';
 import { progressOf, reachedLsn, type RereadProgress } from './lane-position.ts';
 import { checkKey, type CutMessage, cutMessage } from './large-rows.ts';
@@ -47,6 +48,7 @@ export interface StreamParts extends BesideParts, AwayParts {
   readonly isWanted: (table: string) => Promise<boolean>;
   /** The transaction that the lane has done in part: as many of its events are left out. */
   readonly within: { readonly commit: string; readonly events: number } | null;
+  readonly beginning: Beginning;
   readonly clock: Clock;
   readonly timing: StreamTiming;
 }
@@ -79,7 +81,7 @@ export class SlotStream implements CopyBothHandler {
   /** The transaction being read was brought by a replication, and is nobody's news. */
   #isLeftOut = false;
   #skip = 0;
-  #within: StreamParts['within'];
+  readonly #done: DoneLog;
   /** By table, which relation had its name last. */
   readonly #relations: Map<string, number>;
   /** Of the tables in the publication, as they were seen last. */
@@ -90,7 +92,6 @@ export class SlotStream implements CopyBothHandler {
   #wanted: string | null = null;
   /** Whether the transaction being read asks for that. */
   #wantsPlace = false;
-  #acknowledged: string;
   #heardAtMs: number;
   #bytesRead = 0;
   #toldAtMs: number;
@@ -105,7 +106,7 @@ export class SlotStream implements CopyBothHandler {
     this.#queue = parts.queue;
     this.#beside = new BesideLog(parts, this.#decoder, {
       isStopped: () => this.#stopped.signal.aborted,
-      isBetween: () => !this.#blocked && !this.#inTransaction && this.#within === null,
+      isBetween: () => !this.#blocked && !this.#inTransaction && this.#done.isPassed,
       want: (place) => this.#want(place),
       stand: () => this.#stand(),
       entryOf: (table) => this.#entries.get(table) ?? null,
@@ -120,10 +121,9 @@ export class SlotStream implements CopyBothHandler {
       failed: (error: unknown) => this.#fail(error),
     };
     this.#away = new AwayTables(parts, this.#beside, away, parts.clock.monotonic());
-    this.#within = parts.within;
+    this.#done = new DoneLog(parts.beginning, parts.within, acknowledged);
     this.#relations = new Map(parts.there.map(({ message, table }) => [table, message.oid]));
     this.#entries = new Map(parts.there.map(({ table, entry }) => [table, progressOf(parts.queue.snapshot, table)?.entry ?? entry]));
-    this.#acknowledged = acknowledged;
     this.#heardAtMs = parts.clock.monotonic();
     this.#toldAtMs = this.#heardAtMs;
   }
@@ -140,7 +140,7 @@ export class SlotStream implements CopyBothHandler {
 
   /** Chunks of what the queue's place has still to copy are taken as their marks come by. */
   async start(): Promise<void> {
-    const { replication, catalog, slot, publication, queue } = this.#parts;
+    const { replication, catalog, slot, publication, beginning } = this.#parts;
     this.#beside.start();
     const options = `proto_version '1', binary 'true', messages 'true', publication_names ${quoteLiteral(quoteIdent(publication))}`;
     // Since PostgreSQL 18 a publication that was not there when changes were made is warned of, once, and the changes are left out.
@@ -150,7 +150,7 @@ export class SlotStream implements CopyBothHandler {
       this.#fail(new PipelineError('SOURCE_POSITION_LOST', message));
     });
     const { clock, timing } = this.#parts;
-    const begin = `START_REPLICATION SLOT ${quoteIdent(slot)} LOGICAL ${toLsn(queue.lsn)} (${options})`;
+    const begin = `START_REPLICATION SLOT ${quoteIdent(slot)} LOGICAL ${toLsn(beginning.from)} (${options})`;
     try {
       this.#copy = await answeredWithin(replication, timing.silenceMs, clock, () => replication.copyBoth(begin, this));
     } catch (error) {
@@ -207,10 +207,7 @@ export class SlotStream implements CopyBothHandler {
   /** Invariant 5: the server hears of this place and never of a later one. */
   acknowledge(position: Position): void {
     this.#beside.acknowledge(position);
-    const lsn = reachedLsn(position);
-    if (lsn <= this.#acknowledged) return;
-    this.#acknowledged = lsn;
-    this.#tell(false);
+    if (this.#done.acknowledge(reachedLsn(position))) this.#tell(false);
   }
 
   async stop(): Promise<void> {
@@ -308,27 +305,18 @@ export class SlotStream implements CopyBothHandler {
     const lsn = bytes.toString('hex', from + 1, from + 9);
     if (lsn > this.#serverLsn) this.#serverLsn = lsn;
     // All that committed before has been sent before this message, so the lane may stand here.
-    if (!this.#inTransaction && this.#within === null) this.#queue.advance(lsn);
+    if (!this.#inTransaction) this.#done.reach(lsn);
+    if (!this.#inTransaction && this.#done.isPassed) this.#queue.advance(lsn);
     if (bytes[from + 17] === 1) this.#tell(false);
   }
 
   #begin(): void {
-    const { commitLsn, xid } = this.#decoder;
+    const { commitLsn, xid, committedAtMs } = this.#decoder;
     this.#inTransaction = true;
     this.#isLeftOut = false;
-    this.#skip = 0;
-    if (this.#within !== null) {
-      // A restart inside a transaction: what is done is left out, and nothing is applied twice. The place inside it stays until it comes.
-      this.#skip = commitLsn === this.#within.commit ? this.#within.events : Number.MAX_SAFE_INTEGER;
-      if (commitLsn < this.#within.commit) return;
-      if (commitLsn > this.#within.commit) {
-        throw new PipelineError(
-          'SOURCE_POSITION_LOST',
-          `the slot ${this.#parts.slot} does not have the transaction that the lane is inside of`,
-        );
-      }
-      this.#within = null;
-    }
+    const skip = this.#done.begin(commitLsn, xid, committedAtMs);
+    this.#skip = skip ?? Number.MAX_SAFE_INTEGER;
+    if (skip === null) return;
     this.#queue.begin(commitLsn);
     this.#beside.begin(xid);
   }
@@ -356,13 +344,17 @@ export class SlotStream implements CopyBothHandler {
   }
 
   #commit(): void {
-    const { endLsn, committedAtMs } = this.#decoder;
+    const { endLsn, committedAtMs, commitLsn, xid } = this.#decoder;
     this.#inTransaction = false;
-    if (this.#within !== null) return;
+    if (!this.#done.commit(endLsn)) {
+      this.#wantsPlace = false;
+      this.#beside.goOn();
+      return;
+    }
     this.#receivedLsn = endLsn;
     if (endLsn > this.#serverLsn) this.#serverLsn = endLsn;
     this.#lastCommitAtMs = committedAtMs;
-    this.#queue.commit(endLsn);
+    this.#queue.commit(endLsn, { commit: commitLsn, xid, atMs: committedAtMs });
     if (this.#wantsPlace) this.#want(endLsn);
     this.#wantsPlace = false;
     this.#stand();
@@ -384,9 +376,10 @@ export class SlotStream implements CopyBothHandler {
   #relation(message: RelationMessage): void {
     const table = `${message.schema}.${message.table}`;
     if (!this.#parts.tables.has(table)) {
-      for (const [former, oid] of this.#relations) if (oid === message.oid) this.#renamed(former, table);
       this.#decoder.follow(message.oid, null);
-      if (this.#within === null) this.#meet(table);
+      if (this.#done.isKnown) return; // What that says of tables, the lane knows.
+      for (const [former, oid] of this.#relations) if (oid === message.oid) this.#renamed(former, table);
+      if (this.#done.isPassed) this.#meet(table);
       return;
     }
     this.#block(this.#describe(message, table));
@@ -416,7 +409,7 @@ export class SlotStream implements CopyBothHandler {
     const present = await readTable(catalog, table, publication);
     const relation = await datasets.relationOf(catalog, table, message, present, xid);
     // No batch has two shapes of one table: the target changes its own between two.
-    if ((this.#shapes.get(table) ?? relation.dataset) !== relation.dataset && this.#within === null) this.#queue.cut(this.#decoder.changes);
+    if ((this.#shapes.get(table) ?? relation.dataset) !== relation.dataset && this.#done.isPassed) this.#queue.cut(this.#decoder.changes);
     this.#shapes.set(table, relation.dataset);
     const hasKeysAlone = present?.isPartitioned === true && !present.sendsOldRows;
     this.#decoder.follow(message.oid, { table, relation, isFiltered: (present?.rowFilter ?? null) !== null, hasKeysAlone });
@@ -579,10 +572,10 @@ export class SlotStream implements CopyBothHandler {
     const { clock } = this.#parts;
     const status = Buffer.alloc(34);
     status[0] = 114; // 'r'
-    const written = this.#queue.lsn > this.#acknowledged ? this.#queue.lsn : this.#acknowledged;
+    const written = this.#queue.lsn > this.#done.acknowledged ? this.#queue.lsn : this.#done.acknowledged;
     status.write(written, 1, 'hex');
-    status.write(this.#acknowledged, 9, 'hex'); // Invariant 5
-    status.write(this.#acknowledged, 17, 'hex');
+    status.write(this.#done.told, 9, 'hex'); // Invariant 5
+    status.write(this.#done.told, 17, 'hex');
     status.writeBigInt64BE(BigInt(Math.round(clock.now() - 946_684_800_000)) * 1000n, 25);
     status[33] = ask ? 1 : 0;
     this.#copy.send(status);

@@ -109,7 +109,7 @@ test('a standby takes over, and the lane goes on by itself: nothing is lost, not
   const lane = await lake.query(
     `select position, events = upserts + deletes + folded + stale from tidegate.lanes where lane = 'shop/failing'`,
   );
-  expect(lane.rows).toEqual([[expect.stringMatching(/!00000002$/), 't']]);
+  expect(lane.rows).toEqual([[expect.stringMatching(/!00000002\./), 't']]);
 }, 120_000);
 
 test('a standby that lacks only what was read without a commit takes over, and the lane goes on from where its log parts', async () => {

@@ -2,7 +2,7 @@
 import { expect, test } from 'vitest';
 import { BatchQueue } from '../../cdc/postgres/batches.ts';
 import { PgEvent } from '../../cdc/postgres/pg-event.ts';
-import type { Dataset, LaneId, Version } from '../../core/event.ts';
+import type { Dataset, LaneId, Position, Version } from '../../core/event.ts';
 import type { Batch } from '../../core/batch.ts';
 import { ManualClock } from '../app/manual-clock.ts';
 
@@ -12,8 +12,8 @@ function queue(ageMs = 0): { clock: ManualClock; queue: BatchQueue; write: (rows
   const clock = new ManualClock();
   const made = new BatchQueue(
     'shop/slot' as LaneId,
-    { lsn: '0000000000000000', readOn: null, snapshot: null, within: null, timeline: 1 },
-    true,
+    { lsn: '0000000000000000', readOn: null, snapshot: null, within: null, timeline: 1, system: null, last: null },
+    '0000000000000000' as Position,
     { rows: 5000, bytes: 1 << 24, ageMs },
     clock,
   );
@@ -25,7 +25,7 @@ function queue(ageMs = 0): { clock: ManualClock; queue: BatchQueue; write: (rows
       const end = (++lsn).toString(16).padStart(16, '0');
       made.begin(end);
       for (let n = 0; n < rows; n++) made.append(new PgEvent('truncate', null, null, DATASET, end as Version, n, 0, false), 100);
-      made.commit(end);
+      made.commit(end, { commit: end, xid: 1, atMs: 0 });
     },
   };
 }

@@ -2,6 +2,7 @@
 import { afterEach, beforeEach, expect, inject, test } from 'vitest';
 import { type Clock, systemClock } from '../../core/clock.ts';
 import type { PipelineError } from '../../core/errors.ts';
+import { findPlace } from '../../cdc/postgres/server-log.ts';
 import { answeredWithin, freeSlot, sessionOf } from '../../cdc/postgres/slot-reader.ts';
 import { PgConnection } from '../../wire/postgres/connection.ts';
 import { CutProxy } from '../e2e/proxy.ts';
@@ -104,4 +105,13 @@ test('a walsender that hangs before it streams is given up', async () => {
   await using walsender = await PgConnection.connect({ url: throughPort(db.url, proxy.port), replication: 'database' });
   proxy.forget();
   await expect(answeredWithin(walsender, 100, systemClock, () => sessionOf(walsender))).rejects.toThrow(/no answer for 100 ms/);
+});
+
+test('one that hangs while it is asked which log it writes is given up as well', async () => {
+  const connect = async (): Promise<PgConnection> => {
+    const walsender = await PgConnection.connect({ url: throughPort(db.url, proxy.port), replication: 'database' });
+    proxy.forget();
+    return walsender;
+  };
+  await expect(findPlace(null, { connect, silenceMs: 100, clock: systemClock })).rejects.toEqual(code('SOURCE_UNREACHABLE'));
 });

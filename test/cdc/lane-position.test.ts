@@ -3,10 +3,12 @@ import { describe, expect, test } from 'vitest';
 import type { Position } from '../../core/event.ts';
 import { fromLsnNumber } from '../../core/position.ts';
 import {
+  doneLsn,
+  inLog,
   nextStep,
+  type LastCommit,
   notBegun,
   parsePlace,
-  onTimeline,
   placeText,
   progressOf,
   reachedLsn,
@@ -63,6 +65,9 @@ test.each([1, 2, 3, 4, 5])('each place of a lane sorts behind the one before, an
   let readOn: bigint | null = null;
   let before = '' as Position;
   let timeline = 1;
+  // What an earlier version wrote says nothing of the server, and nothing of the last commit.
+  let system: string | null = null;
+  let last: LastCommit | null = null;
   const outside = (): Position => {
     const place = placeText(fromLsnNumber(lsn), mark);
     return readOn === null ? place : readOnText(place, timeline, fromLsnNumber(readOn));
@@ -70,14 +75,17 @@ test.each([1, 2, 3, 4, 5])('each place of a lane sorts behind the one before, an
   for (let step = 0; step < 500; step++) {
     const dice = random.next();
     let position: Position;
+    if (step === 100) system = fromLsnNumber(7_654_321n);
     // A standby takes over now and then, and may lack what was read on: what comes next may lie before that.
     if (random.chance(0.02)) {
       timeline++;
       if (readOn !== null && random.chance(0.5)) readOn = lsn + BigInt(random.below(Number(readOn - lsn)));
     }
     if (dice < 0.3) {
-      lsn += BigInt(1 + random.below(2 ** 30));
+      const commit = fromLsnNumber(lsn + 1n);
+      lsn += BigInt(2 + random.below(2 ** 30));
       [events, readOn] = [0, null];
+      if (system !== null) last = { commit, xid: random.below(2 ** 32), atMs: random.below(2 ** 41) };
       position = outside();
     } else if (dice < 0.5 && events === 0) {
       readOn = (readOn ?? lsn) + BigInt(1 + random.below(2 ** 20));
@@ -90,7 +98,7 @@ test.each([1, 2, 3, 4, 5])('each place of a lane sorts behind the one before, an
       position = outside();
       events = 0;
     }
-    position = onTimeline(position, timeline);
+    position = inLog(position, { timeline, system, last });
     expect(position > before, `${position} behind ${before}`).toBe(true);
     expect(reachedLsn(position)).toBe(fromLsnNumber(readOn ?? lsn));
     before = position;
@@ -101,8 +109,18 @@ test.each([1, 2, 3, 4, 5])('each place of a lane sorts behind the one before, an
       snapshot: mark,
       within: events === 0 ? null : { commit: fromLsnNumber((readOn ?? lsn) + 5n), events },
       timeline,
+      system,
+      last,
     });
   }
+});
+
+test('inside a transaction that was not there when the log was read on, no more is done than what came before it', () => {
+  const readOn = readOnText(placeText(fromLsnNumber(10n), null), 1, fromLsnNumber(90n));
+  const inside = withinText(readOn, fromLsnNumber(40n), 3);
+  expect(inside > readOn).toBe(true);
+  expect([readOn, inside].map(reachedLsn)).toEqual([fromLsnNumber(90n), fromLsnNumber(40n)]);
+  expect([readOn, inside].map((position) => doneLsn(parsePlace(position)))).toEqual([fromLsnNumber(90n), fromLsnNumber(40n)]);
 });
 
 describe('a place says which tables the lane has', () => {
