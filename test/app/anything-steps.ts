@@ -1,0 +1,116 @@
+/** One step of whoever uses a road (see anything-world.ts): writers at the source, operators, and what ends processes and connections. */
+import type { Random } from '../support/random.ts';
+import { LOOKS, MAX } from './anything-tables.ts';
+import type { AnyWorld } from './anything-world.ts';
+
+const ALLOWED = new Set((process.env['ANYTHING_ONLY'] ?? '').split(',').filter((one) => one !== ''));
+
+type Step = (world: AnyWorld, random: Random) => Promise<void>;
+
+function one<T>(random: Random, all: readonly T[]): T {
+  return all[random.below(all.length)] as T;
+}
+
+/** A transaction over several tables; parts of it, or all of it, may be taken back. */
+const transaction: Step = async (world, random) => {
+  const parts: string[] = [];
+  const count = random.chance(0.1) ? 40 : 1 + random.below(6);
+  for (let n = 0; n < count; n++) {
+    const statement = one(random, world.tables).rows();
+    if (random.chance(0.1)) parts.push(`savepoint s; ${statement} rollback to s; release s;`);
+    else if (random.chance(0.1)) parts.push(`savepoint s; ${statement} release s;`);
+    else parts.push(statement);
+  }
+  if (random.chance(0.3)) await world.source(parts[0]?.startsWith('savepoint') === true ? `begin; ${parts[0]} commit;` : (parts[0] ?? ''));
+  else await world.source(`begin; ${parts.join(' ')} ${random.chance(0.1) ? 'rollback' : 'commit'};`);
+};
+
+const change: Step = async (world, random) => {
+  const table = one(random, world.tables);
+  const before = table.rows();
+  const changes = Array.from({ length: 1 + random.below(2) }, () => table.change()).join(' ');
+  const also = random.chance(0.3) ? one(random, world.tables).rows() : '';
+  const script = `${random.chance(0.7) ? before : ''} ${changes} ${table.rows()} ${also}`;
+  await world.source(random.chance(0.5) ? `begin; ${script} commit;` : script);
+};
+
+const release: Step = async (world, random) => {
+  const open = await world.open();
+  if (open.length === 0) return;
+  const chosen = random.chance(0.3) ? { filter: { pipeline: 'main' } } : { ids: few(random, open).map(({ id }) => id) };
+  await world.post('/api/quarantine/release', chosen);
+};
+
+const discard: Step = async (world, random) => {
+  const open = await world.open();
+  if (open.length === 0) return;
+  await world.post('/api/quarantine/discard', { ids: few(random, open).map(({ id }) => id), why: 'not wanted' });
+};
+
+function few<T>(random: Random, all: readonly T[]): readonly T[] {
+  const count = 1 + random.below(random.chance(0.3) ? 10 : 2);
+  return Array.from({ length: count }, () => one(random, all));
+}
+
+const decide: Step = async (world, random) => {
+  const parked = await world.parked();
+  if (parked.length === 0) return;
+  const { id } = one(random, parked);
+  if (random.chance(0.25)) await world.post(`/api/schema/changes/${id}/reject`, { why: 'not agreed upon' });
+  else await world.post(`/api/schema/changes/${id}/approve`, {});
+};
+
+const restart: Step = (world, random) => world.restart(random.chance(0.7) ? 'kill' : 'stop');
+
+const cut: Step = async (world, random) => {
+  world.say('-- connections are cut');
+  const others = 'select pg_terminate_backend(pid) from pg_stat_activity where datname = current_database() and pid <> pg_backend_pid()';
+  if (random.chance(0.6)) await world.lake.query(others);
+  if (random.chance(0.6)) await world.sql.query(others);
+};
+
+const rules: Step = async (world, random) => {
+  world.max = one(random, [MAX, MAX, 5004, 10_000]);
+  world.say(`-- rules: at most ${world.max}`);
+  await world.restart(random.chance(0.5) ? 'kill' : 'stop');
+};
+
+const halt: Step = async (world) => {
+  await world.post('/api/pipelines/main/halt', { why: 'lunch' });
+  await world.post('/api/pipelines/main/resume', {});
+};
+
+const resnapshot: Step = async (world, random) => {
+  const table = one(random, world.tables);
+  const dataset = `shop.public.${table.name}`;
+  const { rows } = await world.sql.query(`select ${table.key.map(([name]) => `${name}::text`).join(', ')} from ${table.name} order by seq`);
+  const keys = few(random, [...rows, table.key.map(([, type]) => (type === 'int' ? '17' : 'k17'))]);
+  const body = one(random, [{ dataset }, { dataset, where: 'n % 2 = 0' }, { dataset, keys }]);
+  await world.post('/api/pipelines/main/rereads', body);
+};
+
+const check: Step = (world) => world.check();
+
+const STEPS: readonly (readonly [number, string, Step])[] = [
+  [60, 'transaction', transaction],
+  [8, 'change', change],
+  [7, 'release', release],
+  [2, 'discard', discard],
+  [6, 'decide', decide],
+  [3, 'restart', restart],
+  [2, 'cut', cut],
+  [2, 'rules', rules],
+  [1, 'halt', halt],
+  [3, 'resnapshot', resnapshot],
+  [2, 'check', check],
+].filter(([, name]) => ALLOWED.size === 0 || ALLOWED.has(name as string)) as never;
+
+export async function step(world: AnyWorld, random: Random): Promise<void> {
+  let dice = random.next() * STEPS.reduce((sum, [weight]) => sum + weight, 0);
+  for (const [weight, , run] of STEPS) {
+    dice -= weight;
+    if (dice < 0) return run(world, random);
+  }
+}
+
+export { LOOKS };
