@@ -203,6 +203,11 @@ breaker: {open_when: {quarantined_ratio: 1, over: 1m, min_rows: 100000}}
     return `insert into ${this.name} (${[...this.#keyNames, 'seq', 'n', 'big', ...names].join(', ')}) values ${rows.join(', ')} on conflict do nothing;`;
   }
 
+  /** A change of a row, which there is. */
+  touched(): string {
+    return `${this.#inserted(AWAY * 2, 1)} update ${this.name} set n = 1 where id = ${this.#id(AWAY * 2)};`;
+  }
+
   /** One change of some of its rows. */
   rows(): string {
     const { name } = this;

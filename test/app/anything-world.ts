@@ -256,7 +256,7 @@ export class AnyWorld implements AsyncDisposable {
       if (told?.state !== 'verified') throw new Error(`verify says of ${table.name}: ${JSON.stringify(told)} ${text}`);
       const unexplained = told.differences.filter(({ reason }) => ['lost', 'surplus', 'undecided', 'partial'].includes(reason));
       const mayLose = await this.#mayLose(table);
-      if (unexplained.length > 0 && !mayLose) throw new Error(`verify says of ${table.name}: ${JSON.stringify(unexplained)}`);
+      if (unexplained.length > 0 && !mayLose && !(await this.#isRewritten(dataset))) throw new Error(`verify says of ${table.name}: ${JSON.stringify(unexplained)}`);
       await this.#checkItems(table);
       await this.#checkHistory(table);
       if (parked.has(dataset)) continue;
@@ -279,6 +279,11 @@ export class AnyWorld implements AsyncDisposable {
   /** Whether something of a table was given up, so that a later partial change may have had no row. */
   async #mayLose(table: AnyTable): Promise<boolean> {
     return this.#is(`select from tidegate.quarantine where dataset = 'shop.public.${table.name}' and status in ('discarded', 'superseded')`);
+  }
+
+  /** Whether a table waits with values that the source wrote anew, without events: they are read once it is approved. */
+  async #isRewritten(dataset: string): Promise<boolean> {
+    return this.#is(`select from tidegate.schema_changes where dataset = '${dataset}' and status in ('held', 'rejected') and reread is not null`);
   }
 
   /** Of a key that waits the newest item is what the source has. */
@@ -325,6 +330,8 @@ export class AnyWorld implements AsyncDisposable {
     await this.loosen();
     await this.post('/api/pipelines/main/resume', {});
     await this.post('/api/pipelines/main/snapshot/resume', {});
+    // A change of a table is met with the next change of its rows.
+    for (const table of this.tables) await this.source(table.touched());
     await this.rest();
     for (let rounds = 0; ; rounds++) {
       const parked = await this.parked();
@@ -358,8 +365,7 @@ export class AnyWorld implements AsyncDisposable {
     const { code, text } = await this.verify('--repair');
     if (code !== 0) throw new Error(`verify --repair ended with ${code}: ${text}`);
     await this.check();
-    const ready = await ask(this.url, '/readyz');
-    if (ready.status !== 200) throw new Error(`it is not ready: ${ready.text}`);
+    await this.until(async () => (await ask(this.url, '/readyz')).status === 200, 'it is ready');
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
