@@ -1,6 +1,6 @@
 /** One step of whoever uses a road (see anything-world.ts): writers at the source, operators, and what ends processes and connections. */
 import type { Random } from '../support/random.ts';
-import { LOOKS, MAX } from './anything-tables.ts';
+import { MAX } from './anything-tables.ts';
 import type { AnyWorld } from './anything-world.ts';
 
 const ALLOWED = new Set((process.env['ANYTHING_ONLY'] ?? '').split(',').filter((one) => one !== ''));
@@ -32,6 +32,31 @@ const change: Step = async (world, random) => {
   const also = random.chance(0.3) ? one(random, world.tables).rows() : '';
   const script = `${random.chance(0.7) ? before : ''} ${changes} ${table.rows()} ${also}`;
   await world.source(random.chance(0.5) ? `begin; ${script} commit;` : script);
+};
+
+const changeKey: Step = async (world, random) => {
+  const table = one(random, world.tables);
+  const before = table.rows();
+  const script = `${before} ${table.changeKey()} ${table.rows()}`;
+  await world.source(random.chance(0.5) ? `begin; ${script} commit;` : script);
+};
+
+/** Renamed and back, and written to meanwhile. */
+const away: Step = async (world, random) => {
+  const table = one(random, world.tables);
+  const isOneTransaction = random.chance(0.3);
+  table.isLossy = true;
+  const script = `alter table ${table.name} rename to away; ${table.rows().replaceAll(new RegExp(`\\b${table.name}\\b`, 'g'), 'away')} alter table away rename to ${table.name};`;
+  await world.source(isOneTransaction ? `begin; ${script} commit;` : script);
+};
+
+/** It has left the publication: the next start copies it. */
+const remake: Step = async (world, random) => {
+  const table = one(random, world.tables);
+  const script = table.remade();
+  if (script === '') return;
+  await world.source(`begin; ${script} commit;`);
+  await world.restart(random.chance(0.5) ? 'kill' : 'stop');
 };
 
 const release: Step = async (world, random) => {
@@ -84,7 +109,7 @@ const resnapshot: Step = async (world, random) => {
   const table = one(random, world.tables);
   const dataset = `shop.public.${table.name}`;
   const { rows } = await world.sql.query(`select ${table.key.map(([name]) => `${name}::text`).join(', ')} from ${table.name} order by seq`);
-  const keys = few(random, [...rows, table.key.map(([, type]) => (type === 'int' ? '17' : 'k17'))]);
+  const keys = few<readonly (string | null)[]>(random, [...rows, table.key.map(([, type]) => (type === 'int' ? '17' : 'k17'))]);
   const body = one(random, [{ dataset }, { dataset, where: 'n % 2 = 0' }, { dataset, keys }]);
   await world.post('/api/pipelines/main/rereads', body);
 };
@@ -94,6 +119,9 @@ const check: Step = (world) => world.check();
 const STEPS: readonly (readonly [number, string, Step])[] = [
   [60, 'transaction', transaction],
   [8, 'change', change],
+  [1, 'key', changeKey],
+  [1, 'away', away],
+  [1, 'remake', remake],
   [7, 'release', release],
   [2, 'discard', discard],
   [6, 'decide', decide],
@@ -112,5 +140,3 @@ export async function step(world: AnyWorld, random: Random): Promise<void> {
     if (dice < 0) return run(world, random);
   }
 }
-
-export { LOOKS };

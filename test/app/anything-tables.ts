@@ -77,7 +77,9 @@ export class AnyTable {
   readonly name: string;
   readonly look: Look;
   readonly lookName: string;
-  readonly key: readonly (readonly [string, string])[];
+  key: readonly (readonly [string, string])[];
+  /** Whether it has another column that could be its key. */
+  readonly hasOther: boolean;
   readonly hold: 'event' | 'key';
   readonly identity: 'default' | 'full' | 'using index';
   readonly isPartitioned: boolean;
@@ -88,8 +90,12 @@ export class AnyTable {
     ['c', 'numeric(14,4)'],
   ]);
   isTruncated = false;
+  /** Whether something was done to it that is documented to leave rows at the target, until they are repaired. */
+  isLossy = false;
   /** By every name that was one: the type of the column that had it last. */
   readonly #types = new Map<string, string>();
+  /** What a table of its name has beside its columns, as statements. */
+  #storage = '';
   readonly #settled = new Set<string>();
   readonly #random: Random;
 
@@ -102,6 +108,14 @@ export class AnyTable {
     this.hold = this.#one(['event', 'key', 'key'] as const);
     this.identity = this.#one(['default', 'full', 'using index'] as const);
     this.isPartitioned = random.chance(0.2);
+    const [only] = this.key;
+    this.hasOther =
+      only?.[1] === 'int' &&
+      this.key.length === 1 &&
+      !this.isPartitioned &&
+      this.identity !== 'using index' &&
+      !['subset', 'history'].includes(this.lookName) &&
+      random.chance(0.6);
     this.policies = Object.fromEntries(KINDS.map((kind) => [kind, this.#one(policies)]));
   }
 
@@ -123,10 +137,26 @@ export class AnyTable {
     return this.key.map(([column]) => column);
   }
 
+  /** Columns of every key that it had or may have. */
+  get #ids(): readonly (readonly [string, string])[] {
+    return this.hasOther
+      ? [
+          ['id', 'int'],
+          ['alt', 'int'],
+        ]
+      : this.key;
+  }
+
   /** Statements that make it. Large values lie apart; who writes a row numbers it. */
   made(): string {
     const { name } = this;
-    const columns = [...this.key.map(([column, type]) => `${column} ${type} not null`), 'seq bigint not null', 'n int', 'big text'];
+    const unique = this.hasOther ? ' unique' : '';
+    const columns = [
+      ...this.#ids.map(([column, type]) => `${column} ${type} not null${unique}`),
+      'seq bigint not null',
+      'n int',
+      'big text',
+    ];
     for (const [column, type] of this.columns) columns.push(`${column} ${type}`);
     const keys = this.#keyNames.join(', ');
     const parts = this.isPartitioned
@@ -144,9 +174,10 @@ export class AnyTable {
         : this.isPartitioned
           ? `create unique index by_${name} on only ${name} (${keys}); ${[0, 1].map((n) => `create unique index by_${name}_${n} on ${name}_${n} (${keys}); alter index by_${name} attach partition by_${name}_${n};`).join(' ')}`
           : `create unique index by_${name} on ${name} (${keys});`;
-    return `create table ${name} (${columns.join(', ')}, primary key (${keys})) ${this.isPartitioned ? 'partition by hash (id)' : ''};
-      alter table ${name} alter big set storage external; ${parts} ${indexes} ${identities}
-      create trigger number before insert or update on ${name} for each row execute function number();
+    this.#storage = `alter table ${name} alter big set storage external; ${parts} ${indexes} ${identities}
+      create trigger number before insert or update on ${name} for each row execute function number();`;
+    return `create table ${name} (${columns.join(', ')}, constraint ${name}_pk primary key (${keys})) ${this.isPartitioned ? 'partition by hash (id)' : ''};
+      ${this.#storage}
       ${this.#inserted(0, IDS / 2)}`;
   }
 
@@ -197,10 +228,10 @@ breaker: {open_when: {quarantined_ratio: 1, over: 1m, min_rows: 100000}}
     const names = [...this.columns.keys()].filter(() => random.chance(0.7));
     const rows = Array.from({ length: count }, (_, i) => {
       const n = from + i;
-      const key = this.key.length > 1 ? [this.#id(n), `'c${n % 3}'`] : [this.#id(n)];
+      const key = this.hasOther ? [n, AWAY * 10 + n] : this.key.length > 1 ? [this.#id(n), `'c${n % 3}'`] : [this.#id(n)];
       return `(${[...key, 0, this.#number(), this.#large(), ...names.map((name) => this.#value(name))].join(', ')})`;
     });
-    return `insert into ${this.name} (${[...this.#keyNames, 'seq', 'n', 'big', ...names].join(', ')}) values ${rows.join(', ')} on conflict do nothing;`;
+    return `insert into ${this.name} (${[...this.#ids.map(([column]) => column), 'seq', 'n', 'big', ...names].join(', ')}) values ${rows.join(', ')} on conflict do nothing;`;
   }
 
   /** A change of a row, which there is. */
@@ -216,7 +247,9 @@ breaker: {open_when: {quarantined_ratio: 1, over: 1m, min_rows: 100000}}
     const id = this.#id(n);
     const dice = random.below(100);
     const some =
-      this.key[0]?.[1] === 'int' && random.chance(0.3) ? `id between ${n} and ${n + 4}` : `id = ${random.chance(0.85) ? id : this.#id(n + AWAY)}`;
+      this.key[0]?.[1] === 'int' && random.chance(0.3)
+        ? `id between ${n} and ${n + 4}`
+        : `id = ${random.chance(0.85) ? id : this.#id(n + AWAY)}`;
     if (dice < 22) return this.#inserted(n, 1 + (random.chance(0.3) ? random.below(6) : 0));
     if (dice < 42) return `update ${name} set n = ${this.#number()} where ${some};`;
     if (dice < 55) {
@@ -258,7 +291,7 @@ breaker: {open_when: {quarantined_ratio: 1, over: 1m, min_rows: 100000}}
 
   #isLike(name: string, like: string): boolean {
     if (this.lookName === 'crossed') return !(name in CROSSED) && !(like in CROSSED);
-    return this.look.columns === undefined || (this.look.columns.includes(name) === this.look.columns.includes(like));
+    return this.look.columns === undefined || this.look.columns.includes(name) === this.look.columns.includes(like);
   }
 
   /** One change of the table itself; '' where the dice asked for one that it cannot have. */
@@ -300,7 +333,28 @@ breaker: {open_when: {quarantined_ratio: 1, over: 1m, min_rows: 100000}}
     const retype = this.#one(retypes);
     if (!isCastable(type, retype[1])) this.#settled.add(name);
     columns.set(name, retype[1]);
-    return this.#alter(`alter ${name} drop default, alter ${name} type ${retype[1]} using (${retype[2].replaceAll('C', name)})::${retype[1]}`);
+    return this.#alter(
+      `alter ${name} drop default, alter ${name} type ${retype[1]} using (${retype[2].replaceAll('C', name)})::${retype[1]}`,
+    );
+  }
+
+  /** Another column is its key; '' where it has none. */
+  changeKey(): string {
+    if (!this.hasOther) return '';
+    const to = this.key[0]?.[0] === 'id' ? 'alt' : 'id';
+    this.key = [[to, 'int']];
+    return this.#alter(`drop constraint ${this.name}_pk, add constraint ${this.name}_pk primary key (${to})`);
+  }
+
+  /** Dropped, and made anew with some of its rows. */
+  remade(): string {
+    this.isLossy = this.isTruncated = true;
+    const { name } = this;
+    return this.isPartitioned
+      ? ''
+      : `create table kept as select * from ${name}; drop table ${name}; create table ${name} (like kept);
+        alter table ${name} add constraint ${name}_pk primary key (${this.#keyNames.join(', ')}), alter seq set not null${this.hasOther ? ', add unique (id), add unique (alt)' : ''}${this.#ids.map(([column]) => `, alter ${column} set not null`).join('')};
+        ${this.#storage} insert into ${name} select * from kept where n % 3 > 0; drop table kept;`;
   }
 
   #add(columns: Map<string, string>, name: string): string {
