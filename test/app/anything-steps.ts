@@ -87,6 +87,14 @@ const decide: Step = async (world, random) => {
 
 const restart: Step = (world, random) => world.restart(random.chance(0.7) ? 'kill' : 'stop');
 
+/** The source goes on while nobody reads: the catalog is then ahead of the log. */
+const behind: Step = async (world, random) => {
+  await world.down(random.chance(0.7) ? 'kill' : 'stop');
+  for (let n = 1 + random.below(7); n > 0; n--)
+    await one(random, [transaction, transaction, change, change, change, changeKey, away])(world, random);
+  world.start();
+};
+
 const cut: Step = async (world, random) => {
   world.say('-- connections are cut');
   const others = 'select pg_terminate_backend(pid) from pg_stat_activity where datname = current_database() and pid <> pg_backend_pid()';
@@ -126,6 +134,7 @@ const STEPS: readonly (readonly [number, string, Step])[] = [
   [2, 'discard', discard],
   [6, 'decide', decide],
   [3, 'restart', restart],
+  [4, 'behind', behind],
   [2, 'cut', cut],
   [2, 'rules', rules],
   [1, 'halt', halt],

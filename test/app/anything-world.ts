@@ -113,13 +113,22 @@ export class AnyWorld implements AsyncDisposable {
   }
 
   async restart(how: 'kill' | 'stop'): Promise<void> {
-    this.say(`-- ${how}, and start`);
+    await this.down(how);
+    this.start();
+  }
+
+  async down(how: 'kill' | 'stop'): Promise<void> {
+    this.say(`-- ${how}`);
     if (how === 'kill') await this.service.kill();
     else {
       await this.up(); // Told to end before it listens to signals, it is killed.
       const code = await this.service.stop();
       if (code !== 0) throw new Error(`stopped, the service ended with ${code}: ${this.service.lastWords}`);
     }
+  }
+
+  start(): void {
+    this.say('-- start');
     this.#write();
     this.#run();
   }
