@@ -108,6 +108,25 @@ const rules: Step = async (world, random) => {
   await world.restart(random.chance(0.5) ? 'kill' : 'stop');
 };
 
+/** The layout of a table in the config, which is taken up with its next row. */
+const layout: Step = async (world, random) => {
+  const table = one(random, world.tables);
+  table.relayout();
+  world.say(`-- layout of ${table.name}: ${JSON.stringify(table.layout())}`);
+  await world.restart(random.chance(0.5) ? 'kill' : 'stop');
+  await world.source(table.touched());
+};
+
+/** The config leaves a table out, or has it again: what was deleted meanwhile stays at the target. */
+const leave: Step = async (world, random) => {
+  const table = one(random, world.tables);
+  if (world.tables.length === 1) return;
+  table.isOut = !table.isOut;
+  table.isLossy = true;
+  world.say(`-- ${table.name} is ${table.isOut ? 'left out' : 'followed again'}`);
+  await world.restart(random.chance(0.5) ? 'kill' : 'stop');
+};
+
 const halt: Step = async (world) => {
   await world.post('/api/pipelines/main/halt', { why: 'lunch' });
   await world.post('/api/pipelines/main/resume', {});
@@ -137,6 +156,8 @@ const STEPS: readonly (readonly [number, string, Step])[] = [
   [4, 'behind', behind],
   [2, 'cut', cut],
   [2, 'rules', rules],
+  [1, 'layout', layout],
+  [1, 'leave', leave],
   [1, 'halt', halt],
   [3, 'resnapshot', resnapshot],
   [2, 'check', check],

@@ -20,6 +20,7 @@ interface Look {
 }
 
 const WRITTEN = ['id', 'code', 'seq', 'n', 'big', 'a', 'b'];
+const PLAINLY = { n: 'number', big: 'large' };
 const CROSSED = { a: 'b', b: 'a', c: 'third', n: 'number' };
 
 export const LOOKS: Readonly<Record<string, Look>> = {
@@ -75,7 +76,10 @@ export interface Draw {
 /** One table: what it is, and what may be done to it. */
 export class AnyTable {
   readonly name: string;
-  readonly look: Look;
+  look: Look;
+  /** Whether the config leaves it out for now. */
+  isOut = false;
+  #touches = 0;
   readonly lookName: string;
   key: readonly (readonly [string, string])[];
   /** Whether it has another column that could be its key. */
@@ -195,10 +199,25 @@ breaker: {open_when: {quarantined_ratio: 1, over: 1m, min_rows: 100000}}
 `;
   }
 
+  /** Another layout, which the config names from the next start on. */
+  relayout(): void {
+    const { look } = this;
+    if (this.lookName === 'plain')
+      this.look = look.rename === undefined ? { options: { rename: PLAINLY }, rename: PLAINLY } : { options: {} };
+    else if (look.columns !== undefined) {
+      const one = this.#one(['c', 'd', 'big', 'b'].filter((name) => this.columns.has(name) || name === 'big'));
+      if (one === undefined) return;
+      this.look = { ...look, columns: look.columns.includes(one) ? look.columns.filter((name) => name !== one) : [...look.columns, one] };
+    } else if (this.lookName !== 'crossed') {
+      const { write, ...options } = look.options;
+      this.look = { ...look, options: write === undefined ? { ...options, write: { committedAt: 'committed' } } : options };
+    }
+  }
+
   /** Its layout in the config; null where it has none. */
   layout(): Readonly<Record<string, unknown>> | null {
     const { options, columns } = this.look;
-    if (this.lookName === 'plain') return null;
+    if (this.lookName === 'plain' && Object.keys(options).length === 0) return null;
     const written = columns?.filter((column) => column !== 'code' || this.key.length > 1);
     return { dataset: `shop.public.${this.name}`, ...options, ...(written === undefined ? {} : { columns: written }) };
   }
@@ -236,7 +255,9 @@ breaker: {open_when: {quarantined_ratio: 1, over: 1m, min_rows: 100000}}
 
   /** A change of a row, which there is. */
   touched(): string {
-    return `${this.#inserted(AWAY * 2, 1)} update ${this.name} set n = 1 where id = ${this.#id(AWAY * 2)};`;
+    const n = AWAY * 2 + this.#touches++;
+    const key = this.hasOther ? [n, AWAY * 10 + n] : this.key.length > 1 ? [this.#id(n), `'c0'`] : [this.#id(n)];
+    return `insert into ${this.name} (${this.#ids.map(([column]) => column).join(', ')}, seq, n) values (${key.join(', ')}, 0, 1);`;
   }
 
   /** One change of some of its rows. */

@@ -2,7 +2,7 @@
  * A whole Postgres road under whatever its users do: tables (see anything-tables.ts), the service as a process, operators, and checks that hold at any time
  * once the lane has caught up.
  */
-import { writeFileSync } from 'node:fs';
+import { readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { freePort } from '../../examples/embedded-postgres.ts';
 import type { PgConnection } from '../../wire/postgres/connection.ts';
@@ -43,6 +43,7 @@ export class AnyWorld implements AsyncDisposable {
   readonly said: string[] = [];
   max = MAX;
   readonly #random: Random;
+  readonly #configText: string;
   #policy: string | null = null;
   #marks = 0;
 
@@ -52,6 +53,7 @@ export class AnyWorld implements AsyncDisposable {
     this.config = config;
     this.url = url;
     this.#random = random;
+    this.#configText = readFileSync(config.file, 'utf8');
   }
 
   static async start(name: string, tables: readonly AnyTable[], random: Random): Promise<AnyWorld> {
@@ -61,7 +63,6 @@ export class AnyWorld implements AsyncDisposable {
         create function number() returns trigger language plpgsql as $$ begin new.seq = nextval('changes'); return new; end $$;`);
       for (const table of tables) await ends.sql.script(table.made());
       await ends.lake.script(`create schema shop; create table public.writes (n bigserial primary key, tab text, key text, seq bigint)`);
-      const layouts = tables.flatMap((table) => table.layout() ?? []);
       const port = await freePort();
       const workers = random.chance(0.5) ? 0 : 2;
       const snapshot = { chunkRows: 5, ...(random.chance(0.5) ? { parallel: 2 } : {}) };
@@ -69,7 +70,7 @@ export class AnyWorld implements AsyncDisposable {
       const config = ends.config(
         { tables: [...tables.map((table) => `public.${table.name}`), 'public.marks'], snapshot, silence: '5s' },
         {
-          targets: { lake: { kind: 'postgres', url: ends.target.url, schema: 'shop', layouts, workers, silence: '5s' } },
+          targets: { lake: { kind: 'postgres', url: ends.target.url, schema: 'shop', workers, silence: '5s' } },
           pipelines: { main: { source: 'shop', target: 'lake', datasets: './*.rules.yaml', breaker: { enabled: false }, batch: { rows } } },
           http: { port },
         },
@@ -99,6 +100,10 @@ export class AnyWorld implements AsyncDisposable {
   }
 
   #write(): void {
+    const config = JSON.parse(this.#configText) as { sources: { shop: { tables: string[] } }; targets: { lake: { layouts?: unknown[] } } };
+    config.sources.shop.tables = [...this.tables.flatMap(({ name, isOut }) => (isOut ? [] : [`public.${name}`])), 'public.marks'];
+    config.targets.lake.layouts = this.tables.flatMap((table) => (table.isOut ? [] : (table.layout() ?? [])));
+    writeFileSync(this.config.file, JSON.stringify(config));
     for (const table of this.tables)
       writeFileSync(join(this.config.folder, `${table.name}.rules.yaml`), table.rules(this.max, this.#policy));
   }
@@ -137,6 +142,7 @@ export class AnyWorld implements AsyncDisposable {
   async loosen(): Promise<void> {
     this.max = LOOSE;
     this.#policy = 'accept';
+    for (const table of this.tables) table.isOut = false;
     await this.restart(this.#random.chance(0.5) ? 'kill' : 'stop');
   }
 
@@ -265,6 +271,7 @@ export class AnyWorld implements AsyncDisposable {
     if (tables.length === 0) throw new Error(`verify says nothing: ${text}`);
     const parked = new Set((await this.parked()).map(({ dataset }) => dataset));
     for (const table of this.tables) {
+      if (table.isOut) continue;
       const dataset = `shop.public.${table.name}`;
       const told = tables.find((one) => one.dataset === dataset);
       if (told?.state !== 'verified') throw new Error(`verify says of ${table.name}: ${JSON.stringify(told)} ${text}`);
@@ -311,7 +318,7 @@ export class AnyWorld implements AsyncDisposable {
 
   /** Of a key that waits the newest item is what the source has. */
   async #checkItems(table: AnyTable): Promise<void> {
-    if (table.hold !== 'key' || table.isTruncated) return;
+    if (table.hold !== 'key' || table.isTruncated || table.isLossy) return;
     const { rows } = await this.lake.query(
       `select key, op, row_json ->> 'seq', id from (select distinct on (key) * from tidegate.quarantine
          where dataset = $1 and status <> 'applied' and not rules @> '{schema.former_key}' and (op = 'delete' or row_json ? 'seq') order by key, version desc, id desc) q where ${OPEN}`,

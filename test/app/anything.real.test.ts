@@ -22,7 +22,7 @@ test.concurrent.each(seeds)(
   async (seed) => {
     console.log(`ANYTHING_SEED=${seed}`);
     const random = new Random(seed);
-    const policies = process.env['ANYTHING_POLICIES']?.split(',') ?? ['accept', 'hold', 'quarantine'];
+    const policies = process.env['ANYTHING_POLICIES']?.split(',') ?? ['accept', 'accept', 'hold', 'quarantine', 'ignore'];
     const layouts = process.env['ANYTHING_LAYOUTS']?.split(',') ?? Object.keys(LOOKS);
     const tables = Array.from({ length: 1 + random.below(3) }, (_, n) => new AnyTable(`t${n}`, random, { layouts, policies }));
     await using world = await AnyWorld.start('any', tables, random);
