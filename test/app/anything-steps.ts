@@ -141,6 +141,26 @@ const resnapshot: Step = async (world, random) => {
   await world.post('/api/pipelines/main/rereads', body);
 };
 
+/** What tells its rows apart in the log. Without any the server refuses to change or delete rows. */
+const identity: Step = async (world, random) => {
+  const table = one(random, world.tables);
+  if (table.isPartitioned || table.identity === 'using index') return;
+  const to = one(random, ['full', 'default', 'nothing']);
+  const alter = `alter table ${table.name} replica identity`;
+  const back = to === 'nothing' ? `${table.touched()} ${alter} ${one(random, ['full', 'default'])};` : '';
+  const script = `${table.rows()} ${alter} ${to}; ${back} ${table.rows()}`;
+  await world.source(random.chance(0.5) ? `begin; ${script} commit;` : script);
+};
+
+/** Nothing is read beside the log for a while. */
+const pause: Step = async (world, random) => {
+  await world.post('/api/pipelines/main/snapshot/pause', {});
+  for (let n = random.below(4); n > 0; n--) await one(random, [transaction, change, resnapshot, restart])(world, random);
+  await world.post('/api/pipelines/main/snapshot/resume', {});
+};
+
+const damage: Step = (world, random) => world.damage(one(random, world.tables));
+const repair: Step = (world) => world.repairAll();
 const check: Step = (world) => world.check();
 
 const STEPS: readonly (readonly [number, string, Step])[] = [
@@ -160,6 +180,10 @@ const STEPS: readonly (readonly [number, string, Step])[] = [
   [1, 'leave', leave],
   [1, 'halt', halt],
   [3, 'resnapshot', resnapshot],
+  [1, 'identity', identity],
+  [1, 'pause', pause],
+  [1, 'damage', damage],
+  [1, 'repair', repair],
   [2, 'check', check],
 ].filter(([, name]) => ALLOWED.size === 0 || ALLOWED.has(name as string)) as never;
 
