@@ -192,6 +192,6 @@ export function eventId(event: ChangeEvent): string {
 }
 
 /** Version and ordinal as one string that sorts in the source's order: what a row's version is compared by. */
-export function versionOf(event: ChangeEvent): string {
+export function versionOf(event: Pick<ChangeEvent, 'version' | 'ordinal'>): string {
   return `${event.version}#${event.ordinal.toString(16).padStart(8, '0')}`;
 }

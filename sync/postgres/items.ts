@@ -3,7 +3,7 @@ import { type Finding, HOLD_KEY_RULE, Verdict } from '../../core/batch.ts';
 import type { ItemStatus, Quarantined, QuarantineItem } from '../../core/contracts.ts';
 import { type ChangeEvent, type LaneId, type Row, UNCHANGED, type Value, versionOf } from '../../core/event.ts';
 import type { PgConnection } from '../../wire/postgres/connection.ts';
-import { type EventFamilies, packEvent, unpackEvent } from '../../wire/postgres/event-bytes.ts';
+import { type DatasetThen, type EventFamilies, packEvent, unpackEvent } from '../../wire/postgres/event-bytes.ts';
 import { packRecord } from '../../wire/kafka/record-bytes.ts';
 import { Format, type FrontendWriter, type ParameterBytes } from '../../wire/postgres/messages.ts';
 import { byteaArrayParameter, textArrayParameter } from './arrays.ts';
@@ -130,12 +130,12 @@ export function rowJson(row: Row | null, { dataset }: ChangeEvent): string {
 export const ITEM_COLUMNS = `id, lane, event, findings, status, extract(epoch from held_at) * 1000, extract(epoch from settled_at) * 1000, by_whom, why, revision, lot_starts, lot_ends,
   case when status = 'held' then extract(epoch from waits_until) * 1000 end`;
 
-export function itemFrom(row: readonly (string | null)[], families: EventFamilies): QuarantineItem {
+export function itemFrom(row: readonly (string | null)[], families: EventFamilies, then?: DatasetThen): QuarantineItem {
   const [id, lane, event, findings, status, heldAt, settledAt, by, why, revision, lotStarts, lotEnds, waitsUntil] = row;
   return {
     id: id ?? '',
     lane: (lane ?? '') as LaneId,
-    event: unpackEvent(Buffer.from((event ?? '').slice(2), 'hex'), families),
+    event: unpackEvent(Buffer.from((event ?? '').slice(2), 'hex'), families, then),
     findings: (JSON.parse(findings ?? '[]') as Finding[]).map((finding) => ({ ...finding, index: 0 })), // Written by findingsJson.
     status: status as ItemStatus, // A check constraint holds it.
     heldAtMs: Math.floor(Number(heldAt)),

@@ -16,6 +16,7 @@ import type { PgConnection, PgParam } from '../../wire/postgres/connection.ts';
 import type { EventFamilies } from '../../wire/postgres/event-bytes.ts';
 import { textArrayParameter } from './arrays.ts';
 import { become, type RowKept } from './become.ts';
+import { lacksNumbers, numbered, readFormer } from './former-shapes.ts';
 import { inTurn, lockKeys, refOf, settleKeys } from './held-keys.ts';
 import { type HoldMode, HOLD_QUIETLY_SQL, HOLD_SQL, holdParameters, ITEM_COLUMNS, itemFrom, putInLine } from './items.ts';
 import { OPEN_SQL, tiedItems } from './open-items.ts';
@@ -270,7 +271,7 @@ export class PostgresQuarantine implements Quarantine, ReleaseLog {
         if (sql.open) await sql.script('commit'); // Of a failed one it is a rollback.
       }
     });
-    const released = rows.map((row) => ({ seq: BigInt(row.at(-1) ?? '0'), item: itemFrom(row, this.#families) }));
+    const released = await this.#releasedFrom(rows);
     const last = released.at(-1);
     return last?.item.lot && released.length >= limit ? [...released, ...(await this.#restOfLot(last.seq, last.item))] : released;
   }
@@ -296,7 +297,21 @@ export class PostgresQuarantine implements Quarantine, ReleaseLog {
         ],
       ),
     );
-    return rows.map((row) => ({ seq: BigInt(row.at(-1) ?? '0'), item: itemFrom(row, this.#families) }));
+    return this.#releasedFrom(rows);
+  }
+
+  /** Their datasets with the numbers of all columns that the target has followed: a name may be another column's by now. */
+  async #releasedFrom(rows: readonly (readonly (string | null)[])[]): Promise<{ readonly seq: bigint; readonly item: QuarantineItem }[]> {
+    const items = rows.map((row) => itemFrom(row, this.#families));
+    const lacking = new Set(items.flatMap(({ event: { dataset } }) => (lacksNumbers(dataset) ? [dataset.name] : [])));
+    if (lacking.size > 0) {
+      const { pipeline } = this.#parts;
+      const former = await this.#parts.turns.take('reading shapes', (sql) => readFormer(sql, pipeline, [...lacking]));
+      const then = numbered(former);
+      for (const [i, row] of rows.entries())
+        if (lacking.has(items[i]?.event.dataset.name ?? ('' as DatasetName))) items[i] = itemFrom(row, this.#families, then);
+    }
+    return items.map((item, i) => ({ seq: BigInt(rows[i]?.at(-1) ?? '0'), item }));
   }
 
   async changed(signal: AbortSignal): Promise<void> {

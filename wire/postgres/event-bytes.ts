@@ -2,7 +2,7 @@
  * A change as bytes that lose nothing, for the quarantine: a header in JSON (the dataset as it looked then, key, version, types), then the
  * cells of both rows as the source encoded them, or as tagged values where they were not encoded. The first byte is the format's version.
  */
-import { CELL_NULL, type ChangeEvent, type Dataset, type Row, UNCHANGED, type Value, ValueRow } from '../../core/event.ts';
+import { CELL_NULL, type ChangeEvent, type Dataset, type Row, UNCHANGED, type Value, ValueRow, versionOf } from '../../core/event.ts';
 import { PipelineError } from '../../core/errors.ts';
 import { type PgColumnType, type PgRelation, PgRow } from './row.ts';
 import { builtinType, type PgType, type PgTypeTree, rawBytes, treeOf, typeOf } from './types.ts';
@@ -63,13 +63,20 @@ export function packEvent(event: ChangeEvent): Buffer {
 /** Datasets met so far, so that events of one dataset share one object: what is compiled for it is compiled once. */
 export type EventFamilies = Map<string, { readonly dataset: Dataset; readonly relation: PgRelation | null }>;
 
+/** What is known by now of the columns of an event's dataset, as it was at its version (`versionOf`). */
+export type DatasetThen = (dataset: Dataset, version: string) => Dataset;
+
 /** Throws BUG for bytes that `packEvent` did not make. */
-export function unpackEvent(packed: Uint8Array, families: EventFamilies = new Map()): ChangeEvent {
+export function unpackEvent(
+  packed: Uint8Array,
+  families: EventFamilies = new Map(),
+  then: DatasetThen = (dataset) => dataset,
+): ChangeEvent {
   const bytes = Buffer.from(packed.buffer, packed.byteOffset, packed.byteLength);
   if (bytes[0] !== FORMAT) throw new PipelineError('BUG', `a held event has format ${bytes[0]}, this version reads ${FORMAT}`);
   const length = bytes.readUInt32BE(1);
   const header = JSON.parse(bytes.toString('utf8', 5, 5 + length)) as Header; // Written by packEvent.
-  const { dataset, relation } = familyOf(header, families);
+  const { dataset, relation } = familyOf({ dataset: then(header.dataset, versionOf(header)), types: header.types }, families);
   const reader = { bytes, at: 5 + length };
   const before = unpackRow(header.before, reader, dataset, relation);
   const after = unpackRow(header.after, reader, dataset, relation);
@@ -77,7 +84,10 @@ export function unpackEvent(packed: Uint8Array, families: EventFamilies = new Ma
   return { op, before, after, dataset, key, movedFrom, version, ordinal, committedAtMs } as ChangeEvent; // op and rows were consistent when it was packed.
 }
 
-function familyOf({ dataset, types }: Header, families: EventFamilies): { dataset: Dataset; relation: PgRelation | null } {
+function familyOf(
+  { dataset, types }: Pick<Header, 'dataset' | 'types'>,
+  families: EventFamilies,
+): { dataset: Dataset; relation: PgRelation | null } {
   const name = JSON.stringify([dataset, types]);
   const known = families.get(name);
   if (known !== undefined) return known;
