@@ -160,7 +160,7 @@ export class Road implements AsyncDisposable {
     });
     this.#windows = this.#makeWindows();
     this.#timers = new TimerWatch({ ...parts, desk: this.desk, rules: this.rules.files, live: () => this.#live(), windows: this.#windows });
-    this.#waits = new WaitWatch({ desk: this.desk, live: () => this.#live(), onSettled: () => this.noteChange() });
+    this.#waits = new WaitWatch({ desk: this.desk, clock, live: () => this.#live(), onSettled: () => this.noteChange() });
     this.#slo = new SloWatch({
       pipeline: name,
       desk: this.desk,

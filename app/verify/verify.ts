@@ -323,7 +323,8 @@ interface Sides {
 }
 
 /** The table as each of the two servers has it, with texts that are the same where the rows are. */
-function sidesOf(here: SourceTable, there: TargetTable, { source, hash }: TableParts): Sides {
+function sidesOf(here: SourceTable, there: TargetTable, { source, target: { sql: targetSql }, hash }: TableParts): Sides {
+  const isGuarded = targetSql.majorVersion >= 16;
   const { columns, key } = here.relation.dataset;
   const pairs = columns.map((_, i) => pairOf(here.columns[i], there.columns[i], source.guarded));
   const named = (wanted: (index: number) => boolean): string[] => columns.flatMap(({ name }, i) => (wanted(i) ? [name] : []));
@@ -337,7 +338,12 @@ function sidesOf(here: SourceTable, there: TargetTable, { source, hash }: TableP
       hash,
       cells: kept.map(({ sql }) => sql.source.text),
       rowCells: kept.map(({ sql }) => sql.source.inRow),
-      key: keyPairs.map(({ source: { name, base }, sql }) => ({ name: `t.${quoteIdent(name)}`, type: base, text: sql.source.text })),
+      key: keyPairs.map(({ source: { name, base }, sql, isForeign }) => ({
+        name: `t.${quoteIdent(name)}`,
+        type: base,
+        text: sql.source.text,
+        isForeign: isForeign && source.guarded,
+      })),
     },
     target: {
       from: there.from,
@@ -346,7 +352,12 @@ function sidesOf(here: SourceTable, there: TargetTable, { source, hash }: TableP
       hash,
       cells: kept.map(({ sql }) => sql.target.text),
       rowCells: kept.map(({ sql }) => sql.target.inRow),
-      key: keyPairs.map(({ target: { name, base }, sql }) => ({ name: `t.${quoteIdent(name)}`, type: base, text: sql.target.text })),
+      key: keyPairs.map(({ target: { name, base }, sql, isForeign }) => ({
+        name: `t.${quoteIdent(name)}`,
+        type: base,
+        text: sql.target.text,
+        isForeign: isForeign && isGuarded,
+      })),
     },
     compared: named((i) => pairs[i] !== null),
     leftOut: named((i) => there.columns[i] === 'left-out'),
@@ -356,7 +367,9 @@ function sidesOf(here: SourceTable, there: TargetTable, { source, hash }: TableP
 }
 
 function pairOf(source: SideColumn | undefined, target: TargetTable['columns'][number] | undefined, guarded: boolean) {
-  return source === undefined || typeof target !== 'object' ? null : { source, target, sql: cellSql(source, target, guarded) };
+  return source === undefined || typeof target !== 'object'
+    ? null
+    : { source, target, sql: cellSql(source, target, guarded), isForeign: source.base !== target.base };
 }
 
 /** Differences counted, the first of them kept. */

@@ -10,6 +10,7 @@ import { packEvent } from '../../wire/postgres/event-bytes.ts';
 import { textArrayParameter } from './arrays.ts';
 import { type KeyRef, keysOf, lockKeys, refOf, settleKeys } from './held-keys.ts';
 import { type HoldMode, rowJson } from './items.ts';
+import { releaseUnblocked } from './unblocked.ts';
 import { newestVersion, rowVersion, type RowVersionOptions } from './row-versions.ts';
 
 /** How the target keeps the row that a record turned out to be of. */
@@ -39,6 +40,7 @@ export async function become(sql: PgConnection, id: string, event: ChangeEvent, 
   if (newId !== id && (await sql.query('select from tidegate.quarantine where id = $1', [newId])).rows.length > 0) {
     await sql.query(`update tidegate.quarantine set status = 'superseded', settled_at = clock_timestamp() where id = $1`, [id]);
     await settleKeys(sql, before);
+    await releaseUnblocked(sql, new Set(before.map((ref) => refOf(ref.dataset, ref.key))));
     return { kind: 'gone' };
   }
   const known = new Set(before.map((ref) => refOf(ref.dataset, ref.key)));
@@ -71,6 +73,9 @@ export async function become(sql: PgConnection, id: string, event: ChangeEvent, 
     ],
   );
   await sql.query('update tidegate.quarantine_news set id = $2 where id = $1', [id, newId]);
+  // What waited for it under a key that it does not have after all.
+  const own = new Set(after.map((ref) => refOf(ref.dataset, ref.key)));
+  await releaseUnblocked(sql, new Set([...known].filter((ref) => !own.has(ref))));
   return { kind: 'became' };
 }
 

@@ -2,7 +2,7 @@
 import { type ErrorCode, PipelineError } from '../../core/errors.ts';
 import { PgConnectionError, PgError } from '../../wire/postgres/connection.ts';
 import { isOfServersFiles, VALUE_WORDS } from '../../wire/postgres/errors.ts';
-import { FENCED, OUT_OF_TURN } from './migrations.ts';
+import { FENCED, KEY_TAKEN, OUT_OF_TURN } from './migrations.ts';
 
 /**
  * Whether an error can be a row's own fault: data exceptions (22), a query of a trigger or a policy that finds too much (21) or a trigger's own way that ends nowhere
@@ -63,6 +63,7 @@ function codeOf(state: string): ErrorCode {
  */
 export function refusalText(error: PgError): string {
   const { code, message, column, constraint, table } = error;
+  if (code === KEY_TAKEN) return `the target refused the row: its type or collation does not tell the key from others (${code})`;
   const isServers = !error.isRaised;
   if (isServers && (code.startsWith('23') || code === '22001')) return `the target refused the row: ${message} (${code})`;
   const why = !isServers || code.startsWith('P0') ? 'a trigger raised an exception' : (REFUSALS[code] ?? 'the row does not fit');

@@ -5,6 +5,9 @@ import type { PgConnection } from '../../wire/postgres/connection.ts';
 export const FENCED = 'TG001';
 /** Raised by `tidegate.advance` when the lane does not stand where the batch goes on from. */
 export const OUT_OF_TURN = 'TG002';
+/** Raised by `tidegate.key_taken` of a row whose key the target would take for another's. */
+export const KEY_TAKEN = 'TG003';
+export const KEY_TAKEN_FUNCTION = 'tidegate.key_taken';
 
 /** Numbered by their place, never edited: a change is one more. Each runs in one transaction with the note that it ran. */
 const MIGRATIONS: readonly string[] = [
@@ -338,6 +341,11 @@ const MIGRATIONS: readonly string[] = [
      where status in ('held', 'waiting', 'staged', 'released') and moved_from is not null;`,
   // A session keeps the plan that it made when few items were changed at once: with all of many it must not compare each with each.
   'alter function tidegate.note_news() set enable_nestloop = off set enable_hashjoin = on;',
+  // In place of a key that the target would not tell from another one (key-match.ts).
+  `create function tidegate.key_taken() returns text language plpgsql as $$
+   begin
+     raise exception 'the target does not tell the key of the row from others' using errcode = '${KEY_TAKEN}';
+   end $$;`,
 ];
 
 /** Brings the schema up to date. Several processes may call it at once. */

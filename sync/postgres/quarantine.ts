@@ -46,6 +46,16 @@ const BY_RULE_SQL = `
   order by 3 desc, 1, 2
   limit $3`;
 
+/** No further than it may go: a lot may be far larger, and is read on from where this ends. */
+const REST_OF_LOT_SQL = `
+  select ${ITEM_COLUMNS}, released_seq from (
+    select *, sum(octet_length(event)) over (order by released_seq) as bytes, released_seq - row_number() over (order by released_seq) as run
+    from (
+      select * from tidegate.quarantine
+      where status = 'released' and released_seq > $1 and pipeline = $2 and dataset = $3 and lot_starts = $4 and lot_ends = $5
+      order by released_seq limit $7) l) q
+  where bytes <= $6 and run = $1::bigint order by released_seq`;
+
 export interface QuarantineParts {
   readonly pipeline: string;
   readonly turns: Turns;
@@ -258,19 +268,15 @@ export class PostgresQuarantine implements Quarantine, ReleaseLog {
   }
 
   async releasedAfter(after: bigint, limit: number): Promise<readonly { readonly seq: bigint; readonly item: Quarantined }[]> {
-    const { rows } = await this.#parts.turns.take('reading released events', async (sql) => {
-      // By the index that has them in this order: the planner, which takes them for few, would read all that are in line and sort them, for each batch.
-      await sql.script('begin; set local enable_bitmapscan = off; set local enable_seqscan = off');
-      try {
-        return await sql.query(
+    const { rows } = await this.#parts.turns.take('reading released events', (sql) =>
+      inLineOrder(sql, () =>
+        sql.query(
           `select ${ITEM_COLUMNS}, released_seq from tidegate.quarantine
            where status = 'released' and released_seq > $1 and pipeline = $2 order by released_seq limit $3`,
           [after, this.#parts.pipeline, limit],
-        );
-      } finally {
-        if (sql.open) await sql.script('commit'); // Of a failed one it is a rollback.
-      }
-    });
+        ),
+      ),
+    );
     const released = await this.#releasedFrom(rows);
     const last = released.at(-1);
     return last?.item.lot && released.length >= limit ? [...released, ...(await this.#restOfLot(last.seq, last.item))] : released;
@@ -280,13 +286,8 @@ export class PostgresQuarantine implements Quarantine, ReleaseLog {
   async #restOfLot(after: bigint, { event, lot }: Quarantined): Promise<readonly { readonly seq: bigint; readonly item: Quarantined }[]> {
     if (!lot) return [];
     const { rows } = await this.#parts.turns.take('reading released events', (sql) =>
-      sql.query(
-        `select ${ITEM_COLUMNS}, released_seq from (
-           select *, sum(octet_length(event)) over (order by released_seq) as bytes, released_seq - row_number() over (order by released_seq) as run
-           from tidegate.quarantine
-           where status = 'released' and released_seq > $1 and pipeline = $2 and dataset = $3 and lot_starts = $4 and lot_ends = $5) q
-         where bytes <= $6 and run = $1::bigint order by released_seq limit $7`,
-        [
+      inLineOrder(sql, () =>
+        sql.query(REST_OF_LOT_SQL, [
           after,
           this.#parts.pipeline,
           event.dataset.name,
@@ -294,7 +295,7 @@ export class PostgresQuarantine implements Quarantine, ReleaseLog {
           String(lot.endMs),
           String(LOT_BYTES_MAX),
           String(LOT_ROWS_MAX),
-        ],
+        ]),
       ),
     );
     return this.#releasedFrom(rows);
@@ -342,6 +343,16 @@ export class PostgresQuarantine implements Quarantine, ReleaseLog {
 
   #transaction<T>(doing: string, work: (sql: PgConnection) => Promise<T>): Promise<T> {
     return this.#parts.turns.take(doing, (sql) => inTurn(sql, this.#parts.pipeline, () => work(sql)));
+  }
+}
+
+/** By the index that has them in this order: the planner, which takes them for few, would read all that are in line and sort them, for each batch. */
+async function inLineOrder<T>(sql: PgConnection, read: () => Promise<T>): Promise<T> {
+  await sql.script('begin; set local enable_bitmapscan = off; set local enable_seqscan = off; set local enable_sort = off');
+  try {
+    return await read();
+  } finally {
+    if (sql.open) await sql.script('commit'); // Of a failed one it is a rollback.
   }
 }
 

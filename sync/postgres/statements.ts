@@ -8,6 +8,7 @@ import { quoteIdent } from '../../wire/postgres/ident.ts';
 import { Format, FrontendWriter } from '../../wire/postgres/messages.ts';
 import type { PgColumnType } from '../../wire/postgres/row.ts';
 import { historyStatements } from './history-sql.ts';
+import { isSameKeySql, keyInPlaceSql, type KeyMatch, keptKeySql } from './key-match.ts';
 import { aliveSql, type Stamp, STAMP_TYPES } from './layout.ts';
 import { andAlive, SCORE_TYPES, scoreColumns, type Table, type Tables } from './tables.ts';
 import type { TranslateCell } from './target-types.ts';
@@ -79,6 +80,8 @@ export interface StagedColumn {
   readonly target: string;
   /** The target's type, where the staged one has to be read from its text. */
   readonly cast: string | null;
+  /** Of a column of the key that the target compares in another way than the source. */
+  readonly keyMatch: KeyMatch | null;
 }
 
 /** From so many on it is worth while to plan a MERGE, which takes no lock of each row before it writes it. */
@@ -186,6 +189,7 @@ export class Statements {
         oid: passage?.oid ?? target.oid,
         target: quoteIdent(target.name),
         cast: passage === null || passage.oid === target.oid ? null : target.base,
+        keyMatch: table.dataset.key.includes(column) ? target.keyMatch : null,
       });
     };
     if (kind !== 'delete') for (const column of columns) add('after', column);
@@ -202,6 +206,7 @@ export class Statements {
           oid,
           target: quoteIdent(name),
           cast: null,
+          keyMatch: null,
         });
       }
     }
@@ -210,7 +215,15 @@ export class Statements {
     for (const [i, { stamp, name }] of stamps.entries()) {
       if (isHistory && kind === 'bury' && stamp !== 'validFrom') continue; // A version is closed, and stays as it was.
       const { type, oid } = STAMP_TYPES[stamp];
-      staged.push({ cell: { from: 'stamp', stamp }, name: `x${i}`, staged: type, oid, target: quoteIdent(name), cast: null });
+      staged.push({
+        cell: { from: 'stamp', stamp },
+        name: `x${i}`,
+        staged: type,
+        oid,
+        target: quoteIdent(name),
+        cast: null,
+        keyMatch: null,
+      });
     }
     return staged;
   }
@@ -227,22 +240,40 @@ function plainColumns(columns: readonly StagedColumn[]): Int32Array | null {
 /** COPY converts nothing: its cells must be of the very types that the table has. */
 function isDirect({ kind, table, types }: Form, columns: readonly StagedColumn[]): boolean {
   if (kind !== 'append' || types === null || !table.takesCopy) return false;
-  return columns.every(({ cell, oid, target, cast: castTo }) => {
-    if (castTo !== null) return false;
+  return columns.every(({ cell, oid, target, cast: castTo, keyMatch }) => {
+    if (castTo !== null || keyMatch !== null) return false;
     if (cell.from === 'score' || cell.from === 'stamp') return table.besideOids.get(target) === oid;
     return table.columns[cell.column]?.oid === oid;
   });
 }
 
-const cast = (expression: string, { cast: type }: StagedColumn): string => (type === null ? expression : `${expression}::text::${type}`);
+/** The value as the target reads it. */
+export const cast = (expression: string, { cast: type }: StagedColumn): string =>
+  type === null ? expression : `${expression}::text::${type}`;
+
+/** The same as it is written: a key that the target would not keep as it is fails. */
+export function written(expression: string, column: StagedColumn): string {
+  const { cell, keyMatch } = column;
+  const value = cast(expression, column);
+  return keyMatch === null || cell.from !== 'after' ? value : keptKeySql(keyMatch, expression, value);
+}
+
+/** That the target's cell is this value, and not only equal to it by the target's reckoning. `alive`: or only that, in the remains of a deleted row. */
+export function isSame(alias: string, column: StagedColumn, expression: string, alive: string | null = null): string {
+  const { keyMatch, target } = column;
+  const equal = `${alias}.${target} = ${cast(expression, column)}`;
+  return keyMatch === null ? equal : isSameKeySql(keyMatch, `${alias}.${target}`, expression, equal, alive);
+}
 
 const isKeyCell = ({ cell }: StagedColumn): boolean => cell.from === 'key';
 
 function upsert(form: Form, columns: readonly StagedColumn[], values: string): string {
   const { table } = form;
-  const set = columns.flatMap(({ cell, target }) =>
-    cell.from === 'after' && table.dataset.key.includes(cell.column) ? [] : [`${target} = excluded.${target}`],
-  );
+  const alive = aliveSql(table.layout, 't');
+  const set = columns.flatMap(({ cell, target, keyMatch }) => {
+    if (cell.from !== 'after' || !table.dataset.key.includes(cell.column)) return [`${target} = excluded.${target}`];
+    return keyMatch === null ? [] : [`${target} = ${keyInPlaceSql(keyMatch, `t.${target}`, `excluded.${target}`, alive)}`];
+  });
   set.push(...scoresOfTheLiving(form, columns));
   return `insert into ${table.qualified} as t (${columns.map(({ target }) => target).join(', ')}) ${values}
     on conflict (${table.key.join(', ')}) do ${set.length === 0 ? 'nothing' : `update set ${set.join(', ')}`}`;
@@ -258,19 +289,22 @@ function scoresOfTheLiving({ table }: Form, columns: readonly StagedColumn[]): s
     .map((name) => `${name} = case when ${alive} then t.${name} end`);
 }
 
-const assignments = (columns: readonly StagedColumn[], value: (column: StagedColumn, index: number) => string): string[] =>
-  columns.flatMap((column, index) => (isKeyCell(column) ? [] : [`${column.target} = ${value(column, index)}`]));
+/** The staged value or the parameter of a column, as it came. */
+export type GivenSql = (column: StagedColumn, index: number) => string;
 
-const matches = (columns: readonly StagedColumn[], value: (column: StagedColumn, index: number) => string, alias = 't'): string =>
-  columns.flatMap((column, index) => (isKeyCell(column) ? [`${alias}.${column.target} = ${value(column, index)}`] : [])).join(' and ');
+const assignments = (columns: readonly StagedColumn[], given: GivenSql): string[] =>
+  columns.flatMap((column, index) => (isKeyCell(column) ? [] : [`${column.target} = ${written(given(column, index), column)}`]));
 
+const matches = (columns: readonly StagedColumn[], given: GivenSql, alias = 't'): string =>
+  columns.flatMap((column, index) => (isKeyCell(column) ? [isSame(alias, column, given(column, index))] : [])).join(' and ');
+
+const staged: GivenSql = ({ name }) => `s.${name}`;
 const stagedValue = (column: StagedColumn): string => cast(`s.${column.name}`, column);
 
 /** `joins`: it finds rows of the table by the staged ones. */
 function bulkStatements(form: Form, columns: readonly StagedColumn[], stage: string): { readonly sql: string; readonly joins: boolean }[] {
-  if (form.table.layout.isHistory)
-    return historyStatements(form, columns, stagedValue, ` from ${stage} s`).map((sql) => ({ sql, joins: true }));
-  return [{ sql: bulkStatement(form, columns, stage, stagedValue), joins: form.kind !== 'upsert' && form.kind !== 'append' }];
+  if (form.table.layout.isHistory) return historyStatements(form, columns, staged, ` from ${stage} s`).map((sql) => ({ sql, joins: true }));
+  return [{ sql: bulkStatement(form, columns, stage), joins: form.kind !== 'upsert' && form.kind !== 'append' }];
 }
 
 /**
@@ -301,10 +335,10 @@ export function writeStaged(writer: FrontendWriter, { writes, merge }: Staging, 
   return statements.length;
 }
 
-function bulkStatement(form: Form, columns: readonly StagedColumn[], stage: string, staged: (column: StagedColumn) => string): string {
+function bulkStatement(form: Form, columns: readonly StagedColumn[], stage: string): string {
   const { qualified } = form.table;
   if (form.kind === 'upsert' || form.kind === 'append')
-    return upsert(form, columns, `select ${columns.map(staged).join(', ')} from ${stage} s`);
+    return upsert(form, columns, `select ${columns.map((column, i) => written(staged(column, i), column)).join(', ')} from ${stage} s`);
   if (form.kind === 'delete') return `delete from ${qualified} t using ${stage} s where ${matches(columns, staged)}`;
   const which = `${matches(columns, staged)}${andAlive(form.table, 't')}`;
   return `update ${qualified} t set ${assignments(columns, staged).join(', ')} from ${stage} s where ${which}`;
@@ -312,28 +346,30 @@ function bulkStatement(form: Form, columns: readonly StagedColumn[], stage: stri
 
 /** Parameters are the columns in order. Of a move: what makes room at the new key, the update, and, of a whole row, the insert where there was none. */
 function rowStatements(form: Form, columns: readonly StagedColumn[]): string[] {
-  const value = (column: StagedColumn, index: number): string => cast(`$${index + 1}`, column);
-  if (form.table.layout.isHistory) return historyStatements(form, columns, value, '');
+  const given: GivenSql = (_, index) => `$${index + 1}`;
+  if (form.table.layout.isHistory) return historyStatements(form, columns, given, '');
   const { qualified } = form.table;
+  const value = (column: StagedColumn, index: number): string => written(given(column, index), column);
   if (form.kind === 'upsert' || form.kind === 'append') return [upsert(form, columns, `values (${columns.map(value).join(', ')})`)];
-  if (form.kind === 'delete') return [`delete from ${qualified} t where ${matches(columns, value)}`];
-  const which = `${matches(columns, value)}${andAlive(form.table, 't')}`;
-  const update = `update ${qualified} t set ${assignments(columns, value).join(', ')} where ${which}`;
+  if (form.kind === 'delete') return [`delete from ${qualified} t where ${matches(columns, given)}`];
+  const which = `${matches(columns, given)}${andAlive(form.table, 't')}`;
+  const update = `update ${qualified} t set ${assignments(columns, given).join(', ')} where ${which}`;
   if (form.kind === 'partial' || form.kind === 'bury') return [update];
   const after = columns.filter((column) => !isKeyCell(column));
-  const atNewKey = form.table.dataset.key
-    .map((key) => columns.findIndex(({ cell }) => cell.from === 'after' && cell.column === key))
-    .map((index) => {
-      const column = columns[index];
-      return column === undefined ? 'false' : `t.${column.target} = ${value(column, index)}`;
-    })
-    .join(' and ');
-  const isThere = `select 1 from ${qualified} o where ${matches(columns, value, 'o')}${andAlive(form.table, 'o')}`;
+  const atNewKey = (alive: string | null): string =>
+    form.table.dataset.key
+      .map((key) => columns.findIndex(({ cell }) => cell.from === 'after' && cell.column === key))
+      .map((index) => {
+        const column = columns[index];
+        return column === undefined ? 'false' : isSame('t', column, given(column, index), alive);
+      })
+      .join(' and ');
+  const isThere = `select 1 from ${qualified} o where ${matches(columns, given, 'o')}${andAlive(form.table, 'o')}`;
   // Not the row itself: two keys may differ in their spelling and be one all the same (citext, numeric).
-  const room = `delete from ${qualified} t where ${atNewKey} and not (${matches(columns, value)}) and exists (${isThere})`;
+  const room = `delete from ${qualified} t where ${atNewKey(aliveSql(form.table.layout, 't'))} and not (${matches(columns, given)}) and exists (${isThere})`;
   if (form.partial) return [room, update];
   const values = columns.flatMap((column, index) => (isKeyCell(column) ? [] : [value(column, index)])).join(', ');
-  const where = `where not exists (select 1 from ${qualified} t where ${atNewKey}${andAlive(form.table, 't')})`;
+  const where = `where not exists (select 1 from ${qualified} t where ${atNewKey(null)}${andAlive(form.table, 't')})`;
   // Over the remains of a deleted row.
   if (form.table.layout.isSoft) return [room, update, upsert(form, after, `select ${values} ${where}`)];
   return [room, update, `insert into ${qualified} (${after.map(({ target }) => target).join(', ')}) select ${values} ${where}`];

@@ -6,6 +6,7 @@ import { type PgConnection, PgError } from '../../wire/postgres/connection.ts';
 import { arrayLiteral, quoteIdent, quoteQualified } from '../../wire/postgres/ident.ts';
 import type { PgColumnType, PgRelation } from '../../wire/postgres/row.ts';
 import { OBJECT_TYPES } from '../../wire/postgres/types.ts';
+import { type ComparingColumn, type KeyMatch, keyMatchOf } from './key-match.ts';
 import { aliveSql, type Layout, layoutFaults, type Layouts, placedLayout, STAMP_TYPES } from './layout.ts';
 import { creationSql } from './new-tables.ts';
 import type { Schemas } from './schemas.ts';
@@ -26,6 +27,8 @@ export interface TargetColumn {
   /** The same without: a cast to a type with its length would cut what an assignment refuses. */
   readonly base: string;
   readonly oid: number;
+  /** Where its values as keys are not told apart as at the source. */
+  readonly keyMatch: KeyMatch | null;
 }
 
 /** One dataset as this target has it. */
@@ -155,11 +158,11 @@ export class Tables {
         `${qualified}.${quoteIdent(column)} names an object by its number, and the source's numbers mean others here: make it oid`,
       );
     }
-    const columns = names.map((name) => {
+    const columns = names.map((name, i) => {
       const found = name === null ? undefined : present.get(name);
       return name === null || found === undefined || found.isGenerated
         ? null
-        : { name, type: found.type, base: found.base, oid: found.oid };
+        : { name, type: found.type, base: found.base, oid: found.oid, keyMatch: keyMatchOf(types?.[i], found) };
     });
     await schemas.opened(dataset, relation);
     const hasPlainTexts = dataset.key.every((i) => isPlainKey(dataset.columns[i], types?.[i]?.oid ?? null, columns[i]));
@@ -258,15 +261,20 @@ export class Tables {
   }
 
   async #columns(qualified: string): Promise<Map<string, PresentColumn>> {
-    const { rows } = await this.#sql.query(
-      `select attname, format_type(atttypid, atttypmod), format_type(atttypid, -1), atttypid, attgenerated <> '', attidentity = 'a'
-       from pg_attribute where attrelid = to_regclass($1) and attnum > 0 and not attisdropped`,
-      [qualified],
-    );
+    const { rows } = await this.#sql.query(PRESENT_SQL, [qualified]);
     return new Map(
-      rows.map(([name, type, base, oid, generated, identity]) => [
+      rows.map(([name, type, base, oid, generated, identity, baseOid, typmod, ignoresCase]) => [
         name ?? '',
-        { type: type ?? '', base: base ?? '', oid: Number(oid), isGenerated: generated === 't', isIdentity: identity === 't' },
+        {
+          type: type ?? '',
+          base: base ?? '',
+          oid: Number(oid),
+          isGenerated: generated === 't',
+          isIdentity: identity === 't',
+          baseOid: Number(baseOid),
+          typmod: Number(typmod),
+          ignoresCase: ignoresCase === 't',
+        },
       ]),
     );
   }
@@ -296,14 +304,19 @@ export class Tables {
   }
 }
 
-interface PresentColumn {
-  readonly type: string;
-  readonly base: string;
+interface PresentColumn extends ComparingColumn {
   readonly oid: number;
   readonly isGenerated: boolean;
   /** `generated always`: it takes no values of others. */
   readonly isIdentity: boolean;
 }
+
+const PRESENT_SQL = `
+  select a.attname, format_type(a.atttypid, a.atttypmod), format_type(a.atttypid, -1), a.atttypid, a.attgenerated <> '', a.attidentity = 'a',
+    b.oid, case when b.oid = t.oid then a.atttypmod else t.typtypmod end, b.typname = 'citext' or coalesce(not l.collisdeterministic, false)
+  from pg_attribute a join pg_type t on t.oid = a.atttypid join pg_type b on b.oid = case when t.typtype = 'd' then t.typbasetype else t.oid end
+  left join pg_collation l on l.oid = a.attcollation
+  where a.attrelid = to_regclass($1) and a.attnum > 0 and not a.attisdropped`;
 
 /** Has an identity column take the values that it is given. */
 export const takesValuesSql = (qualified: string, column: string): string =>

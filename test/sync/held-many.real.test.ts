@@ -173,3 +173,27 @@ test('many items are changed at once as fast after few as at first', async () =>
   const fresh = await change('select');
   expect(await change(`update tidegate.quarantine set by_whom = 'me' where id = '1'`)).toBeLessThan(10 * fresh + 100);
 });
+
+test('a lot that is more than goes at once is read once', async () => {
+  await using at = await world();
+  const count = 200_000;
+  await at.run([insertOf(1, 0, hex(1))], 1, [insertOf(1, 0, hex(1))]);
+  const columns = 'pipeline, lane, dataset, op, event, row_json, findings, rules, hold';
+  await at.sql.query(
+    `insert into tidegate.quarantine (id, key, version, ${columns}, status, quiet, lot_starts, lot_ends, released_seq)
+     select i, i, lpad(to_hex(i + 1), 16, '0'), ${columns}, 'released', true, 0, 10000, i from tidegate.quarantine, generate_series(1, ${count}) i`,
+  );
+  let found = 0;
+  const read = await at.read(async ({ quarantine }) => {
+    for (let after = 0n; ;) {
+      const some = await quarantine.releasedAfter(after, 100);
+      const last = some.at(-1);
+      if (last === undefined) return;
+      expect([some[0]?.seq, last.seq]).toEqual([after + 1n, after + BigInt(some.length)]);
+      found += some.length;
+      after = last.seq;
+    }
+  });
+  expect(found).toBe(count);
+  expect(read).toBeLessThan(1.2 * count);
+});

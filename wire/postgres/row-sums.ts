@@ -49,13 +49,21 @@ export interface SideColumn {
   readonly generated: boolean;
 }
 
+/** A column of the key. `isForeign`: the texts that it is looked for by may be none of the type, for the other server has another; from PostgreSQL 16 on. */
+export interface ComparedKey {
+  readonly name: string;
+  readonly type: string;
+  readonly text: string;
+  readonly isForeign?: boolean;
+}
+
 /** A table as one server has it; `cells` and `key` are in the same order on both. */
 export interface ComparedTable {
   /** `"schema"."table" t`, or a query under the same alias. */
   readonly from: string;
   /** Of the rows that count, as SQL; null: every row. */
   readonly filter: string | null;
-  readonly key: readonly { readonly name: string; readonly type: string; readonly text: string }[];
+  readonly key: readonly ComparedKey[];
   /** SQL of the cells' texts. */
   readonly cells: readonly string[];
   /** SQL of what stands for the cells in the text of a row: the bare column where both servers have the same type, which is cheaper, else its text. */
@@ -306,12 +314,16 @@ export class RowSums {
 
   #joined(keys: readonly KeyTexts[]): { from: string; params: readonly string[] } {
     const { key, filter, from } = this.#table;
-    const matches = key.map(({ name, type }, i) => `${name} = k.tidegate_k${i}::${type}`).join(' and ');
+    const matches = key.map((column, i) => `${column.name} = ${keyValue(column, `k.tidegate_k${i}`)}`).join(' and ');
     const filtered = filter === null ? '' : ` and (${filter})`;
     const given = keyRows(key.length, keys);
     return { from: `${given.from} join ${from} on ${matches}${filtered}`, params: given.params };
   }
 }
+
+/** What is none of the type is the key of no row. */
+const keyValue = ({ type, isForeign = false }: ComparedKey, text: string): string =>
+  isForeign ? `case when pg_catalog.pg_input_is_valid(${text}, ${quoteLiteral(type)}) then ${text}::${type} end` : `${text}::${type}`;
 
 /** The places of the cells in which two sights of a row differ. */
 export function differingCells(one: string, other: string): readonly number[] {

@@ -84,7 +84,9 @@ export class KeyedLook implements AskedRules {
     const qualified = quoteQualified(layout.schema, layout.table);
     const { rows } = await sql.query(COLUMNS_SQL, [qualified]);
     if (rows.length === 0) return null;
-    const known = new Map(rows.map(([name, type, base, oid]) => [name, { type: type ?? '', base: base ?? '', oid: Number(oid) }]));
+    const known = new Map(
+      rows.map(([name, type, base, oid]) => [name, { type: type ?? '', base: base ?? '', oid: Number(oid), keyMatch: null }]),
+    );
     const columns = layout.names.map((name) => {
       const column = name === null ? undefined : known.get(name);
       return name === null || column === undefined ? null : { name, ...column };

@@ -1,0 +1,71 @@
+/**
+ * Keys that the source tells apart and the target may not: by `citext` or a collation that ignores case, by `character(n)`, whose trailing blanks mean nothing, by a type of
+ * fewer digits. Found by the target's own reckoning, one row would take another's place in silence. So of such keys a row is only found by what its key is, and one
+ * that the target would take for another's, or not keep as it is, is refused like any row that the target does not take.
+ */
+import type { PgColumnType } from '../../wire/postgres/row.ts';
+import { KEY_TAKEN_FUNCTION } from './migrations.ts';
+
+/** How keys are held against each other: by their texts, or, where types differ in their digits alone, by their values. */
+export interface KeyMatch {
+  readonly by: 'text' | 'value';
+  /** The target's type, with its modifier and without. */
+  readonly type: string;
+  readonly base: string;
+}
+
+/** A column of the target, as far as it matters to who compares its values. */
+export interface ComparingColumn {
+  readonly type: string;
+  readonly base: string;
+  /** Of a domain, the type beneath. */
+  readonly baseOid: number;
+  readonly typmod: number;
+  /** `citext`, or under a collation that takes different texts for one. */
+  readonly ignoresCase: boolean;
+}
+
+const [INT8, INT2, FLOAT4, FLOAT8, BPCHAR, NUMERIC] = [20, 21, 700, 701, 1042, 1700];
+const [TIME, TIMESTAMP, TIMESTAMPTZ, INTERVAL, TIMETZ] = [1083, 1114, 1184, 1186, 1266];
+const TIMES: ReadonlySet<number> = new Set([TIME, TIMESTAMP, TIMESTAMPTZ, INTERVAL, TIMETZ]);
+
+/** Null where the target tells apart what the source does, or nobody knows how the source does. */
+export function keyMatchOf(source: PgColumnType | undefined, target: ComparingColumn): KeyMatch | null {
+  let type = source?.type;
+  while (type?.kind === 'd' && type.inner !== null) type = type.inner;
+  if (source === undefined || type === undefined) return null;
+  const { baseOid, typmod } = target;
+  const match = (by: KeyMatch['by']): KeyMatch => ({ by, type: target.type, base: target.base });
+  if (target.ignoresCase && type.name !== 'citext') return match('text');
+  if (baseOid === BPCHAR && type.oid !== BPCHAR) return match('text');
+  if (baseOid === FLOAT4 && type.oid !== FLOAT4 && type.oid !== INT2) return match('text');
+  if (baseOid === FLOAT8 && (type.oid === INT8 || type.oid === NUMERIC)) return match('text');
+  const isNarrowed = typmod >= 0 && baseOid === type.oid && source.typmod !== typmod && !(source.typmod >= 0 && source.typmod < typmod);
+  if (TIMES.has(baseOid) && isNarrowed) return match('value');
+  // The digits behind the point are the last eleven bits, a number that may be negative.
+  if (baseOid === NUMERIC && type.oid === NUMERIC && typmod >= 0 && (source.typmod < 0 || scaleOf(source.typmod) > scaleOf(typmod)))
+    return match('value');
+  return null;
+}
+
+const scaleOf = (typmod: number): number => (((typmod - 4) & 0x7ff) ^ 1024) - 1024;
+
+const textOf = (expression: string): string => `(${expression})::text collate "C"`;
+
+/** Beside what an index serves. `alive`: that a row is there; where deleted ones stay, the remains of another's are in nobody's way. */
+export function isSameKeySql({ by }: KeyMatch, cell: string, given: string, equal: string, alive: string | null = null): string {
+  if (by === 'value') return equal;
+  return `(${equal} and (${textOf(cell)} = ${textOf(given)}${alive === null ? '' : ` or not (${alive})`}))`;
+}
+
+/** The value to be written, where the target keeps it as it is. */
+export function keptKeySql({ by, type, base }: KeyMatch, given: string, value: string): string {
+  const kept = by === 'value' ? `(${given})::${type} = ${given}` : `${textOf(`(${value})::${type}`)} = ${textOf(given)}`;
+  return `case when ${kept} then ${value} else ${KEY_TAKEN_FUNCTION}()::${base} end`;
+}
+
+/** The key of the row that is there by the target's reckoning, where that is the one that is written, or the remains of a deleted one. */
+export function keyInPlaceSql({ base }: KeyMatch, cell: string, written: string, alive: string | null): string {
+  const overRemains = alive === null ? '' : ` when not (${alive}) then ${written}`;
+  return `case when ${textOf(cell)} = ${textOf(written)} then ${cell}${overRemains} else ${KEY_TAKEN_FUNCTION}()::${base} end`;
+}
