@@ -50,8 +50,13 @@ export function targetFailure(error: unknown, doing: string): unknown {
   if (error instanceof PipelineError) return error;
   if (error instanceof PgConnectionError) return new PipelineError('TARGET_UNREACHABLE', doing, { cause: error });
   if (!(error instanceof PgError)) return error;
+  // Of rows it is a refusal. What is left are keys that are to be held, and names.
+  if (LACKING.has(error.code)) return new PipelineError('TARGET_SCHEMA', `${doing}, ${LACKING_TEXT}`, { cause: error });
   return new PipelineError(codeOf(error.code), doing, { cause: error });
 }
+
+const LACKING: ReadonlySet<string> = new Set(['22P05', '22021']);
+const LACKING_TEXT = 'whose encoding lacks characters of a key or a name: they need a target in UTF8';
 
 function codeOf(state: string): ErrorCode {
   if (state === FENCED) return 'LEASE_LOST';
@@ -93,6 +98,7 @@ const REFUSALS: Readonly<Record<string, string>> = {
   '22007': 'a date or time cannot be read as the type of its column',
   '22008': 'a date or time is out of range',
   '22021': 'a text has characters that the encoding of the target lacks',
+  '22P05': 'a text has characters that the encoding of the target lacks',
   '22P02': 'a value cannot be read as the type of its column',
   '22P03': 'a value cannot be read as the type of its column',
   '42501': 'a policy does not take it',

@@ -65,12 +65,20 @@ async function look(sql: PgConnection, options: PostgresSinkOptions, place: stri
   const { rows } = await sql.query(
     `select current_user, current_setting('server_version_num')::int, pg_is_in_recovery() or current_setting('default_transaction_read_only') = 'on',
        has_database_privilege(current_database(), 'create'), has_database_privilege(current_database(), 'temporary'),
-       coalesce((select has_schema_privilege(oid, 'usage, create') from pg_namespace where nspname = 'tidegate')::text, 'none')`,
+       coalesce((select has_schema_privilege(oid, 'usage, create') from pg_namespace where nspname = 'tidegate')::text, 'none'),
+       pg_catalog.pg_encoding_to_char((select encoding from pg_catalog.pg_database where datname = current_database()))`,
   );
-  const [user, version, isReadOnly, mayCreate, mayStage, ours] = rows[0] ?? [];
+  const [user, version, isReadOnly, mayCreate, mayStage, ours, encoding] = rows[0] ?? [];
   if (Number(version) < 140_000)
     error(`${place}.url`, 'the target is older than PostgreSQL 14', 'Use PostgreSQL 14 or newer as the target.');
   if (isReadOnly === 't') error(`${place}.url`, 'the target takes no writes', 'Point the url at the primary.');
+  if (encoding !== 'UTF8' && encoding !== 'SQL_ASCII')
+    problems.push({
+      severity: 'warning',
+      path: `${place}.url`,
+      message: `the target is in ${encoding ?? 'another encoding'}: rows with texts that it lacks are held, and a key that it lacks halts the pipeline`,
+      fix: 'Use a target in UTF8, unless the source has no other characters.',
+    });
   if (mayStage !== 't')
     error(place, `${user} may not make temporary tables`, `Run on the target: grant temporary on database … to ${user};`);
   if (ours === 'none' && mayCreate !== 't')
