@@ -5,7 +5,7 @@ import type { Problem } from '../../core/problems.ts';
 import type { PgConnection } from '../../wire/postgres/connection.ts';
 import { arrayLiteral, quoteIdent } from '../../wire/postgres/ident.ts';
 import { Datasets, keylessText, readTable, SESSION, splitTable } from './catalog.ts';
-import { connectSource } from './connect.ts';
+import { connectSource, refusePooler } from './connect.ts';
 import { sourceFailure } from './failures.ts';
 import { allTables, findTables } from './found-tables.ts';
 import { STANDBY } from './prepare.ts';
@@ -76,6 +76,7 @@ export async function probePostgresSource(options: PostgresSourceOptions): Promi
     return [problemOf(error, `${path}.url`)];
   }
   try {
+    await refusePooler(options.name, options.url, connection);
     const problems = [...(await probeServer(connection, path)), ...(await probeTables(connection, options, path))];
     const { found, unfit } = await probePatterns(connection, options, path);
     problems.push(...unfit);

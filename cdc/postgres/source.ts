@@ -8,7 +8,7 @@ import type { PgConnection } from '../../wire/postgres/connection.ts';
 import { endWhereItHangs } from '../../wire/postgres/hanging.ts';
 import { BatchQueue } from './batches.ts';
 import { Datasets, SESSION } from './catalog.ts';
-import { closeSoon, connectSource, useDecodingMemory } from './connect.ts';
+import { closeSoon, connectSource, refusePooler, useDecodingMemory } from './connect.ts';
 import { comesAfter } from './copy-order.ts';
 import { sourceFailure } from './failures.ts';
 import { type DecideNewTables, FollowedTables } from './followed-tables.ts';
@@ -230,6 +230,7 @@ class SlotSource implements PostgresSource {
     const onLeftOut = (table: string): void => this.#options.onLeftOut?.(this.#datasets.nameOf(table));
     const onMissed = (table: string): void => this.#options.onMissed?.(this.#datasets.nameOf(table));
     const catalog = await connect(false);
+    await refusePooler(this.name, this.#options.url, catalog);
     // Another instance that is at work keeps its lease: the lane is only taken over where the slot is free.
     const former = this.#reader;
     await freeSlot({ catalog, options: this.#options, former, clock: this.#clock }, null, signal);

@@ -4,6 +4,7 @@ import type { Dataset } from '../../core/event.ts';
 import type { Problem } from '../../core/problems.ts';
 import { PgConnection } from '../../wire/postgres/connection.ts';
 import { arrayLiteral, quoteIdent, quoteQualified } from '../../wire/postgres/ident.ts';
+import { changesSessions, POOLED } from '../../wire/postgres/pooled.ts';
 import { targetFailure } from './failures.ts';
 import { hasIndex, indexSql, type WantedIndex, wantedIndex } from './keyed/asked-table.ts';
 import { indexOf, Parents } from './keyed/parents.ts';
@@ -47,6 +48,7 @@ async function probe(
   const place = `targets.${options.name}`;
   try {
     await using sql = await PgConnection.connect({ url: options.url, applicationName: 'tidegate check', connectTimeoutMs: 5000 });
+    if (await changesSessions(sql, options.url)) throw new PipelineError('CONFIG_INVALID', `the url of targets.${options.name} ${POOLED}`);
     return await work(sql, options, place);
   } catch (error) {
     const failure = targetFailure(error, `the target ${options.name} cannot be used`);
