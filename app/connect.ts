@@ -44,7 +44,7 @@ import { VERSION } from './version.ts';
 /** What a source tells and asks while it runs. */
 export interface SourceListeners
   extends
-    Required<Pick<PostgresSourceOptions, 'onLeftOut' | 'onFound' | 'onRenamed' | 'onMissed' | 'endsReader' | 'namedBy'>>,
+    Required<Pick<PostgresSourceOptions, 'onLeftOut' | 'onFound' | 'onRenamed' | 'onMissed' | 'endsReader' | 'lastReader' | 'namedBy'>>,
     Pick<PostgresSourceOptions, 'decideNewTables'> {
   /** There is no topic for a table yet. */
   readonly onMissing: (table: KafkaTable) => void;

@@ -40,6 +40,7 @@ import { newTablesDesk, SchemaWatch } from './schema-watch.ts';
 import type { HaltBook } from './state/halts.ts';
 import type { RulesBook } from './state/kept-rules.ts';
 import type { PauseBook } from './state/pauses.ts';
+import type { ReaderBook } from './state/readers.ts';
 import type { Holder } from './state/turns.ts';
 import type { Turn } from './turn.ts';
 import { formatDuration } from './units.ts';
@@ -66,6 +67,7 @@ export interface RoadParts {
   readonly alerts: AlertSender;
   readonly halts: HaltBook;
   readonly pauses: PauseBook;
+  readonly readers: ReaderBook;
   readonly turn: Turn;
   readonly clock: Clock;
   readonly logger: Logger;
@@ -134,6 +136,7 @@ export class Road implements AsyncDisposable {
         parts.logger.info('tables were found that the patterns fit: they are followed', { pipeline: name, datasets: datasets.join(' ') });
       },
       endsReader: () => parts.turn.isTaken,
+      lastReader: { get: () => parts.readers.get(name), set: (session) => parts.readers.set(name, session) },
       namedBy: (dataset) => parentsOf(this.rules.files.get(dataset)?.contract),
       followed: this.desk.shapeOf,
     });

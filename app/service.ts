@@ -178,9 +178,9 @@ export class Service implements Operations, AsyncDisposable {
             });
         },
       });
-      const { halts, pauses, kept } = state;
+      const { halts, pauses, kept, readers } = state;
       await Promise.all(turns.map((turn) => turn.claim()));
-      const common = { loaded, config, registry, scorer, metrics, alerts, halts, pauses, kept, clock, logger };
+      const common = { loaded, config, registry, scorer, metrics, alerts, halts, pauses, kept, readers, clock, logger };
       const roads = new Map(pipelines.map((one) => [one.name, new Road({ ...common, ...one })]));
       const service = new Service({
         loaded,

@@ -91,4 +91,11 @@ export const MIGRATIONS: readonly string[] = [
     primary key (pipeline, instance)
   ) strict;
   `,
+  /* 6: the session that each pipeline last read its slot with */ `
+  create table slot_reader (
+    pipeline text primary key,
+    pid text not null,
+    started_at text not null
+  ) strict;
+  `,
 ];

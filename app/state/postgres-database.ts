@@ -2,6 +2,7 @@
 import { PipelineError } from '../../core/errors.ts';
 import { PgConnection, PgConnectionError, PgError, type PgParam, type PgResult } from '../../wire/postgres/connection.ts';
 import { endWhereItHangs } from '../../wire/postgres/hanging.ts';
+import { changesSessions, POOLED } from '../../wire/postgres/pooled.ts';
 import type { Secret } from '../secret.ts';
 
 /** Of the tables, as numbered steps: never edited once released, only followed by more. */
@@ -56,7 +57,9 @@ export class StateDatabase {
   static async open(url: Secret): Promise<StateDatabase> {
     const database = new StateDatabase(url.reveal());
     try {
-      await migrate(await database.#connected());
+      const connection = await database.#connected();
+      if (await changesSessions(connection, url.reveal())) throw new PipelineError('CONFIG_INVALID', `the url of state ${POOLED}`);
+      await migrate(connection);
       return database;
     } catch (error) {
       await database.close();

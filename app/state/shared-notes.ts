@@ -1,19 +1,22 @@
 /**
- * What several instances note of pipelines for each other: which are halted, which read no rows beside the log, and by which rules they run
- * while their files are refused. What is asked here is answered from memory, and what is told is written as soon as the database takes it.
+ * What several instances note of pipelines for each other: which are halted, which read no rows beside the log, by which rules they run
+ * while their files are refused, and by which sessions they read. What is asked here is answered from memory, and what is told is written as soon as the database takes it.
  */
+import type { ReaderSession } from '../../cdc/postgres/slot-reader.ts';
 import type { Halt, HaltBook } from './halts.ts';
 import type { RuleText } from '../rule-files.ts';
 import type { RulesBook } from './kept-rules.ts';
 import type { Pause, PauseBook } from './pauses.ts';
+import type { ReaderBook } from './readers.ts';
 import type { StateDatabase } from './postgres-database.ts';
 
-type Kind = 'halt' | 'pause' | 'rules';
+type Kind = 'halt' | 'pause' | 'rules' | 'reader';
 
 export class SharedNotes {
   readonly halts: HaltBook;
   readonly pauses: PauseBook;
   readonly rules: RulesBook;
+  readonly readers: ReaderBook;
   readonly #database: StateDatabase;
   /** Notes by kind and pipeline. */
   readonly #known = new Map<string, unknown>();
@@ -41,6 +44,10 @@ export class SharedNotes {
       get: (pipeline) => get('rules', pipeline) as readonly RuleText[] | null,
       set: (pipeline, texts) => this.#tell('rules', pipeline, texts),
       clear: (pipeline) => void this.#clear('rules', pipeline),
+    };
+    this.readers = {
+      get: (pipeline) => get('reader', pipeline) as ReaderSession | null,
+      set: (pipeline, session) => this.#tell('reader', pipeline, session),
     };
   }
 

@@ -12,6 +12,7 @@ import { SqliteOutbox } from './outbox.ts';
 import { type PauseBook, Pauses } from './pauses.ts';
 import { isCut, StateDatabase } from './postgres-database.ts';
 import { PostgresModelStore, PostgresOutbox, PostgresTurns } from './postgres-state.ts';
+import { type ReaderBook, Readers } from './readers.ts';
 import { SharedNotes } from './shared-notes.ts';
 import { PostgresSeries, type SeriesBook, SqliteSeries } from './series.ts';
 import { SqliteTurns } from './sqlite-turns.ts';
@@ -28,6 +29,7 @@ export interface State extends AsyncDisposable {
   readonly halts: HaltBook;
   readonly pauses: PauseBook;
   readonly kept: RulesBook;
+  readonly readers: ReaderBook;
   readonly models: ModelStore;
   readonly outbox: AlertOutbox;
   readonly turns: Turns;
@@ -78,6 +80,7 @@ function fileState(database: ReturnType<typeof openState>, clock: Clock): State 
     halts: new Halts(database),
     pauses: new Pauses(database),
     kept: new KeptRules(database),
+    readers: new Readers(database),
     models: new SqliteModelStore(database),
     outbox: new SqliteOutbox(database),
     turns: new SqliteTurns(database, clock),
@@ -98,6 +101,7 @@ async function sharedState(database: StateDatabase): Promise<State> {
     halts: notes.halts,
     pauses: notes.pauses,
     kept: notes.rules,
+    readers: notes.readers,
     models: new PostgresModelStore(database),
     outbox: new PostgresOutbox(database),
     turns: new PostgresTurns(database),

@@ -1,6 +1,7 @@
 /** Connections to the source, whose failures have codes. */
 import { PipelineError } from '../../core/errors.ts';
 import { PgConnection } from '../../wire/postgres/connection.ts';
+import { changesSessions, POOLED } from '../../wire/postgres/pooled.ts';
 import { sourceFailure } from './failures.ts';
 
 /** What our sessions at a source are called there. */
@@ -23,6 +24,17 @@ export async function connectSource(
     if (error instanceof TypeError) throw new PipelineError('CONFIG_INVALID', `sources.${name}.url: ${error.message}`, { cause: error });
     throw sourceFailure(error, 'connecting', `connecting to ${name}`);
   }
+}
+
+/** Throws CONFIG_INVALID where the session is another one with the next transaction. */
+export async function refusePooler(name: string, url: string, connection: PgConnection): Promise<void> {
+  let changes: boolean;
+  try {
+    changes = await changesSessions(connection, url);
+  } catch (error) {
+    throw sourceFailure(error, 'connecting', `connecting to ${name}`);
+  }
+  if (changes) throw new PipelineError('CONFIG_INVALID', `the url of sources.${name} ${POOLED}`);
 }
 
 /** What a session may use for decoding where nobody said anything of it: half of what the server keeps of its tables in memory, within these. */

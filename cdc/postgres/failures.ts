@@ -9,6 +9,10 @@ export type Doing =
 /** `message` says what was being done to what. Errors that already have a code pass through. */
 export function sourceFailure(error: unknown, doing: Doing, message: string): PipelineError {
   if (error instanceof PipelineError) return error;
+  if (error instanceof PgError && error.code === '08P01' && doing === 'connecting')
+    return new PipelineError('CONFIG_INVALID', `${message}: a pooler is no server that could be read: give the server itself`, {
+      cause: error,
+    });
   if (error instanceof PgError) {
     // The server's own words are of use to the operator, and hold no values of rows in any of the classes below.
     return new PipelineError(codeOf(error, doing), `${message}: ${error.message} (${error.code})`, { cause: error });

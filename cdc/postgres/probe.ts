@@ -1,11 +1,11 @@
 /** What a source would run into, found before it runs; and what its tables look like. Nothing is changed on the server. */
-import { PipelineError } from '../../core/errors.ts';
+import { PipelineError, withCauses } from '../../core/errors.ts';
 import type { Dataset } from '../../core/event.ts';
 import type { Problem } from '../../core/problems.ts';
 import type { PgConnection } from '../../wire/postgres/connection.ts';
 import { arrayLiteral, quoteIdent } from '../../wire/postgres/ident.ts';
 import { Datasets, keylessText, readTable, SESSION, splitTable } from './catalog.ts';
-import { connectSource } from './connect.ts';
+import { connectSource, refusePooler } from './connect.ts';
 import { sourceFailure } from './failures.ts';
 import { allTables, findTables } from './found-tables.ts';
 import { STANDBY } from './prepare.ts';
@@ -76,6 +76,7 @@ export async function probePostgresSource(options: PostgresSourceOptions): Promi
     return [problemOf(error, `${path}.url`)];
   }
   try {
+    await refusePooler(options.name, options.url, connection);
     const problems = [...(await probeServer(connection, path)), ...(await probeTables(connection, options, path))];
     const { found, unfit } = await probePatterns(connection, options, path);
     problems.push(...unfit);
@@ -92,7 +93,7 @@ export async function probePostgresSource(options: PostgresSourceOptions): Promi
 
 function problemOf(error: unknown, path: string): Problem {
   if (!(error instanceof PipelineError)) throw error;
-  return { severity: 'error', path, message: `${error.message}.`, fix: error.fix };
+  return { severity: 'error', path, message: `${withCauses(error)}.`, fix: error.fix };
 }
 
 const problem = (code: ConstructorParameters<typeof PipelineError>[0], path: string, message: string): Problem =>

@@ -9,7 +9,7 @@ import type { PgConnection } from '../../wire/postgres/connection.ts';
 import { endWhereItHangs } from '../../wire/postgres/hanging.ts';
 import { BatchQueue } from './batches.ts';
 import { Datasets, SESSION } from './catalog.ts';
-import { closeSoon, connectSource, useDecodingMemory } from './connect.ts';
+import { closeSoon, connectSource, refusePooler, useDecodingMemory } from './connect.ts';
 import { comesAfter } from './copy-order.ts';
 import { sourceFailure } from './failures.ts';
 import { type DecideNewTables, FollowedTables } from './followed-tables.ts';
@@ -93,6 +93,8 @@ export interface PostgresSourceOptions {
    * readers are left alone.
    */
   readonly endsReader?: () => boolean;
+  /** What outlives the process: the session that the slot was last read with, by this source or by one before it that does not read it any more. */
+  readonly lastReader?: { readonly get: () => ReaderSession | null; readonly set: (session: ReaderSession) => void };
   /** How often the server is told of our place and so on; the defaults are meant for everybody. */
   readonly timing?: Partial<StreamTiming>;
 }
@@ -233,8 +235,9 @@ class SlotSource implements PostgresSource {
     const onLeftOut = (table: string): void => this.#options.onLeftOut?.(this.#datasets.nameOf(table));
     const onMissed = (table: string): void => this.#options.onMissed?.(this.#datasets.nameOf(table));
     const catalog = await connect(false);
+    await refusePooler(this.name, this.#options.url, catalog);
     // Another instance that is at work keeps its lease: the lane is only taken over where the slot is free.
-    const former = this.#reader;
+    const former = this.#reader ?? this.#options.lastReader?.get() ?? null;
     await freeSlot({ catalog, options: this.#options, former, clock: this.#clock }, null, signal);
     const lease = await resume(this.lane);
     const checkpoint = lease.checkpoint?.position ?? null;
@@ -290,6 +293,7 @@ class SlotSource implements PostgresSource {
         throw new PipelineError('SOURCE_UNREACHABLE', `reading ${this.name}: another server took over just now`);
       await matchFailover(catalog, replication, this.#options);
       this.#reader = await sessionOf(replication); // Before it reads the slot: from there on it may hang with it.
+      if (this.#reader !== null) this.#options.lastReader?.set(this.#reader);
     });
     const prefix = `tidegate.${slot}`;
     const reading = {

@@ -12,6 +12,7 @@ import { type KeyRef, keysOf, lockKeys, refOf, settleKeys } from './held-keys.ts
 import { type HoldMode, rowJson } from './items.ts';
 import { releaseUnblocked } from './unblocked.ts';
 import { newestVersion, rowVersion, type RowVersionOptions } from './row-versions.ts';
+import { serverJson } from './server-texts.ts';
 
 /** How the target keeps the row that a record turned out to be of. */
 export interface RowKept {
@@ -68,7 +69,7 @@ export async function become(sql: PgConnection, id: string, event: ChangeEvent, 
       versionOf(event),
       event.op,
       packEvent(event),
-      rowJson(event.after ?? event.before, event),
+      serverJson(sql)(rowJson(event.after ?? event.before, event)),
       kept.hold,
     ],
   );

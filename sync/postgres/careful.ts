@@ -19,6 +19,7 @@ import { OpenBefore, refsOf } from './open-items.ts';
 import { withoutOutrun } from './outrun.ts';
 import type { RowVersions } from './row-versions.ts';
 import { noteParked } from './parked-items.ts';
+import { serverJson } from './server-texts.ts';
 import { releaseUnblocked } from './unblocked.ts';
 import { emitWindows } from './windows.ts';
 import type { AskedDrafts } from './keyed/drafts.ts';
@@ -362,7 +363,7 @@ export class CarefulRoad {
     const writer = new FrontendWriter();
     emitAdvance(writer, batch, lease, counts);
     if (batch.windows !== null) emitWindows(writer, batch.windows, pipeline, batch.lane);
-    if (held.length > 0) emitHold(writer, held, pipeline, modeOf, keepsRecords);
+    if (held.length > 0) emitHold(writer, held, pipeline, modeOf, keepsRecords, serverJson(sql));
     await sql.exchange(writer.sync().bytes());
   }
 
@@ -400,7 +401,7 @@ export class CarefulRoad {
         [
           textArrayParameter(held.map(({ id }) => id)),
           textArrayParameter(held.map(({ findings }) => heldStatus(findings))),
-          textArrayParameter(held.map(({ findings }) => findingsJson(findings))),
+          textArrayParameter(held.map(({ findings }) => serverJson(sql)(findingsJson(findings)))),
           textArrayParameter(held.map(({ revision }) => revision)),
           textArrayParameter(held.map(({ findings }) => waitMsOf(findings))),
         ],

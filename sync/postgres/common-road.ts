@@ -23,6 +23,7 @@ import type { Layouts } from './layout.ts';
 import type { RowVersions } from './row-versions.ts';
 import { isParkedItem } from './parked-items.ts';
 import type { Schemas } from './schemas.ts';
+import { serverJson } from './server-texts.ts';
 import type { TableClaims } from './table-claims.ts';
 import type { Tables } from './tables.ts';
 import { areDisjoint, type Touched, touchedBy } from './touched.ts';
@@ -330,7 +331,7 @@ export class CommonRoad {
     if (deferConstraints) place.bind('', DEFER, [], Format.Text).execute();
     if (held.length > 0) {
       place.bind('', TURN, [pipeline], Format.Text).execute();
-      emitHold(place, held, pipeline, modeOf, keepsRecords);
+      emitHold(place, held, pipeline, modeOf, keepsRecords, serverJson(sql));
     }
     const before = this.#ahead.at(-1)?.isIn ?? Promise.resolve(true);
     const answer = (

@@ -2,6 +2,7 @@
 import { type ErrorCode, PipelineError } from '../../core/errors.ts';
 import { PgConnectionError, PgError } from '../../wire/postgres/connection.ts';
 import { isOfServersFiles, VALUE_WORDS } from '../../wire/postgres/errors.ts';
+import { POOLED } from '../../wire/postgres/pooled.ts';
 import { FENCED, KEY_TAKEN, OUT_OF_TURN } from './migrations.ts';
 
 /**
@@ -37,8 +38,16 @@ export function targetFailure(error: unknown, doing: string): unknown {
   if (error instanceof PipelineError) return error;
   if (error instanceof PgConnectionError) return new PipelineError('TARGET_UNREACHABLE', doing, { cause: error });
   if (!(error instanceof PgError)) return error;
+  // Of rows it is a refusal. What is left are keys that are to be held, and names.
+  if (LACKING.has(error.code)) return new PipelineError('TARGET_SCHEMA', `${doing}, ${LACKING_TEXT}`, { cause: error });
+  if (NOT_HERE.has(error.code)) return new PipelineError('CONFIG_INVALID', `${doing}, whose url ${POOLED}`, { cause: error });
   return new PipelineError(codeOf(error.code), doing, { cause: error });
 }
+
+/** A statement that we prepared is gone, or was there before: see pooled.ts. */
+const NOT_HERE: ReadonlySet<string> = new Set(['26000', '42P05']);
+const LACKING: ReadonlySet<string> = new Set(['22P05', '22021']);
+const LACKING_TEXT = 'whose encoding lacks characters of a key or a name: they need a target in UTF8';
 
 function codeOf(state: string): ErrorCode {
   if (state === FENCED) return 'LEASE_LOST';

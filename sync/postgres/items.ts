@@ -7,6 +7,7 @@ import { type DatasetThen, type EventFamilies, packEvent, unpackEvent } from '..
 import { packRecord } from '../../wire/kafka/record-bytes.ts';
 import { Format, type FrontendWriter, type ParameterBytes } from '../../wire/postgres/messages.ts';
 import { byteaArrayParameter, textArrayParameter } from './arrays.ts';
+import type { ServerJson } from './server-texts.ts';
 
 export type HoldMode = 'event' | 'key';
 
@@ -58,6 +59,7 @@ export function holdParameters(
   pipeline: string,
   modeOf: (event: ChangeEvent) => HoldMode,
   keepsRecords: boolean,
+  json: ServerJson,
 ): readonly ParameterBytes[] {
   const texts = (of: (item: Quarantined) => string | null): Buffer => textArrayParameter(items.map(of));
   return [
@@ -69,8 +71,8 @@ export function holdParameters(
     texts(({ event }) => versionOf(event)),
     texts(({ event }) => event.op),
     byteaArrayParameter(items.map(({ event }) => packEvent(event))),
-    texts(({ event }) => rowJson(event.after ?? event.before, event)),
-    texts(({ findings }) => findingsJson(findings)),
+    texts(({ event }) => json(rowJson(event.after ?? event.before, event))),
+    texts(({ findings }) => json(findingsJson(findings))),
     texts(({ event }) => modeOf(event)),
     texts(({ findings, lot }) => (lot ? 'staged' : heldStatus(findings))),
     pipeline,

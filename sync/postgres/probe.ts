@@ -1,9 +1,10 @@
 /** What keeps a target from taking rows, found out without changing anything. */
-import { PipelineError } from '../../core/errors.ts';
+import { PipelineError, withCauses } from '../../core/errors.ts';
 import type { Dataset } from '../../core/event.ts';
 import type { Problem } from '../../core/problems.ts';
 import { PgConnection } from '../../wire/postgres/connection.ts';
 import { arrayLiteral, quoteIdent, quoteQualified } from '../../wire/postgres/ident.ts';
+import { changesSessions, POOLED } from '../../wire/postgres/pooled.ts';
 import { targetFailure } from './failures.ts';
 import { hasIndex, indexSql, type WantedIndex, wantedIndex } from './keyed/asked-table.ts';
 import { indexOf, Parents } from './keyed/parents.ts';
@@ -47,12 +48,12 @@ async function probe(
   const place = `targets.${options.name}`;
   try {
     await using sql = await PgConnection.connect({ url: options.url, applicationName: 'tidegate check', connectTimeoutMs: 5000 });
+    if (await changesSessions(sql, options.url)) throw new PipelineError('CONFIG_INVALID', `the url of targets.${options.name} ${POOLED}`);
     return await work(sql, options, place);
   } catch (error) {
     const failure = targetFailure(error, `the target ${options.name} cannot be used`);
     if (!(failure instanceof PipelineError)) throw failure;
-    const cause = failure.cause instanceof Error ? `: ${failure.cause.message}` : '';
-    return [{ severity: 'error', path: `${place}.url`, message: `${failure.message}${cause}`, fix: failure.fix }];
+    return [{ severity: 'error', path: `${place}.url`, message: withCauses(failure), fix: failure.fix }];
   }
 }
 
@@ -65,12 +66,20 @@ async function look(sql: PgConnection, options: PostgresSinkOptions, place: stri
   const { rows } = await sql.query(
     `select current_user, current_setting('server_version_num')::int, pg_is_in_recovery() or current_setting('default_transaction_read_only') = 'on',
        has_database_privilege(current_database(), 'create'), has_database_privilege(current_database(), 'temporary'),
-       coalesce((select has_schema_privilege(oid, 'usage, create') from pg_namespace where nspname = 'tidegate')::text, 'none')`,
+       coalesce((select has_schema_privilege(oid, 'usage, create') from pg_namespace where nspname = 'tidegate')::text, 'none'),
+       pg_catalog.pg_encoding_to_char((select encoding from pg_catalog.pg_database where datname = current_database()))`,
   );
-  const [user, version, isReadOnly, mayCreate, mayStage, ours] = rows[0] ?? [];
+  const [user, version, isReadOnly, mayCreate, mayStage, ours, encoding] = rows[0] ?? [];
   if (Number(version) < 140_000)
     error(`${place}.url`, 'the target is older than PostgreSQL 14', 'Use PostgreSQL 14 or newer as the target.');
   if (isReadOnly === 't') error(`${place}.url`, 'the target takes no writes', 'Point the url at the primary.');
+  if (encoding !== 'UTF8' && encoding !== 'SQL_ASCII')
+    problems.push({
+      severity: 'warning',
+      path: `${place}.url`,
+      message: `the target is in ${encoding ?? 'another encoding'}: rows with texts that it lacks are held, and a key that it lacks halts the pipeline`,
+      fix: 'Use a target in UTF8, unless the source has no other characters.',
+    });
   if (mayStage !== 't')
     error(place, `${user} may not make temporary tables`, `Run on the target: grant temporary on database … to ${user};`);
   if (ours === 'none' && mayCreate !== 't')

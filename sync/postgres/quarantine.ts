@@ -20,6 +20,7 @@ import { lacksNumbers, numbered, readFormer } from './former-shapes.ts';
 import { inTurn, lockKeys, refOf, settleKeys } from './held-keys.ts';
 import { type HoldMode, HOLD_QUIETLY_SQL, HOLD_SQL, holdParameters, ITEM_COLUMNS, itemFrom, putInLine } from './items.ts';
 import { OPEN_SQL, tiedItems } from './open-items.ts';
+import { serverJson } from './server-texts.ts';
 import type { Turns } from './turns.ts';
 import { releaseUnblocked } from './unblocked.ts';
 
@@ -81,7 +82,13 @@ export class PostgresQuarantine implements Quarantine, ReleaseLog {
 
   async hold(items: readonly Quarantined[]): Promise<void> {
     const { pipeline, modeOf, keepsRecords } = this.#parts;
-    const parameters = holdParameters(items, pipeline, modeOf, keepsRecords) as readonly PgParam[]; // Buffers and one text.
+    const parameters = holdParameters(
+      items,
+      pipeline,
+      modeOf,
+      keepsRecords,
+      serverJson(this.#parts.turns.connection),
+    ) as readonly PgParam[]; // Buffers and one text.
     await this.#parts.turns.take('holding events', (sql) => sql.query(HOLD_SQL, parameters));
   }
 
@@ -100,7 +107,13 @@ export class PostgresQuarantine implements Quarantine, ReleaseLog {
    */
   async takeIn(items: readonly Quarantined[], lanes: string, isQuiet = false): Promise<void> {
     const { pipeline, modeOf, keepsRecords } = this.#parts;
-    const parameters = holdParameters(items, pipeline, modeOf, keepsRecords) as readonly PgParam[]; // Buffers and one text.
+    const parameters = holdParameters(
+      items,
+      pipeline,
+      modeOf,
+      keepsRecords,
+      serverJson(this.#parts.turns.connection),
+    ) as readonly PgParam[]; // Buffers and one text.
     await this.#transaction('taking events in', async (sql) => {
       await sql.query(isQuiet ? HOLD_QUIETLY_SQL : HOLD_SQL, parameters);
       await sql.query('update tidegate.lanes set epoch = epoch + 1 where lane = $1 or starts_with(lane, $2)', [lanes, `${lanes}/`]);

@@ -17,6 +17,7 @@ import type { WindowStore } from '../../core/windows.ts';
 import { PgConnection } from '../../wire/postgres/connection.ts';
 import { endWhereItHangs } from '../../wire/postgres/hanging.ts';
 import type { PgRelation } from '../../wire/postgres/row.ts';
+import { changesSessions, POOLED } from '../../wire/postgres/pooled.ts';
 import { WriterPool } from '../../wire/postgres/writer-pool.ts';
 import { CarefulRoad } from './careful.ts';
 import { CommonRoad, datasetsIn, laneStatements, WRITTEN } from './common-road.ts';
@@ -139,6 +140,8 @@ export async function postgresSink(options: PostgresSinkOptions): Promise<Postgr
     });
     endWhereItHangs(desk, hangOptions(options));
     try {
+      if (await changesSessions(desk, options.url))
+        throw new PipelineError('CONFIG_INVALID', `the url of targets.${options.name} ${POOLED}`);
       await migrate(desk);
       await setTelling(desk, options.pipeline, options.tellsQuarantine ?? false);
       return new Target(options, desk);

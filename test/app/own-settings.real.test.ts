@@ -82,6 +82,54 @@ test.each([
   expect((await cli('verify', config.file, '--wait', '5s')).stdout).toMatch(/public\.t +4 +2 +equal/);
 });
 
+test.each([
+  ['LATIN1', 'é ÿ'],
+  ['EUC_JP', '日本'],
+])(
+  'a target in %s: rows with texts that it lacks are held, all others go on, and a key that it lacks halts with the reason',
+  async (encoding, has) => {
+    await using source = await createDatabase(inject('sourceServer'), 'own');
+    await using target = await createDatabase(inject('targetServer'), 'own', `encoding '${encoding}' locale 'C'`);
+    await using sql = await PgConnection.connect({ url: source.url });
+    await using lake = await PgConnection.connect({ url: target.url });
+    await sql.script(`create table t (id int primary key, v text, n bigint); insert into t values (1, '${has}'), (2, '🐘');
+    create table named (v text primary key); insert into named values ('${has}')`);
+    await lake.script('create schema shop; create table shop.t (id int primary key, v text, n int)');
+    using config = configFolder(
+      {
+        sources: {
+          shop: { kind: 'postgres', url: source.url, slot: source.name, publication: 'own', tables: ['public.t', 'public.named'] },
+        },
+      },
+      { 't.rules.yaml': ruleFile('t', 'key', 'v: [{length: {max: 9}}]') },
+      { source: source.url, target: target.url },
+    );
+    expect((await cli('check', config.file)).stdout).toMatch(new RegExp(`the target is in ${encoding}`));
+    await using running = await startService(config);
+    await untilReady(running.url);
+    await sql.script(`insert into t values (3, '🐘 and ${has}', 1), (4, '${has}', 1), (5, '🐘 is held for its length', 1), (6, '${has}', 7777777777);
+    update t set v = '${has}' where id = 2; insert into named values ('a')`);
+    const held = async () => (await lake.query('select key, rules::text, status from tidegate.quarantine order by key, version')).rows;
+    await eventually(async () => (await lake.query('select from shop.named')).rows.length === 2, 'other tables go on');
+    expect(await held()).toEqual([
+      ['2', '{target.22P05}', 'held'],
+      ['2', '{hold.key}', 'waiting'],
+      ['3', '{target.22P05}', 'held'],
+      ['5', '{v.length}', 'held'],
+      ['6', '{target.22003}', 'held'],
+    ]);
+    expect((await lake.query('select id, v from shop.t order by id')).rows).toEqual([
+      ['1', has],
+      ['4', has],
+    ]);
+    await sql.script(`insert into named values ('🐘')`);
+    await eventually(
+      async () => /halted: .*encoding lacks characters of a key/.test((await ask(running.url, '/readyz')).text),
+      'the lane halts, and says why',
+    );
+  },
+);
+
 test('a source in SQL_ASCII: check warns of it, and a text that is not UTF-8 halts the lane with the reason', async () => {
   await using source = await createDatabase(inject('sourceServer'), 'own', `encoding 'SQL_ASCII' locale 'C'`);
   await using target = await createDatabase(inject('targetServer'), 'own');

@@ -60,7 +60,7 @@ export class CutProxy implements AsyncDisposable {
     for (const socket of this.#sockets) socket.unpipe().pause();
   }
 
-  /** Nothing comes through the connections that are there, ever again, and nobody is told; new ones are taken. Answers how many that are. */
+  /** Nothing comes through the connections that are there, ever again, not even that one end is gone, and nobody is told; new ones are taken. Answers how many that are. */
   forget(): number {
     const count = this.#alive;
     for (const socket of this.#sockets) {
@@ -99,10 +99,10 @@ export class CutProxy implements AsyncDisposable {
     ] as const) {
       this.#sockets.add(from);
       if (this.#state === 'open') from.pipe(to);
-      from.on('error', () => to.destroy());
+      from.on('error', () => {}); // It closes.
       from.on('close', () => {
         this.#sockets.delete(from);
-        to.destroy();
+        if (!this.#forgotten.has(from)) to.destroy();
       });
     }
   }

@@ -36,3 +36,12 @@ test.each([
   expect(failure).toBeInstanceOf(PipelineError);
   expect(failure).toMatchObject({ code, after: 'backoff' });
 });
+
+test.each([
+  ['a statement that another session has', '26000', 'CONFIG_INVALID', 'pooler of transactions'],
+  ['a statement that this session has from somebody else', '42P05', 'CONFIG_INVALID', 'pooler of transactions'],
+  ['a name that the encoding lacks', '22P05', 'TARGET_SCHEMA', 'encoding lacks'],
+])('%s (%s) is not tried again', (_what, state, code, words) => {
+  const failure = targetFailure(error(state, 'prepare.c'), 'writing to the target');
+  expect(failure).toMatchObject({ code, after: 'operator', message: expect.stringContaining(words) as unknown });
+});

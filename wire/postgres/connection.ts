@@ -15,7 +15,7 @@ import { Gathered } from './gathered.ts';
 import { askToCancel, openSocket, type OpenSocket, where, withDeadline } from './socket.ts';
 import { type CopyBoth, type CopyBothHandler, GATHERED_MIN, gathering, type LargePayloads, type PieceTaker } from './payloads.ts';
 import { NO_RESULT, type PgResult, ResultReader } from './results.ts';
-import { liftsTransactionTimeout, type PgOptions, startupOf } from './session.ts';
+import { type PgOptions, settingsSql, startupOf } from './session.ts';
 import { Reading } from './reading.ts';
 
 export { PgConnectionError, PgError } from './errors.ts';
@@ -73,12 +73,12 @@ export class PgConnection implements AsyncDisposable {
   #onNotification: ((channel: string, payload: string) => void) | null = null;
   #onNotice: ((notice: PgError) => void) | null = null;
 
-  private constructor({ socket, takeBytes }: OpenSocket, address: PgAddress) {
+  private constructor({ socket, binding, takeBytes }: OpenSocket, address: PgAddress) {
     this.#socket = socket;
     this.#takeBytes = takeBytes;
     this.#reading = new Reading(socket, address);
     this.#address = address;
-    this.#loginState = new Login(address);
+    this.#loginState = new Login(address, binding);
     this.closed = new Promise((resolve) => {
       this.#onClosed = resolve;
     });
@@ -141,7 +141,8 @@ export class PgConnection implements AsyncDisposable {
       ending.addEventListener('abort', giveUp, { once: true });
       try {
         await connection.#login(options);
-        if (liftsTransactionTimeout(options, connection.majorVersion)) await connection.script("set transaction_timeout = '0'");
+        const settings = settingsSql(options, connection.majorVersion);
+        if (settings !== null) await connection.script(settings);
         return connection;
       } catch (error) {
         connection.destroy();

@@ -1,9 +1,9 @@
 /** How a session is asked for, and what it says of itself to any server. */
-import type { PgAddress } from './ident.ts';
+import { type PgAddress, quoteIdent, quoteLiteral } from './ident.ts';
 
 export interface PgOptions {
   /**
-   * `postgres://user:password@host:port/database?sslmode=disable|prefer|require|verify-full`. Several hosts (`host1:port,host2:port`) are tried in turn
+   * `postgres://user:password@host:port/database?sslmode=disable|prefer|require|verify-ca|verify-full`. Several hosts (`host1:port,host2:port`) are tried in turn
    * until one answers that is no standby; see `parsePgServers`.
    */
   readonly url: string;
@@ -16,27 +16,34 @@ export interface PgOptions {
   readonly settings?: Readonly<Record<string, string>>;
 }
 
+/** What a role or a database has set for itself changes neither values nor what a statement sees. */
+const OWN: Readonly<Record<string, string>> = {
+  DateStyle: 'ISO, YMD',
+  IntervalStyle: 'postgres',
+  TimeZone: 'UTC',
+  extra_float_digits: '3',
+  bytea_output: 'hex',
+  xmloption: 'content',
+  array_nulls: 'on',
+  default_transaction_isolation: 'read committed',
+};
+
 /** What a session begins with. */
 export function startupOf({ user, database }: PgAddress, options: PgOptions): Record<string, string> {
-  return {
-    user,
-    database,
-    client_encoding: 'UTF8',
-    // What a role or a database has set for itself changes neither values nor what a statement sees.
-    DateStyle: 'ISO, YMD',
-    IntervalStyle: 'postgres',
-    TimeZone: 'UTC',
-    extra_float_digits: '3',
-    bytea_output: 'hex',
-    xmloption: 'content',
-    array_nulls: 'on',
-    default_transaction_isolation: 'read committed',
-    application_name: options.applicationName ?? 'tidegate',
-    ...(options.replication === undefined ? {} : { replication: options.replication }),
-    ...options.settings,
-  };
+  const { replication, applicationName = 'tidegate', settings } = options;
+  const who = { user, database, client_encoding: 'UTF8', application_name: applicationName };
+  return replication === undefined ? who : { ...who, replication, ...OWN, ...settings };
 }
 
-/** Who may take any time for a statement may take it for a transaction. PostgreSQL 17 and newer limit that as well; older ones refuse a login that names it. */
-export const liftsTransactionTimeout = ({ settings, replication }: PgOptions, majorVersion: number): boolean =>
-  settings?.['statement_timeout'] === '0' && replication === undefined && majorVersion >= 17;
+/**
+ * What the session is set to once it is there. Not as it begins: poolers refuse to begin a session with settings that they do not know, or leave them out in silence. Null where it began
+ * with all of them, for replication, which no pooler passes on. These are no queries: one of them needs no snapshot, which a standby does not give everybody.
+ */
+export function settingsSql({ replication, settings }: PgOptions, majorVersion: number): string | null {
+  if (replication !== undefined) return null;
+  // Who may take any time for a statement may take it for a transaction. PostgreSQL 17 and newer limit that as well; older ones know nothing of it.
+  const lifted = settings?.['statement_timeout'] === '0' && majorVersion >= 17 ? { transaction_timeout: '0' } : {};
+  return Object.entries({ ...OWN, ...settings, ...lifted })
+    .map(([name, value]) => `set ${quoteIdent(name)} = ${quoteLiteral(value)}`)
+    .join('; ');
+}

@@ -12,6 +12,7 @@ import { textArrayParameter } from '../arrays.ts';
 import { isRefusal } from '../failures.ts';
 import { inTurn, refOf, settleKeys } from '../held-keys.ts';
 import { findingsJson, putInLine } from '../items.ts';
+import { serverJson } from '../server-texts.ts';
 import { recountFailed } from '../slo.ts';
 import type { Turns } from '../turns.ts';
 import { releaseUnblocked } from '../unblocked.ts';
@@ -169,7 +170,7 @@ export class PostgresWaits implements WaitStore {
   async #endWait(sql: PgConnection, late: readonly Late[]): Promise<Pick<WaitsSettled, 'released' | 'overdue'>> {
     await sql.query(
       `update tidegate.quarantine q set waits_until = null, findings = w.findings::jsonb from unnest($1::text[], $2::text[]) w(id, findings) where q.id = w.id`,
-      [textArrayParameter(late.map(({ id }) => id)), textArrayParameter(late.map(({ findings }) => findingsJson(findings)))],
+      [textArrayParameter(late.map(({ id }) => id)), textArrayParameter(late.map(({ findings }) => serverJson(sql)(findingsJson(findings))))],
     );
     await this.#countBad(
       sql,
