@@ -74,6 +74,13 @@ export class LaneRunner {
   }
 
   start(): void {
+    const { logger, lane } = this.#options;
+    const halt = this.#loop === null ? this.#halt : null;
+    // Else a service that was started again would say nothing of what it does not do.
+    if (halt !== null) {
+      const since = new Date(halt.atMs).toISOString();
+      logger.warn('still halted: `tidegate resume` lets it go on', { lane, since, code: halt.code, reason: halt.message, fix: halt.fix });
+    }
     this.#loop ??= this.#runForever();
   }
 

@@ -27,6 +27,7 @@ import { decodedLog } from './decoded-log.ts';
 import { Desk, type Stages } from './desk.ts';
 import type { DatasetStatus, LaneRunState, LaneView, PipelineStatus, Reason, Standby } from './http/shapes.ts';
 import { LaneRunner, operatorHalt, type Run } from './lane-runner.ts';
+import { exposeCopies, tellLags } from './lags.ts';
 import { ledgerView } from './ledger.ts';
 import { parentsOf } from './references.ts';
 import { heldText } from './lots.ts';
@@ -48,6 +49,7 @@ import { SnapshotDesk } from './snapshot-desk.ts';
 import { tableNews } from './table-news.ts';
 import { TargetWatch } from './target-watch.ts';
 import { TimerWatch } from './timers/watch.ts';
+import { CopyLog, logTold } from './told.ts';
 import { VerifyWatch } from './verify/watch.ts';
 import { SloWatch } from './slo.ts';
 import { WaitWatch } from './waits.ts';
@@ -281,6 +283,7 @@ export class Road implements AsyncDisposable {
     this.#topics?.collect(this.name, out);
     this.#windows.expose(out);
     this.#slo.expose(out);
+    if (this.#main.state !== 'standby') exposeCopies(out, this.name, this.#source.progress());
   }
 
   status(series: PipelineSeries | null): PipelineStatus {
@@ -549,6 +552,7 @@ export class Road implements AsyncDisposable {
   /** Alerts are written down before anything waits for them; one that cannot be is in the log. */
   readonly #tell = <T extends AlertType>(type: T, data: AlertData[T]): void => {
     const { alerts, logger } = this.#parts;
+    logTold(logger.with({ pipeline: this.name }), type, data);
     alerts.emit(type, data).catch((error: unknown) => {
       logger.error('an alert could not be kept', { pipeline: this.name, type, ...errorFields(error) });
     });
@@ -577,16 +581,12 @@ export class Road implements AsyncDisposable {
   }
 
   async #probeForever(): Promise<void> {
-    const { clock, metrics, name } = this.#parts;
+    const { clock, metrics, name, logger } = this.#parts;
     const { signal } = this.#stopped;
+    const copies = new CopyLog(logger.with({ pipeline: name }), clock);
     while (!signal.aborted) {
-      const { lagBytes, state } = this.#source.status();
-      const { lane: own, lanes } = this.#source;
-      for (const lane of lanes) {
-        const records = this.#source.lagRecords?.(lane) ?? null;
-        metrics.setLaneLag(name, lane, { bytes: lagBytes, records }, state === 'streaming' && !this.#isBehind());
-      }
-      metrics.keepLags(name, own, lanes);
+      copies.see(this.#source.progress());
+      tellLags(metrics, name, this.#source, this.#main.state);
       this.#watchModels(this.#mainStages.inference?.status() ?? []);
       await this.#target.look();
       await clock.sleep(PROBE_MS, signal);

@@ -12,6 +12,13 @@ for (const signal of ['SIGTERM', 'SIGINT'] as const) {
   });
 }
 
+// A log that cannot be written (its disk is full, its reader is gone) is no reason to stop; what is asked for is written or failed at.
+process.stderr.on('error', () => {});
+process.stdout.on('error', (error: NodeJS.ErrnoException) => {
+  if (error.code !== 'EPIPE') process.stderr.write(`✗ standard output cannot be written (${error.code ?? error.message})\n`);
+  process.exit(1);
+});
+
 process.exitCode = await runCli(process.argv.slice(2), {
   stdout: (text) => void process.stdout.write(text),
   stderr: (text) => void process.stderr.write(text),

@@ -43,6 +43,8 @@ export class BatchQueue {
   #commit: string | null = null;
   #openFrom = 0;
   #openFromBytes = 0;
+  /** Whether it brought anything. */
+  #brought = false;
   #emitted: Position | null;
   #emittedAtMs: number;
   #flows = false;
@@ -101,6 +103,7 @@ export class BatchQueue {
 
   begin(commit: string): void {
     this.#commit = commit;
+    this.#brought = false;
     this.#openFrom = this.#events.length;
     this.#openFromBytes = this.#bytes;
   }
@@ -111,17 +114,19 @@ export class BatchQueue {
     if (this.#events.length === 0) this.#firstAtMs = this.#clock.monotonic();
     this.#events.push(asChangeEvent(event));
     this.#bytes += bytes;
+    this.#brought = true;
     if (this.#events.length >= this.#limits.rows || this.#bytes >= this.#limits.bytes) this.#closeInTransaction(event.ordinal + 1);
   }
 
-  /** The transaction is complete, and ends at `lsn`. */
-  commit(lsn: string): void {
+  /** The transaction is complete, and ends at `lsn`. Answers whether it brought anything. */
+  commit(lsn: string): boolean {
     this.#commit = null;
     this.#lsn = lsn;
     this.#readOn = null;
     this.#openFrom = this.#events.length;
     this.#openFromBytes = this.#bytes;
     if (this.#events.length >= this.#limits.rows || this.#bytes >= this.#limits.bytes) this.#closeComplete();
+    return this.#brought;
   }
 
   /** A batch ends here, `eventsDone` events into the transaction: what follows has another shape, and the target's table changes between them. */

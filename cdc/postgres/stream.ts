@@ -357,10 +357,10 @@ export class SlotStream implements CopyBothHandler {
     const { endLsn, committedAtMs } = this.#decoder;
     this.#inTransaction = false;
     if (this.#within !== null) return;
-    this.#receivedLsn = endLsn;
     if (endLsn > this.#serverLsn) this.#serverLsn = endLsn;
     this.#lastCommitAtMs = committedAtMs;
-    this.#queue.commit(endLsn);
+    // One without a change (a message of others; before PostgreSQL 15 any that wrote elsewhere) leaves nothing to be done, and may be the last for long.
+    if (this.#queue.commit(endLsn)) this.#receivedLsn = endLsn;
     if (this.#wantsPlace) this.#want(endLsn);
     this.#wantsPlace = false;
     this.#stand();

@@ -50,6 +50,9 @@ export function targetFailure(error: unknown, doing: string): unknown {
   if (error instanceof PipelineError) return error;
   if (error instanceof PgConnectionError) return new PipelineError('TARGET_UNREACHABLE', doing, { cause: error });
   if (!(error instanceof PgError)) return error;
+  // It lacks a parameter that each of our sessions sets.
+  if (error.code === '42704' && error.message.includes('idle_session_timeout'))
+    return new PipelineError('CONFIG_INVALID', `${doing}: the server is older than PostgreSQL 14`, { cause: error });
   return new PipelineError(codeOf(error.code), doing, { cause: error });
 }
 

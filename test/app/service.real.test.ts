@@ -364,6 +364,21 @@ test('once nothing comes any more it has caught up, however late the last change
   }, 'it has caught up');
 });
 
+test('while it is halted it falls behind: the status, the metrics and what it is ready for say so', async () => {
+  const lagMs = async () => {
+    const { pipelines } = (await ask(running.url, '/api/status')).json as { pipelines: { lagMs: number | null }[] };
+    return pipelines[0]?.lagMs ?? null;
+  };
+  await eventually(async () => (await lagMs()) === 0, 'it has caught up');
+  expect((await post(running.url, '/api/pipelines/main/halt', { why: 'the night' })).status).toBe(202);
+  await sql.script("insert into orders values (46, 'new', 1, 1)");
+  await eventually(async () => ((await lagMs()) ?? 0) > 1000, 'it says that it is behind');
+  expect((await ask(running.url, '/metrics')).text).toMatch(/^tidegate_lane_lag_seconds\{pipeline="main".*\} [1-9]/m);
+  expect((await ask(running.url, '/api/pipelines/main/resume', { method: 'POST' })).status).toBe(202);
+  await arrives(46, 'new');
+  await eventually(async () => (await lagMs()) === 0, 'it has caught up again');
+});
+
 test('connections that are cut are made again, and nothing is lost', async () => {
   await sql.script("insert into orders values (51, 'new', 1, 1)");
   await lake.query('select pg_terminate_backend(pid) from pg_stat_activity where datname = current_database() and pid <> pg_backend_pid()');

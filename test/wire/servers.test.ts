@@ -27,11 +27,20 @@ test('a host that is a path is the folder of a Unix socket, as for libpq', () =>
   expect(isPostgresUrl('postgres:///shop')).toBe(false);
 });
 
+test('a parameter that libpq does not know is refused, for it may be a misspelled sslmode', () => {
+  expect(() => parsePgServers('postgres://u:secret@one/shop?sslmod=require')).toThrow('has no parameter sslmod');
+  expect(parsePgServers('postgres://one/shop?application_name=x&connect_timeout=5&channel_binding=prefer').addresses[0]?.sslmode).toBe(
+    'prefer',
+  );
+  expect(parsePgServers('postgres://one/shop?ssl=true').addresses[0]?.sslmode).toBe('require');
+});
+
 test('what is none is refused without a word of it', () => {
   for (const url of [
     'postgres://u:secret@one:1,two:x/shop',
     'postgres://u:secret@one,two/shop?target_session_attrs=standby',
     'mysql://u:secret@one,two/x',
+    'postgres://u:secret@one/shop?sslmod=require',
   ])
     expect(() => parsePgServers(url)).toThrow(
       expect.objectContaining({ name: 'TypeError', message: expect.not.stringContaining('secret') as unknown }),

@@ -72,7 +72,9 @@ export function parsePgUrl(url: string): PgAddress {
   }
   if (parsed.protocol !== 'postgres:' && parsed.protocol !== 'postgresql:')
     throw new TypeError(`a Postgres url begins with postgres://, not ${parsed.protocol}//`);
-  const mode = parsed.searchParams.get('sslmode') ?? 'prefer';
+  for (const name of parsed.searchParams.keys())
+    if (!PARAMETERS.has(name)) throw new TypeError(`the url of a Postgres server has no parameter ${name}`);
+  const mode = parsed.searchParams.get('sslmode') ?? (parsed.searchParams.get('ssl') === 'true' ? 'require' : 'prefer');
   const known: Record<string, SslMode> = {
     disable: 'disable',
     allow: 'prefer',
@@ -102,6 +104,15 @@ export function parsePgUrl(url: string): PgAddress {
     sslrootcert: parsed.searchParams.get('sslrootcert'),
   };
 }
+
+/** What libpq knows of, though most of it means nothing here. A misspelled one is refused, for without its `sslmode` a connection may be in the clear. */
+const PARAMETERS: ReadonlySet<string> = new Set(
+  `host hostaddr port dbname user password passfile require_auth channel_binding connect_timeout client_encoding options application_name
+   fallback_application_name keepalives keepalives_idle keepalives_interval keepalives_count tcp_user_timeout replication gssencmode ssl sslmode
+   requiressl sslnegotiation sslcompression sslcert sslkey sslkeylogfile sslpassword sslcertmode sslrootcert sslcrl sslcrldir sslsni requirepeer
+   ssl_min_protocol_version ssl_max_protocol_version min_protocol_version max_protocol_version krbsrvname gsslib gssdelegation scram_client_key
+   scram_server_key service target_session_attrs load_balance_hosts`.split(/\s+/),
+);
 
 /** Whether a host is where a server's Unix socket lies. */
 export const isSocketFolder = (host: string): boolean => host.startsWith('/');
