@@ -283,7 +283,7 @@ export class Road implements AsyncDisposable {
     this.#topics?.collect(this.name, out);
     this.#windows.expose(out);
     this.#slo.expose(out);
-    if (this.#main.state !== 'standby') exposeCopies(out, this.name, this.#source.progress());
+    if (this.#main.state !== 'standby') exposeCopies(out, this.name, this.snapshot.progress());
   }
 
   status(series: PipelineSeries | null): PipelineStatus {
@@ -308,7 +308,7 @@ export class Road implements AsyncDisposable {
       standby: this.standby(),
       reading: main.state === 'running' ? [...this.#source.lanes] : [],
       runs: [main, replay],
-      snapshot: this.#source.progress(),
+      snapshot: this.snapshot.progress(),
       schemaChanges: this.#schemas.open.map((change) => changeView(name, change)),
       rules: this.rules.view(this.#shadow.view()),
       windows: [...this.#windows.newest],
@@ -338,7 +338,7 @@ export class Road implements AsyncDisposable {
     reasons.push(...this.#schemas.problems());
     for (const held of this.#windows.held) reasons.push(heldText(held));
     const paused = this.snapshot.view().waits === 'paused' ? ', paused' : '';
-    for (const { dataset, rowsDone, rowsEstimated, state } of this.#source.progress()) {
+    for (const { dataset, rowsDone, rowsEstimated, state } of this.snapshot.progress()) {
       if (state === 'done') continue;
       if (state === 'away') {
         reasons.push(`${dataset} has another name at the source: what changes there is not read until it has this one again`);
@@ -585,7 +585,7 @@ export class Road implements AsyncDisposable {
     const { signal } = this.#stopped;
     const copies = new CopyLog(logger.with({ pipeline: name }), clock);
     while (!signal.aborted) {
-      copies.see(this.#source.progress());
+      copies.see(this.snapshot.progress());
       tellLags(metrics, name, this.#source, this.#main.state);
       this.#watchModels(this.#mainStages.inference?.status() ?? []);
       await this.#target.look();

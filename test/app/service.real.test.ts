@@ -347,7 +347,12 @@ test('a halt by a person holds over a restart, is said by /readyz, and nothing m
   await restart(MENDED);
   await sql.script("insert into orders values (41, 'new', 1, 1)");
   const { status, text } = await ask(running.url, '/readyz');
+  // Nobody has asked the target how far the copies are: they are done.
   expect([status, text]).toEqual([503, expect.stringMatching(/halted.*the night/) as unknown]);
+  expect([text, (await ask(running.url, '/metrics')).text]).toEqual([
+    expect.not.stringContaining('still being copied'),
+    expect.not.stringMatching(/^tidegate_snapshot_done/m),
+  ]);
   expect(await cli('status', config.file, '--json')).toMatchObject({ code: 1 });
   expect(await rows(lake, 'select 1 from shop.orders where id = 41')).toEqual([]);
   expect((await ask(running.url, '/api/pipelines/main/resume', { method: 'POST' })).status).toBe(202);

@@ -1,4 +1,4 @@
-/** The service where its log cannot be written. */
+/** The process of the service: its log and output where they cannot be written, and its signals. */
 import { spawn } from 'node:child_process';
 import { closeSync, existsSync, openSync } from 'node:fs';
 import { resolve } from 'node:path';
@@ -40,4 +40,19 @@ test('a reader of the output that goes away leaves no stack behind', async () =>
   child.stderr.on('data', (chunk: Buffer) => (said += chunk.toString('utf8')));
   await new Promise((done) => child.once('close', done));
   expect(said).toBe('');
+});
+
+test('a signal that comes twice at once, as through npm, stops it as one does', async () => {
+  using config = configFolder();
+  const child = spawn(process.execPath, [MAIN, 'run', config.file, '--json'], { stdio: ['ignore', 'pipe', 'pipe'] });
+  const ended = new Promise<number | null>((done) => child.once('close', done));
+  let said = '';
+  let log = '';
+  child.stdout.on('data', (chunk: Buffer) => (said += chunk.toString('utf8')));
+  child.stderr.on('data', (chunk: Buffer) => (log += chunk.toString('utf8')));
+  await eventually(() => said.includes('\n') || child.exitCode !== null, 'it has started');
+  // Two of a kind may arrive as one.
+  child.kill('SIGTERM');
+  child.kill('SIGINT');
+  expect([await ended, log]).toEqual([0, expect.stringContaining('"msg":"stopped"') as unknown]);
 });
