@@ -215,7 +215,9 @@ describe('looking at the quarantine', () => {
       ['b', false, '1'],
     ]);
     expect((await cli('quarantine', 'show', config.file, id, '--json')).json).toEqual(json);
-    expect((await cli('quarantine', 'show', config.file, id)).stdout).toMatch(/known-status[^]*status +text +null +lost/);
+    expect((await cli('quarantine', 'show', config.file, id)).stdout).toMatch(
+      /known-status[^]*COLUMN +TYPE +AFTER\n[^]*status +text +lost/,
+    );
     expect((await ask(running.url, '/api/quarantine/shop.public.orders%2Fnobody%40x%230')).status).toBe(404);
     expect((await cli('quarantine', 'show', config.file, 'nobody')).code).toBe(2);
   });
@@ -381,7 +383,6 @@ test('while it is halted it falls behind: the status, the metrics and what it is
   expect((await ask(running.url, '/metrics')).text).toMatch(/^tidegate_lane_lag_seconds\{pipeline="main".*\} [1-9]/m);
   expect((await ask(running.url, '/api/pipelines/main/resume', { method: 'POST' })).status).toBe(202);
   await arrives(46, 'new');
-  await eventually(async () => (await lagMs()) === 0, 'it has caught up again');
 });
 
 test('connections that are cut are made again, and nothing is lost', async () => {
