@@ -217,8 +217,8 @@ function loadedProblems({ config, place }: LoadedConfig): Problem[] {
       if (source.session < SESSION_MIN_MS)
         error(place('sources', name, 'session'), 'is shorter than 3 s', 'Write 3s or more; brokers ask for 6s unless told otherwise.');
       problems.push(...kafkaSourceProblems(source, (...path) => place('sources', name, ...path)));
-      if (source.database !== null && !isPostgresUrl(source.database.url.reveal()))
-        error(place('sources', name, 'database', 'url'), 'is no postgres url', 'Write postgres://user:password@host:port/database.');
+      const wrong = source.database === null ? null : urlProblem(source.database.url.reveal());
+      if (wrong !== null) error(place('sources', name, 'database', 'url'), wrong, URL_FIX);
       const group = kafka.find((other) => other.group === source.group && other.brokers.some((broker) => source.brokers.includes(broker)));
       if (group !== undefined)
         error(
@@ -229,9 +229,9 @@ function loadedProblems({ config, place }: LoadedConfig): Problem[] {
       kafka.push({ name, group: source.group, brokers: source.brokers });
       continue;
     }
-    const wrong = wrongUrl(source.url.reveal());
+    const wrong = urlProblem(source.url.reveal());
     if (wrong !== null) {
-      error(place('sources', name, 'url'), wrong, 'Write postgres://user:password@host:port/database.');
+      error(place('sources', name, 'url'), wrong, URL_FIX);
       continue;
     }
     problems.push(...patternProblems(source, ownSchemas(config, name, source.url.reveal()), (...path) => place('sources', name, ...path)));
@@ -252,8 +252,8 @@ function loadedProblems({ config, place }: LoadedConfig): Problem[] {
       problems.push(...kafkaTargetProblems(config, name, target, (...path) => place('targets', name, ...path)));
       continue;
     }
-    const wrong = wrongUrl(target.url.reveal());
-    if (wrong !== null) error(place('targets', name, 'url'), wrong, 'Write postgres://user:password@host:port/database.');
+    const wrong = urlProblem(target.url.reveal());
+    if (wrong !== null) error(place('targets', name, 'url'), wrong, URL_FIX);
     if (target.schema === 'tidegate')
       error(place('targets', name, 'schema'), 'tidegate is the schema of lanes and quarantine', 'Choose another schema for your tables.');
     else if (target.schema.startsWith('pg_'))
@@ -464,23 +464,26 @@ export function writtenAs(pipeline: string, source: string, table: string, targe
 }
 
 /** Why nobody could connect by it; null where somebody can. */
-function wrongUrl(url: string): string | null {
+const placeOf = (target: TargetConfig): string =>
+  target.kind === 'postgres' ? serverOf(target.url.reveal()) : target.brokers.toSorted().join(',');
+
+const URL_FIX = 'Write postgres://user:password@host:port/database, with @, /, # and % of a password as %40, %2F, %23 and %25.';
+
+/** What is wrong with a url of PostgreSQL servers, without a word of it; null where nothing is. */
+function urlProblem(url: string): string | null {
   if (!isPostgresUrl(url)) return 'is no postgres url';
   try {
     parsePgServers(url);
     return null;
   } catch (error) {
-    if (error instanceof TypeError) return `cannot be used: ${error.message}`;
+    if (error instanceof TypeError) return error.message;
     throw error;
   }
 }
 
-const placeOf = (target: TargetConfig): string =>
-  target.kind === 'postgres' ? serverOf(target.url.reveal()) : target.brokers.toSorted().join(',');
-
 function serverOf(url: string): string {
   const servers = splitHosts(url).map((one) => {
-    if (!isPostgresUrl(one)) return one;
+    if (urlProblem(one) !== null) return one;
     const { host, port, database } = parsePgUrl(one);
     return `${host}:${port}/${database}`;
   });

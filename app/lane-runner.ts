@@ -35,6 +35,8 @@ export interface LaneRunnerOptions {
 
 /** How often a run that is not known to work yet is asked. */
 const ASK_MS = 100;
+/** How often a halt that could not be remembered is tried again. */
+const REMEMBER_MS = 30_000;
 
 /** A halt that a person asked for. */
 export function operatorHalt(by: string, why: string): { readonly code: string; readonly message: string; readonly fix: string } {
@@ -61,6 +63,8 @@ export class LaneRunner {
   /** Ends the wait of a halt or a backoff. */
   #wake = new AbortController();
   #halt: Reason | null;
+  /** The same, as long as it could not be remembered. */
+  #unremembered: Reason | null = null;
   /** Why the lane is left to another instance; null where it is ours. */
   #standby: Reason | null = null;
   #loop: Promise<void> | null = null;
@@ -74,6 +78,13 @@ export class LaneRunner {
   }
 
   start(): void {
+    const { logger, lane } = this.#options;
+    const halt = this.#loop === null ? this.#halt : null;
+    // Else a service that was started again would say nothing of what it does not do.
+    if (halt !== null) {
+      const since = new Date(halt.atMs).toISOString();
+      logger.warn('still halted: `tidegate resume` lets it go on', { lane, since, code: halt.code, reason: halt.message, fix: halt.fix });
+    }
     this.#loop ??= this.#runForever();
   }
 
@@ -94,19 +105,33 @@ export class LaneRunner {
     return this.#state;
   }
 
-  /** Stops the lane at its checkpoint before anything more is committed, and until `resume`. Remembered before it returns. */
+  /** Stops the lane at its checkpoint before anything more is committed, and until `resume`. Remembered before it returns, where the state can be written. */
   halt(code: string, message: string, fix: string): void {
     if (this.#drain.signal.aborted) return;
     const reason = { code, message: withoutSecrets(message), fix, atMs: this.#options.clock.now() };
-    this.#options.halts.set({ pipeline: this.#options.haltName, ...reason });
+    this.#unremembered = reason;
+    this.#remember();
     this.#stand(reason);
+  }
+
+  /** A state that cannot be written, as on a full disk, is no reason to go on, nor to end: it is tried again while the lane stands. */
+  #remember(): void {
+    const { halts, haltName, logger, lane } = this.#options;
+    if (this.#unremembered === null) return;
+    try {
+      halts.set({ pipeline: haltName, ...this.#unremembered });
+      this.#unremembered = null;
+    } catch (error) {
+      const why = error instanceof Error ? error.message : String(error);
+      logger.error('the halt could not be remembered: it holds until the service ends, and that is tried again', { lane, error: why });
+    }
   }
 
   /** Another instance halted the lane, or let it go on: what `halts` has by now is done here too. */
   follow(): void {
     if (this.#drain.signal.aborted) return;
     const halt = this.#options.halts.get(this.#options.haltName);
-    if (halt === null && this.#halt !== null) this.#goOn();
+    if (halt === null && this.#halt !== null && this.#unremembered === null) this.#goOn();
     else if (halt !== null && this.#halt === null) this.#stand({ code: halt.code, message: halt.message, fix: halt.fix, atMs: halt.atMs });
   }
 
@@ -152,6 +177,7 @@ export class LaneRunner {
 
   #goOn(): void {
     this.#halt = null;
+    this.#unremembered = null;
     this.#attempts = 0;
     this.#wake.abort();
   }
@@ -181,7 +207,8 @@ export class LaneRunner {
       this.#wake = new AbortController();
       if (this.#halt !== null) {
         this.#enter('halted', this.#halt);
-        await clock.sleep(2 ** 31 - 1, this.#wake.signal);
+        await clock.sleep(this.#unremembered === null ? 2 ** 31 - 1 : REMEMBER_MS, this.#wake.signal);
+        this.#remember();
         continue;
       }
       if (this.#standby !== null) {

@@ -27,6 +27,7 @@ import { decodedLog } from './decoded-log.ts';
 import { Desk, type Stages } from './desk.ts';
 import type { DatasetStatus, LaneRunState, LaneView, PipelineStatus, Reason, Standby } from './http/shapes.ts';
 import { LaneRunner, operatorHalt, type Run } from './lane-runner.ts';
+import { exposeCopies, tellLags } from './lags.ts';
 import { ledgerView } from './ledger.ts';
 import { parentsOf } from './references.ts';
 import { heldText } from './lots.ts';
@@ -49,6 +50,7 @@ import { SnapshotDesk } from './snapshot-desk.ts';
 import { tableNews } from './table-news.ts';
 import { TargetWatch } from './target-watch.ts';
 import { TimerWatch } from './timers/watch.ts';
+import { CopyLog, logTold } from './told.ts';
 import { VerifyWatch } from './verify/watch.ts';
 import { SloWatch } from './slo.ts';
 import { WaitWatch } from './waits.ts';
@@ -284,6 +286,7 @@ export class Road implements AsyncDisposable {
     this.#topics?.collect(this.name, out);
     this.#windows.expose(out);
     this.#slo.expose(out);
+    if (this.#main.state !== 'standby') exposeCopies(out, this.name, this.snapshot.progress());
   }
 
   status(series: PipelineSeries | null): PipelineStatus {
@@ -308,7 +311,7 @@ export class Road implements AsyncDisposable {
       standby: this.standby(),
       reading: main.state === 'running' ? [...this.#source.lanes] : [],
       runs: [main, replay],
-      snapshot: this.#source.progress(),
+      snapshot: this.snapshot.progress(),
       schemaChanges: this.#schemas.open.map((change) => changeView(name, change)),
       rules: this.rules.view(this.#shadow.view()),
       windows: [...this.#windows.newest],
@@ -338,7 +341,7 @@ export class Road implements AsyncDisposable {
     reasons.push(...this.#schemas.problems());
     for (const held of this.#windows.held) reasons.push(heldText(held));
     const paused = this.snapshot.view().waits === 'paused' ? ', paused' : '';
-    for (const { dataset, rowsDone, rowsEstimated, state } of this.#source.progress()) {
+    for (const { dataset, rowsDone, rowsEstimated, state } of this.snapshot.progress()) {
       if (state === 'done') continue;
       if (state === 'away') {
         reasons.push(`${dataset} has another name at the source: what changes there is not read until it has this one again`);
@@ -552,6 +555,7 @@ export class Road implements AsyncDisposable {
   /** Alerts are written down before anything waits for them; one that cannot be is in the log. */
   readonly #tell = <T extends AlertType>(type: T, data: AlertData[T]): void => {
     const { alerts, logger } = this.#parts;
+    logTold(logger.with({ pipeline: this.name }), type, data);
     alerts.emit(type, data).catch((error: unknown) => {
       logger.error('an alert could not be kept', { pipeline: this.name, type, ...errorFields(error) });
     });
@@ -580,16 +584,12 @@ export class Road implements AsyncDisposable {
   }
 
   async #probeForever(): Promise<void> {
-    const { clock, metrics, name } = this.#parts;
+    const { clock, metrics, name, logger } = this.#parts;
     const { signal } = this.#stopped;
+    const copies = new CopyLog(logger.with({ pipeline: name }), clock);
     while (!signal.aborted) {
-      const { lagBytes, state } = this.#source.status();
-      const { lane: own, lanes } = this.#source;
-      for (const lane of lanes) {
-        const records = this.#source.lagRecords?.(lane) ?? null;
-        metrics.setLaneLag(name, lane, { bytes: lagBytes, records }, state === 'streaming' && !this.#isBehind());
-      }
-      metrics.keepLags(name, own, lanes);
+      copies.see(this.snapshot.progress());
+      tellLags(metrics, name, this.#source, this.#main.state);
       this.#watchModels(this.#mainStages.inference?.status() ?? []);
       await this.#target.look();
       await clock.sleep(PROBE_MS, signal);

@@ -223,13 +223,16 @@ function findFiles(folder: string, pipeline: PipelineConfig, place: string, prob
   for (const pattern of patterns) {
     const paths = globSync(pattern, { cwd: folder }).map((path) => resolve(folder, path));
     const matches = paths.filter((path) => statSync(path, { throwIfNoEntry: false })?.isFile() === true);
-    if (matches.length === 0)
+    if (matches.length === 0) {
+      // Whoever names one file means it; a pattern may be there before its files are.
+      const isOne = !/[*?[{]/.test(pattern);
       problems.push({
-        severity: 'warning',
+        severity: isOne ? 'error' : 'warning',
         path: place,
-        message: `nothing matches ${pattern}`,
-        fix: 'Check the pattern; it is relative to the config file.',
+        message: isOne ? `there is no file ${pattern}, and its rows would pass unjudged` : `nothing matches ${pattern}`,
+        fix: `Check the ${isOne ? 'path' : 'pattern'}; it is relative to the config file.`,
       });
+    }
     for (const path of matches.sort()) found.add(path);
   }
   return [...found];

@@ -244,6 +244,9 @@ export class Service implements Operations, AsyncDisposable {
     this.metrics.collect((out) => {
       for (const road of this.#roads.values()) road.collect(out);
       out.gauge('process_resident_memory_bytes', 'Memory of the service’s own process.', {}, process.memoryUsage.rss());
+      const { user, system } = process.cpuUsage();
+      out.counter('process_cpu_seconds_total', 'Processor time that the service’s own process has used.', {}, (user + system) / 1e6);
+      out.gauge('tidegate_build_info', 'Always 1; the labels say what runs.', { version: VERSION, node: process.version }, 1);
     });
   }
 

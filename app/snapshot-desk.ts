@@ -1,6 +1,6 @@
 /** What people ask of the rows that a pipeline reads beside the log: how far they are, to wait with them, to read some again. */
 import type { Clock } from '../core/clock.ts';
-import type { LiveSource } from '../core/contracts.ts';
+import type { LiveSource, SnapshotProgress } from '../core/contracts.ts';
 import { PipelineError } from '../core/errors.ts';
 import type { LaneId, Position } from '../core/event.ts';
 import { RereadRefused, type RereadRequest } from '../cdc/postgres/reread.ts';
@@ -24,6 +24,7 @@ const BEGIN_MS = 30_000;
 
 export class SnapshotDesk {
   readonly #parts: SnapshotDeskParts;
+  #isKnown = false;
 
   constructor(parts: SnapshotDeskParts) {
     this.#parts = parts;
@@ -31,14 +32,20 @@ export class SnapshotDesk {
   }
 
   view(): SnapshotView {
-    const { source, database } = this.#parts;
+    const { database } = this.#parts;
     const waits = database?.snapshotWait() ?? null;
-    return { waits, paused: this.#pause(), tables: source.progress(), rereads: database?.rereads() ?? [] };
+    return { waits, paused: this.#pause(), tables: this.progress(), rereads: database?.rereads() ?? [] };
+  }
+
+  /** How far the copies are. Nothing before the target was first asked, as in a service that finds its pipeline halted: they may all be done. */
+  progress(): readonly SnapshotProgress[] {
+    return this.#isKnown ? this.#parts.source.progress() : [];
   }
 
   /** Lanes as the target has them, before a run begins: how far the copies are is known from them until the source has taken its lane up. */
   recall(lanes: readonly { readonly lane: LaneId; readonly position: Position | null }[]): void {
     const { source, database } = this.#parts;
+    this.#isKnown = true;
     for (const { lane, position } of lanes) if (position !== null && source.lanes.includes(lane)) database?.recall(position);
   }
 

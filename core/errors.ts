@@ -42,7 +42,10 @@ export const ERRORS = {
     fix: 'The row is larger than `rowBytes` of the source, and so is its key, by which it would be held: raise the limit, or leave this table out.',
   },
   TARGET_UNREACHABLE: { after: 'backoff', fix: 'Check that the target is up and reachable.' },
-  TARGET_AUTH: { after: 'operator', fix: 'Check the user and password in the url of the target, or what its brokers are shown (sasl).' },
+  TARGET_AUTH: {
+    after: 'operator',
+    fix: 'Check the user, the password and the database in the url of the target, or what its brokers are shown (sasl).',
+  },
   TARGET_PRIVILEGE: {
     after: 'operator',
     fix: 'Grant the role of the target what is missing: create on the database for the schemas, and select, insert, update, delete, truncate on the tables. Of topics: the rights that docs/kafka-target.md names.',

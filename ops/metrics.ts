@@ -1,9 +1,10 @@
 /** The series of each pipeline, from BatchReports: counters since the start, and the last 15 minutes second by second. */
 import { type Batch, ScoreStatus, type StageName, Verdict } from '../core/batch.ts';
 import { type Clock, systemClock } from '../core/clock.ts';
-import type { Applied, BatchReport, Observer } from '../core/contracts.ts';
-import type { ChangeEvent, Dataset, DatasetName, LaneId, Position } from '../core/event.ts';
+import type { BatchReport, Observer } from '../core/contracts.ts';
+import type { ChangeEvent, Dataset, DatasetName, LaneId } from '../core/event.ts';
 import { cumulativeSeconds, LATENCY_BUCKETS, latencyBucket, latencyQuantile } from './histogram.ts';
+import { countLane, exposeLanes, type LaneCounters, type LaneLag, laneSeries, type LaneSeries, setLag } from './lane-counters.ts';
 import { Exposition } from './prometheus.ts';
 import { type KeptSeries, MinuteRing } from './rule-series.ts';
 import { lessenRules, type RuleCounters, ruleCounter } from './rule-counters.ts';
@@ -15,6 +16,8 @@ export const SERIES_SECONDS = 900;
 const RATE_SECONDS = 10;
 /** A lane that has all there is, and for so long nothing new, has caught up. */
 const CAUGHT_UP_MS = 2000;
+/** What is left of the log in a lane in which nothing happens: it does not move on for less. */
+const LITTLE_BYTES = 65_536;
 const SCORE_BINS = 20;
 const STAGES: readonly StageName[] = ['cdc', 'quality', 'inference', 'sync'];
 
@@ -79,39 +82,6 @@ export function silentSeries(dataset: DatasetName): DatasetSeries {
   };
 }
 
-export interface LaneSeries {
-  readonly lane: LaneId;
-  readonly position: Position;
-  readonly batches: number;
-  readonly ledger: LedgerCounts;
-  /** Age at its commit of the newest streamed change; null before the first, 0 once the lane has caught up. */
-  readonly lagMs: number | null;
-  /** As the source says it (`setLaneLag`); null where it does not. */
-  readonly lagBytes: number | null;
-  /** The same in records, for logs that count those. */
-  readonly lagRecords: number | null;
-  readonly committedAtMs: number;
-}
-
-/** How much of a lane's log is still to be read; null where the source does not say. */
-export interface LaneLag {
-  readonly bytes: number | null;
-  readonly records: number | null;
-}
-
-/** Invariant 8: `difference` is what came in minus everything that is accounted for, and is 0 unless there is a bug. */
-export interface LedgerCounts {
-  readonly events: number;
-  readonly upserts: number;
-  readonly deletes: number;
-  readonly truncates: number;
-  readonly stale: number;
-  readonly folded: number;
-  readonly held: number;
-  readonly dropped: number;
-  readonly difference: number;
-}
-
 export interface PipelineSeries {
   readonly pipeline: string;
   readonly datasets: readonly DatasetSeries[];
@@ -146,16 +116,6 @@ class DatasetCounters {
     string,
     { readonly model: string; readonly version: string; scored: number; unavailable: number; lastAtMs: number; readonly bins: Float64Array }
   >();
-}
-
-interface LaneCounters {
-  position: Position;
-  batches: number;
-  readonly sums: { -readonly [K in Exclude<keyof LedgerCounts, 'difference'>]: number };
-  lagMs: number | null;
-  lagBytes: number | null;
-  lagRecords: number | null;
-  committedAtMs: number;
 }
 
 interface PipelineCounters {
@@ -193,18 +153,27 @@ export class Metrics {
     if (counters === undefined) return;
     counters.lagBytes = bytes;
     counters.lagRecords = records;
+    if (!hasAll || (records !== 0 && (bytes === null || bytes > LITTLE_BYTES))) return;
+    const nowMs = this.#clock.now();
+    counters.asOfMs = nowMs;
     // How late the last change was is no news once nothing came behind it.
-    if (hasAll && counters.lagMs !== null && this.#clock.now() - counters.committedAtMs > CAUGHT_UP_MS) counters.lagMs = 0;
+    if (counters.lagMs !== null && nowMs - counters.committedAtMs > CAUGHT_UP_MS) counters.lagMs = 0;
   }
 
-  /** Of a source's lanes that it reads no more (another process does), nobody here knows how late they are. */
+  /** Nobody reads the lane (it is halted, or waits to try again): what comes meanwhile is not known, and how long that lasts is. */
+  standLane(pipeline: string, lane: LaneId): void {
+    const counters = this.#pipeline(pipeline).lanes.get(lane);
+    if (counters !== undefined) setLag(counters, Math.max(0, this.#clock.now() - counters.asOfMs));
+  }
+
+  /** Of lanes that another process reads, nobody here knows how late they are: one, or those of a source that it reads no more. */
+  leaveLane(pipeline: string, lane: LaneId): void {
+    const counters = this.#pipeline(pipeline).lanes.get(lane);
+    if (counters !== undefined) setLag(counters, null);
+  }
   keepLags(pipeline: string, source: LaneId, read: readonly LaneId[]): void {
-    for (const [lane, counters] of this.#pipeline(pipeline).lanes) {
-      if (!lane.startsWith(`${source}/`) || read.includes(lane)) continue;
-      counters.lagBytes = null;
-      counters.lagRecords = null;
-      counters.lagMs = null;
-    }
+    for (const [lane, counters] of this.#pipeline(pipeline).lanes)
+      if (lane.startsWith(`${source}/`) && !read.includes(lane)) setLag(counters, null);
   }
 
   /** Exported as `tidegate_pipeline_state{state="…"} 1`. */
@@ -284,7 +253,7 @@ export class Metrics {
     for (const [pipeline, counters] of this.#pipelines) {
       const state = this.#states.get(pipeline);
       if (state !== undefined) out.gauge('tidegate_pipeline_state', 'The state that the pipeline is in.', { pipeline, state }, 1);
-      exposeLanes(out, pipeline, counters, atMs);
+      exposeLanes(out, pipeline, counters.lanes, atMs);
       for (const [dataset, of] of counters.datasets) exposeDataset(out, pipeline, dataset, of);
       for (const stage of STAGES) exposeStage(out, pipeline, stage, counters.stages[stage]);
     }
@@ -308,7 +277,7 @@ export class Metrics {
   #observe(counters: PipelineCounters, { batch, applied, millisByStage }: BatchReport): void {
     const nowMs = this.#clock.now();
     counters.batches++;
-    countLane(counters, batch, applied, nowMs);
+    countLane(counters.lanes, batch, applied, nowMs);
     countEvents(counters, batch, nowMs);
     if (batch.findings.length > 0) countFindings(counters, batch, nowMs);
     if (batch.scores.length > 0) countScores(counters, batch);
@@ -325,31 +294,6 @@ export class Metrics {
 }
 
 const stageTimes = () => ({ buckets: new Uint32Array(LATENCY_BUCKETS), sumMs: 0, batches: 0 });
-
-function countLane(counters: PipelineCounters, batch: Batch, applied: Applied, nowMs: number): void {
-  let lane = counters.lanes.get(batch.lane);
-  if (lane === undefined) {
-    const sums = { events: 0, upserts: 0, deletes: 0, truncates: 0, stale: 0, folded: 0, held: 0, dropped: 0 };
-    lane = { position: batch.checkpoint.position, batches: 0, sums, lagMs: null, lagBytes: null, lagRecords: null, committedAtMs: nowMs };
-    counters.lanes.set(batch.lane, lane);
-  }
-  lane.position = applied.checkpoint.position;
-  lane.batches++;
-  lane.committedAtMs = nowMs;
-  const { sums } = lane;
-  sums.events += batch.size;
-  sums.upserts += applied.upserts;
-  sums.deletes += applied.deletes;
-  sums.truncates += applied.truncates;
-  sums.stale += applied.stale;
-  sums.folded += applied.folded;
-  sums.held += applied.held;
-  sums.dropped += applied.dropped;
-  if (batch.origin !== 'stream') return;
-  const newest = batch.events.at(-1);
-  // A batch without events only moves the checkpoint: the lane has read everything there is.
-  lane.lagMs = newest === undefined ? 0 : Math.max(0, nowMs - newest.committedAtMs);
-}
 
 /** Counts neighbours of one dataset and one commit time, so that a map is looked up once for them and not once an event. */
 function countEvents(counters: PipelineCounters, batch: Batch, nowMs: number): void {
@@ -494,55 +438,8 @@ function datasetSeries(dataset: DatasetName, of: DatasetCounters, atMs: number):
   };
 }
 
-function laneSeries(lane: LaneId, of: LaneCounters): LaneSeries {
-  return {
-    lane,
-    position: of.position,
-    batches: of.batches,
-    ledger: { ...of.sums, difference: ledgerDifference(of) },
-    lagMs: isCaughtUp(of) ? 0 : of.lagMs,
-    lagBytes: of.lagBytes,
-    lagRecords: of.lagRecords,
-    committedAtMs: of.committedAtMs,
-  };
-}
-
-const isCaughtUp = ({ lagBytes, lagRecords }: LaneCounters): boolean => lagBytes === 0 || lagRecords === 0;
-
-/** Invariant 8: in = applied + stale + folded + held + dropped. */
-function ledgerDifference({ sums }: LaneCounters): number {
-  return sums.events - sums.upserts - sums.deletes - sums.truncates - sums.stale - sums.folded - sums.held - sums.dropped;
-}
-
 const meanMs = ({ sumMs, batches }: { readonly sumMs: number; readonly batches: number }) =>
   batches === 0 ? 0 : Math.round((sumMs / batches) * 100) / 100;
-
-function exposeLanes(out: Exposition, pipeline: string, counters: PipelineCounters, atMs: number): void {
-  for (const [lane, of] of counters.lanes) {
-    const labels = { pipeline, lane };
-    const outcome = (name: string, count: number) =>
-      out.counter('tidegate_lane_outcomes_total', 'What became of the events that a lane brought.', { ...labels, outcome: name }, count);
-    out.counter('tidegate_lane_events_total', 'Events that a lane brought and committed.', labels, of.sums.events);
-    outcome('upserted', of.sums.upserts);
-    outcome('deleted', of.sums.deletes);
-    outcome('truncated', of.sums.truncates);
-    outcome('stale', of.sums.stale);
-    outcome('folded', of.sums.folded);
-    outcome('held', of.sums.held);
-    outcome('dropped', of.sums.dropped);
-    out.gauge('tidegate_ledger_difference', 'Events in minus events accounted for; anything but 0 is a bug.', labels, ledgerDifference(of));
-    out.counter('tidegate_lane_batches_total', 'Batches committed.', labels, of.batches);
-    if (of.lagMs !== null) {
-      const help = 'Age of the newest streamed change when it was committed at the target.';
-      out.gauge('tidegate_lane_lag_seconds', help, labels, (isCaughtUp(of) ? 0 : of.lagMs) / 1000);
-    }
-    if (of.lagBytes !== null) out.gauge('tidegate_lane_lag_bytes', 'Bytes of the log of the source still to be read.', labels, of.lagBytes);
-    if (of.lagRecords !== null)
-      out.gauge('tidegate_lane_lag_records', 'Records of the log of the source still to be read.', labels, of.lagRecords);
-    const quietHelp = 'Seconds since the lane last committed anything.';
-    out.gauge('tidegate_lane_quiet_seconds', quietHelp, labels, Math.max(0, atMs - of.committedAtMs) / 1000);
-  }
-}
 
 function exposeDataset(out: Exposition, pipeline: string, dataset: DatasetName, of: DatasetCounters): void {
   const labels = { pipeline, dataset };

@@ -30,7 +30,7 @@ export interface SlotRisk {
   readonly left: { readonly bytes: number; readonly of: number; readonly by: 'keep' | 'disk' } | null;
   /** How fast that goes; null while it is not known, and where it does not grow. */
   readonly bytesPerSecond: number | null;
-  /** When nothing is left, at this pace. */
+  /** When nothing is left, at this pace; null where that is more than 30 days off. */
   readonly fullInMs: number | null;
 }
 
@@ -41,6 +41,8 @@ const WINDOW_MS = 600_000;
 /** Shares of a limit that are used up. */
 const WARN_SHARE = 0.5;
 const CRITICAL_SHARE = 0.9;
+/** What is further off is no forecast. */
+const FORESEEN_MS = 30 * 86_400_000;
 
 export class SlotForecast {
   readonly #limits: SlotLimits;
@@ -58,7 +60,8 @@ export class SlotForecast {
     this.#samples = sample.retainedBytes <= least ? [sample] : [...kept.slice(Math.max(0, from)), sample];
     const left = leftOf(sample, this.#limits.diskBytes);
     const bytesPerSecond = this.#growth();
-    const fullInMs = left === null || bytesPerSecond === null ? null : Math.round((left.bytes / bytesPerSecond) * 1000);
+    const inMs = left === null || bytesPerSecond === null ? null : Math.round((left.bytes / bytesPerSecond) * 1000);
+    const fullInMs = inMs === null || inMs > FORESEEN_MS ? null : inMs;
     const { walStatus, retainedBytes } = sample;
     return { level: levelOf(sample, left, fullInMs, this.#limits), walStatus, retainedBytes, left, bytesPerSecond, fullInMs };
   }

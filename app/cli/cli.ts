@@ -118,7 +118,7 @@ function overview(commands: readonly Command[]): string {
   const width = Math.max(...commands.map(({ name, positionals }) => `${name} ${positionals.join(' ')}`.length)) + 2;
   const lines = commands.map(
     ({ name, positionals, summary }) =>
-      `  ${`${name} ${positionals.join(' ')}`.padEnd(width)}${(summary.split(/[.:] /)[0] ?? '').replace(/\.?$/, '.')}`,
+      `  ${`${name} ${positionals.join(' ')}`.padEnd(width)}${(summary.split(/[.:] (?![^(]*\))/)[0] ?? '').replace(/\.?$/, '.')}`,
   );
   return `tidegate ${VERSION}: a gate between a source database and the stores that follow it.\n\n${lines.join('\n')}\n\nEvery command takes --json and --help. Exit codes: 0 done, 1 failed, 2 wrong input and nothing done, 130 stopped by a signal.\n`;
 }

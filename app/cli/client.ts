@@ -21,6 +21,7 @@ export const postOf = (body: unknown): RequestInit => ({
 });
 
 export function unexpected({ status }: Answer): PipelineError {
+  if (status >= 500) return new PipelineError('BUG', `the service answered ${status}: its log says why`);
   return new PipelineError('CONFIG_INVALID', `the service answered ${status}: is this the config it runs by?`);
 }
 

@@ -87,13 +87,15 @@ const showItem: Command = {
           ...item.findings.map(({ rule, severity, message }) => `${severity}  ${rule}: ${message}`),
           '',
         ];
+        // A row that is new, or was read as it is, has no state before.
+        const isNew = item.op === 'insert' || item.op === 'read';
         const cells = item.columns.map(({ name, type, key, before, after, note }) => [
           key ? `${name} (key)` : name,
           type,
-          before ?? 'null',
+          ...(isNew ? [] : [before ?? 'null']),
           note ?? after ?? 'null',
         ]);
-        return `${head.join('\n')}\n${table(['COLUMN', 'TYPE', 'BEFORE', 'AFTER'], cells)}`;
+        return `${head.join('\n')}\n${table(['COLUMN', 'TYPE', ...(isNew ? [] : ['BEFORE']), 'AFTER'], cells)}`;
       });
       return 0;
     }),
@@ -203,7 +205,10 @@ function known<T extends string>(what: string, text: string | null, names: reado
   const found = names.find((name) => name === text);
   if (found !== undefined) return found;
   const near = nearest(text, names);
-  throw new UsageError(`there is no ${what} ${text}`, near === null ? `Name one of ${names.join(', ')}.` : `Did you mean ${near}?`);
+  throw new UsageError(
+    `there is no ${what} ${text}`,
+    near === null ? `Name one of ${[...new Set(names)].join(', ')}.` : `Did you mean ${near}?`,
+  );
 }
 
 function timeOf(args: Arguments, flag: string): number | null {

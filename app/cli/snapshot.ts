@@ -106,13 +106,15 @@ function waitText({ waits, paused }: SnapshotView): string {
   return waits === null || waits === 'paused' ? '' : WAITS[waits];
 }
 
+const keysText = (count: number): string => (count === 1 ? '1 key' : `${count} keys`);
+
 function viewText(view: SnapshotView): string {
   const { tables, rereads } = view;
   const of = (rows: number, estimated: number | null): string => (estimated === null ? `${rows}` : `${rows} of about ${estimated}`);
   const copied = tables.map(({ dataset, state, rowsDone, rowsEstimated }) => [dataset, state, of(rowsDone, rowsEstimated), '', '']);
   const again = rereads.map((one) => {
     const all = one.columns === null ? 'all rows' : `of all rows ${one.columns.join(', ')}`;
-    const what = one.where ?? (one.keys === null ? all : `${one.rowsEstimated ?? one.keys.length} keys`);
+    const what = one.where ?? (one.keys === null ? all : keysText(one.rowsEstimated ?? one.keys.length));
     return [one.dataset, one.state, of(one.rowsDone, one.rowsEstimated), one.id, one.problem ?? what];
   });
   return `${waitText(view)}${table(['DATASET', 'STATE', 'ROWS', 'READ AGAIN', ''], [...copied, ...again])}`;

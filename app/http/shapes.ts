@@ -1,6 +1,7 @@
 /** What the HTTP API answers, as JSON Schemas; their types are inferred. /openapi.json is made from them. */
 import type { EndpointStatus } from '../../ops/alerts/webhook.ts';
-import type { DatasetSeries, LaneSeries } from '../../ops/metrics.ts';
+import type { DatasetSeries } from '../../ops/metrics.ts';
+import type { LaneSeries } from '../../ops/lane-counters.ts';
 import type { FromSchema, SchemaNode } from '../schema-type.ts';
 import { list, numberOrNull, orNull, record, shape, text, textOrNull, whole, yes } from './shape.ts';
 import { sloSchema } from './rule-shapes.ts';

@@ -38,7 +38,8 @@ export function inTransaction<T>(database: DatabaseSync, work: () => T): T {
     database.exec('commit');
     return result;
   } catch (error) {
-    database.exec('rollback');
+    // SQLite has done so by itself where the disk is full.
+    if (database.isTransaction) database.exec('rollback');
     throw error;
   }
 }

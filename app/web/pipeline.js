@@ -257,9 +257,11 @@ function tilesView() {
           : lagBytes === null
             ? behind === null
               ? 'not known yet'
-              : `newest change ${duration(behind)} old`
+              : behind < 1000
+                ? 'nothing waits to be read'
+                : 'since it had everything'
             : behind !== null && behind < 1000
-              ? `the source keeps ${bytes(lagBytes)} of log`
+              ? 'nothing waits to be read'
               : `${bytes(lagBytes)} of log to read`,
       );
       text(kept.value, slot === null ? '–' : slot.level === 'lost' ? 'lost' : bytes(slot.retainedBytes));

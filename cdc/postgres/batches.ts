@@ -54,6 +54,8 @@ export class BatchQueue {
   #commit: string | null = null;
   #openFrom = 0;
   #openFromBytes = 0;
+  /** Whether it brought anything. */
+  #brought = false;
   #emitted: Position | null;
   #emittedAtMs: number;
   #flows = false;
@@ -115,6 +117,7 @@ export class BatchQueue {
 
   begin(commit: string): void {
     this.#commit = commit;
+    this.#brought = false;
     this.#openFrom = this.#events.length;
     this.#openFromBytes = this.#bytes;
   }
@@ -128,12 +131,13 @@ export class BatchQueue {
     if (this.#events.length === 0) this.#firstAtMs = this.#clock.monotonic();
     this.#events.push(asChangeEvent(event));
     this.#bytes += bytes;
+    this.#brought = true;
     if (goesOn) return;
     if (this.#events.length >= this.#limits.rows || this.#bytes >= this.#limits.bytes) this.#closeInTransaction(event.ordinal + 1);
   }
 
-  /** The transaction is complete, and ends at `lsn`. */
-  commit(lsn: string, last: LastCommit): void {
+  /** The transaction is complete, and ends at `lsn`. Answers whether it brought anything. */
+  commit(lsn: string, last: LastCommit): boolean {
     this.#commit = null;
     this.#lsn = lsn;
     this.#last = last;
@@ -141,6 +145,7 @@ export class BatchQueue {
     this.#openFrom = this.#events.length;
     this.#openFromBytes = this.#bytes;
     if (this.#events.length >= this.#limits.rows || this.#bytes >= this.#limits.bytes) this.#closeComplete();
+    return this.#brought;
   }
 
   /** A batch ends here, `eventsDone` events into the transaction: what follows has another shape, and the target's table changes between them. */

@@ -13,6 +13,8 @@ export function sourceFailure(error: unknown, doing: Doing, message: string): Pi
     return new PipelineError('CONFIG_INVALID', `${message}: a pooler is no server that could be read: give the server itself`, {
       cause: error,
     });
+  if (error instanceof PgError && isTooOld(error))
+    return new PipelineError('CONFIG_INVALID', `${message}: the server is older than PostgreSQL 14`, { cause: error });
   if (error instanceof PgError) {
     // The server's own words are of use to the operator, and hold no values of rows in any of the classes below.
     return new PipelineError(codeOf(error, doing), `${message}: ${error.message} (${error.code})`, { cause: error });
@@ -20,6 +22,9 @@ export function sourceFailure(error: unknown, doing: Doing, message: string): Pi
   if (error instanceof PgConnectionError) return new PipelineError('SOURCE_UNREACHABLE', `${message}: ${error.message}`, { cause: error });
   return new PipelineError('BUG', `${message} failed in a way that was not foreseen`, { cause: error });
 }
+
+/** What a server says that is too old to be followed: it lacks a parameter that each of our sessions sets. */
+const isTooOld = ({ code, message }: PgError): boolean => code === '42704' && message.includes('idle_session_timeout');
 
 function codeOf(error: PgError, doing: Doing): ErrorCode {
   const state = error.code;
@@ -60,7 +65,7 @@ function codeOf(error: PgError, doing: Doing): ErrorCode {
       return 'SOURCE_POSITION_LOST';
     case '55000':
       if (/wal_level/.test(error.message)) return 'SOURCE_WAL_LEVEL';
-      if (doing === 'creating the slot') return 'SOURCE_WAL_LEVEL';
+      if (doing === 'creating the slot') return /max_replication_slots/.test(error.message) ? 'SOURCE_SLOTS_FULL' : 'SOURCE_WAL_LEVEL';
       if (doing === 'creating the publication') return 'SOURCE_PUBLICATION_MISSING'; // It is for all tables: there is nothing to add.
       return doing === 'streaming' ? 'SOURCE_POSITION_LOST' : 'SOURCE_UNREACHABLE';
     default:

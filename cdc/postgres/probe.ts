@@ -196,11 +196,20 @@ async function probePublication(connection: PgConnection, options: PostgresSourc
   );
   const [mayCreate, owns] = rows[0] ?? [];
   if (owns === 't' && (published !== null || mayCreate === 't')) return unsent;
+  const [first = '', ...others] = missing.map(({ schema, name }) => `${quoteIdent(schema)}.${quoteIdent(name)}`);
+  const more = others.length === 0 ? '' : ` and ${others.length} more`;
   const what =
     published === null
       ? 'does not exist, and the role may not create it'
-      : `lacks ${missing.length} of the tables, and the role may not add them`;
-  return [...unsent, problem('SOURCE_PUBLICATION_MISSING', `${path}.publication`, `The publication ${options.publication} ${what}`)];
+      : `lacks ${first}${more}, and the role may not add what is missing`;
+  const of = quoteIdent(options.publication);
+  const tables = [first, ...others].join(', ');
+  const statement =
+    published === null
+      ? `create publication ${of} for table ${tables} with (publish_via_partition_root = true)`
+      : `alter publication ${of} add table ${tables}`;
+  const told = problem('SOURCE_PUBLICATION_MISSING', `${path}.publication`, `The publication ${options.publication} ${what}`);
+  return [...unsent, { ...told, fix: `Have whoever owns the tables run: ${statement};` }];
 }
 
 /** Somebody may mean it so, for a table that only grows. */

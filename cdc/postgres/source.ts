@@ -100,7 +100,7 @@ export interface PostgresSourceOptions {
 }
 
 export interface SlotStatus extends SourceStatus {
-  /** LSNs as 16 hex digits, null while unknown. `received`: end of the last commit read; `committed`: acknowledged; `server`: end of its log. */
+  /** LSNs as 16 hex digits, null while unknown. `received`: end of the last commit read that brought something; `committed`: acknowledged; `server`: end of its log. */
   readonly receivedLsn: string | null;
   readonly committedLsn: string | null;
   readonly serverLsn: string | null;

@@ -351,10 +351,11 @@ export class SlotStream implements CopyBothHandler {
       this.#beside.goOn();
       return;
     }
-    this.#receivedLsn = endLsn;
     if (endLsn > this.#serverLsn) this.#serverLsn = endLsn;
     this.#lastCommitAtMs = committedAtMs;
-    this.#queue.commit(endLsn, { commit: commitLsn, xid, atMs: committedAtMs });
+    const last = { commit: commitLsn, xid, atMs: committedAtMs };
+    // One without a change (a message of others; before PostgreSQL 15 any that wrote elsewhere) leaves nothing to be done, and may be the last for long.
+    if (this.#queue.commit(endLsn, last)) this.#receivedLsn = endLsn;
     if (this.#wantsPlace) this.#want(endLsn);
     this.#wantsPlace = false;
     this.#stand();

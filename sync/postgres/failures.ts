@@ -41,6 +41,9 @@ export function targetFailure(error: unknown, doing: string): unknown {
   // Of rows it is a refusal. What is left are keys that are to be held, and names.
   if (LACKING.has(error.code)) return new PipelineError('TARGET_SCHEMA', `${doing}, ${LACKING_TEXT}`, { cause: error });
   if (NOT_HERE.has(error.code)) return new PipelineError('CONFIG_INVALID', `${doing}, whose url ${POOLED}`, { cause: error });
+  // It lacks a parameter that each of our sessions sets.
+  if (error.code === '42704' && error.message.includes('idle_session_timeout'))
+    return new PipelineError('CONFIG_INVALID', `${doing}: the server is older than PostgreSQL 14`, { cause: error });
   return new PipelineError(codeOf(error.code), doing, { cause: error });
 }
 

@@ -115,6 +115,6 @@ test('topics are verified while the service runs where the database behind them 
     'pipelines.one.verify.every: topics do not say what rows there are. Name the database behind them under sources.shop.database, or leave it out.',
   ]);
   expect(errors({ url: 'mysql://h/shop' }, { every: '1h', repair: true })).toEqual([
-    'sources.shop.database.url: is no postgres url. Write postgres://user:password@host:port/database.',
+    expect.stringMatching(/^sources\.shop\.database\.url: is no postgres url\. Write postgres:/) as unknown,
   ]);
 });

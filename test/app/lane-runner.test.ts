@@ -3,9 +3,9 @@ import type { DatabaseSync } from 'node:sqlite';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import type { LaneRunState, Reason } from '../../app/http/shapes.ts';
 import { LaneRunner, type LaneRunnerOptions } from '../../app/lane-runner.ts';
-import { silentLogger } from '../../app/logger.ts';
+import { createLogger, silentLogger } from '../../app/logger.ts';
 import { openState } from '../../app/state/database.ts';
-import { Halts } from '../../app/state/halts.ts';
+import { type Halt, Halts } from '../../app/state/halts.ts';
 import { Batch } from '../../core/batch.ts';
 import type { Applied, Lease, Sink, Source } from '../../core/contracts.ts';
 import { PipelineError } from '../../core/errors.ts';
@@ -226,6 +226,39 @@ describe('a halt', () => {
     runner.resume();
     await commits(1, 2, 3, 4, 5);
     expect(road.committed).toEqual([1, 2, 3, 4, 5]);
+  });
+
+  test('that cannot be remembered, for the disk of the state is full, holds all the same, and is remembered once it can be', async () => {
+    let isFull = true;
+    const set = (halt: Halt): void => {
+      if (isFull) throw new Error('database or disk is full');
+      halts.set(halt);
+    };
+    road.openErrors.push(new PipelineError('SOURCE_POSITION_LOST', 'the slot is gone'));
+    const runner = start({ halts: { get: (name) => halts.get(name), set, clear: (name) => halts.clear(name) } });
+    await reaches(runner, 'halted');
+    runner.follow();
+    clock.advance(30_000);
+    expect([runner.state, halts.get('main')]).toEqual(['halted', null]);
+    isFull = false;
+    await eventually(() => {
+      clock.advance(30_000);
+      return halts.get('main')?.code === 'SOURCE_POSITION_LOST';
+    }, 'it is remembered');
+    expect(runner.state).toBe('halted');
+    runner.resume();
+    await reaches(runner, 'running');
+    expect(halts.get('main')).toBeNull();
+  });
+
+  test('is in the log of each start that finds it', async () => {
+    halts.set({ pipeline: 'main', code: 'SOURCE_WAL_LEVEL', message: 'wal_level is replica', fix: 'Set it.', atMs: 0 });
+    const lines: string[] = [];
+    const logger = createLogger({ level: 'info', format: 'json', write: (line) => void lines.push(line), clock });
+    await reaches(start({ logger }), 'halted');
+    expect(lines.map((line) => JSON.parse(line) as unknown)).toMatchObject([
+      { level: 'warn', msg: 'still halted: `tidegate resume` lets it go on', code: 'SOURCE_WAL_LEVEL', since: '1970-01-01T00:00:00.000Z' },
+    ]);
   });
 
   test('of one pipeline is none of another’s', async () => {

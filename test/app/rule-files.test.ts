@@ -92,6 +92,13 @@ test('a table without a file passes unjudged, and that is said', () => {
   expect(load({}).of('main').problems[0]).toMatch(/^warning .* nothing matches \.\/datasets\/\*\.yaml → Check the pattern/);
 });
 
+test('a file that is named and not there keeps the pipeline from starting, for all rows would pass', () => {
+  const { problems } = load({ 'datasets/a.yaml': rules('shop.public.orders') }, ['./datasets/a.yaml', './datasets/ordres.yaml']).of('main');
+  expect(problems[0]).toMatch(
+    /^error tidegate\.yaml:\d+: pipelines\.main\.datasets there is no file \.\/datasets\/ordres\.yaml, and its rows would pass unjudged → Check the path/,
+  );
+});
+
 test('every error of every file is told at once, with the file, the path in it and a fix', () => {
   const { problems } = load({
     'datasets/a.yaml': rules('shop.public.order'),

@@ -215,7 +215,9 @@ describe('looking at the quarantine', () => {
       ['b', false, '1'],
     ]);
     expect((await cli('quarantine', 'show', config.file, id, '--json')).json).toEqual(json);
-    expect((await cli('quarantine', 'show', config.file, id)).stdout).toMatch(/known-status[^]*status +text +null +lost/);
+    expect((await cli('quarantine', 'show', config.file, id)).stdout).toMatch(
+      /known-status[^]*COLUMN +TYPE +AFTER\n[^]*status +text +lost/,
+    );
     expect((await ask(running.url, '/api/quarantine/shop.public.orders%2Fnobody%40x%230')).status).toBe(404);
     expect((await cli('quarantine', 'show', config.file, 'nobody')).code).toBe(2);
   });
@@ -347,7 +349,12 @@ test('a halt by a person holds over a restart, is said by /readyz, and nothing m
   await restart(MENDED);
   await sql.script("insert into orders values (41, 'new', 1, 1)");
   const { status, text } = await ask(running.url, '/readyz');
+  // Nobody has asked the target how far the copies are: they are done.
   expect([status, text]).toEqual([503, expect.stringMatching(/halted.*the night/) as unknown]);
+  expect([text, (await ask(running.url, '/metrics')).text]).toEqual([
+    expect.not.stringContaining('still being copied'),
+    expect.not.stringMatching(/^tidegate_snapshot_done/m),
+  ]);
   expect(await cli('status', config.file, '--json')).toMatchObject({ code: 1 });
   expect(await rows(lake, 'select 1 from shop.orders where id = 41')).toEqual([]);
   expect((await ask(running.url, '/api/pipelines/main/resume', { method: 'POST' })).status).toBe(202);
@@ -362,6 +369,20 @@ test('once nothing comes any more it has caught up, however late the last change
     const { pipelines } = (await ask(running.url, '/api/status')).json as { pipelines: { lagMs: number | null }[] };
     return pipelines[0]?.lagMs === 0;
   }, 'it has caught up');
+});
+
+test('while it is halted it falls behind: the status, the metrics and what it is ready for say so', async () => {
+  const lagMs = async () => {
+    const { pipelines } = (await ask(running.url, '/api/status')).json as { pipelines: { lagMs: number | null }[] };
+    return pipelines[0]?.lagMs ?? null;
+  };
+  await eventually(async () => (await lagMs()) === 0, 'it has caught up');
+  expect((await post(running.url, '/api/pipelines/main/halt', { why: 'the night' })).status).toBe(202);
+  await sql.script("insert into orders values (46, 'new', 1, 1)");
+  await eventually(async () => ((await lagMs()) ?? 0) > 1000, 'it says that it is behind');
+  expect((await ask(running.url, '/metrics')).text).toMatch(/^tidegate_lane_lag_seconds\{pipeline="main".*\} [1-9]/m);
+  expect((await ask(running.url, '/api/pipelines/main/resume', { method: 'POST' })).status).toBe(202);
+  await arrives(46, 'new');
 });
 
 test('connections that are cut are made again, and nothing is lost', async () => {

@@ -54,3 +54,20 @@ test('its lane is moved on every so often, and with it the slot', async () => {
     }
   });
 });
+
+test('transactions of others that are sent without a change leave nothing to be done', async () => {
+  await using db = await testDatabase(own.url(), 'create table t (id int primary key); create table others (id int)');
+  const source = db.source({ timing: { statusMs: 20, idleMs: 1e9 } });
+  const model = new Model();
+  let isOver = false;
+  const running = run(source, model, () => isOver);
+  await eventually(() => source.status().committedLsn !== null, 'the lane has a checkpoint');
+  // The first is sent by every server, the second by those before PostgreSQL 15.
+  await db.sql.script(`begin; select pg_logical_emit_message(true, 'other', 'x'); commit; insert into others values (1)`);
+  const end = (await db.sql.query(`select lpad(to_hex((pg_current_wal_lsn() - '0/0')::bigint), 16, '0')`)).rows[0]?.[0] ?? '';
+  await eventually(() => (source.status().serverLsn ?? '') >= end, 'the lane has read that');
+  expect(source.status().isBehind).toBe(false);
+  isOver = true;
+  await db.sql.script('insert into t values (1)');
+  await running;
+});

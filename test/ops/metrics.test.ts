@@ -144,6 +144,25 @@ describe('counters', () => {
     expect(lag()).toBe(0);
     expect(metrics.prometheus()).toMatch(/^tidegate_lane_lag_seconds\{.*\} 0$/m);
   });
+
+  test('while nobody reads the lane it falls behind, from when it last had everything', () => {
+    const { metrics, clock } = metricsAt(1_000_000);
+    const lag = () => metrics.snapshot().pipelines[0]?.lanes[0]?.lagMs;
+    metrics.observer('p')(reportOf([eventOf(orders, 1, 1_000_000)]));
+    clock.ms += 5_000;
+    metrics.setLaneLag('p', lane, { bytes: 56, records: null }, true);
+    clock.ms += 600_000;
+    metrics.standLane('p', lane);
+    expect(lag()).toBe(600_000);
+    expect(metrics.prometheus()).toMatch(/^tidegate_lane_lag_seconds\{.*\} 600$/m);
+    // It reads again, and what the log has beyond what was read may be ours.
+    metrics.setLaneLag('p', lane, { bytes: 14_000_000, records: null }, true);
+    expect(lag()).toBe(600_000);
+    metrics.setLaneLag('p', lane, { bytes: 0, records: null }, true);
+    expect(lag()).toBe(0);
+    metrics.leaveLane('p', lane);
+    expect(lag()).toBeNull();
+  });
 });
 
 describe('the last minutes', () => {

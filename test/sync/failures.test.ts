@@ -2,6 +2,7 @@
 import { expect, test } from 'vitest';
 import { PipelineError } from '../../core/errors.ts';
 import { isRefusal, targetFailure } from '../../sync/postgres/failures.ts';
+import { sourceFailure } from '../../cdc/postgres/failures.ts';
 import { PgError } from '../../wire/postgres/errors.ts';
 
 const error = (code: string, file: string, routine = 'somewhere'): PgError =>
@@ -44,4 +45,18 @@ test.each([
 ])('%s (%s) is not tried again', (_what, state, code, words) => {
   const failure = targetFailure(error(state, 'prepare.c'), 'writing to the target');
   expect(failure).toMatchObject({ code, after: 'operator', message: expect.stringContaining(words) as unknown });
+});
+
+test('a server that is too old is told as such, in whatever language it speaks', () => {
+  const error = new PgError(new Map(Object.entries({ C: '42704', M: 'unbekannter Konfigurationsparameter »idle_session_timeout«' })));
+  const told = { code: 'CONFIG_INVALID', message: 'connecting: the server is older than PostgreSQL 14' };
+  expect(targetFailure(error, 'connecting')).toMatchObject(told);
+  expect(sourceFailure(error, 'connecting', 'connecting')).toMatchObject(told);
+});
+
+test('a source that has no slots at all is told to have more, not another wal_level', () => {
+  const error = new PgError(
+    new Map(Object.entries({ C: '55000', M: 'replication slots can only be used if "max_replication_slots" > 0' })),
+  );
+  expect(sourceFailure(error, 'creating the slot', 'creating the slot')).toMatchObject({ code: 'SOURCE_SLOTS_FULL' });
 });
