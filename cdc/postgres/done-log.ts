@@ -5,7 +5,8 @@
  */
 import { PipelineError } from '../../core/errors.ts';
 import { toLsn } from '../../core/position.ts';
-import type { LanePlace, LastCommit } from './lane-position.ts';
+import type { Position } from '../../core/event.ts';
+import { type LanePlace, type LastCommit, reachedLsn } from './lane-position.ts';
 
 /** Where a slot is read from, and what has to come then. */
 export interface Beginning {
@@ -35,6 +36,8 @@ export class DoneLog {
   /** How far the log has come by. */
   #come: string;
   #acknowledged: string;
+  /** The first transaction of this run that the log did not have when the lane had read on beyond it: places before it say too much of what is done. */
+  #unforeseen: string | null = null;
 
   /** `acknowledged` is the place (16 hex digits) that the target has for sure. */
   constructor({ from, expected }: Beginning, within: LanePlace['within'], acknowledged: string) {
@@ -64,8 +67,11 @@ export class DoneLog {
     return this.#acknowledged;
   }
 
-  /** Answers whether that is news. */
-  acknowledge(lsn: string): boolean {
+  /** The target has the lane at `position`. Answers whether that is news. */
+  acknowledge(position: Position): boolean {
+    const reached = reachedLsn(position);
+    const first = this.#unforeseen;
+    const lsn = first !== null && position.slice(0, 16) <= first && first < reached ? first : reached;
     if (lsn <= this.#acknowledged) return false;
     this.#acknowledged = lsn;
     return true;
@@ -79,7 +85,10 @@ export class DoneLog {
       return null;
     }
     const within = this.#within;
-    if (within === null) return 0;
+    if (within === null) {
+      if (commit < this.#acknowledged) this.#unforeseen = this.#acknowledged = commit;
+      return 0;
+    }
     // A restart inside a transaction: what is done is left out, and nothing is applied twice. The place inside it stays until it comes.
     if (commit < within.commit) return null;
     if (commit > within.commit) throw lost(within.commit);

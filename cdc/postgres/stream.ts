@@ -21,7 +21,7 @@ import { type CatalogTable, type Datasets, readTable } from './catalog.ts';
 import { readRow } from './chunk.ts';
 import { type Beginning, DoneLog } from './done-log.ts';
 import { sourceFailure } from './failures.ts';
-import { progressOf, reachedLsn, type RereadProgress } from './lane-position.ts';
+import { progressOf, type RereadProgress } from './lane-position.ts';
 import { checkKey, type CutMessage, cutMessage } from './large-rows.ts';
 import { EVENT_OVERHEAD_BYTES, PgEvent } from './pg-event.ts';
 import { type FollowedTable, PgoutputDecoder, Read, type RelationMessage } from './pgoutput.ts';
@@ -207,7 +207,7 @@ export class SlotStream implements CopyBothHandler {
   /** Invariant 5: the server hears of this place and never of a later one. */
   acknowledge(position: Position): void {
     this.#beside.acknowledge(position);
-    if (this.#done.acknowledge(reachedLsn(position))) this.#tell(false);
+    if (this.#done.acknowledge(position)) this.#tell(false);
   }
 
   async stop(): Promise<void> {

@@ -4,9 +4,10 @@ import type { Position } from '../../core/event.ts';
 import { toLsn } from '../../core/position.ts';
 import { parsePlace } from '../../cdc/postgres/lane-position.ts';
 import { postgresSource, type PostgresSource, type PostgresSourceOptions } from '../../cdc/postgres/source.ts';
-import { type EmbeddedServer, startEmbeddedPostgres } from '../../examples/embedded-postgres.ts';
+import type { EmbeddedServer } from '../../examples/embedded-postgres.ts';
 import { PgConnection } from '../../wire/postgres/connection.ts';
 import { eventually } from '../support/eventually.ts';
+import { NEWEST, startPostgres, VERSIONS } from '../support/postgres-versions.ts';
 import { keepDisk } from '../support/put-back.ts';
 import { catchUp, code, endOfLog, failureOf, Model, run, testDatabase } from './support.ts';
 
@@ -14,7 +15,10 @@ let server: EmbeddedServer;
 let tables = 0;
 
 beforeAll(async () => {
-  server = await startEmbeddedPostgres({ wal_sender_timeout: '5s' });
+  // As old or new as the shared ones.
+  await using shared = await PgConnection.connect({ url: inject('sourceServer') });
+  const version = VERSIONS.find((one) => one === shared.majorVersion) ?? NEWEST;
+  server = await startPostgres(version, { wal_sender_timeout: '5s' });
 });
 afterAll(() => server?.stop());
 
@@ -113,12 +117,19 @@ describe('a disk that was put back, on which as much log has been written again'
     expect(await failureOf(source(), model, () => false)).toEqual(code('SOURCE_POSITION_LOST', /does not have the transaction/));
   });
 
-  test('where the lane had only read on, without a commit: it goes on, and has all that was written since', async () => {
+  test.each([
+    ['the slot there knows of the last commit', true],
+    ['it does not', false],
+  ])('where the lane had only read on, without a commit, and %s: it goes on, and has all that was written since', async (_, isKept) => {
     const it = await followed();
     const model = new Model();
     await run(it.source(), model, () => true);
     await sql(`insert into ${it.table} values (1)`);
     await until(it.source(), model);
+    if (isKept) {
+      await eventually(async () => (await confirmed(it.table)) > (placeOf(model).last?.commit ?? ''), 'the slot knows');
+      await sql('checkpoint');
+    }
     const putBack = await keepDisk(server);
     await sql(filler);
     await run(
