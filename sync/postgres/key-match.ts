@@ -6,9 +6,12 @@
 import type { PgColumnType } from '../../wire/postgres/row.ts';
 import { KEY_TAKEN_FUNCTION } from './migrations.ts';
 
-/** How keys are held against each other: by their texts, or, where types differ in their digits alone, by their values. */
+/**
+ * How keys are held against each other: by their texts; by the numbers that these say, which one type may write as 1e+06 and the other as 1000000; or by their values, where the types
+ * are one and differ in their digits alone.
+ */
 export interface KeyMatch {
-  readonly by: 'text' | 'value';
+  readonly by: 'text' | 'number' | 'value';
   /** The target's type, with its modifier and without. */
   readonly type: string;
   readonly base: string;
@@ -21,13 +24,16 @@ export interface ComparingColumn {
   /** Of a domain, the type beneath. */
   readonly baseOid: number;
   readonly typmod: number;
-  /** `citext`, or under a collation that takes different texts for one. */
+  /** `citext`, or unique under a collation that takes different texts for one. */
   readonly ignoresCase: boolean;
 }
 
-const [INT8, INT2, FLOAT4, FLOAT8, BPCHAR, NUMERIC] = [20, 21, 700, 701, 1042, 1700];
+const [INT8, INT4, FLOAT4, FLOAT8, BPCHAR, NUMERIC] = [20, 23, 700, 701, 1042, 1700];
 const [TIME, TIMESTAMP, TIMESTAMPTZ, INTERVAL, TIMETZ] = [1083, 1114, 1184, 1186, 1266];
 const TIMES: ReadonlySet<number> = new Set([TIME, TIMESTAMP, TIMESTAMPTZ, INTERVAL, TIMETZ]);
+
+/** Types whose values floating points round, by their own type. */
+const LOST_IN: Readonly<Record<number, readonly number[]>> = { [FLOAT4]: [INT4, INT8, FLOAT8, NUMERIC], [FLOAT8]: [INT8, NUMERIC] };
 
 /** Null where the target tells apart what the source does, or nobody knows how the source does. */
 export function keyMatchOf(source: PgColumnType | undefined, target: ComparingColumn): KeyMatch | null {
@@ -38,8 +44,7 @@ export function keyMatchOf(source: PgColumnType | undefined, target: ComparingCo
   const match = (by: KeyMatch['by']): KeyMatch => ({ by, type: target.type, base: target.base });
   if (target.ignoresCase && type.name !== 'citext') return match('text');
   if (baseOid === BPCHAR && type.oid !== BPCHAR) return match('text');
-  if (baseOid === FLOAT4 && type.oid !== FLOAT4 && type.oid !== INT2) return match('text');
-  if (baseOid === FLOAT8 && (type.oid === INT8 || type.oid === NUMERIC)) return match('text');
+  if (LOST_IN[baseOid]?.includes(type.oid) === true) return match('number');
   const isNarrowed = typmod >= 0 && baseOid === type.oid && source.typmod !== typmod && !(source.typmod >= 0 && source.typmod < typmod);
   if (TIMES.has(baseOid) && isNarrowed) return match('value');
   // The digits behind the point are the last eleven bits, a number that may be negative.
@@ -50,22 +55,27 @@ export function keyMatchOf(source: PgColumnType | undefined, target: ComparingCo
 
 const scaleOf = (typmod: number): number => (((typmod - 4) & 0x7ff) ^ 1024) - 1024;
 
-const textOf = (expression: string): string => `(${expression})::text collate "C"`;
+const comparedSql = ({ by }: KeyMatch, expression: string): string =>
+  by === 'number' ? `(${expression})::text::numeric` : `(${expression})::text collate "C"`;
 
 /** Beside what an index serves. `alive`: that a row is there; where deleted ones stay, the remains of another's are in nobody's way. */
-export function isSameKeySql({ by }: KeyMatch, cell: string, given: string, equal: string, alive: string | null = null): string {
-  if (by === 'value') return equal;
-  return `(${equal} and (${textOf(cell)} = ${textOf(given)}${alive === null ? '' : ` or not (${alive})`}))`;
+export function isSameKeySql(match: KeyMatch, cell: string, given: string, equal: string, alive: string | null = null): string {
+  if (match.by === 'value') return equal;
+  const isSame = `${comparedSql(match, cell)} = ${comparedSql(match, given)}`;
+  return `(${equal} and (${isSame}${alive === null ? '' : ` or not (${alive})`}))`;
 }
 
 /** The value to be written, where the target keeps it as it is. */
-export function keptKeySql({ by, type, base }: KeyMatch, given: string, value: string): string {
-  const kept = by === 'value' ? `(${given})::${type} = ${given}` : `${textOf(`(${value})::${type}`)} = ${textOf(given)}`;
+export function keptKeySql(match: KeyMatch, given: string, value: string): string {
+  const { by, type, base } = match;
+  const kept =
+    by === 'value' ? `(${given})::${type} = ${given}` : `${comparedSql(match, `(${value})::${type}`)} = ${comparedSql(match, given)}`;
   return `case when ${kept} then ${value} else ${KEY_TAKEN_FUNCTION}()::${base} end`;
 }
 
 /** The key of the row that is there by the target's reckoning, where that is the one that is written, or the remains of a deleted one. */
-export function keyInPlaceSql({ base }: KeyMatch, cell: string, written: string, alive: string | null): string {
+export function keyInPlaceSql(match: KeyMatch, cell: string, written: string, alive: string | null): string {
   const overRemains = alive === null ? '' : ` when not (${alive}) then ${written}`;
-  return `case when ${textOf(cell)} = ${textOf(written)} then ${cell}${overRemains} else ${KEY_TAKEN_FUNCTION}()::${base} end`;
+  const isSame = `${comparedSql(match, cell)} = ${comparedSql(match, written)}`;
+  return `case when ${isSame} then ${cell}${overRemains} else ${KEY_TAKEN_FUNCTION}()::${match.base} end`;
 }

@@ -313,7 +313,9 @@ interface PresentColumn extends ComparingColumn {
 
 const PRESENT_SQL = `
   select a.attname, format_type(a.atttypid, a.atttypmod), format_type(a.atttypid, -1), a.atttypid, a.attgenerated <> '', a.attidentity = 'a',
-    b.oid, case when b.oid = t.oid then a.atttypmod else t.typtypmod end, b.typname = 'citext' or coalesce(not l.collisdeterministic, false)
+    b.oid, case when b.oid = t.oid then a.atttypmod else t.typtypmod end, b.typname = 'citext' or coalesce(not l.collisdeterministic, false) or exists (
+      select from pg_index i cross join unnest(i.indkey::int2[], i.indcollation::oid[]) k(attnum, under) join pg_collation c on c.oid = k.under
+      where i.indrelid = a.attrelid and i.indisunique and k.attnum = a.attnum and not c.collisdeterministic)
   from pg_attribute a join pg_type t on t.oid = a.atttypid join pg_type b on b.oid = case when t.typtype = 'd' then t.typbasetype else t.oid end
   left join pg_collation l on l.oid = a.attcollation
   where a.attrelid = to_regclass($1) and a.attnum > 0 and not a.attisdropped`;

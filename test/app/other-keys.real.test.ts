@@ -7,6 +7,8 @@ import { BothEnds, Following } from './changed-tables.ts';
 interface Keys {
   readonly source: string;
   readonly target: string;
+  /** What its unique index is of; left out, the column as it is. */
+  readonly index?: string;
   /** The second is another's at the target, or none that it keeps as it is. */
   readonly keys: readonly [string, string, string, string];
 }
@@ -14,10 +16,16 @@ interface Keys {
 const KEYS: Readonly<Record<string, Keys>> = {
   citext: { source: 'text', target: 'citext', keys: ['A', 'a', 'b', 'c'] },
   ignoring: { source: 'varchar(9)', target: 'varchar(9) collate ignoring', keys: ['A', 'a', 'b', 'c'] },
+  indexed: { source: 'text', target: 'text', index: 'k collate ignoring', keys: ['A', 'a', 'b', 'c'] },
   padded: { source: 'text', target: 'char(9)', keys: ['a', 'a ', 'b', 'c'] },
   times: { source: 'timestamp', target: 'timestamp(3)', keys: ['2026-01-01', '2026-01-01 00:00:00.0001', 'infinity', '-infinity'] },
   numbers: { source: 'numeric', target: 'numeric(9, 2)', keys: ['1.00', '1.001', '2.50', '-0.01'] },
-  floats: { source: 'double precision', target: 'real', keys: ['1', '1.00000000001', 'NaN', '-0'] },
+  floats: { source: 'double precision', target: 'real', keys: ['1000000', '1000000.00000001', 'NaN', '1.1'] },
+  large_numbers: {
+    source: 'numeric(20)',
+    target: 'double precision',
+    keys: ['9007199254740992', '9007199254740993', '-1000000000000000', '0'],
+  },
   integers: { source: 'numeric', target: 'integer', keys: ['1', '1.2', '2', '3'] },
 };
 const TABLES = Object.keys(KEYS);
@@ -53,8 +61,10 @@ test.each(Object.entries(LAYOUTS))(
     await lake.script(`create schema shop; create extension citext;
     create collation ignoring (provider = icu, locale = 'und-u-ks-level2', deterministic = false)`);
     await sql.script('create table free (id integer primary key)');
-    for (const [table, { source, target, keys }] of Object.entries(KEYS)) {
-      await lake.script(`create table shop.${table} (k ${target}, v text${columns}); create unique index on shop.${table} (k)${unique}`);
+    for (const [table, { source, target, index = 'k', keys }] of Object.entries(KEYS)) {
+      await lake.script(
+        `create table shop.${table} (k ${target}, v text${columns}); create unique index on shop.${table} (${index})${unique}`,
+      );
       await sql.script(`create table ${table} (k ${source} primary key, v text)`);
       await sql.query(`insert into ${table} select k::${source}, 'copied' from unnest($1::text[]) k`, [arrayLiteral(keys)]);
     }

@@ -8,7 +8,7 @@ import { PgConnection } from '../../wire/postgres/connection.ts';
 import { createDatabase } from '../support/databases.ts';
 import { eventually } from '../support/eventually.ts';
 import { replayReleased } from '../support/replay.ts';
-import { batchOf, batchSource, DATASET, encoded, failing, insertOf } from './shop.ts';
+import { batchOf, batchSource, DATASET, encoded, failing, insertOf, LANE } from './shop.ts';
 import { sinkOf } from './store.ts';
 
 const REPLAY = 'replay:p' as LaneId;
@@ -196,4 +196,25 @@ test('a lot that is more than goes at once is read once', async () => {
   });
   expect(found).toBe(count);
   expect(read).toBeLessThan(1.2 * count);
+});
+
+test('what waits behind an item under a key that it turns out not to have is free', async () => {
+  await using at = await world();
+  const events = [insertOf(1, 0, hex(1)), update(2, 1)];
+  await at.run(events, 1, events.slice(0, 1));
+  expect(await at.statuses()).toBe('held 1, waiting 1');
+  await at.sql.query(
+    "update tidegate.quarantine set status = 'released', released_seq = nextval('tidegate.releases') where status = 'held'",
+  );
+  await at.read(async ({ quarantine }) => {
+    const [first] = await quarantine.releasedAfter(0n, 10);
+    if (first === undefined) throw new Error('nothing is in line');
+    const place = { lane: LANE, lanes: LANE, readLater: () => Promise.resolve([]) };
+    expect(await quarantine.become(first.item, insertOf(5, 0, hex(1)), place)).toEqual({ kind: 'became' });
+  });
+  const { rows } = await at.sql.query('select key, status from tidegate.quarantine order by key');
+  expect(rows).toEqual([
+    ['1', 'released'],
+    ['5', 'released'],
+  ]);
 });
