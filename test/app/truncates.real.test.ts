@@ -8,7 +8,8 @@ test('a table to which another of the target alone refers is emptied by deletes;
   await using ends = await BothEnds.make('trunc');
   await ends.sql.script(`create table orders (id int primary key, v text); create table lines (id int primary key, v text);
     create table free (id int primary key)`);
-  await ends.lake.script(`create schema shop; create table shop.orders (id int primary key, v text); create table shop.lines (id int primary key, v text);
+  await ends.lake
+    .script(`create schema shop; create table shop.orders (id int primary key, v text); create table shop.lines (id int primary key, v text);
     create table shop.notes (of int references shop.orders on delete cascade); create table shop.claims (of int references shop.lines)`);
   await using it = await Following.start(ends, ends.config({ tables: ['public.orders', 'public.lines', 'public.free'] }));
   const fill = (table: string) => ends.sql.script(`insert into ${table} select n, 'v' from generate_series(1, 40) n`);
