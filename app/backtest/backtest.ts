@@ -207,6 +207,8 @@ class Tally {
   readonly #counts: Record<Place, { rows: number; sampled: boolean; freed: number; taken: number; out: number }>;
   readonly #failed = new Map<string, { readonly failed: Record<Place, number>; taken: number }>();
   readonly #examples: Example[] = [];
+  /** Items that nothing holds but one before them of their key, by the key, until that is met: the newest come first. */
+  readonly #waiting = new Map<string, number>();
 
   constructor(options: BacktestOptions) {
     this.#options = options;
@@ -231,9 +233,18 @@ class Tally {
     const now = this.#after.judge(event);
     this.#counts.quarantine.rows++;
     this.#countRules('quarantine', now, false);
-    if (now.out || isHeldElsewise) this.#counts.quarantine.out++;
+    const { key } = event;
+    const waiting = this.#waiting.get(key) ?? 0;
+    if (now.out || isHeldElsewise) {
+      // What only waits for it stays as well.
+      this.#counts.quarantine.out += 1 + waiting;
+      this.#counts.quarantine.freed -= waiting;
+      this.#waiting.delete(key);
+      return;
+    }
+    this.#counts.quarantine.freed++;
+    if (item.status === 'waiting') this.#waiting.set(key, waiting + 1);
     else {
-      this.#counts.quarantine.freed++;
       this.#example('quarantine', event, id, 'through', this.#before.judge(event));
     }
   }

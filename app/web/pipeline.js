@@ -273,7 +273,7 @@ function tilesView() {
       text(held.value, count(open));
       attribute(held.value, 'class', open > 0 ? 'held' : null);
       const share = judged === 0 ? 0 : sum(({ totals }) => totals.held) / judged;
-      text(held.note, `${percent(share)} of all rows were held`);
+      text(held.note, `${percent(share)} of the rows since the start`);
       const difference = lanes.reduce((total, one) => total + one.ledger.difference, 0);
       const events = lanes.reduce((total, one) => total + one.ledger.events, 0);
       text(ledger.value, difference === 0 ? 'closed' : `${exact(difference)} missing`);
@@ -363,7 +363,7 @@ function datasetCard(pipeline, first, { series, windowS, now }) {
         points,
         `In the last ${span / 60} min: ${counted('pass')} passed, ${counted('warn')} warned, ${counted('quarantine')} held`,
       );
-      text(idle, totals.in === 0 ? 'No change of this table has come in yet.' : '');
+      text(idle, totals.in === 0 ? 'No change of this table has come since the start.' : '');
       idle.hidden = totals.in > 0;
       chart.root.hidden = totals.in === 0;
       rules.update(found, judged, windows);
@@ -536,7 +536,7 @@ function lanesView({ now }) {
         ].filter(([n]) => n > 0);
         text(
           words,
-          `${count(upserts)} written, ${count(deletes)} deleted${others.map(([n, word]) => `, ${count(n)} ${word}`).join('')} in ${count(batches)} batches; last ${ago(committedAtMs, now())}`,
+          `${count(upserts)} written, ${count(deletes)} deleted${others.map(([n, word]) => `, ${count(n)} ${word}`).join('')} in ${count(batches)} ${batches === 1 ? 'batch' : 'batches'}; last ${ago(committedAtMs, now())}`,
         );
         text(at, shortPosition(position));
         attribute(at, 'title', `Position ${position}, committed ${moment(committedAtMs)}`);

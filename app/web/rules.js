@@ -75,7 +75,7 @@ async function showAll(pipeline, dataset, windows, nowMs) {
     windowHistory(windows, nowMs),
   ]);
   await dialog(`Rules of ${dataset}`, (close) => [
-    h('p', { class: 'quiet' }, 'What they found in the last hour, minute by minute, as far as this service has run.'),
+    h('p', { class: 'quiet' }, 'What they found in the last hour, minute by minute.'),
     h(
       'table',
       { class: 'hour-table' },

@@ -435,7 +435,10 @@ class SlotSource implements PostgresSource {
 
   async reread(request: RereadRequest, signal: AbortSignal): Promise<string> {
     const table = this.tables.find((one) => this.#datasets.nameOf(one) === request.dataset);
-    if (table === undefined) throw new RereadRefused(`${request.dataset} is no dataset of ${this.name}`, 'See the tables of the source.');
+    if (table === undefined) {
+      const named = this.tables.slice(0, 20).map((one) => this.#datasets.nameOf(one));
+      throw new RereadRefused(`${request.dataset} is no dataset of ${this.name}`, `Name one of its own, as ${named.join(', ')}.`);
+    }
     if (this.#rereads.count >= REREADS_MAX)
       throw new RereadRefused(`${REREADS_MAX} parts are being read again`, 'Wait for one of them to end.');
     const part = await this.#checked(table, request, signal);

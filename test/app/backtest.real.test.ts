@@ -187,3 +187,19 @@ test('what cannot be tried is told', async () => {
   );
   expect(json).toMatchObject({ unusable: [{ rule: 'gone.not_null' }], target: { rows: 90, taken: 0 } });
 });
+
+test('what only waits for an item of its key goes where that one goes', async () => {
+  const keyed = (max: number) => ruleFile('orders', 'key', `amount: [{id: few, between: {max: ${max}}}]`);
+  const now = write('orders.rules.yaml', keyed(90));
+  {
+    await using running = await startService(config);
+    await untilReady(running.url);
+    await source.script('insert into orders values (201, 999); update orders set amount = 1 where id = 201');
+    await eventually(async () => (await count(`select count(*) from tidegate.quarantine where status = 'waiting'`)) === 1, 'one waits');
+  }
+  const quarantine = async (file: string) =>
+    ((await cli('backtest', config.file, '--rules', file, '--json')).json as Backtested).quarantine;
+  const { rows } = await quarantine(now);
+  expect(await quarantine(now)).toMatchObject({ freed: 0, out: rows });
+  expect(await quarantine(write('more.yaml', keyed(1000)))).toMatchObject({ freed: rows, out: 0 });
+});
