@@ -7,7 +7,7 @@ import { isError, type Problem } from '../core/problems.ts';
 import { checkEndpoints, type WebhookEndpoint } from '../ops/alerts/webhook.ts';
 import { tableMatcher } from '../cdc/postgres/found-tables.ts';
 import { topicName } from '../sync/kafka/topic-name.ts';
-import { isPostgresUrl, parsePgUrl, splitHosts } from '../wire/postgres/ident.ts';
+import { isPostgresUrl, parsePgServers, parsePgUrl, splitHosts } from '../wire/postgres/ident.ts';
 import { nearest, readNode, show } from './config-read.ts';
 import {
   type AlertConfig,
@@ -229,8 +229,9 @@ function loadedProblems({ config, place }: LoadedConfig): Problem[] {
       kafka.push({ name, group: source.group, brokers: source.brokers });
       continue;
     }
-    if (!isPostgresUrl(source.url.reveal())) {
-      error(place('sources', name, 'url'), 'is no postgres url', 'Write postgres://user:password@host:port/database.');
+    const wrong = wrongUrl(source.url.reveal());
+    if (wrong !== null) {
+      error(place('sources', name, 'url'), wrong, 'Write postgres://user:password@host:port/database.');
       continue;
     }
     problems.push(...patternProblems(source, ownSchemas(config, name, source.url.reveal()), (...path) => place('sources', name, ...path)));
@@ -251,8 +252,8 @@ function loadedProblems({ config, place }: LoadedConfig): Problem[] {
       problems.push(...kafkaTargetProblems(config, name, target, (...path) => place('targets', name, ...path)));
       continue;
     }
-    if (!isPostgresUrl(target.url.reveal()))
-      error(place('targets', name, 'url'), 'is no postgres url', 'Write postgres://user:password@host:port/database.');
+    const wrong = wrongUrl(target.url.reveal());
+    if (wrong !== null) error(place('targets', name, 'url'), wrong, 'Write postgres://user:password@host:port/database.');
     if (target.schema === 'tidegate')
       error(place('targets', name, 'schema'), 'tidegate is the schema of lanes and quarantine', 'Choose another schema for your tables.');
     else if (target.schema.startsWith('pg_'))
@@ -460,6 +461,18 @@ function writtenTable(source: string, table: string, { schema, layouts }: Postgr
 export function writtenAs(pipeline: string, source: string, table: string, target: TargetConfig): string {
   if (target.kind === 'postgres') return writtenTable(source, table, target);
   return topicName(target.topic, pipeline, `${source}.${table}` as DatasetName);
+}
+
+/** Why nobody could connect by it; null where somebody can. */
+function wrongUrl(url: string): string | null {
+  if (!isPostgresUrl(url)) return 'is no postgres url';
+  try {
+    parsePgServers(url);
+    return null;
+  } catch (error) {
+    if (error instanceof TypeError) return `cannot be used: ${error.message}`;
+    throw error;
+  }
 }
 
 const placeOf = (target: TargetConfig): string =>

@@ -4,7 +4,7 @@
  */
 import { backoffMs, type Clock } from '../core/clock.ts';
 import type { Observer } from '../core/contracts.ts';
-import { PipelineError } from '../core/errors.ts';
+import { PipelineError, withCauses } from '../core/errors.ts';
 import type { LaneId } from '../core/event.ts';
 import { type PipelineParts, runPipeline } from '../core/pipeline.ts';
 import type { LaneRunState, LaneStatus, Reason } from './http/shapes.ts';
@@ -252,11 +252,11 @@ export class LaneRunner {
     const error = thrown instanceof PipelineError ? thrown : new PipelineError('BUG', 'an unexpected error', { cause: thrown });
     if (error.after !== 'backoff') {
       logger.error('the lane cannot go on by itself', { lane, ...errorFields(error) });
-      this.halt(error.code, describe(error), error.fix);
+      this.halt(error.code, withCauses(error), error.fix);
       return;
     }
     this.#attempts++;
-    const reason = { code: error.code, message: withoutSecrets(describe(error)), fix: error.fix, atMs: clock.now() };
+    const reason = { code: error.code, message: withoutSecrets(withCauses(error)), fix: error.fix, atMs: clock.now() };
     logger.warn('the run failed and is tried again', { lane, attempt: this.#attempts, ...errorFields(error) });
     this.#enter('backing-off', reason);
   }
@@ -273,9 +273,4 @@ export class LaneRunner {
 /** Why a run was cut off on purpose; never judged. */
 class Halted extends Error {
   override readonly name = 'Halted';
-}
-
-/** The message with that of its cause: what the server said is most of the news. */
-function describe(error: PipelineError): string {
-  return error.cause instanceof Error && error.cause.message !== '' ? `${error.message}: ${error.cause.message}` : error.message;
 }

@@ -1,7 +1,7 @@
 /** Asks a pipeline's target again and again whether it is there, what its quarantine holds, and whether the lane has lost a part of the source's log. */
 import type { Clock } from '../core/clock.ts';
 import type { LiveSource, QuarantineItem } from '../core/contracts.ts';
-import { PipelineError } from '../core/errors.ts';
+import { PipelineError, withCauses } from '../core/errors.ts';
 import type { DatasetName, LaneId, Position } from '../core/event.ts';
 import { toLsn } from '../core/position.ts';
 import { placeOf } from '../cdc/kafka/lane-place.ts';
@@ -74,7 +74,7 @@ export class TargetWatch {
       );
       this.#problem = null;
     } catch (error) {
-      this.#problem = error instanceof PipelineError ? `the target does not answer: ${error.message}` : 'the target does not answer';
+      this.#problem = error instanceof PipelineError ? `the target does not answer: ${withCauses(error)}` : 'the target does not answer';
     } finally {
       this.#askedAtMs = null;
     }

@@ -135,3 +135,11 @@ export class PipelineError extends Error {
     return ERRORS[this.code].fix;
   }
 }
+
+/** What an error says, with what its causes say beside that: they have most of the news. */
+export function withCauses(error: Error): string {
+  let text = error.message;
+  for (let cause = error.cause; cause instanceof Error; cause = cause.cause)
+    if (!text.includes(cause.message)) text = text === '' ? cause.message : `${text}: ${cause.message}`;
+  return text;
+}

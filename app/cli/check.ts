@@ -1,6 +1,6 @@
 /** tidegate check: everything that is wrong with a config, its rule files and the servers it names, each with a fix. */
 import { systemClock } from '../../core/clock.ts';
-import { PipelineError } from '../../core/errors.ts';
+import { PipelineError, withCauses } from '../../core/errors.ts';
 import type { Dataset, DatasetName } from '../../core/event.ts';
 import { isError, type Problem } from '../../core/problems.ts';
 import { probeConnectors } from '../../cdc/kafka/connector-check.ts';
@@ -183,8 +183,7 @@ async function attempt(path: string, work: () => Promise<readonly Problem[]>): P
     return await work();
   } catch (error) {
     if (!(error instanceof PipelineError) || error.code === 'BUG') throw error;
-    const cause = error.cause instanceof Error ? `: ${error.cause.message}` : '';
-    return [{ severity: 'error', path, message: withoutSecrets(`${error.message}${cause}`), fix: error.fix }];
+    return [{ severity: 'error', path, message: withoutSecrets(withCauses(error)), fix: error.fix }];
   }
 }
 

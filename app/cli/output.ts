@@ -1,5 +1,5 @@
 /** How commands speak: results on standard output, everything else on standard error, and one JSON value where --json asks for it. */
-import { PipelineError } from '../../core/errors.ts';
+import { PipelineError, withCauses } from '../../core/errors.ts';
 import { isError, type Problem } from '../../core/problems.ts';
 import { withoutSecrets } from '../secret.ts';
 import { UsageError } from './arguments.ts';
@@ -58,8 +58,7 @@ export function timeText(ms: number | null): string {
 export function errorText(error: unknown): { readonly code: string; readonly message: string; readonly fix: string | null } {
   if (error instanceof UsageError) return { code: 'USAGE', message: error.message, fix: error.fix };
   if (error instanceof PipelineError) {
-    const cause = error.cause instanceof Error ? `: ${error.cause.message}` : '';
-    return { code: error.code, message: withoutSecrets(`${error.message}${cause}`), fix: error.fix };
+    return { code: error.code, message: withoutSecrets(withCauses(error)), fix: error.fix };
   }
   const message = error instanceof Error ? error.message : String(error);
   return {

@@ -1,5 +1,5 @@
 /** What a source would run into, found before it runs; and what its tables look like. Nothing is changed on the server. */
-import { PipelineError } from '../../core/errors.ts';
+import { PipelineError, withCauses } from '../../core/errors.ts';
 import type { Dataset } from '../../core/event.ts';
 import type { Problem } from '../../core/problems.ts';
 import type { PgConnection } from '../../wire/postgres/connection.ts';
@@ -93,7 +93,7 @@ export async function probePostgresSource(options: PostgresSourceOptions): Promi
 
 function problemOf(error: unknown, path: string): Problem {
   if (!(error instanceof PipelineError)) throw error;
-  return { severity: 'error', path, message: `${error.message}.`, fix: error.fix };
+  return { severity: 'error', path, message: `${withCauses(error)}.`, fix: error.fix };
 }
 
 const problem = (code: ConstructorParameters<typeof PipelineError>[0], path: string, message: string): Problem =>

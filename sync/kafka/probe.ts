@@ -1,5 +1,5 @@
 /** What keeps topics from being written, found out without changing anything. */
-import { PipelineError } from '../../core/errors.ts';
+import { PipelineError, withCauses } from '../../core/errors.ts';
 import type { DatasetName } from '../../core/event.ts';
 import type { Problem } from '../../core/problems.ts';
 import { type KafkaClient, kafkaClient } from '../../wire/kafka/client.ts';
@@ -21,8 +21,7 @@ async function probeRegistry({ name, registry = null }: KafkaSinkOptions): Promi
     return [];
   } catch (error) {
     if (!(error instanceof PipelineError) || error.code === 'BUG') throw error;
-    const cause = error.cause instanceof Error ? `: ${error.cause.message}` : '';
-    return [{ severity: 'error', path: `targets.${name}.registry`, message: `${error.message}${cause}`, fix: error.fix }];
+    return [{ severity: 'error', path: `targets.${name}.registry`, message: withCauses(error), fix: error.fix }];
   }
 }
 

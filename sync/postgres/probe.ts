@@ -1,5 +1,5 @@
 /** What keeps a target from taking rows, found out without changing anything. */
-import { PipelineError } from '../../core/errors.ts';
+import { PipelineError, withCauses } from '../../core/errors.ts';
 import type { Dataset } from '../../core/event.ts';
 import type { Problem } from '../../core/problems.ts';
 import { PgConnection } from '../../wire/postgres/connection.ts';
@@ -53,8 +53,7 @@ async function probe(
   } catch (error) {
     const failure = targetFailure(error, `the target ${options.name} cannot be used`);
     if (!(failure instanceof PipelineError)) throw failure;
-    const cause = failure.cause instanceof Error ? `: ${failure.cause.message}` : '';
-    return [{ severity: 'error', path: `${place}.url`, message: `${failure.message}${cause}`, fix: failure.fix }];
+    return [{ severity: 'error', path: `${place}.url`, message: withCauses(failure), fix: failure.fix }];
   }
 }
 

@@ -1,12 +1,13 @@
 /** Getting in: every kind of password, TLS as sslmode says, and what answers on the port that is no Postgres. */
 import { chownSync, mkdtempSync, rmSync, statSync, writeFileSync } from 'node:fs';
-import { type AddressInfo, createServer } from 'node:net';
+import { type AddressInfo, connect, createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { TLSSocket } from 'node:tls';
+import { connect as connectTls, TLSSocket } from 'node:tls';
 import { inspect } from 'node:util';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { type EmbeddedServer, startEmbeddedPostgres } from '../../examples/embedded-postgres.ts';
+import { withCauses } from '../../core/errors.ts';
 import { PgConnection, PgConnectionError } from '../../wire/postgres/connection.ts';
 import { makeAuthority } from '../support/certificate.ts';
 import { eventually } from '../support/eventually.ts';
@@ -52,18 +53,22 @@ beforeAll(async () => {
   await using sql = await login(server.url());
   const literal = `'${PASSWORD}'`;
   await sql.script(`
-    create role "of scram" login password ${literal}; create role closed login password ${literal};
+    create role "of scram" login password ${literal}; create role "of cert" login;
+    create role invisible login password U&'pa\\00ADss \\2003\\FB01'; create role controlled login password U&'\\FB01\\0007'; create role closed login password ${literal};
     set password_encryption = md5; create role "of md5" login password ${literal}; create role "in clear" login password ${literal}; create role open login`);
   const address = '127.0.0.1/32';
   write(
     'pg_hba.conf',
     `host all postgres,open ${address} trust
-host all "of scram" ${address} scram-sha-256
+host all "of scram",invisible,controlled ${address} scram-sha-256
+hostssl all "of cert" ${address} cert
 host all "of md5" ${address} md5
 host all "in clear" ${address} password
 host all closed ${address} reject
 `,
   );
+  write('authority.pem', ours.certificate);
+  await sql.script("alter system set ssl_ca_file = 'authority.pem'");
   await sql.script('alter system set ssl = on');
   await useCertificate(['localhost']);
   await eventually(async () => {
@@ -82,6 +87,15 @@ describe('passwords', () => {
     expect((await sql.query('select current_user')).rows).toEqual([[user]]);
     await expect(login(url(user, 'wrong'))).rejects.toMatchObject({ code: '28P01' });
     await expect(login(url(user, ''))).rejects.toMatchObject({ code: '28P01' });
+  });
+
+  test.each([
+    ['invisible', 'pa\u00adss \u2003ﬁ'],
+    ['invisible', 'pass  fi'],
+    ['controlled', 'ﬁ\u0007'],
+  ])('%s: characters that SCRAM takes for others, or for none, or that have it take all as they are', async (user, password) => {
+    await using sql = await login(url(user, password));
+    expect(sql.open).toBe(true);
   });
 
   test('none is asked for, no role of that name, or nobody may come in this way', async () => {
@@ -138,6 +152,72 @@ describe('sslmode', () => {
       code: expect.stringMatching(/VERIFY|CERT/) as string,
     });
     expect(await why('?sslmode=verify-full', host)).toMatchObject({ code: expect.stringMatching(/VERIFY|CERT/) as string });
+  });
+
+  test('verify-ca takes a certificate of the authority for whomever, and so does require where it names one', async () => {
+    await useCertificate(['db.example']);
+    for (const mode of ['verify-ca', 'require']) {
+      const by = (file: string): string => url('open', '', `?sslmode=${mode}&sslrootcert=${encodeURIComponent(file)}`);
+      await eventually(() => isEncrypted(by(authority)).catch(() => false), 'the server has the certificate');
+      // What is wrong is said, and not only that it is.
+      const failure = await login(by(stranger)).catch((error: unknown) => error as Error);
+      expect(withCauses(failure as Error)).toMatch(/^TLS with the Postgres server at .* failed: .*certificate/);
+    }
+  });
+
+  test('a server that wants a certificate is shown the one that the url names', async () => {
+    const { certificate, privateKey } = ours.issue(['of cert']);
+    const other = makeAuthority('another authority').issue(['of cert']);
+    const shown = (name: string, text: string): string => {
+      const file = join(folder, name);
+      writeFileSync(file, text);
+      return encodeURIComponent(file);
+    };
+    const by = (cert: string, key: string): string => url('of cert', '', `?sslmode=require&sslcert=${cert}&sslkey=${key}`);
+    const [cert, key] = [shown('client.crt', certificate), shown('client.key', privateKey)];
+    await using sql = await login(by(cert, key));
+    expect((await sql.query('select client_dn from pg_stat_ssl where pid = pg_backend_pid()')).rows).toEqual([['/CN=of cert']]);
+    await expect(login(url('of cert', '', '?sslmode=require'))).rejects.toMatchObject({ code: '28000' });
+    await expect(login(by(shown('other.crt', other.certificate), shown('other.key', other.privateKey)))).rejects.toThrow(PgConnectionError);
+    await expect(login(by(cert, shown('none.key', 'no key')))).rejects.toThrow(/no certificate or key/);
+    await expect(login(by(cert, '%2Fno%2Fsuch%2Ffile'))).rejects.toThrow(/the file that sslkey names cannot be read/);
+  });
+
+  test('a login by SCRAM is bound to the certificate: who stands between with another one gets nobody in', async () => {
+    const bound = '?sslmode=require&channel_binding=require';
+    await using sql = await login(url('of scram', PASSWORD, bound));
+    expect(sql.open).toBe(true);
+    for (const to of [
+      url('of scram', PASSWORD, '?sslmode=disable&channel_binding=require'),
+      url('of md5', PASSWORD, bound),
+      url('open', '', bound),
+    ])
+      await expect(login(to)).rejects.toThrow(/channel_binding=require takes TLS/);
+    const { certificate, privateKey } = ours.issue(['127.0.0.1']);
+    const between = createServer((client) => {
+      client.on('error', () => {});
+      client.once('data', (request) => {
+        const upstream = connect({ port: server.port, host: '127.0.0.1' }, () => upstream.write(request));
+        upstream.on('error', () => {});
+        upstream.once('data', (offer) => {
+          client.write(offer);
+          const inside = new TLSSocket(client, { isServer: true, cert: certificate, key: privateKey });
+          const outside = connectTls({ socket: upstream, rejectUnauthorized: false });
+          for (const [from, to] of [
+            [inside, outside],
+            [outside, inside],
+          ] as const)
+            from.on('error', () => {}).pipe(to);
+        });
+      });
+    });
+    await new Promise<void>((resolve) => between.listen(0, '127.0.0.1', resolve));
+    const { port } = between.address() as AddressInfo;
+    const through = (query: string): Promise<PgConnection> => login(url('of scram', PASSWORD, query, '127.0.0.1', port));
+    await expect(through('?sslmode=require')).rejects.toThrow(/channel binding/);
+    await using unbound = await through('?sslmode=require&channel_binding=disable');
+    expect(unbound.open).toBe(true);
+    between.close();
   });
 
   test('a large result and a large parameter come and go whole', async () => {

@@ -27,6 +27,29 @@ test('a host that is a path is the folder of a Unix socket, as for libpq', () =>
   expect(isPostgresUrl('postgres:///shop')).toBe(false);
 });
 
+test('TLS is asked for as libpq does', () => {
+  const tls = (query: string) => {
+    const { sslmode, sslrootcert, sslcert, sslkey, channelBinding } = parsePgServers(`postgres://one/shop?${query}`).addresses[0] ?? {};
+    return [sslmode, sslrootcert, sslcert, sslkey, channelBinding];
+  };
+  expect(tls('')).toEqual(['prefer', null, null, null, 'prefer']);
+  expect(tls('sslmode=require&channel_binding=require')).toEqual(['require', null, null, null, 'require']);
+  expect(tls('sslmode=require&sslrootcert=/ca.pem')).toEqual(['verify-ca', '/ca.pem', null, null, 'prefer']);
+  expect(tls('sslmode=verify-ca')).toEqual(['verify-ca', null, null, null, 'prefer']);
+  expect(tls('sslrootcert=system')).toEqual(['verify-full', null, null, null, 'prefer']);
+  expect(tls('sslmode=verify-full&sslcert=c&sslkey=k&channel_binding=disable')).toEqual(['verify-full', null, 'c', 'k', 'disable']);
+  for (const query of ['sslmode=verify', 'sslmode=require&sslrootcert=system', 'sslcert=c', 'channel_binding=1'])
+    expect(() => tls(query)).toThrow(TypeError);
+});
+
+test('what another client would heed behind the ?, and we do not, is refused by its name', () => {
+  for (const name of ['options', 'ssl', 'sslcrl', 'require_auth', 'passfile', 'service', 'hostaddr'])
+    expect(() => parsePgServers(`postgres://u:secret@one/shop?${name}=secret`)).toThrow(
+      expect.objectContaining({ name: 'TypeError', message: expect.stringMatching(new RegExp(`^(?!.*secret).* ${name} `)) as unknown }),
+    );
+  expect(parsePgServers('postgres://one/shop?application_name=x&connect_timeout=3').session).toBe('any');
+});
+
 test('what is none is refused without a word of it', () => {
   for (const url of [
     'postgres://u:secret@one:1,two:x/shop',

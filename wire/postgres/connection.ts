@@ -73,12 +73,12 @@ export class PgConnection implements AsyncDisposable {
   #onNotification: ((channel: string, payload: string) => void) | null = null;
   #onNotice: ((notice: PgError) => void) | null = null;
 
-  private constructor({ socket, takeBytes }: OpenSocket, address: PgAddress) {
+  private constructor({ socket, binding, takeBytes }: OpenSocket, address: PgAddress) {
     this.#socket = socket;
     this.#takeBytes = takeBytes;
     this.#reading = new Reading(socket, address);
     this.#address = address;
-    this.#loginState = new Login(address);
+    this.#loginState = new Login(address, binding);
     this.closed = new Promise((resolve) => {
       this.#onClosed = resolve;
     });

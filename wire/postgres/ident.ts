@@ -16,7 +16,8 @@ export function quoteLiteral(text: string): string {
   return quoted.includes('\\') ? ` E'${quoted.replaceAll('\\', '\\\\')}'` : `'${quoted}'`;
 }
 
-export type SslMode = 'disable' | 'prefer' | 'require' | 'verify-full';
+export type SslMode = 'disable' | 'prefer' | 'require' | 'verify-ca' | 'verify-full';
+export type ChannelBinding = 'disable' | 'prefer' | 'require';
 
 export interface PgAddress {
   /** A name, an IP address, or the folder of a Unix socket: what begins with a slash. */
@@ -26,9 +27,44 @@ export interface PgAddress {
   readonly password: string;
   readonly database: string;
   readonly sslmode: SslMode;
-  /** PEM file of the authority to trust, for verify-full. */
+  /** PEM file of the authority to trust; null for those that everybody trusts. */
   readonly sslrootcert: string | null;
+  /** What we show a server that asks for a certificate: PEM files, and what the key is encrypted with. */
+  readonly sslcert: string | null;
+  readonly sslkey: string | null;
+  readonly sslpassword: string | null;
+  /** Whether a password is given only to whom the certificate is of. */
+  readonly channelBinding: ChannelBinding;
 }
+
+/** What is read of a url behind its `?`. */
+const PARAMETERS = [
+  'sslmode',
+  'sslrootcert',
+  'sslcert',
+  'sslkey',
+  'sslpassword',
+  'channel_binding',
+  'target_session_attrs',
+  'host',
+  'port',
+];
+/** What other clients read there, and what makes no difference here. */
+const WITHOUT_EFFECT: ReadonlySet<string> = new Set([
+  'application_name',
+  'fallback_application_name',
+  'client_encoding',
+  'connect_timeout',
+  'gssencmode',
+  'keepalives',
+  'keepalives_count',
+  'keepalives_idle',
+  'keepalives_interval',
+  'krbsrvname',
+  'sslcompression',
+  'sslsni',
+  'tcp_user_timeout',
+]);
 
 /** Servers to be tried in turn. */
 export interface PgServers {
@@ -60,7 +96,7 @@ export function splitHosts(url: string): string[] {
 
 /**
  * Reads `postgres://user:password@host:port/database?sslmode=…`. As for libpq, a host that is a path is the folder of the server's Unix socket, written
- * `%2Fvar%2Frun%2Fpostgresql` or, with no other host, `?host=/var/run/postgresql`; there is no TLS on it, whatever `sslmode` says. Throws a TypeError that
+ * `%2Fvar%2Frun%2Fpostgresql` or, with no other host, `?host=/var/run/postgresql`; there is no TLS on it, whatever `sslmode` says. What another client would heed and we do not is refused. Throws a TypeError that
  * never repeats the url, since it holds a password.
  */
 export function parsePgUrl(url: string): PgAddress {
@@ -72,17 +108,11 @@ export function parsePgUrl(url: string): PgAddress {
   }
   if (parsed.protocol !== 'postgres:' && parsed.protocol !== 'postgresql:')
     throw new TypeError(`a Postgres url begins with postgres://, not ${parsed.protocol}//`);
-  const mode = parsed.searchParams.get('sslmode') ?? 'prefer';
-  const known: Record<string, SslMode> = {
-    disable: 'disable',
-    allow: 'prefer',
-    prefer: 'prefer',
-    require: 'require',
-    'verify-ca': 'verify-full',
-    'verify-full': 'verify-full',
-  };
-  const sslmode = known[mode];
-  if (sslmode === undefined) throw new TypeError(`sslmode must be one of ${Object.keys(known).join(', ')}, not ${mode}`);
+  for (const name of parsed.searchParams.keys())
+    if (!PARAMETERS.includes(name) && !WITHOUT_EFFECT.has(name))
+      throw new TypeError(
+        `the url of a Postgres server has no ${name} here, but ${PARAMETERS.join(', ')}; settings of a session are those of its role`,
+      );
   const decoded = (text: string): string => {
     try {
       return decodeURIComponent(text);
@@ -98,9 +128,43 @@ export function parsePgUrl(url: string): PgAddress {
     user,
     password: decoded(parsed.password),
     database: decoded(parsed.pathname.slice(1)) || user,
-    sslmode: isSocketFolder(host) ? 'disable' : sslmode,
-    sslrootcert: parsed.searchParams.get('sslrootcert'),
+    ...tlsOf(parsed.searchParams, host),
   };
+}
+
+/** As libpq has it: who names an authority has it asked for, and `system` are those that everybody trusts. */
+function tlsOf(
+  parameters: URLSearchParams,
+  host: string,
+): Pick<PgAddress, 'sslmode' | 'sslrootcert' | 'sslcert' | 'sslkey' | 'sslpassword' | 'channelBinding'> {
+  const [rootcert, sslcert, sslkey] = ['sslrootcert', 'sslcert', 'sslkey'].map((name) => parameters.get(name));
+  const isSystem = rootcert === 'system';
+  const modes: Record<string, SslMode> = {
+    disable: 'disable',
+    allow: 'prefer',
+    prefer: 'prefer',
+    require: typeof rootcert === 'string' ? 'verify-ca' : 'require',
+    'verify-ca': 'verify-ca',
+    'verify-full': 'verify-full',
+  };
+  const sslmode = oneOf('sslmode', modes, parameters.get('sslmode') ?? (isSystem ? 'verify-full' : 'prefer'));
+  if (isSystem && sslmode !== 'verify-full') throw new TypeError('sslrootcert=system takes sslmode=verify-full');
+  if ((typeof sslcert === 'string') !== (typeof sslkey === 'string')) throw new TypeError('sslcert and sslkey are named together');
+  const bindings: Record<string, ChannelBinding> = { disable: 'disable', prefer: 'prefer', require: 'require' };
+  return {
+    sslmode: isSocketFolder(host) ? 'disable' : sslmode,
+    sslrootcert: isSystem ? null : (rootcert ?? null),
+    sslcert: sslcert ?? null,
+    sslkey: sslkey ?? null,
+    sslpassword: parameters.get('sslpassword'),
+    channelBinding: oneOf('channel_binding', bindings, parameters.get('channel_binding') ?? 'prefer'),
+  };
+}
+
+function oneOf<T>(name: string, known: Readonly<Record<string, T>>, given: string): T {
+  const found = Object.hasOwn(known, given) ? known[given] : undefined;
+  if (found === undefined) throw new TypeError(`${name} must be one of ${Object.keys(known).join(', ')}, not ${given}`);
+  return found;
 }
 
 /** Whether a host is where a server's Unix socket lies. */

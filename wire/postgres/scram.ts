@@ -1,18 +1,26 @@
 /** SCRAM-SHA-256 (RFC 5802, RFC 7677) and md5, as PostgreSQL asks for them. */
 import { createHash, createHmac, pbkdf2Sync, randomBytes, timingSafeEqual } from 'node:crypto';
 
+/** What a login is bound to: `n` says that we cannot, `y` that the server does not offer it. */
+export type Binding = 'n' | 'y' | { readonly endPoint: Buffer };
+
 /** One login: `first` is the client's first message, `final` answers the server's, `verify` checks that the server knows the password too. */
 export class Scram {
   readonly #nonce = randomBytes(18).toString('base64');
   readonly #password: string;
   #serverSignature: Buffer = Buffer.alloc(0);
 
-  constructor(password: string) {
+  readonly #flag: string;
+  readonly #bound: Buffer;
+
+  constructor(password: string, binding: Binding = 'n') {
     this.#password = password;
+    this.#flag = typeof binding === 'string' ? `${binding},,` : 'p=tls-server-end-point,,';
+    this.#bound = typeof binding === 'string' ? Buffer.alloc(0) : binding.endPoint;
   }
 
   first(): string {
-    return `n,,n=,r=${this.#nonce}`;
+    return `${this.#flag}n=,r=${this.#nonce}`;
   }
 
   final(serverFirst: string): string {
@@ -22,10 +30,11 @@ export class Scram {
     const iterations = Number(fields.get('i'));
     if (salt === undefined || !nonce.startsWith(this.#nonce) || nonce === this.#nonce || !(iterations > 0))
       throw new Error('the server sent a malformed SCRAM challenge');
-    const salted = pbkdf2Sync(this.#password.normalize('NFKC'), Buffer.from(salt, 'base64'), iterations, 32, 'sha256');
+    const salted = pbkdf2Sync(saslPrep(this.#password), Buffer.from(salt, 'base64'), iterations, 32, 'sha256');
     const clientKey = createHmac('sha256', salted).update('Client Key').digest();
     const storedKey = createHash('sha256').update(clientKey).digest();
-    const withoutProof = `c=biws,r=${nonce}`;
+    const bound = Buffer.concat([Buffer.from(this.#flag), this.#bound]).toString('base64');
+    const withoutProof = `c=${bound},r=${nonce}`;
     const message = `n=,r=${this.#nonce},${serverFirst},${withoutProof}`;
     const signature = createHmac('sha256', storedKey).update(message).digest();
     const proof = Buffer.from(clientKey.map((byte, i) => byte ^ (signature[i] ?? 0)));
@@ -38,6 +47,16 @@ export class Scram {
     if (sent.length !== this.#serverSignature.length || !timingSafeEqual(sent, this.#serverSignature))
       throw new Error('the server could not prove that it knows the password');
   }
+}
+
+const SPACES = /[\u00a0\u1680\u2000-\u200b\u202f\u205f\u3000]/g;
+const NOTHING = /[\u00ad\u034f\u1806\u180b-\u180d\u200c\u200d\u2060\ufe00-\ufe0f\ufeff]/g;
+const PROHIBITED = /[\p{Cc}\p{Co}\u0340\u0341\u200e\u200f\u202a-\u202e\u206a-\u206f\u2ff0-\u2ffb\ufff9-\ufffd]/u;
+
+/** SASLprep (RFC 4013) as PostgreSQL does it: a password that it does not take is used as it is. */
+function saslPrep(password: string): string {
+  const prepared = password.replace(SPACES, ' ').replace(NOTHING, '').normalize('NFKC');
+  return /^[\0-\x7f]*$/.test(password) || prepared === '' || PROHIBITED.test(prepared) ? password : prepared;
 }
 
 /** `md5` + md5(md5(password + user) + salt). */

@@ -3,7 +3,7 @@ import { type PgAddress, quoteIdent, quoteLiteral } from './ident.ts';
 
 export interface PgOptions {
   /**
-   * `postgres://user:password@host:port/database?sslmode=disable|prefer|require|verify-full`. Several hosts (`host1:port,host2:port`) are tried in turn
+   * `postgres://user:password@host:port/database?sslmode=disable|prefer|require|verify-ca|verify-full`. Several hosts (`host1:port,host2:port`) are tried in turn
    * until one answers that is no standby; see `parsePgServers`.
    */
   readonly url: string;

@@ -1,7 +1,8 @@
 /** Opens the socket that a connection lives on: the server's Unix socket, or TCP, then TLS as `sslmode` wants it. */
+import { createHash } from 'node:crypto';
 import { readFileSync } from 'node:fs';
 import { connect, isIP, type Socket } from 'node:net';
-import { connect as connectTls } from 'node:tls';
+import { connect as connectTls, type ConnectionOptions, type TLSSocket } from 'node:tls';
 import { PgConnectionError } from './errors.ts';
 import { isSocketFolder, type PgAddress } from './ident.ts';
 import { Slab, type TakeBytes } from './slab.ts';
@@ -18,26 +19,28 @@ const unixSocket = ({ host, port }: PgAddress): string => `${host.replace(/\/$/,
 /** A socket, and what is read from it. */
 export interface OpenSocket {
   readonly socket: Socket;
+  /** Of the server's certificate, as SCRAM binds a login to it (tls-server-end-point, RFC 5929); null without TLS, and where its signature has no hash that we know. */
+  readonly binding: Buffer | null;
   /** Nothing is read before somebody takes it. */
   takeBytes(this: void, take: TakeBytes): void;
 }
 
 /** Throws PgConnectionError (a TypeError for a file that the url names and that cannot be read); where `signal` aborts first, its reason. A server that takes the connection and then says nothing is left so too. */
 export async function openSocket(address: PgAddress, signal: AbortSignal): Promise<OpenSocket> {
-  const ca = readAuthority(address);
+  const files = readFiles(address);
   const slab = new Slab();
   const plain = await dial(address, slab, signal);
-  const opened: OpenSocket = { socket: plain, takeBytes: (take) => slab.take(take) };
+  const opened: OpenSocket = { socket: plain, binding: null, takeBytes: (take) => slab.take(take) };
   if (address.sslmode === 'disable') return opened;
   const offered = await asksForTls(opened, address, signal);
   if (offered) {
-    const socket = await secured(plain, address, ca, signal);
+    const socket = await secured(plain, address, files, signal);
     // What a socket with TLS decrypts comes in memory of its own, and only once somebody listens.
     const takeBytes = (take: TakeBytes): void => {
       slab.take(take);
       socket.on('data', (chunk: Buffer) => slab.push(chunk));
     };
-    return { socket, takeBytes };
+    return { socket, binding: bindingOf(socket), takeBytes };
   }
   if (address.sslmode === 'prefer') return opened;
   plain.destroy();
@@ -90,24 +93,54 @@ function asksForTls({ socket, takeBytes }: OpenSocket, address: PgAddress, signa
   });
 }
 
-function readAuthority({ sslmode, sslrootcert }: PgAddress): Buffer | null {
-  if (sslrootcert === null || sslmode === 'disable') return null;
-  try {
-    return readFileSync(sslrootcert);
-  } catch (error) {
-    throw new TypeError(`the file that sslrootcert names cannot be read: ${sslrootcert}`, { cause: error });
-  }
+type TlsFiles = Pick<ConnectionOptions, 'ca' | 'cert' | 'key'>;
+
+/** For each connection anew: certificates are replaced while we run. */
+function readFiles({ sslmode, sslrootcert, sslcert, sslkey }: PgAddress): TlsFiles {
+  if (sslmode === 'disable') return {};
+  const read = (parameter: string, file: string): Buffer => {
+    try {
+      return readFileSync(file);
+    } catch (error) {
+      throw new TypeError(`the file that ${parameter} names cannot be read: ${file}`, { cause: error });
+    }
+  };
+  return {
+    ...(sslrootcert === null ? {} : { ca: read('sslrootcert', sslrootcert) }),
+    ...(sslcert === null ? {} : { cert: read('sslcert', sslcert) }),
+    ...(sslkey === null ? {} : { key: read('sslkey', sslkey) }),
+  };
 }
 
-function secured(plain: Socket, address: PgAddress, ca: Buffer | null, signal: AbortSignal): Promise<Socket> {
-  const secure = connectTls({
-    socket: plain,
-    host: address.host, // Whom the certificate has to name; without it an address would be held against "localhost".
-    rejectUnauthorized: address.sslmode === 'verify-full',
-    ...(isIP(address.host) === 0 ? { servername: address.host } : {}),
-    ...(ca === null ? {} : { ca }),
-  });
+function secured(plain: Socket, address: PgAddress, files: TlsFiles, signal: AbortSignal): Promise<TLSSocket> {
+  const { host, sslmode, sslrootcert, sslpassword } = address;
+  let secure: TLSSocket;
+  try {
+    secure = connectTls({
+      socket: plain,
+      host, // Whom the certificate has to name; without it an address would be held against "localhost".
+      rejectUnauthorized: sslmode.startsWith('verify') || sslrootcert !== null,
+      ...(sslmode === 'verify-full' ? {} : { checkServerIdentity: () => undefined }),
+      ...(isIP(host) === 0 ? { servername: host } : {}),
+      ...files,
+      ...(sslpassword === null ? {} : { passphrase: sslpassword }),
+    });
+  } catch (error) {
+    plain.destroy();
+    throw new TypeError('what sslrootcert, sslcert or sslkey names is no certificate or key that can be used', { cause: error });
+  }
   return settled(secure, signal, `TLS with ${where(address)} failed`, (done) => secure.once('secureConnect', () => done(secure)));
+}
+
+/** RFC 5929, 4.1: by the hash of the certificate's own signature, but never by MD5 or SHA-1. */
+function bindingOf(socket: TLSSocket): Buffer | null {
+  const certificate = socket.getPeerX509Certificate();
+  const [, name] = /(md5|sha-?1|sha-?224|sha-?256|sha-?384|sha-?512)(?!\d)/i.exec(certificate?.signatureAlgorithm ?? '') ?? [];
+  if (certificate === undefined || name === undefined) return null;
+  const hash = name.toLowerCase().replace('-', '');
+  return createHash(hash === 'md5' || hash === 'sha1' ? 'sha256' : hash)
+    .update(certificate.raw)
+    .digest();
 }
 
 /** Waits for what `start` listens for, or for the socket's end; leaves no listener behind, and no socket where it fails. */

@@ -170,7 +170,10 @@ export class PostgresWaits implements WaitStore {
   async #endWait(sql: PgConnection, late: readonly Late[]): Promise<Pick<WaitsSettled, 'released' | 'overdue'>> {
     await sql.query(
       `update tidegate.quarantine q set waits_until = null, findings = w.findings::jsonb from unnest($1::text[], $2::text[]) w(id, findings) where q.id = w.id`,
-      [textArrayParameter(late.map(({ id }) => id)), textArrayParameter(late.map(({ findings }) => serverJson(sql)(findingsJson(findings))))],
+      [
+        textArrayParameter(late.map(({ id }) => id)),
+        textArrayParameter(late.map(({ findings }) => serverJson(sql)(findingsJson(findings)))),
+      ],
     );
     await this.#countBad(
       sql,
