@@ -463,7 +463,6 @@ export function writtenAs(pipeline: string, source: string, table: string, targe
   return topicName(target.topic, pipeline, `${source}.${table}` as DatasetName);
 }
 
-/** Why nobody could connect by it; null where somebody can. */
 const placeOf = (target: TargetConfig): string =>
   target.kind === 'postgres' ? serverOf(target.url.reveal()) : target.brokers.toSorted().join(',');
 

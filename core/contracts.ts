@@ -22,8 +22,11 @@ export interface Source extends AsyncDisposable {
    * bounded buffer, so a slow consumer slows the source. Ends, rather than throws, when `signal` aborts.
    */
   read(resume: Resume, signal: AbortSignal): AsyncIterable<Batch>;
-  /** Tells upstream that it may forget everything up to here. Only a hint: it may be lost or repeated. */
-  acknowledge(checkpoint: Checkpoint): Promise<void>;
+  /**
+   * Tells upstream that it may forget everything up to here. Only a hint: it may be lost or repeated. With `isLasting` false it is committed and no more: a crash of the target may
+   * undo it, and upstream is told when it is acknowledged once more, or something after it is.
+   */
+  acknowledge(checkpoint: Checkpoint, isLasting?: boolean): Promise<void>;
   /**
    * Whether the batch's lane has gone to somebody else since it was yielded, so that nothing need become of the batch: whoever has the lane now begins at its
    * checkpoint. Asked before a batch is applied, and when its lease turns out to be lost. It is not acknowledged then.
@@ -116,6 +119,8 @@ export interface Sink extends AsyncDisposable {
    * Refuses or throws with the target as it was.
    */
   apply(batch: Batch, held: readonly Quarantined[], lease: Lease, signal: AbortSignal): Promise<Applied | Refused>;
+  /** Resolves once a crash of the target undoes nothing of what was applied by now, or `signal` aborts. Null or left out where that is so when `apply` answers. To be looked at once a lane is acquired. */
+  readonly untilLasting?: ((signal: AbortSignal) => Promise<void>) | null;
 }
 
 /** Checkpoints for a target that can't keep its own beside its rows (an HTTP API, a topic). */

@@ -4,6 +4,7 @@ import { type Clock, systemClock } from './clock.ts';
 import type { Applied, Lease, Observer, Quarantined, Resume, Sink, Source, Stage } from './contracts.ts';
 import { PipelineError } from './errors.ts';
 import { eventId, type LaneId, type Position } from './event.ts';
+import { Lasting } from './lasting.ts';
 import { countFailed } from './slo.ts';
 
 export interface PipelineParts {
@@ -48,6 +49,7 @@ export async function runPipeline(parts: PipelineParts, signals: PipelineSignals
   if (parts.sink.prepare !== undefined)
     batches = ahead(prepared(parts.sink, ahead(batches), (batch) => leaseOf(batch, parts, leases), failure, clock));
 
+  const lasting = new Lasting(parts.source, parts.sink, working);
   for await (const batch of ahead(batches)) {
     try {
       working.throwIfAborted();
@@ -58,7 +60,7 @@ export async function runPipeline(parts: PipelineParts, signals: PipelineSignals
       batch.millisByStage.sync += clock.monotonic() - started;
       closeLedger(batch, applied);
       for (const observe of parts.observers ?? []) observe({ batch, applied, millisByStage: batch.millisByStage });
-      await parts.source.acknowledge(applied.checkpoint); // Invariant 5: only what is committed.
+      await lasting.acknowledge(applied.checkpoint); // Invariant 5: only what is committed.
     } catch (error) {
       if (isLeaseLost(error) && parts.source.isAbandoned?.(batch) === true) continue;
       failure.abort(error);

@@ -45,7 +45,7 @@ export const postgresSourceSchema = {
     kind: { const: 'postgres', title: 'Kind', description: 'What kind of source you read: a PostgreSQL server with wal_level = logical.' },
     url: secret(
       'Url',
-      'How you reach it: postgres://user:password@host:port/database. Of several hosts (host1:port,host2:port) you get the first that is no standby; a host that is a path, as %2Fvar%2Frun%2Fpostgresql, is the folder of a Unix socket. Take it from the environment (${NAME}) or a file; it is never printed.',
+      'How you reach it: postgres://user:password@host:port/database. Of several hosts (host1:port,host2:port) you get the first that is no standby; a host that is a path, as %2Fvar%2Frun%2Fpostgresql, is the folder of a Unix socket. TLS and more: docs/connections.md. Take it from the environment (${NAME}) or a file; it is never printed.',
     ),
     slot: {
       type: 'string',

@@ -87,7 +87,7 @@ export const postgresTargetSchema = {
     kind: { const: 'postgres', title: 'Kind', description: 'What kind of target you write: a PostgreSQL server.' },
     url: secret(
       'Url',
-      'How you reach it: postgres://user:password@host:port/database. Take it from the environment (${NAME}) or a file; it is never printed.',
+      'How you reach it: postgres://user:password@host:port/database. TLS, poolers and more: docs/connections.md. Take it from the environment (${NAME}) or a file; it is never printed.',
     ),
     schema: {
       type: 'string',

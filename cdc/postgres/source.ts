@@ -401,10 +401,10 @@ class SlotSource implements PostgresSource {
     }
   }
 
-  acknowledge(checkpoint: Checkpoint): Promise<void> {
+  acknowledge(checkpoint: Checkpoint, isLasting = true): Promise<void> {
     const { position } = checkpoint;
     if (this.#acknowledged === null || position > this.#acknowledged) this.#acknowledged = position;
-    this.#stream?.acknowledge(position);
+    this.#stream?.acknowledge(position, isLasting);
     const mark = position.includes('@') ? parsePlace(position).snapshot : null;
     // From here on the checkpoint remembers which tables are read anew.
     for (const [table, seq] of this.#again) if (seq !== null && mark !== null && seq <= mark.seq) this.#again.delete(table);

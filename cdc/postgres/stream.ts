@@ -204,10 +204,10 @@ export class SlotStream implements CopyBothHandler {
     this.#flow();
   }
 
-  /** Invariant 5: the server hears of this place and never of a later one. */
-  acknowledge(position: Position): void {
+  /** Invariant 5: the server hears of this place, where it is lasting, and never of a later one. */
+  acknowledge(position: Position, isLasting: boolean): void {
     this.#beside.acknowledge(position);
-    if (this.#done.acknowledge(position)) this.#tell(false);
+    if (isLasting && this.#done.acknowledge(position)) this.#tell(false);
   }
 
   async stop(): Promise<void> {

@@ -221,6 +221,8 @@ class Topics implements PostgresSink {
     prepareWindows(writer);
     prepareHold(writer);
     await sql.exchange(writer.sync().bytes());
+    // A lane that went back in a crash of the store would send again what is in the topics.
+    await sql.script("select set_config('synchronous_commit', 'local', false) where current_setting('synchronous_commit') = 'off'");
     const { topics, version, onOther = () => {}, tellsQuarantine = false, compression, watch = null } = this.#options;
     const rows = new TopicRows({ client: this.#client, pipeline, version, topics, format, clock, onOther });
     const schemas = new Schemas({

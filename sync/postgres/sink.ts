@@ -22,6 +22,7 @@ import { WriterPool } from '../../wire/postgres/writer-pool.ts';
 import { CarefulRoad } from './careful.ts';
 import { CommonRoad, datasetsIn, laneStatements, WRITTEN } from './common-road.ts';
 import { targetFailure } from './failures.ts';
+import { untilFlushed } from './flushed.ts';
 import { growEnums } from './enums.ts';
 import { holdModes, mayBePartial } from './hold-mode.ts';
 import type { HoldMode } from './items.ts';
@@ -127,7 +128,7 @@ const SILENCE_MS = 30_000;
 const PARKED_ROWS_MAX = 100_000;
 const BESIDE_ROWS_MIN = 256;
 /** Only a log that is decoded has room for messages, and somebody may have taken the right to write them away. */
-const IS_MARKED_SQL = `select current_setting('wal_level') = 'logical' and bool_and(has_function_privilege(oid, 'execute'))
+const LANE_SQL = `select current_setting('wal_level') = 'logical' and bool_and(has_function_privilege(oid, 'execute')), current_setting('synchronous_commit')
   from pg_catalog.pg_proc where proname = 'pg_logical_emit_message'`;
 
 /** Connects and makes what Tidegate keeps in the target. Throws TARGET_* errors. */
@@ -171,6 +172,8 @@ class Target implements PostgresSink {
   readonly #modeOf: (event: ChangeEvent) => HoldMode;
   readonly #scores = new Map<DatasetName, readonly ScoreColumns[]>();
   #lane: LaneSession | null = null;
+  /** The synchronous_commit of the sessions that write, as the lane's own had it when it began: null before. */
+  #commits: string | null = null;
 
   constructor(options: PostgresSinkOptions, desk: PgConnection) {
     this.name = options.name;
@@ -308,12 +311,20 @@ class Target implements PostgresSink {
     return common.standAside(() => careful.apply(batch, held, lease));
   }
 
+  get untilLasting(): ((signal: AbortSignal) => Promise<void>) | null {
+    const { clock = systemClock } = this.#options;
+    return this.#commits === 'off' ? (signal) => untilFlushed(this.#turns, clock, signal) : null;
+  }
+
   async #openLane(): Promise<LaneSession> {
     const { pipeline, tables: table, deferConstraints = false } = this.#options;
     const layouts = this.#layouts;
     const [sql, isMarked] = await this.#openSession('lane', async (session) => {
-      const { rows: known } = await session.query(IS_MARKED_SQL);
+      const { rows: known } = await session.query(LANE_SQL);
       const marks = known[0]?.[0] === 't';
+      this.#commits = known[0]?.[1] ?? null;
+      // From here on it is no other's to decide.
+      await session.query(`select set_config('synchronous_commit', $1, false)`, [this.#commits]);
       await session.exchange(laneStatements(marks).sync().bytes());
       return marks;
     });
@@ -390,6 +401,7 @@ class Target implements PostgresSink {
     signal?: AbortSignal,
   ): Promise<readonly [PgConnection, T]> {
     const { url, pipeline, synchronousCommit, replicationRole } = this.#options;
+    const commits = role === 'worker' ? this.#commits : (synchronousCommit ?? null);
     const settings = {
       ...SESSION,
       // The planner knows nothing of staged rows: without these it may read a whole table for a few of them.
@@ -398,7 +410,7 @@ class Target implements PostgresSink {
       // Rows are looked for by their keys. A plan that was kept from when a table was one page long would read all of it for each.
       enable_seqscan: 'off',
       jit: 'off',
-      ...(synchronousCommit === undefined || synchronousCommit === null ? {} : { synchronous_commit: synchronousCommit }),
+      ...(commits === null ? {} : { synchronous_commit: commits }),
       ...(replicationRole === 'replica' ? { session_replication_role: 'replica' } : {}),
     };
     const sql = await PgConnection.connect({ url, applicationName: sessionName(pipeline, role), settings }, signal);
