@@ -1,7 +1,8 @@
 /** Tables of every layout, key, identity and policy, drawn from a seed, and random changes of their rows and of themselves. */
 import type { Random } from '../support/random.ts';
 
-export const KINDS = ['add', 'drop', 'rename', 'widen', 'narrow', 'retype', 'key', 'nullable'] as const;
+const KINDS = ['add', 'drop', 'rename', 'widen', 'narrow', 'retype', 'key', 'nullable'] as const;
+const POLICIES = ['accept', 'accept', 'hold', 'quarantine', 'ignore'];
 /** What a rule lets through, until somebody loosens it. */
 export const MAX = 1000;
 const BAD = 5000;
@@ -23,7 +24,7 @@ const WRITTEN = ['id', 'code', 'seq', 'n', 'big', 'a', 'b'];
 const PLAINLY = { n: 'number', big: 'large' };
 const CROSSED = { a: 'b', b: 'a', c: 'third', n: 'number' };
 
-export const LOOKS: Readonly<Record<string, Look>> = {
+const LOOKS: Readonly<Record<string, Look>> = {
   plain: { options: {} },
   subset: { options: {}, columns: WRITTEN },
   crossed: { options: { rename: CROSSED }, rename: CROSSED },
@@ -68,11 +69,6 @@ const NAMES = ['a', 'b', 'c', 'd', 'e', 'f'];
 
 const isCastable = (from: string, to: string): boolean => from === to || to === 'text' || (from === 'int' && to === 'bigint');
 
-export interface Draw {
-  readonly layouts: readonly string[];
-  readonly policies: readonly string[];
-}
-
 /** One table: what it is, and what may be done to it. */
 export class AnyTable {
   readonly name: string;
@@ -103,10 +99,10 @@ export class AnyTable {
   readonly #settled = new Set<string>();
   readonly #random: Random;
 
-  constructor(name: string, random: Random, { layouts, policies }: Draw) {
+  constructor(name: string, random: Random) {
     this.name = name;
     this.#random = random;
-    this.lookName = this.#one(layouts);
+    this.lookName = this.#one(Object.keys(LOOKS));
     this.look = LOOKS[this.lookName] as Look;
     this.key = KEYS[this.#one(['int', 'int', 'text', 'pair'] as const)];
     this.hold = this.#one(['event', 'key', 'key'] as const);
@@ -120,7 +116,7 @@ export class AnyTable {
       this.identity !== 'using index' &&
       !['subset', 'history'].includes(this.lookName) &&
       random.chance(0.6);
-    this.policies = Object.fromEntries(KINDS.map((kind) => [kind, this.#one(policies)]));
+    this.policies = Object.fromEntries(KINDS.map((kind) => [kind, this.#one(POLICIES)]));
   }
 
   /** What it is, for whoever reads of a failure. */
