@@ -163,9 +163,9 @@ const check: Step = (world) => world.check();
 
 /** Each with how often it comes. */
 const STEPS: readonly (readonly [number, Step])[] = [
-  [60, transaction],
+  [40, transaction],
   [8, change],
-  [1, changeKey],
+  [2, changeKey],
   [1, away],
   [1, remake],
   [7, release],
@@ -175,11 +175,11 @@ const STEPS: readonly (readonly [number, Step])[] = [
   [4, behind],
   [2, cut],
   [2, rules],
-  [1, layout],
+  [2, layout],
   [1, leave],
   [1, halt],
   [3, resnapshot],
-  [1, identity],
+  [2, identity],
   [1, pause],
   [1, damage],
   [1, repair],
