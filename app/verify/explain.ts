@@ -130,13 +130,18 @@ export function makesRow(event: ChangeEvent, key: string, present: PgRow | null,
   const { after } = event;
   if (after === null || event.key !== key) return false;
   return names.every((name) => {
-    const there = columnOf(event, name);
     const here = dataset.columns.findIndex((column) => column.name === name);
+    const there = columnOf(event, dataset, here);
     return there >= 0 && here >= 0 && isSameCell(after, there, present, here);
   });
 }
 
-const columnOf = ({ dataset }: ChangeEvent, name: string): number => dataset.columns.findIndex((column) => column.name === name);
+/** The column of an event that the dataset's is: it may have been renamed since. */
+function columnOf({ dataset: then }: ChangeEvent, dataset: Dataset, here: number): number {
+  const column = dataset.columns[here];
+  const isNumbered = column?.id !== undefined && then.table === dataset.table && then.columns.every(({ id }) => id !== undefined);
+  return then.columns.findIndex(({ id, name }) => (isNumbered ? id === column.id : name === column?.name));
+}
 
 function isSameCell(given: Row, column: number, present: PgRow, presentColumn: number): boolean {
   const is = given instanceof PgRow ? given.types[column] : undefined;
