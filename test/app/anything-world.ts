@@ -2,7 +2,7 @@
  * A whole Postgres road under whatever its users do: tables (see anything-tables.ts), the service as a process, operators, and checks that hold at any time
  * once the lane has caught up.
  */
-import { readFileSync, writeFileSync } from 'node:fs';
+import { readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { freePort } from '../../examples/embedded-postgres.ts';
 import type { PgConnection } from '../../wire/postgres/connection.ts';
@@ -104,8 +104,11 @@ export class AnyWorld implements AsyncDisposable {
     config.sources.shop.tables = [...this.tables.flatMap(({ name, isOut }) => (isOut ? [] : [`public.${name}`])), 'public.marks'];
     config.targets.lake.layouts = this.tables.flatMap((table) => (table.isOut ? [] : (table.layout() ?? [])));
     writeFileSync(this.config.file, JSON.stringify(config));
-    for (const table of this.tables)
-      writeFileSync(join(this.config.folder, `${table.name}.rules.yaml`), table.rules(this.max, this.#policy));
+    for (const table of this.tables) {
+      const file = join(this.config.folder, `${table.name}.rules.yaml`);
+      if (table.isOut) rmSync(file, { force: true });
+      else writeFileSync(file, table.rules(this.max, this.#policy));
+    }
   }
 
   #run(): void {
