@@ -48,7 +48,7 @@ const VALUES: Readonly<Record<string, (n: number) => string>> = {
   bigint: (n) => `${n}00000000000`,
   text: (n) => `'text ${n}'`,
   'varchar(12)': (n) => `'v${n}'`,
-  'numeric(14,4)': (n) => `${n}.25`,
+  'numeric(20,4)': (n) => `${n}.25`,
   date: (n) => `date '2026-01-01' + ${n}`,
   uuid: (n) => `md5('${n}')::uuid`,
   boolean: (n) => `${n % 2 === 0}`,
@@ -58,10 +58,10 @@ const RETYPES: readonly (readonly [string, string, string])[] = [
   ['int', 'bigint', 'C'],
   ['int', 'bigint', 'C * 3'],
   ['int', 'text', `'n' || C`],
-  ['bigint', 'numeric(14,4)', 'C % 1000'],
+  ['bigint', 'numeric(20,4)', 'C % 1000'],
   ['text', 'varchar(12)', 'left(C, 12)'],
   ['varchar(12)', 'text', 'C'],
-  ['numeric(14,4)', 'text', 'C'],
+  ['numeric(20,4)', 'text', 'C'],
   ['date', 'text', 'C'],
   ['uuid', 'text', 'C'],
 ];
@@ -87,7 +87,7 @@ export class AnyTable {
   columns: ReadonlyMap<string, string> = new Map([
     ['a', 'int'],
     ['b', 'text'],
-    ['c', 'numeric(14,4)'],
+    ['c', 'numeric(20,4)'],
   ]);
   isTruncated = false;
   /** Whether something was done to it that is documented to leave rows at the target, until they are repaired. */
