@@ -146,7 +146,8 @@ function isOf(
   const { source, target, eventKey } = row;
   const differing = source.cells === null || target.cells === null ? compared : differingColumns(source.cells, target.cells, compared);
   const { after } = event;
-  const names = !known || after === null ? differing : differing.filter((name) => isKnown(after, columnOf(event, name)));
+  const names =
+    !known || after === null ? differing : differing.filter((name) => isKnown(after, columnOf(event, dataset, indexOf(dataset, name))));
   return makesRow(event, eventKey, present, dataset, names);
 }
 
@@ -156,15 +157,22 @@ export function makesRow(event: ChangeEvent, key: string, present: PgRow | null,
   const { after } = event;
   if (after === null || event.key !== key) return false;
   return names.every((name) => {
-    const there = columnOf(event, name);
-    const here = dataset.columns.findIndex((column) => column.name === name);
+    const here = indexOf(dataset, name);
+    const there = columnOf(event, dataset, here);
     return there >= 0 && here >= 0 && isSameCell(after, there, present, here);
   });
 }
 
+const indexOf = ({ columns }: Dataset, name: string): number => columns.findIndex((column) => column.name === name);
+
 const isKnown = (row: Row, column: number): boolean => column >= 0 && !isUnchanged(row, column);
 
-const columnOf = ({ dataset }: ChangeEvent, name: string): number => dataset.columns.findIndex((column) => column.name === name);
+/** The column of an event that the dataset's is: it may have been renamed since. */
+function columnOf({ dataset: then }: ChangeEvent, dataset: Dataset, here: number): number {
+  const column = dataset.columns[here];
+  const isNumbered = column?.id !== undefined && then.table === dataset.table && then.columns.every(({ id }) => id !== undefined);
+  return then.columns.findIndex(({ id, name }) => (isNumbered ? id === column.id : name === column?.name));
+}
 
 function isSameCell(given: Row, column: number, present: PgRow, presentColumn: number): boolean {
   const is = given instanceof PgRow ? given.types[column] : undefined;

@@ -1,7 +1,8 @@
 /** Tables of every layout, key, identity and policy, drawn from a seed, and random changes of their rows and of themselves. */
 import type { Random } from '../support/random.ts';
 
-export const KINDS = ['add', 'drop', 'rename', 'widen', 'narrow', 'retype', 'key', 'nullable'] as const;
+const KINDS = ['add', 'drop', 'rename', 'widen', 'narrow', 'retype', 'key', 'nullable'] as const;
+const POLICIES = ['accept', 'accept', 'hold', 'quarantine', 'ignore'];
 /** What a rule lets through, until somebody loosens it. */
 export const MAX = 1000;
 const BAD = 5000;
@@ -23,7 +24,7 @@ const WRITTEN = ['id', 'code', 'seq', 'n', 'big', 'a', 'b'];
 const PLAINLY = { n: 'number', big: 'large' };
 const CROSSED = { a: 'b', b: 'a', c: 'third', n: 'number' };
 
-export const LOOKS: Readonly<Record<string, Look>> = {
+const LOOKS: Readonly<Record<string, Look>> = {
   plain: { options: {} },
   subset: { options: {}, columns: WRITTEN },
   crossed: { options: { rename: CROSSED }, rename: CROSSED },
@@ -47,7 +48,7 @@ const VALUES: Readonly<Record<string, (n: number) => string>> = {
   bigint: (n) => `${n}00000000000`,
   text: (n) => `'text ${n}'`,
   'varchar(12)': (n) => `'v${n}'`,
-  'numeric(14,4)': (n) => `${n}.25`,
+  'numeric(20,4)': (n) => `${n}.25`,
   date: (n) => `date '2026-01-01' + ${n}`,
   uuid: (n) => `md5('${n}')::uuid`,
   boolean: (n) => `${n % 2 === 0}`,
@@ -57,21 +58,16 @@ const RETYPES: readonly (readonly [string, string, string])[] = [
   ['int', 'bigint', 'C'],
   ['int', 'bigint', 'C * 3'],
   ['int', 'text', `'n' || C`],
-  ['bigint', 'numeric(14,4)', 'C % 1000'],
+  ['bigint', 'numeric(20,4)', 'C % 1000'],
   ['text', 'varchar(12)', 'left(C, 12)'],
   ['varchar(12)', 'text', 'C'],
-  ['numeric(14,4)', 'text', 'C'],
+  ['numeric(20,4)', 'text', 'C'],
   ['date', 'text', 'C'],
   ['uuid', 'text', 'C'],
 ];
 const NAMES = ['a', 'b', 'c', 'd', 'e', 'f'];
 
 const isCastable = (from: string, to: string): boolean => from === to || to === 'text' || (from === 'int' && to === 'bigint');
-
-export interface Draw {
-  readonly layouts: readonly string[];
-  readonly policies: readonly string[];
-}
 
 /** One table: what it is, and what may be done to it. */
 export class AnyTable {
@@ -91,7 +87,7 @@ export class AnyTable {
   columns: ReadonlyMap<string, string> = new Map([
     ['a', 'int'],
     ['b', 'text'],
-    ['c', 'numeric(14,4)'],
+    ['c', 'numeric(20,4)'],
   ]);
   isTruncated = false;
   /** Whether something was done to it that is documented to leave rows at the target, until they are repaired. */
@@ -103,10 +99,10 @@ export class AnyTable {
   readonly #settled = new Set<string>();
   readonly #random: Random;
 
-  constructor(name: string, random: Random, { layouts, policies }: Draw) {
+  constructor(name: string, random: Random) {
     this.name = name;
     this.#random = random;
-    this.lookName = this.#one(layouts);
+    this.lookName = this.#one(Object.keys(LOOKS));
     this.look = LOOKS[this.lookName] as Look;
     this.key = KEYS[this.#one(['int', 'int', 'text', 'pair'] as const)];
     this.hold = this.#one(['event', 'key', 'key'] as const);
@@ -120,7 +116,7 @@ export class AnyTable {
       this.identity !== 'using index' &&
       !['subset', 'history'].includes(this.lookName) &&
       random.chance(0.6);
-    this.policies = Object.fromEntries(KINDS.map((kind) => [kind, this.#one(policies)]));
+    this.policies = Object.fromEntries(KINDS.map((kind) => [kind, this.#one(POLICIES)]));
   }
 
   /** What it is, for whoever reads of a failure. */

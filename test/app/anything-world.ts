@@ -2,7 +2,7 @@
  * A whole Postgres road under whatever its users do: tables (see anything-tables.ts), the service as a process, operators, and checks that hold at any time
  * once the lane has caught up.
  */
-import { readFileSync, writeFileSync } from 'node:fs';
+import { readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { freePort } from '../../examples/embedded-postgres.ts';
 import type { PgConnection } from '../../wire/postgres/connection.ts';
@@ -104,8 +104,11 @@ export class AnyWorld implements AsyncDisposable {
     config.sources.shop.tables = [...this.tables.flatMap(({ name, isOut }) => (isOut ? [] : [`public.${name}`])), 'public.marks'];
     config.targets.lake.layouts = this.tables.flatMap((table) => (table.isOut ? [] : (table.layout() ?? [])));
     writeFileSync(this.config.file, JSON.stringify(config));
-    for (const table of this.tables)
-      writeFileSync(join(this.config.folder, `${table.name}.rules.yaml`), table.rules(this.max, this.#policy));
+    for (const table of this.tables) {
+      const file = join(this.config.folder, `${table.name}.rules.yaml`);
+      if (table.isOut) rmSync(file, { force: true });
+      else writeFileSync(file, table.rules(this.max, this.#policy));
+    }
   }
 
   #run(): void {
@@ -222,7 +225,8 @@ export class AnyWorld implements AsyncDisposable {
   async verify(...flags: readonly string[]): Promise<{ code: number; tables: readonly Verified[]; text: string }> {
     await this.up();
     const { code, json, stderr, stdout } = await cli('verify', this.config.file, '--json', '--limit', '5000', ...flags);
-    const tables = (json as { pipelines: readonly { tables: readonly Verified[] }[] } | null)?.pipelines.flatMap((one) => one.tables) ?? [];
+    const { pipelines = [] } = (json ?? {}) as { pipelines?: readonly { tables: readonly Verified[] }[] };
+    const tables = pipelines.flatMap((one) => one.tables);
     this.say(
       `-- verify ${flags.join(' ')}: ${code} ${stderr.trim()} ${JSON.stringify(tables.filter((one) => one.differences.length > 0 || !one.equal))}`,
     );
@@ -427,6 +431,7 @@ export class AnyWorld implements AsyncDisposable {
     // A change of a table is met with the next change of its rows.
     for (const table of this.tables) await this.source(table.touched());
     await this.rest();
+    let before = '';
     for (let rounds = 0; ; rounds++) {
       const parked = await this.parked();
       const seen = new Set<string>();
@@ -439,10 +444,15 @@ export class AnyWorld implements AsyncDisposable {
       await this.rest();
       const open = await this.open();
       if (open.length === 0 && parked.length === 0) break;
-      if (parked.length === 0 && open.length > 0 && open.every(({ rules }) => rules.includes('schema.former_key'))) {
-        await this.post('/api/quarantine/discard', { ids: open.map(({ id }) => id), why: 'of a former key' });
+      const held = open.filter(({ status }) => status === 'held');
+      const now = open.map(({ id }) => id).join();
+      // Of a former key, or of a type whose values do not fit into the one of now.
+      if (parked.length === 0 && now === before && held.every(({ rules }) => /schema\.former_key|target\.22/.test(rules))) {
+        for (const table of this.tables) table.isLossy ||= open.some(({ dataset }) => dataset.endsWith(`.${table.name}`));
+        await this.post('/api/quarantine/discard', { ids: open.map(({ id }) => id), why: 'does not fit' });
         continue;
       }
+      before = now;
       if (rounds > 25) throw new Error(`still open: ${JSON.stringify(open.slice(0, 20))} ${JSON.stringify(parked)}`);
       if (open.length > 0 && parked.length === 0) {
         await this.post('/api/quarantine/release', { filter: { pipeline: 'main' } });
