@@ -15,10 +15,10 @@ let server: EmbeddedServer;
 let tables = 0;
 
 beforeAll(async () => {
-  // As old or new as the shared ones.
+  // As old or new as the shared ones. What its processes wrote is there though they are killed.
   await using shared = await PgConnection.connect({ url: inject('sourceServer') });
   const version = VERSIONS.find((one) => one === shared.majorVersion) ?? NEWEST;
-  server = await startPostgres(version, { wal_sender_timeout: '5s' });
+  server = await startPostgres(version, { wal_sender_timeout: '5s', fsync: 'off' });
 });
 afterAll(() => server?.stop());
 
@@ -70,13 +70,7 @@ const filler = `select pg_logical_emit_message(false, 'other', repeat('x', 30000
 const placeOf = (model: Model) => parsePlace(model.checkpoint ?? ('' as Position));
 
 describe('a disk that was put back, on which as much log has been written again', () => {
-  test.each([
-    [
-      'the table changes',
-      (t: string) => `insert into ${t} select n from generate_series(100, 200) n; ${filler}; insert into ${t} values (300)`,
-    ],
-    ['others alone write', () => filler],
-  ])('where %s: the lane does not go on, asked once or again', async (_, after) => {
+  test('the lane does not go on, whoever wrote it, asked once or again', async () => {
     const it = await followed();
     const model = new Model();
     await sql(`insert into ${it.table} values (0)`);
@@ -88,9 +82,9 @@ describe('a disk that was put back, on which as much log has been written again'
     await until(it.source(), model);
     await putBack();
     expect(await failureOf(it.source(), model)).toEqual(code('SOURCE_POSITION_LOST', /end of the server's log/));
-    await sql(after(it.table));
     const before = await confirmed(it.table);
-    for (let time = 0; time < 2; time++) {
+    for (const write of [filler, `insert into ${it.table} select n from generate_series(100, 200) n`, filler]) {
+      await sql(write);
       const failure = await failureOf(it.source(), model, () => false);
       expect(failure).toEqual(
         code('SOURCE_POSITION_LOST', /does not have the transaction that the lane has read at 0\/\w+: its disk was put back/),
@@ -127,8 +121,8 @@ describe('a disk that was put back, on which as much log has been written again'
     await sql(`insert into ${it.table} values (1)`);
     await until(it.source(), model);
     if (isKept) {
-      await eventually(async () => (await confirmed(it.table)) > (placeOf(model).last?.commit ?? ''), 'the slot knows');
-      await sql('checkpoint');
+      // What it hears from the lane it keeps only now and then.
+      await sql(`select pg_replication_slot_advance('${it.table}', '${toLsn(model.reachedLsn)}'); checkpoint`);
     }
     const putBack = await keepDisk(server);
     await sql(filler);
@@ -139,6 +133,7 @@ describe('a disk that was put back, on which as much log has been written again'
     );
     const readOn = model.reachedLsn;
     await putBack();
+    expect((await confirmed(it.table)) > (placeOf(model).last?.commit ?? '')).toBe(isKept);
     await sql(`insert into ${it.table} select n from generate_series(2, 40) n; insert into ${it.table} values (41)`);
     await sql(filler);
     // The first of what was written since is cut, and the run with it.
