@@ -55,6 +55,7 @@ test('what is none is refused without a word of it', () => {
     'postgres://u:secret@one:1,two:x/shop',
     'postgres://u:secret@one,two/shop?target_session_attrs=standby',
     'mysql://u:secret@one,two/x',
+    'postgres://u:1?secret@one/shop',
   ])
     expect(() => parsePgServers(url)).toThrow(
       expect.objectContaining({ name: 'TypeError', message: expect.not.stringContaining('secret') as unknown }),
