@@ -56,6 +56,7 @@ test('what is none is refused without a word of it', () => {
     'postgres://u:secret@one,two/shop?target_session_attrs=standby',
     'mysql://u:secret@one,two/x',
     'postgres://u:secret@one/shop?sslmod=require',
+    'postgres://u:1?secret@one/shop',
   ])
     expect(() => parsePgServers(url)).toThrow(
       expect.objectContaining({ name: 'TypeError', message: expect.not.stringContaining('secret') as unknown }),

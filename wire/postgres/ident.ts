@@ -108,11 +108,13 @@ export function parsePgUrl(url: string): PgAddress {
   }
   if (parsed.protocol !== 'postgres:' && parsed.protocol !== 'postgresql:')
     throw new TypeError(`a Postgres url begins with postgres://, not ${parsed.protocol}//`);
-  for (const name of parsed.searchParams.keys())
-    if (!PARAMETERS.includes(name) && !WITHOUT_EFFECT.has(name))
-      throw new TypeError(
-        `the url of a Postgres server has no ${name} here, but ${PARAMETERS.join(', ')}; settings of a session are those of its role`,
-      );
+  const unknown = [...parsed.searchParams.keys()].find((name) => !PARAMETERS.includes(name) && !WITHOUT_EFFECT.has(name));
+  if (unknown !== undefined) {
+    // What is no name may be part of a password with a ? in it.
+    const named = /^[a-z_]+$/.test(unknown) ? unknown : 'such parameter';
+    const known = PARAMETERS.join(', ');
+    throw new TypeError(`the url of a Postgres server has no ${named} here, but ${known}; settings of a session are those of its role`);
+  }
   const decoded = (text: string): string => {
     try {
       return decodeURIComponent(text);
