@@ -134,7 +134,7 @@ const differingColumns = (source: string, target: string, compared: readonly str
 
 /**
  * Whether the row is at the source what an item, which was never written, would have made of it: in all that differs; of `known` cells only, where others may be those of an
- * item before it, or of a column that has come or changed its name since.
+ * item before it, or of a column that has come or changed its name or type since.
  */
 function isOf(
   { event }: Pick<SettledItem, 'event'>,
@@ -146,7 +146,10 @@ function isOf(
   const { source, target, eventKey } = row;
   const differing = source.cells === null || target.cells === null ? compared : differingColumns(source.cells, target.cells, compared);
   const { after } = event;
-  const names = !known || after === null ? differing : differing.filter((name) => isKnown(after, columnOf(event, name)));
+  const names =
+    !known || after === null || present === null
+      ? differing
+      : differing.filter((name) => isKnown(after, columnOf(event, name), present, columnIn(dataset, name)));
   return makesRow(event, eventKey, present, dataset, names);
 }
 
@@ -162,9 +165,15 @@ export function makesRow(event: ChangeEvent, key: string, present: PgRow | null,
   });
 }
 
-const isKnown = (row: Row, column: number): boolean => column >= 0 && !isUnchanged(row, column);
+/** Whether the cell tells what the row had there, in the type that it has there now. */
+function isKnown(given: Row, column: number, present: PgRow, presentColumn: number): boolean {
+  if (column < 0 || presentColumn < 0 || !(given instanceof PgRow) || isUnchanged(given, column)) return false;
+  const [is, was] = [given.types[column], present.types[presentColumn]];
+  return is?.oid === was?.oid && is?.format === was?.format;
+}
 
-const columnOf = ({ dataset }: ChangeEvent, name: string): number => dataset.columns.findIndex((column) => column.name === name);
+const columnIn = ({ columns }: Dataset, name: string): number => columns.findIndex((column) => column.name === name);
+const columnOf = ({ dataset }: ChangeEvent, name: string): number => columnIn(dataset, name);
 
 function isSameCell(given: Row, column: number, present: PgRow, presentColumn: number): boolean {
   const is = given instanceof PgRow ? given.types[column] : undefined;
