@@ -134,7 +134,7 @@ const differingColumns = (source: string, target: string, compared: readonly str
 
 /**
  * Whether the row is at the source what an item, which was never written, would have made of it: in all that differs; of `known` cells only, where others may be those of an
- * item before it, or of a column that has come or changed its name since.
+ * item before it, or of a column that has come or changed its name or type since.
  */
 function isOf(
   { event }: Pick<SettledItem, 'event'>,
@@ -147,7 +147,12 @@ function isOf(
   const differing = source.cells === null || target.cells === null ? compared : differingColumns(source.cells, target.cells, compared);
   const { after } = event;
   const names =
-    !known || after === null ? differing : differing.filter((name) => isKnown(after, columnOf(event, dataset, indexOf(dataset, name))));
+    !known || after === null || present === null
+      ? differing
+      : differing.filter((name) => {
+          const here = columnIn(dataset, name);
+          return isKnown(after, columnOf(event, dataset, here), present, here);
+        });
   return makesRow(event, eventKey, present, dataset, names);
 }
 
@@ -157,15 +162,20 @@ export function makesRow(event: ChangeEvent, key: string, present: PgRow | null,
   const { after } = event;
   if (after === null || event.key !== key) return false;
   return names.every((name) => {
-    const here = indexOf(dataset, name);
+    const here = columnIn(dataset, name);
     const there = columnOf(event, dataset, here);
     return there >= 0 && here >= 0 && isSameCell(after, there, present, here);
   });
 }
 
-const indexOf = ({ columns }: Dataset, name: string): number => columns.findIndex((column) => column.name === name);
+/** Whether the cell tells what the row had there, in the type that it has there now. */
+function isKnown(given: Row, column: number, present: PgRow, presentColumn: number): boolean {
+  if (column < 0 || presentColumn < 0 || !(given instanceof PgRow) || isUnchanged(given, column)) return false;
+  const [is, was] = [given.types[column], present.types[presentColumn]];
+  return is?.oid === was?.oid && is?.format === was?.format;
+}
 
-const isKnown = (row: Row, column: number): boolean => column >= 0 && !isUnchanged(row, column);
+const columnIn = ({ columns }: Dataset, name: string): number => columns.findIndex((column) => column.name === name);
 
 /** The column of an event that the dataset's is: it may have been renamed since. */
 function columnOf({ dataset: then }: ChangeEvent, dataset: Dataset, here: number): number {

@@ -1,6 +1,6 @@
 /** What somebody wants to have read again, looked at before it is begun: what the source cannot read is told to who asked, and not to the lane. */
 import type { DatasetName } from '../../core/event.ts';
-import { PgError } from '../../wire/postgres/errors.ts';
+import { PgError, withCode } from '../../wire/postgres/errors.ts';
 import type { PgConnection } from '../../wire/postgres/connection.ts';
 import { keyRows, type KeyTexts } from '../../wire/postgres/row-sums.ts';
 import { Datasets, readTable } from './catalog.ts';
@@ -84,7 +84,7 @@ async function understood<T>(what: string, work: () => Promise<T>): Promise<T> {
   } catch (error) {
     if (!(error instanceof PgError)) throw error;
     throw new RereadRefused(
-      `the source does not understand ${what}: ${error.message} (${error.code})`,
+      `the source does not understand ${what}: ${withCode(error)}`,
       'Write it as in `select … where`, with the names of functions and types qualified by their schema unless they are PostgreSQL’s own.',
     );
   }

@@ -4,6 +4,7 @@ import { PipelineError } from '../../core/errors.ts';
 import type { Dataset, DatasetName } from '../../core/event.ts';
 import type { NumberedColumn } from '../../core/shape.ts';
 import { PgConnection, PgError } from '../../wire/postgres/connection.ts';
+import { withCode } from '../../wire/postgres/errors.ts';
 import { quoteQualified } from '../../wire/postgres/ident.ts';
 import { targetFailure } from './failures.ts';
 import { inTurn } from './held-keys.ts';
@@ -255,7 +256,7 @@ export class SchemaDesk {
         } catch (error) {
           if (!(error instanceof PgError) || !isOfTheChange(error)) throw error;
           await sql.script('rollback; begin');
-          const problem = `${error.message} (${error.code})`;
+          const problem = withCode(error);
           await sql.query('update tidegate.schema_changes set problem = $2 where id = $1', [change.id, problem]);
           return {
             kind: 'refused',

@@ -9,6 +9,7 @@ import { PipelineError } from '../../core/errors.ts';
 import { type ChangeEvent, type Dataset, type DatasetName, versionOf } from '../../core/event.ts';
 import { isRemade, type JudgedChange, type Shape, shapeChanges } from '../../core/shape.ts';
 import { type PgConnection, PgError } from '../../wire/postgres/connection.ts';
+import { withCode } from '../../wire/postgres/errors.ts';
 import type { PgRelation } from '../../wire/postgres/row.ts';
 import {
   columnsText,
@@ -438,7 +439,7 @@ export class Schemas {
       after = await alone(() => this.#make(met, version, plan, shape, qualified));
     } catch (error) {
       if (!(error instanceof PgError) || !isOfTheChange(error)) throw error;
-      throw await park(SCHEMA_HELD_RULE, `${error.message} (${error.code})`);
+      throw await park(SCHEMA_HELD_RULE, withCode(error));
     }
     this.#follow(dataset.name, { shape: after, since: version });
     this.onChange(dataset.name);

@@ -102,7 +102,7 @@ export class TargetTypes {
   /** Why cells of a column cannot travel here, or why it cannot be made where `isMade`; null where they can. After `lookUp`. */
   lacking(column: Column, type: PgColumnType, isMade: boolean): LackingType | null {
     try {
-      this.passage(type);
+      this.#makePassage(type); // Not kept: the table may bring what it is to be.
       if (isMade) this.columnType(column, type.type);
       return null;
     } catch (error) {

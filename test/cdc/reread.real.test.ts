@@ -150,7 +150,9 @@ describe('a request', () => {
         'id = $1',
       ])
         expect(await refusal({ where })).toMatch(/does not understand the condition/);
-      expect(await refusal({ keys: [['1'], ['one']] })).toMatch(/does not understand a key: invalid input syntax for type integer/);
+      expect(await refusal({ keys: [['1'], ['one']] })).toMatch(
+        /does not understand a key: a value cannot be read as the type of its column \(22P02\)$/,
+      );
       expect(await refusal({ keys: [['1', '2']] })).toMatch(/the key of public\.t is \(id\)/);
       expect(await refusal({ dataset: 'shop.public.u' as DatasetName })).toMatch(/no dataset/);
       expect(source.rereads()).toEqual([]);

@@ -35,6 +35,9 @@ export class PgError extends Error {
   }
 }
 
+/** What it says, with its SQLSTATE. */
+export const withCode = ({ message, code }: PgError): string => (message.includes(`(${code}`) ? message : `${message} (${code})`);
+
 /** What RAISE and ASSERT of PL/pgSQL come from, and errors of functions in Python, Perl, Tcl and JavaScript. */
 const RAISING = /^(?:exec_stmt_raise|exec_stmt_assert|PLy_|plperl_|croak_|pltcl_|plv8_|js_error)/;
 const isRaised = (fields: ReadonlyMap<string, string>): boolean => RAISING.test(fields.get('R') ?? '');
