@@ -345,7 +345,9 @@ breaker: {open_when: {quarantined_ratio: 1, over: 1m, min_rows: 100000}}
     if (kind === 4) {
       return `update ${this.name} set ${name} = ${VALUES[type]?.(random.below(90)) ?? ''} where ${name} is null; alter table ${this.name} alter ${name} set not null; alter table ${this.name} alter ${name} drop not null;`;
     }
-    const retypes = RETYPES.filter(([from]) => from === type);
+    // Values that the source writes anew stay at the target where that is ignored.
+    const isIgnored = ['widen', 'narrow', 'retype'].some((one) => this.policies[one] === 'ignore');
+    const retypes = RETYPES.filter(([from, , value]) => from === type && (value === 'C' || !isIgnored));
     if (retypes.length === 0) return '';
     const retype = this.#one(retypes);
     if (!isCastable(type, retype[1])) this.#settled.add(name);

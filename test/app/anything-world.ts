@@ -185,8 +185,15 @@ export class AnyWorld implements AsyncDisposable {
   }
 
   async #isBusy(): Promise<boolean> {
-    if (await this.#is(`select from tidegate.quarantine where status = 'released'`)) return true;
-    if (await this.#is(`select from tidegate.schema_changes where status in ('approved', 'accepted') and reread in ('wanted', 'begun')`))
+    // What is wanted of a table that the config leaves out waits until it has it again.
+    const followed = this.tables.flatMap(({ name, isOut }) => (isOut ? [] : [`'shop.public.${name}'`])).join(', ');
+    if (followed === '') return false;
+    if (await this.#is(`select from tidegate.quarantine where status = 'released' and dataset in (${followed})`)) return true;
+    if (
+      await this.#is(
+        `select from tidegate.schema_changes where status in ('approved', 'accepted') and reread in ('wanted', 'begun') and dataset in (${followed})`,
+      )
+    )
       return true;
     const { json } = await ask(this.url, '/api/pipelines/main/snapshot');
     const { tables, rereads } = json as { tables: readonly { state: string }[]; rereads: readonly { state: string }[] };
@@ -283,7 +290,7 @@ export class AnyWorld implements AsyncDisposable {
         ({ reason }) => ['lost', 'surplus', 'undecided'].includes(reason) || (reason === 'partial' && !mayLack),
       );
       if (unexplained.length > 0 && !isDamaged && !(await this.#isDocumented(table)) && !(await this.#isRewritten(dataset)))
-        throw new Error(`verify says of ${table.name}: ${JSON.stringify(unexplained)}`);
+        throw new Error(`verify says of ${table.name}: ${JSON.stringify(unexplained)}${await this.#evidence(table)}`);
       await this.#checkItems(table);
       await this.#checkHistory(table);
       if (parked.has(dataset)) continue;
