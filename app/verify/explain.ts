@@ -120,7 +120,11 @@ const differingColumns = (source: string, target: string, compared: readonly str
 /** Whether the row is at the source what an item, which was never written, would have made of it: in all that differs. */
 function isOf({ event }: SettledItem, row: Differing, present: PgRow | null, { compared, dataset }: ExplainParts): boolean {
   const { source, target, eventKey } = row;
-  const names = source.cells === null || target.cells === null ? compared : differingColumns(source.cells, target.cells, compared);
+  // Of a row that the target has not: what the source gave it since without an event is no other change of it.
+  const names =
+    source.cells === null || target.cells === null
+      ? compared.filter((name) => isAsThen(event, dataset, name))
+      : differingColumns(source.cells, target.cells, compared);
   return makesRow(event, eventKey, present, dataset, names);
 }
 
@@ -134,6 +138,13 @@ export function makesRow(event: ChangeEvent, key: string, present: PgRow | null,
     const there = columnOf(event, dataset, here);
     return there >= 0 && here >= 0 && isSameCell(after, there, present, here);
   });
+}
+
+/** Whether the event has the column, and of the type that it has now. */
+function isAsThen(event: ChangeEvent, dataset: Dataset, name: string): boolean {
+  const here = dataset.columns.findIndex((column) => column.name === name);
+  const there = event.dataset.columns[columnOf(event, dataset, here)];
+  return there !== undefined && there.native === dataset.columns[here]?.native;
 }
 
 /** The column of an event that the dataset's is: it may have been renamed since. */

@@ -197,7 +197,7 @@ export class AnyWorld implements AsyncDisposable {
       return true;
     const { json } = await ask(this.url, '/api/pipelines/main/snapshot');
     const { tables, rereads } = json as { tables: readonly { state: string }[]; rereads: readonly { state: string }[] };
-    return tables.some(({ state }) => state !== 'done' && state !== 'away') || rereads.some(({ state }) => state === 'reading');
+    return tables.some(({ state }) => state !== 'done') || rereads.some(({ state }) => state === 'reading');
   }
 
   /** Waits until it answers. */
