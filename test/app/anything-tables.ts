@@ -2,7 +2,7 @@
 import type { Random } from '../support/random.ts';
 
 const KINDS = ['add', 'drop', 'rename', 'widen', 'narrow', 'retype', 'key', 'nullable'] as const;
-const POLICIES = ['accept', 'accept', 'hold', 'quarantine', 'ignore'];
+const POLICIES = ['accept', 'hold', 'quarantine'];
 /** What a rule lets through, until somebody loosens it. */
 export const MAX = 1000;
 const BAD = 5000;
@@ -345,9 +345,7 @@ breaker: {open_when: {quarantined_ratio: 1, over: 1m, min_rows: 100000}}
     if (kind === 4) {
       return `update ${this.name} set ${name} = ${VALUES[type]?.(random.below(90)) ?? ''} where ${name} is null; alter table ${this.name} alter ${name} set not null; alter table ${this.name} alter ${name} drop not null;`;
     }
-    // Values that the source writes anew stay at the target where that is ignored.
-    const isIgnored = ['widen', 'narrow', 'retype'].some((one) => this.policies[one] === 'ignore');
-    const retypes = RETYPES.filter(([from, , value]) => from === type && (value === 'C' || !isIgnored));
+    const retypes = RETYPES.filter(([from]) => from === type);
     if (retypes.length === 0) return '';
     const retype = this.#one(retypes);
     if (!isCastable(type, retype[1])) this.#settled.add(name);
