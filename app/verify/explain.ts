@@ -144,7 +144,11 @@ function isOf(
   known = false,
 ): boolean {
   const { source, target, eventKey } = row;
-  const differing = source.cells === null || target.cells === null ? compared : differingColumns(source.cells, target.cells, compared);
+  // Of a row that one side has not: what the source gave it since without an event is no other change of it.
+  const differing =
+    source.cells === null || target.cells === null
+      ? compared.filter((name) => isAsThen(event, dataset, name))
+      : differingColumns(source.cells, target.cells, compared);
   const { after } = event;
   const names =
     !known || after === null || present === null
@@ -176,6 +180,13 @@ function isKnown(given: Row, column: number, present: PgRow, presentColumn: numb
 }
 
 const columnIn = ({ columns }: Dataset, name: string): number => columns.findIndex((column) => column.name === name);
+
+/** Whether the event has the column, and of the type that it has now. */
+function isAsThen(event: ChangeEvent, dataset: Dataset, name: string): boolean {
+  const here = columnIn(dataset, name);
+  const there = event.dataset.columns[columnOf(event, dataset, here)];
+  return there !== undefined && there.native === dataset.columns[here]?.native;
+}
 
 /** The column of an event that the dataset's is: it may have been renamed since. */
 function columnOf({ dataset: then }: ChangeEvent, dataset: Dataset, here: number): number {

@@ -197,9 +197,13 @@ const STAMPS: readonly (readonly [Stamp, (options: DatasetOptions) => string | n
 
 const MARKS: readonly Stamp[] = ['validTo', 'deletedAt', 'isDeleted'];
 
+/** The column that says whether a row is there; undefined where all are. */
+export const markOf = ({ stamps }: Pick<Layout, 'stamps'>): StampColumn | undefined =>
+  MARKS.flatMap((one) => stamps.find(({ stamp }) => stamp === one) ?? [])[0];
+
 /** Whether a row is there, as SQL; null where all are. */
-export function aliveSql({ stamps }: Pick<Layout, 'stamps'>, alias: string): string | null {
-  const mark = MARKS.flatMap((one) => stamps.find(({ stamp }) => stamp === one) ?? [])[0];
+export function aliveSql(layout: Pick<Layout, 'stamps'>, alias: string): string | null {
+  const mark = markOf(layout);
   if (mark === undefined) return null;
   return `${alias === '' ? '' : `${alias}.`}${quoteIdent(mark.name)} is ${mark.stamp === 'isDeleted' ? 'not true' : 'null'}`;
 }

@@ -23,7 +23,7 @@ import {
 import { targetFailure } from './failures.ts';
 import { OPEN_SQL } from './open-items.ts';
 import { placesAtTarget, readFollowed } from './kept-shapes.ts';
-import { aliveSql, type DatasetsOptions, Layouts } from './layout.ts';
+import { aliveSql, markOf, type DatasetsOptions, Layouts } from './layout.ts';
 
 export interface TargetTable {
   /** As `ComparedTable` has them. */
@@ -124,7 +124,7 @@ export class TargetRows implements AsyncDisposable {
     });
   }
 
-  /** The dataset's table. One that is not there yet has no rows. Throws TARGET_SCHEMA where it lacks the key or a column of its layout. */
+  /** The dataset's table. One that is not there yet has no rows. Throws TARGET_SCHEMA where it lacks the key, or what marks rows as deleted. */
   async table(dataset: Dataset): Promise<TargetTable> {
     return this.#asked(`looking at the table of ${dataset.name}`, async () => {
       await this.sql.script('set search_path = pg_catalog');
@@ -139,11 +139,14 @@ export class TargetRows implements AsyncDisposable {
         return { ...absentTable(names.filter((name) => name !== null)), filter: null, columns, ranged: true };
       }
       const described = await describeColumns(this.sql, Number(oid));
-      const lacking = layout.stamps.filter(({ name }) => !described.has(name));
-      if (lacking.length > 0) {
-        const stamps = lacking.map(({ name }) => name).join(', ');
-        throw new PipelineError('TARGET_SCHEMA', `${qualified} at the target lacks the column ${stamps} of the layout of ${dataset.name}`);
-      }
+      // Beside the rows' own columns only what says which rows are there is asked for: a layout may not have been taken up yet.
+      const mark = markOf(layout);
+      const isMarked = mark !== undefined && described.has(mark.name);
+      if (mark !== undefined && !isMarked && followed?.shape.at?.alive !== null)
+        throw new PipelineError(
+          'TARGET_SCHEMA',
+          `${qualified} at the target lacks the column ${mark.name} of the layout of ${dataset.name}`,
+        );
       const columns = names.map((name) => {
         const found = name === null ? undefined : described.get(name);
         if (found === undefined) return name === null ? 'left-out' : 'lacking';
@@ -154,7 +157,12 @@ export class TargetRows implements AsyncDisposable {
         throw new PipelineError('TARGET_SCHEMA', `${qualified} at the target has not the key of ${dataset.name}, or makes it itself`);
       await searchBy(this.sql, key);
       const indexed = await this.sql.query(INDEX_SQL, [oid, arrayLiteral(key.map((column) => column.name))]);
-      return { ...plainTable(schema, table, kind === 'p'), filter: aliveSql(layout, 't'), columns, ranged: indexed.rows.length > 0 };
+      return {
+        ...plainTable(schema, table, kind === 'p'),
+        filter: isMarked ? aliveSql(layout, 't') : null,
+        columns,
+        ranged: indexed.rows.length > 0,
+      };
     });
   }
 

@@ -28,14 +28,15 @@ const change: Step = async (world, random) => {
   const before = table.rows();
   const changes = Array.from({ length: 1 + random.below(2) }, () => table.change()).join(' ');
   const also = random.chance(0.3) ? one(random, world.tables).rows() : '';
-  const script = `${random.chance(0.7) ? before : ''} ${changes} ${table.rows()} ${also}`;
+  // A change of a table is met with the next change of its rows.
+  const script = `${random.chance(0.7) ? before : ''} ${changes} ${table.rows()} ${also} ${table.touched()}`;
   await world.source(random.chance(0.5) ? `begin; ${script} commit;` : script);
 };
 
 const changeKey: Step = async (world, random) => {
   const table = one(random, world.tables);
   const before = table.rows();
-  const script = `${before} ${table.changeKey()} ${table.rows()}`;
+  const script = `${before} ${table.changeKey()} ${table.rows()} ${table.touched()}`;
   await world.source(random.chance(0.5) ? `begin; ${script} commit;` : script);
 };
 

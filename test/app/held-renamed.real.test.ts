@@ -49,7 +49,8 @@ test('what was discarded is known to verify by the columns that it had', async (
   await ends.sql.script(`insert into behind values (5, 50000, 5, 'five'); update behind set n = 50000, f = 2 where id = 2`);
   await it.flows();
   expect((await cli('quarantine', 'discard', it.config.file, '--all', '--why', 'not wanted')).code).toBe(0);
-  await ends.sql.script(`alter table behind rename f to g; insert into behind values (6, 6, 6, 'six')`);
+  await ends.sql.script(`alter table behind rename f to g; alter table behind add h int default 7, alter b type varchar(20);
+    insert into behind values (6, 6, 6, 'six')`);
   await it.flows();
   const { json, code } = await cli('verify', it.config.file, '--dataset', 'shop.public.behind', '--json');
   expect(code).toBe(0);
