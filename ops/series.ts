@@ -5,7 +5,7 @@ import { LATENCY_BUCKETS, latencyQuantile } from './histogram.ts';
 export const SERIES = ['pass', 'warn', 'drop', 'quarantine'] as const;
 export type SeriesName = (typeof SERIES)[number];
 
-/** One column a series, one entry a second: `counts.pass[i]` events passed in second `fromS + i`. */
+/** One column a series, one entry a second: `counts.pass[i]` events passed in second `fromS + i`. No entries: nothing has happened. */
 export interface SeriesFrame {
   /** Unix time in seconds of the first entry. */
   readonly fromS: number;
@@ -67,12 +67,13 @@ export class SecondsRing {
     this.#block(second).addLatency((second % BLOCK_SECONDS) * LATENCY_BUCKETS + bucket, events);
   }
 
-  /** Seconds `fromS` (inclusive) to `toS` (exclusive), never more than the ring holds. */
+  /** Seconds `fromS` (inclusive) to `toS` (exclusive), never more than the ring holds; without any entry where nothing was counted in all that time. */
   frame(fromS: number, toS: number): SeriesFrame {
     const first = Math.max(fromS, toS - this.#seconds);
     const counts: Record<SeriesName, number[]> = { pass: [], warn: [], drop: [], quarantine: [] };
     const p50Ms: (number | null)[] = [];
     const p99Ms: (number | null)[] = [];
+    if (!this.#hasAny(first, toS)) return { fromS: first, counts, p50Ms, p99Ms };
     this.#forEach(first, toS, (block, at, latency) => {
       for (const [i, name] of SERIES.entries()) counts[name].push(block?.counts[at * SERIES.length + i] ?? 0);
       p50Ms.push(latency === null ? null : rounded(latencyQuantile(latency, 0.5, at * LATENCY_BUCKETS)));
@@ -91,6 +92,11 @@ export class SecondsRing {
       for (let k = 0; k < LATENCY_BUCKETS; k++) sum[k] = (sum[k] ?? 0) + (latency[at * LATENCY_BUCKETS + k] ?? 0);
     });
     return { counts, latency: sum };
+  }
+
+  #hasAny(fromS: number, toS: number): boolean {
+    const [first, last] = [Math.floor(fromS / BLOCK_SECONDS), Math.floor((toS - 1) / BLOCK_SECONDS)];
+    return [...this.#blocks.keys()].some((number) => number >= first && number <= last);
   }
 
   /** Each second with its block, its place there and the block's latencies; null where nothing was counted. */

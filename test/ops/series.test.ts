@@ -55,6 +55,15 @@ test(`what was counted is what is told, however it is asked (seed ${SEED})`, () 
   }
 });
 
+test('of a table in which nothing has happened nothing is told, but since when', () => {
+  const ring = new SecondsRing(SECONDS);
+  const quiet = { counts: { pass: [], warn: [], drop: [], quarantine: [] }, p50Ms: [], p99Ms: [] };
+  expect(ring.frame(1000, 2000)).toEqual({ fromS: 1100, ...quiet });
+  ring.add(1990, 1, 0, 0, 0);
+  expect(ring.frame(1989, 1992).counts.pass).toEqual([0, 1, 0]);
+  expect(ring.frame(2100, 2200)).toEqual({ fromS: 2100, ...quiet });
+});
+
 test('thousands of tables take memory for what happens in them', () => {
   setFlagsFromString('--expose-gc');
   const collect = runInNewContext('gc') as () => void; // What the flag brings.
