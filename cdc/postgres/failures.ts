@@ -1,6 +1,6 @@
 /** What went wrong at the source, as one of the coded errors that an operator (or the backoff) knows what to do with. */
 import { type ErrorCode, PipelineError } from '../../core/errors.ts';
-import { PgConnectionError, PgError } from '../../wire/postgres/errors.ts';
+import { PgConnectionError, PgError, withCode } from '../../wire/postgres/errors.ts';
 
 /** What was being done: some SQLSTATEs mean different things to different commands. */
 export type Doing =
@@ -17,7 +17,7 @@ export function sourceFailure(error: unknown, doing: Doing, message: string): Pi
     return new PipelineError('CONFIG_INVALID', `${message}: the server is older than PostgreSQL 14`, { cause: error });
   if (error instanceof PgError) {
     // The server's own words are of use to the operator, and hold no values of rows in any of the classes below.
-    return new PipelineError(codeOf(error, doing), `${message}: ${error.message} (${error.code})`, { cause: error });
+    return new PipelineError(codeOf(error, doing), `${message}: ${withCode(error)}`, { cause: error });
   }
   if (error instanceof PgConnectionError) return new PipelineError('SOURCE_UNREACHABLE', `${message}: ${error.message}`, { cause: error });
   return new PipelineError('BUG', `${message} failed in a way that was not foreseen`, { cause: error });

@@ -89,6 +89,8 @@ export function refusalText(error: PgError): string {
 
 const REFUSALS: Readonly<Record<string, string>> = {
   ...VALUE_WORDS,
+  '22021': 'a text has characters that the encoding of the target lacks',
+  '22P05': 'a text has characters that the encoding of the target lacks',
   '21000': 'a query of a trigger, a rule or a policy finds more than one row',
   '42501': 'a policy does not take it',
   '44000': 'the view does not take it',

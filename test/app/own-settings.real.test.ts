@@ -145,7 +145,7 @@ test('a source in SQL_ASCII: check warns of it, and a text that is not UTF-8 hal
   await untilReady(running.url);
   await sql.script('insert into t select 2, chr(255)');
   await eventually(
-    async () => /halted: .*invalid byte sequence/.test((await ask(running.url, '/readyz')).text),
+    async () => /halted: .*a text has what its encoding lacks/.test((await ask(running.url, '/readyz')).text),
     'the lane halts, and says why',
   );
 });

@@ -100,7 +100,7 @@ test('the configs are what the service takes, from the manifests and for Compose
     const { terminationGracePeriodSeconds, containers } = (the('Deployment') as Deployment).spec.template.spec;
     expect(Math.max(...drainMs)).toBeLessThan(terminationGracePeriodSeconds * 1000);
     expect(containers[0]?.ports).toEqual([{ name: 'http', containerPort: 8420 }]);
-    const metrics = readFileSync(join(root, 'ops/metrics.ts'), 'utf8');
+    const metrics = readFileSync(join(root, 'ops/lane-counters.ts'), 'utf8');
     for (const { pods } of (the('HorizontalPodAutoscaler') as Autoscaler).spec.metrics) expect(metrics).toContain(`'${pods.metric.name}'`);
   } finally {
     rmSync(folder, { recursive: true, force: true });

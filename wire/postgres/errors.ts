@@ -55,8 +55,8 @@ export const VALUE_WORDS: Readonly<Record<string, string>> = {
   '22003': 'a number is out of the range of its column’s type',
   '22007': 'a date or time cannot be read as the type of its column',
   '22008': 'a date or time is out of range',
-  '22021': 'a text has characters that the encoding of the target lacks',
-  '22P05': 'a text has characters that the encoding of the target lacks',
+  '22021': 'a text has what its encoding lacks',
+  '22P05': 'a text has what an encoding lacks',
   '22P02': 'a value cannot be read as the type of its column',
   '22P03': 'a value cannot be read as the type of its column',
 };
