@@ -12,7 +12,7 @@ import { AnyWorld } from './anything-world.ts';
 
 const FIRST = process.env['ANYTHING_SEED'];
 const RUNS = Number(process.env['ANYTHING_RUNS'] ?? 1);
-const STEPS = Number(process.env['ANYTHING_STEPS'] ?? 50);
+const STEPS = Number(process.env['ANYTHING_STEPS'] ?? 40);
 /** Where what was done is kept of those that fail, with the service's log: a file of each seed that begins so. */
 const LOG = process.env['ANYTHING_LOG'];
 const SEEDS = FIRST === undefined ? [1, 2, 3, Math.floor(Math.random() * 1e6)] : Array.from({ length: RUNS }, (_, n) => Number(FIRST) + n);
