@@ -1,6 +1,10 @@
 /** Rows that are completed from their table, whose columns are others by then: what stands in for them outlives the process. */
 import { inject, test } from 'vitest';
-import { catchUp, Model, run, sameAsTable, testDatabase } from './support.ts';
+import { startEmbeddedPostgres } from '../../examples/embedded-postgres.ts';
+import { postgresSource } from '../../cdc/postgres/source.ts';
+import { PgConnection } from '../../wire/postgres/connection.ts';
+import { eventually } from '../support/eventually.ts';
+import { catchUp, Model, run, sameAsTable, type TestDatabase, testDatabase } from './support.ts';
 
 const server = inject('sourceServer');
 const options = { snapshot: { mode: 'initial' as const, chunkRows: 10, parallel: 1 } };
@@ -28,3 +32,42 @@ test.each([1, 1000])(
     await sameAsTable(model, db, 't');
   },
 );
+
+test('a row that moves into its condition is whole, also where nobody sees its transaction for want of a standby', async () => {
+  const own = await startEmbeddedPostgres();
+  try {
+    await using sql = await PgConnection.connect({ url: own.url(), settings: { synchronous_commit: 'local' } });
+    await sql.script(`create table t (id int, ok boolean, big text, primary key (id, ok)); alter table t alter column big set storage external;
+      create publication tidegate for table t where (ok);
+      insert into t select i, true, 'x' from generate_series(1, 25) i; insert into t values (30, false, repeat('y', 3000))`);
+    const standby = async (name: string): Promise<void> => {
+      await sql.script(`alter system set synchronous_standby_names = '${name}'`);
+      await sql.script('select pg_reload_conf()');
+      await using again = await PgConnection.connect({ url: own.url() });
+      await eventually(async () => (await again.query('show synchronous_standby_names')).rows[0]?.[0] === name, 'the server has it');
+    };
+    const source = () =>
+      postgresSource({
+        name: 'shop',
+        url: own.url(),
+        slot: 'moves',
+        publication: 'tidegate',
+        tables: ['t'],
+        snapshot: { mode: 'initial', chunkRows: 10, parallel: 1 },
+        batch: { rows: 100, bytes: 1 << 20, ageMs: 0 },
+        timing: { awayMs: 100, statusMs: 200, idleMs: 100, idleBytes: 1 },
+      });
+    const model = new Model();
+    await catchUp(source(), model, sql);
+    await using writer = await PgConnection.connect({ url: own.url() });
+    await standby('nobody');
+    const hanging = writer.query('update t set ok = true where id = 30');
+    await run(source(), model, () => model.rows('shop.public.t').some(({ id }) => Number(id) === 30));
+    await standby('');
+    await hanging;
+    await catchUp(source(), model, sql);
+    await sameAsTable(model, { sql } as unknown as TestDatabase, 't');
+  } finally {
+    await own.stop();
+  }
+});
