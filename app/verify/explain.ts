@@ -95,9 +95,14 @@ export async function explain(rows: readonly Differing[], parts: ExplainParts): 
     if (row === undefined) break;
     const item = settled.get(row.eventKey) ?? null;
     const waiting = newest.get(row.eventKey);
-    // Where the row at the source is another since, that has passed, and what is open explains nothing of it.
+    // What is open explains nothing of a row that is another since, where that has passed; what is on its way explains it as long as it is.
     if (waiting !== undefined && isOf({ event: waiting }, row, present.row, parts, true)) {
       tell(row, 'held');
+      continue;
+    }
+    if (waiting !== undefined && (!row.isPassed || present.version !== row.source.version)) {
+      if (parts.isLate(row)) tell(row, 'held');
+      else changed.push(row);
       continue;
     }
     // What explains it is held against the row as it was when it differed.

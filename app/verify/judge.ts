@@ -44,6 +44,12 @@ export class Judge {
     return this.#target?.sight ?? null;
   }
 
+  /** Whether the lane had passed what the source was seen with last, when the target was. */
+  get isPassed(): boolean {
+    const last = this.#runs.at(-1);
+    return last !== undefined && this.#target !== null && last.lsn <= this.#target.lsn;
+  }
+
   /** `lsn`: where the lane stood. */
   seeTarget(sight: RowSight, lsn: string): Judgement {
     if (sight.version !== this.#target?.sight.version) this.#witness = null;

@@ -39,9 +39,9 @@ export async function repairRows(table: string, rows: readonly Differing[], part
     await clock.sleep(POLL_MS, signal);
     const again = new Suspects({ ...parts, waitMs: Math.max(0, Math.min(pauseMs, deadline - clock.monotonic())) });
     for (const { key } of left) again.add(key);
+    const isOver = await heldSince(left, asked, parts);
     const differing = await again.decide();
     if (again.passed !== '') passed = again.passed;
-    const isOver = await heldSince(differing, asked, parts);
     held.push(...differing.filter(isOver));
     left = differing.filter((row) => !isOver(row));
     if (left.length === 0 || clock.monotonic() < againAtMs) continue;
@@ -53,17 +53,16 @@ export async function repairRows(table: string, rows: readonly Differing[], part
   return [...held, ...left];
 }
 
-/** Tells rows that have come and are held: what was open of their keys before is not what was asked for. */
+/** Tells rows that have come and are held, in whatever is looked at from now on: what was open of their keys before is not what was asked for. */
 async function heldSince(
   rows: readonly Differing[],
   asked: string,
   { target, dataset }: RepairParts,
 ): Promise<(row: Differing) => boolean> {
-  const keys = rows.filter(({ isHeld }) => isHeld).map(({ eventKey }) => eventKey);
-  if (keys.length === 0) return () => false;
-  const open = new Map((await target.openAmong(dataset.name, keys)).map((one) => [one.key, one]));
-  return ({ isHeld, eventKey }) => {
-    const newest = open.get(eventKey);
-    return isHeld && (newest === undefined || versionOf(newest.event) >= asked || (newest.taken ?? '') >= asked);
-  };
+  const open = await target.openAmong(
+    dataset.name,
+    rows.map(({ eventKey }) => eventKey),
+  );
+  const since = new Set(open.flatMap(({ key, event }) => (versionOf(event) >= asked ? [key] : [])));
+  return ({ isHeld, eventKey }) => isHeld && since.has(eventKey);
 }

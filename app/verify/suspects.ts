@@ -14,6 +14,8 @@ export interface Differing {
   readonly eventKey: string;
   /** False: it may only have changes on their way. */
   readonly isKnown: boolean;
+  /** Whether the lane has passed the row as it was seen at the source last; it may be known to differ by a state before. */
+  readonly isPassed: boolean;
   /** Since when it has been looked at. */
   readonly sinceMs: number;
   readonly source: RowSight;
@@ -142,5 +144,5 @@ export class Suspects {
 }
 
 function differing({ key, eventKey, judge, sinceMs, isHeld }: Suspect, isKnown: boolean): Differing {
-  return { key, eventKey, isKnown, sinceMs, source: judge.source ?? NONE, target: judge.target ?? NONE, isHeld };
+  return { key, eventKey, isKnown, isPassed: judge.isPassed, sinceMs, source: judge.source ?? NONE, target: judge.target ?? NONE, isHeld };
 }

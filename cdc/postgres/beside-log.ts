@@ -124,8 +124,10 @@ export class BesideLog {
     for (const reread of rereads) this.#reader().begin(reread, { isNewlyPublished: false, isAgain: true });
   }
 
-  readAgain(table: string): void {
+  /** `xid`: of the transaction that the log stands in, which others may not see yet: no chunk is to be read without it. */
+  readAgain(table: string, xid: number | null = null): void {
     this.#again.add(table);
+    if (xid !== null) this.#seen.add(xid);
     if (this.#log.isBetween()) this.#beginAgain();
     else this.#sayAgain(table);
   }

@@ -79,3 +79,18 @@ export function visibility(snapshot: string): (xid: number) => boolean {
   const running = new Set(list === '' ? [] : list.split(',').map(low));
   return (xid) => ((xid - limit) | 0) < 0 && !running.has(xid);
 }
+
+const SEEN_ROUNDS = 200;
+const SEEN_POLL_MS = 5;
+
+/**
+ * A commit is in the log a moment before others see it: what it did to tables and their catalog is not there yet. Where that takes longer (it waits for a standby), what is read is of the
+ * past, and says less for sure: then it answers false, as when `signal` aborts.
+ */
+export async function untilSeen(sql: PgConnection, xid: number, clock: Clock, signal: AbortSignal): Promise<boolean> {
+  for (let round = 0; round < SEEN_ROUNDS && !signal.aborted; round++) {
+    if (visibility(await snapshotOf(sql))(xid)) return true;
+    await clock.sleep(SEEN_POLL_MS, signal);
+  }
+  return false;
+}

@@ -26,7 +26,7 @@ import { checkKey, type CutMessage, cutMessage } from './large-rows.ts';
 import { EVENT_OVERHEAD_BYTES, PgEvent } from './pg-event.ts';
 import { type FollowedTable, PgoutputDecoder, Read, type RelationMessage } from './pgoutput.ts';
 import { isPartial, laidOver } from './row-cells.ts';
-import { snapshotOf, visibility } from './settle.ts';
+import { untilSeen } from './settle.ts';
 import { answeredWithin } from './slot-reader.ts';
 import type { StreamTiming } from './timing.ts';
 
@@ -62,7 +62,6 @@ export const PLACE_MARK = 'place';
 const TICK_MS = 250;
 /** Changes that are older were not made just now: the log is ahead of what is read. */
 const BEHIND_MS = 1000;
-const SEEN_ROUNDS = 200;
 
 export class SlotStream implements CopyBothHandler {
   readonly #parts: StreamParts;
@@ -77,6 +76,8 @@ export class SlotStream implements CopyBothHandler {
   readonly #backlog: Waiting[] = [];
   /** What the message being read had in bytes, where cells were left out of its row; else 0. */
   #cutBytes = 0;
+  /** The last transaction that is known to be seen by others. */
+  #seenXid: number | null = null;
   #inTransaction = false;
   /** The transaction being read was brought by a replication, and is nobody's news. */
   #isLeftOut = false;
@@ -419,7 +420,7 @@ export class SlotStream implements CopyBothHandler {
     const isAway = this.#beside.isAway(table);
     if (!isAway && !isAnother && !isAnotherEntry) return;
     if (!isAway) this.#parts.onMissed(table);
-    this.#beside.readAgain(table);
+    this.#beside.readAgain(table, xid);
   }
 
   /** Whether another relation has taken the name: it may have had rows before, which the log did not send under this name. */
@@ -437,32 +438,30 @@ export class SlotStream implements CopyBothHandler {
     return before !== null && now !== null && before !== now;
   }
 
-  /**
-   * A commit is in the log a moment before others see it: what it did to the table is not in the catalog yet. Where that takes longer (it waits for a
-   * standby), the catalog is of the past, and says less for sure.
-   */
-  async #untilSeen(xid: number): Promise<void> {
-    for (let round = 0; round < SEEN_ROUNDS && !this.#stopped.signal.aborted; round++) {
-      if (visibility(await snapshotOf(this.#parts.catalog))(xid)) return;
-      await this.#parts.clock.sleep(5, this.#stopped.signal);
-    }
+  async #untilSeen(xid: number): Promise<boolean> {
+    const isSeen = xid === this.#seenXid || (await untilSeen(this.#parts.catalog, xid, this.#parts.clock, this.#stopped.signal));
+    if (isSeen) this.#seenXid = xid;
+    return isSeen;
   }
 
   /**
    * A key move that did not send all cells, while its row may not be in the target yet, or an update that came as an insert, for it moved the row into the
    * publication's condition: the cells are read from the table. Should they have changed again since, the log has that too, further on; should the row be gone,
    * the log has that, or the move that took it away, which is completed as well. Where the table has other columns by now they can't be had, and it is read again,
-   * or its snapshot begins again: the place says so from this event on.
+   * or its snapshot begins again: the place says so from this event on. So it is where nobody else sees the transaction for long.
    */
   #complete(event: PgEvent, followed: FollowedTable, bytes: number): void {
     const { catalog, publication } = this.#parts;
     const { relation, table } = followed;
     const after = event.after as PgRow; // A move has one, of the class that the decoder makes.
+    const { xid } = this.#decoder;
+    // As it was before its transaction it may be under another key, or have other cells.
+    const read = this.#untilSeen(xid).then((isSeen) => (isSeen ? readRow(catalog, publication, table, after) : 'reshaped'));
     this.#block(
-      readRow(catalog, publication, table, after).then((base) => {
+      read.then((base) => {
         if (base === 'reshaped') {
           if (this.#beside.isBeingCopied(table)) this.#beside.copyAgain(table);
-          else this.#beside.readAgain(table);
+          else this.#beside.readAgain(table, xid);
         }
         const row = base === null || base === 'reshaped' ? after : laidOver(relation, base, [after]);
         const { dataset, version, ordinal, committedAtMs } = event;
