@@ -15,7 +15,7 @@ import { Gathered } from './gathered.ts';
 import { askToCancel, openSocket, type OpenSocket, where, withDeadline } from './socket.ts';
 import { type CopyBoth, type CopyBothHandler, GATHERED_MIN, gathering, type LargePayloads, type PieceTaker } from './payloads.ts';
 import { NO_RESULT, type PgResult, ResultReader } from './results.ts';
-import { type PgOptions, settingsSql, startupOf } from './session.ts';
+import { liftsTransactionTimeout, type PgOptions, settingsSql, startupOf } from './session.ts';
 import { Reading } from './reading.ts';
 
 export { PgConnectionError, PgError } from './errors.ts';
@@ -58,6 +58,8 @@ export class PgConnection implements AsyncDisposable {
   readonly #takeBytes: OpenSocket['takeBytes'];
   readonly #address: PgAddress;
   readonly #loginState: Login;
+  /** What to say as soon as we are let in: the session is never idle before, nor waits for us. */
+  #first: Uint8Array | null = null;
   readonly #pending: Pending[] = [];
   #head = 0;
   /** Who takes the payload that is under way in pieces, and how much of it is still to come. */
@@ -134,15 +136,24 @@ export class PgConnection implements AsyncDisposable {
     throw new PgConnectionError(failures.map(({ message }) => message).join('; '), { cause: failures.at(-1) });
   }
 
-  static #connectTo(address: PgAddress, options: PgOptions, signal: AbortSignal | undefined): Promise<PgConnection> {
+  /** A pooler refuses a session that begins with settings (08P01): it is asked again without. */
+  static async #connectTo(address: PgAddress, options: PgOptions, signal: AbortSignal | undefined): Promise<PgConnection> {
+    try {
+      return await PgConnection.#begin(address, options, signal, false);
+    } catch (error) {
+      if (options.replication !== undefined || !(error instanceof PgError) || error.code !== '08P01') throw error;
+      return PgConnection.#begin(address, options, signal, true);
+    }
+  }
+
+  static #begin(address: PgAddress, options: PgOptions, signal: AbortSignal | undefined, isBare: boolean): Promise<PgConnection> {
     return withDeadline(address, options.connectTimeoutMs ?? 10_000, signal, async (ending) => {
       const connection = new PgConnection(await openSocket(address, ending), address);
       const giveUp = (): void => connection.destroy(ending.reason as Error); // A PgConnectionError: see withDeadline.
       ending.addEventListener('abort', giveUp, { once: true });
       try {
-        await connection.#login(options);
-        const settings = settingsSql(options, connection.majorVersion);
-        if (settings !== null) await connection.script(settings);
+        await connection.#login(options, isBare);
+        if (liftsTransactionTimeout(options, connection.majorVersion)) await connection.script("set transaction_timeout = '0'");
         return connection;
       } catch (error) {
         connection.destroy();
@@ -379,9 +390,12 @@ export class PgConnection implements AsyncDisposable {
     await this.close();
   }
 
-  async #login(options: PgOptions): Promise<void> {
+  async #login(options: PgOptions, isBare: boolean): Promise<void> {
+    const settings = settingsSql(options);
+    if (settings !== null) this.#first = new FrontendWriter().query(settings).bytes();
+    const readyLeft = settings === null ? 1 : 2;
     const ready = new Promise<PgResult[]>((resolve, reject) => {
-      this.#enqueue({ readyLeft: 1, results: [], error: null, resolve, reject, onCopyData: null, onCopyIn: null, binary: false });
+      this.#enqueue({ readyLeft, results: [], error: null, resolve, reject, onCopyData: null, onCopyIn: null, binary: false });
     });
     const socket = this.#socket;
     socket.setKeepAlive(true, 30_000);
@@ -396,13 +410,16 @@ export class PgConnection implements AsyncDisposable {
     });
     socket.once('error', (error) => this.#fail(new PgConnectionError(`the connection to ${where(this.#address)} broke`, { cause: error })));
     socket.once('close', () => this.#fail(this.#closing ? null : new PgConnectionError(`${where(this.#address)} closed the connection`)));
-    socket.write(new FrontendWriter().startup(startupOf(this.#address, options)).bytes());
+    socket.write(new FrontendWriter().startup(startupOf(this.#address, options, isBare)).bytes());
     await ready;
   }
 
   #authenticate(bytes: Buffer, at: number, end: number): void {
     const answer = this.#loginState.answer(bytes, at, end);
     if (answer !== null) this.#write(answer);
+    if (bytes.readInt32BE(at) !== 0 || this.#first === null) return;
+    this.#write(this.#first); // AuthenticationOk
+    this.#first = null;
   }
 
   #enqueue(pending: Pending): boolean {

@@ -28,22 +28,25 @@ const OWN: Readonly<Record<string, string>> = {
   default_transaction_isolation: 'read committed',
 };
 
-/** What a session begins with. */
-export function startupOf({ user, database }: PgAddress, options: PgOptions): Record<string, string> {
+/** What a session begins with: all that it is to be, or with `isBare` no more than any pooler knows. */
+export function startupOf({ user, database }: PgAddress, options: PgOptions, isBare: boolean): Record<string, string> {
   const { replication, applicationName = 'tidegate', settings } = options;
   const who = { user, database, client_encoding: 'UTF8', application_name: applicationName };
-  return replication === undefined ? who : { ...who, replication, ...OWN, ...settings };
+  if (replication !== undefined) return { ...who, replication, ...OWN, ...settings };
+  return isBare ? who : { ...who, ...OWN, ...settings };
 }
 
 /**
- * What the session is set to once it is there. Not as it begins: poolers refuse to begin a session with settings that they do not know, or leave them out in silence. Null where it began
- * with all of them, for replication, which no pooler passes on. These are no queries: one of them needs no snapshot, which a standby does not give everybody.
+ * What the session is set to once more when we are let in: poolers leave out in silence what it began with, or refuse that. Null for replication, which no pooler passes on. These are no queries: one of them
+ * needs no snapshot, which a standby does not give everybody.
  */
-export function settingsSql({ replication, settings }: PgOptions, majorVersion: number): string | null {
+export function settingsSql({ replication, settings }: PgOptions): string | null {
   if (replication !== undefined) return null;
-  // Who may take any time for a statement may take it for a transaction. PostgreSQL 17 and newer limit that as well; older ones know nothing of it.
-  const lifted = settings?.['statement_timeout'] === '0' && majorVersion >= 17 ? { transaction_timeout: '0' } : {};
-  return Object.entries({ ...OWN, ...settings, ...lifted })
+  return Object.entries({ ...OWN, ...settings })
     .map(([name, value]) => `set ${quoteIdent(name)} = ${quoteLiteral(value)}`)
     .join('; ');
 }
+
+/** Who may take any time for a statement may take it for a transaction. PostgreSQL 17 and newer limit that as well; older ones know nothing of it. */
+export const liftsTransactionTimeout = ({ settings, replication }: PgOptions, majorVersion: number): boolean =>
+  settings?.['statement_timeout'] === '0' && replication === undefined && majorVersion >= 17;
