@@ -18,7 +18,7 @@ beforeAll(async () => {
   for (const table of [...TABLES, 'free'])
     await ends.sql.script(`create table ${table} (id int primary key, n int, a int, b text);
       insert into ${table} values (1, 1, 1, 'one'), (2, 2, 2, 'two')`);
-  const files = Object.entries(rules('key', 100)).map(([table, text]) => [`${table}.rules.yaml`, text]);
+  const files = Object.entries(rules('key', 100)).map(([table, text]) => [`${table}.rules.yaml`, text] as const);
   it = await Following.start(
     ends,
     ends.config({ tables: [...TABLES, 'free'].map((one) => `public.${one}`) }, {}, Object.fromEntries(files)),
