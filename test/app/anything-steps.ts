@@ -15,8 +15,10 @@ const transaction: Step = async (world, random) => {
   const count = random.chance(0.1) ? 40 : 1 + random.below(6);
   for (let n = 0; n < count; n++) {
     const statement = one(random, world.tables).rows();
-    if (random.chance(0.1)) parts.push(`savepoint s; ${statement} rollback to s; release s;`);
-    else if (random.chance(0.1)) parts.push(`savepoint s; ${statement} release s;`);
+    const isTakenBack = random.chance(0.1);
+    const isApart = !isTakenBack && random.chance(0.1);
+    if (isTakenBack) parts.push(`savepoint s; ${statement} rollback to s; release s;`);
+    else if (isApart) parts.push(`savepoint s; ${statement} release s;`);
     else parts.push(statement);
   }
   if (random.chance(0.3)) await world.source(parts[0]?.startsWith('savepoint') === true ? `begin; ${parts[0]} commit;` : (parts[0] ?? ''));

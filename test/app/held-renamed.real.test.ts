@@ -1,6 +1,5 @@
 /** What was held keeps its values though its columns are called otherwise by the time it is released, also where the source had renamed them before their rows were read. */
 import { afterAll, beforeAll, expect, test } from 'vitest';
-import { eventually } from '../support/eventually.ts';
 import { ruleFile } from '../support/rules.ts';
 import { BothEnds, Following } from './changed-tables.ts';
 import { cli } from './cli.ts';
@@ -18,7 +17,7 @@ beforeAll(async () => {
   for (const table of [...TABLES, 'free'])
     await ends.sql.script(`create table ${table} (id int primary key, n int, a int, b text);
       insert into ${table} values (1, 1, 1, 'one'), (2, 2, 2, 'two')`);
-  const files = Object.entries(rules('key', 100)).map(([table, text]) => [`${table}.rules.yaml`, text]);
+  const files = Object.entries(rules('key', 100)).map(([table, text]) => [`${table}.rules.yaml`, text] as const);
   it = await Following.start(
     ends,
     ends.config({ tables: [...TABLES, 'free'].map((one) => `public.${one}`) }, {}, Object.fromEntries(files)),
@@ -50,15 +49,10 @@ test('what was discarded is known to verify by the columns that it had', async (
   await ends.sql.script(`insert into behind values (5, 50000, 5, 'five'); update behind set n = 50000, f = 2 where id = 2`);
   await it.flows();
   expect((await cli('quarantine', 'discard', it.config.file, '--all', '--why', 'not wanted')).code).toBe(0);
-  await ends.sql.script(`alter table behind rename f to g; alter table behind add h int default 7, alter b type varchar(20);
+  await ends.sql.script(`alter table behind rename f to g; alter table behind add h int default 7;
     insert into behind values (6, 6, 6, 'six')`);
   await it.flows();
-  // The column that got another type is read anew.
-  let told: unknown = null;
-  await eventually(async () => {
-    const { json, code } = await cli('verify', it.config.file, '--dataset', 'shop.public.behind', '--json');
-    told = json;
-    return code === 0;
-  }, 'nothing differs without an explanation').catch(() => {});
-  expect(told).toMatchObject({ equal: true, pipelines: [{ tables: [{ counts: { discarded: 2, lost: 0 } }] }] });
+  const { json, code } = await cli('verify', it.config.file, '--dataset', 'shop.public.behind', '--json');
+  expect(json).toMatchObject({ equal: true, pipelines: [{ tables: [{ counts: { discarded: 2, lost: 0 } }] }] });
+  expect(code).toBe(0);
 });
