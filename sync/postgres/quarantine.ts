@@ -80,15 +80,13 @@ export class PostgresQuarantine implements Quarantine, ReleaseLog {
     });
   }
 
+  #parametersOf(items: readonly Quarantined[]): readonly PgParam[] {
+    const { pipeline, modeOf, keepsRecords, turns } = this.#parts;
+    return holdParameters(items, pipeline, modeOf, keepsRecords, serverJson(turns.connection)) as readonly PgParam[]; // Buffers and one text.
+  }
+
   async hold(items: readonly Quarantined[]): Promise<void> {
-    const { pipeline, modeOf, keepsRecords } = this.#parts;
-    const parameters = holdParameters(
-      items,
-      pipeline,
-      modeOf,
-      keepsRecords,
-      serverJson(this.#parts.turns.connection),
-    ) as readonly PgParam[]; // Buffers and one text.
+    const parameters = this.#parametersOf(items);
     await this.#parts.turns.take('holding events', (sql) => sql.query(HOLD_SQL, parameters));
   }
 
@@ -106,14 +104,7 @@ export class PostgresQuarantine implements Quarantine, ReleaseLog {
    * of them, and nothing is left of them once they are in.
    */
   async takeIn(items: readonly Quarantined[], lanes: string, isQuiet = false): Promise<void> {
-    const { pipeline, modeOf, keepsRecords } = this.#parts;
-    const parameters = holdParameters(
-      items,
-      pipeline,
-      modeOf,
-      keepsRecords,
-      serverJson(this.#parts.turns.connection),
-    ) as readonly PgParam[]; // Buffers and one text.
+    const parameters = this.#parametersOf(items);
     await this.#transaction('taking events in', async (sql) => {
       await sql.query(isQuiet ? HOLD_QUIETLY_SQL : HOLD_SQL, parameters);
       await sql.query('update tidegate.lanes set epoch = epoch + 1 where lane = $1 or starts_with(lane, $2)', [lanes, `${lanes}/`]);

@@ -1,5 +1,6 @@
 /** Tables of every layout, key, identity and policy, drawn from a seed, and random changes of their rows and of themselves. */
 import type { Random } from '../support/random.ts';
+import { isCastable } from './changed-tables.ts';
 
 const KINDS = ['add', 'drop', 'rename', 'widen', 'narrow', 'retype', 'key', 'nullable'] as const;
 const POLICIES = ['accept', 'hold', 'quarantine'];
@@ -66,8 +67,6 @@ const RETYPES: readonly (readonly [string, string, string])[] = [
   ['uuid', 'text', 'C'],
 ];
 const NAMES = ['a', 'b', 'c', 'd', 'e', 'f'];
-
-const isCastable = (from: string, to: string): boolean => from === to || to === 'text' || (from === 'int' && to === 'bigint');
 
 /** One table: what it is, and what may be done to it. */
 export class AnyTable {

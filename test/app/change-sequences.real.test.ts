@@ -2,7 +2,7 @@
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { eventually } from '../support/eventually.ts';
 import { Random } from '../support/random.ts';
-import { BothEnds, evolutionRules, Following, type Seen } from './changed-tables.ts';
+import { BothEnds, evolutionRules, Following, isCastable, type Seen } from './changed-tables.ts';
 import { post } from './services.ts';
 
 const SEED = Number(process.env['SEQUENCE_SEED'] ?? 5);
@@ -58,14 +58,6 @@ const RETYPES: readonly (readonly [string, string, string])[] = [
   ['uuid', 'text', 'C'],
   ['boolean', 'int', 'C::int'],
 ];
-
-/**
- * Whether values of one type can be cast to the other. Where they cannot, the target keeps the old column beside a new one; such a column is left alone then
- * (`#settled`), and no name is given to a column that has to be taken for such a change before the source tells them apart.
- */
-function isCastable(from: string, to: string): boolean {
-  return from === to || to === 'text' || (from === 'int' && to === 'bigint');
-}
 
 class Table {
   readonly name: string;

@@ -3,7 +3,7 @@ import { describe, inject, test } from 'vitest';
 import { startEmbeddedPostgres } from '../../examples/embedded-postgres.ts';
 import { postgresSource } from '../../cdc/postgres/source.ts';
 import { PgConnection } from '../../wire/postgres/connection.ts';
-import { eventually } from '../support/eventually.ts';
+import { waitForStandbys } from '../support/standby.ts';
 import { sharedVersion } from '../support/postgres-versions.ts';
 import { catchUp, Model, run, sameAsTable, type TestDatabase, testDatabase } from './support.ts';
 
@@ -43,12 +43,6 @@ describe.runIf(sharedVersion() >= 15)('rows that move into a condition', () => {
       await sql.script(`create table t (id int, ok boolean, big text, primary key (id, ok)); alter table t alter column big set storage external;
       create publication tidegate for table t where (ok);
       insert into t select i, true, 'x' from generate_series(1, 25) i; insert into t values (30, false, repeat('y', 3000))`);
-      const standby = async (name: string): Promise<void> => {
-        await sql.script(`alter system set synchronous_standby_names = '${name}'`);
-        await sql.script('select pg_reload_conf()');
-        await using again = await PgConnection.connect({ url: own.url() });
-        await eventually(async () => (await again.query('show synchronous_standby_names')).rows[0]?.[0] === name, 'the server has it');
-      };
       const source = () =>
         postgresSource({
           name: 'shop',
@@ -63,10 +57,10 @@ describe.runIf(sharedVersion() >= 15)('rows that move into a condition', () => {
       const model = new Model();
       await catchUp(source(), model, sql);
       await using writer = await PgConnection.connect({ url: own.url() });
-      await standby('nobody');
+      await waitForStandbys(own, 'nobody');
       const hanging = writer.query('update t set ok = true where id = 30');
       await run(source(), model, () => model.rows('shop.public.t').some(({ id }) => Number(id) === 30));
-      await standby('');
+      await waitForStandbys(own, '');
       await hanging;
       await catchUp(source(), model, sql);
       await sameAsTable(model, { sql } as unknown as TestDatabase, 't');

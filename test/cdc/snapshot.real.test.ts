@@ -7,6 +7,7 @@ import { startEmbeddedPostgres } from '../../examples/embedded-postgres.ts';
 import { PgConnection } from '../../wire/postgres/connection.ts';
 import { CutProxy } from '../e2e/proxy.ts';
 import { eventually } from '../support/eventually.ts';
+import { waitForStandbys } from '../support/standby.ts';
 import {
   catchUp,
   endOfLog,
@@ -257,12 +258,6 @@ test('a commit that the log has, and that nobody sees for want of a standby, is 
   try {
     await using sql = await PgConnection.connect({ url: own.url(), settings: { synchronous_commit: 'local' } });
     await sql.script('create table t (id int primary key, n int); insert into t select i, i from generate_series(1, 100) i');
-    const standby = async (name: string): Promise<void> => {
-      await sql.script(`alter system set synchronous_standby_names = '${name}'`);
-      await sql.script('select pg_reload_conf()');
-      await using again = await PgConnection.connect({ url: own.url() });
-      await eventually(async () => (await again.query('show synchronous_standby_names')).rows[0]?.[0] === name, 'the server has it');
-    };
     const source = () =>
       postgresSource({
         name: 'shop',
@@ -276,12 +271,12 @@ test('a commit that the log has, and that nobody sees for want of a standby, is 
     const model = new Model();
     await run(source(), model, () => model.eventsByOp['read'] === 10);
     await using writer = await PgConnection.connect({ url: own.url() });
-    await standby('nobody');
+    await waitForStandbys(own, 'nobody');
     const hanging = writer.query('update t set n = -1 where id = 15');
     // The change comes by the log while its transaction still waits.
     const changed = () => model.rows('shop.public.t').some((row) => row['n'] === -1);
     const release = async (): Promise<void> => {
-      await standby('');
+      await waitForStandbys(own, '');
       await hanging;
     };
     await run(source(), model, changed);

@@ -3,6 +3,7 @@ import { cpSync, mkdirSync, writeFileSync } from 'node:fs';
 import { join, relative } from 'node:path';
 import { type EmbeddedServer, startEmbeddedPostgres } from '../../examples/embedded-postgres.ts';
 import { PgConnection } from '../../wire/postgres/connection.ts';
+import { eventually } from './eventually.ts';
 
 /** The physical slot at the primary. */
 export const STANDBY_SLOT = 'standby';
@@ -38,4 +39,15 @@ export async function syncSlots(standby: EmbeddedServer): Promise<boolean> {
   await using sql = await PgConnection.connect({ url: standby.url() });
   await sql.query('select pg_reload_conf()');
   return (await sql.query('select 1 from pg_replication_slots where synced and not temporary')).rows.length > 0;
+}
+
+/** Has commits wait for a standby of this name, '' for none. Answers once new sessions do. */
+export async function waitForStandbys(server: EmbeddedServer, name: string): Promise<void> {
+  await using sql = await PgConnection.connect({ url: server.url(), settings: { synchronous_commit: 'local' } });
+  await sql.script(`alter system set synchronous_standby_names = '${name}'`);
+  await sql.script('select pg_reload_conf()');
+  await eventually(async () => {
+    await using again = await PgConnection.connect({ url: server.url() });
+    return (await again.query('show synchronous_standby_names')).rows[0]?.[0] === name;
+  }, 'the server has it');
 }
