@@ -20,6 +20,12 @@ afterAll(async () => {
 const insert = (n: number): FrontendWriter =>
   new FrontendWriter().parse('', 'insert into numbers values ($1)', [23]).bind('', '', [String(n)], Format.Text);
 
+test('settings of several values are those values', async () => {
+  await using sql = await PgConnection.connect({ url: database.url, settings: { search_path: 'nowhere, public', DateStyle: 'SQL, DMY' } });
+  const { rows } = await sql.query(`select current_schema(), date '2026-02-01'::text`);
+  expect(rows).toEqual([['public', '01/02/2026']]);
+});
+
 describe('statements', () => {
   test('parameters go and come as text, null and bytes', async () => {
     await using sql = await connect();

@@ -28,6 +28,9 @@ const OWN: Readonly<Record<string, string>> = {
   default_transaction_isolation: 'read committed',
 };
 
+/** Settings of several values: as one text in a SET these would be one value, whose name has a comma in it. */
+const LISTS: ReadonlySet<string> = new Set(['search_path', 'DateStyle']);
+
 /** What a session begins with: all that it is to be, or with `isBare` no more than any pooler knows. */
 export function startupOf({ user, database }: PgAddress, options: PgOptions, isBare: boolean): Record<string, string> {
   const { replication, applicationName = 'tidegate', settings } = options;
@@ -43,7 +46,7 @@ export function startupOf({ user, database }: PgAddress, options: PgOptions, isB
 export function settingsSql({ replication, settings }: PgOptions): string | null {
   if (replication !== undefined) return null;
   return Object.entries({ ...OWN, ...settings })
-    .map(([name, value]) => `set ${quoteIdent(name)} = ${quoteLiteral(value)}`)
+    .map(([name, value]) => `set ${quoteIdent(name)} = ${(LISTS.has(name) ? value.split(/, */) : [value]).map(quoteLiteral).join(', ')}`)
     .join('; ');
 }
 
