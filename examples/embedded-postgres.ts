@@ -203,13 +203,27 @@ export function leaveWithProcess(leave: () => void): void {
 }
 
 /** A loopback port that was free a moment ago. */
-export function freePort(): Promise<number> {
-  return new Promise((resolve, reject) => {
+export async function freePort(): Promise<number> {
+  for (let tries = 0; tries < PORT_TRIES; tries++) {
+    const port = PORT_MIN + Math.floor(Math.random() * (PORT_END - PORT_MIN));
+    if ((await tried(port)) !== null) return port;
+  }
+  const port = await tried(0);
+  if (port === null) throw new Error('no port is free');
+  return port;
+}
+
+/** Connections that somebody makes take theirs from 32768 on, as a rule: a server that is stopped for a moment finds its own free again. */
+const [PORT_MIN, PORT_END] = [20_000, 32_768];
+const PORT_TRIES = 20;
+
+function tried(port: number): Promise<number | null> {
+  return new Promise((resolve) => {
     const server = createServer();
-    server.once('error', reject);
-    server.listen(0, '127.0.0.1', () => {
+    server.once('error', () => resolve(null));
+    server.listen(port, '127.0.0.1', () => {
       const address = server.address();
-      server.close(() => (address !== null && typeof address === 'object' ? resolve(address.port) : reject(new Error('no port'))));
+      server.close(() => resolve(address !== null && typeof address === 'object' ? address.port : null));
     });
   });
 }

@@ -1,7 +1,7 @@
 /**
  * Whatever is done to a Postgres road, at the source, by operators, to its config and to its processes, in whatever order: at rest the target is the source
- * without what is held or was given up, verify says just that, and once all is let through it is the source. From seeds, which are printed: a few that stay, and
- * one that is drawn. ANYTHING_SEED takes another, and ANYTHING_RUNS so many from there.
+ * without what is held or was given up, verify says just that, and once all is let through it is the source. From seeds, which are printed: a few that stay;
+ * ANYTHING_SEED takes another, and ANYTHING_RUNS so many from there.
  */
 import { writeFileSync } from 'node:fs';
 import { expect, test } from 'vitest';
@@ -15,7 +15,7 @@ const RUNS = Number(process.env['ANYTHING_RUNS'] ?? 1);
 const STEPS = Number(process.env['ANYTHING_STEPS'] ?? 40);
 /** Where what was done is kept of those that fail, with the service's log: a file of each seed that begins so. */
 const LOG = process.env['ANYTHING_LOG'];
-const SEEDS = FIRST === undefined ? [1, 2, 3, Math.floor(Math.random() * 1e6)] : Array.from({ length: RUNS }, (_, n) => Number(FIRST) + n);
+const SEEDS = FIRST === undefined ? [1, 2, 3] : Array.from({ length: RUNS }, (_, n) => Number(FIRST) + n);
 
 test.concurrent.each(SEEDS)('the target is the source without what is held (ANYTHING_SEED=%i)', { timeout: 300_000 }, async (seed) => {
   console.log(`ANYTHING_SEED=${seed}`);
