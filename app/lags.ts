@@ -1,7 +1,6 @@
 /** How far the lanes of a source are behind, and its first copy is: for the metrics. */
 import type { LiveSource, SnapshotProgress } from '../core/contracts.ts';
 import type { Metrics } from '../ops/metrics.ts';
-
 import type { Exposition } from '../ops/prometheus.ts';
 import type { LaneRunState } from './http/shapes.ts';
 

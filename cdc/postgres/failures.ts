@@ -1,6 +1,6 @@
 /** What went wrong at the source, as one of the coded errors that an operator (or the backoff) knows what to do with. */
 import { type ErrorCode, PipelineError } from '../../core/errors.ts';
-import { PgConnectionError, PgError, withCode } from '../../wire/postgres/errors.ts';
+import { isTooOld, PgConnectionError, PgError, TOO_OLD, withCode } from '../../wire/postgres/errors.ts';
 
 /** What was being done: some SQLSTATEs mean different things to different commands. */
 export type Doing =
@@ -13,8 +13,7 @@ export function sourceFailure(error: unknown, doing: Doing, message: string): Pi
     return new PipelineError('CONFIG_INVALID', `${message}: a pooler is no server that could be read: give the server itself`, {
       cause: error,
     });
-  if (error instanceof PgError && isTooOld(error))
-    return new PipelineError('CONFIG_INVALID', `${message}: the server is older than PostgreSQL 14`, { cause: error });
+  if (error instanceof PgError && isTooOld(error)) return new PipelineError('CONFIG_INVALID', `${message}: ${TOO_OLD}`, { cause: error });
   if (error instanceof PgError) {
     // The server's own words are of use to the operator, and hold no values of rows in any of the classes below.
     return new PipelineError(codeOf(error, doing), `${message}: ${withCode(error)}`, { cause: error });
@@ -22,9 +21,6 @@ export function sourceFailure(error: unknown, doing: Doing, message: string): Pi
   if (error instanceof PgConnectionError) return new PipelineError('SOURCE_UNREACHABLE', `${message}: ${error.message}`, { cause: error });
   return new PipelineError('BUG', `${message} failed in a way that was not foreseen`, { cause: error });
 }
-
-/** What a server says that is too old to be followed: it lacks a parameter that each of our sessions sets. */
-const isTooOld = ({ code, message }: PgError): boolean => code === '42704' && message.includes('idle_session_timeout');
 
 function codeOf(error: PgError, doing: Doing): ErrorCode {
   const state = error.code;

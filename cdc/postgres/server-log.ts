@@ -1,7 +1,7 @@
 /**
  * Which log a lane has read: that of one server (its system identifier), on one of its timelines. Another server has another log, whatever its slots are called. A standby that is promoted
  * begins a new timeline where its log ends; what the old primary wrote beyond is in no log any more, though a lane may have it. Such a lane must not go on as if nothing
- * had been there. What neither shows, a server whose disk was put back, is found by the last transaction that the lane has: see stream.ts.
+ * had been there. What neither shows, a server whose disk was put back, is found by the last transaction that the lane has: see done-log.ts.
  */
 import type { Clock } from '../../core/clock.ts';
 import { fromLsn, fromLsnNumber, toLsn, toLsnNumber } from '../../core/position.ts';

@@ -1,7 +1,7 @@
 /** What an error of the target means: a row it will never take, or a reason to wait, or to ask. */
 import { type ErrorCode, PipelineError } from '../../core/errors.ts';
 import { PgConnectionError, PgError } from '../../wire/postgres/connection.ts';
-import { isOfServersFiles, VALUE_WORDS } from '../../wire/postgres/errors.ts';
+import { isOfServersFiles, isTooOld, TOO_OLD, VALUE_WORDS } from '../../wire/postgres/errors.ts';
 import { POOLED } from '../../wire/postgres/pooled.ts';
 import { FENCED, KEY_TAKEN, OUT_OF_TURN } from './migrations.ts';
 
@@ -41,9 +41,7 @@ export function targetFailure(error: unknown, doing: string): unknown {
   // Of rows it is a refusal. What is left are keys that are to be held, and names.
   if (LACKING.has(error.code)) return new PipelineError('TARGET_SCHEMA', `${doing}, ${LACKING_TEXT}`, { cause: error });
   if (NOT_HERE.has(error.code)) return new PipelineError('CONFIG_INVALID', `${doing}, whose url ${POOLED}`, { cause: error });
-  // It lacks a parameter that each of our sessions sets.
-  if (error.code === '42704' && error.message.includes('idle_session_timeout'))
-    return new PipelineError('CONFIG_INVALID', `${doing}: the server is older than PostgreSQL 14`, { cause: error });
+  if (isTooOld(error)) return new PipelineError('CONFIG_INVALID', `${doing}: ${TOO_OLD}`, { cause: error });
   return new PipelineError(codeOf(error.code), doing, { cause: error });
 }
 

@@ -38,6 +38,10 @@ export class PgError extends Error {
 /** What it says, with its SQLSTATE. */
 export const withCode = ({ message, code }: PgError): string => (message.includes(`(${code}`) ? message : `${message} (${code})`);
 
+/** Whether a server is too old for us: it lacks a parameter that each of our sessions sets. */
+export const isTooOld = ({ code, message }: PgError): boolean => code === '42704' && message.includes('idle_session_timeout');
+export const TOO_OLD = 'the server is older than PostgreSQL 14';
+
 /** What RAISE and ASSERT of PL/pgSQL come from, and errors of functions in Python, Perl, Tcl and JavaScript. */
 const RAISING = /^(?:exec_stmt_raise|exec_stmt_assert|PLy_|plperl_|croak_|pltcl_|plv8_|js_error)/;
 const isRaised = (fields: ReadonlyMap<string, string>): boolean => RAISING.test(fields.get('R') ?? '');
