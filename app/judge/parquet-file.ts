@@ -25,6 +25,7 @@ import { REPAIR } from './parquet.ts';
 import { type ColumnDecoder, flatCells } from './parquet-pages.ts';
 import { parquetColumn, type ParquetColumn, plainElement, plainParsers } from './parquet-values.ts';
 import { unreadable } from './read-file.ts';
+import { uninterrupted } from './worker-end.ts';
 
 /** Writers make pages of about 1 MB. */
 const PAGE_BYTES_MAX = 1 << 29;
@@ -181,7 +182,7 @@ type Codec = (input: Uint8Array, options: { readonly maxOutputLength: number; re
 
 /** Into one piece of memory, with room to see that nothing comes behind it. */
 const native = (codec: Codec): Decompress =>
-  bounded((input, outputLength) => codec(input, { maxOutputLength: outputLength, chunkSize: outputLength + 64 }));
+  bounded((input, outputLength) => uninterrupted(() => codec(input, { maxOutputLength: outputLength, chunkSize: outputLength + 64 })));
 
 /** Those in JavaScript are loaded where a file asks for one. */
 function late(codec: 'SNAPPY' | 'LZ4' | 'LZ4_RAW'): Decompress {

@@ -2,11 +2,11 @@
  * Parquet files, read in a worker with bounds: whatever a damaged file makes the reader do, it ends. A worker that runs out of its memory or that says
  * nothing for too long is ended, and the file is told to be damaged.
  */
-import { Worker } from 'node:worker_threads';
 import { UsageError } from '../cli/arguments.ts';
 import type { Types } from './cells.ts';
 import type { ParquetMessage, ParquetRequest } from './parquet-worker.ts';
 import type { RowFile, RowsRead, TakeRow } from './read-file.ts';
+import { endWorker, startWorker } from './worker-end.ts';
 
 /** A row group is in memory at once: its values of the columns that are asked for. */
 const MEMORY_MB_MAX = 4096;
@@ -59,8 +59,7 @@ function unread(path: string, how: string): UsageError {
 async function messagesOf({ path, signal }: RowFile, request: ParquetRequest, silenceMs: number, take: (message: ParquetMessage) => void) {
   signal.throwIfAborted();
   const self = import.meta.url;
-  const worker = new Worker(new URL(self.endsWith('.ts') ? 'parquet-worker.ts' : 'parquet-worker.js', self), {
-    workerData: request,
+  const worker = startWorker(new URL(self.endsWith('.ts') ? 'parquet-worker.ts' : 'parquet-worker.js', self), request, {
     resourceLimits: { maxOldGenerationSizeMb: MEMORY_MB_MAX },
     stdout: true,
   });
@@ -90,6 +89,6 @@ async function messagesOf({ path, signal }: RowFile, request: ParquetRequest, si
   } finally {
     clearTimeout(silence);
     signal.removeEventListener('abort', abort);
-    await worker.terminate();
+    await endWorker(worker);
   }
 }

@@ -1,13 +1,14 @@
 /** Workers that judge parts of files for `split.ts`, and how many a file is worth. Little is loaded for this: they are to be at work while all else is. */
 import { stat } from 'node:fs/promises';
 import { availableParallelism } from 'node:os';
-import { Worker } from 'node:worker_threads';
+import type { Worker } from 'node:worker_threads';
 import type { Types } from './cells.ts';
 import { isParquet } from './file-kind.ts';
 import type { JudgeInput } from './input.ts';
 import { packingOf } from './packing.ts';
 import { endless, SILENCE_MS_MAX, WORKING } from './parquet.ts';
 import type { PartAnswer, PartRequest, TypesRequest } from './part-worker.ts';
+import { endWorker, startWorker } from './worker-end.ts';
 
 /** A worker is started within the time in which so much is read. */
 export const PART_BYTES_MIN = 1 << 24;
@@ -56,10 +57,14 @@ export class PartWorkers implements AsyncDisposable {
   start(count: number): void {
     const self = import.meta.url;
     while (this.#workers.length < count) {
-      const worker = new Worker(new URL(self.endsWith('.ts') ? 'part-worker.ts' : 'part-worker.js', self), {
-        stdout: true,
-        resourceLimits: { maxOldGenerationSizeMb: MEMORY_MB_MAX },
-      });
+      const worker = startWorker(
+        new URL(self.endsWith('.ts') ? 'part-worker.ts' : 'part-worker.js', self),
+        {},
+        {
+          stdout: true,
+          resourceLimits: { maxOldGenerationSizeMb: MEMORY_MB_MAX },
+        },
+      );
       // What became of it is told by its answer.
       worker.on('error', () => {});
       // One that is gone before it is asked would never answer.
@@ -116,7 +121,7 @@ export class PartWorkers implements AsyncDisposable {
   async end(): Promise<void> {
     const workers = this.#workers;
     this.#workers = [];
-    await Promise.all(workers.map((worker) => worker.terminate()));
+    await Promise.all(workers.map(endWorker));
   }
 
   [Symbol.asyncDispose](): Promise<void> {
