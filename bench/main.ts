@@ -20,6 +20,7 @@ const HELP = `npm run bench -- postgres|kafka|topics|quality|scoring [--quick] [
              of topics: ${TOPICS_SIDES.join(' | ')}.
   --decoding-memory SIZE   logical_decoding_work_mem of the source, for both sides: large transactions are not spilled.
   --socket   Over the servers' Unix sockets, for both sides, instead of TCP on the loopback interface.
+  --commit-delay US   So many microseconds more for each durable commit at the target, for both sides: a disk that is slower than this one.
   --json     One JSON document on stdout; progress goes to stderr.
 `;
 
@@ -34,6 +35,7 @@ const { values, positionals } = parseArgs({
     sides: { type: 'string' },
     'decoding-memory': { type: 'string' },
     socket: { type: 'boolean', default: false },
+    'commit-delay': { type: 'string' },
     'file-rows': { type: 'string' },
     help: { type: 'boolean', default: false },
   },
@@ -70,6 +72,7 @@ if (positionals[0] === 'quality') {
     sides: values.sides?.split('|') ?? SIDES,
     decodingMemory: values['decoding-memory'] ?? null,
     socket: values.socket,
+    commitDelay: values['commit-delay'] ?? null,
     json: values.json,
     quick: values.quick,
   });

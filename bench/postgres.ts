@@ -24,6 +24,8 @@ export interface BenchOptions {
   readonly decodingMemory: string | null;
   /** Whether both sides come by the servers' Unix sockets. */
   readonly socket: boolean;
+  /** By how many microseconds more the target's disk seems to take for a durable commit (its commit_delay), for both sides; null as it is. */
+  readonly commitDelay: string | null;
 }
 
 interface Cell {
@@ -80,7 +82,11 @@ export async function benchPostgres(options: BenchOptions): Promise<void> {
   const say = (text: string): void => void process.stderr.write(`${text}\n`);
   const decoding = options.decodingMemory === null ? {} : { logical_decoding_work_mem: options.decodingMemory };
   const settings = { ...SETTINGS, ...(options.socket ? { unix_socket_directories: '.' } : {}) }; // Relative to the data folder.
-  const [source, target] = await Promise.all([startEmbeddedPostgres({ ...settings, ...decoding }), startEmbeddedPostgres(settings)]);
+  const slower = options.commitDelay === null ? {} : { commit_delay: options.commitDelay, commit_siblings: '0' };
+  const [source, target] = await Promise.all([
+    startEmbeddedPostgres({ ...settings, ...decoding }),
+    startEmbeddedPostgres({ ...settings, ...slower }),
+  ]);
   try {
     const bench = await Bench.open(source, target, options);
     const cells: Record<string, unknown>[] = [];
