@@ -207,11 +207,20 @@ export class Following implements AsyncDisposable {
     await eventually(async () => (await this.ends.heldRules(table)) === '', `nothing of ${table} is held`);
   }
 
-  /** What `tidegate verify` finds otherwise. */
+  /** What `tidegate verify` finds otherwise, once no table is read again any more: the last rows of one may be there before that is known. */
   async unequal(): Promise<readonly string[]> {
-    const { json } = await cli('verify', this.config.file, '--json');
-    const { pipelines } = json as { pipelines: readonly { tables: readonly { dataset: string; equal: boolean }[] }[] };
-    return pipelines.flatMap(({ tables }) => tables.flatMap(({ dataset, equal }) => (equal ? [] : [dataset])));
+    type Verified = { readonly dataset: string; readonly equal: boolean; readonly state: string };
+    let tables: readonly Verified[] = [];
+    await eventually(
+      async () => {
+        const { json } = await cli('verify', this.config.file, '--json');
+        tables = (json as { pipelines: readonly { tables: readonly Verified[] }[] }).pipelines.flatMap((one) => one.tables);
+        return tables.every(({ state }) => state !== 'copying');
+      },
+      'nothing is read again',
+      60_000,
+    );
+    return tables.flatMap(({ dataset, equal }) => (equal ? [] : [dataset]));
   }
 
   /** Another table is followed all the same: one with an id, that is free for it. */
