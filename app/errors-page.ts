@@ -10,7 +10,7 @@ const FOLLOWS: Readonly<Record<After, { readonly title: string; readonly text: s
   },
   operator: {
     title: 'Waits for you',
-    text: 'The lane halts at its checkpoint and stays halted over restarts, until you have mended the cause and resumed the pipeline, by `tidegate resume` or on the page.',
+    text: 'The lane halts at its checkpoint and stays halted over restarts, until you have mended the cause and resumed the pipeline, by `tidegate resume` or on the page. Over credentials that were refused (`SOURCE_AUTH`, `TARGET_AUTH`) it stays halted until the service is started again, for they are read at the start.',
   },
   bug: {
     title: 'Is ours to mend',

@@ -1,10 +1,11 @@
 /**
  * Keeps one lane of a pipeline running. A failure ends the run; the error table says what follows: another run after a backoff, or a
- * halt, which is remembered in the state and lasts over restarts until a person resumes. While another instance has the lane it stands by.
+ * halt, which is remembered in the state and lasts over restarts until a person resumes; over credentials that were refused until the next start. While
+ * another instance has the lane it stands by.
  */
 import { backoffMs, type Clock } from '../core/clock.ts';
 import type { Observer } from '../core/contracts.ts';
-import { PipelineError, withCauses } from '../core/errors.ts';
+import { type ErrorCode, PipelineError, withCauses } from '../core/errors.ts';
 import type { LaneId } from '../core/event.ts';
 import { type PipelineParts, runPipeline } from '../core/pipeline.ts';
 import type { LaneRunState, LaneStatus, Reason } from './http/shapes.ts';
@@ -37,6 +38,9 @@ export interface LaneRunnerOptions {
 const ASK_MS = 100;
 /** How often a halt that could not be remembered is tried again. */
 const REMEMBER_MS = 30_000;
+
+/** Credentials are read at the start: a start with others is what mends these, and one with the same halts anew. */
+const REFUSED: ReadonlySet<string> = new Set<ErrorCode>(['SOURCE_AUTH', 'TARGET_AUTH']);
 
 /** A halt that a person asked for. */
 export function operatorHalt(by: string, why: string): { readonly code: string; readonly message: string; readonly fix: string } {
@@ -80,8 +84,11 @@ export class LaneRunner {
   start(): void {
     const { logger, lane } = this.#options;
     const halt = this.#loop === null ? this.#halt : null;
-    // Else a service that was started again would say nothing of what it does not do.
-    if (halt !== null) {
+    if (halt !== null && REFUSED.has(halt.code)) {
+      logger.info('credentials were refused: those of this start are tried', { lane, reason: halt.message });
+      this.resume();
+    } else if (halt !== null) {
+      // Else a service that was started again would say nothing of what it does not do.
       const since = new Date(halt.atMs).toISOString();
       logger.warn('still halted: `tidegate resume` lets it go on', { lane, since, code: halt.code, reason: halt.message, fix: halt.fix });
     }

@@ -261,6 +261,23 @@ describe('a halt', () => {
     ]);
   });
 
+  test.each(['SOURCE_AUTH', 'TARGET_AUTH'] as const)(
+    'over %s lasts until the next start, which may have other credentials',
+    async (code) => {
+      road.openErrors.push(new PipelineError(code, 'refused'), new PipelineError(code, 'refused again'));
+      const first = start();
+      await reaches(first, 'halted');
+      await first.drain(1000);
+      const same = start();
+      await eventually(() => road.opened === 2, 'they are tried');
+      await reaches(same, 'halted');
+      expect(halts.get('main')).toMatchObject({ code, message: 'refused again' });
+      await same.drain(1000);
+      await reaches(start(), 'running');
+      expect(halts.get('main')).toBeNull();
+    },
+  );
+
   test('of one pipeline is none of another’s', async () => {
     halts.set({ pipeline: 'other', code: 'OPERATOR', message: '', fix: '', atMs: 1 });
     await reaches(start(), 'running');
