@@ -23,6 +23,7 @@ import {
 import { targetFailure } from './failures.ts';
 import { OPEN_SQL } from './open-items.ts';
 import { placesAtTarget, readFollowed } from './kept-shapes.ts';
+import { positionFrom } from './lanes.ts';
 import { aliveSql, markOf, type DatasetsOptions, Layouts } from './layout.ts';
 
 export interface TargetTable {
@@ -112,7 +113,8 @@ export class TargetRows implements AsyncDisposable {
     return this.#asked('looking at the lane', async () => {
       const known = await this.sql.query(`select to_regclass('tidegate.lanes')`);
       if ((known.rows[0]?.[0] ?? null) === null) return null;
-      return ((await this.sql.query(LANE_SQL, [lane])).rows[0]?.[0] ?? null) as Position | null; // Written from one.
+      const [place, long] = (await this.sql.query(LANE_SQL, [lane])).rows[0] ?? [];
+      return positionFrom(place, long);
     });
   }
 
@@ -257,11 +259,18 @@ const ABSENT_COLUMN = { oid: 25, type: 'text', base: 'text', order: 'bytes', sch
 
 const KIND_SQL = 'select oid, relkind from pg_class where oid = to_regclass($1)';
 
-const LANE_SQL = 'select position from tidegate.lanes where lane = $1';
-const LANES_SQL = `select lane, position from tidegate.lanes where position is not null and (lane = $1 or starts_with(lane, $1::text || '/'))`;
+/** By JSON, for nothing is made here: what an earlier version keeps has no such column yet. */
+const PLACE = `position, to_jsonb(l) ->> 'position_long'`;
+const LANE_SQL = `select ${PLACE} from tidegate.lanes l where lane = $1`;
+const LANES_SQL = `select lane, ${PLACE} from tidegate.lanes l where position is not null and (lane = $1 or starts_with(lane, $1::text || '/'))`;
 
 const positionsOf = ({ rows }: PgResult): ReadonlyMap<LaneId, Position> =>
-  new Map(rows.map(([lane, position]) => [lane as LaneId, position as Position])); // Written from these.
+  new Map(
+    rows.flatMap(([lane, place, long]) => {
+      const position = positionFrom(place, long);
+      return position === null ? [] : [[lane as LaneId, position]]; // Written from one.
+    }),
+  );
 
 /** One condition each, so that the indices of the open items serve both. A truncate has the empty key, as a row may have. */
 const OPEN_OF_SQL = `
