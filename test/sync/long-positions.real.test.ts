@@ -2,7 +2,7 @@
 import { expect, test } from 'vitest';
 import { Batch } from '../../core/batch.ts';
 import type { Lease } from '../../core/contracts.ts';
-import { type LaneId, type Position, versionOf } from '../../core/event.ts';
+import type { Position } from '../../core/event.ts';
 import { fromLsnNumber } from '../../core/position.ts';
 import { inLog, parsePlace, placeText, snapshotMark } from '../../cdc/postgres/lane-position.ts';
 import type { PostgresSink } from '../../sync/postgres/sink.ts';
