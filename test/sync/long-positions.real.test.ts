@@ -1,4 +1,5 @@
 /** Lanes whose positions are long, for they name many tables: these are not written with every checkpoint, and never lost. */
+import { readFile } from 'node:fs/promises';
 import { expect, test } from 'vitest';
 import { Batch } from '../../core/batch.ts';
 import type { Lease } from '../../core/contracts.ts';
@@ -125,6 +126,13 @@ test('an earlier version that is at work while this one comes moves its lane on,
   // What it would read when it takes the lane over again.
   const [[kept]] = (await db.sql.query('select position from tidegate.lanes')).rows as [[Position]];
   expect(() => parsePlace(kept)).toThrow('no version of this source wrote');
+  // The way back, as docs/decisions/0044 has it.
+  const page = await readFile(
+    new URL('../../docs/decisions/0044-what-a-position-says-at-length-is-kept-beside-it.md', import.meta.url),
+    'utf8',
+  );
+  await db.sql.script(/`(update tidegate\.lanes .*)`/.exec(page)?.[1] ?? '');
+  expect((await db.sql.query('select position, position_long from tidegate.lanes')).rows).toEqual([[place(101, 501), null]]);
 });
 
 test.each([

@@ -158,7 +158,7 @@ export async function describeTables(
   const described = new Map<number, Map<string, SideColumn>>();
   for (const [table, name, oid, type, base, order = null, schema, generated] of rows) {
     let columns = described.get(Number(table));
-    if (columns === undefined) described.set(Number(table), (columns = new Map()));
+    if (columns === undefined) described.set(Number(table), (columns = new Map<string, SideColumn>()));
     columns.set(name ?? '', {
       name: name ?? '',
       oid: Number(oid),
