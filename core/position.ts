@@ -1,4 +1,6 @@
 /** Places in a source's log, written so that string order is log order: comparable here, in SQL, and in a file. */
+import { createHash } from 'node:crypto';
+import { PipelineError } from './errors.ts';
 import type { Position, Version } from './event.ts';
 
 /** A Postgres LSN ("16/B374D848") is a place in its slot's lane and a version of the rows it committed. */
@@ -50,3 +52,37 @@ export function unplaced(offset: bigint): Version {
 export const hasPlace = (version: Version): boolean => !version.endsWith(UNPLACED);
 
 const UNPLACED = '@';
+
+/**
+ * A position that says something long behind its step (`<lsn>@<step>.<long>…`: the tables of a slot's lane, or how far their copies are), taken apart, so that what seldom changes
+ * need not be written with every checkpoint. `place` has a hash of it instead, so that equal places are equal positions. It is none that a source reads: an earlier version
+ * that finds one stops, and does not take it for a lane without tables.
+ */
+export interface ApartPosition {
+  readonly place: string;
+  /** Null where the position is `place` itself. */
+  readonly long: string | null;
+}
+
+/** Shorter ones stay as they are: their rows are as cheap to write, and earlier versions read them. */
+const LONG = 256;
+const LONG_POSITION = new RegExp(String.raw`^([0-9a-f]{16}@[0-9a-f]{8}\.)([~=]?[A-Za-z0-9_-]{${LONG},})(?![A-Za-z0-9_-])`);
+const APART_PLACE = /^([0-9a-f]{16}@[0-9a-f]{8}\.)\*([A-Za-z0-9_-]{22})(?![A-Za-z0-9_-])/;
+
+export function takeApart(position: Position): ApartPosition {
+  const match = position.length < LONG ? null : LONG_POSITION.exec(position);
+  if (match === null) return { place: position, long: null };
+  const [all, begin = '', long = ''] = match;
+  return { place: `${begin}*${longHash(long)}${position.slice(all.length)}`, long };
+}
+
+/** The position that was taken apart into these. */
+export function putTogether(place: string, long: string | null): Position {
+  const match = APART_PLACE.exec(place);
+  if (match === null) return place as Position;
+  const [all, begin = '', hash] = match;
+  if (long === null || longHash(long) !== hash) throw new PipelineError('BUG', 'a position is kept with another long part than its own');
+  return `${begin}${long}${place.slice(all.length)}` as Position;
+}
+
+const longHash = (long: string): string => createHash('sha256').update(long).digest('base64url').slice(0, 22);

@@ -53,7 +53,7 @@ export async function openFollowed(config: Config, name: string, clock: Clock, s
   const options = sourceOptions(config, pipeline, clock);
   await using cleanup = new AsyncDisposableStack();
   const source = cleanup.use(await SourceRows.open(options, signal));
-  const tables = await allTables(source.sql, options);
+  const tables = await allTables(source.catalog, options);
   const lane = laneOf(pipeline.source, of);
   const opened = cleanup.move();
   return {

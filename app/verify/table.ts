@@ -160,12 +160,14 @@ export class TableWalk {
     this.#begunMs = clock.monotonic();
   }
 
-  /** No more than a rate allows in the time of a range: a second is not read in a burst. */
   get #rowsAtOnce(): number {
-    const { rowsPerSecond } = this.#parts;
-    return rowsPerSecond === null ? RANGE_ROWS_MAX : Math.max(1, Math.ceil((rowsPerSecond * RANGE_MS) / 1000));
+    return rowsAtOnce(this.#parts.rowsPerSecond);
   }
 }
+
+/** No more than a rate allows in the time of a range: a second is not read in a burst. */
+export const rowsAtOnce = (rowsPerSecond: number | null): number =>
+  rowsPerSecond === null ? RANGE_ROWS_MAX : Math.max(1, Math.ceil((rowsPerSecond * RANGE_MS) / 1000));
 
 function nextRows(rows: number, tookMs: number): number {
   const fitting = Math.floor((rows * RANGE_MS) / Math.max(1, tookMs));

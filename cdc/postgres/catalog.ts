@@ -1,7 +1,7 @@
 /** What the source's catalog says of its tables: datasets with types, keys and nullability, and what a snapshot may read. */
 import type { Column, Dataset, DatasetName, Declared } from '../../core/event.ts';
 import { PipelineError } from '../../core/errors.ts';
-import type { PgConnection } from '../../wire/postgres/connection.ts';
+import type { Asking } from '../../wire/postgres/kept-statements.ts';
 import { arrayLiteral, quoteQualified } from '../../wire/postgres/ident.ts';
 import type { PgColumnType, PgRelation } from '../../wire/postgres/row.ts';
 import { describeTypes, rawBytes } from '../../wire/postgres/types.ts';
@@ -51,7 +51,7 @@ export interface CatalogTable {
 }
 
 /** What a relation is called now, as `schema.table`; null where it is gone. */
-export async function nameOfRelation(connection: PgConnection, oid: number): Promise<string | null> {
+export async function nameOfRelation(connection: Asking, oid: number): Promise<string | null> {
   const { rows } = await connection.query(
     `select n.nspname || '.' || c.relname from pg_catalog.pg_class c join pg_catalog.pg_namespace n on n.oid = c.relnamespace where c.oid = $1::pg_catalog.oid`,
     [String(oid)],
@@ -78,7 +78,7 @@ export function quotedTable(table: string): string {
 }
 
 /** The table's present shape, or null where there is no such table. With a publication, only the columns that it publishes. */
-export async function readTable(connection: PgConnection, table: string, publication: string | null): Promise<CatalogTable | null> {
+export async function readTable(connection: Asking, table: string, publication: string | null): Promise<CatalogTable | null> {
   const { schema, name } = splitTable(table);
   const found = await connection.query(
     `select c.oid, c.relreplident, c.reltuples::bigint, c.relkind, c.relpersistence, pg_catalog.obj_description(c.oid, 'pg_class')
@@ -139,7 +139,7 @@ function identityOf(text: string | null | undefined): RelationMessage['identity'
  * Not asked of the view pg_publication_tables, which locks all tables of the publication: beside the lock that a chunk holds, that may be one too
  * many for a transaction at work on two of them.
  */
-async function publishedColumns(connection: PgConnection, oid: string, publication: string | null): Promise<Published> {
+async function publishedColumns(connection: Asking, oid: string, publication: string | null): Promise<Published> {
   const version = connection.majorVersion;
   if (publication === null) return EVERYTHING;
   const lists = version < 15 ? 'null, null' : 'pg_catalog.array_to_json(r.prattrs::int2[]), pg_catalog.pg_get_expr(r.prqual, r.prrelid)';
@@ -172,11 +172,7 @@ const schemaEntrySql = (table: string): string =>
      where m.pnpubid = p.oid and s.oid = ${table}),`;
 
 /** The entries of tables in a publication; those without one are left out. */
-export async function entriesOf(
-  connection: PgConnection,
-  publication: string,
-  tables: readonly string[],
-): Promise<ReadonlyMap<string, string>> {
+export async function entriesOf(connection: Asking, publication: string, tables: readonly string[]): Promise<ReadonlyMap<string, string>> {
   const split = tables.map(splitTable);
   const { rows } = await connection.query(
     `select w.s || '.' || w.t, ${entrySql(connection.majorVersion, 'c.oid')}
@@ -201,7 +197,7 @@ const EVERYTHING: Published = { columns: null, generated: false, rowFilter: null
  * it is one whose columns all of its partitions send.
  */
 async function readKey(
-  connection: PgConnection,
+  connection: Asking,
   oid: number,
   identity: RelationMessage['identity'],
   isPartitioned: boolean,
@@ -217,7 +213,7 @@ async function readKey(
 }
 
 /** Columns of the indices that tell rows apart, the primary key first. */
-async function keysOf(connection: PgConnection, oid: number, fits: string): Promise<readonly (readonly string[])[]> {
+async function keysOf(connection: Asking, oid: number, fits: string): Promise<readonly (readonly string[])[]> {
   const found = await connection.query(
     `select pg_catalog.array_to_json(array(
               select a.attname from pg_catalog.unnest(i.indkey::pg_catalog.int2[]) with ordinality k(attnum, n)
@@ -233,7 +229,7 @@ async function keysOf(connection: PgConnection, oid: number, fits: string): Prom
 
 /** Why a table that was found without a key has none, and what else of it would do. */
 export async function keylessText(
-  connection: PgConnection,
+  connection: Asking,
   { table, isKeyOfPartitions, message: { oid, identity } }: CatalogTable,
 ): Promise<string> {
   if (identity === 'n') return 'its replica identity is nothing';
@@ -282,7 +278,7 @@ export class Datasets {
    * transaction, which holds a lock on the table: where it is as it was the last time, so is the table.
    */
   async presentOf(
-    connection: PgConnection,
+    connection: Asking,
     table: string,
     publication: string,
     evidence: string | null,
@@ -304,7 +300,7 @@ export class Datasets {
    * transaction of the log that describes it, null for a description of the present.
    */
   async relationOf(
-    connection: PgConnection,
+    connection: Asking,
     table: string,
     message: RelationMessage,
     present: CatalogTable | null,
@@ -314,7 +310,7 @@ export class Datasets {
   }
 
   async #describe(
-    connection: PgConnection,
+    connection: Asking,
     table: string,
     message: RelationMessage,
     present: CatalogTable | null,
@@ -431,7 +427,7 @@ interface ColumnFacts {
  * transaction, the log has to describe the very columns that the catalog has.
  */
 async function columnFacts(
-  connection: PgConnection,
+  connection: Asking,
   oid: number,
   xid: number | null,
   isPresent: boolean,
@@ -457,7 +453,7 @@ function sameColumns(a: RelationMessage, b: RelationMessage): boolean {
 }
 
 /** Of a partitioned table, or one that is gone, nothing is known. */
-async function storageOf(connection: PgConnection, oid: number): Promise<string | null> {
+async function storageOf(connection: Asking, oid: number): Promise<string | null> {
   const found = await connection.query('select pg_catalog.pg_relation_filenode($1::pg_catalog.oid)', [String(oid)]);
   const file = found.rows[0]?.[0];
   return typeof file === 'string' && file !== '0' ? file : null;
@@ -465,7 +461,7 @@ async function storageOf(connection: PgConnection, oid: number): Promise<string 
 
 /** `binary`: the type has a binary form, so that pgoutput (and a chunk) sends that; else its text. */
 async function typeFacts(
-  connection: PgConnection,
+  connection: Asking,
   message: RelationMessage,
 ): Promise<readonly { readonly native: string; readonly binary: boolean }[]> {
   const found = await connection.query(

@@ -1,15 +1,12 @@
 /** What the catalog declares of a table's columns beside their types. It is of the present, and only told of columns that have the type which the log says. */
 import type { Declared } from '../../core/event.ts';
-import type { PgConnection } from '../../wire/postgres/connection.ts';
+import type { Asking } from '../../wire/postgres/kept-statements.ts';
 import type { RelationMessage } from './pgoutput.ts';
 
 type Declaration = Omit<Declared, 'required'>;
 
 /** By the column's name; columns of which there is nothing to say are left out. */
-export async function declarationsOf(
-  connection: PgConnection,
-  { oid, columns }: RelationMessage,
-): Promise<ReadonlyMap<string, Declaration>> {
+export async function declarationsOf(connection: Asking, { oid, columns }: RelationMessage): Promise<ReadonlyMap<string, Declaration>> {
   const { rows } = await connection.query(DECLARATIONS, [String(oid)]);
   const types = new Map(columns.map(({ name, typeOid }) => [name, typeOid]));
   return new Map(

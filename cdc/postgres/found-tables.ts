@@ -1,6 +1,6 @@
 /** Tables that the config does not name: those of the source that its patterns fit, and which of them can be followed. */
 import type { Position } from '../../core/event.ts';
-import type { PgConnection } from '../../wire/postgres/connection.ts';
+import type { Asking } from '../../wire/postgres/kept-statements.ts';
 import { keylessText, readTable, splitTable } from './catalog.ts';
 import { parsePlace, progressOf } from './lane-position.ts';
 import type { PostgresSourceOptions } from './source.ts';
@@ -74,11 +74,16 @@ function globRegExp(glob: string): RegExp {
  * What there is now. A table that is followed stays so whatever else is there; of others that would go to one table of the target, the first by name is taken.
  * Where the publication lacks a table, it has to be one that we may add.
  */
-export async function findTables(connection: PgConnection, search: Search): Promise<FoundTables> {
+export async function findTables(connection: Asking, search: Search): Promise<FoundTables> {
   const { patterns, named, known, publication } = search;
   const fits = tableMatcher(patterns);
   const candidates = (await candidateTables(connection, search)).filter(({ table }) => fits(table) && !named.includes(table));
   const taken = new Map(named.map((table) => [patterns.writtenAs(table), table]));
+  const unusable = await whyUnusable(
+    connection,
+    candidates.flatMap(({ table, why }) => (known(table) || why !== null ? [] : [table])),
+    publication,
+  );
   const tables: string[] = [];
   const left: LeftTable[] = [];
   for (const candidate of candidates.toSorted((a, b) => Number(known(b.table)) - Number(known(a.table)))) {
@@ -88,7 +93,7 @@ export async function findTables(connection: PgConnection, search: Search): Prom
       other === undefined
         ? known(table)
           ? null
-          : (candidate.why ?? (await unusable(connection, table, publication)))
+          : (candidate.why ?? unusable.get(table) ?? null)
         : `the target has ${other} under the same name: give one of them another by a layout`;
     if (why === GONE) continue;
     if (why === null) {
@@ -125,7 +130,7 @@ const candidatesSql = (schemas: boolean): string => `
      and ($2 = '' or n.nspname || '.' || c.relname = $2)
    order by n.nspname || '.' || c.relname collate "C"`;
 
-async function candidateTables(connection: PgConnection, { publication, only = '' }: Search): Promise<readonly Candidate[]> {
+async function candidateTables(connection: Asking, { publication, only = '' }: Search): Promise<readonly Candidate[]> {
   const { rows } = await connection.query(candidatesSql(connection.majorVersion >= 15), [publication, only]);
   return rows.map(([table, hasDot, mayRead, isPublished, mayAdd, isUnmade]) => ({
     table: table ?? '',
@@ -142,8 +147,21 @@ async function candidateTables(connection: PgConnection, { publication, only = '
   }));
 }
 
-/** Why a table cannot be followed; null where it can. */
-async function unusable(connection: PgConnection, table: string, publication: string): Promise<string | null> {
+const TABLES_AT_ONCE = 50;
+
+/** Those that cannot be followed, and why. Some are asked for at once, without waiting for the answers of those before. */
+async function whyUnusable(connection: Asking, tables: readonly string[], publication: string): Promise<ReadonlyMap<string, string>> {
+  const found = new Map<string, string>();
+  for (let from = 0; from < tables.length; from += TABLES_AT_ONCE) {
+    const some = tables.slice(from, from + TABLES_AT_ONCE);
+    const whys = await Promise.all(some.map((table) => unusableFor(connection, table, publication)));
+    for (const [i, table] of some.entries()) if (typeof whys[i] === 'string') found.set(table, whys[i]);
+  }
+  return found;
+}
+
+/** Null where it can be followed. */
+async function unusableFor(connection: Asking, table: string, publication: string): Promise<string | null> {
   const found = await readTable(connection, table, publication);
   if (found === null) return GONE;
   if (!found.isLogged) return 'its changes are not in the log, for it is unlogged';
@@ -152,7 +170,7 @@ async function unusable(connection: PgConnection, table: string, publication: st
 
 /** Those of the config, and those that its patterns find now. */
 export async function allTables(
-  connection: PgConnection,
+  connection: Asking,
   { tables, patterns = null, publication }: Pick<PostgresSourceOptions, 'tables' | 'patterns' | 'publication'>,
 ): Promise<readonly string[]> {
   if (patterns === null) return tables;

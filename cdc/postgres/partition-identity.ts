@@ -2,7 +2,7 @@
  * What the log has of old rows of a partitioned table: the columns of the replica identity of the partition that they are in. `alter table … replica identity` does not go
  * down to partitions, and each may have another one; but the server describes all rows by the identity of the table above them.
  */
-import type { PgConnection } from '../../wire/postgres/connection.ts';
+import type { Asking } from '../../wire/postgres/kept-statements.ts';
 import { arrayLiteral } from '../../wire/postgres/ident.ts';
 
 /** Partitions with rows of which old ones are in the log, and not whole. Of a partition whose identity is nothing, the server takes neither updates nor deletes. */
@@ -18,13 +18,13 @@ const WITHOUT_SQL = `${PARTLY_SQL} and exists (select from pg_catalog.unnest($2:
    order by p.oid limit 1`;
 
 /** A partition whose old rows come without some of these columns, as SQL; null where there is none. */
-export async function partitionWithout(connection: PgConnection, oid: number, columns: readonly string[]): Promise<string | null> {
+export async function partitionWithout(connection: Asking, oid: number, columns: readonly string[]): Promise<string | null> {
   const { rows } = await connection.query(WITHOUT_SQL, [String(oid), arrayLiteral(columns)]);
   return rows[0]?.[0] ?? null;
 }
 
 /** Whether old rows of some partitions come with the columns of their identity alone. */
-export async function arePartly(connection: PgConnection, oid: number): Promise<boolean> {
+export async function arePartly(connection: Asking, oid: number): Promise<boolean> {
   const { rows } = await connection.query(`select exists (${PARTLY_SQL})`, [String(oid)]);
   return rows[0]?.[0] === 't';
 }

@@ -9,13 +9,15 @@ import { PipelineError } from '../../core/errors.ts';
 import { type Dataset, keyOf, type Position, ValueRow } from '../../core/event.ts';
 import { fromLsn } from '../../core/position.ts';
 import type { PgConnection, PgResult } from '../../wire/postgres/connection.ts';
-import { quoteIdent } from '../../wire/postgres/ident.ts';
+import { arrayLiteral, quoteIdent } from '../../wire/postgres/ident.ts';
+import { type Asking, KeptStatements } from '../../wire/postgres/kept-statements.ts';
 import { Format, FrontendWriter } from '../../wire/postgres/messages.ts';
 import type { PgRelation, PgRow } from '../../wire/postgres/row.ts';
 import {
   type ComparedTable,
   COMPARING,
   describeColumns,
+  describeTables,
   keyRows,
   type KeyTexts,
   literalKeyRows,
@@ -25,7 +27,7 @@ import {
   searchBy,
   type SideColumn,
 } from '../../wire/postgres/row-sums.ts';
-import { Datasets, readTable } from './catalog.ts';
+import { type CatalogTable, Datasets, readTable } from './catalog.ts';
 import { closeSoon, connectSource } from './connect.ts';
 import { CopyTuples, largeRows } from './copy-until.ts';
 import { sourceFailure } from './failures.ts';
@@ -70,6 +72,8 @@ type SourceRowsOptions = Pick<PostgresSourceOptions, 'name' | 'slot' | 'publicat
 
 export class SourceRows implements AsyncDisposable {
   readonly sql: PgConnection;
+  /** The same session, for looks into its catalog that are many. */
+  readonly catalog: Asking;
   /** Whether the server can say of a text whether a type reads it (PostgreSQL 16). */
   readonly guarded: boolean;
   readonly #options: SourceRowsOptions;
@@ -79,6 +83,7 @@ export class SourceRows implements AsyncDisposable {
 
   private constructor(sql: PgConnection, options: SourceRowsOptions, clock: Clock) {
     this.sql = sql;
+    this.catalog = new KeptStatements(sql);
     this.guarded = sql.majorVersion >= 16;
     this.#options = options;
     this.#datasets = new Datasets(options.name);
@@ -111,28 +116,49 @@ export class SourceRows implements AsyncDisposable {
   async table(table: string): Promise<SourceTable> {
     return this.#asked(`looking at ${table}`, async () => {
       await this.sql.script('set search_path = pg_catalog');
-      const present = await readTable(this.sql, table, this.#options.publication);
-      if (present === null) throw new PipelineError('SOURCE_TABLE_MISSING', `comparing ${table}: there is no such table`);
-      const relation = await this.#datasets.relationOf(this.sql, table, present.message, present);
-      if (relation.dataset.keyless === true) throw new PipelineError('SOURCE_NO_KEY', `comparing ${table}: it has no primary key`);
-      const described = await describeColumns(this.sql, present.message.oid);
-      const columns = relation.dataset.columns.map(({ name }) => {
-        const column = described.get(name);
-        if (column === undefined) throw new PipelineError('BUG', `the column ${name} of ${table} is in the catalog and is not`);
-        return column;
-      });
+      const { relation, present } = await this.#relationOf(table);
+      const found = tableFrom(relation, present, await describeColumns(this.sql, present.message.oid));
       await searchBy(
         this.sql,
-        relation.dataset.key.flatMap((i) => columns[i] ?? []),
+        relation.dataset.key.flatMap((i) => found.columns[i] ?? []),
       );
-      return {
-        relation,
-        columns,
-        filter: present.rowFilter,
-        rowsEstimated: present.rowsEstimated,
-        ...plainTable(present.schema, present.name, present.isPartitioned),
-      };
+      return found;
     });
+  }
+
+  /**
+   * Those of the tables that can be compared and take no more room than this, to be read as wholes: operators of their keys' types are not looked for. They are
+   * asked for all at once, and each by itself, so that no two are locked.
+   */
+  async smallTables(tables: readonly string[], bytesMax: number): Promise<ReadonlyMap<string, SourceTable>> {
+    return this.#asked('looking at tables', async () => {
+      await this.sql.script('set search_path = pg_catalog');
+      const seen = await Promise.all(tables.map((table) => this.#relationOf(table).catch(() => null))); // Why it cannot be had `table` says.
+      const related = seen.filter((one) => one !== null).filter(({ present }) => !present.isPartitioned);
+      const oids = related.map(({ present }) => present.message.oid);
+      const [described, sized] = await Promise.all([
+        describeTables(this.sql, oids),
+        this.sql.query(SMALL_SQL, [arrayLiteral(oids.map(String)), bytesMax]),
+      ]);
+      const small = new Set(sized.rows.map(([oid]) => Number(oid)));
+      const found = new Map<string, SourceTable>();
+      for (const { relation, present } of related) {
+        const { table, message } = present;
+        const columns = described.get(message.oid);
+        // It may have been changed in between.
+        const isKnown = columns !== undefined && relation.dataset.columns.every(({ name }) => columns.has(name));
+        if (isKnown && small.has(message.oid)) found.set(table, tableFrom(relation, present, columns));
+      }
+      return found;
+    });
+  }
+
+  async #relationOf(table: string): Promise<{ readonly relation: PgRelation; readonly present: CatalogTable }> {
+    const present = await readTable(this.catalog, table, this.#options.publication);
+    if (present === null) throw new PipelineError('SOURCE_TABLE_MISSING', `comparing ${table}: there is no such table`);
+    const relation = await this.#datasets.relationOf(this.catalog, table, present.message, present);
+    if (relation.dataset.keyless === true) throw new PipelineError('SOURCE_NO_KEY', `comparing ${table}: it has no primary key`);
+    return { relation, present };
   }
 
   /**
@@ -253,6 +279,23 @@ export class SourceRows implements AsyncDisposable {
       throw sourceFailure(error, 'reading a chunk', `${doing} at ${this.#options.name}`);
     }
   }
+}
+
+const SMALL_SQL = 'select t from pg_catalog.unnest($1::pg_catalog.oid[]) t where pg_catalog.pg_table_size(t) <= $2::pg_catalog.int8';
+
+function tableFrom(relation: PgRelation, present: CatalogTable, described: ReadonlyMap<string, SideColumn>): SourceTable {
+  const columns = relation.dataset.columns.map(({ name }) => {
+    const column = described.get(name);
+    if (column === undefined) throw new PipelineError('BUG', `the column ${name} of ${present.table} is in the catalog and is not`);
+    return column;
+  });
+  return {
+    relation,
+    columns,
+    filter: present.rowFilter,
+    rowsEstimated: present.rowsEstimated,
+    ...plainTable(present.schema, present.name, present.isPartitioned),
+  };
 }
 
 /** The tables, of those that the lane has, whose rows are on their way at this position: not copied to their end, or with columns that are being read anew. */

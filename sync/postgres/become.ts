@@ -3,13 +3,14 @@
  * has taken of the row since is told by whoever can read it, where the row was not known before.
  */
 import type { Became, LaterChange, RecordPlace } from '../../core/contracts.ts';
-import { type ChangeEvent, eventId, type LaneId, type Position, versionOf } from '../../core/event.ts';
+import { type ChangeEvent, eventId, type LaneId, versionOf } from '../../core/event.ts';
 import { hasPlace } from '../../core/position.ts';
 import type { PgConnection } from '../../wire/postgres/connection.ts';
 import { packEvent } from '../../wire/postgres/event-bytes.ts';
 import { textArrayParameter } from './arrays.ts';
 import { type KeyRef, keysOf, lockKeys, refOf, settleKeys } from './held-keys.ts';
 import { type HoldMode, rowJson } from './items.ts';
+import { POSITION_COLUMNS, positionFrom } from './lanes.ts';
 import { releaseUnblocked } from './unblocked.ts';
 import { newestVersion, rowVersion, type RowVersionOptions } from './row-versions.ts';
 import { serverJson } from './server-texts.ts';
@@ -91,8 +92,8 @@ async function sinceHeld(sql: PgConnection, id: string, event: ChangeEvent, plac
 
 /** By the lane that its record stood in. Whoever writes that does not know that the row has something held: it takes the lane again. */
 async function sinceRecord(sql: PgConnection, event: ChangeEvent, lane: LaneId, readLater: RecordPlace['readLater']): Promise<Since> {
-  const moved = await sql.query('update tidegate.lanes set epoch = epoch + 1 where lane = $1 returning position', [lane]);
-  const position = (moved.rows[0]?.[0] ?? null) as Position | null; // Written by `advance` from a position.
+  const moved = await sql.query(`update tidegate.lanes set epoch = epoch + 1 where lane = $1 returning ${POSITION_COLUMNS}`, [lane]);
+  const position = positionFrom(moved.rows[0]?.[0], moved.rows[0]?.[1]);
   const later = position === null ? 'ahead' : await readLater(position);
   if (typeof later === 'string') return { kind: later };
   const passed = await takenOf(sql, event, later);

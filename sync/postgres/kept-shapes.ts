@@ -3,6 +3,7 @@ import type { ScoreColumns } from '../../core/batch.ts';
 import type { Dataset, DatasetName } from '../../core/event.ts';
 import type { JudgedChange } from '../../core/shape.ts';
 import type { PgConnection } from '../../wire/postgres/connection.ts';
+import { arrayLiteral } from '../../wire/postgres/ident.ts';
 import { besideNames, type Layouts, placesFaults } from './layout.ts';
 import {
   type Arrival,
@@ -31,11 +32,22 @@ export async function readAllFollowed(sql: PgConnection, pipeline: string): Prom
 
 /** That of one dataset; null where nothing of it came yet, or to no target that is Tidegate's. */
 export async function readFollowed(sql: PgConnection, pipeline: string, dataset: DatasetName): Promise<Followed | null> {
+  return (await readFollowedOf(sql, pipeline, [dataset])).get(dataset) ?? null;
+}
+
+/** The same of several; those without one are left out. */
+export async function readFollowedOf(
+  sql: PgConnection,
+  pipeline: string,
+  datasets: readonly DatasetName[],
+): Promise<ReadonlyMap<DatasetName, Followed>> {
   const known = await sql.query("select to_regclass('tidegate.schemas')");
-  if ((known.rows[0]?.[0] ?? null) === null) return null;
-  const { rows } = await sql.query('select since, shape from tidegate.schemas where pipeline = $1 and dataset = $2', [pipeline, dataset]);
-  const [row] = rows;
-  return row === undefined ? null : followedFrom(row[0], row[1]);
+  if ((known.rows[0]?.[0] ?? null) === null) return new Map();
+  const { rows } = await sql.query('select dataset, since, shape from tidegate.schemas where pipeline = $1 and dataset = any($2::text[])', [
+    pipeline,
+    arrayLiteral(datasets),
+  ]);
+  return new Map(rows.map(([dataset, since, shape]) => [(dataset ?? '') as DatasetName, followedFrom(since, shape)])); // Ours.
 }
 
 function followedFrom(since: string | null | undefined, shape: string | null | undefined): Followed {

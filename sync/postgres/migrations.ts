@@ -346,6 +346,21 @@ const MIGRATIONS: readonly string[] = [
    begin
      raise exception 'the target does not tell the key of the row from others' using errcode = '${KEY_TAKEN}';
    end $$;`,
+  // What a position says at length and seldom anew is kept beside it, and written where it is another (core/position.ts). The last argument is null where it is not, and '' for
+  // none. The other function stays: a process of an earlier version may be at work still.
+  `alter table tidegate.lanes add column position_long text;
+   create function tidegate.advance(text, bigint, text, bigint[], text, text) returns void language plpgsql as $$
+   begin
+     update tidegate.lanes set position = $3, position_long = case when $6 is null then position_long else nullif($6, '') end,
+       events = events + $4[1], upserts = upserts + $4[2], deletes = deletes + $4[3], truncates = truncates + $4[4],
+       stale = stale + $4[5], folded = folded + $4[6], held = held + $4[7], dropped = dropped + $4[8], updated_at = clock_timestamp()
+       where lane = $1 and epoch = $2 and position is not distinct from $5;
+     if found then return; end if;
+     if exists (select from tidegate.lanes where lane = $1 and epoch = $2) then
+       raise exception 'the lane does not stand where the batch goes on from' using errcode = '${OUT_OF_TURN}';
+     end if;
+     raise exception 'the lane belongs to a newer lease' using errcode = '${FENCED}';
+   end $$;`,
 ];
 
 /** Brings the schema up to date. Several processes may call it at once. */

@@ -11,7 +11,7 @@ import type {
   ReleaseLog,
 } from '../../core/contracts.ts';
 import type { Clock } from '../../core/clock.ts';
-import { type ChangeEvent, type DatasetName, type LaneId, type Position, versionOf } from '../../core/event.ts';
+import { type ChangeEvent, type DatasetName, type LaneId, versionOf } from '../../core/event.ts';
 import type { PgConnection, PgParam } from '../../wire/postgres/connection.ts';
 import type { EventFamilies } from '../../wire/postgres/event-bytes.ts';
 import { textArrayParameter } from './arrays.ts';
@@ -19,6 +19,7 @@ import { become, type RowKept } from './become.ts';
 import { lacksNumbers, numbered, readFormer } from './former-shapes.ts';
 import { inTurn, lockKeys, refOf, settleKeys } from './held-keys.ts';
 import { type HoldMode, HOLD_QUIETLY_SQL, HOLD_SQL, holdParameters, ITEM_COLUMNS, itemFrom, putInLine } from './items.ts';
+import { POSITION_COLUMNS, positionFrom } from './lanes.ts';
 import { OPEN_SQL, tiedItems } from './open-items.ts';
 import { serverJson } from './server-texts.ts';
 import type { Turns } from './turns.ts';
@@ -152,9 +153,9 @@ export class PostgresQuarantine implements Quarantine, ReleaseLog {
 
   async #readAhead(lane: LaneId, { readLater }: RecordPlace): Promise<void> {
     const { rows } = await this.#parts.turns.take('looking for a lane', (sql) =>
-      sql.query('select position from tidegate.lanes where lane = $1', [lane]),
+      sql.query(`select ${POSITION_COLUMNS} from tidegate.lanes where lane = $1`, [lane]),
     );
-    const position = (rows[0]?.[0] ?? null) as Position | null; // Written by `advance` from a position.
+    const position = positionFrom(rows[0]?.[0], rows[0]?.[1]);
     if (position !== null) await readLater(position);
   }
 

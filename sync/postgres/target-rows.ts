@@ -13,6 +13,7 @@ import {
   type ComparedTable,
   COMPARING,
   describeColumns,
+  describeTables,
   type KeyTexts,
   plainTable,
   type RowSight,
@@ -22,8 +23,9 @@ import {
 } from '../../wire/postgres/row-sums.ts';
 import { targetFailure } from './failures.ts';
 import { OPEN_SQL } from './open-items.ts';
-import { placesAtTarget, readFollowed } from './kept-shapes.ts';
-import { aliveSql, markOf, type DatasetsOptions, Layouts } from './layout.ts';
+import { type Followed, placesAtTarget, readFollowed, readFollowedOf } from './kept-shapes.ts';
+import { positionFrom } from './lanes.ts';
+import { aliveSql, markOf, type DatasetsOptions, type Layout, Layouts } from './layout.ts';
 
 export interface TargetTable {
   /** As `ComparedTable` has them. */
@@ -112,7 +114,8 @@ export class TargetRows implements AsyncDisposable {
     return this.#asked('looking at the lane', async () => {
       const known = await this.sql.query(`select to_regclass('tidegate.lanes')`);
       if ((known.rows[0]?.[0] ?? null) === null) return null;
-      return ((await this.sql.query(LANE_SQL, [lane])).rows[0]?.[0] ?? null) as Position | null; // Written from one.
+      const [place, long] = (await this.sql.query(LANE_SQL, [lane])).rows[0] ?? [];
+      return positionFrom(place, long);
     });
   }
 
@@ -129,41 +132,55 @@ export class TargetRows implements AsyncDisposable {
     return this.#asked(`looking at the table of ${dataset.name}`, async () => {
       await this.sql.script('set search_path = pg_catalog');
       const followed = await readFollowed(this.sql, this.#pipeline, dataset.name);
-      if (followed !== null) this.#layouts.follow(dataset.name, placesAtTarget(followed));
-      const layout = this.#layouts.of(dataset);
-      const { schema, table, names } = layout;
-      const qualified = quoteQualified(schema, table);
-      const [oid = null, kind] = (await this.sql.query(KIND_SQL, [qualified])).rows[0] ?? [];
-      if (oid === null) {
-        const columns = names.map((name) => (name === null ? 'left-out' : { ...ABSENT_COLUMN, name }));
-        return { ...absentTable(names.filter((name) => name !== null)), filter: null, columns, ranged: true };
-      }
+      const layout = this.#layoutOf(dataset, followed);
+      const [oid = null, kind] = (await this.sql.query(KIND_SQL, [quoteQualified(layout.schema, layout.table)])).rows[0] ?? [];
+      if (oid === null) return { ...notThere(layout), ranged: true };
       const described = await describeColumns(this.sql, Number(oid));
-      // Beside the rows' own columns only what says which rows are there is asked for: a layout may not have been taken up yet.
-      const mark = markOf(layout);
-      const isMarked = mark !== undefined && described.has(mark.name);
-      if (mark !== undefined && !isMarked && followed?.shape.at?.alive !== null)
-        throw new PipelineError(
-          'TARGET_SCHEMA',
-          `${qualified} at the target lacks the column ${mark.name} of the layout of ${dataset.name}`,
-        );
-      const columns = names.map((name) => {
-        const found = name === null ? undefined : described.get(name);
-        if (found === undefined) return name === null ? 'left-out' : 'lacking';
-        return found.generated ? 'left-out' : found;
-      });
-      const key = dataset.key.map((i) => columns[i]).filter((column) => typeof column === 'object');
-      if (key.length < dataset.key.length)
-        throw new PipelineError('TARGET_SCHEMA', `${qualified} at the target has not the key of ${dataset.name}, or makes it itself`);
+      const { key, ...found } = tableFrom(dataset, layout, followed, kind === 'p', described);
       await searchBy(this.sql, key);
       const indexed = await this.sql.query(INDEX_SQL, [oid, arrayLiteral(key.map((column) => column.name))]);
-      return {
-        ...plainTable(schema, table, kind === 'p'),
-        filter: isMarked ? aliveSql(layout, 't') : null,
-        columns,
-        ranged: indexed.rows.length > 0,
-      };
+      return { ...found, ranged: indexed.rows.length > 0 };
     });
+  }
+
+  /** The tables of several datasets, to be read as wholes: no index and no operators of their keys' types are looked for. One that `table` would refuse is left out. */
+  async wholeTables(datasets: readonly Dataset[]): Promise<ReadonlyMap<DatasetName, TargetTable>> {
+    return this.#asked('looking at tables', async () => {
+      await this.sql.script('set search_path = pg_catalog');
+      const followed = await readFollowedOf(
+        this.sql,
+        this.#pipeline,
+        datasets.map(({ name }) => name),
+      );
+      const layouts = datasets.map((dataset) => this.#layoutOf(dataset, followed.get(dataset.name) ?? null));
+      const { rows } = await this.sql.query(KINDS_SQL, [arrayLiteral(layouts.map(({ schema, table }) => quoteQualified(schema, table)))]);
+      const kinds = new Map(rows.map(([n, oid, kind]) => [Number(n) - 1, { oid: Number(oid), isPartitioned: kind === 'p' }]));
+      const described = await describeTables(
+        this.sql,
+        [...kinds.values()].map(({ oid }) => oid),
+      );
+      const found = new Map<DatasetName, TargetTable>();
+      for (const [i, dataset] of datasets.entries()) {
+        const [layout, kind] = [layouts[i], kinds.get(i)];
+        if (layout === undefined) continue;
+        const columns = kind === undefined ? undefined : described.get(kind.oid);
+        try {
+          if (kind === undefined) found.set(dataset.name, { ...notThere(layout), ranged: false });
+          else if (columns !== undefined) {
+            const { key: _, ...table } = tableFrom(dataset, layout, followed.get(dataset.name) ?? null, kind.isPartitioned, columns);
+            found.set(dataset.name, { ...table, ranged: false });
+          }
+        } catch (error) {
+          if (!(error instanceof PipelineError && error.code === 'TARGET_SCHEMA')) throw error;
+        }
+      }
+      return found;
+    });
+  }
+
+  #layoutOf(dataset: Dataset, followed: Followed | null): Layout {
+    if (followed !== null) this.#layouts.follow(dataset.name, placesAtTarget(followed));
+    return this.#layouts.of(dataset);
   }
 
   /** Rows, the places of the source's lanes and the quarantine, all in one snapshot. `eventKeys` are the keys as events write them. */
@@ -255,13 +272,54 @@ export class TargetRows implements AsyncDisposable {
 /** Of a table that is not there: compared as text, and as empty. */
 const ABSENT_COLUMN = { oid: 25, type: 'text', base: 'text', order: 'bytes', schema: 'pg_catalog', generated: false };
 
+type PlainTable = Omit<TargetTable, 'ranged'>;
+
+function notThere({ names }: Layout): PlainTable {
+  const columns = names.map((name) => (name === null ? 'left-out' : { ...ABSENT_COLUMN, name }));
+  return { ...absentTable(names.filter((name) => name !== null)), filter: null, columns };
+}
+
+function tableFrom(
+  dataset: Dataset,
+  layout: Layout,
+  followed: Followed | null,
+  isPartitioned: boolean,
+  described: ReadonlyMap<string, SideColumn>,
+): PlainTable & { readonly key: readonly SideColumn[] } {
+  const { schema, table, names } = layout;
+  const qualified = quoteQualified(schema, table);
+  // Beside the rows' own columns only what says which rows are there is asked for: a layout may not have been taken up yet.
+  const mark = markOf(layout);
+  const isMarked = mark !== undefined && described.has(mark.name);
+  if (mark !== undefined && !isMarked && followed?.shape.at?.alive !== null)
+    throw new PipelineError('TARGET_SCHEMA', `${qualified} at the target lacks the column ${mark.name} of the layout of ${dataset.name}`);
+  const columns = names.map((name) => {
+    const found = name === null ? undefined : described.get(name);
+    if (found === undefined) return name === null ? 'left-out' : 'lacking';
+    return found.generated ? 'left-out' : found;
+  });
+  const key = dataset.key.map((i) => columns[i]).filter((column) => typeof column === 'object');
+  if (key.length < dataset.key.length)
+    throw new PipelineError('TARGET_SCHEMA', `${qualified} at the target has not the key of ${dataset.name}, or makes it itself`);
+  return { ...plainTable(schema, table, isPartitioned), filter: isMarked ? aliveSql(layout, 't') : null, columns, key };
+}
+
+const KINDS_SQL = `
+  select k.n, c.oid, c.relkind from unnest($1::text[]) with ordinality k(name, n) join pg_class c on c.oid = to_regclass(k.name)`;
 const KIND_SQL = 'select oid, relkind from pg_class where oid = to_regclass($1)';
 
-const LANE_SQL = 'select position from tidegate.lanes where lane = $1';
-const LANES_SQL = `select lane, position from tidegate.lanes where position is not null and (lane = $1 or starts_with(lane, $1::text || '/'))`;
+/** By JSON, for nothing is made here: what an earlier version keeps has no such column yet. */
+const PLACE = `position, to_jsonb(l) ->> 'position_long'`;
+const LANE_SQL = `select ${PLACE} from tidegate.lanes l where lane = $1`;
+const LANES_SQL = `select lane, ${PLACE} from tidegate.lanes l where position is not null and (lane = $1 or starts_with(lane, $1::text || '/'))`;
 
 const positionsOf = ({ rows }: PgResult): ReadonlyMap<LaneId, Position> =>
-  new Map(rows.map(([lane, position]) => [lane as LaneId, position as Position])); // Written from these.
+  new Map(
+    rows.flatMap(([lane, place, long]) => {
+      const position = positionFrom(place, long);
+      return position === null ? [] : [[lane as LaneId, position]]; // Written from one.
+    }),
+  );
 
 /** One condition each, so that the indices of the open items serve both. A truncate has the empty key, as a row may have. */
 const OPEN_OF_SQL = `

@@ -1,7 +1,7 @@
 /** Places of a lane as text: they sort as the lane goes, say what was said, and know which tables the lane has. */
 import { describe, expect, test } from 'vitest';
 import type { Position } from '../../core/event.ts';
-import { fromLsnNumber } from '../../core/position.ts';
+import { fromLsnNumber, putTogether, takeApart } from '../../core/position.ts';
 import {
   doneLsn,
   inLog,
@@ -197,4 +197,33 @@ test('a table counts as being copied while columns of it are read anew, and not 
     tablesBeingCopied(placeText('0'.repeat(16), snapshotMark(1, [copied], [{ ...copied, done: false, reread: of }])));
   expect([...at({ ...reread, columns: [{ id: 3, name: 'd' }] })]).toEqual(['public.t']);
   expect([...at(reread)]).toEqual([]);
+});
+
+test.each([1, 2, 3])('a place that names many tables is kept in two parts, which make the same place and no other (seed %i)', (seed) => {
+  const random = new Random(seed);
+  let before = '';
+  for (let round = 0; round < 100; round++) {
+    const isCopied = random.chance(0.6);
+    const many = Array.from({ length: 40 + random.below(40) }, (_, i) => {
+      const last = isCopied || random.chance(0.5) ? null : [`k${random.below(99)}`];
+      const entry = random.chance(0.5) ? { entry: String(1 + random.below(2 ** 32 - 1)) } : {};
+      return { table: `public.Größe "${i}`, rowsDone: random.below(1e9), last, done: isCopied, ...entry };
+    });
+    const lsn = fromLsnNumber(BigInt(1 + random.below(2 ** 40)));
+    let whole = placeText(lsn, snapshotMark(1 + random.below(1000), many, isCopied && random.chance(0.8) ? [] : rereads(random)));
+    if (random.chance(0.3)) whole = readOnText(whole, 1, lsn);
+    if (random.chance(0.3)) whole = withinText(whole, lsn, random.below(1000));
+    if (random.chance(0.7)) whole = inLog(whole, { timeline: 2, system: fromLsnNumber(7n), last: { commit: lsn, xid: 7, atMs: 1 } });
+    const { place, long } = takeApart(whole);
+    expect(place.length).toBeLessThan(256);
+    expect(putTogether(place, long)).toBe(whole);
+    expect(takeApart(place as Position)).toEqual({ place, long: null });
+    // Nobody takes it for a place without tables, and none is put together with what others have.
+    expect(() => parsePlace(place as Position)).toThrow('no version of this source wrote');
+    expect(place).not.toBe(before);
+    for (const other of [null, '', `${long}A`]) expect(() => putTogether(place, other)).toThrow('another long part');
+    before = place;
+  }
+  const few = placeText(fromLsnNumber(1n), snapshotMark(2, [{ ...notBegun('public.t'), done: true, entry: '7' }]));
+  expect(takeApart(few)).toEqual({ place: few, long: null });
 });

@@ -120,7 +120,7 @@ export const absentTable = (columns: readonly string[]): Pick<ComparedTable, 'fr
 });
 
 const describeColumnsSql = (databaseVersion: string): string => `
-  select a.attname, a.atttypid, pg_catalog.format_type(a.atttypid, a.atttypmod), pg_catalog.format_type(a.atttypid, -1),
+  select a.attrelid, a.attname, a.atttypid, pg_catalog.format_type(a.atttypid, a.atttypmod), pg_catalog.format_type(a.atttypid, -1),
          case when a.attcollation = 0 then 'bytes'
               when not c.collisdeterministic then null
               when l.provider in ('b', 'c') and l.locale in ('C', 'POSIX', 'C.UTF-8', 'C.UTF8', 'C.utf8', 'PG_UNICODE_FAST') then 'bytes'
@@ -141,26 +141,35 @@ const describeColumnsSql = (databaseVersion: string): string => `
       case c.collprovider when 'd' then j.d ->> 'daticurules' else j.c ->> 'collicurules' end as rules,
       case c.collprovider when 'd' then j.d ->> 'datcollversion' else c.collversion end as known,
       case c.collprovider when 'd' then ${databaseVersion} else pg_catalog.pg_collation_actual_version(c.oid) end as actual) l
-   where a.attrelid = $1::pg_catalog.oid and a.attnum > 0 and not a.attisdropped`;
+   where a.attrelid = any($1::pg_catalog.oid[]) and a.attnum > 0 and not a.attisdropped`;
 
 /** A table's columns by name. To be asked while the search path is that of COMPARING, so that names of types come out qualified. */
 export async function describeColumns(sql: PgConnection, table: number): Promise<ReadonlyMap<string, SideColumn>> {
+  return (await describeTables(sql, [table])).get(table) ?? new Map<string, SideColumn>();
+}
+
+/** The same of several tables; one that is not there is left out. */
+export async function describeTables(
+  sql: PgConnection,
+  tables: readonly number[],
+): Promise<ReadonlyMap<number, ReadonlyMap<string, SideColumn>>> {
   const databaseVersion = sql.majorVersion >= 15 ? 'pg_catalog.pg_database_collation_actual_version(d.oid)' : 'null';
-  const { rows } = await sql.query(describeColumnsSql(databaseVersion), [table]);
-  return new Map(
-    rows.map(([name, oid, type, base, order = null, schema, generated]) => [
-      name ?? '',
-      {
-        name: name ?? '',
-        oid: Number(oid),
-        type: type ?? '',
-        base: base ?? '',
-        order,
-        schema: schema ?? '',
-        generated: generated === 't',
-      },
-    ]),
-  );
+  const { rows } = await sql.query(describeColumnsSql(databaseVersion), [arrayLiteral(tables.map(String))]);
+  const described = new Map<number, Map<string, SideColumn>>();
+  for (const [table, name, oid, type, base, order = null, schema, generated] of rows) {
+    let columns = described.get(Number(table));
+    if (columns === undefined) described.set(Number(table), (columns = new Map<string, SideColumn>()));
+    columns.set(name ?? '', {
+      name: name ?? '',
+      oid: Number(oid),
+      type: type ?? '',
+      base: base ?? '',
+      order,
+      schema: schema ?? '',
+      generated: generated === 't',
+    });
+  }
+  return described;
 }
 
 /** Where operators of the key's types are found: an extension's type brings its own. */
@@ -267,6 +276,15 @@ export class RowSums {
     const sql = `select pg_catalog.count(*), coalesce(pg_catalog.bit_xor(${this.#rowHash}), 0) from ${this.#table.from} ${where}`;
     const [rows, sum] = (await this.#sql.query(sql, params)).rows[0] ?? [];
     return { rows: Number(rows), sum: sum ?? '' };
+  }
+
+  /** All rows; null where there are more than `rowsMax`. */
+  async whole(rowsMax: number): Promise<RangeSum | null> {
+    const { where, params } = this.#within({ after: null, to: null });
+    const rows = `select ${this.#rowHash} as tidegate_h from ${this.#table.from} ${where} limit ${rowsMax + 1}`;
+    const found = await this.#sql.query(`select pg_catalog.count(*), coalesce(pg_catalog.bit_xor(tidegate_h), 0) from (${rows}) r`, params);
+    const [count, sum] = found.rows[0] ?? [];
+    return Number(count) > rowsMax ? null : { rows: Number(count), sum: sum ?? '' };
   }
 
   /** The rows of a range, or the first of them, in order. */

@@ -3,7 +3,7 @@
  * src/backend/utils/adt; texts: their `…_out` functions with DateStyle ISO, IntervalStyle postgres and TimeZone UTC.
  */
 import type { CellForm, CellReaders, ColumnType, ReadCellNumber, Value } from '../../core/event.ts';
-import type { PgConnection } from './connection.ts';
+import type { Asking } from './kept-statements.ts';
 import { dateMicros, int2Number, int4Number, int8Number, numericNumber, oidNumber, timestampMicros } from './numbers.ts';
 import { EXTENSION_TYPES } from './types-extension.ts';
 import { boxText, circleText, lineText, lsegText, pathText, pointText, polygonText } from './types-geometric.ts';
@@ -221,7 +221,7 @@ export const withInnerTypes = (select: string): string => `with recursive wanted
  * Describes types by OID as one server's catalog has them now, with everything inside them (elements, base types, fields). An OID that
  * is gone is left out. At most two queries, whatever the number of types.
  */
-export async function describeTypes(connection: PgConnection, oids: Iterable<number>): Promise<ReadonlyMap<number, PgType>> {
+export async function describeTypes(connection: Asking, oids: Iterable<number>): Promise<ReadonlyMap<number, PgType>> {
   const found = new Map<number, PgType>();
   const unknown = [...new Set(oids)].filter((typeOid) => {
     const known = typeOid === MONEY ? undefined : builtins.get(typeOid);
@@ -277,7 +277,7 @@ export async function describeTypes(connection: PgConnection, oids: Iterable<num
 }
 
 /** How many digits of this server's money are a fraction. */
-export async function moneyScale(connection: PgConnection): Promise<number> {
+export async function moneyScale(connection: Asking): Promise<number> {
   return Number((await connection.query('select scale(1::money::numeric)')).rows[0]?.[0]);
 }
 
