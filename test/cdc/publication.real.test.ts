@@ -1,5 +1,7 @@
 /** A publication that changes, or is without a table for a while: what was not sent is read again, whenever the lane comes to know of it. */
 import { expect, inject, test } from 'vitest';
+import { PgConnection } from '../../wire/postgres/connection.ts';
+import { eventually } from '../support/eventually.ts';
 import { catchUp, Model, run, sameAsTable, testDatabase } from './support.ts';
 
 const server = inject('sourceServer');
@@ -28,6 +30,10 @@ const TABLES = [
   'create table u (id int primary key); insert into t select i, 0 from generate_series(1, 30) i; insert into u values (1)',
 ];
 
+/** Whether a session of this database looks for those who have written to a table. */
+const WAITS_SQL = `select exists (select from pg_stat_activity
+  where datname = current_database() and pid <> pg_backend_pid() and query like '%pg_locks%pg_partition_tree%')`;
+
 test.each(WAYS)('%s for a while in which nobody reads: it is told, and copied again, once', async (_, leave, back, missed) => {
   await using db = await testDatabase(server, ...TABLES);
   const told: string[] = [];
@@ -43,8 +49,10 @@ test.each(WAYS)('%s for a while in which nobody reads: it is told, and copied ag
   expect(told).toHaveLength(missed.length);
 });
 
-test.each(WAYS)('%s for a while, with no change since: the lane looks, and copies it again', async (_, leave, back, missed) => {
+test.each(WAYS)('%s for a while: the lane looks, and copies it again, with what is not committed yet, while others go on', async (...way) => {
+  const [, leave, back, missed] = way;
   await using db = await testDatabase(server, ...TABLES);
+  await using writer = await PgConnection.connect({ url: db.url });
   const told: string[] = [];
   const source = db.source({
     ...options,
@@ -52,11 +60,20 @@ test.each(WAYS)('%s for a while, with no change since: the lane looks, and copie
     timing: { entriesMs: 100, statusMs: 200, idleMs: 100, idleBytes: 1 },
   });
   const model = new Model();
-  let done = false;
+  let step = 0;
   await run(source, model, async () => {
-    if (!done && source.progress().every(({ state }) => state === 'done')) {
-      done = true;
-      for (const statement of [leave, 'update t set n = 7 where id in (1, 25)', back]) await db.sql.script(statement);
+    if (step === 0 && source.progress().every(({ state }) => state === 'done')) {
+      step++;
+      await db.sql.script(leave);
+      await writer.script('begin; update t set n = 7 where id in (1, 25)');
+      await db.sql.script(back);
+    } else if (step === 1 && told.length > 0) {
+      step++;
+      await db.sql.script('insert into u values (2)');
+    } else if (step === 2 && model.rows('shop.public.u').length === 2) {
+      step++;
+      await eventually(async () => (await db.sql.query(WAITS_SQL)).rows[0]?.[0] === 't', 'the writer is waited for');
+      await writer.script('commit');
     }
     return model.rows('shop.public.t').filter(({ n }) => n === 7).length === 2;
   });
