@@ -49,37 +49,40 @@ test.each(WAYS)('%s for a while in which nobody reads: it is told, and copied ag
   expect(told).toHaveLength(missed.length);
 });
 
-test.each(WAYS)('%s for a while: the lane looks, and copies it again, with what is not committed yet, while others go on', async (...way) => {
-  const [, leave, back, missed] = way;
-  await using db = await testDatabase(server, ...TABLES);
-  await using writer = await PgConnection.connect({ url: db.url });
-  const told: string[] = [];
-  const source = db.source({
-    ...options,
-    onMissed: (dataset: string) => void told.push(dataset),
-    timing: { entriesMs: 100, statusMs: 200, idleMs: 100, idleBytes: 1 },
-  });
-  const model = new Model();
-  let step = 0;
-  await run(source, model, async () => {
-    if (step === 0 && source.progress().every(({ state }) => state === 'done')) {
-      step++;
-      await db.sql.script(leave);
-      await writer.script('begin; update t set n = 7 where id in (1, 25)');
-      await db.sql.script(back);
-    } else if (step === 1 && told.length > 0) {
-      step++;
-      await db.sql.script('insert into u values (2)');
-    } else if (step === 2 && model.rows('shop.public.u').length === 2) {
-      step++;
-      await eventually(async () => (await db.sql.query(WAITS_SQL)).rows[0]?.[0] === 't', 'the writer is waited for');
-      await writer.script('commit');
-    }
-    return model.rows('shop.public.t').filter(({ n }) => n === 7).length === 2;
-  });
-  await sameAsTable(model, db, 't');
-  expect(new Set(told)).toEqual(new Set(missed.map((table) => `shop.public.${table}`)));
-});
+test.each(WAYS)(
+  '%s for a while: the lane looks, and copies it again, with what is not committed yet, while others go on',
+  async (...way) => {
+    const [, leave, back, missed] = way;
+    await using db = await testDatabase(server, ...TABLES);
+    await using writer = await PgConnection.connect({ url: db.url });
+    const told: string[] = [];
+    const source = db.source({
+      ...options,
+      onMissed: (dataset: string) => void told.push(dataset),
+      timing: { entriesMs: 100, statusMs: 200, idleMs: 100, idleBytes: 1 },
+    });
+    const model = new Model();
+    let step = 0;
+    await run(source, model, async () => {
+      if (step === 0 && source.progress().every(({ state }) => state === 'done')) {
+        step++;
+        await db.sql.script(leave);
+        await writer.script('begin; update t set n = 7 where id in (1, 25)');
+        await db.sql.script(back);
+      } else if (step === 1 && told.length > 0) {
+        step++;
+        await db.sql.script('insert into u values (2)');
+      } else if (step === 2 && model.rows('shop.public.u').length === 2) {
+        step++;
+        await eventually(async () => (await db.sql.query(WAITS_SQL)).rows[0]?.[0] === 't', 'the writer is waited for');
+        await writer.script('commit');
+      }
+      return model.rows('shop.public.t').filter(({ n }) => n === 7).length === 2;
+    });
+    await sameAsTable(model, db, 't');
+    expect(new Set(told)).toEqual(new Set(missed.map((table) => `shop.public.${table}`)));
+  },
+);
 
 test('unlogged for a while, among all tables: it is read again when it is, and once it is not, also where nobody read meanwhile, and others go on', async () => {
   await using db = await testDatabase(server, 'create table t (id int primary key, n int)', 'create table u (id int primary key)');
