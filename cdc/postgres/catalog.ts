@@ -156,7 +156,7 @@ async function publishedColumns(connection: PgConnection, oid: string, publicati
 
 /**
  * What a table has in the publication `p`, another while it is unlogged, for then nothing of it is sent: the number of its own entry, or of that of the table that it is a partition of; of its schema's (which there are since
- * PostgreSQL 15) together with its own; its own alone where all tables are published. Together with the transaction that last changed what the publication has of
+ * PostgreSQL 15) together with its own and the transaction that put it into that schema, for in another one nothing of it is sent; its own alone where all tables are published. Together with the transaction that last changed what the publication has of
  * all its tables: which operations, and whether partitions come as their table.
  */
 const entrySql = (version: number, table: string): string => `(coalesce(
@@ -167,7 +167,9 @@ const entrySql = (version: number, table: string): string => `(coalesce(
     coalesce((select 2147483648 from pg_catalog.pg_class u where u.oid = ${table} and u.relpersistence = 'u'), 0))::pg_catalog.oid`;
 
 const schemaEntrySql = (table: string): string =>
-  `(select (m.oid::pg_catalog.int8 operator(pg_catalog.#) s.oid::pg_catalog.int8)::pg_catalog.oid
+  `(select (m.oid::pg_catalog.int8 operator(pg_catalog.#) s.oid::pg_catalog.int8 operator(pg_catalog.#) coalesce(
+          (select d.xmin::text::pg_catalog.int8 from pg_catalog.pg_depend d where d.classid = 'pg_catalog.pg_class'::pg_catalog.regclass
+              and d.objid = s.oid and d.objsubid = 0 and d.refclassid = 'pg_catalog.pg_namespace'::pg_catalog.regclass), 0))::pg_catalog.oid
       from pg_catalog.pg_publication_namespace m join pg_catalog.pg_class s on s.relnamespace = m.pnnspid
      where m.pnpubid = p.oid and s.oid = ${table}),`;
 

@@ -114,3 +114,30 @@ test('unlogged for a while, among all tables: it is read again when it is, and o
   });
   await sameAsTable(model, db, 't');
 });
+
+test('in a schema that is not published for a moment: it is read again, also where nobody read meanwhile', async () => {
+  await using db = await testDatabase(server, 'create table t (id int primary key, n int)', 'create table u (id int primary key)');
+  if (db.sql.majorVersion < 15) return; // There are no such publications before.
+  await db.sql.script('insert into t select i, 0 from generate_series(1, 30) i; create schema other');
+  await db.sql.script('create publication tidegate for tables in schema public with (publish_via_partition_root = true)');
+  const told: string[] = [];
+  const timing = { entriesMs: 100, statusMs: 200, idleMs: 100, idleBytes: 1 };
+  const following = { ...options, onMissed: (dataset: string) => void told.push(dataset), timing };
+  const model = new Model();
+  const hasAll = (n: number) => model.rows('shop.public.t').filter((row) => row['n'] === n).length === 30;
+  const change = (n: number) =>
+    db.sql.script(`alter table t set schema other; update other.t set n = ${n}; alter table other.t set schema public`);
+  await catchUp(db.source(following), model, db.sql);
+  await change(1);
+  const source = db.source(following);
+  let isChanged = false;
+  await run(source, model, async () => {
+    if (!isChanged && hasAll(1) && source.progress().every(({ state }) => state === 'done')) {
+      isChanged = true;
+      await change(2);
+    }
+    return hasAll(2);
+  });
+  await catchUp(db.source(following), model, db.sql);
+  expect(told).toEqual(['shop.public.t', 'shop.public.t']);
+});
