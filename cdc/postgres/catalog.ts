@@ -4,7 +4,8 @@ import { PipelineError } from '../../core/errors.ts';
 import type { PgConnection } from '../../wire/postgres/connection.ts';
 import { arrayLiteral, quoteQualified } from '../../wire/postgres/ident.ts';
 import type { PgColumnType, PgRelation } from '../../wire/postgres/row.ts';
-import { describeTypes, rawBytes } from '../../wire/postgres/types.ts';
+import { rawBytes } from '../../wire/postgres/types.ts';
+import { ColumnTypes } from './column-types.ts';
 import { declarationsOf } from './declarations.ts';
 import { arePartly, partitionWithout } from './partition-identity.ts';
 import type { RelationMessage } from './pgoutput.ts';
@@ -267,6 +268,7 @@ const TELLS_APART = `i.indisunique and i.indimmediate and i.indisvalid and i.ind
  */
 export class Datasets {
   readonly #source: string;
+  readonly #types = new ColumnTypes();
   readonly #current = new Map<string, Shaped>();
   readonly #known = new Map<string, PgRelation>();
   readonly #presents = new Map<string, Shaped & { readonly evidence: string; readonly present: CatalogTable }>();
@@ -323,25 +325,20 @@ export class Datasets {
     xid: number | null,
   ): Promise<Shaped> {
     const known = await columnFacts(connection, message.oid, xid, present !== null && sameColumns(present.message, message));
-    const facts = await typeFacts(connection, message);
+    const facts = await this.#types.of(connection, message, present?.message ?? null);
     const declarations = await declarationsOf(connection, message);
-    const types = await describeTypes(
-      connection,
-      message.columns.map((column) => column.typeOid),
-    );
     const columns: Column[] = [];
     const columnTypes: PgColumnType[] = [];
     for (const [index, column] of message.columns.entries()) {
-      const type = types.get(column.typeOid);
       const fact = facts[index];
       if (fact === undefined) throw new PipelineError('BUG', `no facts about the type of ${table}.${column.name}`);
+      const { type } = fact;
       if (fact.binary && type?.isSendable === false) {
         throw new PipelineError(
           'CONFIG_INVALID',
           `reading ${table}: the server cannot send ${fact.native} of the column ${column.name} in binary, for what is inside has no such form: leave the column out of the publication, or change its type`,
         );
       }
-      // A type that was dropped since the change was made is still one that can be passed on.
       const now = known.get(column.name);
       const nullable = now?.notNull !== true;
       const id = now === undefined || now.id === null ? {} : { id: now.id };
@@ -463,18 +460,4 @@ async function storageOf(connection: PgConnection, oid: number): Promise<string 
   const found = await connection.query('select pg_catalog.pg_relation_filenode($1::pg_catalog.oid)', [String(oid)]);
   const file = found.rows[0]?.[0];
   return typeof file === 'string' && file !== '0' ? file : null;
-}
-
-/** `binary`: the type has a binary form, so that pgoutput (and a chunk) sends that; else its text. */
-async function typeFacts(
-  connection: PgConnection,
-  message: RelationMessage,
-): Promise<readonly { readonly native: string; readonly binary: boolean }[]> {
-  const found = await connection.query(
-    `select pg_catalog.format_type(u.oid, u.typmod), coalesce(t.typsend <> 0, false)
-       from unnest($1::pg_catalog.oid[], $2::pg_catalog.int4[]) with ordinality u(oid, typmod, n)
-       left join pg_catalog.pg_type t on t.oid = u.oid order by u.n`,
-    [`{${message.columns.map((column) => column.typeOid).join(',')}}`, `{${message.columns.map((column) => column.typmod).join(',')}}`],
-  );
-  return found.rows.map(([native, binary]) => ({ native: native ?? 'unknown', binary: binary === 't' }));
 }
