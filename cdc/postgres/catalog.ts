@@ -45,8 +45,10 @@ export interface CatalogTable {
   readonly columnComments: ReadonlyMap<string, string>;
   /** From the planner's statistics; null where there are none yet. */
   readonly rowsEstimated: number | null;
-  /** Condition of the publication, as SQL; null: every row. */
+  /** Condition of the publication, as SQL; null: every row, or nobody asked for it. */
   readonly rowFilter: string | null;
+  /** Whether there is one. */
+  readonly isFiltered: boolean;
   /** Of the table in the publication: another where it has left and come back, with other columns or rows, or as another table of that name. Null where it is in none. */
   readonly entry: string | null;
 }
@@ -78,8 +80,16 @@ export function quotedTable(table: string): string {
   return quoteQualified(schema, name);
 }
 
-/** The table's present shape, or null where there is no such table. With a publication, only the columns that it publishes. */
-export async function readTable(connection: PgConnection, table: string, publication: string | null): Promise<CatalogTable | null> {
+/**
+ * The table's present shape, or null where there is no such table. With a publication, only the columns that it publishes. `rowFilter` is asked for by who reads rows: newer servers
+ * lock the table for it, and a log whose reader waits for whoever changes one table stands still for all.
+ */
+export async function readTable(
+  connection: PgConnection,
+  table: string,
+  publication: string | null,
+  rowFilter: 'asked' | 'not asked' = 'asked',
+): Promise<CatalogTable | null> {
   const { schema, name } = splitTable(table);
   const found = await connection.query(
     `select c.oid, c.relreplident, c.reltuples::bigint, c.relkind, c.relpersistence, pg_catalog.obj_description(c.oid, 'pg_class')
@@ -90,7 +100,7 @@ export async function readTable(connection: PgConnection, table: string, publica
   const row = found.rows[0];
   if (row === undefined) return null;
   const [oid = '0', identity, tuples, kind, persistence, comment] = row;
-  const published = await publishedColumns(connection, oid ?? '0', publication);
+  const published = await publishedColumns(connection, oid ?? '0', publication, rowFilter === 'asked');
   const columns = await connection.query(
     `select a.attname, a.atttypid, a.atttypmod, pg_catalog.col_description(a.attrelid, a.attnum), a.attgenerated, a.attnum
        from pg_catalog.pg_attribute a where a.attrelid = $1::pg_catalog.oid and a.attnum > 0 and not a.attisdropped order by a.attnum`,
@@ -114,6 +124,7 @@ export async function readTable(connection: PgConnection, table: string, publica
     columnComments: new Map(kept.flatMap(([column, , , text]) => (typeof text === 'string' ? [[column ?? '', text]] : []))),
     rowsEstimated: tuples === undefined || tuples === null || Number(tuples) < 0 ? null : Number(tuples),
     rowFilter: published.rowFilter,
+    isFiltered: published.isFiltered,
     entry: published.entry,
     message: {
       oid: Number(oid),
@@ -140,19 +151,25 @@ function identityOf(text: string | null | undefined): RelationMessage['identity'
  * Not asked of the view pg_publication_tables, which locks all tables of the publication: beside the lock that a chunk holds, that may be one too
  * many for a transaction at work on two of them.
  */
-async function publishedColumns(connection: PgConnection, oid: string, publication: string | null): Promise<Published> {
+async function publishedColumns(
+  connection: PgConnection,
+  oid: string,
+  publication: string | null,
+  asksFilter: boolean,
+): Promise<Published> {
   const version = connection.majorVersion;
   if (publication === null) return EVERYTHING;
-  const lists = version < 15 ? 'null, null' : 'pg_catalog.array_to_json(r.prattrs::int2[]), pg_catalog.pg_get_expr(r.prqual, r.prrelid)';
+  const filter = `${asksFilter ? 'pg_catalog.pg_get_expr(r.prqual, r.prrelid)' : 'null'}, r.prqual is not null`;
+  const lists = version < 15 ? 'null, null, false' : `pg_catalog.array_to_json(r.prattrs::int2[]), ${filter}`;
   const found = await connection.query(
     `select ${lists}, ${version < 18 ? 'false' : "p.pubgencols = 's'"}, ${entrySql(version, '$2::pg_catalog.oid')}
        from pg_catalog.pg_publication p left join pg_catalog.pg_publication_rel r on r.prpubid = p.oid and r.prrelid = $2::pg_catalog.oid
       where p.pubname = $1`,
     [publication, oid],
   );
-  const [numbers, rowFilter = null, generated, entry = null] = found.rows[0] ?? [];
+  const [numbers, rowFilter = null, isFiltered, generated, entry = null] = found.rows[0] ?? [];
   const columns = typeof numbers === 'string' ? new Set((JSON.parse(numbers) as number[]).map(String)) : null;
-  return { columns, generated: generated === 't', rowFilter, entry };
+  return { columns, generated: generated === 't', rowFilter, isFiltered: isFiltered === 't', entry };
 }
 
 /**
@@ -191,12 +208,12 @@ export async function entriesOf(
   return new Map(rows.flatMap(([table, entry]) => (typeof entry === 'string' ? [[table ?? '', entry]] : [])));
 }
 
-interface Published extends Pick<CatalogTable, 'rowFilter' | 'entry'> {
+interface Published extends Pick<CatalogTable, 'rowFilter' | 'isFiltered' | 'entry'> {
   readonly columns: ReadonlySet<string> | null;
   readonly generated: boolean;
 }
 
-const EVERYTHING: Published = { columns: null, generated: false, rowFilter: null, entry: null };
+const EVERYTHING: Published = { columns: null, generated: false, rowFilter: null, isFiltered: false, entry: null };
 
 /**
  * The columns that tell rows apart, in the order of their index. What the log sends of an old row are the columns of the replica identity, so

@@ -144,7 +144,7 @@ async function candidateTables(connection: PgConnection, { publication, only = '
 
 /** Why a table cannot be followed; null where it can. */
 async function unusable(connection: PgConnection, table: string, publication: string): Promise<string | null> {
-  const found = await readTable(connection, table, publication);
+  const found = await readTable(connection, table, publication, 'not asked');
   if (found === null) return GONE;
   if (!found.isLogged) return 'its changes are not in the log, for it is unlogged';
   return found.keyNames.length === 0 ? keylessText(connection, found) : null;

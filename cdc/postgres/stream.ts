@@ -408,13 +408,13 @@ export class SlotStream implements CopyBothHandler {
     const { catalog, datasets, publication } = this.#parts;
     const xid = this.#inTransaction ? this.#decoder.xid : null;
     if (xid !== null) await this.#untilSeen(xid);
-    const present = await readTable(catalog, table, publication);
+    const present = await readTable(catalog, table, publication, 'not asked');
     const relation = await datasets.relationOf(catalog, table, message, present, xid);
     // No batch has two shapes of one table: the target changes its own between two.
     if ((this.#shapes.get(table) ?? relation.dataset) !== relation.dataset && this.#done.isPassed) this.#queue.cut(this.#decoder.changes);
     this.#shapes.set(table, relation.dataset);
     const hasKeysAlone = present?.isPartitioned === true && !present.sendsOldRows;
-    this.#decoder.follow(message.oid, { table, relation, isFiltered: (present?.rowFilter ?? null) !== null, hasKeysAlone });
+    this.#decoder.follow(message.oid, { table, relation, isFiltered: present?.isFiltered === true, hasKeysAlone });
     const isAnother = this.#isAnother(table, message);
     const isAnotherEntry = this.#isAnotherEntry(table, present);
     const isAway = this.#beside.isAway(table);
