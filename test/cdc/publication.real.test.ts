@@ -1,6 +1,7 @@
 /** A publication that changes, or is without a table for a while: what was not sent is read again, whenever the lane comes to know of it. */
 import { expect, inject, test } from 'vitest';
 import { PgConnection } from '../../wire/postgres/connection.ts';
+import { readPublication } from '../../cdc/postgres/slot.ts';
 import { eventually } from '../support/eventually.ts';
 import { catchUp, Model, run, sameAsTable, testDatabase } from './support.ts';
 
@@ -140,4 +141,27 @@ test('in a schema that is not published for a moment: it is read again, also whe
   });
   await catchUp(db.source(following), model, db.sql);
   expect(told).toEqual(['shop.public.t', 'shop.public.t']);
+});
+
+test('which tables a publication has is what the server says', async () => {
+  await using db = await testDatabase(
+    server,
+    `create schema o; create table a (id int); create table o.b (id int); create unlogged table u (id int); create view v as select 1 x; create sequence s;
+     create table pt (id int) partition by range (id); create table pt1 partition of pt for values from (0) to (10);
+     create table o.pt2 partition of pt for values from (10) to (20) partition by range (id); create table o.pt21 partition of o.pt2 default;
+     create table o.q (id int) partition by range (id); create table q1 partition of o.q default`,
+  );
+  const named = [
+    'for all tables',
+    '',
+    ...['a', 'pt', 'pt1, a', 'pt, pt1, o.pt2', 'o.pt2', 'o.pt21, pt1'].map((list) => `for table ${list}`),
+  ];
+  const ofSchemas = ['tables in schema public', 'tables in schema o', 'tables in schema public, o', 'table o.q, tables in schema public'];
+  const whats = [...named, ...(db.sql.majorVersion < 15 ? [] : ofSchemas.map((list) => `for ${list}`))];
+  for (const what of whats.flatMap((one) => [`${one} with (publish_via_partition_root = true)`, one])) {
+    await db.sql.script(`drop publication if exists p; create publication p ${what}`);
+    const { rows } = await db.sql.query("select distinct schemaname || '.' || tablename from pg_publication_tables where pubname = 'p'");
+    expect([what, await readPublication(db.sql, 'p')]).toEqual([what, new Set(rows.map(([table]) => table))]);
+  }
+  expect(await readPublication(db.sql, 'none')).toBe(null);
 });
