@@ -251,7 +251,7 @@ test('a transaction that locks one table after the other gets both, whatever is 
   await sameAsTable(model, db, 'u');
 });
 
-test('a table with defaults, labels and domains, and a row filter, is described while somebody is at work on it: the log goes on', async () => {
+test('a table with defaults, labels and domains, a row filter, or partitions is described while somebody is at work on it: the log goes on', async () => {
   await using db = await testDatabase(
     server,
     `create type mood as enum ('sad'); create domain small as int;
@@ -261,7 +261,9 @@ test('a table with defaults, labels and domains, and a row filter, is described 
   await db.sql.script(`create publication p for table t ${isFiltered ? 'where (id > 0)' : ''}`);
   await using reader = await PgConnection.connect({ url: db.url, settings: { ...SESSION, lock_timeout: '1' } });
   await using other = await PgConnection.connect({ url: db.url });
-  await other.script('begin; alter table t add column x int');
+  await db.sql.script('create table parts (id int primary key) partition by range (id); create table part partition of parts default');
+  await other.script('begin; alter table t add column x int; alter table parts add column x int');
+  expect((await readTable(reader, 'public.parts', 'p', 'not asked'))?.keyNames).toEqual(['id']);
   const table = await readTable(reader, 'public.t', 'p', 'not asked');
   expect([table?.isFiltered, await readPublication(reader, 'p')]).toEqual([isFiltered, new Set(['public.t'])]);
   const described = table && (await new Datasets('shop').relationOf(reader, table.table, table.message, table));
