@@ -84,8 +84,8 @@ export class BesideLog {
   readonly #decoder: Pick<PgoutputDecoder, 'commitLsn' | 'committedAtMs'>;
   readonly #log: LogSide;
   #snapshot: SnapshotReader | null = null;
-  /** Tables whose rows somebody wants to have read anew, once the transaction is over. */
-  readonly #again = new Set<string>();
+  /** Tables whose rows somebody wants to have read anew, once the transaction is over, and whether that is for what was not published. */
+  readonly #again = new Map<string, boolean>();
   /** Tables that were not there any more before they were copied to their end, and whether that is because they have another name. */
   readonly #gone = new Map<string, boolean>();
   /** Rows that somebody wants to have read again, and those that are not wanted any more. */
@@ -124,9 +124,12 @@ export class BesideLog {
     for (const reread of rereads) this.#reader().begin(reread, { isNewlyPublished: false, isAgain: true });
   }
 
-  /** `xid`: of the transaction that the log stands in, which others may not see yet: no chunk is to be read without it. */
-  readAgain(table: string, xid: number | null = null): void {
-    this.#again.add(table);
+  /**
+   * `xid`: of the transaction that the log stands in, which others may not see yet: no chunk is to be read without it. `isNewlyPublished`: what transactions wrote that may
+   * still be open was not published then, and is not sent.
+   */
+  readAgain(table: string, { xid = null, isNewlyPublished = false }: { xid?: number | null; isNewlyPublished?: boolean } = {}): void {
+    this.#again.set(table, isNewlyPublished || this.#again.get(table) === true);
     if (xid !== null) this.#seen.add(xid);
     if (this.#log.isBetween()) this.#beginAgain();
     else this.#sayAgain(table);
@@ -250,7 +253,7 @@ export class BesideLog {
   #beginAgain(): void {
     const isIdle = this.#again.size === 0 && this.#rereads.length === 0 && this.#dropped.size === 0;
     if (isIdle || !this.#log.isBetween()) return;
-    const again = [...this.#again];
+    const again = new Map(this.#again);
     const begun = this.#rereads.filter(({ reread }) => !this.#dropped.has(reread.id));
     const mark = this.#queue.snapshot;
     const tables = this.#known(mark, this.#again).map((one) =>
@@ -265,17 +268,19 @@ export class BesideLog {
     const next = snapshotMark(seq, tables, rereads);
     this.#queue.markSnapshot(next);
     this.#log.want(this.#queue.commitLsn + next.text.slice(0, 9));
-    if (again.length > 0) this.#parts.onAgain(again, seq);
+    if (again.size > 0) this.#parts.onAgain([...again.keys()], seq);
     if (begun.length > 0)
       this.#parts.onRereads(
         begun.map(({ reread }) => reread.id),
         seq,
       );
-    for (const table of tables)
-      if (again.includes(table.table)) this.#reader().begin(table, { isNewlyPublished: false, isAgain: table.isAgain === true });
+    for (const table of tables) {
+      const isNewlyPublished = again.get(table.table);
+      if (isNewlyPublished !== undefined) this.#reader().begin(table, { isNewlyPublished, isAgain: table.isAgain === true });
+    }
     for (const one of begun) this.#reader().begin(one, { isNewlyPublished: false, isAgain: true });
     this.#forgetWindows();
-    this.#parts.onProgress(tables.filter(({ table }) => again.includes(table)));
+    this.#parts.onProgress(tables.filter(({ table }) => again.has(table)));
     this.#log.stand();
     this.#endSnapshot();
   }
@@ -286,7 +291,7 @@ export class BesideLog {
   }
 
   /** The positions say which tables the lane has, and go on saying it; of those that are `changed` in any case. */
-  #known(mark: SnapshotMark | null, changed: ReadonlySet<string>): readonly TableProgress[] {
+  #known(mark: SnapshotMark | null, changed: Pick<ReadonlySet<string>, 'has'>): readonly TableProgress[] {
     return [...this.#parts.tables].flatMap((table): TableProgress[] => {
       const progress = progressOf(mark, table);
       if (progress !== null && progress !== undefined) return [progress];

@@ -4,7 +4,8 @@ import { PipelineError } from '../../core/errors.ts';
 import type { Asking } from '../../wire/postgres/kept-statements.ts';
 import { arrayLiteral, quoteQualified } from '../../wire/postgres/ident.ts';
 import type { PgColumnType, PgRelation } from '../../wire/postgres/row.ts';
-import { describeTypes, rawBytes } from '../../wire/postgres/types.ts';
+import { rawBytes } from '../../wire/postgres/types.ts';
+import { ColumnTypes } from './column-types.ts';
 import { declarationsOf } from './declarations.ts';
 import { arePartly, partitionWithout } from './partition-identity.ts';
 import type { RelationMessage } from './pgoutput.ts';
@@ -44,8 +45,10 @@ export interface CatalogTable {
   readonly columnComments: ReadonlyMap<string, string>;
   /** From the planner's statistics; null where there are none yet. */
   readonly rowsEstimated: number | null;
-  /** Condition of the publication, as SQL; null: every row. */
+  /** Condition of the publication, as SQL; null: every row, or nobody asked for it. */
   readonly rowFilter: string | null;
+  /** Whether there is one. */
+  readonly isFiltered: boolean;
   /** Of the table in the publication: another where it has left and come back, with other columns or rows, or as another table of that name. Null where it is in none. */
   readonly entry: string | null;
 }
@@ -77,8 +80,16 @@ export function quotedTable(table: string): string {
   return quoteQualified(schema, name);
 }
 
-/** The table's present shape, or null where there is no such table. With a publication, only the columns that it publishes. */
-export async function readTable(connection: Asking, table: string, publication: string | null): Promise<CatalogTable | null> {
+/**
+ * The table's present shape, or null where there is no such table. With a publication, only the columns that it publishes. `rowFilter` is asked for by who reads rows: newer servers
+ * lock the table for it, and a log whose reader waits for whoever changes one table stands still for all.
+ */
+export async function readTable(
+  connection: Asking,
+  table: string,
+  publication: string | null,
+  rowFilter: 'asked' | 'not asked' = 'asked',
+): Promise<CatalogTable | null> {
   const { schema, name } = splitTable(table);
   const found = await connection.query(
     `select c.oid, c.relreplident, c.reltuples::bigint, c.relkind, c.relpersistence, pg_catalog.obj_description(c.oid, 'pg_class')
@@ -89,7 +100,7 @@ export async function readTable(connection: Asking, table: string, publication: 
   const row = found.rows[0];
   if (row === undefined) return null;
   const [oid = '0', identity, tuples, kind, persistence, comment] = row;
-  const published = await publishedColumns(connection, oid ?? '0', publication);
+  const published = await publishedColumns(connection, oid ?? '0', publication, rowFilter === 'asked');
   const columns = await connection.query(
     `select a.attname, a.atttypid, a.atttypmod, pg_catalog.col_description(a.attrelid, a.attnum), a.attgenerated, a.attnum
        from pg_catalog.pg_attribute a where a.attrelid = $1::pg_catalog.oid and a.attnum > 0 and not a.attisdropped order by a.attnum`,
@@ -113,6 +124,7 @@ export async function readTable(connection: Asking, table: string, publication: 
     columnComments: new Map(kept.flatMap(([column, , , text]) => (typeof text === 'string' ? [[column ?? '', text]] : []))),
     rowsEstimated: tuples === undefined || tuples === null || Number(tuples) < 0 ? null : Number(tuples),
     rowFilter: published.rowFilter,
+    isFiltered: published.isFiltered,
     entry: published.entry,
     message: {
       oid: Number(oid),
@@ -139,24 +151,25 @@ function identityOf(text: string | null | undefined): RelationMessage['identity'
  * Not asked of the view pg_publication_tables, which locks all tables of the publication: beside the lock that a chunk holds, that may be one too
  * many for a transaction at work on two of them.
  */
-async function publishedColumns(connection: Asking, oid: string, publication: string | null): Promise<Published> {
+async function publishedColumns(connection: Asking, oid: string, publication: string | null, asksFilter: boolean): Promise<Published> {
   const version = connection.majorVersion;
   if (publication === null) return EVERYTHING;
-  const lists = version < 15 ? 'null, null' : 'pg_catalog.array_to_json(r.prattrs::int2[]), pg_catalog.pg_get_expr(r.prqual, r.prrelid)';
+  const filter = `${asksFilter ? 'pg_catalog.pg_get_expr(r.prqual, r.prrelid)' : 'null'}, r.prqual is not null`;
+  const lists = version < 15 ? 'null, null, false' : `pg_catalog.array_to_json(r.prattrs::int2[]), ${filter}`;
   const found = await connection.query(
     `select ${lists}, ${version < 18 ? 'false' : "p.pubgencols = 's'"}, ${entrySql(version, '$2::pg_catalog.oid')}
        from pg_catalog.pg_publication p left join pg_catalog.pg_publication_rel r on r.prpubid = p.oid and r.prrelid = $2::pg_catalog.oid
       where p.pubname = $1`,
     [publication, oid],
   );
-  const [numbers, rowFilter = null, generated, entry = null] = found.rows[0] ?? [];
+  const [numbers, rowFilter = null, isFiltered, generated, entry = null] = found.rows[0] ?? [];
   const columns = typeof numbers === 'string' ? new Set((JSON.parse(numbers) as number[]).map(String)) : null;
-  return { columns, generated: generated === 't', rowFilter, entry };
+  return { columns, generated: generated === 't', rowFilter, isFiltered: isFiltered === 't', entry };
 }
 
 /**
  * What a table has in the publication `p`, another while it is unlogged, for then nothing of it is sent: the number of its own entry, or of that of the table that it is a partition of; of its schema's (which there are since
- * PostgreSQL 15) together with its own; its own alone where all tables are published. Together with the transaction that last changed what the publication has of
+ * PostgreSQL 15) together with its own and the transaction that put it into that schema, for in another one nothing of it is sent; its own alone where all tables are published. Together with the transaction that last changed what the publication has of
  * all its tables: which operations, and whether partitions come as their table.
  */
 const entrySql = (version: number, table: string): string => `(coalesce(
@@ -167,7 +180,9 @@ const entrySql = (version: number, table: string): string => `(coalesce(
     coalesce((select 2147483648 from pg_catalog.pg_class u where u.oid = ${table} and u.relpersistence = 'u'), 0))::pg_catalog.oid`;
 
 const schemaEntrySql = (table: string): string =>
-  `(select (m.oid::pg_catalog.int8 operator(pg_catalog.#) s.oid::pg_catalog.int8)::pg_catalog.oid
+  `(select (m.oid::pg_catalog.int8 operator(pg_catalog.#) s.oid::pg_catalog.int8 operator(pg_catalog.#) coalesce(
+          (select d.xmin::text::pg_catalog.int8 from pg_catalog.pg_depend d where d.classid = 'pg_catalog.pg_class'::pg_catalog.regclass
+              and d.objid = s.oid and d.objsubid = 0 and d.refclassid = 'pg_catalog.pg_namespace'::pg_catalog.regclass), 0))::pg_catalog.oid
       from pg_catalog.pg_publication_namespace m join pg_catalog.pg_class s on s.relnamespace = m.pnnspid
      where m.pnpubid = p.oid and s.oid = ${table}),`;
 
@@ -184,12 +199,12 @@ export async function entriesOf(connection: Asking, publication: string, tables:
   return new Map(rows.flatMap(([table, entry]) => (typeof entry === 'string' ? [[table ?? '', entry]] : [])));
 }
 
-interface Published extends Pick<CatalogTable, 'rowFilter' | 'entry'> {
+interface Published extends Pick<CatalogTable, 'rowFilter' | 'isFiltered' | 'entry'> {
   readonly columns: ReadonlySet<string> | null;
   readonly generated: boolean;
 }
 
-const EVERYTHING: Published = { columns: null, generated: false, rowFilter: null, entry: null };
+const EVERYTHING: Published = { columns: null, generated: false, rowFilter: null, isFiltered: false, entry: null };
 
 /**
  * The columns that tell rows apart, in the order of their index. What the log sends of an old row are the columns of the replica identity, so
@@ -261,6 +276,7 @@ const TELLS_APART = `i.indisunique and i.indimmediate and i.indisvalid and i.ind
  */
 export class Datasets {
   readonly #source: string;
+  readonly #types = new ColumnTypes();
   readonly #current = new Map<string, Shaped>();
   readonly #known = new Map<string, PgRelation>();
   readonly #presents = new Map<string, Shaped & { readonly evidence: string; readonly present: CatalogTable }>();
@@ -317,25 +333,20 @@ export class Datasets {
     xid: number | null,
   ): Promise<Shaped> {
     const known = await columnFacts(connection, message.oid, xid, present !== null && sameColumns(present.message, message));
-    const facts = await typeFacts(connection, message);
+    const facts = await this.#types.of(connection, message, present?.message ?? null);
     const declarations = await declarationsOf(connection, message);
-    const types = await describeTypes(
-      connection,
-      message.columns.map((column) => column.typeOid),
-    );
     const columns: Column[] = [];
     const columnTypes: PgColumnType[] = [];
     for (const [index, column] of message.columns.entries()) {
-      const type = types.get(column.typeOid);
       const fact = facts[index];
       if (fact === undefined) throw new PipelineError('BUG', `no facts about the type of ${table}.${column.name}`);
+      const { type } = fact;
       if (fact.binary && type?.isSendable === false) {
         throw new PipelineError(
           'CONFIG_INVALID',
           `reading ${table}: the server cannot send ${fact.native} of the column ${column.name} in binary, for what is inside has no such form: leave the column out of the publication, or change its type`,
         );
       }
-      // A type that was dropped since the change was made is still one that can be passed on.
       const now = known.get(column.name);
       const nullable = now?.notNull !== true;
       const id = now === undefined || now.id === null ? {} : { id: now.id };
@@ -457,18 +468,4 @@ async function storageOf(connection: Asking, oid: number): Promise<string | null
   const found = await connection.query('select pg_catalog.pg_relation_filenode($1::pg_catalog.oid)', [String(oid)]);
   const file = found.rows[0]?.[0];
   return typeof file === 'string' && file !== '0' ? file : null;
-}
-
-/** `binary`: the type has a binary form, so that pgoutput (and a chunk) sends that; else its text. */
-async function typeFacts(
-  connection: Asking,
-  message: RelationMessage,
-): Promise<readonly { readonly native: string; readonly binary: boolean }[]> {
-  const found = await connection.query(
-    `select pg_catalog.format_type(u.oid, u.typmod), coalesce(t.typsend <> 0, false)
-       from unnest($1::pg_catalog.oid[], $2::pg_catalog.int4[]) with ordinality u(oid, typmod, n)
-       left join pg_catalog.pg_type t on t.oid = u.oid order by u.n`,
-    [`{${message.columns.map((column) => column.typeOid).join(',')}}`, `{${message.columns.map((column) => column.typmod).join(',')}}`],
-  );
-  return found.rows.map(([native, binary]) => ({ native: native ?? 'unknown', binary: binary === 't' }));
 }

@@ -143,7 +143,7 @@ export class FollowedTables {
     if (isBeginning || this.#catalog === null || newTables === 'accept' || newTables === 'ignore') return { dataset, shape: null };
     const known = this.#shapes.get(table);
     if (known !== undefined) return { dataset, shape: known };
-    const present = await readTable(this.#catalog, table, this.#options.publication);
+    const present = await readTable(this.#catalog, table, this.#options.publication, 'not asked');
     if (present === null) return { dataset, shape: null };
     const { dataset: shape } = await this.#datasets.relationOf(this.#catalog, table, present.message, present);
     this.#shapes.set(table, shape);

@@ -162,7 +162,7 @@ async function whyUnusable(connection: Asking, tables: readonly string[], public
 
 /** Null where it can be followed. */
 async function unusableFor(connection: Asking, table: string, publication: string): Promise<string | null> {
-  const found = await readTable(connection, table, publication);
+  const found = await readTable(connection, table, publication, 'not asked');
   if (found === null) return GONE;
   if (!found.isLogged) return 'its changes are not in the log, for it is unlogged';
   return found.keyNames.length === 0 ? keylessText(connection, found) : null;

@@ -5,10 +5,14 @@
 import type { Asking } from '../../wire/postgres/kept-statements.ts';
 import { arrayLiteral } from '../../wire/postgres/ident.ts';
 
-/** Partitions with rows of which old ones are in the log, and not whole. Of a partition whose identity is nothing, the server takes neither updates nor deletes. */
-const PARTLY_SQL = `select p.oid::pg_catalog.regclass::text
-    from pg_catalog.pg_partition_tree($1::pg_catalog.oid::pg_catalog.regclass) l join pg_catalog.pg_class p on p.oid = l.relid
-   where l.isleaf and p.relreplident not in ('f', 'n')`;
+/**
+ * Partitions with rows of which old ones are in the log, and not whole. Of a partition whose identity is nothing, the server takes neither updates nor deletes. Not asked of
+ * pg_partition_tree, which locks them: the log would wait for whoever changes one of them.
+ */
+const PARTLY_SQL = `with recursive below(oid) as (
+      select $1::pg_catalog.oid union all select i.inhrelid from below b join pg_catalog.pg_inherits i on i.inhparent = b.oid where not i.inhdetachpending)
+    select p.oid::pg_catalog.regclass::text from below l join pg_catalog.pg_class p on p.oid = l.oid
+   where p.relkind <> 'p' and p.relreplident not in ('f', 'n')`;
 
 const WITHOUT_SQL = `${PARTLY_SQL} and exists (select from pg_catalog.unnest($2::text[]) w(name) where not exists (
     select from pg_catalog.pg_index x, pg_catalog.unnest(x.indkey::pg_catalog.int2[]) with ordinality y(attnum, n)

@@ -173,7 +173,7 @@ async function* readTables(
 ): AsyncGenerator<readonly [table: string, found: CatalogTable | null]> {
   for (let from = 0; from < tables.length; from += TABLES_AT_ONCE) {
     const some = tables.slice(from, from + TABLES_AT_ONCE);
-    const found = await Promise.all(some.map((table) => readTable(catalog, table, publication)));
+    const found = await Promise.all(some.map((table) => readTable(catalog, table, publication, 'not asked')));
     for (const [i, table] of some.entries()) yield [table, found[i] ?? null];
   }
 }

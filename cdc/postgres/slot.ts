@@ -68,13 +68,22 @@ export async function alterFailover(replication: PgConnection, slot: string, fai
 
 /** The tables of a publication as `schema.table`, or null where there is no such publication. */
 export async function readPublication(connection: PgConnection, publication: string): Promise<ReadonlySet<string> | null> {
-  const found = await connection.query(
-    `select p.pubname, t.schemaname, t.tablename from pg_catalog.pg_publication p
-       left join pg_catalog.pg_publication_tables t on t.pubname = p.pubname where p.pubname = $1`,
-    [publication],
-  );
+  const found = await connection.query(publishedSql(connection.majorVersion), [publication]);
   if (found.rows.length === 0) return null;
   return new Set(found.rows.flatMap(([, schema, table]) => (typeof schema === 'string' ? [`${schema}.${table}`] : [])));
+}
+
+/** What pg_publication_tables has, which locks every table: whoever changes one of them for long would keep all of them from being read. */
+function publishedSql(version: number): string {
+  const isListed = (table: string): string => `(p.puballtables
+    or exists (select from pg_catalog.pg_publication_rel r where r.prpubid = p.oid and r.prrelid = ${table})
+    ${version < 15 ? '' : `or exists (select from pg_catalog.pg_publication_namespace m join pg_catalog.pg_class s on s.relnamespace = m.pnnspid where m.pnpubid = p.oid and s.oid = ${table})`})`;
+  const isBelowOne = `c.relispartition and exists (select from pg_catalog.pg_partition_ancestors(c.oid) a where a.relid <> c.oid and ${isListed('a.relid')})`;
+  return `select p.pubname, t.nspname, t.relname from pg_catalog.pg_publication p left join lateral (
+      select n.nspname, c.relname from pg_catalog.pg_class c join pg_catalog.pg_namespace n on n.oid = c.relnamespace
+       where c.relpersistence = 'p' and c.oid >= 16384 and case when p.pubviaroot then c.relkind in ('r', 'p') and ${isListed('c.oid')} and not (${isBelowOne})
+         else c.relkind = 'r' and (${isListed('c.oid')} or ${isBelowOne}) end) t on true
+     where p.pubname = $1`;
 }
 
 /** Makes the publication of all operations of these tables. A partitioned table is published as itself, not as its partitions. */

@@ -98,7 +98,8 @@ export class SnapshotReader {
   begin(progress: TableProgress, beginning?: Beginning): void {
     const name = jobOf(progress);
     const known = this.#jobs.get(name);
-    const { isNewlyPublished, isAgain } = beginning ?? known ?? { isNewlyPublished: false, isAgain: false };
+    const isAgain = (beginning ?? known)?.isAgain === true;
+    const isNewlyPublished = beginning?.isNewlyPublished === true || known?.isNewlyPublished === true;
     const generation = (known?.generation ?? 0) + 1;
     const rows = known?.rows ?? null;
     for (const [id, { job }] of this.#chunks) if (job === known) this.#chunks.delete(id);

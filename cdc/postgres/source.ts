@@ -381,7 +381,7 @@ class SlotSource implements PostgresSource {
       // What no checkpoint has is begun again.
       for (const table of this.#again.keys()) {
         this.#again.set(table, null);
-        stream.readAgain(table);
+        stream.readAgain(table, true); // That may be why.
       }
       this.#rereads.beginAll(stream);
       this.#state = 'streaming';

@@ -117,7 +117,7 @@ export class SlotStream implements CopyBothHandler {
       entries: () => this.#entries,
       isBack: (table: string, entry: string) => {
         this.#entries.set(table, entry);
-        this.#beside.readAgain(table);
+        this.#beside.readAgain(table, { isNewlyPublished: true });
       },
       failed: (error: unknown) => this.#fail(error),
     };
@@ -171,9 +171,9 @@ export class SlotStream implements CopyBothHandler {
    * Reads the rows of a table anew, beside the log: its chunks take their place in it, and what the positions say of them goes on after a restart.
    * False where the stream has ended.
    */
-  readAgain(table: string): boolean {
+  readAgain(table: string, isNewlyPublished = false): boolean {
     if (this.#stopped.signal.aborted || this.#copy === null) return false;
-    this.#beside.readAgain(table);
+    this.#beside.readAgain(table, { isNewlyPublished });
     return true;
   }
 
@@ -408,19 +408,19 @@ export class SlotStream implements CopyBothHandler {
     const { catalog, datasets, publication } = this.#parts;
     const xid = this.#inTransaction ? this.#decoder.xid : null;
     if (xid !== null) await this.#untilSeen(xid);
-    const present = await readTable(catalog, table, publication);
+    const present = await readTable(catalog, table, publication, 'not asked');
     const relation = await datasets.relationOf(catalog, table, message, present, xid);
     // No batch has two shapes of one table: the target changes its own between two.
     if ((this.#shapes.get(table) ?? relation.dataset) !== relation.dataset && this.#done.isPassed) this.#queue.cut(this.#decoder.changes);
     this.#shapes.set(table, relation.dataset);
     const hasKeysAlone = present?.isPartitioned === true && !present.sendsOldRows;
-    this.#decoder.follow(message.oid, { table, relation, isFiltered: (present?.rowFilter ?? null) !== null, hasKeysAlone });
+    this.#decoder.follow(message.oid, { table, relation, isFiltered: present?.isFiltered === true, hasKeysAlone });
     const isAnother = this.#isAnother(table, message);
     const isAnotherEntry = this.#isAnotherEntry(table, present);
     const isAway = this.#beside.isAway(table);
     if (!isAway && !isAnother && !isAnotherEntry) return;
     if (!isAway) this.#parts.onMissed(table);
-    this.#beside.readAgain(table, xid);
+    this.#beside.readAgain(table, { xid, isNewlyPublished: isAnotherEntry });
   }
 
   /** Whether another relation has taken the name: it may have had rows before, which the log did not send under this name. */
@@ -461,7 +461,7 @@ export class SlotStream implements CopyBothHandler {
       read.then((base) => {
         if (base === 'reshaped') {
           if (this.#beside.isBeingCopied(table)) this.#beside.copyAgain(table);
-          else this.#beside.readAgain(table, xid);
+          else this.#beside.readAgain(table, { xid });
         }
         const row = base === null || base === 'reshaped' ? after : laidOver(relation, base, [after]);
         const { dataset, version, ordinal, committedAtMs } = event;

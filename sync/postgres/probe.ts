@@ -237,7 +237,34 @@ async function lookAtTable(sql: PgConnection, options: PostgresSinkOptions, data
         `Run on the target: create unique index on ${table} (${key.map(quoteIdent).join(', ')})${open};`,
       );
   }
-  problems.push(...(await lackingIndices(sql, options, dataset, table, layout.names, path)));
+  problems.push(
+    ...(await lackingIndices(sql, options, dataset, table, layout.names, path)),
+    ...(await inTheWay(sql, options, table, path)),
+  );
+  return problems;
+}
+
+/** What keeps rows from being written and says nothing of it, or from any of them. */
+async function inTheWay(sql: PgConnection, { replicationRole }: PostgresSinkOptions, table: string, path: string): Promise<Problem[]> {
+  const { rows } = await sql.query(
+    `select quote_ident(current_user), row_security_active(c.oid),
+       (select string_agg(quote_ident(rulename), ', ' order by rulename) from pg_rewrite where ev_class = c.oid and ev_type <> '1' and is_instead and ev_enabled in ('A', $2))
+       from pg_class c where c.oid = $1::text::regclass`,
+    [table, replicationRole === 'replica' ? 'R' : 'O'],
+  );
+  const [user, hasPolicies, rules] = rows[0] ?? [];
+  const problems: Problem[] = [];
+  const warning = (message: string, fix: string): void => void problems.push({ severity: 'warning', path, message, fix });
+  if (hasPolicies === 't')
+    warning(
+      `policies hold on ${table} for ${user}: a row that they hide from it stays where it is to be deleted, and nobody is told`,
+      `Let it see and write every row, or run on the target: alter role ${user} bypassrls;`,
+    );
+  if (typeof rules === 'string')
+    warning(
+      `the rules ${rules} on ${table} do something else instead of what is written there, and nobody is told; one for insert or update may stop the lane`,
+      'Make them triggers, or have replicationRole: replica.',
+    );
   return problems;
 }
 

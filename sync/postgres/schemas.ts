@@ -349,10 +349,10 @@ export class Schemas {
   }
 
   /**
-   * To be called before the target's table is made: where it was there before, somebody has dropped it, or restored a state without it, and the lane's checkpoint is
+   * To be called before the target's table, or a column of it, is made: where it was there before, somebody has dropped it, or restored a state without it, and the lane's checkpoint is
    * beyond the rows that it had. All of them are read again, unless that is asked for already: a table that the config moves has said so itself.
    */
-  async makeAgain({ name }: Dataset): Promise<void> {
+  async makeAgain({ name }: Dataset, what: string): Promise<void> {
     const followed = this.#followed.get(name);
     if (followed === undefined) return;
     const { sql, pipeline } = this.#options;
@@ -361,13 +361,7 @@ export class Schemas {
        select $1, $2, $3, '[]', $4, '[]', $5::jsonb, $5::jsonb, false, '', 'accepted', 'wanted', clock_timestamp()
         where not exists (select from tidegate.schema_changes
                            where pipeline = $1 and dataset = $2 and reread = 'wanted' and reread_columns is null and status in ('approved', 'accepted'))`,
-      [
-        pipeline,
-        name,
-        followed.since,
-        'its table at the target was gone: it is made again, and all rows are read',
-        JSON.stringify(followed.shape),
-      ],
+      [pipeline, name, followed.since, `${what} was gone: it is made again, and all rows are read`, JSON.stringify(followed.shape)],
     );
   }
 

@@ -139,6 +139,8 @@ export class Tables {
           `${qualified} at the target lacks the column ${missing.map((column) => column.name).join(', ')} of ${dataset.name}`,
         );
       }
+      // Of a table that was whole before, somebody has dropped it: its values are at the source alone.
+      if (missing.some((column) => names.includes(column.name))) await schemas.makeAgain(dataset, 'a column of its table at the target');
       await this.#sql.script(
         `alter table ${qualified} ${missing.map((column) => `add column if not exists ${quoteIdent(column.name)} ${column.type}`).join(', ')}`,
       );
@@ -236,7 +238,7 @@ export class Tables {
     const [table = null, namespace = null] = rows[0] ?? [];
     if (table !== null) return false;
     if (!this.#options.create) throw new PipelineError('TARGET_SCHEMA', `the target has no table ${qualified} for ${dataset.name}`);
-    await this.#options.schemas.makeAgain(dataset);
+    await this.#options.schemas.makeAgain(dataset, 'its table at the target');
     // Even where the schema is there, `if not exists` asks for the privilege to make one.
     if (namespace === null) await this.#make(`create schema if not exists ${quoteIdent(schema)}`);
     // Beside the key nothing is NOT NULL: what may be null is the contract's to say, and it can change.

@@ -1,4 +1,4 @@
-/** Tables of the target that are gone while the lane has a checkpoint: dropped, or missing in what somebody restored. */
+/** Tables of the target, or columns of them, that are gone while the lane has a checkpoint: dropped, or missing in what somebody restored. */
 import { expect, inject, test } from 'vitest';
 import { freePort } from '../../examples/embedded-postgres.ts';
 import { PgConnection } from '../../wire/postgres/connection.ts';
@@ -9,7 +9,9 @@ import { ask, configFolder, startService, untilReady } from './services.ts';
 
 const TABLES = ['gone', 'moved', 'stays'] as const;
 
-test.each(['drop schema shop cascade', 'drop table shop.gone'])('%s: what the table had is read again', async (drop) => {
+const DROPS = ['drop schema shop cascade', 'drop table shop.gone', 'alter table shop.gone drop v'];
+
+test.each(DROPS)('%s: what it had is read again', async (drop) => {
   await using source = await createDatabase(inject('sourceServer'), 'lost');
   await using target = await createDatabase(inject('targetServer'), 'lost');
   await using sql = await PgConnection.connect({ url: source.url });
@@ -70,7 +72,7 @@ test.each(['drop schema shop cascade', 'drop table shop.gone'])('%s: what the ta
   await untilReady(running.url);
   expect((await cli('verify', config.file)).code).toBe(0);
 
-  const lost = drop.startsWith('drop table') ? ['gone'] : TABLES;
+  const lost = drop.startsWith('drop schema') ? TABLES : ['gone'];
   const told = async (): Promise<string> => {
     const found = await lake.query(
       `select distinct dataset, reread from tidegate.schema_changes where message like '%was gone%' order by 1, 2`,

@@ -1,6 +1,7 @@
 /** Tables as people make them: whatever their keys, names, partitions and privileges, the target ends equal to them, or the source says why not. */
 import { expect, inject, test } from 'vitest';
 import { Datasets, readTable, SESSION } from '../../cdc/postgres/catalog.ts';
+import { readPublication } from '../../cdc/postgres/slot.ts';
 import { PgConnection } from '../../wire/postgres/connection.ts';
 import { eventually } from '../support/eventually.ts';
 import { catchUp, failureOf, isCopying, Model, run, sameAsTable, testDatabase, testRole } from './support.ts';
@@ -250,16 +251,21 @@ test('a transaction that locks one table after the other gets both, whatever is 
   await sameAsTable(model, db, 'u');
 });
 
-test('a table with defaults, labels and domains is described while somebody is at work on it: the log goes on', async () => {
+test('a table with defaults, labels and domains, a row filter, or partitions is described while somebody is at work on it: the log goes on', async () => {
   await using db = await testDatabase(
     server,
     `create type mood as enum ('sad'); create domain small as int;
      create table t (id int primary key, n small not null default 7, m mood default 'sad', w int generated always as (id * 2) stored)`,
   );
+  const isFiltered = db.sql.majorVersion >= 15; // There are no row filters before.
+  await db.sql.script(`create publication p for table t ${isFiltered ? 'where (id > 0)' : ''}`);
   await using reader = await PgConnection.connect({ url: db.url, settings: { ...SESSION, lock_timeout: '1' } });
   await using other = await PgConnection.connect({ url: db.url });
-  await other.script('begin; alter table t add column x int');
-  const table = await readTable(reader, 'public.t', null);
+  await db.sql.script('create table parts (id int primary key) partition by range (id); create table part partition of parts default');
+  await other.script('begin; alter table t add column x int; alter table parts add column x int');
+  expect((await readTable(reader, 'public.parts', 'p', 'not asked'))?.keyNames).toEqual(['id']);
+  const table = await readTable(reader, 'public.t', 'p', 'not asked');
+  expect([table?.isFiltered, await readPublication(reader, 'p')]).toEqual([isFiltered, new Set(['public.t'])]);
   const described = table && (await new Datasets('shop').relationOf(reader, table.table, table.message, table));
   expect(described?.dataset.columns.map(({ name, declared }) => [name, declared])).toEqual([
     ['id', { required: true }],

@@ -55,6 +55,21 @@ async function withRole(
   }
 }
 
+test('policies and rules that keep rows from being written in silence are told before', async () => {
+  await withRole(async ({ url, role, admin }) => {
+    await admin.script(`alter table shop.items enable row level security; create policy own on shop.items to ${role} using (n <> 3) with check (true);
+      create rule keep as on delete to shop.items do instead nothing`);
+    const told = async (options: PostgresSinkOptions) =>
+      (await probePostgresTables(options, [DATASET])).map(
+        ({ severity, message }) => `${severity}: ${message.slice(0, message.indexOf('"'))}`,
+      );
+    expect(await told(optionsOf(url))).toEqual(['warning: policies hold on ', 'warning: the rules keep on ']);
+    expect(await told({ ...optionsOf(url), replicationRole: 'replica' })).toEqual(['warning: policies hold on ']);
+    await admin.script(`alter role ${role} bypassrls; drop rule keep on shop.items`);
+    expect(await told(optionsOf(url))).toEqual([]);
+  });
+});
+
 test('a role with the privileges in the docs, and no others, does all the work', async () => {
   const seed = 1;
   const random = new Random(seed);
