@@ -48,6 +48,11 @@ interface Due {
   readonly startMs: number;
 }
 
+/** The tables at the target that it asks about. */
+function tablesOf({ contract, check: { timer } }: Pick<Due, 'contract' | 'check'>): readonly DatasetName[] {
+  return timer.kind === 'comparison' ? [contract.dataset, timer.question.other as DatasetName] : [contract.dataset]; // One of the pipeline's.
+}
+
 export class TimerWatch {
   readonly #parts: TimerWatchParts;
   /** By set: the last time that is known to have been judged. */
@@ -108,7 +113,7 @@ export class TimerWatch {
       const { everyMs, kind } = timer.check.timer;
       const startMs = Math.floor(nowMs / everyMs) * everyMs;
       if (this.#running.size >= AT_ONCE) return;
-      if (this.#running.has(id) || isJudged(this.#judgedMs.get(id), startMs, nowMs) || !isCopied(timer.contract.dataset)) continue;
+      if (this.#running.has(id) || isJudged(this.#judgedMs.get(id), startMs, nowMs) || !tablesOf(timer).every(isCopied)) continue;
       // A walk through a table is work for both databases: one after the other.
       if (kind === 'proof' && [...this.#running.values()].some((other) => other.kind === kind)) continue;
       const ended = this.#judge({ ...timer, startMs }, signal).finally(() => this.#running.delete(id));

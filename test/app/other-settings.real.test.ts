@@ -38,7 +38,11 @@ test.each(SEEDS)(
         layouts: [{ dataset: 'shop.public.items', ...layout }],
       };
       const batch = { rows: first ? 50 : 1 + random.below(2000) };
-      return { targets: { lake: target }, pipelines: { main: { source: 'shop', target: 'lake', datasets: './*.rules.yaml', batch } } };
+      const breaker = { enabled: false }; // Where only wrong rows are left, it halts.
+      return {
+        targets: { lake: target },
+        pipelines: { main: { source: 'shop', target: 'lake', datasets: './*.rules.yaml', breaker, batch } },
+      };
     };
     const holds = () => (random.chance(0.5) ? 'key' : 'event');
     let config = ends.config(source, settings(true), { 'items.rules.yaml': rules(holds()) });
@@ -65,7 +69,7 @@ test.each(SEEDS)(
     await using last = following;
     await untilReady(last.url);
     await last.flows();
-    expect(new Set(seen.map((place) => place.slice(0, 60))).size, `seed ${seed}: ${seen.join(' ')}`).toBeGreaterThan(1);
+    expect(new Set(seen.map((place) => place.split('!')[0])).size, `seed ${seed}: ${seen.join(' ')}`).toBeGreaterThan(1);
     writeFileSync(join(config.folder, 'items.rules.yaml'), rules('key').replace('max: 9', 'max: 99'));
     await last.restart();
     await untilReady(last.url);

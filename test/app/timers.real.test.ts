@@ -48,6 +48,7 @@ async function world(rules: string, alerts: Readonly<Record<string, unknown>> = 
     sql,
     lake,
     config,
+    slot: source.name,
     write: (text: string) => writeFileSync(join(config.folder, 'orders.rules.yaml'), HEAD + text),
     /** All results, newest first. */
     async results(rule?: string): Promise<readonly Said[]> {
@@ -257,6 +258,23 @@ test('the target is held against its source, and against another table, while bo
   expect((await newest('proof')).reason).toMatch(/of 2 rows 1 lost, 1 surplus: 1 lost \(total\); 7 surplus$/);
   await at.sql.script('update orders set total = total + 1; insert into orders values (7, 7)');
   await says('proof', 'pass');
+}, 120_000);
+
+test('a table is held against another one once both are copied', async () => {
+  await using at = await world(`checks:
+  - { id: both, reconcile: { with: shop.public.copies, sums: [total] } }
+  - { id: one, sql: { query: "select count(*) from {batch}", min: 2 } }
+`);
+  // While somebody has it, it is not copied. A slot would not be made either.
+  await at.sql.script('insert into copies select * from orders; create publication tidegate_timers for table orders, copies');
+  await at.sql.query(`select pg_create_logical_replication_slot($1, 'pgoutput')`, [at.slot]);
+  await at.sql.script('begin; lock table copies');
+  await using running = await startService(at.config);
+  // Both are due at the same time.
+  await eventually(async () => (await at.results('one'))[0]?.verdict === 'pass', 'what asks for one of them is asked');
+  await at.sql.script('commit');
+  await untilReady(running.url);
+  await eventually(async () => (await at.results('both'))[0]?.verdict === 'pass', 'they are the same');
 }, 120_000);
 
 test('a dataset that is none of the pipeline’s, or columns that a table has not got, are refused when rules are loaded', async () => {
